@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+#include "core/base/error.h"
+
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+namespace pkgfs {
+
+Error::Error(ErrorCode code, std::string message) : code_(code) {
+  chain_.push_back(std::move(message));
+  render();
+}
+
+Error::Error(ErrorCode code, std::vector<std::string> chain) : code_(code), chain_(std::move(chain)) {
+  if (chain_.empty()) {
+    chain_.emplace_back("unknown error");
+  }
+  render();
+}
+
+Error& Error::context(std::string outer) & {
+  chain_.insert(chain_.begin(), std::move(outer));
+  render();
+  return *this;
+}
+
+Error&& Error::context(std::string outer) && {
+  return std::move(this->context(std::move(outer)));
+}
+
+void Error::render() {
+  text_ = chain_.front();
+  std::string_view outer = chain_.front();
+  for (std::size_t i = 1; i < chain_.size(); ++i) {
+    // The reference repeats a cause at the end of its outer text ("failed to query …: not found"); once is enough.
+    if (!outer.ends_with(chain_[i])) {
+      text_ += "\n  caused by: ";
+      text_ += chain_[i];
+    }
+    outer = chain_[i];
+  }
+}
+
+Error system_error(std::string_view what, int errnum) {
+  ErrorCode code = ErrorCode::kIo;
+  if (errnum == ENOENT || errnum == ENOTDIR) {
+    code = ErrorCode::kNotFound;
+  } else if (errnum == EACCES || errnum == EPERM) {
+    code = ErrorCode::kPermission;
+  } else if (errnum == EBUSY) {
+    code = ErrorCode::kBusy;
+  }
+  return {code, std::string(what) + ": " + std::generic_category().message(errnum)};
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace pkgfs {
+
+/// A SHA-256 digest: 32 raw bytes.
+using Sha256 = std::array<std::uint8_t, 32>;
+
+/// Incremental SHA-256 (OpenSSL's libcrypto). Not thread-safe.
+class Sha256Hasher {
+ public:
+  Sha256Hasher();
+  ~Sha256Hasher();
+  Sha256Hasher(const Sha256Hasher&) = delete;
+  Sha256Hasher& operator=(const Sha256Hasher&) = delete;
+
+  void update(std::span<const std::byte> bytes);
+  /// The digest of everything so far; the hasher is used up.
+  [[nodiscard]] Sha256 finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+[[nodiscard]] Sha256 sha256(std::span<const std::byte> bytes);
+[[nodiscard]] Sha256 sha256(std::string_view text);
+
+/// 64 lower-case hex digits.
+[[nodiscard]] std::string to_hex(const Sha256& digest);
+/// 64 upper-case hex digits, as the reference prints container hashes in messages.
+[[nodiscard]] std::string to_upper_hex(const Sha256& digest);
+/// From exactly 64 hex digits of either case; nothing for any other text.
+[[nodiscard]] std::optional<Sha256> sha256_from_hex(std::string_view hex);
+
+/// Standard base64 with padding (RFC 4648 section 4).
+[[nodiscard]] std::string base64_encode(std::span<const std::uint8_t> bytes);
+/// Strict inverse of `base64_encode`; nothing when `text` isn't padded standard base64.
+[[nodiscard]] std::optional<std::string> base64_decode(std::string_view text);
+
+}  // namespace pkgfs

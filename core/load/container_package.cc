@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+#include "core/load/container_package.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "core/vfs/webc_volume_file_system.h"
+
+namespace pkgfs {
+
+namespace {
+
+/// Enough to see what kind of damage it is; `pkgfs verify` lists the rest.
+constexpr std::size_t kProblemsShown = 3;
+
+PackageHash hash_of(const std::shared_ptr<const ByteSource>& source) {
+  return PackageHash([source] {
+    const Sha256 digest = sha256(source->bytes());
+    if (source->damaged()) {
+      throw system_error("Unable to hash \"" + source->name() + "\"", EIO);
+    }
+    return digest;
+  });
+}
+
+void refuse_damaged(const std::string& name, const webc::Container& container, webc::VerifyDepth depth) {
+  const auto problems = webc::verify(container, depth);
+  if (problems.empty()) {
+    return;
+  }
+  std::vector<std::string> chain{"The package \"" + name + "\" is damaged"};
+  const auto shown = std::min(problems.size(), kProblemsShown);
+  chain.insert(chain.end(), problems.begin(), problems.begin() + static_cast<std::ptrdiff_t>(shown));
+  if (problems.size() > shown) {
+    chain.push_back("and " + std::to_string(problems.size() - shown) + " more problems");
+  }
+  throw Error(ErrorCode::kCorrupt, std::move(chain));
+}
+
+}  // namespace
+
+ContainerPackage::ContainerPackage(std::string name, std::shared_ptr<const webc::Container> container,
+                                   std::optional<PackageHash> hash, const OpenOptions& options)
+    : name_(std::move(name)),
+      container_(std::move(container)),
+      hash_(hash ? *hash : hash_of(container_->source())),
+      atoms_(container_->atoms().begin(), container_->atoms().end()),
+      verify_on_open_(options.verify == Verify::kRead) {
+  if (options.verify == Verify::kOpen) {
+    refuse_damaged(name_, *container_, webc::VerifyDepth::kContent);
+  } else if (options.strict) {
+    refuse_damaged(name_, *container_, webc::VerifyDepth::kStructure);
+  }
+}
+
+std::vector<std::string> ContainerPackage::volume_names() const {
+  std::vector<std::string> names;
+  for (const auto& volume : container_->volumes()) {
+    names.push_back(volume->name());
+  }
+  return names;
+}
+
+std::unique_ptr<vfs::FileSystem> ContainerPackage::open_volume(std::string_view name) const {
+  auto volume = container_->find_volume(name);
+  if (volume == nullptr) {
+    return nullptr;
+  }
+  return std::make_unique<vfs::WebcVolumeFileSystem>(
+      std::move(volume), vfs::VolumeOptions{.verify_on_open = verify_on_open_});
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/load/package.h"
+
+namespace pkgfs {
+
+/// A package in a container of any version. The volumes are read straight from the container's bytes.
+class ContainerPackage final : public Package {
+ public:
+  /// `hash` stands for the package's id; none: the SHA-256 of the container's bytes, computed when asked for.
+  /// Checks as much as `options` demand; throws Error(kCorrupt) with the first problems.
+  ContainerPackage(std::string name, std::shared_ptr<const webc::Container> container,
+                   std::optional<PackageHash> hash, const OpenOptions& options);
+
+  [[nodiscard]] const std::string& name() const override { return name_; }
+  [[nodiscard]] int webc_version() const override { return static_cast<int>(container_->version()); }
+  [[nodiscard]] const webc::Manifest& manifest() const override { return container_->manifest(); }
+  [[nodiscard]] const PackageHash& hash() const override { return hash_; }
+  [[nodiscard]] const std::vector<webc::Atom>& atoms() const override { return atoms_; }
+  [[nodiscard]] std::vector<std::string> volume_names() const override;
+  [[nodiscard]] std::unique_ptr<vfs::FileSystem> open_volume(std::string_view name) const override;
+  [[nodiscard]] const webc::Container* container() const override { return container_.get(); }
+
+ private:
+  std::string name_;
+  std::shared_ptr<const webc::Container> container_;
+  PackageHash hash_;
+  std::vector<webc::Atom> atoms_;
+  bool verify_on_open_;
+};
+
+}  // namespace pkgfs

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+#include "core/load/package.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "core/load/container_package.h"
+#include "core/load/directory_package.h"
+#include "core/load/tarball.h"
+
+namespace pkgfs {
+
+namespace {
+
+/// The bytes as the reference prints them: printable ASCII as it is, the rest as `\x..`.
+std::string printed(std::span<const std::byte> bytes) {
+  static constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  for (const std::byte byte : bytes) {
+    const auto c = static_cast<unsigned char>(byte);
+    if (c == '"' || c == '\\') {
+      text += {'\\', static_cast<char>(c)};
+    } else if (c >= 0x20 && c < 0x7F) {
+      text += static_cast<char>(c);
+    } else {
+      text += {'\\', 'x', kDigits[c >> 4U], kDigits[c & 15U]};
+    }
+  }
+  return text;
+}
+
+/// Why a file that is neither a container nor a tarball is no package.
+std::string what_it_is(webc::FileType type, std::span<const std::byte> bytes) {
+  switch (type) {
+    case webc::FileType::kWasmModule:
+      return "it is a WebAssembly module, not a package";
+    case webc::FileType::kZip:
+      return "it is a ZIP archive, not a package";
+    case webc::FileType::kZstd:
+      return "it is zstd-compressed data, not a package";
+    case webc::FileType::kWebc:
+    case webc::FileType::kTarball:
+    case webc::FileType::kOther:
+      break;
+  }
+  if (bytes.size() < 5) {
+    return "failed to fill whole buffer";
+  }
+  return "Expected the magic bytes to be \"\\x00webc\", but found \"" + printed(bytes.first(5)) + "\"";
+}
+
+}  // namespace
+
+const webc::Atom* Package::find_atom(std::string_view name) const {
+  const auto& all = atoms();
+  const auto found = std::ranges::lower_bound(all, name, {}, [](const webc::Atom& atom) -> std::string_view {
+    return atom.name;
+  });
+  return found != all.end() && found->name == name ? &*found : nullptr;
+}
+
+std::shared_ptr<const Package> open_package(const std::string& path, const OpenOptions& options) {
+  const std::string what = "Unable to open the package \"" + path + "\"";
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) {
+    throw system_error(what, errno);
+  }
+  if (S_ISDIR(status.st_mode)) {
+    DirectoryOptions directory;
+    directory.as_built = options.as_built;
+    return open_directory_package(path, directory);
+  }
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(ErrorCode::kUnsupported, {what, "it is neither a file nor a directory"});
+  }
+  auto file = MappedFile::open(path);
+  const auto type = webc::detect(file->bytes());
+  if (type == webc::FileType::kTarball) {
+    return open_tarball(std::move(file), options);
+  }
+  try {
+    if (type != webc::FileType::kWebc) {
+      throw Error(ErrorCode::kUnsupported,
+                  {"Unable to detect the WEBC version", what_it_is(type, file->bytes())});
+    }
+    return std::make_shared<ContainerPackage>(path, webc::Container::open(std::move(file)), std::nullopt, options);
+  } catch (Error& error) {
+    throw std::move(error).context(what);
+  }
+}
+
+}  // namespace pkgfs

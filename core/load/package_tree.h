@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/load/package.h"
+#include "core/load/package_loader.h"
+#include "core/resolve/resolve.h"
+#include "core/vfs/file_system.h"
+#include "core/vfs/union_file_system.h"
+
+namespace pkgfs {
+
+/// A command that can be run: its atom and where that came from (loading.md 4.1).
+struct LoadedCommand {
+  std::string name;
+  webc::Command metadata;
+  Blob atom;
+  Sha256 module_hash{};              // as the manifest states it; not computed
+  std::vector<std::string> features; // WebAssembly features, as the manifest states them
+  PackageId package;                 // declares the command
+  PackageId origin_package;          // has the atom
+};
+
+/// A mapping that became part of the tree: where which part of which volume shows.
+struct LoadedMapping {
+  std::string mount_path;   // normalised
+  std::string volume_name;
+  std::string source_path;  // inside the volume, normalised
+  PackageId package;
+  bool live = false;        // a host directory of a directory package
+};
+
+struct TreeOptions {
+  vfs::Conflicts conflicts = vfs::Conflicts::kMerge;
+  /// Command errors, missing source paths and damaged directories are errors, and the whole tree is visited first.
+  bool strict = false;
+  bool raw_links = false;
+  /// Where the commands appear as executable files; none: nowhere.
+  std::optional<std::string> commands_dir = "/bin";
+  Verify verify = Verify::kNone;
+};
+
+/// A package and all it needs, ready to be shown: the one value that mount, inspect, ls, extract … use.
+struct PackageTree {
+  PackageId id;
+  std::vector<PackageId> package_ids;  // sorted; those that were loaded, the root included
+  int webc_version = 3;                // of the root
+  std::optional<std::string> entrypoint;
+  std::vector<LoadedCommand> commands;      // by name
+  std::vector<LoadedMapping> mappings;      // in precedence order of the list
+  std::map<PackageId, std::shared_ptr<const Package>> packages;
+  std::unique_ptr<vfs::FileSystem> file_system;
+  /// Command errors that `strict` would have thrown.
+  std::vector<Error> command_errors;
+};
+
+/// Loads every package that the resolution needs and builds commands and file system (loading.md 2 to 6).
+/// `root` is the opened root package. Throws Error(kLoad) with the texts of loading.md 7.
+[[nodiscard]] PackageTree load_package_tree(std::shared_ptr<const Package> root, PackageLoader& loader,
+                                            const Resolution& resolution, const TreeOptions& options);
+
+/// The command to run when none is named (loading.md 2): the entrypoint, else the only command. Throws Error(kLoad).
+[[nodiscard]] std::string infer_entrypoint(const PackageTree& tree);
+
+/// Bytes of all visible files, and of link targets (loading.md 6), and the number of inodes. Walks the whole tree.
+struct Footprint {
+  std::uint64_t bytes = 0;
+  std::uint64_t inodes = 0;
+};
+[[nodiscard]] Footprint footprint(vfs::FileSystem& fs);
+
+}  // namespace pkgfs

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+#include "core/package/package_id.h"
+
+#include <utility>
+
+namespace pkgfs {
+namespace {
+
+constexpr std::string_view kPrefix = "sha256:";
+
+}  // namespace
+
+struct PackageHash::State {
+  std::mutex mutex;
+  std::function<Sha256()> compute;  // empty once `digest` is set
+  Sha256 digest{};
+};
+
+PackageHash::PackageHash(const Sha256& digest) : state_(std::make_shared<State>()) { state_->digest = digest; }
+
+PackageHash::PackageHash(std::function<Sha256()> compute) : state_(std::make_shared<State>()) {
+  state_->compute = std::move(compute);
+}
+
+const Sha256& PackageHash::digest() const {
+  const std::lock_guard lock(state_->mutex);
+  if (state_->compute) {
+    state_->digest = state_->compute();
+    state_->compute = nullptr;  // lets go of the file it kept open
+  }
+  return state_->digest;
+}
+
+std::string PackageHash::to_string() const { return std::string(kPrefix) + to_hex(digest()); }
+
+std::optional<PackageHash> PackageHash::parse(std::string_view text) {
+  if (!text.starts_with(kPrefix)) {
+    return std::nullopt;
+  }
+  const std::optional<Sha256> digest = sha256_from_hex(text.substr(kPrefix.size()));
+  return digest ? std::optional(PackageHash(*digest)) : std::nullopt;
+}
+
+std::string PackageId::to_string() const {
+  if (const NamedId* id = named()) {
+    return id->full_name + "@" + id->version.to_string();
+  }
+  return hash()->to_string();
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+#include "core/package/package_info.h"
+
+#include <utility>
+
+#include "core/base/error.h"
+
+namespace pkgfs {
+namespace {
+
+/// A version that stands in a container: the same text as for one that a user typed, but another exit code.
+Version stored_version(const std::string& text) {
+  try {
+    return Version::parse(text);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kCorrupt, error.chain());
+  }
+}
+
+/// What to ask a source for to get the package whose manifest is embedded: exactly that name and version.
+PackageSource vendored_source(const webc::Json& json) {
+  const std::optional<webc::Wapm> wapm = webc::manifest_from_json(json).wapm();
+  if (!wapm || !wapm->name || !wapm->version) {
+    throw Error(ErrorCode::kCorrupt, "Unable to determine a package specifier for a vendored dependency");
+  }
+  const PackageSource source = PackageSource::parse(*wapm->name);
+  if (source.named() == nullptr || !std::holds_alternative<std::monostate>(source.named()->tag)) {
+    throw Error(ErrorCode::kCorrupt, "\"" + *wapm->name + "\" isn't a package name");
+  }
+  NamedIdent ident = *source.named();
+  ident.tag = VersionReq::exactly(stored_version(*wapm->version));
+  return ident;
+}
+
+PackageSource dependency_source(const webc::Dependency& dependency) {
+  try {
+    return dependency.vendored ? vendored_source(*dependency.vendored)
+                               : PackageSource::parse(dependency.text.value_or(""));
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kCorrupt, error.chain())
+        .context("The \"" + dependency.alias + "\" dependency can't be used");
+  }
+}
+
+std::vector<FileSystemMapping> mappings(const webc::Manifest& manifest, int webc_version) {
+  std::vector<FileSystemMapping> result;
+  if (const std::optional<std::vector<webc::FsEntry>> entries = manifest.fs()) {
+    for (const webc::FsEntry& entry : *entries) {
+      result.push_back({entry.volume_name, entry.mount_path, entry.host_path, entry.from});
+    }
+  } else if (webc_version < 3) {
+    result.push_back({"atom", "/", "/", std::nullopt});
+  }
+  return result;
+}
+
+/// Walks the components of `path`. False if a `..` climbs above the root; there it is dropped.
+bool clean_path(std::string_view path, std::string& result) {
+  bool inside = true;
+  while (!path.empty()) {
+    const std::size_t slash = path.find('/');
+    const std::string_view component = path.substr(0, slash);
+    path = slash == std::string_view::npos ? std::string_view{} : path.substr(slash + 1);
+    if (component == "..") {
+      const std::size_t last = result.rfind('/');
+      inside = inside && last != std::string::npos;
+      result.resize(last == std::string::npos ? 0 : last);
+    } else if (!component.empty() && component != ".") {
+      result += '/';
+      result += component;
+    }
+  }
+  if (result.empty()) {
+    result = "/";
+  }
+  return inside;
+}
+
+}  // namespace
+
+PackageId id_from_manifest(const webc::Manifest& manifest, const PackageHash& hash) {
+  const std::optional<webc::Wapm> wapm = manifest.wapm();
+  if (!wapm || !wapm->name) {
+    return hash;
+  }
+  return NamedId{*wapm->name, stored_version(wapm->version.value_or("0.0.0"))};
+}
+
+PackageInfo info_from_manifest(PackageId id, const webc::Manifest& manifest, int webc_version) {
+  PackageInfo info{std::move(id), {}, manifest.entrypoint, {}, mappings(manifest, webc_version)};
+  info.commands.reserve(manifest.commands.size());
+  for (const webc::Command& command : manifest.commands) {
+    info.commands.push_back(command.name);
+  }
+  info.dependencies.reserve(manifest.use.size());
+  for (const webc::Dependency& dependency : manifest.use) {
+    info.dependencies.push_back({dependency.alias, dependency_source(dependency)});
+  }
+  return info;
+}
+
+std::string sanitize_path(std::string_view path) {
+  std::string result;
+  (void)clean_path(path, result);
+  return result;
+}
+
+std::string normalize_mount_path(std::string_view path) {
+  const auto invalid = [&](std::string_view reason) {
+    return Error(ErrorCode::kLoad, "Invalid guest mount path \"" + std::string(path) + "\": " + std::string(reason));
+  };
+  if (path.find('\0') != std::string_view::npos) {
+    throw invalid("it contains a NUL");
+  }
+  std::string result;
+  if (!clean_path(path, result)) {
+    throw invalid("parent traversal escapes the virtual root");
+  }
+  return result;
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/hash.h"
+#include "core/package/package_id.h"
+#include "core/package/package_source.h"
+#include "core/webc/manifest.h"
+
+namespace pkgfs {
+
+/// A volume that a package wants to see at a path (resolution.md 3.1).
+struct FileSystemMapping {
+  std::string volume_name;
+  std::string mount_path;                      // as written; not normalised
+  std::optional<std::string> original_path;    // the directory inside the volume
+  std::optional<std::string> dependency_name;  // alias of the package that owns the volume; none: the declaring one
+};
+
+/// One `use` entry.
+struct DependencySpec {
+  std::string alias;
+  PackageSource source;
+};
+
+/// What the resolver needs to know of a package.
+struct PackageInfo {
+  PackageId id;
+  std::vector<std::string> commands;  // in manifest order
+  std::optional<std::string> entrypoint;
+  std::vector<DependencySpec> dependencies;  // in `use` order
+  std::vector<FileSystemMapping> filesystem;
+};
+
+/// Where a package's container is.
+struct DistributionInfo {
+  std::string url;                    // `file://…` or http(s); text for messages
+  std::optional<std::string> path;    // set when it is a local file or directory: opened in place
+  std::optional<Sha256> webc_sha256;  // as the source states it; none: unknown
+};
+
+/// One answer of a Source.
+struct PackageSummary {
+  PackageInfo pkg;
+  DistributionInfo dist;
+};
+
+/// The id that a container gives itself: `wapm` name and version (`0.0.0` if missing), else `hash` (3.2).
+/// Throws for a version that isn't semver or a malformed annotation.
+[[nodiscard]] PackageId id_from_manifest(const webc::Manifest& manifest, const PackageHash& hash);
+
+/// What the manifest of a container says (3.2). `webc_version` is 1, 2 or 3 and decides what a missing `fs` annotation
+/// means: for 1 and 2 the volume `atom` at `/`, for 3 nothing. Throws for malformed annotations and dependencies.
+[[nodiscard]] PackageInfo info_from_manifest(PackageId id, const webc::Manifest& manifest, int webc_version);
+
+/// A guest or host path of `[fs]` cleaned (webc-format.md 12.2): absolute, `.` dropped, `..` pops, never above `/`.
+[[nodiscard]] std::string sanitize_path(std::string_view path);
+
+/// A mount path of a mapping as an absolute lexically normal path (loading.md 5.4.2). Throws Error(kLoad)
+/// `Invalid guest mount path "{p}": …` when it climbs above `/` or holds a NUL.
+[[nodiscard]] std::string normalize_mount_path(std::string_view path);
+
+}  // namespace pkgfs

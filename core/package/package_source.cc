@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MIT
+#include "core/package/package_source.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "core/base/error.h"
+
+namespace pkgfs {
+namespace {
+
+constexpr std::string_view kBuildMessage =
+    "build metadata (`+...`) is not supported in a version requirement: it is ignored when matching versions and "
+    "cannot select a specific build, so pin an exact version or a package hash instead";
+
+/// Why a text is no specifier; `parse` puts it into the full message.
+struct Reason {
+  std::string text;
+};
+
+[[noreturn]] void reject(std::string reason) { throw Reason{std::move(reason)}; }
+
+bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  std::transform(result.begin(), result.end(), result.begin(), [](char c) { return lower(c); });
+  return result;
+}
+
+std::string_view trim(std::string_view text) {
+  constexpr std::string_view kBlanks = " \t\n\v\f\r";
+  const std::size_t first = text.find_first_not_of(kBlanks);
+  if (first == std::string_view::npos) {
+    return {};
+  }
+  return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
+}
+
+/// Undoes percent-encoding; `%` without two hex digits stays, as URL parsers leave it.
+std::string percent_decode(std::string_view text) {
+  const auto value = [](char c) { return is_digit(c) ? c - '0' : lower(c) - 'a' + 10; };
+  const auto is_hex = [](char c) { return is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'f'); };
+  std::string result;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%' && text.size() - i > 2 && is_hex(text[i + 1]) && is_hex(text[i + 2])) {
+      result += static_cast<char>(value(text[i + 1]) * 16 + value(text[i + 2]));
+      i += 2;
+    } else {
+      result += text[i];
+    }
+  }
+  return result;
+}
+
+/// Encodes what may not stand in a URL as it is.
+std::string percent_encode(std::string_view text) {
+  constexpr std::string_view kHex = "0123456789ABCDEF";
+  std::string result;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x80 || c == ' ' || c == '"' || c == '<' || c == '>' || c == '`') {
+      result += '%';
+      result += kHex[byte >> 4U];
+      result += kHex[byte & 0xfU];
+    } else {
+      result += c;
+    }
+  }
+  return result;
+}
+
+PackageSource file_path(std::string_view host, std::string_view path) {
+  if (!host.empty() && host != "localhost") {
+    reject("a file URL can't name a host");
+  }
+  path = path.substr(0, path.find_first_of("?#"));
+  std::string decoded = percent_decode(path);
+  if (decoded.empty()) {
+    reject("a file URL needs a path");
+  }
+  if (decoded.find('\0') != std::string::npos) {
+    reject("a path can't contain a NUL");
+  }
+  return PackageSource::Path{std::move(decoded)};
+}
+
+/// Checks the `[user@]host[:port]` of a web URL.
+void check_authority(std::string_view authority) {
+  const std::size_t at = authority.rfind('@');
+  std::string_view host = at == std::string_view::npos ? authority : authority.substr(at + 1);
+  const std::size_t bracket = host.rfind(']');  // an IPv6 address has colons of its own
+  const std::size_t colon = host.find(':', bracket == std::string_view::npos ? 0 : bracket);
+  if (colon != std::string_view::npos) {
+    const std::string_view port = host.substr(colon + 1);
+    host = host.substr(0, colon);
+    if (port.size() > 5 || !std::all_of(port.begin(), port.end(), is_digit) ||
+        (!port.empty() && std::stoul(std::string(port)) > 65535)) {
+      reject("invalid port number");
+    }
+  }
+  if (host.empty()) {
+    reject("empty host");
+  }
+  if (host.find_first_of(" \"%<>\\^`{|}") != std::string_view::npos) {
+    reject("invalid domain character");
+  }
+}
+
+/// A text with `://` in it.
+PackageSource parse_url(std::string_view text) {
+  text = trim(text);
+  const std::size_t colon = text.find("://");
+  const std::string scheme = lower(text.substr(0, colon));
+  const auto scheme_char = [](char c) { return is_alpha(c) || is_digit(c) || c == '+' || c == '.' || c == '-'; };
+  if (scheme.empty() || !is_alpha(scheme.front()) || !std::all_of(scheme.begin(), scheme.end(), scheme_char)) {
+    reject("relative URL without a base");
+  }
+  if (std::any_of(text.begin(), text.end(), is_control)) {
+    reject("a URL can't contain control characters");
+  }
+  const std::string_view rest = text.substr(colon + 3);
+  const std::size_t path_start = std::min(rest.find_first_of("/?#"), rest.size());
+  const std::string_view authority = rest.substr(0, path_start);
+  const std::string_view path = rest.substr(path_start);
+  if (scheme == "file") {
+    return file_path(lower(authority), path);
+  }
+  std::string url = scheme + "://";
+  if (scheme == "http" || scheme == "https") {
+    check_authority(authority);
+    const std::size_t host = authority.rfind('@') + 1;  // 0 without one
+    url += std::string(authority.substr(0, host)) + lower(authority.substr(host));
+    url += path.starts_with('/') ? "" : "/";
+  } else {
+    url += authority;
+  }
+  return PackageSource::Url{url + percent_encode(path)};
+}
+
+/// Names reach file names, GraphQL texts and terminals.
+void check_component(std::string_view what, std::string_view text) {
+  if (std::any_of(text.begin(), text.end(), [](char c) { return is_control(c) || c == '"' || c == '\\'; })) {
+    reject("the " + std::string(what) + R"( contains a control character, '"' or '\')");
+  }
+}
+
+void check_full_name(std::string_view full_name) {
+  while (true) {
+    const std::size_t slash = full_name.find('/');
+    const std::string_view part = full_name.substr(0, slash);
+    if (part.empty() || part == "." || part == "..") {
+      reject("\"" + std::string(part) + "\" can't be a part of a package name");
+    }
+    if (slash == std::string_view::npos) {
+      return;
+    }
+    full_name.remove_prefix(slash + 1);
+  }
+}
+
+std::variant<std::monostate, VersionReq, std::string> parse_tag(std::string_view text) {
+  if (text.empty()) {
+    return std::monostate{};
+  }
+  if (text == "latest") {
+    return VersionReq{};
+  }
+  bool had_build = false;
+  if (std::optional<VersionReq> requirement = VersionReq::try_parse(text, &had_build)) {
+    if (had_build) {
+      reject(std::string(kBuildMessage));
+    }
+    return *std::move(requirement);
+  }
+  check_component("tag", text);
+  return std::string(text);
+}
+
+NamedIdent parse_named(std::string_view text) {
+  NamedIdent ident;
+  std::string_view left = text;
+  const std::string_view trimmed = trim(text);
+  if (const std::size_t at = trimmed.rfind('@'); at != std::string_view::npos) {
+    ident.tag = parse_tag(trimmed.substr(at + 1));
+    left = trimmed.substr(0, at);
+  }
+  const std::size_t slash = left.rfind('/');
+  ident.name = trim(slash == std::string_view::npos ? left : left.substr(slash + 1));
+  if (ident.name.empty()) {
+    reject("package name is required");
+  }
+  if (slash != std::string_view::npos) {
+    std::string_view owner = left.substr(0, slash);
+    if (const std::size_t colon = owner.rfind(':'); colon != std::string_view::npos) {
+      if (const std::string_view registry = trim(owner.substr(0, colon)); !registry.empty()) {
+        ident.registry = registry;
+        check_component("registry", registry);
+      }
+      owner.remove_prefix(colon + 1);
+    }
+    ident.namespace_ = trim(owner);
+    if (ident.namespace_->empty()) {
+      reject("namespace can not be empty");
+    }
+    check_component("namespace", *ident.namespace_);
+  }
+  check_component("package name", ident.name);
+  check_full_name(ident.full_name());
+  return ident;
+}
+
+PackageSource parse_source(std::string_view text) {
+  if (text.empty()) {
+    reject("An empty string is not a valid package source");
+  }
+  if (text.find("://") != std::string_view::npos) {
+    return parse_url(text);
+  }
+  if (text.front() == '.' || text.front() == '/') {
+    if (text.find('\0') != std::string_view::npos) {
+      reject("a path can't contain a NUL");
+    }
+    return PackageSource::Path{std::string(text)};
+  }
+  if (std::optional<PackageHash> hash = PackageHash::parse(text)) {
+    return *std::move(hash);
+  }
+  if (lower(trim(text).substr(0, 7)) == "sha256:") {
+    reject("a package hash is written `sha256:` and 64 hex digits");
+  }
+  return parse_named(text);
+}
+
+}  // namespace
+
+std::string NamedIdent::full_name() const { return namespace_ ? *namespace_ + "/" + name : name; }
+
+VersionReq NamedIdent::requirement() const {
+  const auto* requirement = std::get_if<VersionReq>(&tag);
+  return requirement != nullptr ? *requirement : VersionReq{};
+}
+
+bool NamedIdent::matches(const NamedId& id) const {
+  if (full_name() != id.full_name) {
+    return false;
+  }
+  if (const std::string* word = named_tag()) {
+    return *word == id.version.to_string();
+  }
+  const auto* requirement = std::get_if<VersionReq>(&tag);
+  return requirement == nullptr || requirement->matches(id.version);
+}
+
+std::string NamedIdent::to_string() const {
+  std::string text = registry ? *registry + ":" : "";
+  text += full_name();
+  if (const std::string* word = named_tag()) {
+    text += "@" + *word;
+  } else if (const auto* requirement = std::get_if<VersionReq>(&tag)) {
+    text += "@" + requirement->to_string();
+  }
+  return text;
+}
+
+PackageSource PackageSource::parse(std::string_view text) {
+  try {
+    return parse_source(text);
+  } catch (const Reason& reason) {
+    throw Error(ErrorCode::kUsage, "could not parse value as package identifier: " + reason.text + " (value: '" +
+                                       std::string(text) + "')");
+  }
+}
+
+std::string PackageSource::to_string() const {
+  if (const NamedIdent* ident = named()) {
+    return ident->to_string();
+  }
+  if (const PackageHash* digest = hash()) {
+    return digest->to_string();
+  }
+  return url() != nullptr ? url()->text : path()->text;
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/error.h"
+
+namespace pkgfs {
+
+/// A semantic version, with the semantics of Cargo's `semver` 1.x (resolution.md 2).
+struct Version {
+  std::uint64_t major = 0;
+  std::uint64_t minor = 0;
+  std::uint64_t patch = 0;
+  std::string pre;    // without the "-"
+  std::string build;  // without the "+"
+
+  /// Throws Error(kUsage) with the reference's text, e.g. `unexpected character 'o' while parsing major version
+  /// number`.
+  [[nodiscard]] static Version parse(std::string_view text);
+  [[nodiscard]] static std::optional<Version> try_parse(std::string_view text);
+  [[nodiscard]] std::string to_string() const;
+
+  /// Total order: precedence, then build metadata (2.3).
+  friend std::strong_ordering operator<=>(const Version& a, const Version& b);
+  friend bool operator==(const Version& a, const Version& b);
+};
+
+/// Order by precedence only: build metadata doesn't count.
+[[nodiscard]] std::strong_ordering compare_precedence(const Version& a, const Version& b);
+
+/// A version requirement: a list of comparators that must all hold; empty is `*`.
+class VersionReq {
+ public:
+  enum class Op { kExact, kGreater, kGreaterEq, kLess, kLessEq, kTilde, kCaret, kWildcard };
+  struct Comparator {
+    Op op = Op::kCaret;
+    std::uint64_t major = 0;
+    std::optional<std::uint64_t> minor;
+    std::optional<std::uint64_t> patch;
+    std::string pre;
+    friend bool operator==(const Comparator&, const Comparator&) = default;
+  };
+
+  /// The requirement `*`.
+  VersionReq() = default;
+  explicit VersionReq(std::vector<Comparator> comparators) : comparators_(std::move(comparators)) {}
+
+  /// Throws Error(kUsage) with the reference's text. `had_build`, if given, is set when a build part was dropped.
+  [[nodiscard]] static VersionReq parse(std::string_view text, bool* had_build = nullptr);
+  [[nodiscard]] static std::optional<VersionReq> try_parse(std::string_view text, bool* had_build = nullptr);
+  /// `=x.y.z-pre`.
+  [[nodiscard]] static VersionReq exactly(const Version& version);
+
+  [[nodiscard]] bool matches(const Version& version) const;
+  [[nodiscard]] std::string to_string() const;
+  [[nodiscard]] const std::vector<Comparator>& comparators() const { return comparators_; }
+  friend bool operator==(const VersionReq&, const VersionReq&) = default;
+
+ private:
+  std::vector<Comparator> comparators_;
+};
+
+}  // namespace pkgfs

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#include "core/resolve/catalog.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+namespace pkgfs {
+namespace {
+
+constexpr auto kById = [](const PackageId* a, const PackageId* b) { return *a < *b; };
+
+}  // namespace
+
+bool Candidates::contains(const PackageId& id) const {
+  return std::binary_search(sorted_.begin(), sorted_.end(), &id, kById);
+}
+
+const Candidates& Catalog::of(const PackageInfo& pkg, std::size_t index) {
+  auto& known = of_package_[&pkg];
+  known.resize(pkg.dependencies.size());
+  if (known[index] != nullptr) {
+    return *known[index];
+  }
+  const PackageSource& specifier = pkg.dependencies[index].source;
+  const CachingSource::Answer& answer = source_.ask(specifier);
+  const auto [at, is_new] = prepared_.try_emplace(&answer);
+  Candidates& result = at->second;
+  known[index] = &result;
+  if (!is_new) {
+    return result;
+  }
+  if (answer.error) {
+    result.error = &*answer.error;
+    return result;
+  }
+  for (auto it = answer.packages.rbegin(); it != answer.packages.rend(); ++it) {
+    result.by_preference.push_back(&*it);
+  }
+  if (specifier.named() == nullptr) {
+    result.by_preference = {&answer.packages.front()};
+  }
+  std::stable_sort(result.by_preference.begin(), result.by_preference.end(),
+                   [](const auto* a, const auto* b) { return is_newer(a->pkg.id, b->pkg.id); });
+  for (const PackageSummary* candidate : result.by_preference) {
+    result.sorted_.push_back(&candidate->pkg.id);
+  }
+  std::sort(result.sorted_.begin(), result.sorted_.end(), kById);
+  return result;
+}
+
+Error unresolved(const PackageSource& specifier, const QueryError& reason) {
+  std::string text;
+  if (specifier.path() != nullptr) {
+    text = "Unable to load \"" + specifier.to_string() + "\" from disk";
+  } else if (specifier.url() != nullptr) {
+    text = "Unable to resolve \"" + specifier.to_string() + "\"";
+  } else {
+    text = "Unable to find \"" + specifier.to_string() + "\" in the registry";
+  }
+  std::vector<std::string> chain = {std::move(text)};
+  chain.insert(chain.end(), reason.chain().begin(), reason.chain().end());
+  return {ErrorCode::kResolve, std::move(chain)};
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+#include "core/resolve/resolve.h"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+#include "core/base/log.h"
+#include "core/resolve/solver.h"
+
+namespace pkgfs {
+namespace {
+
+Draft solve(const PackageInfo& root, Catalog& catalog) {
+  std::optional<Error> failure;
+  try {
+    Draft draft = unify(root, catalog);
+    auto duplicates = duplicates_message(draft);
+    if (!duplicates) {
+      return draft;
+    }
+    failure.emplace(ErrorCode::kResolve, std::move(*duplicates));
+  } catch (const LimitError&) {
+    throw;
+  } catch (const BrokenDependency&) {
+    throw;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kResolve) {
+      throw;
+    }
+    failure = error;
+  }
+  try {
+    if (auto draft = search(root, catalog)) {
+      log::info("older versions were chosen than the newest that match, because with those: {}", failure->what());
+      return std::move(*draft);
+    }
+  } catch (const LimitError& limit) {
+    std::vector<std::string> chain = limit.chain();
+    chain.insert(chain.end(), failure->chain().begin(), failure->chain().end());
+    throw Error(ErrorCode::kResolve, std::move(chain));
+  }
+  throw Error(*failure);
+}
+
+DependencyGraph to_graph(const Draft& draft) {
+  DependencyGraph graph;
+  graph.nodes.reserve(draft.nodes.size());
+  for (const Draft::Node& node : draft.nodes) {
+    DependencyGraph::Node out{*node.pkg, std::nullopt, {}};
+    if (node.dist != nullptr) {
+      out.dist = *node.dist;
+    }
+    for (std::size_t i = 0; i < node.targets.size(); ++i) {
+      out.edges.push_back({node.pkg->dependencies[i].alias, node.targets[i]});
+    }
+    graph.nodes.push_back(std::move(out));
+  }
+  return graph;
+}
+
+ResolvedMapping resolve_mapping(const DependencyGraph& graph, std::size_t node, const FileSystemMapping& mapping) {
+  std::size_t owner = node;
+  if (mapping.dependency_name) {
+    const auto target = graph.follow(node, *mapping.dependency_name);
+    if (!target) {
+      throw Error(ErrorCode::kResolve, "The \"" + graph.nodes[node].pkg.id.to_string() +
+                                           "\" package maps a volume from \"" + *mapping.dependency_name +
+                                           "\", but that isn't one of its dependencies");
+    }
+    owner = *target;
+  }
+  return {mapping.mount_path, mapping.volume_name, mapping.original_path, graph.nodes[owner].pkg.id};
+}
+
+std::optional<std::string> find_entrypoint(const DependencyGraph& graph, const std::vector<std::size_t>& order) {
+  // The root comes first. A dependency's entrypoint goes before the only command of the root: so did the runtime of
+  // October 2024, whose results decide where the states of the reference differ.
+  for (const std::size_t node : order) {
+    if (graph.nodes[node].pkg.entrypoint) {
+      return graph.nodes[node].pkg.entrypoint;
+    }
+  }
+  const auto& commands = graph.nodes.front().pkg.commands;
+  return commands.size() == 1 ? std::optional(commands.front()) : std::nullopt;
+}
+
+ResolvedPackage add_up(const DependencyGraph& graph, const std::vector<std::size_t>& order) {
+  ResolvedPackage package{graph.nodes.front().pkg.id, {}, find_entrypoint(graph, order), {}};
+  for (const std::size_t node : order) {
+    const PackageInfo& pkg = graph.nodes[node].pkg;
+    for (const std::string& command : pkg.commands) {
+      package.commands.try_emplace(command, ResolvedCommand{command, pkg.id});
+    }
+    for (const FileSystemMapping& mapping : pkg.filesystem) {
+      package.filesystem.push_back(resolve_mapping(graph, node, mapping));
+    }
+  }
+  return package;
+}
+
+std::string dot_text(std::string_view text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      quoted += '\\';
+    }
+    if (c == '\n') {
+      quoted += "\\l";
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + "\"";
+}
+
+}  // namespace
+
+LimitError::LimitError(const char* resource, std::size_t value, std::size_t limit)
+    : Error(ErrorCode::kResolve, "Dependency resolution exceeded safety limits (" + std::string(resource) + "=" +
+                                     std::to_string(value) + ", limit=" + std::to_string(limit) + ")") {}
+
+std::optional<std::size_t> DependencyGraph::find(const PackageId& id) const {
+  const auto at = std::find_if(nodes.begin(), nodes.end(), [&](const Node& node) { return node.pkg.id == id; });
+  return at == nodes.end() ? std::nullopt : std::optional(static_cast<std::size_t>(at - nodes.begin()));
+}
+
+std::optional<std::size_t> DependencyGraph::follow(std::size_t from, const std::string& alias) const {
+  for (const Edge& edge : nodes[from].edges) {
+    if (edge.alias == alias) {
+      return edge.target;
+    }
+  }
+  return std::nullopt;
+}
+
+Resolution resolve(const PackageInfo& root, Source& source) {
+  Catalog catalog(source);
+  const Draft draft = solve(root, catalog);
+  DependencyGraph graph = to_graph(draft);
+  std::vector<std::size_t> order = topological_order(draft);
+  ResolvedPackage package = add_up(graph, order);
+  return {std::move(graph), std::move(order), std::move(package)};
+}
+
+std::string to_dot(const DependencyGraph& graph) {
+  std::string text = "digraph {\n";
+  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+    text += "    " + std::to_string(i) + " [ label = " + dot_text(graph.nodes[i].pkg.id.to_string()) + " ]\n";
+  }
+  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+    for (const auto& edge : graph.nodes[i].edges) {
+      text += "    " + std::to_string(i) + " -> " + std::to_string(edge.target) + " [ label = " + dot_text(edge.alias) +
+              " ]\n";
+    }
+  }
+  return text + "}\n";
+}
+
+}  // namespace pkgfs

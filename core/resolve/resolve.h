@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/package/package_info.h"
+#include "core/source/source.h"
+
+namespace pkgfs {
+
+/// The packages of a tree and who uses whom under which alias. Nodes in discovery order, the root first.
+struct DependencyGraph {
+  struct Edge {
+    std::string alias;
+    std::size_t target;
+  };
+  struct Node {
+    PackageInfo pkg;
+    std::optional<DistributionInfo> dist;  // none for the root
+    std::vector<Edge> edges;               // in `use` order
+  };
+
+  std::vector<Node> nodes;
+
+  [[nodiscard]] std::optional<std::size_t> find(const PackageId& id) const;
+  /// The node that `alias` of node `from` leads to.
+  [[nodiscard]] std::optional<std::size_t> follow(std::size_t from, const std::string& alias) const;
+};
+
+/// A mapping whose package is known (resolution.md 5).
+struct ResolvedMapping {
+  std::string mount_path;
+  std::string volume_name;
+  std::optional<std::string> original_path;
+  PackageId package;
+};
+
+struct ResolvedCommand {
+  std::string name;  // in the manifest of `package`
+  PackageId package;
+};
+
+/// What a dependency tree adds up to.
+struct ResolvedPackage {
+  PackageId root;
+  std::map<std::string, ResolvedCommand> commands;  // by visible name
+  std::optional<std::string> entrypoint;
+  std::vector<ResolvedMapping> filesystem;  // earlier entries hide later ones
+};
+
+struct Resolution {
+  DependencyGraph graph;
+  std::vector<std::size_t> order;  // topological: reverse post-order, the root first (4.4)
+  ResolvedPackage package;
+};
+
+/// Resolves the tree below `root` (resolution.md 4.2 and 5): unification first, backtracking if that leaves two versions
+/// of a name. Deterministic; asks `source` once for each specifier. Throws Error(kResolve) with the texts of 4.3.
+[[nodiscard]] Resolution resolve(const PackageInfo& root, Source& source);
+
+/// The graph in DOT (4.5).
+[[nodiscard]] std::string to_dot(const DependencyGraph& graph);
+
+}  // namespace pkgfs

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+#include "core/source/source.h"
+
+#include "core/base/log.h"
+
+namespace pkgfs {
+namespace {
+
+std::string failed_to_query(const PackageSource& specifier, const std::string& reason) {
+  return "failed to query package '" + specifier.to_string() + "': " + reason;
+}
+
+const char* reason_of(QueryError::Kind kind) {
+  switch (kind) {
+    case QueryError::Kind::kUnsupported:
+      return "unsupported package specifier";
+    case QueryError::Kind::kNotFound:
+      return "not found";
+    case QueryError::Kind::kNoMatches:
+      return "the package was found, but no published versions matched the constraint";
+    case QueryError::Kind::kOther:
+      break;
+  }
+  return "unknown error";
+}
+
+std::string no_matches(const std::vector<std::string>& archived) {
+  if (archived.empty()) {
+    return reason_of(QueryError::Kind::kNoMatches);
+  }
+  if (archived.size() == 1) {
+    return "the only version satisfying the constraint, " + archived.front() + ", is archived";
+  }
+  return "unable to satisfy the request - version " + archived.front() + ", and " +
+         std::to_string(archived.size() - 1) + " are all archived";
+}
+
+std::vector<std::string> chain_of(const PackageSource& specifier, const Error& cause) {
+  std::vector<std::string> chain = {failed_to_query(specifier, cause.message())};
+  chain.insert(chain.end(), cause.chain().begin(), cause.chain().end());
+  return chain;
+}
+
+}  // namespace
+
+QueryError::QueryError(Kind kind, const PackageSource& specifier)
+    : Error(kind == Kind::kUnsupported ? ErrorCode::kUnsupported : ErrorCode::kNotFound,
+            failed_to_query(specifier, reason_of(kind))),
+      kind_(kind) {}
+
+QueryError::QueryError(const PackageSource& specifier, const std::vector<std::string>& archived)
+    : Error(ErrorCode::kNotFound, failed_to_query(specifier, no_matches(archived))), kind_(Kind::kNoMatches) {}
+
+QueryError::QueryError(const PackageSource& specifier, const Error& cause)
+    : Error(cause.code(), chain_of(specifier, cause)), kind_(Kind::kOther) {}
+
+bool is_newer(const PackageId& a, const PackageId& b) {
+  if (a.named() != nullptr && b.named() != nullptr) {
+    return compare_precedence(a.named()->version, b.named()->version) > 0;
+  }
+  return a.named() != nullptr && b.named() == nullptr;
+}
+
+void warn_of_named_tag(const PackageSource& specifier) {
+  if (specifier.named() == nullptr || specifier.named()->named_tag() == nullptr) {
+    return;
+  }
+  log::warn("no source resolves the tag of \"{}\": taking the newest release", specifier.to_string());
+}
+
+const PackageSummary& latest_of(const PackageSource& specifier, const std::vector<PackageSummary>& answers) {
+  if (answers.empty()) {
+    throw QueryError(QueryError::Kind::kNoMatches, specifier);
+  }
+  const PackageSummary* latest = &answers.front();
+  if (specifier.named() != nullptr) {
+    for (const PackageSummary& answer : answers) {
+      if (!is_newer(latest->pkg.id, answer.pkg.id)) {
+        latest = &answer;
+      }
+    }
+  }
+  return *latest;
+}
+
+PackageSummary query_latest(Source& source, const PackageSource& specifier) {
+  const std::vector<PackageSummary> answers = source.query(specifier);
+  warn_of_named_tag(specifier);
+  return latest_of(specifier, answers);
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+#include "core/vfs/host_file_system.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "core/base/limits.h"
+#include "core/vfs/path_text.h"
+
+namespace pkgfs::vfs {
+namespace {
+
+std::optional<FileType> to_type(mode_t mode) {
+  if (S_ISDIR(mode)) {
+    return FileType::kDirectory;
+  }
+  if (S_ISREG(mode)) {
+    return FileType::kFile;
+  }
+  if (S_ISLNK(mode)) {
+    return FileType::kSymlink;
+  }
+  return std::nullopt;  // devices, pipes and sockets of the host are not the package's
+}
+
+std::optional<Attributes> to_attributes(const struct stat& status) {
+  const std::optional<FileType> type = to_type(status.st_mode);
+  if (!type) {
+    return std::nullopt;
+  }
+  Attributes attributes;
+  attributes.type = *type;
+  attributes.mode = static_cast<std::uint16_t>(status.st_mode & 0777U);  // never set-user-id and the like
+  attributes.size = *type == FileType::kDirectory ? 0 : static_cast<std::uint64_t>(status.st_size);
+  attributes.modified = status.st_mtim.tv_sec;
+  attributes.modified_ns = static_cast<std::uint32_t>(status.st_mtim.tv_nsec);
+  attributes.links = static_cast<std::uint32_t>(status.st_nlink);
+  attributes.number = host_number(status.st_dev, status.st_ino);
+  attributes.live = true;
+  return attributes;
+}
+
+class HostFile final : public OpenFile {
+ public:
+  explicit HostFile(UniqueFd fd) : fd_(std::move(fd)) {}
+
+  [[nodiscard]] Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> out) override {
+    std::size_t done = 0;
+    while (done < out.size()) {
+      const ssize_t count =
+          ::pread(fd_.get(), out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+      if (count < 0 && errno == EINTR) {
+        continue;
+      }
+      if (count < 0) {
+        return fail(errno);
+      }
+      if (count == 0) {
+        break;
+      }
+      done += static_cast<std::size_t>(count);
+    }
+    return done;
+  }
+
+ private:
+  UniqueFd fd_;
+};
+
+}  // namespace
+
+/// A host path that somebody looked up. Its ancestors live as long as it does.
+struct HostFileSystem::Node {
+  Node* parent = nullptr;
+  std::string name;
+  std::atomic<std::uint64_t> references{1};  // of lookups and of children
+  std::string link;                          // the text, once read
+
+  [[nodiscard]] std::string path() const {
+    std::string text;
+    for (const Node* here = this; here->parent != nullptr; here = here->parent) {
+      text.insert(0, text.empty() ? here->name : here->name + "/");
+    }
+    return text;
+  }
+};
+
+namespace {
+
+template <typename Node>
+Node& to_node(Inode inode) {
+  return *reinterpret_cast<Node*>(inode);  // NOLINT(performance-no-int-to-ptr)
+}
+
+}  // namespace
+
+HostFileSystem::HostFileSystem(UniqueFd root, std::string name, std::shared_ptr<const HostFilter> filter)
+    : root_fd_(std::move(root)), name_(std::move(name)), filter_(std::move(filter)), root_(new Node) {}
+
+HostFileSystem::~HostFileSystem() { delete root_; }
+
+Inode HostFileSystem::root() const { return reinterpret_cast<Inode>(root_); }
+
+Result<UniqueFd> HostFileSystem::open_path(const Node& node, int flags) const {
+  struct stat status {};
+  if (node.parent == nullptr && ::fstat(root_fd_.get(), &status) == 0 && S_ISREG(status.st_mode)) {
+    const int copy = ::fcntl(root_fd_.get(), F_DUPFD_CLOEXEC, 3);
+    return copy >= 0 ? Result<UniqueFd>(UniqueFd(copy)) : fail(errno);
+  }
+  const std::string path = node.path();
+  open_how how{};
+  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW);
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  const long fd =
+      ::syscall(SYS_openat2, root_fd_.get(), path.empty() ? "." : path.c_str(), &how, sizeof(how));
+  if (fd < 0) {
+    // A directory on the way was replaced by a link: what was looked up isn't there any more.
+    return fail(errno == ELOOP || errno == EXDEV ? ENOENT : errno);
+  }
+  return UniqueFd(static_cast<int>(fd));
+}
+
+Result<Entry> HostFileSystem::lookup(Inode dir, std::string_view name) {
+  if (name.size() > limits::kNameBytes) {
+    return fail(ENAMETOOLONG);
+  }
+  if (name.empty() || name == "." || name == ".." || name.find('/') != std::string_view::npos) {
+    return fail(ENOENT);
+  }
+  Node& parent = to_node<Node>(dir);
+  auto child = std::make_unique<Node>();
+  child->parent = &parent;
+  child->name = name;
+  const Result<UniqueFd> fd = open_path(*child, O_PATH);
+  if (!fd) {
+    return fail(fd.error());
+  }
+  struct stat status {};
+  if (::fstat(fd->get(), &status) != 0) {
+    return fail(errno);
+  }
+  const std::optional<Attributes> attributes = to_attributes(status);
+  if (!attributes ||
+      (filter_ != nullptr && filter_->hidden(child->path(), attributes->type == FileType::kDirectory))) {
+    return fail(ENOENT);
+  }
+  if (attributes->type == FileType::kSymlink) {
+    std::string text(limits::kLinkBytes + 1, '\0');
+    const ssize_t length = ::readlinkat(fd->get(), "", text.data(), text.size());
+    if (length < 0) {
+      return fail(errno);
+    }
+    text.resize(static_cast<std::size_t>(length));
+    child->link = std::move(text);
+  }
+  parent.references.fetch_add(1, std::memory_order_relaxed);
+  return Entry{reinterpret_cast<Inode>(child.release()), *attributes};
+}
+
+Result<Attributes> HostFileSystem::metadata(Inode inode) {
+  const Result<UniqueFd> fd = open_path(to_node<Node>(inode), O_PATH);
+  if (!fd) {
+    return fail(fd.error());
+  }
+  struct stat status {};
+  if (::fstat(fd->get(), &status) != 0) {
+    return fail(errno);
+  }
+  const std::optional<Attributes> attributes = to_attributes(status);
+  return attributes ? Result<Attributes>(*attributes) : fail(ENOENT);
+}
+
+Result<void> HostFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
+  const Node& node = to_node<Node>(dir);
+  Result<UniqueFd> fd = open_path(node, O_RDONLY | O_DIRECTORY);
+  if (!fd) {
+    return fail(fd.error());
+  }
+  struct Item {
+    std::string name;
+    Attributes attributes;
+  };
+  std::vector<Item> items;
+  DIR* const stream = ::fdopendir(fd->get());
+  if (stream == nullptr) {
+    return fail(errno);
+  }
+  const int dir_fd = fd->release();  // the stream's now
+  const std::string path = node.path();
+  // readdir is thread-safe for streams of one thread, whatever the check says.
+  while (const dirent* found = ::readdir(stream)) {  // NOLINT(concurrency-mt-unsafe)
+    const std::string_view name = static_cast<const char*>(found->d_name);
+    struct stat status {};
+    if (name == "." || name == ".." || ::fstatat(dir_fd, found->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+      continue;
+    }
+    const std::optional<Attributes> attributes = to_attributes(status);
+    if (!attributes || (filter_ != nullptr && filter_->hidden(path.empty() ? std::string(name) : join_path(path, name),
+                                                              attributes->type == FileType::kDirectory))) {
+      continue;
+    }
+    items.push_back({std::string(name), *attributes});
+  }
+  ::closedir(stream);
+  std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.name < b.name; });
+  for (std::size_t i = from; i < items.size(); ++i) {
+    if (!visit({.name = items[i].name, .inode = 0, .error = 0, .next = i + 1, .attributes = items[i].attributes})) {
+      break;
+    }
+  }
+  return {};
+}
+
+Result<std::string_view> HostFileSystem::read_link(Inode inode) {
+  const Node& node = to_node<Node>(inode);
+  return node.link.empty() ? fail(EINVAL) : Result<std::string_view>(node.link);
+}
+
+Result<std::unique_ptr<OpenFile>> HostFileSystem::open(Inode inode) {
+  Result<UniqueFd> fd = open_path(to_node<Node>(inode), O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  if (!fd) {
+    return fail(fd.error());
+  }
+  struct stat status {};
+  if (::fstat(fd->get(), &status) != 0) {
+    return fail(errno);
+  }
+  if (!S_ISREG(status.st_mode)) {
+    return fail(S_ISDIR(status.st_mode) ? EISDIR : EINVAL);
+  }
+  return std::make_unique<HostFile>(std::move(*fd));
+}
+
+void HostFileSystem::forget(Inode inode, std::uint64_t count) {
+  if (inode != root()) {
+    drop(&to_node<Node>(inode), count);
+  }
+}
+
+void HostFileSystem::drop(Node* node, std::uint64_t count) {
+  while (node != root_ && node->references.fetch_sub(count, std::memory_order_acq_rel) == count) {
+    Node* const parent = node->parent;
+    delete node;
+    node = parent;
+    count = 1;
+  }
+}
+
+Result<Origin> HostFileSystem::origin(Inode /*inode*/) { return Origin{}; }
+
+}  // namespace pkgfs::vfs

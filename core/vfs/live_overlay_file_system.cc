@@ -1,0 +1,458 @@
+// SPDX-License-Identifier: MIT
+#include "core/vfs/live_overlay_file_system.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+#include <utility>
+
+#include "core/base/limits.h"
+#include "core/base/log.h"
+
+namespace pkgfs::vfs {
+namespace {
+
+// A handed-through inode: bit 0 set, the layer above bit 48, the layer's own inode (an aligned address) between.
+constexpr unsigned kLayerShift = 48;
+constexpr Inode kAddressMask = (Inode{1} << kLayerShift) - 1;
+
+// Listings kept for readers that go on after the directory was listed anew.
+constexpr std::size_t kKeptListings = 4;
+constexpr unsigned kGenerationShift = 32;
+
+}  // namespace
+
+/// What a directory listed at one moment.
+struct LiveOverlayFileSystem::Listing {
+  struct Item {
+    std::string name;
+    int error;
+    Attributes attributes;
+  };
+  std::uint64_t generation = 0;
+  std::vector<Item> items;
+};
+
+/// A path at which a live layer has something, or several layers are merged.
+struct LiveOverlayFileSystem::Node {
+  Node* parent = nullptr;  // holds a reference
+  std::string name;
+  std::uint64_t number = kRootNumber;
+  FileType type = FileType::kDirectory;
+  std::vector<Part> parts;
+  std::size_t winner = 0;  // of `parts`: has the attributes
+  bool mount_ancestor = false;
+  std::string link;
+  std::uint64_t references = 0;                        // guarded by the file system's mutex, like the two below
+  std::map<std::string, Node*, std::less<>> children;  // those that a lookup would answer now
+  std::deque<std::shared_ptr<const Listing>> listings;
+};
+
+LiveOverlayFileSystem::LiveOverlayFileSystem(std::vector<Layer> layers, const OverlayOptions& options)
+    : layers_(std::move(layers)), options_(options), root_(std::make_unique<Node>()) {
+  std::vector<Candidate> candidates;
+  for (std::uint32_t i = 0; i < layers_.size(); ++i) {
+    const Inode inode = layers_[i].fs->root();
+    if (const Result<Attributes> attributes = layers_[i].fs->metadata(inode); attributes) {
+      candidates.push_back({i, 0, {inode, *attributes}});
+    }
+  }
+  if (candidates.empty()) {
+    return;
+  }
+  const Decision decision = choose(candidates);
+  root_->winner = decision.winner;
+  for (std::size_t i = 0; i < decision.count; ++i) {
+    root_->parts.push_back({candidates[i].layer, candidates[i].entry.inode});
+  }
+}
+
+LiveOverlayFileSystem::~LiveOverlayFileSystem() {
+  // The kernel forgets everything at unmount; what is left hangs below the root.
+  std::vector<Node*> pending;
+  for (const auto& [name, child] : root_->children) {
+    pending.push_back(child);
+  }
+  while (!pending.empty()) {
+    Node* node = pending.back();
+    pending.pop_back();
+    for (const auto& [name, child] : node->children) {
+      pending.push_back(child);
+    }
+    for (const Part& part : node->parts) {
+      release(part);
+    }
+    delete node;
+  }
+}
+
+Inode LiveOverlayFileSystem::root() const { return reinterpret_cast<Inode>(root_.get()); }
+
+std::pair<OverlayFileSystem*, Inode> LiveOverlayFileSystem::handed_through(Inode inode) const {
+  auto* fs = static_cast<OverlayFileSystem*>(layers_[inode >> kLayerShift].fs.get());
+  return {fs, inode & kAddressMask & ~Inode{1}};
+}
+
+Inode LiveOverlayFileSystem::hand_through(std::uint32_t layer, Inode inode) {
+  return (Inode{layer} << kLayerShift) | inode | 1U;
+}
+
+LiveOverlayFileSystem::Node& LiveOverlayFileSystem::node(Inode inode) const {
+  return *reinterpret_cast<Node*>(inode);  // NOLINT(performance-no-int-to-ptr)
+}
+
+void LiveOverlayFileSystem::release(const Part& part) {
+  if (layers_[part.layer].live) {
+    layers_[part.layer].fs->forget(part.inode, 1);
+  }
+}
+
+Decision LiveOverlayFileSystem::choose(std::vector<Candidate>& candidates) const {
+  return decide(candidates, options_.conflicts,
+                [this](std::uint32_t layer) { return layers_[layer].mount_path.size(); });
+}
+
+std::vector<Candidate> LiveOverlayFileSystem::ask_layers(const Node& dir, std::string_view name) {
+  std::vector<Candidate> candidates;
+  for (const Part& part : dir.parts) {
+    const Result<Entry> found = layers_[part.layer].fs->lookup(part.inode, name);
+    if (found) {
+      candidates.push_back({part.layer, 0, *found});
+    } else if (found.error() != ENOENT && found.error() != ENOTDIR) {
+      candidates.push_back({part.layer, found.error(), {}});
+    }
+  }
+  return candidates;
+}
+
+Result<Entry> LiveOverlayFileSystem::settle(Node& dir, std::string_view name, std::vector<Candidate>& candidates) {
+  const Decision decision = choose(candidates);
+  // What doesn't take part is let go.
+  for (std::size_t i = decision.count; i < candidates.size(); ++i) {
+    if (candidates[i].error == 0) {
+      release({candidates[i].layer, candidates[i].entry.inode});
+    }
+  }
+  const Candidate& winner = candidates[decision.winner];
+  if (winner.error != 0) {
+    return fail(winner.error);
+  }
+  Entry result{0, winner.entry.attributes};
+  result.attributes.live = true;
+  for (std::size_t i = 0; i < decision.count; ++i) {
+    result.attributes.mount_ancestor |= candidates[i].entry.attributes.mount_ancestor;
+  }
+  if (decision.count == 1 && !layers_[winner.layer].live) {
+    result.inode = hand_through(winner.layer, winner.entry.inode);
+    return result;
+  }
+  if (result.attributes.number == 0) {
+    result.attributes.number = path_number(dir.number, name);
+  }
+
+  auto fresh = std::make_unique<Node>();
+  fresh->parent = &dir;
+  fresh->name = name;
+  fresh->number = result.attributes.number;
+  fresh->type = result.attributes.type;
+  fresh->winner = decision.winner;
+  fresh->mount_ancestor = result.attributes.mount_ancestor;
+  for (std::size_t i = 0; i < decision.count; ++i) {
+    fresh->parts.push_back({candidates[i].layer, candidates[i].entry.inode});
+  }
+  if (fresh->type == FileType::kSymlink) {
+    const Layer& layer = layers_[winner.layer];
+    const Result<std::string_view> text = layer.fs->read_link(winner.entry.inode);
+    if (!text) {
+      release(fresh->parts.front());
+      return fail(text.error());
+    }
+    std::optional<std::string> clamped;
+    if (!options_.raw_links) {
+      clamped = clamp_link(*text, path_of(dir), layer.mapping());
+    }
+    fresh->link = clamped ? std::move(*clamped) : std::string(*text);
+    result.attributes.size = fresh->link.size();
+  }
+
+  Node* superseded = nullptr;  // the same thing, looked up before
+  {
+    const std::lock_guard lock(mutex_);
+    const auto known = dir.children.find(name);
+    if (known != dir.children.end() && known->second->number == fresh->number && known->second->type == fresh->type &&
+        known->second->link == fresh->link && known->second->parts.size() == fresh->parts.size() &&
+        std::equal(known->second->parts.begin(), known->second->parts.end(), fresh->parts.begin(),
+                   [](const Part& a, const Part& b) { return a.layer == b.layer; })) {
+      superseded = known->second;
+      ++superseded->references;
+    } else {
+      fresh->references = 1;
+      ++dir.references;
+      dir.children.insert_or_assign(std::string(name), fresh.get());
+    }
+  }
+  if (superseded != nullptr) {
+    for (const Part& part : fresh->parts) {
+      release(part);
+    }
+    result.inode = reinterpret_cast<Inode>(superseded);
+  } else {
+    result.inode = reinterpret_cast<Inode>(fresh.release());
+  }
+  return result;
+}
+
+Result<Entry> LiveOverlayFileSystem::lookup(Inode dir, std::string_view name) {
+  if (is_handed_through(dir)) {
+    const auto [fs, inner] = handed_through(dir);
+    Result<Entry> entry = fs->lookup(inner, name);
+    if (entry) {
+      entry->inode = hand_through(static_cast<std::uint32_t>(dir >> kLayerShift), entry->inode);
+    }
+    return entry;
+  }
+  if (name.size() > limits::kNameBytes) {
+    return fail(ENAMETOOLONG);
+  }
+  Node& which = node(dir);
+  if (which.type != FileType::kDirectory) {
+    return fail(ENOTDIR);
+  }
+  std::vector<Candidate> candidates = ask_layers(which, name);
+  if (candidates.empty()) {
+    return fail(ENOENT);
+  }
+  return settle(which, name, candidates);
+}
+
+Result<Attributes> LiveOverlayFileSystem::metadata(Inode inode) {
+  if (is_handed_through(inode)) {
+    const auto [fs, inner] = handed_through(inode);
+    return fs->metadata(inner);
+  }
+  const Node& which = node(inode);
+  const Part& part = which.parts[which.winner];
+  Result<Attributes> attributes = layers_[part.layer].fs->metadata(part.inode);
+  if (attributes) {
+    attributes->number = which.number;
+    attributes->live = true;
+    attributes->mount_ancestor = which.mount_ancestor;
+    if (which.type == FileType::kSymlink) {
+      attributes->size = which.link.size();
+    }
+  }
+  return attributes;
+}
+
+std::shared_ptr<const LiveOverlayFileSystem::Listing> LiveOverlayFileSystem::list(Node& dir, int& error) {
+  // Names per layer, then the same rule as for a lookup.
+  std::map<std::string, std::vector<Candidate>, std::less<>> names;
+  for (const Part& part : dir.parts) {
+    const Result<void> listed =
+        layers_[part.layer].fs->read_dir(part.inode, 0, [&](const DirEntry& entry) {
+          names[std::string(entry.name)].push_back({part.layer, entry.error, {entry.inode, entry.attributes}});
+          return true;
+        });
+    if (!listed) {
+      error = listed.error();
+      return nullptr;
+    }
+  }
+  auto listing = std::make_shared<Listing>();
+  for (auto& [name, candidates] : names) {
+    const Decision decision = choose(candidates);
+    const Candidate& winner = candidates[decision.winner];
+    if (conflicts_ != nullptr && decision.conflict && !layers_[candidates[decision.hidden].layer].fallback) {
+      conflicts_->push_back({join_path(path_of(dir), name), layers_[winner.layer].label(),
+                             layers_[candidates[decision.hidden].layer].label()});
+    }
+    Listing::Item item{name, winner.error, winner.entry.attributes};
+    if (item.attributes.number == 0) {
+      item.attributes.number = path_number(dir.number, name);
+    }
+    listing->items.push_back(std::move(item));
+  }
+  const std::lock_guard lock(mutex_);
+  listing->generation = dir.listings.empty() ? 0 : dir.listings.front()->generation + 1;
+  dir.listings.push_front(listing);
+  if (dir.listings.size() > kKeptListings) {
+    dir.listings.pop_back();
+  }
+  return listing;
+}
+
+Result<void> LiveOverlayFileSystem::read_dir(Inode dir, std::uint64_t from,
+                                             FunctionRef<bool(const DirEntry&)> visit) {
+  if (is_handed_through(dir)) {
+    const auto [fs, inner] = handed_through(dir);
+    return fs->read_dir(inner, from, [&](const DirEntry& passed) {
+      DirEntry entry = passed;
+      if (entry.inode != 0) {
+        entry.inode = hand_through(static_cast<std::uint32_t>(dir >> kLayerShift), entry.inode);
+      }
+      return visit(entry);
+    });
+  }
+  Node& which = node(dir);
+  if (which.type != FileType::kDirectory) {
+    return fail(ENOTDIR);
+  }
+  // A reader that goes on gets the listing it began with, as long as that is kept.
+  std::shared_ptr<const Listing> listing;
+  if (from != 0) {
+    const std::lock_guard lock(mutex_);
+    for (const auto& kept : which.listings) {
+      if ((kept->generation & 0x3fffffffU) == from >> kGenerationShift) {
+        listing = kept;
+      }
+    }
+  }
+  if (listing == nullptr) {
+    int error = 0;
+    listing = list(which, error);
+    if (listing == nullptr) {
+      return fail(error);
+    }
+  }
+  for (std::size_t i = from & 0xffffffffU; i < listing->items.size(); ++i) {
+    const Listing::Item& item = listing->items[i];
+    if (!visit({.name = item.name,
+                .inode = 0,
+                .error = item.error,
+                .next = ((listing->generation & 0x3fffffffU) << kGenerationShift) | (i + 1),
+                .attributes = item.attributes})) {
+      break;
+    }
+  }
+  return {};
+}
+
+Result<std::uint64_t> LiveOverlayFileSystem::parent_number(Inode dir) {
+  if (is_handed_through(dir)) {
+    const auto [fs, inner] = handed_through(dir);
+    return fs->parent_number(inner);
+  }
+  const Node& which = node(dir);
+  return which.parent == nullptr ? kRootNumber : which.parent->number;
+}
+
+Result<std::string_view> LiveOverlayFileSystem::read_link(Inode inode) {
+  if (is_handed_through(inode)) {
+    const auto [fs, inner] = handed_through(inode);
+    return fs->read_link(inner);
+  }
+  const Node& which = node(inode);
+  return which.type == FileType::kSymlink ? Result<std::string_view>(which.link) : fail(EINVAL);
+}
+
+Result<std::unique_ptr<OpenFile>> LiveOverlayFileSystem::open(Inode inode) {
+  if (is_handed_through(inode)) {
+    const auto [fs, inner] = handed_through(inode);
+    return fs->open(inner);
+  }
+  const Node& which = node(inode);
+  if (which.type == FileType::kDirectory) {
+    return fail(EISDIR);
+  }
+  return layers_[which.parts.front().layer].fs->open(which.parts.front().inode);
+}
+
+Result<Extent> LiveOverlayFileSystem::extent(Inode inode) {
+  if (is_handed_through(inode)) {
+    const auto [fs, inner] = handed_through(inode);
+    return fs->extent(inner);
+  }
+  return fail(EINVAL);
+}
+
+Result<Origin> LiveOverlayFileSystem::origin(Inode inode) {
+  if (is_handed_through(inode)) {
+    const auto [fs, inner] = handed_through(inode);
+    return fs->origin(inner);
+  }
+  const Node& which = node(inode);
+  const Part& part = which.parts[which.winner];
+  const Layer& layer = layers_[part.layer];
+  Result<Origin> origin = layer.fs->origin(part.inode);
+  if (origin && layers_[part.layer].live) {
+    origin->package = layer.package;
+    origin->volume = layer.volume;
+    std::string path = layer.source_path;
+    for (const std::string_view name : path_components(path_below(layer.mount_path, path_of(which)))) {
+      path = join_path(path, name);
+    }
+    origin->path = std::move(path);
+  }
+  return origin;
+}
+
+std::string LiveOverlayFileSystem::path_of(const Node& node) const {
+  std::vector<std::string_view> names;
+  for (const Node* here = &node; here->parent != nullptr; here = here->parent) {
+    names.push_back(here->name);
+  }
+  std::reverse(names.begin(), names.end());
+  return absolute_path(names);
+}
+
+void LiveOverlayFileSystem::forget(Inode inode, std::uint64_t count) {
+  if (!is_handed_through(inode) && inode != root()) {
+    drop(&node(inode), count);
+  }
+}
+
+void LiveOverlayFileSystem::drop(Node* which, std::uint64_t count) {
+  while (which != root_.get()) {
+    Node* const parent = which->parent;
+    {
+      const std::lock_guard lock(mutex_);
+      which->references -= count;
+      if (which->references != 0) {
+        return;
+      }
+      const auto known = parent->children.find(which->name);
+      if (known != parent->children.end() && known->second == which) {
+        parent->children.erase(known);
+      }
+    }
+    for (const Part& part : which->parts) {
+      release(part);
+    }
+    delete which;
+    which = parent;
+    count = 1;
+  }
+}
+
+std::vector<OverlayConflict> LiveOverlayFileSystem::find_conflicts() {
+  std::vector<OverlayConflict> conflicts;
+  for (const Layer& layer : layers_) {
+    if (!layer.live) {
+      const auto inside = static_cast<OverlayFileSystem*>(layer.fs.get())->visit_all();
+      conflicts.insert(conflicts.end(), inside.begin(), inside.end());
+    }
+  }
+  conflicts_ = &conflicts;
+  std::vector<Inode> pending{root()};
+  while (!pending.empty()) {
+    const Inode dir = pending.back();
+    pending.pop_back();
+    const Result<void> listed = read_dir(dir, 0, [&](const DirEntry& entry) {
+      if (entry.attributes.type == FileType::kDirectory && entry.error == 0) {
+        const Result<Entry> child = lookup(dir, entry.name);
+        if (child && !is_handed_through(child->inode)) {
+          pending.push_back(child->inode);
+        }
+      }
+      return true;
+    });
+    if (!listed) {
+      log::warn("{}: this directory can't be listed", path_of(node(dir)));
+    }
+    forget(dir, 1);
+  }
+  conflicts_ = nullptr;
+  return conflicts;
+}
+
+}  // namespace pkgfs::vfs

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+#include "core/vfs/mapped_path_file_system.h"
+
+#include <cerrno>
+
+#include "core/vfs/path_text.h"
+
+namespace pkgfs::vfs {
+namespace {
+
+constexpr Attributes kAncestor{.type = FileType::kDirectory, .mode = 0755, .synthetic = true, .mount_ancestor = true};
+
+}  // namespace
+
+Result<std::unique_ptr<FileSystem>> MappedPathFileSystem::make(std::unique_ptr<FileSystem> inner,
+                                                               const std::string& original_path,
+                                                               const std::string& mount_path) {
+  const Result<Entry> root = walk(*inner, original_path);
+  if (!root) {
+    return fail(root.error());
+  }
+  return std::unique_ptr<FileSystem>(new MappedPathFileSystem(std::move(inner), root->inode, mount_path));
+}
+
+MappedPathFileSystem::MappedPathFileSystem(std::unique_ptr<FileSystem> inner, Inode inner_root,
+                                           const std::string& mount_path)
+    : inner_(std::move(inner)), inner_root_(inner_root) {
+  for (const std::string_view name : path_components(mount_path)) {
+    names_.emplace_back(name);
+  }
+}
+
+MappedPathFileSystem::~MappedPathFileSystem() {
+  if (inner_root_ != inner_->root()) {
+    inner_->forget(inner_root_, 1);
+  }
+}
+
+Inode MappedPathFileSystem::root() const { return names_.empty() ? from_inner(inner_root_) : 1; }
+
+Result<Entry> MappedPathFileSystem::child_of_ancestor(Inode ancestor) {
+  if (ancestor < depth()) {
+    return Entry{ancestor + 1, kAncestor};
+  }
+  const Result<Attributes> root = inner_->metadata(inner_root_);
+  if (!root) {
+    return fail(root.error());
+  }
+  return Entry{from_inner(inner_root_), *root};
+}
+
+Result<Entry> MappedPathFileSystem::lookup(Inode dir, std::string_view name) {
+  if (is_ancestor(dir)) {
+    return name == names_[dir - 1] ? child_of_ancestor(dir) : fail(ENOENT);
+  }
+  Result<Entry> entry = inner_->lookup(to_inner(dir), name);
+  if (entry) {
+    entry->inode = from_inner(entry->inode);
+  }
+  return entry;
+}
+
+Result<Attributes> MappedPathFileSystem::metadata(Inode inode) {
+  if (is_ancestor(inode)) {
+    return kAncestor;
+  }
+  return inner_->metadata(to_inner(inode));
+}
+
+Result<void> MappedPathFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
+  if (!is_ancestor(dir)) {
+    return inner_->read_dir(to_inner(dir), from, [&](const DirEntry& inner) {
+      DirEntry entry = inner;
+      entry.inode = inner.inode == 0 ? 0 : from_inner(inner.inode);
+      return visit(entry);
+    });
+  }
+  if (from == 0) {
+    const Result<Entry> child = child_of_ancestor(dir);
+    DirEntry entry{.name = names_[dir - 1], .inode = 0, .error = 0, .next = 1, .attributes = {}};
+    if (child) {
+      entry.inode = child->inode;
+      entry.attributes = child->attributes;
+    } else {
+      entry.error = child.error();
+    }
+    visit(entry);
+  }
+  return {};
+}
+
+Result<std::string_view> MappedPathFileSystem::read_link(Inode inode) {
+  return is_ancestor(inode) ? fail(EINVAL) : inner_->read_link(to_inner(inode));
+}
+
+Result<std::unique_ptr<OpenFile>> MappedPathFileSystem::open(Inode inode) {
+  if (is_ancestor(inode)) {
+    return fail(EISDIR);
+  }
+  return inner_->open(to_inner(inode));
+}
+
+Result<Extent> MappedPathFileSystem::extent(Inode inode) {
+  return is_ancestor(inode) ? fail(EISDIR) : inner_->extent(to_inner(inode));
+}
+
+void MappedPathFileSystem::forget(Inode inode, std::uint64_t count) {
+  // The mapping itself holds the mount point's inode; who looks it up holds nothing.
+  if (!is_ancestor(inode) && to_inner(inode) != inner_root_) {
+    inner_->forget(to_inner(inode), count);
+  }
+}
+
+Result<Origin> MappedPathFileSystem::origin(Inode inode) {
+  return is_ancestor(inode) ? fail(ENODATA) : inner_->origin(to_inner(inode));
+}
+
+}  // namespace pkgfs::vfs

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// Lexical work on paths of the merged tree. All paths are absolute and normal ("/", "/a/b"); none touches a file system.
+namespace pkgfs::vfs {
+
+/// The components of `path`; "." and empty ones dropped, ".." kept.
+[[nodiscard]] std::vector<std::string_view> path_components(std::string_view path);
+[[nodiscard]] std::string join_path(std::string_view dir, std::string_view name);
+/// The path that ends with `components`, below "/".
+[[nodiscard]] std::string absolute_path(const std::vector<std::string_view>& components);
+
+/// Whether `path` is `prefix` or lies below it.
+[[nodiscard]] bool path_covers(std::string_view prefix, std::string_view path);
+/// `path` without `prefix`, which covers it: "/" or "/rest".
+[[nodiscard]] std::string_view path_below(std::string_view prefix, std::string_view path);
+
+/// The number (st_ino) of the entry `name` of the directory numbered `parent`: a hash of the visible path with the top
+/// bit clear, never 0 or 1 (filesystem.md 9.6). The root is `kRootNumber`.
+inline constexpr std::uint64_t kRootNumber = 1;
+[[nodiscard]] std::uint64_t path_number(std::uint64_t parent, std::string_view name);
+/// The number of a live host entry: top bit set, the same for all links to one file.
+[[nodiscard]] std::uint64_t host_number(std::uint64_t device, std::uint64_t inode);
+
+/// Where a mapping shows: `source_path` of a volume at `mount_path`.
+struct Mapping {
+  std::string_view mount_path;
+  std::string_view source_path;
+};
+
+/// The text to show for a link with the stored text `target` in the visible directory `dir` of a mapping; nothing when
+/// the stored text stays inside the volume and the mount and is shown as it is (filesystem.md 9.4).
+[[nodiscard]] std::optional<std::string> clamp_link(std::string_view target, std::string_view dir,
+                                                    const Mapping& mapping);
+
+}  // namespace pkgfs::vfs

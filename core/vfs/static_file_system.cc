@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+#include "core/vfs/static_file_system.h"
+
+#include <cerrno>
+#include <iterator>
+
+#include "core/vfs/blob_file.h"
+#include "core/vfs/path_text.h"
+
+namespace pkgfs::vfs {
+
+StaticFileSystem::StaticFileSystem(std::vector<StaticFile> files) : nodes_(1) {
+  for (StaticFile& file : files) {
+    const std::vector<std::string_view> components = path_components(file.path);
+    Inode here = root();
+    for (std::size_t i = 0; i < components.size() && node(here).directory; ++i) {
+      const auto [child, added] = nodes_[here - 1].children.try_emplace(std::string(components[i]), nodes_.size() + 1);
+      const Inode next = child->second;
+      if (added) {
+        nodes_.emplace_back();  // moves the nodes: `child` is used up
+        if (i + 1 == components.size()) {
+          nodes_.back().directory = false;
+        }
+      } else if (i + 1 == components.size()) {
+        break;  // the first stays
+      }
+      here = next;
+      if (!node(here).directory && i + 1 == components.size()) {
+        nodes_[here - 1].file = std::move(file);
+        break;
+      }
+    }
+  }
+}
+
+Result<Entry> StaticFileSystem::lookup(Inode dir, std::string_view name) {
+  if (!node(dir).directory) {
+    return fail(ENOTDIR);
+  }
+  const auto child = node(dir).children.find(name);
+  if (child == node(dir).children.end()) {
+    return fail(ENOENT);
+  }
+  return Entry{child->second, *metadata(child->second)};
+}
+
+Result<Attributes> StaticFileSystem::metadata(Inode inode) {
+  const Node& which = node(inode);
+  if (which.directory) {
+    return Attributes{.type = FileType::kDirectory, .mode = 0755};
+  }
+  return Attributes{
+      .type = FileType::kFile, .mode = which.file.mode, .modified = which.file.modified, .size = which.file.content.length};
+}
+
+Result<void> StaticFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
+  if (!node(dir).directory) {
+    return fail(ENOTDIR);
+  }
+  const auto& children = node(dir).children;
+  if (from >= children.size()) {
+    return {};
+  }
+  for (auto it = std::next(children.begin(), static_cast<std::ptrdiff_t>(from)); it != children.end(); ++it) {
+    if (!visit({.name = it->first, .inode = it->second, .next = ++from, .attributes = *metadata(it->second)})) {
+      break;
+    }
+  }
+  return {};
+}
+
+Result<std::string_view> StaticFileSystem::read_link(Inode /*inode*/) { return fail(EINVAL); }
+
+Result<std::unique_ptr<OpenFile>> StaticFileSystem::open(Inode inode) {
+  if (node(inode).directory) {
+    return fail(EISDIR);
+  }
+  return std::make_unique<BlobFile>(node(inode).file.content);
+}
+
+Result<Extent> StaticFileSystem::extent(Inode inode) {
+  const Node& which = node(inode);
+  if (which.directory) {
+    return fail(EISDIR);
+  }
+  return Extent{which.file.content.source.get(), which.file.content.offset, which.file.content.length};
+}
+
+Result<Origin> StaticFileSystem::origin(Inode inode) {
+  const Node& which = node(inode);
+  if (which.directory) {
+    return fail(ENODATA);
+  }
+  return Origin{.package = which.file.package, .volume = {}, .path = {}, .sha256 = which.file.sha256};
+}
+
+}  // namespace pkgfs::vfs

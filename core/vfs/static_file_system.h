@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/vfs/file_system.h"
+
+namespace pkgfs::vfs {
+
+/// A file of a StaticFileSystem.
+struct StaticFile {
+  std::string path;  // absolute, normal
+  Blob content;
+  std::uint16_t mode = 0644;
+  std::int64_t modified = 1;
+  std::optional<Sha256> sha256 = std::nullopt;
+  std::string package = {};  // for `origin`
+};
+
+/// Files that are known beforehand, with the directories that their paths need: commands, the metadata volume of a
+/// directory package. Of two files with one path the first stays; a file whose path runs through another file is left
+/// out.
+class StaticFileSystem final : public FileSystem {
+ public:
+  explicit StaticFileSystem(std::vector<StaticFile> files);
+
+  [[nodiscard]] Inode root() const override { return 1; }
+  [[nodiscard]] Result<Entry> lookup(Inode dir, std::string_view name) override;
+  [[nodiscard]] Result<Attributes> metadata(Inode inode) override;
+  [[nodiscard]] Result<void> read_dir(Inode dir, std::uint64_t from,
+                                      FunctionRef<bool(const DirEntry&)> visit) override;
+  [[nodiscard]] Result<std::string_view> read_link(Inode inode) override;
+  [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) override;
+  [[nodiscard]] Result<Extent> extent(Inode inode) override;
+  [[nodiscard]] Result<Origin> origin(Inode inode) override;
+
+ private:
+  struct Node {
+    bool directory = true;
+    StaticFile file;
+    std::map<std::string, Inode, std::less<>> children;
+  };
+  [[nodiscard]] const Node& node(Inode inode) const { return nodes_[inode - 1]; }
+
+  std::vector<Node> nodes_;  // an inode is its index + 1
+};
+
+}  // namespace pkgfs::vfs

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+#include "core/vfs/webc_volume_file_system.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include "core/base/log.h"
+#include "core/vfs/blob_file.h"
+
+namespace pkgfs::vfs {
+namespace {
+
+// An inode is the entry's place in the header, moved away from 0, which means "none".
+Inode to_inode(webc::EntryRef ref) { return ref + 1; }
+webc::EntryRef to_ref(Inode inode) { return inode - 1; }
+
+FileType to_type(webc::EntryKind kind) {
+  switch (kind) {
+    case webc::EntryKind::kDirectory:
+      return FileType::kDirectory;
+    case webc::EntryKind::kFile:
+      return FileType::kFile;
+    case webc::EntryKind::kSymlink:
+      return FileType::kSymlink;
+  }
+  return FileType::kFile;
+}
+
+bool begins_like_a_program(std::string_view start) {
+  return start.starts_with(std::string_view("\0asm", 4)) || start.starts_with("\x7f"
+                                                                              "ELF") ||
+         start.starts_with("#!");
+}
+
+}  // namespace
+
+WebcVolumeFileSystem::WebcVolumeFileSystem(std::shared_ptr<const webc::Volume> volume, const VolumeOptions& options)
+    : volume_(std::move(volume)), options_(options) {}
+
+Inode WebcVolumeFileSystem::root() const { return to_inode(webc::kRootRef); }
+
+Attributes WebcVolumeFileSystem::attributes(const webc::EntryInfo& info) const {
+  Attributes attributes;
+  attributes.type = to_type(info.kind);
+  attributes.size = info.length;
+  attributes.modified = std::max<std::int64_t>(info.modified.value_or(options_.default_modified), 1);
+  switch (info.kind) {
+    case webc::EntryKind::kDirectory:
+      attributes.mode = 0755;
+      attributes.size = 0;
+      break;
+    case webc::EntryKind::kSymlink:
+      attributes.mode = 0777;
+      break;
+    case webc::EntryKind::kFile:
+      if (options_.detect_executables) {
+        std::array<char, 4> start{};
+        const std::size_t count = std::min<std::size_t>(start.size(), info.length);
+        if (volume_->source()->read(info.offset, std::as_writable_bytes(std::span(start)).first(count)) &&
+            begins_like_a_program({start.data(), count})) {
+          attributes.mode = 0755;
+        }
+      }
+      break;
+  }
+  return attributes;
+}
+
+Result<Entry> WebcVolumeFileSystem::lookup(Inode dir, std::string_view name) {
+  Result<Entry> found = fail(ENOENT);
+  const Result<void> listed = volume_->list(to_ref(dir), [&](const webc::DirRecord& record) {
+    if (record.name != name) {
+      return true;
+    }
+    if (record.error != 0) {
+      found = fail(record.error);
+    } else {
+      found = Entry{to_inode(record.ref), attributes(record.info)};
+    }
+    return false;
+  });
+  if (!listed) {
+    return fail(listed.error());
+  }
+  return found;
+}
+
+Result<Attributes> WebcVolumeFileSystem::metadata(Inode inode) {
+  const Result<webc::EntryInfo> info = volume_->info(to_ref(inode));
+  if (!info) {
+    return fail(info.error());
+  }
+  return attributes(*info);
+}
+
+Result<void> WebcVolumeFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
+  std::vector<DirEntry> entries;
+  const Result<void> listed = volume_->list(to_ref(dir), [&](const webc::DirRecord& record) {
+    DirEntry entry{.name = record.name, .inode = 0, .error = record.error, .next = 0, .attributes = {}};
+    if (record.error == 0) {
+      entry.inode = to_inode(record.ref);
+      entry.attributes = attributes(record.info);
+    }
+    entries.push_back(entry);
+    return true;
+  });
+  if (!listed) {
+    return listed;
+  }
+  const auto by_name = [](const DirEntry& a, const DirEntry& b) { return a.name < b.name; };
+  if (!std::is_sorted(entries.begin(), entries.end(), by_name)) {
+    std::sort(entries.begin(), entries.end(), by_name);
+  }
+  for (std::size_t i = from; i < entries.size(); ++i) {
+    entries[i].next = i + 1;
+    if (!visit(entries[i])) {
+      break;
+    }
+  }
+  return {};
+}
+
+Result<std::string_view> WebcVolumeFileSystem::read_link(Inode inode) {
+  const Result<webc::EntryInfo> info = volume_->info(to_ref(inode));
+  if (!info) {
+    return fail(info.error());
+  }
+  if (info->kind != webc::EntryKind::kSymlink) {
+    return fail(EINVAL);
+  }
+  return info->target;
+}
+
+Result<Extent> WebcVolumeFileSystem::extent(Inode inode) {
+  const Result<webc::EntryInfo> info = volume_->info(to_ref(inode));
+  if (!info) {
+    return fail(info.error());
+  }
+  if (info->kind != webc::EntryKind::kFile) {
+    return fail(info->kind == webc::EntryKind::kDirectory ? EISDIR : EINVAL);
+  }
+  return Extent{volume_->source().get(), info->offset, info->length};
+}
+
+Result<std::unique_ptr<OpenFile>> WebcVolumeFileSystem::open(Inode inode) {
+  const Result<webc::EntryInfo> info = volume_->info(to_ref(inode));
+  if (!info) {
+    return fail(info.error());
+  }
+  if (info->kind != webc::EntryKind::kFile) {
+    return fail(info->kind == webc::EntryKind::kDirectory ? EISDIR : EINVAL);
+  }
+  if (options_.verify_on_open) {
+    const Result<void> right = check_content(to_ref(inode), *info);
+    if (!right) {
+      return fail(right.error());
+    }
+  }
+  return std::make_unique<BlobFile>(Blob{volume_->source(), info->offset, info->length});
+}
+
+Result<void> WebcVolumeFileSystem::check_content(webc::EntryRef ref, const webc::EntryInfo& info) {
+  if (info.sha256.empty()) {
+    return {};  // version 1 stores none
+  }
+  {
+    const std::lock_guard lock(verified_mutex_);
+    if (verified_.contains(ref)) {
+      return {};
+    }
+  }
+  Sha256Hasher hasher;
+  std::vector<std::byte> buffer(std::min<std::uint64_t>(info.length, 1U << 20U));
+  for (std::uint64_t done = 0; done < info.length;) {
+    const std::span piece(buffer.data(), static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(),
+                                                                                          info.length - done)));
+    const Result<void> read = volume_->source()->read(info.offset + done, piece);
+    if (!read) {
+      return read;
+    }
+    hasher.update(piece);
+    done += piece.size();
+  }
+  const Sha256 digest = hasher.finish();
+  if (std::memcmp(digest.data(), info.sha256.data(), digest.size()) != 0) {
+    log::warn("{}: volume \"{}\", file body at offset {:#x}: its SHA-256 differs from the stored one",
+              volume_->source()->name(), volume_->name(), info.offset);
+    return fail(EIO);
+  }
+  const std::lock_guard lock(verified_mutex_);
+  verified_.insert(ref);
+  return {};
+}
+
+Result<Origin> WebcVolumeFileSystem::origin(Inode inode) {
+  const Result<webc::EntryInfo> info = volume_->info(to_ref(inode));
+  if (!info) {
+    return fail(info.error());
+  }
+  Origin origin;
+  origin.volume = volume_->name();
+  if (info->kind == webc::EntryKind::kFile && info->sha256.size() == Sha256{}.size()) {
+    std::memcpy(origin.sha256.emplace().data(), info->sha256.data(), info->sha256.size());
+  }
+  return origin;
+}
+
+}  // namespace pkgfs::vfs

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <unordered_set>
+
+#include "core/vfs/file_system.h"
+#include "core/webc/volume.h"
+
+namespace pkgfs::vfs {
+
+struct VolumeOptions {
+  /// Check a file's SHA-256 when it is first opened, where the container has one: EIO if it differs.
+  bool verify_on_open = false;
+  /// Set the x bits of files that begin like a program (WebAssembly, ELF, "#!"); reads the start of each file listed.
+  bool detect_executables = false;
+  /// Modified time, in seconds, of entries that have none: versions 1 and 2.
+  std::int64_t default_modified = 1;
+};
+
+/// One volume of one container, decoded from the mapping at each call: stateless, for the layers above to keep what they
+/// have seen. `lookup` is linear in the directory.
+class WebcVolumeFileSystem final : public FileSystem {
+ public:
+  explicit WebcVolumeFileSystem(std::shared_ptr<const webc::Volume> volume, const VolumeOptions& options = {});
+
+  [[nodiscard]] Inode root() const override;
+  [[nodiscard]] Result<Entry> lookup(Inode dir, std::string_view name) override;
+  [[nodiscard]] Result<Attributes> metadata(Inode inode) override;
+  [[nodiscard]] Result<void> read_dir(Inode dir, std::uint64_t from,
+                                      FunctionRef<bool(const DirEntry&)> visit) override;
+  [[nodiscard]] Result<std::string_view> read_link(Inode inode) override;
+  [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) override;
+  [[nodiscard]] Result<Extent> extent(Inode inode) override;
+  [[nodiscard]] Result<Origin> origin(Inode inode) override;
+
+ private:
+  [[nodiscard]] Attributes attributes(const webc::EntryInfo& info) const;
+  [[nodiscard]] Result<void> check_content(webc::EntryRef ref, const webc::EntryInfo& info);
+
+  std::shared_ptr<const webc::Volume> volume_;
+  VolumeOptions options_;
+  std::mutex verified_mutex_;
+  std::unordered_set<webc::EntryRef> verified_;  // files whose hash was right; guarded by `verified_mutex_`
+};
+
+}  // namespace pkgfs::vfs

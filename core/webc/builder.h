@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "core/webc/container.h"
+#include "core/webc/tree.h"
+
+namespace pkgfs::webc {
+
+/// Reads the sections of `source`, of the version that its first bytes say. Throws as `Container::open`.
+[[nodiscard]] Layout read_layout(const ByteSource& source);
+
+/// Makes a Container from a checked layout.
+class ContainerBuilder {
+ public:
+  [[nodiscard]] static std::shared_ptr<const Container> build(std::shared_ptr<const ByteSource> source);
+};
+
+}  // namespace pkgfs::webc

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+#include "core/webc/bytes.h"
+
+#include <array>
+#include <charconv>
+
+#include "core/base/limits.h"
+
+namespace pkgfs::webc {
+
+bool is_utf8(std::string_view text) {
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const auto lead = static_cast<unsigned char>(text[at]);
+    if (lead < 0x80) {
+      ++at;
+      continue;
+    }
+    std::size_t more = 0;
+    std::uint32_t point = 0;
+    if (lead >= 0xc2 && lead <= 0xdf) {
+      more = 1;
+      point = lead & 0x1fU;
+    } else if (lead >= 0xe0 && lead <= 0xef) {
+      more = 2;
+      point = lead & 0x0fU;
+    } else if (lead >= 0xf0 && lead <= 0xf4) {
+      more = 3;
+      point = lead & 0x07U;
+    } else {
+      return false;
+    }
+    if (more >= text.size() - at) {
+      return false;
+    }
+    for (std::size_t i = 1; i <= more; ++i) {
+      const auto byte = static_cast<unsigned char>(text[at + i]);
+      if ((byte & 0xc0U) != 0x80U) {
+        return false;
+      }
+      point = (point << 6U) | (byte & 0x3fU);
+    }
+    const bool overlong = (more == 2 && point < 0x800) || (more == 3 && point < 0x10000);
+    if (overlong || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff)) {
+      return false;
+    }
+    at += more + 1;
+  }
+  return true;
+}
+
+const char* name_problem(std::string_view name) {
+  if (name.empty()) {
+    return "is empty";
+  }
+  if (name.size() > limits::kNameBytes) {
+    return "is longer than 255 bytes";
+  }
+  if (name == "." || name == "..") {
+    return "is reserved";
+  }
+  for (const char c : name) {
+    if (c == '/') {
+      return "contains a slash";
+    }
+    if (c == '\0') {
+      return "contains a NUL byte";
+    }
+  }
+  return is_utf8(name) ? nullptr : "is not UTF-8";
+}
+
+const char* link_problem(std::string_view target) {
+  if (target.empty()) {
+    return "is empty";
+  }
+  if (target.size() > limits::kLinkBytes) {
+    return "is longer than 4095 bytes";
+  }
+  if (target.find('\0') != std::string_view::npos) {
+    return "contains a NUL byte";
+  }
+  return is_utf8(target) ? nullptr : "is not UTF-8";
+}
+
+std::string in_quotes(std::string_view text) {
+  constexpr std::size_t kShown = 80;
+  std::string_view shown = text.substr(0, kShown);
+  // A cut in the middle of a character would make all of it look broken.
+  while (shown.size() < text.size() && !shown.empty() &&
+         (static_cast<unsigned char>(text[shown.size()]) & 0xc0U) == 0x80U) {
+    shown.remove_suffix(1);
+  }
+  const bool readable = is_utf8(shown);
+  std::string out = "\"";
+  for (const char c : shown) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (byte < 0x20 || byte == 0x7f || (byte >= 0x80 && !readable)) {
+      constexpr std::string_view kDigits = "0123456789abcdef";
+      out += "\\x";
+      out += kDigits[byte >> 4U];
+      out += kDigits[byte & 0xfU];
+    } else {
+      out += c;
+    }
+  }
+  out += shown.size() < text.size() ? "…\"" : "\"";
+  return out;
+}
+
+std::string hex(std::uint64_t value) {
+  std::array<char, 18> digits{'0', 'x'};
+  const auto end = std::to_chars(digits.data() + 2, digits.data() + digits.size(), value, 16).ptr;
+  return {digits.data(), end};
+}
+
+}  // namespace pkgfs::webc

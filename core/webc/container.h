@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/byte_source.h"
+#include "core/base/hash.h"
+#include "core/webc/manifest.h"
+#include "core/webc/volume.h"
+
+namespace pkgfs::webc {
+
+enum class Version : std::uint8_t { kV1 = 1, kV2 = 2, kV3 = 3 };
+
+/// What the first bytes of a file say it is (webc-format.md 1).
+enum class FileType { kWebc, kTarball, kWasmModule, kZip, kZstd, kOther };
+[[nodiscard]] FileType detect(std::span<const std::byte> bytes);
+
+/// An atom: a WebAssembly module or other program, by name. The bytes are not checked against the manifest's signature.
+struct Atom {
+  std::string name;
+  Blob body;
+};
+
+/// A section of a version 2 or 3 container as its index gives it; for `inspect` and `verify`.
+struct IndexEntry {
+  std::uint64_t start = 0;  // file offset of the tag byte
+  std::uint64_t length = 0; // framing included
+  std::string checksum_tag; // "checksum-sha256" or "checksum-none"
+  std::string checksum;     // raw bytes
+};
+
+struct Index {
+  IndexEntry manifest;
+  IndexEntry atoms;
+  std::vector<std::pair<std::string, IndexEntry>> volumes;  // in index order
+  std::string signature_tag;
+  std::string signature;  // raw bytes
+};
+
+/// An opened container of any version: manifest, atoms and volumes over the bytes of one source; no content is copied.
+/// Immutable, safe to share between threads. Opening checks the framing of every section, the index and the manifest,
+/// never the directory trees: damage in those is found when it is touched (Volume), or all at once by `verify()`.
+class Container {
+ public:
+  /// Throws Error(kCorrupt) naming source, section and offset; Error(kUnsupported) for what is no container.
+  [[nodiscard]] static std::shared_ptr<const Container> open(std::shared_ptr<const ByteSource> source);
+
+  [[nodiscard]] Version version() const { return version_; }
+  [[nodiscard]] const Manifest& manifest() const { return manifest_; }
+  /// The manifest's CBOR as stored.
+  [[nodiscard]] std::span<const std::byte> manifest_bytes() const { return manifest_bytes_; }
+  [[nodiscard]] const std::shared_ptr<const ByteSource>& source() const { return source_; }
+
+  /// Sorted by name bytes.
+  [[nodiscard]] std::span<const Atom> atoms() const { return atoms_; }
+  [[nodiscard]] const Atom* find_atom(std::string_view name) const;
+
+  /// Sorted by name bytes.
+  [[nodiscard]] std::span<const std::shared_ptr<const Volume>> volumes() const { return volumes_; }
+  /// The volume `name`. Version 1 tries `<own name>@<own version>/<name>` first (webc-format.md 3.4). Null if absent.
+  [[nodiscard]] std::shared_ptr<const Volume> find_volume(std::string_view name) const;
+
+  /// Null for version 1.
+  [[nodiscard]] const Index* index() const { return index_ ? &*index_ : nullptr; }
+
+ private:
+  friend class ContainerBuilder;
+  Container() = default;
+
+  std::shared_ptr<const ByteSource> source_;
+  Version version_ = Version::kV3;
+  Manifest manifest_;
+  std::span<const std::byte> manifest_bytes_;
+  std::vector<Atom> atoms_;
+  std::vector<std::shared_ptr<const Volume>> volumes_;
+  std::optional<Index> index_;
+};
+
+/// How much `verify` reads.
+enum class VerifyDepth {
+  kStructure,  // every directory, name, offset and every stored pair of hashes; no file body is read
+  kContent,    // also the SHA-256 of sections, files, links and atoms, and the checksum of version 1: reads everything
+};
+
+/// Checks the whole container by the table of webc-format.md section 11, "hardened" column. Returns one message for each
+/// problem, each naming source, section and offset; empty: sound. Stops after `kMaxProblems`.
+inline constexpr std::size_t kMaxProblems = 100;
+[[nodiscard]] std::vector<std::string> verify(const Container& container, VerifyDepth depth);
+
+}  // namespace pkgfs::webc

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT
+#include "core/webc/tree_volume.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <deque>
+#include <map>
+
+#include "core/base/log.h"
+#include "core/webc/bytes.h"
+
+namespace pkgfs::webc {
+namespace {
+
+constexpr std::uint64_t kLow = 0xffff'ffffULL;
+// A hostile volume may have millions of bad records; the first ones say enough.
+constexpr std::size_t kMaxReports = 100;
+
+bool overlaps(const std::map<std::uint64_t, std::uint64_t>& claims, const Extent& extent) {
+  const auto after = claims.lower_bound(extent.begin);
+  return (after != claims.end() && after->first < extent.end) ||
+         (after != claims.begin() && std::prev(after)->second > extent.begin);
+}
+
+bool overlaps(const std::vector<Extent>& claims, const Extent& extent) {  // sorted, disjoint
+  const auto after = std::lower_bound(claims.begin(), claims.end(), extent.begin,
+                                      [](const Extent& claim, std::uint64_t begin) { return claim.begin < begin; });
+  return (after != claims.end() && after->begin < extent.end) ||
+         (after != claims.begin() && std::prev(after)->end > extent.begin);
+}
+
+}  // namespace
+
+// A usable record of a directory and where it stands.
+struct TreeVolume::Slot {
+  Child child;
+  const Decoded<EntryInfo>& info;
+  Extent table;           // of a directory
+  bool inside = false;    // a directory in its range, or one without a table: nobody else can own it
+  std::uint64_t end = 0;  // of that range
+};
+
+TreeVolume::TreeVolume(std::string name, std::shared_ptr<const ByteSource> source, std::unique_ptr<Tree> tree)
+    : Volume(std::move(name), std::move(source)), tree_(std::move(tree)) {}
+
+Result<EntryInfo> TreeVolume::info(EntryRef ref) const {
+  auto info = tree_->entry(ref & kLow);
+  if (source()->damaged()) {
+    return fail(EIO);
+  }
+  if (!info) {
+    report(info.error());
+    return fail(EIO);
+  }
+  return *info;
+}
+
+Result<void> TreeVolume::list(EntryRef dir, FunctionRef<bool(const DirRecord&)> visit) const {
+  const std::uint64_t entry = dir & kLow;
+  const auto own = info(dir);
+  if (!own) {
+    return fail(own.error());
+  }
+  if (own->kind != EntryKind::kDirectory) {
+    return fail(ENOTDIR);
+  }
+  const std::uint64_t limit = dir == kRootRef ? tree_->parts().header_length : dir >> 32U;
+  const auto answer = [&](const Slot& slot) {
+    DirRecord record;
+    record.name = slot.child.name;
+    record.ref = slot.child.entry & kLow;
+    if (!slot.info) {
+      report(slot.info.error());
+      record.error = EIO;
+      return visit(record);
+    }
+    record.info = *slot.info;
+    if (slot.info->kind == EntryKind::kDirectory) {
+      if (slot.inside) {
+        record.ref |= slot.end << 32U;
+      } else {
+        const auto owner = owners().find(slot.table.begin);
+        if (owner == owners().end() || owner->second != slot.child.at) {
+          report({.at = slot.child.at, .text = "directory " + hex(slot.table.begin) + " is reached twice"});
+          record.error = EIO;
+        } else {
+          record.ref |= slot.child.entry << 32U;  // an empty range: its children are all outside
+        }
+      }
+    }
+    return visit(record);
+  };
+  const auto visited = visit_slots(entry, limit, answer);
+  if (!visited) {
+    report(visited.error());
+    return fail(EIO);
+  }
+  return source()->damaged() ? Result<void>(fail(EIO)) : Result<void>();
+}
+
+Decoded<void> TreeVolume::visit_slots(std::uint64_t entry, std::uint64_t limit,
+                                      FunctionRef<bool(const Slot&)> visit) const {
+  const auto table = tree_->table(entry);
+  if (!table) {
+    return tl::unexpected<Problem>(table.error());
+  }
+  const Cursor first = tree_->children(*table);
+  for (Cursor cursor = first; !cursor.done();) {  // all or nothing: a damaged table isn't listed in part
+    const auto child = tree_->next(cursor);
+    if (!child) {
+      return tl::unexpected<Problem>(child.error());
+    }
+  }
+  SeenNames seen(*tree_, first);
+  std::uint64_t floor = table->end;  // where the next directory may begin
+  for (Cursor cursor = first; !cursor.done();) {
+    const auto child = tree_->next(cursor);
+    if (!child) {  // the file changed under us
+      return tl::unexpected<Problem>(child.error());
+    }
+    if (const char* why = name_problem(child->name)) {
+      report({.at = child->at, .text = "name " + in_quotes(child->name) + " " + why + "; the entry is left out"});
+      continue;
+    }
+    if (!seen.add(*child)) {
+      report({.at = child->at, .text = "a second entry named " + in_quotes(child->name) + " is left out"});
+      continue;
+    }
+    auto info = entry_of(*tree_, *child);
+    Slot slot{.child = *child, .info = info, .table = {}, .inside = false, .end = 0};
+    if (info && info->kind == EntryKind::kDirectory) {
+      slot.table = tree_->table(child->entry).value_or(Extent{});
+      slot.inside = slot.table.empty();
+      if (tree_->depth_first() && child->entry >= floor && child->entry < limit) {
+        Cursor peek = cursor;
+        const auto sibling = peek.done() ? Decoded<Child>(Child{}) : tree_->next(peek);
+        const bool bounded = sibling && sibling->entry > child->entry && sibling->entry <= limit;
+        slot.end = bounded ? sibling->entry : limit;
+        slot.inside = slot.table.end <= slot.end;
+        floor = slot.inside ? slot.end : floor;
+      }
+    }
+    if (!visit(slot)) {
+      break;
+    }
+  }
+  return {};
+}
+
+TreeVolume::Owners TreeVolume::scan() const {
+  struct Reference {
+    std::uint64_t record;
+    std::uint64_t entry;
+    Extent table;
+  };
+  std::deque<Reference> outside;
+  std::deque<std::pair<std::uint64_t, std::uint64_t>> pending;  // entry and end of the range
+  std::vector<Extent> inside;
+  const auto visit = [&](const Slot& slot) {
+    if (!slot.info || slot.info->kind != EntryKind::kDirectory || slot.table.empty()) {
+      return true;
+    }
+    if (slot.inside) {
+      inside.push_back(slot.table);
+      pending.emplace_back(slot.child.entry, slot.end);
+    } else {
+      outside.push_back({.record = slot.child.at, .entry = slot.child.entry, .table = slot.table});
+    }
+    return true;
+  };
+  if (const auto root = tree_->table(kRootRef)) {
+    inside.push_back(*root);
+  }
+  pending.emplace_back(kRootRef, tree_->parts().header_length);
+  for (; !pending.empty(); pending.pop_front()) {
+    (void)visit_slots(pending.front().first, pending.front().second, visit);
+  }
+  std::sort(inside.begin(), inside.end(), [](const Extent& a, const Extent& b) { return a.begin < b.begin; });
+  Owners owners;
+  std::map<std::uint64_t, std::uint64_t> late;
+  for (; !outside.empty(); outside.pop_front()) {
+    const Reference reference = outside.front();
+    // Tables that overlap could make a small header endless work, so they count as reached twice.
+    if (overlaps(inside, reference.table) || overlaps(late, reference.table)) {
+      continue;
+    }
+    late.emplace(reference.table.begin, reference.table.end);
+    owners.emplace(reference.table.begin, reference.record);
+    (void)visit_slots(reference.entry, reference.entry, visit);
+  }
+  return owners;
+}
+
+const TreeVolume::Owners& TreeVolume::owners() const {
+  std::call_once(scanned_, [this] { owners_ = scan(); });
+  return owners_;
+}
+
+void TreeVolume::report(const Problem& problem) const {
+  const std::lock_guard lock(reported_mutex_);
+  if (reported_.size() >= kMaxReports || !reported_.insert(problem.at).second) {
+    return;
+  }
+  log::warn("{}: {}{}", source()->name(), describe(tree_->parts(), false, problem),
+            reported_.size() == kMaxReports ? " (no more of this volume is reported)" : "");
+}
+
+}  // namespace pkgfs::webc

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "core/webc/tree.h"
+
+namespace pkgfs::webc {
+
+/// Sections and index of version 2 or 3 (webc-format.md 4). Throws Error(kCorrupt) naming source, section and offset.
+[[nodiscard]] Layout read_v2v3_layout(const ByteSource& source, Version version);
+
+/// The tagged entries of versions 2 and 3 (webc-format.md 5). An entry is named by its offset.
+class EntryTree final : public Tree {
+ public:
+  EntryTree(std::span<const std::byte> file, const VolumeParts& parts, bool hashed)
+      : Tree(file, parts), hashed_(hashed) {}
+
+  [[nodiscard]] Decoded<Extent> table(std::uint64_t entry) const override;
+  [[nodiscard]] Cursor children(const Extent& table) const override;
+  [[nodiscard]] Decoded<Child> next(Cursor& cursor) const override;
+  [[nodiscard]] Decoded<EntryInfo> entry(std::uint64_t entry) const override;
+  [[nodiscard]] bool depth_first() const override { return true; }
+  [[nodiscard]] std::uint64_t entry_length(std::uint64_t entry, const EntryInfo& info) const override;
+
+ private:
+  [[nodiscard]] Decoded<EntryInfo> file_entry(std::uint64_t entry) const;
+  [[nodiscard]] Decoded<EntryInfo> symlink_entry(std::uint64_t entry) const;
+  [[nodiscard]] std::int64_t modified_at(std::uint64_t at) const;
+
+  bool hashed_;  // version 3: hashes and times
+};
+
+}  // namespace pkgfs::webc

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/commands.h"
+
+#include <algorithm>
+#include <array>
+
+namespace pkgfs {
+
+namespace {
+
+constexpr std::array kTable{
+    CommandSpec{CommandId::kMount, "mount", "PACKAGE MOUNTPOINT", "show a package and its dependencies as a directory",
+                "PACKAGE is a .webc file, a directory with a wasmer.toml, or a specifier such as\n"
+                "\"namespace/name@^1.2\". The mount is read-only, nosuid and nodev. The command returns\n"
+                "when the mount answers and stays in the background after that.",
+                cmd_mount},
+    CommandSpec{CommandId::kUnmount, "unmount", "MOUNTPOINT", "end a mount, a dead one too",
+                "Also spelled \"pkgfs umount\". \"umount\" and \"fusermount3 -u\" do as well.", cmd_unmount},
+    CommandSpec{CommandId::kMounts, "mounts", "", "list the mounts of pkgfs", "", cmd_mounts},
+    CommandSpec{CommandId::kInspect, "inspect", "PACKAGE", "show what one package holds",
+                "Manifest, commands, atoms, volumes. Checks the whole package first, hashes included, and\n"
+                "refuses a damaged one (--force shows what can be read of it, with the list of problems).\n"
+                "Dependencies are neither resolved nor needed.",
+                cmd_inspect},
+    CommandSpec{CommandId::kVerify, "verify", "PACKAGE", "check a package and all its dependencies for damage",
+                "Lists every problem, and exits with 4 if there is one. Reads everything once;\n"
+                "--structure leaves the contents of files out.",
+                cmd_verify},
+    CommandSpec{CommandId::kTree, "tree", "PACKAGE", "show the merged tree as a mount would show it", "", cmd_tree},
+    CommandSpec{CommandId::kLs, "ls", "PACKAGE [PATH]", "list a directory of the merged tree",
+                "Links on the way to PATH are followed inside the tree; a link at its end is not.", cmd_ls},
+    CommandSpec{CommandId::kCat, "cat", "PACKAGE PATH...", "write files of the merged tree to standard output",
+                "Links are followed inside the tree.", cmd_cat},
+    CommandSpec{CommandId::kExtract, "extract", "PACKAGE DIR", "write the merged tree into a directory",
+                "Writes exactly what a mount shows: content, modes, modification times, links. DIR is made if\n"
+                "it is missing and must be empty otherwise (--force: write into what is there). No link inside\n"
+                "DIR is followed.",
+                cmd_extract},
+    CommandSpec{CommandId::kResolve, "resolve", "PACKAGE",
+                "show which packages a package needs and what they add up to", "", cmd_resolve},
+};
+
+}  // namespace
+
+std::span<const CommandSpec> command_table() { return kTable; }
+
+const CommandSpec* find_command(std::string_view name) {
+  if (name == "umount") {
+    name = "unmount";
+  }
+  const auto* found = std::ranges::find(kTable, name, &CommandSpec::name);
+  return found == kTable.end() ? nullptr : found;
+}
+
+const CommandSpec& command_spec(CommandId id) { return kTable.at(static_cast<std::size_t>(id)); }
+
+}  // namespace pkgfs

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pkgfs {
+
+/// The type under which the kernel lists our mounts.
+inline constexpr std::string_view kMountType = "fuse.pkgfs";
+
+/// One line of /proc/self/mountinfo (proc(5)).
+struct MountEntry {
+  std::string mountpoint;
+  std::string type;
+  std::string source;
+  std::string options;  // of the mount, comma-separated
+};
+
+/// Parses the text of mountinfo; lines that aren't of its form are left out. Order as listed: a later mount at the same
+/// path covers an earlier one.
+[[nodiscard]] std::vector<MountEntry> parse_mountinfo(std::string_view text);
+/// The mounts that this process sees. Throws Error if /proc can't be read.
+[[nodiscard]] std::vector<MountEntry> read_mount_table();
+/// What is mounted on top at exactly `path`.
+[[nodiscard]] std::optional<MountEntry> find_mount(const std::string& path);
+
+enum class MountState {
+  kLive,
+  kDead,   // the daemon is gone; every access answers ENOTCONN
+  kStuck,  // no answer in time
+};
+[[nodiscard]] std::string_view to_string(MountState state);
+
+/// Asks the mount at `path`. The question is put by a child process, which is left behind where it hangs: this one never
+/// waits longer than `limit`.
+[[nodiscard]] MountState probe_mount(const std::string& path, std::chrono::milliseconds limit);
+
+/// The path that mountinfo would show for `path`, without touching a dead mount there: everything above the last
+/// component is resolved. Throws Error(kNotFound) if that doesn't exist.
+[[nodiscard]] std::string resolve_mountpoint(const std::string& path);
+
+/// Unmounts what is on top at `mountpoint`; `lazy` also while it is in use. Throws Error(kBusy, kPermission, kMount).
+void unmount(const std::string& mountpoint, bool lazy);
+
+}  // namespace pkgfs

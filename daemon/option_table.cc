@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <string>
+
+#include "core/package/package_info.h"
+#include "daemon/options.h"
+
+namespace pkgfs {
+
+namespace {
+
+template <typename... Ids>
+constexpr unsigned set_of(Ids... ids) {
+  return ((1U << static_cast<unsigned>(ids)) | ...);
+}
+
+constexpr unsigned kTreeCommands = set_of(CommandId::kMount, CommandId::kVerify, CommandId::kTree, CommandId::kLs,
+                                          CommandId::kCat, CommandId::kExtract);
+constexpr unsigned kResolvingCommands = kTreeCommands | set_of(CommandId::kInspect, CommandId::kResolve);
+constexpr unsigned kAllCommands = kResolvingCommands | set_of(CommandId::kUnmount, CommandId::kMounts);
+constexpr unsigned kMountOnly = set_of(CommandId::kMount);
+
+[[noreturn]] void bad_value(std::string_view option, std::string_view value, std::string_view wanted) {
+  throw Error(ErrorCode::kUsage,
+              "option '" + std::string(option) + "': \"" + std::string(value) + "\" isn't " + std::string(wanted));
+}
+
+std::uint32_t parse_id(std::string_view option, std::string_view value) {
+  std::uint32_t id = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), id);
+  if (error != std::errc() || end != value.data() + value.size() ||
+      id == ~0U) {  // ~0 means "don't change" to the kernel
+    bad_value(option, value, "a numeric id");
+  }
+  return id;
+}
+
+std::uint16_t parse_mask(std::string_view option, std::string_view value) {
+  std::uint16_t mask = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), mask, 8);
+  if (error != std::errc() || end != value.data() + value.size() || mask > 0777) {
+    bad_value(option, value, "an octal number of at most 777");
+  }
+  return mask;
+}
+
+double parse_seconds(std::string_view option, std::string_view value) {
+  double seconds = 0;
+  const auto [end, error] =
+      std::from_chars(value.data(), value.data() + value.size(), seconds, std::chars_format::fixed);
+  constexpr double kYear = 366.0 * 86400;
+  if (error != std::errc() || end != value.data() + value.size() || !(seconds >= 0 && seconds <= kYear)) {
+    bad_value(option, value, "a number of seconds");
+  }
+  return seconds;
+}
+
+void set_commands_dir(Options& options, std::string_view value) {
+  if (!value.starts_with('/')) {
+    bad_value("commands-dir", value, "an absolute path");
+  }
+  try {
+    options.tree.commands_dir = normalize_mount_path(value);
+  } catch (const Error&) {
+    bad_value("commands-dir", value, "a path inside the tree");
+  }
+}
+
+void set_conflicts(Options& options, std::string_view value) {
+  if (value == "merge") {
+    options.tree.conflicts = vfs::Conflicts::kMerge;
+  } else if (value == "shadow") {
+    options.tree.conflicts = vfs::Conflicts::kShadow;
+  } else if (value == "error") {
+    options.tree.conflicts = vfs::Conflicts::kError;
+  } else {
+    bad_value("conflicts", value, "merge, shadow or error");
+  }
+}
+
+void set_verify(Options& options, std::string_view value) {
+  if (value == "none") {
+    options.tree.verify = Verify::kNone;
+  } else if (value == "open") {
+    options.tree.verify = Verify::kOpen;
+  } else if (value == "read") {
+    options.tree.verify = Verify::kRead;
+  } else {
+    bad_value("verify", value, "none, open or read");
+  }
+}
+
+void set_log_level(Options& options, std::string_view value) {
+  constexpr std::array<std::string_view, 5> kLevels{"error", "warning", "info", "debug", "trace"};
+  if (std::ranges::find(kLevels, value) == kLevels.end()) {
+    bad_value("log-level", value, "error, warning, info, debug or trace");
+  }
+  options.log.level = value;
+}
+
+void set_exec(Options& options, std::string_view value) {
+  if (value != "auto" && value != "none") {
+    bad_value("exec", value, "auto or none");
+  }
+  options.mount.exec_auto = value == "auto";
+}
+
+void set_mtime(Options& options, std::string_view value) {
+  if (value != "container" && value != "stored") {
+    bad_value("mtime", value, "container or stored");
+  }
+  options.mount.mtime_container = value == "container";
+}
+
+void set_registry(Options& options, std::string_view value) {
+  if (value.empty()) {
+    bad_value("registry", value, "a directory");
+  }
+  options.tree.registries.emplace_back(value);
+}
+
+constexpr std::array kTable{
+    OptionSpec{"registry", '\0', "DIR",
+               "directory that packages are looked up in by name; may be given several times,\nthe first one that has "
+               "a version wins",
+               kResolvingCommands, true, set_registry},
+    OptionSpec{"commands-dir", '\0', "DIR", "where the package's commands appear as executable files (default: /bin)",
+               kTreeCommands, true, set_commands_dir},
+    OptionSpec{"no-commands", '\0', "", "don't show the commands as files", kTreeCommands, true,
+               [](Options& options, std::string_view) { options.tree.commands_dir.reset(); }},
+    OptionSpec{"conflicts", '\0', "merge|shadow|error",
+               "where two packages provide the same path: merge directories and let the first\nwin elsewhere "
+               "(default), let a mount hide what lies below it, or fail",
+               kTreeCommands, true, set_conflicts},
+    OptionSpec{"strict", '\0', "",
+               "fail for what is otherwise a warning: damaged parts, broken commands, mappings of\nmissing "
+               "directories. Walks the whole tree first",
+               kTreeCommands | set_of(CommandId::kResolve), true,
+               [](Options& options, std::string_view) { options.tree.strict = true; }},
+    OptionSpec{"verify", '\0', "none|open|read",
+               "none (default): only structure is checked, when it is touched; costs nothing.\nopen: every hash, "
+               "before the package is used; reads each container once.\nread: a file's hash when it is first "
+               "opened; reads that file twice, once",
+               kTreeCommands & ~set_of(CommandId::kVerify), true, set_verify},
+    OptionSpec{"raw-links", '\0', "", "show links that lead out of the tree as they are stored", kTreeCommands, true,
+               [](Options& options, std::string_view) { options.tree.raw_links = true; }},
+    OptionSpec{"as-built", '\0', "",
+               "leave out of a directory package what .wasmerignore (without one: .git) keeps out\nof a built one",
+               kResolvingCommands, true, [](Options& options, std::string_view) { options.tree.as_built = true; }},
+    OptionSpec{"foreground", 'f', "", "stay in the foreground", kMountOnly, false,
+               [](Options& options, std::string_view) { options.mount.foreground = true; }},
+    OptionSpec{"debug", 'd', "", "log every request; implies -f", kMountOnly, true,
+               [](Options& options, std::string_view) {
+                 options.mount.debug = true;
+                 options.mount.foreground = true;
+                 options.log.level = "debug";
+               }},
+    OptionSpec{"allow-other", '\0', "",
+               "let other users see the mount (default when root mounts; for others it needs\nuser_allow_other in "
+               "/etc/fuse.conf)",
+               kMountOnly, true, [](Options& options, std::string_view) { options.mount.allow_other = true; }},
+    OptionSpec{"no-allow-other", '\0', "", "keep the mount to the user who mounts, also for root", kMountOnly, true,
+               [](Options& options, std::string_view) { options.mount.allow_other = false; }},
+    OptionSpec{"auto-unmount", '\0', "", "unmount when the daemon dies, however it does (a fusermount3 process stays)",
+               kMountOnly, true, [](Options& options, std::string_view) { options.mount.auto_unmount = true; }},
+    OptionSpec{"uid", '\0', "ID", "owner of everything (default: who mounts)", kMountOnly, true,
+               [](Options& options, std::string_view value) { options.mount.uid = parse_id("uid", value); }},
+    OptionSpec{"gid", '\0', "ID", "group of everything (default: that of who mounts)", kMountOnly, true,
+               [](Options& options, std::string_view value) { options.mount.gid = parse_id("gid", value); }},
+    OptionSpec{"fmask", '\0', "OCTAL", "permission bits to take from files (default: 0)", kMountOnly, true,
+               [](Options& options, std::string_view value) { options.mount.fmask = parse_mask("fmask", value); }},
+    OptionSpec{"dmask", '\0', "OCTAL", "permission bits to take from directories (default: 0)", kMountOnly, true,
+               [](Options& options, std::string_view value) { options.mount.dmask = parse_mask("dmask", value); }},
+    OptionSpec{"exec", '\0', "auto|none", "auto: files that start like a program (WebAssembly, ELF, #!) are executable",
+               kMountOnly, true, set_exec},
+    OptionSpec{"mtime", '\0', "container|stored",
+               "container: what has no time of its own shows the container file's\n(default: stored, 1970 without one)",
+               kMountOnly, true, set_mtime},
+    OptionSpec{"live-timeout", '\0', "SECONDS",
+               "how long the kernel may believe what it knows of live host files (default: 1)", kMountOnly, true,
+               [](Options& options, std::string_view value) {
+                 options.mount.live_timeout = parse_seconds("live-timeout", value);
+               }},
+    OptionSpec{
+        "json", '\0', "", "print JSON",
+        set_of(CommandId::kMounts, CommandId::kInspect, CommandId::kVerify, CommandId::kTree, CommandId::kResolve),
+        false, [](Options& options, std::string_view) { options.json = true; }},
+    OptionSpec{"dot", '\0', "", "print the dependency graph in the DOT language", set_of(CommandId::kResolve), false,
+               [](Options& options, std::string_view) { options.dot = true; }},
+    OptionSpec{"commands", '\0', "", "list the commands only; fails if one is broken", set_of(CommandId::kInspect),
+               false, [](Options& options, std::string_view) { options.commands = true; }},
+    OptionSpec{"structure", '\0', "", "check everything but the contents of files", set_of(CommandId::kVerify), false,
+               [](Options& options, std::string_view) { options.structure = true; }},
+    OptionSpec{"long", 'l', "", "show modes, sizes and times", set_of(CommandId::kLs), false,
+               [](Options& options, std::string_view) { options.long_listing = true; }},
+    OptionSpec{"force", '\0', "", "inspect a damaged package as far as possible", set_of(CommandId::kInspect), false,
+               [](Options& options, std::string_view) { options.force = true; }},
+    OptionSpec{"force", '\0', "", "write into a directory that isn't empty, over what is there",
+               set_of(CommandId::kExtract), false, [](Options& options, std::string_view) { options.force = true; }},
+    OptionSpec{"lazy", 'z', "", "also while it is in use: detach now, end with the last use",
+               set_of(CommandId::kUnmount), false, [](Options& options, std::string_view) { options.lazy = true; }},
+    OptionSpec{"log-level", '\0', "LEVEL",
+               "what is said on standard error: error, warning (default), info, debug or trace", kAllCommands, true,
+               set_log_level},
+    OptionSpec{"quiet", 'q', "", "errors only", kAllCommands, true,
+               [](Options& options, std::string_view) { options.log.level = "error"; }},
+};
+
+constexpr std::array kMountWords{
+    MountWord{"ro", false, "always so"},
+    MountWord{"nosuid", false, "always so"},
+    MountWord{"nodev", false, "always so"},
+    MountWord{"noatime", false, "always so"},
+    MountWord{"nodiratime", false, "always so"},
+    MountWord{"relatime", false, "no times of access are kept"},
+    MountWord{"default_permissions", false, "always so"},
+    MountWord{"defaults", false, "for mount(8)"},
+    MountWord{"auto", false, "for mount(8)"},
+    MountWord{"noauto", false, "for mount(8)"},
+    MountWord{"nofail", false, "for mount(8)"},
+    MountWord{"_netdev", false, "for mount(8)"},
+    MountWord{"user", false, "for mount(8)"},
+    MountWord{"users", false, "for mount(8)"},
+    MountWord{"owner", false, "for mount(8)"},
+    MountWord{"group", false, "for mount(8)"},
+    MountWord{"async", false, "nothing is written"},
+    MountWord{"comment=", false, "for mount(8)"},
+    MountWord{"x-*", false, "for mount(8)"},
+    MountWord{"X-*", false, "for mount(8)"},
+    MountWord{"rw", true, "a package is always mounted read-only"},
+    MountWord{"suid", true, "a package is always mounted nosuid"},
+    MountWord{"dev", true, "a package is always mounted nodev"},
+    MountWord{"fsname=", true, "pkgfs sets it to the package"},
+    MountWord{"subtype=", true, "pkgfs sets it"},
+};
+
+}  // namespace
+
+std::span<const OptionSpec> option_table() { return kTable; }
+
+bool takes(const OptionSpec& option, CommandId command) {
+  return ((option.commands >> static_cast<unsigned>(command)) & 1U) != 0;
+}
+
+std::span<const MountWord> mount_words() { return kMountWords; }
+
+}  // namespace pkgfs

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/options.h"
+
+#include <algorithm>
+#include <boost/program_options.hpp>
+#include <utility>
+
+#include "daemon/suggest.h"
+
+namespace po = boost::program_options;
+
+namespace pkgfs {
+
+namespace {
+
+struct Given {
+  const OptionSpec* option;
+  std::string value;
+};
+
+/// What was found on the command line before anything of it is believed.
+struct Findings {
+  std::vector<Given> given;
+  std::vector<std::string> operands;
+  std::vector<std::string> unknown;  // as the message names them
+  bool noexec = false;
+};
+
+const OptionSpec* find_option(CommandId command, std::string_view name) {
+  const auto table = option_table();
+  const auto found =
+      std::ranges::find_if(table, [&](const OptionSpec& o) { return o.name == name && takes(o, command); });
+  return found == table.end() ? nullptr : &*found;
+}
+
+bool matches(std::string_view pattern, std::string_view item) {
+  if (pattern.ends_with('*')) {
+    return item.starts_with(pattern.substr(0, pattern.size() - 1));
+  }
+  return pattern.ends_with('=') ? item.starts_with(pattern) : item == pattern;
+}
+
+void read_mount_word(const std::string& item, Findings& findings) {
+  // mount(8)'s pair; `exec=auto` is ours and has a value.
+  if (item == "exec" || item == "noexec") {
+    findings.noexec = item == "noexec";
+    return;
+  }
+  for (const MountWord& word : mount_words()) {
+    if (matches(word.word, item)) {
+      if (word.refused) {
+        throw Error(ErrorCode::kUsage, "mount option '" + item + "' is refused: " + std::string(word.why));
+      }
+      return;
+    }
+  }
+  const std::size_t equals = item.find('=');
+  std::string name = item.substr(0, equals);
+  std::ranges::replace(name, '_', '-');
+  const OptionSpec* option = find_option(CommandId::kMount, name);
+  if (option == nullptr || !option->mount_word) {
+    findings.unknown.push_back("mount option '" + item.substr(0, equals) + "'");
+    return;
+  }
+  const bool has_value = equals != std::string::npos;
+  if (has_value == option->argument.empty()) {
+    throw Error(ErrorCode::kUsage,
+                "mount option '" + item.substr(0, equals) + "' " + (has_value ? "takes no value" : "needs a value"));
+  }
+  findings.given.push_back({option, has_value ? item.substr(equals + 1) : std::string()});
+}
+
+po::options_description describe(CommandId command) {
+  po::options_description description;
+  for (const OptionSpec& option : option_table()) {
+    if (!takes(option, command)) {
+      continue;
+    }
+    std::string names(option.name);
+    if (option.letter != '\0') {
+      names += std::string(",") + option.letter;
+    }
+    if (option.argument.empty()) {
+      description.add_options()(names.c_str(), "");
+    } else {
+      description.add_options()(names.c_str(), po::value<std::string>(), "");
+    }
+  }
+  if (command == CommandId::kMount) {
+    description.add_options()("options,o", po::value<std::string>(), "");
+  }
+  return description;
+}
+
+Findings read_arguments(CommandId command, const std::vector<std::string>& args) {
+  const po::options_description description = describe(command);
+  Findings findings;
+  try {
+    namespace style = po::command_line_style;
+    const auto parsed = po::command_line_parser(args)
+                            .options(description)
+                            .style(style::unix_style & ~style::allow_guessing)
+                            .allow_unregistered()
+                            .run();
+    for (const auto& option : parsed.options) {
+      if (option.position_key >= 0) {
+        findings.operands.insert(findings.operands.end(), option.value.begin(), option.value.end());
+      } else if (option.unregistered) {
+        const std::string& token = option.original_tokens.front();
+        findings.unknown.push_back("option '" + token.substr(0, token.find('=')) + "'");
+      } else if (option.string_key == "options") {
+        for (const std::string& item : split_mount_words(option.value.front())) {
+          read_mount_word(item, findings);
+        }
+      } else {
+        findings.given.push_back(
+            {find_option(command, option.string_key), option.value.empty() ? std::string() : option.value.front()});
+      }
+    }
+  } catch (const po::error& error) {
+    throw Error(ErrorCode::kUsage, error.what());
+  }
+  return findings;
+}
+
+[[noreturn]] void refuse_unknown(CommandId command, const std::vector<std::string>& unknown) {
+  std::string text = "unknown ";
+  for (std::size_t i = 0; i < unknown.size(); ++i) {
+    text += (i == 0 ? "" : ", ") + unknown[i];
+  }
+  std::vector<std::string_view> names;
+  for (const OptionSpec& option : option_table()) {
+    if (takes(option, command)) {
+      names.push_back(option.name);
+    }
+  }
+  std::string wrong = unknown.front().substr(unknown.front().find('\'') + 1);
+  wrong.pop_back();
+  wrong.erase(0, std::min(wrong.find_first_not_of('-'), wrong.size()));
+  std::ranges::replace(wrong, '_', '-');
+  if (const auto near = suggest(wrong, names)) {
+    text += "; did you mean '" + std::string(*near) + "'?";
+  }
+  throw Error(ErrorCode::kUsage, text + " (see \"pkgfs help " + std::string(command_spec(command).name) + "\")");
+}
+
+void count_operands(CommandId command, const std::vector<std::string>& operands, std::size_t minimum,
+                    std::size_t maximum) {
+  const CommandSpec& spec = command_spec(command);
+  if (operands.size() < minimum) {
+    throw Error(ErrorCode::kUsage,
+                "usage: pkgfs " + std::string(spec.name) + " [OPTION]... " + std::string(spec.operands));
+  }
+  if (operands.size() > maximum) {
+    throw Error(ErrorCode::kUsage, "unexpected argument \"" + operands[maximum] + "\" (see \"pkgfs help " +
+                                       std::string(spec.name) + "\")");
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> split_mount_words(std::string_view text) {
+  std::vector<std::string> items(1);
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool escaped = text[i] == '\\' && i + 1 < text.size() && (text[i + 1] == ',' || text[i + 1] == '\\');
+    if (escaped) {
+      ++i;
+    } else if (text[i] == ',') {
+      items.emplace_back();
+      continue;
+    }
+    items.back() += text[i];
+  }
+  std::erase(items, "");
+  return items;
+}
+
+Options parse_options(CommandId command, const std::vector<std::string>& args, std::size_t minimum,
+                      std::size_t maximum) {
+  Findings findings = read_arguments(command, args);
+  if (!findings.unknown.empty()) {
+    refuse_unknown(command, findings.unknown);
+  }
+  Options options;
+  options.mount.noexec = findings.noexec;
+  for (const Given& given : findings.given) {
+    given.option->apply(options, given.value);
+  }
+  options.operands = std::move(findings.operands);
+  count_operands(command, options.operands, minimum, maximum);
+  return options;
+}
+
+MountOptions parse_mount_options(const std::vector<std::string>& args) {
+  Options options = parse_options(CommandId::kMount, args, 2, 2);
+  MountOptions mount;
+  static_cast<MountFlags&>(mount) = options.mount;
+  mount.package = std::move(options.operands[0]);
+  mount.mountpoint = std::move(options.operands[1]);
+  mount.tree = std::move(options.tree);
+  mount.log = std::move(options.log);
+  return mount;
+}
+
+}  // namespace pkgfs

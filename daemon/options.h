@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/load/package_tree.h"
+#include "daemon/commands.h"
+
+namespace pkgfs {
+
+/// How much is said on standard error. One of spdlog's level names.
+struct LogFlags {
+  std::string level = "warning";
+};
+
+/// Which package is opened, and how its tree is put together.
+struct TreeFlags {
+  std::vector<std::string> registries;  // directories, asked in this order
+  Verify verify = Verify::kNone;
+  bool strict = false;
+  bool as_built = false;
+  bool raw_links = false;
+  vfs::Conflicts conflicts = vfs::Conflicts::kMerge;
+  std::optional<std::string> commands_dir = "/bin";  // absolute, normal; none: commands aren't shown
+};
+
+/// What only a mount needs (filesystem.md 9.5 and 9.7).
+struct MountFlags {
+  bool foreground = false;
+  bool debug = false;        // foreground, log level debug
+  std::optional<bool> allow_other;  // other users may look in; none: when root mounts
+  bool auto_unmount = false;        // fusermount3 stays and unmounts when the daemon dies
+  bool noexec = false;
+  bool exec_auto = false;            // x bits for files that start like programs
+  bool mtime_container = false;      // entries without a stored time show the container file's
+  std::optional<std::uint32_t> uid;  // none: the mounting process's
+  std::optional<std::uint32_t> gid;
+  std::uint16_t fmask = 0;  // permission bits taken from files
+  std::uint16_t dmask = 0;  // and from directories
+  double live_timeout = 1;  // seconds that the kernel may believe what it knows of a live host file
+};
+
+struct MountOptions : MountFlags {
+  std::string package;
+  std::string mountpoint;
+  TreeFlags tree;
+  LogFlags log;
+};
+
+/// Everything a command line can say; each command takes a part of it.
+struct Options {
+  std::vector<std::string> operands;
+  TreeFlags tree;
+  LogFlags log;
+  MountFlags mount;
+  bool json = false;
+  bool dot = false;
+  bool commands = false;   // inspect: check and list the commands
+  bool structure = false;  // verify: no contents
+  bool force = false;
+  bool lazy = false;       // unmount: also while in use
+  bool long_listing = false;  // ls
+};
+
+/// One option: it drives the long flag, the letter, the name in `-o`, and the help text.
+struct OptionSpec {
+  std::string_view name;      // without dashes; `-o` takes it with "_" for "-" too
+  char letter = '\0';         // none if NUL
+  std::string_view argument;  // what the help calls its value; empty: a switch
+  std::string_view help;      // lines
+  unsigned commands = 0;      // bit set over CommandId
+  bool mount_word = false;    // also accepted in -o
+  void (*apply)(Options& options, std::string_view value) = nullptr;  // throws Error(kUsage)
+};
+
+[[nodiscard]] std::span<const OptionSpec> option_table();
+[[nodiscard]] bool takes(const OptionSpec& option, CommandId command);
+
+/// A word that mount(8), fstab or libfuse may put into `-o` and that is no option of ours.
+struct MountWord {
+  std::string_view word;  // a trailing "*" or "=" stands for any rest
+  bool refused = false;
+  std::string_view why;
+};
+[[nodiscard]] std::span<const MountWord> mount_words();
+
+/// Parses what follows the command's name. Unknown options are named before anything else is complained about.
+/// Operands are counted against `minimum` and `maximum`. Throws Error(kUsage).
+[[nodiscard]] Options parse_options(CommandId command, const std::vector<std::string>& args, std::size_t minimum,
+                                    std::size_t maximum);
+/// The same for `pkgfs mount`.
+[[nodiscard]] MountOptions parse_mount_options(const std::vector<std::string>& args);
+
+/// Splits the value of an `-o` at commas; `\,` is a comma and `\\` a backslash. Empty parts are left out.
+[[nodiscard]] std::vector<std::string> split_mount_words(std::string_view text);
+
+}  // namespace pkgfs

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/program.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <iostream>
+#include <new>
+
+#include "core/base/error.h"
+#include "daemon/commands.h"
+#include "daemon/exit_code.h"
+#include "daemon/help.h"
+#include "daemon/logging.h"
+#include "daemon/text_output.h"
+
+namespace pkgfs {
+
+namespace {
+
+bool wants_help(const std::vector<std::string>& args) {
+  const auto end = std::ranges::find(args, "--");
+  return std::find_if(args.begin(), end, [](const std::string& arg) { return arg == "-h" || arg == "--help"; }) != end;
+}
+
+int dispatch(const std::vector<std::string>& arguments, const Io& io) {
+  if (arguments.size() < 2) {
+    print_general_help(*io.err);
+    return to_exit_code(ErrorCode::kUsage);
+  }
+  const std::string& name = arguments[1];
+  const std::vector<std::string> args(arguments.begin() + 2, arguments.end());
+  if (name == "-V" || name == "--version") {
+    *io.out << "pkgfs " PKGFS_VERSION "\n";
+    return kExitOk;
+  }
+  if (name == "-h" || name == "--help" || name == "help") {
+    if (args.empty() || wants_help(args)) {
+      print_general_help(*io.out);
+    } else {
+      print_help_topic(*io.out, args.front());
+    }
+    return kExitOk;
+  }
+  const CommandSpec* command = find_command(name);
+  if (command == nullptr) {
+    if (name.starts_with('-')) {
+      throw Error(ErrorCode::kUsage, "unknown option '" + name + "': a command comes first (see \"pkgfs help\")");
+    }
+    refuse_unknown_command(name);
+  }
+  if (wants_help(args)) {
+    print_command_help(*io.out, *command);
+    return kExitOk;
+  }
+  return command->run(args, io);
+}
+
+int report(const Io& io, std::string_view what, ErrorCode code) {
+  *io.err << error_text(what) << std::flush;
+  return to_exit_code(code);
+}
+
+}  // namespace
+
+Io Io::process() {
+  std::ios::sync_with_stdio(false);
+  return {&std::cout, &std::cerr, [](const char* name) -> std::optional<std::string> {
+            const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody changes the environment
+            return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+          }};
+}
+
+int run_program(const std::vector<std::string>& arguments, const Io& io) {
+  const LogSession log(*io.err);
+  try {
+    const int code = dispatch(arguments, io);
+    io.out->flush();
+    if (io.out->fail()) {
+      throw Error(ErrorCode::kIo, "writing to standard output failed");
+    }
+    return code;
+  } catch (const Error& error) {
+    io.out->flush();
+    return report(io, error.what(), error.code());
+  } catch (const std::bad_alloc&) {
+    return report(io, "out of memory", ErrorCode::kIo);
+  } catch (const std::exception& error) {
+    return report(io, std::string("internal error: ") + error.what(), ErrorCode::kInternal);
+  }
+}
+
+}  // namespace pkgfs

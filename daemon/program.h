@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <functional>
+#include <iosfwd>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace pkgfs {
+
+/// What the program touches of its process: so that every command can be run inside a test.
+struct Io {
+  std::ostream* out = nullptr;
+  std::ostream* err = nullptr;
+  std::function<std::optional<std::string>(const char* name)> environment;
+
+  /// stdout, stderr and the real environment.
+  [[nodiscard]] static Io process();
+};
+
+/// The whole program: `arguments` as main() gets them, the program name first. Returns the exit code (exit_code.h).
+[[nodiscard]] int run_program(const std::vector<std::string>& arguments, const Io& io);
+
+}  // namespace pkgfs

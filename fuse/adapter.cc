@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: MIT
+#include "fuse/adapter.h"
+
+#define FUSE_USE_VERSION 314
+#include <fuse_lowlevel.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "core/base/log.h"
+#include "fuse/attributes.h"
+
+namespace pkgfs::fuse {
+
+using vfs::Attributes;
+using vfs::DirEntry;
+using vfs::Entry;
+using vfs::FileType;
+using vfs::OpenFile;
+
+namespace {
+
+/// Package content never changes: the kernel may keep what it was told.
+constexpr double kForever = 100.0 * 365 * 24 * 3600;
+/// Positions 0 and 1 of a directory are "." and "..".
+constexpr off_t kDotEntries = 2;
+
+/// One buffer a thread for the answers to read and readdir: nothing is allocated once it has grown.
+std::span<char> reply_buffer(std::size_t size) {
+  thread_local std::vector<char> buffer;
+  if (buffer.size() < size) {
+    buffer.resize(size);
+  }
+  return {buffer.data(), size};
+}
+
+}  // namespace
+
+/// The operations as libfuse calls them. Each answers its request exactly once: by a fuse_reply_* or by the errno that it
+/// returns to `guard`.
+struct Operations {
+  static Adapter& adapter(fuse_req_t req) { return *static_cast<Adapter*>(fuse_req_userdata(req)); }
+  static vfs::FileSystem& fs(fuse_req_t req) { return adapter(req).fs_; }
+
+  /// Answers with the errno that `body` returns, unless that is 0: then it has answered itself.
+  template <typename Body>
+  static void guard(fuse_req_t req, const char* operation, Body&& body) noexcept {
+    int error = EIO;
+    try {
+      error = body();
+    } catch (const std::bad_alloc&) {
+      error = ENOMEM;
+    } catch (const std::exception& e) {
+      log::warn("{}: {}", operation, e.what());
+    }
+    if (error != 0) {
+      fuse_reply_err(req, error);
+    }
+  }
+
+  static vfs::Inode inode(fuse_req_t req, fuse_ino_t ino) { return ino == FUSE_ROOT_ID ? fs(req).root() : ino; }
+
+  static struct stat to_stat(fuse_req_t req, const Attributes& attributes) {
+    const AdapterOptions& options = adapter(req).options_;
+    return fuse::to_stat(attributes, {options.uid, options.gid, options.file_mask, options.directory_mask});
+  }
+
+  static double timeout(fuse_req_t req, const Attributes& attributes) {
+    return attributes.live ? adapter(req).options_.live_timeout : kForever;
+  }
+
+  static fuse_entry_param to_entry(fuse_req_t req, vfs::Inode node, const Attributes& attributes) {
+    fuse_entry_param param{};
+    param.ino = node;
+    param.attr = to_stat(req, attributes);
+    param.attr_timeout = param.entry_timeout = timeout(req, attributes);
+    return param;
+  }
+
+  static void init(void* user_data, fuse_conn_info* conn) {
+    const unsigned wanted = FUSE_CAP_READDIRPLUS | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_PARALLEL_DIROPS |
+                            FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA;
+    // Every listing is worth its attributes: the kernel would guess otherwise (READDIRPLUS_AUTO).
+    conn->want = conn->capable & wanted;
+    static_cast<Adapter*>(user_data)->ready_.store(true, std::memory_order_release);
+  }
+
+  static void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
+    guard(req, "lookup", [&] {
+      const vfs::Inode dir = inode(req, parent);
+      const Result<Entry> found = fs(req).lookup(dir, name);
+      if (!found && found.error() != ENOENT) {
+        return found.error();
+      }
+      fuse_entry_param param{};  // inode 0: known not to exist
+      if (found) {
+        param = to_entry(req, found->inode, found->attributes);
+      } else {
+        const Result<Attributes> where = fs(req).metadata(dir);
+        param.entry_timeout = where ? timeout(req, *where) : 0.0;
+      }
+      vfs::FileSystem& tree = fs(req);  // the request is gone after its answer
+      if (fuse_reply_entry(req, &param) != 0 && found) {
+        tree.forget(found->inode, 1);  // interrupted: the kernel took no reference
+      }
+      return 0;
+    });
+  }
+
+  static void forget(fuse_req_t req, fuse_ino_t ino, std::uint64_t count) {
+    fs(req).forget(inode(req, ino), count);
+    fuse_reply_none(req);
+  }
+
+  static void forget_multi(fuse_req_t req, std::size_t count, fuse_forget_data* forgets) {
+    for (const fuse_forget_data& one : std::span(forgets, count)) {
+      fs(req).forget(inode(req, one.ino), one.nlookup);
+    }
+    fuse_reply_none(req);
+  }
+
+  static void getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) {
+    guard(req, "getattr", [&] {
+      const Result<Attributes> attributes = fs(req).metadata(inode(req, ino));
+      if (!attributes) {
+        return attributes.error();
+      }
+      const struct stat status = to_stat(req, *attributes);
+      fuse_reply_attr(req, &status, timeout(req, *attributes));
+      return 0;
+    });
+  }
+
+  static void readlink(fuse_req_t req, fuse_ino_t ino) {
+    guard(req, "readlink", [&] {
+      const Result<std::string_view> text = fs(req).read_link(inode(req, ino));
+      if (!text) {
+        return text.error();
+      }
+      const std::span<char> buffer = reply_buffer(text->size() + 1);  // libfuse wants a NUL behind it
+      text->copy(buffer.data(), text->size());
+      buffer[text->size()] = '\0';
+      fuse_reply_readlink(req, buffer.data());
+      return 0;
+    });
+  }
+
+  static void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
+    guard(req, "open", [&] {
+      if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC) != 0) {
+        return EROFS;
+      }
+      const Result<Attributes> attributes = fs(req).metadata(inode(req, ino));
+      Result<std::unique_ptr<OpenFile>> file = fs(req).open(inode(req, ino));
+      if (!attributes || !file) {
+        return attributes ? file.error() : attributes.error();
+      }
+      fi->keep_cache = attributes->live ? 0 : 1;
+      fi->noflush = 1;
+      fi->fh = reinterpret_cast<std::uint64_t>(file->get());
+      if (fuse_reply_open(req, fi) == 0) {
+        (void)file->release();  // the kernel's until release()
+      }
+      return 0;
+    });
+  }
+
+  static void read(fuse_req_t req, fuse_ino_t /*ino*/, std::size_t size, off_t offset, fuse_file_info* fi) {
+    guard(req, "read", [&] {
+      const std::span<char> buffer = reply_buffer(size);
+      auto* const file = reinterpret_cast<OpenFile*>(fi->fh);  // NOLINT(performance-no-int-to-ptr)
+      const Result<std::size_t> count =
+          file->read(static_cast<std::uint64_t>(offset), std::as_writable_bytes(buffer));
+      if (!count) {
+        return count.error();
+      }
+      fuse_reply_buf(req, buffer.data(), *count);
+      return 0;
+    });
+  }
+
+  static void release(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* fi) {
+    delete reinterpret_cast<OpenFile*>(fi->fh);  // NOLINT(performance-no-int-to-ptr)
+    fuse_reply_err(req, 0);
+  }
+
+  static void opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
+    guard(req, "opendir", [&] {
+      const Result<Attributes> attributes = fs(req).metadata(inode(req, ino));
+      if (!attributes) {
+        return attributes.error();
+      }
+      fi->cache_readdir = fi->keep_cache = attributes->live ? 0 : 1;
+      fuse_reply_open(req, fi);
+      return 0;
+    });
+  }
+
+  /// Appends one entry; the size it needs if that is more than there is.
+  static std::size_t add(fuse_req_t req, std::span<char> space, const DirEntry& entry, off_t next, bool plus) {
+    // The name isn't NUL-terminated in the mapping; libfuse wants it so.
+    std::array<char, 256> name{};
+    entry.name.copy(name.data(), name.size() - 1);
+    if (plus) {
+      const fuse_entry_param param = to_entry(req, entry.inode, entry.attributes);
+      return fuse_add_direntry_plus(req, space.data(), space.size(), name.data(), &param, next);
+    }
+    const struct stat status = to_stat(req, entry.attributes);
+    return fuse_add_direntry(req, space.data(), space.size(), name.data(), &status, next);
+  }
+
+  static void list(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, bool plus) {
+    guard(req, plus ? "readdirplus" : "readdir", [&] {
+      const vfs::Inode dir = inode(req, ino);
+      const std::span<char> buffer = reply_buffer(size);
+      std::size_t used = 0;
+      const auto put = [&](const DirEntry& entry, off_t next) {
+        const std::size_t needed = add(req, buffer.subspan(used), entry, next, plus);
+        if (needed > buffer.size() - used) {
+          return false;
+        }
+        used += needed;
+        return true;
+      };
+      // "." and "..": no references, as for every entry with inode 0.
+      DirEntry dot{.name = ".", .attributes = {.type = FileType::kDirectory}};
+      if (offset == 0) {
+        const Result<Attributes> self = fs(req).metadata(dir);
+        dot.attributes.number = self ? self->number : 0;
+        if (put(dot, 1)) {
+          offset = 1;
+        }
+      }
+      if (offset == 1) {
+        dot.name = "..";
+        dot.attributes.number = fs(req).parent_number(dir).value_or(0);
+        if (put(dot, kDotEntries)) {
+          offset = kDotEntries;
+        }
+      }
+      if (offset >= kDotEntries) {
+        const auto visit = [&](const DirEntry& entry) {
+          return put(entry, static_cast<off_t>(entry.next) + kDotEntries);
+        };
+        const Result<void> listed =
+            fs(req).read_dir(dir, static_cast<std::uint64_t>(offset - kDotEntries), visit);
+        if (!listed) {
+          return listed.error();
+        }
+      }
+      fuse_reply_buf(req, buffer.data(), used);
+      return 0;
+    });
+  }
+
+  static void readdir(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* /*fi*/) {
+    list(req, ino, size, offset, false);
+  }
+
+  static void readdirplus(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* /*fi*/) {
+    list(req, ino, size, offset, true);
+  }
+
+  static void releasedir(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* /*fi*/) { fuse_reply_err(req, 0); }
+
+  static void statfs(fuse_req_t req, fuse_ino_t /*ino*/) {
+    guard(req, "statfs", [&] {
+      Adapter& self = adapter(req);
+      std::call_once(self.usage_once_, [&] {
+        if (self.options_.usage) {
+          self.usage_ = self.options_.usage();
+        }
+      });
+      const struct statvfs status = to_statvfs(self.usage_.bytes, self.usage_.inodes);
+      fuse_reply_statfs(req, &status);
+      return 0;
+    });
+  }
+
+  static void getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size) {
+    guard(req, "getxattr", [&] {
+      if (!is_origin_attribute(name)) {
+        return ENODATA;
+      }
+      const Result<vfs::Origin> origin = fs(req).origin(inode(req, ino));
+      if (!origin) {
+        return origin.error();
+      }
+      const std::string value = origin_attribute(*origin, name);
+      if (value.empty()) {
+        return ENODATA;
+      }
+      if (size == 0) {
+        fuse_reply_xattr(req, value.size());
+      } else if (size < value.size()) {
+        return ERANGE;
+      } else {
+        fuse_reply_buf(req, value.data(), value.size());
+      }
+      return 0;
+    });
+  }
+
+  /// Ours are read by name and never listed: `cp -a`, rsync and overlayfs would copy them.
+  static void listxattr(fuse_req_t req, fuse_ino_t /*ino*/, std::size_t size) {
+    if (size == 0) {
+      fuse_reply_xattr(req, 0);
+    } else {
+      fuse_reply_buf(req, nullptr, 0);
+    }
+  }
+
+  /// Every operation that would change something. The mount is read-only, so that the kernel refuses most by itself.
+  template <typename... Args>
+  static void refuse(fuse_req_t req, Args... /*args*/) {
+    fuse_reply_err(req, EROFS);
+  }
+};
+
+const fuse_lowlevel_ops& Adapter::operations() {
+  static const fuse_lowlevel_ops table = [] {
+    fuse_lowlevel_ops ops{};
+    ops.init = Operations::init;
+    ops.lookup = Operations::lookup;
+    ops.forget = Operations::forget;
+    ops.forget_multi = Operations::forget_multi;
+    ops.getattr = Operations::getattr;
+    ops.readlink = Operations::readlink;
+    ops.open = Operations::open;
+    ops.read = Operations::read;
+    ops.release = Operations::release;
+    ops.opendir = Operations::opendir;
+    ops.readdir = Operations::readdir;
+    ops.readdirplus = Operations::readdirplus;
+    ops.releasedir = Operations::releasedir;
+    ops.statfs = Operations::statfs;
+    ops.getxattr = Operations::getxattr;
+    ops.listxattr = Operations::listxattr;
+    ops.setattr = Operations::refuse;
+    ops.mknod = Operations::refuse;
+    ops.mkdir = Operations::refuse;
+    ops.unlink = Operations::refuse;
+    ops.rmdir = Operations::refuse;
+    ops.symlink = Operations::refuse;
+    ops.rename = Operations::refuse;
+    ops.link = Operations::refuse;
+    ops.write = Operations::refuse;
+    ops.create = Operations::refuse;
+    ops.setxattr = Operations::refuse;
+    ops.removexattr = Operations::refuse;
+    ops.fallocate = Operations::refuse;
+    return ops;
+  }();
+  return table;
+}
+
+}  // namespace pkgfs::fuse

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+
+#include "core/vfs/file_system.h"
+
+struct fuse_lowlevel_ops;
+
+namespace pkgfs::fuse {
+
+/// What `statfs` shows.
+struct Usage {
+  std::uint64_t bytes = 0;
+  std::uint64_t inodes = 0;
+};
+
+struct AdapterOptions {
+  uid_t uid = 0;  // shown as the owner of everything
+  gid_t gid = 0;
+  std::uint16_t file_mask = 0;       // permission bits taken away from files
+  std::uint16_t directory_mask = 0;  // and from directories
+  double live_timeout = 1.0;         // seconds that the kernel may keep what it knows of live entries
+  /// Counts the tree; called once, at the first statfs.
+  std::function<Usage()> usage;
+};
+
+/// Translates the kernel's requests into calls of a FileSystem and the answers back; nothing else. Its inodes are the
+/// kernel's node ids, but for the root. Read-only: what would change something answers EROFS. Thread-safe.
+class Adapter {
+ public:
+  /// `fs` must outlive the adapter.
+  Adapter(vfs::FileSystem& fs, AdapterOptions options) : fs_(fs), options_(std::move(options)) {}
+
+  /// For fuse_session_new, with the adapter as user data.
+  [[nodiscard]] static const fuse_lowlevel_ops& operations();
+  /// True once the kernel's INIT was answered: the mount works.
+  [[nodiscard]] const std::atomic<bool>& ready() const { return ready_; }
+
+ private:
+  friend struct Operations;
+
+  vfs::FileSystem& fs_;
+  AdapterOptions options_;
+  std::atomic<bool> ready_{false};
+  std::once_flag usage_once_;
+  Usage usage_;
+};
+
+}  // namespace pkgfs::fuse

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# From nothing to a mounted package: installs what the build needs, builds, mounts the sample package and lists it.
+#   packaging/try.sh [MOUNTPOINT]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mountpoint=${1:-/tmp/pkgfs-hello}
+pkgfs=$PWD/build/release/pkgfs
+sample=packaging/sample
+
+packaging/install-deps build run
+cmake --preset release -DPKGFS_BUILD_TESTS=OFF -DPKGFS_BUILD_BENCH=OFF
+cmake --build --preset release --target pkgfs
+
+if [ ! -w /dev/fuse ]; then
+  echo "There is no usable /dev/fuse here, so this is the tree without a mount (pkgfs tree):"
+  "$pkgfs" tree --registry "$sample/registry" "$sample/hello"
+  exit 0
+fi
+
+mkdir -p "$mountpoint"
+if grep -q " $mountpoint fuse.pkgfs " /proc/self/mounts; then
+  "$pkgfs" unmount "$mountpoint"
+fi
+"$pkgfs" mount --registry "$sample/registry" "$sample/hello" "$mountpoint"
+echo
+echo "$sample/hello and the package it depends on, demo/greetings from $sample/registry, at $mountpoint:"
+find "$mountpoint" -printf '%M %6s  %p\n' | sort -k 3
+cat "$mountpoint/app/welcome.txt"
+echo
+echo "It is read-only, and edits in $sample/hello/app show at once. When you have seen enough:"
+echo "  $pkgfs unmount $mountpoint"

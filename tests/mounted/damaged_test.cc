@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT
+// Risk: a damaged or hostile container crashes, hangs or fools the daemon.
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/mounted/mounted.h"
+
+namespace pkgfs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::seconds;
+
+/// What a full walk met. Only EIO is a legal answer for a damaged part.
+struct Walk {
+  std::size_t entries = 0;
+  std::size_t damaged = 0;
+  std::vector<std::string> wrong;
+};
+
+constexpr std::size_t kMostEntries = 50'000;
+constexpr std::size_t kDeepest = 400;  // each level holds a descriptor
+
+void walk(int dir, const std::string& path, std::size_t depth, Walk& seen) {
+  const auto failed = [&](const std::string& call, const std::string& name) {
+    if (errno == EIO) {
+      ++seen.damaged;
+    } else {
+      seen.wrong.push_back(call + " " + path + "/" + name + ": " + std::strerror(errno));
+    }
+  };
+  const UniqueFd again(::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(::dup(again.get())), ::closedir);
+  if (stream == nullptr) {
+    failed("opendir", "");
+    return;
+  }
+  std::vector<std::string> names;
+  for (;;) {
+    errno = 0;
+    const dirent* entry = ::readdir(stream.get());
+    if (entry == nullptr) {
+      if (errno != 0) {
+        failed("readdir", "");
+      }
+      break;
+    }
+    names.emplace_back(entry->d_name);
+  }
+  for (const std::string& name : names) {
+    if (name == "." || name == "..") {
+      continue;
+    }
+    if (++seen.entries > kMostEntries) {
+      return;
+    }
+    struct stat status{};
+    if (::fstatat(dir, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+      failed("lstat", name);
+      continue;
+    }
+    if (S_ISLNK(status.st_mode)) {
+      std::array<char, 5000> target{};
+      if (::readlinkat(dir, name.c_str(), target.data(), target.size()) < 0) {
+        failed("readlink", name);
+      }
+      continue;
+    }
+    const UniqueFd child(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    if (!child) {
+      failed("open", name);
+      continue;
+    }
+    if (S_ISDIR(status.st_mode)) {
+      if (depth < kDeepest) {
+        walk(child.get(), path + "/" + name, depth + 1, seen);
+      }
+      continue;
+    }
+    std::array<char, 65536> buffer{};
+    ssize_t count = 0;
+    std::size_t total = 0;
+    while ((count = ::read(child.get(), buffer.data(), buffer.size())) > 0 && total < (1U << 26U)) {
+      total += static_cast<std::size_t>(count);
+    }
+    if (count < 0) {
+      failed("read", name);
+    }
+  }
+}
+
+/// "v2-dir" of "v2-dir-len-big": the tests run by these groups.
+std::string group_of(const std::string& name) { return name.substr(0, name.find('-', name.find('-') + 1)); }
+
+std::vector<std::string> groups() {
+  std::set<std::string> found;
+  for (const std::string& name : fixture_names("bad", ".webc")) {
+    found.insert(group_of(name));
+  }
+  return {found.begin(), found.end()};
+}
+
+class Damaged : public MountedTest, public ::testing::WithParamInterface<std::string> {};
+
+TEST_P(Damaged, IsRefusedByNameOrServedSafely) {
+  const auto notes = read_json(fixtures() / "bad/bad.json");
+  for (const std::string& name : fixture_names("bad", ".webc")) {
+    if (group_of(name) != GetParam()) {
+      continue;
+    }
+    SCOPED_TRACE(name + ": " + notes.at(name + ".webc").at("note").get<std::string>());
+    const std::string file = fixtures() / "bad" / (name + ".webc");
+    MountedPackage mount(kPkgfs, file, {"--no-commands"}, {.timeout = seconds(10)});
+    if (!mount.ok()) {
+      expect_refused(mount);
+      EXPECT_NE(mount.result().err.find(name + ".webc"), std::string::npos) << mount.result().describe();
+      EXPECT_FALSE(name.ends_with("-ok"));
+      continue;
+    }
+    const auto begin = std::chrono::steady_clock::now();
+    Walk seen;
+    const UniqueFd root(::open(mount.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    ASSERT_TRUE(root);
+    walk(root.get(), "", 1, seen);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, seconds(10));
+    EXPECT_LT(seen.entries, kMostEntries);
+    EXPECT_TRUE(seen.wrong.empty()) << seen.wrong.front();
+    EXPECT_NE(mount.daemon(), -1) << "the daemon died";
+    if (name.ends_with("-ok")) {
+      EXPECT_GT(seen.entries, 0U);
+      EXPECT_EQ(seen.damaged, 0U);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, Damaged, ::testing::ValuesIn(groups()),
+                         [](const auto& group) { return test_name(group.param); });
+
+class Truncated : public MountedTest {
+ protected:
+  /// A package of our own to cut, mounted.
+  void mount(const std::string& name) {
+    file_ = dir_.path() / "p.webc";
+    fs::copy_file(single(name), file_);
+    mount_.emplace(kPkgfs, file_.string(), Arguments{"--no-commands"});
+    ASSERT_TRUE(mount_->ok()) << mount_->result().describe();
+  }
+
+  /// Reads a whole file without the page cache's help; the errno, or 0.
+  static int read_all(const std::string& path) {
+    const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file) {
+      return errno;
+    }
+    std::array<char, 65536> buffer{};
+    ssize_t count = 0;
+    while ((count = ::read(file.get(), buffer.data(), buffer.size())) > 0) {
+    }
+    return count < 0 ? errno : 0;
+  }
+
+  TempDir dir_;
+  fs::path file_;
+  std::optional<MountedPackage> mount_;
+};
+
+TEST_F(Truncated, ReadingALostFileIsEioAndTheDaemonLives) {
+  ASSERT_NO_FATAL_FAILURE(mount("big4m-v3"));
+  std::string big;
+  for (const auto& [path, entry] : list_tree(mount_->path(), {.content = false})) {
+    big = entry.length > 1'000'000 ? mount_->path().string() + path : big;
+  }
+  ASSERT_FALSE(big.empty());
+  fs::resize_file(file_, 1'000'000);
+  EXPECT_EQ(read_all(big), EIO);
+  EXPECT_EQ(read_all(big), EIO) << "again";
+  EXPECT_NE(mount_->daemon(), -1);
+  EXPECT_TRUE(fs::is_directory(mount_->path()));
+}
+
+TEST_F(Truncated, DirectoriesNotYetVisitedAreEioNotSigbus) {
+  ASSERT_NO_FATAL_FAILURE(mount("many-v3"));
+  fs::resize_file(file_, 0);
+  Walk seen;
+  const UniqueFd root(::open(mount_->path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  ASSERT_TRUE(root);
+  walk(root.get(), "", 1, seen);
+  EXPECT_GT(seen.damaged, 0U);
+  EXPECT_TRUE(seen.wrong.empty()) << seen.wrong.front();
+  EXPECT_NE(mount_->daemon(), -1);
+}
+
+TEST_F(Truncated, WhileReadersAreBusyNobodyHangs) {
+  ASSERT_NO_FATAL_FAILURE(mount("many-v3"));
+  Process readers({"/bin/bash", "-c",
+                   "for i in 1 2 3; do (find " + mount_->path().string() +
+                       " -type f -print0 | xargs -0 cat >/dev/null 2>&1) & done; wait"},
+                  {.timeout = seconds(15)});
+  fs::resize_file(file_, 4096);
+  const ProcessResult& result = readers.wait();
+  EXPECT_FALSE(result.timed_out);
+  EXPECT_NE(mount_->daemon(), -1);
+}
+
+}  // namespace
+}  // namespace pkgfs::test

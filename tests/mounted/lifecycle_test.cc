@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: MIT
+// Risk: a mount that hangs, stays behind, lies about being ready, or lands where it shouldn't.
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <fstream>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/mounted/mounted.h"
+
+namespace pkgfs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::seconds;
+
+bool mentions(const ProcessResult& result, const std::string& text) {
+  return result.err.find(text) != std::string::npos;
+}
+
+class Lifecycle : public MountedTest {
+ protected:
+  const std::string package_ = single("basic-v3");
+
+  static ProcessResult pkgfs(Arguments arguments) {
+    arguments.insert(arguments.begin(), kPkgfs);
+    return run(arguments, {.timeout = seconds(15)});
+  }
+
+  /// Expects that mounting at `where` is refused with a message that has `text`.
+  void refuse(const std::string& where, const std::string& text) const {
+    const ProcessResult result = pkgfs({"mount", package_, where});
+    EXPECT_GT(result.exit_code, 0) << result.describe();
+    EXPECT_TRUE(mentions(result, where)) << result.describe();
+    EXPECT_TRUE(mentions(result, text)) << "expected '" << text << "' in " << result.describe();
+    EXPECT_TRUE(eventually([&] { return processes_with(where).empty(); }));
+  }
+
+  static bool ended(const fs::path& mountpoint) {
+    return eventually([&] { return processes_with(mountpoint).empty() && !find_mount(mountpoint).has_value(); });
+  }
+};
+
+TEST_F(Lifecycle, ParentReturnsOnlyWhenTheMountAnswers) {
+  for (int round = 0; round < 5; ++round) {
+    MountedPackage mount(kPkgfs, package_);
+    ASSERT_TRUE(mount.ok()) << mount.result().describe();
+    EXPECT_TRUE(fs::is_directory(mount / "data")) << "right after the return";
+    EXPECT_NE(mount.daemon(), -1);
+  }
+}
+
+TEST_F(Lifecycle, BackgroundDaemonHoldsNoPipeOfItsCaller) {
+  TempDir directory;
+  const fs::path where = directory.path() / "mnt";
+  fs::create_directory(where);
+  const ProcessResult result =
+      shell("out=$(" + kPkgfs + " mount " + package_ + " " + where.string() + " 2>&1); echo \"returned $?\"",
+            {.timeout = seconds(10)});
+  EXPECT_EQ(result.out, "returned 0\n") << result.describe();
+  EXPECT_TRUE(pkgfs({"unmount", where}).ok());
+  EXPECT_TRUE(ended(where));
+  force_unmount(where);
+}
+
+TEST_F(Lifecycle, RelativePathsMeanWhatTheyMeantToTheCaller) {
+  TempDir directory;
+  fs::create_directory(directory.path() / "mnt");
+  fs::copy_file(package_, directory.path() / "p.webc");
+  const ProcessResult result =
+      run({kPkgfs, "mount", "./p.webc", "mnt"}, {.timeout = seconds(15), .directory = directory.path()});
+  EXPECT_TRUE(result.ok()) << result.describe();
+  EXPECT_TRUE(fs::is_directory(directory.path() / "mnt/data"));
+  EXPECT_TRUE(run({kPkgfs, "unmount", "mnt"}, {.timeout = seconds(15), .directory = directory.path()}).ok());
+  EXPECT_FALSE(find_mount(directory.path() / "mnt").has_value());
+  force_unmount(directory.path() / "mnt");
+}
+
+TEST_F(Lifecycle, DaemonDoesNotPinTheCallersDirectory) {
+  TempDir directory;
+  fs::create_directory(directory.path() / "mnt");
+  const ProcessResult result =
+      run({kPkgfs, "mount", package_, "mnt"}, {.timeout = seconds(15), .directory = directory.path()});
+  ASSERT_TRUE(result.ok()) << result.describe();
+  const std::vector<pid_t> pids = processes_with("mnt");
+  for (const pid_t pid : pids) {
+    EXPECT_EQ(fs::read_symlink("/proc/" + std::to_string(pid) + "/cwd"), "/");
+  }
+  EXPECT_TRUE(pkgfs({"unmount", directory.path() / "mnt"}).ok());
+  force_unmount(directory.path() / "mnt");
+}
+
+TEST_F(Lifecycle, MountpointThatIsMissingOrNoDirectoryIsRefused) {
+  TempDir directory;
+  refuse(directory.path() / "absent", "");
+  refuse(directory.write("file", "x"), "directory");
+}
+
+TEST_F(Lifecycle, MountpointInUseIsRefusedAndTheOldMountStays) {
+  MountedPackage mount(kPkgfs, package_);
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const pid_t daemon = mount.daemon();
+  const ProcessResult again = pkgfs({"mount", single("symlinks-v3"), mount.path()});
+  EXPECT_GT(again.exit_code, 0) << again.describe();
+  EXPECT_TRUE(mentions(again, mount.path())) << again.describe();
+  EXPECT_EQ(mount.daemon(), daemon);
+  EXPECT_TRUE(fs::is_directory(mount / "data"));
+}
+
+TEST_F(Lifecycle, ContentUnderTheMountpointIsHiddenAndComesBack) {
+  TempDir directory;
+  const fs::path where = directory.path() / "mnt";
+  directory.write("mnt/precious", "kept");
+  const ProcessResult result = pkgfs({"mount", package_, where});
+  if (result.ok()) {  // a directory that isn't empty may be used, as mount(8) allows
+    EXPECT_FALSE(fs::exists(where / "precious"));
+    EXPECT_TRUE(pkgfs({"unmount", where}).ok());
+  }
+  EXPECT_TRUE(ended(where));
+  EXPECT_EQ(read_text(where / "precious"), "kept");
+  force_unmount(where);
+}
+
+TEST_F(Lifecycle, DeadMountIsRecognisedAndClearedByTheNextOne) {
+  MountedPackage mount(kPkgfs, package_);
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  ::kill(mount.daemon(), SIGKILL);
+  ASSERT_TRUE(eventually([&] {
+    struct stat status{};
+    return ::stat(mount.path().c_str(), &status) != 0 && errno == ENOTCONN;
+  }));
+  const ProcessResult again = pkgfs({"mount", package_, mount.path()});
+  EXPECT_TRUE(again.ok()) << again.describe();
+  EXPECT_TRUE(fs::is_directory(mount / "data"));
+}
+
+TEST_F(Lifecycle, DeadMountCanBeUnmounted) {
+  MountedPackage mount(kPkgfs, package_);
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  ::kill(mount.daemon(), SIGKILL);
+  ASSERT_TRUE(eventually([&] { return processes_with(mount.path()).empty(); }));
+  const ProcessResult result = mount.unmount();
+  EXPECT_TRUE(result.ok()) << result.describe();
+  EXPECT_FALSE(find_mount(mount.path()).has_value());
+}
+
+class StopSignals : public Lifecycle, public ::testing::WithParamInterface<int> {};
+
+TEST_P(StopSignals, EndTheMountSoonEvenWithAFileOpen) {
+  MountedPackage mount(kPkgfs, single("big4m-v3"));
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  std::string file;
+  for (const auto& [path, entry] : list_tree(mount.path())) {
+    file = entry.type == "file" && entry.length > 1'000'000 ? mount.path().string() + path : file;
+  }
+  ASSERT_FALSE(file.empty());
+  const UniqueFd held(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(held);
+  const auto begin = std::chrono::steady_clock::now();
+  ::kill(mount.daemon(), GetParam());
+  EXPECT_TRUE(ended(mount.path())) << "still there after five seconds";
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, seconds(5));
+}
+
+INSTANTIATE_TEST_SUITE_P(Signals, StopSignals, ::testing::Values(SIGTERM, SIGINT),
+                         [](const auto& signal) { return signal.param == SIGTERM ? "SIGTERM" : "SIGINT"; });
+
+TEST_F(Lifecycle, SigpipeDoesNotEndTheDaemon) {
+  MountedPackage mount(kPkgfs, package_);
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  ::kill(mount.daemon(), SIGPIPE);
+  sleep_ms(50);
+  EXPECT_TRUE(fs::is_directory(mount / "data"));
+  EXPECT_NE(mount.daemon(), -1);
+}
+
+TEST_F(Lifecycle, PlainUmountEndsTheDaemon) {
+  MountedPackage mount(kPkgfs, package_);
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  EXPECT_TRUE(run({"umount", mount.path()}).ok());
+  EXPECT_TRUE(ended(mount.path()));
+}
+
+TEST_F(Lifecycle, LazyUmountWithAFileOpenEndsTheDaemonAfterTheLastClose) {
+  MountedPackage mount(kPkgfs, package_);
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  {
+    const UniqueFd held(::open((mount / "data").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    ASSERT_TRUE(held);
+    EXPECT_TRUE(run({"umount", "-l", mount.path()}).ok());
+  }
+  EXPECT_TRUE(ended(mount.path()));
+}
+
+TEST_F(Lifecycle, UnmountingTwiceSaysThatNothingIsMounted) {
+  MountedPackage mount(kPkgfs, package_);
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  EXPECT_TRUE(mount.unmount().ok());
+  const ProcessResult again = mount.unmount();
+  EXPECT_GT(again.exit_code, 0) << again.describe();
+  EXPECT_TRUE(mentions(again, mount.path())) << again.describe();
+}
+
+TEST_F(Lifecycle, UnmountLeavesForeignFileSystemsAlone) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "only root can mount a tmpfs";
+  }
+  TempDir directory;
+  const fs::path where = directory.path() / "mnt";
+  fs::create_directory(where);
+  ASSERT_EQ(::mount("tmpfs", where.c_str(), "tmpfs", 0, nullptr), 0);
+  const ProcessResult result = pkgfs({"unmount", where});
+  EXPECT_GT(result.exit_code, 0) << result.describe();
+  EXPECT_TRUE(find_mount(where).has_value());
+  ::umount2(where.c_str(), MNT_DETACH);
+}
+
+TEST_F(Lifecycle, TwentyRoundsLeaveNothing) {
+  TempDir directory;
+  const fs::path where = directory.path() / "mnt";
+  fs::create_directory(where);
+  for (int round = 0; round < 20; ++round) {
+    const ProcessResult mounted = pkgfs({"mount", package_, where});
+    ASSERT_TRUE(mounted.ok()) << "round " << round << ": " << mounted.describe();
+    const ProcessResult unmounted = pkgfs({"unmount", where});
+    ASSERT_TRUE(unmounted.ok()) << "round " << round << ": " << unmounted.describe();
+    ASSERT_FALSE(find_mount(where).has_value()) << "round " << round;
+  }
+  EXPECT_TRUE(ended(where));
+  force_unmount(where);
+}
+
+TEST_F(Lifecycle, MountsListsEveryMountOfOurs) {
+  MountedPackage first(kPkgfs, package_);
+  MountedPackage second(kPkgfs, single("symlinks-v3"));
+  ASSERT_TRUE(first.ok() && second.ok());
+  const ProcessResult result = pkgfs({"mounts", "--json"});
+  ASSERT_TRUE(result.ok()) << result.describe();
+  const nlohmann::json list = nlohmann::json::parse(result.out);
+  const std::string text = list.dump();
+  EXPECT_NE(text.find(first.path()), std::string::npos) << text;
+  EXPECT_NE(text.find(second.path()), std::string::npos) << text;
+  EXPECT_NE(text.find("acme/symlinks@1.2.3"), std::string::npos) << text;
+  const ProcessResult plain = pkgfs({"mounts"});
+  EXPECT_NE(plain.out.find(first.path()), std::string::npos) << plain.describe();
+  first.unmount();
+  EXPECT_EQ(pkgfs({"mounts", "--json"}).out.find(first.path()), std::string::npos);
+}
+
+TEST_F(Lifecycle, ForegroundStaysUntilItIsStopped) {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    TempDir directory;
+    const fs::path where = directory.path() / "mnt";
+    fs::create_directory(where);
+    Process daemon({kPkgfs, "mount", "-f", package_, where}, {.timeout = seconds(10)});
+    ASSERT_TRUE(eventually([&] { return fs::exists(where / "data"); })) << daemon.err();
+    daemon.signal(signal);
+    const ProcessResult& result = daemon.wait();
+    EXPECT_FALSE(result.timed_out);
+    EXPECT_EQ(result.signal, 0) << "it ends by itself";
+    EXPECT_EQ(result.exit_code, 0) << result.describe();
+    EXPECT_TRUE(ended(where));
+    force_unmount(where);
+  }
+}
+
+TEST_F(Lifecycle, KernelShowsASafeReadOnlyMountWhateverWasAskedFor) {
+  const std::vector<Arguments> asked{{}, {"-o", "ro"}, {"-o", "noatime,nodev"}, {"-o", "defaults,nofail,_netdev"}};
+  for (const Arguments& options : asked) {
+    MountedPackage mount(kPkgfs, package_, options);
+    ASSERT_TRUE(mount.ok()) << mount.result().describe();
+    const auto line = find_mount(mount.path());
+    ASSERT_TRUE(line.has_value());
+    EXPECT_EQ(line->type, "fuse.pkgfs");
+    for (const char* option : {"ro", "nosuid", "nodev", "default_permissions"}) {
+      EXPECT_TRUE(line->has(option)) << option;
+    }
+    EXPECT_FALSE(line->has("allow_other"));
+  }
+  MountedPackage named(kPkgfs, single("symlinks-v3"));
+  EXPECT_EQ(find_mount(named.path())->source, "acme/symlinks@1.2.3");
+}
+
+TEST_F(Lifecycle, WritableOrUnsafeMountsAreRefused) {
+  for (const char* word : {"rw", "suid", "dev"}) {
+    MountedPackage mount(kPkgfs, package_, {"-o", word});
+    expect_refused(mount);
+    EXPECT_TRUE(mentions(mount.result(), word)) << mount.result().describe();
+  }
+}
+
+TEST_F(Lifecycle, UnknownOptionsAreNamed) {
+  for (const Arguments& options :
+       {Arguments{"-o", "ro,frobnicate=3"}, Arguments{"--frobnicate"}, Arguments{"-o", "frobnicate"}}) {
+    MountedPackage mount(kPkgfs, package_, options);
+    expect_refused(mount);
+    EXPECT_TRUE(mentions(mount.result(), "frobnicate")) << mount.result().describe();
+  }
+}
+
+TEST_F(Lifecycle, PackageNamesWithCommasAndSpacesMount) {
+  TempDir directory;
+  const fs::path odd = directory.path() / "a,b =c #d.webc";
+  fs::copy_file(single("id-none-v3"), odd);
+  MountedPackage mount(kPkgfs, odd);
+  EXPECT_TRUE(mount.ok()) << mount.result().describe();
+}
+
+TEST_F(Lifecycle, MountpointsWithSpacesAndCommasWork) {
+  TempDir directory;
+  const fs::path where = directory.path() / "a, b\\040\tc";
+  fs::create_directory(where);
+  const ProcessResult mounted = pkgfs({"mount", package_, where});
+  EXPECT_TRUE(mounted.ok()) << mounted.describe();
+  EXPECT_TRUE(fs::is_directory(where / "data"));
+  EXPECT_NE(pkgfs({"mounts"}).out.find("b"), std::string::npos);
+  const ProcessResult unmounted = pkgfs({"unmount", where});
+  EXPECT_TRUE(unmounted.ok()) << unmounted.describe();
+  EXPECT_TRUE(ended(where));
+  force_unmount(where);
+}
+
+TEST_F(Lifecycle, PackageThatIsMissingIsRefusedBeforeAnythingIsMounted) {
+  TempDir directory;
+  MountedPackage absent(kPkgfs, directory.path() / "absent.webc");
+  expect_refused(absent);
+  EXPECT_TRUE(mentions(absent.result(), "absent.webc")) << absent.result().describe();
+  MountedPackage unknown(kPkgfs, "acme/absent", {"--registry", registry("chain-v3")});
+  expect_refused(unknown);
+  EXPECT_TRUE(mentions(unknown.result(), "acme/absent")) << unknown.result().describe();
+  MountedPackage nowhere(kPkgfs, "acme/app", {"--registry", directory.path() / "nowhere"});
+  expect_refused(nowhere);
+  EXPECT_TRUE(mentions(nowhere.result(), "nowhere")) << nowhere.result().describe();
+}
+
+TEST_F(Lifecycle, WithoutFuseThereIsOneClearLine) {
+  if (::geteuid() != 0 || !have_program("unshare")) {
+    GTEST_SKIP() << "needs root and unshare";
+  }
+  TempDir directory;
+  fs::create_directory(directory.path() / "mnt");
+  const ProcessResult result = run({"unshare", "-m", "sh", "-c", "mount --bind /dev/null /dev/fuse && exec \"$@\"",
+                                    "sh", kPkgfs, "mount", package_, directory.path() / "mnt"},
+                                   {.timeout = seconds(15)});
+  EXPECT_GT(result.exit_code, 0) << result.describe();
+  EXPECT_TRUE(mentions(result, "/dev/fuse")) << result.describe();
+  EXPECT_FALSE(find_mount(directory.path() / "mnt").has_value());
+  force_unmount(directory.path() / "mnt");
+}
+
+TEST_F(Lifecycle, OtherUsersAreKeptOutUnlessAllowed) {
+  if (::geteuid() != 0 || !have_program("setpriv")) {
+    GTEST_SKIP() << "needs root and setpriv";
+  }
+  const auto as_nobody = [](const fs::path& path) {
+    return run({"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "ls", path}, {.timeout = seconds(10)})
+        .ok();
+  };
+  for (const bool allowed : {false, true}) {
+    MountedPackage mount(kPkgfs, package_, allowed ? Arguments{"-o", "allow_other"} : Arguments{});
+    ASSERT_TRUE(mount.ok()) << mount.result().describe();
+    fs::permissions(mount.path().parent_path(), fs::perms::others_exec, fs::perm_options::add);
+    EXPECT_EQ(as_nobody(mount.path()), allowed);
+  }
+}
+
+TEST_F(Lifecycle, ChangingTheFileAfterwardsDoesNotMatterToAReplacedOne) {
+  TempDir directory;
+  const fs::path file = directory.path() / "p.webc";
+  fs::copy_file(package_, file);
+  MountedPackage mount(kPkgfs, file, {"--no-commands"});
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const Tree before = list_tree(mount.path());
+  fs::remove(file);
+  directory.write("p.webc", "something else");
+  EXPECT_EQ(difference(before, list_tree(mount.path())), "") << "the mount holds the file that it opened";
+}
+
+}  // namespace
+}  // namespace pkgfs::test

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+#include "tests/mounted/mounted.h"
+
+#include <algorithm>
+
+namespace pkgfs::test {
+
+std::vector<std::string> fixture_names(const std::string& folder, const std::string& suffix) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(fixtures() / folder)) {
+    const std::string name = entry.path().filename();
+    if (name.ends_with(suffix)) {
+      names.push_back(name.substr(0, name.size() - suffix.size()));
+    }
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+void expect_refused(const MountedPackage& mount) {
+  const ProcessResult& result = mount.result();
+  EXPECT_FALSE(result.timed_out) << result.describe();
+  EXPECT_EQ(result.signal, 0) << result.describe();
+  EXPECT_GT(result.exit_code, 0) << result.describe();
+  EXPECT_LT(result.exit_code, 64) << "not one of our exit codes; " << result.describe();
+  EXPECT_FALSE(result.err.empty()) << "no message";
+  EXPECT_FALSE(find_mount(mount.path()).has_value()) << mount.path() << " is mounted";
+  EXPECT_TRUE(eventually([&] { return processes_with(mount.path()).empty(); })) << "a daemon is left";
+}
+
+}  // namespace pkgfs::test

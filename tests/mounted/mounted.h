@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "tests/support/fixtures.h"
+#include "tests/support/mount.h"
+#include "tests/support/process.h"
+#include "tests/support/tree.h"
+
+namespace pkgfs::test {
+
+/// The program under test.
+inline const std::string kPkgfs = PKGFS_BINARY;
+
+/// Skips, with the reason, where nothing can be mounted.
+class MountedTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const std::string why = fuse_missing(); !why.empty()) {
+      GTEST_SKIP() << why;
+    }
+  }
+};
+
+/// A single fixture: `webc/<name>.webc`.
+inline std::string single(const std::string& name) { return fixtures() / "webc" / (name + ".webc"); }
+/// A registry of the fixtures.
+inline std::string registry(const std::string& set) { return fixtures() / "registry" / set; }
+
+/// What GoogleTest accepts as the name of a parametrised test.
+inline std::string test_name(std::string text) {
+  for (char& c : text) {
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0) {
+      c = '_';
+    }
+  }
+  return text;
+}
+
+/// The file names (without `suffix`) in a folder of the fixtures, sorted.
+[[nodiscard]] std::vector<std::string> fixture_names(const std::string& folder, const std::string& suffix);
+
+/// Expects that `pkgfs mount` refused: exit code neither 0 nor that of a crash, nothing mounted, nobody left running.
+void expect_refused(const MountedPackage& mount);
+
+}  // namespace pkgfs::test

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+// Risk: a tool that people point at any directory behaves differently on a mounted package.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <regex>
+
+#include "tests/mounted/mounted.h"
+
+namespace pkgfs::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A package with dependencies and commands, one with many files, one with links, one with awkward names.
+struct Sample {
+  std::string package;
+  Arguments options;
+};
+
+std::vector<Sample> samples() {
+  return {{"acme/app@2.0.0", {"--registry", registry("chain-v3")}},
+          {"acme/top@5.0.0", {"--registry", registry("nested-v2")}},
+          {"acme/tools@1.5.0", {"--registry", registry("commands-v3")}},
+          {single("many-v3"), {}},
+          {single("symlinks-v3"), {}},
+          {single("names-v3"), {}}};
+}
+
+class Tools : public MountedTest, public ::testing::WithParamInterface<Sample> {
+ protected:
+  void SetUp() override {
+    MountedTest::SetUp();
+    if (IsSkipped()) {
+      return;
+    }
+    mount_.emplace(kPkgfs, GetParam().package, GetParam().options);
+    ASSERT_TRUE(mount_->ok()) << mount_->result().describe();
+  }
+
+  /// Runs a line of shell with $M the mount and $T a scratch directory; expects success.
+  std::string sh(const std::string& line) {
+    const ProcessResult result = shell(
+        line, {.timeout = std::chrono::seconds(20), .environment = {{"M", mount_->path()}, {"T", scratch_.path()}}});
+    EXPECT_TRUE(result.ok()) << line << "\n" << result.describe();
+    EXPECT_EQ(result.err, "") << line;
+    return result.out;
+  }
+
+  std::optional<MountedPackage> mount_;
+  TempDir scratch_;
+};
+
+TEST_P(Tools, TarRsyncCpAndExtractGiveTheSameTree) {
+  const Tree mounted = list_tree(mount_->path());
+  ASSERT_FALSE(mounted.empty());
+  sh("mkdir $T/tar && tar -C $M -cf - . | tar -C $T/tar -xpf -");
+  EXPECT_EQ(difference(mounted, list_tree(scratch_.path() / "tar")), "") << "tar";
+  sh("rsync -a $M/ $T/rsync");
+  EXPECT_EQ(difference(mounted, list_tree(scratch_.path() / "rsync")), "") << "rsync -a";
+  sh("cp -a $M $T/cp");
+  EXPECT_EQ(difference(mounted, list_tree(scratch_.path() / "cp")), "") << "cp -a";
+  Arguments extract{kPkgfs, "extract"};
+  extract.insert(extract.end(), GetParam().options.begin(), GetParam().options.end());
+  extract.insert(extract.end(), {GetParam().package, scratch_.path() / "extract"});
+  const ProcessResult extracted = run(extract);
+  ASSERT_TRUE(extracted.ok()) << extracted.describe();
+  EXPECT_EQ(difference(mounted, list_tree(scratch_.path() / "extract")), "") << "extract";
+  EXPECT_EQ(sh("diff -r --no-dereference $M $T/extract"), "");
+}
+
+TEST_P(Tools, RsyncAndTarFindNothingToDoAfterACopy) {
+  sh("rsync -a $M/ $T/copy");
+  EXPECT_EQ(sh("rsync -ac --itemize-changes --delete --dry-run $M/ $T/copy"), "");
+  EXPECT_EQ(sh("tar -C $M -cf $T/a.tar . && tar -df $T/a.tar -C $M"), "");
+  EXPECT_EQ(sh("tar -C $M --sort=name -cf $T/b.tar . && tar -C $M --sort=name -cf $T/c.tar . && cmp $T/b.tar $T/c.tar"),
+            "");
+}
+
+TEST_P(Tools, FindAndLsAgreeWithThemselvesAndWithACopy) {
+  const std::string listing = sh("cd $M && find . -printf '%i %y %s %T@ %m %p\\0' | sort -z | tr '\\0' '|'");
+  EXPECT_EQ(listing, sh("cd $M && find . -printf '%i %y %s %T@ %m %p\\0' | sort -z | tr '\\0' '|'"));
+  sh("cp -a $M $T/copy");
+  const std::string compared = "find . -mindepth 1 ! -type d -printf '%y %s %T@ %m %p\\0' | sort -z | tr '\\0' '|'";
+  EXPECT_EQ(sh("cd $M && " + compared), sh("cd $T/copy && " + compared));
+  EXPECT_EQ(sh("cd $M && ls -AR"), sh("cd $T/copy && ls -AR"));
+  EXPECT_EQ(sh("cd $M && du -b --apparent-size -s . >/dev/null && du -s . | wc -l"), "1\n");
+}
+
+TEST_P(Tools, GrepAndCatReadEveryByte) {
+  sh("cp -a $M $T/copy");
+  const std::string sums = "find . -type f -print0 | sort -z | xargs -0 -r cat -- | sha256sum";
+  EXPECT_EQ(sh("cd $M && " + sums), sh("cd $T/copy && " + sums));
+  const std::string grep = "grep -rac '' . | LC_ALL=C sort";
+  EXPECT_EQ(sh("cd $M && " + grep), sh("cd $T/copy && " + grep));
+}
+
+INSTANTIATE_TEST_SUITE_P(Packages, Tools, ::testing::ValuesIn(samples()), [](const auto& sample) {
+  return test_name(fs::path(sample.param.package).filename().string());
+});
+
+class Inodes : public MountedTest {};
+
+TEST_F(Inodes, AreTheSameInEveryMountWhateverIsVisitedFirst) {
+  const Arguments options{"--registry", registry("nested-v3")};
+  MountedPackage first(kPkgfs, "acme/top@5.0.0", options);
+  ASSERT_TRUE(first.ok()) << first.result().describe();
+  const auto numbers = inode_numbers(first.path());
+  EXPECT_EQ(inode_numbers(first.path()), numbers) << "the second walk";
+  std::set<std::uint64_t> distinct;
+  for (const auto& [path, number] : numbers) {
+    distinct.insert(number);
+    EXPECT_GT(number, 1U) << path;
+    EXPECT_EQ(number >> 63U, 0U) << path;
+  }
+  EXPECT_EQ(distinct.size(), numbers.size()) << "one inode per path";
+
+  MountedPackage second(kPkgfs, "acme/top@5.0.0", options);
+  ASSERT_TRUE(second.ok()) << second.result().describe();
+  for (auto path = numbers.rbegin(); path != numbers.rend(); ++path) {  // backwards: the deepest come first
+    struct stat status{};
+    ASSERT_EQ(::lstat((second.path().string() + path->first).c_str(), &status), 0) << path->first;
+    EXPECT_EQ(status.st_ino, path->second) << path->first;
+  }
+  EXPECT_EQ(inode_numbers(second.path()), numbers);
+}
+
+class HttpServer : public MountedTest {};
+
+TEST_F(HttpServer, PythonServesTheMount) {
+  MountedPackage mount(kPkgfs, single("sizes-v3"), {"--no-commands"});
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  if (!have_program("python3")) {
+    GTEST_SKIP() << "no python3";
+  }
+  Process server({"python3", "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", mount.path()},
+                 {.timeout = std::chrono::seconds(20)});
+  std::smatch match;
+  std::string said;
+  const std::regex port(R"(port (\d+))");
+  ASSERT_TRUE(eventually([&] {
+    said = server.out();
+    return std::regex_search(said, match, port);
+  })) << server.err();
+  const std::string fetch =
+      "import sys, urllib.request, urllib.parse, hashlib\n"
+      "for path in sys.argv[2:]:\n"
+      "  url = 'http://127.0.0.1:%s%s' % (sys.argv[1], urllib.parse.quote(path))\n"
+      "  print(hashlib.sha256(urllib.request.urlopen(url, timeout=5).read()).hexdigest())\n";
+  Arguments arguments{"python3", "-c", fetch, match[1]};
+  std::string expected;
+  for (const auto& [path, entry] : list_tree(mount.path())) {
+    if (entry.type == "file") {
+      arguments.push_back(path);
+      expected += entry.sha256 + "\n";
+    }
+  }
+  ASSERT_GT(arguments.size(), 10U);
+  const ProcessResult fetched = run(arguments);
+  EXPECT_TRUE(fetched.ok()) << fetched.describe();
+  EXPECT_EQ(fetched.out, expected);
+}
+
+class ManyReaders : public MountedTest {};
+
+TEST_F(ManyReaders, WalkingFromManyProcessesAtOnceGivesTheSame) {
+  MountedPackage mount(kPkgfs, single("many-v3"), {"--no-commands"});
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const std::string line = "cd " + mount.path().string() +
+                           " && for i in 1 2 3 4 5 6; do (find . -type f -print0 | sort -z | xargs -0 sha256sum | "
+                           "sha256sum) & done; wait";
+  const ProcessResult result = shell(line);
+  ASSERT_TRUE(result.ok()) << result.describe();
+  std::istringstream lines(result.out);
+  std::set<std::string> different;
+  int count = 0;
+  for (std::string sum; std::getline(lines, sum); ++count) {
+    different.insert(sum);
+  }
+  EXPECT_EQ(count, 6);
+  EXPECT_EQ(different.size(), 1U) << result.out;
+}
+
+}  // namespace
+}  // namespace pkgfs::test

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+#include "tests/support/mount.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+namespace fs = std::filesystem;
+
+namespace pkgfs::test {
+
+namespace {
+
+/// /proc/self/mounts writes space, tab, newline and backslash as three octal digits.
+std::string unescape(const std::string& text) {
+  std::string plain;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    if (text[at] == '\\' && at + 3 < text.size()) {
+      plain.push_back(static_cast<char>(std::stoi(text.substr(at + 1, 3), nullptr, 8)));
+      at += 3;
+    } else {
+      plain.push_back(text[at]);
+    }
+  }
+  return plain;
+}
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, separator);) {
+    parts.push_back(part);
+  }
+  return parts;
+}
+
+}  // namespace
+
+std::string fuse_missing() {
+  static const std::string why = [] {
+    const UniqueFd device(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
+    if (!device) {
+      return std::string("/dev/fuse can't be opened: ") + std::strerror(errno);
+    }
+    if (::geteuid() != 0 && !have_program("fusermount3")) {
+      return std::string("not root and no fusermount3");
+    }
+    return std::string();
+  }();
+  return why;
+}
+
+bool MountLine::has(const std::string& option) const {
+  return std::find(options.begin(), options.end(), option) != options.end();
+}
+
+std::optional<MountLine> find_mount(const fs::path& mountpoint) {
+  std::ifstream mounts("/proc/self/mounts");
+  std::optional<MountLine> found;  // the last one is on top
+  for (std::string line; std::getline(mounts, line);) {
+    const std::vector<std::string> fields = split(line, ' ');
+    if (fields.size() >= 4 && unescape(fields[1]) == mountpoint) {
+      found = MountLine{unescape(fields[0]), fields[2], split(fields[3], ',')};
+    }
+  }
+  return found;
+}
+
+std::vector<pid_t> processes_with(const std::string& argument) {
+  std::vector<pid_t> found;
+  for (const fs::directory_entry& entry : fs::directory_iterator("/proc")) {
+    const std::string name = entry.path().filename();
+    pid_t pid = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), pid);
+    if (error != std::errc() || end != name.data() + name.size() || pid == ::getpid()) {
+      continue;
+    }
+    std::ifstream file(entry.path() / "cmdline", std::ios::binary);
+    std::ostringstream text;
+    text << file.rdbuf();
+    const std::vector<std::string> words = split(text.str(), '\0');
+    if (std::find(words.begin(), words.end(), argument) != words.end()) {
+      found.push_back(pid);
+    }
+  }
+  return found;
+}
+
+void force_unmount(const fs::path& mountpoint) {
+  for (const pid_t pid : processes_with(mountpoint)) {
+    ::kill(pid, SIGCONT);
+    ::kill(pid, SIGKILL);
+  }
+  for (int tries = 0; tries < 4 && find_mount(mountpoint).has_value(); ++tries) {
+    if (::umount2(mountpoint.c_str(), MNT_DETACH) != 0) {
+      static_cast<void>(run({"fusermount3", "-uz", mountpoint}));
+    }
+  }
+}
+
+MountedPackage::MountedPackage(std::string binary, const std::string& package, const Arguments& options,
+                               ProcessOptions process)
+    : binary_(std::move(binary)), path_(parent_.path() / "mnt") {
+  fs::create_directory(path_);
+  Arguments arguments{binary_, "mount"};
+  arguments.insert(arguments.end(), options.begin(), options.end());
+  arguments.push_back(package);
+  arguments.push_back(path_);
+  result_ = run(arguments, process);
+}
+
+MountedPackage::~MountedPackage() {
+  if (find_mount(path_).has_value()) {
+    const ProcessResult ended = unmount();
+    EXPECT_TRUE(ended.ok()) << "pkgfs unmount " << path_ << ": " << ended.describe();
+  }
+  const bool gone = eventually([&] { return processes_with(path_).empty(); });
+  EXPECT_TRUE(gone) << "the daemon of " << path_ << " doesn't end";
+  EXPECT_FALSE(find_mount(path_).has_value()) << path_ << " is still mounted";
+  force_unmount(path_);
+}
+
+pid_t MountedPackage::daemon() const {
+  const std::vector<pid_t> pids = processes_with(path_);
+  EXPECT_EQ(pids.size(), 1U) << "processes that serve " << path_;
+  return pids.size() == 1 ? pids.front() : -1;
+}
+
+ProcessResult MountedPackage::unmount() {
+  ProcessResult result = run({binary_, "unmount", path_}, {.timeout = std::chrono::seconds(15)});
+  static_cast<void>(eventually([&] { return processes_with(path_).empty(); }));
+  return result;
+}
+
+}  // namespace pkgfs::test

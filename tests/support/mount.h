@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sys/types.h>
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/support/fixtures.h"
+#include "tests/support/process.h"
+
+namespace pkgfs::test {
+
+/// Why nothing can be mounted here; empty when it can.
+[[nodiscard]] std::string fuse_missing();
+
+/// The mount at `mountpoint` as /proc/self/mounts has it (device, directory, type, options, …); nothing if there is
+/// none.
+struct MountLine {
+  std::string source;
+  std::string type;
+  std::vector<std::string> options;
+
+  [[nodiscard]] bool has(const std::string& option) const;
+};
+[[nodiscard]] std::optional<MountLine> find_mount(const std::filesystem::path& mountpoint);
+
+/// Processes whose command line has `argument` as one of its words.
+[[nodiscard]] std::vector<pid_t> processes_with(const std::string& argument);
+
+/// Unmounts whatever is at `mountpoint` (lazily if it must be) and kills what served it. For clean-up only.
+void force_unmount(const std::filesystem::path& mountpoint);
+
+/// `pkgfs mount` in the background on a directory of its own. The destructor unmounts, and fails the test when that
+/// doesn't work or when the daemon doesn't end; nothing is left behind then either.
+class MountedPackage {
+ public:
+  /// `options` go before the package. Look at `ok()` before using it.
+  MountedPackage(std::string binary, const std::string& package, const Arguments& options = {},
+                 ProcessOptions process = {});
+  ~MountedPackage();
+  MountedPackage(const MountedPackage&) = delete;
+  MountedPackage& operator=(const MountedPackage&) = delete;
+
+  [[nodiscard]] bool ok() const { return result_.ok() && find_mount(path_).has_value(); }
+  /// How `pkgfs mount` ended.
+  [[nodiscard]] const ProcessResult& result() const { return result_; }
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+  [[nodiscard]] std::string operator/(const std::string& name) const { return (path_ / name).string(); }
+  /// The process that serves the mount; fails the test and answers -1 unless there is exactly one.
+  [[nodiscard]] pid_t daemon() const;
+  /// `pkgfs unmount`, then waits for the daemon's end.
+  ProcessResult unmount();
+
+ private:
+  std::string binary_;
+  TempDir parent_;
+  std::filesystem::path path_;
+  ProcessResult result_;
+};
+
+}  // namespace pkgfs::test

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT
+// The dependency direction of ARCHITECTURE.md, read from the #include lines.
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/support/fixtures.h"
+
+namespace fs = std::filesystem;
+
+namespace pkgfs::test {
+namespace {
+
+/// Which of our folders a folder may include, beside itself. `daemon` wires everything and isn't restricted.
+const std::map<std::string, std::set<std::string>>& allowed() {
+  static const std::map<std::string, std::set<std::string>> table{
+      {"core/base", {}},
+      {"core/webc", {"core/base"}},
+      {"core/package", {"core/base", "core/webc"}},
+      {"core/net", {"core/base"}},
+      {"core/source", {"core/base", "core/webc", "core/package", "core/net"}},
+      {"core/resolve", {"core/base", "core/webc", "core/package", "core/source"}},
+      {"core/vfs", {"core/base", "core/webc"}},
+      {"core/load", {"core/base", "core/webc", "core/package", "core/source", "core/resolve", "core/vfs"}},
+      {"fuse", {"core/base", "core/vfs"}},
+  };
+  return table;
+}
+
+/// Libraries that have one place each.
+struct Confined {
+  std::string_view header_prefix;
+  std::string_view folder;  // and what is below it
+};
+constexpr Confined kConfined[] = {
+    {"fuse", "fuse"},           {"linux/fuse", "fuse"},   {"curl/", "core/net"},     {"boost/", "daemon"},
+    {"toml++", "core/package"}, {"archive", "core/load"}, {"openssl/", "core/base"},
+};
+
+/// What the core may not know: the terminal and the standard streams are the program's.
+constexpr std::string_view kTerminal[] = {"<iostream>", "std::cout", "std::cerr", "std::clog", "isatty",
+                                          "ioctl(",     "printf(",   "puts(",     "getopt",    "exit("};
+
+bool below(std::string_view path, std::string_view folder) {
+  return path.starts_with(folder) && (path.size() == folder.size() || path[folder.size()] == '/');
+}
+
+/// The layer that a file belongs to: "core/x" or the top folder.
+std::string layer_of(const std::string& path) {
+  const std::size_t first = path.find('/');
+  if (!path.starts_with("core/")) {
+    return path.substr(0, first);
+  }
+  return path.substr(0, path.find('/', first + 1));
+}
+
+std::string without_comment(const std::string& line) { return line.substr(0, line.find("//")); }
+
+/// Every rule that `text`, the file at `path` (relative to the project), breaks.
+std::vector<std::string> violations(const std::string& path, const std::string& text) {
+  static const std::regex include(R"(^\s*#\s*include\s*([<"])([^>"]+)[>"])");
+  std::vector<std::string> found;
+  const std::string layer = layer_of(path);
+  const auto rule = allowed().find(layer);
+  std::istringstream lines(text);
+  int number = 0;
+  for (std::string line; std::getline(lines, line);) {
+    ++number;
+    const auto complain = [&](const std::string& what) {
+      found.push_back(path + ":" + std::to_string(number) + ": " + what);
+    };
+    std::smatch match;
+    if (std::regex_search(line, match, include)) {
+      const std::string header = match[2];
+      if (match[1] == "\"") {
+        const std::string other = layer_of(header);
+        if (!fs::path(header).has_parent_path() || header.starts_with(".")) {
+          complain("includes \"" + header + "\", not by its path from the project's root");
+        } else if (other == "tests") {
+          complain("the product includes a test");
+        } else if (rule != allowed().end() && other != layer && !rule->second.contains(other)) {
+          complain(layer + " may not include " + other);
+        }
+      }
+      for (const Confined& library : kConfined) {
+        const bool ours = match[1] == "\"";
+        if (!ours && header.starts_with(library.header_prefix) && !below(path, library.folder)) {
+          complain("<" + header + "> outside " + std::string(library.folder));
+        }
+      }
+    }
+    if (path.starts_with("core/")) {
+      const std::string code = without_comment(line);
+      for (const std::string_view word : kTerminal) {
+        const std::size_t at = code.find(word);
+        const bool whole =
+            at != std::string::npos && (at == 0 || (std::isalnum(code[at - 1]) == 0 && code[at - 1] != '_'));
+        if (whole) {
+          complain("the core knows of " + std::string(word));
+        }
+      }
+    }
+  }
+  if (rule == allowed().end() && layer != "daemon") {
+    found.push_back(path + ": not a folder of ARCHITECTURE.md");
+  }
+  return found;
+}
+
+std::vector<fs::path> sources(const std::vector<std::string>& folders) {
+  std::vector<fs::path> files;
+  for (const std::string& folder : folders) {
+    for (const auto& entry : fs::recursive_directory_iterator(fs::path(PKGFS_SOURCE_DIR) / folder)) {
+      const std::string extension = entry.path().extension();
+      if (entry.is_regular_file() && (extension == ".cc" || extension == ".h") &&
+          entry.path().string().find("/fixtures/") == std::string::npos) {
+        files.push_back(entry.path());
+      }
+    }
+  }
+  return files;
+}
+
+std::string from_root(const fs::path& file) { return fs::relative(file, PKGFS_SOURCE_DIR).string(); }
+
+TEST(Layers, NobodyIncludesWhatItMayNot) {
+  std::size_t read = 0;
+  for (const fs::path& file : sources({"core", "fuse", "daemon"})) {
+    ++read;
+    for (const std::string& violation : violations(from_root(file), read_text(file))) {
+      ADD_FAILURE() << violation;
+    }
+  }
+  EXPECT_GT(read, 30U) << "the sources weren't found";
+}
+
+TEST(Layers, TheCheckFindsEveryKindOfForbiddenArrow) {
+  const auto count = [](const std::string& path, const std::string& text) { return violations(path, text).size(); };
+  EXPECT_EQ(count("core/base/x.cc", "#include \"core/webc/container.h\"\n"), 1U);
+  EXPECT_EQ(count("core/vfs/x.cc", "#include \"core/load/package.h\"\n"), 1U);
+  EXPECT_EQ(count("core/resolve/x.h", "#include \"core/vfs/file_system.h\"\n"), 1U);
+  EXPECT_EQ(count("core/load/x.cc", "#include \"daemon/program.h\"\n"), 1U);
+  EXPECT_EQ(count("fuse/x.cc", "#include \"core/load/package_tree.h\"\n"), 1U);
+  EXPECT_EQ(count("core/webc/x.cc", "#include \"container.h\"\n"), 1U);
+  EXPECT_EQ(count("fuse/x.cc", "#include \"tests/support/tree.h\"\n"), 1U);
+  EXPECT_EQ(count("daemon/x.cc", "#include <fuse_lowlevel.h>\n"), 1U);
+  EXPECT_EQ(count("core/vfs/x.cc", "  #  include <fuse3/fuse.h>\n"), 1U);
+  EXPECT_EQ(count("core/source/x.cc", "#include <curl/curl.h>\n"), 1U);
+  EXPECT_EQ(count("fuse/x.cc", "#include <boost/program_options.hpp>\n"), 1U);
+  EXPECT_EQ(count("core/base/x.cc", "#include <iostream>\n"), 1U);
+  EXPECT_EQ(count("core/base/x.cc", "  if (::isatty(1)) {\n"), 1U);
+  EXPECT_EQ(count("core/base/x.cc", "  std::cout << 1;\n"), 1U);
+  EXPECT_EQ(count("extra/x.cc", ""), 1U);
+
+  EXPECT_EQ(count("core/base/x.cc", "// std::cout is the program's\n#include <cstdio>\n"), 0U);
+  EXPECT_EQ(count("core/base/x.cc", "  std::snprintf(buffer, 1, \"\");\n"), 0U);
+  EXPECT_EQ(count("fuse/x.cc", "#include <fuse_lowlevel.h>\n#include \"core/vfs/file_system.h\"\n"), 0U);
+  EXPECT_EQ(count("daemon/x.cc", "#include \"fuse/session.h\"\n#include <boost/program_options.hpp>\n"), 0U);
+}
+
+TEST(Layers, EverySourceIsLicensedAndShortEnoughToRead) {
+  for (const fs::path& file : sources({"core", "fuse", "daemon", "tests"})) {
+    const std::string text = read_text(file);
+    EXPECT_TRUE(text.starts_with("// SPDX-License-Identifier: MIT\n")) << from_root(file) << ": no SPDX line";
+    EXPECT_LT(std::count(text.begin(), text.end(), '\n'), 800) << from_root(file);
+    if (file.extension() == ".h") {
+      EXPECT_NE(text.find("#pragma once\n"), std::string::npos) << from_root(file);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace pkgfs::test

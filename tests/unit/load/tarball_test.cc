@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+#include "core/load/tarball.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "tests/unit/load/support.h"
+
+namespace pkgfs::test {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr const char* kToml = "[fs]\n\"/w\" = \"web\"\n";
+
+/// $TMPDIR is a directory of the test, to see what stays in it.
+class Tarball : public ::testing::Test {
+ protected:
+  Tarball() {
+    const char* before = std::getenv("TMPDIR");  // NOLINT(concurrency-mt-unsafe)
+    before_ = before != nullptr ? before : "";
+    std::filesystem::create_directory(scratch());
+    ::setenv("TMPDIR", scratch().c_str(), 1);  // NOLINT(concurrency-mt-unsafe)
+  }
+  ~Tarball() override {
+    EXPECT_TRUE(std::filesystem::is_empty(scratch())) << "something stayed behind";
+    if (before_.empty()) {
+      ::unsetenv("TMPDIR");  // NOLINT(concurrency-mt-unsafe)
+    } else {
+      ::setenv("TMPDIR", before_.c_str(), 1);  // NOLINT(concurrency-mt-unsafe)
+    }
+  }
+  Tarball(const Tarball&) = delete;
+  Tarball& operator=(const Tarball&) = delete;
+
+  [[nodiscard]] std::filesystem::path scratch() const { return dir_.path() / "scratch"; }
+  [[nodiscard]] std::string archive() const { return (dir_.path() / "p.tar.gz").string(); }
+  [[nodiscard]] std::string error_of(const std::vector<TarEntry>& entries) const {
+    write_tarball(archive(), entries);
+    try {
+      (void)open_package(archive());
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "<opens>";
+  }
+  /// What a package with this entry says.
+  [[nodiscard]] std::string with(const TarEntry& entry) const {
+    return error_of({{.name = "wasmer.toml", .content = kToml}, {.name = "web/x", .content = "x"}, entry});
+  }
+
+ private:
+  TempDir dir_;
+  std::string before_;
+};
+
+TEST_F(Tarball, IsUnpackedAndShownLikeAContainer) {
+  write_tarball(archive(), {{.name = "./wasmer.toml", .content = kToml},
+                            {.name = "web/", .type = 'd', .modified = 1'500'000'000},
+                            {.name = "./web/.git/config", .content = "g"},
+                            {.name = "web/.wasmerignore", .content = "*\n"},
+                            {.name = "web/ünï 漢字", .content = "utf8", .modified = 1'600'000'123},
+                            {.name = "web/link", .type = 'l', .target = "sub/../ünï 漢字"},
+                            {.name = "web/sub", .type = 'd', .modified = 1'400'000'000},
+                            {.name = "web/sub/hard", .type = 'h', .target = "web/ünï 漢字"},
+                            {.name = "web/again", .content = "first"},
+                            {.name = "web/again", .content = "second"}});
+  const auto package = open_package(archive());
+  EXPECT_EQ(package->name(), archive());
+  EXPECT_EQ(package->webc_version(), 3);
+  EXPECT_FALSE(package->is_live());
+  EXPECT_EQ(package->hash().digest(), sha256(read_text(archive())));
+  EXPECT_TRUE(std::filesystem::is_empty(scratch()));
+
+  const PackageTree tree = load_alone(package, only_files());
+  EXPECT_EQ(content(*tree.file_system, "/w/ünï 漢字"), "utf8");
+  EXPECT_EQ(content(*tree.file_system, "/w/sub/hard"), "utf8");
+  EXPECT_EQ(content(*tree.file_system, "/w/again"), "second");
+  EXPECT_EQ(content(*tree.file_system, "/w/.git/config"), "g");
+  const auto times = [&](const std::string& path) { return vfs::walk(*tree.file_system, path)->attributes.modified; };
+  EXPECT_EQ(times("/w/ünï 漢字"), 1'600'000'123);
+  EXPECT_EQ(times("/w/sub"), 1'400'000'000);
+  const auto link = vfs::walk(*tree.file_system, "/w/link");
+  ASSERT_TRUE(link);
+  EXPECT_EQ(tree.file_system->read_link(link->inode).value(), "sub/../ünï 漢字");
+}
+
+TEST_F(Tarball, TheOlderManifestNameIsAFallback) {
+  EXPECT_EQ(error_of({{.name = "wapm.toml", .content = kToml}, {.name = "web/x"}}), "<opens>");
+  EXPECT_THAT(error_of({{.name = "other.toml"}}), HasSubstr("Unable to find the \"wasmer.toml\""));
+  EXPECT_THAT(error_of({{.name = "sub/wasmer.toml", .content = kToml}}),
+              HasSubstr("Unable to find the \"wasmer.toml\""));
+}
+
+TEST_F(Tarball, MessagesNameTheArchiveAndNotTheScratchDirectory) {
+  const std::string text = error_of({{.name = "wasmer.toml", .content = "[package\n"}});
+  EXPECT_THAT(text, HasSubstr("Unable to deserialize \"" + archive() + "/wasmer.toml\""));
+  EXPECT_THAT(text, ::testing::Not(HasSubstr(scratch().string())));
+}
+
+TEST_F(Tarball, WhatLeadsOutIsRefused) {
+  EXPECT_THAT(with({.name = "../evil", .content = "x"}), HasSubstr("Unable to extract the tarball"));
+  EXPECT_THAT(with({.name = "../evil", .content = "x"}), HasSubstr("\"../evil\" has a name with \"..\""));
+  EXPECT_THAT(with({.name = "web/../../evil", .content = "x"}), HasSubstr("has a name with \"..\""));
+  EXPECT_THAT(with({.name = "/tmp/evil", .content = "x"}), HasSubstr("has an absolute name"));
+  EXPECT_THAT(with({.name = "web/l", .type = 'l', .target = "/etc/passwd"}), HasSubstr("leads out of the archive"));
+  EXPECT_THAT(with({.name = "web/l", .type = 'l', .target = "../../x"}), HasSubstr("leads out of the archive"));
+  EXPECT_EQ(with({.name = "web/l", .type = 'l', .target = "../wasmer.toml"}), "<opens>");
+  EXPECT_THAT(with({.name = "web/h", .type = 'h', .target = "/etc/passwd"}), HasSubstr("has an absolute name"));
+  EXPECT_THAT(with({.name = "web/h", .type = 'h', .target = "../../etc/passwd"}), HasSubstr("has a name with"));
+  EXPECT_THAT(with({.name = "web/h", .type = 'h', .target = "web"}), HasSubstr("which is no file"));
+  EXPECT_THAT(with({.name = "web/c", .type = 'c'}), HasSubstr("is a device, FIFO or socket"));
+  EXPECT_THAT(with({.name = "web/p", .type = 'p'}), HasSubstr("is a device, FIFO or socket"));
+}
+
+TEST_F(Tarball, NothingIsWrittenThroughALink) {
+  EXPECT_THAT(error_of({{.name = "wasmer.toml", .content = kToml},
+                        {.name = "web/d", .type = 'd'},
+                        {.name = "web/l", .type = 'l', .target = "d"},
+                        {.name = "web/l/x", .content = "through"}}),
+              HasSubstr("passes through \"web/l\", which is no directory"));
+}
+
+TEST_F(Tarball, DamageIsAnError) {
+  write_tarball(archive(), {{.name = "wasmer.toml", .content = kToml},
+                            {.name = "web/x", .content = std::string(100'000, 'x')}});
+  const std::string whole = read_text(archive());
+  for (const std::size_t size : {std::size_t{2}, std::size_t{10}, whole.size() / 2, whole.size() - 9}) {
+    std::filesystem::resize_file(archive(), size);
+    try {
+      (void)open_package(archive());
+      ADD_FAILURE() << "opens with " << size << " bytes";
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr(archive()));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace pkgfs::test
