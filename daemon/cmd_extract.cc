@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "core/base/log.h"
+#include "core/load/directory_package.h"
 #include "daemon/commands.h"
 #include "daemon/extractor.h"
 #include "daemon/logging.h"
@@ -44,6 +45,43 @@ Target open_target(const std::string& path, bool force) {
   return target;
 }
 
+/// Whether `directory` is `ancestor` or lies below it.
+bool is_below(int directory, int ancestor) {
+  struct stat wanted{};
+  struct stat here{};
+  if (::fstat(ancestor, &wanted) != 0 || ::fstat(directory, &here) != 0) {
+    return false;
+  }
+  UniqueFd current(::openat(directory, ".", O_PATH | O_CLOEXEC));
+  while (current) {
+    if (here.st_dev == wanted.st_dev && here.st_ino == wanted.st_ino) {
+      return true;
+    }
+    UniqueFd parent(::openat(current.get(), "..", O_PATH | O_CLOEXEC));
+    struct stat above{};
+    if (!parent || ::fstat(parent.get(), &above) != 0 || (above.st_dev == here.st_dev && above.st_ino == here.st_ino)) {
+      return false;  // the root
+    }
+    here = above;
+    current = std::move(parent);
+  }
+  return false;
+}
+
+/// A live directory that is written into itself would grow until the disk is full.
+void refuse_own_source(const Package& root, int directory, const std::string& path) {
+  const auto* live = dynamic_cast<const DirectoryPackage*>(&root);
+  if (live == nullptr) {
+    return;
+  }
+  for (const auto& volume : live->host_volumes()) {
+    if (!volume.is_file && is_below(directory, volume.fd.get())) {
+      throw Error(ErrorCode::kUsage,
+                  "The directory \"" + path + "\" lies in \"" + volume.host + "\", which is part of the package");
+    }
+  }
+}
+
 }  // namespace
 
 int cmd_extract(const std::vector<std::string>& args, const Io& io) {
@@ -52,6 +90,7 @@ int cmd_extract(const std::vector<std::string>& args, const Io& io) {
   const std::string& directory = options.operands[1];
   const OpenedTree opened = open_tree(options.operands[0], options.tree);
   Target target = open_target(directory, options.force);
+  refuse_own_source(*opened.root, target.directory.get(), directory);
   Extractor extractor(*opened.tree.file_system, std::move(target.directory), directory, *io.err);
   extractor.run(target.made);
   log::info("wrote {} entries, {}, to \"{}\"", extractor.entries(), size_text(extractor.bytes()), directory);

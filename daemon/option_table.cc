@@ -137,8 +137,7 @@ constexpr std::array kTable{
     OptionSpec{"strict", '\0', "",
                "fail for what is otherwise a warning: damaged parts, broken commands, mappings of\nmissing "
                "directories. Walks the whole tree first",
-               kTreeCommands | set_of(CommandId::kResolve), true,
-               [](Options& options, std::string_view) { options.tree.strict = true; }},
+               kTreeCommands, true, [](Options& options, std::string_view) { options.tree.strict = true; }},
     OptionSpec{"verify", '\0', "none|open|read",
                "none (default): only structure is checked, when it is touched; costs nothing.\nopen: every hash, "
                "before the package is used; reads each container once.\nread: a file's hash when it is first "

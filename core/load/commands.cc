@@ -14,9 +14,9 @@ namespace {
 
 [[noreturn]] void fail_load(std::string message) { throw Error(ErrorCode::kLoad, std::move(message)); }
 
-/// The package and node that a command's atom comes from.
-const PackageId& atom_package(const Resolution& resolution, const std::string& command, const PackageId& declaring,
-                              const std::optional<std::string>& dependency) {
+/// The package that a command's atom comes from.
+PackageId atom_package(const Resolution& resolution, const std::string& command, const PackageId& declaring,
+                       const std::optional<std::string>& dependency) {
   if (!dependency) {
     return declaring;
   }
@@ -53,8 +53,9 @@ std::string joined_names(const std::vector<webc::Atom>& atoms) {
 Sha256 signature_of(const webc::AtomEntry& entry, const PackageId& package) {
   static constexpr std::string_view kPrefix = "sha256:";
   const auto refuse = [&](std::string why) {
-    return Error(ErrorCode::kLoad, {std::move(why), "the manifest of \"" + package.to_string() + "\" signs the atom \"" +
-                                                       entry.name + "\" with \"" + entry.signature + "\""});
+    return Error(ErrorCode::kLoad,
+                 {std::move(why), "the manifest of \"" + package.to_string() + "\" signs the atom \"" + entry.name +
+                                      "\" with \"" + entry.signature + "\""});
   };
   if (!entry.signature.starts_with(kPrefix)) {
     throw refuse("malformed atom signature");
@@ -102,8 +103,8 @@ Declared declared(const std::string& name, const ResolvedCommand& resolved, cons
   }
   const auto* command = found->second->manifest().find_command(resolved.name);
   if (command == nullptr) {
-    fail_load("Unable to find the \"" + resolved.name + "\" command metadata in the \"" +
-              resolved.package.to_string() + "\" package");
+    fail_load("Unable to find the \"" + resolved.name + "\" command metadata in the \"" + resolved.package.to_string() +
+              "\" package");
   }
   return {.command = command, .package = found->second.get()};
 }
@@ -113,11 +114,11 @@ std::optional<LoadedCommand> build_command(const std::string& name, const Resolv
   const webc::Command& command = *declared(name, resolved, packages).command;
   const auto wanted = wanted_atom(name, command);
   if (!wanted) {
-    log::warn("Skipping unsupported command \"{}\" of \"{}\": its runner is \"{}\"", name,
-              resolved.package.to_string(), command.runner);
+    log::warn("Skipping unsupported command \"{}\" of \"{}\": its runner is \"{}\"", name, resolved.package.to_string(),
+              command.runner);
     return std::nullopt;
   }
-  const PackageId& origin = atom_package(resolution, name, resolved.package, wanted->dependency);
+  const PackageId origin = atom_package(resolution, name, resolved.package, wanted->dependency);
   const auto provider = packages.find(origin);
   if (provider == packages.end()) {
     fail_load("Unable to find the \"" + origin.to_string() + "\" package");

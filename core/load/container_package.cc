@@ -67,8 +67,8 @@ std::unique_ptr<vfs::FileSystem> ContainerPackage::open_volume(std::string_view 
   if (volume == nullptr) {
     return nullptr;
   }
-  return std::make_unique<vfs::WebcVolumeFileSystem>(
-      std::move(volume), vfs::VolumeOptions{.verify_on_open = verify_on_open_});
+  return std::make_unique<vfs::WebcVolumeFileSystem>(std::move(volume),
+                                                     vfs::VolumeOptions{.verify_on_open = verify_on_open_});
 }
 
 }  // namespace pkgfs

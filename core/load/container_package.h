@@ -15,8 +15,8 @@ class ContainerPackage final : public Package {
  public:
   /// `hash` stands for the package's id; none: the SHA-256 of the container's bytes, computed when asked for.
   /// Checks as much as `options` demand; throws Error(kCorrupt) with the first problems.
-  ContainerPackage(std::string name, std::shared_ptr<const webc::Container> container,
-                   std::optional<PackageHash> hash, const OpenOptions& options);
+  ContainerPackage(std::string name, std::shared_ptr<const webc::Container> container, std::optional<PackageHash> hash,
+                   const OpenOptions& options);
 
   [[nodiscard]] const std::string& name() const override { return name_; }
   [[nodiscard]] int webc_version() const override { return static_cast<int>(container_->version()); }

@@ -58,7 +58,7 @@ DirectoryPackage::DirectoryPackage(const std::string& path, const DirectoryOptio
   hash_.emplace(sha256(canonical_path_));
 
   const std::string& toml_name = options.manifest_name;
-  struct stat ignored {};
+  struct stat ignored{};
   if (::fstatat(fd_.get(), toml_name.c_str(), &ignored, 0) != 0) {
     throw os_error("Unable to get the absolute path for \"" + display(toml_name) + "\"", errno);
   }
@@ -99,7 +99,7 @@ UniqueFd DirectoryPackage::open_file(const std::string& path) const {
   // Not blocking: opening a FIFO would wait for a writer.
   UniqueFd fd = open_host_path(fd_.get(), HostPath::parse(path), O_RDONLY | O_NONBLOCK | O_NOCTTY);
   const std::string what = "Unable to read \"" + display(path) + "\"";
-  struct stat status {};
+  struct stat status{};
   if (!fd || ::fstat(fd.get(), &status) != 0) {
     if (errno == EXDEV) {
       throw Error(ErrorCode::kPermission, {what, "a link on its path leads out of the package directory"});
@@ -119,8 +119,8 @@ std::string DirectoryPackage::read_file(const std::string& path, std::uint64_t l
   while (true) {
     const auto old_size = content.size();
     if (old_size > limit) {
-      throw Error(ErrorCode::kUnsupported, {"Unable to read \"" + display(path) + "\"",
-                                            "it has more than " + std::to_string(limit) + " bytes"});
+      throw Error(ErrorCode::kUnsupported,
+                  {"Unable to read \"" + display(path) + "\"", "it has more than " + std::to_string(limit) + " bytes"});
     }
     content.resize(old_size + std::max(kStep, old_size / 2));
     const auto count = ::read(fd.get(), content.data() + old_size, content.size() - old_size);
@@ -151,7 +151,7 @@ void DirectoryPackage::open_host_volumes(const WasmerToml& toml) {
       log::warn("the package \"{}\" maps \"{}\", which lies outside of it, to \"{}\"", name_, host, guest);
     }
     UniqueFd fd = open_host_path(fd_.get(), path, O_PATH);
-    struct stat status {};
+    struct stat status{};
     if (!fd || ::fstat(fd.get(), &status) != 0) {
       if (errno == ENOENT || errno == ENOTDIR) {
         throw Error(ErrorCode::kNotFound, path_missing(host));
@@ -164,10 +164,14 @@ void DirectoryPackage::open_host_volumes(const WasmerToml& toml) {
     if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode)) {
       throw Error(ErrorCode::kUnsupported, "Path: \"" + host + "\" is neither a directory nor a file");
     }
-    volumes.emplace(volume, HostVolume{.name = volume,
-                                       .host = host,
-                                       .fd = std::move(fd),
-                                       .is_file = S_ISREG(status.st_mode)});
+    if (S_ISREG(status.st_mode)) {  // nothing is opened below a file: the descriptor itself is read
+      fd.reset(::open(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), O_RDONLY | O_CLOEXEC));
+      if (!fd) {
+        throw os_error("Path: \"" + host + "\" can't be opened", errno);
+      }
+    }
+    volumes.emplace(volume,
+                    HostVolume{.name = volume, .host = host, .fd = std::move(fd), .is_file = S_ISREG(status.st_mode)});
   }
   for (auto& [volume, opened] : volumes) {
     host_volumes_.push_back(std::move(opened));
@@ -209,7 +213,7 @@ void DirectoryPackage::map_metadata(const WasmerToml& toml) {
   }
   for (const auto& [volume_path, path] : paths) {
     UniqueFd fd = open_file(path);
-    struct stat status {};
+    struct stat status{};
     if (::fstat(fd.get(), &status) != 0) {
       throw os_error("Unable to read \"" + display(path) + "\"", errno);
     }
@@ -223,6 +227,7 @@ void DirectoryPackage::map_metadata(const WasmerToml& toml) {
 
 std::vector<std::string> DirectoryPackage::volume_names() const {
   std::vector<std::string> names;
+  names.reserve(host_volumes_.size() + 1);
   for (const auto& volume : host_volumes_) {
     names.push_back(volume.name);
   }
@@ -233,6 +238,7 @@ std::vector<std::string> DirectoryPackage::volume_names() const {
 std::unique_ptr<vfs::FileSystem> DirectoryPackage::open_volume(std::string_view name) const {
   if (name == kMetadata) {
     std::vector<vfs::StaticFile> files;
+    files.reserve(metadata_files_.size());
     for (const auto& file : metadata_files_) {
       files.push_back({.path = file.path, .content = file.body, .modified = file.modified});
     }

@@ -33,7 +33,7 @@ class DirectoryPackage final : public Package {
   struct HostVolume {
     std::string name;  // sanitized
     std::string host;  // as written, for messages
-    UniqueFd fd;       // O_PATH, of a directory or a regular file
+    UniqueFd fd;       // of a directory, with O_PATH, or of a regular file, for reading
     bool is_file = false;
   };
   /// A file of the volume `metadata`.

@@ -2,6 +2,7 @@
 #include "core/load/file_system.h"
 
 #include <cerrno>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -18,6 +19,11 @@
 namespace pkgfs {
 
 namespace {
+
+/// The id, printed only if somebody asks: that of an unnamed package is the hash of its whole file.
+vfs::Label label(const PackageId& id) {
+  return std::function<std::string()>([id] { return id.to_string(); });
+}
 
 struct Builder {
   const Resolution& resolution;
@@ -61,12 +67,14 @@ void Builder::add(LoadedMapping mapping, const Package& package) {
   if (!source_exists(mapping, *volume, options.strict)) {
     return;
   }
-  mounts.push_back({.fs = std::move(volume),
-                    .mount_path = mapping.mount_path,
-                    .source_path = mapping.source_path,
-                    .package = mapping.package.to_string(),
-                    .volume = mapping.volume_name,
-                    .live = mapping.live});
+  vfs::Mount mount;
+  mount.fs = std::move(volume);
+  mount.mount_path = mapping.mount_path;
+  mount.source_path = mapping.source_path;
+  mount.package = label(mapping.package);
+  mount.volume = mapping.volume_name;
+  mount.live = mapping.live;
+  mounts.push_back(std::move(mount));
   mappings.push_back(std::move(mapping));
 }
 
@@ -145,7 +153,7 @@ void add_commands(const std::vector<LoadedCommand>& commands, const std::string&
     for (const auto& mount : mounts) {
       if (provides(mount, path)) {
         log::warn("the command \"{}\" of \"{}\" isn't shown: \"{}\" already has \"{}\"", command.name,
-                  command.package.to_string(), mount.package, path);
+                  command.package.to_string(), mount.package.text(), path);
         break;
       }
     }
@@ -153,7 +161,7 @@ void add_commands(const std::vector<LoadedCommand>& commands, const std::string&
                      .content = command.atom,
                      .mode = 0755,
                      .sha256 = command.module_hash,
-                     .package = command.origin_package.to_string()});
+                     .package = label(command.origin_package)});
   }
   if (!files.empty()) {
     mounts.push_back({.fs = std::make_unique<vfs::StaticFileSystem>(std::move(files)),

@@ -57,7 +57,7 @@ UniqueFd open_host_path(int base, const HostPath& path, int flags) {
     return {};
   }
   const std::string rest = path.components.empty() ? "." : path.joined();
-  struct open_how how {};
+  struct open_how how{};
   how.flags = static_cast<unsigned>(flags) | O_CLOEXEC;
   // Below "/" an absolute link is no way out.
   how.resolve = RESOLVE_NO_MAGICLINKS | (path.absolute ? RESOLVE_IN_ROOT : RESOLVE_BENEATH);

@@ -9,7 +9,8 @@
 
 namespace pkgfs {
 
-/// A path as a `wasmer.toml` writes it, taken apart by its text alone: how many levels it climbs first, and what follows.
+/// A path as a `wasmer.toml` writes it, taken apart by its text alone: how many levels it climbs first, and what
+/// follows.
 struct HostPath {
   bool absolute = false;
   std::size_t climbs = 0;               // leading `..`, after those inside have been taken back

@@ -129,11 +129,11 @@ bool match_path(const std::vector<std::string>& pattern, const std::vector<std::
 /// The ignore file in `directory` ("" or a path below `root`); null if there is none.
 std::shared_ptr<const IgnoreFile> read_rules(int root, std::string_view directory, bool beneath) {
   const std::string path = directory.empty() ? kIgnoreName : std::string(directory) + "/" + kIgnoreName;
-  struct open_how how {};
+  struct open_how how{};
   how.flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
   how.resolve = RESOLVE_NO_MAGICLINKS | (beneath ? RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS : 0U);
   const UniqueFd fd(static_cast<int>(::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how)));
-  struct stat status {};
+  struct stat status{};
   if (!fd || ::fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
     return nullptr;
   }

@@ -23,7 +23,9 @@ namespace pkgfs {
 
 namespace {
 
-std::uint64_t whole_seconds(std::int64_t seconds) { return static_cast<std::uint64_t>(std::max<std::int64_t>(seconds, 0)); }
+std::uint64_t whole_seconds(std::int64_t seconds) {
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(seconds, 0));
+}
 
 struct CloseDir {
   void operator()(DIR* dir) const { ::closedir(dir); }
@@ -79,7 +81,7 @@ class VolumeReader {
     std::vector<webc::WriterNode> nodes;
     for (auto& name : names_in(path, std::move(fd))) {
       const std::string child = path.empty() ? name : path + "/" + name;
-      struct stat status {};
+      struct stat status{};
       if (::fstatat(root_, child.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
         throw failure(child, errno);
       }
@@ -151,7 +153,7 @@ webc::WriterNode volume_root(const DirectoryPackage& package, const DirectoryPac
   }
   // The reference writes one entry that is called like the whole host path; where that has a "/", no reader could look
   // it up, so it becomes a path.
-  struct stat status {};
+  struct stat status{};
   if (::fstat(volume.fd.get(), &status) != 0) {
     throw system_error("\"" + package.name() + "/" + volume.host + "\"", errno);
   }

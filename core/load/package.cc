@@ -55,15 +55,14 @@ std::string what_it_is(webc::FileType type, std::span<const std::byte> bytes) {
 
 const webc::Atom* Package::find_atom(std::string_view name) const {
   const auto& all = atoms();
-  const auto found = std::ranges::lower_bound(all, name, {}, [](const webc::Atom& atom) -> std::string_view {
-    return atom.name;
-  });
+  const auto found =
+      std::ranges::lower_bound(all, name, {}, [](const webc::Atom& atom) -> std::string_view { return atom.name; });
   return found != all.end() && found->name == name ? &*found : nullptr;
 }
 
 std::shared_ptr<const Package> open_package(const std::string& path, const OpenOptions& options) {
   const std::string what = "Unable to open the package \"" + path + "\"";
-  struct stat status {};
+  struct stat status{};
   if (::stat(path.c_str(), &status) != 0) {
     throw system_error(what, errno);
   }
@@ -82,8 +81,7 @@ std::shared_ptr<const Package> open_package(const std::string& path, const OpenO
   }
   try {
     if (type != webc::FileType::kWebc) {
-      throw Error(ErrorCode::kUnsupported,
-                  {"Unable to detect the WEBC version", what_it_is(type, file->bytes())});
+      throw Error(ErrorCode::kUnsupported, {"Unable to detect the WEBC version", what_it_is(type, file->bytes())});
     }
     return std::make_shared<ContainerPackage>(path, webc::Container::open(std::move(file)), std::nullopt, options);
   } catch (Error& error) {

@@ -51,8 +51,8 @@ std::string quoted_list(const std::vector<LoadedCommand>& commands) {
 
 }  // namespace
 
-PackageTree load_package_tree(std::shared_ptr<const Package> root, PackageLoader& loader,
-                              const Resolution& resolution, const TreeOptions& options) {
+PackageTree load_package_tree(std::shared_ptr<const Package> root, PackageLoader& loader, const Resolution& resolution,
+                              const TreeOptions& options) {
   const int webc_version = root->webc_version();
   LoadedPackages packages = fetch_all(std::move(root), loader, resolution);
   CommandSet commands = build_commands(resolution, packages);

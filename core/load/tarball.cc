@@ -68,7 +68,7 @@ UniqueFd nameless_file() {
 /// The manifest at the top of the unpacked archive: `wasmer.toml`, else the older `wapm.toml`.
 std::string manifest_name(int directory) {
   for (const char* name : {"wasmer.toml", "wapm.toml"}) {
-    struct stat status {};
+    struct stat status{};
     if (::fstatat(directory, name, &status, 0) == 0 && S_ISREG(status.st_mode)) {
       return name;
     }

@@ -16,8 +16,8 @@ namespace pkgfs {
 [[nodiscard]] std::shared_ptr<const Package> open_tarball(std::shared_ptr<const MappedFile> archive,
                                                           const OpenOptions& options);
 
-/// Unpacks `archive` below the empty directory `directory` (a descriptor). Refused, as Error: absolute names, `..`, links
-/// that lead out, names that pass through a link, devices, FIFOs and sockets, and more bytes or entries than
+/// Unpacks `archive` below the empty directory `directory` (a descriptor). Refused, as Error: absolute names, `..`,
+/// links that lead out, names that pass through a link, devices, FIFOs and sockets, and more bytes or entries than
 /// limits::kTarballBytes and kTarballEntries. Modified times are kept in whole seconds; modes and owners aren't.
 void unpack_tarball(const ByteSource& archive, int directory);
 

@@ -47,8 +47,8 @@ void walk_tree(vfs::FileSystem& fs, FunctionRef<void(const Visited&)> visit) {
     Result<void> done = fail(ELOOP);
     if (dir.depth < limits::kTreeDepth) {
       done = fs.read_dir(dir.inode, 0, [&](const vfs::DirEntry& entry) {
-        listed.push_back({.name = std::string(entry.name),
-                          .entry = {.inode = entry.inode, .attributes = entry.attributes}});
+        listed.push_back(
+            {.name = std::string(entry.name), .entry = {.inode = entry.inode, .attributes = entry.attributes}});
         return true;
       });
     }

@@ -20,8 +20,8 @@ struct Visited {
 };
 
 /// Visits everything below the root, parents before children, siblings in order of names; no links are followed.
-/// Directories deeper than limits::kTreeDepth answer ELOOP. Takes and returns references as `forget` wants it; an entry's
-/// inode is valid during its visit.
+/// Directories deeper than limits::kTreeDepth answer ELOOP. Takes and returns references as `forget` wants it; an
+/// entry's inode is valid during its visit.
 void walk_tree(vfs::FileSystem& fs, FunctionRef<void(const Visited&)> visit);
 
 }  // namespace pkgfs

@@ -277,7 +277,7 @@ class Unpacker {
     const std::string target_name = components.back();
     components.pop_back();
     const UniqueFd source = open_directory(name, components, false);
-    struct stat status {};
+    struct stat status{};
     if (::fstatat(source.get(), target_name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
       fail_errno(name, errno);
     }
@@ -302,8 +302,8 @@ class Unpacker {
                 "it holds more than " + std::to_string(limits::kTarballBytes) + " bytes when unpacked");
   }
 
-  /// After everything else: making an entry changes its directory's time. Unlike the reference, which leaves the time of
-  /// unpacking, so that one archive shows the same tree each time.
+  /// After everything else: making an entry changes its directory's time. Unlike the reference, which leaves the time
+  /// of unpacking, so that one archive shows the same tree each time.
   void set_directory_times() {
     for (const auto& [path, modified] : directory_times_) {
       const timespec times[2] = {{.tv_sec = modified, .tv_nsec = 0}, {.tv_sec = modified, .tv_nsec = 0}};

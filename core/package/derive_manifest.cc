@@ -19,7 +19,7 @@ using webc::Json;
 constexpr const char* kMetadataVolume = "metadata";
 constexpr std::string_view kKinds = "https://webc.org/kind/";
 constexpr std::string_view kRunners = "https://webc.org/runner/";
-constexpr std::size_t kAnnotationsBytes = 1U << 20U;  // of a file with annotations, which is written by hand
+constexpr std::size_t kAnnotationsBytes = 128U << 10U;  // of a file with annotations, which is written by hand
 
 std::string in_quotes(std::string_view text) { return '"' + std::string(text) + '"'; }
 
@@ -157,10 +157,18 @@ std::string inferred_runner(const WasmerToml& toml, const WasmerToml::Command& c
 /// Adds `addition` to `original`: maps and lists grow, null gives way. False if two values contradict each other.
 bool merge(Json& original, const Json& addition) {
   if (original.is_object() && addition.is_object()) {
-    for (const auto& [key, value] : addition.items()) {
-      if (!original.contains(key)) {
-        original[key] = value;
-      } else if (!merge(original[key], value)) {
+    // Only what was there before can collide; looking among what is added would make big maps slow.
+    using Members = std::vector<Json::object_t::value_type, Json::object_t::allocator_type>;
+    Members& members = original.get_ref<Json::object_t&>();
+    const std::size_t known = members.size();
+    for (const auto& [key, value] : addition.get_ref<const Json::object_t&>()) {
+      std::size_t i = 0;
+      while (i < known && members[i].first != key) {
+        ++i;
+      }
+      if (i == known) {
+        members.emplace_back(key, value);
+      } else if (!merge(members[i].second, value)) {
         return false;
       }
     }
@@ -237,16 +245,16 @@ webc::Command derive_command(const WasmerToml& toml, const WasmerToml::Command& 
       }
     }
   }
-  const Json custom = command.annotations_file ? annotations_from_file(command, files) : command.annotations;
+  Json custom = command.annotations_file ? annotations_from_file(command, files) : command.annotations;
   if (custom.is_object()) {
-    for (const auto& [key, value] : custom.items()) {
-      if (!result.annotations.contains(key)) {
-        result.annotations[key] = value;
-      } else if (!merge(result.annotations[key], value)) {
+    for (auto& [key, value] : result.annotations.items()) {
+      if (const auto found = custom.find(key); found != custom.end() && !merge(value, *found)) {
         reject("Unable to merge in user-defined " + in_quotes(key) + " annotations for the " + in_quotes(command.name) +
                " command");
       }
+      custom.erase(key);
     }
+    merge(result.annotations, custom);
   }
   if (foreign) {
     const std::string dependency = command.module.substr(0, colon);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/webc/manifest.h"
 
 namespace pkgfs {
 namespace {

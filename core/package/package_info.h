@@ -9,7 +9,10 @@
 #include "core/base/hash.h"
 #include "core/package/package_id.h"
 #include "core/package/package_source.h"
-#include "core/webc/manifest.h"
+
+namespace pkgfs::webc {
+struct Manifest;
+}
 
 namespace pkgfs {
 

@@ -2,7 +2,6 @@
 #include "core/package/package_source.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "core/base/error.h"

@@ -11,6 +11,15 @@
 namespace pkgfs {
 namespace {
 
+/// Dependencies, mappings, modules, commands: of each. Every one of them costs a file, a mount or a lookup.
+constexpr std::size_t kMaxEntries = 4096;
+
+void check_count(const TomlDocument& document, const toml::node& node, std::size_t count) {
+  if (count > kMaxEntries) {
+    document.reject(node, "more than " + std::to_string(kMaxEntries) + " entries");
+  }
+}
+
 /// Calls `parse(text)`; what it throws is reported at `node`.
 template <typename Parse>
 void check(const TomlDocument& document, const toml::node& node, Parse parse) {
@@ -134,12 +143,14 @@ WasmerToml parse_wasmer_toml(std::string_view text) {
     result.package = read_package(document, *package);
   }
   if (const toml::table* dependencies = document.table(document.root(), "dependencies", "a map")) {
+    check_count(document, *dependencies, dependencies->size());
     for (const auto& [name, node] : in_file_order(*dependencies)) {
       check(document, *node, [](const std::string& requirement) { return VersionReq::parse(requirement); });
       result.dependencies.emplace_back(name, document.as_text(*node));
     }
   }
   if (const toml::table* fs = document.table(document.root(), "fs", "a map")) {
+    check_count(document, *fs, fs->size());
     for (const auto& [guest, node] : in_file_order(*fs)) {
       if (guest.find('\0') != std::string::npos) {
         document.reject(*node, "a path can't contain a NUL");
@@ -148,9 +159,11 @@ WasmerToml parse_wasmer_toml(std::string_view text) {
     }
   }
   for (const toml::table* module : document.tables(document.root(), "module", "struct Module")) {
+    check_count(document, *module, result.modules.size() + 1);
     result.modules.push_back(read_module(document, *module));
   }
   for (const toml::table* command : document.tables(document.root(), "command", "a command")) {
+    check_count(document, *command, result.commands.size() + 1);
     result.commands.push_back(read_command(document, *command));
   }
   return result;

@@ -10,6 +10,11 @@ namespace {
 
 constexpr auto kById = [](const PackageId* a, const PackageId* b) { return *a < *b; };
 
+/// For two packages of one answer: the newer one, of equals the one that the source named later.
+bool is_preferred(const PackageSummary* a, const PackageSummary* b) {
+  return is_newer(a->pkg.id, b->pkg.id) || (!is_newer(b->pkg.id, a->pkg.id) && a > b);
+}
+
 }  // namespace
 
 bool Candidates::contains(const PackageId& id) const {
@@ -34,14 +39,14 @@ const Candidates& Catalog::of(const PackageInfo& pkg, std::size_t index) {
     result.error = &*answer.error;
     return result;
   }
-  for (auto it = answer.packages.rbegin(); it != answer.packages.rend(); ++it) {
-    result.by_preference.push_back(&*it);
-  }
   if (specifier.named() == nullptr) {
     result.by_preference = {&answer.packages.front()};
+  } else {
+    for (const PackageSummary& package : answer.packages) {
+      result.by_preference.push_back(&package);
+    }
+    std::sort(result.by_preference.begin(), result.by_preference.end(), is_preferred);
   }
-  std::stable_sort(result.by_preference.begin(), result.by_preference.end(),
-                   [](const auto* a, const auto* b) { return is_newer(a->pkg.id, b->pkg.id); });
   for (const PackageSummary* candidate : result.by_preference) {
     result.sorted_.push_back(&candidate->pkg.id);
   }

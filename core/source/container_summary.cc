@@ -81,7 +81,8 @@ struct Walk {
     std::vector<Directory> below;
     struct stat st{};
     const std::unique_ptr<DIR, int (*)(DIR*)> stream(::opendir(dir.path.c_str()), ::closedir);
-    if (stream == nullptr || ::fstat(::dirfd(stream.get()), &st) != 0) {
+    const int fd = stream == nullptr ? -1 : ::dirfd(stream.get());
+    if (fd < 0 || ::fstat(fd, &st) != 0) {
       const Error error = system_error("Unable to read the directory \"" + dir.path + "\"", errno);
       if (dir.level == 1) {
         throw Error(error);

@@ -56,8 +56,8 @@ std::vector<PackageSummary> MultiSource::query(const PackageSource& specifier) {
   if (found.empty()) {
     throw failure ? *failure : QueryError(QueryError::Kind::kNotFound, specifier);
   }
-  std::stable_sort(found.begin(), found.end(),
-                   [](const PackageSummary& a, const PackageSummary& b) { return a.pkg.id < b.pkg.id; });
+  std::sort(found.begin(), found.end(),
+            [](const PackageSummary& a, const PackageSummary& b) { return a.pkg.id < b.pkg.id; });
   return found;
 }
 

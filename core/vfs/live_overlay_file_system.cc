@@ -375,7 +375,7 @@ Result<Origin> LiveOverlayFileSystem::origin(Inode inode) {
   const Layer& layer = layers_[part.layer];
   Result<Origin> origin = layer.fs->origin(part.inode);
   if (origin && layers_[part.layer].live) {
-    origin->package = layer.package;
+    origin->package = layer.package.text();
     origin->volume = layer.volume;
     std::string path = layer.source_path;
     for (const std::string_view name : path_components(path_below(layer.mount_path, path_of(which)))) {

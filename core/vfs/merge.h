@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/vfs/file_system.h"
+#include "core/vfs/label.h"
 #include "core/vfs/path_text.h"
 
 /// The rule that decides what stands at a path where several layers have something (filesystem.md 9.2): shared by the
@@ -27,13 +28,13 @@ struct Layer {
   std::unique_ptr<FileSystem> fs;
   std::string mount_path = "/";   // where its content shows, absolute and normal
   std::string source_path = "/";  // which part of the volume that is
-  std::string package;            // for messages and attributes
+  Label package;                  // for messages and attributes
   std::string volume;
   bool live = false;      // changes under us
   bool fallback = false;  // being hidden is no conflict
 
   [[nodiscard]] Mapping mapping() const { return {mount_path, source_path}; }
-  [[nodiscard]] std::string label() const { return package + " (volume \"" + volume + "\")"; }
+  [[nodiscard]] std::string label() const { return package.text() + " (volume \"" + volume + "\")"; }
 };
 
 /// What one layer has at a path: an entry, or an error in place of one.

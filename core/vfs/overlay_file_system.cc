@@ -340,7 +340,7 @@ Result<Origin> OverlayFileSystem::origin(Inode inode) {
     return origin;
   }
   if (origin->package.empty()) {
-    origin->package = layer.package;
+    origin->package = layer.package.text();
   }
   origin->volume = layer.volume;
   const std::vector<std::string_view> source = path_components(layer.source_path);

@@ -91,7 +91,7 @@ Result<Origin> StaticFileSystem::origin(Inode inode) {
   if (which.directory) {
     return fail(ENODATA);
   }
-  return Origin{.package = which.file.package, .volume = {}, .path = {}, .sha256 = which.file.sha256};
+  return Origin{.package = which.file.package.text(), .volume = {}, .path = {}, .sha256 = which.file.sha256};
 }
 
 }  // namespace pkgfs::vfs

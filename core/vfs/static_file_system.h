@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/vfs/file_system.h"
+#include "core/vfs/label.h"
 
 namespace pkgfs::vfs {
 
@@ -16,7 +17,7 @@ struct StaticFile {
   std::uint16_t mode = 0644;
   std::int64_t modified = 1;
   std::optional<Sha256> sha256 = std::nullopt;
-  std::string package = {};  // for `origin`
+  Label package = {};  // for `origin`
 };
 
 /// Files that are known beforehand, with the directories that their paths need: commands, the metadata volume of a

@@ -42,24 +42,26 @@ std::vector<Layer> to_layers(std::vector<Mount> mounts, Conflicts conflicts, boo
     }
     for (const std::string_view name : path_components(mount.mount_path)) {
       if (name.size() > limits::kNameBytes) {
-        throw Error(ErrorCode::kLoad, "The \"" + mount.package + "\" package wants to mount a volume at \"" +
+        throw Error(ErrorCode::kLoad, "The \"" + mount.package.text() + "\" package wants to mount a volume at \"" +
                                           mount.mount_path + "\", which has a name longer than 255 bytes");
       }
     }
     Result<std::unique_ptr<FileSystem>> mapped =
         MappedPathFileSystem::make(std::move(mount.fs), mount.source_path, mount.mount_path);
-    const std::string what = "The \"" + mount.package + "\" package maps \"" + mount.source_path + "\" of its \"" +
-                             mount.volume + "\" volume, but ";
-    if (!mapped) {
-      reject(what + (mapped.error() == ENOENT || mapped.error() == ENOTDIR
-                         ? "that path doesn't exist"
-                         : "that path can't be read: " + std::generic_category().message(mapped.error())),
+    const auto refuse_mapping = [&](const std::string& reason) {
+      reject("The \"" + mount.package.text() + "\" package maps \"" + mount.source_path + "\" of its \"" +
+                 mount.volume + "\" volume, but " + reason,
              strict);
+    };
+    if (!mapped) {
+      refuse_mapping(mapped.error() == ENOENT || mapped.error() == ENOTDIR
+                         ? "that path doesn't exist"
+                         : "that path can't be read: " + std::generic_category().message(mapped.error()));
       continue;
     }
     const Result<Attributes> root = (*mapped)->metadata((*mapped)->root());
     if (root && root->type != FileType::kDirectory) {
-      reject(what + "that is not a directory and can't be mounted at \"/\"", strict);
+      refuse_mapping("that is not a directory and can't be mounted at \"/\"");
       continue;
     }
     layers.push_back({.fs = std::move(*mapped),
@@ -90,8 +92,8 @@ void warn_of_hidden_files(const std::vector<Layer>& layers) {
         }
         other.fs->forget(hidden->inode, 1);
         if (hidden->attributes.type != FileType::kDirectory && warned.insert({above, &other}).second) {
-          log::warn("\"{}\" of \"{}\" hides the file \"{}\" of \"{}\"", mount.mount_path, mount.package, above,
-                    other.package);
+          log::warn("\"{}\" of \"{}\" hides the file \"{}\" of \"{}\"", mount.mount_path, mount.package.text(), above,
+                    other.package.text());
         }
       }
     }

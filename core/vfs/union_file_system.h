@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/vfs/file_system.h"
+#include "core/vfs/label.h"
 #include "core/vfs/merge.h"
 #include "core/vfs/overlay_file_system.h"
 
@@ -16,7 +17,7 @@ struct Mount {
   std::unique_ptr<FileSystem> fs;
   std::string mount_path = "/";   // absolute, normal
   std::string source_path = "/";  // absolute, normal, in `fs`
-  std::string package;            // for messages and attributes
+  Label package;                  // for messages and attributes
   std::string volume;
   bool live = false;  // changes under us: a host directory
   /// Stands below everything else wherever it is mounted: the commands.

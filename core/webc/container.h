@@ -30,10 +30,10 @@ struct Atom {
 
 /// A section of a version 2 or 3 container as its index gives it; for `inspect` and `verify`.
 struct IndexEntry {
-  std::uint64_t start = 0;  // file offset of the tag byte
-  std::uint64_t length = 0; // framing included
-  std::string checksum_tag; // "checksum-sha256" or "checksum-none"
-  std::string checksum;     // raw bytes
+  std::uint64_t start = 0;   // file offset of the tag byte
+  std::uint64_t length = 0;  // framing included
+  std::string checksum_tag;  // "checksum-sha256" or "checksum-none"
+  std::string checksum;      // raw bytes
 };
 
 struct Index {
@@ -89,8 +89,8 @@ enum class VerifyDepth {
   kContent,    // also the SHA-256 of sections, files, links and atoms, and the checksum of version 1: reads everything
 };
 
-/// Checks the whole container by the table of webc-format.md section 11, "hardened" column. Returns one message for each
-/// problem, each naming source, section and offset; empty: sound. Stops after `kMaxProblems`.
+/// Checks the whole container by the table of webc-format.md section 11, "hardened" column. Returns one message for
+/// each problem, each naming source, section and offset; empty: sound. Stops after `kMaxProblems`.
 inline constexpr std::size_t kMaxProblems = 100;
 [[nodiscard]] std::vector<std::string> verify(const Container& container, VerifyDepth depth);
 

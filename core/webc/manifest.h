@@ -37,7 +37,7 @@ struct Wapm {
 
 /// One entry of the `fs` package annotation (8.5), in the order of the list.
 struct FsEntry {
-  std::optional<std::string> from;       // alias of a dependency; none: this package
+  std::optional<std::string> from;  // alias of a dependency; none: this package
   std::string volume_name;
   std::optional<std::string> host_path;  // also spelled `original_path`: the directory inside the volume
   std::string mount_path;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <deque>
 #include <map>
+#include <unordered_set>
 
 #include "core/base/error.h"
 #include "core/base/hash.h"
@@ -295,11 +296,13 @@ class ContainerCheck {
 
   void check_manifest() {
     const Manifest& manifest = container_.manifest();
+    std::unordered_set<std::string_view> listed;
     for (const AtomEntry& entry : manifest.atoms) {
       check_atom(entry);
+      listed.insert(entry.name);
     }
     for (const Atom& atom : container_.atoms()) {
-      if (manifest.find_atom(atom.name) == nullptr) {
+      if (!listed.contains(atom.name)) {
         problems_.add("manifest: the atom " + in_quotes(atom.name) + " is not listed");
       }
     }
@@ -310,6 +313,9 @@ class ContainerCheck {
     }
     try {
       const auto mappings = manifest.fs();
+      for (const Dependency& dependency : manifest.use) {
+        aliases_.insert(dependency.alias);
+      }
       for (std::size_t i = 0; mappings && i < mappings->size(); ++i) {
         check_mapping((*mappings)[i], i);
       }
@@ -342,9 +348,7 @@ class ContainerCheck {
     if (!entry.from && container_.find_volume(entry.volume_name) == nullptr) {
       problems_.add(title + "there is no volume " + in_quotes(entry.volume_name));
     }
-    const auto& use = container_.manifest().use;
-    if (entry.from &&
-        std::none_of(use.begin(), use.end(), [&](const Dependency& d) { return d.alias == *entry.from; })) {
+    if (entry.from && !aliases_.contains(*entry.from)) {
       problems_.add(title + "there is no dependency " + in_quotes(*entry.from));
     }
     std::size_t depth = 0;
@@ -369,6 +373,7 @@ class ContainerCheck {
   VerifyDepth depth_;
   bool content_;
   Problems& problems_;
+  std::unordered_set<std::string_view> aliases_;
 };
 
 }  // namespace

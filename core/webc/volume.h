@@ -27,11 +27,11 @@ inline constexpr EntryRef kRootRef = 0;
 /// What a volume says about one entry.
 struct EntryInfo {
   EntryKind kind = EntryKind::kFile;
-  std::uint64_t offset = 0;                     // file: of the body, in the container file
-  std::uint64_t length = 0;                     // file: of the body; link: of the target; directory: 0
-  std::optional<std::int64_t> modified;         // seconds since the epoch, clamped to what fits; none before version 3
-  std::string_view target;                      // link: as stored, in the mapping
-  std::span<const std::byte> sha256;            // 32 stored bytes of body, target or directory, or none (version 1)
+  std::uint64_t offset = 0;              // file: of the body, in the container file
+  std::uint64_t length = 0;              // file: of the body; link: of the target; directory: 0
+  std::optional<std::int64_t> modified;  // seconds since the epoch, clamped to what fits; none before version 3
+  std::string_view target;               // link: as stored, in the mapping
+  std::span<const std::byte> sha256;     // 32 stored bytes of body, target or directory, or none (version 1)
 };
 
 /// One name in a directory. `name` lies in the mapping and lives as long as the source.

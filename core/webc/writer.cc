@@ -304,7 +304,14 @@ std::uint64_t write_container(bool v3, const Json& manifest, const WriterNode& a
     }
     put(frame, section.length);
     take(frame);
-    send(section, take);
+    Sha256Hasher again;
+    send(section, [&](Bytes piece) {
+      again.update(piece);
+      take(piece);
+    });
+    if (again.finish() != section.hash) {
+      throw Error(ErrorCode::kIo, "a file changed while it was packed");
+    }
   }
   return at;
 }

@@ -1,40 +1,31 @@
 // SPDX-License-Identifier: MIT
-#include <vector>
+#include <spdlog/spdlog.h>
 
 #include "core/base/error.h"
-#include "core/base/log.h"
 #include "core/webc/container.h"
 
 using namespace pkgfs;
-
-extern "C" int LLVMFuzzerInitialize(int*, char***) { return spdlog::set_level(spdlog::level::off), 0; }
+using namespace pkgfs::webc;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::byte* data, std::size_t size) try {
-  const auto source = std::make_shared<MemoryBytes>("fuzz", std::vector<std::byte>(data, data + size));
-  const auto container = webc::Container::open(source);
+  spdlog::set_level(spdlog::level::off);
+  const auto container = Container::open(std::make_shared<MemoryBytes>("fuzz", std::vector(data, data + size)));
   for (const auto& volume : container->volumes()) {
-    std::vector<webc::EntryRef> pending = {webc::kRootRef};
+    std::vector<EntryRef> pending = {kRootRef};
+    const auto visit = [&](const DirRecord& record) {
+      const EntryInfo& info = record.info;
+      const bool usable = record.error == 0;
+      if (usable && info.kind == EntryKind::kDirectory) pending.push_back(record.ref);
+      const bool outside = info.offset > size || info.length > size - info.offset;
+      if (usable && info.kind == EntryKind::kFile && outside) __builtin_trap();
+      return true;
+    };
     for (std::size_t next = 0; next < pending.size(); ++next) {
-      if (next > size) {
-        __builtin_trap();  // each directory takes bytes of its own
-      }
-      (void)volume->list(pending[next], [&](const webc::DirRecord& record) {
-        const auto& info = record.info;
-        if (record.error != 0) {
-          return true;
-        }
-        if (info.kind == webc::EntryKind::kDirectory) {
-          pending.push_back(record.ref);
-        }
-        if (info.kind == webc::EntryKind::kFile && (info.offset > size || info.length > size - info.offset)) {
-          __builtin_trap();
-        }
-        return true;
-      });
+      if (next > size) __builtin_trap();  // each directory takes bytes of its own
+      (void)volume->list(pending[next], visit);
     }
   }
-  (void)webc::verify(*container, webc::VerifyDepth::kContent);
-  return 0;
+  return (void)verify(*container, VerifyDepth::kContent), 0;
 } catch (const Error&) {
   return 0;
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -46,7 +47,9 @@ json disk_tree(const fs::path& root) {
     }
     entries.push_back(std::move(item));
   }
-  std::ranges::sort(entries, {}, [](const json& item) { return item["path"].get<std::string>(); });
+  std::sort(entries.begin(), entries.end(), [](const json& a, const json& b) {
+    return a["path"].get_ref<const std::string&>() < b["path"].get_ref<const std::string&>();
+  });
   return entries;
 }
 
@@ -146,6 +149,19 @@ TEST(Extract, BadTargetsAreNamed) {
   const test::Run nothing = run({"extract", (dir.path() / "none.webc").string(), (dir.path() / "out").string()});
   EXPECT_EQ(nothing.code, 3);
   EXPECT_FALSE(fs::exists(dir.path() / "out")) << "nothing is made for a package that can't be opened";
+}
+
+TEST(Extract, APackageIsNotWrittenIntoItself) {
+  const test::TempDir dir;
+  dir.write("pkg/wasmer.toml", "[fs]\n\"/x\" = \"data\"\n");
+  dir.write("pkg/data/sub/file", "content");
+  const std::string root = (dir.path() / "pkg").string();
+  const test::Run refused = run({"extract", root, root + "/data/sub/out"});
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("which is part of the package"));
+  const test::Run beside = run({"extract", root, root + "/out"});
+  EXPECT_EQ(beside.code, 0) << beside.err;
+  EXPECT_EQ(test::read_text(root + "/out/x/sub/file"), "content");
 }
 
 TEST(Extract, NothingHalfWrittenStaysWhenTheDiskIsFull) {

@@ -22,7 +22,9 @@ std::string signature(const std::string& text) {
   return "sha256:" + base64_encode(digest);
 }
 
-Json atom_entry(const std::string& text) { return {{"kind", "https://webc.org/kind/wasm"}, {"signature", signature(text)}}; }
+Json atom_entry(const std::string& text) {
+  return {{"kind", "https://webc.org/kind/wasm"}, {"signature", signature(text)}};
+}
 
 /// A root with `command` and a dependency "dep" under the alias "tools".
 class Commands : public ::testing::Test {
@@ -50,11 +52,14 @@ class Commands : public ::testing::Test {
                                       .commands = {{"run", {.name = "run", .package = id_of("root")}}},
                                       .entrypoint = {},
                                       .filesystem = {}}};
-    const PackageInfo root_info{.id = id_of("root"), .commands = {"run"}, .entrypoint = {}, .dependencies = {}, .filesystem = {}};
-    const PackageInfo dep_info{.id = id_of("dep"), .commands = {}, .entrypoint = {}, .dependencies = {}, .filesystem = {}};
+    const PackageInfo root_info{
+        .id = id_of("root"), .commands = {"run"}, .entrypoint = {}, .dependencies = {}, .filesystem = {}};
+    const PackageInfo dep_info{
+        .id = id_of("dep"), .commands = {}, .entrypoint = {}, .dependencies = {}, .filesystem = {}};
     resolution.graph.nodes.push_back(
         {.pkg = root_info, .dist = std::nullopt, .edges = {{.alias = "tools", .target = 1}}});
-    resolution.graph.nodes.push_back({.pkg = dep_info, .dist = DistributionInfo{.url = "", .path = {}, .webc_sha256 = {}}, .edges = {}});
+    resolution.graph.nodes.push_back(
+        {.pkg = dep_info, .dist = DistributionInfo{.url = "", .path = {}, .webc_sha256 = {}}, .edges = {}});
     resolution_ = std::make_unique<Resolution>(std::move(resolution));
     return build_commands(*resolution_, packages_);
   }
@@ -132,7 +137,8 @@ TEST_F(Commands, OtherAnnotationsRuleOutTheLegacyRule) {
 
 TEST_F(Commands, AnUnknownRunnerIsSkippedWithAWarning) {
   const CapturedLog log;
-  const CommandSet set = build({{"runner", "https://example.com/runner"}, {"annotations", Json::object()}}, {{"run", ""}});
+  const CommandSet set =
+      build({{"runner", "https://example.com/runner"}, {"annotations", Json::object()}}, {{"run", ""}});
   EXPECT_TRUE(set.commands.empty());
   EXPECT_TRUE(set.errors.empty());
   EXPECT_THAT(log.text(), HasSubstr("Skipping unsupported command \"run\""));

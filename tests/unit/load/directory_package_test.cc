@@ -231,16 +231,16 @@ TEST(DirectoryPackageTest, LinksDontLeadOut) {
     ASSERT_EQ(::symlink(target, (dir.path() / "pkg" / name).c_str()), 0);
   };
   const std::string fs = "[fs]\n\"/x\" = \"web\"\n";
-  EXPECT_THAT(error_with(fs, [&](const TempDir& dir) { link(dir, "../secret", "web"); }),
-              HasSubstr("leads out of"));
+  EXPECT_THAT(error_with(fs, [&](const TempDir& dir) { link(dir, "../secret", "web"); }), HasSubstr("leads out of"));
   EXPECT_THAT(error_with(fs, [&](const TempDir& dir) { link(dir, "/etc", "web"); }), HasSubstr("leads out of"));
   const std::string module = "[[module]]\nname = \"m\"\nsource = \"m.wasm\"\n";
   EXPECT_THAT(error_with(module, [&](const TempDir& dir) { link(dir, "../secret/file", "m.wasm"); }),
               HasSubstr("leads out of the package directory"));
-  EXPECT_EQ(error_with(fs, [&](const TempDir& dir) {
-              dir.write("pkg/real/file", "");
-              link(dir, "real", "web");
-            }),
+  EXPECT_EQ(error_with(fs,
+                       [&](const TempDir& dir) {
+                         dir.write("pkg/real/file", "");
+                         link(dir, "real", "web");
+                       }),
             "<opens>");
 }
 

@@ -54,13 +54,13 @@ struct Loaded {
 };
 
 Loaded resolve_root(const std::filesystem::path& registry, const std::string& root) {
-  Loaded loaded{.source = std::make_unique<LocalRegistrySource>(registry.string()),
-                .loader = std::make_unique<PackageLoader>(OpenOptions{}),
-                .root = nullptr,
-                .resolution = {.graph = {}, .order = {}, .package = {.root = PackageHash(Sha256{}),
-                                                                     .commands = {},
-                                                                     .entrypoint = {},
-                                                                     .filesystem = {}}}};
+  Loaded loaded{
+      .source = std::make_unique<LocalRegistrySource>(registry.string()),
+      .loader = std::make_unique<PackageLoader>(OpenOptions{}),
+      .root = nullptr,
+      .resolution = {.graph = {},
+                     .order = {},
+                     .package = {.root = PackageHash(Sha256{}), .commands = {}, .entrypoint = {}, .filesystem = {}}}};
   const PackageSummary summary = query_latest(*loaded.source, PackageSource::parse(root));
   loaded.root = loaded.loader->load(summary);
   loaded.resolution = resolve(summary.pkg, *loaded.source);

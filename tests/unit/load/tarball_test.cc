@@ -126,8 +126,8 @@ TEST_F(Tarball, NothingIsWrittenThroughALink) {
 }
 
 TEST_F(Tarball, DamageIsAnError) {
-  write_tarball(archive(), {{.name = "wasmer.toml", .content = kToml},
-                            {.name = "web/x", .content = std::string(100'000, 'x')}});
+  write_tarball(archive(),
+                {{.name = "wasmer.toml", .content = kToml}, {.name = "web/x", .content = std::string(100'000, 'x')}});
   const std::string whole = read_text(archive());
   for (const std::size_t size : {std::size_t{2}, std::size_t{10}, whole.size() / 2, whole.size() - 9}) {
     std::filesystem::resize_file(archive(), size);

@@ -200,6 +200,9 @@ TEST(DeriveManifest, MergesAnnotations) {
   };
   EXPECT_EQ(annotations("{ z = 1, a = [1] }"), with(R"("wasi":{"atom":"m"},"z":1,"a":[1])"));
   EXPECT_EQ(annotations("{ wasi = { env = ['A=B'], atom = 'm' } }"), with(R"("wasi":{"atom":"m","env":["A=B"]})"));
+  EXPECT_EQ(annotations("{ first = {}, wasi = { z = [1] }, atom = { dependency = 'd' } }"),
+            R"({"commands":{"c":{"runner":"https://webc.org/runner/wasi","annotations":{"atom":{"name":"m",)"
+            R"("dependency":"d"},"wasi":{"atom":"m","z":[1]},"first":{}}}},"entrypoint":"c"})");
   EXPECT_EQ(annotations("{ wasi = { atom = 'x' } }"),
             R"(Unable to merge in user-defined "wasi" annotations for the "c" command)");
   EXPECT_EQ(annotations("{ wasi = 1 }"), R"(Unable to merge in user-defined "wasi" annotations for the "c" command)");
@@ -219,7 +222,7 @@ TEST(DeriveManifest, AnnotationsFromAFile) {
   EXPECT_EQ(error_chain(toml("json"), {}),
             (std::vector<std::string>{outer, R"(Error reading "c".annotation ("/pkg/a"): missing)"}));
   EXPECT_EQ(error_chain(toml("json"), {{"a", "{"}}).at(0), outer);
-  EXPECT_EQ(error_chain(toml("json"), {{"a", std::string(500'000, '[')}}).at(1),
+  EXPECT_EQ(error_chain(toml("json"), {{"a", std::string(100'000, '[')}}).at(1),
             R"(Error reading "c".annotation ("/pkg/a"): nested too deep)");
   EXPECT_EQ(error_chain(toml("json"), {{"a", std::string((1U << 20U) + 1, ' ')}}).at(0), outer);
   const test::CapturedLog log;

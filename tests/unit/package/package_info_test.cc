@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "core/base/error.h"
+#include "core/webc/manifest.h"
 #include "tests/support/fixtures.h"
 
 namespace pkgfs {

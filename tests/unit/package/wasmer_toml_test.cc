@@ -229,6 +229,11 @@ TEST(ParseWasmerToml, BoundsNestingAndSize) {
   EXPECT_TRUE(error_text("# no more\n\nx = '[[' # [[[\ny = [[[\n" + repeated("[", 40))
                   .starts_with("TOML parse error at line 5, column "));
   EXPECT_NE(error_text(repeated("#", (1U << 20U) + 1)).find("more than"), std::string::npos);
+  std::string commands;
+  for (int i = 0; i <= 4096; ++i) {
+    commands += "[[command]]\nname = '" + std::to_string(i) + "'\nmodule = 'm'\nrunner = 'x'\n";
+  }
+  EXPECT_EQ(reason(commands), "more than 4096 entries");
   // Brackets and dots in strings and comments don't count.
   const std::string harmless = "# " + repeated("[.", 1000) + "\n[package]\ndescription = \"\"\"\\\"\n" +
                                repeated("[. ", 1000) + "\"\"\"\nname = '" + repeated("{.", 1000) + "'\n";

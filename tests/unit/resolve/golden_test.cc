@@ -39,13 +39,13 @@ constexpr const char* kNoHash =
 
 constexpr Difference kDifferences[] = {
     {"alias", "acme/byname@1.0.0", Instead::kText,
-     "The \"acme/byname@1.0.0\" package maps a volume from \"acme/base\", but that isn't one of its dependencies",
+     "The \"acme/byname@1.0.0\" package maps a volume from \"acme/lib\", but that isn't one of its dependencies",
      "both runtimes panic; resolution.md 5 gives the text"},
     {"alias", "acme/trans@1.0.0", Instead::kText,
-     "The \"acme/trans@1.0.0\" package maps a volume from \"base\", but that isn't one of its dependencies",
+     "The \"acme/trans@1.0.0\" package maps a volume from \"bb\", but that isn't one of its dependencies",
      "both runtimes panic; resolution.md 5 gives the text"},
     {"fserr", "acme/noalias@1.0.0", Instead::kText,
-     "The \"acme/noalias@1.0.0\" package maps a volume from \"ghost\", but that isn't one of its dependencies",
+     "The \"acme/noalias@1.0.0\" package maps a volume from \"ghost/dep\", but that isn't one of its dependencies",
      "both runtimes panic; resolution.md 5 gives the text"},
     {"cycle", "acme/self@1.0.0", Instead::kText, "Dependency cycle detected: acme/self@1.0.0 \u2192 acme/self@1.0.0",
      "0.28 panics; resolution.md 4.3 takes the text of the newer one"},
@@ -66,7 +66,7 @@ struct SameFact {
   const char* ours;
 };
 constexpr SameFact kSameFacts[] = {
-    {"failed to fill whole buffer", "Unable to detect the WEBC version"},
+    {"failed to fill whole buffer", "the file ends inside the version"},
     {"Custom(\"invalid type: map, expected array\")", "invalid type: map, expected"},
 };
 
@@ -159,19 +159,23 @@ void expect_same_error(const std::vector<std::string>& ours, const std::vector<s
   ADD_FAILURE() << "ours:\n" << joined(ours) << "theirs:\n" << expected;
 }
 
+std::vector<std::string> roots_of(const std::string& set) {
+  const auto file = read_json(fixtures() / "registry" / set / "roots.json");
+  std::vector<std::string> roots;
+  for (const auto& root : file["roots"]) {
+    roots.push_back(root["root"]);
+  }
+  EXPECT_FALSE(roots.empty());
+  return roots;
+}
+
 class GoldenSet : public testing::TestWithParam<std::string> {
  protected:
   [[nodiscard]] std::filesystem::path registry() const { return fixtures() / "registry" / GetParam(); }
   [[nodiscard]] nlohmann::ordered_json golden(const std::string& runtime) const {
     return read_json(fixtures() / "trees/registry" / (GetParam() + ".wasix-" + runtime + ".json"));
   }
-  [[nodiscard]] std::vector<std::string> roots() const {
-    std::vector<std::string> roots;
-    for (const auto& root : read_json(registry() / "roots.json")["roots"]) {
-      roots.push_back(root["root"]);
-    }
-    return roots;
-  }
+  [[nodiscard]] std::vector<std::string> roots() const { return roots_of(GetParam()); }
 };
 
 class Golden : public GoldenSet {};
@@ -257,8 +261,8 @@ INSTANTIATE_TEST_SUITE_P(Registry, Expected, testing::ValuesIn(sets_with_expecta
 TEST(GoldenTable, EachDifferenceIsUsed) {
   std::vector<const Difference*> used;
   for (const std::string& set : sets()) {
-    for (const auto& root : read_json(fixtures() / "registry" / set / "roots.json")["roots"]) {
-      used.push_back(difference_of(set, root["root"]));
+    for (const std::string& root : roots_of(set)) {
+      used.push_back(difference_of(set, root));
     }
   }
   for (const Difference& difference : kDifferences) {

@@ -87,12 +87,12 @@ TEST_F(ContainerSummary, IdAndCommandsOfEveryFixture) {
       continue;
     }
     const PackageSummary summary = container_summary(entry.path().string());
-    EXPECT_EQ(summary.pkg.id.to_string(), golden["package_id"]);
+    EXPECT_EQ(summary.pkg.id.to_string(), golden["package_id"].get<std::string>());
     EXPECT_EQ(nlohmann::ordered_json(summary.pkg.commands), golden["command_order"]);
     EXPECT_EQ(summary.dist.path, entry.path().string());
     EXPECT_EQ(summary.dist.url, "file://" + entry.path().string());
     EXPECT_FALSE(summary.dist.webc_sha256);
-    EXPECT_EQ(to_hex(hash_file(entry.path().string())), golden["sha256"]);
+    EXPECT_EQ(to_hex(hash_file(entry.path().string())), golden["sha256"].get<std::string>());
     ++opened;
   }
   EXPECT_GT(opened, 40);
@@ -292,7 +292,7 @@ TEST_F(Path, AContainer) {
   PathSource source;
   const auto answers = source.query(PackageSource::parse(root() + "/dir/../link"));
   ASSERT_EQ(answers.size(), 1U);
-  EXPECT_EQ(answers[0].pkg.id.to_string(), facts("basic-v3")["package_id"]);
+  EXPECT_EQ(answers[0].pkg.id.to_string(), facts("basic-v3")["package_id"].get<std::string>());
   EXPECT_EQ(answers[0].dist.path, fs::canonical(dir_.path()).string() + "/dir/a.webc");
   EXPECT_EQ(failure(source, "a"), Kind::kUnsupported);
   EXPECT_EQ(failure(source, "sha256:" + std::string(64, '0')), Kind::kUnsupported);

@@ -100,6 +100,22 @@ TEST(Writer, WritesFilesFromDisk) {
   EXPECT_EQ(walk.entries[1].record.info.target, "big");
 }
 
+TEST(Writer, WritesDeepTrees) {
+  WriterNode root;
+  root.children.push_back({.name = "f", .kind = EntryKind::kFile, .content = std::string("x")});
+  for (int i = 0; i < 2000; ++i) {
+    WriterNode outer;
+    outer.children.push_back(std::move(root));
+    outer.children[0].name = "d";
+    root = std::move(outer);
+  }
+  Writer writer(Version::kV3, Json::object());
+  writer.add_volume("/", std::move(root));
+  const auto container = Container::open(test::memory("deep", writer.to_bytes()));
+  EXPECT_TRUE(verify(*container, VerifyDepth::kContent).empty());
+  EXPECT_EQ(test::walk(*container->find_volume("/")).entries.size(), 2001U);
+}
+
 TEST(Writer, RefusesWhatCanNotBeRead) {
   const auto bytes_of = [](Version version, std::vector<WriterNode> children) {
     Writer writer(version, Json::object());
