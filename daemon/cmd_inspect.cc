@@ -100,6 +100,22 @@ void print_plain(std::ostream& out, const Package& package, const json& facts) {
   for (const json& problem : facts.at("problems")) {
     out << "problem: " << shown(problem) << '\n';
   }
+  if (facts.at("problems").empty() && facts.at("validate") != "ok") {
+    out << "problem: " << shown(facts.at("validate")) << '\n';
+  }
+}
+
+/// What a damaged container seems to hold isn't what somebody packed.
+[[noreturn]] void refuse_damaged(const Package& package, const std::vector<std::string>& damage) {
+  constexpr std::size_t kShown = 3;
+  std::vector<std::string> chain{"The package \"" + package.name() + "\" is damaged"};
+  for (std::size_t i = 0; i < damage.size() && i < kShown; ++i) {
+    chain.push_back(damage[i]);
+  }
+  if (damage.size() > kShown) {
+    chain.push_back("and " + std::to_string(damage.size() - kShown) + " more (see \"pkgfs verify\")");
+  }
+  throw Error(ErrorCode::kCorrupt, std::move(chain));
 }
 
 int list_commands(const Io& io, const Package& package, bool as_json) {
@@ -110,7 +126,7 @@ int list_commands(const Io& io, const Package& package, bool as_json) {
     }
   }
   if (as_json) {
-    print_json(*io.out, inspect_json(package, {}).at("commands"));
+    print_json(*io.out, commands_json(package.manifest()));
   } else {
     print_commands(*io.out, package);
   }
@@ -125,20 +141,16 @@ int list_commands(const Io& io, const Package& package, bool as_json) {
 int cmd_inspect(const std::vector<std::string>& args, const Io& io) {
   const Options options = parse_options(CommandId::kInspect, args, 1, 1);
   set_log_level(options.log);
-  // A damaged container is refused: what it seems to hold isn't what somebody packed.
-  const OpenOptions checks{.verify = options.force ? Verify::kNone : Verify::kOpen,
-                           .strict = !options.force,
-                           .as_built = options.tree.as_built};
-  PackageOpener opener(options.tree, checks);
+  PackageOpener opener(options.tree, {.as_built = options.tree.as_built});
   const auto package = opener.open(options.operands[0]).package;
+  Findings findings = check_package(*package);
+  if (!findings.damage.empty() && !options.force) {
+    refuse_damaged(*package, findings.damage);
+  }
   if (options.commands) {
     return list_commands(io, *package, options.json);
   }
-  std::vector<std::string> problems;
-  if (options.force && package->container() != nullptr) {
-    problems = webc::verify(*package->container(), webc::VerifyDepth::kContent);
-  }
-  const json facts = inspect_json(*package, std::move(problems));
+  const json facts = inspect_json(*package, std::move(findings));
   if (options.json) {
     print_json(*io.out, facts);
   } else {

@@ -61,22 +61,6 @@ json atom_json(const webc::Command& command) {
   }
 }
 
-json commands_json(const webc::Manifest& manifest) {
-  std::vector<const webc::Command*> sorted;
-  for (const webc::Command& command : manifest.commands) {
-    sorted.push_back(&command);
-  }
-  std::ranges::sort(sorted, {}, [](const webc::Command* command) -> std::string_view { return command->name; });
-  json commands = json::array();
-  for (const webc::Command* command : sorted) {
-    commands.push_back({{"name", command->name},
-                        {"runner", command->runner},
-                        {"annotations", json(command->annotations)},
-                        {"atom", atom_json(*command)}});
-  }
-  return commands;
-}
-
 json command_order_json(const webc::Manifest& manifest) {
   json names = json::array();
   for (const webc::Command& command : manifest.commands) {
@@ -303,12 +287,41 @@ void add_container_facts(const Package& package, json& facts) {
   facts["webc_hash"] = facts["sha256"];
   facts["index"] = index_json(container.index());
   facts["manifest_cbor"] = {{"len", container.manifest_bytes().size()},
-                           {"sha256", to_hex(sha256(container.manifest_bytes()))}};
+                            {"sha256", to_hex(sha256(container.manifest_bytes()))}};
 }
 
 }  // namespace
 
-json inspect_json(const Package& package, std::vector<std::string> problems) {
+json commands_json(const webc::Manifest& manifest) {
+  std::vector<const webc::Command*> sorted;
+  for (const webc::Command& command : manifest.commands) {
+    sorted.push_back(&command);
+  }
+  std::ranges::sort(sorted, {}, [](const webc::Command* command) -> std::string_view { return command->name; });
+  json commands = json::array();
+  for (const webc::Command* command : sorted) {
+    commands.push_back({{"name", command->name},
+                        {"runner", command->runner},
+                        {"annotations", json(command->annotations)},
+                        {"atom", atom_json(*command)}});
+  }
+  return commands;
+}
+
+Findings check_package(const Package& package) {
+  Findings findings;
+  if (package.container() == nullptr) {
+    return findings;
+  }
+  for (std::string& problem : webc::verify(*package.container(), webc::VerifyDepth::kContent)) {
+    const bool mapping = problem.find(": manifest: fs mapping ") != std::string::npos;
+    (mapping ? findings.mappings : findings.damage).push_back(std::move(problem));
+  }
+  return findings;
+}
+
+json inspect_json(const Package& package, Findings findings) {
+  std::vector<std::string>& problems = findings.damage;  // what can't be read is added
   const webc::Manifest& manifest = package.manifest();
   const webc::Json stated = manifest.to_json();
   const std::filesystem::path path = package.name();
@@ -333,7 +346,8 @@ json inspect_json(const Package& package, std::vector<std::string> problems) {
   if (package.container() != nullptr && package.container()->source()->damaged()) {
     problems.push_back(system_error(package.name(), EIO).message());
   }
-  result["validate"] = problems.empty() ? "ok" : problems.front();
+  const std::vector<std::string>& worst = problems.empty() ? findings.mappings : problems;
+  result["validate"] = worst.empty() ? "ok" : worst.front();
   result["problems"] = problems;
   return result;
 }

@@ -20,6 +20,18 @@ PackageInfo describe(const Package& package) {
                             package.webc_version());
 }
 
+/// Stands where the registries would: without one, names are known to nobody.
+class NoRegistry final : public Source {
+ public:
+  std::vector<PackageSummary> query(const PackageSource& specifier) override {
+    if (specifier.named() == nullptr && specifier.hash() == nullptr) {
+      throw QueryError(QueryError::Kind::kUnsupported, specifier);
+    }
+    throw QueryError(specifier,
+                     Error(ErrorCode::kNotFound, "there is no registry to look it up in (--registry DIR gives one)"));
+  }
+};
+
 PackageSource parse_specifier(const std::string& text) {
   try {
     return PackageSource::parse(text);
@@ -31,7 +43,11 @@ PackageSource parse_specifier(const std::string& text) {
 }  // namespace
 
 OpenOptions open_options(const TreeFlags& flags) {
-  return {.verify = flags.verify, .strict = flags.strict, .as_built = flags.as_built};
+  return {.verify = flags.verify,
+          .strict = flags.strict,
+          .as_built = flags.as_built,
+          .detect_executables = flags.exec_auto,
+          .container_times = flags.mtime_container};
 }
 
 TreeOptions tree_options(const TreeFlags& flags) {
@@ -48,6 +64,9 @@ PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options)
   auto sources = std::make_unique<MultiSource>();
   for (const std::string& directory : flags.registries) {
     sources->add(open_registry(directory));
+  }
+  if (flags.registries.empty()) {
+    sources->add(std::make_unique<NoRegistry>());
   }
   // The loader opens what is found a second time, with all the checks that were asked for; here a look is enough.
   sources->add(std::make_unique<PathSource>([as_built = options.as_built](const std::string& path) {

@@ -104,14 +104,14 @@ void set_exec(Options& options, std::string_view value) {
   if (value != "auto" && value != "none") {
     bad_value("exec", value, "auto or none");
   }
-  options.mount.exec_auto = value == "auto";
+  options.tree.exec_auto = value == "auto";
 }
 
 void set_mtime(Options& options, std::string_view value) {
   if (value != "container" && value != "stored") {
     bad_value("mtime", value, "container or stored");
   }
-  options.mount.mtime_container = value == "container";
+  options.tree.mtime_container = value == "container";
 }
 
 void set_registry(Options& options, std::string_view value) {
@@ -173,10 +173,10 @@ constexpr std::array kTable{
     OptionSpec{"dmask", '\0', "OCTAL", "permission bits to take from directories (default: 0)", kMountOnly, true,
                [](Options& options, std::string_view value) { options.mount.dmask = parse_mask("dmask", value); }},
     OptionSpec{"exec", '\0', "auto|none", "auto: files that start like a program (WebAssembly, ELF, #!) are executable",
-               kMountOnly, true, set_exec},
+               kTreeCommands, true, set_exec},
     OptionSpec{"mtime", '\0', "container|stored",
                "container: what has no time of its own shows the container file's\n(default: stored, 1970 without one)",
-               kMountOnly, true, set_mtime},
+               kTreeCommands, true, set_mtime},
     OptionSpec{"live-timeout", '\0', "SECONDS",
                "how long the kernel may believe what it knows of live host files (default: 1)", kMountOnly, true,
                [](Options& options, std::string_view value) {

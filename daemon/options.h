@@ -25,6 +25,8 @@ struct TreeFlags {
   bool strict = false;
   bool as_built = false;
   bool raw_links = false;
+  bool exec_auto = false;        // x bits for files that start like programs
+  bool mtime_container = false;  // entries without a stored time show the container file's
   vfs::Conflicts conflicts = vfs::Conflicts::kMerge;
   std::optional<std::string> commands_dir = "/bin";  // absolute, normal; none: commands aren't shown
 };
@@ -36,8 +38,6 @@ struct MountFlags {
   std::optional<bool> allow_other;  // other users may look in; none: when root mounts
   bool auto_unmount = false;        // fusermount3 stays and unmounts when the daemon dies
   bool noexec = false;
-  bool exec_auto = false;            // x bits for files that start like programs
-  bool mtime_container = false;      // entries without a stored time show the container file's
   std::optional<std::uint32_t> uid;  // none: the mounting process's
   std::optional<std::uint32_t> gid;
   std::uint16_t fmask = 0;  // permission bits taken from files

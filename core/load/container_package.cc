@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "core/load/container_package.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -22,6 +24,13 @@ PackageHash hash_of(const std::shared_ptr<const ByteSource>& source) {
     }
     return digest;
   });
+}
+
+/// When the file was modified last; the reference's "no time" for what is no file.
+std::int64_t file_time(const ByteSource& source) {
+  struct stat status {};
+  const auto* file = dynamic_cast<const MappedFile*>(&source);
+  return file != nullptr && ::fstat(file->fd(), &status) == 0 ? status.st_mtim.tv_sec : 1;
 }
 
 void refuse_damaged(const std::string& name, const webc::Container& container, webc::VerifyDepth depth) {
@@ -46,7 +55,9 @@ ContainerPackage::ContainerPackage(std::string name, std::shared_ptr<const webc:
       container_(std::move(container)),
       hash_(hash ? *hash : hash_of(container_->source())),
       atoms_(container_->atoms().begin(), container_->atoms().end()),
-      verify_on_open_(options.verify == Verify::kRead) {
+      volume_options_{.verify_on_open = options.verify == Verify::kRead,
+                      .detect_executables = options.detect_executables,
+                      .default_modified = options.container_times ? file_time(*container_->source()) : 1} {
   if (options.verify == Verify::kOpen) {
     refuse_damaged(name_, *container_, webc::VerifyDepth::kContent);
   } else if (options.strict) {
@@ -68,7 +79,7 @@ std::unique_ptr<vfs::FileSystem> ContainerPackage::open_volume(std::string_view 
     return nullptr;
   }
   return std::make_unique<vfs::WebcVolumeFileSystem>(std::move(volume),
-                                                     vfs::VolumeOptions{.verify_on_open = verify_on_open_});
+                                                     volume_options_);
 }
 
 }  // namespace pkgfs

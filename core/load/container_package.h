@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/load/package.h"
+#include "core/vfs/webc_volume_file_system.h"
 
 namespace pkgfs {
 
@@ -32,7 +33,7 @@ class ContainerPackage final : public Package {
   std::shared_ptr<const webc::Container> container_;
   PackageHash hash_;
   std::vector<webc::Atom> atoms_;
-  bool verify_on_open_;
+  vfs::VolumeOptions volume_options_;
 };
 
 }  // namespace pkgfs

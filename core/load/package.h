@@ -53,6 +53,10 @@ struct OpenOptions {
   bool strict = false;
   /// Directory packages: leave out what `.wasmerignore` (without one: `.git`) keeps out of a built package.
   bool as_built = false;
+  /// Containers: set the x bits of files that begin like a program (filesystem.md 9.5).
+  bool detect_executables = false;
+  /// Containers: entries without a time show that of the container file.
+  bool container_times = false;
 };
 
 /// Opens whatever is at `path` by content, not by name (webc-format.md 1). Throws Error naming `path`.

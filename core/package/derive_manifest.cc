@@ -188,7 +188,8 @@ bool merge(Json& original, const Json& addition) {
 /// Annotations from a file of their own. YAML is read as far as it is JSON; else the command goes without them, because
 /// a package can be mounted without.
 Json annotations_from_file(const WasmerToml::Command& command, const PackageFiles& files) {
-  const auto& [path, kind] = *command.annotations_file;
+  const std::string& path = command.annotations_file->first;
+  const std::string& kind = command.annotations_file->second;
   const auto failed = [&](const std::string& reason) {
     return Error(ErrorCode::kCorrupt, {"Unable to deserialize custom annotations from the wasmer.toml manifest",
                                        "Error reading " + in_quotes(command.name) + ".annotation (" +

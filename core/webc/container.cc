@@ -132,8 +132,8 @@ std::shared_ptr<const Container> ContainerBuilder::build(std::shared_ptr<const B
   try {
     container->manifest_ = parse_manifest(container->manifest_bytes_);
   } catch (Error& error) {
-    throw std::move(error).context(source->name() + ": manifest, offset " + hex(layout.manifest) + ": " +
-                                   error.message());
+    error.context(source->name() + ": manifest, offset " + hex(layout.manifest) + ": " + error.message());
+    throw;
   }
   container->atoms_ = read_atoms(source, layout);
   for (const VolumeParts& parts : layout.volumes) {

@@ -15,7 +15,9 @@ namespace pkgfs::webc {
 [[nodiscard]] const Json* member(const Json& map, std::string_view key);
 [[nodiscard]] const Json& required(const Json& map, std::string_view key, std::string_view where);
 const Json& expect_map(const Json& value, std::string_view where);
+const Json& expect_map(Json&& value, std::string_view where) = delete;  // what is returned must live on
 const Json& expect_list(const Json& value, std::string_view where);
+const Json& expect_list(Json&& value, std::string_view where) = delete;
 [[nodiscard]] const std::string& expect_text(const Json& value, std::string_view where);
 [[nodiscard]] std::uint64_t expect_unsigned(const Json& value, std::string_view where);
 /// Text, or nothing when the member is missing or null.

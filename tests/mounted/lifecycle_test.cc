@@ -345,9 +345,10 @@ TEST_F(Lifecycle, WithoutFuseThereIsOneClearLine) {
   }
   TempDir directory;
   fs::create_directory(directory.path() / "mnt");
-  const ProcessResult result = run({"unshare", "-m", "sh", "-c", "mount --bind /dev/null /dev/fuse && exec \"$@\"",
-                                    "sh", kPkgfs, "mount", package_, directory.path() / "mnt"},
-                                   {.timeout = seconds(15)});
+  const ProcessResult result =
+      run({"unshare", "-m", "sh", "-c", "mount -t tmpfs none /dev && mknod /dev/null c 1 3 && exec \"$@\"", "sh",
+           kPkgfs, "mount", package_, directory.path() / "mnt"},
+          {.timeout = seconds(15)});
   EXPECT_GT(result.exit_code, 0) << result.describe();
   EXPECT_TRUE(mentions(result, "/dev/fuse")) << result.describe();
   EXPECT_FALSE(find_mount(directory.path() / "mnt").has_value());

@@ -29,7 +29,7 @@ TEST(Options, MountDefaults) {
   const MountOptions options = parse_mount_options({"acme/app@^1", "/mnt/x"});
   EXPECT_EQ(options.package, "acme/app@^1");
   EXPECT_EQ(options.mountpoint, "/mnt/x");
-  EXPECT_FALSE(options.foreground || options.debug || options.allow_other || options.exec_auto || options.noexec);
+  EXPECT_FALSE(options.foreground || options.debug || options.allow_other || options.tree.exec_auto || options.noexec);
   EXPECT_EQ(options.tree.commands_dir, "/bin");
   EXPECT_EQ(options.tree.conflicts, vfs::Conflicts::kMerge);
   EXPECT_EQ(options.tree.verify, Verify::kNone);
@@ -71,7 +71,7 @@ TEST(Options, FlagsAndMountWordsMeanTheSame) {
     EXPECT_TRUE(options.tree.strict && options.tree.raw_links && options.tree.as_built);
     EXPECT_EQ(options.tree.verify, Verify::kRead);
     EXPECT_TRUE(options.debug && options.foreground && options.allow_other);
-    EXPECT_TRUE(options.exec_auto && options.mtime_container);
+    EXPECT_TRUE(options.tree.exec_auto && options.tree.mtime_container);
     EXPECT_EQ(options.uid, 7);
     EXPECT_EQ(options.gid, 8);
     EXPECT_EQ(options.fmask, 022);

@@ -51,10 +51,12 @@ TEST(Program, HelpOfACommandShowsEachOfItsOptions) {
     const auto help = run({"help", name});
     EXPECT_EQ(help.code, 0);
     for (const OptionSpec& option : option_table()) {
-      const auto shown = help.out.find("--" + std::string(option.name));
+      const bool shown = std::ranges::any_of(std::string_view(" =\n"), [&](char after) {
+        return help.out.find("--" + std::string(option.name) + after) != std::string::npos;
+      });
       const bool by_another = std::ranges::any_of(
           option_table(), [&](const OptionSpec& o) { return o.name == option.name && takes(o, command.id); });
-      EXPECT_EQ(shown != std::string::npos, takes(option, command.id) || by_another) << name << " --" << option.name;
+      EXPECT_EQ(shown, takes(option, command.id) || by_another) << name << " --" << option.name;
     }
     EXPECT_EQ(run({name, "--help"}).out, help.out);
     EXPECT_EQ(run({name, "x", "-h"}).out, help.out);
@@ -96,7 +98,8 @@ TEST(Program, AnArgumentThatIsNothingIsAUsageErrorWithItsCause) {
 
 TEST(Program, AMissingPackageIsNotFound) {
   EXPECT_EQ(run({"tree", "acme/ghost"}).code, 3);
-  EXPECT_THAT(run({"tree", "acme/ghost"}).err, HasSubstr("failed to query package 'acme/ghost': not found"));
+  EXPECT_THAT(run({"tree", "acme/ghost"}).err,
+              HasSubstr("failed to query package 'acme/ghost': there is no registry to look it up in"));
   const auto path = run({"tree", "./no/such/file.webc"});
   EXPECT_EQ(path.code, 3);
   EXPECT_THAT(path.err, HasSubstr("./no/such/file.webc"));

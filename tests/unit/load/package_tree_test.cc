@@ -222,7 +222,7 @@ TEST(PackageTreeTest, LiveDirectoriesStandInFrontOfContainers) {
 }
 
 TEST(PackageTreeTest, AnUnnamedPackageIsNotHashedToShowIt) {
-  const std::string path = (fixtures() / "webc/id-none-v3.webc").string();
+  const std::string path = (fixtures() / "sources/basic.webc").string();
   bool hashed = false;
   const auto package =
       std::make_shared<ContainerPackage>(path, webc::Container::open(MappedFile::open(path)), PackageHash([&] {

@@ -108,13 +108,13 @@ TEST(TreeVolume, TheOwnerOfASharedDirectoryDoesNotDependOnTheOrderOfVisits) {
   }
 }
 
-TEST(TreeVolume, ListsEachOfManyNamesForOneDirectoryOnce) {
+TEST(TreeVolume, OfSeveralReferencesOutsideTheirRangesTheFirstStoredOwns) {
   const pkgfs::test::CapturedLog log;
-  // Both names point outside of every range: the first in stored order owns.
-  const std::uint64_t z = size_of({{"a", 0}, {"b", 0}, {"z", 0}});
-  const std::uint64_t last = z + kEmpty;
-  const auto volume = volume_of(directory({{"a", last}, {"b", last}, {"z", z}}) + directory({}) + directory({}));
-  EXPECT_EQ(paths(*volume), (Paths{"/a", "/z", "/b EIO"}));
+  // "0" comes last in the header and takes the range to its end, so "a" and "b" both point outside.
+  const std::uint64_t low = size_of({{"0", 0}, {"a", 0}, {"b", 0}});
+  const std::uint64_t high = low + kEmpty;
+  const auto volume = volume_of(directory({{"0", high}, {"a", low}, {"b", low}}) + directory({}) + directory({}));
+  EXPECT_EQ(paths(*volume), (Paths{"/0", "/a", "/b EIO"}));
 }
 
 TEST(TreeVolume, FilesMayHaveSeveralNames) {
