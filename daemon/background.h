@@ -22,9 +22,9 @@ class Readiness {
   UniqueFd pipe_;
 };
 
-/// Runs `daemon` in a child process that has its own session, and returns in the parent once the child is ready (0), has
-/// failed (its exit code; its error is printed on `io.err`), or said nothing for `limit` (it's killed then). The child
-/// ends with what `daemon` returns. Call before any thread is started.
+/// Runs `daemon` in a child process that has its own session, and returns in the parent once the child is ready (0),
+/// has failed (its exit code; its error is printed on `io.err`), or said nothing for `limit` (it's killed then). The
+/// child ends with what `daemon` returns. Call before any thread is started.
 [[nodiscard]] int run_in_background(const Io& io, std::chrono::milliseconds limit,
                                     const std::function<int(Readiness&)>& daemon);
 

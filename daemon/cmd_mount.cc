@@ -18,8 +18,8 @@ constexpr auto kStartLimit = std::chrono::seconds(30);
 
 }  // namespace
 
-/// Everything that can fail does so here, before the mount and before the fork: load the tree, look at the device and the
-/// mountpoint. Threads start after the fork.
+/// Everything that can fail does so here, before the mount and before the fork: load the tree, look at the device and
+/// the mountpoint. Threads start after the fork.
 int cmd_mount(const std::vector<std::string>& args, const Io& io) {
   const MountOptions options = parse_mount_options(args);
   set_log_level(options.log);

@@ -27,10 +27,8 @@ int cmd_mounts(const std::vector<std::string>& args, const Io& io) {
     }
     const std::string_view state = to_string(probe_mount(entry.mountpoint, kProbeLimit));
     if (options.json) {
-      list.push_back({{"mountpoint", entry.mountpoint},
-                      {"package", entry.source},
-                      {"options", entry.options},
-                      {"state", state}});
+      list.push_back(
+          {{"mountpoint", entry.mountpoint}, {"package", entry.source}, {"options", entry.options}, {"state", state}});
     } else {
       *io.out << entry.source << " on " << entry.mountpoint << " (" << state << ")\n";
     }

@@ -60,8 +60,8 @@ fuse::AdapterOptions adapter_options(const MountOptions& options, vfs::FileSyste
 
 /// Waits until a signal asks to stop (its number) or all threads of the session have ended (0).
 int wait_for_end(int signal_fd, int ended_fd) {
-  std::array<pollfd, 2> waiting{{{.fd = signal_fd, .events = POLLIN, .revents = 0},
-                                 {.fd = ended_fd, .events = POLLIN, .revents = 0}}};
+  std::array<pollfd, 2> waiting{
+      {{.fd = signal_fd, .events = POLLIN, .revents = 0}, {.fd = ended_fd, .events = POLLIN, .revents = 0}}};
   while (true) {
     if (::poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR) {
       throw system_error("Unable to wait for the end of the mount", errno);
@@ -96,8 +96,8 @@ std::string prepare_mountpoint(const std::string& given) {
       if (state != MountState::kDead) {
         break;
       }
-      throw Error(ErrorCode::kMount, {"The mountpoint \"" + given + "\" is a dead mount of " + mounted->type +
-                                          " (" + mounted->source + "), which isn't ours",
+      throw Error(ErrorCode::kMount, {"The mountpoint \"" + given + "\" is a dead mount of " + mounted->type + " (" +
+                                          mounted->source + "), which isn't ours",
                                       "unmount it first: umount -l " + path});
     }
     if (state != MountState::kDead) {
@@ -108,7 +108,7 @@ std::string prepare_mountpoint(const std::string& given) {
     log::warn("cleared a dead mount of \"{}\" at \"{}\"", mounted->source, given);
     unmount(path, true);
   }
-  struct stat status {};
+  struct stat status{};
   if (::stat(path.c_str(), &status) != 0) {
     throw system_error("The mountpoint \"" + given + "\" can't be used", errno);
   }

@@ -135,7 +135,7 @@ MountState probe_mount(const std::string& path, std::chrono::milliseconds limit)
   }
   if (child == 0) {
     // statfs always asks the daemon; attributes the kernel may still know of a dead one.
-    struct statvfs status {};
+    struct statvfs status{};
     const bool answered = ::statvfs(path.c_str(), &status) == 0 || errno != ENOTCONN;
     ::_exit(answered ? 0 : kDeadExit);
   }
@@ -184,9 +184,10 @@ void unmount(const std::string& mountpoint, bool lazy) {
   const auto refuse = [&](int error) {
     Error refused = system_error("Unable to unmount \"" + mountpoint + "\"", error);
     if (error == EBUSY) {
-      refused = Error(ErrorCode::kBusy, {refused.message(), "something still uses it: a shell's directory, an open "
-                                                            "file (fuser -m shows which); --lazy detaches it now "
-                                                            "and ends it with the last use"});
+      refused = Error(ErrorCode::kBusy, {refused.message(),
+                                         "something still uses it: a shell's directory, an open "
+                                         "file (fuser -m shows which); --lazy detaches it now "
+                                         "and ends it with the last use"});
     }
     throw refused;
   };

@@ -35,8 +35,8 @@ enum class MountState {
 };
 [[nodiscard]] std::string_view to_string(MountState state);
 
-/// Asks the mount at `path`. The question is put by a child process, which is left behind where it hangs: this one never
-/// waits longer than `limit`.
+/// Asks the mount at `path`. The question is put by a child process, which is left behind where it hangs: this one
+/// never waits longer than `limit`.
 [[nodiscard]] MountState probe_mount(const std::string& path, std::chrono::milliseconds limit);
 
 /// The path that mountinfo would show for `path`, without touching a dead mount there: everything above the last

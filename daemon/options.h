@@ -34,7 +34,7 @@ struct TreeFlags {
 /// What only a mount needs (filesystem.md 9.5 and 9.7).
 struct MountFlags {
   bool foreground = false;
-  bool debug = false;        // foreground, log level debug
+  bool debug = false;               // foreground, log level debug
   std::optional<bool> allow_other;  // other users may look in; none: when root mounts
   bool auto_unmount = false;        // fusermount3 stays and unmounts when the daemon dies
   bool noexec = false;
@@ -63,7 +63,7 @@ struct Options {
   bool commands = false;   // inspect: check and list the commands
   bool structure = false;  // verify: no contents
   bool force = false;
-  bool lazy = false;       // unmount: also while in use
+  bool lazy = false;          // unmount: also while in use
   bool long_listing = false;  // ls
 };
 

@@ -43,8 +43,8 @@ std::span<char> reply_buffer(std::size_t size) {
 
 }  // namespace
 
-/// The operations as libfuse calls them. Each answers its request exactly once: by a fuse_reply_* or by the errno that it
-/// returns to `guard`.
+/// The operations as libfuse calls them. Each answers its request exactly once: by a fuse_reply_* or by the errno that
+/// it returns to `guard`.
 struct Operations {
   static Adapter& adapter(fuse_req_t req) { return *static_cast<Adapter*>(fuse_req_userdata(req)); }
   static vfs::FileSystem& fs(fuse_req_t req) { return adapter(req).fs_; }
@@ -176,8 +176,7 @@ struct Operations {
     guard(req, "read", [&] {
       const std::span<char> buffer = reply_buffer(size);
       auto* const file = reinterpret_cast<OpenFile*>(fi->fh);  // NOLINT(performance-no-int-to-ptr)
-      const Result<std::size_t> count =
-          file->read(static_cast<std::uint64_t>(offset), std::as_writable_bytes(buffer));
+      const Result<std::size_t> count = file->read(static_cast<std::uint64_t>(offset), std::as_writable_bytes(buffer));
       if (!count) {
         return count.error();
       }
@@ -249,8 +248,7 @@ struct Operations {
         const auto visit = [&](const DirEntry& entry) {
           return put(entry, static_cast<off_t>(entry.next) + kDotEntries);
         };
-        const Result<void> listed =
-            fs(req).read_dir(dir, static_cast<std::uint64_t>(offset - kDotEntries), visit);
+        const Result<void> listed = fs(req).read_dir(dir, static_cast<std::uint64_t>(offset - kDotEntries), visit);
         if (!listed) {
           return listed.error();
         }

@@ -16,7 +16,7 @@ constexpr std::string_view kSha256 = "user.pkgfs.sha256";
 }  // namespace
 
 struct stat to_stat(const vfs::Attributes& attributes, const Ownership& owner) {
-  struct stat status {};
+  struct stat status{};
   status.st_ino = attributes.number;
   status.st_nlink = attributes.links;
   status.st_uid = owner.uid;
@@ -44,7 +44,7 @@ struct stat to_stat(const vfs::Attributes& attributes, const Ownership& owner) {
 }
 
 struct statvfs to_statvfs(std::uint64_t bytes, std::uint64_t inodes) {
-  struct statvfs status {};
+  struct statvfs status{};
   status.f_bsize = status.f_frsize = kBlock;
   status.f_blocks = (bytes + kBlock - 1) / kBlock;
   status.f_files = inodes;

@@ -9,8 +9,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <array>
+#include <cerrno>
 #include <csignal>
 #include <cstdarg>
 #include <cstdio>
@@ -149,7 +149,7 @@ void Session::mount() {
 }
 
 void Session::start(unsigned threads) {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = [](int) {};  // no SA_RESTART: reads end with EINTR
   ::sigaction(kWakeSignal, &action, nullptr);
   running_ = threads;

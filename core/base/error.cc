@@ -25,9 +25,7 @@ Error& Error::context(std::string outer) & {
   return *this;
 }
 
-Error&& Error::context(std::string outer) && {
-  return std::move(this->context(std::move(outer)));
-}
+Error&& Error::context(std::string outer) && { return std::move(this->context(std::move(outer))); }
 
 void Error::render() {
   text_ = chain_.front();

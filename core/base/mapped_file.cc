@@ -17,8 +17,8 @@
 namespace pkgfs {
 namespace {
 
-// The table that the signal handler reads: blocks that are never freed, slots that are reused. Plain atomics only, since
-// a handler may take no lock.
+// The table that the signal handler reads: blocks that are never freed, slots that are reused. Plain atomics only,
+// since a handler may take no lock.
 struct Slot {
   std::atomic<std::uintptr_t> begin{0};
   std::atomic<std::uintptr_t> end{0};
@@ -82,7 +82,7 @@ void install_handler() {
   static std::once_flag once;
   std::call_once(once, [] {
     page_size = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_sigaction = on_sigbus;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
     sigemptyset(&action.sa_mask);
@@ -134,7 +134,7 @@ std::shared_ptr<MappedFile> MappedFile::adopt(UniqueFd fd, std::string name) {
 }
 
 MappedFile::MappedFile(UniqueFd fd, std::string name) : name_(std::move(name)), fd_(std::move(fd)) {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd_.get(), &status) != 0) {
     throw system_error("Unable to read \"" + name_ + "\"", errno);
   }

@@ -28,7 +28,7 @@ PackageHash hash_of(const std::shared_ptr<const ByteSource>& source) {
 
 /// When the file was modified last; the reference's "no time" for what is no file.
 std::int64_t file_time(const ByteSource& source) {
-  struct stat status {};
+  struct stat status{};
   const auto* file = dynamic_cast<const MappedFile*>(&source);
   return file != nullptr && ::fstat(file->fd(), &status) == 0 ? status.st_mtim.tv_sec : 1;
 }
@@ -78,8 +78,7 @@ std::unique_ptr<vfs::FileSystem> ContainerPackage::open_volume(std::string_view 
   if (volume == nullptr) {
     return nullptr;
   }
-  return std::make_unique<vfs::WebcVolumeFileSystem>(std::move(volume),
-                                                     volume_options_);
+  return std::make_unique<vfs::WebcVolumeFileSystem>(std::move(volume), volume_options_);
 }
 
 }  // namespace pkgfs

@@ -31,7 +31,8 @@ class Package {
   /// 1, 2 or 3; directories and tarballs count as 3.
   [[nodiscard]] virtual int webc_version() const = 0;
   [[nodiscard]] virtual const webc::Manifest& manifest() const = 0;
-  /// The hash that stands for the id of a package without a name: of the whole file, or of a directory's canonical path.
+  /// The hash that stands for the id of a package without a name: of the whole file, or of a directory's canonical
+  /// path.
   [[nodiscard]] virtual const PackageHash& hash() const = 0;
   /// Sorted by name bytes.
   [[nodiscard]] virtual const std::vector<webc::Atom>& atoms() const = 0;

@@ -10,8 +10,8 @@
 
 namespace pkgfs {
 
-/// Turns a summary into an opened package. Local files and directories are opened in place; downloads and the disk cache
-/// have their place here. One instance a run; a package is opened once.
+/// Turns a summary into an opened package. Local files and directories are opened in place; downloads and the disk
+/// cache have their place here. One instance a run; a package is opened once.
 class PackageLoader {
  public:
   explicit PackageLoader(OpenOptions options) : options_(options) {}

@@ -20,19 +20,19 @@ struct LoadedCommand {
   std::string name;
   webc::Command metadata;
   Blob atom;
-  Sha256 module_hash{};              // as the manifest states it; not computed
-  std::vector<std::string> features; // WebAssembly features, as the manifest states them
-  PackageId package;                 // declares the command
-  PackageId origin_package;          // has the atom
+  Sha256 module_hash{};               // as the manifest states it; not computed
+  std::vector<std::string> features;  // WebAssembly features, as the manifest states them
+  PackageId package;                  // declares the command
+  PackageId origin_package;           // has the atom
 };
 
 /// A mapping that became part of the tree: where which part of which volume shows.
 struct LoadedMapping {
-  std::string mount_path;   // normalised
+  std::string mount_path;  // normalised
   std::string volume_name;
   std::string source_path;  // inside the volume, normalised
   PackageId package;
-  bool live = false;        // a host directory of a directory package
+  bool live = false;  // a host directory of a directory package
 };
 
 struct TreeOptions {
@@ -51,8 +51,8 @@ struct PackageTree {
   std::vector<PackageId> package_ids;  // sorted; those that were loaded, the root included
   int webc_version = 3;                // of the root
   std::optional<std::string> entrypoint;
-  std::vector<LoadedCommand> commands;      // by name
-  std::vector<LoadedMapping> mappings;      // in precedence order of the list
+  std::vector<LoadedCommand> commands;  // by name
+  std::vector<LoadedMapping> mappings;  // in precedence order of the list
   std::map<PackageId, std::shared_ptr<const Package>> packages;
   std::unique_ptr<vfs::FileSystem> file_system;
   /// Command errors that `strict` would have thrown.

@@ -58,8 +58,9 @@ struct Resolution {
   ResolvedPackage package;
 };
 
-/// Resolves the tree below `root` (resolution.md 4.2 and 5): unification first, backtracking if that leaves two versions
-/// of a name. Deterministic; asks `source` once for each specifier. Throws Error(kResolve) with the texts of 4.3.
+/// Resolves the tree below `root` (resolution.md 4.2 and 5): unification first, backtracking if that leaves two
+/// versions of a name. Deterministic; asks `source` once for each specifier. Throws Error(kResolve) with the texts
+/// of 4.3.
 [[nodiscard]] Resolution resolve(const PackageInfo& root, Source& source);
 
 /// The graph in DOT (4.5).

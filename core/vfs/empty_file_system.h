@@ -11,8 +11,7 @@ class EmptyFileSystem final : public FileSystem {
   [[nodiscard]] Inode root() const override { return 1; }
   [[nodiscard]] Result<Entry> lookup(Inode dir, std::string_view name) override;
   [[nodiscard]] Result<Attributes> metadata(Inode inode) override;
-  [[nodiscard]] Result<void> read_dir(Inode dir, std::uint64_t from,
-                                      FunctionRef<bool(const DirEntry&)> visit) override;
+  [[nodiscard]] Result<void> read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) override;
   [[nodiscard]] Result<std::uint64_t> parent_number(Inode dir) override;
   [[nodiscard]] Result<std::string_view> read_link(Inode inode) override;
   [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) override;

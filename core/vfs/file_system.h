@@ -48,10 +48,10 @@ struct Entry {
 /// One name of a listing. `name` is valid during the visit; where nothing is `live`, as long as the file system.
 struct DirEntry {
   std::string_view name;
-  Inode inode = 0;          // 0: not looked up. Holds no reference: given only where inodes live for ever
-  int error = 0;            // not 0: what `lookup` answers for this name; `inode` is 0 then
-  std::uint64_t next = 0;   // pass it to `read_dir` to go on after this entry
-  Attributes attributes;    // type and number are always right; the rest only if `inode` isn't 0
+  Inode inode = 0;         // 0: not looked up. Holds no reference: given only where inodes live for ever
+  int error = 0;           // not 0: what `lookup` answers for this name; `inode` is 0 then
+  std::uint64_t next = 0;  // pass it to `read_dir` to go on after this entry
+  Attributes attributes;   // type and number are always right; the rest only if `inode` isn't 0
 };
 
 /// Where a file's bytes lie when they lie in one run of a source.
@@ -78,8 +78,8 @@ struct Origin {
   std::optional<Sha256> sha256;
 };
 
-/// What a directory is: inodes with names. Layers are stacked by owning others of this kind. All operations may be called
-/// from many threads; failures are errno numbers. Path walking is `vfs::walk` over it.
+/// What a directory is: inodes with names. Layers are stacked by owning others of this kind. All operations may be
+/// called from many threads; failures are errno numbers. Path walking is `vfs::walk` over it.
 class FileSystem {
  public:
   virtual ~FileSystem() = default;
@@ -88,8 +88,8 @@ class FileSystem {
   /// The entry `name` of directory `dir`. ENOENT, ENOTDIR, ENAMETOOLONG, EIO.
   [[nodiscard]] virtual Result<Entry> lookup(Inode dir, std::string_view name) = 0;
   [[nodiscard]] virtual Result<Attributes> metadata(Inode inode) = 0;
-  /// Calls `visit` for the entries of `dir`, sorted by name bytes, from position `from` (0, or a `next`) until it answers
-  /// false. No "." and "..". ENOTDIR, EIO.
+  /// Calls `visit` for the entries of `dir`, sorted by name bytes, from position `from` (0, or a `next`) until it
+  /// answers false. No "." and "..". ENOTDIR, EIO.
   [[nodiscard]] virtual Result<void> read_dir(Inode dir, std::uint64_t from,
                                               FunctionRef<bool(const DirEntry&)> visit) = 0;
   /// The number (`Attributes::number`) of the directory that holds directory `dir`; of the root itself for the root.
@@ -109,8 +109,7 @@ class FileSystem {
   [[nodiscard]] virtual Result<Entry> make_directory(Inode dir, std::string_view name, std::uint16_t mode);
   [[nodiscard]] virtual Result<Entry> make_symlink(Inode dir, std::string_view name, std::string_view target);
   [[nodiscard]] virtual Result<void> remove(Inode dir, std::string_view name, bool directory);
-  [[nodiscard]] virtual Result<void> rename(Inode dir, std::string_view name, Inode new_dir,
-                                            std::string_view new_name);
+  [[nodiscard]] virtual Result<void> rename(Inode dir, std::string_view name, Inode new_dir, std::string_view new_name);
   [[nodiscard]] virtual Result<void> write(Inode inode, std::uint64_t offset, std::span<const std::byte> bytes);
   [[nodiscard]] virtual Result<void> set_attributes(Inode inode, const Attributes& attributes);
 };

@@ -58,8 +58,7 @@ class HostFile final : public OpenFile {
   [[nodiscard]] Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> out) override {
     std::size_t done = 0;
     while (done < out.size()) {
-      const ssize_t count =
-          ::pread(fd_.get(), out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+      const ssize_t count = ::pread(fd_.get(), out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
       if (count < 0 && errno == EINTR) {
         continue;
       }
@@ -113,7 +112,7 @@ HostFileSystem::~HostFileSystem() { delete root_; }
 Inode HostFileSystem::root() const { return reinterpret_cast<Inode>(root_); }
 
 Result<UniqueFd> HostFileSystem::open_path(const Node& node, int flags) const {
-  struct stat status {};
+  struct stat status{};
   if (node.parent == nullptr && ::fstat(root_fd_.get(), &status) == 0 && S_ISREG(status.st_mode)) {
     const int copy = ::fcntl(root_fd_.get(), F_DUPFD_CLOEXEC, 3);
     return copy >= 0 ? Result<UniqueFd>(UniqueFd(copy)) : fail(errno);
@@ -122,8 +121,7 @@ Result<UniqueFd> HostFileSystem::open_path(const Node& node, int flags) const {
   open_how how{};
   how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW);
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  const long fd =
-      ::syscall(SYS_openat2, root_fd_.get(), path.empty() ? "." : path.c_str(), &how, sizeof(how));
+  const long fd = ::syscall(SYS_openat2, root_fd_.get(), path.empty() ? "." : path.c_str(), &how, sizeof(how));
   if (fd < 0) {
     // A directory on the way was replaced by a link: what was looked up isn't there any more.
     return fail(errno == ELOOP || errno == EXDEV ? ENOENT : errno);
@@ -146,13 +144,12 @@ Result<Entry> HostFileSystem::lookup(Inode dir, std::string_view name) {
   if (!fd) {
     return fail(fd.error());
   }
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd->get(), &status) != 0) {
     return fail(errno);
   }
   const std::optional<Attributes> attributes = to_attributes(status);
-  if (!attributes ||
-      (filter_ != nullptr && filter_->hidden(child->path(), attributes->type == FileType::kDirectory))) {
+  if (!attributes || (filter_ != nullptr && filter_->hidden(child->path(), attributes->type == FileType::kDirectory))) {
     return fail(ENOENT);
   }
   if (attributes->type == FileType::kSymlink) {
@@ -173,7 +170,7 @@ Result<Attributes> HostFileSystem::metadata(Inode inode) {
   if (!fd) {
     return fail(fd.error());
   }
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd->get(), &status) != 0) {
     return fail(errno);
   }
@@ -201,7 +198,7 @@ Result<void> HostFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef
   // readdir is thread-safe for streams of one thread, whatever the check says.
   while (const dirent* found = ::readdir(stream)) {  // NOLINT(concurrency-mt-unsafe)
     const std::string_view name = static_cast<const char*>(found->d_name);
-    struct stat status {};
+    struct stat status{};
     if (name == "." || name == ".." || ::fstatat(dir_fd, found->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
       continue;
     }
@@ -232,7 +229,7 @@ Result<std::unique_ptr<OpenFile>> HostFileSystem::open(Inode inode) {
   if (!fd) {
     return fail(fd.error());
   }
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd->get(), &status) != 0) {
     return fail(errno);
   }

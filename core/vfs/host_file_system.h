@@ -18,9 +18,9 @@ class HostFilter {
   [[nodiscard]] virtual bool hidden(std::string_view path, bool is_directory) const = 0;
 };
 
-/// A host directory (or a single file), live and read-only. No way out of it: every access starts at the descriptor that
-/// was opened at construction and follows no link (openat2 with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS); links are shown
-/// as links. Only directories, regular files and links are shown. Inodes are counted: `forget` them.
+/// A host directory (or a single file), live and read-only. No way out of it: every access starts at the descriptor
+/// that was opened at construction and follows no link (openat2 with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS); links
+/// are shown as links. Only directories, regular files and links are shown. Inodes are counted: `forget` them.
 class HostFileSystem final : public FileSystem {
  public:
   /// Takes over `root`, a descriptor of a directory (O_PATH will do) or of a regular file opened for reading. `name` is
@@ -31,8 +31,7 @@ class HostFileSystem final : public FileSystem {
   [[nodiscard]] Inode root() const override;
   [[nodiscard]] Result<Entry> lookup(Inode dir, std::string_view name) override;
   [[nodiscard]] Result<Attributes> metadata(Inode inode) override;
-  [[nodiscard]] Result<void> read_dir(Inode dir, std::uint64_t from,
-                                      FunctionRef<bool(const DirEntry&)> visit) override;
+  [[nodiscard]] Result<void> read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) override;
   [[nodiscard]] Result<std::string_view> read_link(Inode inode) override;
   [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) override;
   void forget(Inode inode, std::uint64_t count) override;

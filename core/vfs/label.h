@@ -7,14 +7,14 @@
 
 namespace pkgfs::vfs {
 
-/// A text that may cost something to know: the id of an unnamed package is the hash of its whole file. Computed when it is
-/// asked for, each time.
+/// A text that may cost something to know: the id of an unnamed package is the hash of its whole file. Computed when it
+/// is asked for, each time.
 class Label {
  public:
   Label() = default;
-  Label(std::string text) : text_(std::move(text)) {}                        // NOLINT(google-explicit-constructor)
-  Label(const char* text) : text_(text) {}                                   // NOLINT(google-explicit-constructor)
-  Label(std::function<std::string()> make) : make_(std::move(make)) {}       // NOLINT(google-explicit-constructor)
+  Label(std::string text) : text_(std::move(text)) {}                   // NOLINT(google-explicit-constructor)
+  Label(const char* text) : text_(text) {}                              // NOLINT(google-explicit-constructor)
+  Label(std::function<std::string()> make) : make_(std::move(make)) {}  // NOLINT(google-explicit-constructor)
 
   [[nodiscard]] bool empty() const { return !make_ && text_.empty(); }
   [[nodiscard]] std::string text() const { return make_ ? make_() : text_; }

@@ -248,11 +248,10 @@ std::shared_ptr<const LiveOverlayFileSystem::Listing> LiveOverlayFileSystem::lis
   // Names per layer, then the same rule as for a lookup.
   std::map<std::string, std::vector<Candidate>, std::less<>> names;
   for (const Part& part : dir.parts) {
-    const Result<void> listed =
-        layers_[part.layer].fs->read_dir(part.inode, 0, [&](const DirEntry& entry) {
-          names[std::string(entry.name)].push_back({part.layer, entry.error, {entry.inode, entry.attributes}});
-          return true;
-        });
+    const Result<void> listed = layers_[part.layer].fs->read_dir(part.inode, 0, [&](const DirEntry& entry) {
+      names[std::string(entry.name)].push_back({part.layer, entry.error, {entry.inode, entry.attributes}});
+      return true;
+    });
     if (!listed) {
       error = listed.error();
       return nullptr;
@@ -281,8 +280,7 @@ std::shared_ptr<const LiveOverlayFileSystem::Listing> LiveOverlayFileSystem::lis
   return listing;
 }
 
-Result<void> LiveOverlayFileSystem::read_dir(Inode dir, std::uint64_t from,
-                                             FunctionRef<bool(const DirEntry&)> visit) {
+Result<void> LiveOverlayFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
   if (is_handed_through(dir)) {
     const auto [fs, inner] = handed_through(dir);
     return fs->read_dir(inner, from, [&](const DirEntry& passed) {

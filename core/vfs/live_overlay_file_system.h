@@ -18,9 +18,9 @@
 
 namespace pkgfs::vfs {
 
-/// An overlay some of whose layers change under us: host directories. Every lookup asks the layers anew, so edits show at
-/// once (after the caches above). A subtree that only one unchanging layer has is handed through to it: nothing is added
-/// to its cost. All other inodes are counted, and go when the last reference is forgotten.
+/// An overlay some of whose layers change under us: host directories. Every lookup asks the layers anew, so edits show
+/// at once (after the caches above). A subtree that only one unchanging layer has is handed through to it: nothing is
+/// added to its cost. All other inodes are counted, and go when the last reference is forgotten.
 class LiveOverlayFileSystem final : public FileSystem {
  public:
   /// `layers` in order of precedence; the file system of one that isn't live is an OverlayFileSystem.
@@ -30,8 +30,7 @@ class LiveOverlayFileSystem final : public FileSystem {
   [[nodiscard]] Inode root() const override;
   [[nodiscard]] Result<Entry> lookup(Inode dir, std::string_view name) override;
   [[nodiscard]] Result<Attributes> metadata(Inode inode) override;
-  [[nodiscard]] Result<void> read_dir(Inode dir, std::uint64_t from,
-                                      FunctionRef<bool(const DirEntry&)> visit) override;
+  [[nodiscard]] Result<void> read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) override;
   [[nodiscard]] Result<std::uint64_t> parent_number(Inode dir) override;
   [[nodiscard]] Result<std::string_view> read_link(Inode inode) override;
   [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) override;

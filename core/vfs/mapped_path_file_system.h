@@ -9,8 +9,9 @@
 
 namespace pkgfs::vfs {
 
-/// Another file system's subtree `original_path` shown at `mount_path`. The ancestors of the mount path exist as synthetic
-/// directories with one entry each. Works on names and inodes, so listings are always right (filesystem.md 3).
+/// Another file system's subtree `original_path` shown at `mount_path`. The ancestors of the mount path exist as
+/// synthetic directories with one entry each. Works on names and inodes, so listings are always right (filesystem.md
+/// 3).
 class MappedPathFileSystem final : public FileSystem {
  public:
   /// Both paths absolute and normal. `original_path` may be a file: the mount path is that file then. Fails with the
@@ -23,8 +24,7 @@ class MappedPathFileSystem final : public FileSystem {
   [[nodiscard]] Inode root() const override;
   [[nodiscard]] Result<Entry> lookup(Inode dir, std::string_view name) override;
   [[nodiscard]] Result<Attributes> metadata(Inode inode) override;
-  [[nodiscard]] Result<void> read_dir(Inode dir, std::uint64_t from,
-                                      FunctionRef<bool(const DirEntry&)> visit) override;
+  [[nodiscard]] Result<void> read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) override;
   [[nodiscard]] Result<std::string_view> read_link(Inode inode) override;
   [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) override;
   [[nodiscard]] Result<Extent> extent(Inode inode) override;

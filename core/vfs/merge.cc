@@ -39,8 +39,7 @@ Decision decide(std::vector<Candidate>& candidates, Conflicts conflicts,
       return !is_real(candidate) || depth(candidate.layer) >= deepest;
     });
     decision.count = static_cast<std::size_t>(kept - candidates.begin());
-    decision.winner =
-        static_cast<std::size_t>(std::find_if(candidates.begin(), kept, is_real) - candidates.begin());
+    decision.winner = static_cast<std::size_t>(std::find_if(candidates.begin(), kept, is_real) - candidates.begin());
   }
   return decision;
 }

@@ -43,13 +43,11 @@ struct Candidate {
   int error = 0;
   Entry entry;
 
-  [[nodiscard]] bool is_directory() const {
-    return error == 0 && entry.attributes.type == FileType::kDirectory;
-  }
+  [[nodiscard]] bool is_directory() const { return error == 0 && entry.attributes.type == FileType::kDirectory; }
 };
 
-/// What the candidates, in layer order, add up to. Reorders `candidates`: the first `count` are those that take part, one
-/// for a file or link (or an error), all merged ones for a directory. `winner` has the attributes.
+/// What the candidates, in layer order, add up to. Reorders `candidates`: the first `count` are those that take part,
+/// one for a file or link (or an error), all merged ones for a directory. `winner` has the attributes.
 struct Decision {
   std::size_t count = 0;
   std::size_t winner = 0;

@@ -50,7 +50,7 @@ struct OverlayFileSystem::Node {
 
 struct OverlayFileSystem::Directory {
   const Node* self = nullptr;
-  Part first;                    // most directories have one part
+  Part first;  // most directories have one part
   std::vector<Part> more = {};
   std::atomic<const Content*> content{nullptr};
 };
@@ -147,11 +147,10 @@ const OverlayFileSystem::Content* OverlayFileSystem::merge(Directory& dir) {
   auto content = std::make_unique<Content>();
   std::vector<NamedCandidate> named;
   const auto collect = [&](const Part& part) {
-    const Result<void> listed =
-        layers_[part.layer].fs->read_dir(part.inode, 0, [&](const DirEntry& entry) {
-          named.push_back({entry.name, {part.layer, entry.error, {entry.inode, entry.attributes}}});
-          return true;
-        });
+    const Result<void> listed = layers_[part.layer].fs->read_dir(part.inode, 0, [&](const DirEntry& entry) {
+      named.push_back({entry.name, {part.layer, entry.error, {entry.inode, entry.attributes}}});
+      return true;
+    });
     if (!listed) {
       content->error = listed.error();
     }
@@ -194,8 +193,8 @@ void OverlayFileSystem::fill(Content& content, Directory& dir, std::vector<Named
 
 void OverlayFileSystem::fill_node(Node& node, Content& content, const Directory& dir, std::string_view name,
                                   std::vector<Candidate>& candidates) {
-  const Decision decision = decide(candidates, options_.conflicts,
-                                   [this](std::uint32_t layer) { return layers_[layer].mount_path.size(); });
+  const Decision decision =
+      decide(candidates, options_.conflicts, [this](std::uint32_t layer) { return layers_[layer].mount_path.size(); });
   const Candidate& winner = candidates[decision.winner];
   const Attributes& from = winner.entry.attributes;
   node.name = name.data();

@@ -30,10 +30,10 @@ struct OverlayConflict {
 
 /// Layers on top of each other as one tree: the first wins, directories merge (merge.h). The layers never change.
 ///
-/// A directory is merged when it is first touched, into one array of nodes sorted by name; that happens once, under one of
-/// a few locks. Afterwards `lookup` is a binary search, `metadata` a load, `read_dir` a walk: no lock, no allocation, no
-/// call into a layer. An inode is the address of its node; nodes live as long as the file system, so `forget` has
-/// nothing to do. Names and link texts stay in the mapping that they come from. A node takes 80 bytes.
+/// A directory is merged when it is first touched, into one array of nodes sorted by name; that happens once, under one
+/// of a few locks. Afterwards `lookup` is a binary search, `metadata` a load, `read_dir` a walk: no lock, no
+/// allocation, no call into a layer. An inode is the address of its node; nodes live as long as the file system, so
+/// `forget` has nothing to do. Names and link texts stay in the mapping that they come from. A node takes 80 bytes.
 class OverlayFileSystem : public FileSystem {
  public:
   /// `layers` in order of precedence, at least one, each with a directory as root. None may be live.
@@ -77,8 +77,8 @@ class OverlayFileSystem : public FileSystem {
   std::array<std::mutex, kMergeLocks> merge_locks_;  // by directory
 
   std::mutex owned_mutex_;
-  std::vector<std::unique_ptr<Content>> owned_;       // every merged directory; guarded by `owned_mutex_`
-  std::vector<OverlayConflict> conflicts_;            // guarded by `owned_mutex_`
+  std::vector<std::unique_ptr<Content>> owned_;  // every merged directory; guarded by `owned_mutex_`
+  std::vector<OverlayConflict> conflicts_;       // guarded by `owned_mutex_`
 };
 
 }  // namespace pkgfs::vfs

@@ -7,7 +7,8 @@
 #include <string_view>
 #include <vector>
 
-/// Lexical work on paths of the merged tree. All paths are absolute and normal ("/", "/a/b"); none touches a file system.
+/// Lexical work on paths of the merged tree. All paths are absolute and normal ("/", "/a/b"); none touches a file
+/// system.
 namespace pkgfs::vfs {
 
 /// The components of `path`; "." and empty ones dropped, ".." kept.

@@ -49,8 +49,10 @@ Result<Attributes> StaticFileSystem::metadata(Inode inode) {
   if (which.directory) {
     return Attributes{.type = FileType::kDirectory, .mode = 0755};
   }
-  return Attributes{
-      .type = FileType::kFile, .mode = which.file.mode, .modified = which.file.modified, .size = which.file.content.length};
+  return Attributes{.type = FileType::kFile,
+                    .mode = which.file.mode,
+                    .modified = which.file.modified,
+                    .size = which.file.content.length};
 }
 
 Result<void> StaticFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {

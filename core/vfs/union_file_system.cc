@@ -137,8 +137,7 @@ void refuse(const std::vector<OverlayConflict>& conflicts) {
                                  (conflicts.size() == 1 ? " path is" : " paths are") +
                                  " provided by more than one mapping"};
   for (std::size_t i = 0; i < std::min(conflicts.size(), kConflictsShown); ++i) {
-    chain.push_back("\"" + conflicts[i].path + "\" of " + conflicts[i].winner + " hides that of " +
-                    conflicts[i].loser);
+    chain.push_back("\"" + conflicts[i].path + "\" of " + conflicts[i].winner + " hides that of " + conflicts[i].loser);
   }
   throw Error(ErrorCode::kLoad, std::move(chain));
 }

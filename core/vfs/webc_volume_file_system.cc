@@ -30,8 +30,10 @@ FileType to_type(webc::EntryKind kind) {
 }
 
 bool begins_like_a_program(std::string_view start) {
-  return start.starts_with(std::string_view("\0asm", 4)) || start.starts_with("\x7f"
-                                                                              "ELF") ||
+  return start.starts_with(std::string_view("\0asm", 4)) ||
+         start.starts_with(
+             "\x7f"
+             "ELF") ||
          start.starts_with("#!");
 }
 
@@ -175,8 +177,8 @@ Result<void> WebcVolumeFileSystem::check_content(webc::EntryRef ref, const webc:
   Sha256Hasher hasher;
   std::vector<std::byte> buffer(std::min<std::uint64_t>(info.length, 1U << 20U));
   for (std::uint64_t done = 0; done < info.length;) {
-    const std::span piece(buffer.data(), static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(),
-                                                                                          info.length - done)));
+    const std::span piece(buffer.data(),
+                          static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), info.length - done)));
     const Result<void> read = volume_->source()->read(info.offset + done, piece);
     if (!read) {
       return read;

@@ -19,8 +19,8 @@ struct VolumeOptions {
   std::int64_t default_modified = 1;
 };
 
-/// One volume of one container, decoded from the mapping at each call: stateless, for the layers above to keep what they
-/// have seen. `lookup` is linear in the directory.
+/// One volume of one container, decoded from the mapping at each call: stateless, for the layers above to keep what
+/// they have seen. `lookup` is linear in the directory.
 class WebcVolumeFileSystem final : public FileSystem {
  public:
   explicit WebcVolumeFileSystem(std::shared_ptr<const webc::Volume> volume, const VolumeOptions& options = {});
@@ -28,8 +28,7 @@ class WebcVolumeFileSystem final : public FileSystem {
   [[nodiscard]] Inode root() const override;
   [[nodiscard]] Result<Entry> lookup(Inode dir, std::string_view name) override;
   [[nodiscard]] Result<Attributes> metadata(Inode inode) override;
-  [[nodiscard]] Result<void> read_dir(Inode dir, std::uint64_t from,
-                                      FunctionRef<bool(const DirEntry&)> visit) override;
+  [[nodiscard]] Result<void> read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) override;
   [[nodiscard]] Result<std::string_view> read_link(Inode inode) override;
   [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) override;
   [[nodiscard]] Result<Extent> extent(Inode inode) override;

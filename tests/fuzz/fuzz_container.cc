@@ -15,13 +15,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::byte* data, std::size_t size) t
     const auto visit = [&](const DirRecord& record) {
       const EntryInfo& info = record.info;
       const bool usable = record.error == 0;
-      if (usable && info.kind == EntryKind::kDirectory) pending.push_back(record.ref);
+      if (usable && info.kind == EntryKind::kDirectory) {
+        pending.push_back(record.ref);
+      }
       const bool outside = info.offset > size || info.length > size - info.offset;
-      if (usable && info.kind == EntryKind::kFile && outside) __builtin_trap();
+      if (usable && info.kind == EntryKind::kFile && outside) {
+        __builtin_trap();
+      }
       return true;
     };
     for (std::size_t next = 0; next < pending.size(); ++next) {
-      if (next > size) __builtin_trap();  // each directory takes bytes of its own
+      if (next > size) {
+        __builtin_trap();  // each directory takes bytes of its own
+      }
       (void)volume->list(pending[next], visit);
     }
   }

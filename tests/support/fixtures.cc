@@ -63,7 +63,8 @@ struct CapturedLog::State {
 };
 
 CapturedLog::CapturedLog() : state_(std::make_unique<State>()) {
-  auto logger = std::make_shared<spdlog::logger>("captured", std::make_shared<spdlog::sinks::ostream_sink_mt>(state_->text));
+  auto logger =
+      std::make_shared<spdlog::logger>("captured", std::make_shared<spdlog::sinks::ostream_sink_mt>(state_->text));
   logger->set_pattern("%l: %v");
   logger->set_level(spdlog::level::warn);
   spdlog::set_default_logger(logger);

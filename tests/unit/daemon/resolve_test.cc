@@ -49,7 +49,8 @@ TEST(Resolve, JsonAndDotEqualTheGoldenFacts) {
   for (const fs::path& file : test::files_ending(test::fixtures() / "trees/registry", ".wasix-0.28.json")) {
     const std::string set = file.filename().string().substr(0, file.filename().string().find(".wasix"));
     const json newer = json::parse(test::read_text(file.parent_path() / (set + ".wasix-0.704.json")));
-    for (const auto& [root, older] : json::parse(test::read_text(file)).items()) {
+    const json roots = json::parse(test::read_text(file));
+    for (const auto& [root, older] : roots.items()) {
       SCOPED_TRACE(set + " " + root);
       const json golden = golden_resolution(older, newer.value(root, json::object()));
       const test::Run result = run({"resolve", "--json", "--registry", registry(set), root});

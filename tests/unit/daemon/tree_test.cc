@@ -27,7 +27,8 @@ TEST(Tree, EveryRootOfEverySetShowsTheExpectedTree) {
   std::size_t compared = 0;
   for (const fs::path& file : test::files_ending(test::fixtures() / "expected", ".json")) {
     const std::string set = file.stem().string();
-    for (const auto& [root, expected] : json::parse(test::read_text(file)).items()) {
+    const json roots = json::parse(test::read_text(file));
+    for (const auto& [root, expected] : roots.items()) {
       SCOPED_TRACE(set + " " + root);
       const test::Run result = run({"tree", "--json", "--no-commands", "--registry", package("registry/" + set), root});
       if (expected.contains("tree")) {
@@ -51,7 +52,8 @@ TEST(Tree, CommandsAppearAsExecutableFiles) {
   const auto entry = [&](const std::vector<std::string>& options, const std::string& path) -> json {
     std::vector<std::string> arguments{"tree", "--json", file};
     arguments.insert(arguments.end(), options.begin(), options.end());
-    for (const json& item : json::parse(run(arguments).out)) {
+    const json entries = json::parse(run(arguments).out);
+    for (const json& item : entries) {
       if (item["path"] == path) {
         return item;
       }
@@ -140,7 +142,8 @@ TEST(Cat, WritesBytesAndFollowsLinksInsideTheTree) {
 
 TEST(Cat, BigFilesComeWhole) {
   const std::string file = package("webc/big4m-v3.webc");
-  for (const json& entry : json::parse(run({"tree", "--json", file}).out)) {
+  const json entries = json::parse(run({"tree", "--json", file}).out);
+  for (const json& entry : entries) {
     if (entry["type"] == "file") {
       EXPECT_EQ(to_hex(sha256(run({"cat", file, entry["path"]}).out)), entry["sha256"]);
     }

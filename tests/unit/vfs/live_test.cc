@@ -90,8 +90,8 @@ TEST(LiveUnion, EditsShowAtOnceAndMergeWithPackages) {
   dir.write("f", "new");
   dir.write("s/y", "2");
   dir.write("h", "3");
-  EXPECT_THAT(tree_of(*fs), ElementsAre("/app/", "/app/f=new", "/app/g=package", "/app/h=3", "/app/s/", "/app/s/x=1",
-                                        "/app/s/y=2"));
+  EXPECT_THAT(tree_of(*fs),
+              ElementsAre("/app/", "/app/f=new", "/app/g=package", "/app/h=3", "/app/s/", "/app/s/x=1", "/app/s/y=2"));
   std::filesystem::remove(dir.path() / "f");
   EXPECT_THAT(tree_of(*fs), Contains("/app/f=package"));
 }

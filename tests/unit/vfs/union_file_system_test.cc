@@ -36,10 +36,12 @@ TEST(Union, NoMountsIsAnEmptyDirectory) {
 }
 
 TEST(Union, EarlierEntryWinsAtOneMountPath) {
-  EXPECT_THAT(tree_of(*union_of({}, mount_of("a", "/m", {{"/x", "1"}}), mount_of("b", "/m", {{"/x", "2"}, {"/y", "3"}}))),
-              ElementsAre("/m/", "/m/x=1", "/m/y=3"));
-  EXPECT_THAT(tree_of(*union_of({}, mount_of("b", "/m", {{"/x", "2"}, {"/y", "3"}}), mount_of("a", "/m", {{"/x", "1"}}))),
-              ElementsAre("/m/", "/m/x=2", "/m/y=3"));
+  EXPECT_THAT(
+      tree_of(*union_of({}, mount_of("a", "/m", {{"/x", "1"}}), mount_of("b", "/m", {{"/x", "2"}, {"/y", "3"}}))),
+      ElementsAre("/m/", "/m/x=1", "/m/y=3"));
+  EXPECT_THAT(
+      tree_of(*union_of({}, mount_of("b", "/m", {{"/x", "2"}, {"/y", "3"}}), mount_of("a", "/m", {{"/x", "1"}}))),
+      ElementsAre("/m/", "/m/x=2", "/m/y=3"));
 }
 
 TEST(Union, DeeperMountPathWinsInAnyOrder) {
@@ -181,7 +183,8 @@ TEST(Union, ManyThreadsMergeOneTree) {
       contents["/d" + std::to_string(dir) + "/f" + std::to_string(file)] = std::to_string(file);
     }
   }
-  const auto fs = union_of({}, mount_of("a", "/", contents), mount_of("b", "/", contents), mount_of("c", "/d1", contents));
+  const auto fs =
+      union_of({}, mount_of("a", "/", contents), mount_of("b", "/", contents), mount_of("c", "/d1", contents));
   std::vector<std::vector<std::string>> seen(4);
   std::vector<std::thread> threads;
   for (auto& mine : seen) {
