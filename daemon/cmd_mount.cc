@@ -2,6 +2,7 @@
 #include <chrono>
 #include <utility>
 
+#include "core/base/log.h"
 #include "daemon/background.h"
 #include "daemon/commands.h"
 #include "daemon/logging.h"
@@ -25,6 +26,9 @@ int cmd_mount(const std::vector<std::string>& args, const Io& io) {
   set_log_level(options.log);
   fuse::check_device();
   OpenedTree opened = open_tree(options.package, options.tree);
+  for (const Error& broken : opened.tree.command_errors) {
+    log::warn("{}", broken.what());
+  }
   const std::string mountpoint = prepare_mountpoint(options.mountpoint);
   if (options.foreground) {
     return serve_mount(std::move(opened), options, mountpoint, [] {});

@@ -128,6 +128,9 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
     throw system_error("Unable to wait for signals", errno);
   }
 
+  // Whoever reads what we write may be gone: an error of that write, not the end of the mount.
+  std::signal(SIGPIPE, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): before any thread
+
   fuse::Adapter adapter(*opened.tree.file_system, adapter_options(options, *opened.tree.file_system));
   fuse::MountSettings settings{.mountpoint = mountpoint,
                                .source = mount_source(opened, options),

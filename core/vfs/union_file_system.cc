@@ -75,15 +75,16 @@ std::vector<Layer> to_layers(std::vector<Mount> mounts, Conflicts conflicts, boo
   return layers;
 }
 
-// One warning for each file that is a directory now because something is mounted below it (rule 1).
+// One warning for each file that is a directory now because something is mounted there, or below it (rule 1).
 void warn_of_hidden_files(const std::vector<Layer>& layers) {
   std::set<std::pair<std::string, const Layer*>> warned;
   for (const Layer& mount : layers) {
     const std::vector<std::string_view> names = path_components(mount.mount_path);
-    for (std::size_t length = 1; length < names.size(); ++length) {
+    for (std::size_t length = 1; length <= names.size(); ++length) {
       const std::string above = absolute_path({names.begin(), names.begin() + static_cast<std::ptrdiff_t>(length)});
       for (const Layer& other : layers) {
-        if (!path_covers(other.mount_path, above)) {
+        // Two mounts at one path are in their list's order: nothing to warn of.
+        if (!path_covers(other.mount_path, above) || other.mount_path == mount.mount_path || other.fallback) {
           continue;
         }
         const Result<Entry> hidden = walk(*other.fs, above);

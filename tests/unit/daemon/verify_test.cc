@@ -94,9 +94,9 @@ TEST(Verify, DamageInADependencyIsFound) {
 }
 
 TEST(Verify, APackageThatDoesNotLoadIsNoSoundOne) {
-  const test::Run result = run({"verify", "--registry", package("registry/fserr-v3"), "acme/novol@1.0.0"});
+  const test::Run result = run({"verify", "--registry", package("registry/fserr-v3"), "acme/depnovol@1.0.0"});
   EXPECT_EQ(result.code, 7);
-  EXPECT_THAT(result.err, HasSubstr("The \"acme/novol@1.0.0\" package doesn't have a \"havenot\" volume"));
+  EXPECT_THAT(result.err, HasSubstr("The \"acme/atomvol@1.0.0\" package doesn't have a \"nope\" volume"));
 }
 
 TEST(Verify, ReadsADirectoryPackage) {
