@@ -164,9 +164,10 @@ struct Operations {
       }
       fi->keep_cache = attributes->live ? 0 : 1;
       fi->noflush = 1;
-      fi->fh = reinterpret_cast<std::uint64_t>(file->get());
-      if (fuse_reply_open(req, fi) == 0) {
-        (void)file->release();  // the kernel's until release()
+      OpenFile* const raw = file->release();  // the kernel's until release()
+      fi->fh = reinterpret_cast<std::uint64_t>(raw);
+      if (fuse_reply_open(req, fi) != 0) {
+        delete raw;
       }
       return 0;
     });

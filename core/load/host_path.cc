@@ -6,6 +6,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+
 #include "core/base/error.h"
 
 namespace pkgfs {
@@ -42,6 +45,11 @@ std::string HostPath::joined() const {
   return text;
 }
 
+namespace {
+/// The kernel answers EAGAIN when something was renamed while it followed a link with "..".
+constexpr int kAttempts = 16;
+}  // namespace
+
 UniqueFd open_host_path(int base, const HostPath& path, int flags) {
   constexpr int kDirectory = O_PATH | O_DIRECTORY | O_CLOEXEC;
   UniqueFd start;
@@ -61,7 +69,14 @@ UniqueFd open_host_path(int base, const HostPath& path, int flags) {
   how.flags = static_cast<unsigned>(flags) | O_CLOEXEC;
   // Below "/" an absolute link is no way out.
   how.resolve = RESOLVE_NO_MAGICLINKS | (path.absolute ? RESOLVE_IN_ROOT : RESOLVE_BENEATH);
-  return UniqueFd(static_cast<int>(::syscall(SYS_openat2, base, rest.c_str(), &how, sizeof how)));
+  long fd = -1;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    fd = ::syscall(SYS_openat2, base, rest.c_str(), &how, sizeof how);
+    if (fd >= 0 || errno != EAGAIN) {
+      break;
+    }
+  }
+  return UniqueFd(static_cast<int>(fd));
 }
 
 }  // namespace pkgfs

@@ -42,7 +42,7 @@ double mount_once(const fs::path& package, const fs::path& mountpoint) {
   const auto begin = std::chrono::steady_clock::now();
   const ProcessResult mounted = run({PKGFS_BINARY, "mount", package, mountpoint});
   struct stat status{};
-  const bool answers = mounted.ok() && ::stat((mountpoint / "data/d0/file-0.txt").c_str(), &status) == 0;
+  const bool answers = mounted.ok() && ::stat((mountpoint / "data").c_str(), &status) == 0;
   const auto end = std::chrono::steady_clock::now();
   const bool unmounted = run({PKGFS_BINARY, "unmount", mountpoint}).ok();
   if (!answers || !unmounted) {
