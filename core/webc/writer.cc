@@ -316,6 +316,16 @@ std::uint64_t write_container(bool v3, const Json& manifest, const WriterNode& a
   return at;
 }
 
+std::vector<std::pair<std::string, const WriterNode*>> by_name(
+    const std::vector<std::pair<std::string, WriterNode>>& volumes) {
+  std::vector<std::pair<std::string, const WriterNode*>> list;
+  list.reserve(volumes.size());
+  for (const auto& [name, root] : volumes) {
+    list.emplace_back(name, &root);
+  }
+  return list;
+}
+
 }  // namespace
 
 std::string atom_signature(const Sha256& digest) { return "sha256:" + base64_encode(digest); }
@@ -337,10 +347,7 @@ void Writer::add_atom(std::string name, Content content) {
 void Writer::add_volume(std::string name, WriterNode root) { volumes_.emplace_back(std::move(name), std::move(root)); }
 
 std::uint64_t Writer::write(int fd) const {
-  std::vector<std::pair<std::string, const WriterNode*>> volumes;
-  for (const auto& [name, root] : volumes_) {
-    volumes.emplace_back(name, &root);
-  }
+  auto volumes = by_name(volumes_);
   Buffer buffer;
   const auto flush = [&] {
     Bytes rest = buffer;
@@ -369,10 +376,7 @@ std::uint64_t Writer::write(int fd) const {
 }
 
 std::vector<std::byte> Writer::to_bytes() const {
-  std::vector<std::pair<std::string, const WriterNode*>> volumes;
-  for (const auto& [name, root] : volumes_) {
-    volumes.emplace_back(name, &root);
-  }
+  auto volumes = by_name(volumes_);
   Buffer buffer;
   write_container(version_ == Version::kV3, manifest_, atoms_, std::move(volumes),
                   [&](Bytes bytes) { put(buffer, bytes); });

@@ -51,6 +51,7 @@ class Protocol : public testing::Test {
     char* argv[] = {name, nullptr};
     fuse_args args = FUSE_ARGS_INIT(1, argv);
     session_ = fuse_session_new(&args, &Adapter::operations(), sizeof(fuse_lowlevel_ops), &adapter_);
+    fuse_opt_free_args(&args);
     static const fuse_custom_io io = {
         .writev = [](int fd, iovec* iov, int count, void*) { return ::writev(fd, iov, count); },
         .read = [](int fd, void* buffer, size_t size, void*) { return ::read(fd, buffer, size); },
