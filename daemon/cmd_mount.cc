@@ -2,7 +2,6 @@
 #include <chrono>
 #include <utility>
 
-#include "core/base/log.h"
 #include "daemon/background.h"
 #include "daemon/commands.h"
 #include "daemon/logging.h"
@@ -19,23 +18,24 @@ constexpr auto kStartLimit = std::chrono::seconds(30);
 
 }  // namespace
 
-/// Everything that can fail does so here, before the mount and before the fork: load the tree, look at the device and
-/// the mountpoint. Threads start after the fork.
+/// Everything that can fail does so here, before the mount and before the fork: look at the device and the mountpoint,
+/// load the tree. No thread lives across the fork: those of the network end with `open_tree`.
 int cmd_mount(const std::vector<std::string>& args, const Io& io) {
   const MountOptions options = parse_mount_options(args);
   set_log_level(options.log);
   fuse::check_device();
-  OpenedTree opened = open_tree(options.package, options.tree);
-  for (const Error& broken : opened.tree.command_errors) {
-    log::warn("{}", broken.what());
-  }
   const std::string mountpoint = prepare_mountpoint(options.mountpoint);
+  OpenedTree opened = open_tree(options.package, options.tree, io);
+  refuse_mountpoint_in(opened.tree, options.mountpoint, mountpoint);
   if (options.foreground) {
     return serve_mount(std::move(opened), options, mountpoint, [] {});
   }
-  return run_in_background(io, kStartLimit, [&](Readiness& readiness) {
-    return serve_mount(std::move(opened), options, mountpoint, [&] { readiness.ready(); });
-  });
+  return run_in_background(
+      io, kStartLimit,
+      [&](Readiness& readiness) {
+        return serve_mount(std::move(opened), options, mountpoint, [&] { readiness.ready(); });
+      },
+      [&] { clear_dead_mount(mountpoint); });
 }
 
 }  // namespace pkgfs

@@ -20,12 +20,17 @@ constexpr auto kProbeLimit = std::chrono::seconds(1);
 int cmd_mounts(const std::vector<std::string>& args, const Io& io) {
   const Options options = parse_options(CommandId::kMounts, args, 0, 0);
   set_log_level(options.log);
+  std::vector<MountEntry> ours = read_mount_table();
+  std::erase_if(ours, [](const MountEntry& entry) { return entry.type != kMountType; });
+  std::vector<std::string> paths;
+  for (const MountEntry& entry : ours) {
+    paths.push_back(entry.mountpoint);
+  }
+  const std::vector<MountState> states = probe_mounts(paths, kProbeLimit);
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  for (const MountEntry& entry : read_mount_table()) {
-    if (entry.type != kMountType) {
-      continue;
-    }
-    const std::string_view state = to_string(probe_mount(entry.mountpoint, kProbeLimit));
+  for (std::size_t i = 0; i < ours.size(); ++i) {
+    const MountEntry& entry = ours[i];
+    const std::string_view state = to_string(states[i]);
     if (options.json) {
       list.push_back(
           {{"mountpoint", entry.mountpoint}, {"package", entry.source}, {"options", entry.options}, {"state", state}});

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/mount_service.h"
 
+#include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +14,8 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
+#include <optional>
 #include <thread>
 
 #include "core/base/error.h"
@@ -18,14 +23,17 @@
 #include "core/base/unique_fd.h"
 #include "daemon/exit_code.h"
 #include "daemon/mount_table.h"
+#include "daemon/own_source.h"
 #include "fuse/adapter.h"
 #include "fuse/session.h"
+#include "fuse/usage.h"
 
 namespace pkgfs {
 namespace {
 
-constexpr auto kProbeLimit = std::chrono::seconds(2);
+constexpr auto kProbeLimit = std::chrono::seconds(1);
 constexpr auto kReadyLimit = std::chrono::seconds(10);
+constexpr auto kReadyStep = std::chrono::milliseconds(50);
 /// How long a request that is being answered may take once we are asked to stop.
 constexpr auto kStopLimit = std::chrono::seconds(5);
 /// More threads than processors: some wait for a disk.
@@ -43,28 +51,39 @@ sigset_t stop_signals() {
 
 /// What df shows: the id, or the file where the id would be a hash that nobody knows yet.
 std::string mount_source(const OpenedTree& opened, const MountOptions& options) {
-  return opened.tree.id.named() != nullptr ? opened.tree.id.to_string() : options.package;
+  if (opened.tree.id.named() != nullptr) {
+    return opened.tree.id.to_string();
+  }
+  // A relative path means nothing to whoever looks at the mount later.
+  std::error_code not_a_path;
+  const std::filesystem::path path = std::filesystem::canonical(options.package, not_a_path);
+  return not_a_path ? options.package : path.string();
 }
 
-fuse::AdapterOptions adapter_options(const MountOptions& options, vfs::FileSystem& fs) {
+fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCounter& usage) {
   return {.uid = options.uid.value_or(::geteuid()),
           .gid = options.gid.value_or(::getegid()),
           .file_mask = options.fmask,
           .directory_mask = options.dmask,
           .live_timeout = options.live_timeout,
-          .usage = [&fs] {
-            const Footprint size = footprint(fs);
-            return fuse::Usage{size.bytes, size.inodes};
-          }};
+          .usage = [&usage] { return usage.get(); }};
 }
 
-/// Waits until a signal asks to stop (its number) or all threads of the session have ended (0).
-int wait_for_end(int signal_fd, int ended_fd) {
+/// Waits until a signal asks to stop (its number) or all threads of the session have ended (0); nothing if neither has
+/// happened after `limit` (negative: waits for ever).
+std::optional<int> wait_for_end(int signal_fd, int ended_fd, std::chrono::milliseconds limit) {
   std::array<pollfd, 2> waiting{
       {{.fd = signal_fd, .events = POLLIN, .revents = 0}, {.fd = ended_fd, .events = POLLIN, .revents = 0}}};
   while (true) {
-    if (::poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR) {
+    const int count = ::poll(waiting.data(), waiting.size(), static_cast<int>(limit.count()));
+    if (count == 0) {
+      return std::nullopt;
+    }
+    if (count < 0 && errno != EINTR) {
       throw system_error("Unable to wait for the end of the mount", errno);
+    }
+    if (count < 0) {
+      continue;
     }
     if ((waiting[0].revents & POLLIN) != 0) {
       signalfd_siginfo info{};
@@ -78,44 +97,101 @@ int wait_for_end(int signal_fd, int ended_fd) {
   }
 }
 
-}  // namespace
-
-std::string prepare_mountpoint(const std::string& given) {
-  std::string path;
-  try {
-    path = resolve_mountpoint(given);
-  } catch (Error& error) {
-    throw error.context("The mountpoint \"" + given + "\" can't be used");
+/// False if a signal asked to stop before the mount answered. Throws Error if it doesn't in time.
+bool wait_until_ready(const fuse::Session& session, int signal_fd, const std::string& mountpoint) {
+  const auto deadline = std::chrono::steady_clock::now() + kReadyLimit;
+  while (!session.wait_ready(kReadyStep)) {
+    const std::optional<int> end = wait_for_end(signal_fd, session.ended_fd(), std::chrono::milliseconds(0));
+    if (end && *end != 0) {
+      return false;
+    }
+    if (end || std::chrono::steady_clock::now() >= deadline) {
+      throw Error(ErrorCode::kMount, "The kernel didn't begin to talk to the mount at \"" + mountpoint + "\"");
+    }
   }
+  return true;
+}
+
+/// Clears the way: unmounts what is dead and ours. What else is mounted there can be mounted over, as anywhere, but for
+/// FUSE mounts that don't answer.
+void clear_mountpoint(const std::string& given, const std::string& path) {
   while (const std::optional<MountEntry> mounted = find_mount(path)) {
     if (!mounted->type.starts_with("fuse")) {
-      break;  // what else is mounted there can be mounted over, as anywhere
+      return;
     }
+    const bool ours = mounted->type == kMountType;
     const MountState state = probe_mount(path, kProbeLimit);
-    if (mounted->type != kMountType) {
-      if (state != MountState::kDead) {
-        break;
-      }
+    if (state == MountState::kStuck) {
+      throw Error(ErrorCode::kBusy,
+                  {"\"" + mounted->source + "\" is already mounted at \"" + given + "\" and doesn't answer",
+                   "unmount it first: " + std::string(ours ? "pkgfs unmount --lazy " : "umount -l ") + path});
+    }
+    if (ours && state == MountState::kLive) {
+      throw Error(ErrorCode::kBusy, {"\"" + mounted->source + "\" is already mounted at \"" + given + "\"",
+                                     "unmount it first: pkgfs unmount " + path});
+    }
+    if (state == MountState::kLive) {
+      return;
+    }
+    if (!ours) {
       throw Error(ErrorCode::kMount, {"The mountpoint \"" + given + "\" is a dead mount of " + mounted->type + " (" +
                                           mounted->source + "), which isn't ours",
                                       "unmount it first: umount -l " + path});
     }
-    if (state != MountState::kDead) {
-      throw Error(ErrorCode::kBusy, {"\"" + mounted->source + "\" is already mounted at \"" + given + "\"" +
-                                         (state == MountState::kStuck ? " and doesn't answer" : ""),
-                                     "unmount it first: pkgfs unmount " + path});
-    }
     log::warn("cleared a dead mount of \"{}\" at \"{}\"", mounted->source, given);
     unmount(path, true);
   }
+}
+
+/// Whether a directory is the kernel's own: nobody expects a mount there, and some of them can't be looked up twice.
+bool is_of_the_kernel(int directory) {
+  constexpr std::array kMagics{PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC};
+  struct statfs status{};
+  return ::fstatfs(directory, &status) == 0 && std::ranges::find(kMagics, status.f_type) != kMagics.end();
+}
+
+std::string name_of_mountpoint(const std::string& given) { return "The mountpoint \"" + given + "\""; }
+
+}  // namespace
+
+std::string prepare_mountpoint(const std::string& given) {
+  const std::string what = name_of_mountpoint(given);
+  std::string path = resolve_mountpoint(given);
+  if (path == "/") {
+    throw Error(ErrorCode::kUsage, what + " can't be used: everything would be hidden");
+  }
+  clear_mountpoint(given, path);
+  const UniqueFd directory(::open(path.c_str(), O_PATH | O_CLOEXEC));
   struct stat status{};
-  if (::stat(path.c_str(), &status) != 0) {
-    throw system_error("The mountpoint \"" + given + "\" can't be used", errno);
+  if (!directory || ::fstat(directory.get(), &status) != 0) {
+    throw system_error(what + " can't be used", errno);
   }
   if (!S_ISDIR(status.st_mode)) {
-    throw Error(ErrorCode::kUsage, "The mountpoint \"" + given + "\" is not a directory");
+    throw Error(ErrorCode::kUsage, what + " is not a directory");
+  }
+  if (is_of_the_kernel(directory.get())) {
+    throw Error(ErrorCode::kUsage, what + " lies in a file system of the kernel (proc, sysfs or cgroup)");
   }
   return path;
+}
+
+void refuse_mountpoint_in(const PackageTree& tree, const std::string& given, const std::string& mountpoint) {
+  const UniqueFd directory(::open(mountpoint.c_str(), O_PATH | O_CLOEXEC));
+  if (!directory) {
+    throw system_error(name_of_mountpoint(given) + " can't be used", errno);
+  }
+  refuse_own_source(tree, directory.get(), name_of_mountpoint(given));
+}
+
+void clear_dead_mount(const std::string& mountpoint) noexcept {
+  try {
+    const std::optional<MountEntry> mounted = find_mount(mountpoint);
+    if (mounted && mounted->type == kMountType && probe_mount(mountpoint, kProbeLimit) == MountState::kDead) {
+      unmount(mountpoint, true);
+    }
+  } catch (const std::exception& error) {
+    log::debug("\"{}\" stays mounted: {}", mountpoint, error.what());
+  }
 }
 
 int serve_mount(OpenedTree opened, const MountOptions& options, const std::string& mountpoint,
@@ -131,7 +207,8 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   // Whoever reads what we write may be gone: an error of that write, not the end of the mount.
   std::signal(SIGPIPE, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): before any thread
 
-  fuse::Adapter adapter(*opened.tree.file_system, adapter_options(options, *opened.tree.file_system));
+  fuse::UsageCounter usage(*opened.tree.file_system);
+  fuse::Adapter adapter(*opened.tree.file_system, adapter_options(options, usage));
   fuse::MountSettings settings{.mountpoint = mountpoint,
                                .source = mount_source(opened, options),
                                .allow_other = options.allow_other.value_or(::geteuid() == 0),
@@ -144,21 +221,22 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   fuse::Session session(adapter, settings);
   session.mount();
   session.start(std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads));
-  if (!session.wait_ready(kReadyLimit)) {
-    throw Error(ErrorCode::kMount, "The kernel didn't begin to talk to the mount at \"" + mountpoint + "\"");
+  int exit_code = kExitOk;
+  if (wait_until_ready(session, signal_fd.get(), mountpoint)) {
+    log::info("\"{}\" is mounted at \"{}\"", settings.source, mountpoint);
+    ready();
+    const auto end = wait_for_end(signal_fd.get(), session.ended_fd(), std::chrono::milliseconds(-1));
+    log::info("\"{}\" ends: {}", mountpoint, end == 0 ? "unmounted" : "asked to by a signal");
+  } else {
+    exit_code = to_exit_code(ErrorCode::kInterrupted);
   }
-  log::info("\"{}\" is mounted at \"{}\"", settings.source, mountpoint);
-  ready();
-
-  const int signal = wait_for_end(signal_fd.get(), session.ended_fd());
-  log::info("\"{}\" ends: {}", mountpoint, signal == 0 ? "unmounted" : "asked to by a signal");
   if (!session.stop(kStopLimit)) {
     log::warn("\"{}\": a request was still being answered after {} s; it gets an error", mountpoint,
               kStopLimit.count());
     std::_Exit(to_exit_code(ErrorCode::kInternal));
   }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return kExitOk;
+  return exit_code;
 }
 
 }  // namespace pkgfs

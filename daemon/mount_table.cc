@@ -2,21 +2,28 @@
 #include "daemon/mount_table.h"
 
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <climits>
 #include <csignal>
 #include <cstdlib>
-#include <filesystem>
+#include <cstring>
 #include <fstream>
+#include <memory>
 #include <sstream>
 #include <thread>
 
 #include "core/base/error.h"
+#include "core/base/unique_fd.h"
 
 extern char** environ;
 
@@ -25,6 +32,8 @@ namespace {
 
 constexpr auto kProbeInterval = std::chrono::milliseconds(2);
 constexpr int kDeadExit = 1;
+constexpr const char* kQuestion = "user.pkgfs.alive";  // no such attribute: the answer is "no"
+constexpr int kMostLinks = 40;                         // as the kernel
 
 /// mountinfo writes blanks, tabs, newlines and backslashes as `\` and three octal digits.
 std::string unescape(std::string_view text) {
@@ -60,9 +69,15 @@ std::optional<MountEntry> parse_line(const std::string& line) {
   return entry;
 }
 
-/// Runs fusermount3 and says how it ended; -1 if there is none.
-int run_fusermount(const std::string& mountpoint, bool lazy) {
-  std::vector<std::string> words{"fusermount3", "-u", "-q"};
+/// How a run of fusermount3 ended.
+struct Fusermount {
+  int error = 0;  // why it couldn't be started
+  bool done = false;
+  std::string said;
+};
+
+Fusermount run_fusermount(const std::string& mountpoint, bool lazy) {
+  std::vector<std::string> words{"fusermount3", "-u"};
   if (lazy) {
     words.emplace_back("-z");
   }
@@ -73,14 +88,83 @@ int run_fusermount(const std::string& mountpoint, bool lazy) {
     arguments.push_back(word.data());
   }
   arguments.push_back(nullptr);
+  const UniqueFd messages(::memfd_create("fusermount3", MFD_CLOEXEC));
+  posix_spawn_file_actions_t actions{};
+  ::posix_spawn_file_actions_init(&actions);
+  if (messages) {
+    ::posix_spawn_file_actions_adddup2(&actions, messages.get(), STDERR_FILENO);
+  }
   pid_t child = 0;
-  if (::posix_spawnp(&child, "fusermount3", nullptr, nullptr, arguments.data(), environ) != 0) {
-    return -1;
+  const int error = ::posix_spawnp(&child, "fusermount3", &actions, nullptr, arguments.data(), environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) {
+    return {.error = error, .done = false, .said = {}};
   }
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  std::array<char, 1024> text{};
+  const ssize_t length = messages ? ::pread(messages.get(), text.data(), text.size(), 0) : 0;
+  Fusermount ended{.error = 0,
+                   .done = WIFEXITED(status) && WEXITSTATUS(status) == 0,
+                   .said = std::string(text.data(), static_cast<std::size_t>(std::max<ssize_t>(length, 0)))};
+  while (ended.said.ends_with('\n')) {
+    ended.said.pop_back();
+  }
+  return ended;
+}
+
+/// In a child of its own: asks, and ends with the answer.
+[[noreturn]] void ask_mount(const char* path) {
+  // Whoever reads our output would wait for this process, too.
+  ::close_range(0, ~0U, 0);
+  int error = ::getxattr(path, kQuestion, nullptr, 0) < 0 ? errno : 0;
+  if (error == EOPNOTSUPP || error == EACCES) {  // of another kind, or of another user: the daemon wasn't asked
+    struct statvfs status{};
+    error = ::statvfs(path, &status) == 0 ? 0 : errno;
+  }
+  ::_exit(error == ENOTCONN ? kDeadExit : 0);
+}
+
+std::string real_path(const std::string& path) {
+  const std::unique_ptr<char, decltype(&std::free)> resolved(::realpath(path.c_str(), nullptr), &std::free);
+  if (resolved == nullptr) {
+    throw system_error("\"" + path + "\"", errno);
+  }
+  return resolved.get();
+}
+
+/// Without slashes, and "." components, at the end: they change nothing for a directory.
+std::string trimmed(std::string path) {
+  while (path.size() > 1 && (path.ends_with('/') || path.ends_with("/."))) {
+    path.pop_back();
+  }
+  return path;
+}
+
+std::string resolve(const std::string& given, int links_left) {
+  const std::string path = trimmed(given);
+  if (path == "/" || path == "." || path == ".." || path.ends_with("/..")) {
+    return real_path(path);
+  }
+  const std::size_t slash = path.rfind('/');
+  const std::string above = slash == std::string::npos ? "." : path.substr(0, std::max<std::size_t>(slash, 1));
+  const std::string parent = real_path(above);
+  std::string resolved = parent + (parent == "/" ? "" : "/") + path.substr(slash + 1);  // npos + 1 is 0
+  if (find_mount(resolved)) {
+    return resolved;
+  }
+  std::array<char, PATH_MAX> text{};
+  const ssize_t length = ::readlink(resolved.c_str(), text.data(), text.size());
+  if (length <= 0) {
+    return resolved;
+  }
+  if (links_left == 0) {
+    throw system_error("\"" + given + "\"", ELOOP);
+  }
+  // The link's target may be a mount as well.
+  const std::string target(text.data(), static_cast<std::size_t>(length));
+  return resolve(target.starts_with('/') ? target : parent + "/" + target, links_left - 1);
 }
 
 }  // namespace
@@ -128,61 +212,58 @@ std::string_view to_string(MountState state) {
   return "";
 }
 
-MountState probe_mount(const std::string& path, std::chrono::milliseconds limit) {
-  const pid_t child = ::fork();
-  if (child < 0) {
-    throw system_error("Unable to ask the mount at \"" + path + "\"", errno);
+std::vector<MountState> probe_mounts(const std::vector<std::string>& paths, std::chrono::milliseconds limit) {
+  std::vector<pid_t> children;
+  for (const std::string& path : paths) {
+    const pid_t child = ::fork();
+    if (child < 0) {
+      throw system_error("Unable to ask the mount at \"" + path + "\"", errno);
+    }
+    if (child == 0) {
+      ask_mount(path.c_str());
+    }
+    children.push_back(child);
   }
-  if (child == 0) {
-    // statfs always asks the daemon; attributes the kernel may still know of a dead one.
-    struct statvfs status{};
-    const bool answered = ::statvfs(path.c_str(), &status) == 0 || errno != ENOTCONN;
-    ::_exit(answered ? 0 : kDeadExit);
-  }
+  std::vector<MountState> states(paths.size(), MountState::kStuck);
   const auto deadline = std::chrono::steady_clock::now() + limit;
-  while (true) {
-    int status = 0;
-    const pid_t ended = ::waitpid(child, &status, WNOHANG);
-    if (ended == child) {
-      return WIFEXITED(status) && WEXITSTATUS(status) == kDeadExit ? MountState::kDead : MountState::kLive;
+  for (std::size_t i = 0; i < children.size(); ++i) {
+    while (true) {
+      int status = 0;
+      const pid_t ended = ::waitpid(children[i], &status, WNOHANG);
+      if (ended == children[i]) {
+        states[i] = WIFEXITED(status) && WEXITSTATUS(status) == kDeadExit ? MountState::kDead : MountState::kLive;
+        break;
+      }
+      if ((ended < 0 && errno != EINTR) || std::chrono::steady_clock::now() >= deadline) {
+        ::kill(children[i], SIGKILL);  // takes effect when the daemon answers, or goes
+        break;
+      }
+      std::this_thread::sleep_for(kProbeInterval);
     }
-    if (ended < 0 && errno != EINTR) {
-      return MountState::kStuck;
-    }
-    if (std::chrono::steady_clock::now() >= deadline) {
-      ::kill(child, SIGKILL);  // takes effect when the daemon answers, or goes
-      return MountState::kStuck;
-    }
-    std::this_thread::sleep_for(kProbeInterval);
   }
+  return states;
+}
+
+MountState probe_mount(const std::string& path, std::chrono::milliseconds limit) {
+  return probe_mounts({path}, limit).front();
 }
 
 std::string resolve_mountpoint(const std::string& path) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  const fs::path given = fs::absolute(path, error).lexically_normal();
-  const fs::path trimmed = given.has_filename() ? given : given.parent_path();
-  // The last component isn't looked at unless it is a link: a dead mount answers nothing.
-  std::string parent(PATH_MAX, '\0');
-  if (trimmed == trimmed.root_path()) {
-    return "/";
+  const std::string what = "The mountpoint \"" + path + "\" can't be used";
+  if (path.empty()) {
+    throw Error(ErrorCode::kUsage, {what, "it is empty"});
   }
-  if (::realpath(trimmed.parent_path().c_str(), parent.data()) == nullptr) {
-    throw system_error("\"" + path + "\"", errno);
+  try {
+    return resolve(path, kMostLinks);
+  } catch (Error& error) {
+    throw std::move(error).context(what);
   }
-  fs::path resolved = fs::path(parent.c_str()) / trimmed.filename();
-  if (fs::is_symlink(fs::symlink_status(resolved, error))) {
-    std::string target(PATH_MAX, '\0');
-    if (::realpath(resolved.c_str(), target.data()) != nullptr) {
-      resolved = target.c_str();
-    }
-  }
-  return resolved.string();
 }
 
 void unmount(const std::string& mountpoint, bool lazy) {
+  const std::string what = "Unable to unmount \"" + mountpoint + "\"";
   const auto refuse = [&](int error) {
-    Error refused = system_error("Unable to unmount \"" + mountpoint + "\"", error);
+    Error refused = system_error(what, error);
     if (error == EBUSY) {
       refused = Error(ErrorCode::kBusy, {refused.message(),
                                          "something still uses it: a shell's directory, an open "
@@ -199,11 +280,19 @@ void unmount(const std::string& mountpoint, bool lazy) {
     refuse(error);
   }
   // Not allowed to: fusermount3 is, for mounts of this user.
-  if (run_fusermount(mountpoint, lazy) != 0) {
-    const std::optional<MountEntry> still = find_mount(mountpoint);
-    if (still && still->type == kMountType) {
-      refuse(lazy ? EPERM : EBUSY);
+  const Fusermount helper = run_fusermount(mountpoint, lazy);
+  if (helper.error != 0) {
+    throw Error(ErrorCode::kPermission, {system_error(what, EPERM).message(),
+                                         "only root can without fusermount3 (of the package fuse3), and "
+                                         "that can't be run: " +
+                                             std::string(std::strerror(helper.error))});
+  }
+  const std::optional<MountEntry> still = helper.done ? std::nullopt : find_mount(mountpoint);
+  if (still && still->type == kMountType) {
+    if (helper.said.find(std::strerror(EBUSY)) != std::string::npos) {
+      refuse(EBUSY);
     }
+    throw Error(ErrorCode::kPermission, {system_error(what, EPERM).message(), helper.said});
   }
 }
 

@@ -35,12 +35,16 @@ enum class MountState {
 };
 [[nodiscard]] std::string_view to_string(MountState state);
 
-/// Asks the mount at `path`. The question is put by a child process, which is left behind where it hangs: this one
-/// never waits longer than `limit`.
+/// Asks the mount at `path`, by a question that costs the daemon nothing and that the kernel can't answer for it. It is
+/// put by a child process, which is left behind where it hangs: this one never waits longer than `limit`.
 [[nodiscard]] MountState probe_mount(const std::string& path, std::chrono::milliseconds limit);
+/// The same for many at a time; `limit` is for all together.
+[[nodiscard]] std::vector<MountState> probe_mounts(const std::vector<std::string>& paths,
+                                                   std::chrono::milliseconds limit);
 
-/// The path that mountinfo would show for `path`, without touching a dead mount there: everything above the last
-/// component is resolved. Throws Error(kNotFound) if that doesn't exist.
+/// The path that mountinfo would show for `path`, as the kernel finds it (links before ".."), without touching what is
+/// mounted there: it may be dead or stuck. The last component need not exist. Throws Error naming `path`: kUsage if it
+/// is empty, kNotFound if what is above the last component isn't there.
 [[nodiscard]] std::string resolve_mountpoint(const std::string& path);
 
 /// Unmounts what is on top at `mountpoint`; `lazy` also while it is in use. Throws Error(kBusy, kPermission, kMount).

@@ -18,11 +18,17 @@ struct Given {
   std::string value;
 };
 
+/// An option that nobody knows.
+struct Unknown {
+  std::string name;         // as given, with its dashes
+  bool mount_word = false;  // of -o
+};
+
 /// What was found on the command line before anything of it is believed.
 struct Findings {
   std::vector<Given> given;
   std::vector<std::string> operands;
-  std::vector<std::string> unknown;  // as the message names them
+  std::vector<Unknown> unknown;
   bool noexec = false;
 };
 
@@ -59,7 +65,7 @@ void read_mount_word(const std::string& item, Findings& findings) {
   std::ranges::replace(name, '_', '-');
   const OptionSpec* option = find_option(CommandId::kMount, name);
   if (option == nullptr || !option->mount_word) {
-    findings.unknown.push_back("mount option '" + item.substr(0, equals) + "'");
+    findings.unknown.push_back({item.substr(0, equals), true});
     return;
   }
   const bool has_value = equals != std::string::npos;
@@ -107,7 +113,7 @@ Findings read_arguments(CommandId command, const std::vector<std::string>& args)
         findings.operands.insert(findings.operands.end(), option.value.begin(), option.value.end());
       } else if (option.unregistered) {
         const std::string& token = option.original_tokens.front();
-        findings.unknown.push_back("option '" + token.substr(0, token.find('=')) + "'");
+        findings.unknown.push_back({token.substr(0, token.find('=')), false});
       } else if (option.string_key == "options") {
         for (const std::string& item : split_mount_words(option.value.front())) {
           read_mount_word(item, findings);
@@ -123,22 +129,32 @@ Findings read_arguments(CommandId command, const std::vector<std::string>& args)
   return findings;
 }
 
-[[noreturn]] void refuse_unknown(CommandId command, const std::vector<std::string>& unknown) {
-  std::string text = "unknown ";
-  for (std::size_t i = 0; i < unknown.size(); ++i) {
-    text += (i == 0 ? "" : ", ") + unknown[i];
-  }
+/// What can be written where `wrong` was: -o takes neither every option nor options only.
+std::vector<std::string_view> known_names(CommandId command, const Unknown& wrong) {
   std::vector<std::string_view> names;
   for (const OptionSpec& option : option_table()) {
-    if (takes(option, command)) {
+    if (takes(option, command) && (option.mount_word || !wrong.mount_word)) {
       names.push_back(option.name);
     }
   }
-  std::string wrong = unknown.front().substr(unknown.front().find('\'') + 1);
-  wrong.pop_back();
+  for (const MountWord& word : mount_words()) {
+    if (wrong.mount_word && !word.refused && !word.word.ends_with('*') && !word.word.ends_with('=')) {
+      names.push_back(word.word);
+    }
+  }
+  return names;
+}
+
+[[noreturn]] void refuse_unknown(CommandId command, const std::vector<Unknown>& unknown) {
+  std::string text = "unknown ";
+  for (std::size_t i = 0; i < unknown.size(); ++i) {
+    text += (i == 0 ? "" : ", ") + std::string(unknown[i].mount_word ? "mount option '" : "option '") +
+            unknown[i].name + "'";
+  }
+  std::string wrong = unknown.front().name;
   wrong.erase(0, std::min(wrong.find_first_not_of('-'), wrong.size()));
   std::ranges::replace(wrong, '_', '-');
-  if (const auto near = suggest(wrong, names)) {
+  if (const auto near = suggest(wrong, known_names(command, unknown.front()))) {
     text += "; did you mean '" + std::string(*near) + "'?";
   }
   throw Error(ErrorCode::kUsage, text + " (see \"pkgfs help " + std::string(command_spec(command).name) + "\")");

@@ -271,13 +271,9 @@ struct Operations {
 
   static void statfs(fuse_req_t req, fuse_ino_t /*ino*/) {
     guard(req, "statfs", [&] {
-      Adapter& self = adapter(req);
-      std::call_once(self.usage_once_, [&] {
-        if (self.options_.usage) {
-          self.usage_ = self.options_.usage();
-        }
-      });
-      const struct statvfs status = to_statvfs(self.usage_.bytes, self.usage_.inodes);
+      const AdapterOptions& options = adapter(req).options_;
+      const Usage usage = options.usage ? options.usage() : Usage{};
+      const struct statvfs status = to_statvfs(usage.bytes, usage.inodes);
       fuse_reply_statfs(req, &status);
       return 0;
     });

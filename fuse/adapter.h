@@ -6,20 +6,14 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <optional>
 
 #include "core/vfs/file_system.h"
+#include "fuse/usage.h"
 
 struct fuse_lowlevel_ops;
 
 namespace pkgfs::fuse {
-
-/// What `statfs` shows.
-struct Usage {
-  std::uint64_t bytes = 0;
-  std::uint64_t inodes = 0;
-};
 
 struct AdapterOptions {
   uid_t uid = 0;  // shown as the owner of everything
@@ -27,7 +21,7 @@ struct AdapterOptions {
   std::uint16_t file_mask = 0;       // permission bits taken away from files
   std::uint16_t directory_mask = 0;  // and from directories
   double live_timeout = 1.0;         // seconds that the kernel may keep what it knows of live entries
-  /// Counts the tree; called once, at the first statfs.
+  /// Asked at every statfs, by any thread; must not take long.
   std::function<Usage()> usage;
 };
 
@@ -49,8 +43,6 @@ class Adapter {
   vfs::FileSystem& fs_;
   AdapterOptions options_;
   std::atomic<bool> ready_{false};
-  std::once_flag usage_once_;
-  Usage usage_;
 };
 
 }  // namespace pkgfs::fuse

@@ -2,8 +2,12 @@
 # From nothing to a mounted package: installs what the build needs, builds, mounts the sample package and lists it.
 #   packaging/try.sh [MOUNTPOINT]
 set -euo pipefail
-cd "$(dirname "$0")/.."
 mountpoint=${1:-/tmp/pkgfs-hello}
+case $mountpoint in
+  /*) ;;
+  *) mountpoint=$PWD/$mountpoint ;; # the caller's directory, not the one below
+esac
+cd "$(dirname "$0")/.."
 pkgfs=$PWD/build/release/pkgfs
 sample=packaging/sample
 
@@ -17,15 +21,14 @@ if [ ! -w /dev/fuse ]; then
   exit 0
 fi
 
-mkdir -p "$mountpoint"
-if grep -q " $mountpoint fuse.pkgfs " /proc/self/mounts; then
-  "$pkgfs" unmount "$mountpoint"
-fi
-"$pkgfs" mount --registry "$sample/registry" "$sample/hello" "$mountpoint"
+# What an earlier run left, alive or dead: nothing can be made at a dead mount. There may be none.
+"$pkgfs" unmount -- "$mountpoint" 2>/dev/null || true
+mkdir -p -- "$mountpoint"
+"$pkgfs" mount --registry "$sample/registry" -- "$sample/hello" "$mountpoint"
 echo
 echo "$sample/hello and the package it depends on, demo/greetings from $sample/registry, at $mountpoint:"
 find "$mountpoint" -printf '%M %6s  %p\n' | sort -k 3
 cat "$mountpoint/app/welcome.txt"
 echo
 echo "It is read-only, and edits in $sample/hello/app show at once. When you have seen enough:"
-echo "  $pkgfs unmount $mountpoint"
+printf '  %q unmount %q\n' "$pkgfs" "$mountpoint"

@@ -6,6 +6,7 @@
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -34,22 +35,45 @@ std::optional<FileType> to_type(mode_t mode) {
   return std::nullopt;  // devices, pipes and sockets of the host are not the package's
 }
 
-std::optional<Attributes> to_attributes(const struct stat& status) {
-  const std::optional<FileType> type = to_type(status.st_mode);
+std::optional<Attributes> to_attributes(const struct statx& status) {
+  const std::optional<FileType> type = to_type(status.stx_mode);
   if (!type) {
     return std::nullopt;
   }
   Attributes attributes;
   attributes.type = *type;
-  attributes.mode = static_cast<std::uint16_t>(status.st_mode & 0777U);  // never set-user-id and the like
-  attributes.size = *type == FileType::kDirectory ? 0 : static_cast<std::uint64_t>(status.st_size);
-  attributes.modified = status.st_mtim.tv_sec;
-  attributes.modified_ns = static_cast<std::uint32_t>(status.st_mtim.tv_nsec);
-  attributes.links = static_cast<std::uint32_t>(status.st_nlink);
-  attributes.number = host_number(status.st_dev, status.st_ino);
+  attributes.mode = static_cast<std::uint16_t>(status.stx_mode & 0777U);  // never set-user-id and the like
+  attributes.size = *type == FileType::kDirectory ? 0 : status.stx_size;
+  attributes.modified = status.stx_mtime.tv_sec;
+  attributes.modified_ns = status.stx_mtime.tv_nsec;
+  attributes.links = status.stx_nlink;
+  attributes.number = host_number(::makedev(status.stx_dev_major, status.stx_dev_minor), status.stx_ino);
   attributes.live = true;
   return attributes;
 }
+
+Result<struct statx> status_of(const UniqueFd& fd) {
+  struct statx status{};
+  if (::statx(fd.get(), "", AT_EMPTY_PATH, STATX_BASIC_STATS, &status) != 0) {
+    return fail(errno);
+  }
+  return status;
+}
+
+/// Of an entry that is being listed. What may be mounted on it isn't waited for (AT_STATX_DONT_SYNC): it could be us.
+Result<struct statx> status_in(int dir, const char* name) {
+  struct statx status{};
+  constexpr int kFlags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+  if (::statx(dir, name, kFlags, STATX_BASIC_STATS, &status) != 0) {
+    return fail(errno);
+  }
+  return status;
+}
+
+struct CloseStream {
+  void operator()(DIR* stream) const { ::closedir(stream); }
+};
+using Stream = std::unique_ptr<DIR, CloseStream>;
 
 class HostFile final : public OpenFile {
  public:
@@ -120,10 +144,11 @@ Result<UniqueFd> HostFileSystem::open_path(const Node& node, int flags) const {
   const std::string path = node.path();
   open_how how{};
   how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW);
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
   const long fd = ::syscall(SYS_openat2, root_fd_.get(), path.empty() ? "." : path.c_str(), &how, sizeof(how));
   if (fd < 0) {
-    // A directory on the way was replaced by a link: what was looked up isn't there any more.
+    // A directory on the way was replaced by a link, or something was mounted over it: what was looked up isn't there
+    // any more.
     return fail(errno == ELOOP || errno == EXDEV ? ENOENT : errno);
   }
   return UniqueFd(static_cast<int>(fd));
@@ -144,11 +169,11 @@ Result<Entry> HostFileSystem::lookup(Inode dir, std::string_view name) {
   if (!fd) {
     return fail(fd.error());
   }
-  struct stat status{};
-  if (::fstat(fd->get(), &status) != 0) {
-    return fail(errno);
+  const Result<struct statx> status = status_of(*fd);
+  if (!status) {
+    return fail(status.error());
   }
-  const std::optional<Attributes> attributes = to_attributes(status);
+  const std::optional<Attributes> attributes = to_attributes(*status);
   if (!attributes || (filter_ != nullptr && filter_->hidden(child->path(), attributes->type == FileType::kDirectory))) {
     return fail(ENOENT);
   }
@@ -170,11 +195,11 @@ Result<Attributes> HostFileSystem::metadata(Inode inode) {
   if (!fd) {
     return fail(fd.error());
   }
-  struct stat status{};
-  if (::fstat(fd->get(), &status) != 0) {
-    return fail(errno);
+  const Result<struct statx> status = status_of(*fd);
+  if (!status) {
+    return fail(status.error());
   }
-  const std::optional<Attributes> attributes = to_attributes(status);
+  const std::optional<Attributes> attributes = to_attributes(*status);
   return attributes ? Result<Attributes>(*attributes) : fail(ENOENT);
 }
 
@@ -186,33 +211,48 @@ Result<void> HostFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef
   }
   struct Item {
     std::string name;
+    int error;
     Attributes attributes;
   };
   std::vector<Item> items;
-  DIR* const stream = ::fdopendir(fd->get());
-  if (stream == nullptr) {
+  const Stream stream(::fdopendir(fd->get()));
+  if (!stream) {
     return fail(errno);
   }
   const int dir_fd = fd->release();  // the stream's now
   const std::string path = node.path();
-  // readdir is thread-safe for streams of one thread, whatever the check says.
-  while (const dirent* found = ::readdir(stream)) {  // NOLINT(concurrency-mt-unsafe)
+  while (true) {
+    errno = 0;
+    // readdir is thread-safe for streams of one thread, whatever the check says.
+    const dirent* found = ::readdir(stream.get());  // NOLINT(concurrency-mt-unsafe)
+    if (found == nullptr) {
+      if (errno != 0) {
+        return fail(errno);  // half a listing would pass for a whole one
+      }
+      break;
+    }
     const std::string_view name = static_cast<const char*>(found->d_name);
-    struct stat status{};
-    if (name == "." || name == ".." || ::fstatat(dir_fd, found->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (name == "." || name == "..") {
       continue;
     }
-    const std::optional<Attributes> attributes = to_attributes(status);
+    const Result<struct statx> status = status_in(dir_fd, found->d_name);
+    if (status ? (status->stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0 : status.error() == ENOENT) {
+      continue;
+    }
+    const std::optional<Attributes> attributes = status ? to_attributes(*status) : Attributes{};
     if (!attributes || (filter_ != nullptr && filter_->hidden(path.empty() ? std::string(name) : join_path(path, name),
                                                               attributes->type == FileType::kDirectory))) {
       continue;
     }
-    items.push_back({std::string(name), *attributes});
+    items.push_back({std::string(name), status ? 0 : status.error(), *attributes});
   }
-  ::closedir(stream);
   std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.name < b.name; });
   for (std::size_t i = from; i < items.size(); ++i) {
-    if (!visit({.name = items[i].name, .inode = 0, .error = 0, .next = i + 1, .attributes = items[i].attributes})) {
+    if (!visit({.name = items[i].name,
+                .inode = 0,
+                .error = items[i].error,
+                .next = i + 1,
+                .attributes = items[i].attributes})) {
       break;
     }
   }

@@ -21,6 +21,9 @@ class HostFilter {
 /// A host directory (or a single file), live and read-only. No way out of it: every access starts at the descriptor
 /// that was opened at construction and follows no link (openat2 with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS); links
 /// are shown as links. Only directories, regular files and links are shown. Inodes are counted: `forget` them.
+///
+/// What is mounted below the directory isn't shown either, and never touched (RESOLVE_NO_XDEV): it may be, or stand
+/// upon, the very mount that this serves, which would wait for itself then.
 class HostFileSystem final : public FileSystem {
  public:
   /// Takes over `root`, a descriptor of a directory (O_PATH will do) or of a regular file opened for reading. `name` is

@@ -14,6 +14,8 @@ namespace {
 
 // A handed-through inode: bit 0 set, the layer above bit 48, the layer's own inode (an aligned address) between.
 constexpr unsigned kLayerShift = 48;
+constexpr unsigned kInodeBits = 62;
+static_assert(limits::kLiveLayers <= std::size_t{1} << (kInodeBits - kLayerShift));
 constexpr Inode kAddressMask = (Inode{1} << kLayerShift) - 1;
 
 // Listings kept for readers that go on after the directory was listed anew.
@@ -50,6 +52,11 @@ struct LiveOverlayFileSystem::Node {
 
 LiveOverlayFileSystem::LiveOverlayFileSystem(std::vector<Layer> layers, const OverlayOptions& options)
     : layers_(std::move(layers)), options_(options), root_(std::make_unique<Node>()) {
+  if (layers_.size() > limits::kLiveLayers) {
+    throw Error(ErrorCode::kUnsupported, "The tree has a live directory and " + std::to_string(layers_.size()) +
+                                             " layers; at most " + std::to_string(limits::kLiveLayers) +
+                                             " can be laid over each other");
+  }
   std::vector<Candidate> candidates;
   for (std::uint32_t i = 0; i < layers_.size(); ++i) {
     const Inode inode = layers_[i].fs->root();

@@ -23,7 +23,8 @@ namespace pkgfs::vfs {
 /// added to its cost. All other inodes are counted, and go when the last reference is forgotten.
 class LiveOverlayFileSystem final : public FileSystem {
  public:
-  /// `layers` in order of precedence; the file system of one that isn't live is an OverlayFileSystem.
+  /// `layers` in order of precedence; the file system of one that isn't live is an OverlayFileSystem. Throws
+  /// Error(kUnsupported) for more than limits::kLiveLayers.
   LiveOverlayFileSystem(std::vector<Layer> layers, const OverlayOptions& options);
   ~LiveOverlayFileSystem() override;
 

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <csignal>
 #include <fstream>
+#include <map>
 
 #include <nlohmann/json.hpp>
 
@@ -33,12 +34,14 @@ class Lifecycle : public MountedTest {
     return run(arguments, {.timeout = seconds(15)});
   }
 
-  /// Expects that mounting at `where` is refused with a message that has `text`.
+  /// Expects that mounting at `where` is refused with a message that has `text`, which says something.
   void refuse(const std::string& where, const std::string& text) const {
     const ProcessResult result = pkgfs({"mount", package_, where});
     EXPECT_GT(result.exit_code, 0) << result.describe();
     EXPECT_TRUE(mentions(result, where)) << result.describe();
+    EXPECT_FALSE(text.empty());
     EXPECT_TRUE(mentions(result, text)) << "expected '" << text << "' in " << result.describe();
+    EXPECT_FALSE(find_mount(where).has_value());
     EXPECT_TRUE(eventually([&] { return processes_with(where).empty(); }));
   }
 
@@ -60,46 +63,48 @@ TEST_F(Lifecycle, BackgroundDaemonHoldsNoPipeOfItsCaller) {
   TempDir directory;
   const fs::path where = directory.path() / "mnt";
   fs::create_directory(where);
+  const MountGuard guard(where);
   const ProcessResult result =
       shell("out=$(" + kPkgfs + " mount " + package_ + " " + where.string() + " 2>&1); echo \"returned $?\"",
             {.timeout = seconds(10)});
   EXPECT_EQ(result.out, "returned 0\n") << result.describe();
   EXPECT_TRUE(pkgfs({"unmount", where}).ok());
   EXPECT_TRUE(ended(where));
-  force_unmount(where);
 }
 
 TEST_F(Lifecycle, RelativePathsMeanWhatTheyMeantToTheCaller) {
   TempDir directory;
   fs::create_directory(directory.path() / "mnt");
   fs::copy_file(package_, directory.path() / "p.webc");
+  const MountGuard guard(directory.path() / "mnt");  // unmounted, the daemon ends
   const ProcessResult result =
       run({kPkgfs, "mount", "./p.webc", "mnt"}, {.timeout = seconds(15), .directory = directory.path()});
   EXPECT_TRUE(result.ok()) << result.describe();
   EXPECT_TRUE(fs::is_directory(directory.path() / "mnt/data"));
   EXPECT_TRUE(run({kPkgfs, "unmount", "mnt"}, {.timeout = seconds(15), .directory = directory.path()}).ok());
   EXPECT_FALSE(find_mount(directory.path() / "mnt").has_value());
-  force_unmount(directory.path() / "mnt");
 }
 
 TEST_F(Lifecycle, DaemonDoesNotPinTheCallersDirectory) {
   TempDir directory;
   fs::create_directory(directory.path() / "mnt");
+  const std::string own = directory.path() / "p.webc";  // a word that only this test's daemon has
+  fs::copy_file(package_, own);
+  const MountGuard guard(directory.path() / "mnt", own);
   const ProcessResult result =
-      run({kPkgfs, "mount", package_, "mnt"}, {.timeout = seconds(15), .directory = directory.path()});
+      run({kPkgfs, "mount", own, "mnt"}, {.timeout = seconds(15), .directory = directory.path()});
   ASSERT_TRUE(result.ok()) << result.describe();
-  const std::vector<pid_t> pids = processes_with("mnt");
-  for (const pid_t pid : pids) {
-    EXPECT_EQ(fs::read_symlink("/proc/" + std::to_string(pid) + "/cwd"), "/");
-  }
+  const std::vector<pid_t> pids = processes_with(own);
+  ASSERT_EQ(pids.size(), 1U);
+  EXPECT_EQ(fs::read_symlink("/proc/" + std::to_string(pids.front()) + "/cwd"), "/");
   EXPECT_TRUE(pkgfs({"unmount", directory.path() / "mnt"}).ok());
-  force_unmount(directory.path() / "mnt");
 }
 
 TEST_F(Lifecycle, MountpointThatIsMissingOrNoDirectoryIsRefused) {
   TempDir directory;
-  refuse(directory.path() / "absent", "");
-  refuse(directory.write("file", "x"), "directory");
+  refuse(directory.path() / "absent", "No such file or directory");
+  refuse(directory.path() / "absent/mnt", "No such file or directory");
+  refuse(directory.write("file", "x"), "is not a directory");
 }
 
 TEST_F(Lifecycle, MountpointInUseIsRefusedAndTheOldMountStays) {
@@ -117,14 +122,14 @@ TEST_F(Lifecycle, ContentUnderTheMountpointIsHiddenAndComesBack) {
   TempDir directory;
   const fs::path where = directory.path() / "mnt";
   directory.write("mnt/precious", "kept");
+  const MountGuard guard(where);
   const ProcessResult result = pkgfs({"mount", package_, where});
-  if (result.ok()) {  // a directory that isn't empty may be used, as mount(8) allows
-    EXPECT_FALSE(fs::exists(where / "precious"));
-    EXPECT_TRUE(pkgfs({"unmount", where}).ok());
-  }
+  ASSERT_TRUE(result.ok()) << "a directory that isn't empty may be used, as mount(8) allows: " << result.describe();
+  EXPECT_TRUE(fs::is_directory(where / "data"));
+  EXPECT_FALSE(fs::exists(where / "precious"));
+  EXPECT_TRUE(pkgfs({"unmount", where}).ok());
   EXPECT_TRUE(ended(where));
   EXPECT_EQ(read_text(where / "precious"), "kept");
-  force_unmount(where);
 }
 
 TEST_F(Lifecycle, DeadMountIsRecognisedAndClearedByTheNextOne) {
@@ -214,17 +219,19 @@ TEST_F(Lifecycle, UnmountLeavesForeignFileSystemsAlone) {
   TempDir directory;
   const fs::path where = directory.path() / "mnt";
   fs::create_directory(where);
+  const MountGuard guard(where);
   ASSERT_EQ(::mount("tmpfs", where.c_str(), "tmpfs", 0, nullptr), 0);
   const ProcessResult result = pkgfs({"unmount", where});
-  EXPECT_GT(result.exit_code, 0) << result.describe();
+  EXPECT_EQ(result.exit_code, 2) << result.describe();
+  EXPECT_TRUE(mentions(result, "isn't ours")) << result.describe();
   EXPECT_TRUE(find_mount(where).has_value());
-  ::umount2(where.c_str(), MNT_DETACH);
 }
 
 TEST_F(Lifecycle, TwentyRoundsLeaveNothing) {
   TempDir directory;
   const fs::path where = directory.path() / "mnt";
   fs::create_directory(where);
+  const MountGuard guard(where);
   for (int round = 0; round < 20; ++round) {
     const ProcessResult mounted = pkgfs({"mount", package_, where});
     ASSERT_TRUE(mounted.ok()) << "round " << round << ": " << mounted.describe();
@@ -233,7 +240,6 @@ TEST_F(Lifecycle, TwentyRoundsLeaveNothing) {
     ASSERT_FALSE(find_mount(where).has_value()) << "round " << round;
   }
   EXPECT_TRUE(ended(where));
-  force_unmount(where);
 }
 
 TEST_F(Lifecycle, MountsListsEveryMountOfOurs) {
@@ -242,13 +248,15 @@ TEST_F(Lifecycle, MountsListsEveryMountOfOurs) {
   ASSERT_TRUE(first.ok() && second.ok());
   const ProcessResult result = pkgfs({"mounts", "--json"});
   ASSERT_TRUE(result.ok()) << result.describe();
-  const nlohmann::json list = nlohmann::json::parse(result.out);
-  const std::string text = list.dump();
-  EXPECT_NE(text.find(first.path()), std::string::npos) << text;
-  EXPECT_NE(text.find(second.path()), std::string::npos) << text;
-  EXPECT_NE(text.find("acme/symlinks@1.2.3"), std::string::npos) << text;
+  std::map<std::string, std::string> listed;  // package and state, by mountpoint
+  for (const auto& entry : nlohmann::json::parse(result.out)) {
+    listed[entry["mountpoint"]] = entry["package"].get<std::string>() + " " + entry["state"].get<std::string>();
+  }
+  EXPECT_EQ(listed[first.path()], "acme/basic@1.2.3 live") << result.out;
+  EXPECT_EQ(listed[second.path()], "acme/symlinks@1.2.3 live") << result.out;
   const ProcessResult plain = pkgfs({"mounts"});
-  EXPECT_NE(plain.out.find(first.path()), std::string::npos) << plain.describe();
+  EXPECT_NE(plain.out.find("acme/basic@1.2.3 on " + first.path().string() + " (live)\n"), std::string::npos)
+      << plain.describe();
   first.unmount();
   EXPECT_EQ(pkgfs({"mounts", "--json"}).out.find(first.path()), std::string::npos);
 }
@@ -258,6 +266,7 @@ TEST_F(Lifecycle, ForegroundStaysUntilItIsStopped) {
     TempDir directory;
     const fs::path where = directory.path() / "mnt";
     fs::create_directory(where);
+    const MountGuard guard(where);
     Process daemon({kPkgfs, "mount", "-f", package_, where}, {.timeout = seconds(10)});
     ASSERT_TRUE(eventually([&] { return fs::exists(where / "data"); })) << daemon.err();
     daemon.signal(signal);
@@ -266,7 +275,6 @@ TEST_F(Lifecycle, ForegroundStaysUntilItIsStopped) {
     EXPECT_EQ(result.signal, 0) << "it ends by itself";
     EXPECT_EQ(result.exit_code, 0) << result.describe();
     EXPECT_TRUE(ended(where));
-    force_unmount(where);
   }
 }
 
@@ -316,14 +324,14 @@ TEST_F(Lifecycle, MountpointsWithSpacesAndCommasWork) {
   TempDir directory;
   const fs::path where = directory.path() / "a, b\\040\tc";
   fs::create_directory(where);
+  const MountGuard guard(where);
   const ProcessResult mounted = pkgfs({"mount", package_, where});
-  EXPECT_TRUE(mounted.ok()) << mounted.describe();
+  ASSERT_TRUE(mounted.ok()) << mounted.describe();
   EXPECT_TRUE(fs::is_directory(where / "data"));
-  EXPECT_NE(pkgfs({"mounts"}).out.find("b"), std::string::npos);
+  EXPECT_NE(pkgfs({"mounts"}).out.find(" on " + where.string() + " (live)\n"), std::string::npos);
   const ProcessResult unmounted = pkgfs({"unmount", where});
   EXPECT_TRUE(unmounted.ok()) << unmounted.describe();
   EXPECT_TRUE(ended(where));
-  force_unmount(where);
 }
 
 TEST_F(Lifecycle, PackageThatIsMissingIsRefusedBeforeAnythingIsMounted) {
@@ -345,6 +353,7 @@ TEST_F(Lifecycle, WithoutFuseThereIsOneClearLine) {
   }
   TempDir directory;
   fs::create_directory(directory.path() / "mnt");
+  const MountGuard guard(directory.path() / "mnt");
   const ProcessResult result =
       run({"unshare", "-m", "sh", "-c", "mount -t tmpfs none /dev && mknod /dev/null c 1 3 && exec \"$@\"", "sh",
            kPkgfs, "mount", package_, directory.path() / "mnt"},
@@ -352,7 +361,6 @@ TEST_F(Lifecycle, WithoutFuseThereIsOneClearLine) {
   EXPECT_GT(result.exit_code, 0) << result.describe();
   EXPECT_TRUE(mentions(result, "/dev/fuse")) << result.describe();
   EXPECT_FALSE(find_mount(directory.path() / "mnt").has_value());
-  force_unmount(directory.path() / "mnt");
 }
 
 TEST_F(Lifecycle, OtherUsersAreKeptOutUnlessAllowed) {

@@ -216,7 +216,9 @@ TEST_F(LiveDirectory, MappedDirectoryThatIsALinkOutIsNotFollowed) {
   dir_.write("outside/secret", "secret");
   fs::create_symlink(dir_.path() / "outside", own / "link");
   const MountedPackage mount(kPkgfs, own);
-  EXPECT_FALSE(fs::exists(mount / "pub/secret")) << mount.result().describe();
+  expect_refused(mount);
+  EXPECT_EQ(mount.result().err.find("secret"), std::string::npos);
+  EXPECT_NE(mount.result().err.find("\"link\""), std::string::npos) << mount.result().describe();
 }
 
 TEST_F(LiveDirectory, OnlyFilesDirectoriesAndLinksAreShown) {

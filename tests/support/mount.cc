@@ -96,16 +96,34 @@ std::vector<pid_t> processes_with(const std::string& argument) {
   return found;
 }
 
-void force_unmount(const fs::path& mountpoint) {
-  for (const pid_t pid : processes_with(mountpoint)) {
+namespace {
+
+void kill_all_with(const std::string& argument) {
+  for (const pid_t pid : processes_with(argument)) {
     ::kill(pid, SIGCONT);
     ::kill(pid, SIGKILL);
+  }
+}
+
+}  // namespace
+
+void force_unmount(const fs::path& mountpoint) {
+  kill_all_with(mountpoint);
+  if (find_mount(mountpoint).has_value()) {
+    ::umount2(mountpoint.c_str(), MNT_FORCE);  // fails what waits for a daemon, be it that daemon itself
   }
   for (int tries = 0; tries < 4 && find_mount(mountpoint).has_value(); ++tries) {
     if (::umount2(mountpoint.c_str(), MNT_DETACH) != 0) {
       static_cast<void>(run({"fusermount3", "-uz", mountpoint}));
     }
   }
+}
+
+MountGuard::~MountGuard() {
+  if (!word_.empty()) {
+    kill_all_with(word_);
+  }
+  force_unmount(mountpoint_);
 }
 
 MountedPackage::MountedPackage(std::string binary, const std::string& package, const Arguments& options,

@@ -33,6 +33,21 @@ struct MountLine {
 /// Unmounts whatever is at `mountpoint` (lazily if it must be) and kills what served it. For clean-up only.
 void force_unmount(const std::filesystem::path& mountpoint);
 
+/// Cleans up after a test that mounts by hand, whichever way it ends: `force_unmount` at the end of the scope. For a
+/// mountpoint that was given as a relative path, `word` is another word of the daemon's command line, and no other's.
+class MountGuard {
+ public:
+  explicit MountGuard(std::filesystem::path mountpoint, std::string word = {})
+      : mountpoint_(std::move(mountpoint)), word_(std::move(word)) {}
+  ~MountGuard();
+  MountGuard(const MountGuard&) = delete;
+  MountGuard& operator=(const MountGuard&) = delete;
+
+ private:
+  std::filesystem::path mountpoint_;
+  std::string word_;
+};
+
 /// `pkgfs mount` in the background on a directory of its own. The destructor unmounts, and fails the test when that
 /// doesn't work or when the daemon doesn't end; nothing is left behind then either.
 class MountedPackage {

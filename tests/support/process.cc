@@ -9,11 +9,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
+#include <string_view>
 #include <thread>
 
 namespace pkgfs::test {
@@ -84,10 +86,14 @@ Process::Process(const Arguments& arguments, ProcessOptions options)
   }
   std::vector<char*> envp;
   for (std::string& assignment : added) {
-    envp.push_back(assignment.data());  // getenv finds the first one of a name
+    envp.push_back(assignment.data());
   }
   for (char** variable = environ; *variable != nullptr; ++variable) {
-    envp.push_back(*variable);
+    const std::string_view name = std::string_view(*variable).substr(0, std::string_view(*variable).find('='));
+    const auto same = [&](const auto& other) { return other.first == name; };
+    if (std::none_of(options_.environment.begin(), options_.environment.end(), same)) {
+      envp.push_back(*variable);  // of two with one name, getenv takes the first and bash the last
+    }
   }
   envp.push_back(nullptr);
   pid_ = ::fork();
@@ -120,17 +126,24 @@ void Process::collect(int status) {
   result_.err = err();
 }
 
-const ProcessResult& Process::wait() {
+bool Process::ends_within(std::chrono::milliseconds limit) const {
   if (ended_) {
-    return result_;
+    return true;
   }
   const UniqueFd handle(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
   pollfd watched{.fd = handle.get(), .events = POLLIN, .revents = 0};
   int ready = 0;
   do {
-    ready = ::poll(&watched, 1, static_cast<int>(options_.timeout.count()));
+    ready = ::poll(&watched, 1, static_cast<int>(limit.count()));
   } while (ready < 0 && errno == EINTR);
-  if (ready == 0) {
+  return ready != 0;
+}
+
+const ProcessResult& Process::wait() {
+  if (ended_) {
+    return result_;
+  }
+  if (!ends_within(options_.timeout)) {
     result_.timed_out = true;
     ::kill(-pid_, SIGCONT);
     ::kill(-pid_, SIGKILL);

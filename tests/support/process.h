@@ -49,6 +49,8 @@ class Process {
   [[nodiscard]] pid_t pid() const { return pid_; }
   /// Waits for the end, at most the time-out counted from now.
   const ProcessResult& wait();
+  /// Whether it ends within `limit`; it goes on if it doesn't.
+  [[nodiscard]] bool ends_within(std::chrono::milliseconds limit) const;
   void signal(int number) const;
   /// What has been written to standard output and error so far.
   [[nodiscard]] std::string out() const;

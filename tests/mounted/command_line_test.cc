@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+// Risk: a message that sends whoever reads it the wrong way.
+#include <unistd.h>
+
+#include <chrono>
+
+#include "tests/mounted/mounted.h"
+
+namespace pkgfs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::seconds;
+
+ProcessResult pkgfs(Arguments arguments) {
+  arguments.insert(arguments.begin(), kPkgfs);
+  return run(arguments, {.timeout = seconds(15)});
+}
+
+TEST(CommandLine, EveryCommandTellsTheVersion) {
+  const std::string version = pkgfs({"-V"}).out;
+  ASSERT_TRUE(version.starts_with("pkgfs "));
+  for (const char* command : {"mount", "unmount", "mounts", "inspect", "ls"}) {
+    for (const char* flag : {"-V", "--version"}) {
+      const ProcessResult result = pkgfs({command, flag});
+      EXPECT_TRUE(result.ok()) << command << ": " << result.describe();
+      EXPECT_EQ(result.out, version) << command;
+    }
+  }
+  EXPECT_EQ(pkgfs({"inspect", "--", "-V"}).out, "") << "an operand";
+}
+
+TEST(CommandLine, GuessesAreWhatCanStandThere) {
+  const std::vector<std::pair<Arguments, std::string>> guesses{
+      {{"-o", "foreground"}, "unknown mount option 'foreground' (see"},
+      {{"-o", "alow_other"}, "unknown mount option 'alow_other'; did you mean 'allow-other'?"},
+      {{"-o", "nosudi"}, "unknown mount option 'nosudi'; did you mean 'nosuid'?"},
+      {{"--foregruond"}, "unknown option '--foregruond'; did you mean 'foreground'?"},
+      {{"--nosudi"}, "unknown option '--nosudi' (see"}};
+  for (const auto& [options, text] : guesses) {
+    Arguments arguments{"mount"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    arguments.insert(arguments.end(), {"a", "b"});
+    const ProcessResult result = pkgfs(arguments);
+    EXPECT_EQ(result.exit_code, 2) << result.describe();
+    EXPECT_NE(result.err.find(text), std::string::npos) << "expected " << text << " in " << result.describe();
+  }
+}
+
+TEST(CommandLine, UnmountSaysWhatItIsAbout) {
+  const ProcessResult result = pkgfs({"unmount", "/nonexist/x"});
+  EXPECT_EQ(result.exit_code, 3);
+  EXPECT_TRUE(result.err.starts_with("pkgfs: error: The mountpoint \"/nonexist/x\" can't be used\n"))
+      << result.describe();
+}
+
+TEST(CommandLine, ExitCodesSayWhatASignalMeans) {
+  const ProcessResult result = pkgfs({"help", "exit-codes"});
+  EXPECT_NE(result.out.find("stopped by a signal before it was done"), std::string::npos) << result.describe();
+}
+
+class OtherUser : public MountedTest {
+ protected:
+  void SetUp() override {
+    MountedTest::SetUp();
+    if (!IsSkipped() && (::geteuid() != 0 || !have_program("setpriv"))) {
+      GTEST_SKIP() << "needs root and setpriv";
+    }
+  }
+
+  /// As somebody who isn't root and whose mount it isn't.
+  static ProcessResult unmount(const MountedPackage& mount, const std::string& path) {
+    fs::permissions(mount.path().parent_path(), fs::perms::others_exec, fs::perm_options::add);
+    return run({"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", "PATH=" + path, kPkgfs, "unmount",
+                mount.path()},
+               {.timeout = seconds(15)});
+  }
+};
+
+TEST_F(OtherUser, MissingFusermountIsNamed) {
+  MountedPackage mount(kPkgfs, single("basic-v3"));
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const ProcessResult result = unmount(mount, "/nonexistent");
+  EXPECT_EQ(result.exit_code, 8) << result.describe();
+  EXPECT_NE(result.err.find("fusermount3"), std::string::npos) << result.describe();
+  EXPECT_NE(result.err.find("No such file or directory"), std::string::npos) << result.describe();
+}
+
+TEST_F(OtherUser, IsToldWhatFusermountSays) {
+  if (!have_program("fusermount3")) {
+    GTEST_SKIP() << "needs fusermount3";
+  }
+  MountedPackage mount(kPkgfs, single("basic-v3"));
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const ProcessResult result = unmount(mount, "/usr/bin:/bin");
+  EXPECT_EQ(result.exit_code, 8) << "not busy: " << result.describe();
+  EXPECT_NE(result.err.find("caused by: fusermount3: "), std::string::npos) << result.describe();
+  EXPECT_TRUE(mount.ok());
+}
+
+}  // namespace
+}  // namespace pkgfs::test
