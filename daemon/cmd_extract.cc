@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: MIT
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
 
 #include "core/base/log.h"
-#include "core/load/directory_package.h"
 #include "daemon/commands.h"
 #include "daemon/extractor.h"
+#include "daemon/interrupt.h"
 #include "daemon/logging.h"
 #include "daemon/open_tree.h"
+#include "daemon/own_source.h"
+#include "daemon/remove_contents.h"
 #include "daemon/text_output.h"
 
 namespace pkgfs {
@@ -20,12 +23,12 @@ namespace {
 struct Target {
   UniqueFd directory;
   bool made = false;
+  bool was_empty = false;
 };
 
 /// Makes or opens the directory to write to. Called when the package is known to be good: a failure before that leaves
 /// nothing behind.
-Target open_target(const std::string& path, bool force) {
-  Target target;
+void open_target(const std::string& path, bool force, Target& target) {
   target.made = ::mkdir(path.c_str(), 0700) == 0;
   if (!target.made && errno != EEXIST) {
     throw system_error("Unable to make the directory \"" + path + "\"", errno);
@@ -35,50 +38,49 @@ Target open_target(const std::string& path, bool force) {
     throw system_error("Unable to open the directory \"" + path + "\"", errno);
   }
   std::error_code failed;
-  const bool empty = std::filesystem::is_empty(path, failed);
+  target.was_empty = std::filesystem::is_empty(path, failed);
   if (failed) {
     throw system_error("Unable to read the directory \"" + path + "\"", failed.value());
   }
-  if (!empty && !force) {
+  if (!target.was_empty && !force) {
     throw Error(ErrorCode::kUsage, "The directory \"" + path + "\" isn't empty (--force writes into it)");
   }
-  return target;
 }
 
-/// Whether `directory` is `ancestor` or lies below it.
-bool is_below(int directory, int ancestor) {
-  struct stat wanted{};
-  struct stat here{};
-  if (::fstat(ancestor, &wanted) != 0 || ::fstat(directory, &here) != 0) {
-    return false;
-  }
-  UniqueFd current(::openat(directory, ".", O_PATH | O_CLOEXEC));
-  while (current) {
-    if (here.st_dev == wanted.st_dev && here.st_ino == wanted.st_ino) {
-      return true;
+/// Before anything is made: the directory to write to, or the one that it will be made in. What is wrong with the path
+/// shows when it is made.
+void check_place(const PackageTree& tree, const std::string& path) {
+  const std::string parent = (std::filesystem::path(path + "/").parent_path().parent_path() / ".").string();
+  for (const std::string& place : {path, parent}) {
+    const UniqueFd directory(::open(place.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (directory) {
+      refuse_own_source(tree, directory.get(), "The directory \"" + path + "\"");
+      return;
     }
-    UniqueFd parent(::openat(current.get(), "..", O_PATH | O_CLOEXEC));
-    struct stat above{};
-    if (!parent || ::fstat(parent.get(), &above) != 0 || (above.st_dev == here.st_dev && above.st_ino == here.st_ino)) {
-      return false;  // the root
-    }
-    here = above;
-    current = std::move(parent);
   }
-  return false;
 }
 
-/// A live directory that is written into itself would grow until the disk is full.
-void refuse_own_source(const Package& root, int directory, const std::string& path) {
-  const auto* live = dynamic_cast<const DirectoryPackage*>(&root);
-  if (live == nullptr) {
-    return;
-  }
-  for (const auto& volume : live->host_volumes()) {
-    if (!volume.is_file && is_below(directory, volume.fd.get())) {
-      throw Error(ErrorCode::kUsage,
-                  "The directory \"" + path + "\" lies in \"" + volume.host + "\", which is part of the package");
+/// Writes the tree; answers the exit code. When that fails or is interrupted, what was made is removed again, unless
+/// there was something in the directory before.
+int extract(const OpenedTree& opened, const std::string& path, bool force, const Io& io) {
+  CancelFlag cancel;
+  Target target;
+  try {
+    const InterruptGuard guard(cancel);
+    open_target(path, force, target);
+    UniqueFd directory(::fcntl(target.directory.get(), F_DUPFD_CLOEXEC, 0));
+    Extractor extractor(*opened.tree.file_system, std::move(directory), path, cancel, *io.err);
+    extractor.run(target.made);
+    log::info("wrote {} entries, {}, to \"{}\"", extractor.entries(), size_text(extractor.bytes()), path);
+    return extractor.damage().exit_code();
+  } catch (...) {  // from here on signals end the process again
+    if (target.directory && target.was_empty) {
+      remove_contents(target.directory.get());
     }
+    if (target.made) {
+      ::rmdir(path.c_str());
+    }
+    throw;
   }
 }
 
@@ -88,13 +90,9 @@ int cmd_extract(const std::vector<std::string>& args, const Io& io) {
   const Options options = parse_options(CommandId::kExtract, args, 2, 2);
   set_log_level(options.log);
   const std::string& directory = options.operands[1];
-  const OpenedTree opened = open_tree(options.operands[0], options.tree);
-  Target target = open_target(directory, options.force);
-  refuse_own_source(*opened.root, target.directory.get(), directory);
-  Extractor extractor(*opened.tree.file_system, std::move(target.directory), directory, *io.err);
-  extractor.run(target.made);
-  log::info("wrote {} entries, {}, to \"{}\"", extractor.entries(), size_text(extractor.bytes()), directory);
-  return extractor.damage().exit_code();
+  const OpenedTree opened = open_tree(options.operands[0], options.tree, io);
+  check_place(opened.tree, directory);
+  return extract(opened, directory, options.force, io);
 }
 
 }  // namespace pkgfs

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
+#include <cerrno>
 #include <ostream>
+#include <set>
+#include <utility>
 
+#include "core/package/package_info.h"
 #include "daemon/commands.h"
 #include "daemon/exit_code.h"
 #include "daemon/json_output.h"
@@ -63,13 +67,54 @@ std::vector<std::string> problems_of(const Package& package, bool contents) {
   return problems;
 }
 
+/// Directories that mappings show: name of the volume and path inside.
+using Sources = std::set<std::pair<std::string, std::string>>;
+
+/// Those of a package's own mappings.
+void add_own_sources(const Package& package, Sources& sources) {
+  try {
+    const auto mappings = package.manifest().fs();
+    for (std::size_t i = 0; mappings && i < mappings->size(); ++i) {
+      const webc::FsEntry& entry = (*mappings)[i];
+      if (!entry.from && entry.host_path) {
+        sources.emplace(entry.volume_name, sanitize_path(*entry.host_path));
+      }
+    }
+  } catch (const Error&) {  // reported as a problem of the manifest
+  }
+}
+
+/// Whether the directories are there. Version 3 shows whole volumes; that volumes exist is checked elsewhere, and
+/// damage is reported where it is.
+void check_sources(const std::string& id, const Package& package, const Sources& sources,
+                   std::vector<std::string>& problems) {
+  if (package.is_live() || package.webc_version() >= 3) {
+    return;
+  }
+  for (const auto& [volume_name, path] : sources) {
+    const auto volume = path == "/" ? nullptr : package.open_volume(volume_name);
+    if (volume == nullptr) {
+      continue;
+    }
+    const auto found = vfs::walk(*volume, path);
+    const bool missing = !found && (found.error() == ENOENT || found.error() == ENOTDIR);
+    if (missing || (found && found->attributes.type != vfs::FileType::kDirectory)) {
+      problems.push_back(package.name() + ": manifest: the package \"" + id + "\" has no directory \"" + path +
+                         "\" in its volume \"" + volume_name + "\", which is mapped");
+    }
+  }
+}
+
 /// Prints and counts what is found, one package at a time.
 class Report {
  public:
   Report(const Io& io, const Options& options) : io_(io), options_(options) {}
 
-  void add(const std::string& id, const Package& package) {
-    const std::vector<std::string> problems = problems_of(package, !options_.structure);
+  /// `sources`: what others map of the package.
+  void add(const std::string& id, const Package& package, Sources sources) {
+    std::vector<std::string> problems = problems_of(package, !options_.structure);
+    add_own_sources(package, sources);
+    check_sources(id, package, sources, problems);
     sound_ = sound_ && problems.empty();
     if (options_.json) {
       packages_.push_back({{"package", id}, {"source", package.name()}, {"problems", problems}});
@@ -112,7 +157,13 @@ void check_tree(PackageOpener& opener, const RootPackage& root, const TreeFlags&
   for (const std::size_t index : resolution.order) {
     const auto& node = resolution.graph.nodes.at(index);
     if (node.dist) {
-      report.add(node.pkg.id.to_string(), *opener.loader().load({node.pkg, *node.dist}));
+      Sources sources;
+      for (const ResolvedMapping& mapping : resolution.package.filesystem) {
+        if (mapping.package == node.pkg.id && mapping.original_path) {
+          sources.emplace(mapping.volume_name, sanitize_path(*mapping.original_path));
+        }
+      }
+      report.add(node.pkg.id.to_string(), *opener.loader().load({node.pkg, *node.dist}), std::move(sources));
     }
   }
   if (report.sound()) {
@@ -126,10 +177,10 @@ int cmd_verify(const std::vector<std::string>& args, const Io& io) {
   const Options options = parse_options(CommandId::kVerify, args, 1, 1);
   set_log_level(options.log);
   // The packages are opened without checks: one problem would hide the others.
-  PackageOpener opener(options.tree, {.as_built = options.tree.as_built});
+  PackageOpener opener(options.tree, {.as_built = options.tree.as_built}, io);
   const RootPackage root = opener.open(options.operands[0]);
   Report report(io, options);
-  report.add(label(root), *root.package);
+  report.add(label(root), *root.package, {});
   try {
     check_tree(opener, root, options.tree, report);
   } catch (const Error& error) {

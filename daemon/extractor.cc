@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <optional>
 #include <utility>
 
 namespace pkgfs {
@@ -53,8 +54,14 @@ class TemporaryName {
 
 }  // namespace
 
-Extractor::Extractor(vfs::FileSystem& fs, UniqueFd directory, std::string name, std::ostream& err)
-    : fs_(fs), here_(std::move(directory)), name_(std::move(name)), damage_(err) {}
+Extractor::Extractor(vfs::FileSystem& fs, UniqueFd directory, std::string name, const CancelFlag& cancel,
+                     std::ostream& err)
+    : fs_(fs),
+      here_(std::move(directory)),
+      name_(std::move(name)),
+      cancel_(cancel),
+      damage_(err),
+      unnamed_files_(::access("/proc/self/fd", X_OK) == 0) {}  // the way to name them
 
 void Extractor::run(bool made) {
   made_ = made;
@@ -65,7 +72,14 @@ void Extractor::throw_error(std::string_view path, int error) const {
   throw system_error("Unable to write \"" + name_ + std::string(path) + "\"", error);
 }
 
+void Extractor::check_cancelled() const {
+  if (cancel_.is_cancelled()) {
+    throw Error(ErrorCode::kInterrupted, "Writing \"" + name_ + "\" was interrupted");
+  }
+}
+
 bool Extractor::visit(const TreeStep& step) {
+  check_cancelled();
   if (step.error != 0) {
     damage_.report(step.path, step.error);
     return false;
@@ -154,16 +168,47 @@ void Extractor::publish(const TreeStep& step, const std::string& temporary) {
   ++entries_;
 }
 
-void Extractor::write_file(const TreeStep& step) {
+UniqueFd Extractor::open_unnamed() {
   UniqueFd file;
-  TemporaryName temporary(
-      here_.get(), make_temporary(step, [&](const std::string& name) {
-        file.reset(::openat(here_.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-        return file ? 0 : errno;
-      }));
+  if (unnamed_files_) {
+    file.reset(::openat(here_.get(), ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
+    unnamed_files_ = static_cast<bool>(file);
+  }
+  return file;
+}
+
+void Extractor::publish_unnamed(const TreeStep& step, int file) {
+  const std::string source = "/proc/self/fd/" + std::to_string(file);
+  const auto link = [&](const std::string& name) {
+    return ::linkat(AT_FDCWD, source.c_str(), here_.get(), name.c_str(), AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
+  };
+  const int error = link(std::string(step.name));
+  if (error == 0) {
+    ++entries_;
+    return;
+  }
+  if (error != EEXIST) {
+    throw_error(step.path, error);
+  }
+  TemporaryName temporary(here_.get(), make_temporary(step, link));
+  publish(step, temporary.name());
+  temporary.keep();
+}
+
+void Extractor::write_file(const TreeStep& step) {
+  UniqueFd file = open_unnamed();
+  std::optional<TemporaryName> temporary;
+  if (!file) {
+    temporary.emplace(
+        here_.get(), make_temporary(step, [&](const std::string& name) {
+          file.reset(::openat(here_.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+          return file ? 0 : errno;
+        }));
+  }
   int failed = 0;
   std::uint64_t length = 0;
   const Result<void> copied = read_file(fs_, step.inode, [&](std::span<const std::byte> bytes) {
+    check_cancelled();
     failed = write_all(file.get(), bytes);
     length += bytes.size();
     return failed == 0;
@@ -176,12 +221,19 @@ void Extractor::write_file(const TreeStep& step) {
     return;
   }
   if (::fchmod(file.get(), step.attributes.mode) != 0 ||
-      ::futimens(file.get(), times_of(step.attributes).data()) != 0 ||
-      ::close(file.release()) != 0) {  // close: where network file systems and quotas report
+      ::futimens(file.get(), times_of(step.attributes).data()) != 0) {
     throw_error(step.path, errno);
   }
-  publish(step, temporary.name());
-  temporary.keep();
+  if (!temporary) {
+    publish_unnamed(step, file.get());
+  }
+  if (::close(file.release()) != 0) {  // where network file systems and quotas report
+    throw_error(step.path, errno);
+  }
+  if (temporary) {
+    publish(step, temporary->name());
+    temporary->keep();
+  }
   bytes_ += length;
 }
 

@@ -12,8 +12,6 @@
 
 namespace pkgfs {
 
-using LoadedPackages = std::map<PackageId, std::shared_ptr<const Package>>;
-
 /// The packages that the atoms of commands come from: targets of atom annotations that name a dependency, as far as the
 /// declaring packages are in `packages` and can be understood (what can't is reported by `build_commands`).
 [[nodiscard]] std::set<PackageId> atom_owners(const Resolution& resolution, const LoadedPackages& packages);

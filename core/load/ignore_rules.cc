@@ -126,6 +126,12 @@ bool match_path(const std::vector<std::string>& pattern, const std::vector<std::
   return reached.back() != 0;
 }
 
+/// The directory that `path` is in; "" at the top.
+std::string_view parent_of(std::string_view path) {
+  const auto slash = path.rfind('/');
+  return path.substr(0, slash == std::string_view::npos ? 0 : slash);
+}
+
 /// The ignore file in `directory` ("" or a path below `root`); null if there is none.
 std::shared_ptr<const IgnoreFile> read_rules(int root, std::string_view directory, bool beneath) {
   const std::string path = directory.empty() ? kIgnoreName : std::string(directory) + "/" + kIgnoreName;
@@ -218,16 +224,30 @@ IgnoreRules::IgnoreRules(int root) : root_(::fcntl(root, F_DUPFD_CLOEXEC, 0)) {
       above_.push_back({.rules = std::move(rules), .below = below});
     }
   }
-  skip_git_ = above_.empty() && rules_of("") == nullptr;
+  skip_git_ = above_.empty() && nearest("") == nullptr;
 }
 
-IgnoreRules::FilePtr IgnoreRules::rules_of(std::string_view directory) const {
+IgnoreRules::LevelPtr IgnoreRules::nearest(std::string_view directory) const {
   const std::lock_guard lock(mutex_);
-  auto found = files_.find(directory);
-  if (found == files_.end()) {
-    found = files_.emplace(directory, read_rules(root_.get(), directory, true)).first;
+  std::vector<std::string_view> unread;
+  auto known = nearest_.find(directory);
+  while (known == nearest_.end()) {
+    unread.push_back(directory);
+    if (directory.empty()) {
+      break;
+    }
+    directory = parent_of(directory);
+    known = nearest_.find(directory);
   }
-  return found->second;
+  LevelPtr level = known == nearest_.end() ? nullptr : known->second;
+  for (auto next = unread.rbegin(); next != unread.rend(); ++next) {
+    if (auto rules = read_rules(root_.get(), *next, true)) {
+      level = std::make_shared<const Level>(
+          Level{.rules = std::move(rules), .length = next->size(), .above = std::move(level)});
+    }
+    nearest_.emplace(*next, level);
+  }
+  return level;
 }
 
 bool IgnoreRules::hidden(std::string_view path, bool is_directory) const {
@@ -236,19 +256,11 @@ bool IgnoreRules::hidden(std::string_view path, bool is_directory) const {
   if (skip_git_ && name == ".git") {
     return true;
   }
-  std::string_view directory = path.substr(0, slash == std::string_view::npos ? 0 : slash);
-  while (true) {
-    if (const auto rules = rules_of(directory)) {
-      const auto below = directory.empty() ? path : path.substr(directory.size() + 1);
-      if (const auto verdict = rules->verdict(below, is_directory); verdict != IgnoreFile::Verdict::kNone) {
-        return verdict == IgnoreFile::Verdict::kIgnore;
-      }
+  for (LevelPtr level = nearest(parent_of(path)); level != nullptr; level = level->above) {
+    const auto below = path.substr(level->length == 0 ? 0 : level->length + 1);
+    if (const auto verdict = level->rules->verdict(below, is_directory); verdict != IgnoreFile::Verdict::kNone) {
+      return verdict == IgnoreFile::Verdict::kIgnore;
     }
-    if (directory.empty()) {
-      break;
-    }
-    const auto parent = directory.rfind('/');
-    directory = directory.substr(0, parent == std::string_view::npos ? 0 : parent);
   }
   for (const auto& above : above_) {
     const auto verdict = above.rules->verdict(above.below + "/" + std::string(path), is_directory);

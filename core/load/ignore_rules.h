@@ -49,13 +49,22 @@ class IgnoreRules final : public vfs::HostFilter {
     std::string below;  // the way from there to the root
   };
 
-  [[nodiscard]] FilePtr rules_of(std::string_view directory) const;
+  /// A directory with an ignore file.
+  struct Level {
+    FilePtr rules;
+    std::size_t length = 0;              // of the directory's path
+    std::shared_ptr<const Level> above;  // the next one on the way up
+  };
+  using LevelPtr = std::shared_ptr<const Level>;
+
+  /// The nearest level at or above a directory; null if there is none below the root.
+  [[nodiscard]] LevelPtr nearest(std::string_view directory) const;
 
   UniqueFd root_;
   std::vector<Above> above_;  // the nearest first
   bool skip_git_ = true;
   mutable std::mutex mutex_;
-  mutable std::map<std::string, FilePtr, std::less<>> files_;  // by directory below the root; null: none. mutex_
+  mutable std::map<std::string, LevelPtr, std::less<>> nearest_;  // by directory below the root. Guarded by mutex_
 };
 
 }  // namespace pkgfs

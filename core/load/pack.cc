@@ -9,182 +9,201 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <memory>
-#include <string>
-#include <utility>
-#include <vector>
 
 #include "core/base/limits.h"
 #include "core/load/host_path.h"
 #include "core/load/ignore_rules.h"
-#include "core/webc/writer.h"
 
 namespace pkgfs {
 
 namespace {
 
-std::uint64_t whole_seconds(std::int64_t seconds) {
-  return static_cast<std::uint64_t>(std::max<std::int64_t>(seconds, 0));
-}
-
 struct CloseDir {
   void operator()(DIR* dir) const { ::closedir(dir); }
 };
 
-/// Reads one host directory, all that is below it included, as nodes for the writer.
-class VolumeReader {
+/// What the directories of one host volume have in common.
+struct HostVolumeReader {
+  HostVolumeReader(const DirectoryPackage& package, const DirectoryPackage::HostVolume& volume, bool ignore)
+      : shown(package.name() + "/" + volume.host),
+        root(volume.fd.get()),
+        rules(ignore ? std::make_unique<IgnoreRules>(root) : nullptr) {}
+
+  std::string shown;
+  int root;
+  std::unique_ptr<IgnoreRules> rules;
+};
+
+/// A host directory. Named by its path, so that no descriptor is held while its neighbours are read; a path longer than
+/// PATH_MAX can't be opened.
+class HostPackedDirectory final : public PackedDirectory {
  public:
-  VolumeReader(const DirectoryPackage& package, const DirectoryPackage::HostVolume& volume, bool ignore)
-      : shown_(package.name() + "/" + volume.host),
-        root_(volume.fd.get()),
-        rules_(ignore ? std::make_unique<IgnoreRules>(root_) : nullptr) {}
+  HostPackedDirectory(const HostVolumeReader& volume, std::string path) : volume_(volume), path_(std::move(path)) {}
 
-  [[nodiscard]] std::vector<webc::WriterNode> read() { return read_directory(""); }
-
- private:
-  [[nodiscard]] Error failure(const std::string& path, int errnum) const {
-    return system_error("\"" + shown_ + "/" + path + "\"", errnum);
-  }
-
-  /// The names in a directory, in byte order.
-  [[nodiscard]] std::vector<std::string> names_in(const std::string& path, UniqueFd fd) const {
-    const std::unique_ptr<DIR, CloseDir> dir(::fdopendir(fd.get()));
+  [[nodiscard]] std::vector<Entry> entries() const override {
+    UniqueFd fd = open_host_path(volume_.root, HostPath::parse(path_), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    const std::unique_ptr<DIR, CloseDir> dir(fd ? ::fdopendir(fd.get()) : nullptr);
     if (dir == nullptr) {
-      throw failure(path, errno);
+      throw failure(path_, errno);
     }
-    (void)fd.release();
-    std::vector<std::string> names;
+    const int here = fd.release();
+    std::vector<Entry> entries;
     while (true) {
       errno = 0;
-      const struct dirent* entry = ::readdir(dir.get());  // NOLINT(concurrency-mt-unsafe): our own stream
-      if (entry == nullptr) {
+      const struct dirent* found = ::readdir(dir.get());  // NOLINT(concurrency-mt-unsafe): our own stream
+      if (found == nullptr) {
         break;
       }
-      const std::string name = entry->d_name;
+      const std::string name = static_cast<const char*>(found->d_name);
       if (name != "." && name != "..") {
-        names.push_back(name);
+        add_entry(here, name, entries);
       }
     }
     if (errno != 0) {
-      throw failure(path, errno);
+      throw failure(path_, errno);
     }
-    std::ranges::sort(names);
-    return names;
+    return entries;
   }
 
-  // Recursion is bounded: a path longer than PATH_MAX can't be opened.
-  [[nodiscard]] std::vector<webc::WriterNode> read_directory(const std::string& path) {  // NOLINT(misc-no-recursion)
-    UniqueFd fd = open_host_path(root_, HostPath::parse(path), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    if (!fd) {
-      throw failure(path, errno);
-    }
-    std::vector<webc::WriterNode> nodes;
-    for (auto& name : names_in(path, std::move(fd))) {
-      const std::string child = path.empty() ? name : path + "/" + name;
-      struct stat status{};
-      if (::fstatat(root_, child.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
-        throw failure(child, errno);
-      }
-      if (rules_ == nullptr || !rules_->hidden(child, S_ISDIR(status.st_mode))) {
-        nodes.push_back(read_entry(std::move(name), child, status));
-      }
-    }
-    return nodes;
+ private:
+  [[nodiscard]] Error failure(const std::string& path, int errnum) const {
+    return system_error("\"" + volume_.shown + "/" + path + "\"", errnum);
   }
 
-  [[nodiscard]] webc::WriterNode read_entry(std::string name, const std::string& path,  // NOLINT(misc-no-recursion)
-                                            const struct stat& status) {
-    webc::WriterNode node;
-    node.name = std::move(name);
-    node.modified = whole_seconds(status.st_mtim.tv_sec);
+  void add_entry(int here, const std::string& name, std::vector<Entry>& entries) const {
+    const std::string path = path_.empty() ? name : path_ + "/" + name;
+    struct stat status{};
+    if (::fstatat(here, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+      throw failure(path, errno);
+    }
+    if (volume_.rules != nullptr && volume_.rules->hidden(path, S_ISDIR(status.st_mode))) {
+      return;
+    }
+    Entry entry;
+    entry.node.name = name;
+    entry.node.modified = packed_time(status.st_mtim.tv_sec);
     if (S_ISDIR(status.st_mode)) {
-      node.children = read_directory(path);
+      entry.directory = std::make_unique<HostPackedDirectory>(volume_, path);
     } else if (S_ISREG(status.st_mode)) {
-      node.kind = webc::EntryKind::kFile;
+      entry.node.kind = webc::EntryKind::kFile;
       // By descriptor, so that nothing above can be exchanged for a link meanwhile.
-      node.content = std::filesystem::path("/proc/self/fd/" + std::to_string(root_) + "/" + path);
+      entry.node.content = std::filesystem::path("/proc/self/fd/" + std::to_string(volume_.root) + "/" + path);
     } else if (S_ISLNK(status.st_mode)) {
-      node.kind = webc::EntryKind::kSymlink;
-      node.target = read_link(path);
+      entry.node.kind = webc::EntryKind::kSymlink;
+      entry.node.target = read_link(here, name, path);
     } else {
       throw Error(ErrorCode::kUnsupported,
-                  "\"" + shown_ + "/" + path + "\" is a device, FIFO or socket, which a package can't hold");
+                  "\"" + volume_.shown + "/" + path + "\" is a device, FIFO or socket, which a package can't hold");
     }
-    return node;
+    entries.push_back(std::move(entry));
   }
 
-  [[nodiscard]] std::string read_link(const std::string& path) const {
+  [[nodiscard]] std::string read_link(int here, const std::string& name, const std::string& path) const {
     std::array<char, limits::kLinkBytes + 1> buffer{};
-    const auto length = ::readlinkat(root_, path.c_str(), buffer.data(), buffer.size());
+    const auto length = ::readlinkat(here, name.c_str(), buffer.data(), buffer.size());
     if (length < 0) {
       throw failure(path, errno);
     }
     return {buffer.data(), static_cast<std::size_t>(length)};
   }
 
-  std::string shown_;
-  int root_;
-  std::unique_ptr<IgnoreRules> rules_;
+  const HostVolumeReader& volume_;
+  std::string path_;
 };
 
-/// Puts `file` into the tree below `root` at the path `components`, making directories without a time.
+/// Puts `file` into the tree below `root` at the path `components`, making directories without a time. Files come
+/// sorted by path, so that those of one directory come together.
 void place(webc::WriterNode& root, const std::vector<std::string>& components, webc::WriterNode file) {
   webc::WriterNode* node = &root;
   for (std::size_t i = 0; i + 1 < components.size(); ++i) {
-    auto found = std::ranges::find(node->children, components[i], &webc::WriterNode::name);
-    if (found == node->children.end()) {
-      webc::WriterNode directory;
-      directory.name = components[i];
-      node->children.push_back(std::move(directory));
-      found = node->children.end() - 1;
+    if (node->children.empty() || node->children.back().name != components[i]) {
+      node->children.emplace_back().name = components[i];
     }
-    node = &*found;
+    node = &node->children.back();
   }
   file.name = components.back();
   node->children.push_back(std::move(file));
 }
 
-webc::WriterNode volume_root(const DirectoryPackage& package, const DirectoryPackage::HostVolume& volume,
+webc::WriterNode file_node(webc::Content content, std::int64_t modified) {
+  webc::WriterNode node;
+  node.kind = webc::EntryKind::kFile;
+  node.modified = packed_time(modified);
+  node.content = std::move(content);
+  return node;
+}
+
+webc::WriterNode host_volume(const DirectoryPackage& package, const DirectoryPackage::HostVolume& volume,
                              const PackOptions& options) {
-  webc::WriterNode root;
   if (!volume.is_file) {
-    root.children = VolumeReader(package, volume, options.apply_ignore_rules).read();
-    return root;
+    const HostVolumeReader reader(package, volume, options.apply_ignore_rules);
+    return pack_volume(std::make_unique<HostPackedDirectory>(reader, ""));
   }
-  // The reference writes one entry that is called like the whole host path; where that has a "/", no reader could look
-  // it up, so it becomes a path.
   struct stat status{};
   if (::fstat(volume.fd.get(), &status) != 0) {
     throw system_error("\"" + package.name() + "/" + volume.host + "\"", errno);
   }
-  webc::WriterNode file;
-  file.kind = webc::EntryKind::kFile;
-  file.modified = whole_seconds(status.st_mtim.tv_sec);
-  file.content = std::filesystem::path("/proc/self/fd/" + std::to_string(volume.fd.get()));
-  place(root, HostPath::parse(volume.host).components, std::move(file));
-  return root;
+  return pack_file_volume(volume.host, std::filesystem::path("/proc/self/fd/" + std::to_string(volume.fd.get())),
+                          status.st_mtim.tv_sec);
 }
 
 }  // namespace
 
-void pack_package(const DirectoryPackage& package, int fd, const PackOptions& options) {
-  webc::Writer writer(webc::Version::kV3, package.manifest().to_json());
-  for (const auto& atom : package.atoms()) {
+std::uint64_t packed_time(std::int64_t seconds) {
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(seconds, 0));
+}
+
+webc::WriterNode pack_volume(std::unique_ptr<PackedDirectory> directory) {
+  struct Unread {
+    webc::WriterNode* node;  // stays where it is: its siblings are complete
+    std::unique_ptr<PackedDirectory> directory;
+  };
+  auto root = std::make_unique<webc::WriterNode>();
+  std::vector<Unread> unread;
+  unread.push_back({root.get(), std::move(directory)});
+  while (!unread.empty()) {
+    const Unread here = std::move(unread.back());
+    unread.pop_back();
+    auto entries = here.directory->entries();
+    here.node->children.reserve(entries.size());
+    for (auto& entry : entries) {
+      here.node->children.push_back(std::move(entry.node));
+      if (entry.directory != nullptr) {
+        unread.push_back({&here.node->children.back(), std::move(entry.directory)});
+      }
+    }
+  }
+  return std::move(*root);
+}
+
+webc::WriterNode pack_file_volume(const std::string& host, webc::Content content, std::int64_t modified) {
+  webc::WriterNode root;
+  place(root, HostPath::parse(host).components, file_node(std::move(content), modified));
+  return root;
+}
+
+void write_package(const PackageParts& parts, PackedVolumes volumes, int fd) {
+  webc::Writer writer(webc::Version::kV3, parts.manifest.to_json());
+  for (const auto& atom : parts.atoms) {
     writer.add_atom(atom.name, atom.body);
   }
-  for (const auto& volume : package.host_volumes()) {
-    writer.add_volume(volume.name, volume_root(package, volume, options));
+  for (auto& [name, root] : volumes) {
+    writer.add_volume(name, std::move(root));
   }
   webc::WriterNode metadata;
-  for (const auto& item : package.metadata_files()) {
-    webc::WriterNode file;
-    file.kind = webc::EntryKind::kFile;
-    file.modified = whole_seconds(item.modified);
-    file.content = item.body;
-    place(metadata, HostPath::parse(item.path).components, std::move(file));
+  for (const auto& item : parts.metadata_files) {
+    place(metadata, HostPath::parse(item.path).components, file_node(item.body, item.modified));
   }
   writer.add_volume("metadata", std::move(metadata));
   (void)writer.write(fd);
+}
+
+void pack_package(const DirectoryPackage& package, int fd, const PackOptions& options) {
+  PackedVolumes volumes;
+  for (const auto& volume : package.host_volumes()) {
+    volumes.emplace_back(volume.name, host_volume(package, volume, options));
+  }
+  write_package(package.parts(), std::move(volumes), fd);
 }
 
 }  // namespace pkgfs

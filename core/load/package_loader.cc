@@ -1,28 +1,172 @@
 // SPDX-License-Identifier: MIT
 #include "core/load/package_loader.h"
 
+#include <unistd.h>
+
 #include <filesystem>
+#include <optional>
+
+#include "core/base/log.h"
+#include "core/base/parallel.h"
 
 namespace pkgfs {
+namespace {
+
+const CancelFlag kNever;
+
+std::string describe(const PackageSummary& summary) {
+  return "Unable to load the package \"" + summary.pkg.id.to_string() + "\"";
+}
+
+}  // namespace
 
 std::shared_ptr<const Package> PackageLoader::load(const PackageSummary& summary) {
-  if (!summary.dist.path) {
-    throw Error(ErrorCode::kUnsupported,
-                {"Unable to load the package \"" + summary.pkg.id.to_string() + "\" from \"" + summary.dist.url + "\"",
-                 "only packages in local files can be loaded"});
+  return load(summary, remote_.cancel == nullptr ? kNever : *remote_.cancel);
+}
+
+std::vector<std::shared_ptr<const Package>> PackageLoader::load_all(std::span<const PackageSummary> summaries) {
+  std::vector<std::shared_ptr<const Package>> packages(summaries.size());
+  std::vector<std::size_t> missing;
+  for (std::size_t i = 0; i < summaries.size(); ++i) {
+    if (is_missing(summaries[i])) {
+      missing.push_back(i);
+    } else {
+      packages[i] = load(summaries[i]);
+    }
+  }
+  for_each_in_parallel(
+      missing.size(), limits::kParallelRequests, remote_.cancel == nullptr ? kNever : *remote_.cancel,
+      [&](std::size_t i, const CancelFlag& cancel) { packages[missing[i]] = load(summaries[missing[i]], cancel); });
+  return packages;
+}
+
+bool PackageLoader::is_missing(const PackageSummary& summary) const {
+  if (summary.dist.path || !summary.dist.webc_sha256 || remote_.cache == nullptr) {
+    return false;
   }
   std::error_code failed;
-  const auto canonical = std::filesystem::canonical(*summary.dist.path, failed);
-  const std::string key = failed ? *summary.dist.path : canonical.string();  // opening says what is wrong
-  if (const auto found = opened_.find(key); found != opened_.end()) {
-    return found->second;
+  return !std::filesystem::exists(remote_.cache->path_of(*summary.dist.webc_sha256), failed);
+}
+
+std::string PackageLoader::location(const PackageSummary& summary) const {
+  if (summary.dist.path) {
+    return *summary.dist.path;
+  }
+  return summary.dist.webc_sha256 && remote_.cache != nullptr ? remote_.cache->path_of(*summary.dist.webc_sha256)
+                                                              : summary.dist.url;
+}
+
+std::shared_ptr<const Package> PackageLoader::load(const PackageSummary& summary, const CancelFlag& cancel) {
+  try {
+    if (!summary.dist.path) {
+      return load_remote(summary, cancel);
+    }
+    std::error_code failed;
+    const auto canonical = std::filesystem::canonical(*summary.dist.path, failed);
+    return open(failed ? *summary.dist.path : canonical.string(), *summary.dist.path);  // opening says what is wrong
+  } catch (Error& error) {
+    if (error.code() == ErrorCode::kInterrupted) {
+      throw;
+    }
+    throw std::move(error).context(describe(summary));
+  }
+}
+
+std::shared_ptr<const Package> PackageLoader::open(const std::string& key, const std::string& path) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = opened_.find(key); found != opened_.end()) {
+      return found->second;
+    }
+  }
+  auto package = open_package(path, options_);
+  const std::lock_guard lock(mutex_);
+  return opened_.emplace(key, std::move(package)).first->second;
+}
+
+std::shared_ptr<const Package> PackageLoader::load_remote(const PackageSummary& summary, const CancelFlag& cancel) {
+  const std::string from = "from \"" + summary.dist.url + "\"";
+  if (remote_.cache == nullptr) {
+    throw Error(ErrorCode::kUnsupported, "only packages in local files can be loaded, and this one is " + from);
+  }
+  if (!summary.dist.webc_sha256) {
+    throw Error(ErrorCode::kUnsupported, "nothing says which hash the package " + from + " should have");
+  }
+  const Sha256& hash = *summary.dist.webc_sha256;
+  if (auto package = open_entry(hash)) {
+    return package;
+  }
+  if (remote_.client == nullptr) {
+    throw Error(ErrorCode::kNetwork, "it isn't in the cache \"" + remote_.cache->directory() +
+                                         "\", and with --offline it can't be downloaded " + from);
+  }
+  const PackageCache::Slot slot = remote_.cache->reserve(hash, cancel);
+  if (auto package = open_entry(hash)) {
+    return package;  // somebody else was downloading it
+  }
+  const Url url = Url::parse(summary.dist.url);
+  const auto token = remote_.tokens.find(url.authority());
+  const DownloadRequest request{
+      .url = url,
+      .bearer = token == remote_.tokens.end() ? std::nullopt : std::optional(token->second),
+      .max_bytes = remote_.max_bytes,
+      .name = summary.pkg.id.to_string(),
+      .observer = remote_.observer,
+  };
+  Downloaded downloaded;
+  try {
+    downloaded = download(*remote_.client, request, slot.part(), cancel);
+  } catch (Error& error) {
+    if (error.code() == ErrorCode::kInterrupted) {
+      throw;
+    }
+    throw std::move(error).context("Unable to download \"" + summary.dist.url + "\"");
+  }
+  if (downloaded.sha256 == hash) {
+    return open(to_hex(hash), remote_.cache->commit(slot, hash));
+  }
+  const std::string mismatch = "image hash mismatch! expected hash '" + to_upper_hex(hash) +
+                               "', but the computed hash is '" + to_upper_hex(downloaded.sha256) + "' (source '" +
+                               summary.dist.url + "')";
+  if (remote_.verify == VerifyDownloads::kFail) {
+    discard_download(slot.part());
+    throw Error(ErrorCode::kCorrupt, mismatch);
+  }
+  if (remote_.verify == VerifyDownloads::kWarn) {
+    log::warn("{}: {}", summary.pkg.id.to_string(), mismatch);
+  }
+  // It stays open while it is used, and is gone afterwards.
+  auto package = open(to_hex(hash), slot.part());
+  discard_download(slot.part());
+  return package;
+}
+
+std::shared_ptr<const Package> PackageLoader::open_entry(const Sha256& hash) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = opened_.find(to_hex(hash)); found != opened_.end()) {
+      return found->second;
+    }
+  }
+  const auto path = remote_.cache->find(hash);
+  if (!path) {
+    return nullptr;
   }
   try {
-    auto package = open_package(*summary.dist.path, options_);
-    opened_.emplace(key, package);
-    return package;
-  } catch (Error& error) {
-    throw std::move(error).context("Unable to load the package \"" + summary.pkg.id.to_string() + "\"");
+    return open(to_hex(hash), *path);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kNotFound) {
+      return nullptr;  // removed meanwhile
+    }
+    // A broken package that came so from its registry is no damage of the cache: another download wouldn't help.
+    const auto actual = remote_.cache->content_hash({hash, *path, 0, {}});
+    if (actual && *actual == hash) {
+      throw;
+    }
+    if (actual) {
+      remote_.cache->set_aside(hash, error.what());
+    }
+    return nullptr;
   }
 }
 

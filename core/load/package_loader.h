@@ -1,27 +1,70 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <span>
 #include <string>
+#include <vector>
 
+#include "core/base/limits.h"
 #include "core/load/package.h"
+#include "core/load/package_cache.h"
+#include "core/net/download.h"
 #include "core/package/package_info.h"
 
 namespace pkgfs {
 
-/// Turns a summary into an opened package. Local files and directories are opened in place; downloads and the disk
-/// cache have their place here. One instance a run; a package is opened once.
+/// What to do when a download isn't what its hash says. It never enters the cache.
+enum class VerifyDownloads {
+  kFail,
+  kWarn,  // use it once, with a warning
+  kOff,   // use it once
+};
+
+/// Where packages that aren't local come from. What the pointers point to must outlive the loader.
+struct RemotePackages {
+  PackageCache* cache = nullptr;
+  HttpClient* client = nullptr;               // null: offline, only the cache is looked at
+  std::map<std::string, std::string> tokens;  // by authority
+  VerifyDownloads verify = VerifyDownloads::kFail;
+  std::uint64_t max_bytes = limits::kDownloadBytes;
+  DownloadObserver* observer = nullptr;  // may be null
+  const CancelFlag* cancel = nullptr;
+};
+
+/// Turns summaries into opened packages (loading.md 1): what is local is opened in place; what is remote comes from the
+/// cache, or is downloaded into it, once for all processes, and checked against its hash. One instance a run; a package
+/// is opened once. Thread-safe.
 class PackageLoader {
  public:
+  /// Local packages only.
   explicit PackageLoader(OpenOptions options) : options_(options) {}
+  PackageLoader(OpenOptions options, RemotePackages remote) : options_(options), remote_(std::move(remote)) {}
 
   /// Throws Error naming the package and its location.
   [[nodiscard]] std::shared_ptr<const Package> load(const PackageSummary& summary);
+  /// The same for many, in their order: 32 downloads at a time. The first failure stops the others.
+  [[nodiscard]] std::vector<std::shared_ptr<const Package>> load_all(std::span<const PackageSummary> summaries);
+  /// Whether `load` would need the network.
+  [[nodiscard]] bool is_missing(const PackageSummary& summary) const;
+  /// Who is told of downloads; may be null.
+  [[nodiscard]] DownloadObserver* observer() const { return remote_.observer; }
+  /// Where the package's container is once it has been loaded: its own place, or the cache's.
+  [[nodiscard]] std::string location(const PackageSummary& summary) const;
 
  private:
+  [[nodiscard]] std::shared_ptr<const Package> open(const std::string& key, const std::string& path);
+  [[nodiscard]] std::shared_ptr<const Package> load(const PackageSummary& summary, const CancelFlag& cancel);
+  [[nodiscard]] std::shared_ptr<const Package> load_remote(const PackageSummary& summary, const CancelFlag& cancel);
+  [[nodiscard]] std::shared_ptr<const Package> open_entry(const Sha256& hash);
+
   OpenOptions options_;
-  std::map<std::string, std::shared_ptr<const Package>> opened_;  // by canonical path
+  RemotePackages remote_;
+  std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<const Package>> opened_;  // by canonical path, or by hash
 };
 
 }  // namespace pkgfs

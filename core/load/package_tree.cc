@@ -16,29 +16,17 @@ namespace {
 /// none) is left out.
 void fetch(const std::set<PackageId>& ids, const DependencyGraph& graph, PackageLoader& loader,
            LoadedPackages& packages) {
+  std::vector<PackageSummary> missing;
   for (const auto& id : ids) {
     const auto node = packages.contains(id) ? std::nullopt : graph.find(id);
     if (node && graph.nodes[*node].dist) {
-      packages.emplace(id, loader.load({.pkg = graph.nodes[*node].pkg, .dist = *graph.nodes[*node].dist}));
+      missing.push_back({.pkg = graph.nodes[*node].pkg, .dist = *graph.nodes[*node].dist});
     }
   }
-}
-
-/// Everything that a visible command or a mapping needs (3).
-LoadedPackages fetch_all(std::shared_ptr<const Package> root, PackageLoader& loader, const Resolution& resolution) {
-  LoadedPackages packages;
-  packages.emplace(resolution.package.root, std::move(root));
-  std::set<PackageId> needed;
-  for (const auto& [name, command] : resolution.package.commands) {
-    needed.insert(command.package);
+  const auto loaded = loader.load_all(missing);
+  for (std::size_t i = 0; i < missing.size(); ++i) {
+    packages.emplace(missing[i].pkg.id, loaded[i]);
   }
-  for (const auto& mapping : resolution.package.filesystem) {
-    needed.insert(mapping.package);
-  }
-  fetch(needed, resolution.graph, loader, packages);
-  // A dependency whose commands are all shadowed still has the atoms of those that shadow them.
-  fetch(atom_owners(resolution, packages), resolution.graph, loader, packages);
-  return packages;
 }
 
 std::string quoted_list(const std::vector<LoadedCommand>& commands) {
@@ -51,10 +39,29 @@ std::string quoted_list(const std::vector<LoadedCommand>& commands) {
 
 }  // namespace
 
+LoadedPackages fetch_packages(std::shared_ptr<const Package> root, PackageLoader& loader,
+                              const Resolution& resolution) {
+  LoadedPackages packages;
+  std::set<PackageId> needed{resolution.package.root};
+  if (root != nullptr) {
+    packages.emplace(resolution.package.root, std::move(root));
+  }
+  for (const auto& [name, command] : resolution.package.commands) {
+    needed.insert(command.package);
+  }
+  for (const auto& mapping : resolution.package.filesystem) {
+    needed.insert(mapping.package);
+  }
+  fetch(needed, resolution.graph, loader, packages);
+  // A dependency whose commands are all shadowed still has the atoms of those that shadow them.
+  fetch(atom_owners(resolution, packages), resolution.graph, loader, packages);
+  return packages;
+}
+
 PackageTree load_package_tree(std::shared_ptr<const Package> root, PackageLoader& loader, const Resolution& resolution,
                               const TreeOptions& options) {
-  const int webc_version = root->webc_version();
-  LoadedPackages packages = fetch_all(std::move(root), loader, resolution);
+  LoadedPackages packages = fetch_packages(std::move(root), loader, resolution);
+  const int webc_version = packages.at(resolution.package.root)->webc_version();
   CommandSet commands = build_commands(resolution, packages);
   if (options.strict && !commands.errors.empty()) {
     throw commands.errors.front();

@@ -59,8 +59,16 @@ struct PackageTree {
   std::vector<Error> command_errors;
 };
 
+/// The opened packages of a tree.
+using LoadedPackages = std::map<PackageId, std::shared_ptr<const Package>>;
+
+/// Loads everything that a visible command or a mapping needs (loading.md 3), and nothing else. `root` is the opened
+/// root package, or null: then its node says where it is. Throws Error.
+[[nodiscard]] LoadedPackages fetch_packages(std::shared_ptr<const Package> root, PackageLoader& loader,
+                                            const Resolution& resolution);
+
 /// Loads every package that the resolution needs and builds commands and file system (loading.md 2 to 6).
-/// `root` is the opened root package. Throws Error(kLoad) with the texts of loading.md 7.
+/// `root` is as for `fetch_packages`. Throws Error(kLoad) with the texts of loading.md 7.
 [[nodiscard]] PackageTree load_package_tree(std::shared_ptr<const Package> root, PackageLoader& loader,
                                             const Resolution& resolution, const TreeOptions& options);
 

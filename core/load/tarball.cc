@@ -1,96 +1,176 @@
 // SPDX-License-Identifier: MIT
 #include "core/load/tarball.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <cerrno>
-#include <cstdlib>
-#include <filesystem>
+#include <set>
+#include <string>
 #include <utility>
 
-#include "core/base/unique_fd.h"
+#include "core/base/limits.h"
+#include "core/load/archive_tree.h"
 #include "core/load/container_package.h"
-#include "core/load/directory_package.h"
+#include "core/load/nameless_file.h"
 #include "core/load/pack.h"
+#include "core/load/package_directory.h"
+#include "core/package/package_info.h"
 
 namespace pkgfs {
 
 namespace {
 
-std::string temporary_directory() {
-  std::error_code failed;
-  const auto path = std::filesystem::temp_directory_path(failed);
-  return failed ? "/tmp" : path.string();
-}
+using webc::EntryKind;
+using Index = ArchiveTree::Index;
 
-/// A directory of our own; removed with all that is in it.
-class ScratchDirectory {
+/// What the container will hold. An archive may ask for the same file any number of times.
+class Budget {
  public:
-  ScratchDirectory() : path_(temporary_directory() + "/pkgfs-XXXXXX") {
-    if (::mkdtemp(path_.data()) == nullptr) {
-      const int failed = errno;
-      path_.clear();
-      throw system_error("a directory below \"" + temporary_directory() + "\"", failed);
+  void add_bytes(std::uint64_t count) {
+    bytes_ += count;
+    if (bytes_ > limits::kTarballBytes) {
+      throw Error(ErrorCode::kUnsupported,
+                  "it holds more than " + std::to_string(limits::kTarballBytes) + " bytes when packed");
     }
-    fd_.reset(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   }
-  ~ScratchDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
+  void add_entries(std::size_t count) {
+    entries_ += count;
+    if (entries_ > limits::kTarballEntries) {
+      throw Error(ErrorCode::kUnsupported,
+                  "it has more than " + std::to_string(limits::kTarballEntries) + " entries when packed");
+    }
   }
-  ScratchDirectory(const ScratchDirectory&) = delete;
-  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
-  [[nodiscard]] const std::string& path() const { return path_; }
-  [[nodiscard]] int fd() const { return fd_.get(); }
 
  private:
-  std::string path_;
-  UniqueFd fd_;
+  std::uint64_t bytes_ = 0;
+  std::size_t entries_ = 0;
 };
 
-/// A file that has no name and vanishes when it is closed.
-UniqueFd nameless_file() {
-  const std::string directory = temporary_directory();
-  UniqueFd fd(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-  if (!fd) {  // not every file system can
-    std::string path = directory + "/pkgfs-XXXXXX";
-    fd.reset(::mkostemp(path.data(), O_CLOEXEC));
-    if (!fd) {
-      throw system_error("a file below \"" + directory + "\"", errno);
-    }
-    ::unlink(path.c_str());
+class ArchiveDirectory final : public PackageDirectory {
+ public:
+  ArchiveDirectory(const ArchiveTree& tree, const std::string& name, Budget& budget)
+      : tree_(tree), name_(name), budget_(budget) {}
+
+  [[nodiscard]] const std::string& name() const override { return name_; }
+  [[nodiscard]] bool exists(const std::string& path) const override {
+    return tree_.find(HostPath::parse(path)).has_value();
   }
-  return fd;
+  [[nodiscard]] File open(const std::string& path) const override {
+    const auto found = tree_.find(HostPath::parse(path));
+    if (!found) {
+      throw unreadable(*this, path, found.error());
+    }
+    const auto& node = tree_.node(*found);
+    if (node.kind != EntryKind::kFile) {
+      throw Error(ErrorCode::kUnsupported, {"Unable to read \"" + display(path) + "\"", "it isn't a regular file"});
+    }
+    budget_.add_bytes(node.length);
+    return {.body = tree_.content(*found), .modified = node.modified};
+  }
+
+ private:
+  const ArchiveTree& tree_;
+  const std::string& name_;
+  Budget& budget_;
+};
+
+class ArchivePackedDirectory final : public PackedDirectory {
+ public:
+  ArchivePackedDirectory(const ArchiveTree& tree, Index index, Budget& budget)
+      : tree_(tree), index_(index), budget_(budget) {}
+
+  [[nodiscard]] std::vector<Entry> entries() const override {
+    const auto children = tree_.children(index_);
+    budget_.add_entries(children.size());
+    std::vector<Entry> entries;
+    entries.reserve(children.size());
+    for (const Index index : children) {
+      const auto& child = tree_.node(index);
+      Entry& entry = entries.emplace_back();
+      entry.node.name = child.name;
+      entry.node.kind = child.kind;
+      entry.node.modified = packed_time(child.modified);
+      budget_.add_bytes(child.length);
+      switch (child.kind) {
+        case EntryKind::kDirectory:
+          entry.directory = std::make_unique<ArchivePackedDirectory>(tree_, index, budget_);
+          break;
+        case EntryKind::kFile:
+          entry.node.content = tree_.content(index);
+          break;
+        case EntryKind::kSymlink:
+          entry.node.target = tree_.target(index);
+          break;
+      }
+    }
+    return entries;
+  }
+
+ private:
+  const ArchiveTree& tree_;
+  Index index_;
+  Budget& budget_;
+};
+
+PackedVolumes read_volumes(const WasmerToml& toml, const ArchiveTree& tree, const PackageDirectory& directory,
+                           Budget& budget) {
+  PackedVolumes volumes;
+  std::set<std::string> known;
+  for (const auto& [guest, host] : toml.fs) {
+    const std::string name = sanitize_path(host);
+    if (!known.insert(name).second) {
+      continue;
+    }
+    const auto found = tree.find(HostPath::parse(host));
+    if (!found) {
+      throw unmappable(directory, host, found.error());
+    }
+    budget.add_entries(1);
+    const auto& node = tree.node(*found);
+    if (node.kind == EntryKind::kDirectory) {
+      volumes.emplace_back(name, pack_volume(std::make_unique<ArchivePackedDirectory>(tree, *found, budget)));
+    } else {
+      budget.add_bytes(node.length);
+      volumes.emplace_back(name, pack_file_volume(host, tree.content(*found), node.modified));
+    }
+  }
+  return volumes;
 }
 
-/// The manifest at the top of the unpacked archive: `wasmer.toml`, else the older `wapm.toml`.
-std::string manifest_name(int directory) {
+/// The manifest at the top of the archive: `wasmer.toml`, else the older `wapm.toml`.
+std::string manifest_name(const ArchiveTree& tree) {
   for (const char* name : {"wasmer.toml", "wapm.toml"}) {
-    struct stat status{};
-    if (::fstatat(directory, name, &status, 0) == 0 && S_ISREG(status.st_mode)) {
+    const auto found = tree.find(HostPath::parse(name));
+    if (found && tree.node(*found).kind == EntryKind::kFile) {
       return name;
     }
   }
   throw Error(ErrorCode::kNotFound, "Unable to find the \"wasmer.toml\"");
 }
 
+std::unique_ptr<const ArchiveTree> extract(const ByteSource& archive) {
+  try {
+    return read_tarball(archive);
+  } catch (Error& error) {
+    throw std::move(error).context("Unable to extract the tarball");
+  }
+}
+
+void pack_archive(const ArchiveTree& tree, const std::string& name, int fd) {
+  Budget budget;
+  const ArchiveDirectory directory(tree, name, budget);
+  const WasmerToml toml = read_package_toml(directory, manifest_name(tree));
+  PackedVolumes volumes = read_volumes(toml, tree, directory, budget);
+  write_package(derive_parts(toml, directory), std::move(volumes), fd);
+  if (tree.source().damaged()) {
+    throw system_error("Unable to read what was unpacked", EIO);
+  }
+}
+
 }  // namespace
 
 std::shared_ptr<const Package> open_tarball(std::shared_ptr<const MappedFile> archive, const OpenOptions& options) {
   try {
-    const ScratchDirectory scratch;
-    try {
-      unpack_tarball(*archive, scratch.fd());
-    } catch (Error& error) {
-      throw std::move(error).context("Unable to extract the tarball");
-    }
-    const auto directory = open_directory_package(
-        scratch.path(),
-        {.as_built = false, .display_name = archive->name(), .manifest_name = manifest_name(scratch.fd())});
     UniqueFd fd = nameless_file();
-    pack_package(*directory, fd.get(), {});
+    pack_archive(*extract(*archive), archive->name(), fd.get());
     auto container = webc::Container::open(MappedFile::adopt(std::move(fd), archive->name()));
     return std::make_shared<ContainerPackage>(archive->name(), std::move(container),
                                               PackageHash(sha256(archive->bytes())), options);

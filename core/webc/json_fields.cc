@@ -2,6 +2,7 @@
 #include "core/webc/json_fields.h"
 
 #include "core/base/error.h"
+#include "core/base/limits.h"
 
 namespace pkgfs::webc {
 namespace {
@@ -34,6 +35,22 @@ std::string kind_of(const Json& value) {
 }
 
 }  // namespace
+
+Json parse_json(std::string_view text) {
+  const auto check_depth = [](int depth, Json::parse_event_t /*event*/, Json& /*value*/) {
+    if (static_cast<std::size_t>(depth) > limits::kCborDepth) {
+      throw Error(ErrorCode::kCorrupt, "JSON that is nested too deep");
+    }
+    return true;
+  };
+  try {
+    return Json::parse(text, check_depth);
+  } catch (const Json::exception& error) {
+    const std::string_view what = error.what();  // "[json.exception.parse_error.101] parse error at …"
+    const std::size_t end = what.find("] ");
+    throw Error(ErrorCode::kCorrupt, std::string(end == std::string_view::npos ? what : what.substr(end + 2)));
+  }
+}
 
 const Json* member(const Json& map, std::string_view key) {
   for (const auto& [name, value] : map.get_ref<const Json::object_t&>()) {

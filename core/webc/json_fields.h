@@ -11,6 +11,14 @@
 /// ("missing field `x`", "invalid type: null, expected a string"); `where` goes in front: "commands.sh".
 namespace pkgfs::webc {
 
+/// A JSON text that comes from elsewhere, nested at most as deep as CBOR may be (base/limits.h): copying and printing a
+/// value recurse. Throws Error(kCorrupt) with the byte at which it is wrong.
+[[nodiscard]] Json parse_json(std::string_view text);
+
+/// A JSON text that comes from elsewhere, nested at most as deep as CBOR may be (base/limits.h): copying and printing a
+/// value recurse. Throws Error(kCorrupt) with the byte at which it is wrong.
+[[nodiscard]] Json parse_json(std::string_view text);
+
 /// The member of the map `map`; null when it isn't there.
 [[nodiscard]] const Json* member(const Json& map, std::string_view key);
 [[nodiscard]] const Json& required(const Json& map, std::string_view key, std::string_view where);

@@ -72,7 +72,7 @@ void read_content(const Content& content, Take take) {
 class Header {
  public:
   Header(const WriterNode& root, bool v3, std::string where) : v3_(v3), where_(std::move(where)) {
-    hash_ = directory(root, 0);
+    (void)tree(root);  // no section holds the hash of its root from outside
   }
 
   [[nodiscard]] const Buffer& bytes() const { return bytes_; }
@@ -92,66 +92,88 @@ class Header {
     }
   }
 
-  // Recursion is bounded by kTreeDepth; the reader's limit is the writer's.
-  Sha256 directory(const WriterNode& node, std::size_t depth) {
-    if (depth > limits::kTreeDepth) {
-      refuse(node, "is nested too deeply");
+  // A directory whose table is written and whose children are being written.
+  struct Open {
+    std::size_t hash_at = 0;
+    std::vector<const WriterNode*> children;  // sorted
+    std::vector<std::size_t> records;         // where the table has them
+    Buffer hashes;                            // of the children so far
+  };
+
+  // Depth first, without recursion: directories come from people we don't know. The reader's limit is the writer's.
+  Sha256 tree(const WriterNode& root) {
+    std::vector<Open> way;
+    way.push_back(open_directory(root));
+    while (true) {
+      Open& here = way.back();
+      const std::size_t done = here.hashes.size() / sizeof(Sha256);
+      if (done == here.children.size()) {
+        const Sha256 digest = sha256(here.hashes);
+        if (v3_) {
+          set(bytes_, here.hash_at, digest);
+        }
+        way.pop_back();
+        if (way.empty()) {
+          return digest;
+        }
+        add_hash(way.back(), digest);
+        continue;
+      }
+      const WriterNode& child = *here.children[done];
+      set(bytes_, here.records[done], std::uint64_t{bytes_.size()});
+      if (child.kind != EntryKind::kDirectory) {
+        add_hash(here, child.kind == EntryKind::kSymlink ? symlink(child) : file(child));
+        continue;
+      }
+      if (way.size() > limits::kTreeDepth) {
+        refuse(child, "is nested too deeply");
+      }
+      way.push_back(open_directory(child));
     }
-    std::vector<const WriterNode*> children;
+  }
+
+  void add_hash(Open& directory, const Sha256& hash) {
+    if (v3_) {
+      set(bytes_, directory.records[directory.hashes.size() / sizeof(Sha256)] + 8, hash);
+    }
+    put(directory.hashes, hash);
+  }
+
+  Open open_directory(const WriterNode& node) {
+    Open open;
     for (const WriterNode& child : node.children) {
       if (const char* why = name_problem(child.name)) {
         refuse(child, std::string("can't be stored: the name ") + why);
       }
-      children.push_back(&child);
+      open.children.push_back(&child);
     }
-    std::ranges::sort(children, {}, [](const WriterNode* child) { return std::string_view(child->name); });
+    std::ranges::sort(open.children, {}, [](const WriterNode* child) { return std::string_view(child->name); });
     bytes_.push_back(std::byte{0x1e});
     const std::size_t length_at = bytes_.size();
     put(bytes_, std::uint64_t{0});
     times(node);
-    const std::size_t hash_at = bytes_.size();
+    open.hash_at = bytes_.size();
     if (v3_) {
       put(bytes_, Sha256{});
     }
-    std::vector<std::size_t> records;
-    for (std::size_t i = 0; i < children.size(); ++i) {
-      if (i > 0 && children[i]->name == children[i - 1]->name) {
-        refuse(*children[i], "is there twice");
+    for (std::size_t i = 0; i < open.children.size(); ++i) {
+      const WriterNode& child = *open.children[i];
+      if (i > 0 && child.name == open.children[i - 1]->name) {
+        refuse(child, "is there twice");
       }
-      records.push_back(bytes_.size());
+      open.records.push_back(bytes_.size());
       put(bytes_, std::uint64_t{0});
       if (v3_) {
         put(bytes_, Sha256{});
       }
-      put(bytes_, std::uint64_t{children[i]->name.size()});
-      put(bytes_, children[i]->name);
+      put(bytes_, std::uint64_t{child.name.size()});
+      put(bytes_, child.name);
     }
     set(bytes_, length_at, std::uint64_t{bytes_.size() - length_at - 8});
-    Sha256Hasher hasher;
-    for (std::size_t i = 0; i < children.size(); ++i) {
-      set(bytes_, records[i], std::uint64_t{bytes_.size()});
-      const Sha256 hash = entry(*children[i], depth + 1);
-      hasher.update(std::as_bytes(std::span(hash)));
-      if (v3_) {
-        set(bytes_, records[i] + 8, hash);
-      }
-    }
-    const Sha256 digest = hasher.finish();
-    if (v3_) {
-      set(bytes_, hash_at, digest);
-    }
-    return digest;
+    return open;
   }
 
-  Sha256 entry(const WriterNode& node, std::size_t depth) {
-    switch (node.kind) {
-      case EntryKind::kDirectory:
-        return directory(node, depth);
-      case EntryKind::kSymlink:
-        return symlink(node);
-      case EntryKind::kFile:
-        break;
-    }
+  Sha256 file(const WriterNode& node) {
     Sha256Hasher hasher;
     const std::uint64_t start = data_length_;
     read_content(node.content, [&](Bytes piece) {
@@ -189,10 +211,9 @@ class Header {
   Buffer bytes_;
   std::uint64_t data_length_ = 0;
   std::vector<const Content*> bodies_;
-  Sha256 hash_{};
 };
 
-// A section on its way: what comes before the bodies, and the bodies.
+// A section on its way: what comes before the volume, and the volume.
 struct Section {
   std::uint8_t tag = 0;
   Buffer front;
@@ -211,9 +232,7 @@ Section volume_section(std::uint8_t tag, const std::string* name, const Header& 
     put(section.front, *name);
   }
   put(section.front, std::uint64_t{header.bytes().size()});
-  put(section.front, header.bytes());
-  put(section.front, header.data_length());
-  section.length = section.front.size() + header.data_length();
+  section.length = section.front.size() + header.bytes().size() + sizeof(header.data_length()) + header.data_length();
   return section;
 }
 
@@ -222,6 +241,10 @@ void send(const Section& section, Take take) {
   if (section.volume == nullptr) {
     return;
   }
+  take(section.volume->bytes());
+  Buffer length;
+  put(length, section.volume->data_length());
+  take(length);
   std::uint64_t sent = 0;
   for (const Content* body : section.volume->bodies()) {
     read_content(*body, [&](Bytes piece) {

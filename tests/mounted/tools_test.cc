@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Risk: a tool that people point at any directory behaves differently on a mounted package.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <csignal>
 #include <fstream>
 #include <regex>
 
@@ -180,6 +183,81 @@ TEST_F(ManyReaders, WalkingFromManyProcessesAtOnceGivesTheSame) {
   }
   EXPECT_EQ(count, 6);
   EXPECT_EQ(different.size(), 1U) << result.out;
+}
+
+/// Programs that are stopped in the middle of their work.
+class ToolsStopped : public ::testing::Test {
+ protected:
+  ToolsStopped() { fs::create_directories(scratch()); }
+
+  [[nodiscard]] fs::path scratch() const { return dir_.path() / "scratch"; }
+  [[nodiscard]] fs::path out() const { return dir_.path() / "out"; }
+
+  /// A live package with small files and one that takes long to write.
+  [[nodiscard]] std::string large_package() const {
+    dir_.write("pkg/wasmer.toml", "[fs]\n\"/x\" = \"data\"\n");
+    dir_.write("pkg/data/a/small", "small");
+    fs::create_symlink("a/small", dir_.path() / "pkg/data/b");
+    fs::resize_file(dir_.write("pkg/data/large", ""), std::uintmax_t{16} << 30U);
+    return dir_.path() / "pkg";
+  }
+
+  /// Extracts the large package and sends `signal` while the large file is written.
+  [[nodiscard]] ProcessResult stop_extract(const std::string& package, int signal) const {
+    Process extract({kPkgfs, "extract", package, out()}, {.timeout = std::chrono::seconds(10)});
+    EXPECT_TRUE(eventually([&] { return fs::is_symlink(out() / "x/b"); })) << extract.err();
+    sleep_ms(20);
+    const auto begin = std::chrono::steady_clock::now();
+    extract.signal(signal);
+    ProcessResult result = extract.wait();
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
+    return result;
+  }
+
+  TempDir dir_;
+};
+
+TEST_F(ToolsStopped, ExtractLeavesNothingBehind) {
+  const std::string package = large_package();
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const ProcessResult result = stop_extract(package, signal);
+    EXPECT_EQ(result.exit_code, 130) << result.describe();
+    EXPECT_NE(result.err.find("interrupted"), std::string::npos) << result.describe();
+    EXPECT_FALSE(fs::exists(out()));
+  }
+}
+
+TEST_F(ToolsStopped, EvenKilledExtractLeavesNoHalfFile) {
+  if (!UniqueFd(::open(dir_.path().c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600))) {
+    GTEST_SKIP() << "no files without a name here";
+  }
+  EXPECT_EQ(stop_extract(large_package(), SIGKILL).signal, SIGKILL);
+  std::set<std::string> left;
+  for (const auto& entry : fs::recursive_directory_iterator(out())) {
+    left.insert(entry.path().string().substr(out().string().size()));
+  }
+  EXPECT_EQ(left, (std::set<std::string>{"/x", "/x/a", "/x/a/small", "/x/b"}));
+}
+
+TEST_F(ToolsStopped, OpeningATarballPutsNoNamesOnTheDisk) {
+  const ProcessResult made = shell(
+      "mkdir -p $T/pkg/web && cd $T/pkg && printf '[fs]\\n\"/w\" = \"web\"\\n' >wasmer.toml && "
+      "seq 2000 | split -l 1 -a 4 - web/f && tar -czf ../p.tar.gz wasmer.toml web",
+      {.environment = {{"T", dir_.path()}}});
+  ASSERT_TRUE(made.ok()) << made.describe();
+  const Arguments tree{kPkgfs, "tree", dir_.path() / "p.tar.gz"};
+  const ProcessOptions options{.environment = {{"TMPDIR", scratch()}}};
+  Process stopped(tree, options);
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(fs::is_empty(scratch()));
+    sleep_ms(1);
+  }
+  stopped.signal(SIGKILL);
+  (void)stopped.wait();
+  EXPECT_TRUE(fs::is_empty(scratch()));
+  const ProcessResult whole = run(tree, options);
+  EXPECT_TRUE(whole.ok()) << whole.describe();
+  EXPECT_GE(std::count(whole.out.begin(), whole.out.end(), '\n'), 2'000);
 }
 
 }  // namespace

@@ -159,23 +159,45 @@ TEST(Extract, APackageIsNotWrittenIntoItself) {
   const test::Run refused = run({"extract", root, root + "/data/sub/out"});
   EXPECT_EQ(refused.code, 2);
   EXPECT_THAT(refused.err, HasSubstr("which is part of the package"));
+  EXPECT_FALSE(fs::exists(root + "/data/sub/out")) << "made before it was refused";
+  const test::Run deeper = run({"extract", root, root + "/data/sub/"});
+  EXPECT_EQ(deeper.code, 2) << "a directory that is there";
   const test::Run beside = run({"extract", root, root + "/out"});
   EXPECT_EQ(beside.code, 0) << beside.err;
   EXPECT_EQ(test::read_text(root + "/out/x/sub/file"), "content");
 }
 
-TEST(Extract, NothingHalfWrittenStaysWhenTheDiskIsFull) {
-  const test::TempDir dir;
+/// Extracts a file of 4 MiB where files may have 1 MiB only.
+test::Run extract_too_much(const std::vector<std::string>& arguments) {
   rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
   const auto handler = std::signal(SIGXFSZ, SIG_IGN);  // write answers EFBIG instead
   const rlimit small{1 << 20U, before.rlim_max};
-  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
-  const test::Run result = run({"extract", package("webc/big4m-v3.webc"), (dir.path() / "out").string()});
+  EXPECT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  test::Run result = run(arguments);
   ::setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, handler);
   EXPECT_EQ(result.code, 1);
   EXPECT_THAT(result.err, HasSubstr("File too large"));
+  return result;
+}
+
+TEST(Extract, NothingStaysWhenTheDiskIsFull) {
+  const test::TempDir dir;
+  const std::string file = package("webc/big4m-v3.webc");
+  const std::string out = (dir.path() / "out").string();
+  (void)extract_too_much({"extract", file, out});
+  EXPECT_FALSE(fs::exists(out));
+  fs::create_directory(out);
+  (void)extract_too_much({"extract", file, out});
+  EXPECT_TRUE(fs::is_empty(out)) << "a directory that was there stays";
+}
+
+TEST(Extract, NothingHalfWrittenStaysBesideWhatWasThere) {
+  const test::TempDir dir;
+  dir.write("out/mine", "kept");
+  (void)extract_too_much({"extract", "--force", package("webc/big4m-v3.webc"), (dir.path() / "out").string()});
+  EXPECT_EQ(test::read_text(dir.path() / "out/mine"), "kept");
   for (const auto& entry : fs::recursive_directory_iterator(dir.path() / "out")) {
     EXPECT_FALSE(entry.path().filename().string().starts_with(".pkgfs-")) << entry.path();
     EXPECT_TRUE(!entry.is_regular_file() || entry.file_size() < (1 << 20U)) << entry.path();

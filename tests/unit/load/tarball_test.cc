@@ -125,6 +125,116 @@ TEST_F(Tarball, NothingIsWrittenThroughALink) {
               HasSubstr("passes through \"web/l\", which is no directory"));
 }
 
+std::string repeated(const std::string& text, std::size_t count) {
+  std::string all;
+  for (std::size_t i = 0; i < count; ++i) {
+    all += text;
+  }
+  return all;
+}
+
+TEST_F(Tarball, DeepNamesAreRefusedAndNotFollowed) {
+  EXPECT_THAT(with({.name = "web/" + repeated("a/", 3000) + "f"}), HasSubstr("directories deep"));
+  EXPECT_THAT(with({.name = "web/" + repeated("a/", 50'000) + "f"}), HasSubstr("directories deep"));
+  EXPECT_THAT(with({.name = "web/" + std::string(256, 'a') + "/f"}), HasSubstr("has a name of more than 255 bytes"));
+  const std::string deep = "/" + repeated("a/", 250) + "f";
+  write_tarball(archive(), {{.name = "wasmer.toml", .content = kToml}, {.name = "web" + deep, .content = "deep"}});
+  EXPECT_EQ(content(*load_alone(archive(), only_files()).file_system, "/w" + deep), "deep");
+}
+
+TEST_F(Tarball, DirectoriesThatAreNoEntriesCountToo) {
+  std::vector<TarEntry> entries{{.name = "wasmer.toml", .content = kToml}};
+  const std::string way = repeated("/d", 250) + "/f";
+  for (std::size_t i = 0; i < 4'000; ++i) {  // times 252
+    entries.push_back({.name = "web/" + std::to_string(i) + way});
+  }
+  EXPECT_THAT(error_of(entries), HasSubstr("it has more than 1000000 entries"));
+}
+
+TEST_F(Tarball, VolumesThatOverlapDontMultiplyWithoutEnd) {
+  std::string toml = "[fs]\n";
+  std::vector<TarEntry> entries{{}};
+  for (std::size_t i = 0; i < 120; ++i) {
+    const std::string number = std::to_string(i);
+    toml += "\"/w" + number + "\" = \"l" + number + "\"\n";
+    entries.push_back({.name = "l" + number, .type = 'l', .target = "web"});
+  }
+  for (std::size_t i = 0; i < 10'000; ++i) {
+    entries.push_back({.name = "web/" + std::to_string(i)});
+  }
+  entries.front() = {.name = "wasmer.toml", .content = toml};
+  EXPECT_THAT(error_of(entries), HasSubstr("it has more than 1000000 entries when packed"));
+}
+
+TEST_F(Tarball, PathsInTheManifestStayInTheArchive) {
+  for (const char* host : {"/etc", "../etc", "web/../../etc"}) {
+    EXPECT_THAT(error_of({{.name = "wasmer.toml", .content = "[fs]\n\"/w\" = \"" + std::string(host) + "\"\n"},
+                          {.name = "web/x"}}),
+                HasSubstr("leads out of"))
+        << host;
+  }
+  const std::string module = "[[module]]\nname = \"m\"\nsource = \"/etc/hostname\"\n";
+  EXPECT_THAT(error_of({{.name = "wasmer.toml", .content = module}}), HasSubstr("leads out of the package directory"));
+  // Down a link and up again: only where a link leads shows that this is above the root.
+  EXPECT_THAT(error_of({{.name = "wasmer.toml", .content = kToml},
+                        {.name = "a/here", .type = 'l', .target = "."},
+                        {.name = "a/up", .type = 'l', .target = "here/../../x"},
+                        {.name = "web", .type = 'l', .target = "a/up"}}),
+              HasSubstr("leads out of"));
+  EXPECT_THAT(error_of({{.name = "wasmer.toml", .content = kToml},
+                        {.name = "web", .type = 'l', .target = "webb"},
+                        {.name = "webb", .type = 'l', .target = "web"}}),
+              HasSubstr("Too many levels of symbolic links"));
+}
+
+TEST_F(Tarball, LinksInsideAreFollowedForTheManifest) {
+  write_tarball(archive(), {{.name = "wasmer.toml", .type = 'l', .target = "meta/./w.toml"},
+                            {.name = "meta/w.toml",
+                             .content = "[fs]\n\"/w\" = \"web\"\n\"/one\" = \"meta/file\"\n"
+                                        "[[module]]\nname = \"m\"\nsource = \"web/m\"\n"},
+                            {.name = "meta/file", .content = "alone"},
+                            {.name = "web", .type = 'l', .target = "meta/../real//"},
+                            {.name = "real/m", .content = "module"}});
+  const auto package = open_package(archive());
+  ASSERT_NE(package->find_atom("m"), nullptr);
+  EXPECT_EQ(package->find_atom("m")->body.length, 6U);
+  const PackageTree tree = load_alone(package, only_files());
+  EXPECT_EQ(content(*tree.file_system, "/w/m"), "module");
+  EXPECT_EQ(content(*tree.file_system, "/one/meta/file"), "alone");
+}
+
+TEST_F(Tarball, HolesAreZerosToTheEnd) {
+  const TempDir dir;
+  dir.write("wasmer.toml", kToml);
+  const auto file = dir.write("web/sparse", "");
+  std::filesystem::resize_file(file, 3'000'000);
+  {
+    const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
+    ASSERT_EQ(::pwrite(fd.get(), "middle", 6, 1'000'000), 6);
+  }
+  const std::string command = "tar -C " + dir.path().string() + " -czSf " + archive() + " wasmer.toml web";
+  ASSERT_EQ(std::system(command.c_str()), 0);  // NOLINT(concurrency-mt-unsafe)
+  const PackageTree tree = load_alone(archive(), only_files());
+  EXPECT_EQ(sha256(content(*tree.file_system, "/w/sparse")), sha256(read_text(file)));
+}
+
+TEST_F(Tarball, NeedsNoDirectoryToUnpackTo) {
+  ::setenv("TMPDIR", "/proc", 1);  // NOLINT(concurrency-mt-unsafe): nothing can be made there
+  EXPECT_EQ(error_of({{.name = "wasmer.toml", .content = kToml}, {.name = "web/x", .content = "x"}}), "<opens>");
+}
+
+TEST_F(Tarball, AHardLinkOutlivesWhatItWasMadeFrom) {
+  write_tarball(archive(), {{.name = "wasmer.toml", .content = kToml},
+                            {.name = "web/a", .content = "first", .modified = 1'500'000'000},
+                            {.name = "web/b", .type = 'h', .target = "web/a"},
+                            {.name = "web/a", .content = "second"}});
+  const PackageTree tree = load_alone(archive(), only_files());
+  EXPECT_EQ(content(*tree.file_system, "/w/a"), "second");
+  EXPECT_EQ(content(*tree.file_system, "/w/b"), "first");
+  EXPECT_EQ(vfs::walk(*tree.file_system, "/w/b")->attributes.modified, 1'500'000'000);
+  EXPECT_THAT(with({.name = "web/x", .type = 'h', .target = "web/x"}), HasSubstr("is a hard link to itself"));
+}
+
 TEST_F(Tarball, DamageIsAnError) {
   write_tarball(archive(),
                 {{.name = "wasmer.toml", .content = kToml}, {.name = "web/x", .content = std::string(100'000, 'x')}});

@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 
+#include "core/base/limits.h"
 #include "core/base/unique_fd.h"
 #include "core/webc/bytes.h"
 #include "tests/unit/webc/webc_files.h"
@@ -114,6 +116,43 @@ TEST(Writer, WritesDeepTrees) {
   const auto container = Container::open(test::memory("deep", writer.to_bytes()));
   EXPECT_TRUE(verify(*container, VerifyDepth::kContent).empty());
   EXPECT_EQ(test::walk(*container->find_volume("/")).entries.size(), 2001U);
+}
+
+// A directory in a directory, `levels` deep.
+WriterNode nested(std::size_t levels) {
+  WriterNode root;
+  for (std::size_t i = 0; i < levels; ++i) {
+    WriterNode outer;
+    outer.children.push_back(std::move(root));
+    outer.children[0].name = "d";
+    root = std::move(outer);
+  }
+  return root;
+}
+
+TEST(Writer, TakesNoStackForDeepTrees) {
+  Writer writer(Version::kV3, Json::object());
+  writer.add_volume("/", nested(limits::kTreeDepth));
+  pthread_attr_t attributes;
+  ::pthread_attr_init(&attributes);
+  ::pthread_attr_setstacksize(&attributes, 128U << 10U);
+  pthread_t thread{};
+  ASSERT_EQ(::pthread_create(
+                &thread, &attributes,
+                [](void* argument) -> void* {
+                  EXPECT_FALSE(static_cast<Writer*>(argument)->to_bytes().empty());
+                  return nullptr;
+                },
+                &writer),
+            0);
+  ::pthread_attr_destroy(&attributes);
+  ::pthread_join(thread, nullptr);
+}
+
+TEST(Writer, RefusesWhatNoReaderWalks) {
+  Writer writer(Version::kV3, Json::object());
+  writer.add_volume("/", nested(limits::kTreeDepth + 1));
+  EXPECT_THROW((void)writer.to_bytes(), Error);
 }
 
 TEST(Writer, RefusesWhatCanNotBeRead) {

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/base/byte_source.h"
+#include "core/base/error.h"
+#include "core/load/host_path.h"
+#include "core/webc/volume.h"
+
+namespace pkgfs {
+
+/// The directories, files and links of an archive, in memory; the bytes of files and the targets of links lie in one
+/// source. Every path component is kept once, so that memory grows with the number of entries and not with their depth.
+class ArchiveTree {
+ public:
+  using Index = std::uint32_t;
+  static constexpr Index kRoot = 0;
+  static constexpr Index kNone = ~Index{0};
+
+  struct Node {
+    std::string name;
+    Index parent = kNone;
+    webc::EntryKind kind = webc::EntryKind::kDirectory;
+    std::int64_t modified = 0;
+    std::uint64_t offset = 0;  // in the source
+    std::uint64_t length = 0;
+  };
+
+  ArchiveTree() : nodes_(1), by_name_(Less{&nodes_}) {}
+  ArchiveTree(const ArchiveTree&) = delete;
+  ArchiveTree& operator=(const ArchiveTree&) = delete;
+
+  /// What is called `name` in `directory`, or kNone.
+  [[nodiscard]] Index child(Index directory, std::string_view name) const;
+  /// Adds what isn't there yet, as a directory. Throws Error when there are more than limits::kTarballEntries.
+  Index add(Index directory, std::string_view name);
+  /// The nodes are those below this number; a directory comes before what is in it.
+  [[nodiscard]] Index size() const { return static_cast<Index>(nodes_.size()); }
+  [[nodiscard]] Node& node(Index index) { return nodes_[index]; }
+  [[nodiscard]] const Node& node(Index index) const { return nodes_[index]; }
+  /// Sorted by name bytes.
+  [[nodiscard]] std::vector<Index> children(Index directory) const;
+  /// With "/" between.
+  [[nodiscard]] std::string path_of(Index index) const;
+
+  /// What a path from the root leads to, following links. Fails like openat2 with RESOLVE_BENEATH: EXDEV for a way out,
+  /// ENOENT, ENOTDIR, ELOOP.
+  [[nodiscard]] Result<Index> find(const HostPath& path) const;
+
+  void set_source(std::shared_ptr<const ByteSource> source) { source_ = std::move(source); }
+  [[nodiscard]] const ByteSource& source() const { return *source_; }
+  /// The bytes of a file.
+  [[nodiscard]] Blob content(Index file) const;
+  [[nodiscard]] std::string target(Index link) const;
+
+ private:
+  using Key = std::pair<Index, std::string_view>;  // parent, name
+  struct Less {
+    using is_transparent = void;
+    const std::vector<Node>* nodes;
+    [[nodiscard]] Key key(Index index) const { return {(*nodes)[index].parent, (*nodes)[index].name}; }
+    [[nodiscard]] static const Key& key(const Key& key) { return key; }
+    template <typename A, typename B>
+    bool operator()(const A& a, const B& b) const {
+      return key(a) < key(b);
+    }
+  };
+
+  std::vector<Node> nodes_;
+  std::set<Index, Less> by_name_;  // all but the root; a hash could be made to collide
+  std::shared_ptr<const ByteSource> source_;
+};
+
+/// Reads a gzip'd tar. Refused, as Error: absolute names, `..`, links that lead out, names that pass through a link,
+/// devices, FIFOs and sockets, and more bytes, entries or levels than limits::kTarballBytes, kTarballEntries and
+/// kTarballDepth. A later entry replaces an earlier one of its name; directories that aren't entries have no time.
+/// Modified times are kept in whole seconds; modes and owners aren't.
+[[nodiscard]] std::unique_ptr<const ArchiveTree> read_tarball(const ByteSource& archive);
+
+}  // namespace pkgfs

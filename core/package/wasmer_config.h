@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace pkgfs {
+
+/// What `wasmer login` and `wasmer config` write to `$WASMER_DIR/wasmer.toml`, as far as pkgfs uses it. Other keys are
+/// none of our business.
+struct WasmerConfig {
+  std::optional<std::string> active_registry;
+  std::vector<std::pair<std::string, std::string>> tokens;  // registry and token, in file order
+  std::optional<std::string> proxy;
+
+  /// The token stored for a registry that is called `name` or has `endpoint`: the last one.
+  [[nodiscard]] std::optional<std::string> token_of(std::string_view name, std::string_view endpoint) const;
+};
+
+/// Throws Error(kCorrupt) with the line that is wrong.
+[[nodiscard]] WasmerConfig parse_wasmer_config(std::string_view text);
+
+}  // namespace pkgfs
