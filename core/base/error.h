@@ -22,6 +22,7 @@ enum class ErrorCode {
   kBusy,         // mountpoint in use, lock held
   kIo,           // reading or writing failed
   kMount,        // the kernel or fusermount3 refused the mount
+  kNetwork,      // a registry or a server can't be reached, or answers nonsense
   kInterrupted,  // a signal asked us to stop
   kInternal,     // a bug of ours
 };

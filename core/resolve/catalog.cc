@@ -28,7 +28,7 @@ const Candidates& Catalog::of(const PackageInfo& pkg, std::size_t index) {
     return *known[index];
   }
   const PackageSource& specifier = pkg.dependencies[index].source;
-  const CachingSource::Answer& answer = source_.ask(specifier);
+  const Source::Answer& answer = source_.ask(specifier);
   const auto [at, is_new] = prepared_.try_emplace(&answer);
   Candidates& result = at->second;
   known[index] = &result;
@@ -54,6 +54,16 @@ const Candidates& Catalog::of(const PackageInfo& pkg, std::size_t index) {
   return result;
 }
 
+void Catalog::prefetch(std::span<const PackageInfo* const> packages) {
+  std::vector<PackageSource> specifiers;
+  for (const PackageInfo* pkg : packages) {
+    for (const DependencySpec& dependency : pkg->dependencies) {
+      specifiers.push_back(dependency.source);
+    }
+  }
+  source_.prefetch(specifiers);
+}
+
 Error unresolved(const PackageSource& specifier, const QueryError& reason) {
   std::string text;
   if (specifier.path() != nullptr) {
@@ -65,7 +75,7 @@ Error unresolved(const PackageSource& specifier, const QueryError& reason) {
   }
   std::vector<std::string> chain = {std::move(text)};
   chain.insert(chain.end(), reason.chain().begin(), reason.chain().end());
-  return {ErrorCode::kResolve, std::move(chain)};
+  return {reason.code() == ErrorCode::kNetwork ? ErrorCode::kNetwork : ErrorCode::kResolve, std::move(chain)};
 }
 
 }  // namespace pkgfs

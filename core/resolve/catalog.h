@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -32,10 +33,12 @@ class Catalog {
 
   /// The candidates of dependency `index` of `pkg`, which must outlive this. Valid as long as this object.
   [[nodiscard]] const Candidates& of(const PackageInfo& pkg, std::size_t index);
+  /// Asks for all dependencies of `packages` together; `of` is quick then.
+  void prefetch(std::span<const PackageInfo* const> packages);
 
  private:
   CachingSource source_;
-  std::unordered_map<const CachingSource::Answer*, Candidates> prepared_;
+  std::unordered_map<const Source::Answer*, Candidates> prepared_;
   std::unordered_map<const PackageInfo*, std::vector<const Candidates*>> of_package_;
 };
 

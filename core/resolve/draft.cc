@@ -111,6 +111,16 @@ std::vector<std::size_t> shortest_way_back(const Draft& draft, std::size_t start
   return {};
 }
 
+std::map<std::string_view, std::set<Version>> versions_of(const Draft& draft) {
+  std::map<std::string_view, std::set<Version>> versions;
+  for (const Draft::Node& node : draft.nodes) {
+    if (const NamedId* id = node.pkg->id.named()) {
+      versions[id->full_name].insert(id->version);
+    }
+  }
+  return versions;
+}
+
 }  // namespace
 
 Draft::Draft(const PackageInfo& root) {
@@ -178,13 +188,7 @@ std::optional<std::string> cycle_message(const Draft& draft) {
 }
 
 std::optional<std::string> duplicates_message(const Draft& draft) {
-  std::map<std::string_view, std::set<Version>> versions;
-  for (const Draft::Node& node : draft.nodes) {
-    if (const NamedId* id = node.pkg->id.named()) {
-      versions[id->full_name].insert(id->version);
-    }
-  }
-  for (const auto& [name, found] : versions) {
+  for (const auto& [name, found] : versions_of(draft)) {
     if (found.size() > 1) {
       std::string text = "Multiple versions of " + std::string(name) + " were found ";
       for (const Version& version : found) {
@@ -194,6 +198,37 @@ std::optional<std::string> duplicates_message(const Draft& draft) {
     }
   }
   return std::nullopt;
+}
+
+std::vector<std::string> explain_duplicates(const Draft& draft) {
+  constexpr std::size_t kMostAskers = 20;  // a name that half of a large tree uses
+  std::vector<std::string> lines;
+  for (const auto& [name, found] : versions_of(draft)) {
+    if (found.size() < 2) {
+      continue;
+    }
+    std::size_t askers = 0;
+    std::string text = "no choice of versions suits everybody who asks for \"" + std::string(name) + "\":";
+    if (const NamedId* root = draft.nodes.front().pkg->id.named(); root != nullptr && root->full_name == name) {
+      text += " the package itself is \"" + root->version.to_string() + "\",";
+    }
+    for (const Draft::Node& node : draft.nodes) {
+      for (std::size_t i = 0; i < node.targets.size(); ++i) {
+        const NamedId* target = draft.nodes[node.targets[i]].pkg->id.named();
+        if (target == nullptr || target->full_name != name || ++askers > kMostAskers) {
+          continue;
+        }
+        text += " \"" + node.pkg->id.to_string() + "\" asks for \"" + node.pkg->dependencies[i].source.to_string() +
+                "\" (" + target->version.to_string() + "),";
+      }
+    }
+    text.pop_back();
+    if (askers > kMostAskers) {
+      text += " and " + std::to_string(askers - kMostAskers) + " more";
+    }
+    lines.push_back(std::move(text));
+  }
+  return lines;
 }
 
 }  // namespace pkgfs

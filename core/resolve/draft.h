@@ -54,4 +54,7 @@ struct Draft {
 /// name has one version.
 [[nodiscard]] std::optional<std::string> duplicates_message(const Draft& draft);
 
+/// For each name with several versions, who asks for it with which requirement, and what that came to: a line each.
+[[nodiscard]] std::vector<std::string> explain_duplicates(const Draft& draft);
+
 }  // namespace pkgfs

@@ -19,7 +19,10 @@ Draft solve(const PackageInfo& root, Catalog& catalog) {
     if (!duplicates) {
       return draft;
     }
-    failure.emplace(ErrorCode::kResolve, std::move(*duplicates));
+    std::vector<std::string> chain{std::move(*duplicates)};
+    const std::vector<std::string> reasons = explain_duplicates(draft);
+    chain.insert(chain.end(), reasons.begin(), reasons.end());
+    failure.emplace(ErrorCode::kResolve, std::move(chain));
   } catch (const LimitError&) {
     throw;
   } catch (const BrokenDependency&) {

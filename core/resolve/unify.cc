@@ -29,13 +29,27 @@ const PackageSummary& pick(const PackageSource& specifier, const Candidates& can
   return *candidates.by_preference.front();
 }
 
+/// Asks for all that the nodes from `first` on, one level of the graph, depend on.
+void prefetch(const Draft& draft, std::size_t first, Catalog& catalog) {
+  std::vector<const PackageInfo*> level;
+  for (std::size_t node = first; node < draft.nodes.size(); ++node) {
+    level.push_back(draft.nodes[node].pkg);
+  }
+  catalog.prefetch(level);
+}
+
 Draft build(const PackageInfo& root, Catalog& catalog, const Choice& choice) {
   Draft draft(root);
   std::size_t pending = root.dependencies.size();
   // Breadth-first: nodes are handled in the order in which they were found.
+  std::size_t level_end = 0;
   for (std::size_t node = 0; node < draft.nodes.size(); ++node) {
     if (pending > limits::kResolvePending) {
       throw LimitError("pending_dependencies", pending, limits::kResolvePending);
+    }
+    if (node == level_end) {
+      level_end = draft.nodes.size();
+      prefetch(draft, node, catalog);
     }
     const PackageInfo& pkg = *draft.nodes[node].pkg;
     for (std::size_t i = 0; i < pkg.dependencies.size(); ++i) {

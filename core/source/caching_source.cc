@@ -25,27 +25,38 @@ std::vector<PackageSummary> CachingSource::query(const PackageSource& specifier)
   return answer.packages;
 }
 
-const CachingSource::Answer& CachingSource::ask(const PackageSource& specifier) {
-  auto [at, is_new] = answers_.try_emplace({kind_of(specifier), specifier.to_string()});
-  Answer& answer = at->second;
-  if (is_new) {
-    try {
-      answer.packages = source_.query(specifier);
-      if (answer.packages.empty()) {
-        answer.error.emplace(QueryError::Kind::kNoMatches, specifier);
-      } else {
-        warn_of_named_tag(specifier);
-      }
-    } catch (const QueryError& error) {
-      answer.error = error;
-    } catch (const Error& error) {
-      answer.error.emplace(specifier, error);
-    } catch (...) {
-      answers_.erase(at);
-      throw;
+CachingSource::Key CachingSource::key_of(const PackageSource& specifier) {
+  return {kind_of(specifier), specifier.to_string()};
+}
+
+const Source::Answer& CachingSource::ask(const PackageSource& specifier) {
+  const Key key = key_of(specifier);
+  if (const auto known = answers_.find(key); known != answers_.end()) {
+    return known->second;
+  }
+  prefetch({&specifier, 1});
+  return answers_.at(key);
+}
+
+void CachingSource::prefetch(std::span<const PackageSource> specifiers) {
+  std::map<Key, PackageSource> unknown;
+  for (const PackageSource& specifier : specifiers) {
+    Key key = key_of(specifier);
+    if (!answers_.contains(key)) {
+      unknown.emplace(std::move(key), specifier);
     }
   }
-  return answer;
+  std::vector<PackageSource> asked;
+  for (const auto& [key, specifier] : unknown) {
+    asked.push_back(specifier);
+  }
+  std::vector<Answer> answers = source_.query_all(asked);
+  for (std::size_t i = 0; i < asked.size(); ++i) {
+    if (!answers[i].error) {
+      warn_of_named_tag(asked[i]);
+    }
+    answers_.emplace(key_of(asked[i]), std::move(answers[i]));
+  }
 }
 
 }  // namespace pkgfs

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <map>
-#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,22 +15,22 @@ namespace pkgfs {
 /// which it also keeps consistent while packages come and go behind the source. Not thread-safe.
 class CachingSource final : public Source {
  public:
-  /// An answer or a failure. At least one package when there is no error.
-  struct Answer {
-    std::vector<PackageSummary> packages;
-    std::optional<QueryError> error;
-  };
-
   /// `source` must outlive this.
   explicit CachingSource(Source& source) : source_(source) {}
 
   [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
   /// The same without a copy and without throwing QueryError. Valid as long as this object.
   [[nodiscard]] const Answer& ask(const PackageSource& specifier);
+  /// Has all that weren't asked yet asked together.
+  void prefetch(std::span<const PackageSource> specifiers);
 
  private:
+  using Key = std::pair<char, std::string>;
+
+  [[nodiscard]] static Key key_of(const PackageSource& specifier);
+
   Source& source_;
-  std::map<std::pair<char, std::string>, Answer> answers_;
+  std::map<Key, Answer> answers_;
 };
 
 }  // namespace pkgfs

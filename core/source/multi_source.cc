@@ -24,41 +24,74 @@ int telling(QueryError::Kind kind) {
   return 3;
 }
 
+/// Merges what one source says into what the sources before it said.
+void merge_into(Source::Answer& merged, Source::Answer answer) {
+  if (!answer.error) {
+    for (PackageSummary& package : answer.packages) {
+      const auto same = [&](const PackageSummary& other) { return other.pkg.id == package.pkg.id; };
+      if (std::none_of(merged.packages.begin(), merged.packages.end(), same)) {
+        merged.packages.push_back(std::move(package));
+      }
+    }
+    return;
+  }
+  if (answer.error->kind() == QueryError::Kind::kOther && !merged.packages.empty()) {
+    log::warn("{}; going on with what other sources know", answer.error->what());
+  } else if (!merged.error || telling(answer.error->kind()) > telling(merged.error->kind())) {
+    merged.error = std::move(answer.error);
+  }
+}
+
+/// When all sources were asked.
+void finish(Source::Answer& merged, const PackageSource& specifier) {
+  if (merged.packages.empty()) {
+    if (!merged.error) {
+      merged.error.emplace(QueryError::Kind::kNotFound, specifier);
+    }
+    return;
+  }
+  merged.error.reset();
+  std::sort(merged.packages.begin(), merged.packages.end(),
+            [](const PackageSummary& a, const PackageSummary& b) { return a.pkg.id < b.pkg.id; });
+}
+
 }  // namespace
 
 void MultiSource::add(std::unique_ptr<Source> source, When when) { parts_.push_back({std::move(source), when}); }
 
 std::vector<PackageSummary> MultiSource::query(const PackageSource& specifier) {
-  std::vector<PackageSummary> found;
-  std::optional<QueryError> failure;
+  Answer answer = std::move(query_all({&specifier, 1}).front());
+  if (answer.error) {
+    throw QueryError(*answer.error);
+  }
+  return std::move(answer.packages);
+}
+
+std::vector<Source::Answer> MultiSource::query_all(std::span<const PackageSource> specifiers) {
+  std::vector<Answer> merged(specifiers.size());
   for (const Part& part : parts_) {
-    if (part.when == When::kIfNothingFound && !found.empty()) {
+    std::vector<std::size_t> which;
+    std::vector<PackageSource> asked;
+    for (std::size_t i = 0; i < specifiers.size(); ++i) {
+      const bool is_settled = merged[i].error && merged[i].error->kind() == QueryError::Kind::kOther;
+      const bool is_enough = part.when == When::kIfNothingFound && !merged[i].packages.empty();
+      if (!is_settled && !is_enough) {
+        which.push_back(i);
+        asked.push_back(specifiers[i]);
+      }
+    }
+    if (asked.empty()) {
       continue;
     }
-    try {
-      for (PackageSummary& answer : part.source->query(specifier)) {
-        const auto same = [&](const PackageSummary& other) { return other.pkg.id == answer.pkg.id; };
-        if (std::none_of(found.begin(), found.end(), same)) {
-          found.push_back(std::move(answer));
-        }
-      }
-    } catch (const QueryError& error) {
-      if (error.kind() == QueryError::Kind::kOther) {
-        if (found.empty()) {
-          throw;
-        }
-        log::warn("{}; going on with what other sources know", error.what());
-      } else if (!failure || telling(error.kind()) > telling(failure->kind())) {
-        failure = error;
-      }
+    std::vector<Answer> answers = part.source->query_all(asked);
+    for (std::size_t i = 0; i < asked.size(); ++i) {
+      merge_into(merged[which[i]], std::move(answers[i]));
     }
   }
-  if (found.empty()) {
-    throw failure ? *failure : QueryError(QueryError::Kind::kNotFound, specifier);
+  for (std::size_t i = 0; i < specifiers.size(); ++i) {
+    finish(merged[i], specifiers[i]);
   }
-  std::sort(found.begin(), found.end(),
-            [](const PackageSummary& a, const PackageSummary& b) { return a.pkg.id < b.pkg.id; });
-  return found;
+  return merged;
 }
 
 }  // namespace pkgfs

@@ -23,6 +23,7 @@ class MultiSource final : public Source {
   /// A failure of another kind (I/O, a damaged package) ends the query, unless an earlier source had an answer: then it
   /// is logged and that answer stands.
   [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
+  [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSource> specifiers) override;
 
  private:
   struct Part {

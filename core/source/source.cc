@@ -54,6 +54,27 @@ QueryError::QueryError(const PackageSource& specifier, const std::vector<std::st
 QueryError::QueryError(const PackageSource& specifier, const Error& cause)
     : Error(cause.code(), chain_of(specifier, cause)), kind_(Kind::kOther) {}
 
+std::vector<Source::Answer> Source::query_all(std::span<const PackageSource> specifiers) {
+  std::vector<Answer> answers;
+  for (const PackageSource& specifier : specifiers) {
+    Answer& answer = answers.emplace_back();
+    try {
+      answer.packages = query(specifier);
+      if (answer.packages.empty()) {
+        answer.error.emplace(QueryError::Kind::kNoMatches, specifier);
+      }
+    } catch (const QueryError& error) {
+      answer.error = error;
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::kInterrupted) {
+        throw;
+      }
+      answer.error.emplace(specifier, error);
+    }
+  }
+  return answers;
+}
+
 bool is_newer(const PackageId& a, const PackageId& b) {
   if (a.named() != nullptr && b.named() != nullptr) {
     return compare_precedence(a.named()->version, b.named()->version) > 0;

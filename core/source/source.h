@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,14 +31,23 @@ class QueryError : public Error {
 };
 
 /// Where packages are known. Implementations: a local registry directory, a directory of containers, a path, memory,
-/// several of these (multi_source.h); the network ones come beside them.
+/// a registry or a URL on the network, several of these (multi_source.h).
 class Source {
  public:
+  /// At least one package, or why there is none.
+  struct Answer {
+    std::vector<PackageSummary> packages;
+    std::optional<QueryError> error;
+  };
+
   virtual ~Source() = default;
 
   /// All packages that satisfy `specifier`, at least one, ascending by version where that means something.
   /// Throws QueryError. May be called from one thread at a time.
   [[nodiscard]] virtual std::vector<PackageSummary> query(const PackageSource& specifier) = 0;
+  /// The same for many at once, in their order. Sources that wait for others override it, to wait for all together.
+  /// Throws Error(kInterrupted) only.
+  [[nodiscard]] virtual std::vector<Answer> query_all(std::span<const PackageSource> specifiers);
 };
 
 /// The answer to take when there is no other constraint: for a name the newest by precedence (the last of equals), else

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+#include "core/base/files.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+
+#include "core/base/error.h"
+
+namespace pkgfs {
+namespace {
+
+/// Removes a file unless told that it is wanted.
+class Unlinker {
+ public:
+  explicit Unlinker(std::string path) : path_(std::move(path)) {}
+  ~Unlinker() {
+    if (!path_.empty()) {
+      ::unlink(path_.c_str());
+    }
+  }
+  Unlinker(const Unlinker&) = delete;
+  Unlinker& operator=(const Unlinker&) = delete;
+  void keep() { path_.clear(); }
+
+ private:
+  std::string path_;
+};
+
+void write_all(int fd, std::string_view text, const std::string& path) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(fd, text.data(), text.size());
+    if (written < 0) {
+      if (errno == EINTR) {
+        continue;
+      }
+      throw system_error("Unable to write '" + path + "'", errno);
+    }
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+}  // namespace
+
+void make_private_directory(const std::string& path) {
+  const std::filesystem::path whole(path);
+  std::filesystem::path so_far;
+  for (const auto& part : whole) {
+    so_far /= part;
+    if (::mkdir(so_far.c_str(), 0700) != 0 && errno != EEXIST) {
+      const int errnum = errno;
+      std::error_code ignored;
+      if (!std::filesystem::is_directory(so_far, ignored)) {  // "/" may say EROFS, "/home" EACCES
+        throw system_error("Unable to create directory '" + path + "'", errnum);
+      }
+    }
+  }
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(whole, ignored)) {
+    throw system_error("Unable to create directory '" + path + "'", ENOTDIR);
+  }
+}
+
+void write_file_atomically(const std::string& path, std::string_view text) {
+  std::string temporary = path + ".XXXXXX";
+  const UniqueFd fd(::mkostemp(temporary.data(), O_CLOEXEC));
+  if (!fd) {
+    throw system_error("Unable to write '" + path + "'", errno);
+  }
+  Unlinker unlinker(temporary);
+  write_all(fd.get(), text, path);
+  if (::fsync(fd.get()) != 0 || ::rename(temporary.c_str(), path.c_str()) != 0) {
+    throw system_error("Unable to write '" + path + "'", errno);
+  }
+  unlinker.keep();
+}
+
+std::optional<std::string> read_small_file(const std::string& path, std::size_t limit) {
+  // O_NONBLOCK: a FIFO in our place must not stop us.
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) {
+    if (errno == ENOENT || errno == ENOTDIR) {
+      return std::nullopt;
+    }
+    throw system_error("Unable to read '" + path + "'", errno);
+  }
+  struct stat status{};
+  if (::fstat(fd.get(), &status) != 0) {
+    throw system_error("Unable to read '" + path + "'", errno);
+  }
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(ErrorCode::kIo, "Unable to read '" + path + "': it isn't a regular file");
+  }
+  std::string text;
+  std::array<char, 16384> buffer{};
+  while (true) {
+    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) {
+      continue;
+    }
+    if (got < 0) {
+      throw system_error("Unable to read '" + path + "'", errno);
+    }
+    if (got == 0) {
+      return text;
+    }
+    text.append(buffer.data(), static_cast<std::size_t>(got));
+    if (text.size() > limit) {
+      throw Error(ErrorCode::kCorrupt,
+                  "Unable to read '" + path + "': it has more than " + std::to_string(limit) + " bytes");
+    }
+  }
+}
+
+void sync_directory(const std::string& directory) {
+  const UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd || ::fsync(fd.get()) != 0) {
+    throw system_error("Unable to sync the directory '" + directory + "'", errno);
+  }
+}
+
+FileLock::FileLock(std::string path, const CancelFlag& cancel) : path_(std::move(path)) {
+  constexpr auto kStep = std::chrono::milliseconds(50);
+  while (true) {
+    fd_.reset(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!fd_) {
+      throw system_error("Unable to lock '" + path_ + "'", errno);
+    }
+    if (::flock(fd_.get(), LOCK_EX | LOCK_NB) == 0) {
+      // Whoever had it removed the file: a lock on that one keeps nobody out.
+      struct stat ours{};
+      struct stat there{};
+      if (::fstat(fd_.get(), &ours) == 0 && ::stat(path_.c_str(), &there) == 0 && ours.st_ino == there.st_ino &&
+          ours.st_dev == there.st_dev) {
+        return;
+      }
+      continue;
+    }
+    if (errno != EWOULDBLOCK && errno != EINTR) {
+      throw system_error("Unable to lock '" + path_ + "'", errno);
+    }
+    if (cancel.wait_for(kStep)) {
+      throw Error(ErrorCode::kInterrupted, "interrupted while waiting for '" + path_ + "'");
+    }
+  }
+}
+
+FileLock::~FileLock() {
+  if (fd_) {
+    ::unlink(path_.c_str());  // before the lock is given up with the descriptor
+  }
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/base/cancel.h"
+#include "core/base/unique_fd.h"
+
+/// Files that other processes read and write at the same time: nobody ever sees half of one.
+namespace pkgfs {
+
+/// Makes `path` and what is missing above it, with mode 0700. Throws Error `Unable to create directory '{path}'`.
+void make_private_directory(const std::string& path);
+
+/// Writes `text` to a temporary file beside `path`, syncs it and renames it to `path`. Throws Error naming `path`;
+/// nothing is left then.
+void write_file_atomically(const std::string& path, std::string_view text);
+
+/// The content of a regular file; nothing if there is none. Throws Error naming `path` when it can't be read or is
+/// larger than `limit` bytes.
+[[nodiscard]] std::optional<std::string> read_small_file(const std::string& path, std::size_t limit);
+
+/// Makes renames and removals in `directory` last. Throws Error.
+void sync_directory(const std::string& directory);
+
+/// An exclusive lock between processes and between threads of one: flock on the file `path`, which exists while
+/// somebody has or wants the lock. The kernel releases it when the process dies.
+class FileLock {
+ public:
+  /// Waits until nobody else has it. Throws Error naming `path`; Error(kInterrupted) when cancelled.
+  FileLock(std::string path, const CancelFlag& cancel);
+  ~FileLock();
+  FileLock(FileLock&&) = default;
+  FileLock& operator=(FileLock&&) = delete;
+
+ private:
+  std::string path_;
+  UniqueFd fd_;
+};
+
+}  // namespace pkgfs

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+#include "core/net/url.h"
+
+#include <arpa/inet.h>
+#include <curl/curl.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "core/base/error.h"
+
+namespace pkgfs {
+namespace {
+
+using Handle = std::unique_ptr<CURLU, decltype(&::curl_url_cleanup)>;
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return text;
+}
+
+std::string part(const Handle& url, CURLUPart what, unsigned flags = 0) {
+  char* text = nullptr;
+  if (::curl_url_get(url.get(), what, &text, flags) != CURLUE_OK) {
+    return {};
+  }
+  std::string copy(text);
+  ::curl_free(text);
+  return copy;
+}
+
+[[noreturn]] void refuse(std::string_view text, std::string_view why) {
+  throw Error(ErrorCode::kUsage, "\"" + std::string(text) + "\" isn't a usable URL: " + std::string(why));
+}
+
+}  // namespace
+
+Url Url::parse(std::string_view text) {
+  const Handle handle(::curl_url(), &::curl_url_cleanup);
+  if (handle == nullptr) {
+    throw std::bad_alloc();
+  }
+  if (std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == 0x7F; })) {
+    refuse(text, "it has a blank or a control character");
+  }
+  Url url;
+  url.text_ = text;
+  if (const CURLUcode code = ::curl_url_set(handle.get(), CURLUPART_URL, url.text_.c_str(), 0); code != CURLUE_OK) {
+    refuse(text, ::curl_url_strerror(code));
+  }
+  url.scheme_ = lower(part(handle, CURLUPART_SCHEME));
+  if (url.scheme_ != "http" && url.scheme_ != "https") {
+    refuse(text, "only http and https are");
+  }
+  if (!part(handle, CURLUPART_USER).empty() || !part(handle, CURLUPART_PASSWORD).empty()) {
+    refuse("…" + std::string(text.substr(text.rfind('@'))), "it holds a user name or password");
+  }
+  url.host_ = lower(part(handle, CURLUPART_HOST));
+  if (url.host_.empty()) {
+    refuse(text, "it has no host");
+  }
+  url.port_ = part(handle, CURLUPART_PORT, CURLU_NO_DEFAULT_PORT);
+  url.path_ = part(handle, CURLUPART_PATH);
+  return url;
+}
+
+std::string Url::authority() const { return port_.empty() ? host_ : host_ + ":" + port_; }
+
+bool Url::is_loopback() const {
+  if (host_ == "localhost" || host_.ends_with(".localhost") || host_ == "[::1]") {
+    return true;
+  }
+  in_addr address{};
+  return ::inet_pton(AF_INET, host_.c_str(), &address) == 1 && (ntohl(address.s_addr) >> 24U) == 127;
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pkgfs {
+
+inline constexpr std::string_view kDefaultRegistry = "https://registry.wasmer.io/graphql";
+
+/// The GraphQL endpoint that `registry` means, by Wasmer's rules (resolution.md 7.1): a domain `d` is
+/// `https://registry.d/graphql` (`http://d/graphql` when it has "localhost" in it, or is a loopback address), a URL
+/// without a path gets `/graphql`, any other URL stays. Throws Error(kUsage) for what is neither.
+[[nodiscard]] std::string graphql_endpoint(std::string_view registry);
+
+/// The name of the endpoint's directory in the query cache.
+[[nodiscard]] std::string endpoint_directory(std::string_view endpoint);
+
+/// Who may see the endpoint's token: its own authority, and that without `registry.` in front, where the downloads of
+/// the front end are.
+[[nodiscard]] std::vector<std::string> token_authorities(std::string_view endpoint);
+
+}  // namespace pkgfs

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+#include "core/source/graphql.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "core/base/log.h"
+#include "core/webc/json_fields.h"
+
+namespace pkgfs::graphql {
+namespace {
+
+using webc::expect_list;
+using webc::expect_map;
+using webc::expect_text;
+using webc::Json;
+using webc::member;
+using webc::optional_text;
+using webc::required;
+
+constexpr std::string_view kPackageQuery = R"({
+    getPackage(name: "$NAME") {
+        packageName
+        namespace
+        versions {
+          version
+          isArchived
+          v2: distribution(version: V2) {
+            piritaDownloadUrl
+            piritaSha256Hash
+            webcManifest
+          }
+          v3: distribution(version: V3) {
+            piritaDownloadUrl
+            piritaSha256Hash
+            webcManifest
+          }
+        }
+    }
+    info {
+        defaultFrontend
+    }
+})";
+
+constexpr std::string_view kReleaseQuery = R"({
+    getPackageRelease(hash: "$HASH") {
+        piritaManifest
+        isArchived
+        webcUrl
+    }
+})";
+
+constexpr std::size_t kShownErrors = 5;
+
+std::string body_of(std::string_view query, std::string_view placeholder, std::string_view value) {
+  std::string text(query);
+  text.replace(text.find(placeholder), placeholder.size(), value);
+  return Json{{"query", text}}.dump();
+}
+
+Error unusable(std::vector<std::string> why) {
+  why.insert(why.begin(), "Unable to deserialize the response");
+  return {ErrorCode::kNetwork, std::move(why)};
+}
+
+std::vector<std::string> errors_of(const Json& response) {
+  std::vector<std::string> messages;
+  const Json* errors = member(response, "errors");
+  if (errors == nullptr || !errors->is_array()) {
+    return messages;
+  }
+  for (const Json& error : *errors) {
+    const Json* message = error.is_object() ? member(error, "message") : nullptr;
+    if (message != nullptr && message->is_string() && messages.size() < kShownErrors) {
+      messages.push_back("the registry says: " + message->get<std::string>());
+    }
+  }
+  return messages;
+}
+
+const Json& data_of(const Json& response) { return expect_map(required(response, "data", ""), "data"); }
+
+/// One container of a version, when all its fields are there and make sense.
+std::optional<PackageSummary> distribution(const Json& version, const char* key, int webc_version, const NamedId& id) {
+  const Json* fields = member(version, key);
+  if (fields == nullptr || fields->is_null()) {
+    return std::nullopt;
+  }
+  const std::string where = std::string("versions.") + key;
+  expect_map(*fields, where);
+  const auto url = optional_text(*fields, "piritaDownloadUrl", where);
+  const auto hash = optional_text(*fields, "piritaSha256Hash", where);
+  const auto manifest = optional_text(*fields, "webcManifest", where);
+  if (!url || !hash || !manifest) {
+    return std::nullopt;
+  }
+  try {
+    const auto sha256 = sha256_from_hex(*hash);
+    if (!sha256) {
+      throw Error(ErrorCode::kCorrupt, "\"" + *hash + "\" isn't a SHA-256 in hex");
+    }
+    const webc::Manifest parsed = webc::manifest_from_json(webc::parse_json(*manifest));
+    return PackageSummary{info_from_manifest(id, parsed, webc_version), {*url, std::nullopt, sha256}};
+  } catch (const Error& error) {
+    log::info("{}@{}: what the registry says of its version {} container is unusable: {}", id.full_name,
+              id.version.to_string(), webc_version, error.what());
+    return std::nullopt;
+  }
+}
+
+std::optional<PackageSummary> preferred(const Json& version, const NamedId& id, Prefer prefer) {
+  std::array<std::pair<const char*, int>, 2> order{{{"v3", 3}, {"v2", 2}}};
+  if (prefer == Prefer::kV2) {
+    std::swap(order[0], order[1]);
+  }
+  for (const auto& [key, webc_version] : order) {
+    if (auto found = distribution(version, key, webc_version, id)) {
+      return found;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+bool is_safe(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+           c == '.' || c == '/' || c == ':';
+  });
+}
+
+std::string package_query(std::string_view full_name) { return body_of(kPackageQuery, "$NAME", full_name); }
+
+std::string release_query(std::string_view hash) { return body_of(kReleaseQuery, "$HASH", hash); }
+
+Json parse_response(std::string_view body) {
+  Json response;
+  try {
+    response = webc::parse_json(body);
+    const std::vector<std::string> messages = errors_of(expect_map(response, ""));
+    const Json* data = member(response, "data");
+    if (data == nullptr || data->is_null()) {
+      if (!messages.empty()) {
+        throw unusable(messages);
+      }
+      throw Error(ErrorCode::kCorrupt, "missing field `data`");
+    }
+    expect_map(*data, "data");
+    for (const std::string& message : messages) {
+      log::warn("{}", message);  // with data beside it: it's about a part
+    }
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kNetwork) {
+      throw;
+    }
+    throw unusable(error.chain());
+  }
+  return response;
+}
+
+Published published(const Json& response, const NamedIdent& ident, Prefer prefer) {
+  try {
+    Published result;
+    const Json& package = required(data_of(response), "getPackage", "data");
+    if (package.is_null()) {
+      return result;
+    }
+    result.found = true;
+    expect_map(package, "getPackage");
+    const std::string name = expect_text(required(package, "packageName", "getPackage"), "getPackage.packageName");
+    const auto scope = optional_text(package, "namespace", "getPackage");
+    // "_" is how registries spell "no namespace".
+    const std::string full_name = scope && !scope->empty() && *scope != "_" ? *scope + "/" + name : name;
+    if (!is_safe(full_name)) {
+      throw Error(ErrorCode::kCorrupt, "the registry calls the package \"" + full_name + "\"");
+    }
+    const VersionReq requirement = ident.requirement();
+    for (const Json& entry : expect_list(required(package, "versions", "getPackage"), "getPackage.versions")) {
+      const auto text = optional_text(expect_map(entry, "versions"), "version", "versions");
+      const auto version = text ? Version::try_parse(*text) : std::nullopt;
+      if (!version || !requirement.matches(*version)) {
+        continue;
+      }
+      const Json* archived = member(entry, "isArchived");
+      if (archived != nullptr && archived->is_boolean() && archived->get<bool>()) {
+        result.archived.push_back(version->to_string());
+        continue;
+      }
+      if (auto summary = preferred(entry, NamedId{full_name, *version}, prefer)) {
+        result.packages.push_back(std::move(*summary));
+      }
+    }
+    std::sort(result.packages.begin(), result.packages.end(),
+              [](const PackageSummary& a, const PackageSummary& b) { return a.pkg.id < b.pkg.id; });
+    return result;
+  } catch (const Error& error) {
+    throw unusable(error.chain());
+  }
+}
+
+std::optional<PackageSummary> release(const Json& response, const PackageHash& hash) {
+  try {
+    const Json& found = required(data_of(response), "getPackageRelease", "data");
+    if (found.is_null()) {
+      return std::nullopt;
+    }
+    expect_map(found, "getPackageRelease");
+    const std::string url = expect_text(required(found, "webcUrl", "getPackageRelease"), "getPackageRelease.webcUrl");
+    const std::string text =
+        expect_text(required(found, "piritaManifest", "getPackageRelease"), "getPackageRelease.piritaManifest");
+    webc::Manifest manifest;
+    try {
+      manifest = webc::manifest_from_json(webc::parse_json(text));
+    } catch (Error& error) {
+      throw std::move(error).context("Unable to deserialize the manifest");
+    }
+    constexpr int kWebcVersion = 3;
+    return PackageSummary{info_from_manifest(hash, manifest, kWebcVersion), {url, std::nullopt, hash.digest()}};
+  } catch (const Error& error) {
+    throw unusable(error.chain());
+  }
+}
+
+}  // namespace pkgfs::graphql
