@@ -33,7 +33,7 @@ Result<void> cat(vfs::FileSystem& fs, const std::string& path, std::ostream& out
 int cmd_cat(const std::vector<std::string>& args, const Io& io) {
   const Options options = parse_options(CommandId::kCat, args, 2, static_cast<std::size_t>(-1));
   set_log_level(options.log);
-  const OpenedTree opened = open_tree(options.operands[0], options.tree);
+  const OpenedTree opened = open_tree(options.operands[0], options.tree, io);
   Damage damage(*io.err);
   for (std::size_t i = 1; i < options.operands.size() && !io.out->fail(); ++i) {
     if (const auto done = cat(*opened.tree.file_system, options.operands[i], *io.out); !done) {

@@ -80,7 +80,7 @@ int cmd_ls(const std::vector<std::string>& args, const Io& io) {
   const Options options = parse_options(CommandId::kLs, args, 1, 2);
   set_log_level(options.log);
   const std::string path = options.operands.size() > 1 ? options.operands[1] : "/";
-  const OpenedTree opened = open_tree(options.operands[0], options.tree);
+  const OpenedTree opened = open_tree(options.operands[0], options.tree, io);
   vfs::FileSystem& fs = *opened.tree.file_system;
   const Result<vfs::Entry> found = find_path(fs, path, false);
   if (!found) {

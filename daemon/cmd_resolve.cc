@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: MIT
+#include <filesystem>
 #include <ostream>
 #include <set>
+#include <utility>
 
+#include "core/base/files.h"
+#include "core/base/log.h"
+#include "core/source/container_summary.h"
 #include "daemon/commands.h"
 #include "daemon/exit_code.h"
 #include "daemon/json_output.h"
@@ -67,6 +72,20 @@ void print_plain(std::ostream& out, const Resolution& resolution) {
   }
 }
 
+/// Everything in it has a hash but directories, whose content is their own business.
+void write_lock(const std::string& path, Resolution resolution) {
+  for (auto& node : resolution.graph.nodes) {
+    if (node.dist->path && !node.dist->webc_sha256) {
+      if (std::filesystem::is_regular_file(*node.dist->path)) {
+        node.dist->webc_sha256 = hash_file(*node.dist->path);
+      } else {
+        log::warn("the directory \"{}\" is locked by its path only: what is in it may change", *node.dist->path);
+      }
+    }
+  }
+  write_file_atomically(path, print_lock(make_lock(resolution)));
+}
+
 }  // namespace
 
 int cmd_resolve(const std::vector<std::string>& args, const Io& io) {
@@ -75,8 +94,13 @@ int cmd_resolve(const std::vector<std::string>& args, const Io& io) {
   if (options.json && options.dot) {
     throw Error(ErrorCode::kUsage, "--json and --dot exclude each other");
   }
-  PackageOpener opener(options.tree);
-  const Resolution resolution = resolve(info_of(opener.open(options.operands[0])), opener.source());
+  TreeFlags flags = options.tree;
+  const std::optional<std::string> lock = std::exchange(flags.network.lock, std::nullopt);  // written here, not read
+  PackageOpener opener(flags, io);
+  const Resolution resolution = opener.resolve_tree(opener.find(options.operands[0]));
+  if (lock) {
+    write_lock(*lock, resolution);
+  }
   if (options.json) {
     print_json(*io.out, resolution_json(resolution));
   } else if (options.dot) {

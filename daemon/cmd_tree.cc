@@ -131,7 +131,7 @@ class JsonTree final : public TreeVisitor {
 int cmd_tree(const std::vector<std::string>& args, const Io& io) {
   const Options options = parse_options(CommandId::kTree, args, 1, 1);
   set_log_level(options.log);
-  const OpenedTree opened = open_tree(options.operands[0], options.tree);
+  const OpenedTree opened = open_tree(options.operands[0], options.tree, io);
   vfs::FileSystem& fs = *opened.tree.file_system;
   if (options.json) {
     JsonTree tree(fs, io);

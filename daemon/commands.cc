@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::array kTable{
     CommandSpec{CommandId::kMount, "mount", "PACKAGE MOUNTPOINT", "show a package and its dependencies as a directory",
-                "PACKAGE is a .webc file, a directory with a wasmer.toml, or a specifier such as\n"
+                "PACKAGE is a .webc file, a directory with a wasmer.toml, a URL, or a specifier such as\n"
                 "\"namespace/name@^1.2\". The mount is read-only, nosuid and nodev. The command returns\n"
                 "when the mount answers and stays in the background after that.",
                 cmd_mount},
@@ -37,7 +37,25 @@ constexpr std::array kTable{
                 "DIR is followed.",
                 cmd_extract},
     CommandSpec{CommandId::kResolve, "resolve", "PACKAGE",
-                "show which packages a package needs and what they add up to", "", cmd_resolve},
+                "show which packages a package needs and what they add up to",
+                "With --lock=FILE also writes them down, with hashes and URLs, for --lock of the other\n"
+                "commands.",
+                cmd_resolve},
+    CommandSpec{CommandId::kPull, "pull", "PACKAGE...", "download what packages need into the cache",
+                "Resolves each package and downloads what a mount of it needs and the cache doesn't have, as\n"
+                "\"pkgfs mount\" would. Prints where each container is. Interrupted downloads are continued.",
+                cmd_pull},
+    CommandSpec{CommandId::kCache, "cache", "list|verify|prune|path", "look after the downloaded packages",
+                "list: what is there, the longest unused first. verify: hashes every entry and removes the\n"
+                "damaged ones; exits with 4 if there was one. prune: removes entries (--older-than, --max-size;\n"
+                "without either all) and what interrupted downloads left. path: where the cache is. It is\n"
+                "shared with Wasmer; a mount keeps what it uses, also when the cache forgets it.",
+                cmd_cache},
+    CommandSpec{CommandId::kConfig, "config", "", "show every setting, its value and where that is from",
+                "Settings come from the command line, else the environment (WASMER_DIR, WASMER_CACHE_DIR,\n"
+                "WASMER_REGISTRY, WASMER_TOKEN, WASMER_WEBC_VERSION, SSL_CERT_FILE, http_proxy, https_proxy,\n"
+                "no_proxy), else $WASMER_DIR/wasmer.toml (\"wasmer login\" writes it), else a default.",
+                cmd_config},
 };
 
 }  // namespace

@@ -22,6 +22,9 @@ enum class CommandId : unsigned {
   kCat,
   kExtract,
   kResolve,
+  kPull,
+  kCache,
+  kConfig,
 };
 
 /// `args`: what follows the command's name. Returns the exit code; throws Error.
@@ -52,5 +55,8 @@ int cmd_ls(const std::vector<std::string>& args, const Io& io);
 int cmd_cat(const std::vector<std::string>& args, const Io& io);
 int cmd_extract(const std::vector<std::string>& args, const Io& io);
 int cmd_resolve(const std::vector<std::string>& args, const Io& io);
+int cmd_pull(const std::vector<std::string>& args, const Io& io);
+int cmd_cache(const std::vector<std::string>& args, const Io& io);
+int cmd_config(const std::vector<std::string>& args, const Io& io);
 
 }  // namespace pkgfs

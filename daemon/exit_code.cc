@@ -17,6 +17,7 @@ constexpr int kLoad = 7;
 constexpr int kPermission = 8;
 constexpr int kBusy = 9;
 constexpr int kMount = 10;
+constexpr int kNetwork = 11;
 constexpr int kInternal = 70;      // EX_SOFTWARE
 constexpr int kInterrupted = 130;  // as a shell reports SIGINT
 
@@ -32,8 +33,9 @@ constexpr std::array kTable{
     ExitCode{kPermission, "the operating system refused"},
     ExitCode{kBusy, "the mountpoint is in use"},
     ExitCode{kMount, "the kernel or fusermount3 refused the mount"},
+    ExitCode{kNetwork, "a registry or a server can't be reached, or its answer is of no use"},
     ExitCode{kInternal, "a bug in pkgfs"},
-    ExitCode{kInterrupted, "stopped by a signal"},
+    ExitCode{kInterrupted, "stopped by a signal before it was done"},
 };
 
 }  // namespace
@@ -62,6 +64,8 @@ int to_exit_code(ErrorCode code) {
       return kIo;
     case ErrorCode::kMount:
       return kMount;
+    case ErrorCode::kNetwork:
+      return kNetwork;
     case ErrorCode::kInterrupted:
       return kInterrupted;
     case ErrorCode::kInternal:

@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/open_tree.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
+#include "core/base/log.h"
+#include "core/load/cache_source.h"
+#include "core/source/backend_source.h"
+
 #include "core/source/container_summary.h"
+#include "core/source/endpoint.h"
 #include "core/source/multi_source.h"
 #include "core/source/path_source.h"
 #include "core/source/registry.h"
+#include "core/source/web_source.h"
+#include "daemon/progress.h"
 
 namespace pkgfs {
 
@@ -20,17 +28,11 @@ PackageInfo describe(const Package& package) {
                             package.webc_version());
 }
 
-/// Stands where the registries would: without one, names are known to nobody.
-class NoRegistry final : public Source {
- public:
-  std::vector<PackageSummary> query(const PackageSource& specifier) override {
-    if (specifier.named() == nullptr && specifier.hash() == nullptr) {
-      throw QueryError(QueryError::Kind::kUnsupported, specifier);
-    }
-    throw QueryError(specifier,
-                     Error(ErrorCode::kNotFound, "there is no registry to look it up in (--registry DIR gives one)"));
-  }
-};
+bool is_local(const std::string& text) {
+  std::error_code missing;
+  const auto status = stdfs::status(text, missing);
+  return stdfs::is_regular_file(status) || stdfs::is_directory(status);
+}
 
 PackageSource parse_specifier(const std::string& text) {
   try {
@@ -58,33 +60,139 @@ TreeOptions tree_options(const TreeFlags& flags) {
           .verify = flags.verify};
 }
 
-PackageOpener::PackageOpener(const TreeFlags& flags) : PackageOpener(flags, open_options(flags)) {}
+PackageOpener::PackageOpener(const TreeFlags& flags, const Io& io, DownloadObserver* observer)
+    : PackageOpener(flags, open_options(flags), io, observer) {}
 
-PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options) : options_(options), loader_(options) {
+PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options, const Io& io,
+                             DownloadObserver* observer)
+    : options_(options), settings_(load_settings(flags.network, io.environment)) {
+  if (flags.network.lock) {
+    settings_.verify_downloads = VerifyDownloads::kFail;  // that's what a lock is for
+  }
+  set_up_network(observer, io);
+  if (flags.network.lock) {
+    read_lock(*flags.network.lock);
+  } else {
+    add_sources();
+  }
+}
+
+PackageOpener::~PackageOpener() = default;
+
+void PackageOpener::set_up_network(DownloadObserver* observer, const Io& io) {
+  if (observer == nullptr && log::enabled(log::Level::kWarn)) {  // not with --quiet
+    progress_ = std::make_unique<ProgressPrinter>(*io.err, io.err_is_terminal);
+    observer = progress_.get();
+  }
+  if (!settings_.offline) {
+    HttpClient::Options http;
+    http.user_agent = "pkgfs/" PKGFS_VERSION;
+    http.proxy = settings_.proxy;
+    http.ca_file = settings_.ca_file;
+    http.connect_timeout = std::min<std::chrono::milliseconds>(http.connect_timeout, settings_.timeout);
+    http.stall_timeout = settings_.timeout;
+    if (!settings_.wait) {
+      http.retry.server_wait = {};
+    }
+    client_ = std::make_unique<HttpClient>(std::move(http));
+  }
+  cache_ = std::make_unique<PackageCache>(settings_.cache_dir + "/checkouts");
+  RemotePackages remote;
+  remote.cache = cache_.get();
+  remote.client = client_.get();
+  remote.verify = settings_.verify_downloads;
+  remote.max_bytes = settings_.max_download;
+  remote.observer = observer;
+  remote.cancel = &cancel_;
+  for (const RemoteRegistry& registry : settings_.registries) {
+    if (registry.token) {
+      for (const std::string& authority : token_authorities(registry.endpoint)) {
+        remote.tokens.emplace(authority, *registry.token);
+      }
+    }
+  }
+  loader_ = std::make_unique<PackageLoader>(options_, std::move(remote));
+}
+
+void PackageOpener::add_sources() {
   auto sources = std::make_unique<MultiSource>();
-  for (const std::string& directory : flags.registries) {
+  for (const std::string& directory : settings_.directories) {
     sources->add(open_registry(directory));
   }
-  if (flags.registries.empty()) {
-    sources->add(std::make_unique<NoRegistry>());
+  sources->add(std::make_unique<CacheSource>(*cache_), MultiSource::When::kIfNothingFound);
+  const std::string queries = settings_.cache_dir + "/queries";
+  for (const RemoteRegistry& registry : settings_.registries) {
+    // Earlier Wasmer releases don't keep registries apart; they had one.
+    std::vector<std::string> older;
+    if (registry.endpoint == kDefaultRegistry) {
+      older.push_back(queries);
+    }
+    sources->add(std::make_unique<BackendSource>(
+                     BackendSource::Options{.endpoint = registry.endpoint,
+                                            .token = registry.token,
+                                            .prefer = settings_.prefer,
+                                            .cache_time = settings_.query_time,
+                                            .offline = settings_.offline},
+                     client_.get(), QueryCache(queries + "/" + endpoint_directory(registry.endpoint), older), cancel_),
+                 MultiSource::When::kIfNothingFound);
   }
   // The loader opens what is found a second time, with all the checks that were asked for; here a look is enough.
-  sources->add(std::make_unique<PathSource>([as_built = options.as_built](const std::string& path) {
-    const auto package = open_package(path, {.as_built = as_built});
-    return PackageSummary{describe(*package), local_distribution(path)};
-  }));
+  const auto look = [as_built = options_.as_built](const std::string& path) {
+    return describe(*open_package(path, {.as_built = as_built}));
+  };
+  sources->add(std::make_unique<WebSource>(WebSource::Options{.directory = settings_.cache_dir + "/downloads",
+                                                              .max_bytes = settings_.max_download,
+                                                              .offline = settings_.offline,
+                                                              .observer = loader_->observer()},
+                                           look, client_.get(), cancel_));
+  sources->add(std::make_unique<PathSource>(
+      [look](const std::string& path) { return PackageSummary{look(path), local_distribution(path)}; }));
   source_ = std::move(sources);
 }
 
-RootPackage PackageOpener::open(const std::string& text) {
-  std::error_code missing;
-  const auto status = stdfs::status(text, missing);
-  if (stdfs::is_regular_file(status) || stdfs::is_directory(status)) {
-    return {open_package(text, options_), std::nullopt};
+RootPackage PackageOpener::find(const std::string& text) {
+  if (lock_) {
+    return find_locked(text);
   }
-  PackageSummary summary = query_latest(*source_, parse_specifier(text));
-  auto package = loader_.load(summary);
-  return {std::move(package), std::move(summary.pkg)};
+  if (is_local(text)) {
+    return {open_package(text, options_), std::nullopt, local_distribution(text)};
+  }
+  const PackageSource specifier = parse_specifier(text);
+  check_registry(specifier);
+  PackageSummary summary = query_latest(*source_, specifier);
+  return {nullptr, std::move(summary.pkg), std::move(summary.dist)};
+}
+
+RootPackage PackageOpener::open(const std::string& text) {
+  RootPackage root = find(text);
+  if (root.package == nullptr) {
+    root.package = loader_->load({.pkg = *root.info, .dist = root.dist});
+  }
+  return root;
+}
+
+Resolution PackageOpener::resolve_tree(const RootPackage& root) {
+  Resolution resolution = resolve(info_of(root), *source_);
+  resolution.graph.nodes.front().dist = root.dist;
+  return resolution;
+}
+
+/// A specifier may name its registry; which ones are asked is decided elsewhere.
+void PackageOpener::check_registry(const PackageSource& specifier) const {
+  if (specifier.named() == nullptr || !specifier.named()->registry) {
+    return;
+  }
+  const std::string& name = *specifier.named()->registry;
+  std::string endpoint = name;
+  try {
+    endpoint = graphql_endpoint(name);
+  } catch (const Error&) {
+    log::debug("\"{}\" names no registry on the network", name);
+  }
+  if (std::ranges::find(settings_.registries, endpoint, &RemoteRegistry::endpoint) == settings_.registries.end()) {
+    log::warn("\"{}\" names the registry \"{}\", which isn't among those that are asked (--registry={} adds it)",
+              specifier.to_string(), name, name);
+  }
 }
 
 PackageInfo info_of(const RootPackage& root) {
@@ -98,12 +206,16 @@ PackageInfo info_of(const RootPackage& root) {
   }
 }
 
-OpenedTree open_tree(const std::string& package, const TreeFlags& flags) {
-  PackageOpener opener(flags);
-  RootPackage root = opener.open(package);
-  Resolution resolution = resolve(info_of(root), opener.source());
+OpenedTree open_tree(const std::string& package, const TreeFlags& flags, const Io& io) {
+  PackageOpener opener(flags, io);
+  RootPackage root = opener.find(package);
+  Resolution resolution = opener.resolve_tree(root);
   PackageTree tree = load_package_tree(root.package, opener.loader(), resolution, tree_options(flags));
-  return {std::move(root.package), std::move(resolution), std::move(tree)};
+  for (const Error& broken : tree.command_errors) {
+    log::warn("{}", broken.what());
+  }
+  std::shared_ptr<const Package> opened = tree.packages.at(tree.id);
+  return {std::move(opened), std::move(resolution), std::move(tree)};
 }
 
 }  // namespace pkgfs

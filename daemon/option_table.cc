@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 #include <string>
+#include <utility>
 
 #include "core/package/package_info.h"
 #include "daemon/options.h"
@@ -19,7 +20,9 @@ constexpr unsigned set_of(Ids... ids) {
 constexpr unsigned kTreeCommands = set_of(CommandId::kMount, CommandId::kVerify, CommandId::kTree, CommandId::kLs,
                                           CommandId::kCat, CommandId::kExtract);
 constexpr unsigned kResolvingCommands = kTreeCommands | set_of(CommandId::kInspect, CommandId::kResolve);
-constexpr unsigned kAllCommands = kResolvingCommands | set_of(CommandId::kUnmount, CommandId::kMounts);
+constexpr unsigned kFetchingCommands = kResolvingCommands | set_of(CommandId::kPull);
+constexpr unsigned kAllCommands =
+    kFetchingCommands | set_of(CommandId::kUnmount, CommandId::kMounts, CommandId::kCache, CommandId::kConfig);
 constexpr unsigned kMountOnly = set_of(CommandId::kMount);
 
 [[noreturn]] void bad_value(std::string_view option, std::string_view value, std::string_view wanted) {
@@ -116,16 +119,104 @@ void set_mtime(Options& options, std::string_view value) {
 
 void set_registry(Options& options, std::string_view value) {
   if (value.empty()) {
-    bad_value("registry", value, "a directory");
+    bad_value("registry", value, "a directory, a URL or a domain");
   }
-  options.tree.registries.emplace_back(value);
+  options.tree.network.registries.emplace_back(value);
+}
+
+void set_verify_downloads(Options& options, std::string_view value) {
+  if (value == "fail") {
+    options.tree.network.verify_downloads = VerifyDownloads::kFail;
+  } else if (value == "warn") {
+    options.tree.network.verify_downloads = VerifyDownloads::kWarn;
+  } else if (value == "off") {
+    options.tree.network.verify_downloads = VerifyDownloads::kOff;
+  } else {
+    bad_value("verify-downloads", value, "fail, warn or off");
+  }
+}
+
+/// `10M`, `1.5G`: powers of 1024.
+std::uint64_t parse_size(std::string_view option, std::string_view value) {
+  constexpr std::string_view kUnits = "KMGT";
+  constexpr unsigned kBits = 10;
+  double number = 0;
+  const auto [end, error] =
+      std::from_chars(value.data(), value.data() + value.size(), number, std::chars_format::fixed);
+  std::string_view unit = value.substr(static_cast<std::size_t>(end - value.data()));
+  unsigned shift = 0;
+  if (!unit.empty()) {
+    if (const auto at = kUnits.find(unit.front()); at != std::string_view::npos) {
+      shift = (static_cast<unsigned>(at) + 1) * kBits;
+      unit.remove_prefix(1);
+    }
+  }
+  const double bytes = number * static_cast<double>(std::uint64_t{1} << shift);
+  constexpr double kMost = 9e18;
+  if (error != std::errc() || !(unit.empty() || unit == "B" || unit == "iB") || !(bytes >= 0 && bytes <= kMost)) {
+    bad_value(option, value, "a size (\"500M\", \"2G\")");
+  }
+  return static_cast<std::uint64_t>(bytes);
+}
+
+/// `30d`, `12h`, `10m`, `45s`.
+std::chrono::seconds parse_age(std::string_view option, std::string_view value) {
+  long number = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  const std::string_view unit = value.substr(static_cast<std::size_t>(end - value.data()));
+  constexpr std::array<std::pair<std::string_view, long>, 5> kUnits{
+      {{"", 86400}, {"d", 86400}, {"h", 3600}, {"m", 60}, {"s", 1}}};
+  const auto found = std::ranges::find(kUnits, unit, &std::pair<std::string_view, long>::first);
+  constexpr long kMost = 1'000'000;
+  if (error != std::errc() || number < 0 || number > kMost || found == kUnits.end()) {
+    bad_value(option, value, "an age (\"30d\", \"12h\", \"10m\", \"45s\")");
+  }
+  return std::chrono::seconds(number * found->second);
 }
 
 constexpr std::array kTable{
-    OptionSpec{"registry", '\0', "DIR",
-               "directory that packages are looked up in by name; may be given several times,\nthe first one that has "
-               "a version wins",
-               kResolvingCommands, true, set_registry},
+    OptionSpec{"registry", '\0', "DIR|URL|DOMAIN",
+               "where packages are looked up by name: a directory, or a Wasmer registry on the\nnetwork; may be "
+               "given several times: directories are asked first, and a registry\nonly for what none before it has "
+               "(default: WASMER_REGISTRY, else the registry\nthat \"wasmer login\" chose, else wasmer.io)",
+               kFetchingCommands | set_of(CommandId::kConfig), true, set_registry},
+    OptionSpec{"offline", '\0', "", "use what is in the cache, however old, and no network",
+               kFetchingCommands | set_of(CommandId::kConfig), true,
+               [](Options& options, std::string_view) { options.tree.network.offline = true; }},
+    OptionSpec{"lock", '\0', "FILE",
+               "use exactly the packages that FILE names, whatever the registry says now\n(\"pkgfs resolve "
+               "--lock=FILE\" writes it); fails if a hash differs",
+               (kTreeCommands | set_of(CommandId::kPull)) & ~set_of(CommandId::kVerify), true,
+               [](Options& options, std::string_view value) { options.tree.network.lock = value; }},
+    OptionSpec{"lock", '\0', "FILE", "write what was chosen, with hashes and URLs, to FILE",
+               set_of(CommandId::kResolve), false,
+               [](Options& options, std::string_view value) { options.tree.network.lock = value; }},
+    OptionSpec{"token", '\0', "TOKEN",
+               "for the first registry on the network (default: WASMER_TOKEN, else what \"wasmer\nlogin\" stored). "
+               "Other users can see the command line: prefer WASMER_TOKEN",
+               kFetchingCommands | set_of(CommandId::kConfig), false,
+               [](Options& options, std::string_view value) { options.tree.network.token = value; }},
+    OptionSpec{"cache-dir", '\0', "DIR", "where downloads are kept (default: WASMER_CACHE_DIR, else ~/.wasmer/cache)",
+               kFetchingCommands | set_of(CommandId::kConfig, CommandId::kCache), true,
+               [](Options& options, std::string_view value) { options.tree.network.cache_dir = value; }},
+    OptionSpec{"verify-downloads", '\0', "fail|warn|off",
+               "what to do when a download doesn't have the hash that its registry gave; it\nnever enters the cache "
+               "(default: fail)",
+               kFetchingCommands | set_of(CommandId::kConfig), true, set_verify_downloads},
+    OptionSpec{"max-download", '\0', "SIZE", "refuse a package that is larger (default: 16G)",
+               kFetchingCommands | set_of(CommandId::kConfig), true,
+               [](Options& options, std::string_view value) {
+                 options.tree.network.max_download = parse_size("max-download", value);
+               }},
+    OptionSpec{"timeout", '\0', "SECONDS", "how long a server may send nothing before it's tried again (default: 30)",
+               kFetchingCommands | set_of(CommandId::kConfig), true,
+               [](Options& options, std::string_view value) {
+                 const std::uint32_t seconds = parse_id("timeout", value);
+                 options.tree.network.timeout = seconds == 0 ? 1 : seconds;
+               }},
+    OptionSpec{"no-wait", '\0', "", "give up when a server asks to come back later, instead of waiting up to a minute",
+               kFetchingCommands | set_of(CommandId::kConfig), true,
+               [](Options& options, std::string_view) { options.tree.network.no_wait = true; }},
     OptionSpec{"commands-dir", '\0', "DIR", "where the package's commands appear as executable files (default: /bin)",
                kTreeCommands, true, set_commands_dir},
     OptionSpec{"no-commands", '\0', "", "don't show the commands as files", kTreeCommands, true,
@@ -182,10 +273,20 @@ constexpr std::array kTable{
                [](Options& options, std::string_view value) {
                  options.mount.live_timeout = parse_seconds("live-timeout", value);
                }},
-    OptionSpec{
-        "json", '\0', "", "print JSON",
-        set_of(CommandId::kMounts, CommandId::kInspect, CommandId::kVerify, CommandId::kTree, CommandId::kResolve),
-        false, [](Options& options, std::string_view) { options.json = true; }},
+    OptionSpec{"json", '\0', "", "print JSON",
+               set_of(CommandId::kMounts, CommandId::kInspect, CommandId::kVerify, CommandId::kTree,
+                      CommandId::kResolve, CommandId::kCache, CommandId::kConfig),
+               false, [](Options& options, std::string_view) { options.json = true; }},
+    OptionSpec{"json", '\0', "", "print an event a line, as JSON, while it works", set_of(CommandId::kPull), false,
+               [](Options& options, std::string_view) { options.json = true; }},
+    OptionSpec{"older-than", '\0', "AGE", "prune: what wasn't used for so long (30d, 12h, 10m, 45s)",
+               set_of(CommandId::kCache), false,
+               [](Options& options, std::string_view value) { options.older_than = parse_age("older-than", value); }},
+    OptionSpec{"max-size", '\0', "SIZE", "prune: the longest unused, until no more than SIZE is left (500M, 2G)",
+               set_of(CommandId::kCache), false,
+               [](Options& options, std::string_view value) { options.max_size = parse_size("max-size", value); }},
+    OptionSpec{"dry-run", 'n', "", "verify and prune: only say what would be removed", set_of(CommandId::kCache), false,
+               [](Options& options, std::string_view) { options.dry_run = true; }},
     OptionSpec{"dot", '\0', "", "print the dependency graph in the DOT language", set_of(CommandId::kResolve), false,
                [](Options& options, std::string_view) { options.dot = true; }},
     OptionSpec{"commands", '\0', "", "list the commands only; fails if one is broken", set_of(CommandId::kInspect),

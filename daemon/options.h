@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -8,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/load/package_loader.h"
 #include "core/load/package_tree.h"
 #include "daemon/commands.h"
 
@@ -18,9 +20,22 @@ struct LogFlags {
   std::string level = "warning";
 };
 
+/// Where packages come from; what isn't given here is looked for elsewhere (settings.h).
+struct NetworkFlags {
+  std::vector<std::string> registries;   // directories, URLs, domains, asked in this order
+  std::optional<std::string> token;      // for the first registry that isn't a directory
+  std::optional<std::string> cache_dir;  // instead of Wasmer's
+  std::optional<std::string> lock;       // a lock file to follow, or to write (resolve)
+  bool offline = false;
+  bool no_wait = false;  // not even when a server says when to come back
+  std::optional<VerifyDownloads> verify_downloads;
+  std::optional<std::uint64_t> max_download;  // bytes
+  std::optional<std::uint32_t> timeout;       // seconds
+};
+
 /// Which package is opened, and how its tree is put together.
 struct TreeFlags {
-  std::vector<std::string> registries;  // directories, asked in this order
+  NetworkFlags network;
   Verify verify = Verify::kNone;
   bool strict = false;
   bool as_built = false;
@@ -63,8 +78,11 @@ struct Options {
   bool commands = false;   // inspect: check and list the commands
   bool structure = false;  // verify: no contents
   bool force = false;
-  bool lazy = false;          // unmount: also while in use
-  bool long_listing = false;  // ls
+  bool dry_run = false;                            // cache prune
+  std::optional<std::chrono::seconds> older_than;  // cache prune
+  std::optional<std::uint64_t> max_size;           // cache prune: bytes that may stay
+  bool lazy = false;                               // unmount: also while in use
+  bool long_listing = false;                       // ls
 };
 
 /// One option: it drives the long flag, the letter, the name in `-o`, and the help text.

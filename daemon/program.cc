@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/program.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <iostream>
@@ -17,9 +19,17 @@ namespace pkgfs {
 
 namespace {
 
-bool wants_help(const std::vector<std::string>& args) {
+/// Whether one of both flags is among the options.
+bool has_flag(const std::vector<std::string>& args, std::string_view letter, std::string_view word) {
   const auto end = std::ranges::find(args, "--");
-  return std::find_if(args.begin(), end, [](const std::string& arg) { return arg == "-h" || arg == "--help"; }) != end;
+  return std::find_if(args.begin(), end, [&](const std::string& arg) { return arg == letter || arg == word; }) != end;
+}
+
+bool wants_help(const std::vector<std::string>& args) { return has_flag(args, "-h", "--help"); }
+
+int print_version(const Io& io) {
+  *io.out << "pkgfs " PKGFS_VERSION "\n";
+  return kExitOk;
 }
 
 int dispatch(const std::vector<std::string>& arguments, const Io& io) {
@@ -30,8 +40,7 @@ int dispatch(const std::vector<std::string>& arguments, const Io& io) {
   const std::string& name = arguments[1];
   const std::vector<std::string> args(arguments.begin() + 2, arguments.end());
   if (name == "-V" || name == "--version") {
-    *io.out << "pkgfs " PKGFS_VERSION "\n";
-    return kExitOk;
+    return print_version(io);
   }
   if (name == "-h" || name == "--help" || name == "help") {
     if (args.empty() || wants_help(args)) {
@@ -52,6 +61,9 @@ int dispatch(const std::vector<std::string>& arguments, const Io& io) {
     print_command_help(*io.out, *command);
     return kExitOk;
   }
+  if (has_flag(args, "-V", "--version")) {
+    return print_version(io);
+  }
   return command->run(args, io);
 }
 
@@ -64,10 +76,12 @@ int report(const Io& io, std::string_view what, ErrorCode code) {
 
 Io Io::process() {
   std::ios::sync_with_stdio(false);
-  return {&std::cout, &std::cerr, [](const char* name) -> std::optional<std::string> {
+  return {&std::cout, &std::cerr,
+          [](const char* name) -> std::optional<std::string> {
             const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody changes the environment
             return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-          }};
+          },
+          ::isatty(STDERR_FILENO) == 1};
 }
 
 int run_program(const std::vector<std::string>& arguments, const Io& io) {

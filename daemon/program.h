@@ -9,11 +9,15 @@
 
 namespace pkgfs {
 
+/// Looks a variable up; nothing if it isn't set.
+using Environment = std::function<std::optional<std::string>(const char* name)>;
+
 /// What the program touches of its process: so that every command can be run inside a test.
 struct Io {
   std::ostream* out = nullptr;
   std::ostream* err = nullptr;
-  std::function<std::optional<std::string>(const char* name)> environment;
+  Environment environment;
+  bool err_is_terminal = false;
 
   /// stdout, stderr and the real environment.
   [[nodiscard]] static Io process();

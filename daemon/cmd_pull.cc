@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+#include <limits>
+#include <ostream>
+
+#include "daemon/commands.h"
+#include "daemon/exit_code.h"
+#include "daemon/json_output.h"
+#include "daemon/logging.h"
+#include "daemon/open_tree.h"
+#include "daemon/progress.h"
+#include "daemon/text_output.h"
+
+namespace pkgfs {
+
+int cmd_pull(const std::vector<std::string>& args, const Io& io) {
+  const Options options = parse_options(CommandId::kPull, args, 1, std::numeric_limits<std::size_t>::max());
+  set_log_level(options.log);
+  ProgressEvents events(*io.out);
+  PackageOpener opener(options.tree, io, options.json ? &events : nullptr);
+  for (const std::string& operand : options.operands) {
+    const RootPackage root = opener.find(operand);
+    const Resolution resolution = opener.resolve_tree(root);
+    const LoadedPackages packages = fetch_packages(root.package, opener.loader(), resolution);
+    for (const std::size_t index : resolution.order) {
+      const DependencyGraph::Node& node = resolution.graph.nodes.at(index);
+      if (!packages.contains(node.pkg.id)) {
+        continue;  // nothing of it shows in the tree
+      }
+      const std::string id = node.pkg.id.to_string();
+      const std::string path = opener.loader().location({.pkg = node.pkg, .dist = node.dist.value()});
+      if (options.json) {
+        *io.out << json_line({{"event", "package"}, {"package", id}, {"path", path}}) << std::endl;
+      } else {
+        *io.out << printable(id) << "  " << printable(path) << '\n';
+      }
+    }
+  }
+  return kExitOk;
+}
+
+}  // namespace pkgfs
