@@ -29,7 +29,7 @@ const std::map<std::string, std::set<std::string>>& allowed() {
       {"core/source", {"core/base", "core/webc", "core/package", "core/net"}},
       {"core/resolve", {"core/base", "core/webc", "core/package", "core/source"}},
       {"core/vfs", {"core/base", "core/webc"}},
-      {"core/load", {"core/base", "core/webc", "core/package", "core/source", "core/resolve", "core/vfs"}},
+      {"core/load", {"core/base", "core/webc", "core/package", "core/source", "core/resolve", "core/vfs", "core/net"}},
       {"fuse", {"core/base", "core/vfs"}},
   };
   return table;

@@ -65,7 +65,7 @@ TEST(Options, FlagsAndMountWordsMeanTheSame) {
        "-o", "as-built,debug,allow_other,uid=7,gid=8,fmask=022,dmask=77,exec=auto,mtime=container", "-o",
        "live_timeout=0.5,log_level=info"});
   for (const MountOptions& options : {flags, words}) {
-    EXPECT_THAT(options.tree.registries, ElementsAre("/r1", "/r2"));
+    EXPECT_THAT(options.tree.network.registries, ElementsAre("/r1", "/r2"));
     EXPECT_EQ(options.tree.commands_dir, "/opt/bin");
     EXPECT_EQ(options.tree.conflicts, vfs::Conflicts::kShadow);
     EXPECT_TRUE(options.tree.strict && options.tree.raw_links && options.tree.as_built);
@@ -91,7 +91,7 @@ TEST(Options, EveryTableEntryOfMountWorksInBothForms) {
     if (!option.argument.empty()) {
       value = std::string(option.argument.substr(0, option.argument.find('|')));
       for (const auto& [placeholder, example] :
-           {std::pair{"DIR", "/x"}, {"ID", "1"}, {"OCTAL", "7"}, {"SECONDS", "2"}, {"LEVEL", "info"}}) {
+           {std::pair{"DIR", "/x"}, {"ID", "1"}, {"OCTAL", "7"}, {"SECONDS", "2"}, {"LEVEL", "info"}, {"SIZE", "1M"}}) {
         value = value == placeholder ? example : value;
       }
       value.insert(0, "=");
@@ -162,7 +162,7 @@ TEST(Options, MountWordsAreSplitAtCommasThatAreNotEscaped) {
   EXPECT_THAT(split_mount_words("a,b=c\\,d,e\\\\,f\\x,,"), ElementsAre("a", "b=c,d", "e\\", "f\\x"));
   EXPECT_THAT(split_mount_words(""), ElementsAre());
   EXPECT_THAT(split_mount_words("\\"), ElementsAre("\\"));
-  EXPECT_THAT(mount_options({"-o", "registry=/a\\,b"}).tree.registries, ElementsAre("/a,b"));
+  EXPECT_THAT(mount_options({"-o", "registry=/a\\,b"}).tree.network.registries, ElementsAre("/a,b"));
 }
 
 }  // namespace

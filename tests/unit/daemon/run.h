@@ -21,7 +21,7 @@ inline Run run(std::vector<std::string> arguments) {
   std::ostringstream out;
   std::ostringstream err;
   arguments.insert(arguments.begin(), "pkgfs");
-  const Io io{&out, &err, [](const char*) { return std::nullopt; }};
+  const Io io{&out, &err, [](const char*) { return std::nullopt; }, false};
   const int code = run_program(arguments, io);
   return {code, out.str(), err.str()};
 }

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+#include "core/base/files.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <atomic>
+#include <fstream>
+#include <mutex>
+#include <thread>
+
+#include "core/base/error.h"
+#include "core/base/parallel.h"
+#include "tests/support/fixtures.h"
+
+namespace pkgfs::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+TEST(Files, PrivateDirectoriesAreMadeWithParents) {
+  const TempDir dir;
+  const fs::path deep = dir.path() / "a/b/c";
+  make_private_directory(deep);
+  EXPECT_EQ(fs::status(dir.path() / "a/b").permissions(), fs::perms::owner_all);
+  make_private_directory(deep);
+  dir.write("file", "");
+  EXPECT_THROW(make_private_directory(dir.path() / "file"), Error);
+  EXPECT_THROW(make_private_directory(dir.path() / "file/below"), Error);
+}
+
+TEST(Files, WrittenFilesAreCompleteOrAbsent) {
+  const TempDir dir;
+  const fs::path path = dir.path() / "x";
+  write_file_atomically(path, "one");
+  write_file_atomically(path, "two");
+  EXPECT_EQ(read_text(path), "two");
+  EXPECT_THROW(write_file_atomically(dir.path() / "none/x", "y"), Error);
+  fs::create_directory(dir.path() / "taken");
+  EXPECT_THROW(write_file_atomically(dir.path() / "taken", "y"), Error);
+  EXPECT_EQ(std::distance(fs::directory_iterator(dir.path()), fs::directory_iterator()), 2) << "no temporary file";
+}
+
+TEST(Files, SmallFilesAreReadWithinTheirLimit) {
+  const TempDir dir;
+  EXPECT_EQ(read_small_file(dir.path() / "none", 10), std::nullopt);
+  EXPECT_EQ(read_small_file(dir.write("ten", "0123456789"), 10), "0123456789");
+  EXPECT_THROW(static_cast<void>(read_small_file(dir.write("more", "0123456789x"), 10)), Error);
+  EXPECT_THROW(static_cast<void>(read_small_file(dir.path(), 10)), Error);
+  ASSERT_EQ(::mkfifo((dir.path() / "fifo").c_str(), 0600), 0);
+  EXPECT_THROW(static_cast<void>(read_small_file(dir.path() / "fifo", 10)), Error) << "and doesn't wait for a writer";
+}
+
+TEST(FileLock, OneAtATimeAndNothingStays) {
+  const TempDir dir;
+  const std::string path = dir.path() / "lock";
+  const CancelFlag never;
+  std::atomic<int> inside = 0;
+  std::atomic<int> worst = 0;
+  {
+    std::vector<std::jthread> crew;
+    for (int i = 0; i < 8; ++i) {
+      crew.emplace_back([&] {
+        const FileLock lock(path, never);
+        worst = std::max<int>(worst, ++inside);
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        --inside;
+      });
+    }
+  }
+  EXPECT_EQ(worst, 1);
+  EXPECT_FALSE(fs::exists(path));
+}
+
+TEST(FileLock, WaitingCanBeInterrupted) {
+  const TempDir dir;
+  const std::string path = dir.path() / "lock";
+  CancelFlag flag;
+  const FileLock held(path, flag);
+  flag.cancel();
+  EXPECT_THROW(FileLock(path, flag), Error);
+}
+
+TEST(Parallel, DoesEverythingOnce) {
+  const CancelFlag never;
+  std::vector<std::atomic<int>> done(1000);
+  for_each_in_parallel(done.size(), 32, never, [&](std::size_t i, const CancelFlag&) { ++done[i]; });
+  for (const auto& count : done) {
+    EXPECT_EQ(count, 1);
+  }
+  for_each_in_parallel(0, 32, never, [&](std::size_t, const CancelFlag&) { FAIL(); });
+}
+
+TEST(Parallel, FirstFailureStopsTheOthers) {
+  const CancelFlag never;
+  std::atomic<int> begun = 0;
+  const auto work = [&](std::size_t i, const CancelFlag& cancel) {
+    ++begun;
+    if (i == 3) {
+      throw Error(ErrorCode::kCorrupt, "three");
+    }
+    if (cancel.wait_for(std::chrono::seconds(20))) {
+      throw Error(ErrorCode::kInterrupted, "interrupted");
+    }
+  };
+  try {
+    for_each_in_parallel(1000, 4, never, work);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.message(), "three");
+  }
+  EXPECT_LE(begun, 8);
+}
+
+}  // namespace
+}  // namespace pkgfs::test

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+// What a registry is asked, what it answers, and how that is kept: without a network.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <ctime>
+#include <fstream>
+
+#include "core/source/endpoint.h"
+#include "core/source/graphql.h"
+#include "core/source/query_cache.h"
+#include "core/webc/json_fields.h"
+#include "tests/support/fixtures.h"
+
+namespace pkgfs::test {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using webc::Json;
+
+TEST(Endpoint, FollowsWasmersRules) {
+  EXPECT_EQ(graphql_endpoint("wasmer.io"), kDefaultRegistry);
+  EXPECT_EQ(graphql_endpoint("localhost:1234"), "http://localhost:1234/graphql");
+  EXPECT_EQ(graphql_endpoint("127.0.0.1:1234"), "http://127.0.0.1:1234/graphql");
+  EXPECT_EQ(graphql_endpoint("https://r.example"), "https://r.example/graphql");
+  EXPECT_EQ(graphql_endpoint("https://r.example/"), "https://r.example/graphql");
+  EXPECT_EQ(graphql_endpoint("https://r.example/api"), "https://r.example/api");
+  for (const char* text : {"", "a/b", "ftp://x", "a b", "user@host"}) {
+    EXPECT_THROW(static_cast<void>(graphql_endpoint(text)), Error) << text;
+  }
+}
+
+TEST(Endpoint, NamesItsCacheDirectoryAndWhoMaySeeTheToken) {
+  EXPECT_EQ(endpoint_directory(kDefaultRegistry), "https___wasmer.io_graphql");
+  EXPECT_EQ(endpoint_directory("http://a:1/x?y=z&w#v%20\\"), "http___a_1_x_y_z_w_v_20_");
+  EXPECT_THAT(token_authorities(kDefaultRegistry), ElementsAre("registry.wasmer.io", "wasmer.io"));
+  EXPECT_THAT(token_authorities("http://127.0.0.1:80/graphql"), ElementsAre("127.0.0.1"));
+}
+
+TEST(Graphql, NamesThatCouldBreakOutOfTheQueryAreNotSafe) {
+  EXPECT_TRUE(graphql::is_safe("acme/app-1.2_x"));
+  for (const char* text : {"", "a\"b", "a\\b", "a b", "a\nb", "a{b", "ä", "a$b"}) {
+    EXPECT_FALSE(graphql::is_safe(text)) << text;
+  }
+}
+
+const std::string kHash(64, 'a');
+
+Json version(const std::string& number, const std::string& manifest = "{}", bool archived = false) {
+  const Json fields{
+      {"piritaDownloadUrl", "http://h/" + number}, {"piritaSha256Hash", kHash}, {"webcManifest", manifest}};
+  return {{"version", number}, {"isArchived", archived}, {"v2", fields}, {"v3", fields}};
+}
+
+Json answer(const std::vector<Json>& versions) {
+  return {{"data",
+           {{"getPackage", {{"packageName", "app"}, {"namespace", "acme"}, {"versions", versions}}},
+            {"info", {{"defaultFrontend", "http://h"}}}}}};
+}
+
+std::vector<std::string> found(const Json& response, const std::string& specifier) {
+  std::vector<std::string> ids;
+  for (const PackageSummary& summary :
+       graphql::published(response, *PackageSource::parse(specifier).named(), graphql::Prefer::kV3).packages) {
+    ids.push_back(summary.pkg.id.to_string());
+  }
+  return ids;
+}
+
+TEST(Graphql, TakesWhatMatchesInOrder) {
+  const Json response = answer({version("2.0.0"), version("1.10.0"), version("1.9.0"), version("nonsense")});
+  EXPECT_THAT(found(response, "acme/app@^1"), ElementsAre("acme/app@1.9.0", "acme/app@1.10.0"));
+  EXPECT_THAT(found(response, "acme/app"), ElementsAre("acme/app@1.9.0", "acme/app@1.10.0", "acme/app@2.0.0"));
+  EXPECT_THAT(found(response, "acme/app@^3"), IsEmpty());
+}
+
+TEST(Graphql, ArchivedVersionsAreNamedWhenTheyMatch) {
+  const Json response = answer({version("1.0.0", "{}", true), version("2.0.0", "{}", true)});
+  const auto published =
+      graphql::published(response, *PackageSource::parse("acme/app@^1").named(), graphql::Prefer::kV3);
+  EXPECT_TRUE(published.found);
+  EXPECT_THAT(published.packages, IsEmpty());
+  EXPECT_THAT(published.archived, ElementsAre("1.0.0"));
+}
+
+TEST(Graphql, FallsBackToTheOtherContainer) {
+  Json response = answer({version("1.0.0")});
+  Json& only = response["data"]["getPackage"]["versions"][0];
+  only["v3"]["piritaDownloadUrl"] = nullptr;
+  only["v2"]["piritaDownloadUrl"] = "http://h/two";
+  const auto published = graphql::published(response, *PackageSource::parse("acme/app").named(), graphql::Prefer::kV3);
+  ASSERT_EQ(published.packages.size(), 1U);
+  EXPECT_EQ(published.packages[0].dist.url, "http://h/two");
+}
+
+TEST(Graphql, PrefersTheVersionThatIsAskedFor) {
+  Json response = answer({version("1.0.0")});
+  response["data"]["getPackage"]["versions"][0]["v2"]["piritaDownloadUrl"] = "http://h/two";
+  const NamedIdent ident = *PackageSource::parse("acme/app").named();
+  EXPECT_EQ(graphql::published(response, ident, graphql::Prefer::kV2).packages[0].dist.url, "http://h/two");
+  EXPECT_EQ(graphql::published(response, ident, graphql::Prefer::kV3).packages[0].dist.url, "http://h/1.0.0");
+}
+
+TEST(Graphql, UnusableVersionsAreLeftOut) {
+  for (const char* manifest : {"", "[]", "{\"use\": 3}", "not json", "{\"package\":{\"wapm\":3}}"}) {
+    EXPECT_THAT(found(answer({version("1.0.0", manifest), version("0.9.0")}), "acme/app").back(), HasSubstr("@"))
+        << manifest;
+  }
+  Json response = answer({version("1.0.0")});
+  response["data"]["getPackage"]["versions"][0]["v3"]["piritaSha256Hash"] = "short";
+  response["data"]["getPackage"]["versions"][0]["v2"] = nullptr;
+  EXPECT_THAT(found(response, "acme/app"), IsEmpty());
+}
+
+TEST(Graphql, AnswersOfAnotherShapeAreRefused) {
+  for (const char* body :
+       {"", "<html>", "[]", "{}", "{\"data\":null}", "{\"data\":3}", "{\"data\":{}}", "{\"data\":{\"getPackage\":3}}",
+        "{\"data\":{\"getPackage\":{}}}", "{\"data\":{\"getPackage\":{\"packageName\":\"a\",\"versions\":[3]}}}",
+        "{\"data\":{\"getPackage\":{\"packageName\":\"a\",\"versions\":[{\"version\":\"1.0.0\",\"v3\":3}]}}}",
+        "{\"data\":{\"getPackage\":{\"packageName\":\"a\",\"versions\":3}}}",
+        "{\"data\":{\"getPackage\":{\"packageName\":\"../..\\\"\",\"versions\":[]}}}"}) {
+    EXPECT_THROW(static_cast<void>(graphql::published(graphql::parse_response(body),
+                                                      *PackageSource::parse("acme/app").named(), graphql::Prefer::kV3)),
+                 Error)
+        << body;
+  }
+  const std::string deep = "{\"data\":" + std::string(100'000, '[') + std::string(100'000, ']') + "}";
+  EXPECT_THROW(static_cast<void>(graphql::parse_response(deep)), Error);
+}
+
+TEST(Graphql, TheRegistrysOwnWordsAreShown) {
+  try {
+    static_cast<void>(graphql::parse_response(R"({"errors":[{"message":"no such luck"}],"data":null})"));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("no such luck"));
+  }
+}
+
+TEST(Graphql, UnknownPackageIsNotFound) {
+  const Json response = graphql::parse_response(R"({"data":{"getPackage":null,"info":null}})");
+  EXPECT_FALSE(graphql::published(response, *PackageSource::parse("a/b").named(), graphql::Prefer::kV3).found);
+}
+
+class QueryCacheTest : public ::testing::Test {
+ protected:
+  TempDir dir_;
+  QueryCache cache_{dir_.path() / "queries", {dir_.path() / "older"}};
+  Json response_ = answer({version("1.0.0")});
+};
+
+TEST_F(QueryCacheTest, GivesBackWhatWasStored) {
+  EXPECT_FALSE(cache_.find("acme/app"));
+  cache_.store("acme/app", response_);
+  const auto entry = cache_.find("acme/app");
+  ASSERT_TRUE(entry);
+  EXPECT_EQ(entry->response, response_);
+  EXPECT_TRUE(entry->is_fresh(std::chrono::seconds(60)));
+  EXPECT_TRUE(std::filesystem::exists(dir_.path() / "queries/acme#app"));
+}
+
+TEST_F(QueryCacheTest, ReadsTheOlderLayout) {
+  dir_.write(
+      "older/acme/app",
+      Json{{"unix_timestamp", std::time(nullptr) - 100}, {"package_name", "acme/app"}, {"response", response_}}.dump());
+  const auto entry = cache_.find("acme/app");
+  ASSERT_TRUE(entry);
+  EXPECT_FALSE(entry->is_fresh(std::chrono::seconds(60)));
+  EXPECT_TRUE(entry->is_fresh(std::chrono::seconds(600)));
+}
+
+TEST_F(QueryCacheTest, UnusableFilesAreRemoved) {
+  const CapturedLog log;
+  for (const std::string& content :
+       {std::string(), std::string("{"), std::string("[]"), Json{{"package_name", "acme/app"}}.dump(),
+        Json{{"unix_timestamp", 1}, {"package_name", "acme/other"}, {"response", response_}}.dump(),
+        Json{{"unix_timestamp", -1}, {"package_name", "acme/app"}, {"response", response_}}.dump()}) {
+    const auto path = dir_.write("queries/acme#app", content);
+    EXPECT_FALSE(cache_.find("acme/app")) << content;
+    EXPECT_FALSE(std::filesystem::exists(path)) << content;
+  }
+  EXPECT_THAT(log.text(), HasSubstr("checking the local query cache"));
+}
+
+TEST(Age, IsSaidInWords) {
+  EXPECT_EQ(age_text(std::chrono::seconds(0)), "less than a second");
+  EXPECT_EQ(age_text(std::chrono::seconds(61)), "1 minute");
+  EXPECT_EQ(age_text(std::chrono::hours(49)), "2 days");
+  EXPECT_EQ(age_text(std::nullopt), "an unknown time");
+}
+
+}  // namespace
+}  // namespace pkgfs::test
