@@ -50,6 +50,10 @@ void write_all(int fd, std::string_view text, const std::string& path) {
 
 void make_private_directory(const std::string& path) {
   const std::filesystem::path whole(path);
+  std::error_code unknown;
+  if (std::filesystem::is_directory(whole, unknown)) {
+    return;
+  }
   std::filesystem::path so_far;
   for (const auto& part : whole) {
     so_far /= part;

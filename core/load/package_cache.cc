@@ -92,10 +92,12 @@ void PackageCache::set_aside(const Sha256& hash, const std::string& why) {
 PackageCache::Slot PackageCache::reserve(const Sha256& hash, const CancelFlag& cancel) {
   const std::string temporary = directory_ + "/__temp__";
   const std::string locks = directory_ + "/.locks";
-  make_private_directory(temporary);
-  make_private_directory(locks);
-  constexpr auto kDay = std::chrono::hours(24);
-  remove_leftovers(kDay);
+  std::call_once(prepared_, [&] {
+    make_private_directory(temporary);
+    make_private_directory(locks);
+    constexpr auto kDay = std::chrono::hours(24);
+    remove_leftovers(kDay);
+  });
   const std::string name = to_hex(hash);
   return {temporary + "/" + name + ".part", locks + "/" + name, cancel};
 }

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -67,6 +68,7 @@ class PackageCache {
 
  private:
   std::string directory_;
+  std::once_flag prepared_;  // for downloads
 };
 
 }  // namespace pkgfs

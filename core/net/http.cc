@@ -60,6 +60,7 @@ struct Transfer {
   std::uint64_t received = 0;
   bool too_large = false;
   // Guarded by the loop's mutex.
+  std::condition_variable done;  // its own: one for all would wake everybody each time
   bool is_done = false;
   bool is_cancelled = false;
   CURLcode code = CURLE_OK;
@@ -264,7 +265,7 @@ class HttpClient::Loop {
     }
     incoming_.push_back(&transfer);
     ::curl_multi_wakeup(multi_);
-    changed_.wait(lock, [&] { return transfer.is_done; });
+    transfer.done.wait(lock, [&] { return transfer.is_done; });
   }
 
   const Options options;
@@ -320,14 +321,13 @@ class HttpClient::Loop {
     transfer->code = code;
     transfer->is_cancelled = cancelled;
     transfer->is_done = true;
-    changed_.notify_all();
+    transfer->done.notify_one();  // under the lock: afterwards the transfer may be gone
   }
 
   static constexpr int kIdleMilliseconds = 10'000;
 
   CURLM* multi_ = nullptr;
   std::mutex mutex_;
-  std::condition_variable changed_;
   std::vector<Transfer*> incoming_;
   bool stopping_ = false;
   std::vector<Transfer*> active_;  // the thread's own

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 
 #include <nlohmann/json.hpp>
@@ -189,6 +190,29 @@ TEST_F(Pull, PruningDoesNotDisturbAMount) {
   ASSERT_FALSE(fs::exists(entry(server_.sha256("acme/base@0.3.0"))));
   const Tree tree = list_tree(mount.path());
   EXPECT_GT(tree.size(), 1U);
+}
+
+TEST_F(Pull, LargePackagesAreNotHeldInMemory) {
+  const char* wanted = std::getenv("PKGFS_TEST_LARGE_MIB");
+  const std::uintmax_t mib = wanted == nullptr ? 256 : std::stoul(wanted);
+  const fs::path large = home_.path() / "large.webc";
+  fs::copy_file(fixtures() / "webc/basic-v3.webc", large);
+  fs::resize_file(large, mib << 20U);  // bytes after the last section are none of the container's
+  server_.add_package(large, "acme/large", "1.0.0");
+  const std::string measure =
+      "import resource, subprocess, sys\n"
+      "code = subprocess.run(sys.argv[1:]).returncode\n"
+      "print('KiB', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+      "sys.exit(code)\n";
+  const ProcessResult result =
+      run({"/usr/bin/python3", "-c", measure, kPkgfs, "pull", "acme/large", "--registry", server_.endpoint()},
+          {.timeout = std::chrono::minutes(2), .environment = environment()});
+  ASSERT_TRUE(result.ok()) << result.describe();
+  const std::size_t at = result.out.find("KiB ");
+  ASSERT_NE(at, std::string::npos) << result.describe();
+  const unsigned long most = std::stoul(result.out.substr(at + 4));
+  RecordProperty("kib", std::to_string(most));
+  EXPECT_LT(most, 64U << 10U);
 }
 
 TEST_F(Pull, UrlsAreKeptAndChecked) {
