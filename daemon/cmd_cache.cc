@@ -2,12 +2,14 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
+#include <optional>
 #include <ostream>
 
 #include <nlohmann/json.hpp>
 
 #include "core/base/log.h"
 #include "core/load/package_cache.h"
+#include "core/load/url_cache.h"
 #include "core/source/container_summary.h"
 #include "daemon/commands.h"
 #include "daemon/exit_code.h"
@@ -20,16 +22,25 @@ namespace pkgfs {
 namespace {
 
 using nlohmann::json;
-using Entry = PackageCache::Entry;
 
 std::int64_t unix_seconds(std::chrono::system_clock::time_point time) {
   return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
 }
 
-/// What the entry calls itself; nothing for a package without a name and for one that can't be read.
-std::string name_of(const Entry& entry) {
+/// What can be listed and removed, of either cache.
+struct Item {
+  const char* kind;  // "package": named by the hash of its content; "url": by that of the URL it came from
+  std::string key;
+  std::string path;
+  std::uint64_t size = 0;
+  std::chrono::system_clock::time_point used;
+  std::function<void()> remove;  // throws Error
+};
+
+/// What the package calls itself; nothing for one without a name and for one that can't be read.
+std::string name_of(const std::string& path) {
   try {
-    const PackageSummary summary = container_summary(entry.path);
+    const PackageSummary summary = container_summary(path);
     return summary.pkg.id.named() == nullptr ? std::string() : summary.pkg.id.to_string();
   } catch (const Error& error) {
     log::debug("{}", error.what());
@@ -37,107 +48,160 @@ std::string name_of(const Entry& entry) {
   }
 }
 
-/// The longest unused first.
-std::vector<Entry> by_use(const PackageCache& cache) {
-  std::vector<Entry> entries = cache.entries();
-  std::ranges::stable_sort(entries, {}, &Entry::used);
-  return entries;
+/// Both caches below the cache directory.
+struct Caches {
+  explicit Caches(const std::string& directory) : packages(directory + "/checkouts"), urls(directory + "/downloads") {}
+
+  /// The longest unused first.
+  std::vector<Item> items() {
+    std::vector<Item> all;
+    for (const PackageCache::Entry& entry : packages.entries()) {
+      all.push_back({"package", to_hex(entry.hash), entry.path, entry.size, entry.used,
+                     [this, entry] { packages.remove(entry); }});
+    }
+    for (const UrlCache::Entry& entry : urls.entries()) {
+      all.push_back({"url", entry.key, entry.path, entry.size, entry.used, [this, entry] { urls.remove(entry); }});
+    }
+    std::ranges::stable_sort(all, {}, &Item::used);
+    return all;
+  }
+
+  PackageCache packages;
+  UrlCache urls;
+};
+
+/// Goes on after failures, and reports the first one at the end.
+class Failures {
+ public:
+  /// Whether `work` went well.
+  bool attempt(const std::function<void()>& work) {
+    try {
+      work();
+      return true;
+    } catch (const Error& error) {
+      if (count_++ == 0) {
+        first_ = error;
+      }
+      return false;
+    }
+  }
+
+  void throw_first() {
+    if (count_ > 1) {
+      first_->context(std::to_string(count_) + " entries are a problem; the first one");
+    }
+    if (first_) {
+      throw Error(*first_);
+    }
+  }
+
+ private:
+  std::optional<Error> first_;
+  std::size_t count_ = 0;
+};
+
+json item_json(const Item& item) {
+  return {{"kind", item.kind}, {"sha256", item.key}, {"size", item.size}, {"path", item.path}};
 }
 
-int list(const PackageCache& cache, const Options& options, const Io& io) {
+int list(Caches& caches, const Options& options, const Io& io) {
   json document = json::array();
   std::uint64_t total = 0;
-  const std::vector<Entry> entries = by_use(cache);
-  for (const Entry& entry : entries) {
-    total += entry.size;
-    const std::string name = name_of(entry);
+  const std::vector<Item> items = caches.items();
+  for (const Item& item : items) {
+    total += item.size;
+    const std::string name = name_of(item.path);
     if (options.json) {
-      document.push_back({{"sha256", to_hex(entry.hash)},
-                          {"package", name.empty() ? json() : json(name)},
-                          {"size", entry.size},
-                          {"used", unix_seconds(entry.used)},
-                          {"path", entry.path}});
+      json row = item_json(item);
+      row["package"] = name.empty() ? json() : json(name);
+      row["used"] = unix_seconds(item.used);
+      document.push_back(std::move(row));
     } else {
-      *io.out << to_hex(entry.hash) << "  " << time_text(unix_seconds(entry.used)) << "  " << size_text(entry.size)
-              << (name.empty() ? "" : "  ") << printable(name) << '\n';
+      *io.out << item.key << "  " << time_text(unix_seconds(item.used)) << "  " << size_text(item.size)
+              << (std::string_view(item.kind) == "url" ? "  (url)" : "") << (name.empty() ? "" : "  ")
+              << printable(name) << '\n';
     }
   }
   if (options.json) {
     print_json(*io.out, document);
   } else {
-    *io.out << entries.size() << (entries.size() == 1 ? " package, " : " packages, ") << size_text(total) << '\n';
+    *io.out << items.size() << (items.size() == 1 ? " package, " : " packages, ") << size_text(total) << '\n';
   }
   return kExitOk;
 }
 
 int verify(PackageCache& cache, const Options& options, const Io& io) {
   std::size_t damaged = 0;
+  Failures failures;
   json document = json::array();
-  for (const Entry& entry : cache.entries()) {
-    const auto actual = cache.content_hash(entry);
-    if (!actual || *actual == entry.hash) {
+  for (const PackageCache::Entry& entry : cache.entries()) {
+    std::optional<Sha256> actual;
+    if (!failures.attempt([&] { actual = cache.content_hash(entry); }) || !actual || *actual == entry.hash) {
       continue;
     }
     ++damaged;
+    const bool removed = !options.dry_run && failures.attempt([&] { cache.remove(entry); });
     if (options.json) {
-      document.push_back({{"path", entry.path}, {"expected", to_hex(entry.hash)}, {"actual", to_hex(*actual)}});
+      document.push_back(
+          {{"path", entry.path}, {"expected", to_hex(entry.hash)}, {"actual", to_hex(*actual)}, {"removed", removed}});
     } else {
-      *io.out << (options.dry_run ? "damaged: " : "damaged, removed: ") << printable(entry.path)
+      *io.out << (removed ? "damaged, removed: " : "damaged: ") << printable(entry.path)
               << ": its content has the hash " << to_hex(*actual) << '\n';
-    }
-    if (!options.dry_run) {
-      cache.remove(entry);
     }
   }
   if (options.json) {
     print_json(*io.out, document);
-  } else if (damaged == 0) {
+  }
+  failures.throw_first();
+  if (!options.json && damaged == 0) {
     *io.out << "every entry is what its name says\n";
   }
   return damaged == 0 ? kExitOk : to_exit_code(ErrorCode::kCorrupt);
 }
 
-/// Which entries have to go, of `entries`, the longest unused first.
-std::vector<Entry> chosen(const std::vector<Entry>& entries, const Options& options) {
+/// Which have to go, of `items`, the longest unused first.
+std::vector<Item> chosen(const std::vector<Item>& items, const Options& options) {
   const auto now = std::chrono::system_clock::now();
-  std::uint64_t left = std::transform_reduce(entries.begin(), entries.end(), std::uint64_t{0}, std::plus<>(),
-                                             [](const Entry& entry) { return entry.size; });
-  std::vector<Entry> result;
-  for (const Entry& entry : entries) {
+  std::uint64_t left = std::transform_reduce(items.begin(), items.end(), std::uint64_t{0}, std::plus<>(),
+                                             [](const Item& item) { return item.size; });
+  std::vector<Item> result;
+  for (const Item& item : items) {
     const bool all = !options.older_than && !options.max_size;
-    const bool is_old = options.older_than && now - entry.used >= *options.older_than;
+    const bool is_old = options.older_than && now - item.used >= *options.older_than;
     const bool is_too_much = options.max_size && left > *options.max_size;
     if (all || is_old || is_too_much) {
-      left -= entry.size;
-      result.push_back(entry);
+      left -= item.size;
+      result.push_back(item);
     }
   }
   return result;
 }
 
-int prune(PackageCache& cache, const Options& options, const Io& io) {
+int prune(Caches& caches, const Options& options, const Io& io) {
   std::uint64_t freed = 0;
+  Failures failures;
   json document = json::array();
-  for (const Entry& entry : chosen(by_use(cache), options)) {
-    freed += entry.size;
-    if (options.json) {
-      document.push_back({{"sha256", to_hex(entry.hash)}, {"size", entry.size}, {"path", entry.path}});
-    } else {
-      *io.out << (options.dry_run ? "would remove " : "removed ") << to_hex(entry.hash) << "  " << size_text(entry.size)
-              << '\n';
+  for (const Item& item : chosen(caches.items(), options)) {
+    if (!options.dry_run && !failures.attempt(item.remove)) {
+      continue;
     }
-    if (!options.dry_run) {
-      cache.remove(entry);
+    freed += item.size;
+    if (options.json) {
+      document.push_back(item_json(item));
+    } else {
+      *io.out << (options.dry_run ? "would remove " : "removed ") << item.key << "  " << size_text(item.size) << '\n';
     }
   }
   // A download that is going on writes all the time.
   constexpr auto kAbandoned = std::chrono::hours(1);
-  freed += cache.remove_leftovers(kAbandoned, options.dry_run);
+  freed += caches.packages.remove_leftovers(kAbandoned, options.dry_run);
+  freed += caches.urls.remove_leftovers(kAbandoned, options.dry_run);
   if (options.json) {
     print_json(*io.out, document);
   } else {
     *io.out << size_text(freed) << (options.dry_run ? " would be freed\n" : " freed\n");
   }
+  failures.throw_first();
   return kExitOk;
 }
 
@@ -146,23 +210,23 @@ int prune(PackageCache& cache, const Options& options, const Io& io) {
 int cmd_cache(const std::vector<std::string>& args, const Io& io) {
   const Options options = parse_options(CommandId::kCache, args, 1, 1);
   set_log_level(options.log);
-  PackageCache cache(load_settings(options.tree.network, io.environment).cache_dir + "/checkouts");
+  Caches caches(load_settings(options.tree.network, io.environment).cache_dir);
   const std::string& what = options.operands[0];
   const bool prunes = what == "prune";
   if (!prunes && (options.older_than || options.max_size)) {
     throw Error(ErrorCode::kUsage, "--older-than and --max-size are for \"pkgfs cache prune\"");
   }
   if (what == "list") {
-    return list(cache, options, io);
+    return list(caches, options, io);
   }
   if (what == "verify") {
-    return verify(cache, options, io);
+    return verify(caches.packages, options, io);
   }
   if (prunes) {
-    return prune(cache, options, io);
+    return prune(caches, options, io);
   }
   if (what == "path") {
-    *io.out << cache.directory() << '\n';
+    *io.out << caches.packages.directory() << '\n';
     return kExitOk;
   }
   throw Error(ErrorCode::kUsage, "\"pkgfs cache\" knows list, verify, prune and path, not \"" + what + "\"");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <limits>
+#include <optional>
 #include <ostream>
 
 #include "daemon/commands.h"
@@ -11,10 +12,9 @@
 #include "daemon/text_output.h"
 
 namespace pkgfs {
+namespace {
 
-int cmd_pull(const std::vector<std::string>& args, const Io& io) {
-  const Options options = parse_options(CommandId::kPull, args, 1, std::numeric_limits<std::size_t>::max());
-  set_log_level(options.log);
+void pull(const Options& options, const Io& io) {
   ProgressEvents events(*io.out);
   PackageOpener opener(options.tree, io, options.json ? &events : nullptr);
   for (const std::string& operand : options.operands) {
@@ -27,13 +27,28 @@ int cmd_pull(const std::vector<std::string>& args, const Io& io) {
         continue;  // nothing of it shows in the tree
       }
       const std::string id = node.pkg.id.to_string();
-      const std::string path = opener.loader().location({.pkg = node.pkg, .dist = node.dist.value()});
+      const std::optional<std::string> path = opener.loader().location({.pkg = node.pkg, .dist = node.dist.value()});
       if (options.json) {
-        *io.out << json_line({{"event", "package"}, {"package", id}, {"path", path}}) << std::endl;
+        *io.out << json_line({{"event", "package"}, {"package", id}, {"path", optional_json(path)}}) << std::endl;
       } else {
-        *io.out << printable(id) << "  " << printable(path) << '\n';
+        *io.out << printable(id) << "  " << (path ? printable(*path) : "(not kept)") << '\n';
       }
     }
+  }
+}
+
+}  // namespace
+
+int cmd_pull(const std::vector<std::string>& args, const Io& io) {
+  const Options options = parse_options(CommandId::kPull, args, 1, std::numeric_limits<std::size_t>::max());
+  set_log_level(options.log);
+  try {
+    pull(options, io);
+  } catch (const std::exception& error) {
+    if (options.json) {  // whoever reads the events sees why there are no more of them
+      *io.out << json_line({{"event", "error"}, {"message", error.what()}}) << std::endl;
+    }
+    throw;
   }
   return kExitOk;
 }

@@ -97,6 +97,9 @@ int cmd_resolve(const std::vector<std::string>& args, const Io& io) {
   TreeFlags flags = options.tree;
   const std::optional<std::string> lock = std::exchange(flags.network.lock, std::nullopt);  // written here, not read
   PackageOpener opener(flags, io);
+  if (lock) {
+    opener.ask_for_urls();
+  }
   const Resolution resolution = opener.resolve_tree(opener.find(options.operands[0]));
   if (lock) {
     write_lock(*lock, resolution);

@@ -43,18 +43,22 @@ constexpr std::array kTable{
                 cmd_resolve},
     CommandSpec{CommandId::kPull, "pull", "PACKAGE...", "download what packages need into the cache",
                 "Resolves each package and downloads what a mount of it needs and the cache doesn't have, as\n"
-                "\"pkgfs mount\" would. Prints where each container is. Interrupted downloads are continued.",
+                "\"pkgfs mount\" would. Prints where each container is, or \"(not kept)\" for one that\n"
+                "--verify-downloads let pass with a wrong hash. Interrupted downloads are continued.",
                 cmd_pull},
     CommandSpec{CommandId::kCache, "cache", "list|verify|prune|path", "look after the downloaded packages",
-                "list: what is there, the longest unused first. verify: hashes every entry and removes the\n"
-                "damaged ones; exits with 4 if there was one. prune: removes entries (--older-than, --max-size;\n"
-                "without either all) and what interrupted downloads left. path: where the cache is. It is\n"
-                "shared with Wasmer; a mount keeps what it uses, also when the cache forgets it.",
+                "list: what is there, the longest unused first; \"(url)\" marks what was asked for by URL and\n"
+                "is named by the hash of that. verify: hashes every entry that is named by its own hash and\n"
+                "removes the damaged ones; exits with 4 if there was one. prune: removes entries (--older-than,\n"
+                "--max-size; without either all) and what interrupted downloads left. path: where the packages\n"
+                "with a hash are. The cache is shared with Wasmer; a mount keeps what it uses, also when the\n"
+                "cache forgets it.",
                 cmd_cache},
     CommandSpec{CommandId::kConfig, "config", "", "show every setting, its value and where that is from",
                 "Settings come from the command line, else the environment (WASMER_DIR, WASMER_CACHE_DIR,\n"
                 "WASMER_REGISTRY, WASMER_TOKEN, WASMER_WEBC_VERSION, SSL_CERT_FILE, http_proxy, https_proxy,\n"
-                "no_proxy), else $WASMER_DIR/wasmer.toml (\"wasmer login\" writes it), else a default.",
+                "no_proxy), else $WASMER_DIR/wasmer.toml (\"wasmer login\" writes it), else a default; but a proxy\n"
+                "in wasmer.toml comes before those of the environment. Tokens and passwords aren't shown.",
                 cmd_config},
 };
 

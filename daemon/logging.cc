@@ -2,9 +2,12 @@
 #include "daemon/logging.h"
 
 #include <spdlog/pattern_formatter.h>
-#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
 
+#include <mutex>
+
+#include "daemon/console.h"
 #include "daemon/text_output.h"
 
 namespace pkgfs {
@@ -23,11 +26,26 @@ class PrintableMessage final : public spdlog::custom_flag_formatter {
   }
 };
 
+class ConsoleSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  explicit ConsoleSink(std::ostream& err) : console_(Console::of(err)) {}
+
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t text;
+    formatter_->format(message, text);
+    console_->print({text.data(), text.size()});
+  }
+  void flush_() override {}
+
+ private:
+  std::shared_ptr<Console> console_;
+};
+
 }  // namespace
 
 LogSession::LogSession(std::ostream& err) : before_(spdlog::default_logger()) {
-  constexpr bool kFlush = true;
-  auto sink = std::make_shared<spdlog::sinks::ostream_sink_mt>(err, kFlush);
+  auto sink = std::make_shared<ConsoleSink>(err);
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
   formatter->add_flag<PrintableMessage>('*').set_pattern("pkgfs: %l: %*");
   sink->set_formatter(std::move(formatter));

@@ -31,8 +31,14 @@ bool is_named_by(const PackageSummary& root, const std::string& text) {
 
 /// What is opened in place isn't hashed by the loader.
 void check_local_file(const PackageSummary& summary) {
-  if (!summary.dist.path || !summary.dist.webc_sha256) {
+  if (!summary.dist.path) {
     return;
+  }
+  if (!summary.dist.webc_sha256) {
+    if (stdfs::is_directory(*summary.dist.path)) {
+      return;  // locked by its path only
+    }
+    throw Error(ErrorCode::kCorrupt, "nothing says which hash \"" + *summary.dist.path + "\" should have");
   }
   const Sha256 actual = hash_file(*summary.dist.path);
   if (actual != *summary.dist.webc_sha256) {

@@ -73,7 +73,7 @@ PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options,
   if (flags.network.lock) {
     read_lock(*flags.network.lock);
   } else {
-    add_sources();
+    add_sources(true);
   }
 }
 
@@ -114,26 +114,32 @@ void PackageOpener::set_up_network(DownloadObserver* observer, const Io& io) {
   loader_ = std::make_unique<PackageLoader>(options_, std::move(remote));
 }
 
-void PackageOpener::add_sources() {
+void PackageOpener::add_sources(bool with_cache) {
   auto sources = std::make_unique<MultiSource>();
   for (const std::string& directory : settings_.directories) {
     sources->add(open_registry(directory));
   }
-  sources->add(std::make_unique<CacheSource>(*cache_), MultiSource::When::kIfNothingFound);
+  if (with_cache) {
+    sources->add(std::make_unique<CacheSource>(*cache_), MultiSource::When::kIfNothingFound);
+  }
   const std::string queries = settings_.cache_dir + "/queries";
   for (const RemoteRegistry& registry : settings_.registries) {
-    // Earlier Wasmer releases don't keep registries apart; they had one.
-    std::vector<std::string> older;
-    if (registry.endpoint == kDefaultRegistry) {
-      older.push_back(queries);
+    const std::string shared = queries + "/" + endpoint_directory(registry.endpoint);
+    // What only a token may see isn't shown without it; Wasmer itself keeps all in one place.
+    std::string own = registry.token ? shared + "+token" : shared;
+    std::vector<std::string> others;
+    if (registry.token) {
+      others.push_back(shared);
     }
-    sources->add(std::make_unique<BackendSource>(
-                     BackendSource::Options{.endpoint = registry.endpoint,
-                                            .token = registry.token,
-                                            .prefer = settings_.prefer,
-                                            .cache_time = settings_.query_time,
-                                            .offline = settings_.offline},
-                     client_.get(), QueryCache(queries + "/" + endpoint_directory(registry.endpoint), older), cancel_),
+    if (registry.endpoint == kDefaultRegistry) {
+      others.push_back(queries);  // earlier Wasmer releases don't keep registries apart; they had one
+    }
+    sources->add(std::make_unique<BackendSource>(BackendSource::Options{.endpoint = registry.endpoint,
+                                                                        .token = registry.token,
+                                                                        .prefer = settings_.prefer,
+                                                                        .cache_time = settings_.query_time,
+                                                                        .offline = settings_.offline},
+                                                 client_.get(), QueryCache(std::move(own), std::move(others)), cancel_),
                  MultiSource::When::kIfNothingFound);
   }
   // The loader opens what is found a second time, with all the checks that were asked for; here a look is enough.

@@ -47,12 +47,15 @@ class PackageOpener {
   /// The tree below `root`, with the place of the root in it.
   [[nodiscard]] Resolution resolve_tree(const RootPackage& root);
 
+  /// Asks the registries even for what the cache knows by its hash: for a lock file, which names URLs.
+  void ask_for_urls() { add_sources(false); }
+
   [[nodiscard]] Source& source() { return *source_; }
   [[nodiscard]] PackageLoader& loader() { return *loader_; }
 
  private:
   void set_up_network(DownloadObserver* observer, const Io& io);
-  void add_sources();
+  void add_sources(bool with_cache);
   void read_lock(const std::string& path);
   [[nodiscard]] RootPackage find_locked(const std::string& text);
   void check_registry(const PackageSource& specifier) const;

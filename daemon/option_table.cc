@@ -60,6 +60,17 @@ double parse_seconds(std::string_view option, std::string_view value) {
   return seconds;
 }
 
+/// Whole seconds: curl measures silence in them.
+std::uint32_t parse_timeout(std::string_view option, std::string_view value) {
+  std::uint32_t seconds = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), seconds);
+  constexpr std::uint32_t kYear = 366 * 86400;
+  if (error != std::errc() || end != value.data() + value.size() || seconds == 0 || seconds > kYear) {
+    bad_value(option, value, "a whole number of seconds, at least 1");
+  }
+  return seconds;
+}
+
 void set_commands_dir(Options& options, std::string_view value) {
   if (!value.starts_with('/')) {
     bad_value("commands-dir", value, "an absolute path");
@@ -211,8 +222,7 @@ constexpr std::array kTable{
     OptionSpec{"timeout", '\0', "SECONDS", "how long a server may send nothing before it's tried again (default: 30)",
                kFetchingCommands | set_of(CommandId::kConfig), true,
                [](Options& options, std::string_view value) {
-                 const std::uint32_t seconds = parse_id("timeout", value);
-                 options.tree.network.timeout = seconds == 0 ? 1 : seconds;
+                 options.tree.network.timeout = parse_timeout("timeout", value);
                }},
     OptionSpec{"no-wait", '\0', "", "give up when a server asks to come back later, instead of waiting up to a minute",
                kFetchingCommands | set_of(CommandId::kConfig), true,

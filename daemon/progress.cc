@@ -2,7 +2,9 @@
 #include "daemon/progress.h"
 
 #include <algorithm>
+#include <condition_variable>
 #include <ostream>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -14,13 +16,31 @@ namespace {
 
 constexpr auto kDrawEvery = std::chrono::milliseconds(100);
 constexpr auto kEventEvery = std::chrono::milliseconds(500);
-constexpr std::size_t kNameWidth = 48;
+constexpr std::size_t kMostLines = 16;
+constexpr std::size_t kMostNameWidth = 48;
+constexpr std::size_t kLeastNameWidth = 8;
+constexpr std::size_t kNumbersWidth = 48;  // "1023.9 MiB of 1023.9 MiB (100 %), 1023.9 MiB/s"
 
 double seconds_since(std::chrono::steady_clock::time_point begun) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
 }
 
 }  // namespace
+
+ProgressPrinter::ProgressPrinter(std::ostream& err, bool is_terminal)
+    : console_(Console::of(err)), is_terminal_(is_terminal) {}
+
+ProgressPrinter::~ProgressPrinter() {
+  if (drawer_.joinable()) {
+    drawer_.request_stop();
+    drawer_.join();
+    const std::lock_guard lock(mutex_);
+    lines_.clear();
+  }
+  if (is_terminal_) {
+    draw();
+  }
+}
 
 ProgressPrinter::Line* ProgressPrinter::find(std::string_view name) {
   const auto found = std::ranges::find(lines_, name, &Line::name);
@@ -34,10 +54,11 @@ void ProgressPrinter::started(std::string_view name, std::uint64_t have, std::op
     line = &lines_.emplace_back();
   }
   *line = {std::string(name), Clock::now(), have, have, total};
-  if (is_terminal_) {
-    draw();
-  } else if (have > 0) {
-    err_ << "pkgfs: " << printable(name) << ": continuing the download at " << size_text(have) << std::endl;
+  if (!is_terminal_ && have > 0) {
+    console_->print("pkgfs: " + printable(name) + ": continuing the download at " + size_text(have) + "\n");
+  }
+  if (is_terminal_ && !drawer_.joinable()) {
+    drawer_ = std::jthread([this](const std::stop_token& stop) { draw_until(stop); });
   }
 }
 
@@ -46,64 +67,75 @@ void ProgressPrinter::received(std::string_view name, std::uint64_t have) {
   if (Line* line = find(name)) {
     line->have = have;
   }
-  if (is_terminal_ && Clock::now() - last_draw_ >= kDrawEvery) {
-    draw();
-  }
 }
 
 void ProgressPrinter::finished(std::string_view name, std::uint64_t have, bool success) {
-  const std::lock_guard lock(mutex_);
-  const Line* line = find(name);
-  if (line == nullptr) {
-    return;  // nothing ever came
+  bool is_last = false;
+  {
+    const std::lock_guard lock(mutex_);
+    const Line* line = find(name);
+    if (line == nullptr) {
+      return;  // nothing ever came, or it was told before
+    }
+    if (success) {
+      said_ += fmt::format("pkgfs: downloaded {}: {} in {:.1f} s\n", printable(name), size_text(have),
+                           seconds_since(line->begun));
+    }
+    std::erase_if(lines_, [&](const Line& other) { return other.name == name; });
+    is_last = lines_.empty();
   }
-  if (success) {
-    erase();
-    err_ << fmt::format("pkgfs: downloaded {}: {} in {:.1f} s", printable(name), size_text(have),
-                        seconds_since(line->begun))
-         << std::endl;
-  }
-  std::erase_if(lines_, [&](const Line& other) { return other.name == name; });
-  if (is_terminal_) {
-    draw();
+  if (!is_terminal_ || is_last) {
+    draw();  // whoever writes next may be somebody else, who knows of no block
   }
 }
 
-std::string ProgressPrinter::text(const Line& line) {
-  const double elapsed = std::max(seconds_since(line.begun), 1e-3);
-  const auto rate =
-      static_cast<std::uint64_t>(static_cast<double>(line.have - std::min(line.before, line.have)) / elapsed);
-  std::string name = printable(line.name);
-  if (name.size() > kNameWidth) {
-    name = "…" + name.substr(name.size() - kNameWidth + 1);
+void ProgressPrinter::draw_until(const std::stop_token& stop) {
+  std::mutex mutex;
+  std::condition_variable_any stopped;
+  std::unique_lock lock(mutex);
+  while (!stop.stop_requested()) {
+    draw();
+    stopped.wait_for(lock, stop, kDrawEvery, [] { return false; });
   }
-  std::string of;
-  if (line.total && *line.total > 0) {
-    constexpr std::uint64_t kPercent = 100;
-    of = fmt::format(" of {} ({} %)", size_text(*line.total), line.have * kPercent / *line.total);
-  }
-  return fmt::format("{:<{}} {}{}, {}/s", name, kNameWidth, size_text(line.have), of, size_text(rate));
 }
 
 void ProgressPrinter::draw() {
-  erase();
-  constexpr std::size_t kMostLines = 16;  // more than that scrolls
-  for (const Line& line : lines_) {
-    if (drawn_ == kMostLines) {
-      break;
+  const std::lock_guard drawing(draw_mutex_);  // what is taken first is drawn first
+  std::string said;
+  std::vector<std::string> block;
+  {
+    const std::lock_guard lock(mutex_);
+    said = std::exchange(said_, {});
+    if (is_terminal_) {
+      const std::size_t columns = Console::terminal_size().columns;
+      for (const Line& line : lines_) {
+        if (block.size() == kMostLines) {
+          break;
+        }
+        block.push_back(text(line, columns));
+      }
     }
-    err_ << text(line) << '\n';
-    ++drawn_;
   }
-  err_.flush();
-  last_draw_ = Clock::now();
+  console_->draw(said, std::move(block));
 }
 
-void ProgressPrinter::erase() {
-  if (drawn_ > 0) {
-    err_ << "\033[" << drawn_ << "A\033[J";
-    drawn_ = 0;
+std::string ProgressPrinter::text(const Line& line, std::size_t columns) {
+  const double elapsed = std::max(seconds_since(line.begun), 1e-3);
+  const auto rate =
+      static_cast<std::uint64_t>(static_cast<double>(line.have - std::min(line.before, line.have)) / elapsed);
+  const std::size_t width = std::clamp(columns - std::min(columns, kNumbersWidth), kLeastNameWidth, kMostNameWidth);
+  std::string name = printable(line.name);
+  if (columns_of(name) > width) {
+    name = "…" + std::string(fit_end(name, width - 1));
   }
+  name.append(width - std::min(width, columns_of(name)), ' ');
+  std::string of;
+  if (line.total && *line.total > 0) {
+    constexpr double kPercent = 100;
+    of = fmt::format(" of {} ({:.0f} %)", size_text(*line.total),
+                     static_cast<double>(line.have) * kPercent / static_cast<double>(*line.total));
+  }
+  return fmt::format("{} {}{}, {}/s", name, size_text(line.have), of, size_text(rate));
 }
 
 void ProgressEvents::started(std::string_view name, std::uint64_t have, std::optional<std::uint64_t> total) {
@@ -113,6 +145,7 @@ void ProgressEvents::started(std::string_view name, std::uint64_t have, std::opt
     event["total"] = *total;
   }
   out_ << json_line(event) << std::endl;
+  done_.erase(std::string(name));
   last_.insert_or_assign(std::string(name), Clock::now());
 }
 
@@ -127,6 +160,9 @@ void ProgressEvents::received(std::string_view name, std::uint64_t have) {
 
 void ProgressEvents::finished(std::string_view name, std::uint64_t have, bool success) {
   const std::lock_guard lock(mutex_);
+  if (!done_.emplace(name).second) {
+    return;
+  }
   out_ << json_line({{"event", success ? "finished" : "failed"}, {"package", name}, {"bytes", have}}) << std::endl;
 }
 

@@ -4,23 +4,33 @@
 #include <chrono>
 #include <iosfwd>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <set>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "core/net/download.h"
+#include "daemon/console.h"
 
 namespace pkgfs {
 
 /// Tells the user what is being downloaded: on a terminal a line a package that is redrawn with bytes, rate and total;
-/// elsewhere a line when one is done.
+/// elsewhere a line when one is done. A thread draws, from the first download to the end of this: a terminal that is
+/// stopped doesn't stop the downloads.
 class ProgressPrinter final : public DownloadObserver {
  public:
   /// `err` must outlive this.
-  ProgressPrinter(std::ostream& err, bool is_terminal) : err_(err), is_terminal_(is_terminal) {}
+  ProgressPrinter(std::ostream& err, bool is_terminal);
+  ~ProgressPrinter() override;
+  ProgressPrinter(const ProgressPrinter&) = delete;
+  ProgressPrinter& operator=(const ProgressPrinter&) = delete;
 
   void started(std::string_view name, std::uint64_t have, std::optional<std::uint64_t> total) override;
   void received(std::string_view name, std::uint64_t have) override;
+  /// A second one for the same download is ignored.
   void finished(std::string_view name, std::uint64_t have, bool success) override;
 
  private:
@@ -33,17 +43,18 @@ class ProgressPrinter final : public DownloadObserver {
     std::optional<std::uint64_t> total;
   };
 
-  [[nodiscard]] static std::string text(const Line& line);
+  [[nodiscard]] static std::string text(const Line& line, std::size_t columns);
   [[nodiscard]] Line* find(std::string_view name);
+  void draw_until(const std::stop_token& stop);
   void draw();
-  void erase();
 
-  std::ostream& err_;
+  std::shared_ptr<Console> console_;
   bool is_terminal_;
-  std::mutex mutex_;
+  std::mutex draw_mutex_;    // taken before mutex_, and held while the terminal is written to
+  std::mutex mutex_;         // for what follows; never held for long
   std::vector<Line> lines_;  // of what is going on, oldest first
-  std::size_t drawn_ = 0;    // lines on the terminal that are ours
-  Clock::time_point last_draw_;
+  std::string said_;         // lines that stay and weren't written yet
+  std::jthread drawer_;
 };
 
 /// The same for scripts: one JSON object a line (`pkgfs pull --json`).
@@ -61,6 +72,7 @@ class ProgressEvents final : public DownloadObserver {
   std::ostream& out_;
   std::mutex mutex_;
   std::map<std::string, Clock::time_point, std::less<>> last_;
+  std::set<std::string> done_;  // what has been told to have ended
 };
 
 }  // namespace pkgfs

@@ -63,6 +63,18 @@ bool is_directory_name(const std::string& registry) {
          (registry.find('.') == std::string::npos && registry.find("localhost") == std::string::npos);
 }
 
+/// `http://user:secret@host` as `http://user:***@host`.
+std::string without_password(const std::string& url) {
+  const std::size_t scheme = url.find("://");
+  const std::size_t begin = scheme == std::string::npos ? 0 : scheme + 3;
+  const std::size_t end = url.rfind('@');  // the last one: a password may have others in it
+  const std::size_t colon = url.find(':', begin);
+  if (end == std::string::npos || colon == std::string::npos || colon > end) {
+    return url;
+  }
+  return url.substr(0, colon + 1) + "***" + url.substr(end);
+}
+
 /// Puts the settings together; one step for each, in the order in which `pkgfs config` shows them.
 class Builder {
  public:
@@ -161,7 +173,7 @@ class Builder {
   void read_proxy() {
     if (config_.proxy && !config_.proxy->empty()) {
       settings_.proxy = config_.proxy;
-      row("proxy", *config_.proxy, config_path_);
+      row("proxy", without_password(*config_.proxy), config_path_);
     } else {
       row("proxy", "(as http_proxy, https_proxy and no_proxy say)", kDefault);
     }

@@ -12,7 +12,10 @@ std::vector<PackageSummary> CacheSource::query(const PackageSource& specifier) {
   }
   try {
     if (const auto path = cache_.find(specifier.hash()->digest())) {
-      return {container_summary(*path, PackageId(*specifier.hash()))};
+      PackageSummary summary = container_summary(*path, PackageId(*specifier.hash()));
+      // The loader finds it by its hash; where the cache happens to be is nobody else's business.
+      summary.dist = {"file://" + *path, std::nullopt, specifier.hash()->digest()};
+      return {std::move(summary)};
     }
   } catch (const Error& error) {
     log::info("the cache is of no help: {}", error.what());  // whoever is asked next may be

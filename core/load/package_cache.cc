@@ -11,6 +11,8 @@
 
 #include "core/base/byte_source.h"
 #include "core/base/log.h"
+#include "core/load/leftovers.h"
+#include "core/net/download.h"
 
 namespace pkgfs {
 namespace {
@@ -21,11 +23,6 @@ constexpr std::string_view kEnding = ".bin";
 constexpr std::string_view kSetAside = ".bin.corrupt-";
 constexpr ::mode_t kVerified = 0444;  // what we checked ourselves can't be written any more
 constexpr std::size_t kHashPiece = 4U << 20U;
-
-std::chrono::system_clock::time_point to_time(const timespec& time) {
-  return std::chrono::system_clock::time_point(
-      std::chrono::duration_cast<std::chrono::system_clock::duration>(std::chrono::seconds(time.tv_sec)));
-}
 
 /// By reading, so that a failing disk is an error and not a page of zeros.
 Sha256 hash_of(const MappedFile& file) {
@@ -62,22 +59,40 @@ std::optional<std::string> PackageCache::find(const Sha256& hash) {
     if (errno == ENOENT || errno == ENOTDIR) {
       return std::nullopt;
     }
-    throw system_error("Unable to read \"" + path + "\"", errno);
+    throw system_error("Unable to read \"" + path + "\"", errno);  // the directory's fault: another file won't help
   }
   if (!S_ISREG(status.st_mode)) {
     set_aside(hash, "it isn't a regular file");
     return std::nullopt;
   }
+  if (::faccessat(AT_FDCWD, path.c_str(), R_OK, AT_EACCESS) != 0) {
+    if (errno != ENOENT) {
+      set_aside(hash, system_error("it can't be read", errno).message());
+    }
+    return std::nullopt;
+  }
   if ((status.st_mode & 0222U) != 0) {
-    const Sha256 actual = hash_of(*MappedFile::open(path));
-    if (actual != hash) {
-      set_aside(hash, "its content has the hash " + to_hex(actual));
+    const std::optional<Sha256> actual = hash_or_set_aside(hash);
+    if (!actual) {
+      return std::nullopt;
+    }
+    if (*actual != hash) {
+      set_aside(hash, "its content has the hash " + to_hex(*actual));
       return std::nullopt;
     }
     ::chmod(path.c_str(), kVerified);  // if we may; else it's hashed next time again
   }
   mark_used(path);
   return path;
+}
+
+std::optional<Sha256> PackageCache::hash_or_set_aside(const Sha256& hash) {
+  try {
+    return content_hash({hash, path_of(hash), 0, {}});
+  } catch (const Error& error) {
+    set_aside(hash, error.what());
+    return std::nullopt;
+  }
 }
 
 void PackageCache::set_aside(const Sha256& hash, const std::string& why) {
@@ -95,18 +110,23 @@ PackageCache::Slot PackageCache::reserve(const Sha256& hash, const CancelFlag& c
   std::call_once(prepared_, [&] {
     make_private_directory(temporary);
     make_private_directory(locks);
-    constexpr auto kDay = std::chrono::hours(24);
-    remove_leftovers(kDay);
+    remove_leftovers(leftovers::kLockAge);
   });
   const std::string name = to_hex(hash);
-  return {temporary + "/" + name + ".part", locks + "/" + name, cancel};
+  Slot slot(temporary + "/" + name + ".part", locks + "/" + name, cancel);
+  if (::faccessat(AT_FDCWD, slot.part().c_str(), W_OK, AT_EACCESS) != 0 && errno == EACCES) {
+    discard_download(slot.part());  // somebody else's, or from a pkgfs that made it read-only before its rename
+  }
+  return slot;
 }
 
 std::string PackageCache::commit(const Slot& slot, const Sha256& hash) {
   std::string path = path_of(hash);
-  if (::chmod(slot.part().c_str(), kVerified) != 0 || ::rename(slot.part().c_str(), path.c_str()) != 0) {
+  if (::rename(slot.part().c_str(), path.c_str()) != 0) {
     throw system_error("Unable to save the downloaded package to \"" + path + "\"", errno);
   }
+  // Only now: who is killed in between leaves an entry that is hashed once more, not a part that can't be opened.
+  ::chmod(path.c_str(), kVerified);
   sync_directory(directory_);
   return path;
 }
@@ -128,8 +148,8 @@ std::vector<PackageCache::Entry> PackageCache::entries() const {
     if (!hash || ::lstat(each->path().c_str(), &status) != 0 || !S_ISREG(status.st_mode)) {
       continue;
     }
-    found.push_back({*hash, each->path().string(), static_cast<std::uint64_t>(status.st_size),
-                     std::max(to_time(status.st_atim), to_time(status.st_mtim))});
+    found.push_back(
+        {*hash, each->path().string(), static_cast<std::uint64_t>(status.st_size), leftovers::last_use(status)});
   }
   if (failed) {
     throw system_error("Could not read image cache dir: '" + directory_ + "'", failed.value());
@@ -149,28 +169,18 @@ std::optional<Sha256> PackageCache::content_hash(const Entry& entry) const {
   }
 }
 
-void PackageCache::remove(const Entry& entry) noexcept { ::unlink(entry.path.c_str()); }
+void PackageCache::remove(const Entry& entry) {
+  if (::unlink(entry.path.c_str()) != 0 && errno != ENOENT) {
+    throw system_error("Unable to remove \"" + entry.path + "\"", errno);
+  }
+}
 
 std::uint64_t PackageCache::remove_leftovers(std::chrono::seconds age, bool dry_run) {
   const auto limit = std::chrono::system_clock::now() - age;
-  std::uint64_t freed = 0;
-  const auto look = [&](const std::string& directory, auto&& is_ours) {
-    std::error_code failed;
-    for (stdfs::directory_iterator each(directory, failed); !failed && each != stdfs::directory_iterator();
-         each.increment(failed)) {
-      struct stat status{};
-      if (!is_ours(each->path().filename().string()) || ::lstat(each->path().c_str(), &status) != 0 ||
-          !S_ISREG(status.st_mode) || to_time(status.st_mtim) > limit) {
-        continue;
-      }
-      if (dry_run || ::unlink(each->path().c_str()) == 0) {
-        freed += static_cast<std::uint64_t>(status.st_size);
-      }
-    }
-  };
-  look(directory_ + "/__temp__", [](const std::string&) { return true; });
-  look(directory_, [](const std::string& name) { return name.find(kSetAside) != std::string::npos; });
-  return freed;
+  leftovers::remove_stale_locks(directory_ + "/.locks", "", dry_run);
+  return leftovers::remove_old(directory_ + "/__temp__", limit, dry_run, [](const std::string&) { return true; }) +
+         leftovers::remove_old(directory_, limit, dry_run,
+                               [](const std::string& name) { return name.find(kSetAside) != std::string::npos; });
 }
 
 }  // namespace pkgfs

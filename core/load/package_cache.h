@@ -34,8 +34,10 @@ class PackageCache {
   [[nodiscard]] std::string path_of(const Sha256& hash) const;
 
   /// The entry's path, marked as used now; nothing if there is none. An entry that pkgfs didn't write (it is writable)
-  /// is hashed once, and set aside when it is damaged.
+  /// is hashed once. One that is damaged or can't be read is set aside and is none.
   [[nodiscard]] std::optional<std::string> find(const Sha256& hash);
+  /// The hash of what the entry holds; nothing when it is gone, and when it had to be set aside as unreadable.
+  [[nodiscard]] std::optional<Sha256> hash_or_set_aside(const Sha256& hash);
   /// Moves a damaged entry out of the way, to `{entry}.corrupt-{pid}`, with a warning that gives `why`.
   void set_aside(const Sha256& hash, const std::string& why);
 
@@ -62,8 +64,10 @@ class PackageCache {
   [[nodiscard]] std::vector<Entry> entries() const;
   /// Hashes the content of `entry`; nothing if it went away meanwhile. Throws Error naming it.
   [[nodiscard]] std::optional<Sha256> content_hash(const Entry& entry) const;
-  void remove(const Entry& entry) noexcept;
-  /// Removes partial downloads and set-aside entries that nobody touched for `age`. Returns how many bytes that frees.
+  /// That it is gone already is fine. Throws Error naming it.
+  void remove(const Entry& entry);
+  /// Removes partial downloads and set-aside entries that nobody touched for `age`, and lock files older than a day
+  /// that nobody holds. Returns how many bytes that frees.
   std::uint64_t remove_leftovers(std::chrono::seconds age, bool dry_run = false);
 
  private:

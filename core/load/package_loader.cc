@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <filesystem>
-#include <optional>
 
 #include "core/base/log.h"
 #include "core/base/parallel.h"
@@ -48,9 +47,15 @@ bool PackageLoader::is_missing(const PackageSummary& summary) const {
   return !std::filesystem::exists(remote_.cache->path_of(*summary.dist.webc_sha256), failed);
 }
 
-std::string PackageLoader::location(const PackageSummary& summary) const {
+std::optional<std::string> PackageLoader::location(const PackageSummary& summary) const {
   if (summary.dist.path) {
-    return *summary.dist.path;
+    return summary.dist.path;
+  }
+  if (summary.dist.webc_sha256) {
+    const std::lock_guard lock(mutex_);
+    if (not_kept_.contains(*summary.dist.webc_sha256)) {
+      return std::nullopt;
+    }
   }
   return summary.dist.webc_sha256 && remote_.cache != nullptr ? remote_.cache->path_of(*summary.dist.webc_sha256)
                                                               : summary.dist.url;
@@ -104,6 +109,11 @@ std::shared_ptr<const Package> PackageLoader::load_remote(const PackageSummary& 
   if (auto package = open_entry(hash)) {
     return package;  // somebody else was downloading it
   }
+  return fetch(summary, slot, cancel);
+}
+
+Downloaded PackageLoader::download_to(const PackageSummary& summary, const std::string& part,
+                                      const CancelFlag& cancel) const {
   const Url url = Url::parse(summary.dist.url);
   const auto token = remote_.tokens.find(url.authority());
   const DownloadRequest request{
@@ -113,18 +123,38 @@ std::shared_ptr<const Package> PackageLoader::load_remote(const PackageSummary& 
       .name = summary.pkg.id.to_string(),
       .observer = remote_.observer,
   };
-  Downloaded downloaded;
   try {
-    downloaded = download(*remote_.client, request, slot.part(), cancel);
+    return download(*remote_.client, request, part, cancel);
   } catch (Error& error) {
     if (error.code() == ErrorCode::kInterrupted) {
       throw;
     }
     throw std::move(error).context("Unable to download \"" + summary.dist.url + "\"");
   }
-  if (downloaded.sha256 == hash) {
-    return open(to_hex(hash), remote_.cache->commit(slot, hash));
+}
+
+void PackageLoader::tell_finished(const PackageSummary& summary, std::uint64_t size, bool success) const {
+  if (remote_.observer != nullptr) {
+    remote_.observer->finished(summary.pkg.id.to_string(), size, success);
   }
+}
+
+std::shared_ptr<const Package> PackageLoader::fetch(const PackageSummary& summary, const PackageCache::Slot& slot,
+                                                    const CancelFlag& cancel) {
+  const Sha256& hash = *summary.dist.webc_sha256;
+  const Downloaded downloaded = download_to(summary, slot.part(), cancel);
+  if (downloaded.sha256 == hash) {
+    std::string path;
+    try {
+      path = remote_.cache->commit(slot, hash);
+    } catch (const Error&) {
+      tell_finished(summary, downloaded.size, false);
+      throw;
+    }
+    tell_finished(summary, downloaded.size, true);
+    return open(to_hex(hash), path);
+  }
+  tell_finished(summary, downloaded.size, false);
   const std::string mismatch = "image hash mismatch! expected hash '" + to_upper_hex(hash) +
                                "', but the computed hash is '" + to_upper_hex(downloaded.sha256) + "' (source '" +
                                summary.dist.url + "')";
@@ -136,8 +166,16 @@ std::shared_ptr<const Package> PackageLoader::load_remote(const PackageSummary& 
     log::warn("{}: {}", summary.pkg.id.to_string(), mismatch);
   }
   // It stays open while it is used, and is gone afterwards.
-  auto package = open(to_hex(hash), slot.part());
+  std::shared_ptr<const Package> package;
+  try {
+    package = open(to_hex(hash), slot.part());
+  } catch (const Error&) {
+    discard_download(slot.part());
+    throw;
+  }
   discard_download(slot.part());
+  const std::lock_guard lock(mutex_);
+  not_kept_.insert(hash);
   return package;
 }
 
@@ -159,7 +197,7 @@ std::shared_ptr<const Package> PackageLoader::open_entry(const Sha256& hash) {
       return nullptr;  // removed meanwhile
     }
     // A broken package that came so from its registry is no damage of the cache: another download wouldn't help.
-    const auto actual = remote_.cache->content_hash({hash, *path, 0, {}});
+    const auto actual = remote_.cache->hash_or_set_aside(hash);
     if (actual && *actual == hash) {
       throw;
     }

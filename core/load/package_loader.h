@@ -5,6 +5,8 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -53,18 +55,26 @@ class PackageLoader {
   /// Who is told of downloads; may be null.
   [[nodiscard]] DownloadObserver* observer() const { return remote_.observer; }
   /// Where the package's container is once it has been loaded: its own place, or the cache's.
-  [[nodiscard]] std::string location(const PackageSummary& summary) const;
+  /// None when it isn't kept, because its download didn't have its hash.
+  [[nodiscard]] std::optional<std::string> location(const PackageSummary& summary) const;
 
  private:
   [[nodiscard]] std::shared_ptr<const Package> open(const std::string& key, const std::string& path);
   [[nodiscard]] std::shared_ptr<const Package> load(const PackageSummary& summary, const CancelFlag& cancel);
   [[nodiscard]] std::shared_ptr<const Package> load_remote(const PackageSummary& summary, const CancelFlag& cancel);
   [[nodiscard]] std::shared_ptr<const Package> open_entry(const Sha256& hash);
+  /// Downloads into `slot` and opens that, from the cache or, if that is allowed, without keeping it.
+  [[nodiscard]] std::shared_ptr<const Package> fetch(const PackageSummary& summary, const PackageCache::Slot& slot,
+                                                     const CancelFlag& cancel);
+  [[nodiscard]] Downloaded download_to(const PackageSummary& summary, const std::string& part,
+                                       const CancelFlag& cancel) const;
+  void tell_finished(const PackageSummary& summary, std::uint64_t size, bool success) const;
 
   OpenOptions options_;
   RemotePackages remote_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<const Package>> opened_;  // by canonical path, or by hash
+  std::set<Sha256> not_kept_;                                     // used in spite of a wrong hash
 };
 
 }  // namespace pkgfs

@@ -55,6 +55,11 @@ std::optional<std::string> validator_of(const HttpResponse& head) {
   return date == nullptr ? std::nullopt : std::optional(*date);
 }
 
+bool is_encoded(const HttpResponse& head) {
+  const std::string* encoding = head.header("content-encoding");
+  return encoding != nullptr && *encoding != "identity";
+}
+
 std::optional<std::uint64_t> parse_number(std::string_view text) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -63,6 +68,7 @@ std::optional<std::uint64_t> parse_number(std::string_view text) {
 
 struct ContentRange {
   std::uint64_t first = 0;
+  std::uint64_t last = 0;
   std::optional<std::uint64_t> total;
 };
 
@@ -83,7 +89,7 @@ std::optional<ContentRange> parse_content_range(std::string_view text) {
   if (!first || !last || *last < *first) {
     return std::nullopt;
   }
-  return ContentRange{*first, parse_number(text.substr(slash + 1))};
+  return ContentRange{*first, *last, parse_number(text.substr(slash + 1))};
 }
 
 /// The file that grows, with the hash of what it holds.
@@ -183,10 +189,18 @@ class Download {
     Backoff backoff(client_.retry_policy(), cancel_);
     while (true) {
       const std::uint64_t before = file_.size();
+      worth_keeping_ = false;
       try {
         const HttpResponse response = attempt();
-        if (response.status == 200 || response.status == 206) {
+        if (response.status == 200 || (response.status == 206 && is_complete())) {
           return {file_.finish(), file_.size(), etag_of(response)};
+        }
+        if (response.status == 206) {  // a part of what was asked for
+          constexpr std::uint64_t kWorthARequest = 64U << 10U;
+          if (file_.size() - before < kWorthARequest && !backoff.again(what)) {
+            throw failed("the server sends it in tiny pieces", true);
+          }
+          continue;
         }
         if (response.status == 416 && before > 0) {
           forget();  // what we have isn't a beginning of what is there now
@@ -229,13 +243,15 @@ class Download {
              status}};
   }
 
+  /// After a 206: whether that was the rest.
+  [[nodiscard]] bool is_complete() const { return !total_ || file_.size() >= *total_; }
+
   [[nodiscard]] HttpError failed(std::string why, bool transient) const {
-    return {transient ? ErrorCode::kNetwork : ErrorCode::kCorrupt,
-            {"GET \"" + request_.url.text() + "\" failed", std::move(why)},
-            transient};
+    return {ErrorCode::kNetwork, {"GET \"" + request_.url.text() + "\" failed", std::move(why)}, transient};
   }
 
   void forget() {
+    total_.reset();
     origin_.reset();
     ::unlink(origin_file(part_).c_str());
     file_.clear();
@@ -285,17 +301,22 @@ class Download {
   /// Looks at the head of the answer: does it go on where we are?
   void begin(const HttpResponse& head) {
     begun_ = true;
+    if (head.status == 206 && !origin_) {
+      throw failed("the server answered a part of what was asked for", true);
+    }
     if (head.status == 206) {
       const std::string* range = head.header("content-range");
       const auto parsed = range == nullptr ? std::nullopt : parse_content_range(*range);
-      if (!parsed || parsed->first != file_.size() || file_.size() == 0) {
+      const bool is_same = validator_of(head) == origin_->validator && !is_encoded(head);
+      if (!parsed || parsed->first != file_.size() || !is_same) {
         const std::uint64_t wanted = file_.size();
         forget();
         throw failed("the server answered another range (" + (range == nullptr ? "none" : *range) +
-                         ") than from byte " + std::to_string(wanted),
+                         ", or of another version) than from byte " + std::to_string(wanted),
                      true);
       }
-      announce(parsed->total);
+      total_ = parsed->total;
+      announce(total_);
       return;
     }
     if (file_.size() > 0) {
@@ -303,7 +324,7 @@ class Download {
     }
     forget();
     const auto validator = validator_of(head);
-    const bool encoded = head.header("content-encoding") != nullptr && *head.header("content-encoding") != "identity";
+    const bool encoded = is_encoded(head);
     if (validator && !encoded && validator->find('\n') == std::string::npos) {
       origin_ = Origin{request_.url.text(), *validator};
       write_file_atomically(origin_file(part_), origin_->url + "\n" + origin_->validator + "\n");
@@ -326,6 +347,7 @@ class Download {
   std::optional<Origin> origin_;
   bool begun_ = false;
   bool worth_keeping_ = false;
+  std::optional<std::uint64_t> total_;  // as the last 206 says
 };
 
 }  // namespace
@@ -333,21 +355,17 @@ class Download {
 Downloaded download(HttpClient& client, const DownloadRequest& request, const std::string& part,
                     const CancelFlag& cancel) {
   Download attempts(client, request, part, cancel);
-  const auto tell = [&](std::uint64_t size, bool success) {
-    if (request.observer != nullptr) {
-      request.observer->finished(request.name, size, success);
-    }
-  };
   try {
     Downloaded result = attempts.run();
     ::unlink(origin_file(part).c_str());
-    tell(result.size, true);
     return result;
   } catch (const Error& error) {
     if (!attempts.can_continue(error)) {
       discard_download(part);
     }
-    tell(0, false);
+    if (request.observer != nullptr) {
+      request.observer->finished(request.name, 0, false);
+    }
     throw;
   }
 }

@@ -40,8 +40,9 @@ struct Downloaded {
 /// broke with a Range request, also by a later process: `part` and a small file beside it (`part` + ".from": URL and
 /// validator) stay after a failure that another attempt may cure, and are used only while the server's strong ETag or
 /// Last-Modified is the same (If-Range). Only one caller at a time may use `part` (a lock is the caller's business).
-/// On success `part` is complete and synced, and the ".from" file is gone. Throws HttpError or Error with
-/// `package download failed: GET request to "{url}" failed with status {status}` (loading.md 1.3).
+/// On success `part` is complete and synced, and the ".from" file is gone; the observer is told that by the caller,
+/// when it has checked what came. Throws HttpError or Error with `package download failed: GET request to "{url}"
+/// failed with status {status}` (loading.md 1.3).
 [[nodiscard]] Downloaded download(HttpClient& client, const DownloadRequest& request, const std::string& part,
                                   const CancelFlag& cancel);
 

@@ -106,11 +106,21 @@ struct Transfer {
     return line.size();
   }
 
+  [[nodiscard]] bool announced_too_much() const {
+    curl_off_t length = -1;
+    ::curl_easy_getinfo(easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    return length > 0 && static_cast<std::uint64_t>(length) > request.max_bytes;
+  }
+
   bool take_body(std::span<const std::byte> piece) {
     if (received == 0) {
       long status = 0;
       ::curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
       response.status = static_cast<int>(status);
+    }
+    if (received == 0 && announced_too_much()) {
+      too_large = true;
+      return false;
     }
     received += piece.size();
     if (received > request.max_bytes) {
@@ -179,7 +189,9 @@ void prepare(Transfer& transfer, const HttpClient::Options& options) {
   set(easy, CURLOPT_WRITEFUNCTION, &on_body);
   set(easy, CURLOPT_WRITEDATA, static_cast<void*>(&transfer));
   set(easy, CURLOPT_PRIVATE, static_cast<void*>(&transfer));
-  if (options.proxy) {
+  if (request.url.is_loopback()) {
+    set(easy, CURLOPT_NOPROXY, "*");  // what stays on this machine, tokens with it, isn't shown to a proxy
+  } else if (options.proxy) {
     set(easy, CURLOPT_PROXY, options.proxy->c_str());
   }
   if (options.ca_file) {
@@ -309,6 +321,9 @@ class HttpClient::Loop {
     const std::vector<Transfer*> all = active_;
     for (Transfer* transfer : all) {
       if (transfer->cancel.is_cancelled()) {
+        // Without it, removing the transfer waits for the resolver's thread, as long as a silent name server lets it.
+        // NOLINTNEXTLINE(cppcoreguidelines-pro-type-vararg): libcurl's interface
+        ::curl_easy_setopt(transfer->easy, CURLOPT_QUICK_EXIT, 1L);
         end(transfer, CURLE_ABORTED_BY_CALLBACK, true);
       }
     }
@@ -357,7 +372,7 @@ HttpResponse HttpClient::fetch_once(const HttpRequest& request, const CancelFlag
   }
   if (transfer.too_large) {
     throw HttpError(
-        ErrorCode::kCorrupt,
+        ErrorCode::kNetwork,
         {describe(request) + " failed", "the answer has more than " + std::to_string(request.max_bytes) + " bytes"},
         false);
   }
@@ -375,8 +390,10 @@ HttpResponse HttpClient::fetch_once(const HttpRequest& request, const CancelFlag
   return std::move(transfer.response);
 }
 
-HttpResponse HttpClient::fetch(const HttpRequest& request, const CancelFlag& cancel) {
-  Backoff backoff(loop_->options.retry, cancel);
+HttpResponse HttpClient::fetch(const HttpRequest& request, const CancelFlag& cancel, std::optional<int> attempts) {
+  RetryPolicy policy = loop_->options.retry;
+  policy.attempts = attempts.value_or(policy.attempts);
+  Backoff backoff(policy, cancel);
   while (true) {
     try {
       HttpResponse response = fetch_once(request, cancel);

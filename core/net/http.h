@@ -59,8 +59,9 @@ class HttpError : public Error {
 };
 
 /// The one HTTP client: libcurl's multi interface on a thread of its own, so that all transfers share connections,
-/// names and HTTP/2 streams. HTTP proxies come from the environment, or from `Options::proxy`. The methods may be
-/// called from many threads. The thread starts with the first request and ends with the object: fork before or after.
+/// names and HTTP/2 streams. HTTP proxies come from the environment, or from `Options::proxy`; loopback needs none. The
+/// methods may be called from many threads. The thread starts with the first request and ends with the object: fork
+/// before or after.
 class HttpClient {
  public:
   struct Options {
@@ -68,7 +69,7 @@ class HttpClient {
     std::optional<std::string> proxy;
     std::optional<std::string> ca_file;  // instead of the system's certificates
     std::chrono::milliseconds connect_timeout{10'000};
-    std::chrono::seconds stall_timeout{30};  // less than 1 byte a second for so long ends a transfer
+    std::chrono::seconds stall_timeout{30};  // a trickle of a few bytes a second for so long ends a transfer
     int max_redirects = 10;
     RetryPolicy retry;
   };
@@ -86,8 +87,9 @@ class HttpClient {
   [[nodiscard]] HttpResponse fetch_once(const HttpRequest& request, const CancelFlag& cancel,
                                         const Sink& sink = nullptr);
   /// The same, tried again after transient failures and the statuses 408, 429, 500, 502, 503 and 504. For requests that
-  /// change nothing, as all of ours are (a GraphQL query is a POST that doesn't).
-  [[nodiscard]] HttpResponse fetch(const HttpRequest& request, const CancelFlag& cancel);
+  /// change nothing, as all of ours are (a GraphQL query is a POST that doesn't). `attempts`: instead of the policy's.
+  [[nodiscard]] HttpResponse fetch(const HttpRequest& request, const CancelFlag& cancel,
+                                   std::optional<int> attempts = std::nullopt);
 
   [[nodiscard]] const RetryPolicy& retry_policy() const;
   /// Whether `status` may be gone at the next attempt.

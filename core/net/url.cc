@@ -31,7 +31,7 @@ std::string part(const Handle& url, CURLUPart what, unsigned flags = 0) {
 }
 
 [[noreturn]] void refuse(std::string_view text, std::string_view why) {
-  throw Error(ErrorCode::kUsage, "\"" + std::string(text) + "\" isn't a usable URL: " + std::string(why));
+  throw Error(ErrorCode::kUsage, "\"" + without_password(text) + "\" isn't a usable URL: " + std::string(why));
 }
 
 }  // namespace
@@ -54,7 +54,7 @@ Url Url::parse(std::string_view text) {
     refuse(text, "only http and https are");
   }
   if (!part(handle, CURLUPART_USER).empty() || !part(handle, CURLUPART_PASSWORD).empty()) {
-    refuse("…" + std::string(text.substr(text.rfind('@'))), "it holds a user name or password");
+    refuse(text, "it holds a user name or password");
   }
   url.host_ = lower(part(handle, CURLUPART_HOST));
   if (url.host_.empty()) {
@@ -63,6 +63,21 @@ Url Url::parse(std::string_view text) {
   url.port_ = part(handle, CURLUPART_PORT, CURLU_NO_DEFAULT_PORT);
   url.path_ = part(handle, CURLUPART_PATH);
   return url;
+}
+
+std::string without_password(std::string_view text) {
+  const std::size_t scheme = text.find("://");
+  if (scheme == std::string_view::npos) {
+    return std::string(text);
+  }
+  const std::size_t begin = scheme + 3;
+  const std::string_view authority = text.substr(begin, text.find_first_of("/?#", begin) - begin);
+  const std::size_t at = authority.rfind('@');
+  const std::size_t colon = authority.find(':');
+  if (at == std::string_view::npos || colon > at) {
+    return std::string(text);
+  }
+  return std::string(text.substr(0, begin + colon + 1)) + "…" + std::string(text.substr(begin + at));
 }
 
 std::string Url::authority() const { return port_.empty() ? host_ : host_ + ":" + port_; }

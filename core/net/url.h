@@ -33,4 +33,7 @@ class Url {
   std::string path_;
 };
 
+/// `text` for messages: what may be a password in a URL becomes "…", whether or not the URL can be used.
+[[nodiscard]] std::string without_password(std::string_view text);
+
 }  // namespace pkgfs

@@ -73,6 +73,9 @@ DistributionInfo parse_distribution(const Json& entry, const std::string& where)
       throw Error(ErrorCode::kCorrupt, where + ": \"" + *hex + "\" isn't a SHA-256 in hex");
     }
   }
+  if (!dist.path && !dist.webc_sha256) {
+    throw Error(ErrorCode::kCorrupt, where + ": nothing says which hash \"" + dist.url + "\" should have");
+  }
   return dist;
 }
 

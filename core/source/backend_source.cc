@@ -44,16 +44,7 @@ std::vector<Source::Answer> BackendSource::query_all(std::span<const PackageSour
   std::vector<Answer> answers(specifiers.size());
   for_each_in_parallel(specifiers.size(), limits::kParallelRequests, cancel_,
                        [&](std::size_t i, const CancelFlag& cancel) {
-                         try {
-                           answers[i].packages = query_one(specifiers[i], cancel);
-                         } catch (const QueryError& error) {
-                           answers[i].error = error;
-                         } catch (const Error& error) {
-                           if (error.code() == ErrorCode::kInterrupted) {
-                             throw;
-                           }
-                           answers[i].error.emplace(specifiers[i], error);
-                         }
+                         answers[i] = answer_of(specifiers[i], [&] { return query_one(specifiers[i], cancel); });
                        });
   return answers;
 }
@@ -116,10 +107,12 @@ void BackendSource::look_up(Known& known, const std::string& full_name, bool bel
     return;
   }
   try {
-    known.response = ask(graphql::package_query(full_name), cancel);
+    webc::Json response = ask(graphql::package_query(full_name), cached.has_value(), cancel);
+    graphql::check_published(response);
+    cache_.store(full_name, response);
+    known.response = std::move(response);
     known.failure.reset();
     known.from_registry = true;
-    cache_.store(full_name, *known.response);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kInterrupted) {
       throw;
@@ -129,8 +122,13 @@ void BackendSource::look_up(Known& known, const std::string& full_name, bool bel
       known.failure = error;
       return;
     }
-    log::warn("the registry {} can't be used; going on with what it said of \"{}\" {} ago ({})", options_.endpoint,
-              full_name, age_text(cached->age), error.what());
+    const std::string text = "the registry " + options_.endpoint + " can't be used; going on with what it said of \"" +
+                             full_name + "\" " + age_text(cached->age) + " ago";
+    if (is_first_failure(error)) {
+      log::warn("{} ({})", text, error.what());
+    } else {
+      log::info("{}", text);
+    }
     known.response = std::move(cached->response);
   }
 }
@@ -141,7 +139,7 @@ std::vector<PackageSummary> BackendSource::by_hash(const PackageSource& specifie
                                                                " isn't asked for the package of a hash"));
   }
   const PackageHash& hash = *specifier.hash();
-  auto found = graphql::release(ask(graphql::release_query(hash.to_string()), cancel), hash);
+  auto found = graphql::release(ask(graphql::release_query(hash.to_string()), false, cancel), hash);
   if (!found) {
     throw QueryError(QueryError::Kind::kNoMatches, specifier);
   }
@@ -159,14 +157,31 @@ BackendSource::Known& BackendSource::known(const std::string& full_name) {
   return *entry;
 }
 
-webc::Json BackendSource::ask(std::string body, const CancelFlag& cancel) {
+bool BackendSource::is_first_failure(const Error& error) {
+  const std::lock_guard lock(mutex_);
+  const bool is_first = !unreachable_.has_value();
+  if (is_first) {
+    unreachable_ = error;
+  }
+  return is_first;
+}
+
+webc::Json BackendSource::ask(std::string body, bool has_substitute, const CancelFlag& cancel) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (unreachable_) {
+      throw Error(*unreachable_);  // a large tree shouldn't wait for each of its packages
+    }
+  }
   const HttpRequest request{.method = HttpRequest::Method::kPost,
                             .url = url_,
                             .headers = {{"Content-Type", "application/json"}},
                             .body = std::move(body),
                             .bearer = options_.token,
                             .max_bytes = limits::kAnswerBytes};
-  const HttpResponse response = client_->fetch(request, cancel);
+  constexpr int kImpatient = 2;
+  const HttpResponse response =
+      client_->fetch(request, cancel, has_substitute ? std::optional(kImpatient) : std::nullopt);
   constexpr int kUnauthorized = 401;
   constexpr int kForbidden = 403;
   if (response.status >= 400) {

@@ -43,7 +43,10 @@ class BackendSource final : public Source {
   [[nodiscard]] std::vector<PackageSummary> query_one(const PackageSource& specifier, const CancelFlag& cancel);
   [[nodiscard]] Known& known(const std::string& full_name);
   void look_up(Known& known, const std::string& full_name, bool believe_cache, const CancelFlag& cancel);
-  [[nodiscard]] webc::Json ask(std::string body, const CancelFlag& cancel);
+  /// Remembers that the registry is of no use; whether that is news.
+  [[nodiscard]] bool is_first_failure(const Error& error);
+  /// `has_substitute`: somebody waits who could go on without an answer.
+  [[nodiscard]] webc::Json ask(std::string body, bool has_substitute, const CancelFlag& cancel);
 
   Options options_;
   Url url_;
@@ -52,6 +55,7 @@ class BackendSource final : public Source {
   const CancelFlag& cancel_;
   std::mutex mutex_;
   std::map<std::string, std::unique_ptr<Known>> known_;  // by full name
+  std::optional<Error> unreachable_;                     // why the registry isn't asked any more in this run
 };
 
 }  // namespace pkgfs

@@ -81,6 +81,14 @@ std::vector<std::string> errors_of(const Json& response) {
 
 const Json& data_of(const Json& response) { return expect_map(required(response, "data", ""), "data"); }
 
+/// GraphQL says null for what failed, too: with errors beside it that isn't "there is no such package".
+void refuse_errors(const Json& response) {
+  const std::vector<std::string> messages = errors_of(response);
+  if (!messages.empty()) {
+    throw Error(ErrorCode::kNetwork, messages);
+  }
+}
+
 /// One container of a version, when all its fields are there and make sense.
 std::optional<PackageSummary> distribution(const Json& version, const char* key, int webc_version, const NamedId& id) {
   const Json* fields = member(version, key);
@@ -165,6 +173,7 @@ Published published(const Json& response, const NamedIdent& ident, Prefer prefer
     Published result;
     const Json& package = required(data_of(response), "getPackage", "data");
     if (package.is_null()) {
+      refuse_errors(response);
       return result;
     }
     result.found = true;
@@ -200,10 +209,15 @@ Published published(const Json& response, const NamedIdent& ident, Prefer prefer
   }
 }
 
+void check_published(const Json& response) {
+  static_cast<void>(published(response, NamedIdent{std::nullopt, std::nullopt, "any", {}}, Prefer::kV3));
+}
+
 std::optional<PackageSummary> release(const Json& response, const PackageHash& hash) {
   try {
     const Json& found = required(data_of(response), "getPackageRelease", "data");
     if (found.is_null()) {
+      refuse_errors(response);
       return std::nullopt;
     }
     expect_map(found, "getPackageRelease");

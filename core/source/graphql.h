@@ -17,7 +17,7 @@ namespace pkgfs::graphql {
 enum class Prefer { kV3, kV2 };
 
 /// Names and hashes go into the text of the query as Wasmer does it, so nothing but these may stand in them: letters,
-/// digits, "-", "_", "." and "/".
+/// digits, "-", "_", ".", "/" and ":".
 [[nodiscard]] bool is_safe(std::string_view text);
 
 /// The body of the request for everything about the package `full_name`, or for the release with `hash`
@@ -36,8 +36,11 @@ struct Published {
   std::vector<std::string> archived;     // versions that match but are archived
 };
 /// The versions in `response`, from `package_query`, that `ident` asks for. Versions with unusable fields are left out,
-/// as Wasmer does. Throws Error(kNetwork) for an answer of another shape.
+/// as Wasmer does. Throws Error(kNetwork) for an answer of another shape, and for one that says nothing but errors.
 [[nodiscard]] Published published(const webc::Json& response, const NamedIdent& ident, Prefer prefer);
+
+/// Throws as `published` does, whatever is asked for: before an answer is believed, and before it is kept.
+void check_published(const webc::Json& response);
 
 /// The release in `response`, from `release_query`; nothing if the registry doesn't know it. Throws Error(kNetwork).
 [[nodiscard]] std::optional<PackageSummary> release(const webc::Json& response, const PackageHash& hash);

@@ -12,19 +12,29 @@
 #include "core/base/files.h"
 #include "core/base/limits.h"
 #include "core/base/log.h"
+#include "core/source/graphql.h"
 #include "core/webc/json_fields.h"
 
 namespace pkgfs {
+namespace {
+
+std::string flat(std::string_view full_name) {
+  std::string name(full_name);
+  std::replace(name.begin(), name.end(), '/', '#');
+  return name;
+}
+
+}  // namespace
 
 std::optional<QueryCache::Entry> QueryCache::find(std::string_view full_name) const {
-  std::string flat(full_name);
-  std::replace(flat.begin(), flat.end(), '/', '#');
-  if (auto entry = read(directory_ + "/" + flat, full_name, true)) {
+  if (auto entry = read(directory_ + "/" + flat(full_name), full_name, true)) {
     return entry;
   }
-  for (const std::string& directory : older_) {
-    if (auto entry = read(directory + "/" + std::string(full_name), full_name, false)) {
-      return entry;
+  for (const std::string& directory : others_) {
+    for (const std::string& name : {flat(full_name), std::string(full_name)}) {
+      if (auto entry = read(directory + "/" + name, full_name, false)) {
+        return entry;
+      }
     }
   }
   return std::nullopt;
@@ -48,14 +58,14 @@ std::optional<QueryCache::Entry> QueryCache::read(const std::string& path, std::
         webc::expect_unsigned(webc::required(document, "unix_timestamp", ""), "unix_timestamp");
     const auto now = static_cast<std::uint64_t>(std::time(nullptr));
     Entry entry{webc::required(document, "response", ""), std::nullopt};
-    webc::expect_map(webc::required(webc::expect_map(entry.response, "response"), "data", "response"), "data");
     if (written <= now) {
       entry.age = std::chrono::seconds(now - written);
     }
+    graphql::check_published(entry.response);
     return entry;
   } catch (const Error& error) {
     log::warn("An unexpected error occurred while checking the local query cache: \"{}\": {}", path, error.what());
-    if (is_ours && error.code() == ErrorCode::kCorrupt) {
+    if (is_ours && (error.code() == ErrorCode::kCorrupt || error.code() == ErrorCode::kNetwork)) {
       ::unlink(path.c_str());
     }
     return std::nullopt;
@@ -63,15 +73,14 @@ std::optional<QueryCache::Entry> QueryCache::read(const std::string& path, std::
 }
 
 void QueryCache::store(std::string_view full_name, const webc::Json& response) const {
-  std::string flat(full_name);
-  std::replace(flat.begin(), flat.end(), '/', '#');
   webc::Json document = webc::Json::object();
   document["unix_timestamp"] = static_cast<std::uint64_t>(std::time(nullptr));
   document["package_name"] = full_name;
   document["response"] = webc::Json{{"data", response.at("data")}};
   try {
     make_private_directory(directory_);
-    write_file_atomically(directory_ + "/" + flat, document.dump(2, ' ', false, webc::Json::error_handler_t::replace));
+    write_file_atomically(directory_ + "/" + flat(full_name),
+                          document.dump(2, ' ', false, webc::Json::error_handler_t::replace));
   } catch (const Error& error) {
     log::warn("An error occurred while caching the GraphQL response: {}", error.what());
   }

@@ -23,9 +23,10 @@ class QueryCache {
     [[nodiscard]] bool is_fresh(std::chrono::seconds timeout) const { return age && *age <= timeout; }
   };
 
-  /// `older`: directories where earlier releases of Wasmer keep theirs (`{older}/{namespace}/{name}`); read only.
-  explicit QueryCache(std::string directory, std::vector<std::string> older = {})
-      : directory_(std::move(directory)), older_(std::move(older)) {}
+  /// `others`: directories that are read, too, after this one, and not changed. There the names may also be laid out as
+  /// earlier releases of Wasmer did: `{directory}/{namespace}/{name}`.
+  explicit QueryCache(std::string directory, std::vector<std::string> others = {})
+      : directory_(std::move(directory)), others_(std::move(others)) {}
 
   /// What was last stored for `full_name`, however old: stale entries stay, for the time without a network. Anything
   /// that can't be used is logged, removed, and nothing.
@@ -37,7 +38,7 @@ class QueryCache {
   [[nodiscard]] std::optional<Entry> read(const std::string& path, std::string_view full_name, bool is_ours) const;
 
   std::string directory_;
-  std::vector<std::string> older_;
+  std::vector<std::string> others_;
 };
 
 /// "3 minutes", "2 hours", for messages.

@@ -2,12 +2,13 @@
 #include "core/source/source.h"
 
 #include "core/base/log.h"
+#include "core/net/url.h"
 
 namespace pkgfs {
 namespace {
 
 std::string failed_to_query(const PackageSource& specifier, const std::string& reason) {
-  return "failed to query package '" + specifier.to_string() + "': " + reason;
+  return "failed to query package '" + without_password(specifier.to_string()) + "': " + reason;
 }
 
 const char* reason_of(QueryError::Kind kind) {
@@ -54,23 +55,28 @@ QueryError::QueryError(const PackageSource& specifier, const std::vector<std::st
 QueryError::QueryError(const PackageSource& specifier, const Error& cause)
     : Error(cause.code(), chain_of(specifier, cause)), kind_(Kind::kOther) {}
 
+Source::Answer answer_of(const PackageSource& specifier, const std::function<std::vector<PackageSummary>()>& query) {
+  Source::Answer answer;
+  try {
+    answer.packages = query();
+    if (answer.packages.empty()) {
+      answer.error.emplace(QueryError::Kind::kNoMatches, specifier);
+    }
+  } catch (const QueryError& error) {
+    answer.error = error;
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kInterrupted) {
+      throw;
+    }
+    answer.error.emplace(specifier, error);
+  }
+  return answer;
+}
+
 std::vector<Source::Answer> Source::query_all(std::span<const PackageSource> specifiers) {
   std::vector<Answer> answers;
   for (const PackageSource& specifier : specifiers) {
-    Answer& answer = answers.emplace_back();
-    try {
-      answer.packages = query(specifier);
-      if (answer.packages.empty()) {
-        answer.error.emplace(QueryError::Kind::kNoMatches, specifier);
-      }
-    } catch (const QueryError& error) {
-      answer.error = error;
-    } catch (const Error& error) {
-      if (error.code() == ErrorCode::kInterrupted) {
-        throw;
-      }
-      answer.error.emplace(specifier, error);
-    }
+    answers.push_back(answer_of(specifier, [&] { return query(specifier); }));
   }
   return answers;
 }

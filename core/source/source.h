@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -49,6 +50,10 @@ class Source {
   /// Throws Error(kInterrupted) only.
   [[nodiscard]] virtual std::vector<Answer> query_all(std::span<const PackageSource> specifiers);
 };
+
+/// What `query` answers or throws for `specifier`, as a value. Throws Error(kInterrupted) only.
+[[nodiscard]] Source::Answer answer_of(const PackageSource& specifier,
+                                       const std::function<std::vector<PackageSummary>()>& query);
 
 /// The answer to take when there is no other constraint: for a name the newest by precedence (the last of equals), else
 /// the first (6.1).

@@ -13,27 +13,12 @@
 #include "core/base/files.h"
 #include "core/base/log.h"
 #include "core/base/parallel.h"
+#include "core/source/query_cache.h"
 
 namespace pkgfs {
 namespace {
 
 constexpr std::size_t kEtagBytes = 4096;
-
-/// Since the file was last found to be current; none if there is no file, or that is in the future.
-struct Kept {
-  bool exists = false;
-  std::optional<std::chrono::seconds> age;
-};
-
-Kept look(const std::string& path) {
-  struct stat status{};
-  if (::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) {
-    return {};
-  }
-  const std::time_t now = std::time(nullptr);
-  return {true, status.st_mtim.tv_sec <= now ? std::optional(std::chrono::seconds(now - status.st_mtim.tv_sec))
-                                             : std::nullopt};
-}
 
 void touch(const std::string& path) {
   const std::array<timespec, 2> times{timespec{0, UTIME_NOW}, timespec{0, UTIME_NOW}};
@@ -41,6 +26,19 @@ void touch(const std::string& path) {
 }
 
 }  // namespace
+
+WebSource::Kept WebSource::look(const std::string& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) {
+    return {};
+  }
+  const std::time_t now = std::time(nullptr);
+  Kept kept{true, std::nullopt};
+  if (status.st_mtim.tv_sec <= now) {
+    kept.age = std::chrono::seconds(now - status.st_mtim.tv_sec);
+  }
+  return kept;
+}
 
 WebSource::WebSource(Options options, Describe describe, HttpClient* client, const CancelFlag& cancel)
     : options_(std::move(options)), describe_(std::move(describe)), client_(client), cancel_(cancel) {}
@@ -51,16 +49,7 @@ std::vector<Source::Answer> WebSource::query_all(std::span<const PackageSource> 
   std::vector<Answer> answers(specifiers.size());
   for_each_in_parallel(specifiers.size(), limits::kParallelRequests, cancel_,
                        [&](std::size_t i, const CancelFlag& cancel) {
-                         try {
-                           answers[i].packages = query_one(specifiers[i], cancel);
-                         } catch (const QueryError& error) {
-                           answers[i].error = error;
-                         } catch (const Error& error) {
-                           if (error.code() == ErrorCode::kInterrupted) {
-                             throw;
-                           }
-                           answers[i].error.emplace(specifiers[i], error);
-                         }
+                         answers[i] = answer_of(specifiers[i], [&] { return query_one(specifiers[i], cancel); });
                        });
   return answers;
 }
@@ -70,67 +59,88 @@ std::vector<PackageSummary> WebSource::query_one(const PackageSource& specifier,
     throw QueryError(QueryError::Kind::kUnsupported, specifier);
   }
   const Url url = Url::parse(specifier.url()->text);
-  const std::string path = fetch(url, cancel);
+  Fetched fetched = fetch(url, cancel);
+  std::vector<PackageSummary> answer;
   try {
-    std::vector<PackageSummary> answer;
-    answer.push_back({describe_(path), {url.text(), path, std::nullopt}});
-    return answer;
+    try {
+      answer.push_back({describe_(fetched.path), {url.text(), fetched.path, std::nullopt}});
+    } catch (const Error& error) {
+      if (fetched.is_new || options_.offline) {
+        throw;
+      }
+      log::warn("the file that was kept of \"{}\" is of no use and fetched again: {}", url.text(), error.what());
+      ::unlink(fetched.path.c_str());
+      fetched = fetch(url, cancel);
+      answer.push_back({describe_(fetched.path), {url.text(), fetched.path, std::nullopt}});
+    }
   } catch (Error& error) {
-    throw std::move(error).context("Unable to load \"" + path + "\", from \"" + url.text() + "\"");
+    throw std::move(error).context("Unable to load \"" + fetched.path + "\", from \"" + url.text() + "\"");
   }
+  return answer;
 }
 
-std::string WebSource::fetch(const Url& url, const CancelFlag& cancel) {
+WebSource::Fetched WebSource::fetch(const Url& url, const CancelFlag& cancel) {
   const std::string key = to_upper_hex(sha256(url.text()));
-  std::string path = options_.directory + "/" + key;
-  const std::string etag_path = path + ".etag";
+  const std::string path = options_.directory + "/" + key;
   Kept kept = look(path);
-  if (kept.exists && (options_.offline || (kept.age && *kept.age <= options_.retry_period))) {
-    if (!kept.age || *kept.age > options_.retry_period) {
-      log::warn("offline: \"{}\" was last checked long ago", url.text());
+  if (kept.exists && (options_.offline || is_fresh(kept))) {
+    if (!is_fresh(kept)) {
+      log::warn("offline: \"{}\" was last checked {} ago", url.text(), age_text(kept.age));
     }
-    return path;
+    return {path, false};
   }
   if (options_.offline) {
     throw Error(ErrorCode::kNetwork,
                 "\"" + url.text() + "\" isn't in the cache, and with --offline it can't be fetched");
   }
-  const std::string temporary = options_.directory + "/__temp__";
-  make_private_directory(temporary);
-  const FileLock lock(temporary + "/" + key + ".lock", cancel);
-  kept = look(path);
-  if (kept.exists && kept.age && *kept.age <= options_.retry_period) {
-    return path;  // another process has just fetched it
-  }
-  const auto etag = kept.exists ? read_small_file(etag_path, kEtagBytes) : std::nullopt;
   try {
+    const std::string temporary = options_.directory + "/__temp__";
+    make_private_directory(temporary);
+    const FileLock lock(temporary + "/" + key + ".lock", cancel);
+    kept = look(path);
+    if (kept.exists && is_fresh(kept)) {
+      return {path, false};  // another process has just fetched it
+    }
+    const auto etag = kept.exists ? read_small_file(path + ".etag", kEtagBytes) : std::nullopt;
     if (etag && is_unchanged(url, *etag, cancel)) {
       touch(path);
-      return path;
+      return {path, false};
     }
-    const std::string part = temporary + "/" + key + ".part";
-    const DownloadRequest request{.url = url,
-                                  .bearer = std::nullopt,
-                                  .max_bytes = options_.max_bytes,
-                                  .name = url.text(),
-                                  .observer = options_.observer};
-    const Downloaded done = download(*client_, request, part, cancel);
-    ::unlink(etag_path.c_str());  // the old one must not be found beside the new file
-    if (::rename(part.c_str(), path.c_str()) != 0) {
-      throw system_error("Unable to save the downloaded file to \"" + path + "\"", errno);
-    }
-    touch(path);
-    if (done.etag) {
-      write_file_atomically(etag_path, *done.etag);
-    }
-    sync_directory(options_.directory);
+    download_to(url, temporary + "/" + key + ".part", path, cancel);
+    return {path, true};
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::kNetwork || !kept.exists) {
+    if (error.code() == ErrorCode::kInterrupted || !kept.exists) {
       throw;
     }
-    log::warn("Download failed, using the file that was fetched earlier: {}", error.what());
+    log::warn("Download failed, using what was fetched of \"{}\" {} ago: {}", url.text(), age_text(kept.age),
+              error.what());
+    return {path, false};
   }
-  return path;
+}
+
+bool WebSource::is_fresh(const Kept& kept) const { return kept.age && *kept.age <= options_.retry_period; }
+
+void WebSource::download_to(const Url& url, const std::string& part, const std::string& path,
+                            const CancelFlag& cancel) {
+  const std::string etag_path = path + ".etag";
+  const DownloadRequest request{.url = url,
+                                .bearer = std::nullopt,
+                                .max_bytes = options_.max_bytes,
+                                .name = url.text(),
+                                .observer = options_.observer};
+  const Downloaded done = download(*client_, request, part, cancel);
+  ::unlink(etag_path.c_str());  // the old one must not be found beside the new file
+  if (::rename(part.c_str(), path.c_str()) != 0) {
+    throw system_error("Unable to save the downloaded file to \"" + path + "\"", errno);
+  }
+  touch(path);
+  if (done.etag) {
+    write_file_atomically(etag_path, *done.etag);
+  }
+  sync_directory(options_.directory);
+  if (options_.observer != nullptr) {
+    options_.observer->finished(request.name, done.size, true);
+  }
 }
 
 bool WebSource::is_unchanged(const Url& url, const std::string& etag, const CancelFlag& cancel) {

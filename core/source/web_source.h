@@ -34,7 +34,20 @@ class WebSource final : public Source {
   [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSource> specifiers) override;
 
  private:
-  [[nodiscard]] std::string fetch(const Url& url, const CancelFlag& cancel);
+  struct Fetched {
+    std::string path;
+    bool is_new = false;  // downloaded just now
+  };
+  /// The file that is kept of a URL.
+  struct Kept {
+    bool exists = false;
+    std::optional<std::chrono::seconds> age;  // since it was last found current; none if that is in the future
+  };
+
+  [[nodiscard]] static Kept look(const std::string& path);
+  [[nodiscard]] bool is_fresh(const Kept& kept) const;
+  [[nodiscard]] Fetched fetch(const Url& url, const CancelFlag& cancel);
+  void download_to(const Url& url, const std::string& part, const std::string& path, const CancelFlag& cancel);
   [[nodiscard]] bool is_unchanged(const Url& url, const std::string& etag, const CancelFlag& cancel);
   [[nodiscard]] std::vector<PackageSummary> query_one(const PackageSource& specifier, const CancelFlag& cancel);
 

@@ -76,6 +76,21 @@ TEST_F(Offline, RegistryThatIsDownIsReplacedByWhatItSaid) {
   EXPECT_NE(result.err.find("2 hours ago"), std::string::npos) << result.describe();
 }
 
+TEST_F(Offline, RegistryThatIsDownCostsOneWarning) {
+  ASSERT_TRUE(tree().ok());
+  set_age_of_queries(7200);
+  server_.stop();
+  const std::string err = tree().err;
+  EXPECT_NE(err.find("can't be used"), std::string::npos) << err;
+  EXPECT_EQ(err.find("can't be used"), err.rfind("can't be used")) << err;
+}
+
+TEST_F(Offline, WhatATokenMaySeeIsNotShownWithoutIt) {
+  ASSERT_TRUE(tree({"--token", "secret"}).ok());
+  EXPECT_TRUE(tree({"--offline", "--token", "secret"}).ok());
+  EXPECT_EQ(tree({"--offline"}).exit_code, 11);
+}
+
 TEST_F(Offline, PortalPageIsNoAnswer) {
   ASSERT_TRUE(tree().ok());
   set_age_of_queries(7200);
@@ -158,6 +173,15 @@ TEST_F(Lock, KeepsWhatWasChosen) {
                 .out.find("acme/app@2.9.0"),
             std::string::npos)
       << "without the lock the new one is taken";
+}
+
+TEST_F(Lock, NamesUrlsAlsoOfWhatTheCacheHas) {
+  ASSERT_TRUE(tree().ok());
+  const std::string hash = "sha256:" + server_.sha256("acme/base@0.3.0");
+  ASSERT_TRUE(pkgfs({"resolve", "--lock", lock(), hash, "--registry", server_.endpoint()}).ok());
+  EXPECT_EQ(read_json(lock()).at("packages")[0].at("url"), server_.file_url("acme/base@0.3.0"));
+  fs::remove_all(cache());
+  EXPECT_TRUE(pkgfs({"tree", "--lock", lock(), hash}).ok());
 }
 
 TEST_F(Lock, OtherContentIsRefused) {

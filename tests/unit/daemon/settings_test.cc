@@ -118,6 +118,33 @@ TEST_F(SettingsTest, WrongValuesNameTheirOrigin) {
   EXPECT_THROW(static_cast<void>(load()), Error);
 }
 
+TEST_F(SettingsTest, PasswordOfTheProxyIsNotShown) {
+  for (const auto& [proxy, shown] : std::map<std::string, std::string>{{"http://u:hunter2@p:1", "http://u:***@p:1"},
+                                                                       {"u:hun@ter2@p:1", "u:***@p:1"},
+                                                                       {"http://p:1", "http://p:1"}}) {
+    home_.write("wasmer.toml", "[proxy]\nurl = \"" + proxy + "\"\n");
+    const Settings settings = load();
+    EXPECT_EQ(settings.proxy, proxy);
+    for (const Settings::Row& row : settings.rows) {
+      EXPECT_TRUE(row.name != "proxy" || row.value == shown) << row.value;
+    }
+  }
+}
+
+TEST_F(SettingsTest, TimeoutIsAWholeNumberOfSeconds) {
+  EXPECT_EQ(parse_options(CommandId::kConfig, {"--timeout=5"}, 0, 0).tree.network.timeout, 5U);
+  for (const char* wrong : {"0", "abc", "-1", "1.5", "", "99999999999"}) {
+    try {
+      static_cast<void>(parse_options(CommandId::kConfig, {std::string("--timeout=") + wrong}, 0, 0));
+      ADD_FAILURE() << wrong;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kUsage);
+      EXPECT_TRUE(*wrong == '\0' || std::string(error.what()).find("number of seconds") != std::string::npos)
+          << error.what();
+    }
+  }
+}
+
 TEST_F(SettingsTest, EmptyVariablesAreUnset) {
   variables_["WASMER_REGISTRY"] = "";
   variables_["WASMER_CACHE_DIR"] = "";

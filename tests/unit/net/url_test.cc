@@ -49,12 +49,18 @@ TEST(Url, NonsenseIsRefused) {
 }
 
 TEST(Url, PasswordsAreNotRepeated) {
-  try {
-    static_cast<void>(Url::parse("http://user:secret@host/path"));
-    FAIL();
-  } catch (const Error& error) {
-    EXPECT_EQ(std::string(error.what()).find("secret"), std::string::npos) << error.what();
+  for (const char* text : {"http://user:secret@host/path", "http://user:secret@host:x/", "ftp://user:secret@host"}) {
+    try {
+      static_cast<void>(Url::parse(text));
+      ADD_FAILURE() << text;
+    } catch (const Error& error) {
+      EXPECT_EQ(std::string(error.what()).find("secret"), std::string::npos) << error.what();
+    }
   }
+  EXPECT_EQ(without_password("http://a:b@c/d@e"), "http://a:…@c/d@e");
+  EXPECT_EQ(without_password("http://c:1/d@e"), "http://c:1/d@e");
+  EXPECT_EQ(without_password("http://a@c"), "http://a@c");
+  EXPECT_EQ(without_password("acme/app@1"), "acme/app@1");
 }
 
 }  // namespace

@@ -139,6 +139,11 @@ TEST(Graphql, TheRegistrysOwnWordsAreShown) {
   }
 }
 
+TEST(Graphql, NullBesideErrorsIsNoAnswer) {
+  const Json response = graphql::parse_response(R"({"data":{"getPackage":null},"errors":[{"message":"time-out"}]})");
+  EXPECT_THROW(graphql::check_published(response), Error);
+}
+
 TEST(Graphql, UnknownPackageIsNotFound) {
   const Json response = graphql::parse_response(R"({"data":{"getPackage":null,"info":null}})");
   EXPECT_FALSE(graphql::published(response, *PackageSource::parse("a/b").named(), graphql::Prefer::kV3).found);
