@@ -47,6 +47,7 @@ void CachingSource::prefetch(std::span<const PackageSource> specifiers) {
     }
   }
   std::vector<PackageSource> asked;
+  asked.reserve(unknown.size());
   for (const auto& [key, specifier] : unknown) {
     asked.push_back(specifier);
   }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <ctime>
+#include <filesystem>
 #include <utility>
 
 #include "core/base/error.h"
@@ -31,8 +32,9 @@ std::optional<QueryCache::Entry> QueryCache::find(std::string_view full_name) co
     return entry;
   }
   for (const std::string& directory : others_) {
+    const std::filesystem::path here = directory;
     for (const std::string& name : {flat(full_name), std::string(full_name)}) {
-      if (auto entry = read(directory + "/" + name, full_name, false)) {
+      if (auto entry = read(here / name, full_name, false)) {
         return entry;
       }
     }
