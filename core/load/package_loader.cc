@@ -17,6 +17,15 @@ std::string describe(const PackageSummary& summary) {
   return "Unable to load the package \"" + summary.pkg.id.to_string() + "\"";
 }
 
+/// A URL that a registry gave: a wrong one is the registry's fault.
+Url announced_url(const std::string& text) {
+  try {
+    return Url::parse(text);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kNetwork, error.chain());
+  }
+}
+
 }  // namespace
 
 std::shared_ptr<const Package> PackageLoader::load(const PackageSummary& summary) {
@@ -114,7 +123,7 @@ std::shared_ptr<const Package> PackageLoader::load_remote(const PackageSummary& 
 
 Downloaded PackageLoader::download_to(const PackageSummary& summary, const std::string& part,
                                       const CancelFlag& cancel) const {
-  const Url url = Url::parse(summary.dist.url);
+  const Url url = announced_url(summary.dist.url);
   const auto token = remote_.tokens.find(url.authority());
   const DownloadRequest request{
       .url = url,

@@ -87,7 +87,7 @@ std::vector<Case> cases() {
       {"ClosedConnection", {.kind = Kind::kClose, .where = Where::kGraphql}, 11, {"POST \"http://127.0.0.1"}},
       {"FileUrlOfOurs",
        {.kind = Kind::kUrl, .where = Where::kGraphql, .location = "file:///etc/passwd"},
-       2,
+       11,
        {"file:///etc/passwd", "only http and https are"}},
       {"File404",
        {.kind = Kind::kStatus, .where = Where::kFiles, .status = 404},
