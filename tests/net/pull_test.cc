@@ -199,6 +199,9 @@ TEST_F(Pull, PruningDoesNotDisturbAMount) {
 }
 
 TEST_F(Pull, LargePackagesAreNotHeldInMemory) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers need memory of their own";
+#endif
   const char* wanted = std::getenv("PKGFS_TEST_LARGE_MIB");
   const std::uintmax_t mib = wanted == nullptr ? 256 : std::stoul(wanted);
   const fs::path large = home_.path() / "large.webc";
