@@ -91,7 +91,9 @@ TEST(HostFileSystem, WhatIsMountedInsideIsNeitherShownNorEntered) {
   const auto fs = host(dir.path());
   const auto known = walk(*fs, "/d/under");
   ASSERT_TRUE(known);
-  EXPECT_TRUE(fs->lookup(known->inode, "g"));
+  const auto inside = fs->lookup(known->inode, "g");
+  ASSERT_TRUE(inside);
+  fs->forget(inside->inode, 1);
   const auto tmpfs = dir.path() / "d/under";
   ASSERT_EQ(::mount("tmpfs", tmpfs.c_str(), "tmpfs", 0, nullptr), 0);
   dir.write("d/under/h", "z");
@@ -99,6 +101,7 @@ TEST(HostFileSystem, WhatIsMountedInsideIsNeitherShownNorEntered) {
   EXPECT_FALSE(walk(*fs, "/d/under"));
   EXPECT_FALSE(fs->lookup(known->inode, "h"));
   EXPECT_FALSE(fs->metadata(known->inode));
+  fs->forget(known->inode, 1);
   EXPECT_EQ(::umount2(tmpfs.c_str(), MNT_DETACH), 0);
   // A bind mount has the same device.
   ASSERT_EQ(::mount(dir.path().c_str(), tmpfs.c_str(), nullptr, MS_BIND, nullptr), 0);
