@@ -99,6 +99,7 @@ void PackageOpener::set_up_network(DownloadObserver* observer, const Io& io) {
   cache_ = std::make_unique<PackageCache>(settings_.cache_dir + "/checkouts");
   RemotePackages remote;
   remote.cache = cache_.get();
+  remote.urls_directory = settings_.cache_dir + "/downloads";
   remote.client = client_.get();
   remote.verify = settings_.verify_downloads;
   remote.max_bytes = settings_.max_download;

@@ -71,7 +71,7 @@ void make_private_directory(const std::string& path) {
   }
 }
 
-void write_file_atomically(const std::string& path, std::string_view text) {
+void write_file_atomically(const std::string& path, std::string_view text, Durability durability) {
   std::string temporary = path + ".XXXXXX";
   const UniqueFd fd(::mkostemp(temporary.data(), O_CLOEXEC));
   if (!fd) {
@@ -79,7 +79,7 @@ void write_file_atomically(const std::string& path, std::string_view text) {
   }
   Unlinker unlinker(temporary);
   write_all(fd.get(), text, path);
-  if (::fsync(fd.get()) != 0 || ::rename(temporary.c_str(), path.c_str()) != 0) {
+  if ((durability == Durability::kSynced && ::fsync(fd.get()) != 0) || ::rename(temporary.c_str(), path.c_str()) != 0) {
     throw system_error("Unable to write '" + path + "'", errno);
   }
   unlinker.keep();

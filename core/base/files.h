@@ -14,9 +14,13 @@ namespace pkgfs {
 /// Makes `path` and what is missing above it, with mode 0700. Throws Error `Unable to create directory '{path}'`.
 void make_private_directory(const std::string& path);
 
-/// Writes `text` to a temporary file beside `path`, syncs it and renames it to `path`. Throws Error naming `path`;
-/// nothing is left then.
-void write_file_atomically(const std::string& path, std::string_view text);
+enum class Durability {
+  kSynced,    // survives a power cut
+  kUnsynced,  // after a power cut it may be old, empty or gone: for what can be had again
+};
+/// Writes `text` to a temporary file beside `path` and renames it to `path`. Throws Error naming `path`; nothing is
+/// left then.
+void write_file_atomically(const std::string& path, std::string_view text, Durability durability);
 
 /// The content of a regular file; nothing if there is none. Throws Error naming `path` when it can't be read or is
 /// larger than `limit` bytes.

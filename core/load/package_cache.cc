@@ -127,8 +127,14 @@ std::string PackageCache::commit(const Slot& slot, const Sha256& hash) {
   }
   // Only now: who is killed in between leaves an entry that is hashed once more, not a part that can't be opened.
   ::chmod(path.c_str(), kVerified);
-  sync_directory(directory_);
+  dirty_ = true;
   return path;
+}
+
+void PackageCache::sync() {
+  if (dirty_.exchange(false)) {
+    sync_directory(directory_);
+  }
 }
 
 std::vector<PackageCache::Entry> PackageCache::entries() const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <mutex>
@@ -59,6 +60,8 @@ class PackageCache {
   [[nodiscard]] Slot reserve(const Sha256& hash, const CancelFlag& cancel);
   /// Makes the part of `slot`, whose content hashes to `hash`, the entry. Returns its path. Throws Error.
   std::string commit(const Slot& slot, const Sha256& hash);
+  /// Makes the entries since the last time survive a power cut; one call for many is cheap. Throws Error.
+  void sync();
 
   /// All entries, by hash. A directory that isn't there has none. Throws Error `Could not read image cache dir: '{d}'`.
   [[nodiscard]] std::vector<Entry> entries() const;
@@ -72,7 +75,8 @@ class PackageCache {
 
  private:
   std::string directory_;
-  std::once_flag prepared_;  // for downloads
+  std::once_flag prepared_;         // for downloads
+  std::atomic<bool> dirty_{false};  // entries whose names aren't synced
 };
 
 }  // namespace pkgfs

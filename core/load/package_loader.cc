@@ -7,6 +7,8 @@
 
 #include "core/base/log.h"
 #include "core/base/parallel.h"
+#include "core/source/container_summary.h"
+#include "core/source/web_source.h"
 
 namespace pkgfs {
 namespace {
@@ -29,22 +31,30 @@ Url announced_url(const std::string& text) {
 }  // namespace
 
 std::shared_ptr<const Package> PackageLoader::load(const PackageSummary& summary) {
-  return load(summary, remote_.cancel == nullptr ? kNever : *remote_.cancel);
+  auto package = load(summary, remote_.cancel == nullptr ? kNever : *remote_.cancel);
+  if (remote_.cache != nullptr) {
+    remote_.cache->sync();
+  }
+  return package;
 }
 
 std::vector<std::shared_ptr<const Package>> PackageLoader::load_all(std::span<const PackageSummary> summaries) {
+  const CancelFlag& cancel = remote_.cancel == nullptr ? kNever : *remote_.cancel;
   std::vector<std::shared_ptr<const Package>> packages(summaries.size());
   std::vector<std::size_t> missing;
   for (std::size_t i = 0; i < summaries.size(); ++i) {
     if (is_missing(summaries[i])) {
       missing.push_back(i);
     } else {
-      packages[i] = load(summaries[i]);
+      packages[i] = load(summaries[i], cancel);
     }
   }
-  for_each_in_parallel(
-      missing.size(), limits::kParallelRequests, remote_.cancel == nullptr ? kNever : *remote_.cancel,
-      [&](std::size_t i, const CancelFlag& cancel) { packages[missing[i]] = load(summaries[missing[i]], cancel); });
+  for_each_in_parallel(missing.size(), limits::kParallelRequests, cancel, [&](std::size_t i, const CancelFlag& stop) {
+    packages[missing[i]] = load(summaries[missing[i]], stop);
+  });
+  if (remote_.cache != nullptr) {
+    remote_.cache->sync();
+  }
   return packages;
 }
 
@@ -62,8 +72,8 @@ std::optional<std::string> PackageLoader::location(const PackageSummary& summary
   }
   if (summary.dist.webc_sha256) {
     const std::lock_guard lock(mutex_);
-    if (not_kept_.contains(*summary.dist.webc_sha256)) {
-      return std::nullopt;
+    if (const auto found = elsewhere_.find(*summary.dist.webc_sha256); found != elsewhere_.end()) {
+      return found->second;
     }
   }
   return summary.dist.webc_sha256 && remote_.cache != nullptr ? remote_.cache->path_of(*summary.dist.webc_sha256)
@@ -108,6 +118,10 @@ std::shared_ptr<const Package> PackageLoader::load_remote(const PackageSummary& 
   }
   const Sha256& hash = *summary.dist.webc_sha256;
   if (auto package = open_entry(hash)) {
+    return package;
+  }
+  const Url url = announced_url(summary.dist.url);
+  if (auto package = open_kept_url(url, hash)) {
     return package;
   }
   if (remote_.client == nullptr) {
@@ -184,7 +198,25 @@ std::shared_ptr<const Package> PackageLoader::fetch(const PackageSummary& summar
   }
   discard_download(slot.part());
   const std::lock_guard lock(mutex_);
-  not_kept_.insert(hash);
+  elsewhere_.emplace(hash, std::nullopt);
+  return package;
+}
+
+std::shared_ptr<const Package> PackageLoader::open_kept_url(const Url& url, const Sha256& hash) {
+  if (remote_.urls_directory.empty()) {
+    return nullptr;
+  }
+  const std::string path = WebSource::path_of(remote_.urls_directory, url);
+  try {
+    if (hash_file(path) != hash) {
+      return nullptr;
+    }
+  } catch (const Error&) {
+    return nullptr;  // not there
+  }
+  auto package = open(to_hex(hash), path);
+  const std::lock_guard lock(mutex_);
+  elsewhere_.emplace(hash, path);
   return package;
 }
 

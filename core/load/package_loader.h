@@ -6,7 +6,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -29,6 +28,7 @@ enum class VerifyDownloads {
 /// Where packages that aren't local come from. What the pointers point to must outlive the loader.
 struct RemotePackages {
   PackageCache* cache = nullptr;
+  std::string urls_directory;                 // where WebSource keeps its files; used when a hash says it's the same
   HttpClient* client = nullptr;               // null: offline, only the cache is looked at
   std::map<std::string, std::string> tokens;  // by authority
   VerifyDownloads verify = VerifyDownloads::kFail;
@@ -54,7 +54,7 @@ class PackageLoader {
   [[nodiscard]] bool is_missing(const PackageSummary& summary) const;
   /// Who is told of downloads; may be null.
   [[nodiscard]] DownloadObserver* observer() const { return remote_.observer; }
-  /// Where the package's container is once it has been loaded: its own place, or the cache's.
+  /// Where the package's container is once it has been loaded: its own place, or the one in a cache.
   /// None when it isn't kept, because its download didn't have its hash.
   [[nodiscard]] std::optional<std::string> location(const PackageSummary& summary) const;
 
@@ -63,6 +63,8 @@ class PackageLoader {
   [[nodiscard]] std::shared_ptr<const Package> load(const PackageSummary& summary, const CancelFlag& cancel);
   [[nodiscard]] std::shared_ptr<const Package> load_remote(const PackageSummary& summary, const CancelFlag& cancel);
   [[nodiscard]] std::shared_ptr<const Package> open_entry(const Sha256& hash);
+  /// The file that was fetched for the URL itself, if it still has this hash.
+  [[nodiscard]] std::shared_ptr<const Package> open_kept_url(const Url& url, const Sha256& hash);
   /// Downloads into `slot` and opens that, from the cache or, if that is allowed, without keeping it.
   [[nodiscard]] std::shared_ptr<const Package> fetch(const PackageSummary& summary, const PackageCache::Slot& slot,
                                                      const CancelFlag& cancel);
@@ -74,7 +76,8 @@ class PackageLoader {
   RemotePackages remote_;
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<const Package>> opened_;  // by canonical path, or by hash
-  std::set<Sha256> not_kept_;                                     // used in spite of a wrong hash
+  // Where those are that aren't in the cache; none: nowhere, used once in spite of a wrong hash.
+  std::map<Sha256, std::optional<std::string>> elsewhere_;
 };
 
 }  // namespace pkgfs

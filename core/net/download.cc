@@ -327,7 +327,7 @@ class Download {
     const bool encoded = is_encoded(head);
     if (validator && !encoded && validator->find('\n') == std::string::npos) {
       origin_ = Origin{request_.url.text(), *validator};
-      write_file_atomically(origin_file(part_), origin_->url + "\n" + origin_->validator + "\n");
+      write_file_atomically(origin_file(part_), origin_->url + "\n" + origin_->validator + "\n", Durability::kUnsynced);
     }
     const std::string* length = head.header("content-length");
     announce(encoded || length == nullptr ? std::nullopt : parse_number(*length));

@@ -82,7 +82,7 @@ void QueryCache::store(std::string_view full_name, const webc::Json& response) c
   try {
     make_private_directory(directory_);
     write_file_atomically(directory_ + "/" + flat(full_name),
-                          document.dump(2, ' ', false, webc::Json::error_handler_t::replace));
+                          document.dump(2, ' ', false, webc::Json::error_handler_t::replace), Durability::kUnsynced);
   } catch (const Error& error) {
     log::warn("An error occurred while caching the GraphQL response: {}", error.what());
   }

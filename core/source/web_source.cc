@@ -40,6 +40,10 @@ WebSource::Kept WebSource::look(const std::string& path) {
   return kept;
 }
 
+std::string WebSource::path_of(const std::string& directory, const Url& url) {
+  return directory + "/" + to_upper_hex(sha256(url.text()));
+}
+
 WebSource::WebSource(Options options, Describe describe, HttpClient* client, const CancelFlag& cancel)
     : options_(std::move(options)), describe_(std::move(describe)), client_(client), cancel_(cancel) {}
 
@@ -80,8 +84,7 @@ std::vector<PackageSummary> WebSource::query_one(const PackageSource& specifier,
 }
 
 WebSource::Fetched WebSource::fetch(const Url& url, const CancelFlag& cancel) {
-  const std::string key = to_upper_hex(sha256(url.text()));
-  const std::string path = options_.directory + "/" + key;
+  const std::string path = path_of(options_.directory, url);
   Kept kept = look(path);
   if (kept.exists && (options_.offline || is_fresh(kept))) {
     if (!is_fresh(kept)) {
@@ -96,6 +99,7 @@ WebSource::Fetched WebSource::fetch(const Url& url, const CancelFlag& cancel) {
   try {
     const std::string temporary = options_.directory + "/__temp__";
     make_private_directory(temporary);
+    const std::string key = path.substr(options_.directory.size() + 1);
     const FileLock lock(temporary + "/" + key + ".lock", cancel);
     kept = look(path);
     if (kept.exists && is_fresh(kept)) {
@@ -135,7 +139,7 @@ void WebSource::download_to(const Url& url, const std::string& part, const std::
   }
   touch(path);
   if (done.etag) {
-    write_file_atomically(etag_path, *done.etag);
+    write_file_atomically(etag_path, *done.etag, Durability::kUnsynced);
   }
   sync_directory(options_.directory);
   if (options_.observer != nullptr) {

@@ -26,6 +26,9 @@ class WebSource final : public Source {
   /// Says what the package in a file is. Throws Error.
   using Describe = std::function<PackageInfo(const std::string& path)>;
 
+  /// Where the file of `url` is kept below `directory`; it needn't be there.
+  [[nodiscard]] static std::string path_of(const std::string& directory, const Url& url);
+
   /// What is passed in must outlive this. `client` may be null when offline.
   WebSource(Options options, Describe describe, HttpClient* client, const CancelFlag& cancel);
 

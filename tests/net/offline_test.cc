@@ -48,6 +48,36 @@ TEST_F(Offline, SecondTimeNeedsNoNetwork) {
   EXPECT_TRUE(server_.requests().empty());
 }
 
+TEST_F(Offline, SecondMountByNameMakesNoConnection) {
+  if (const std::string why = fuse_missing(); !why.empty()) {
+    GTEST_SKIP() << why;
+  }
+  ASSERT_TRUE(pkgfs({"pull", "acme/app@^2", "--registry", server_.endpoint()}).ok());
+  server_.clear_requests();
+  const fs::path mountpoint = home_.path() / "mnt";
+  const std::string log = home_.path() / "calls";
+  fs::create_directory(mountpoint);
+  for (const bool offline : {false, true}) {
+    Arguments arguments{"strace", "-f",          "-e",         "trace=network",    "-o",      log, kPkgfs,
+                        "mount",  "acme/app@^2", "--registry", server_.endpoint(), mountpoint};
+    if (offline) {
+      arguments.emplace_back("--offline");
+    }
+    auto environment = this->environment();
+    environment.emplace_back("ASAN_OPTIONS", "detect_leaks=0");  // it wants to be the tracer itself
+    const MountGuard guard(mountpoint);
+    Process traced(arguments, {.environment = environment});
+    ASSERT_TRUE(eventually([&] { return find_mount(mountpoint).has_value(); })) << traced.err();
+    EXPECT_FALSE(fs::is_empty(mountpoint));
+    EXPECT_TRUE(pkgfs({"unmount", mountpoint}).ok());
+    EXPECT_TRUE(traced.wait().ok()) << traced.wait().describe();
+    const std::string calls = read_text(log);
+    EXPECT_NE(calls.find("exited with 0"), std::string::npos) << "nothing was traced: " << calls;
+    EXPECT_EQ(calls.find("AF_INET"), std::string::npos) << calls;
+  }
+  EXPECT_TRUE(server_.requests().empty());
+}
+
 TEST_F(Offline, NeverFetchedIsOneClearError) {
   const ProcessResult result = tree({"--offline"});
   EXPECT_EQ(result.exit_code, 11) << result.describe();
@@ -185,6 +215,25 @@ TEST_F(Lock, NamesUrlsAlsoOfWhatTheCacheHas) {
   EXPECT_EQ(read_json(lock()).at("packages")[0].at("url"), server_.file_url("acme/base@0.3.0"));
   fs::remove_all(cache());
   EXPECT_TRUE(pkgfs({"tree", "--lock", lock(), hash}).ok());
+}
+
+TEST_F(Lock, WhatWasFetchedByItsUrlIsNotFetchedAgain) {
+  const std::string url = server_.file_url("acme/base@0.3.0");
+  const ProcessResult written = pkgfs({"resolve", "--lock", lock(), url});
+  ASSERT_TRUE(written.ok()) << written.describe();
+  server_.clear_requests();
+  EXPECT_TRUE(pkgfs({"tree", "--lock", lock(), url}).ok());
+  EXPECT_EQ(count_files(server_), 0U);
+  const ProcessResult offline = pkgfs({"pull", "--offline", "--lock", lock(), url});
+  EXPECT_TRUE(offline.ok()) << offline.describe();
+  EXPECT_NE(offline.out.find(cache() / "downloads"), std::string::npos) << offline.describe();
+  for (const auto& file : fs::directory_iterator(cache() / "downloads")) {
+    if (file.is_regular_file() && file.path().extension() != ".etag") {
+      std::ofstream(file.path(), std::ios::app) << "more";
+    }
+  }
+  EXPECT_TRUE(pkgfs({"tree", "--lock", lock(), url}).ok());
+  EXPECT_EQ(count_files(server_), 1U) << "another content isn't what was locked";
 }
 
 TEST_F(Lock, OtherContentIsRefused) {

@@ -32,12 +32,12 @@ TEST(Files, PrivateDirectoriesAreMadeWithParents) {
 TEST(Files, WrittenFilesAreCompleteOrAbsent) {
   const TempDir dir;
   const fs::path path = dir.path() / "x";
-  write_file_atomically(path, "one");
-  write_file_atomically(path, "two");
+  write_file_atomically(path, "one", Durability::kUnsynced);
+  write_file_atomically(path, "two", Durability::kSynced);
   EXPECT_EQ(read_text(path), "two");
-  EXPECT_THROW(write_file_atomically(dir.path() / "none/x", "y"), Error);
+  EXPECT_THROW(write_file_atomically(dir.path() / "none/x", "y", Durability::kSynced), Error);
   fs::create_directory(dir.path() / "taken");
-  EXPECT_THROW(write_file_atomically(dir.path() / "taken", "y"), Error);
+  EXPECT_THROW(write_file_atomically(dir.path() / "taken", "y", Durability::kSynced), Error);
   EXPECT_EQ(std::distance(fs::directory_iterator(dir.path()), fs::directory_iterator()), 2) << "no temporary file";
 }
 
