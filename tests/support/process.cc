@@ -54,6 +54,9 @@ std::string content(const UniqueFd& fd) {
   if (*directory != '\0' && ::chdir(directory) != 0) {
     ::_exit(126);
   }
+  // A shell starts what it runs in the background with these ignored.
+  ::signal(SIGINT, SIG_DFL);
+  ::signal(SIGQUIT, SIG_DFL);
   ::execvpe(argv[0], argv, envp);
   ::_exit(127);
 }
