@@ -25,6 +25,7 @@
 #include "daemon/mount_table.h"
 #include "daemon/own_source.h"
 #include "fuse/adapter.h"
+#include "fuse/content_pusher.h"
 #include "fuse/session.h"
 #include "fuse/usage.h"
 
@@ -60,12 +61,15 @@ std::string mount_source(const OpenedTree& opened, const MountOptions& options) 
   return not_a_path ? options.package : path.string();
 }
 
-fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCounter& usage) {
+fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCounter& usage,
+                                     fuse::ContentPusher* pusher) {
   return {.uid = options.uid.value_or(::geteuid()),
           .gid = options.gid.value_or(::getegid()),
           .file_mask = options.fmask,
           .directory_mask = options.dmask,
           .live_timeout = options.live_timeout,
+          .skip_open = options.skip_open,
+          .pusher = pusher,
           .usage = [&usage] { return usage.get(); }};
 }
 
@@ -208,7 +212,11 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   std::signal(SIGPIPE, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): before any thread
 
   fuse::UsageCounter usage(*opened.tree.file_system);
-  fuse::Adapter adapter(*opened.tree.file_system, adapter_options(options, usage));
+  vfs::FileSystem& tree = *opened.tree.file_system;
+  fuse::Statistics statistics;
+  fuse::ContentPusher pusher(tree, statistics);
+  fuse::ContentPusher* const used_pusher = options.push && options.skip_open && tree.is_immutable() ? &pusher : nullptr;
+  fuse::Adapter adapter(tree, statistics, adapter_options(options, usage, used_pusher));
   fuse::MountSettings settings{.mountpoint = mountpoint,
                                .source = mount_source(opened, options),
                                .allow_other = options.allow_other.value_or(::geteuid() == 0),
@@ -220,7 +228,7 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   }
   fuse::Session session(adapter, settings);
   session.mount();
-  session.start(std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads));
+  session.start(std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads), used_pusher);
   int exit_code = kExitOk;
   if (wait_until_ready(session, signal_fd.get(), mountpoint)) {
     log::info("\"{}\" is mounted at \"{}\"", settings.source, mountpoint);

@@ -82,6 +82,14 @@ void set_commands_dir(Options& options, std::string_view value) {
   }
 }
 
+/// Whether it is "auto", for what is otherwise "off".
+bool parse_auto(std::string_view name, std::string_view value) {
+  if (value != "auto" && value != "off") {
+    bad_value(name, value, "auto or off");
+  }
+  return value == "auto";
+}
+
 void set_conflicts(Options& options, std::string_view value) {
   if (value == "merge") {
     options.tree.conflicts = vfs::Conflicts::kMerge;
@@ -283,6 +291,15 @@ constexpr std::array kTable{
                [](Options& options, std::string_view value) {
                  options.mount.live_timeout = parse_seconds("live-timeout", value);
                }},
+    OptionSpec{"push", '\0', "auto|off",
+               "auto (default): give the kernel the small files of a directory that is being read\nbefore it asks, "
+               "while there is memory",
+               kMountOnly, true,
+               [](Options& options, std::string_view value) { options.mount.push = parse_auto("push", value); }},
+    OptionSpec{
+        "skip-open", '\0', "auto|off",
+        "auto (default): let the kernel open files without asking, where nothing can change", kMountOnly, true,
+        [](Options& options, std::string_view value) { options.mount.skip_open = parse_auto("skip-open", value); }},
     OptionSpec{"json", '\0', "", "print JSON",
                set_of(CommandId::kMounts, CommandId::kInspect, CommandId::kVerify, CommandId::kTree,
                       CommandId::kResolve, CommandId::kCache, CommandId::kConfig),

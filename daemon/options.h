@@ -58,6 +58,8 @@ struct MountFlags {
   std::uint16_t fmask = 0;  // permission bits taken from files
   std::uint16_t dmask = 0;  // and from directories
   double live_timeout = 1;  // seconds that the kernel may believe what it knows of a live host file
+  bool push = true;         // give the kernel small files before they are asked for
+  bool skip_open = true;    // let it open files without asking, where nothing can change
 };
 
 struct MountOptions : MountFlags {

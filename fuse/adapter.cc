@@ -16,6 +16,7 @@
 
 #include "core/base/log.h"
 #include "fuse/attributes.h"
+#include "fuse/content_pusher.h"
 
 namespace pkgfs::fuse {
 
@@ -51,7 +52,8 @@ struct Operations {
 
   /// Answers with the errno that `body` returns, unless that is 0: then it has answered itself.
   template <typename Body>
-  static void guard(fuse_req_t req, const char* operation, Body&& body) noexcept {
+  static void guard(fuse_req_t req, Request kind, const char* operation, Body&& body) noexcept {
+    adapter(req).statistics_.count(kind);
     int error = EIO;
     try {
       error = body();
@@ -89,11 +91,15 @@ struct Operations {
                             FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA;
     // Every listing is worth its attributes: the kernel would guess otherwise (READDIRPLUS_AUTO).
     conn->want = conn->capable & wanted;
-    static_cast<Adapter*>(user_data)->ready_.store(true, std::memory_order_release);
+    auto& self = *static_cast<Adapter*>(user_data);
+    const bool may_skip = self.options_.skip_open && self.fs_.is_immutable();
+    self.skip_open_ = may_skip && (conn->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
+    self.skip_opendir_ = may_skip && (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
+    self.ready_.store(true, std::memory_order_release);
   }
 
   static void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
-    guard(req, "lookup", [&] {
+    guard(req, Request::kLookup, "lookup", [&] {
       const vfs::Inode dir = inode(req, parent);
       const Result<Entry> found = fs(req).lookup(dir, name);
       if (!found && found.error() != ENOENT) {
@@ -115,11 +121,13 @@ struct Operations {
   }
 
   static void forget(fuse_req_t req, fuse_ino_t ino, std::uint64_t count) {
+    adapter(req).statistics_.count(Request::kForget);
     fs(req).forget(inode(req, ino), count);
     fuse_reply_none(req);
   }
 
   static void forget_multi(fuse_req_t req, std::size_t count, fuse_forget_data* forgets) {
+    adapter(req).statistics_.count(Request::kForget);
     for (const fuse_forget_data& one : std::span(forgets, count)) {
       fs(req).forget(inode(req, one.ino), one.nlookup);
     }
@@ -127,7 +135,7 @@ struct Operations {
   }
 
   static void getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) {
-    guard(req, "getattr", [&] {
+    guard(req, Request::kGetattr, "getattr", [&] {
       const Result<Attributes> attributes = fs(req).metadata(inode(req, ino));
       if (!attributes) {
         return attributes.error();
@@ -139,7 +147,7 @@ struct Operations {
   }
 
   static void readlink(fuse_req_t req, fuse_ino_t ino) {
-    guard(req, "readlink", [&] {
+    guard(req, Request::kReadlink, "readlink", [&] {
       const Result<std::string_view> text = fs(req).read_link(inode(req, ino));
       if (!text) {
         return text.error();
@@ -153,9 +161,12 @@ struct Operations {
   }
 
   static void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
-    guard(req, "open", [&] {
+    guard(req, Request::kOpen, "open", [&] {
       if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC) != 0) {
         return EROFS;
+      }
+      if (adapter(req).skip_open_) {
+        return ENOSYS;  // to the kernel: this and all others are open, with the page cache kept
       }
       const Result<Attributes> attributes = fs(req).metadata(inode(req, ino));
       Result<std::unique_ptr<OpenFile>> file = fs(req).open(inode(req, ino));
@@ -173,26 +184,54 @@ struct Operations {
     });
   }
 
-  static void read(fuse_req_t req, fuse_ino_t /*ino*/, std::size_t size, off_t offset, fuse_file_info* fi) {
-    guard(req, "read", [&] {
+  /// Reads a file that was opened without asking us.
+  static Result<std::size_t> read_extent(fuse_req_t req, fuse_ino_t ino, std::uint64_t offset, std::span<char> buffer) {
+    const Result<vfs::Extent> extent = fs(req).extent(inode(req, ino));
+    if (!extent) {
+      return fail(extent.error());
+    }
+    if (offset >= extent->length) {
+      return 0;
+    }
+    const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), extent->length - offset));
+    const Result<void> done =
+        extent->source->read(extent->offset + offset, std::as_writable_bytes(buffer.first(count)));
+    if (!done) {
+      return fail(done.error());
+    }
+    if (ContentPusher* const pusher = adapter(req).options_.pusher; pusher != nullptr && offset == 0) {
+      pusher->file_was_read(inode(req, ino), extent->length);
+    }
+    return count;
+  }
+
+  static void read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* fi) {
+    guard(req, Request::kRead, "read", [&] {
       const std::span<char> buffer = reply_buffer(size);
+      const auto from = static_cast<std::uint64_t>(offset);
       auto* const file = reinterpret_cast<OpenFile*>(fi->fh);  // NOLINT(performance-no-int-to-ptr)
-      const Result<std::size_t> count = file->read(static_cast<std::uint64_t>(offset), std::as_writable_bytes(buffer));
+      const Result<std::size_t> count =
+          file == nullptr ? read_extent(req, ino, from, buffer) : file->read(from, std::as_writable_bytes(buffer));
       if (!count) {
         return count.error();
       }
+      adapter(req).statistics_.add_bytes_read(*count);
       fuse_reply_buf(req, buffer.data(), *count);
       return 0;
     });
   }
 
   static void release(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* fi) {
+    adapter(req).statistics_.count(Request::kRelease);
     delete reinterpret_cast<OpenFile*>(fi->fh);  // NOLINT(performance-no-int-to-ptr)
     fuse_reply_err(req, 0);
   }
 
   static void opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
-    guard(req, "opendir", [&] {
+    guard(req, Request::kOpendir, "opendir", [&] {
+      if (adapter(req).skip_opendir_) {
+        return ENOSYS;
+      }
       const Result<Attributes> attributes = fs(req).metadata(inode(req, ino));
       if (!attributes) {
         return attributes.error();
@@ -217,9 +256,10 @@ struct Operations {
   }
 
   static void list(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, bool plus) {
-    guard(req, plus ? "readdirplus" : "readdir", [&] {
+    guard(req, plus ? Request::kReaddirplus : Request::kReaddir, "readdir", [&] {
       const vfs::Inode dir = inode(req, ino);
       const std::span<char> buffer = reply_buffer(size);
+      const bool from_the_start = offset == 0;
       std::size_t used = 0;
       const auto put = [&](const DirEntry& entry, off_t next) {
         const std::size_t needed = add(req, buffer.subspan(used), entry, next, plus);
@@ -254,7 +294,11 @@ struct Operations {
           return listed.error();
         }
       }
+      ContentPusher* const pusher = plus && from_the_start ? adapter(req).options_.pusher : nullptr;  // `req` goes
       fuse_reply_buf(req, buffer.data(), used);
+      if (pusher != nullptr) {
+        pusher->directory_was_listed(dir);
+      }
       return 0;
     });
   }
@@ -267,10 +311,13 @@ struct Operations {
     list(req, ino, size, offset, true);
   }
 
-  static void releasedir(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* /*fi*/) { fuse_reply_err(req, 0); }
+  static void releasedir(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* /*fi*/) {
+    adapter(req).statistics_.count(Request::kReleasedir);
+    fuse_reply_err(req, 0);
+  }
 
   static void statfs(fuse_req_t req, fuse_ino_t /*ino*/) {
-    guard(req, "statfs", [&] {
+    guard(req, Request::kStatfs, "statfs", [&] {
       const AdapterOptions& options = adapter(req).options_;
       const Usage usage = options.usage ? options.usage() : Usage{};
       const struct statvfs status = to_statvfs(usage.bytes, usage.inodes);
@@ -280,15 +327,17 @@ struct Operations {
   }
 
   static void getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size) {
-    guard(req, "getxattr", [&] {
-      if (!is_origin_attribute(name)) {
-        return ENODATA;
+    guard(req, Request::kGetxattr, "getxattr", [&] {
+      std::string value;
+      if (ino == FUSE_ROOT_ID && std::string_view(name) == kStatisticsAttribute) {
+        value = adapter(req).statistics_.to_json();
+      } else if (is_origin_attribute(name)) {
+        const Result<vfs::Origin> origin = fs(req).origin(inode(req, ino));
+        if (!origin) {
+          return origin.error();
+        }
+        value = origin_attribute(*origin, name);
       }
-      const Result<vfs::Origin> origin = fs(req).origin(inode(req, ino));
-      if (!origin) {
-        return origin.error();
-      }
-      const std::string value = origin_attribute(*origin, name);
       if (value.empty()) {
         return ENODATA;
       }
@@ -305,6 +354,7 @@ struct Operations {
 
   /// Ours are read by name and never listed: `cp -a`, rsync and overlayfs would copy them.
   static void listxattr(fuse_req_t req, fuse_ino_t /*ino*/, std::size_t size) {
+    adapter(req).statistics_.count(Request::kListxattr);
     if (size == 0) {
       fuse_reply_xattr(req, 0);
     } else {
@@ -315,6 +365,7 @@ struct Operations {
   /// Every operation that would change something. The mount is read-only, so that the kernel refuses most by itself.
   template <typename... Args>
   static void refuse(fuse_req_t req, Args... /*args*/) {
+    adapter(req).statistics_.count(Request::kOther);
     fuse_reply_err(req, EROFS);
   }
 };

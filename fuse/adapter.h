@@ -9,11 +9,14 @@
 #include <optional>
 
 #include "core/vfs/file_system.h"
+#include "fuse/statistics.h"
 #include "fuse/usage.h"
 
 struct fuse_lowlevel_ops;
 
 namespace pkgfs::fuse {
+
+class ContentPusher;
 
 struct AdapterOptions {
   uid_t uid = 0;  // shown as the owner of everything
@@ -21,6 +24,10 @@ struct AdapterOptions {
   std::uint16_t file_mask = 0;       // permission bits taken away from files
   std::uint16_t directory_mask = 0;  // and from directories
   double live_timeout = 1.0;         // seconds that the kernel may keep what it knows of live entries
+  /// Let the kernel open without asking, where the tree is immutable. A kernel that can't is asked as usual.
+  bool skip_open = true;
+  /// Told what is listed and read; may be null. Must outlive the adapter.
+  ContentPusher* pusher = nullptr;
   /// Asked at every statfs, by any thread; must not take long.
   std::function<Usage()> usage;
 };
@@ -29,8 +36,9 @@ struct AdapterOptions {
 /// kernel's node ids, but for the root. Read-only: what would change something answers EROFS. Thread-safe.
 class Adapter {
  public:
-  /// `fs` must outlive the adapter.
-  Adapter(vfs::FileSystem& fs, AdapterOptions options) : fs_(fs), options_(std::move(options)) {}
+  /// Both must outlive the adapter.
+  Adapter(vfs::FileSystem& fs, Statistics& statistics, AdapterOptions options)
+      : fs_(fs), statistics_(statistics), options_(std::move(options)) {}
 
   /// For fuse_session_new, with the adapter as user data.
   [[nodiscard]] static const fuse_lowlevel_ops& operations();
@@ -41,7 +49,10 @@ class Adapter {
   friend struct Operations;
 
   vfs::FileSystem& fs_;
+  Statistics& statistics_;
   AdapterOptions options_;
+  bool skip_open_ = false;     // files: the kernel was told so or is about to be
+  bool skip_opendir_ = false;  // directories
   std::atomic<bool> ready_{false};
 };
 

@@ -26,6 +26,9 @@ struct Ownership {
 /// `bytes` of content in `inodes` inodes; nothing free.
 [[nodiscard]] struct statvfs to_statvfs(std::uint64_t bytes, std::uint64_t inodes);
 
+/// On the root only: what the kernel has asked so far (Statistics::to_json).
+inline constexpr std::string_view kStatisticsAttribute = "user.pkgfs.stats";
+
 /// `user.pkgfs.package`, `.volume`, `.path` and `.sha256`: where an entry comes from.
 [[nodiscard]] bool is_origin_attribute(std::string_view name);
 /// Its value; empty: there is none.

@@ -20,6 +20,7 @@
 
 #include "core/base/error.h"
 #include "core/base/log.h"
+#include "fuse/content_pusher.h"
 
 namespace pkgfs::fuse {
 namespace {
@@ -148,13 +149,17 @@ void Session::mount() {
   ::fcntl(fuse_session_fd(session_), F_SETFD, flags | FD_CLOEXEC);
 }
 
-void Session::start(unsigned threads) {
+void Session::start(unsigned threads, ContentPusher* pusher) {
   struct sigaction action{};
   action.sa_handler = [](int) {};  // no SA_RESTART: reads end with EINTR
   ::sigaction(kWakeSignal, &action, nullptr);
   running_ = threads;
   for (unsigned i = 0; i < threads; ++i) {
     threads_.emplace_back([this] { serve(); });
+  }
+  if (pusher != nullptr) {
+    pusher_ = pusher;
+    pusher_->start(session_);
   }
 }
 
@@ -190,8 +195,10 @@ bool Session::wait_ready(std::chrono::milliseconds limit) const {
 }
 
 bool Session::stop(std::chrono::milliseconds limit) {
-  fuse_session_exit(session_);
   const auto deadline = std::chrono::steady_clock::now() + limit;
+  // First, while the READs that it may wait for are still answered.
+  const bool pusher_ended = pusher_ == nullptr || pusher_->stop(limit);
+  fuse_session_exit(session_);
   while (running_ > 0 && std::chrono::steady_clock::now() < deadline) {
     for (std::thread& thread : threads_) {
       ::pthread_kill(thread.native_handle(), kWakeSignal);
@@ -199,7 +206,7 @@ bool Session::stop(std::chrono::milliseconds limit) {
     pollfd ended{.fd = ended_.get(), .events = POLLIN, .revents = 0};
     (void)::poll(&ended, 1, static_cast<int>(kWakeInterval.count()));
   }
-  const bool all_ended = running_ == 0;
+  const bool all_ended = running_ == 0 && pusher_ended;
   if (mounted_) {
     // Closes the device, which fails what is still open, and unmounts lazily; does nothing if that was done by others.
     fuse_session_unmount(session_);

@@ -14,6 +14,10 @@
 struct fuse_session;
 
 namespace pkgfs::fuse {
+class ContentPusher;
+}
+
+namespace pkgfs::fuse {
 
 struct MountSettings {
   std::string mountpoint;  // absolute
@@ -38,8 +42,9 @@ class Session {
 
   /// Mounts, always `ro,nosuid,nodev,noatime,default_permissions`. Throws Error(kMount) with what libfuse said.
   void mount();
-  /// Starts `threads` threads that answer requests. Signals that the caller handles must be blocked before.
-  void start(unsigned threads);
+  /// Starts `threads` threads that answer requests, and `pusher` (may be null; must outlive the session). Signals that
+  /// the caller handles must be blocked before.
+  void start(unsigned threads, ContentPusher* pusher);
   /// True once the kernel's INIT was answered; waits up to `limit` for it.
   [[nodiscard]] bool wait_ready(std::chrono::milliseconds limit) const;
   /// Becomes readable when every thread has ended, as they do when somebody unmounts.
@@ -58,6 +63,7 @@ class Session {
   UniqueFd ended_;
   std::atomic<unsigned> running_{0};
   std::vector<std::thread> threads_;
+  ContentPusher* pusher_ = nullptr;
 };
 
 /// Why a mount can't work here, before it's tried: no /dev/fuse or no access to it. Throws Error(kMount or

@@ -15,6 +15,7 @@ class EmptyFileSystem final : public FileSystem {
   [[nodiscard]] Result<std::uint64_t> parent_number(Inode dir) override;
   [[nodiscard]] Result<std::string_view> read_link(Inode inode) override;
   [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) override;
+  [[nodiscard]] bool is_immutable() const override { return true; }
 };
 
 }  // namespace pkgfs::vfs

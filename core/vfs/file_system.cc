@@ -32,6 +32,7 @@ Result<void> FileSystem::rename(Inode /*dir*/, std::string_view /*name*/, Inode 
   return fail(EROFS);
 }
 
+Result<Place> FileSystem::place(Inode /*inode*/) { return fail(ENOTSUP); }
 Result<void> FileSystem::write(Inode /*inode*/, std::uint64_t /*offset*/, std::span<const std::byte> /*bytes*/) {
   return fail(EROFS);
 }

@@ -54,6 +54,12 @@ struct DirEntry {
   Attributes attributes;   // type and number are always right; the rest only if `inode` isn't 0
 };
 
+/// Where an entry stands in the listing of its directory.
+struct Place {
+  Inode directory = 0;
+  std::uint64_t next = 0;  // pass it to `read_dir` to go on after the entry
+};
+
 /// Where a file's bytes lie when they lie in one run of a source.
 struct Extent {
   const ByteSource* source = nullptr;
@@ -99,6 +105,10 @@ class FileSystem {
   [[nodiscard]] virtual Result<std::unique_ptr<OpenFile>> open(Inode inode) = 0;
   /// The file's bytes as one run, for readers that need no open file. EINVAL when they aren't (a host file).
   [[nodiscard]] virtual Result<Extent> extent(Inode inode);
+  /// ENOTSUP where entries don't know it; EINVAL for the root.
+  [[nodiscard]] virtual Result<Place> place(Inode inode);
+  /// True: nothing here ever changes, and every file can be read through `extent`, so that nobody has to call `open`.
+  [[nodiscard]] virtual bool is_immutable() const { return false; }
   /// Returns `count` references that `lookup` took. Default: inodes live for ever.
   virtual void forget(Inode inode, std::uint64_t count);
   /// Where `inode` comes from. Not on the hot path. ENODATA when it comes from nowhere (a synthetic directory).

@@ -28,6 +28,7 @@ class MappedPathFileSystem final : public FileSystem {
   [[nodiscard]] Result<std::string_view> read_link(Inode inode) override;
   [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) override;
   [[nodiscard]] Result<Extent> extent(Inode inode) override;
+  [[nodiscard]] bool is_immutable() const override { return inner_->is_immutable(); }
   void forget(Inode inode, std::uint64_t count) override;
   [[nodiscard]] Result<Origin> origin(Inode inode) override;
 

@@ -328,6 +328,19 @@ Result<Extent> OverlayFileSystem::extent(Inode inode) {
   return layers_[node.layer].fs->extent(node.inode);
 }
 
+Result<Place> OverlayFileSystem::place(Inode inode) {
+  const Node& node = to_node<Node>(inode);
+  if (node.holder == nullptr) {
+    return fail(EINVAL);
+  }
+  const Content* const content = node.holder->content.load(std::memory_order_acquire);
+  return Place{to_inode(*node.holder->self), static_cast<std::uint64_t>(&node - content->nodes.get()) + 1};
+}
+
+bool OverlayFileSystem::is_immutable() const {
+  return std::ranges::all_of(layers_, [](const Layer& layer) { return layer.fs->is_immutable(); });
+}
+
 Result<Origin> OverlayFileSystem::origin(Inode inode) {
   const Node& node = to_node<Node>(inode);
   if (node.error != 0 || node.synthetic) {

@@ -48,6 +48,8 @@ class OverlayFileSystem : public FileSystem {
   [[nodiscard]] Result<std::string_view> read_link(Inode inode) final;
   [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) final;
   [[nodiscard]] Result<Extent> extent(Inode inode) final;
+  [[nodiscard]] Result<Place> place(Inode inode) final;
+  [[nodiscard]] bool is_immutable() const final;
   [[nodiscard]] Result<Origin> origin(Inode inode) final;
 
   /// The path of `inode` in this tree. Not on the hot path.

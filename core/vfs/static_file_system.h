@@ -34,6 +34,7 @@ class StaticFileSystem final : public FileSystem {
   [[nodiscard]] Result<std::string_view> read_link(Inode inode) override;
   [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) override;
   [[nodiscard]] Result<Extent> extent(Inode inode) override;
+  [[nodiscard]] bool is_immutable() const override { return true; }
   [[nodiscard]] Result<Origin> origin(Inode inode) override;
 
  private:

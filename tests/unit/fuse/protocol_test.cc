@@ -18,6 +18,7 @@
 
 #include "core/vfs/static_file_system.h"
 #include "fuse/adapter.h"
+#include "fuse/memory_pressure.h"
 
 namespace pkgfs::fuse {
 namespace {
@@ -41,9 +42,9 @@ Blob blob_of(const std::string& text) {
 
 class Protocol : public testing::Test {
  protected:
-  Protocol()
+  explicit Protocol(std::uint32_t capabilities = 0)
       : tree_({{.path = "/dir/hello.txt", .content = blob_of("Hello")}, {.path = "/x", .content = blob_of("x")}}),
-        adapter_(tree_, {.uid = 7, .gid = 8, .live_timeout = 1, .usage = [] { return Usage{5000, 3}; }}) {
+        adapter_(tree_, statistics_, {.uid = 7, .gid = 8, .live_timeout = 1, .usage = [] { return Usage{5000, 3}; }}) {
     int ends[2];
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
     kernel_ = ends[0];
@@ -63,7 +64,7 @@ class Protocol : public testing::Test {
     init.major = FUSE_KERNEL_VERSION;
     init.minor = 34;
     init.max_readahead = 65536;
-    init.flags = FUSE_DO_READDIRPLUS | FUSE_CACHE_SYMLINKS | FUSE_ASYNC_READ;
+    init.flags = FUSE_DO_READDIRPLUS | FUSE_CACHE_SYMLINKS | FUSE_ASYNC_READ | capabilities;
     init_ = ask(FUSE_INIT, 0, &init, sizeof(init));
   }
 
@@ -104,6 +105,7 @@ class Protocol : public testing::Test {
   }
 
   vfs::StaticFileSystem tree_;
+  Statistics statistics_;
   Adapter adapter_;
   int kernel_ = -1;
   fuse_session* session_ = nullptr;
@@ -158,6 +160,37 @@ TEST_F(Protocol, OpenReadAndPastTheEnd) {
   EXPECT_EQ(ask(FUSE_OPEN, file, &how, sizeof(how)).error, EROFS);
 }
 
+/// A kernel that needs no opens.
+class ModernProtocol : public Protocol {
+ protected:
+  ModernProtocol() : Protocol(FUSE_NO_OPEN_SUPPORT | FUSE_NO_OPENDIR_SUPPORT) {}
+};
+
+TEST_F(ModernProtocol, NothingThatNeverChangesIsOpened) {
+  const std::uint64_t file = node(node(FUSE_ROOT_ID, "dir"), "hello.txt");
+  fuse_open_in how{};
+  EXPECT_EQ(ask(FUSE_OPEN, file, &how, sizeof(how)).error, ENOSYS);
+  EXPECT_EQ(ask(FUSE_OPENDIR, FUSE_ROOT_ID, &how, sizeof(how)).error, ENOSYS);
+  fuse_read_in read{};
+  read.offset = 1;
+  read.size = 3;
+  EXPECT_EQ(ask(FUSE_READ, file, &read, sizeof(read)).body, "ell");
+  read.offset = 5;
+  EXPECT_EQ(ask(FUSE_READ, file, &read, sizeof(read)).body, "");
+  EXPECT_EQ(ask(FUSE_READ, node(FUSE_ROOT_ID, "dir"), &read, sizeof(read)).error, EISDIR);
+  how.flags = O_RDWR;
+  EXPECT_EQ(ask(FUSE_OPEN, file, &how, sizeof(how)).error, EROFS);
+  EXPECT_EQ(statistics_.requests(Request::kRead), 3U);
+}
+
+TEST(MemoryPressure, IsReadAsTheKernelWritesIt) {
+  EXPECT_EQ(parse_pressure("some avg10=12.50 avg60=0.00 avg300=0.00 total=7\nfull avg10=0.00"), 12.5);
+  EXPECT_EQ(parse_pressure("some avg10=0.00 avg60"), 0.0);
+  EXPECT_EQ(parse_pressure("some avg10="), std::nullopt);
+  EXPECT_EQ(parse_pressure(""), std::nullopt);
+  EXPECT_FALSE(parse_pressure("full avg10=9.00"));
+}
+
 TEST_F(Protocol, ReaddirplusListsDotsAndEntriesWithAttributes) {
   fuse_open_in how{};
   const Reply opened = ask(FUSE_OPENDIR, FUSE_ROOT_ID, &how, sizeof(how));
@@ -210,6 +243,14 @@ TEST_F(Protocol, AttributesAreReadByNameAndNeverListed) {
     char name[24];
   } unknown{{.size = 100, .padding = 0}, "user.other"};
   EXPECT_EQ(ask(FUSE_GETXATTR, FUSE_ROOT_ID, &unknown, sizeof(unknown)).error, ENODATA);
+  struct {
+    fuse_getxattr_in in;
+    char name[24];
+  } statistics{{.size = 2000, .padding = 0}, "user.pkgfs.stats"};
+  EXPECT_NE(ask(FUSE_GETXATTR, FUSE_ROOT_ID, &statistics, sizeof(statistics)).body.find("\"listxattr\":1,"),
+            std::string::npos);
+  EXPECT_EQ(ask(FUSE_GETXATTR, node(FUSE_ROOT_ID, "x"), &statistics, sizeof(statistics)).error, ENODATA)
+      << "of the root only";
 }
 
 }  // namespace

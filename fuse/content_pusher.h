@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "core/vfs/file_system.h"
+#include "fuse/statistics.h"
+
+struct fuse_session;
+
+namespace pkgfs::fuse {
+
+/// Puts small files into the kernel's page cache before they are asked for (FUSE_NOTIFY_STORE): whoever reads a
+/// directory file by file sends a request or two instead of one a file.
+///
+/// The first read in a directory brings the files behind it, as far as a window; reading on behind that doubles the
+/// window, jumping about ends it. When listed directories are read again and again, the next few are brought as soon
+/// as they are listed. What is only listed costs nothing.
+///
+/// All this happens on a thread of its own, which answers no requests and holds no lock that an answering thread wants:
+/// the kernel can make it wait for a page whose READ is still being answered.
+class ContentPusher {
+ public:
+  /// Both must outlive it. `fs` must be immutable and know `place`; otherwise nothing is ever pushed.
+  ContentPusher(vfs::FileSystem& fs, Statistics& statistics) : fs_(fs), statistics_(statistics) {}
+  ~ContentPusher();
+  ContentPusher(const ContentPusher&) = delete;
+  ContentPusher& operator=(const ContentPusher&) = delete;
+
+  /// Begins to work for `session`, which is mounted.
+  void start(fuse_session* session);
+  /// Ends the thread; do it while requests are still answered. False: it didn't end within `limit`.
+  [[nodiscard]] bool stop(std::chrono::milliseconds limit);
+
+  // What threads that answer requests tell it: hints, of which some may get lost; nobody ever waits.
+  void file_was_read(vfs::Inode file, std::uint64_t size);
+  void directory_was_listed(vfs::Inode directory);
+
+ private:
+  /// What was brought of one directory: the positions from `begin` to `end`.
+  struct Region {
+    std::uint64_t begin = 0;
+    std::uint64_t end = 0;
+    std::uint64_t last = 0;    // position behind the file that was read last
+    std::uint64_t window = 0;  // bytes
+    unsigned jumps = 0;
+    unsigned inside = 0;  // files of the region that were asked for since
+  };
+
+  void post(std::uint64_t event);
+  void work();
+  void handle_read(vfs::Inode file);
+  void handle_listing(vfs::Inode directory);
+  /// Brings files of `directory` from position `from` on until `window` is used up; returns the position behind.
+  std::uint64_t push(vfs::Inode directory, std::uint64_t from, std::uint64_t window, bool just_listed);
+  /// 0, or the errno.
+  int push_file(const vfs::DirEntry& entry);
+  [[nodiscard]] bool memory_is_short();
+
+  vfs::FileSystem& fs_;
+  Statistics& statistics_;
+  fuse_session* session_ = nullptr;
+  std::thread thread_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> ended_{false};
+
+  static constexpr std::uint32_t kEvents = 128;
+  std::array<std::atomic<std::uint64_t>, kEvents> events_{};
+  std::atomic<std::uint32_t> claimed_{0};
+  std::atomic<std::uint32_t> head_{0};
+  std::atomic<int> credit_{0};  // directories to be brought when they are listed
+
+  // The thread's own.
+  std::unordered_map<vfs::Inode, Region> regions_;
+  int gain_ = 1;
+  std::vector<std::byte> buffer_;
+  std::uint64_t since_check_ = 0;  // bytes
+  std::chrono::steady_clock::time_point pause_until_;
+};
+
+}  // namespace pkgfs::fuse

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+namespace pkgfs::fuse {
+
+/// What the kernel asks, as counted.
+enum class Request : std::uint8_t {
+  kLookup,
+  kForget,
+  kGetattr,
+  kReadlink,
+  kOpen,
+  kRead,
+  kRelease,
+  kOpendir,
+  kReaddir,
+  kReaddirplus,
+  kReleasedir,
+  kStatfs,
+  kGetxattr,
+  kListxattr,
+  kOther,
+  kCount,
+};
+
+/// Counts since the mount. Threads count in slots of their own, so that they don't wait for each other; sums are exact
+/// once nothing is going on.
+class Statistics {
+ public:
+  void count(Request request) { own().requests.at(static_cast<std::size_t>(request)).fetch_add(1, kRelaxed); }
+  void add_bytes_read(std::uint64_t bytes) { own().bytes_read.fetch_add(bytes, kRelaxed); }
+  void add_pushed(std::uint64_t bytes) {
+    own().files_pushed.fetch_add(1, kRelaxed);
+    own().bytes_pushed.fetch_add(bytes, kRelaxed);
+  }
+
+  [[nodiscard]] std::uint64_t requests(Request request) const;
+  /// `{"requests":{"lookup":3,...},"bytes_read":0,"files_pushed":0,"bytes_pushed":0}`: all kinds, also those that never
+  /// came.
+  [[nodiscard]] std::string to_json() const;
+
+ private:
+  static constexpr auto kRelaxed = std::memory_order_relaxed;
+  static constexpr std::size_t kSlots = 32;
+  struct alignas(64) Slot {
+    std::array<std::atomic<std::uint64_t>, static_cast<std::size_t>(Request::kCount)> requests{};
+    std::atomic<std::uint64_t> bytes_read{0};
+    std::atomic<std::uint64_t> files_pushed{0};
+    std::atomic<std::uint64_t> bytes_pushed{0};
+  };
+
+  [[nodiscard]] Slot& own();
+  [[nodiscard]] std::uint64_t sum(std::atomic<std::uint64_t> Slot::* member) const;
+
+  std::array<Slot, kSlots> slots_;
+};
+
+}  // namespace pkgfs::fuse
