@@ -85,9 +85,12 @@ def requests(results, order, tree):
 
 
 def bars(results, peer):
-    words = {True: "met", False: "**not met**", None: "not measured"}
-    return table([f"bar ({peer})", "limit", "measured", ""],
-                 [[bar.what, bar.limit, bar.measured, words[bar.met]] for bar in judge(results, peer)])
+    judged = judge(results, peer)
+    measured = [bar for bar in judged if bar.met is not None]
+    lines = [[bar.what, bar.limit, bar.measured, "met" if bar.met else "**not met**"] for bar in measured]
+    text_of_table = table([f"bar ({peer})", "limit", "measured", ""], lines)
+    missing = len(judged) - len(measured)
+    return text_of_table + (f"\n\n{missing} bars weren't measured." if missing else "")
 
 
 def idle(results):
