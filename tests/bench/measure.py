@@ -56,9 +56,9 @@ class Bench:
     # -- mounts
 
     @contextlib.contextmanager
-    def mounted(self, peer, tree):
+    def mounted(self, peer, tree, programs=False):
         mountpoint = os.path.join(self.places, f"{self.number}-{peer.name}")
-        command = peer.command(tree, mountpoint)
+        command = peer.command(tree, mountpoint, programs)
         if command is None:
             yield Mount(peer, tree.directory())
             return
@@ -105,7 +105,7 @@ class Bench:
         tree = self.trees[group.tree]
         self.prime(peer, tree)
         samples = []
-        with self.mounted(peer, tree) as mount:
+        with self.mounted(peer, tree, group.programs) as mount:
             for row in group.rows:
                 if row.arguments is None:
                     if mount.answered_ns is None:

@@ -36,6 +36,7 @@ class Group:
     tree: str
     rows: list
     once: bool = False  # not once a round but once a run
+    programs: bool = False  # files that start like a program must be executable
 
 
 def plain(kind, *rest):
@@ -98,7 +99,7 @@ GROUPS = [
     Group("T2", [Row("fresh_read4", READ4)]),
     Group("T2", [Row("fresh_import", import_modules), Row("warm_import", import_modules, needs=("fresh_import",))]),
     Group("T2", [Row("fresh_exec", plain("exec", "bin/bench_exec", 1)),
-                 Row("warm_exec", plain("exec", "bin/bench_exec", STARTS), needs=("fresh_exec",))]),
+                 Row("warm_exec", plain("exec", "bin/bench_exec", STARTS), needs=("fresh_exec",))], programs=True),
     Group("T2", [Row("cold_import", import_modules, cold=True)]),
     Group("T3", [Row("fresh_sequential", on_file("sequential")),
                  Row("warm_sequential", on_file("sequential"), needs=("fresh_sequential",))]),
