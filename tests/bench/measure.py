@@ -129,7 +129,9 @@ class Bench:
                 chance.shuffle(turn)
                 for peer in turn:
                     progress(f"round {number + 1}/{count}  {group.tree} {group.rows[0].name}...  {peer.name}")
-                    self.samples += self.run_group(number, group, wanted, peer)
+                    turns = [self.run_group(number, group, wanted, peer) for _ in range(group.repeat)]
+                    for same in zip(*turns):
+                        self.samples.append(sorted(same, key=lambda sample: sample["ns"])[len(same) // 2])
 
     def count_requests(self, groups, peers, counter, progress):
         """A round that isn't timed: counting costs time."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Tables, for a terminal and for Markdown alike."""
 from bars import judge
+from results import median
 
 
 def table(head, lines):
@@ -93,7 +94,23 @@ def bars(results, peer):
     return text_of_table + (f"\n\n{missing} bars weren't measured." if missing else "")
 
 
+def against(results, variants):
+    """The variants of pkgfs beside the first: the median of the rounds' ratios, and the least and the most."""
+    if len(variants) < 2:
+        return ""
+    first, *rest = variants
+
+    def cell(tree, row, peer):
+        ratios = results.ratios(tree, row, peer, first)
+        return f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})" if ratios else ""
+
+    return table([f"against {first}", *rest],
+                 [[f"{tree} {row}", *(cell(tree, row, peer) for peer in rest)] for tree, row in results.rows()])
+
+
 def idle(results):
+    if not results.idle:
+        return "Not measured."
     return table(["idle", "s", "CPU ms", "RSS MiB", "anonymous MiB"],
                  [[found["peer"], f"{found['seconds']:g}", f"{found['daemon_ns'] / 1e6:.3f}",
                    f"{found['rss'] / 1024:.1f}", f"{found['anonymous'] / 1024:.1f}"] for found in results.idle])
@@ -118,5 +135,7 @@ def text(results, order, variants):
                 parts.append(section(results, order, tree))
     if results.idle:
         parts.append(idle(results))
+    if beside := against(results, variants):
+        parts += ["Variants", beside]
     parts += [bars(results, peer) for peer in variants]
     return "\n\n".join(parts)

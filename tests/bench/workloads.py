@@ -6,6 +6,7 @@ import fnmatch
 RANDOM_READS = 4096
 OPENS = 10_000
 STARTS = 200
+READY_REPEAT = 5
 # What an ordinary program takes in: a few hundred modules of the standard library.
 IMPORT = """
 import importlib, sys
@@ -36,6 +37,7 @@ class Group:
     tree: str
     rows: list
     once: bool = False  # not once a round but once a run
+    repeat: int = 1  # so many times, and the median of them: for what is short
     programs: bool = False  # files that start like a program must be executable
 
 
@@ -68,7 +70,7 @@ READ4 = listed("read", "files", 4)
 
 
 def ready(*names):
-    return [Group(name, [Row("mount_ready", None)]) for name in names]
+    return [Group(name, [Row("mount_ready", None)], repeat=READY_REPEAT) for name in names]
 
 
 def on_file(kind, *rest):
