@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Bars of times beside each other, as SVG that is the same for the same numbers."""
+import math
 import os
 
 # The same peer has the same colour everywhere.
@@ -66,6 +67,10 @@ def times(path, title, rows, results, order):
     axes.set_yticks(range(len(rows)), [f"{tree} {row.replace('_', ' ')}" for tree, row in rows])
     axes.invert_yaxis()
     axes.set_xscale("log")
+    least = min(results.spread(row, tree, peer)[0] for tree, row in rows for peer in names
+                if results.select(tree, row, peer)) / 1e6
+    axes.set_xlim(left=10 ** math.floor(math.log10(least)))  # a whole decade, so that bars can be told apart
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("ms")
     axes.set_title(title)
     axes.grid(axis="x", linewidth=0.3)
