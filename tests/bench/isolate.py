@@ -22,10 +22,22 @@ def mount(source, target, kind, flags=0):
     checked(libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), None), f"mount {target}")
 
 
+def on_signals(handler):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handler)
+
+
+def leave(caught, _):
+    """Once: the terminal sends SIGINT to both processes, and the second must not end the clearing up."""
+    on_signals(signal.SIG_IGN)
+    sys.exit(128 + caught)
+
+
 def run_isolated(work):
     """Ends the process with what `work` returns. It runs in a child that is the first process of a namespace of
     processes: with it the kernel ends all others, and with the last of them the namespace of mounts goes."""
     if os.geteuid() != 0:
+        on_signals(leave)
         sys.exit(work())
     checked(libc.unshare(CLONE_NEWNS | CLONE_NEWPID), "unshare")
     child = os.fork()
@@ -33,14 +45,8 @@ def run_isolated(work):
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         mount("none", "/", "", MS_REC_PRIVATE)
         mount("proc", "/proc", "proc")
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda caught, _: sys.exit(128 + caught))
-        try:
-            sys.exit(work())
-        except KeyboardInterrupt:
-            sys.exit(130)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda caught, _: os.kill(child, caught))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the child as well
+        on_signals(leave)
+        sys.exit(work())
+    on_signals(lambda caught, _: os.kill(child, caught))
     _, status = os.waitpid(child, 0)
     sys.exit(os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))

@@ -56,9 +56,9 @@ class Bench:
     # -- mounts
 
     @contextlib.contextmanager
-    def mounted(self, peer, tree):
+    def mounted(self, peer, tree, programs=False):
         mountpoint = os.path.join(self.places, f"{self.number}-{peer.name}")
-        command = peer.command(tree, mountpoint)
+        command = peer.command(tree, mountpoint, programs)
         if command is None:
             yield Mount(peer, tree.directory())
             return
@@ -105,7 +105,7 @@ class Bench:
         tree = self.trees[group.tree]
         self.prime(peer, tree)
         samples = []
-        with self.mounted(peer, tree) as mount:
+        with self.mounted(peer, tree, group.programs) as mount:
             for row in group.rows:
                 if row.arguments is None:
                     if mount.answered_ns is None:
@@ -129,7 +129,9 @@ class Bench:
                 chance.shuffle(turn)
                 for peer in turn:
                     progress(f"round {number + 1}/{count}  {group.tree} {group.rows[0].name}...  {peer.name}")
-                    self.samples += self.run_group(number, group, wanted, peer)
+                    turns = [self.run_group(number, group, wanted, peer) for _ in range(group.repeat)]
+                    for same in zip(*turns):
+                        self.samples.append(sorted(same, key=lambda sample: sample["ns"])[len(same) // 2])
 
     def count_requests(self, groups, peers, counter, progress):
         """A round that isn't timed: counting costs time."""

@@ -39,8 +39,8 @@ class Peer:
         """What must be in the page cache for a fresh mount."""
         raise NotImplementedError
 
-    def command(self, tree, mountpoint):
-        """What mounts it; None: nothing is mounted."""
+    def command(self, tree, mountpoint, programs=False):
+        """What mounts it, with its programs executable or just as it is by default; None: nothing is mounted."""
         raise NotImplementedError
 
 
@@ -51,7 +51,7 @@ class Directory(Peer):
     def source(self, tree):
         return tree.directory()
 
-    def command(self, tree, mountpoint):
+    def command(self, tree, mountpoint, programs=False):
         return None
 
 
@@ -62,7 +62,7 @@ class Squashfs(Peer):
     def source(self, tree):
         return tree.squashfs()
 
-    def command(self, tree, mountpoint):
+    def command(self, tree, mountpoint, programs=False):
         return ["mount", "-t", "squashfs", "-o", "loop,ro", tree.squashfs(), mountpoint]
 
 
@@ -77,7 +77,7 @@ class Erofs(Peer):
     def source(self, tree):
         return tree.erofs()
 
-    def command(self, tree, mountpoint):
+    def command(self, tree, mountpoint, programs=False):
         # From the file itself; mount(8) would put a loop device in between.
         return [self.workload, "mount", "erofs", tree.erofs(), mountpoint]
 
@@ -89,7 +89,7 @@ class Squashfuse(Peer):
     def source(self, tree):
         return tree.squashfs()
 
-    def command(self, tree, mountpoint):
+    def command(self, tree, mountpoint, programs=False):
         return ["squashfuse_ll", tree.squashfs(), mountpoint]
 
 
@@ -102,7 +102,7 @@ class Overlayfs(Peer):
     def source(self, tree):
         return os.path.dirname(tree.layers()[0])
 
-    def command(self, tree, mountpoint):
+    def command(self, tree, mountpoint, programs=False):
         return ["mount", "-t", "overlay", "-o", "ro,lowerdir=" + ":".join(tree.layers()), "overlay", mountpoint]
 
 
@@ -111,7 +111,7 @@ class FuseOverlayfs(Overlayfs):
     daemon = True
     programs = ("fuse-overlayfs",)
 
-    def command(self, tree, mountpoint):
+    def command(self, tree, mountpoint, programs=False):
         return ["fuse-overlayfs", "-o", "lowerdir=" + ":".join(tree.layers()), mountpoint]
 
 
@@ -136,9 +136,11 @@ class Pkgfs(Peer):
             return tree.flat.package(self.version) if self.flat else tree.registry(self.version)
         return tree.package(self.version)
 
-    def command(self, tree, mountpoint):
+    def command(self, tree, mountpoint, programs=False):
         source = self.source(tree)
         what = ["--registry", source, "bench/merged@1.0.0"] if os.path.isdir(source) else [source]
+        if programs:  # containers store no modes
+            what.insert(0, "--exec=auto")
         return [self.program, "mount", "--offline", *self.options, *what, mountpoint]
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Tables, for a terminal and for Markdown alike."""
 from bars import judge
+from results import median
 
 
 def table(head, lines):
@@ -85,12 +86,31 @@ def requests(results, order, tree):
 
 
 def bars(results, peer):
-    words = {True: "met", False: "**not met**", None: "not measured"}
-    return table([f"bar ({peer})", "limit", "measured", ""],
-                 [[bar.what, bar.limit, bar.measured, words[bar.met]] for bar in judge(results, peer)])
+    judged = judge(results, peer)
+    measured = [bar for bar in judged if bar.met is not None]
+    lines = [[bar.what, bar.limit, bar.measured, "met" if bar.met else "**not met**"] for bar in measured]
+    text_of_table = table([f"bar ({peer})", "limit", "measured", ""], lines)
+    missing = len(judged) - len(measured)
+    return text_of_table + (f"\n\n{missing} bars weren't measured." if missing else "")
+
+
+def against(results, variants):
+    """The variants of pkgfs beside the first: the median of the rounds' ratios, and the least and the most."""
+    if len(variants) < 2:
+        return ""
+    first, *rest = variants
+
+    def cell(tree, row, peer):
+        ratios = results.ratios(tree, row, peer, first)
+        return f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})" if ratios else ""
+
+    return table([f"against {first}", *rest],
+                 [[f"{tree} {row}", *(cell(tree, row, peer) for peer in rest)] for tree, row in results.rows()])
 
 
 def idle(results):
+    if not results.idle:
+        return "Not measured."
     return table(["idle", "s", "CPU ms", "RSS MiB", "anonymous MiB"],
                  [[found["peer"], f"{found['seconds']:g}", f"{found['daemon_ns'] / 1e6:.3f}",
                    f"{found['rss'] / 1024:.1f}", f"{found['anonymous'] / 1024:.1f}"] for found in results.idle])
@@ -115,5 +135,7 @@ def text(results, order, variants):
                 parts.append(section(results, order, tree))
     if results.idle:
         parts.append(idle(results))
+    if beside := against(results, variants):
+        parts += ["Variants", beside]
     parts += [bars(results, peer) for peer in variants]
     return "\n\n".join(parts)

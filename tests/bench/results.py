@@ -40,11 +40,14 @@ class Results:
         mine, theirs = self.median(row, tree, peer), self.median(row, tree, other)
         return mine / theirs if mine and theirs else None
 
-    def median_of_ratios(self, tree, row, peer, other):
-        """Of the ratios within each round: what disturbs a round disturbs both."""
+    def ratios(self, tree, row, peer, other):
+        """Within each round: what disturbs a round disturbs both."""
         theirs = {sample["round"]: sample["ns"] for sample in self.select(tree, row, other)}
-        ratios = [sample["ns"] / theirs[sample["round"]] for sample in self.select(tree, row, peer)
-                  if theirs.get(sample["round"])]
+        return [sample["ns"] / theirs[sample["round"]] for sample in self.select(tree, row, peer)
+                if theirs.get(sample["round"])]
+
+    def median_of_ratios(self, tree, row, peer, other):
+        ratios = self.ratios(tree, row, peer, other)
         return median(ratios) if ratios else None
 
     def requests(self, tree, row, peer):

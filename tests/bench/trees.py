@@ -9,7 +9,7 @@ import subprocess
 import sysconfig
 
 # Part of the stamp of everything that is made here: a new number makes all of it anew.
-VERSION = 1
+VERSION = 2
 LAYERS = 5
 BLOCK = 1 << 20
 
@@ -80,7 +80,8 @@ class Tree:
     def squashfs(self):
         """Nothing compressed, so that the file systems are compared and not the compressors."""
         return self.made("squashfs.img", lambda path: run_quietly(
-            "mksquashfs", self.directory(), path, "-noI", "-noD", "-noF", "-noX", "-no-progress", "-quiet"))
+            "mksquashfs", self.directory(), path, "-noI", "-noD", "-noF", "-noX", "-no-duplicates", "-no-progress",
+            "-quiet"))
 
     def erofs(self):
         return self.made("erofs.img", lambda path: run_quietly("mkfs.erofs", path, self.directory()))
@@ -126,9 +127,11 @@ class SmallFiles(Tree):
 
 
 class PythonTree(Tree):
-    """T2: the Python of this machine, compiled as `make install` of CPython does, and a program to start."""
+    """T2: this machine's standard library with its tests, compiled as `make install` of CPython does, two large packages,
+    and a program to start."""
 
     PROGRAM = "bin/bench_exec"
+    PACKAGES = ("matplotlib", "numpy")  # the plots need them, so they are there
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -136,14 +139,15 @@ class PythonTree(Tree):
 
     def fill(self, path):
         library = os.path.join(path, self.library)
-        ignore = shutil.ignore_patterns("__pycache__", "EXTERNALLY-MANAGED")
+        ignore = shutil.ignore_patterns("__pycache__", "EXTERNALLY-MANAGED", "dist-packages", "site-packages")
         # Links are followed: version 2 has none, and every peer shows the same tree.
         shutil.copytree(sysconfig.get_path("stdlib"), library, ignore=ignore, ignore_dangling_symlinks=True,
                         dirs_exist_ok=True)
-        packages = "/usr/lib/python3/dist-packages"
-        if os.path.isdir(packages):
-            shutil.copytree(packages, os.path.join(library, "site-packages"), ignore=ignore,
-                            ignore_dangling_symlinks=True, dirs_exist_ok=True)
+        for name in self.PACKAGES:
+            package = os.path.join("/usr/lib/python3/dist-packages", name)
+            if os.path.isdir(package):
+                shutil.copytree(package, os.path.join(library, "site-packages", name), ignore=ignore,
+                                ignore_dangling_symlinks=True)
         os.makedirs(os.path.join(path, "bin"))
         shutil.copy(os.path.join(self.tools, "bench_exec"), os.path.join(path, self.PROGRAM))
         # By hash and unchecked: version 2 keeps no times, so that ordinary compiled files would be taken for outdated

@@ -253,7 +253,8 @@ void start(const std::string& path, std::span<const std::string> words) {
     fail(path);
   }
   if (status != 0) {
-    throw std::runtime_error(path + " ended with status " + std::to_string(status));
+    throw std::runtime_error(path + (WIFEXITED(status) ? " ended with status " + std::to_string(WEXITSTATUS(status))
+                                                       : " was ended by signal " + std::to_string(WTERMSIG(status))));
   }
 }
 

@@ -6,6 +6,7 @@ import fnmatch
 RANDOM_READS = 4096
 OPENS = 10_000
 STARTS = 200
+READY_REPEAT = 5
 # What an ordinary program takes in: a few hundred modules of the standard library.
 IMPORT = """
 import importlib, sys
@@ -36,6 +37,8 @@ class Group:
     tree: str
     rows: list
     once: bool = False  # not once a round but once a run
+    repeat: int = 1  # so many times, and the median of them: for what is short
+    programs: bool = False  # files that start like a program must be executable
 
 
 def plain(kind, *rest):
@@ -67,7 +70,7 @@ READ4 = listed("read", "files", 4)
 
 
 def ready(*names):
-    return [Group(name, [Row("mount_ready", None)]) for name in names]
+    return [Group(name, [Row("mount_ready", None)], repeat=READY_REPEAT) for name in names]
 
 
 def on_file(kind, *rest):
@@ -98,7 +101,7 @@ GROUPS = [
     Group("T2", [Row("fresh_read4", READ4)]),
     Group("T2", [Row("fresh_import", import_modules), Row("warm_import", import_modules, needs=("fresh_import",))]),
     Group("T2", [Row("fresh_exec", plain("exec", "bin/bench_exec", 1)),
-                 Row("warm_exec", plain("exec", "bin/bench_exec", STARTS), needs=("fresh_exec",))]),
+                 Row("warm_exec", plain("exec", "bin/bench_exec", STARTS), needs=("fresh_exec",))], programs=True),
     Group("T2", [Row("cold_import", import_modules, cold=True)]),
     Group("T3", [Row("fresh_sequential", on_file("sequential")),
                  Row("warm_sequential", on_file("sequential"), needs=("fresh_sequential",))]),
