@@ -27,6 +27,8 @@ UniqueFd memory_file(const char* name) {
   if (!fd) {
     throw std::runtime_error(std::string("memfd_create: ") + std::strerror(errno));
   }
+  // Programs that share it overwrite each other otherwise: the kernel doesn't lock the position of such a file.
+  ::fcntl(fd.get(), F_SETFL, O_APPEND);
   return fd;
 }
 
