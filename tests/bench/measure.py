@@ -79,7 +79,7 @@ class Bench:
     def measure(self, mount, tree, row, counter=None):
         if row.cold:
             self.drop_caches()
-        before_requests = mount.own_requests()
+        before = mount.statistics()
         before_cpu = mount.cpu_ns()
         counted = {}
         if counter:
@@ -88,10 +88,10 @@ class Bench:
         else:
             result = self.run(row.arguments(tree, mount.root))
         daemon_ns = mount.cpu_ns() - before_cpu
-        requests = difference(before_requests, mount.own_requests())
+        own = difference(before, mount.statistics())
         self.check(tree, row, mount, result)
         return {"ns": result["ns"], "client_ns": result["user_ns"] + result["system_ns"], "daemon_ns": daemon_ns,
-                "requests": requests, "counted": counted, **mount.memory()}
+                "requests": own and own.pop("requests"), "own": own, "counted": counted, **mount.memory()}
 
     def check(self, tree, row, mount, result):
         seen = (result["entries"], result["bytes"], result["sum"])
@@ -181,8 +181,8 @@ class Bench:
 
 
 def difference(before, after):
-    """Requests by kind; the question itself doesn't count."""
+    """Of counts, within counts; the question itself (getxattr) doesn't count."""
     if before is None or after is None:
         return None
-    return {kind: after[kind] - before.get(kind, 0) for kind in after
-            if kind != "getxattr" and after[kind] != before.get(kind, 0)}
+    return {name: difference(before.get(name, {}), value) if isinstance(value, dict) else value - before.get(name, 0)
+            for name, value in after.items() if isinstance(value, (dict, int, float)) and name != "getxattr"}

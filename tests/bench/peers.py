@@ -159,9 +159,11 @@ class Mount:
     def end(self):
         if not os.path.ismount(self.root):
             return
-        for words in (["umount", self.root], ["umount", "-l", self.root]):
+        root = os.geteuid() == 0
+        ways = [["umount"], ["umount", "-l"]] if root else [["fusermount3", "-u"], ["fusermount3", "-u", "-z"]]
+        for words in ways:
             for _ in range(20):  # a program that has just ended may still hold it
-                if subprocess.run(words, stderr=subprocess.DEVNULL, check=False).returncode == 0:
+                if subprocess.run([*words, self.root], stderr=subprocess.DEVNULL, check=False).returncode == 0:
                     return self.wait_for_daemon()
                 time.sleep(0.05)
         return self.wait_for_daemon()
@@ -193,12 +195,12 @@ class Mount:
                     found[wanted[words[0]]] = int(words[1])
         return found
 
-    def own_requests(self):
-        """What the daemon says it was asked, by kind; None when it doesn't say."""
+    def statistics(self):
+        """What the daemon counts itself, requests by kind among it; None when it doesn't say."""
         if not isinstance(self.peer, Pkgfs):
             return None
         try:
-            return json.loads(os.getxattr(self.root, STATS))["requests"]
+            return json.loads(os.getxattr(self.root, STATS))
         except OSError as error:
             if error.errno in (errno.ENODATA, errno.ENOTSUP):
                 return None

@@ -65,11 +65,12 @@ def times(path, title, rows, results, order):
         axes.barh(places, lengths, height * 0.9, xerr=whiskers, label=peer, color=colour,
                   error_kw={"elinewidth": 0.6, "ecolor": "#333333"})
     axes.set_yticks(range(len(rows)), [f"{tree} {row.replace('_', ' ')}" for tree, row in rows])
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set_xscale("log")
     least = min(results.spread(row, tree, peer)[0] for tree, row in rows for peer in names
                 if results.select(tree, row, peer)) / 1e6
-    axes.set_xlim(left=10 ** math.floor(math.log10(least)))  # a whole decade, so that bars can be told apart
+    axes.set_xlim(left=10 ** math.floor(math.log10(least * 0.7)))  # a whole decade, so that bars can be told apart
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("ms")
     axes.set_title(title)
@@ -97,6 +98,7 @@ def requests(path, results):
             axes.barh(range(len(lines)), counts, 0.8, left=done, label=kind, color=f"C{number}")
             done = [before + count for before, count in zip(done, counts)]
     axes.set_yticks(range(len(lines)), [name for name, _ in lines])
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set_title("FUSE requests, T1")
     axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))

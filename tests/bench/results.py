@@ -8,7 +8,7 @@ def median(values):
 
 
 class Results:
-    """`samples`: one for each round, row and peer; `counts`: requests by the kernel's count, from a round of its own."""
+    """`samples`: one for each round, row and peer; `counts`: requests as the kernel counts them, in their own round."""
 
     def __init__(self, samples, counts=(), idle=()):
         self.samples = samples

@@ -127,8 +127,8 @@ class SmallFiles(Tree):
 
 
 class PythonTree(Tree):
-    """T2: this machine's standard library with its tests, compiled as `make install` of CPython does, two large packages,
-    and a program to start."""
+    """T2: this machine's standard library with its tests and two large packages, compiled as `make install` of CPython
+    does, and a program to start."""
 
     PROGRAM = "bin/bench_exec"
     PACKAGES = ("matplotlib", "numpy")  # the plots need them, so they are there

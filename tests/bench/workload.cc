@@ -4,7 +4,7 @@
 //   bench_workload walk ROOT
 //   bench_workload read ROOT LIST THREADS
 //   bench_workload lstat ROOT LIST TIMES
-//   bench_workload absent ROOT LIST
+//   bench_workload absent ROOT LIST TIMES
 //   bench_workload open ROOT FILE TIMES
 //   bench_workload sequential ROOT FILE
 //   bench_workload random ROOT FILE THREADS COUNT SEED
@@ -87,7 +87,7 @@ std::function<Seen()> prepare(const Words& words) {
     for (std::string& path : paths) {
       path += ".absent";
     }
-    return [paths = std::move(paths)] { return absent(paths); };
+    return [paths = std::move(paths), times = number(3)] { return absent(paths, times); };
   }
   if (name == "open") {
     return [target, times = number(3)] { return open_often(target, times); };

@@ -34,7 +34,7 @@ Seen walk();
 Seen read_all(const Words& paths, int threads);
 Seen lstat_all(const Words& paths, int times);
 /// Looks for paths that aren't there.
-Seen absent(const Words& paths);
+Seen absent(const Words& paths, int times);
 Seen open_often(const std::string& path, int times);
 /// Reads one file in pieces of 1 MiB.
 Seen sequential(const std::string& path);

@@ -86,8 +86,8 @@ GROUPS = [
         Row("fresh_read", READ, needs=("fresh_walk",)),
         Row("warm_walk", WALK, needs=("fresh_walk", "fresh_read")),
         Row("warm_lstat", listed("lstat", "all", 5), needs=("fresh_walk",)),
-        Row("absent_first", listed("absent", "files"), needs=("fresh_walk",)),
-        Row("absent_again", listed("absent", "files"), needs=("absent_first",)),
+        Row("absent_first", listed("absent", "files", 1), needs=("fresh_walk",)),
+        Row("absent_again", listed("absent", "files", 5), needs=("absent_first",)),
         Row("warm_read", READ, needs=("fresh_walk", "fresh_read")),
         Row("warm_read4", READ4, needs=("fresh_walk", "fresh_read")),
         Row("warm_tar", TAR, needs=("fresh_walk", "fresh_read")),
@@ -130,14 +130,14 @@ def first_file(tree):
         return lines.readline().rstrip("\n")
 
 
-def chosen_groups(trees, patterns):
+def chosen_groups(trees, patterns, may_drop_caches):
     """The groups of these trees with what the patterns name, and the rows that those need; also says which rows are
     wanted for themselves."""
     groups = []
     for group in GROUPS:
         if group.tree not in trees:
             continue
-        wanted = {row.name for row in group.rows
+        wanted = {row.name for row in group.rows if may_drop_caches or not row.cold
                   if not patterns or any(fnmatch.fnmatch(row.name, pattern) for pattern in patterns)}
         needed = wanted | {name for row in group.rows if row.name in wanted for name in row.needs}
         needed |= {name for row in group.rows if row.name in needed for name in row.needs}
