@@ -52,7 +52,7 @@ struct Operations {
 
   /// Answers with the errno that `body` returns, unless that is 0: then it has answered itself.
   template <typename Body>
-  static void guard(fuse_req_t req, Request kind, const char* operation, Body&& body) noexcept {
+  static void guard(fuse_req_t req, Request kind, Body&& body) noexcept {
     adapter(req).statistics_.count(kind);
     int error = EIO;
     try {
@@ -60,7 +60,7 @@ struct Operations {
     } catch (const std::bad_alloc&) {
       error = ENOMEM;
     } catch (const std::exception& e) {
-      log::warn("{}: {}", operation, e.what());
+      log::warn("{}: {}", name_of(kind), e.what());
     }
     if (error != 0) {
       fuse_reply_err(req, error);
@@ -99,7 +99,7 @@ struct Operations {
   }
 
   static void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
-    guard(req, Request::kLookup, "lookup", [&] {
+    guard(req, Request::kLookup, [&] {
       const vfs::Inode dir = inode(req, parent);
       const Result<Entry> found = fs(req).lookup(dir, name);
       if (!found && found.error() != ENOENT) {
@@ -135,7 +135,7 @@ struct Operations {
   }
 
   static void getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) {
-    guard(req, Request::kGetattr, "getattr", [&] {
+    guard(req, Request::kGetattr, [&] {
       const Result<Attributes> attributes = fs(req).metadata(inode(req, ino));
       if (!attributes) {
         return attributes.error();
@@ -147,7 +147,7 @@ struct Operations {
   }
 
   static void readlink(fuse_req_t req, fuse_ino_t ino) {
-    guard(req, Request::kReadlink, "readlink", [&] {
+    guard(req, Request::kReadlink, [&] {
       const Result<std::string_view> text = fs(req).read_link(inode(req, ino));
       if (!text) {
         return text.error();
@@ -161,7 +161,7 @@ struct Operations {
   }
 
   static void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
-    guard(req, Request::kOpen, "open", [&] {
+    guard(req, Request::kOpen, [&] {
       if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC) != 0) {
         return EROFS;
       }
@@ -206,7 +206,7 @@ struct Operations {
   }
 
   static void read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* fi) {
-    guard(req, Request::kRead, "read", [&] {
+    guard(req, Request::kRead, [&] {
       const std::span<char> buffer = reply_buffer(size);
       const auto from = static_cast<std::uint64_t>(offset);
       auto* const file = reinterpret_cast<OpenFile*>(fi->fh);  // NOLINT(performance-no-int-to-ptr)
@@ -228,7 +228,7 @@ struct Operations {
   }
 
   static void opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
-    guard(req, Request::kOpendir, "opendir", [&] {
+    guard(req, Request::kOpendir, [&] {
       if (adapter(req).skip_opendir_) {
         return ENOSYS;
       }
@@ -256,7 +256,7 @@ struct Operations {
   }
 
   static void list(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, bool plus) {
-    guard(req, plus ? Request::kReaddirplus : Request::kReaddir, "readdir", [&] {
+    guard(req, plus ? Request::kReaddirplus : Request::kReaddir, [&] {
       const vfs::Inode dir = inode(req, ino);
       const std::span<char> buffer = reply_buffer(size);
       const bool from_the_start = offset == 0;
@@ -317,7 +317,7 @@ struct Operations {
   }
 
   static void statfs(fuse_req_t req, fuse_ino_t /*ino*/) {
-    guard(req, Request::kStatfs, "statfs", [&] {
+    guard(req, Request::kStatfs, [&] {
       const AdapterOptions& options = adapter(req).options_;
       const Usage usage = options.usage ? options.usage() : Usage{};
       const struct statvfs status = to_statvfs(usage.bytes, usage.inodes);
@@ -327,7 +327,7 @@ struct Operations {
   }
 
   static void getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size) {
-    guard(req, Request::kGetxattr, "getxattr", [&] {
+    guard(req, Request::kGetxattr, [&] {
       std::string value;
       if (ino == FUSE_ROOT_ID && std::string_view(name) == kStatisticsAttribute) {
         value = adapter(req).statistics_.to_json();

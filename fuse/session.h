@@ -14,10 +14,6 @@
 struct fuse_session;
 
 namespace pkgfs::fuse {
-class ContentPusher;
-}
-
-namespace pkgfs::fuse {
 
 struct MountSettings {
   std::string mountpoint;  // absolute

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "fuse/statistics.h"
 
-#include <string_view>
+#include <functional>
 
 namespace pkgfs::fuse {
 namespace {
@@ -12,26 +12,27 @@ constexpr std::array<std::string_view, static_cast<std::size_t>(Request::kCount)
 
 }  // namespace
 
+std::string_view name_of(Request request) { return kNames.at(static_cast<std::size_t>(request)); }
+
 Statistics::Slot& Statistics::own() {
   static std::atomic<std::size_t> next{0};
   thread_local const std::size_t mine = next.fetch_add(1, kRelaxed) % kSlots;
   return slots_.at(mine);
 }
 
-std::uint64_t Statistics::sum(std::atomic<std::uint64_t> Slot::* member) const {
+template <typename Pick>
+std::uint64_t Statistics::sum(const Pick& pick) const {
   std::uint64_t all = 0;
   for (const Slot& slot : slots_) {
-    all += (slot.*member).load(kRelaxed);
+    all += std::invoke(pick, slot).load(kRelaxed);
   }
   return all;
 }
 
 std::uint64_t Statistics::requests(Request request) const {
-  std::uint64_t all = 0;
-  for (const Slot& slot : slots_) {
-    all += slot.requests.at(static_cast<std::size_t>(request)).load(kRelaxed);
-  }
-  return all;
+  return sum([request](const Slot& slot) -> const std::atomic<std::uint64_t>& {
+    return slot.requests.at(static_cast<std::size_t>(request));
+  });
 }
 
 std::string Statistics::to_json() const {

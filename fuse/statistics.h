@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace pkgfs::fuse {
 
@@ -27,6 +28,9 @@ enum class Request : std::uint8_t {
   kOther,
   kCount,
 };
+
+/// As it is called in counts and messages.
+[[nodiscard]] std::string_view name_of(Request request);
 
 /// Counts since the mount. Threads count in slots of their own, so that they don't wait for each other; sums are exact
 /// once nothing is going on.
@@ -55,7 +59,9 @@ class Statistics {
   };
 
   [[nodiscard]] Slot& own();
-  [[nodiscard]] std::uint64_t sum(std::atomic<std::uint64_t> Slot::* member) const;
+  /// Of the counter that `pick` takes from each slot.
+  template <typename Pick>
+  [[nodiscard]] std::uint64_t sum(const Pick& pick) const;
 
   std::array<Slot, kSlots> slots_;
 };

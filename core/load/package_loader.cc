@@ -132,12 +132,11 @@ std::shared_ptr<const Package> PackageLoader::load_remote(const PackageSummary& 
   if (auto package = open_entry(hash)) {
     return package;  // somebody else was downloading it
   }
-  return fetch(summary, slot, cancel);
+  return fetch(summary, url, slot, cancel);
 }
 
-Downloaded PackageLoader::download_to(const PackageSummary& summary, const std::string& part,
+Downloaded PackageLoader::download_to(const PackageSummary& summary, const Url& url, const std::string& part,
                                       const CancelFlag& cancel) const {
-  const Url url = announced_url(summary.dist.url);
   const auto token = remote_.tokens.find(url.authority());
   const DownloadRequest request{
       .url = url,
@@ -162,10 +161,10 @@ void PackageLoader::tell_finished(const PackageSummary& summary, std::uint64_t s
   }
 }
 
-std::shared_ptr<const Package> PackageLoader::fetch(const PackageSummary& summary, const PackageCache::Slot& slot,
-                                                    const CancelFlag& cancel) {
+std::shared_ptr<const Package> PackageLoader::fetch(const PackageSummary& summary, const Url& url,
+                                                    const PackageCache::Slot& slot, const CancelFlag& cancel) {
   const Sha256& hash = *summary.dist.webc_sha256;
-  const Downloaded downloaded = download_to(summary, slot.part(), cancel);
+  const Downloaded downloaded = download_to(summary, url, slot.part(), cancel);
   if (downloaded.sha256 == hash) {
     std::string path;
     try {

@@ -66,9 +66,9 @@ class PackageLoader {
   /// The file that was fetched for the URL itself, if it still has this hash.
   [[nodiscard]] std::shared_ptr<const Package> open_kept_url(const Url& url, const Sha256& hash);
   /// Downloads into `slot` and opens that, from the cache or, if that is allowed, without keeping it.
-  [[nodiscard]] std::shared_ptr<const Package> fetch(const PackageSummary& summary, const PackageCache::Slot& slot,
-                                                     const CancelFlag& cancel);
-  [[nodiscard]] Downloaded download_to(const PackageSummary& summary, const std::string& part,
+  [[nodiscard]] std::shared_ptr<const Package> fetch(const PackageSummary& summary, const Url& url,
+                                                     const PackageCache::Slot& slot, const CancelFlag& cancel);
+  [[nodiscard]] Downloaded download_to(const PackageSummary& summary, const Url& url, const std::string& part,
                                        const CancelFlag& cancel) const;
   void tell_finished(const PackageSummary& summary, std::uint64_t size, bool success) const;
 
