@@ -5,6 +5,8 @@
 
 namespace pkgfs::test {
 
+const std::string kPkgfs = PKGFS_BINARY;
+
 std::vector<std::string> fixture_names(const std::string& folder, const std::string& suffix) {
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(fixtures() / folder)) {

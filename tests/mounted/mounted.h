@@ -13,7 +13,7 @@
 namespace pkgfs::test {
 
 /// The program under test.
-inline const std::string kPkgfs = PKGFS_BINARY;
+extern const std::string kPkgfs;
 
 /// Skips, with the reason, where nothing can be mounted.
 class MountedTest : public ::testing::Test {

@@ -11,7 +11,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kSample = fs::path(PKGFS_SOURCE_DIR) / "packaging/sample";
+const fs::path kSample = source_directory() / "packaging/sample";
 const std::string kContainer = "registry/demo/greetings/1.2.0.webc";
 
 /// A WebAssembly module with an empty `_start`.

@@ -15,7 +15,7 @@ class TryScript : public MountedTest {
  protected:
   void SetUp() override {
     MountedTest::SetUp();
-    const fs::path from = fs::path(PKGFS_SOURCE_DIR) / "packaging";
+    const fs::path from = source_directory() / "packaging";
     const fs::path copy = directory_.path() / "tree/packaging";
     fs::create_directories(copy);
     fs::copy_file(from / "try.sh", copy / "try.sh");

@@ -3,6 +3,14 @@
 import { pathToFileURL } from "node:url";
 
 const [sdk, endpoint, name, command, ...args] = process.argv.slice(2);
+
+// The SDK's workers don't keep node alive: between two of their messages it may find nothing to wait for and end with
+// code 13 in the middle of a run. This does, and bounds the run as well.
+const kLimitSeconds = 90;
+setTimeout(() => {
+  process.stderr.write(`no answer from the runtime after ${kLimitSeconds} s\n`, () => process.exit(1));
+}, kLimitSeconds * 1000);
+
 const { init, Runtime, Wasmer } = await import(pathToFileURL(`${sdk}/node_modules/@wasmer/sdk/dist/node.mjs`));
 process.on("uncaughtException", (error) => {
   process.stderr.write(`${error?.detailedMessage ?? error?.message ?? error}\n`, () => process.exit(1));

@@ -113,7 +113,7 @@ TEST_F(WasmerSdk, SeesTheTreeThatTheMountShows) {
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
   const Listing ours = listing_of(mount.path());
 
-  const std::string script = fs::path(PKGFS_SOURCE_DIR) / "tests/net/wasmer_sdk.mjs";
+  const std::string script = source_directory() / "tests/net/wasmer_sdk.mjs";
   const ProcessResult result =
       run({"node", script, sdk_.path(), server.endpoint(), "acme/probe", "bash", "-c", kWalk},
           {.timeout = std::chrono::minutes(2), .environment = {{"http_proxy", ""}, {"https_proxy", ""}}});

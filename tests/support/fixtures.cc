@@ -14,11 +14,13 @@ namespace fs = std::filesystem;
 
 namespace pkgfs::test {
 
-fs::path fixtures() { return fs::path(PKGFS_SOURCE_DIR) / "tests/fixtures"; }
+fs::path source_directory() { return PKGFS_SOURCE_DIR; }
+
+fs::path fixtures() { return source_directory() / "tests/fixtures"; }
 
 std::optional<fs::path> shared_fixtures() {
   const char* set = std::getenv("PKGFS_SHARED_FIXTURES");  // NOLINT(concurrency-mt-unsafe)
-  const fs::path path = set != nullptr ? fs::path(set) : fs::path(PKGFS_SOURCE_DIR).parent_path() / "shared/fixtures";
+  const fs::path path = set != nullptr ? fs::path(set) : source_directory().parent_path() / "shared/fixtures";
   if (fs::is_directory(path)) {
     return path;
   }

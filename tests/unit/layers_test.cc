@@ -118,7 +118,7 @@ std::vector<std::string> violations(const std::string& path, const std::string& 
 std::vector<fs::path> sources(const std::vector<std::string>& folders) {
   std::vector<fs::path> files;
   for (const std::string& folder : folders) {
-    for (const auto& entry : fs::recursive_directory_iterator(fs::path(PKGFS_SOURCE_DIR) / folder)) {
+    for (const auto& entry : fs::recursive_directory_iterator(source_directory() / folder)) {
       const std::string extension = entry.path().extension();
       if (entry.is_regular_file() && (extension == ".cc" || extension == ".h") &&
           entry.path().string().find("/fixtures/") == std::string::npos) {
@@ -129,7 +129,7 @@ std::vector<fs::path> sources(const std::vector<std::string>& folders) {
   return files;
 }
 
-std::string from_root(const fs::path& file) { return fs::relative(file, PKGFS_SOURCE_DIR).string(); }
+std::string from_root(const fs::path& file) { return fs::relative(file, source_directory()).string(); }
 
 TEST(Layers, NobodyIncludesWhatItMayNot) {
   std::size_t read = 0;

@@ -13,6 +13,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tests/support/fixtures.h"
+
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
@@ -236,7 +238,7 @@ TestRegistry::TestRegistry(const std::vector<fs::path>& packages, Options option
   for (const fs::path& package : packages) {
     settings["packages"].push_back(fs::absolute(package));
   }
-  const fs::path program = fs::path(PKGFS_SOURCE_DIR) / "tests/support/registry/server.py";
+  const fs::path program = source_directory() / "tests/support/registry/server.py";
   // -B: no __pycache__ in the source tree.
   process_ = std::make_unique<Process>(Arguments{kPython, "-B", "-s", program, settings.dump()},
                                        ProcessOptions{.timeout = std::chrono::seconds(10)});
