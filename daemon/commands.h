@@ -15,6 +15,7 @@ enum class CommandId : unsigned {
   kMount,
   kUnmount,
   kMounts,
+  kStats,
   kInspect,
   kVerify,
   kTree,
@@ -25,6 +26,7 @@ enum class CommandId : unsigned {
   kPull,
   kCache,
   kConfig,
+  kDoctor,
 };
 
 /// `args`: what follows the command's name. Returns the exit code; throws Error.
@@ -48,6 +50,7 @@ struct CommandSpec {
 int cmd_mount(const std::vector<std::string>& args, const Io& io);
 int cmd_unmount(const std::vector<std::string>& args, const Io& io);
 int cmd_mounts(const std::vector<std::string>& args, const Io& io);
+int cmd_stats(const std::vector<std::string>& args, const Io& io);
 int cmd_inspect(const std::vector<std::string>& args, const Io& io);
 int cmd_verify(const std::vector<std::string>& args, const Io& io);
 int cmd_tree(const std::vector<std::string>& args, const Io& io);
@@ -58,5 +61,6 @@ int cmd_resolve(const std::vector<std::string>& args, const Io& io);
 int cmd_pull(const std::vector<std::string>& args, const Io& io);
 int cmd_cache(const std::vector<std::string>& args, const Io& io);
 int cmd_config(const std::vector<std::string>& args, const Io& io);
+int cmd_doctor(const std::vector<std::string>& args, const Io& io);
 
 }  // namespace pkgfs

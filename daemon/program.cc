@@ -13,7 +13,6 @@
 #include "daemon/exit_code.h"
 #include "daemon/help.h"
 #include "daemon/logging.h"
-#include "daemon/text_output.h"
 
 namespace pkgfs {
 
@@ -68,7 +67,7 @@ int dispatch(const std::vector<std::string>& arguments, const Io& io) {
 }
 
 int report(const Io& io, std::string_view what, ErrorCode code) {
-  *io.err << error_text(what) << std::flush;
+  *io.err << error_lines(io, what) << std::flush;
   return to_exit_code(code);
 }
 
@@ -76,16 +75,18 @@ int report(const Io& io, std::string_view what, ErrorCode code) {
 
 Io Io::process() {
   std::ios::sync_with_stdio(false);
-  return {&std::cout, &std::cerr,
-          [](const char* name) -> std::optional<std::string> {
-            const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody changes the environment
-            return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-          },
-          ::isatty(STDERR_FILENO) == 1};
+  Io io{&std::cout, &std::cerr,
+        [](const char* name) -> std::optional<std::string> {
+          const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody changes the environment
+          return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+        },
+        ::isatty(STDERR_FILENO) == 1};
+  io.err_is_journal = is_journal(STDERR_FILENO, io.environment("JOURNAL_STREAM"));
+  return io;
 }
 
 int run_program(const std::vector<std::string>& arguments, const Io& io) {
-  const LogSession log(*io.err);
+  const LogSession log(io);
   try {
     const int code = dispatch(arguments, io);
     io.out->flush();
