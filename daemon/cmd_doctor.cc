@@ -55,7 +55,10 @@ int cmd_doctor(const std::vector<std::string>& args, const Io& io) {
     print_document(*io.out, findings, problems, warnings);
   } else {
     print_text(*io.out, findings);
-    *io.out << fmt::format("\n{} problems, {} warnings\n", problems, warnings);
+    const auto counted = [](std::size_t number, const char* what) {
+      return fmt::format("{} {}{}", number, what, number == 1 ? "" : "s");
+    };
+    *io.out << '\n' << counted(problems, "problem") << ", " << counted(warnings, "warning") << '\n';
   }
   return problems == 0 ? kExitOk : kProblems;
 }

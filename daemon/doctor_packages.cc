@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
-#include <array>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
@@ -240,8 +240,9 @@ void check_packages(Findings& findings, const NetworkFlags& flags, const Environ
         {"settings", Level::kProblem, printable(error.message()), "\"pkgfs config\" shows what is set where"});
     return;
   }
+  const std::size_t registries = settings->directories.size() + settings->registries.size();
   findings.push_back({"settings", Level::kOk,
-                      fmt::format("{} registries, cache {}", settings->directories.size() + settings->registries.size(),
+                      fmt::format("{} {}, cache {}", registries, registries == 1 ? "registry" : "registries",
                                   printable(settings->cache_dir)),
                       ""});
   check_cache(findings, settings->cache_dir);

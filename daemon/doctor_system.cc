@@ -154,8 +154,8 @@ void check_kernel(Findings& findings) {
     return;
   }
   const std::string why = std::strerror(answer.failed == Stage::kDone ? EPERM : answer.error);
-  if (answer.failed == Stage::kNamespace && !is_root()) {
-    findings.push_back({"kernel", Level::kOk, name + "; a mount can't be tried without user namespaces", ""});
+  if (!is_root() && answer.failed != Stage::kInit) {
+    findings.push_back({"kernel", Level::kOk, name + "; this user can't try a mount without fusermount3", ""});
   } else if (answer.failed == Stage::kDevice) {
     findings.push_back({"kernel", Level::kOk, name + "; a mount can't be tried without the device", ""});
   } else if (answer.failed == Stage::kNamespace || answer.as_user || answer.error == EPERM) {
@@ -169,7 +169,10 @@ void check_kernel(Findings& findings) {
 
 void check_libraries(Findings& findings) {
   const fuse::LibraryVersion fuse_library = fuse::library_version();
-  const std::string said = fmt::format("libfuse {}, {}", fuse_library.text, http_library_version());
+  // libcurl and its TLS library; the rest of the line is long.
+  const std::string http = http_library_version();
+  const std::string said =
+      fmt::format("libfuse {}, {}", fuse_library.text, http.substr(0, http.find(' ', http.find(' ') + 1)));
   if (fuse_library.older_than_built) {
     findings.push_back({"libraries", Level::kProblem, said + ": libfuse is older than the one pkgfs was built with",
                         "install the libfuse3-3 that your system ships, and look at LD_LIBRARY_PATH"});

@@ -80,8 +80,9 @@ class PrintableMessage final : public spdlog::custom_flag_formatter {
   Form form_;
 };
 
-std::unique_ptr<spdlog::pattern_formatter> make_formatter(PrintableMessage::Form form, const char* pattern) {
-  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+std::unique_ptr<spdlog::pattern_formatter> make_formatter(PrintableMessage::Form form, const char* pattern,
+                                                          const char* end = "\n") {
+  auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::local, end);
   formatter->add_flag<PrintableMessage>('*', form).set_pattern(pattern);
   return formatter;
 }
@@ -119,7 +120,7 @@ LogSession::~LogSession() { spdlog::set_default_logger(before_); }
 void log_to_syslog() {
   const auto level = spdlog::default_logger()->level();
   auto sink = std::make_shared<spdlog::sinks::syslog_sink_mt>("pkgfs", LOG_PID, LOG_DAEMON, true);
-  sink->set_formatter(make_formatter(PrintableMessage::Form::kLine, "%*"));
+  sink->set_formatter(make_formatter(PrintableMessage::Form::kLine, "%*", ""));
   auto logger = std::make_shared<spdlog::logger>("pkgfs", std::move(sink));
   logger->set_level(level);
   spdlog::set_default_logger(std::move(logger));

@@ -262,12 +262,14 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   session.start(std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads), used_pusher);
   int exit_code = kExitOk;
   if (wait_until_ready(session, signal_fd.get(), mountpoint)) {
-    log::info("\"{}\" is mounted at \"{}\"", settings.source, mountpoint);
     if (metrics) {
       metrics->start();
-      log::info("metrics are served at {}", metrics->address());
     }
     ready();
+    log::info("\"{}\" is mounted at \"{}\"", settings.source, mountpoint);
+    if (metrics) {
+      log::info("metrics are served at {}", metrics->address());
+    }
     const auto end = wait_for_end(signal_fd.get(), session.ended_fd(), std::chrono::milliseconds(-1));
     log::info("\"{}\" ends: {}", mountpoint, end == 0 ? "unmounted" : "asked to by a signal");
   } else {

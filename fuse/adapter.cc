@@ -33,7 +33,7 @@ namespace {
 constexpr double kForever = 100.0 * 365 * 24 * 3600;
 /// Positions 0 and 1 of a directory are "." and "..".
 constexpr off_t kDotEntries = 2;
-constexpr std::size_t kStatisticsSlack = 512;
+constexpr std::size_t kStatisticsSlack = 2048;
 
 /// One buffer a thread for the answers to read and readdir: nothing is allocated once it has grown.
 std::span<char> reply_buffer(std::size_t size) {

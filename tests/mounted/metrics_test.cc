@@ -91,7 +91,7 @@ TEST_F(Metrics, AreWhatPrometheusReads) {
     EXPECT_EQ(checked.err, "") << "it complains";
   }
   const ProcessResult parsed =
-      shell("python3 " + (source_directory() / "tests/mounted/parse_metrics.py").string() + " <" + file);
+      shell("/usr/bin/python3 " + (source_directory() / "tests/mounted/parse_metrics.py").string() + " <" + file);
   if (parsed.err.find("No module named 'prometheus_client'") != std::string::npos) {
     GTEST_SKIP() << "no python3-prometheus-client";
   }
@@ -194,7 +194,7 @@ TEST_F(Metrics, AreAskedForByNameAndMethod) {
       {std::string(100, '\0') + "\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"},
       {"GET /metrics HTTP/1.1\r\nX: " + std::string(60000, 'x') + "\r\n\r\n", "HTTP/1.1 431 "}};
   for (const auto& [request, answer] : requests) {
-    const std::string got = exchange("unix:" + socket(), request);
+    const std::string got = talk("unix:" + socket(), request);
     EXPECT_TRUE(got.starts_with(answer)) << request.substr(0, 60) << "\n" << got.substr(0, 200);
     if (request.starts_with("HEAD")) {
       EXPECT_TRUE(got.ends_with("\r\n\r\n")) << "no body";
@@ -252,7 +252,7 @@ TEST_F(Metrics, ThatCantBeServedAreRefusedBeforeTheMount) {
       {"", 2, "is wanted"},
       {"192.0.2.1:0", 1, "Cannot assign requested address"}};
   for (const auto& [address, code, why] : bad) {
-    const MountedPackage mount(kPkgfs, package_, {"--metrics=" + address});
+    const MountedPackage mount(kPkgfs, package_, {"--metrics", address});
     expect_refused(mount);
     EXPECT_EQ(mount.result().exit_code, code) << address << ": " << mount.result().describe();
     EXPECT_NE(mount.result().err.find("\"" + address + "\""), std::string::npos) << mount.result().describe();

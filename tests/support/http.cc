@@ -51,7 +51,7 @@ std::string read_rest(int fd) {
   return all;
 }
 
-std::string exchange(const std::string& address, const std::string& request) {
+std::string talk(const std::string& address, const std::string& request) {
   const UniqueFd fd = connect_to(address);
   if (!fd) {
     return {};
@@ -67,7 +67,7 @@ std::string exchange(const std::string& address, const std::string& request) {
 }
 
 std::string scrape(const std::string& address) {
-  const std::string answer = exchange(address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+  const std::string answer = talk(address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 OK\r\n")) << answer.substr(0, 200);
   const std::size_t body = answer.find("\r\n\r\n");
   return body == std::string::npos ? std::string() : answer.substr(body + 4);

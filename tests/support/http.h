@@ -12,7 +12,7 @@ namespace pkgfs::test {
 [[nodiscard]] UniqueFd connect_to(const std::string& address);
 /// Sends `request` over a new connection and returns all that comes back; whatever was sent of it when the other side
 /// closes. Empty when there was no connection or no answer.
-[[nodiscard]] std::string exchange(const std::string& address, const std::string& request);
+[[nodiscard]] std::string talk(const std::string& address, const std::string& request);
 /// Everything until the other side closes.
 [[nodiscard]] std::string read_rest(int fd);
 
