@@ -24,7 +24,7 @@ namespace pkgfs {
 namespace {
 
 constexpr std::string_view kUnix = "unix:";
-constexpr int kBacklog = 64;
+constexpr int kBacklog = 256;
 
 /// What `--metrics` says.
 struct Place {

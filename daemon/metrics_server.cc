@@ -34,7 +34,7 @@ namespace beast = boost::beast;
 namespace http = boost::beast::http;
 
 constexpr std::size_t kMostRequest = 8192;
-constexpr std::size_t kMostConnections = 16;
+constexpr std::size_t kMostConnections = 64;
 constexpr auto kRequestLimit = std::chrono::seconds(5);
 constexpr auto kAnswerLimit = std::chrono::seconds(5);
 constexpr auto kDrainLimit = std::chrono::seconds(1);

@@ -8,8 +8,8 @@
 namespace pkgfs {
 
 /// Answers `GET /metrics` over HTTP/1.1, on a thread of its own. Every connection has one request, 8 KiB of it at most
-/// and five seconds for it and for the answer; sixteen are served at a time and others wait, so that no client can hold
-/// anything but other clients.
+/// and five seconds for it and for the answer; sixty-four are served at a time and others wait, so that no client can
+/// hold anything but other clients.
 class MetricsServer {
  public:
   /// Listens at `address`: `unix:PATH`, `HOST:PORT` (`127.0.0.1`, `[::1]`, `localhost` or any other numeric address;

@@ -210,7 +210,7 @@ TEST_F(Metrics, SlowAndManyClientsHoldNothing) {
   const auto begin = steady_clock::now();
   // More than are served at a time; none of them ever says all of its request.
   std::vector<UniqueFd> slow;
-  for (int i = 0; i < 60; ++i) {
+  for (int i = 0; i < 100; ++i) {
     slow.push_back(connect_to("unix:" + socket()));
     if (slow.back()) {
       EXPECT_EQ(::send(slow.back().get(), "GET /met", 8, MSG_NOSIGNAL), 8);
