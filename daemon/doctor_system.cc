@@ -168,15 +168,20 @@ void check_kernel(Findings& findings) {
 }
 
 void check_libraries(Findings& findings) {
+  std::string why;
+  const std::string http = http_library_version(why);
+  if (http.empty()) {
+    findings.push_back({"libraries", Level::kProblem, "libcurl can't be loaded: nothing can be downloaded: " + why,
+                        "apt install libcurl4, and look at LD_LIBRARY_PATH"});
+  }
   const fuse::LibraryVersion fuse_library = fuse::library_version();
-  // libcurl and its TLS library; the rest of the line is long.
-  const std::string http = http_library_version();
+  // libcurl and its TLS library; the rest of that line is long.
   const std::string said =
       fmt::format("libfuse {}, {}", fuse_library.text, http.substr(0, http.find(' ', http.find(' ') + 1)));
   if (fuse_library.older_than_built) {
     findings.push_back({"libraries", Level::kProblem, said + ": libfuse is older than the one pkgfs was built with",
                         "install the libfuse3-3 that your system ships, and look at LD_LIBRARY_PATH"});
-  } else {
+  } else if (!http.empty()) {
     findings.push_back({"libraries", Level::kOk, said, ""});
   }
 }

@@ -132,6 +132,8 @@ Snapshot Statistics::snapshot() const {
     all.bytes_read += slot.bytes_read.load(kRelaxed);
     all.files_pushed += slot.files_pushed.load(kRelaxed);
     all.bytes_pushed += slot.bytes_pushed.load(kRelaxed);
+    all.polled += slot.polled.load(kRelaxed);
+    all.relieved += slot.relieved.load(kRelaxed);
   };
   add(spare_);
   for (const std::atomic<Slot*>& place : slots_) {
@@ -170,9 +172,10 @@ std::string Statistics::to_json() const {
     }
   }
   return fmt::format(
-      R"({{"requests":{{{}}},"bytes_read":{},"files_pushed":{},"bytes_pushed":{},"uptime_seconds":{:.3f},)"
-      R"("errors":{{{}}},"latency_ns":{{{}}}}})",
-      requests, now.bytes_read, now.files_pushed, now.bytes_pushed, now.uptime, errors, latencies);
+      R"({{"requests":{{{}}},"bytes_read":{},"files_pushed":{},"bytes_pushed":{},"polled":{},"relieved":{},)"
+      R"("uptime_seconds":{:.3f},"errors":{{{}}},"latency_ns":{{{}}}}})",
+      requests, now.bytes_read, now.files_pushed, now.bytes_pushed, now.polled, now.relieved, now.uptime, errors,
+      latencies);
 }
 
 }  // namespace pkgfs::fuse

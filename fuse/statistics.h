@@ -64,6 +64,8 @@ struct Snapshot {
   std::uint64_t bytes_read = 0;
   std::uint64_t files_pushed = 0;
   std::uint64_t bytes_pushed = 0;
+  std::uint64_t polled = 0;
+  std::uint64_t relieved = 0;
   double uptime = 0;  // seconds
 
   [[nodiscard]] const Operation& operator[](Request request) const {
@@ -111,11 +113,17 @@ class Statistics {
     slot.bytes_pushed.fetch_add(bytes, kRelaxed);
   }
 
+  /// A request that a thread found by looking for it, without going to sleep.
+  void add_polled() { own().polled.fetch_add(1, kRelaxed); }
+  /// A thread that was about to wait for a disk, or was stuck, while it was the one that takes the requests.
+  void add_relieved() { own().relieved.fetch_add(1, kRelaxed); }
+
   [[nodiscard]] std::uint64_t requests(Request request) const { return snapshot()[request].requests; }
   [[nodiscard]] Snapshot snapshot() const;
-  /// `{"requests":{"lookup":3,...},"bytes_read":0,"files_pushed":0,"bytes_pushed":0,"uptime_seconds":1.5,
-  /// "errors":{"read":{"EIO":1}},"latency_ns":{"lookup":{"count":3,"sum":9,"p50":3,"p99":3,"max":3}}}`: requests of all
-  /// kinds; errors and latencies of those that had any.
+  /// `{"requests":{"lookup":3,...},"bytes_read":0,"files_pushed":0,"bytes_pushed":0,"polled":0,"relieved":0,
+  /// "uptime_seconds":1.5,"errors":{"read":{"EIO":1}},
+  /// "latency_ns":{"lookup":{"count":3,"sum":9,"p50":3,"p99":3,"max":3}}}`: requests of all kinds, also those that
+  /// never came; errors and latencies of those that had any.
   [[nodiscard]] std::string to_json() const;
 
  private:
@@ -129,6 +137,8 @@ class Statistics {
     Count bytes_read{0};
     Count files_pushed{0};
     Count bytes_pushed{0};
+    Count polled{0};
+    Count relieved{0};
     std::array<std::array<Count, kFailures>, kRequests> failures{};
     std::array<std::array<Count, LatencyBuckets::kCount>, kRequests> buckets{};
   };

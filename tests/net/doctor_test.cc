@@ -36,14 +36,18 @@ class DoctorNet : public NetTest {
     const auto begin = steady_clock::now();
     const ProcessResult result = pkgfs(arguments);
     EXPECT_LT(steady_clock::now() - begin, std::chrono::seconds(4));
-    EXPECT_EQ(result.exit_code, code) << result.describe();
+    const json document = json::parse(result.out, nullptr, false);
+    EXPECT_TRUE(document.is_object()) << result.describe();
+    EXPECT_EQ(result.exit_code, document.value("problems", 0) > 0 ? 1 : 0) << result.describe();
     std::string lines;
-    for (const json& found : json::parse(result.out, nullptr, false).value("checks", json::array())) {
+    for (const json& found : document.value("checks", json::array())) {
       if (found["check"] == "registry" || (found["check"] == "clock" && found["level"] != "ok")) {
         lines += found["check"].get<std::string>() + " " + found["level"].get<std::string>() + " " +
                  found["said"].get<std::string>() + " " + found["advice"].dump() + "\n";
       }
     }
+    // Other tests may have mounts that are a problem.
+    EXPECT_EQ(lines.find(" problem ") != std::string::npos, code == 1) << lines;
     return lines;
   }
   static void expect(const std::string& lines, const std::string& part) {
