@@ -68,6 +68,7 @@ fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCou
           .directory_mask = options.dmask,
           .live_timeout = options.live_timeout,
           .skip_open = options.skip_open,
+          .passthrough = options.passthrough,
           .pusher = pusher,
           .usage = [&usage] { return usage.get(); }};
 }
@@ -218,6 +219,7 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
                                .allow_other = options.allow_other.value_or(::geteuid() == 0),
                                .auto_unmount = options.auto_unmount,
                                .debug = options.debug,
+                               .io_uring = options.io_uring,
                                .extra = {}};
   if (options.noexec) {
     settings.extra.emplace_back("noexec");

@@ -90,6 +90,13 @@ bool parse_auto(std::string_view name, std::string_view value) {
   return value == "auto";
 }
 
+bool parse_on(std::string_view name, std::string_view value) {
+  if (value != "on" && value != "off") {
+    bad_value(name, value, "on or off");
+  }
+  return value == "on";
+}
+
 void set_conflicts(Options& options, std::string_view value) {
   if (value == "merge") {
     options.tree.conflicts = vfs::Conflicts::kMerge;
@@ -300,6 +307,16 @@ constexpr std::array kTable{
         "skip-open", '\0', "auto|off",
         "auto (default): let the kernel open files without asking, where nothing can change", kMountOnly, true,
         [](Options& options, std::string_view value) { options.mount.skip_open = parse_auto("skip-open", value); }},
+    OptionSpec{
+        "passthrough", '\0', "auto|off",
+        "auto (default): let the kernel read the files of live directories by itself, with\nlibfuse 3.17 and as root",
+        kMountOnly, true,
+        [](Options& options, std::string_view value) { options.mount.passthrough = parse_auto("passthrough", value); }},
+    OptionSpec{"io-uring", '\0', "on|off",
+               "on: take the kernel's requests through io_uring, with libfuse 3.18 (default: off;\na slow disk then "
+               "holds up others, too)",
+               kMountOnly, true,
+               [](Options& options, std::string_view value) { options.mount.io_uring = parse_on("io-uring", value); }},
     OptionSpec{"poll", '\0', "auto|off",
                "auto (default): after an answer look for the next request for up to 0.2 ms before\nsleeping, where "
                "that pays and nobody else wants the CPU",

@@ -25,6 +25,8 @@ struct AdapterOptions {
   double live_timeout = 1.0;         // seconds that the kernel may keep what it knows of live entries
   /// Let the kernel open without asking, where the tree is immutable. A kernel that can't is asked as usual.
   bool skip_open = true;
+  /// Let the kernel read whole host files by itself, where it and libfuse can.
+  bool passthrough = true;
   /// Told what is listed and read; may be null. Must outlive the adapter.
   ContentPusher* pusher = nullptr;
   /// Asked at every statfs, by any thread; must not take long.
@@ -53,6 +55,7 @@ class Adapter {
   AdapterOptions options_;
   bool skip_open_ = false;     // files: the kernel was told so or is about to be
   bool skip_opendir_ = false;  // directories
+  bool passthrough_ = false;   // the kernel was told so
   bool ready_ = false;
 };
 

@@ -17,6 +17,7 @@
 #include "core/base/error.h"
 #include "core/base/log.h"
 #include "fuse/content_pusher.h"
+#include "fuse/newer_libfuse.h"
 
 namespace pkgfs::fuse {
 namespace {
@@ -80,6 +81,9 @@ std::string mount_words(const MountSettings& settings) {
   if (settings.auto_unmount) {
     words += ",auto_unmount";
   }
+  if (settings.io_uring) {
+    words += ",io_uring";
+  }
   for (const std::string& word : settings.extra) {
     words += "," + word;
   }
@@ -105,6 +109,9 @@ void check_device() {
 
 Session::Session(Adapter& adapter, const MountSettings& settings) : adapter_(adapter), settings_(settings) {
   fuse_set_log_func(keep_message);
+  if (const std::string why = settings.io_uring ? io_uring_missing() : std::string(); !why.empty()) {
+    throw Error(ErrorCode::kUnsupported, {"FUSE over io_uring isn't to be had", why});
+  }
   const std::string words = mount_words(settings_);
   fuse_args args = FUSE_ARGS_INIT(0, nullptr);
   fuse_opt_add_arg(&args, "pkgfs");

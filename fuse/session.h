@@ -19,6 +19,7 @@ struct MountSettings {
   bool allow_other = false;
   bool auto_unmount = false;       // fusermount3 stays and unmounts when we die
   bool debug = false;              // libfuse prints every request
+  bool io_uring = false;           // libfuse's threads, a queue for each CPU, take the requests
   std::vector<std::string> extra;  // more `-o` words for the kernel, e.g. noexec
 };
 
