@@ -46,6 +46,12 @@ void write_all(int fd, std::string_view text, const std::string& path) {
   }
 }
 
+/// Something that is no directory in the way is no missing package.
+Error cant_create(const std::string& path, int errnum) {
+  Error failure = system_error("Unable to create directory '" + path + "'", errnum);
+  return failure.code() == ErrorCode::kNotFound ? Error(ErrorCode::kIo, failure.chain()) : failure;
+}
+
 }  // namespace
 
 void make_private_directory(const std::string& path) {
@@ -61,13 +67,13 @@ void make_private_directory(const std::string& path) {
       const int errnum = errno;
       std::error_code ignored;
       if (!std::filesystem::is_directory(so_far, ignored)) {  // "/" may say EROFS, "/home" EACCES
-        throw system_error("Unable to create directory '" + path + "'", errnum);
+        throw cant_create(path, errnum);
       }
     }
   }
   std::error_code ignored;
   if (!std::filesystem::is_directory(whole, ignored)) {
-    throw system_error("Unable to create directory '" + path + "'", ENOTDIR);
+    throw cant_create(path, ENOTDIR);
   }
 }
 

@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 
 #include <atomic>
+#include <cerrno>
+#include <chrono>
 #include <fstream>
 #include <mutex>
 #include <thread>
@@ -26,7 +28,12 @@ TEST(Files, PrivateDirectoriesAreMadeWithParents) {
   make_private_directory(deep);
   dir.write("file", "");
   EXPECT_THROW(make_private_directory(dir.path() / "file"), Error);
-  EXPECT_THROW(make_private_directory(dir.path() / "file/below"), Error);
+  try {
+    make_private_directory(dir.path() / "file/below");
+    ADD_FAILURE() << "a directory in a file";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kIo) << "and not that something isn't there";
+  }
 }
 
 TEST(Files, WrittenFilesAreCompleteOrAbsent) {
@@ -110,6 +117,52 @@ TEST(Parallel, FirstFailureStopsTheOthers) {
     EXPECT_EQ(error.message(), "three");
   }
   EXPECT_LE(begun, 8);
+}
+
+TEST(Parallel, TheOthersLearnThatTheDiskIsFull) {
+  const CancelFlag outer;
+  std::atomic<int> waiting = 0;
+  std::atomic<int> told = 0;
+  try {
+    for_each_in_parallel(3, 3, outer, [&](std::size_t i, const CancelFlag& cancel) {
+      if (i == 0) {
+        while (waiting < 2) {
+          std::this_thread::yield();
+        }
+        throw system_error("write", ENOSPC);
+      }
+      ++waiting;
+      if (cancel.wait_for(std::chrono::seconds(10)) && cancel.is_for_room()) {
+        ++told;
+      }
+      throw Error(ErrorCode::kInterrupted, "stopped");
+    });
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kFull) << error.what();
+  }
+  EXPECT_EQ(told, 2);
+  EXPECT_FALSE(outer.is_cancelled());
+}
+
+TEST(Parallel, AnyOtherFailureIsNotForRoom) {
+  const CancelFlag outer;
+  std::atomic<bool> waiting = false;
+  std::atomic<bool> for_room = true;
+  const auto work = [&](std::size_t i, const CancelFlag& cancel) {
+    if (i == 1) {
+      waiting = true;
+      EXPECT_TRUE(cancel.wait_for(std::chrono::seconds(10)));
+      for_room = cancel.is_for_room();
+      return;
+    }
+    while (!waiting) {
+      std::this_thread::yield();
+    }
+    throw Error(ErrorCode::kNetwork, "gone");
+  };
+  EXPECT_THROW(for_each_in_parallel(2, 2, outer, work), Error);
+  EXPECT_FALSE(for_room);
 }
 
 }  // namespace
