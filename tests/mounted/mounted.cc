@@ -2,37 +2,10 @@
 #include "tests/mounted/mounted.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <optional>
 
 namespace pkgfs::test {
 
 const std::string kPkgfs = PKGFS_BINARY;
-
-namespace {
-
-/// Nobody's login and cache play a part, and a test that forgets to say where its packages are asks a port of this
-/// machine on which nobody listens.
-class NobodysHome : public ::testing::Environment {
- public:
-  void SetUp() override {
-    // NOLINTBEGIN(concurrency-mt-unsafe): before any test
-    ::setenv("WASMER_DIR", home_.emplace().path().c_str(), 1);
-    ::setenv("WASMER_REGISTRY", "http://127.0.0.1:1/graphql", 1);
-    for (const char* variable : {"WASMER_CACHE_DIR", "WASMER_TOKEN", "WASMER_WEBC_VERSION"}) {
-      ::unsetenv(variable);
-    }
-    // NOLINTEND(concurrency-mt-unsafe)
-  }
-  void TearDown() override { home_.reset(); }
-
- private:
-  std::optional<TempDir> home_;
-};
-
-const auto* const kHome = ::testing::AddGlobalTestEnvironment(new NobodysHome);  // GoogleTest owns it
-
-}  // namespace
 
 std::vector<std::string> fixture_names(const std::string& folder, const std::string& suffix) {
   std::vector<std::string> names;
