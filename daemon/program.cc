@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <iostream>
 #include <new>
@@ -87,6 +88,8 @@ int report(const Io& io, std::string_view what, ErrorCode code) {
 
 Io Io::process() {
   occupy_closed_streams();
+  // A file that grows over the limit (ulimit -f) is a failed write with its message and its clean-up, not the end.
+  std::signal(SIGXFSZ, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): before any thread
   std::ios::sync_with_stdio(false);
   return {&std::cout, &std::cerr,
           [](const char* name) -> std::optional<std::string> {
