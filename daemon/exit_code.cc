@@ -61,6 +61,7 @@ int to_exit_code(ErrorCode code) {
     case ErrorCode::kBusy:
       return kBusy;
     case ErrorCode::kIo:
+    case ErrorCode::kFull:
       return kIo;
     case ErrorCode::kMount:
       return kMount;

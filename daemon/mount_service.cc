@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -144,6 +145,17 @@ void clear_mountpoint(const std::string& given, const std::string& path) {
   }
 }
 
+/// Of several that mount at one place at the same time, one may. Others would mount over it: they all have seen a free
+/// mountpoint. Claimed as long as the descriptor is open; a directory that can't be read isn't claimed.
+UniqueFd claim_mountpoint(const std::string& given, const std::string& path) {
+  UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory && ::flock(directory.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    throw Error(ErrorCode::kBusy, "Something else is just being mounted at \"" + given + "\"");
+  }
+  clear_mountpoint(given, path);
+  return directory;
+}
+
 /// Whether a directory is the kernel's own: nobody expects a mount there, and some of them can't be looked up twice.
 bool is_of_the_kernel(int directory) {
   constexpr std::array kMagics{PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC};
@@ -225,9 +237,11 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
     settings.extra.emplace_back("noexec");
   }
   fuse::Session session(adapter, settings);
+  UniqueFd claim = claim_mountpoint(options.mountpoint, mountpoint);
   session.mount();
   int exit_code = kExitOk;
   if (wait_until_ready(session, signal_fd.get(), mountpoint)) {
+    claim.reset();
     session.start({.threads = std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads),
                    .poll = options.poll,
                    .others_busy = used_pusher == nullptr ? nullptr : &used_pusher->is_busy()},

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/program.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <iostream>
 #include <new>
@@ -67,6 +69,16 @@ int dispatch(const std::vector<std::string>& arguments, const Io& io) {
   return command->run(args, io);
 }
 
+/// A standard stream that is closed is opened so that using it still fails: else its number would be that of a pipe or
+/// of the mount, and what is printed would go there.
+void occupy_closed_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(stream, F_GETFD) < 0) {
+      (void)::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);  // the lowest free number: this one
+    }
+  }
+}
+
 int report(const Io& io, std::string_view what, ErrorCode code) {
   *io.err << error_text(what) << std::flush;
   return to_exit_code(code);
@@ -75,6 +87,9 @@ int report(const Io& io, std::string_view what, ErrorCode code) {
 }  // namespace
 
 Io Io::process() {
+  occupy_closed_streams();
+  // A file that grows over the limit (ulimit -f) is a failed write with its message and its clean-up, not the end.
+  std::signal(SIGXFSZ, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): before any thread
   std::ios::sync_with_stdio(false);
   return {&std::cout, &std::cerr,
           [](const char* name) -> std::optional<std::string> {

@@ -173,6 +173,9 @@ void prepare(Transfer& transfer, const HttpClient::Options& options) {
   set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   set(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
   set(easy, CURLOPT_NOSIGNAL, 1L);
+  // Without it, the end of a transfer waits for the thread that looks a name up, as long as a silent name server lets
+  // it, and all other transfers wait with it.
+  set(easy, CURLOPT_QUICK_EXIT, 1L);
   set(easy, CURLOPT_USERAGENT, options.user_agent.c_str());
   set(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.connect_timeout.count()));
   set(easy, CURLOPT_LOW_SPEED_LIMIT, kSlowestBytesPerSecond);
@@ -325,9 +328,6 @@ class HttpClient::Loop {
     const std::vector<Transfer*> all = active_;
     for (Transfer* transfer : all) {
       if (transfer->cancel.is_cancelled()) {
-        // Without it, removing the transfer waits for the resolver's thread, as long as a silent name server lets it.
-        // NOLINTNEXTLINE(cppcoreguidelines-pro-type-vararg): libcurl's interface
-        libcurl().easy_setopt(transfer->easy, CURLOPT_QUICK_EXIT, 1L);
         end(transfer, CURLE_ABORTED_BY_CALLBACK, true);
       }
     }
@@ -383,7 +383,8 @@ HttpResponse HttpClient::fetch_once(const HttpRequest& request, const CancelFlag
   if (transfer.code != CURLE_OK) {
     const char* detail =
         transfer.message.front() != '\0' ? transfer.message.data() : libcurl().easy_strerror(transfer.code);
-    throw HttpError(ErrorCode::kNetwork, {describe(request) + " failed", detail}, is_transient_code(transfer.code));
+    throw HttpError(ErrorCode::kNetwork, {describe(request) + " failed", detail}, is_transient_code(transfer.code),
+                    transfer.code == CURLE_OPERATION_TIMEDOUT);
   }
   long status = 0;
   libcurl().easy_getinfo(transfer.easy, CURLINFO_RESPONSE_CODE, &status);
@@ -409,7 +410,8 @@ HttpResponse HttpClient::fetch(const HttpRequest& request, const CancelFlag& can
         return response;
       }
     } catch (const HttpError& error) {
-      if (!error.is_transient() || !backoff.again(describe(request))) {
+      const std::string what = describe(request);
+      if (!error.is_transient() || !(error.is_timeout() ? backoff.again_after_timeout(what) : backoff.again(what))) {
         throw;
       }
     }
