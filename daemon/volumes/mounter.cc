@@ -13,12 +13,14 @@
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/log.h"
+#include "core/resolve/lock_file.h"
 #include "daemon/exit_code.h"
 #include "daemon/volumes/own_command.h"
 
 namespace pkgfs {
 namespace {
 
+constexpr std::string_view kWarningPrefix = "pkgfs: warning: ";
 constexpr auto kProbeLimit = std::chrono::seconds(1);
 
 /// Others may look below it: a mount says itself who may see what.
@@ -45,7 +47,11 @@ ErrorCode code_of(int exit_code) {
 void check(const std::string& name, const CommandResult& result) {
   std::istringstream lines(result.remarks);
   for (std::string line; std::getline(lines, line);) {
-    log::warn("volume \"{}\": {}", name, line);
+    if (line.starts_with(kWarningPrefix)) {
+      log::warn("volume \"{}\": {}", name, line.substr(kWarningPrefix.size()));
+    } else {
+      log::info("volume \"{}\": {}", name, line);
+    }
   }
   if (result.exit_code != kExitOk) {
     throw Error(code_of(result.exit_code), result.problem);
@@ -135,6 +141,17 @@ bool Mounter::is_prepared(const std::string& name, const VolumeOptions& options)
   const std::string lock = used_lock(name, options);
   std::error_code failed;
   return lock.empty() || std::filesystem::exists(lock, failed);
+}
+
+std::string Mounter::resolved(const std::string& name) const {
+  constexpr std::size_t kMost = 64U << 20U;
+  try {
+    const auto text = read_small_file(lock_path(name), kMost);
+    return text ? parse_lock(*text).packages.front().summary.pkg.id.to_string() : std::string();
+  } catch (const Error& error) {
+    log::debug("volume \"{}\": {}", name, error.what());
+    return {};
+  }
 }
 
 bool Mounter::is_mounted(const std::string& name) const {

@@ -31,6 +31,8 @@ class Mounter {
   void unmount(const std::string& name, bool lazy) const;
   /// Whether what `prepare` left is still there.
   [[nodiscard]] bool is_prepared(const std::string& name, const VolumeOptions& options) const;
+  /// Which package the volume's name stands for ("python/python@3.12.5"); empty if that isn't settled.
+  [[nodiscard]] std::string resolved(const std::string& name) const;
   /// Clears away everything of a volume, used or not.
   void forget(const std::string& name) const noexcept;
   /// Removes what other volumes than `names` have left in the state directory.

@@ -12,8 +12,8 @@ namespace pkgfs {
 struct PluginServerLimits {
   std::size_t body_bytes = 64U << 10U;
   std::size_t connections = 200;
-  std::chrono::milliseconds idle{120'000};    // between two requests
-  std::chrono::milliseconds request{10'000};  // from a request's first byte to its last, and for reading our answer
+  std::chrono::milliseconds idle{120'000};   // between two requests
+  std::chrono::milliseconds request{5'000};  // from a request's first byte to its last, and for reading our answer
 };
 
 /// Serves HTTP/1.1 on the listening Unix socket `listener`, which stays the caller's, until SIGTERM or SIGINT comes.

@@ -98,6 +98,9 @@ void check_for_volume(const MountOptions& mount) {
 
 /// Whether it is a path, one that can be used.
 bool check_package(const std::string& package) {
+  if (package.starts_with('-')) {
+    throw Error(ErrorCode::kUsage, "option 'package': \"" + package + "\" isn't a package");
+  }
   try {
     const PackageSource source = PackageSource::parse(package);
     if (source.path() == nullptr) {

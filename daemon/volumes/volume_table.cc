@@ -88,6 +88,9 @@ VolumeDescription VolumeTable::describe(const Volume& volume) const {
     state = "failed";
   }
   nlohmann::json status{{"package", volume.package()}, {"state", state}, {"users", volume.record.ids.size()}};
+  if (!volume.resolved.empty()) {
+    status["resolved"] = volume.resolved;
+  }
   if (volume.problem) {
     status["error"] = volume.problem->what();
   }

@@ -64,6 +64,7 @@ class VolumeTable final : public VolumeDriver {
     bool busy = false;             // somebody works on it; only they change `mounted` and `record.prepared`
     bool wants_mount = false;      // of that work
     bool removed = false;          // on its way out: no longer there for whoever asks
+    std::string resolved;          // what `package` turned out to be; empty: not yet, or a path
     std::size_t tries = 0;         // that have ended
     std::optional<Error> problem;  // of the last one
     Clock::time_point idle_since;

@@ -105,6 +105,7 @@ void VolumeTable::adopt() {
     if (!is_same_boot) {
       volume->record.ids.clear();
     }
+    volume->resolved = mounter_.resolved(name);
     const auto mounted = mounts.find(name);
     volume->mounted = mounted != mounts.end() && mounted->second.state != MountState::kDead;
     volume->idle_since = Clock::now();
@@ -153,6 +154,7 @@ void VolumeTable::work(const VolumePtr& volume) {
         mounter_.prepare(name, options, *volume->cancel);
       }
       volume->record.prepared = true;
+      volume->resolved = mounter_.resolved(name);
       log::info("volume \"{}\" is ready", name);
       save_or_warn();
     }
