@@ -8,7 +8,7 @@ namespace {
 
 /// For the scripts. `plugin` starts it and waits until it answers; `state` prints what the plugin says of a volume;
 /// `unmounted` waits until nothing is mounted for it.
-constexpr const char* kTools = R"(
+constexpr const char* kTools = R"sh(
 sock=/run/docker/plugins/pkgfs.sock
 plugin() {
   pkgfs volume-plugin --keep=1 --log-level=info "$@" 2>> /run/plugin.log & plugin=$!
@@ -18,23 +18,10 @@ plugin() {
 state() { curl -s --unix-socket $sock -d "{\"Name\":\"$1\"}" http://x/VolumeDriver.Get; }
 reaches() { for _ in $(seq 150); do state $1 | grep -q "\"state\":\"$2\"" && return; sleep 0.1; done; state $1; exit 1; }
 mounted() { grep -c " /run/pkgfs/volumes/$1 fuse.pkgfs " /proc/self/mounts || true; }
-unmounted() { for _ in $(seq 100); do [ "$(mounted $1)" = 0 ] && return;
-sleep 0.1;
-done;
-echo "$1 stays mounted";
-exit 1;
-}
-fails() {
-  if {
-    "$@" > / run / said 2 > &1;
-  }
-  then echo "succeeded: $*";
-  exit 1;
-  fi;
-  cat / run / said;
-}
+unmounted() { for _ in $(seq 100); do [ "$(mounted $1)" = 0 ] && return; sleep 0.1; done; echo "$1 stays mounted"; exit 1; }
+fails() { if "$@" > /run/said 2>&1; then echo "succeeded: $*"; exit 1; fi; cat /run/said; }
 trap 'rc=$?; [ $rc = 0 ] || { echo "line $LINENO: exit code $rc"; tail -40 /run/plugin.log; }' EXIT
-)";
+)sh";
 
 class Engines : public ContainerTest {
  protected:
@@ -71,7 +58,7 @@ class Docker : public Engines {
 };
 
 TEST_F(Podman, ContainersShareAMountThatOutlivesThePlugin) {
-  expect(run("podman", R"(
+  expect(run("podman", R"sh(
 plugin
 podman volume create --driver pkgfs -o package=python/python py
 podman run -d --name one -v py:/p:ro busybox sleep 100
@@ -94,12 +81,12 @@ unmounted py
 fails pgrep -f 'pkgfs mount'
 podman volume rm py
 [ -z "$(podman volume ls -q)" ]
-)"),
+)sh"),
          {"# os\n# json\nwhile it is down:\n", "required plugin", "pkgfs       py\n", "python3.12\n# os\npy\n"});
 }
 
 TEST_F(Podman, WrongOptionsAreShownAndLeaveNothing) {
-  expect(run("podman", R"(
+  expect(run("podman", R"sh(
 plugin
 fails podman volume create --driver pkgfs -o pakage=python/python x
 fails podman volume create --driver pkgfs -o package=python/python -o conflicts=maybe x
@@ -111,7 +98,7 @@ podman rm -fa -t 0
 podman volume rm x
 [ -z "$(podman volume ls -q)" ]
 [ -z "$(ls /run/pkgfs/volumes)" ]
-)"),
+)sh"),
          {"unknown mount option 'pakage'", "\"maybe\" isn't merge, shadow or error", "python/absent", "python/python",
           "Read-only file system"});
 }
@@ -123,7 +110,7 @@ TEST_F(Podman, APackageThatTakesLongIsReadyLater) {
   TestRegistry slow({sandbox_.registry()});
   slow.set_fault({.where = Fault::Where::kFiles, .latency_ms = 7000});
   // 10 s: podman's patience and ours are seconds, and both are waited for.
-  expect(run("podman", R"(
+  expect(run("podman", R"sh(
 plugin
 begin=$(date +%s%N)
 podman volume create --driver pkgfs -o package=python/python -o registry=$SLOW slow
@@ -135,7 +122,7 @@ reaches slow ready
 podman run --rm -v slow:/p:ro busybox ls /p/lib
 podman volume rm slow
 [ "$(mounted slow)" = 0 ]
-)",
+)sh",
              {{"SLOW", slow.endpoint()}}),
          {"still resolving and downloading \"python/python\"", "0 resolving\n", "python3.12\n"});
 }
@@ -145,7 +132,7 @@ TEST_F(Podman, TheSocketOfAServiceManagerStartsThePlugin) {
   if (IsSkipped()) {
     return;
   }
-  expect(run("podman", R"(
+  expect(run("podman", R"sh(
 mkdir -p /run/docker/plugins
 activate() { systemd-socket-activate -l $sock -E PATH -E HOME -E WASMER_REGISTRY pkgfs volume-plugin --keep=1 2>> /run/plugin.log & plugin=$!; }
 activate
@@ -160,12 +147,12 @@ podman exec one ls /p/lib
 podman rm -f -t 0 one > /dev/null
 unmounted py
 podman volume rm py
-)"),
+)sh"),
          {"pkgfs       py\n", "python3.12\n"});
 }
 
 TEST_F(Docker, ContainersShareAMountThatOutlivesThePlugin) {
-  expect(run("docker", R"(
+  expect(run("docker", R"sh(
 plugin
 docker volume create -d pkgfs -o package=python/python py
 docker run -d --name one --network none -v py:/p:ro busybox sleep 100 > /dev/null
@@ -187,12 +174,12 @@ docker rm -f two > /dev/null
 unmounted py; unmounted inline
 docker volume rm py inline
 [ -z "$(docker volume ls -q)" ]
-)"),
+)sh"),
          {"hello\n", "\"users\":2", "# os\nwhile it is down:\n", "inline\npy\n", "python3.12\n# os\npy\ninline\n"});
 }
 
 TEST_F(Docker, WhatCannotBeHadIsSaidAndLeavesNothing) {
-  expect(run("docker", R"(
+  expect(run("docker", R"sh(
 plugin
 fails docker volume create -d pkgfs -o pakage=python/python x
 fails docker volume create -d pkgfs -o package=python/absent x
@@ -208,7 +195,7 @@ docker run --rm --network none -v py:/p busybox ls /p
 docker volume rm py
 [ -z "$(docker volume ls -q)" ]
 [ -z "$(ls /run/pkgfs/volumes)" ]
-)"),
+)sh"),
          {"unknown mount option 'pakage'", "python/absent", "option 'package' is missing", "still resolving", "\nlib\n"});
 }
 
