@@ -152,6 +152,7 @@ podman volume rm py
 }
 
 TEST_F(Docker, ContainersShareAMountThatOutlivesThePlugin) {
+  // 25 s: dockerd asks a plugin that is down for 15 s before it lists the other volumes.
   expect(run("docker", R"sh(
 plugin
 docker volume create -d pkgfs -o package=python/python py
@@ -197,6 +198,65 @@ docker volume rm py
 [ -z "$(ls /run/pkgfs/volumes)" ]
 )sh"),
          {"unknown mount option 'pakage'", "python/absent", "option 'package' is missing", "still resolving", "\nlib\n"});
+}
+
+/// Programs of a package that others made: wabt's, compiled to WebAssembly, run by the host's node inside a container.
+class Atoms : public Engines {
+ protected:
+  void SetUp() override {
+    Engines::SetUp();
+    if (!IsSkipped()) {
+      need({"node", "curl"});
+    }
+    if (!IsSkipped() && !shared_fixtures()) {
+      GTEST_SKIP() << "the shared fixtures with wabt aren't here";
+    }
+    if (!IsSkipped()) {
+      wabt_ = *shared_fixtures() / "third-party/wabt-1.0.37.wasmer";
+      const std::string node = document_block("docs/CONTAINERS.md", "node");
+      prepare_ = node.substr(0, node.find("mkdir")) + kWat;
+    }
+  }
+  void run_in(const std::string& engine, const std::string& create, const std::string& start) {
+    expect(run(engine,
+               "plugin\n" + prepare_ + create + " -o package=$WABT tool\n" + start +
+                   " -v tool:/pkg:ro -v $PWD:/work -v /usr:/usr:ro -v /lib:/lib:ro -v /lib64:/lib64:ro -w /work busybox"
+                   " /usr/bin/node --no-warnings wasi.mjs /pkg/bin/wat2wasm a.wat -o a.wasm\n"
+                   "node --no-warnings wasi.mjs /run/pkgfs/volumes/tool/bin/wasm-validate a.wasm\n"
+                   "node -e 'WebAssembly.instantiate(require(\"fs\").readFileSync(\"a.wasm\"))"
+                   ".then(m => console.log(m.instance.exports.answer()))'\n",
+               {{"WABT", wabt_}}),
+           {"\n42\n"});
+  }
+
+  static constexpr const char* kWat =
+      "echo '(module (func (export \"answer\") (result i32) (i32.const 42)))' > a.wat\n";
+  std::string wabt_;
+  std::string prepare_;
+};
+
+TEST_F(Atoms, RunInAPodmanContainer) {
+  need({"podman", "runc", "conmon"});
+  if (!IsSkipped()) {
+    run_in("podman", "podman volume create --driver pkgfs", "podman run --rm");
+  }
+}
+
+TEST_F(Atoms, RunInADockerContainer) {
+  need({"dockerd", "docker"});
+  if (!IsSkipped()) {
+    run_in("docker", "docker volume create -d pkgfs", "docker run --rm --network none");
+  }
+}
+
+TEST_F(Atoms, AreProgramsOfAUserNamespace) {
+  std::string binfmt = document_block("docs/CONTAINERS.md", "binfmt");
+  const std::string example = "pkgfs mount wasmer/hello /mnt && /mnt/bin/hello;";
+  const std::size_t at = binfmt.find(example);
+  ASSERT_NE(at, std::string::npos);
+  binfmt.replace(at, example.size(),
+                 "pkgfs mount $WABT /mnt && /mnt/bin/wat2wasm a.wat -o a.wasm && /mnt/bin/wasm2wat a.wasm;");
+  expect(run("none", prepare_ + binfmt, {{"WABT", wabt_}}), {"answer"});
 }
 
 }  // namespace
