@@ -180,7 +180,8 @@ docker volume rm py inline
 }
 
 TEST_F(Docker, WhatCannotBeHadIsSaidAndLeavesNothing) {
-  expect(run("docker", R"sh(
+  expect(
+      run("docker", R"sh(
 plugin
 fails docker volume create -d pkgfs -o pakage=python/python x
 fails docker volume create -d pkgfs -o package=python/absent x
@@ -197,7 +198,7 @@ docker volume rm py
 [ -z "$(docker volume ls -q)" ]
 [ -z "$(ls /run/pkgfs/volumes)" ]
 )sh"),
-         {"unknown mount option 'pakage'", "python/absent", "option 'package' is missing", "still resolving", "\nlib\n"});
+      {"unknown mount option 'pakage'", "python/absent", "option 'package' is missing", "still resolving", "\nlib\n"});
 }
 
 /// Programs of a package that others made: wabt's, compiled to WebAssembly, run by the host's node inside a container.

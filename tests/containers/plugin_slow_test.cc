@@ -24,6 +24,10 @@ class PluginSlow : public PluginTest {
     registry_->set_fault({.where = Fault::Where::kFiles, .latency_ms = milliseconds});
   }
 
+  static std::vector<pid_t> downloads_of(const Plugin& plugin, const std::string& volume) {
+    return processes_with("--lock=" + (plugin.state() / "packages" / (volume + ".lock.new")).string());
+  }
+
   std::unique_ptr<TestRegistry> registry_;
   Json options_;
 };
@@ -95,11 +99,11 @@ TEST_F(PluginSlow, RemovingAVolumeEndsItsDownload) {
   ASSERT_TRUE(plugin.start()) << plugin.process().err();
   slow_down(30000);
   ASSERT_EQ(plugin.create("x", options_), "");
-  ASSERT_EQ(processes_with("pull").size(), 1U);
+  ASSERT_EQ(downloads_of(plugin, "x").size(), 1U);
   const auto begin = Clock::now();
   EXPECT_EQ(plugin.remove("x"), "");
   EXPECT_LT(Clock::now() - begin, seconds(3));
-  EXPECT_TRUE(processes_with("pull").empty());
+  EXPECT_TRUE(downloads_of(plugin, "x").empty());
   EXPECT_TRUE(fs::is_empty(plugin.state() / "packages"));
 }
 
@@ -108,9 +112,9 @@ TEST_F(PluginSlow, ADownloadEndsWithThePluginAndIsBegunAgain) {
   ASSERT_TRUE(plugin.start()) << plugin.process().err();
   slow_down(30000);
   ASSERT_EQ(plugin.create("x", options_), "");
-  ASSERT_EQ(processes_with("pull").size(), 1U);
+  ASSERT_EQ(downloads_of(plugin, "x").size(), 1U);
   plugin.kill();
-  EXPECT_TRUE(eventually([&] { return processes_with("pull").empty(); }));
+  EXPECT_TRUE(eventually([&] { return downloads_of(plugin, "x").empty(); }));
   registry_->clear_faults();
   ASSERT_TRUE(plugin.start()) << plugin.process().err();
   ASSERT_TRUE(plugin.reaches_state("x", "ready"));
@@ -132,7 +136,7 @@ TEST_F(PluginSlow, StoppingDoesNotWaitForADownload) {
   EXPECT_TRUE(ended.ok()) << ended.describe();
   EXPECT_LT(Clock::now() - begin, seconds(3));
   EXPECT_NE(waiting.read(seconds(1)).find("is being stopped"), std::string::npos);
-  EXPECT_TRUE(processes_with("pull").empty());
+  EXPECT_TRUE(downloads_of(plugin, "x").empty());
 }
 
 TEST_F(PluginSlow, AMountWhoseEngineIsGoneHasNoUser) {
