@@ -19,6 +19,7 @@ state() { curl -s --unix-socket $sock -d "{\"Name\":\"$1\"}" http://x/VolumeDriv
 reaches() { for _ in $(seq 150); do state $1 | grep -q "\"state\":\"$2\"" && return; sleep 0.1; done; state $1; exit 1; }
 mounted() { grep -c " /run/pkgfs/volumes/$1 fuse.pkgfs " /proc/self/mounts || true; }
 unmounted() { for _ in $(seq 100); do [ "$(mounted $1)" = 0 ] && return; sleep 0.1; done; echo "$1 stays mounted"; exit 1; }
+ended() { for _ in $(seq 50); do pgrep -f "$1" > /dev/null || return 0; sleep 0.1; done; echo "$1 goes on"; exit 1; }
 fails() { if "$@" > /run/said 2>&1; then echo "succeeded: $*"; exit 1; fi; cat /run/said; }
 trap 'rc=$?; [ $rc = 0 ] || { echo "line $LINENO: exit code $rc"; tail -40 /run/plugin.log; }' EXIT
 )sh";
@@ -78,7 +79,7 @@ sleep 1.5; [ "$(mounted py)" = 1 ]
 podman exec two cat /p/lib/python3.12/os.py
 podman rm -f -t 0 two > /dev/null
 unmounted py
-fails pgrep -f 'pkgfs mount'
+ended 'pkgfs mount'
 podman volume rm py
 [ -z "$(podman volume ls -q)" ]
 )sh"),
@@ -191,7 +192,7 @@ python3 -c 'import socket,time; s=socket.create_server(("127.0.0.1", 7777)); tim
 docker volume create -d pkgfs -o package=python/python -o registry=http://127.0.0.1:7777/graphql silent
 fails docker run --rm --network none -v silent:/p busybox ls /p
 docker volume rm silent
-fails pgrep -f 'pkgfs (resolve|pull|mount)'
+ended 'pkgfs (resolve|pull|mount)'
 docker volume create -d pkgfs -o package=python/python -o o=strict,no_commands py
 docker run --rm --network none -v py:/p busybox ls /p
 docker volume rm py

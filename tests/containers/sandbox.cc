@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "tests/containers/sandbox.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -17,17 +19,23 @@ namespace {
 
 constexpr const char* kMarker = "<!-- test: ";
 
+constexpr const char* kScript = "tests/containers/sandbox.sh";
+
 /// Engines that were killed leave their empty control groups.
 void remove_control_groups() {
   for (int round = 0; round < 3; ++round) {
-    static_cast<void>(run({"find", "/sys/fs/cgroup", "-depth", "-type", "d", "(", "-path", "*/libpod_parent*", "-o",
-                           "-path", "*/docker", "-o", "-path", "*/docker/*", ")", "-exec", "rmdir", "{}", ";"}));
+    static_cast<void>(
+        run({"find", "/sys/fs/cgroup", "-depth", "-type", "d", "(", "-path", "*/libpod_parent*", "-o", "-path",
+             "*/pkgfs-test", "-o", "-path", "*/pkgfs-test/*", ")", "-exec", "rmdir", "{}", ";"}));
   }
 }
 
 }  // namespace
 
-Sandbox::Sandbox() : registry_(directory_.path() / "registry") {
+Sandbox::Sandbox()
+    : registry_(directory_.path() / "registry"),
+      lock_(::open((source_directory() / kScript).c_str(), O_RDONLY | O_CLOEXEC)) {
+  ::flock(lock_.get(), LOCK_SH);
   fs::permissions(directory_.path(), fs::perms::others_exec | fs::perms::others_read, fs::perm_options::add);
   PackageBuilder("python/python@3.12.5")
       .file("lib", "os.py", "# os\n")
@@ -47,7 +55,11 @@ Sandbox::Sandbox() : registry_(directory_.path() / "registry") {
       .publish(registry_);
 }
 
-Sandbox::~Sandbox() { remove_control_groups(); }
+Sandbox::~Sandbox() {
+  if (::flock(lock_.get(), LOCK_EX | LOCK_NB) == 0) {
+    remove_control_groups();
+  }
+}
 
 ProcessResult Sandbox::run(const std::string& engine, const std::string& script,
                            const std::vector<std::pair<std::string, std::string>>& variables) const {
@@ -57,7 +69,7 @@ ProcessResult Sandbox::run(const std::string& engine, const std::string& script,
   if (engine == "docker") {
     arguments.emplace_back("--net");  // dockerd looks for bridges
   }
-  arguments.insert(arguments.end(), {"bash", source_directory() / "tests/containers/sandbox.sh"});
+  arguments.insert(arguments.end(), {"bash", source_directory() / kScript});
   ProcessOptions options{.timeout = std::chrono::seconds(50), .environment = variables};
   options.environment.insert(
       options.environment.end(),

@@ -29,6 +29,7 @@ class Sandbox {
  private:
   TempDir directory_;
   std::filesystem::path registry_;
+  UniqueFd lock_;  // shared by all that run; the last one clears away control groups
 };
 
 /// Skips, with the reason, where the programs of the Debian packages named in [containers] aren't.

@@ -4,6 +4,8 @@
 set -eu
 die() { echo "sandbox: $*" >&2; exit 97; }
 mount --make-rprivate /
+# Mounts of others: as long as our namespace has them, their processes go on.
+while read -r _ _ _ _ target _; do umount -l "$(printf '%b' "$target")"; done < <(grep -F ' - fuse.pkgfs ' /proc/self/mountinfo)
 for dir in /run /mnt /var/tmp; do mount -t tmpfs -o mode=1777 sandbox $dir; done
 chmod 755 /run /mnt
 # Not to leave directories behind, those above them become writable layers.
@@ -76,7 +78,7 @@ docker)
   ip link set lo up 2> /dev/null || true
   export DOCKER_HOST=unix:///run/docker.sock
   dockerd --iptables=false --ip6tables=false --bridge=none --storage-driver vfs \
-    --exec-opt native.cgroupdriver=cgroupfs -H $DOCKER_HOST > /run/dockerd.log 2>&1 &
+    --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent /pkgfs-test -H $DOCKER_HOST > /run/dockerd.log 2>&1 &
   for _ in $(seq 100); do docker version > /dev/null 2>&1 && break; sleep 0.1; done
   image docker import - busybox > /dev/null || { tail -5 /run/dockerd.log >&2; die "dockerd doesn't start"; }
   ;;
