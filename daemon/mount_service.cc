@@ -34,7 +34,6 @@ namespace {
 
 constexpr auto kProbeLimit = std::chrono::seconds(1);
 constexpr auto kReadyLimit = std::chrono::seconds(10);
-constexpr auto kReadyStep = std::chrono::milliseconds(50);
 /// How long a request that is being answered may take once we are asked to stop.
 constexpr auto kStopLimit = std::chrono::seconds(5);
 /// More threads than processors: some wait for a disk.
@@ -73,11 +72,11 @@ fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCou
           .usage = [&usage] { return usage.get(); }};
 }
 
-/// Waits until a signal asks to stop (its number) or all threads of the session have ended (0); nothing if neither has
-/// happened after `limit` (negative: waits for ever).
-std::optional<int> wait_for_end(int signal_fd, int ended_fd, std::chrono::milliseconds limit) {
+/// Waits until a signal asks to stop (its number) or `fd` is readable (0); nothing if neither has happened after
+/// `limit` (negative: waits for ever).
+std::optional<int> wait_for(int signal_fd, int fd, std::chrono::milliseconds limit) {
   std::array<pollfd, 2> waiting{
-      {{.fd = signal_fd, .events = POLLIN, .revents = 0}, {.fd = ended_fd, .events = POLLIN, .revents = 0}}};
+      {{.fd = signal_fd, .events = POLLIN, .revents = 0}, {.fd = fd, .events = POLLIN, .revents = 0}}};
   while (true) {
     const int count = ::poll(waiting.data(), waiting.size(), static_cast<int>(limit.count()));
     if (count == 0) {
@@ -95,23 +94,20 @@ std::optional<int> wait_for_end(int signal_fd, int ended_fd, std::chrono::millis
         return static_cast<int>(info.ssi_signo);
       }
     }
-    if ((waiting[1].revents & POLLIN) != 0) {
+    if (waiting[1].revents != 0) {
       return 0;
     }
   }
 }
 
 /// False if a signal asked to stop before the mount answered. Throws Error if it doesn't in time.
-bool wait_until_ready(const fuse::Session& session, int signal_fd, const std::string& mountpoint) {
-  const auto deadline = std::chrono::steady_clock::now() + kReadyLimit;
-  while (!session.wait_ready(kReadyStep)) {
-    const std::optional<int> end = wait_for_end(signal_fd, session.ended_fd(), std::chrono::milliseconds(0));
-    if (end && *end != 0) {
-      return false;
-    }
-    if (end || std::chrono::steady_clock::now() >= deadline) {
-      throw Error(ErrorCode::kMount, "The kernel didn't begin to talk to the mount at \"" + mountpoint + "\"");
-    }
+bool wait_until_ready(fuse::Session& session, int signal_fd, const std::string& mountpoint) {
+  const std::optional<int> woken = wait_for(signal_fd, session.device_fd(), kReadyLimit);
+  if (woken && *woken != 0) {
+    return false;
+  }
+  if (!woken || !session.answer_first()) {
+    throw Error(ErrorCode::kMount, "The kernel didn't begin to talk to the mount at \"" + mountpoint + "\"");
   }
   return true;
 }
@@ -228,12 +224,15 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   }
   fuse::Session session(adapter, settings);
   session.mount();
-  session.start(std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads), used_pusher);
   int exit_code = kExitOk;
   if (wait_until_ready(session, signal_fd.get(), mountpoint)) {
+    session.start({.threads = std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads),
+                   .poll = options.poll,
+                   .others_busy = used_pusher == nullptr ? nullptr : &used_pusher->is_busy()},
+                  used_pusher);
     log::info("\"{}\" is mounted at \"{}\"", settings.source, mountpoint);
     ready();
-    const auto end = wait_for_end(signal_fd.get(), session.ended_fd(), std::chrono::milliseconds(-1));
+    const auto end = wait_for(signal_fd.get(), session.ended_fd(), std::chrono::milliseconds(-1));
     log::info("\"{}\" ends: {}", mountpoint, end == 0 ? "unmounted" : "asked to by a signal");
   } else {
     exit_code = to_exit_code(ErrorCode::kInterrupted);

@@ -107,9 +107,7 @@ void PackageOpener::set_up_network(DownloadObserver* observer, const Io& io) {
   remote.cancel = &cancel_;
   for (const RemoteRegistry& registry : settings_.registries) {
     if (registry.token) {
-      for (const std::string& authority : token_authorities(registry.endpoint)) {
-        remote.tokens.emplace(authority, *registry.token);
-      }
+      remote.tokens.push_back({registry.endpoint, *registry.token});
     }
   }
   loader_ = std::make_unique<PackageLoader>(options_, std::move(remote));

@@ -309,6 +309,11 @@ constexpr std::array kTable{
         "skip-open", '\0', "auto|off",
         "auto (default): let the kernel open files without asking, where nothing can change", kMountOnly, true,
         [](Options& options, std::string_view value) { options.mount.skip_open = parse_auto("skip-open", value); }},
+    OptionSpec{"poll", '\0', "auto|off",
+               "auto (default): after an answer look for the next request for up to 0.2 ms before\nsleeping, where "
+               "that pays and nobody else wants the CPU",
+               kMountOnly, true,
+               [](Options& options, std::string_view value) { options.mount.poll = parse_auto("poll", value); }},
     OptionSpec{"json", '\0', "", "print JSON",
                set_of(CommandId::kMounts, CommandId::kInspect, CommandId::kVerify, CommandId::kTree,
                       CommandId::kResolve, CommandId::kCache, CommandId::kConfig),

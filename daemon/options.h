@@ -60,6 +60,7 @@ struct MountFlags {
   double live_timeout = 1;  // seconds that the kernel may believe what it knows of a live host file
   bool push = true;         // give the kernel small files before they are asked for
   bool skip_open = true;    // let it open files without asking, where nothing can change
+  bool poll = true;         // look for requests for a moment before sleeping
 };
 
 /// What only the volume plugin needs.

@@ -17,6 +17,7 @@
 #include "core/base/log.h"
 #include "fuse/attributes.h"
 #include "fuse/content_pusher.h"
+#include "fuse/servers.h"
 
 namespace pkgfs::fuse {
 
@@ -95,7 +96,7 @@ struct Operations {
     const bool may_skip = self.options_.skip_open && self.fs_.is_immutable();
     self.skip_open_ = may_skip && (conn->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
     self.skip_opendir_ = may_skip && (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
-    self.ready_.store(true, std::memory_order_release);
+    self.ready_ = true;
   }
 
   static void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
@@ -194,10 +195,12 @@ struct Operations {
       return 0;
     }
     const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), extent->length - offset));
-    const Result<void> done =
-        extent->source->read(extent->offset + offset, std::as_writable_bytes(buffer.first(count)));
-    if (!done) {
-      return fail(done.error());
+    const std::span<std::byte> out = std::as_writable_bytes(buffer.first(count));
+    if (!extent->source->read_at_once(extent->offset + offset, out)) {
+      Servers::about_to_wait();
+      if (const Result<void> done = extent->source->read(extent->offset + offset, out); !done) {
+        return fail(done.error());
+      }
     }
     if (ContentPusher* const pusher = adapter(req).options_.pusher; pusher != nullptr && offset == 0) {
       pusher->file_was_read(inode(req, ino), extent->length);

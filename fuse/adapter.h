@@ -3,7 +3,6 @@
 
 #include <sys/types.h>
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -42,8 +41,9 @@ class Adapter {
 
   /// For fuse_session_new, with the adapter as user data.
   [[nodiscard]] static const fuse_lowlevel_ops& operations();
-  /// True once the kernel's INIT was answered: the mount works.
-  [[nodiscard]] const std::atomic<bool>& ready() const { return ready_; }
+  /// Whether the kernel's INIT was answered: the mount works.
+  [[nodiscard]] bool is_ready() const { return ready_; }
+  [[nodiscard]] Statistics& statistics() const { return statistics_; }
 
  private:
   friend struct Operations;
@@ -53,7 +53,7 @@ class Adapter {
   AdapterOptions options_;
   bool skip_open_ = false;     // files: the kernel was told so or is about to be
   bool skip_opendir_ = false;  // directories
-  std::atomic<bool> ready_{false};
+  bool ready_ = false;
 };
 
 }  // namespace pkgfs::fuse

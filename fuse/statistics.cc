@@ -43,7 +43,9 @@ std::string Statistics::to_json() const {
   }
   text += "},\"bytes_read\":" + std::to_string(sum(&Slot::bytes_read));
   text += ",\"files_pushed\":" + std::to_string(sum(&Slot::files_pushed));
-  text += ",\"bytes_pushed\":" + std::to_string(sum(&Slot::bytes_pushed)) + "}";
+  text += ",\"bytes_pushed\":" + std::to_string(sum(&Slot::bytes_pushed));
+  text += ",\"polled\":" + std::to_string(sum(&Slot::polled));
+  text += ",\"relieved\":" + std::to_string(sum(&Slot::relieved)) + "}";
   return text;
 }
 

@@ -43,9 +43,14 @@ class Statistics {
     own().bytes_pushed.fetch_add(bytes, kRelaxed);
   }
 
+  /// A request that a thread found by looking for it, without going to sleep.
+  void add_polled() { own().polled.fetch_add(1, kRelaxed); }
+  /// A thread that was about to wait for a disk, or was stuck, while it was the one that takes the requests.
+  void add_relieved() { own().relieved.fetch_add(1, kRelaxed); }
+
   [[nodiscard]] std::uint64_t requests(Request request) const;
-  /// `{"requests":{"lookup":3,...},"bytes_read":0,"files_pushed":0,"bytes_pushed":0}`: all kinds, also those that never
-  /// came.
+  /// `{"requests":{"lookup":3,...},"bytes_read":0,"files_pushed":0,"bytes_pushed":0,"polled":0,"relieved":0}`: all
+  /// kinds, also those that never came.
   [[nodiscard]] std::string to_json() const;
 
  private:
@@ -56,6 +61,8 @@ class Statistics {
     std::atomic<std::uint64_t> bytes_read{0};
     std::atomic<std::uint64_t> files_pushed{0};
     std::atomic<std::uint64_t> bytes_pushed{0};
+    std::atomic<std::uint64_t> polled{0};
+    std::atomic<std::uint64_t> relieved{0};
   };
 
   [[nodiscard]] Slot& own();

@@ -29,7 +29,6 @@ struct BackendSource::Known {
 
 BackendSource::BackendSource(Options options, HttpClient* client, QueryCache cache, const CancelFlag& cancel)
     : options_(std::move(options)),
-      url_(Url::parse(options_.endpoint)),
       client_(client),
       cache_(std::move(cache)),
       cancel_(cancel) {}
@@ -174,7 +173,7 @@ webc::Json BackendSource::ask(std::string body, bool has_substitute, const Cance
     }
   }
   const HttpRequest request{.method = HttpRequest::Method::kPost,
-                            .url = url_,
+                            .url = Url::parse(options_.endpoint),
                             .headers = {{"Content-Type", "application/json"}},
                             .body = std::move(body),
                             .bearer = options_.token,
