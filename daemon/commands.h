@@ -25,6 +25,7 @@ enum class CommandId : unsigned {
   kPull,
   kCache,
   kConfig,
+  kVolumePlugin,
 };
 
 /// `args`: what follows the command's name. Returns the exit code; throws Error.
@@ -58,5 +59,6 @@ int cmd_resolve(const std::vector<std::string>& args, const Io& io);
 int cmd_pull(const std::vector<std::string>& args, const Io& io);
 int cmd_cache(const std::vector<std::string>& args, const Io& io);
 int cmd_config(const std::vector<std::string>& args, const Io& io);
+int cmd_volume_plugin(const std::vector<std::string>& args, const Io& io);
 
 }  // namespace pkgfs

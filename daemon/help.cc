@@ -62,9 +62,9 @@ void print_mount_words(std::ostream& out) {
 void print_general_help(std::ostream& out) {
   out << "pkgfs shows Wasmer packages as directories.\n\nusage: pkgfs COMMAND [OPTION]... [ARGUMENT]...\n\n";
   for (const CommandSpec& command : command_table()) {
-    print_item(out, std::string(command.name), command.summary, 12);
+    print_item(out, std::string(command.name), command.summary, 14);
   }
-  print_item(out, "help", "explain a command (pkgfs help COMMAND), or the exit codes (pkgfs help exit-codes)", 12);
+  print_item(out, "help", "explain a command (pkgfs help COMMAND), or the exit codes (pkgfs help exit-codes)", 14);
   out << "\n  -h, --help     this text, or that of a command\n  -V, --version  the version\n\n"
          "PACKAGE is a .webc file, a directory with a wasmer.toml, a gzip'd tar of one, or a specifier:\n"
          "[namespace/]name[@VERSION], sha256:HASH, a path that begins with \".\" or \"/\".\n";

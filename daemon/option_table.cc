@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <filesystem>
 #include <string>
 #include <utility>
 
@@ -21,9 +22,10 @@ constexpr unsigned kTreeCommands = set_of(CommandId::kMount, CommandId::kVerify,
                                           CommandId::kCat, CommandId::kExtract);
 constexpr unsigned kResolvingCommands = kTreeCommands | set_of(CommandId::kInspect, CommandId::kResolve);
 constexpr unsigned kFetchingCommands = kResolvingCommands | set_of(CommandId::kPull);
-constexpr unsigned kAllCommands =
-    kFetchingCommands | set_of(CommandId::kUnmount, CommandId::kMounts, CommandId::kCache, CommandId::kConfig);
+constexpr unsigned kAllCommands = kFetchingCommands | set_of(CommandId::kUnmount, CommandId::kMounts, CommandId::kCache,
+                                                             CommandId::kConfig, CommandId::kVolumePlugin);
 constexpr unsigned kMountOnly = set_of(CommandId::kMount);
+constexpr unsigned kPluginOnly = set_of(CommandId::kVolumePlugin);
 
 [[noreturn]] void bad_value(std::string_view option, std::string_view value, std::string_view wanted) {
   throw Error(ErrorCode::kUsage,
@@ -47,6 +49,13 @@ std::uint16_t parse_mask(std::string_view option, std::string_view value) {
     bad_value(option, value, "an octal number of at most 777");
   }
   return mask;
+}
+
+std::string parse_path(std::string_view option, std::string_view value) {
+  if (value.empty()) {
+    bad_value(option, value, "a path");
+  }
+  return std::filesystem::absolute(value).lexically_normal();
 }
 
 double parse_seconds(std::string_view option, std::string_view value) {
@@ -350,6 +359,29 @@ constexpr std::array kTable{
                set_of(CommandId::kExtract), false, [](Options& options, std::string_view) { options.force = true; }},
     OptionSpec{"lazy", 'z', "", "also while it is in use: detach now, end with the last use",
                set_of(CommandId::kUnmount), false, [](Options& options, std::string_view) { options.lazy = true; }},
+    OptionSpec{"socket", '\0', "PATH", "where engines ask (default: /run/docker/plugins/pkgfs.sock)", kPluginOnly,
+               false,
+               [](Options& options, std::string_view value) { options.plugin.socket = parse_path("socket", value); }},
+    OptionSpec{
+        "state-dir", '\0', "DIR", "what is remembered of the volumes (default: /var/lib/pkgfs/volumes)", kPluginOnly,
+        false,
+        [](Options& options, std::string_view value) { options.plugin.state_dir = parse_path("state-dir", value); }},
+    OptionSpec{
+        "mount-root", '\0', "DIR",
+        "where the volumes are mounted (default: /run/pkgfs/volumes). It is the plugin's own:\nmounts in it that "
+        "belong to no volume are ended",
+        kPluginOnly, false,
+        [](Options& options, std::string_view value) { options.plugin.mount_root = parse_path("mount-root", value); }},
+    OptionSpec{"mount-wait", '\0', "SECONDS",
+               "how long an engine waits before it is told that a volume isn't ready yet (default:\n3.5; podman's own "
+               "limit is 5)",
+               kPluginOnly, false,
+               [](Options& options, std::string_view value) {
+                 options.plugin.mount_wait = parse_seconds("mount-wait", value);
+               }},
+    OptionSpec{"keep", '\0', "SECONDS", "how long a mount stays that nobody uses any more (default: 10)", kPluginOnly,
+               false,
+               [](Options& options, std::string_view value) { options.plugin.keep = parse_seconds("keep", value); }},
     OptionSpec{"log-level", '\0', "LEVEL",
                "what is said on standard error: error, warning (default), info, debug or trace", kAllCommands, true,
                set_log_level},

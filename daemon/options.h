@@ -65,6 +65,15 @@ struct MountFlags {
   bool poll = true;         // look for requests for a moment before sleeping
 };
 
+/// What only the volume plugin needs.
+struct PluginFlags {
+  std::string socket = "/run/docker/plugins/pkgfs.sock";
+  std::string state_dir = "/var/lib/pkgfs/volumes";
+  std::string mount_root = "/run/pkgfs/volumes";
+  double mount_wait = 3.5;  // seconds
+  double keep = 10;         // seconds
+};
+
 struct MountOptions : MountFlags {
   std::string package;
   std::string mountpoint;
@@ -78,6 +87,7 @@ struct Options {
   TreeFlags tree;
   LogFlags log;
   MountFlags mount;
+  PluginFlags plugin;
   bool json = false;
   bool dot = false;
   bool commands = false;   // inspect: check and list the commands
