@@ -50,17 +50,6 @@ sigset_t stop_signals() {
   return signals;
 }
 
-/// What df shows: the id, or the file where the id would be a hash that nobody knows yet.
-std::string mount_source(const OpenedTree& opened, const MountOptions& options) {
-  if (opened.tree.id.named() != nullptr) {
-    return opened.tree.id.to_string();
-  }
-  // A relative path means nothing to whoever looks at the mount later.
-  std::error_code not_a_path;
-  const std::filesystem::path path = std::filesystem::canonical(options.package, not_a_path);
-  return not_a_path ? options.package : path.string();
-}
-
 fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCounter& usage,
                                      fuse::ContentPusher* pusher) {
   return {.uid = options.uid.value_or(::geteuid()),
@@ -112,6 +101,29 @@ bool wait_until_ready(fuse::Session& session, int signal_fd, const std::string& 
     throw Error(ErrorCode::kMount, "The kernel didn't begin to talk to the mount at \"" + mountpoint + "\"");
   }
   return true;
+}
+
+/// Whether our mount answers whoever comes by its path. Nobody does where another one lies above it.
+bool answers(const fuse::MountSettings& settings, std::chrono::milliseconds limit) {
+  const std::optional<MountEntry> top = find_mount(settings.mountpoint);
+  return !top || top->type != kMountType || top->source != settings.source ||
+         probe_mount(settings.mountpoint, limit) == MountState::kLive;
+}
+
+/// Waits for the end as `wait_for` does, and reassures the manager's watchdog as long as the mount answers.
+int watch(const fuse::Session& session, int signal_fd, const fuse::MountSettings& settings, ServiceManager& manager) {
+  while (true) {
+    const auto interval = manager.watchdog_interval();
+    const auto end = wait_for(signal_fd, session.ended_fd(), interval.value_or(std::chrono::milliseconds(-1)));
+    if (end) {
+      return *end;
+    }
+    if (answers(settings, *interval / 2)) {
+      manager.alive();
+    } else {
+      log::warn("\"{}\" doesn't answer", settings.mountpoint);
+    }
+  }
 }
 
 /// Clears the way: unmounts what is dead and ours. What else is mounted there can be mounted over, as anywhere, but for
@@ -167,6 +179,16 @@ std::string name_of_mountpoint(const std::string& given) { return "The mountpoin
 
 }  // namespace
 
+std::string mount_source(const OpenedTree& opened, const std::string& package) {
+  if (opened.tree.id.named() != nullptr) {
+    return opened.tree.id.to_string();
+  }
+  // A relative path means nothing to whoever looks at the mount later.
+  std::error_code not_a_path;
+  const std::filesystem::path path = std::filesystem::canonical(package, not_a_path);
+  return not_a_path ? package : path.string();
+}
+
 std::string prepare_mountpoint(const std::string& given) {
   const std::string what = name_of_mountpoint(given);
   std::string path = resolve_mountpoint(given);
@@ -186,6 +208,12 @@ std::string prepare_mountpoint(const std::string& given) {
     throw Error(ErrorCode::kUsage, what + " lies in a file system of the kernel (proc, sysfs or cgroup)");
   }
   return path;
+}
+
+bool is_automounted(const std::string& mountpoint) {
+  const UniqueFd directory(::open(mountpoint.c_str(), O_PATH | O_CLOEXEC));
+  struct statfs status{};
+  return directory && ::fstatfs(directory.get(), &status) == 0 && status.f_type == AUTOFS_SUPER_MAGIC;
 }
 
 void refuse_mountpoint_in(const PackageTree& tree, const std::string& given, const std::string& mountpoint) {
@@ -208,7 +236,7 @@ void clear_dead_mount(const std::string& mountpoint) noexcept {
 }
 
 int serve_mount(OpenedTree opened, const MountOptions& options, const std::string& mountpoint,
-                const std::function<void()>& ready) {
+                const std::function<void()>& ready, ServiceManager& manager) {
   const sigset_t signals = stop_signals();
   sigset_t before;
   ::pthread_sigmask(SIG_BLOCK, &signals, &before);  // threads inherit it: the signals come through the descriptor only
@@ -227,7 +255,7 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   fuse::ContentPusher* const used_pusher = options.push && options.skip_open && tree.is_immutable() ? &pusher : nullptr;
   fuse::Adapter adapter(tree, statistics, adapter_options(options, usage, used_pusher));
   fuse::MountSettings settings{.mountpoint = mountpoint,
-                               .source = mount_source(opened, options),
+                               .source = mount_source(opened, options.package),
                                .allow_other = options.allow_other.value_or(::geteuid() == 0),
                                .auto_unmount = options.auto_unmount,
                                .debug = options.debug,
@@ -248,11 +276,13 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
                   used_pusher);
     log::info("\"{}\" is mounted at \"{}\"", settings.source, mountpoint);
     ready();
-    const auto end = wait_for(signal_fd.get(), session.ended_fd(), std::chrono::milliseconds(-1));
+    manager.ready(settings.source + " at " + mountpoint);
+    const int end = watch(session, signal_fd.get(), settings, manager);
     log::info("\"{}\" ends: {}", mountpoint, end == 0 ? "unmounted" : "asked to by a signal");
   } else {
     exit_code = to_exit_code(ErrorCode::kInterrupted);
   }
+  manager.stopping();
   if (!session.stop(kStopLimit)) {
     log::warn("\"{}\": a request was still being answered after {} s; it gets an error", mountpoint,
               kStopLimit.count());

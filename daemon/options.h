@@ -119,17 +119,25 @@ struct MountWord {
   std::string_view word;  // a trailing "*" or "=" stands for any rest
   bool refused = false;
   std::string_view why;
+  bool unasked = false;  // mount(8) or mount.fuse(8) adds it by itself: refused only where the user wrote it
 };
 [[nodiscard]] std::span<const MountWord> mount_words();
+
+/// How the words of `-o` are taken.
+struct MountWordRules {
+  bool from_mount = false;  // mount(8) calls: what it adds by itself is accepted
+  bool sloppy = false;      // unknown words are left out (mount -s)
+};
 
 /// Parses what follows the command's name. Unknown options are named before anything else is complained about.
 /// Operands are counted against `minimum` and `maximum`. Throws Error(kUsage).
 [[nodiscard]] Options parse_options(CommandId command, const std::vector<std::string>& args, std::size_t minimum,
                                     std::size_t maximum);
 /// The same for `pkgfs mount`.
-[[nodiscard]] MountOptions parse_mount_options(const std::vector<std::string>& args);
+[[nodiscard]] MountOptions parse_mount_options(const std::vector<std::string>& args, const MountWordRules& rules = {});
 
-/// Splits the value of an `-o` at commas; `\,` is a comma and `\\` a backslash. Empty parts are left out.
+/// Splits the value of an `-o` at commas; `\,` is a comma and `\\` a backslash, and so is `name="a,b"` one item, as for
+/// mount(8). Empty parts are left out.
 [[nodiscard]] std::vector<std::string> split_mount_words(std::string_view text);
 
 }  // namespace pkgfs

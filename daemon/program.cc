@@ -15,6 +15,7 @@
 #include "daemon/exit_code.h"
 #include "daemon/help.h"
 #include "daemon/logging.h"
+#include "daemon/mount_helper.h"
 #include "daemon/text_output.h"
 
 namespace pkgfs {
@@ -84,6 +85,25 @@ int report(const Io& io, std::string_view what, ErrorCode code) {
   return to_exit_code(code);
 }
 
+/// The exit code of pkgfs, whatever `work` does.
+int run_guarded(const Io& io, const std::function<int()>& work) {
+  try {
+    const int code = work();
+    io.out->flush();
+    if (io.out->fail()) {
+      throw Error(ErrorCode::kIo, "writing to standard output failed");
+    }
+    return code;
+  } catch (const Error& error) {
+    io.out->flush();
+    return report(io, error.what(), error.code());
+  } catch (const std::bad_alloc&) {
+    return report(io, "out of memory", ErrorCode::kIo);
+  } catch (const std::exception& error) {
+    return report(io, std::string("internal error: ") + error.what(), ErrorCode::kInternal);
+  }
+}
+
 }  // namespace
 
 Io Io::process() {
@@ -101,21 +121,10 @@ Io Io::process() {
 
 int run_program(const std::vector<std::string>& arguments, const Io& io) {
   const LogSession log(*io.err);
-  try {
-    const int code = dispatch(arguments, io);
-    io.out->flush();
-    if (io.out->fail()) {
-      throw Error(ErrorCode::kIo, "writing to standard output failed");
-    }
-    return code;
-  } catch (const Error& error) {
-    io.out->flush();
-    return report(io, error.what(), error.code());
-  } catch (const std::bad_alloc&) {
-    return report(io, "out of memory", ErrorCode::kIo);
-  } catch (const std::exception& error) {
-    return report(io, std::string("internal error: ") + error.what(), ErrorCode::kInternal);
+  if (is_mount_helper(arguments)) {
+    return to_mount_exit_code(run_guarded(io, [&] { return run_mount_helper(arguments, io); }));
   }
+  return run_guarded(io, [&] { return dispatch(arguments, io); });
 }
 
 }  // namespace pkgfs
