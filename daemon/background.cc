@@ -3,8 +3,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <spdlog/sinks/syslog_sink.h>
-#include <spdlog/spdlog.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,7 +17,7 @@
 
 #include "core/base/error.h"
 #include "daemon/exit_code.h"
-#include "daemon/text_output.h"
+#include "daemon/logging.h"
 
 namespace pkgfs {
 namespace {
@@ -38,11 +36,7 @@ void leave_terminal() {
     ::dup2(null.get(), STDERR_FILENO);
   }
   (void)!::chdir("/");
-  const auto level = spdlog::default_logger()->level();
-  auto system_log = std::make_shared<spdlog::logger>(
-      "pkgfs", std::make_shared<spdlog::sinks::syslog_sink_mt>("pkgfs", LOG_PID, LOG_DAEMON, true));
-  system_log->set_level(level);
-  spdlog::set_default_logger(std::move(system_log));
+  log_to_syslog();
 }
 
 void send_verdict(int pipe, int exit_code) {
@@ -93,10 +87,10 @@ class StopSignals {
   try {
     exit_code = daemon(readiness);
   } catch (const Error& error) {
-    *io.err << error_text(error.what()) << std::flush;
+    *io.err << error_lines(io, error.what()) << std::flush;
     exit_code = to_exit_code(error.code());
   } catch (const std::exception& error) {
-    *io.err << error_text(error.what()) << std::flush;
+    *io.err << error_lines(io, error.what()) << std::flush;
   }
   send_verdict(verdict_fd, exit_code);
   // Not exit(): what the parent registered or buffered before the fork is the parent's.

@@ -7,35 +7,44 @@
 #include "daemon/commands.h"
 #include "daemon/exit_code.h"
 #include "daemon/logging.h"
-#include "daemon/mount_table.h"
+#include "daemon/mount_status.h"
 #include "daemon/options.h"
 
 namespace pkgfs {
 namespace {
 
+using Json = nlohmann::ordered_json;
+
 constexpr auto kProbeLimit = std::chrono::seconds(1);
+
+template <typename T>
+Json or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json();
+}
+
+/// What the mount couldn't be asked for is null.
+Json to_json(const MountStatus& mount) {
+  const auto said = [&mount](const char* name) {
+    return mount.statistics.is_object() ? mount.statistics.value(name, Json()) : Json();
+  };
+  return {{"mountpoint", mount.entry.mountpoint}, {"package", mount.entry.source},
+          {"packages", said("packages")},         {"options", mount.entry.options},
+          {"state", to_string(mount.state)},      {"pid", or_null(mount.pid())},
+          {"since", or_null(mount.since())},      {"requests", or_null(mount.requests())},
+          {"version", said("version")},           {"metrics", said("metrics")}};
+}
 
 }  // namespace
 
 int cmd_mounts(const std::vector<std::string>& args, const Io& io) {
   const Options options = parse_options(CommandId::kMounts, args, 0, 0);
   set_log_level(options.log);
-  std::vector<MountEntry> ours = read_mount_table();
-  std::erase_if(ours, [](const MountEntry& entry) { return entry.type != kMountType; });
-  std::vector<std::string> paths;
-  for (const MountEntry& entry : ours) {
-    paths.push_back(entry.mountpoint);
-  }
-  const std::vector<MountState> states = probe_mounts(paths, kProbeLimit);
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  for (std::size_t i = 0; i < ours.size(); ++i) {
-    const MountEntry& entry = ours[i];
-    const std::string_view state = to_string(states[i]);
+  for (const MountStatus& mount : ask_mounts(our_mounts(), kProbeLimit)) {
     if (options.json) {
-      list.push_back(
-          {{"mountpoint", entry.mountpoint}, {"package", entry.source}, {"options", entry.options}, {"state", state}});
+      list.push_back(to_json(mount));
     } else {
-      *io.out << entry.source << " on " << entry.mountpoint << " (" << state << ")\n";
+      *io.out << mount.entry.source << " on " << mount.entry.mountpoint << " (" << to_string(mount.state) << ")\n";
     }
   }
   if (options.json) {

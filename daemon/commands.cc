@@ -17,6 +17,10 @@ constexpr std::array kTable{
     CommandSpec{CommandId::kUnmount, "unmount", "MOUNTPOINT", "end a mount, a dead one too",
                 "Also spelled \"pkgfs umount\". \"umount\" and \"fusermount3 -u\" do as well.", cmd_unmount},
     CommandSpec{CommandId::kMounts, "mounts", "", "list the mounts of pkgfs", "", cmd_mounts},
+    CommandSpec{CommandId::kStats, "stats", "MOUNTPOINT", "show what a mount was asked, how often and how long it took",
+                "Requests, errors and times of each operation since the mount. p50 and p99 are at most 25 %\n"
+                "too high, max is exact. A mount that doesn't answer is not waited for.",
+                cmd_stats},
     CommandSpec{CommandId::kInspect, "inspect", "PACKAGE", "show what one package holds",
                 "Manifest, commands, atoms, volumes. Checks the whole package first, hashes included, and\n"
                 "refuses a damaged one (--force shows what can be read of it, with the list of problems).\n"
@@ -66,6 +70,11 @@ constexpr std::array kTable{
                 "for as long as the volume exists. Each mount is a process of its own, which goes on when this\n"
                 "one ends; the next one takes it over. A socket that systemd passes is used instead of --socket.",
                 cmd_volume_plugin},
+    CommandSpec{CommandId::kDoctor, "doctor", "", "check what mounts and downloads need, and say what to do",
+                "Looks at /dev/fuse, fusermount3, the kernel, libraries, the clock, all mounts, settings, the cache\n"
+                "and the registries. Each line is \"ok\", \"warning\" or \"problem\"; exits with 1 if there is a\n"
+                "problem, else with 0. Changes nothing, and waits for no mount and no server longer than seconds.",
+                cmd_doctor},
 };
 
 }  // namespace

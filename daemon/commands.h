@@ -15,6 +15,7 @@ enum class CommandId : unsigned {
   kMount,
   kUnmount,
   kMounts,
+  kStats,
   kInspect,
   kVerify,
   kTree,
@@ -26,6 +27,7 @@ enum class CommandId : unsigned {
   kCache,
   kConfig,
   kVolumePlugin,
+  kDoctor,
 };
 
 /// `args`: what follows the command's name. Returns the exit code; throws Error.
@@ -49,6 +51,7 @@ struct CommandSpec {
 int cmd_mount(const std::vector<std::string>& args, const Io& io);
 int cmd_unmount(const std::vector<std::string>& args, const Io& io);
 int cmd_mounts(const std::vector<std::string>& args, const Io& io);
+int cmd_stats(const std::vector<std::string>& args, const Io& io);
 int cmd_inspect(const std::vector<std::string>& args, const Io& io);
 int cmd_verify(const std::vector<std::string>& args, const Io& io);
 int cmd_tree(const std::vector<std::string>& args, const Io& io);
@@ -60,5 +63,6 @@ int cmd_pull(const std::vector<std::string>& args, const Io& io);
 int cmd_cache(const std::vector<std::string>& args, const Io& io);
 int cmd_config(const std::vector<std::string>& args, const Io& io);
 int cmd_volume_plugin(const std::vector<std::string>& args, const Io& io);
+int cmd_doctor(const std::vector<std::string>& args, const Io& io);
 
 }  // namespace pkgfs

@@ -23,6 +23,10 @@
 #include "core/base/log.h"
 #include "core/base/unique_fd.h"
 #include "daemon/exit_code.h"
+#include "daemon/logging.h"
+#include "daemon/metrics_server.h"
+#include "daemon/metrics_text.h"
+#include "daemon/mount_facts.h"
 #include "daemon/mount_table.h"
 #include "daemon/own_source.h"
 #include "fuse/adapter.h"
@@ -41,17 +45,20 @@ constexpr auto kStopLimit = std::chrono::seconds(5);
 constexpr unsigned kMinThreads = 4;
 constexpr unsigned kMaxThreads = 16;
 
-sigset_t stop_signals() {
+/// Debug messages on or off.
+constexpr int kToggleSignal = SIGUSR2;
+
+sigset_t handled_signals() {
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, kToggleSignal}) {
     sigaddset(&signals, signal);
   }
   return signals;
 }
 
 fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCounter& usage,
-                                     fuse::ContentPusher* pusher) {
+                                     fuse::ContentPusher* pusher, const MountFacts& facts) {
   return {.uid = options.uid.value_or(::geteuid()),
           .gid = options.gid.value_or(::getegid()),
           .file_mask = options.fmask,
@@ -60,7 +67,21 @@ fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCou
           .skip_open = options.skip_open,
           .passthrough = options.passthrough,
           .pusher = pusher,
-          .usage = [&usage] { return usage.get(); }};
+          .usage = [&usage] { return usage.get(); },
+          .about = json_members(facts)};
+}
+
+MountFacts mount_facts(const PackageTree& tree, std::string source, const std::string& mountpoint) {
+  MountFacts facts{.package = std::move(source),
+                   .packages = {},
+                   .mountpoint = mountpoint,
+                   .metrics = {},
+                   .pid = ::getpid(),
+                   .since = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())};
+  for (const PackageId& id : tree.package_ids) {
+    facts.packages.push_back(id.to_string());
+  }
+  return facts;
 }
 
 /// Waits until a signal asks to stop (its number) or `fd` is readable (0); nothing if neither has happened after
@@ -82,6 +103,10 @@ std::optional<int> wait_for(int signal_fd, int fd, std::chrono::milliseconds lim
     if ((waiting[0].revents & POLLIN) != 0) {
       signalfd_siginfo info{};
       if (::read(signal_fd, &info, sizeof(info)) == sizeof(info)) {
+        if (info.ssi_signo == kToggleSignal) {
+          log::warn("the log level is \"{}\" now", toggle_debug());
+          continue;
+        }
         return static_cast<int>(info.ssi_signo);
       }
     }
@@ -237,7 +262,7 @@ void clear_dead_mount(const std::string& mountpoint) noexcept {
 
 int serve_mount(OpenedTree opened, const MountOptions& options, const std::string& mountpoint,
                 const std::function<void()>& ready, ServiceManager& manager) {
-  const sigset_t signals = stop_signals();
+  const sigset_t signals = handled_signals();
   sigset_t before;
   ::pthread_sigmask(SIG_BLOCK, &signals, &before);  // threads inherit it: the signals come through the descriptor only
   const UniqueFd signal_fd(::signalfd(-1, &signals, SFD_CLOEXEC));
@@ -253,9 +278,15 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   fuse::Statistics statistics;
   fuse::ContentPusher pusher(tree, statistics);
   fuse::ContentPusher* const used_pusher = options.push && options.skip_open && tree.is_immutable() ? &pusher : nullptr;
-  fuse::Adapter adapter(tree, statistics, adapter_options(options, usage, used_pusher));
+  MountFacts facts = mount_facts(opened.tree, mount_source(opened, options.package), mountpoint);
+  std::optional<MetricsServer> metrics;
+  if (!options.metrics.empty()) {
+    metrics.emplace(options.metrics, [&] { return metrics_text(facts, statistics.snapshot()); });
+    facts.metrics = metrics->address();
+  }
+  fuse::Adapter adapter(tree, statistics, adapter_options(options, usage, used_pusher, facts));
   fuse::MountSettings settings{.mountpoint = mountpoint,
-                               .source = mount_source(opened, options.package),
+                               .source = facts.package,
                                .allow_other = options.allow_other.value_or(::geteuid() == 0),
                                .auto_unmount = options.auto_unmount,
                                .debug = options.debug,
@@ -274,7 +305,13 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
                    .poll = options.poll,
                    .others_busy = used_pusher == nullptr ? nullptr : &used_pusher->is_busy()},
                   used_pusher);
+    if (metrics) {
+      metrics->start();
+    }
     log::info("\"{}\" is mounted at \"{}\"", settings.source, mountpoint);
+    if (metrics) {
+      log::info("metrics are served at {}", metrics->address());
+    }
     ready();
     manager.ready(settings.source + " at " + mountpoint);
     const int end = watch(session, signal_fd.get(), settings, manager);
@@ -286,6 +323,7 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   if (!session.stop(kStopLimit)) {
     log::warn("\"{}\": a request was still being answered after {} s; it gets an error", mountpoint,
               kStopLimit.count());
+    metrics.reset();
     std::_Exit(to_exit_code(ErrorCode::kInternal));
   }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);

@@ -24,13 +24,13 @@
 
 #include "core/base/error.h"
 #include "core/base/unique_fd.h"
+#include "daemon/run_bounded.h"
 
 extern char** environ;
 
 namespace pkgfs {
 namespace {
 
-constexpr auto kProbeInterval = std::chrono::milliseconds(2);
 constexpr int kDeadExit = 1;
 constexpr const char* kQuestion = "user.pkgfs.alive";  // no such attribute: the answer is "no"
 constexpr int kMostLinks = 40;                         // as the kernel
@@ -58,7 +58,7 @@ std::optional<MountEntry> parse_line(const std::string& line) {
   std::string skipped;
   MountEntry entry;
   // id, parent, major:minor, root, mountpoint, options, optional fields up to "-", type, source
-  fields >> skipped >> skipped >> skipped >> skipped >> entry.mountpoint >> entry.options;
+  fields >> skipped >> skipped >> entry.device >> skipped >> entry.mountpoint >> entry.options;
   while (fields >> skipped && skipped != "-") {
   }
   if (!(fields >> entry.type >> entry.source)) {
@@ -114,16 +114,14 @@ Fusermount run_fusermount(const std::string& mountpoint, bool lazy) {
   return ended;
 }
 
-/// In a child of its own: asks, and ends with the answer.
-[[noreturn]] void ask_mount(const char* path) {
-  // Whoever reads our output would wait for this process, too.
-  ::close_range(0, ~0U, 0);
+/// In a child of its own.
+int ask_mount(const char* path) {
   int error = ::getxattr(path, kQuestion, nullptr, 0) < 0 ? errno : 0;
   if (error == EOPNOTSUPP || error == EACCES) {  // of another kind, or of another user: the daemon wasn't asked
     struct statvfs status{};
     error = ::statvfs(path, &status) == 0 ? 0 : errno;
   }
-  ::_exit(error == ENOTCONN ? kDeadExit : 0);
+  return error == ENOTCONN ? kDeadExit : 0;
 }
 
 std::string real_path(const std::string& path) {
@@ -213,33 +211,10 @@ std::string_view to_string(MountState state) {
 }
 
 std::vector<MountState> probe_mounts(const std::vector<std::string>& paths, std::chrono::milliseconds limit) {
-  std::vector<pid_t> children;
-  for (const std::string& path : paths) {
-    const pid_t child = ::fork();
-    if (child < 0) {
-      throw system_error("Unable to ask the mount at \"" + path + "\"", errno);
-    }
-    if (child == 0) {
-      ask_mount(path.c_str());
-    }
-    children.push_back(child);
-  }
-  std::vector<MountState> states(paths.size(), MountState::kStuck);
-  const auto deadline = std::chrono::steady_clock::now() + limit;
-  for (std::size_t i = 0; i < children.size(); ++i) {
-    while (true) {
-      int status = 0;
-      const pid_t ended = ::waitpid(children[i], &status, WNOHANG);
-      if (ended == children[i]) {
-        states[i] = WIFEXITED(status) && WEXITSTATUS(status) == kDeadExit ? MountState::kDead : MountState::kLive;
-        break;
-      }
-      if ((ended < 0 && errno != EINTR) || std::chrono::steady_clock::now() >= deadline) {
-        ::kill(children[i], SIGKILL);  // takes effect when the daemon answers, or goes
-        break;
-      }
-      std::this_thread::sleep_for(kProbeInterval);
-    }
+  const auto ask = [&paths](std::size_t i) { return ask_mount(paths[i].c_str()); };
+  std::vector<MountState> states;
+  for (const std::optional<int>& answer : run_bounded(paths.size(), ask, limit)) {
+    states.push_back(!answer ? MountState::kStuck : *answer == kDeadExit ? MountState::kDead : MountState::kLive);
   }
   return states;
 }

@@ -18,6 +18,7 @@ struct MountEntry {
   std::string type;
   std::string source;
   std::string options;  // of the mount, comma-separated
+  std::string device;   // "0:53": the part behind the colon is the number of the FUSE connection
 };
 
 /// Parses the text of mountinfo; lines that aren't of its form are left out. Order as listed: a later mount at the same

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/package/package_info.h"
+#include "daemon/metrics_server.h"
 #include "daemon/options.h"
 
 namespace pkgfs {
@@ -22,8 +23,9 @@ constexpr unsigned kTreeCommands = set_of(CommandId::kMount, CommandId::kVerify,
                                           CommandId::kCat, CommandId::kExtract);
 constexpr unsigned kResolvingCommands = kTreeCommands | set_of(CommandId::kInspect, CommandId::kResolve);
 constexpr unsigned kFetchingCommands = kResolvingCommands | set_of(CommandId::kPull);
-constexpr unsigned kAllCommands = kFetchingCommands | set_of(CommandId::kUnmount, CommandId::kMounts, CommandId::kCache,
-                                                             CommandId::kConfig, CommandId::kVolumePlugin);
+constexpr unsigned kAllCommands =
+    kFetchingCommands | set_of(CommandId::kUnmount, CommandId::kMounts, CommandId::kStats, CommandId::kCache,
+                               CommandId::kConfig, CommandId::kVolumePlugin);
 constexpr unsigned kMountOnly = set_of(CommandId::kMount);
 constexpr unsigned kPluginOnly = set_of(CommandId::kVolumePlugin);
 
@@ -214,9 +216,9 @@ constexpr std::array kTable{
                "where packages are looked up by name: a directory, or a Wasmer registry on the\nnetwork; may be "
                "given several times: directories are asked first, and a registry\nonly for what none before it has "
                "(default: WASMER_REGISTRY, else the registry\nthat \"wasmer login\" chose, else wasmer.io)",
-               kFetchingCommands | set_of(CommandId::kConfig), true, set_registry},
+               kFetchingCommands | set_of(CommandId::kConfig, CommandId::kDoctor), true, set_registry},
     OptionSpec{"offline", '\0', "", "use what is in the cache, however old, and no network",
-               kFetchingCommands | set_of(CommandId::kConfig), true,
+               kFetchingCommands | set_of(CommandId::kConfig, CommandId::kDoctor), true,
                [](Options& options, std::string_view) { options.tree.network.offline = true; }},
     OptionSpec{"lock", '\0', "FILE",
                "use exactly the packages that FILE names, whatever the registry says now\n(\"pkgfs resolve "
@@ -229,10 +231,10 @@ constexpr std::array kTable{
     OptionSpec{"token", '\0', "TOKEN",
                "for the first registry on the network (default: WASMER_TOKEN, else what \"wasmer\nlogin\" stored). "
                "Other users can see the command line: prefer WASMER_TOKEN",
-               kFetchingCommands | set_of(CommandId::kConfig), false,
+               kFetchingCommands | set_of(CommandId::kConfig, CommandId::kDoctor), false,
                [](Options& options, std::string_view value) { options.tree.network.token = value; }},
     OptionSpec{"cache-dir", '\0', "DIR", "where downloads are kept (default: WASMER_CACHE_DIR, else ~/.wasmer/cache)",
-               kFetchingCommands | set_of(CommandId::kConfig, CommandId::kCache), true,
+               kFetchingCommands | set_of(CommandId::kConfig, CommandId::kCache, CommandId::kDoctor), true,
                [](Options& options, std::string_view value) { options.tree.network.cache_dir = value; }},
     OptionSpec{"verify-downloads", '\0', "fail|warn|off",
                "what to do when a download doesn't have the hash that its registry gave; it\nnever enters the cache "
@@ -244,7 +246,7 @@ constexpr std::array kTable{
                  options.tree.network.max_download = parse_size("max-download", value);
                }},
     OptionSpec{"timeout", '\0', "SECONDS", "how long a server may send nothing before it's tried again (default: 30)",
-               kFetchingCommands | set_of(CommandId::kConfig), true,
+               kFetchingCommands | set_of(CommandId::kConfig, CommandId::kDoctor), true,
                [](Options& options, std::string_view value) {
                  options.tree.network.timeout = parse_timeout("timeout", value);
                }},
@@ -331,9 +333,16 @@ constexpr std::array kTable{
                "that pays and nobody else wants the CPU",
                kMountOnly, true,
                [](Options& options, std::string_view value) { options.mount.poll = parse_auto("poll", value); }},
+    OptionSpec{"metrics", '\0', "ADDRESS",
+               "serve Prometheus metrics over HTTP at unix:PATH, HOST:PORT, or PORT on 127.0.0.1\n(docs/METRICS.md)",
+               kMountOnly, true,
+               [](Options& options, std::string_view value) {
+                 check_metrics_address(std::string(value));
+                 options.mount.metrics = value;
+               }},
     OptionSpec{"json", '\0', "", "print JSON",
-               set_of(CommandId::kMounts, CommandId::kInspect, CommandId::kVerify, CommandId::kTree,
-                      CommandId::kResolve, CommandId::kCache, CommandId::kConfig),
+               set_of(CommandId::kMounts, CommandId::kStats, CommandId::kInspect, CommandId::kVerify, CommandId::kTree,
+                      CommandId::kResolve, CommandId::kCache, CommandId::kConfig, CommandId::kDoctor),
                false, [](Options& options, std::string_view) { options.json = true; }},
     OptionSpec{"json", '\0', "", "print an event a line, as JSON, while it works", set_of(CommandId::kPull), false,
                [](Options& options, std::string_view) { options.json = true; }},
@@ -376,9 +385,8 @@ constexpr std::array kTable{
                "how long an engine waits before it is told that a volume isn't ready yet (default:\n3.5; podman's own "
                "limit is 5)",
                kPluginOnly, false,
-               [](Options& options, std::string_view value) {
-                 options.plugin.mount_wait = parse_seconds("mount-wait", value);
-               }},
+               [](Options& options,
+                  std::string_view value) { options.plugin.mount_wait = parse_seconds("mount-wait", value); }},
     OptionSpec{"keep", '\0', "SECONDS", "how long a mount stays that nobody uses any more (default: 10)", kPluginOnly,
                false,
                [](Options& options, std::string_view value) { options.plugin.keep = parse_seconds("keep", value); }},

@@ -60,6 +60,7 @@ struct MountFlags {
   double live_timeout = 1;  // seconds that the kernel may believe what it knows of a live host file
   bool push = true;         // give the kernel small files before they are asked for
   bool skip_open = true;    // let it open files without asking, where nothing can change
+  std::string metrics;      // where they are served (metrics_server.h); empty: nowhere
   bool passthrough = true;  // let the kernel read whole host files by itself, where it can
   bool io_uring = false;    // take the requests through io_uring
   bool poll = true;         // look for requests for a moment before sleeping

@@ -81,7 +81,7 @@ void occupy_closed_streams() {
 }
 
 int report(const Io& io, std::string_view what, ErrorCode code) {
-  *io.err << error_text(what) << std::flush;
+  *io.err << error_lines(io, what) << std::flush;
   return to_exit_code(code);
 }
 
@@ -111,16 +111,18 @@ Io Io::process() {
   // A file that grows over the limit (ulimit -f) is a failed write with its message and its clean-up, not the end.
   std::signal(SIGXFSZ, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): before any thread
   std::ios::sync_with_stdio(false);
-  return {&std::cout, &std::cerr,
-          [](const char* name) -> std::optional<std::string> {
-            const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody changes the environment
-            return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-          },
-          ::isatty(STDERR_FILENO) == 1};
+  Io io{&std::cout, &std::cerr,
+        [](const char* name) -> std::optional<std::string> {
+          const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody changes the environment
+          return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+        },
+        ::isatty(STDERR_FILENO) == 1};
+  io.err_is_journal = is_journal(STDERR_FILENO, io.environment("JOURNAL_STREAM"));
+  return io;
 }
 
 int run_program(const std::vector<std::string>& arguments, const Io& io) {
-  const LogSession log(*io.err);
+  const LogSession log(io);
   if (is_mount_helper(arguments)) {
     return to_mount_exit_code(run_guarded(io, [&] { return run_mount_helper(arguments, io); }));
   }

@@ -18,6 +18,7 @@ struct Io {
   std::ostream* err = nullptr;
   Environment environment;
   bool err_is_terminal = false;
+  bool err_is_journal = false;  // systemd reads it (JOURNAL_STREAM)
 
   /// stdout, stderr and the real environment.
   [[nodiscard]] static Io process();

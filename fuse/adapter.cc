@@ -12,6 +12,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "core/base/log.h"
@@ -34,6 +35,7 @@ namespace {
 constexpr double kForever = 100.0 * 365 * 24 * 3600;
 /// Positions 0 and 1 of a directory are "." and "..".
 constexpr off_t kDotEntries = 2;
+constexpr std::size_t kStatisticsSlack = 2048;
 
 /// What the kernel has for an open file.
 struct Handle {
@@ -61,16 +63,21 @@ struct Operations {
   /// Answers with the errno that `body` returns, unless that is 0: then it has answered itself.
   template <typename Body>
   static void guard(fuse_req_t req, Request kind, Body&& body) noexcept {
-    adapter(req).statistics_.count(kind);
+    Statistics::Measure measure(adapter(req).statistics_, kind);
     int error = EIO;
     try {
-      error = body();
+      if constexpr (std::is_invocable_v<Body, Statistics::Measure&>) {
+        error = body(measure);
+      } else {
+        error = body();
+      }
     } catch (const std::bad_alloc&) {
       error = ENOMEM;
     } catch (const std::exception& e) {
       log::warn("{}: {}", name_of(kind), e.what());
     }
     if (error != 0) {
+      measure.failed(error);
       fuse_reply_err(req, error);
     }
   }
@@ -131,13 +138,13 @@ struct Operations {
   }
 
   static void forget(fuse_req_t req, fuse_ino_t ino, std::uint64_t count) {
-    adapter(req).statistics_.count(Request::kForget);
+    const Statistics::Measure measure(adapter(req).statistics_, Request::kForget);
     fs(req).forget(inode(req, ino), count);
     fuse_reply_none(req);
   }
 
   static void forget_multi(fuse_req_t req, std::size_t count, fuse_forget_data* forgets) {
-    adapter(req).statistics_.count(Request::kForget);
+    const Statistics::Measure measure(adapter(req).statistics_, Request::kForget);
     for (const fuse_forget_data& one : std::span(forgets, count)) {
       fs(req).forget(inode(req, one.ino), one.nlookup);
     }
@@ -222,7 +229,7 @@ struct Operations {
   }
 
   static void read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* fi) {
-    guard(req, Request::kRead, [&] {
+    guard(req, Request::kRead, [&](Statistics::Measure& measure) {
       const std::span<char> buffer = reply_buffer(size);
       const auto from = static_cast<std::uint64_t>(offset);
       const auto* const handle = reinterpret_cast<Handle*>(fi->fh);  // NOLINT(performance-no-int-to-ptr)
@@ -231,14 +238,14 @@ struct Operations {
       if (!count) {
         return count.error();
       }
-      adapter(req).statistics_.add_bytes_read(*count);
+      measure.bytes_read(*count);
       fuse_reply_buf(req, buffer.data(), *count);
       return 0;
     });
   }
 
   static void release(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* fi) {
-    adapter(req).statistics_.count(Request::kRelease);
+    const Statistics::Measure measure(adapter(req).statistics_, Request::kRelease);
     const std::unique_ptr<Handle> handle(reinterpret_cast<Handle*>(fi->fh));  // NOLINT(performance-no-int-to-ptr)
     if (handle != nullptr) {
       close_passthrough(req, handle->passthrough);
@@ -331,7 +338,7 @@ struct Operations {
   }
 
   static void releasedir(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* /*fi*/) {
-    adapter(req).statistics_.count(Request::kReleasedir);
+    const Statistics::Measure measure(adapter(req).statistics_, Request::kReleasedir);
     fuse_reply_err(req, 0);
   }
 
@@ -350,6 +357,10 @@ struct Operations {
       std::string value;
       if (ino == FUSE_ROOT_ID && std::string_view(name) == kStatisticsAttribute) {
         value = adapter(req).statistics_.to_json();
+        value.insert(value.size() - 1, adapter(req).options_.about);
+        if (size == 0) {
+          value.append(kStatisticsSlack, ' ');  // it may have grown when it is fetched
+        }
       } else if (is_origin_attribute(name)) {
         const Result<vfs::Origin> origin = fs(req).origin(inode(req, ino));
         if (!origin) {
@@ -373,7 +384,7 @@ struct Operations {
 
   /// Ours are read by name and never listed: `cp -a`, rsync and overlayfs would copy them.
   static void listxattr(fuse_req_t req, fuse_ino_t /*ino*/, std::size_t size) {
-    adapter(req).statistics_.count(Request::kListxattr);
+    const Statistics::Measure measure(adapter(req).statistics_, Request::kListxattr);
     if (size == 0) {
       fuse_reply_xattr(req, 0);
     } else {
@@ -384,7 +395,8 @@ struct Operations {
   /// Every operation that would change something. The mount is read-only, so that the kernel refuses most by itself.
   template <typename... Args>
   static void refuse(fuse_req_t req, Args... /*args*/) {
-    adapter(req).statistics_.count(Request::kOther);
+    Statistics::Measure measure(adapter(req).statistics_, Request::kOther);
+    measure.failed(EROFS);
     fuse_reply_err(req, EROFS);
   }
 };

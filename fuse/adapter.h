@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
 
 #include "core/vfs/file_system.h"
 #include "fuse/statistics.h"
@@ -31,6 +32,8 @@ struct AdapterOptions {
   ContentPusher* pusher = nullptr;
   /// Asked at every statfs, by any thread; must not take long.
   std::function<Usage()> usage;
+  /// What `user.pkgfs.stats` says beside the counts: members of a JSON object, each behind a comma.
+  std::string about = {};
 };
 
 /// Translates the kernel's requests into calls of a FileSystem and the answers back; nothing else. Its inodes are the

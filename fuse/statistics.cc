@@ -1,52 +1,181 @@
 // SPDX-License-Identifier: MIT
 #include "fuse/statistics.h"
 
-#include <functional>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <iterator>
+#include <new>
+#include <optional>
 
 namespace pkgfs::fuse {
 namespace {
 
-constexpr std::array<std::string_view, static_cast<std::size_t>(Request::kCount)> kNames{
+constexpr std::array<std::string_view, kRequests> kNames{
     "lookup",  "forget",      "getattr",    "readlink", "open",     "read",      "release", "opendir",
     "readdir", "readdirplus", "releasedir", "statfs",   "getxattr", "listxattr", "other"};
+constexpr std::array<std::string_view, kFailures> kFailureNames{"EIO", "EROFS", "ENOMEM", "ESTALE", "EACCES", "other"};
+
+std::optional<Failure> failure_of(int error) {
+  switch (error) {
+    case 0:
+    case ENOENT:
+    case ENODATA:
+    case ERANGE:
+    case ENOSYS:
+      return std::nullopt;
+    case EIO:
+      return Failure::kIo;
+    case EROFS:
+      return Failure::kReadOnly;
+    case ENOMEM:
+      return Failure::kMemory;
+    case ESTALE:
+      return Failure::kStale;
+    case EACCES:
+      return Failure::kAccess;
+    default:
+      return Failure::kOther;
+  }
+}
 
 }  // namespace
 
 std::string_view name_of(Request request) { return kNames.at(static_cast<std::size_t>(request)); }
+std::string_view name_of(Failure failure) { return kFailureNames.at(static_cast<std::size_t>(failure)); }
+
+std::uint64_t Snapshot::Operation::quantile(double share) const {
+  std::uint64_t all = 0;  // not `answered`, which may be ahead of the buckets
+  for (const std::uint64_t count : buckets) {
+    all += count;
+  }
+  const auto wanted = static_cast<std::uint64_t>(std::ceil(share * static_cast<double>(all)));
+  std::uint64_t seen = 0;
+  for (std::size_t i = 0; i < buckets.size() && all > 0; ++i) {
+    seen += buckets.at(i);
+    if (seen >= wanted && seen > 0) {
+      return std::min(LatencyBuckets::end_of(i) - 1, longest);
+    }
+  }
+  return 0;
+}
+
+std::uint64_t Snapshot::Operation::below(std::uint64_t limit) const {
+  std::uint64_t seen = 0;
+  for (std::size_t i = 0; i < buckets.size() && LatencyBuckets::end_of(i) <= limit; ++i) {
+    seen += buckets.at(i);
+  }
+  return seen;
+}
+
+Statistics::~Statistics() {
+  for (const std::atomic<Slot*>& slot : slots_) {
+    delete slot.load();
+  }
+}
 
 Statistics::Slot& Statistics::own() {
   static std::atomic<std::size_t> next{0};
   thread_local const std::size_t mine = next.fetch_add(1, kRelaxed) % kSlots;
-  return slots_.at(mine);
+  std::atomic<Slot*>& place = slots_.at(mine);
+  Slot* slot = place.load(std::memory_order_acquire);
+  if (slot != nullptr) {
+    return *slot;
+  }
+  auto* const made = new (std::nothrow) Slot;
+  if (made == nullptr) {
+    return spare_;
+  }
+  if (place.compare_exchange_strong(slot, made, std::memory_order_acq_rel)) {
+    return *made;
+  }
+  delete made;
+  return *slot;
 }
 
-template <typename Pick>
-std::uint64_t Statistics::sum(const Pick& pick) const {
-  std::uint64_t all = 0;
-  for (const Slot& slot : slots_) {
-    all += std::invoke(pick, slot).load(kRelaxed);
+Statistics::Measure::~Measure() {
+  const auto took = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - begin_).count();
+  const auto duration = static_cast<std::uint64_t>(std::max<std::int64_t>(took, 0));
+  slot_.buckets.at(request_).at(LatencyBuckets::bucket_of(duration)).fetch_add(1, kRelaxed);
+  slot_.total.at(request_).fetch_add(duration, kRelaxed);
+  Count& longest = slot_.longest.at(request_);
+  std::uint64_t known = longest.load(kRelaxed);
+  while (duration > known && !longest.compare_exchange_weak(known, duration, kRelaxed)) {
   }
+}
+
+void Statistics::Measure::failed(int error) {
+  if (const std::optional<Failure> failure = failure_of(error)) {
+    slot_.failures.at(request_).at(static_cast<std::size_t>(*failure)).fetch_add(1, kRelaxed);
+  }
+}
+
+Snapshot Statistics::snapshot() const {
+  Snapshot all;
+  const auto add = [&all](const Slot& slot) {
+    for (std::size_t i = 0; i < kRequests; ++i) {
+      Snapshot::Operation& operation = all.operations.at(i);
+      operation.requests += slot.requests.at(i).load(kRelaxed);
+      operation.total += slot.total.at(i).load(kRelaxed);
+      operation.longest = std::max(operation.longest, slot.longest.at(i).load(kRelaxed));
+      for (std::size_t j = 0; j < kFailures; ++j) {
+        operation.failures.at(j) += slot.failures.at(i).at(j).load(kRelaxed);
+      }
+      for (std::size_t j = 0; j < LatencyBuckets::kCount; ++j) {
+        const std::uint64_t count = slot.buckets.at(i).at(j).load(kRelaxed);
+        operation.buckets.at(j) += count;
+        operation.answered += count;
+      }
+    }
+    all.bytes_read += slot.bytes_read.load(kRelaxed);
+    all.files_pushed += slot.files_pushed.load(kRelaxed);
+    all.bytes_pushed += slot.bytes_pushed.load(kRelaxed);
+    all.polled += slot.polled.load(kRelaxed);
+    all.relieved += slot.relieved.load(kRelaxed);
+  };
+  add(spare_);
+  for (const std::atomic<Slot*>& place : slots_) {
+    if (const Slot* const slot = place.load(std::memory_order_acquire); slot != nullptr) {
+      add(*slot);
+    }
+  }
+  all.uptime = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
   return all;
 }
 
-std::uint64_t Statistics::requests(Request request) const {
-  return sum([request](const Slot& slot) -> const std::atomic<std::uint64_t>& {
-    return slot.requests.at(static_cast<std::size_t>(request));
-  });
-}
-
 std::string Statistics::to_json() const {
-  std::string text = "{\"requests\":{";
-  for (std::size_t i = 0; i < kNames.size(); ++i) {
-    text +=
-        (i == 0 ? "\"" : ",\"") + std::string(kNames.at(i)) + "\":" + std::to_string(requests(static_cast<Request>(i)));
+  const Snapshot now = snapshot();
+  std::string requests;
+  std::string errors;
+  std::string latencies;
+  const auto append = [](std::string& list, std::string_view name, const std::string& value) {
+    fmt::format_to(std::back_inserter(list), R"({}"{}":{})", list.empty() ? "" : ",", name, value);
+  };
+  for (std::size_t i = 0; i < kRequests; ++i) {
+    const Snapshot::Operation& operation = now.operations.at(i);
+    append(requests, kNames.at(i), std::to_string(operation.requests));
+    std::string failures;
+    for (std::size_t j = 0; j < kFailures; ++j) {
+      if (operation.failures.at(j) > 0) {
+        append(failures, kFailureNames.at(j), std::to_string(operation.failures.at(j)));
+      }
+    }
+    if (!failures.empty()) {
+      append(errors, kNames.at(i), "{" + failures + "}");
+    }
+    if (operation.answered > 0) {
+      append(latencies, kNames.at(i),
+             fmt::format(R"({{"count":{},"sum":{},"p50":{},"p99":{},"max":{}}})", operation.answered, operation.total,
+                         operation.quantile(0.5), operation.quantile(0.99), operation.longest));
+    }
   }
-  text += "},\"bytes_read\":" + std::to_string(sum(&Slot::bytes_read));
-  text += ",\"files_pushed\":" + std::to_string(sum(&Slot::files_pushed));
-  text += ",\"bytes_pushed\":" + std::to_string(sum(&Slot::bytes_pushed));
-  text += ",\"polled\":" + std::to_string(sum(&Slot::polled));
-  text += ",\"relieved\":" + std::to_string(sum(&Slot::relieved)) + "}";
-  return text;
+  return fmt::format(
+      R"({{"requests":{{{}}},"bytes_read":{},"files_pushed":{},"bytes_pushed":{},"polled":{},"relieved":{},)"
+      R"("uptime_seconds":{:.3f},"errors":{{{}}},"latency_ns":{{{}}}}})",
+      requests, now.bytes_read, now.files_pushed, now.bytes_pushed, now.polled, now.relieved, now.uptime, errors,
+      latencies);
 }
 
 }  // namespace pkgfs::fuse

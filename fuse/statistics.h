@@ -3,9 +3,12 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
+
+#include "fuse/latency.h"
 
 namespace pkgfs::fuse {
 
@@ -28,19 +31,86 @@ enum class Request : std::uint8_t {
   kOther,
   kCount,
 };
+inline constexpr std::size_t kRequests = static_cast<std::size_t>(Request::kCount);
 
 /// As it is called in counts and messages.
 [[nodiscard]] std::string_view name_of(Request request);
 
-/// Counts since the mount. Threads count in slots of their own, so that they don't wait for each other; sums are exact
-/// once nothing is going on.
+/// What an error answer is counted as. "No such entry", "no such attribute", "the buffer is too small" and "don't ask
+/// again" (ENOENT, ENODATA, ERANGE, ENOSYS) are ordinary answers and not counted.
+enum class Failure : std::uint8_t { kIo, kReadOnly, kMemory, kStale, kAccess, kOther, kCount };
+inline constexpr std::size_t kFailures = static_cast<std::size_t>(Failure::kCount);
+
+/// The errno's name, such as "EIO"; "other" for the last.
+[[nodiscard]] std::string_view name_of(Failure failure);
+
+/// The counts of one moment.
+struct Snapshot {
+  struct Operation {
+    std::uint64_t requests = 0;  // that came
+    std::uint64_t answered = 0;  // of those; the durations below are theirs
+    std::uint64_t total = 0;     // nanoseconds
+    std::uint64_t longest = 0;   // nanoseconds
+    std::array<std::uint64_t, kFailures> failures{};
+    std::array<std::uint64_t, LatencyBuckets::kCount> buckets{};
+
+    /// In how many nanoseconds the part `share` (0 to 1) of the requests was answered; never too low, and too high by
+    /// 25 % at most. 0 if none was.
+    [[nodiscard]] std::uint64_t quantile(double share) const;
+    /// How many took less than `limit` nanoseconds, which must be the end of a bucket.
+    [[nodiscard]] std::uint64_t below(std::uint64_t limit) const;
+  };
+  std::array<Operation, kRequests> operations{};
+  std::uint64_t bytes_read = 0;
+  std::uint64_t files_pushed = 0;
+  std::uint64_t bytes_pushed = 0;
+  std::uint64_t polled = 0;
+  std::uint64_t relieved = 0;
+  double uptime = 0;  // seconds
+
+  [[nodiscard]] const Operation& operator[](Request request) const {
+    return operations.at(static_cast<std::size_t>(request));
+  }
+};
+
+/// Counts since the mount. Threads count in slots of their own, which share no cache line, so that they don't wait for
+/// each other; sums are exact once nothing is going on. A slot is made when its thread first counts.
 class Statistics {
+  struct Slot;
+
  public:
-  void count(Request request) { own().requests.at(static_cast<std::size_t>(request)).fetch_add(1, kRelaxed); }
-  void add_bytes_read(std::uint64_t bytes) { own().bytes_read.fetch_add(bytes, kRelaxed); }
+  Statistics() = default;
+  ~Statistics();
+  Statistics(const Statistics&) = delete;
+  Statistics& operator=(const Statistics&) = delete;
+
+  /// One request, from its coming until its answer is with the kernel: counted at once, timed by the destructor. Two
+  /// readings of the clock. Lives on the thread that answers.
+  class Measure {
+   public:
+    Measure(Statistics& statistics, Request request)
+        : slot_(statistics.own()), request_(static_cast<std::size_t>(request)), begin_(Clock::now()) {
+      slot_.requests.at(request_).fetch_add(1, kRelaxed);
+    }
+    ~Measure();
+    Measure(const Measure&) = delete;
+    Measure& operator=(const Measure&) = delete;
+
+    /// To be said before the answer.
+    void failed(int error);
+    void bytes_read(std::uint64_t bytes) { slot_.bytes_read.fetch_add(bytes, kRelaxed); }
+
+   private:
+    using Clock = std::chrono::steady_clock;
+    Slot& slot_;
+    std::size_t request_;
+    Clock::time_point begin_;
+  };
+
   void add_pushed(std::uint64_t bytes) {
-    own().files_pushed.fetch_add(1, kRelaxed);
-    own().bytes_pushed.fetch_add(bytes, kRelaxed);
+    Slot& slot = own();
+    slot.files_pushed.fetch_add(1, kRelaxed);
+    slot.bytes_pushed.fetch_add(bytes, kRelaxed);
   }
 
   /// A request that a thread found by looking for it, without going to sleep.
@@ -48,29 +118,36 @@ class Statistics {
   /// A thread that was about to wait for a disk, or was stuck, while it was the one that takes the requests.
   void add_relieved() { own().relieved.fetch_add(1, kRelaxed); }
 
-  [[nodiscard]] std::uint64_t requests(Request request) const;
-  /// `{"requests":{"lookup":3,...},"bytes_read":0,"files_pushed":0,"bytes_pushed":0,"polled":0,"relieved":0}`: all
-  /// kinds, also those that never came.
+  [[nodiscard]] std::uint64_t requests(Request request) const { return snapshot()[request].requests; }
+  [[nodiscard]] Snapshot snapshot() const;
+  /// `{"requests":{"lookup":3,...},"bytes_read":0,"files_pushed":0,"bytes_pushed":0,"polled":0,"relieved":0,
+  /// "uptime_seconds":1.5,"errors":{"read":{"EIO":1}},
+  /// "latency_ns":{"lookup":{"count":3,"sum":9,"p50":3,"p99":3,"max":3}}}`: requests of all kinds, also those that
+  /// never came; errors and latencies of those that had any.
   [[nodiscard]] std::string to_json() const;
 
  private:
   static constexpr auto kRelaxed = std::memory_order_relaxed;
   static constexpr std::size_t kSlots = 32;
+  using Count = std::atomic<std::uint64_t>;
   struct alignas(64) Slot {
-    std::array<std::atomic<std::uint64_t>, static_cast<std::size_t>(Request::kCount)> requests{};
-    std::atomic<std::uint64_t> bytes_read{0};
-    std::atomic<std::uint64_t> files_pushed{0};
-    std::atomic<std::uint64_t> bytes_pushed{0};
-    std::atomic<std::uint64_t> polled{0};
-    std::atomic<std::uint64_t> relieved{0};
+    std::array<Count, kRequests> requests{};
+    std::array<Count, kRequests> total{};
+    std::array<Count, kRequests> longest{};
+    Count bytes_read{0};
+    Count files_pushed{0};
+    Count bytes_pushed{0};
+    Count polled{0};
+    Count relieved{0};
+    std::array<std::array<Count, kFailures>, kRequests> failures{};
+    std::array<std::array<Count, LatencyBuckets::kCount>, kRequests> buckets{};
   };
 
   [[nodiscard]] Slot& own();
-  /// Of the counter that `pick` takes from each slot.
-  template <typename Pick>
-  [[nodiscard]] std::uint64_t sum(const Pick& pick) const;
 
-  std::array<Slot, kSlots> slots_;
+  std::array<std::atomic<Slot*>, kSlots> slots_{};
+  Slot spare_;  // for threads that had no memory for a slot
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace pkgfs::fuse

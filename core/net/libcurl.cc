@@ -10,6 +10,7 @@ Libcurl load() {
   const SharedLibrary library("libcurl.so.4", "to ask registries and to download");
   Libcurl curl{};
   library.bind(curl.global_init, "curl_global_init");
+  library.bind(curl.version, "curl_version");
   library.bind(curl.getdate, "curl_getdate");
   library.bind(curl.free, "curl_free");
   library.bind(curl.slist_append, "curl_slist_append");

@@ -9,6 +9,7 @@ namespace pkgfs {
 /// libraries that it needs, it would be half of what a mount of a local package takes to start.
 struct Libcurl {
   decltype(&::curl_global_init) global_init;
+  decltype(&::curl_version) version;
   decltype(&::curl_getdate) getdate;
   decltype(&::curl_free) free;
   decltype(&::curl_slist_append) slist_append;

@@ -90,8 +90,13 @@ TEST(Options, EveryTableEntryOfMountWorksInBothForms) {
     std::string value;
     if (!option.argument.empty()) {
       value = std::string(option.argument.substr(0, option.argument.find('|')));
-      for (const auto& [placeholder, example] :
-           {std::pair{"DIR", "/x"}, {"ID", "1"}, {"OCTAL", "7"}, {"SECONDS", "2"}, {"LEVEL", "info"}, {"SIZE", "1M"}}) {
+      for (const auto& [placeholder, example] : {std::pair{"DIR", "/x"},
+                                                 {"ID", "1"},
+                                                 {"OCTAL", "7"},
+                                                 {"SECONDS", "2"},
+                                                 {"LEVEL", "info"},
+                                                 {"SIZE", "1M"},
+                                                 {"ADDRESS", "9180"}}) {
         value = value == placeholder ? example : value;
       }
       value.insert(0, "=");

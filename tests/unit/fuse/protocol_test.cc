@@ -246,7 +246,7 @@ TEST_F(Protocol, AttributesAreReadByNameAndNeverListed) {
   struct {
     fuse_getxattr_in in;
     char name[24];
-  } statistics{{.size = 2000, .padding = 0}, "user.pkgfs.stats"};
+  } statistics{{.size = 8000, .padding = 0}, "user.pkgfs.stats"};
   EXPECT_NE(ask(FUSE_GETXATTR, FUSE_ROOT_ID, &statistics, sizeof(statistics)).body.find("\"listxattr\":1,"),
             std::string::npos);
   EXPECT_EQ(ask(FUSE_GETXATTR, node(FUSE_ROOT_ID, "x"), &statistics, sizeof(statistics)).error, ENODATA)
