@@ -57,11 +57,17 @@ TEST_F(Install, PutsEverythingBelowThePrefix) {
   std::vector<std::string> expected{"/usr/bin/pkgfs",
                                     "/usr/sbin/mount.pkgfs",
                                     "/usr/sbin/mount.fuse.pkgfs",
-                                    "/usr/lib/systemd/system/pkgfs@.service",
                                     "/usr/lib/tmpfiles.d/pkgfs.conf",
                                     "/usr/share/bash-completion/completions/pkgfs",
                                     "/usr/share/zsh/vendor-completions/_pkgfs",
                                     "/usr/share/fish/vendor_completions.d/pkgfs.fish"};
+  for (const auto& file : fs::directory_iterator(source_directory() / "packaging/systemd")) {
+    const fs::path name = file.path().filename();
+    if (name.extension() != ".conf") {
+      const fs::path unit = name.extension() == ".in" ? name.stem() : name;
+      expected.push_back("/usr/lib/systemd/system/" + unit.string());
+    }
+  }
   if (have_program("scdoc")) {
     for (const char* page :
          {"1/pkgfs.1", "8/mount.pkgfs.8", "8/mount.fuse.pkgfs.8", "5/pkgfs-service.5", "5/pkgfs-lock.5"}) {
