@@ -29,8 +29,8 @@ enum class VerifyDownloads {
 /// Where packages that aren't local come from. What the pointers point to must outlive the loader.
 struct RemotePackages {
   PackageCache* cache = nullptr;
-  std::string urls_directory;                 // where WebSource keeps its files; used when a hash says it's the same
-  HttpClient* client = nullptr;               // null: offline, only the cache is looked at
+  std::string urls_directory;    // where WebSource keeps its files; used when a hash says it's the same
+  HttpClient* client = nullptr;  // null: offline, only the cache is looked at
   std::vector<RegistryToken> tokens;
   VerifyDownloads verify = VerifyDownloads::kFail;
   std::uint64_t max_bytes = limits::kDownloadBytes;

@@ -28,10 +28,7 @@ struct BackendSource::Known {
 };
 
 BackendSource::BackendSource(Options options, HttpClient* client, QueryCache cache, const CancelFlag& cancel)
-    : options_(std::move(options)),
-      client_(client),
-      cache_(std::move(cache)),
-      cancel_(cancel) {}
+    : options_(std::move(options)), client_(client), cache_(std::move(cache)), cancel_(cancel) {}
 
 BackendSource::~BackendSource() = default;
 

@@ -36,9 +36,10 @@ TEST_F(Pictures, AreMadeFromRunsOfThisProgram) {
     EXPECT_LT(picture.size(), 20000U) << name;
     EXPECT_TRUE(fs::exists(source_directory() / "docs/pictures" / (name + ".svg"))) << name << " isn't kept";
   }
-  EXPECT_TRUE(shell("cd " + dir.path().string() +
-                    " && /usr/bin/python3 -c \"import glob, xml.dom.minidom as m; [m.parse(f) for f in glob.glob('*.svg')]\"")
-                  .ok())
+  EXPECT_TRUE(
+      shell("cd " + dir.path().string() +
+            " && /usr/bin/python3 -c \"import glob, xml.dom.minidom as m; [m.parse(f) for f in glob.glob('*.svg')]\"")
+          .ok())
       << "not XML";
 }
 
