@@ -77,9 +77,12 @@ class StopSignals {
   UniqueFd fd_;
 };
 
-[[noreturn]] void run_child(const Io& io, UniqueFd pipe, const std::function<int(Readiness&)>& daemon) {
+[[noreturn]] void run_child(const Io& io, UniqueFd pipe, Leave leave, const std::function<int(Readiness&)>& daemon) {
   const int verdict_fd = ::fcntl(pipe.get(), F_DUPFD_CLOEXEC, 3);
-  Readiness readiness(std::move(pipe));
+  if (leave == Leave::kAtOnce) {
+    ::setsid();
+  }
+  Readiness readiness(std::move(pipe), leave == Leave::kAtOnce);
   int exit_code = to_exit_code(ErrorCode::kInternal);
   try {
     exit_code = daemon(readiness);
@@ -140,14 +143,17 @@ void end_child(pid_t child) {
 
 void Readiness::ready() {
   if (pipe_) {
+    if (!has_session_) {
+      ::setsid();
+    }
     leave_terminal();
     send_verdict(pipe_.get(), kExitOk);
     pipe_.reset();
   }
 }
 
-int run_in_background(const Io& io, std::chrono::milliseconds limit, const std::function<int(Readiness&)>& daemon,
-                      const std::function<void()>& undo) {
+int run_in_background(const Io& io, std::chrono::milliseconds limit, Leave leave,
+                      const std::function<int(Readiness&)>& daemon, const std::function<void()>& undo) {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
     throw system_error("Unable to start the daemon", errno);
@@ -162,10 +168,9 @@ int run_in_background(const Io& io, std::chrono::milliseconds limit, const std::
     throw system_error("Unable to start the daemon", errno);
   }
   if (child == 0) {
-    ::setsid();
     signals.end();
     verdict.reset();
-    run_child(io, std::move(report), daemon);
+    run_child(io, std::move(report), leave, daemon);
   }
   report.reset();
   const Waited waited = wait_for_verdict(verdict.get(), signals.fd(), limit);

@@ -50,7 +50,8 @@ std::string name_of(const std::string& path) {
 
 /// Both caches below the cache directory.
 struct Caches {
-  explicit Caches(const std::string& directory) : packages(directory + "/checkouts"), urls(directory + "/downloads") {}
+  explicit Caches(const Settings& settings)
+      : packages(settings.packages_directory()), urls(settings.urls_directory()) {}
 
   /// The longest unused first.
   std::vector<Item> items() {
@@ -210,7 +211,7 @@ int prune(Caches& caches, const Options& options, const Io& io) {
 int cmd_cache(const std::vector<std::string>& args, const Io& io) {
   const Options options = parse_options(CommandId::kCache, args, 1, 1);
   set_log_level(options.log);
-  Caches caches(load_settings(options.tree.network, io.environment).cache_dir);
+  Caches caches(load_settings(options.tree.network, io.environment));
   const std::string& what = options.operands[0];
   const bool prunes = what == "prune";
   if (!prunes && (options.older_than || options.max_size)) {

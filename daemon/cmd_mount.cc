@@ -5,6 +5,7 @@
 #include "daemon/background.h"
 #include "daemon/commands.h"
 #include "daemon/logging.h"
+#include "daemon/mount_helper.h"
 #include "daemon/mount_service.h"
 #include "daemon/open_tree.h"
 #include "daemon/options.h"
@@ -18,22 +19,28 @@ constexpr auto kStartLimit = std::chrono::seconds(30);
 
 }  // namespace
 
+int cmd_mount(const std::vector<std::string>& args, const Io& io) {
+  return mount_package(parse_mount_options(args), io);
+}
+
 /// Everything that can fail does so here, before the mount and before the fork: look at the device and the mountpoint,
 /// load the tree. No thread lives across the fork: those of the network end with `open_tree`.
-int cmd_mount(const std::vector<std::string>& args, const Io& io) {
-  const MountOptions options = parse_mount_options(args);
+int mount_package(const MountOptions& options, const Io& io) {
   set_log_level(options.log);
   fuse::check_device();
   const std::string mountpoint = prepare_mountpoint(options.mountpoint);
+  // A mount in the background isn't what the manager started.
+  ServiceManager manager = options.foreground ? ServiceManager(io.environment) : ServiceManager();
+  manager.status("loading " + options.package);
   OpenedTree opened = open_tree(options.package, options.tree, io);
   refuse_mountpoint_in(opened.tree, options.mountpoint, mountpoint);
   if (options.foreground) {
-    return serve_mount(std::move(opened), options, mountpoint, [] {});
+    return serve_mount(std::move(opened), options, mountpoint, [] {}, manager);
   }
   return run_in_background(
-      io, kStartLimit,
+      io, kStartLimit, is_automounted(mountpoint) ? Leave::kWhenReady : Leave::kAtOnce,
       [&](Readiness& readiness) {
-        return serve_mount(std::move(opened), options, mountpoint, [&] { readiness.ready(); });
+        return serve_mount(std::move(opened), options, mountpoint, [&] { readiness.ready(); }, manager);
       },
       [&] { clear_dead_mount(mountpoint); });
 }

@@ -29,7 +29,7 @@ void pull(const Options& options, const Io& io) {
       const std::string id = node.pkg.id.to_string();
       const std::optional<std::string> path = opener.loader().location({.pkg = node.pkg, .dist = node.dist.value()});
       if (options.json) {
-        *io.out << json_line({{"event", "package"}, {"package", id}, {"path", optional_json(path)}}) << std::endl;
+        events.tell({{"event", "package"}, {"package", id}, {"path", optional_json(path)}});
       } else {
         *io.out << printable(id) << "  " << (path ? printable(*path) : "(not kept)") << '\n';
       }

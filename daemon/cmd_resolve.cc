@@ -83,7 +83,7 @@ void write_lock(const std::string& path, Resolution resolution) {
       }
     }
   }
-  write_file_atomically(path, print_lock(make_lock(resolution)), Durability::kSynced);
+  write_named_file(path, print_lock(make_lock(resolution)));
 }
 
 }  // namespace

@@ -64,6 +64,12 @@ constexpr std::array kTable{
                 "no_proxy), else $WASMER_DIR/wasmer.toml (\"wasmer login\" writes it), else a default; but a proxy\n"
                 "in wasmer.toml comes before those of the environment. Tokens and passwords aren't shown.",
                 cmd_config},
+    CommandSpec{CommandId::kVolumePlugin, "volume-plugin", "", "serve packages as volumes of docker and podman",
+                "Stays in the foreground. The options of a volume are those of \"pkgfs mount -o\" and package=NAME:\n"
+                "docker volume create -d pkgfs -o package=python/python@^3 py. A package by name stays the same\n"
+                "for as long as the volume exists. Each mount is a process of its own, which goes on when this\n"
+                "one ends; the next one takes it over. A socket that systemd passes is used instead of --socket.",
+                cmd_volume_plugin},
     CommandSpec{CommandId::kDoctor, "doctor", "", "check what mounts and downloads need, and say what to do",
                 "Looks at /dev/fuse, fusermount3, the kernel, libraries, the clock, all mounts, settings, the cache\n"
                 "and the registries. Each line is \"ok\", \"warning\" or \"problem\"; exits with 1 if there is a\n"

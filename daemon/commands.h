@@ -26,6 +26,7 @@ enum class CommandId : unsigned {
   kPull,
   kCache,
   kConfig,
+  kVolumePlugin,
   kDoctor,
 };
 
@@ -61,6 +62,7 @@ int cmd_resolve(const std::vector<std::string>& args, const Io& io);
 int cmd_pull(const std::vector<std::string>& args, const Io& io);
 int cmd_cache(const std::vector<std::string>& args, const Io& io);
 int cmd_config(const std::vector<std::string>& args, const Io& io);
+int cmd_volume_plugin(const std::vector<std::string>& args, const Io& io);
 int cmd_doctor(const std::vector<std::string>& args, const Io& io);
 
 }  // namespace pkgfs

@@ -61,6 +61,7 @@ int to_exit_code(ErrorCode code) {
     case ErrorCode::kBusy:
       return kBusy;
     case ErrorCode::kIo:
+    case ErrorCode::kFull:
       return kIo;
     case ErrorCode::kMount:
       return kMount;
@@ -72,6 +73,24 @@ int to_exit_code(ErrorCode code) {
       return kInternal;
   }
   return kInternal;
+}
+
+int to_mount_exit_code(int exit_code) {
+  switch (exit_code) {
+    case kExitOk:
+      return 0;
+    case kUsage:
+    case kPermission:
+      return 1;
+    case kIo:
+      return 2;
+    case kInternal:
+      return 4;
+    case kInterrupted:
+      return 8;
+    default:
+      return 32;
+  }
 }
 
 }  // namespace pkgfs

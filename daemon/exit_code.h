@@ -21,4 +21,8 @@ inline constexpr int kExitOk = 0;
 
 [[nodiscard]] int to_exit_code(ErrorCode code);
 
+/// What mount(8) expects of its helpers, for an exit code of ours: 1 usage or permissions, 2 the system (memory, I/O),
+/// 4 a bug, 8 interrupted, 32 anything else that kept the mount from being made.
+[[nodiscard]] int to_mount_exit_code(int exit_code);
+
 }  // namespace pkgfs

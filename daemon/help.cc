@@ -39,22 +39,41 @@ std::string option_term(const OptionSpec& option) {
   return term;
 }
 
+/// Words with blanks between, in lines of a width that fits a terminal.
+void print_wrapped(std::ostream& out, const std::vector<std::string_view>& words) {
+  constexpr std::size_t kWidth = 80;
+  std::size_t used = kWidth;
+  for (const std::string_view word : words) {
+    if (used + 1 + word.size() > kWidth) {
+      out << "\n ";
+      used = 1;
+    }
+    out << ' ' << word;
+    used += 1 + word.size();
+  }
+  out << '\n';
+}
+
 void print_mount_words(std::ostream& out) {
   out << "\nEvery option without a letter can also be given in -o, without the dashes and with\n"
          "\"_\" for \"-\" (-o commands_dir=/opt/bin,allow_other); so can debug and quiet. A comma in a\n"
-         "value is written \"\\,\".\n\n"
-         "Accepted in -o and without effect:\n ";
+         "value is written \"\\,\", or the value is quoted: -o 'lock=\"a,b\"'.\n\n"
+         "Accepted in -o and without effect:";
+  std::vector<std::string_view> ignored;
   for (const MountWord& word : mount_words()) {
     if (!word.refused) {
-      out << ' ' << word.word;
+      ignored.push_back(word.word);
     }
   }
-  out << "\nHonoured in -o:\n  exec noexec\nRefused in -o:\n";
+  print_wrapped(out, ignored);
+  out << "Honoured in -o:\n  exec noexec\nRefused in -o:\n";
   for (const MountWord& word : mount_words()) {
     if (word.refused) {
       print_item(out, std::string(word.word), word.why, 12);
     }
   }
+  out << "\n\"mount -t pkgfs PACKAGE MOUNTPOINT -o OPTIONS\" and lines of /etc/fstab take the same options; rw, suid\n"
+         "and dev, which mount(8) adds by itself, are without effect there (mount.pkgfs(8)).\n";
 }
 
 }  // namespace
@@ -62,9 +81,9 @@ void print_mount_words(std::ostream& out) {
 void print_general_help(std::ostream& out) {
   out << "pkgfs shows Wasmer packages as directories.\n\nusage: pkgfs COMMAND [OPTION]... [ARGUMENT]...\n\n";
   for (const CommandSpec& command : command_table()) {
-    print_item(out, std::string(command.name), command.summary, 12);
+    print_item(out, std::string(command.name), command.summary, 14);
   }
-  print_item(out, "help", "explain a command (pkgfs help COMMAND), or the exit codes (pkgfs help exit-codes)", 12);
+  print_item(out, "help", "explain a command (pkgfs help COMMAND), or the exit codes (pkgfs help exit-codes)", 14);
   out << "\n  -h, --help     this text, or that of a command\n  -V, --version  the version\n\n"
          "PACKAGE is a .webc file, a directory with a wasmer.toml, a gzip'd tar of one, or a specifier:\n"
          "[namespace/]name[@VERSION], sha256:HASH, a path that begins with \".\" or \"/\".\n";

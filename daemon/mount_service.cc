@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -38,7 +39,6 @@ namespace {
 
 constexpr auto kProbeLimit = std::chrono::seconds(1);
 constexpr auto kReadyLimit = std::chrono::seconds(10);
-constexpr auto kReadyStep = std::chrono::milliseconds(50);
 /// How long a request that is being answered may take once we are asked to stop.
 constexpr auto kStopLimit = std::chrono::seconds(5);
 /// More threads than processors: some wait for a disk.
@@ -57,17 +57,6 @@ sigset_t handled_signals() {
   return signals;
 }
 
-/// What df shows: the id, or the file where the id would be a hash that nobody knows yet.
-std::string mount_source(const OpenedTree& opened, const MountOptions& options) {
-  if (opened.tree.id.named() != nullptr) {
-    return opened.tree.id.to_string();
-  }
-  // A relative path means nothing to whoever looks at the mount later.
-  std::error_code not_a_path;
-  const std::filesystem::path path = std::filesystem::canonical(options.package, not_a_path);
-  return not_a_path ? options.package : path.string();
-}
-
 fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCounter& usage,
                                      fuse::ContentPusher* pusher, const MountFacts& facts) {
   return {.uid = options.uid.value_or(::geteuid()),
@@ -76,6 +65,7 @@ fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCou
           .directory_mask = options.dmask,
           .live_timeout = options.live_timeout,
           .skip_open = options.skip_open,
+          .passthrough = options.passthrough,
           .pusher = pusher,
           .usage = [&usage] { return usage.get(); },
           .about = json_members(facts)};
@@ -94,11 +84,11 @@ MountFacts mount_facts(const PackageTree& tree, std::string source, const std::s
   return facts;
 }
 
-/// Waits until a signal asks to stop (its number) or all threads of the session have ended (0); nothing if neither has
-/// happened after `limit` (negative: waits for ever).
-std::optional<int> wait_for_end(int signal_fd, int ended_fd, std::chrono::milliseconds limit) {
+/// Waits until a signal asks to stop (its number) or `fd` is readable (0); nothing if neither has happened after
+/// `limit` (negative: waits for ever).
+std::optional<int> wait_for(int signal_fd, int fd, std::chrono::milliseconds limit) {
   std::array<pollfd, 2> waiting{
-      {{.fd = signal_fd, .events = POLLIN, .revents = 0}, {.fd = ended_fd, .events = POLLIN, .revents = 0}}};
+      {{.fd = signal_fd, .events = POLLIN, .revents = 0}, {.fd = fd, .events = POLLIN, .revents = 0}}};
   while (true) {
     const int count = ::poll(waiting.data(), waiting.size(), static_cast<int>(limit.count()));
     if (count == 0) {
@@ -120,25 +110,45 @@ std::optional<int> wait_for_end(int signal_fd, int ended_fd, std::chrono::millis
         return static_cast<int>(info.ssi_signo);
       }
     }
-    if ((waiting[1].revents & POLLIN) != 0) {
+    if (waiting[1].revents != 0) {
       return 0;
     }
   }
 }
 
 /// False if a signal asked to stop before the mount answered. Throws Error if it doesn't in time.
-bool wait_until_ready(const fuse::Session& session, int signal_fd, const std::string& mountpoint) {
-  const auto deadline = std::chrono::steady_clock::now() + kReadyLimit;
-  while (!session.wait_ready(kReadyStep)) {
-    const std::optional<int> end = wait_for_end(signal_fd, session.ended_fd(), std::chrono::milliseconds(0));
-    if (end && *end != 0) {
-      return false;
-    }
-    if (end || std::chrono::steady_clock::now() >= deadline) {
-      throw Error(ErrorCode::kMount, "The kernel didn't begin to talk to the mount at \"" + mountpoint + "\"");
-    }
+bool wait_until_ready(fuse::Session& session, int signal_fd, const std::string& mountpoint) {
+  const std::optional<int> woken = wait_for(signal_fd, session.device_fd(), kReadyLimit);
+  if (woken && *woken != 0) {
+    return false;
+  }
+  if (!woken || !session.answer_first()) {
+    throw Error(ErrorCode::kMount, "The kernel didn't begin to talk to the mount at \"" + mountpoint + "\"");
   }
   return true;
+}
+
+/// Whether our mount answers whoever comes by its path. Nobody does where another one lies above it.
+bool answers(const fuse::MountSettings& settings, std::chrono::milliseconds limit) {
+  const std::optional<MountEntry> top = find_mount(settings.mountpoint);
+  return !top || top->type != kMountType || top->source != settings.source ||
+         probe_mount(settings.mountpoint, limit) == MountState::kLive;
+}
+
+/// Waits for the end as `wait_for` does, and reassures the manager's watchdog as long as the mount answers.
+int watch(const fuse::Session& session, int signal_fd, const fuse::MountSettings& settings, ServiceManager& manager) {
+  while (true) {
+    const auto interval = manager.watchdog_interval();
+    const auto end = wait_for(signal_fd, session.ended_fd(), interval.value_or(std::chrono::milliseconds(-1)));
+    if (end) {
+      return *end;
+    }
+    if (answers(settings, *interval / 2)) {
+      manager.alive();
+    } else {
+      log::warn("\"{}\" doesn't answer", settings.mountpoint);
+    }
+  }
 }
 
 /// Clears the way: unmounts what is dead and ours. What else is mounted there can be mounted over, as anywhere, but for
@@ -172,6 +182,17 @@ void clear_mountpoint(const std::string& given, const std::string& path) {
   }
 }
 
+/// Of several that mount at one place at the same time, one may. Others would mount over it: they all have seen a free
+/// mountpoint. Claimed as long as the descriptor is open; a directory that can't be read isn't claimed.
+UniqueFd claim_mountpoint(const std::string& given, const std::string& path) {
+  UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory && ::flock(directory.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    throw Error(ErrorCode::kBusy, "Something else is just being mounted at \"" + given + "\"");
+  }
+  clear_mountpoint(given, path);
+  return directory;
+}
+
 /// Whether a directory is the kernel's own: nobody expects a mount there, and some of them can't be looked up twice.
 bool is_of_the_kernel(int directory) {
   constexpr std::array kMagics{PROC_SUPER_MAGIC, SYSFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC};
@@ -182,6 +203,16 @@ bool is_of_the_kernel(int directory) {
 std::string name_of_mountpoint(const std::string& given) { return "The mountpoint \"" + given + "\""; }
 
 }  // namespace
+
+std::string mount_source(const OpenedTree& opened, const std::string& package) {
+  if (opened.tree.id.named() != nullptr) {
+    return opened.tree.id.to_string();
+  }
+  // A relative path means nothing to whoever looks at the mount later.
+  std::error_code not_a_path;
+  const std::filesystem::path path = std::filesystem::canonical(package, not_a_path);
+  return not_a_path ? package : path.string();
+}
 
 std::string prepare_mountpoint(const std::string& given) {
   const std::string what = name_of_mountpoint(given);
@@ -204,6 +235,12 @@ std::string prepare_mountpoint(const std::string& given) {
   return path;
 }
 
+bool is_automounted(const std::string& mountpoint) {
+  const UniqueFd directory(::open(mountpoint.c_str(), O_PATH | O_CLOEXEC));
+  struct statfs status{};
+  return directory && ::fstatfs(directory.get(), &status) == 0 && status.f_type == AUTOFS_SUPER_MAGIC;
+}
+
 void refuse_mountpoint_in(const PackageTree& tree, const std::string& given, const std::string& mountpoint) {
   const UniqueFd directory(::open(mountpoint.c_str(), O_PATH | O_CLOEXEC));
   if (!directory) {
@@ -224,7 +261,7 @@ void clear_dead_mount(const std::string& mountpoint) noexcept {
 }
 
 int serve_mount(OpenedTree opened, const MountOptions& options, const std::string& mountpoint,
-                const std::function<void()>& ready) {
+                const std::function<void()>& ready, ServiceManager& manager) {
   const sigset_t signals = handled_signals();
   sigset_t before;
   ::pthread_sigmask(SIG_BLOCK, &signals, &before);  // threads inherit it: the signals come through the descriptor only
@@ -241,7 +278,7 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   fuse::Statistics statistics;
   fuse::ContentPusher pusher(tree, statistics);
   fuse::ContentPusher* const used_pusher = options.push && options.skip_open && tree.is_immutable() ? &pusher : nullptr;
-  MountFacts facts = mount_facts(opened.tree, mount_source(opened, options), mountpoint);
+  MountFacts facts = mount_facts(opened.tree, mount_source(opened, options.package), mountpoint);
   std::optional<MetricsServer> metrics;
   if (!options.metrics.empty()) {
     metrics.emplace(options.metrics, [&] { return metrics_text(facts, statistics.snapshot()); });
@@ -253,28 +290,36 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
                                .allow_other = options.allow_other.value_or(::geteuid() == 0),
                                .auto_unmount = options.auto_unmount,
                                .debug = options.debug,
+                               .io_uring = options.io_uring,
                                .extra = {}};
   if (options.noexec) {
     settings.extra.emplace_back("noexec");
   }
   fuse::Session session(adapter, settings);
+  UniqueFd claim = claim_mountpoint(options.mountpoint, mountpoint);
   session.mount();
-  session.start(std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads), used_pusher);
   int exit_code = kExitOk;
   if (wait_until_ready(session, signal_fd.get(), mountpoint)) {
+    claim.reset();
+    session.start({.threads = std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads),
+                   .poll = options.poll,
+                   .others_busy = used_pusher == nullptr ? nullptr : &used_pusher->is_busy()},
+                  used_pusher);
     if (metrics) {
       metrics->start();
     }
-    ready();
     log::info("\"{}\" is mounted at \"{}\"", settings.source, mountpoint);
     if (metrics) {
       log::info("metrics are served at {}", metrics->address());
     }
-    const auto end = wait_for_end(signal_fd.get(), session.ended_fd(), std::chrono::milliseconds(-1));
+    ready();
+    manager.ready(settings.source + " at " + mountpoint);
+    const int end = watch(session, signal_fd.get(), settings, manager);
     log::info("\"{}\" ends: {}", mountpoint, end == 0 ? "unmounted" : "asked to by a signal");
   } else {
     exit_code = to_exit_code(ErrorCode::kInterrupted);
   }
+  manager.stopping();
   if (!session.stop(kStopLimit)) {
     log::warn("\"{}\": a request was still being answered after {} s; it gets an error", mountpoint,
               kStopLimit.count());

@@ -6,13 +6,20 @@
 
 #include "daemon/open_tree.h"
 #include "daemon/options.h"
+#include "daemon/service_manager.h"
 
 namespace pkgfs {
+
+/// What df shows of a mount of `package`: the id, or the file where the id would be a hash that nobody knows yet.
+[[nodiscard]] std::string mount_source(const OpenedTree& opened, const std::string& package);
 
 /// A mountpoint that can be used: an absolute path to a directory. Clears a dead mount of ours that is in the way.
 /// Throws Error: kNotFound, kUsage (not a directory, "/", a kernel's file system), kBusy (a live mount of ours, or one
 /// that doesn't answer), kMount (a dead one of others).
 [[nodiscard]] std::string prepare_mountpoint(const std::string& given);
+
+/// Whether the mountpoint is one that automount(8) or systemd watches: somebody waits there for our mount.
+[[nodiscard]] bool is_automounted(const std::string& mountpoint);
 
 /// Throws Error(kUsage) when `mountpoint`, which the user calls `given`, lies in a live directory of the tree: the
 /// mount would wait for itself.
@@ -22,9 +29,9 @@ void refuse_mountpoint_in(const PackageTree& tree, const std::string& given, con
 void clear_dead_mount(const std::string& mountpoint) noexcept;
 
 /// Mounts the tree and serves it until somebody unmounts, or a signal (TERM, INT, HUP) asks to stop. `ready` is called
-/// once the mount answers. Returns the exit code, that of kInterrupted for a signal before then; throws Error if the
-/// mount can't be made.
+/// once the mount answers; `manager` is told that, and whether it still does. Returns the exit code, that of
+/// kInterrupted for a signal before then; throws Error if the mount can't be made.
 [[nodiscard]] int serve_mount(OpenedTree opened, const MountOptions& options, const std::string& mountpoint,
-                              const std::function<void()>& ready);
+                              const std::function<void()>& ready, ServiceManager& manager);
 
 }  // namespace pkgfs

@@ -8,7 +8,6 @@
 #include "core/base/log.h"
 #include "core/load/cache_source.h"
 #include "core/source/backend_source.h"
-
 #include "core/source/container_summary.h"
 #include "core/source/endpoint.h"
 #include "core/source/multi_source.h"
@@ -16,6 +15,7 @@
 #include "core/source/registry.h"
 #include "core/source/web_source.h"
 #include "daemon/progress.h"
+#include "daemon/registry_check.h"
 
 namespace pkgfs {
 
@@ -96,10 +96,10 @@ void PackageOpener::set_up_network(DownloadObserver* observer, const Io& io) {
     }
     client_ = std::make_unique<HttpClient>(std::move(http));
   }
-  cache_ = std::make_unique<PackageCache>(settings_.cache_dir + "/checkouts");
+  cache_ = std::make_unique<PackageCache>(settings_.packages_directory());
   RemotePackages remote;
   remote.cache = cache_.get();
-  remote.urls_directory = settings_.cache_dir + "/downloads";
+  remote.urls_directory = settings_.urls_directory();
   remote.client = client_.get();
   remote.verify = settings_.verify_downloads;
   remote.max_bytes = settings_.max_download;
@@ -107,9 +107,7 @@ void PackageOpener::set_up_network(DownloadObserver* observer, const Io& io) {
   remote.cancel = &cancel_;
   for (const RemoteRegistry& registry : settings_.registries) {
     if (registry.token) {
-      for (const std::string& authority : token_authorities(registry.endpoint)) {
-        remote.tokens.emplace(authority, *registry.token);
-      }
+      remote.tokens.push_back({registry.endpoint, *registry.token});
     }
   }
   loader_ = std::make_unique<PackageLoader>(options_, std::move(remote));
@@ -123,7 +121,7 @@ void PackageOpener::add_sources(bool with_cache) {
   if (with_cache) {
     sources->add(std::make_unique<CacheSource>(*cache_), MultiSource::When::kIfNothingFound);
   }
-  const std::string queries = settings_.cache_dir + "/queries";
+  const std::string queries = settings_.queries_directory();
   for (const RemoteRegistry& registry : settings_.registries) {
     const std::string shared = queries + "/" + endpoint_directory(registry.endpoint);
     // What only a token may see isn't shown without it; Wasmer itself keeps all in one place.
@@ -147,14 +145,18 @@ void PackageOpener::add_sources(bool with_cache) {
   const auto look = [as_built = options_.as_built](const std::string& path) {
     return describe(*open_package(path, {.as_built = as_built}));
   };
-  sources->add(std::make_unique<WebSource>(WebSource::Options{.directory = settings_.cache_dir + "/downloads",
+  sources->add(std::make_unique<WebSource>(WebSource::Options{.directory = settings_.urls_directory(),
                                                               .max_bytes = settings_.max_download,
                                                               .offline = settings_.offline,
                                                               .observer = loader_->observer()},
                                            look, client_.get(), cancel_));
   sources->add(std::make_unique<PathSource>(
       [look](const std::string& path) { return PackageSummary{look(path), local_distribution(path)}; }));
-  source_ = std::move(sources);
+  std::vector<std::string> endpoints;
+  for (const RemoteRegistry& registry : settings_.registries) {
+    endpoints.push_back(registry.endpoint);
+  }
+  source_ = std::make_unique<RegistryCheck>(std::move(sources), std::move(endpoints));
 }
 
 RootPackage PackageOpener::find(const std::string& text) {
@@ -165,7 +167,6 @@ RootPackage PackageOpener::find(const std::string& text) {
     return {open_package(text, options_), std::nullopt, local_distribution(text)};
   }
   const PackageSource specifier = parse_specifier(text);
-  check_registry(specifier);
   PackageSummary summary = query_latest(*source_, specifier);
   return {nullptr, std::move(summary.pkg), std::move(summary.dist)};
 }
@@ -182,24 +183,6 @@ Resolution PackageOpener::resolve_tree(const RootPackage& root) {
   Resolution resolution = resolve(info_of(root), *source_);
   resolution.graph.nodes.front().dist = root.dist;
   return resolution;
-}
-
-/// A specifier may name its registry; which ones are asked is decided elsewhere.
-void PackageOpener::check_registry(const PackageSource& specifier) const {
-  if (specifier.named() == nullptr || !specifier.named()->registry) {
-    return;
-  }
-  const std::string& name = *specifier.named()->registry;
-  std::string endpoint = name;
-  try {
-    endpoint = graphql_endpoint(name);
-  } catch (const Error&) {
-    log::debug("\"{}\" names no registry on the network", name);
-  }
-  if (std::ranges::find(settings_.registries, endpoint, &RemoteRegistry::endpoint) == settings_.registries.end()) {
-    log::warn("\"{}\" names the registry \"{}\", which isn't among those that are asked (--registry={} adds it)",
-              specifier.to_string(), name, name);
-  }
 }
 
 PackageInfo info_of(const RootPackage& root) {

@@ -58,7 +58,6 @@ class PackageOpener {
   void add_sources(bool with_cache);
   void read_lock(const std::string& path);
   [[nodiscard]] RootPackage find_locked(const std::string& text);
-  void check_registry(const PackageSource& specifier) const;
 
   OpenOptions options_;
   Settings settings_;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <filesystem>
 #include <string>
 #include <utility>
 
@@ -22,9 +23,11 @@ constexpr unsigned kTreeCommands = set_of(CommandId::kMount, CommandId::kVerify,
                                           CommandId::kCat, CommandId::kExtract);
 constexpr unsigned kResolvingCommands = kTreeCommands | set_of(CommandId::kInspect, CommandId::kResolve);
 constexpr unsigned kFetchingCommands = kResolvingCommands | set_of(CommandId::kPull);
-constexpr unsigned kAllCommands = kFetchingCommands | set_of(CommandId::kUnmount, CommandId::kMounts, CommandId::kStats,
-                                                             CommandId::kCache, CommandId::kConfig);
+constexpr unsigned kAllCommands =
+    kFetchingCommands | set_of(CommandId::kUnmount, CommandId::kMounts, CommandId::kStats, CommandId::kCache,
+                               CommandId::kConfig, CommandId::kVolumePlugin);
 constexpr unsigned kMountOnly = set_of(CommandId::kMount);
+constexpr unsigned kPluginOnly = set_of(CommandId::kVolumePlugin);
 
 [[noreturn]] void bad_value(std::string_view option, std::string_view value, std::string_view wanted) {
   throw Error(ErrorCode::kUsage,
@@ -48,6 +51,13 @@ std::uint16_t parse_mask(std::string_view option, std::string_view value) {
     bad_value(option, value, "an octal number of at most 777");
   }
   return mask;
+}
+
+std::string parse_path(std::string_view option, std::string_view value) {
+  if (value.empty()) {
+    bad_value(option, value, "a path");
+  }
+  return std::filesystem::absolute(value).lexically_normal();
 }
 
 double parse_seconds(std::string_view option, std::string_view value) {
@@ -89,6 +99,13 @@ bool parse_auto(std::string_view name, std::string_view value) {
     bad_value(name, value, "auto or off");
   }
   return value == "auto";
+}
+
+bool parse_on(std::string_view name, std::string_view value) {
+  if (value != "on" && value != "off") {
+    bad_value(name, value, "on or off");
+  }
+  return value == "on";
 }
 
 void set_conflicts(Options& options, std::string_view value) {
@@ -301,6 +318,21 @@ constexpr std::array kTable{
         "skip-open", '\0', "auto|off",
         "auto (default): let the kernel open files without asking, where nothing can change", kMountOnly, true,
         [](Options& options, std::string_view value) { options.mount.skip_open = parse_auto("skip-open", value); }},
+    OptionSpec{
+        "passthrough", '\0', "auto|off",
+        "auto (default): let the kernel read the files of live directories by itself, with\nlibfuse 3.17 and as root",
+        kMountOnly, true,
+        [](Options& options, std::string_view value) { options.mount.passthrough = parse_auto("passthrough", value); }},
+    OptionSpec{"io-uring", '\0', "on|off",
+               "on: take the kernel's requests through io_uring, with libfuse 3.18 (default: off;\na slow disk then "
+               "holds up others, too)",
+               kMountOnly, true,
+               [](Options& options, std::string_view value) { options.mount.io_uring = parse_on("io-uring", value); }},
+    OptionSpec{"poll", '\0', "auto|off",
+               "auto (default): after an answer look for the next request for up to 0.2 ms before\nsleeping, where "
+               "that pays and nobody else wants the CPU",
+               kMountOnly, true,
+               [](Options& options, std::string_view value) { options.mount.poll = parse_auto("poll", value); }},
     OptionSpec{"metrics", '\0', "ADDRESS",
                "serve Prometheus metrics over HTTP at unix:PATH, HOST:PORT, or PORT on 127.0.0.1\n(docs/METRICS.md)",
                kMountOnly, true,
@@ -336,6 +368,28 @@ constexpr std::array kTable{
                set_of(CommandId::kExtract), false, [](Options& options, std::string_view) { options.force = true; }},
     OptionSpec{"lazy", 'z', "", "also while it is in use: detach now, end with the last use",
                set_of(CommandId::kUnmount), false, [](Options& options, std::string_view) { options.lazy = true; }},
+    OptionSpec{"socket", '\0', "PATH", "where engines ask (default: /run/docker/plugins/pkgfs.sock)", kPluginOnly,
+               false,
+               [](Options& options, std::string_view value) { options.plugin.socket = parse_path("socket", value); }},
+    OptionSpec{
+        "state-dir", '\0', "DIR", "what is remembered of the volumes (default: /var/lib/pkgfs/volumes)", kPluginOnly,
+        false,
+        [](Options& options, std::string_view value) { options.plugin.state_dir = parse_path("state-dir", value); }},
+    OptionSpec{
+        "mount-root", '\0', "DIR",
+        "where the volumes are mounted (default: /run/pkgfs/volumes). It is the plugin's own:\nmounts in it that "
+        "belong to no volume are ended",
+        kPluginOnly, false,
+        [](Options& options, std::string_view value) { options.plugin.mount_root = parse_path("mount-root", value); }},
+    OptionSpec{"mount-wait", '\0', "SECONDS",
+               "how long an engine waits before it is told that a volume isn't ready yet (default:\n3.5; podman's own "
+               "limit is 5)",
+               kPluginOnly, false,
+               [](Options& options,
+                  std::string_view value) { options.plugin.mount_wait = parse_seconds("mount-wait", value); }},
+    OptionSpec{"keep", '\0', "SECONDS", "how long a mount stays that nobody uses any more (default: 10)", kPluginOnly,
+               false,
+               [](Options& options, std::string_view value) { options.plugin.keep = parse_seconds("keep", value); }},
     OptionSpec{"log-level", '\0', "LEVEL",
                "what is said on standard error: error, warning (default), info, debug or trace", kAllCommands, true,
                set_log_level},
@@ -343,30 +397,53 @@ constexpr std::array kTable{
                [](Options& options, std::string_view) { options.log.level = "error"; }},
 };
 
+constexpr std::string_view kForMount = "for mount(8)";
+constexpr std::string_view kAlways = "always so";
+constexpr std::string_view kNoTimes = "no times of access are kept";
+constexpr std::string_view kNoWrites = "nothing is written";
 constexpr std::array kMountWords{
-    MountWord{"ro", false, "always so"},
-    MountWord{"nosuid", false, "always so"},
-    MountWord{"nodev", false, "always so"},
-    MountWord{"noatime", false, "always so"},
-    MountWord{"nodiratime", false, "always so"},
-    MountWord{"relatime", false, "no times of access are kept"},
-    MountWord{"default_permissions", false, "always so"},
-    MountWord{"defaults", false, "for mount(8)"},
-    MountWord{"auto", false, "for mount(8)"},
-    MountWord{"noauto", false, "for mount(8)"},
-    MountWord{"nofail", false, "for mount(8)"},
-    MountWord{"_netdev", false, "for mount(8)"},
-    MountWord{"user", false, "for mount(8)"},
-    MountWord{"users", false, "for mount(8)"},
-    MountWord{"owner", false, "for mount(8)"},
-    MountWord{"group", false, "for mount(8)"},
-    MountWord{"async", false, "nothing is written"},
-    MountWord{"comment=", false, "for mount(8)"},
-    MountWord{"x-*", false, "for mount(8)"},
-    MountWord{"X-*", false, "for mount(8)"},
-    MountWord{"rw", true, "a package is always mounted read-only"},
-    MountWord{"suid", true, "a package is always mounted nosuid"},
-    MountWord{"dev", true, "a package is always mounted nodev"},
+    MountWord{"ro", false, kAlways},
+    MountWord{"nosuid", false, kAlways},
+    MountWord{"nodev", false, kAlways},
+    MountWord{"default_permissions", false, kAlways},
+    MountWord{"noatime", false, kNoTimes},
+    MountWord{"nodiratime", false, kNoTimes},
+    MountWord{"relatime", false, kNoTimes},
+    MountWord{"norelatime", false, kNoTimes},
+    MountWord{"atime", false, kNoTimes},
+    MountWord{"diratime", false, kNoTimes},
+    MountWord{"strictatime", false, kNoTimes},
+    MountWord{"nostrictatime", false, kNoTimes},
+    MountWord{"lazytime", false, kNoTimes},
+    MountWord{"nolazytime", false, kNoTimes},
+    MountWord{"async", false, kNoWrites},
+    MountWord{"sync", false, kNoWrites},
+    MountWord{"dirsync", false, kNoWrites},
+    MountWord{"mand", false, kNoWrites},
+    MountWord{"nomand", false, kNoWrites},
+    MountWord{"silent", false, "messages are always few"},
+    MountWord{"loud", false, "messages are always few"},
+    MountWord{"defaults", false, kForMount},
+    MountWord{"auto", false, kForMount},
+    MountWord{"noauto", false, kForMount},
+    MountWord{"nofail", false, kForMount},
+    MountWord{"_netdev", false, kForMount},
+    MountWord{"user", false, kForMount},
+    MountWord{"user=", false, kForMount},
+    MountWord{"nouser", false, kForMount},
+    MountWord{"users", false, kForMount},
+    MountWord{"nousers", false, kForMount},
+    MountWord{"owner", false, kForMount},
+    MountWord{"noowner", false, kForMount},
+    MountWord{"group", false, kForMount},
+    MountWord{"nogroup", false, kForMount},
+    MountWord{"comment=", false, kForMount},
+    MountWord{"x-*", false, kForMount},
+    MountWord{"X-*", false, kForMount},
+    MountWord{"rw", true, "a package is always mounted read-only", true},
+    MountWord{"suid", true, "a package is always mounted nosuid", true},
+    MountWord{"dev", true, "a package is always mounted nodev", true},
+    MountWord{"remount", true, "a mount can't be changed: unmount and mount again"},
     MountWord{"fsname=", true, "pkgfs sets it to the package"},
     MountWord{"subtype=", true, "pkgfs sets it"},
 };

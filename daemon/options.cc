@@ -46,7 +46,7 @@ bool matches(std::string_view pattern, std::string_view item) {
   return pattern.ends_with('=') ? item.starts_with(pattern) : item == pattern;
 }
 
-void read_mount_word(const std::string& item, Findings& findings) {
+void read_mount_word(const std::string& item, const MountWordRules& rules, Findings& findings) {
   // mount(8)'s pair; `exec=auto` is ours and has a value.
   if (item == "exec" || item == "noexec") {
     findings.noexec = item == "noexec";
@@ -54,7 +54,7 @@ void read_mount_word(const std::string& item, Findings& findings) {
   }
   for (const MountWord& word : mount_words()) {
     if (matches(word.word, item)) {
-      if (word.refused) {
+      if (word.refused && !(word.unasked && rules.from_mount)) {
         throw Error(ErrorCode::kUsage, "mount option '" + item + "' is refused: " + std::string(word.why));
       }
       return;
@@ -65,7 +65,9 @@ void read_mount_word(const std::string& item, Findings& findings) {
   std::ranges::replace(name, '_', '-');
   const OptionSpec* option = find_option(CommandId::kMount, name);
   if (option == nullptr || !option->mount_word) {
-    findings.unknown.push_back({item.substr(0, equals), true});
+    if (!rules.sloppy) {
+      findings.unknown.push_back({item.substr(0, equals), true});
+    }
     return;
   }
   const bool has_value = equals != std::string::npos;
@@ -98,7 +100,7 @@ po::options_description describe(CommandId command) {
   return description;
 }
 
-Findings read_arguments(CommandId command, const std::vector<std::string>& args) {
+Findings read_arguments(CommandId command, const std::vector<std::string>& args, const MountWordRules& rules) {
   const po::options_description description = describe(command);
   Findings findings;
   try {
@@ -116,7 +118,7 @@ Findings read_arguments(CommandId command, const std::vector<std::string>& args)
         findings.unknown.push_back({token.substr(0, token.find('=')), false});
       } else if (option.string_key == "options") {
         for (const std::string& item : split_mount_words(option.value.front())) {
-          read_mount_word(item, findings);
+          read_mount_word(item, rules, findings);
         }
       } else {
         findings.given.push_back(
@@ -177,23 +179,32 @@ void count_operands(CommandId command, const std::vector<std::string>& operands,
 
 std::vector<std::string> split_mount_words(std::string_view text) {
   std::vector<std::string> items(1);
+  bool quoted = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    const bool escaped = text[i] == '\\' && i + 1 < text.size() && (text[i + 1] == ',' || text[i + 1] == '\\');
+    const char c = text[i];
+    const bool escaped = c == '\\' && i + 1 < text.size() && (text[i + 1] == ',' || text[i + 1] == '\\');
+    // Only a whole value is quoted; a quotation mark elsewhere is one.
+    const bool opens = !quoted && c == '"' && items.back().ends_with('=') && text.find('"', i + 1) != text.npos;
+    const bool closes = quoted && c == '"';
     if (escaped) {
-      ++i;
-    } else if (text[i] == ',') {
+      items.back() += text[++i];
+    } else if (opens || closes) {
+      quoted = opens;
+    } else if (c == ',' && !quoted) {
       items.emplace_back();
-      continue;
+    } else {
+      items.back() += c;
     }
-    items.back() += text[i];
   }
   std::erase(items, "");
   return items;
 }
 
-Options parse_options(CommandId command, const std::vector<std::string>& args, std::size_t minimum,
-                      std::size_t maximum) {
-  Findings findings = read_arguments(command, args);
+namespace {
+
+Options parse(CommandId command, const std::vector<std::string>& args, const MountWordRules& rules, std::size_t minimum,
+              std::size_t maximum) {
+  Findings findings = read_arguments(command, args, rules);
   if (!findings.unknown.empty()) {
     refuse_unknown(command, findings.unknown);
   }
@@ -207,8 +218,15 @@ Options parse_options(CommandId command, const std::vector<std::string>& args, s
   return options;
 }
 
-MountOptions parse_mount_options(const std::vector<std::string>& args) {
-  Options options = parse_options(CommandId::kMount, args, 2, 2);
+}  // namespace
+
+Options parse_options(CommandId command, const std::vector<std::string>& args, std::size_t minimum,
+                      std::size_t maximum) {
+  return parse(command, args, {}, minimum, maximum);
+}
+
+MountOptions parse_mount_options(const std::vector<std::string>& args, const MountWordRules& rules) {
+  Options options = parse(CommandId::kMount, args, rules, 2, 2);
   MountOptions mount;
   static_cast<MountFlags&>(mount) = options.mount;
   mount.package = std::move(options.operands[0]);

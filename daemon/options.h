@@ -61,6 +61,18 @@ struct MountFlags {
   bool push = true;         // give the kernel small files before they are asked for
   bool skip_open = true;    // let it open files without asking, where nothing can change
   std::string metrics;      // where they are served (metrics_server.h); empty: nowhere
+  bool passthrough = true;  // let the kernel read whole host files by itself, where it can
+  bool io_uring = false;    // take the requests through io_uring
+  bool poll = true;         // look for requests for a moment before sleeping
+};
+
+/// What only the volume plugin needs.
+struct PluginFlags {
+  std::string socket = "/run/docker/plugins/pkgfs.sock";
+  std::string state_dir = "/var/lib/pkgfs/volumes";
+  std::string mount_root = "/run/pkgfs/volumes";
+  double mount_wait = 3.5;  // seconds
+  double keep = 10;         // seconds
 };
 
 struct MountOptions : MountFlags {
@@ -76,6 +88,7 @@ struct Options {
   TreeFlags tree;
   LogFlags log;
   MountFlags mount;
+  PluginFlags plugin;
   bool json = false;
   bool dot = false;
   bool commands = false;   // inspect: check and list the commands
@@ -107,17 +120,25 @@ struct MountWord {
   std::string_view word;  // a trailing "*" or "=" stands for any rest
   bool refused = false;
   std::string_view why;
+  bool unasked = false;  // mount(8) or mount.fuse(8) adds it by itself: refused only where the user wrote it
 };
 [[nodiscard]] std::span<const MountWord> mount_words();
+
+/// How the words of `-o` are taken.
+struct MountWordRules {
+  bool from_mount = false;  // mount(8) calls: what it adds by itself is accepted
+  bool sloppy = false;      // unknown words are left out (mount -s)
+};
 
 /// Parses what follows the command's name. Unknown options are named before anything else is complained about.
 /// Operands are counted against `minimum` and `maximum`. Throws Error(kUsage).
 [[nodiscard]] Options parse_options(CommandId command, const std::vector<std::string>& args, std::size_t minimum,
                                     std::size_t maximum);
 /// The same for `pkgfs mount`.
-[[nodiscard]] MountOptions parse_mount_options(const std::vector<std::string>& args);
+[[nodiscard]] MountOptions parse_mount_options(const std::vector<std::string>& args, const MountWordRules& rules = {});
 
-/// Splits the value of an `-o` at commas; `\,` is a comma and `\\` a backslash. Empty parts are left out.
+/// Splits the value of an `-o` at commas; `\,` is a comma and `\\` a backslash, and so is `name="a,b"` one item, as for
+/// mount(8). Empty parts are left out.
 [[nodiscard]] std::vector<std::string> split_mount_words(std::string_view text);
 
 }  // namespace pkgfs

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/program.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <iostream>
 #include <new>
@@ -13,6 +15,8 @@
 #include "daemon/exit_code.h"
 #include "daemon/help.h"
 #include "daemon/logging.h"
+#include "daemon/mount_helper.h"
+#include "daemon/text_output.h"
 
 namespace pkgfs {
 
@@ -66,29 +70,25 @@ int dispatch(const std::vector<std::string>& arguments, const Io& io) {
   return command->run(args, io);
 }
 
+/// A standard stream that is closed is opened so that using it still fails: else its number would be that of a pipe or
+/// of the mount, and what is printed would go there.
+void occupy_closed_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(stream, F_GETFD) < 0) {
+      (void)::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);  // the lowest free number: this one
+    }
+  }
+}
+
 int report(const Io& io, std::string_view what, ErrorCode code) {
   *io.err << error_lines(io, what) << std::flush;
   return to_exit_code(code);
 }
 
-}  // namespace
-
-Io Io::process() {
-  std::ios::sync_with_stdio(false);
-  Io io{&std::cout, &std::cerr,
-        [](const char* name) -> std::optional<std::string> {
-          const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody changes the environment
-          return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-        },
-        ::isatty(STDERR_FILENO) == 1};
-  io.err_is_journal = is_journal(STDERR_FILENO, io.environment("JOURNAL_STREAM"));
-  return io;
-}
-
-int run_program(const std::vector<std::string>& arguments, const Io& io) {
-  const LogSession log(io);
+/// The exit code of pkgfs, whatever `work` does.
+int run_guarded(const Io& io, const std::function<int()>& work) {
   try {
-    const int code = dispatch(arguments, io);
+    const int code = work();
     io.out->flush();
     if (io.out->fail()) {
       throw Error(ErrorCode::kIo, "writing to standard output failed");
@@ -102,6 +102,31 @@ int run_program(const std::vector<std::string>& arguments, const Io& io) {
   } catch (const std::exception& error) {
     return report(io, std::string("internal error: ") + error.what(), ErrorCode::kInternal);
   }
+}
+
+}  // namespace
+
+Io Io::process() {
+  occupy_closed_streams();
+  // A file that grows over the limit (ulimit -f) is a failed write with its message and its clean-up, not the end.
+  std::signal(SIGXFSZ, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): before any thread
+  std::ios::sync_with_stdio(false);
+  Io io{&std::cout, &std::cerr,
+        [](const char* name) -> std::optional<std::string> {
+          const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody changes the environment
+          return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+        },
+        ::isatty(STDERR_FILENO) == 1};
+  io.err_is_journal = is_journal(STDERR_FILENO, io.environment("JOURNAL_STREAM"));
+  return io;
+}
+
+int run_program(const std::vector<std::string>& arguments, const Io& io) {
+  const LogSession log(io);
+  if (is_mount_helper(arguments)) {
+    return to_mount_exit_code(run_guarded(io, [&] { return run_mount_helper(arguments, io); }));
+  }
+  return run_guarded(io, [&] { return dispatch(arguments, io); });
 }
 
 }  // namespace pkgfs

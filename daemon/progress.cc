@@ -37,9 +37,7 @@ ProgressPrinter::~ProgressPrinter() {
     const std::lock_guard lock(mutex_);
     lines_.clear();
   }
-  if (is_terminal_) {
-    draw();
-  }
+  draw();
 }
 
 ProgressPrinter::Line* ProgressPrinter::find(std::string_view name) {
@@ -55,9 +53,9 @@ void ProgressPrinter::started(std::string_view name, std::uint64_t have, std::op
   }
   *line = {std::string(name), Clock::now(), have, have, total};
   if (!is_terminal_ && have > 0) {
-    console_->print("pkgfs: " + printable(name) + ": continuing the download at " + size_text(have) + "\n");
+    said_ += "pkgfs: " + printable(name) + ": continuing the download at " + size_text(have) + "\n";
   }
-  if (is_terminal_ && !drawer_.joinable()) {
+  if (!drawer_.joinable()) {
     drawer_ = std::jthread([this](const std::stop_token& stop) { draw_until(stop); });
   }
 }
@@ -144,7 +142,7 @@ void ProgressEvents::started(std::string_view name, std::uint64_t have, std::opt
   if (total) {
     event["total"] = *total;
   }
-  out_ << json_line(event) << std::endl;
+  append(event);
   done_.erase(std::string(name));
   last_.insert_or_assign(std::string(name), Clock::now());
 }
@@ -154,7 +152,7 @@ void ProgressEvents::received(std::string_view name, std::uint64_t have) {
   const auto last = last_.find(name);
   if (last != last_.end() && Clock::now() - last->second >= kEventEvery) {
     last->second = Clock::now();
-    out_ << json_line({{"event", "progress"}, {"package", name}, {"bytes", have}}) << std::endl;
+    append({{"event", "progress"}, {"package", name}, {"bytes", have}});
   }
 }
 
@@ -163,7 +161,37 @@ void ProgressEvents::finished(std::string_view name, std::uint64_t have, bool su
   if (!done_.emplace(name).second) {
     return;
   }
-  out_ << json_line({{"event", success ? "finished" : "failed"}, {"package", name}, {"bytes", have}}) << std::endl;
+  append({{"event", success ? "finished" : "failed"}, {"package", name}, {"bytes", have}});
+}
+
+void ProgressEvents::tell(const nlohmann::json& event) {
+  const std::lock_guard lock(mutex_);
+  append(event);
+}
+
+ProgressEvents::~ProgressEvents() {
+  if (writer_.joinable()) {
+    writer_.request_stop();
+    writer_.join();
+  }
+}
+
+void ProgressEvents::append(const nlohmann::json& event) {
+  pending_ += json_line(event) + "\n";
+  appended_.notify_one();
+  if (!writer_.joinable()) {
+    writer_ = std::jthread([this](const std::stop_token& stop) { write_until(stop); });
+  }
+}
+
+void ProgressEvents::write_until(const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  while (appended_.wait(lock, stop, [this] { return !pending_.empty(); })) {
+    const std::string lines = std::exchange(pending_, {});
+    lock.unlock();
+    out_ << lines << std::flush;
+    lock.lock();
+  }
 }
 
 }  // namespace pkgfs

@@ -36,6 +36,12 @@ struct Settings {
   std::chrono::seconds timeout{30};  // how long a server may send nothing
   std::chrono::seconds query_time{600};
 
+  /// Wasmer's names for what is below `cache_dir`: packages by their hash, files by the URL that they came from,
+  /// answers of registries.
+  [[nodiscard]] std::string packages_directory() const { return cache_dir + "/checkouts"; }
+  [[nodiscard]] std::string urls_directory() const { return cache_dir + "/downloads"; }
+  [[nodiscard]] std::string queries_directory() const { return cache_dir + "/queries"; }
+
   /// One line of `pkgfs config`.
   struct Row {
     std::string name;

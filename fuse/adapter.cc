@@ -18,6 +18,8 @@
 #include "core/base/log.h"
 #include "fuse/attributes.h"
 #include "fuse/content_pusher.h"
+#include "fuse/newer_libfuse.h"
+#include "fuse/servers.h"
 
 namespace pkgfs::fuse {
 
@@ -34,6 +36,12 @@ constexpr double kForever = 100.0 * 365 * 24 * 3600;
 /// Positions 0 and 1 of a directory are "." and "..".
 constexpr off_t kDotEntries = 2;
 constexpr std::size_t kStatisticsSlack = 2048;
+
+/// What the kernel has for an open file.
+struct Handle {
+  std::unique_ptr<OpenFile> file;
+  int passthrough = 0;  // not 0: the kernel reads the file by itself, under this id
+};
 
 /// One buffer a thread for the answers to read and readdir: nothing is allocated once it has grown.
 std::span<char> reply_buffer(std::size_t size) {
@@ -95,14 +103,16 @@ struct Operations {
 
   static void init(void* user_data, fuse_conn_info* conn) {
     const unsigned wanted = FUSE_CAP_READDIRPLUS | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_PARALLEL_DIROPS |
-                            FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA;
+                            FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA | io_uring_capabilities();
     // Every listing is worth its attributes: the kernel would guess otherwise (READDIRPLUS_AUTO).
     conn->want = conn->capable & wanted;
     auto& self = *static_cast<Adapter*>(user_data);
     const bool may_skip = self.options_.skip_open && self.fs_.is_immutable();
     self.skip_open_ = may_skip && (conn->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
     self.skip_opendir_ = may_skip && (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
-    self.ready_.store(true, std::memory_order_release);
+    // Without open there is nothing to pass through.
+    self.passthrough_ = self.options_.passthrough && !self.skip_open_ && ask_for_passthrough(*conn);
+    self.ready_ = true;
   }
 
   static void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
@@ -182,7 +192,11 @@ struct Operations {
       }
       fi->keep_cache = attributes->live ? 0 : 1;
       fi->noflush = 1;
-      OpenFile* const raw = file->release();  // the kernel's until release()
+      auto handle = std::make_unique<Handle>(Handle{std::move(*file)});
+      if (adapter(req).passthrough_ && attributes->live) {
+        handle->passthrough = open_passthrough(req, handle->file->descriptor(), *fi);
+      }
+      Handle* const raw = handle.release();  // the kernel's until release()
       fi->fh = reinterpret_cast<std::uint64_t>(raw);
       if (fuse_reply_open(req, fi) != 0) {
         delete raw;
@@ -201,10 +215,12 @@ struct Operations {
       return 0;
     }
     const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), extent->length - offset));
-    const Result<void> done =
-        extent->source->read(extent->offset + offset, std::as_writable_bytes(buffer.first(count)));
-    if (!done) {
-      return fail(done.error());
+    const std::span<std::byte> out = std::as_writable_bytes(buffer.first(count));
+    if (!extent->source->read_at_once(extent->offset + offset, out)) {
+      Servers::about_to_wait();
+      if (const Result<void> done = extent->source->read(extent->offset + offset, out); !done) {
+        return fail(done.error());
+      }
     }
     if (ContentPusher* const pusher = adapter(req).options_.pusher; pusher != nullptr && offset == 0) {
       pusher->file_was_read(inode(req, ino), extent->length);
@@ -216,9 +232,9 @@ struct Operations {
     guard(req, Request::kRead, [&](Statistics::Measure& measure) {
       const std::span<char> buffer = reply_buffer(size);
       const auto from = static_cast<std::uint64_t>(offset);
-      auto* const file = reinterpret_cast<OpenFile*>(fi->fh);  // NOLINT(performance-no-int-to-ptr)
-      const Result<std::size_t> count =
-          file == nullptr ? read_extent(req, ino, from, buffer) : file->read(from, std::as_writable_bytes(buffer));
+      const auto* const handle = reinterpret_cast<Handle*>(fi->fh);  // NOLINT(performance-no-int-to-ptr)
+      const Result<std::size_t> count = handle == nullptr ? read_extent(req, ino, from, buffer)
+                                                          : handle->file->read(from, std::as_writable_bytes(buffer));
       if (!count) {
         return count.error();
       }
@@ -230,7 +246,10 @@ struct Operations {
 
   static void release(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* fi) {
     const Statistics::Measure measure(adapter(req).statistics_, Request::kRelease);
-    delete reinterpret_cast<OpenFile*>(fi->fh);  // NOLINT(performance-no-int-to-ptr)
+    const std::unique_ptr<Handle> handle(reinterpret_cast<Handle*>(fi->fh));  // NOLINT(performance-no-int-to-ptr)
+    if (handle != nullptr) {
+      close_passthrough(req, handle->passthrough);
+    }
     fuse_reply_err(req, 0);
   }
 

@@ -3,7 +3,6 @@
 
 #include <sys/types.h>
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -27,6 +26,8 @@ struct AdapterOptions {
   double live_timeout = 1.0;         // seconds that the kernel may keep what it knows of live entries
   /// Let the kernel open without asking, where the tree is immutable. A kernel that can't is asked as usual.
   bool skip_open = true;
+  /// Let the kernel read whole host files by itself, where it and libfuse can.
+  bool passthrough = true;
   /// Told what is listed and read; may be null. Must outlive the adapter.
   ContentPusher* pusher = nullptr;
   /// Asked at every statfs, by any thread; must not take long.
@@ -45,8 +46,9 @@ class Adapter {
 
   /// For fuse_session_new, with the adapter as user data.
   [[nodiscard]] static const fuse_lowlevel_ops& operations();
-  /// True once the kernel's INIT was answered: the mount works.
-  [[nodiscard]] const std::atomic<bool>& ready() const { return ready_; }
+  /// Whether the kernel's INIT was answered: the mount works.
+  [[nodiscard]] bool is_ready() const { return ready_; }
+  [[nodiscard]] Statistics& statistics() const { return statistics_; }
 
  private:
   friend struct Operations;
@@ -56,7 +58,8 @@ class Adapter {
   AdapterOptions options_;
   bool skip_open_ = false;     // files: the kernel was told so or is about to be
   bool skip_opendir_ = false;  // directories
-  std::atomic<bool> ready_{false};
+  bool passthrough_ = false;   // the kernel was told so
+  bool ready_ = false;
 };
 
 }  // namespace pkgfs::fuse

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "core/base/log.h"
 #include "fuse/memory_pressure.h"
@@ -27,6 +28,10 @@ constexpr int kMostCredit = 16;
 constexpr unsigned kRaces = 8;
 /// Directories whose reading is remembered; more than anybody reads at a time.
 constexpr std::size_t kRegions = 4096;
+/// Directories that are brought before the next one is read.
+constexpr unsigned kMostAhead = 16;
+/// A walk that comes back from deeper than this isn't foreseen.
+constexpr int kMostLevels = 16;
 constexpr std::uint64_t kCheckEvery = 4U << 20U;
 constexpr auto kPause = std::chrono::seconds(1);
 /// The kernel knows the entries of a listing only once its reader has taken it.
@@ -84,7 +89,8 @@ void ContentPusher::post(std::uint64_t event) {
   // When there are too many, the oldest is overwritten: it was a hint.
   const std::uint32_t at = claimed_.fetch_add(1, std::memory_order_relaxed);
   events_.at(at % kEvents).store(event, std::memory_order_relaxed);
-  head_.fetch_add(1, std::memory_order_release);
+  busy_ = true;
+  head_.fetch_add(1);
   head_.notify_one();
 }
 
@@ -94,7 +100,11 @@ void ContentPusher::work() {
   while (!stopping_) {
     const std::uint32_t head = head_.load(std::memory_order_acquire);
     if (tail == head) {
-      head_.wait(head);
+      busy_ = false;
+      if (head_ == head) {
+        head_.wait(head);
+      }
+      busy_ = true;
       continue;
     }
     tail = head - tail > kEvents ? head - kEvents : tail;
@@ -124,13 +134,16 @@ void ContentPusher::handle_read(vfs::Inode file) {
   const auto [found, is_new] = regions_.try_emplace(place->directory);
   Region& region = found->second;
   const std::uint64_t at = place->next;
-  if (is_new) {
+  unsigned ahead = std::exchange(region.ahead, 0U);
+  if (is_new || ahead > 0) {
     gain_ = std::min(2 * gain_, kMostCredit);
     credit_.store(gain_, std::memory_order_relaxed);
+  }
+  if (is_new) {
     region.window = kFirstWindow;
-  } else if (at > region.begin && at <= region.end && ++region.inside < kRaces) {
-    region.last = at;
-    return;  // asked for while it was on its way
+    ahead = last_directory_ != 0 && next_directory(last_directory_) == place->directory ? 1 : 0;
+  } else if (at > region.begin && at <= region.end && (ahead > 0 || ++region.inside < kRaces)) {
+    region.last = at;  // asked for while it was on its way, or left out
   } else if (at > region.end && at <= region.end + kGap && region.window > 0) {
     region.window = std::min(2 * region.window, kMostWindow);
   } else if (++region.jumps > kJumps) {
@@ -139,12 +152,68 @@ void ContentPusher::handle_read(vfs::Inode file) {
   } else {
     region.window = kFirstWindow;
   }
-  region.last = at;
-  region.inside = 0;
-  if (region.window > 0) {
-    region.begin = at - 1;
-    region.end = push(place->directory, at, region.window, false);
+  if (is_new || ahead > 0) {
+    last_directory_ = place->directory;
   }
+  const bool was_brought = at <= region.end && at > region.begin && region.last == at;
+  bool all = was_brought;
+  region.last = at;
+  if (!was_brought && region.window > 0) {
+    region.inside = 0;
+    region.begin = at - 1;
+    const Pushed pushed = push_files(place->directory, at, region.window, 0, false);
+    region.end = pushed.position;
+    all = pushed.all;
+  }
+  if (ahead > 0 && all) {
+    push_next_directories(place->directory, std::min(2 * ahead, kMostAhead));
+  }
+}
+
+void ContentPusher::push_next_directories(vfs::Inode directory, unsigned count) {
+  std::uint64_t budget = kMostWindow;
+  for (unsigned number = 1; number <= count && !stopping_; ++number) {
+    directory = next_directory(directory);
+    if (directory == 0 || regions_.contains(directory)) {
+      return;
+    }
+    const bool is_last = number == count;
+    const Pushed pushed = push_files(directory, 0, std::min(budget, kFirstWindow), 0, is_last);
+    if (pushed.first == 0 && pushed.all) {
+      continue;  // no file that could be brought: it costs nothing, but can't tell anything either
+    }
+    Region region{.end = pushed.position, .window = kFirstWindow};
+    if (is_last || !pushed.all) {
+      region.ahead = count;
+    }
+    regions_.emplace(directory, region);
+    if (!pushed.all) {
+      return;
+    }
+    budget -= pushed.bytes;
+  }
+}
+
+vfs::Inode ContentPusher::first_directory(vfs::Inode parent, std::uint64_t from) {
+  vfs::Inode found = 0;
+  (void)fs_.read_dir(parent, from, [&](const vfs::DirEntry& entry) {
+    found = entry.attributes.type == vfs::FileType::kDirectory ? entry.inode : 0;
+    return found == 0;
+  });
+  return found;
+}
+
+vfs::Inode ContentPusher::next_directory(vfs::Inode directory) {
+  vfs::Inode next = first_directory(directory, 0);
+  for (int levels = 0; next == 0 && levels < kMostLevels; ++levels) {
+    const Result<vfs::Place> place = fs_.place(directory);
+    if (!place) {
+      return 0;  // the root
+    }
+    next = first_directory(place->directory, place->next);
+    directory = place->directory;
+  }
+  return next;
 }
 
 void ContentPusher::handle_listing(vfs::Inode directory) {
@@ -152,21 +221,23 @@ void ContentPusher::handle_listing(vfs::Inode directory) {
     return;
   }
   credit_.fetch_sub(1, std::memory_order_relaxed);
-  const std::uint64_t end = push(directory, 0, kFirstWindow, true);
+  const Pushed pushed = push_files(directory, 0, kFirstWindow, kListingSteps, false);
   Region& region = regions_[directory];
-  region.end = end;
+  region.end = pushed.position;
   region.window = kFirstWindow;
 }
 
-std::uint64_t ContentPusher::push(vfs::Inode directory, std::uint64_t from, std::uint64_t window, bool just_listed) {
-  std::uint64_t position = from;
-  int patience = just_listed ? kListingSteps : 0;
-  std::uint64_t used = 0;
+ContentPusher::Pushed ContentPusher::push_files(vfs::Inode directory, std::uint64_t from, std::uint64_t window,
+                                                int patience, bool without_first) {
+  Pushed pushed{.position = from};
+  bool stopped = false;
   const auto visit = [&](const vfs::DirEntry& entry) {
     const bool fits = entry.attributes.type == vfs::FileType::kFile && entry.inode != 0 && entry.attributes.size > 0 &&
                       entry.attributes.size <= kMostOfFile;
-    if (fits) {
-      if (used + entry.attributes.size > window || stopping_ || memory_is_short()) {
+    const bool is_first = fits && pushed.first == 0;
+    if (fits && !(is_first && without_first)) {
+      stopped = pushed.bytes + entry.attributes.size > window || stopping_ || memory_is_short();
+      if (stopped) {
         return false;
       }
       int error = push_file(entry);
@@ -175,16 +246,18 @@ std::uint64_t ContentPusher::push(vfs::Inode directory, std::uint64_t from, std:
         error = push_file(entry);
       }
       if (error != 0) {
+        stopped = true;
         return false;  // the kernel doesn't know these files, or has no memory
       }
       patience = 0;
-      used += entry.attributes.size;
+      pushed.bytes += entry.attributes.size;
     }
-    position = entry.next;
+    pushed.first = is_first ? entry.next : pushed.first;
+    pushed.position = entry.next;
     return true;
   };
-  (void)fs_.read_dir(directory, from, visit);
-  return position;
+  pushed.all = fs_.read_dir(directory, from, visit).has_value() && !stopped;
+  return pushed;
 }
 
 int ContentPusher::push_file(const vfs::DirEntry& entry) {

@@ -21,8 +21,9 @@ namespace pkgfs::fuse {
 /// directory file by file sends a request or two instead of one a file.
 ///
 /// The first read in a directory brings the files behind it, as far as a window; reading on behind that doubles the
-/// window, jumping about ends it. When listed directories are read again and again, the next few are brought as soon
-/// as they are listed. What is only listed costs nothing.
+/// window, jumping about ends it. Who goes from one directory to the next, as a walk does, gets the next few ahead,
+/// twice as many each time, but for one file: its read tells that he is still coming. When listed directories are read
+/// again and again, the next few are brought as soon as they are listed. What is only listed costs nothing.
 ///
 /// All this happens on a thread of its own, which answers no requests and holds no lock that an answering thread wants:
 /// the kernel can make it wait for a page whose READ is still being answered.
@@ -43,6 +44,9 @@ class ContentPusher {
   void file_was_read(vfs::Inode file, std::uint64_t size);
   void directory_was_listed(vfs::Inode directory);
 
+  /// True while it works: it wants a CPU.
+  [[nodiscard]] const std::atomic<bool>& is_busy() const { return busy_; }
+
  private:
   /// What was brought of one directory: the positions from `begin` to `end`.
   struct Region {
@@ -52,14 +56,27 @@ class ContentPusher {
     std::uint64_t window = 0;  // bytes
     unsigned jumps = 0;
     unsigned inside = 0;  // files of the region that were asked for since
+    unsigned ahead = 0;   // not 0: brought ahead, but for its first file, as the last of so many directories
   };
 
   void post(std::uint64_t event);
   void work();
   void handle_read(vfs::Inode file);
   void handle_listing(vfs::Inode directory);
-  /// Brings files of `directory` from position `from` on until `window` is used up; returns the position behind.
-  std::uint64_t push(vfs::Inode directory, std::uint64_t from, std::uint64_t window, bool just_listed);
+  /// Brings `count` directories that a walk meets after `directory`.
+  void push_next_directories(vfs::Inode directory, unsigned count);
+  /// The directory that a walk meets after `directory`, or 0.
+  [[nodiscard]] vfs::Inode next_directory(vfs::Inode directory);
+  [[nodiscard]] vfs::Inode first_directory(vfs::Inode parent, std::uint64_t from);
+  struct Pushed {
+    std::uint64_t position = 0;  // behind the last file that was brought or passed over
+    std::uint64_t first = 0;     // behind the first file that could be brought, 0 if there is none
+    std::uint64_t bytes = 0;
+    bool all = false;  // to the end of the directory
+  };
+  /// Brings files of `directory` from position `from` on until `window` bytes are used up. `patience`: how often to try
+  /// again where the kernel doesn't know the first one yet.
+  Pushed push_files(vfs::Inode directory, std::uint64_t from, std::uint64_t window, int patience, bool without_first);
   /// 0, or the errno.
   int push_file(const vfs::DirEntry& entry);
   [[nodiscard]] bool memory_is_short();
@@ -70,6 +87,7 @@ class ContentPusher {
   std::thread thread_;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> ended_{false};
+  std::atomic<bool> busy_{false};
 
   static constexpr std::uint32_t kEvents = 128;
   std::array<std::atomic<std::uint64_t>, kEvents> events_{};
@@ -79,6 +97,7 @@ class ContentPusher {
 
   // The thread's own.
   std::unordered_map<vfs::Inode, Region> regions_;
+  vfs::Inode last_directory_ = 0;  // of the last read that began a directory
   int gain_ = 1;
   std::vector<std::byte> buffer_;
   std::uint64_t since_check_ = 0;  // bytes

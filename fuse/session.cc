@@ -4,14 +4,10 @@
 #define FUSE_USE_VERSION 314
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
-#include <poll.h>
-#include <pthread.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -21,13 +17,10 @@
 #include "core/base/error.h"
 #include "core/base/log.h"
 #include "fuse/content_pusher.h"
+#include "fuse/newer_libfuse.h"
 
 namespace pkgfs::fuse {
 namespace {
-
-/// Sent to a thread only to end its read of the device with EINTR.
-constexpr int kWakeSignal = SIGUSR1;
-constexpr auto kWakeInterval = std::chrono::milliseconds(5);
 
 std::mutex messages_mutex;
 std::string messages;  // what libfuse said since it was last asked; guarded by `messages_mutex`
@@ -88,6 +81,9 @@ std::string mount_words(const MountSettings& settings) {
   if (settings.auto_unmount) {
     words += ",auto_unmount";
   }
+  if (settings.io_uring) {
+    words += ",io_uring";
+  }
   for (const std::string& word : settings.extra) {
     words += "," + word;
   }
@@ -111,9 +107,11 @@ void check_device() {
   throw system_error("Unable to open /dev/fuse", error);
 }
 
-Session::Session(Adapter& adapter, const MountSettings& settings)
-    : adapter_(adapter), settings_(settings), ended_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+Session::Session(Adapter& adapter, const MountSettings& settings) : adapter_(adapter), settings_(settings) {
   fuse_set_log_func(keep_message);
+  if (const std::string why = settings.io_uring ? io_uring_missing() : std::string(); !why.empty()) {
+    throw Error(ErrorCode::kUnsupported, {"FUSE over io_uring isn't to be had", why});
+  }
   const std::string words = mount_words(settings_);
   fuse_args args = FUSE_ARGS_INIT(0, nullptr);
   fuse_opt_add_arg(&args, "pkgfs");
@@ -130,7 +128,7 @@ Session::Session(Adapter& adapter, const MountSettings& settings)
 }
 
 Session::~Session() {
-  if (!threads_.empty() && !stop(std::chrono::seconds(5))) {
+  if (servers_ != nullptr && !stop(std::chrono::seconds(5))) {
     // A thread is stuck in a request and uses this object: only the end of the process helps.
     std::_Exit(EXIT_FAILURE);
   }
@@ -149,76 +147,39 @@ void Session::mount() {
   ::fcntl(fuse_session_fd(session_), F_SETFD, flags | FD_CLOEXEC);
 }
 
-void Session::start(unsigned threads, ContentPusher* pusher) {
-  struct sigaction action{};
-  action.sa_handler = [](int) {};  // no SA_RESTART: reads end with EINTR
-  ::sigaction(kWakeSignal, &action, nullptr);
-  running_ = threads;
-  for (unsigned i = 0; i < threads; ++i) {
-    threads_.emplace_back([this] { serve(); });
+int Session::device_fd() const { return fuse_session_fd(session_); }
+
+bool Session::answer_first() {
+  fuse_buf buffer{};
+  const int received = fuse_session_receive_buf(session_, &buffer);
+  if (received > 0) {
+    fuse_session_process_buf(session_, &buffer);
   }
+  std::free(buffer.mem);
+  return adapter_.is_ready();
+}
+
+void Session::start(const ServerOptions& servers, ContentPusher* pusher) {
+  servers_ = std::make_unique<Servers>(session_, adapter_.statistics(), servers);
+  servers_->start();
   if (pusher != nullptr) {
     pusher_ = pusher;
     pusher_->start(session_);
   }
 }
 
-void Session::serve() {
-  fuse_buf buffer{};
-  while (fuse_session_exited(session_) == 0) {
-    const int received = fuse_session_receive_buf(session_, &buffer);
-    if (received == -EINTR || received == -EAGAIN) {
-      continue;
-    }
-    if (received <= 0) {  // unmounted, or the connection was aborted
-      fuse_session_exit(session_);
-      break;
-    }
-    fuse_session_process_buf(session_, &buffer);
-  }
-  std::free(buffer.mem);
-  if (running_.fetch_sub(1) == 1) {
-    const std::uint64_t one = 1;
-    (void)!::write(ended_.get(), &one, sizeof(one));
-  }
-}
-
-bool Session::wait_ready(std::chrono::milliseconds limit) const {
-  const auto deadline = std::chrono::steady_clock::now() + limit;
-  while (!adapter_.ready().load(std::memory_order_acquire)) {
-    if (std::chrono::steady_clock::now() >= deadline || running_ == 0) {
-      return false;
-    }
-    std::this_thread::sleep_for(std::chrono::microseconds(200));
-  }
-  return true;
-}
-
 bool Session::stop(std::chrono::milliseconds limit) {
-  const auto deadline = std::chrono::steady_clock::now() + limit;
   // First, while the READs that it may wait for are still answered.
   const bool pusher_ended = pusher_ == nullptr || pusher_->stop(limit);
-  fuse_session_exit(session_);
-  while (running_ > 0 && std::chrono::steady_clock::now() < deadline) {
-    for (std::thread& thread : threads_) {
-      ::pthread_kill(thread.native_handle(), kWakeSignal);
-    }
-    pollfd ended{.fd = ended_.get(), .events = POLLIN, .revents = 0};
-    (void)::poll(&ended, 1, static_cast<int>(kWakeInterval.count()));
-  }
-  const bool all_ended = running_ == 0 && pusher_ended;
+  const bool servers_ended = servers_ == nullptr || servers_->stop(limit);
   if (mounted_) {
     // Closes the device, which fails what is still open, and unmounts lazily; does nothing if that was done by others.
     fuse_session_unmount(session_);
     mounted_ = false;
   }
-  if (!all_ended) {
+  if (!pusher_ended || !servers_ended) {
     return false;
   }
-  for (std::thread& thread : threads_) {
-    thread.join();
-  }
-  threads_.clear();
   if (const std::string said = take_messages(); !said.empty()) {
     log::debug("libfuse: {}", said);
   }

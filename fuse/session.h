@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "core/base/unique_fd.h"
 #include "fuse/adapter.h"
+#include "fuse/servers.h"
 
 struct fuse_session;
 
@@ -21,13 +19,11 @@ struct MountSettings {
   bool allow_other = false;
   bool auto_unmount = false;       // fusermount3 stays and unmounts when we die
   bool debug = false;              // libfuse prints every request
+  bool io_uring = false;           // libfuse's threads, a queue for each CPU, take the requests
   std::vector<std::string> extra;  // more `-o` words for the kernel, e.g. noexec
 };
 
 /// One FUSE mount and the threads that serve it.
-///
-/// Own threads instead of libfuse's loop: in libfuse 3.14 nothing wakes that one when it is asked to end
-/// (fuse_session_exit only sets a flag). Ours are woken by a signal until they notice.
 class Session {
  public:
   /// Creates the session; nothing is mounted yet. Throws Error(kMount).
@@ -38,27 +34,25 @@ class Session {
 
   /// Mounts, always `ro,nosuid,nodev,noatime,default_permissions`. Throws Error(kMount) with what libfuse said.
   void mount();
-  /// Starts `threads` threads that answer requests, and `pusher` (may be null; must outlive the session). Signals that
-  /// the caller handles must be blocked before.
-  void start(unsigned threads, ContentPusher* pusher);
-  /// True once the kernel's INIT was answered; waits up to `limit` for it.
-  [[nodiscard]] bool wait_ready(std::chrono::milliseconds limit) const;
+  /// Becomes readable when the kernel has sent its first request, as it does right after `mount`.
+  [[nodiscard]] int device_fd() const;
+  /// Answers that first request. False: the kernel doesn't talk to us.
+  [[nodiscard]] bool answer_first();
+  /// Starts the threads that answer all others, and `pusher` (may be null; must outlive the session). Signals that the
+  /// caller handles must be blocked before.
+  void start(const ServerOptions& servers, ContentPusher* pusher);
   /// Becomes readable when every thread has ended, as they do when somebody unmounts.
-  [[nodiscard]] int ended_fd() const { return ended_.get(); }
+  [[nodiscard]] int ended_fd() const { return servers_->ended_fd(); }
   /// Ends the threads, waiting up to `limit` for those that are in the middle of a request, and unmounts; files that
   /// are still open get errors from then on. False: a thread didn't end; the process should.
   [[nodiscard]] bool stop(std::chrono::milliseconds limit);
 
  private:
-  void serve();
-
   Adapter& adapter_;
   MountSettings settings_;
   fuse_session* session_ = nullptr;
   bool mounted_ = false;
-  UniqueFd ended_;
-  std::atomic<unsigned> running_{0};
-  std::vector<std::thread> threads_;
+  std::unique_ptr<Servers> servers_;  // since `start`
   ContentPusher* pusher_ = nullptr;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -28,6 +29,10 @@ class ByteSource {
   [[nodiscard]] virtual bool damaged() const = 0;
   /// Copies `out.size()` bytes from `offset`, which must lie inside the source. EIO if any can't be read.
   [[nodiscard]] virtual Result<void> read(std::uint64_t offset, std::span<std::byte> out) const = 0;
+  /// The same if it can be had without waiting for a disk, as far as the kernel can tell; false: ask `read`.
+  [[nodiscard]] virtual bool read_at_once(std::uint64_t offset, std::span<std::byte> out) const {
+    return read(offset, out).has_value();
+  }
 };
 
 /// A file mapped read-only and served with pread. Losing the file's pages (truncation, a failing disk) gives EIO, never
@@ -48,6 +53,7 @@ class MappedFile final : public ByteSource {
   [[nodiscard]] std::span<const std::byte> bytes() const override { return bytes_; }
   [[nodiscard]] bool damaged() const override;
   [[nodiscard]] Result<void> read(std::uint64_t offset, std::span<std::byte> out) const override;
+  [[nodiscard]] bool read_at_once(std::uint64_t offset, std::span<std::byte> out) const override;
   /// The descriptor, for fstat and for handing to the kernel; owned by this object.
   [[nodiscard]] int fd() const { return fd_.get(); }
 
@@ -57,7 +63,8 @@ class MappedFile final : public ByteSource {
   std::string name_;
   UniqueFd fd_;
   std::span<const std::byte> bytes_;
-  std::size_t slot_ = 0;  // in the table that the SIGBUS handler reads
+  std::size_t slot_ = 0;                     // in the table that the SIGBUS handler reads
+  mutable std::atomic<bool> can_ask_{true};  // this file system knows what is in memory
 };
 
 /// Bytes in memory: what tests, fuzzers and generated files use.

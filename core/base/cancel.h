@@ -17,6 +17,15 @@ class CancelFlag {
   CancelFlag& operator=(const CancelFlag&) = delete;
 
   void cancel() noexcept { set_.store(true, std::memory_order_relaxed); }
+  /// The same because the disk is full: what was begun isn't worth its room.
+  void cancel_for_room() noexcept {
+    for_room_.store(true, std::memory_order_relaxed);
+    cancel();
+  }
+  /// Whether it was for that, too.
+  [[nodiscard]] bool is_for_room() const noexcept {
+    return for_room_.load(std::memory_order_relaxed) || (outer_ != nullptr && outer_->is_for_room());
+  }
   [[nodiscard]] bool is_cancelled() const noexcept {
     return set_.load(std::memory_order_relaxed) || (outer_ != nullptr && outer_->is_cancelled());
   }
@@ -38,6 +47,7 @@ class CancelFlag {
  private:
   static_assert(std::atomic<bool>::is_always_lock_free);
   std::atomic<bool> set_ = false;
+  std::atomic<bool> for_room_ = false;
   const CancelFlag* outer_;
 };
 

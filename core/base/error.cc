@@ -48,6 +48,8 @@ Error system_error(std::string_view what, int errnum) {
     code = ErrorCode::kPermission;
   } else if (errnum == EBUSY) {
     code = ErrorCode::kBusy;
+  } else if (errnum == ENOSPC || errnum == EDQUOT) {
+    code = ErrorCode::kFull;
   }
   return {code, std::string(what) + ": " + std::generic_category().message(errnum)};
 }

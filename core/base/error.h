@@ -10,7 +10,7 @@
 
 namespace pkgfs {
 
-/// What kind of thing went wrong; decides the exit code (daemon/exit_code.h) and nothing else.
+/// What kind of thing went wrong; decides the exit code (daemon/exit_code.h), and what is worth another attempt.
 enum class ErrorCode {
   kUsage,        // the command line or an option is wrong
   kNotFound,     // a package, version, file, volume or mountpoint isn't there
@@ -21,6 +21,7 @@ enum class ErrorCode {
   kPermission,   // the operating system refused
   kBusy,         // mountpoint in use, lock held
   kIo,           // reading or writing failed
+  kFull,         // the disk or the user's share of it is full
   kMount,        // the kernel or fusermount3 refused the mount
   kNetwork,      // a registry or a server can't be reached, or answers nonsense
   kInterrupted,  // a signal asked us to stop

@@ -8,8 +8,9 @@
 
 #include <array>
 #include <cerrno>
-#include <cstdlib>
+#include <cstdio>
 #include <filesystem>
+#include <random>
 
 #include "core/base/error.h"
 
@@ -46,6 +47,29 @@ void write_all(int fd, std::string_view text, const std::string& path) {
   }
 }
 
+/// Not mkostemp(3), which takes no mode. Sets `name`.
+UniqueFd new_file_beside(const std::string& path, ::mode_t mode, std::string& name) {
+  constexpr int kAttempts = 100;
+  std::random_device random;
+  UniqueFd fd;
+  for (int i = 0; i < kAttempts && !fd; ++i) {
+    std::array<char, 16> ending{};
+    std::snprintf(ending.data(), ending.size(), ".%08x", static_cast<unsigned>(random()));
+    name = path + ending.data();
+    fd.reset(::open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
+    if (!fd && errno != EEXIST) {
+      break;
+    }
+  }
+  return fd;
+}
+
+/// Something that is no directory in the way is no missing package.
+Error cant_create(const std::string& path, int errnum) {
+  Error failure = system_error("Unable to create directory '" + path + "'", errnum);
+  return failure.code() == ErrorCode::kNotFound ? Error(ErrorCode::kIo, failure.chain()) : failure;
+}
+
 }  // namespace
 
 void make_private_directory(const std::string& path) {
@@ -61,28 +85,54 @@ void make_private_directory(const std::string& path) {
       const int errnum = errno;
       std::error_code ignored;
       if (!std::filesystem::is_directory(so_far, ignored)) {  // "/" may say EROFS, "/home" EACCES
-        throw system_error("Unable to create directory '" + path + "'", errnum);
+        throw cant_create(path, errnum);
       }
     }
   }
   std::error_code ignored;
   if (!std::filesystem::is_directory(whole, ignored)) {
-    throw system_error("Unable to create directory '" + path + "'", ENOTDIR);
+    throw cant_create(path, ENOTDIR);
   }
 }
 
-void write_file_atomically(const std::string& path, std::string_view text, Durability durability) {
-  std::string temporary = path + ".XXXXXX";
-  const UniqueFd fd(::mkostemp(temporary.data(), O_CLOEXEC));
+void write_file_atomically(const std::string& path, std::string_view text, Durability durability, ::mode_t mode) {
+  std::string temporary;
+  const UniqueFd fd = new_file_beside(path, mode, temporary);
   if (!fd) {
     throw system_error("Unable to write '" + path + "'", errno);
   }
   Unlinker unlinker(temporary);
+  struct stat before{};
+  if (::lstat(path.c_str(), &before) == 0 && S_ISREG(before.st_mode)) {
+    ::fchmod(fd.get(), before.st_mode & 0777U);
+  }
   write_all(fd.get(), text, path);
   if ((durability == Durability::kSynced && ::fsync(fd.get()) != 0) || ::rename(temporary.c_str(), path.c_str()) != 0) {
     throw system_error("Unable to write '" + path + "'", errno);
   }
   unlinker.keep();
+}
+
+void write_named_file(const std::string& path, std::string_view text) {
+  namespace stdfs = std::filesystem;
+  std::error_code unknown;
+  const stdfs::file_status status = stdfs::status(path, unknown);
+  const bool is_device = path.starts_with("/dev/") || path.starts_with("/proc/");  // its links are streams
+  if (is_device || (stdfs::exists(status) && !stdfs::is_regular_file(status) && !stdfs::is_directory(status))) {
+    const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY));
+    if (!fd) {
+      throw system_error("Unable to write '" + path + "'", errno);
+    }
+    write_all(fd.get(), text, path);
+    return;
+  }
+  constexpr ::mode_t kForAll = 0666;
+  constexpr int kMostLinks = 40;  // as the kernel has it
+  stdfs::path target = path;
+  for (int i = 0; i < kMostLinks && stdfs::is_symlink(target, unknown); ++i) {
+    target = target.parent_path() / stdfs::read_symlink(target, unknown);  // where it leads need not exist
+  }
+  write_file_atomically(target.string(), text, Durability::kSynced, kForAll);
 }
 
 std::optional<std::string> read_small_file(const std::string& path, std::size_t limit) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sys/types.h>
+
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,8 +21,12 @@ enum class Durability {
   kUnsynced,  // after a power cut it may be old, empty or gone: for what can be had again
 };
 /// Writes `text` to a temporary file beside `path` and renames it to `path`. Throws Error naming `path`; nothing is
-/// left then.
-void write_file_atomically(const std::string& path, std::string_view text, Durability durability);
+/// left then. A new file has `mode` without what the umask takes; one that was there keeps its own.
+void write_file_atomically(const std::string& path, std::string_view text, Durability durability, ::mode_t mode = 0600);
+
+/// The same for a file that a user named, synced and for everybody whom the umask lets: a link stays one, and what is
+/// no regular file (/dev/stdout, a pipe) is written into, not replaced.
+void write_named_file(const std::string& path, std::string_view text);
 
 /// The content of a regular file; nothing if there is none. Throws Error naming `path` when it can't be read or is
 /// larger than `limit` bytes.

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 #include <algorithm>
 #include <array>
@@ -179,6 +180,21 @@ Result<void> MappedFile::read(std::uint64_t offset, std::span<std::byte> out) co
     offset += static_cast<std::uint64_t>(count);
   }
   return {};
+}
+
+bool MappedFile::read_at_once(std::uint64_t offset, std::span<std::byte> out) const {
+  if (offset > bytes_.size() || out.size() > bytes_.size() - offset) {
+    return false;
+  }
+  iovec piece{.iov_base = out.data(), .iov_len = out.size()};
+  if (can_ask_.load(std::memory_order_relaxed)) {
+    const ssize_t count = ::preadv2(fd_.get(), &piece, 1, static_cast<off_t>(offset), RWF_NOWAIT);
+    if (count >= 0 || errno != EOPNOTSUPP) {
+      return count == static_cast<ssize_t>(out.size());
+    }
+    can_ask_.store(false, std::memory_order_relaxed);
+  }
+  return read(offset, out).has_value();
 }
 
 Result<void> MemoryBytes::read(std::uint64_t offset, std::span<std::byte> out) const {

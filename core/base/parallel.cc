@@ -33,6 +33,9 @@ void for_each_in_parallel(std::size_t count, std::size_t threads, const CancelFl
     for (std::size_t i = next++; i < count && !cancel.is_cancelled(); i = next++) {
       try {
         work(i, cancel);
+      } catch (const Error& error) {
+        failures[i] = std::current_exception();
+        error.code() == ErrorCode::kFull ? cancel.cancel_for_room() : cancel.cancel();
       } catch (...) {
         failures[i] = std::current_exception();
         cancel.cancel();

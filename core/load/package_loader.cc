@@ -137,10 +137,9 @@ std::shared_ptr<const Package> PackageLoader::load_remote(const PackageSummary& 
 
 Downloaded PackageLoader::download_to(const PackageSummary& summary, const Url& url, const std::string& part,
                                       const CancelFlag& cancel) const {
-  const auto token = remote_.tokens.find(url.authority());
   const DownloadRequest request{
       .url = url,
-      .bearer = token == remote_.tokens.end() ? std::nullopt : std::optional(token->second),
+      .bearer = token_for(url, remote_.tokens),
       .max_bytes = remote_.max_bytes,
       .name = summary.pkg.id.to_string(),
       .observer = remote_.observer,

@@ -15,6 +15,7 @@
 #include "core/load/package_cache.h"
 #include "core/net/download.h"
 #include "core/package/package_info.h"
+#include "core/source/endpoint.h"
 
 namespace pkgfs {
 
@@ -28,9 +29,9 @@ enum class VerifyDownloads {
 /// Where packages that aren't local come from. What the pointers point to must outlive the loader.
 struct RemotePackages {
   PackageCache* cache = nullptr;
-  std::string urls_directory;                 // where WebSource keeps its files; used when a hash says it's the same
-  HttpClient* client = nullptr;               // null: offline, only the cache is looked at
-  std::map<std::string, std::string> tokens;  // by authority
+  std::string urls_directory;    // where WebSource keeps its files; used when a hash says it's the same
+  HttpClient* client = nullptr;  // null: offline, only the cache is looked at
+  std::vector<RegistryToken> tokens;
   VerifyDownloads verify = VerifyDownloads::kFail;
   std::uint64_t max_bytes = limits::kDownloadBytes;
   DownloadObserver* observer = nullptr;  // may be null

@@ -1,7 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include <archive.h>
-#include <archive_entry.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <clocale>
@@ -13,6 +10,7 @@
 
 #include "core/base/limits.h"
 #include "core/load/archive_tree.h"
+#include "core/load/libarchive.h"
 #include "core/load/nameless_file.h"
 
 namespace pkgfs {
@@ -45,8 +43,8 @@ class Utf8Locale {
 };
 
 struct ReadArchive {
-  ReadArchive() : handle(::archive_read_new()) {}
-  ~ReadArchive() { ::archive_read_free(handle); }
+  ReadArchive() : handle(libarchive().read_new()) {}
+  ~ReadArchive() { libarchive().read_free(handle); }
   ReadArchive(const ReadArchive&) = delete;
   ReadArchive& operator=(const ReadArchive&) = delete;
   struct archive* handle;
@@ -131,12 +129,12 @@ class Reader {
 
  private:
   [[nodiscard]] Error archive_error() const {
-    const char* text = ::archive_error_string(archive_);
+    const char* text = libarchive().error_string(archive_);
     return {ErrorCode::kCorrupt, text != nullptr ? text : "the archive is damaged"};
   }
 
   bool next(struct archive_entry*& entry) {
-    const int result = ::archive_read_next_header(archive_, &entry);
+    const int result = libarchive().read_next_header(archive_, &entry);
     if (result == ARCHIVE_EOF) {
       return false;
     }
@@ -147,15 +145,15 @@ class Reader {
   }
 
   void read(struct archive_entry* entry) {
-    const char* raw = ::archive_entry_pathname(entry);
+    const char* raw = libarchive().entry_pathname(entry);
     if (raw == nullptr) {
       throw Error(ErrorCode::kCorrupt, "an entry has no readable name");
     }
     const std::string name = raw;
     const auto components = components_of(name);
-    const char* hard_link = ::archive_entry_hardlink(entry);
-    const auto type = ::archive_entry_filetype(entry);
-    const std::int64_t modified = ::archive_entry_mtime_is_set(entry) != 0 ? ::archive_entry_mtime(entry) : 0;
+    const char* hard_link = libarchive().entry_hardlink(entry);
+    const auto type = libarchive().entry_filetype(entry);
+    const std::int64_t modified = libarchive().entry_mtime_is_set(entry) != 0 ? libarchive().entry_mtime(entry) : 0;
     if (components.empty()) {
       if (type != AE_IFDIR) {
         refuse(name, "has no name");
@@ -221,7 +219,7 @@ class Reader {
       const void* data = nullptr;
       std::size_t length = 0;
       la_int64_t offset = 0;
-      const int result = ::archive_read_data_block(archive_, &data, &length, &offset);
+      const int result = libarchive().read_data_block(archive_, &data, &length, &offset);
       if (result != ARCHIVE_OK && result != ARCHIVE_WARN && result != ARCHIVE_EOF) {
         throw archive_error().context("the entry " + shown(name));
       }
@@ -251,7 +249,7 @@ class Reader {
 
   void add_symlink(struct archive_entry* entry, const std::string& name, std::size_t depth, Index parent,
                    std::string_view last, std::int64_t modified) {
-    const char* raw = ::archive_entry_symlink(entry);
+    const char* raw = libarchive().entry_symlink(entry);
     const std::string_view target = raw != nullptr ? raw : "";
     if (target.empty()) {
       refuse(name, "is a link without a target");
@@ -320,13 +318,13 @@ class Reader {
 std::unique_ptr<const ArchiveTree> read_tarball(const ByteSource& archive) {
   const Utf8Locale locale;
   const ReadArchive reader;
-  if (reader.handle == nullptr || ::archive_read_support_filter_gzip(reader.handle) != ARCHIVE_OK ||
-      ::archive_read_support_format_tar(reader.handle) != ARCHIVE_OK) {
+  if (reader.handle == nullptr || libarchive().read_support_filter_gzip(reader.handle) != ARCHIVE_OK ||
+      libarchive().read_support_format_tar(reader.handle) != ARCHIVE_OK) {
     throw Error(ErrorCode::kInternal, "libarchive can't read gzip'd tar archives");
   }
   const auto bytes = archive.bytes();
-  if (::archive_read_open_memory(reader.handle, bytes.data(), bytes.size()) != ARCHIVE_OK) {
-    const char* text = ::archive_error_string(reader.handle);
+  if (libarchive().read_open_memory(reader.handle, bytes.data(), bytes.size()) != ARCHIVE_OK) {
+    const char* text = libarchive().error_string(reader.handle);
     throw Error(ErrorCode::kCorrupt, text != nullptr ? text : "the archive is damaged");
   }
   auto tree = std::make_unique<ArchiveTree>();

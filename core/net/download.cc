@@ -216,7 +216,7 @@ class Download {
           backoff.reset();
         }
         worth_keeping_ = error.is_transient();
-        if (!worth_keeping_ || !backoff.again(what)) {
+        if (!worth_keeping_ || !(error.is_timeout() ? backoff.again_after_timeout(what) : backoff.again(what))) {
           throw;
         }
       }
@@ -226,7 +226,8 @@ class Download {
 
   /// After a failure: whether another attempt can go on from here.
   [[nodiscard]] bool can_continue(const Error& failure) const {
-    return origin_ && file_.size() > 0 && (worth_keeping_ || failure.code() == ErrorCode::kInterrupted);
+    return origin_ && file_.size() > 0 && !cancel_.is_for_room() &&
+           (worth_keeping_ || failure.code() == ErrorCode::kInterrupted);
   }
 
  private:
@@ -272,6 +273,7 @@ class Download {
       get.compressed = false;
     }
     begun_ = false;
+    anew_ = false;
     HttpResponse response = client_.fetch_once(get, cancel_, [&](const HttpResponse& head, auto piece) {
       if (!begun_) {
         begin(head);
@@ -284,6 +286,9 @@ class Download {
         request_.observer->received(request_.name, file_.size());
       }
     });
+    if (anew_) {  // not said on the client's thread, which the terminal could hold up
+      log::info("{}: the server has another version or no ranges, it was fetched anew", request_.name);
+    }
     if (response.status == 200 && !begun_) {
       forget();  // an empty body
     }
@@ -319,9 +324,7 @@ class Download {
       announce(total_);
       return;
     }
-    if (file_.size() > 0) {
-      log::info("{}: the server has another version or no ranges, starting anew", request_.name);
-    }
+    anew_ = file_.size() > 0;
     forget();
     const auto validator = validator_of(head);
     const bool encoded = is_encoded(head);
@@ -346,6 +349,7 @@ class Download {
   PartialFile file_;
   std::optional<Origin> origin_;
   bool begun_ = false;
+  bool anew_ = false;  // what was there before was of no use
   bool worth_keeping_ = false;
   std::optional<std::uint64_t> total_;  // as the last 206 says
 };

@@ -11,7 +11,8 @@
 
 namespace pkgfs {
 
-/// Watches downloads. Called from several threads at once, but for one name at a time. Must not throw.
+/// Watches downloads. Called from several threads at once, but for one name at a time. Must not throw, and neither
+/// `started` nor `received` may wait for anybody: they are called on the thread that all transfers share.
 class DownloadObserver {
  public:
   virtual ~DownloadObserver() = default;
@@ -38,11 +39,12 @@ struct Downloaded {
 
 /// GETs `request.url` into the file `part`, hashing as it comes. A body that breaks off is continued from where it
 /// broke with a Range request, also by a later process: `part` and a small file beside it (`part` + ".from": URL and
-/// validator) stay after a failure that another attempt may cure, and are used only while the server's strong ETag or
-/// Last-Modified is the same (If-Range). Only one caller at a time may use `part` (a lock is the caller's business).
-/// On success `part` is complete and synced, and the ".from" file is gone; the observer is told that by the caller,
-/// when it has checked what came. Throws HttpError or Error with `package download failed: GET request to "{url}"
-/// failed with status {status}` (loading.md 1.3).
+/// validator) stay after a failure that another attempt may cure, but not when the disk is full (`cancel` says so when
+/// that happened to another download), and are used only while the server's strong ETag or Last-Modified is the same
+/// (If-Range). Only one caller at a time may use `part` (a lock is the caller's business). On success `part` is
+/// complete and synced, and the ".from" file is gone; the observer is told that by the caller, when it has checked what
+/// came. Throws HttpError or Error with `package download failed: GET request to "{url}" failed with status {status}`
+/// (loading.md 1.3).
 [[nodiscard]] Downloaded download(HttpClient& client, const DownloadRequest& request, const std::string& part,
                                   const CancelFlag& cancel);
 

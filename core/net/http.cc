@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "core/net/http.h"
 
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <array>
 #include <condition_variable>
@@ -10,6 +8,7 @@
 #include <thread>
 
 #include "core/base/log.h"
+#include "core/net/libcurl.h"
 
 namespace pkgfs {
 namespace {
@@ -21,9 +20,9 @@ constexpr int kPollMilliseconds = 100;
 
 /// curl_global_init is to be called once, and libcurl frees it with the process.
 void start_libcurl() {
-  static const CURLcode code = ::curl_global_init(CURL_GLOBAL_DEFAULT);
+  static const CURLcode code = libcurl().global_init(CURL_GLOBAL_DEFAULT);
   if (code != CURLE_OK) {
-    throw Error(ErrorCode::kInternal, std::string("libcurl can't be used: ") + ::curl_easy_strerror(code));
+    throw Error(ErrorCode::kInternal, std::string("libcurl can't be used: ") + libcurl().easy_strerror(code));
   }
 }
 
@@ -66,20 +65,20 @@ struct Transfer {
   CURLcode code = CURLE_OK;
 
   Transfer(const HttpRequest& asked, const CancelFlag& flag, const HttpClient::Sink& body)
-      : request(asked), cancel(flag), sink(body), easy(::curl_easy_init()) {
+      : request(asked), cancel(flag), sink(body), easy(libcurl().easy_init()) {
     if (easy == nullptr) {
       throw std::bad_alloc();
     }
   }
   ~Transfer() {
-    ::curl_easy_cleanup(easy);
-    ::curl_slist_free_all(headers);
+    libcurl().easy_cleanup(easy);
+    libcurl().slist_free_all(headers);
   }
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 
   void add_header(const std::string& line) {
-    curl_slist* longer = ::curl_slist_append(headers, line.c_str());
+    curl_slist* longer = libcurl().slist_append(headers, line.c_str());
     if (longer == nullptr) {
       throw std::bad_alloc();
     }
@@ -108,14 +107,14 @@ struct Transfer {
 
   [[nodiscard]] bool announced_too_much() const {
     curl_off_t length = -1;
-    ::curl_easy_getinfo(easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    libcurl().easy_getinfo(easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     return length > 0 && static_cast<std::uint64_t>(length) > request.max_bytes;
   }
 
   bool take_body(std::span<const std::byte> piece) {
     if (received == 0) {
       long status = 0;
-      ::curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+      libcurl().easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
       response.status = static_cast<int>(status);
     }
     if (received == 0 && announced_too_much()) {
@@ -161,9 +160,9 @@ std::size_t on_body(char* data, std::size_t /*one*/, std::size_t size, void* use
 template <typename Value>
 void set(CURL* easy, CURLoption option, Value value) {
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-vararg): libcurl's interface
-  const CURLcode code = ::curl_easy_setopt(easy, option, value);
+  const CURLcode code = libcurl().easy_setopt(easy, option, value);
   if (code != CURLE_OK) {
-    throw Error(ErrorCode::kInternal, std::string("libcurl refuses an option: ") + ::curl_easy_strerror(code));
+    throw Error(ErrorCode::kInternal, std::string("libcurl refuses an option: ") + libcurl().easy_strerror(code));
   }
 }
 
@@ -174,6 +173,9 @@ void prepare(Transfer& transfer, const HttpClient::Options& options) {
   set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   set(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
   set(easy, CURLOPT_NOSIGNAL, 1L);
+  // Without it, the end of a transfer waits for the thread that looks a name up, as long as a silent name server lets
+  // it, and all other transfers wait with it.
+  set(easy, CURLOPT_QUICK_EXIT, 1L);
   set(easy, CURLOPT_USERAGENT, options.user_agent.c_str());
   set(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.connect_timeout.count()));
   set(easy, CURLOPT_LOW_SPEED_LIMIT, kSlowestBytesPerSecond);
@@ -246,25 +248,19 @@ bool is_transient_code(CURLcode code) {
 
 class HttpClient::Loop {
  public:
-  explicit Loop(Options given) : options(std::move(given)) {
-    start_libcurl();
-    multi_ = ::curl_multi_init();
-    if (multi_ == nullptr) {
-      throw std::bad_alloc();
-    }
-    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-vararg): libcurl's interface
-    ::curl_multi_setopt(multi_, CURLMOPT_MAX_HOST_CONNECTIONS, kMaxConnections);
-  }
+  explicit Loop(Options given) : options(std::move(given)) {}
   ~Loop() {
     {
       const std::lock_guard lock(mutex_);
       stopping_ = true;
     }
     if (thread_.joinable()) {
-      ::curl_multi_wakeup(multi_);
+      libcurl().multi_wakeup(multi_);
       thread_.join();
     }
-    ::curl_multi_cleanup(multi_);
+    if (multi_ != nullptr) {
+      libcurl().multi_cleanup(multi_);
+    }
   }
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
@@ -273,16 +269,27 @@ class HttpClient::Loop {
   void run(Transfer& transfer) {
     std::unique_lock lock(mutex_);
     if (!thread_.joinable()) {
+      open_multi();
       thread_ = std::thread([this] { serve(); });
     }
     incoming_.push_back(&transfer);
-    ::curl_multi_wakeup(multi_);
+    libcurl().multi_wakeup(multi_);
     transfer.done.wait(lock, [&] { return transfer.is_done; });
   }
 
   const Options options;
 
  private:
+  void open_multi() {
+    start_libcurl();
+    multi_ = libcurl().multi_init();
+    if (multi_ == nullptr) {
+      throw std::bad_alloc();
+    }
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-vararg): libcurl's interface
+    libcurl().multi_setopt(multi_, CURLMOPT_MAX_HOST_CONNECTIONS, kMaxConnections);
+  }
+
   void serve() {
     while (true) {
       {
@@ -291,27 +298,27 @@ class HttpClient::Loop {
           return;  // nobody waits in `run` any more
         }
         for (Transfer* transfer : incoming_) {
-          ::curl_multi_add_handle(multi_, transfer->easy);
+          libcurl().multi_add_handle(multi_, transfer->easy);
           active_.push_back(transfer);
         }
         incoming_.clear();
       }
       int running = 0;
-      ::curl_multi_perform(multi_, &running);
+      libcurl().multi_perform(multi_, &running);
       reap();
       drop_cancelled();
-      ::curl_multi_poll(multi_, nullptr, 0, active_.empty() ? kIdleMilliseconds : kPollMilliseconds, nullptr);
+      libcurl().multi_poll(multi_, nullptr, 0, active_.empty() ? kIdleMilliseconds : kPollMilliseconds, nullptr);
     }
   }
 
   void reap() {
     int left = 0;
-    while (const CURLMsg* message = ::curl_multi_info_read(multi_, &left)) {
+    while (const CURLMsg* message = libcurl().multi_info_read(multi_, &left)) {
       if (message->msg != CURLMSG_DONE) {
         continue;
       }
       void* owner = nullptr;
-      ::curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &owner);
+      libcurl().easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &owner);
       auto* transfer = static_cast<Transfer*>(owner);
       end(transfer, message->data.result, false);
     }
@@ -321,16 +328,13 @@ class HttpClient::Loop {
     const std::vector<Transfer*> all = active_;
     for (Transfer* transfer : all) {
       if (transfer->cancel.is_cancelled()) {
-        // Without it, removing the transfer waits for the resolver's thread, as long as a silent name server lets it.
-        // NOLINTNEXTLINE(cppcoreguidelines-pro-type-vararg): libcurl's interface
-        ::curl_easy_setopt(transfer->easy, CURLOPT_QUICK_EXIT, 1L);
         end(transfer, CURLE_ABORTED_BY_CALLBACK, true);
       }
     }
   }
 
   void end(Transfer* transfer, CURLcode code, bool cancelled) {
-    ::curl_multi_remove_handle(multi_, transfer->easy);
+    libcurl().multi_remove_handle(multi_, transfer->easy);
     std::erase(active_, transfer);
     const std::lock_guard lock(mutex_);
     transfer->code = code;
@@ -378,13 +382,14 @@ HttpResponse HttpClient::fetch_once(const HttpRequest& request, const CancelFlag
   }
   if (transfer.code != CURLE_OK) {
     const char* detail =
-        transfer.message.front() != '\0' ? transfer.message.data() : ::curl_easy_strerror(transfer.code);
-    throw HttpError(ErrorCode::kNetwork, {describe(request) + " failed", detail}, is_transient_code(transfer.code));
+        transfer.message.front() != '\0' ? transfer.message.data() : libcurl().easy_strerror(transfer.code);
+    throw HttpError(ErrorCode::kNetwork, {describe(request) + " failed", detail}, is_transient_code(transfer.code),
+                    transfer.code == CURLE_OPERATION_TIMEDOUT);
   }
   long status = 0;
-  ::curl_easy_getinfo(transfer.easy, CURLINFO_RESPONSE_CODE, &status);
+  libcurl().easy_getinfo(transfer.easy, CURLINFO_RESPONSE_CODE, &status);
   const char* url = nullptr;
-  ::curl_easy_getinfo(transfer.easy, CURLINFO_EFFECTIVE_URL, &url);
+  libcurl().easy_getinfo(transfer.easy, CURLINFO_EFFECTIVE_URL, &url);
   transfer.response.status = static_cast<int>(status);
   transfer.response.url = url == nullptr ? request.url.text() : url;
   return std::move(transfer.response);
@@ -405,7 +410,8 @@ HttpResponse HttpClient::fetch(const HttpRequest& request, const CancelFlag& can
         return response;
       }
     } catch (const HttpError& error) {
-      if (!error.is_transient() || !backoff.again(describe(request))) {
+      const std::string what = describe(request);
+      if (!error.is_transient() || !(error.is_timeout() ? backoff.again_after_timeout(what) : backoff.again(what))) {
         throw;
       }
     }

@@ -49,13 +49,16 @@ struct HttpResponse {
 /// No usable answer came: the connection, not what the server said.
 class HttpError : public Error {
  public:
-  HttpError(ErrorCode code, std::vector<std::string> chain, bool transient)
-      : Error(code, std::move(chain)), transient_(transient) {}
+  HttpError(ErrorCode code, std::vector<std::string> chain, bool transient, bool timed_out = false)
+      : Error(code, std::move(chain)), transient_(transient), timed_out_(timed_out) {}
   /// Whether trying again may help: connections and time-outs, but no wrong certificates.
   [[nodiscard]] bool is_transient() const { return transient_; }
+  /// Somebody was silent for too long: a name server, a proxy, the server.
+  [[nodiscard]] bool is_timeout() const { return timed_out_; }
 
  private:
   bool transient_;
+  bool timed_out_;
 };
 
 /// The one HTTP client: libcurl's multi interface on a thread of its own, so that all transfers share connections,

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <ctime>
 
 #include "core/net/http.h"
+#include "core/net/libcurl.h"
 
 namespace pkgfs {
 namespace {
@@ -77,7 +76,7 @@ std::optional<std::chrono::seconds> HttpResponse::retry_after() const {
   if (error == std::errc() && end == value->data() + value->size()) {
     return std::chrono::seconds(std::clamp(seconds, 0L, kDay));
   }
-  const std::time_t date = ::curl_getdate(value->c_str(), nullptr);
+  const std::time_t date = libcurl().getdate(value->c_str(), nullptr);
   if (date == -1) {
     return std::nullopt;
   }

@@ -9,8 +9,9 @@
 
 namespace pkgfs {
 
-bool Backoff::again(const std::string& what) {
-  if (++failed_ >= policy_.attempts) {
+bool Backoff::again(const std::string& what, int failures) {
+  failed_ += failures;
+  if (failed_ >= policy_.attempts) {
     return false;
   }
   thread_local std::minstd_rand random{std::random_device{}()};

@@ -25,13 +25,16 @@ class Backoff {
   Backoff(const RetryPolicy& policy, const CancelFlag& cancel) : policy_(policy), cancel_(cancel) {}
 
   /// Waits before the next attempt; false if there is to be none. `what` is for the log. Throws Error(kInterrupted).
-  [[nodiscard]] bool again(const std::string& what);
+  [[nodiscard]] bool again(const std::string& what) { return again(what, 1); }
+  /// The same after somebody was silent for too long. That counts twice: who waited for it won't wait as often.
+  [[nodiscard]] bool again_after_timeout(const std::string& what) { return again(what, 2); }
   /// The same after a server said when to come back.
   [[nodiscard]] bool again_after(std::chrono::seconds retry_after, const std::string& what);
   /// Something was achieved, so the count starts anew.
   void reset() { failed_ = 0; }
 
  private:
+  [[nodiscard]] bool again(const std::string& what, int failures);
   void wait(std::chrono::milliseconds pause, const std::string& what);
 
   RetryPolicy policy_;

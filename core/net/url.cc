@@ -2,17 +2,17 @@
 #include "core/net/url.h"
 
 #include <arpa/inet.h>
-#include <curl/curl.h>
 
 #include <algorithm>
 #include <memory>
 
 #include "core/base/error.h"
+#include "core/net/libcurl.h"
 
 namespace pkgfs {
 namespace {
 
-using Handle = std::unique_ptr<CURLU, decltype(&::curl_url_cleanup)>;
+using Handle = std::unique_ptr<CURLU, decltype(Libcurl::url_cleanup)>;
 
 std::string lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(),
@@ -22,11 +22,11 @@ std::string lower(std::string text) {
 
 std::string part(const Handle& url, CURLUPart what, unsigned flags = 0) {
   char* text = nullptr;
-  if (::curl_url_get(url.get(), what, &text, flags) != CURLUE_OK) {
+  if (libcurl().url_get(url.get(), what, &text, flags) != CURLUE_OK) {
     return {};
   }
   std::string copy(text);
-  ::curl_free(text);
+  libcurl().free(text);
   return copy;
 }
 
@@ -37,7 +37,7 @@ std::string part(const Handle& url, CURLUPart what, unsigned flags = 0) {
 }  // namespace
 
 Url Url::parse(std::string_view text) {
-  const Handle handle(::curl_url(), &::curl_url_cleanup);
+  const Handle handle(libcurl().url(), libcurl().url_cleanup);
   if (handle == nullptr) {
     throw std::bad_alloc();
   }
@@ -46,8 +46,8 @@ Url Url::parse(std::string_view text) {
   }
   Url url;
   url.text_ = text;
-  if (const CURLUcode code = ::curl_url_set(handle.get(), CURLUPART_URL, url.text_.c_str(), 0); code != CURLUE_OK) {
-    refuse(text, ::curl_url_strerror(code));
+  if (const CURLUcode code = libcurl().url_set(handle.get(), CURLUPART_URL, url.text_.c_str(), 0); code != CURLUE_OK) {
+    refuse(text, libcurl().url_strerror(code));
   }
   url.scheme_ = lower(part(handle, CURLUPART_SCHEME));
   if (url.scheme_ != "http" && url.scheme_ != "https") {

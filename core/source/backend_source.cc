@@ -28,11 +28,7 @@ struct BackendSource::Known {
 };
 
 BackendSource::BackendSource(Options options, HttpClient* client, QueryCache cache, const CancelFlag& cancel)
-    : options_(std::move(options)),
-      url_(Url::parse(options_.endpoint)),
-      client_(client),
-      cache_(std::move(cache)),
-      cancel_(cancel) {}
+    : options_(std::move(options)), client_(client), cache_(std::move(cache)), cancel_(cancel) {}
 
 BackendSource::~BackendSource() = default;
 
@@ -174,7 +170,7 @@ webc::Json BackendSource::ask(std::string body, bool has_substitute, const Cance
     }
   }
   const HttpRequest request{.method = HttpRequest::Method::kPost,
-                            .url = url_,
+                            .url = Url::parse(options_.endpoint),
                             .headers = {{"Content-Type", "application/json"}},
                             .body = std::move(body),
                             .bearer = options_.token,

@@ -49,7 +49,6 @@ class BackendSource final : public Source {
   [[nodiscard]] webc::Json ask(std::string body, bool has_substitute, const CancelFlag& cancel);
 
   Options options_;
-  Url url_;
   HttpClient* client_;
   QueryCache cache_;
   const CancelFlag& cancel_;

@@ -16,6 +16,9 @@ void replace(std::string& text, std::string_view what, std::string_view with) {
 }  // namespace
 
 std::string graphql_endpoint(std::string_view registry) {
+  if (registry == kDefaultRegistry) {
+    return std::string(registry);
+  }
   if (registry.find("://") != std::string_view::npos) {
     const Url url = Url::parse(registry);
     if (url.path() != "/") {
@@ -45,13 +48,16 @@ std::string endpoint_directory(std::string_view endpoint) {
   return name;
 }
 
-std::vector<std::string> token_authorities(std::string_view endpoint) {
+std::optional<std::string> token_for(const Url& url, std::span<const RegistryToken> tokens) {
   constexpr std::string_view kPrefix = "registry.";
-  const std::string authority = Url::parse(endpoint).authority();
-  if (authority.starts_with(kPrefix)) {
-    return {authority, authority.substr(kPrefix.size())};
+  const std::string asked = url.authority();
+  for (const RegistryToken& token : tokens) {
+    const std::string own = Url::parse(token.endpoint).authority();
+    if (asked == own || (own.starts_with(kPrefix) && asked == own.substr(kPrefix.size()))) {
+      return token.token;
+    }
   }
-  return {authority};
+  return std::nullopt;
 }
 
 }  // namespace pkgfs

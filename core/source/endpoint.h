@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
-#include <vector>
+
+#include "core/net/url.h"
 
 namespace pkgfs {
 
@@ -17,8 +20,13 @@ inline constexpr std::string_view kDefaultRegistry = "https://registry.wasmer.io
 /// The name of the endpoint's directory in the query cache.
 [[nodiscard]] std::string endpoint_directory(std::string_view endpoint);
 
-/// Who may see the endpoint's token: its own authority, and that without `registry.` in front, where the downloads of
-/// the front end are.
-[[nodiscard]] std::vector<std::string> token_authorities(std::string_view endpoint);
+struct RegistryToken {
+  std::string endpoint;
+  std::string token;
+};
+
+/// The token to be sent to `url`, if any of them may be seen there: at the authority of its endpoint, and at that
+/// without `registry.` in front, where the downloads of the front end are.
+[[nodiscard]] std::optional<std::string> token_for(const Url& url, std::span<const RegistryToken> tokens);
 
 }  // namespace pkgfs

@@ -74,6 +74,8 @@ class OpenFile {
   /// Reads up to `out.size()` bytes at `offset`; fewer only at the end of the file. EIO, never a short answer, when the
   /// container lost bytes.
   [[nodiscard]] virtual Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> out) = 0;
+  /// The host file that it is, open for reading, as long as this lives; -1 if it is none, or a part of one.
+  [[nodiscard]] virtual int descriptor() const { return -1; }
 };
 
 /// Where an entry comes from; for `user.pkgfs.*` and messages.

@@ -97,6 +97,8 @@ class HostFile final : public OpenFile {
     return done;
   }
 
+  [[nodiscard]] int descriptor() const override { return fd_.get(); }
+
  private:
   UniqueFd fd_;
 };

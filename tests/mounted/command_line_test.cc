@@ -59,6 +59,15 @@ TEST(CommandLine, ExitCodesSayWhatASignalMeans) {
   EXPECT_NE(result.out.find("stopped by a signal before it was done"), std::string::npos) << result.describe();
 }
 
+TEST(FileSizeLimit, IsAFailureAndNotTheEnd) {
+  const TempDir dir;
+  const ProcessResult result =
+      shell("ulimit -f 8; exec " + kPkgfs + " extract " + single("big4m-v3") + " " + (dir.path() / "out").string());
+  EXPECT_EQ(result.exit_code, 1) << result.describe();
+  EXPECT_NE(result.err.find("File too large"), std::string::npos) << result.describe();
+  EXPECT_TRUE(fs::is_empty(dir.path())) << "all of it, or nothing";
+}
+
 class OtherUser : public MountedTest {
  protected:
   void SetUp() override {

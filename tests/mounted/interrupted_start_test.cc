@@ -29,7 +29,7 @@ chmod 755 "$1" "$1/fake"
 chown 65534:65534 "$1" "$1/mnt"
 mount --bind "$1/fuse" /dev/fuse
 mount --bind "$1/fake" "$real"
-export HOME="$1" DIR="$1"
+export HOME="$1" WASMER_DIR="$1" DIR="$1"
 setpriv --reuid=65534 --regid=65534 --clear-groups "$3" mount "$4" "$1/mnt" &
 pid=$!
 for _ in $(seq 500); do [ -e "$1/started" ] && break; sleep 0.01; done

@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <memory>
+#include <vector>
 
 #include "tests/mounted/mounted.h"
 
@@ -179,6 +181,43 @@ TEST_F(OwnSource, MountThatAppearsInsideItselfIsNotEntered) {
   EXPECT_FALSE(fs::exists(mount / "pub/mnt"));
   ::umount2((own / "pub/mnt").c_str(), MNT_DETACH);
   EXPECT_TRUE(fs::is_directory(mount / "pub/mnt")) << "as before";
+}
+
+TEST_F(Mountpoint, OfSeveralAtTheSameTimeOneMounts) {
+  const fs::path where = directory_.path() / "mnt";
+  fs::create_directory(where);
+  const MountGuard guard(where);
+  for (int round = 0; round < 3; ++round) {
+    std::vector<std::unique_ptr<Process>> crew;
+    for (int i = 0; i < 6; ++i) {
+      crew.push_back(std::make_unique<Process>(Arguments{kPkgfs, "mount", package_, where}));
+    }
+    int mounted = 0;
+    for (const auto& process : crew) {
+      const ProcessResult& result = process->wait();
+      mounted += result.ok() ? 1 : 0;
+      EXPECT_TRUE(result.ok() || result.exit_code == 9) << result.describe();
+    }
+    EXPECT_EQ(mounted, 1);
+    ASSERT_TRUE(pkgfs({"unmount", where}).ok());
+    EXPECT_FALSE(find_mount(where).has_value()) << "one lay above another";
+    EXPECT_TRUE(eventually([&] { return processes_with(where).empty(); }));
+  }
+}
+
+TEST_F(Mountpoint, ClosedStreamsDoNotMatter) {
+  const fs::path where = directory_.path() / "mnt";
+  fs::create_directory(where);
+  const MountGuard guard(where);
+  for (const char* streams : {"<&-", ">&-", "2>&-", "<&- >&-", ">&- 2>&-", "<&- >&- 2>&-"}) {
+    SCOPED_TRACE(streams);
+    const ProcessResult result =
+        shell(kPkgfs + " mount " + package_ + " " + where.string() + " " + streams, {.timeout = seconds(5)});
+    EXPECT_TRUE(result.ok()) << result.describe();
+    EXPECT_TRUE(fs::is_directory(where / "data"));
+    EXPECT_TRUE(pkgfs({"unmount", where}).ok());
+  }
+  EXPECT_EQ(shell(kPkgfs + " tree " + package_ + " >&-").exit_code, 1) << "what can't be printed is an error";
 }
 
 }  // namespace

@@ -64,8 +64,8 @@ TEST_F(StatisticsOfMounts, AgreeWithWhatTheKernelCountsItself) {
   const std::string work = "ls -lR " + mount.path().string() + "; cat " + (mount / "data/f*") + "; stat -f " +
                            mount.path().string() + "; readlink " + (mount / "data/link") + "; ls " +
                            (mount / "absent") + "; getfattr -n user.pkgfs.package " + (mount / "data/f3") + "; true";
-  const ProcessResult counted =
-      run({"/usr/bin/python3", source_directory() / "tests/mounted/count_requests.py", mount.path(), "/bin/bash", "-c", work});
+  const ProcessResult counted = run({"/usr/bin/python3", source_directory() / "tests/mounted/count_requests.py",
+                                     mount.path(), "/bin/bash", "-c", work});
   if (counted.exit_code == 77) {
     GTEST_SKIP() << counted.err;
   }

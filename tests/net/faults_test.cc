@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Risk: a server or a network that misbehaves costs more than one clear error.
 #include <fstream>
+#include <sstream>
 
 #include "tests/net/net.h"
+#include "tests/support/containers/package_builder.h"
 
 namespace pkgfs::test {
 namespace {
@@ -131,9 +133,13 @@ TEST_F(Faults, RegistryThatIsDown) {
 }
 
 TEST_F(Faults, NameThatNobodyKnows) {
+  if (!shell("unshare -n true").ok()) {
+    GTEST_SKIP() << "no network namespace can be made here";
+  }
   const ProcessResult result =
-      pkgfs({"pull", base_, "--registry", "http://registry.invalid/graphql", "--timeout", "5"});
-  expect_failure(result, 11, {"http://registry.invalid/graphql"});
+      run({"unshare", "-n", kPkgfs, "pull", base_, "--registry", "http://registry.invalid/graphql"},
+          {.environment = environment()});
+  expect_failure(result, 11, {"http://registry.invalid/graphql", "Could not resolve host"});
 }
 
 TEST_F(Faults, CertificatesThatProveNothing) {
@@ -299,6 +305,47 @@ TEST_F(Faults, FullAndReadOnlyCaches) {
   EXPECT_EQ(read_only.exit_code, 1) << read_only.describe();
   EXPECT_NE(read_only.err.find("Read-only file system"), std::string::npos) << read_only.describe();
   EXPECT_NE(read_only.err.find(cache()), std::string::npos) << read_only.describe();
+}
+
+TEST_F(Faults, FullCacheKeepsNoPartOfTheOtherDownloads) {
+  if (!shell("unshare -m --propagation private mount -t tmpfs none /mnt").ok()) {
+    GTEST_SKIP() << "no tmpfs can be mounted here";
+  }
+  const fs::path packages = home_.path() / "packages";
+  constexpr std::size_t kSize = 1U << 20U;
+  for (const char* name : {"large", "slow"}) {
+    PackageBuilder(std::string("test/") + name + "@1.0.0")
+        .file("data", name, std::string(kSize, 'x'))
+        .mount("/", "data")
+        .publish(packages);
+  }
+  PackageBuilder("test/root@1.0.0")
+      .use("a", "test/slow@1")
+      .use("b", "test/large@1")
+      .mount("/a", "data", "a")
+      .mount("/b", "data", "b")
+      .publish(packages);
+  TestRegistry server({packages});
+  // The slow one has begun, and isn't done, when the large one finds the disk full.
+  server.set_faults({{.kind = Kind::kPlain, .where = Where::kFiles, .match = "test/slow@1.0.0", .rate = 64U << 10U},
+                     {.kind = Kind::kPlain, .where = Where::kFiles, .match = "test/large@1.0.0", .latency_ms = 700}});
+  fs::create_directories(cache());
+  const ProcessResult full =
+      on_tmpfs("size=600k", cache(),
+               kPkgfs + " pull test/root --registry " + server.endpoint() + " --cache-dir " + cache().string(),
+               {.environment = environment()});
+  EXPECT_EQ(full.exit_code, 1) << full.describe();
+  EXPECT_NE(full.err.find("No space left on device"), std::string::npos) << full.describe();
+  bool slow_was_asked = false;
+  for (const auto& request : server.requests()) {
+    slow_was_asked = slow_was_asked || (request.is_file() && request.path.find("slow") != std::string::npos);
+  }
+  EXPECT_TRUE(slow_was_asked);
+  std::istringstream lines(full.err);
+  for (std::string line; std::getline(lines, line);) {
+    const bool is_file = line.starts_with(cache().string());
+    EXPECT_TRUE(!is_file || line.find("/queries/") != std::string::npos || line.ends_with(".bin")) << full.describe();
+  }
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ std::vector<std::pair<std::string, std::string>> NetTest::environment() const {
   return {{"HOME", home_.path()}, {"WASMER_DIR", ""}, {"WASMER_CACHE_DIR", ""},    {"WASMER_REGISTRY", ""},
           {"WASMER_TOKEN", ""},   {"http_proxy", ""}, {"https_proxy", ""},         {"all_proxy", ""},
           {"SSL_CERT_FILE", ""},  {"ALL_PROXY", ""},  {"WASMER_WEBC_VERSION", ""}, {"HTTPS_PROXY", ""},
-          {"XDG_CACHE_HOME", ""}};
+          {"XDG_CACHE_HOME", ""}, {"no_proxy", ""}};
 }
 
 ProcessResult NetTest::pkgfs(Arguments arguments, std::vector<std::pair<std::string, std::string>> more,

@@ -193,6 +193,10 @@ TEST_F(Lock, NamesIdsHashesUrlsAndEdges) {
   EXPECT_EQ(packages[0].at("dependencies")[0].at("id"), "acme/lib@1.0.0");
 }
 
+TEST_F(Lock, MayBeReadLikeAnyFile) {
+  EXPECT_EQ(fs::status(lock()).permissions(), fs::status(home_.write("plain", "")).permissions());
+}
+
 TEST_F(Lock, KeepsWhatWasChosen) {
   const ProcessResult before = tree();
   ASSERT_TRUE(before.ok());

@@ -159,6 +159,63 @@ TEST_F(Pull, JsonEventsTellWhatHappens) {
   EXPECT_EQ(result.err, "");
 }
 
+/// argv: which output, files to wait for up to an empty word, the command. That output takes nothing until all files
+/// are there, or for 10 s; then it is read to its end.
+constexpr const char* kHeldUp = R"(
+import fcntl, os, pty, subprocess, sys, termios, threading, time
+which, rest = sys.argv[1], sys.argv[2:]
+files, command = rest[:rest.index("")], rest[rest.index("") + 1:]
+if which == "terminal":
+    reader, writer = pty.openpty()
+    termios.tcflow(writer, termios.TCOOFF)  # as Ctrl-S does
+else:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"x" * 512)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+stream = {"stdout" if which == "stdout" else "stderr": writer}
+process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **stream)
+for _ in range(500):
+    if all(map(os.path.exists, files)):
+        print("ALL THERE", file=sys.stdout if which != "stdout" else sys.stderr)
+        break
+    time.sleep(0.02)
+def drain():
+    try:
+        while os.read(reader, 65536):
+            pass
+    except OSError:  # the other side of a terminal is gone
+        pass
+if which == "terminal":
+    termios.tcflow(writer, termios.TCOON)
+os.close(writer)
+threading.Thread(target=drain, daemon=True).start()
+sys.exit(process.wait())
+)";
+
+TEST_F(Pull, OutputThatIsHeldUpHoldsUpNoDownload) {
+  for (const char* which : {"terminal", "stderr", "stdout"}) {
+    SCOPED_TRACE(which);
+    fs::remove_all(cache());
+    // Broken off once, so that there is something to say in the middle.
+    server_.set_fault({.kind = Kind::kTruncate, .where = Fault::Where::kFiles, .times = 3, .after = 300});
+    Arguments arguments{"/usr/bin/python3", "-c", kHeldUp, which};
+    for (const char* package : {"acme/app@2.0.0", "acme/lib@1.0.0", "acme/base@0.3.0"}) {
+      arguments.push_back(entry(server_.sha256(package)));
+    }
+    arguments.insert(arguments.end(), {"", kPkgfs, "pull", app_, "--registry", server_.endpoint()});
+    if (std::string_view(which) == "stdout") {
+      arguments.emplace_back("--json");
+    }
+    const ProcessResult result = run(arguments, {.environment = environment()});
+    EXPECT_TRUE(result.ok()) << result.describe();
+    EXPECT_NE((result.out + result.err).find("ALL THERE"), std::string::npos) << result.describe();
+  }
+}
+
 TEST_F(Pull, CacheCommandsListVerifyAndPrune) {
   ASSERT_TRUE(pkgfs(at({"pull", app_})).ok());
   EXPECT_NE(pkgfs({"cache", "list"}).out.find(app_), std::string::npos);

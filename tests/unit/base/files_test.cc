@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "core/base/files.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
 #include <atomic>
+#include <cerrno>
+#include <chrono>
 #include <fstream>
 #include <mutex>
 #include <thread>
@@ -26,7 +31,12 @@ TEST(Files, PrivateDirectoriesAreMadeWithParents) {
   make_private_directory(deep);
   dir.write("file", "");
   EXPECT_THROW(make_private_directory(dir.path() / "file"), Error);
-  EXPECT_THROW(make_private_directory(dir.path() / "file/below"), Error);
+  try {
+    make_private_directory(dir.path() / "file/below");
+    ADD_FAILURE() << "a directory in a file";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kIo) << "and not that something isn't there";
+  }
 }
 
 TEST(Files, WrittenFilesAreCompleteOrAbsent) {
@@ -39,6 +49,43 @@ TEST(Files, WrittenFilesAreCompleteOrAbsent) {
   fs::create_directory(dir.path() / "taken");
   EXPECT_THROW(write_file_atomically(dir.path() / "taken", "y", Durability::kSynced), Error);
   EXPECT_EQ(std::distance(fs::directory_iterator(dir.path()), fs::directory_iterator()), 2) << "no temporary file";
+}
+
+TEST(Files, NewFilesHaveTheirModeAndOldOnesKeepTheirs) {
+  const TempDir dir;
+  const ::mode_t before = ::umask(022);
+  write_file_atomically(dir.path() / "own", "x", Durability::kUnsynced);
+  write_file_atomically(dir.path() / "shared", "x", Durability::kUnsynced, 0666);
+  ::umask(before);
+  const auto mode = [&](const char* name) {
+    return static_cast<unsigned>(fs::status(dir.path() / name).permissions());
+  };
+  EXPECT_EQ(mode("own"), 0600U);
+  EXPECT_EQ(mode("shared"), 0644U);
+  fs::permissions(dir.path() / "shared", fs::perms(0640));
+  write_file_atomically(dir.path() / "shared", "y", Durability::kUnsynced, 0666);
+  EXPECT_EQ(mode("shared"), 0640U);
+}
+
+TEST(Files, WhatAUserNamesIsNotReplacedByAFile) {
+  const TempDir dir;
+  const fs::path fifo = dir.path() / "fifo";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  const UniqueFd reader(::open(fifo.c_str(), O_RDWR | O_CLOEXEC));
+  write_named_file(fifo, "through");
+  std::array<char, 16> got{};
+  EXPECT_EQ(::read(reader.get(), got.data(), got.size()), 7);
+  EXPECT_TRUE(fs::is_fifo(fifo));
+  dir.write("file", "old");
+  fs::create_symlink("file", dir.path() / "link");
+  write_named_file(dir.path() / "link", "new");
+  EXPECT_TRUE(fs::is_symlink(dir.path() / "link"));
+  EXPECT_EQ(read_text(dir.path() / "file"), "new");
+  fs::create_symlink("later", dir.path() / "dangling");
+  write_named_file(dir.path() / "dangling", "made");
+  EXPECT_EQ(read_text(dir.path() / "later"), "made");
+  EXPECT_THROW(write_named_file(dir.path() / "none/x", "y"), Error);
+  EXPECT_THROW(write_named_file(dir.path(), "y"), Error);
 }
 
 TEST(Files, SmallFilesAreReadWithinTheirLimit) {
@@ -110,6 +157,52 @@ TEST(Parallel, FirstFailureStopsTheOthers) {
     EXPECT_EQ(error.message(), "three");
   }
   EXPECT_LE(begun, 8);
+}
+
+TEST(Parallel, TheOthersLearnThatTheDiskIsFull) {
+  const CancelFlag outer;
+  std::atomic<int> waiting = 0;
+  std::atomic<int> told = 0;
+  try {
+    for_each_in_parallel(3, 3, outer, [&](std::size_t i, const CancelFlag& cancel) {
+      if (i == 0) {
+        while (waiting < 2) {
+          std::this_thread::yield();
+        }
+        throw system_error("write", ENOSPC);
+      }
+      ++waiting;
+      if (cancel.wait_for(std::chrono::seconds(10)) && cancel.is_for_room()) {
+        ++told;
+      }
+      throw Error(ErrorCode::kInterrupted, "stopped");
+    });
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kFull) << error.what();
+  }
+  EXPECT_EQ(told, 2);
+  EXPECT_FALSE(outer.is_cancelled());
+}
+
+TEST(Parallel, AnyOtherFailureIsNotForRoom) {
+  const CancelFlag outer;
+  std::atomic<bool> waiting = false;
+  std::atomic<bool> for_room = true;
+  const auto work = [&](std::size_t i, const CancelFlag& cancel) {
+    if (i == 1) {
+      waiting = true;
+      EXPECT_TRUE(cancel.wait_for(std::chrono::seconds(10)));
+      for_room = cancel.is_for_room();
+      return;
+    }
+    while (!waiting) {
+      std::this_thread::yield();
+    }
+    throw Error(ErrorCode::kNetwork, "gone");
+  };
+  EXPECT_THROW(for_each_in_parallel(2, 2, outer, work), Error);
+  EXPECT_FALSE(for_room);
 }
 
 }  // namespace

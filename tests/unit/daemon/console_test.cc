@@ -42,10 +42,12 @@ TEST(Progress, SecondEndOfADownloadIsIgnored) {
   EXPECT_EQ(err.str().find("downloaded a"), err.str().rfind("downloaded a"));
 
   std::ostringstream out;
-  ProgressEvents events(out);
-  events.started("a", 0, 10);
-  events.finished("a", 10, false);
-  events.finished("a", 10, true);
+  {
+    ProgressEvents events(out);
+    events.started("a", 0, 10);
+    events.finished("a", 10, false);
+    events.finished("a", 10, true);
+  }
   EXPECT_THAT(out.str(), HasSubstr("failed"));
   EXPECT_THAT(out.str(), Not(HasSubstr("finished")));
 }

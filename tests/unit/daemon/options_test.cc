@@ -170,5 +170,26 @@ TEST(Options, MountWordsAreSplitAtCommasThatAreNotEscaped) {
   EXPECT_THAT(mount_options({"-o", "registry=/a\\,b"}).tree.network.registries, ElementsAre("/a,b"));
 }
 
+TEST(Options, QuotedValuesKeepTheirCommas) {
+  EXPECT_THAT(split_mount_words(R"(a,lock="/x,y",b)"), ElementsAre("a", "lock=/x,y", "b"));
+  EXPECT_THAT(split_mount_words(R"(lock="/x\,y\\",b)"), ElementsAre("lock=/x,y\\", "b"));
+  EXPECT_THAT(split_mount_words(R"(lock=/x"y,b")"), ElementsAre("lock=/x\"y", "b\"")) << "not a whole value";
+  EXPECT_THAT(split_mount_words(R"(lock="/x,y)"), ElementsAre("lock=\"/x", "y")) << "no end";
+  EXPECT_THAT(split_mount_words(R"(lock="")"), ElementsAre("lock="));
+}
+
+TEST(Options, WhatMountAddsByItselfIsRefusedOnlyWhereTheUserWroteIt) {
+  for (const MountWord& word : mount_words()) {
+    if (word.unasked) {
+      const std::vector<std::string> args{"-o", std::string(word.word), "pkg", "/mnt"};
+      EXPECT_THAT(usage_error(args), HasSubstr("refused")) << word.word;
+      EXPECT_NO_THROW((void)parse_mount_options(args, {.from_mount = true})) << word.word;
+    }
+  }
+  const std::vector<std::string> args{"-o", "nonsense,uid=3,more=1", "pkg", "/mnt"};
+  EXPECT_THAT(usage_error(args), HasSubstr("unknown mount option 'nonsense', mount option 'more'"));
+  EXPECT_EQ(parse_mount_options(args, {.from_mount = true, .sloppy = true}).uid, 3);
+}
+
 }  // namespace
 }  // namespace pkgfs

@@ -165,6 +165,7 @@ TEST(ExitCode, EveryKindOfErrorHasItsOwnDocumentedCode) {
     EXPECT_THAT(help.out, HasSubstr("\n  " + std::to_string(number) + " "));
   }
   EXPECT_EQ(used, documented);
+  EXPECT_EQ(to_exit_code(ErrorCode::kFull), to_exit_code(ErrorCode::kIo)) << "a full disk is a failure to write";
 }
 
 }  // namespace

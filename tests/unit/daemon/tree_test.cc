@@ -30,7 +30,8 @@ TEST(Tree, EveryRootOfEverySetShowsTheExpectedTree) {
     const json roots = json::parse(test::read_text(file));
     for (const auto& [root, expected] : roots.items()) {
       SCOPED_TRACE(set + " " + root);
-      const test::Run result = run({"tree", "--json", "--no-commands", "--registry", package("registry/" + set), root});
+      const test::Run result =
+          run({"tree", "--json", "--no-commands", "--offline", "--registry", package("registry/" + set), root});
       if (expected.contains("tree")) {
         ASSERT_EQ(result.code, 0) << result.err;
         EXPECT_EQ(json::parse(result.out), expected["tree"]);

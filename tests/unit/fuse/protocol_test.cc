@@ -119,7 +119,7 @@ TEST_F(Protocol, InitAsksForReaddirplusAlways) {
   const auto out = init_.as<fuse_init_out>();
   EXPECT_NE(out.flags & FUSE_DO_READDIRPLUS, 0U);
   EXPECT_EQ(out.flags & FUSE_READDIRPLUS_AUTO, 0U);
-  EXPECT_TRUE(adapter_.ready());
+  EXPECT_TRUE(adapter_.is_ready());
 }
 
 TEST_F(Protocol, LookupAnswersAttributesThatNeverExpire) {

@@ -23,6 +23,15 @@ TEST(Backoff, GivesUpAfterTheLastAttempt) {
   EXPECT_FALSE(backoff.again("x"));
 }
 
+TEST(Backoff, WaitsLessOftenForTheSilent) {
+  const CancelFlag never;
+  Backoff backoff(kQuick, never);
+  EXPECT_TRUE(backoff.again_after_timeout("x"));
+  EXPECT_FALSE(backoff.again_after_timeout("x"));
+  Backoff impatient({.attempts = 2, .first_pause = milliseconds(1)}, never);
+  EXPECT_FALSE(impatient.again_after_timeout("x"));
+}
+
 TEST(Backoff, StartsAnewAfterProgress) {
   const CancelFlag never;
   Backoff backoff(kQuick, never);

@@ -35,8 +35,15 @@ TEST(Endpoint, FollowsWasmersRules) {
 TEST(Endpoint, NamesItsCacheDirectoryAndWhoMaySeeTheToken) {
   EXPECT_EQ(endpoint_directory(kDefaultRegistry), "https___wasmer.io_graphql");
   EXPECT_EQ(endpoint_directory("http://a:1/x?y=z&w#v%20\\"), "http___a_1_x_y_z_w_v_20_");
-  EXPECT_THAT(token_authorities(kDefaultRegistry), ElementsAre("registry.wasmer.io", "wasmer.io"));
-  EXPECT_THAT(token_authorities("http://127.0.0.1:80/graphql"), ElementsAre("127.0.0.1"));
+  const std::vector<RegistryToken> tokens{{std::string(kDefaultRegistry), "first"},
+                                          {"http://127.0.0.1:80/graphql", "second"}};
+  const auto seen_at = [&](std::string_view url) { return token_for(Url::parse(url), tokens).value_or("none"); };
+  EXPECT_EQ(seen_at("https://registry.wasmer.io/x"), "first");
+  EXPECT_EQ(seen_at("https://wasmer.io/x"), "first");
+  EXPECT_EQ(seen_at("https://cdn.wasmer.io/x"), "none");
+  EXPECT_EQ(seen_at("https://wasmer.io:8443/x"), "none");
+  EXPECT_EQ(seen_at("http://127.0.0.1/x"), "second");
+  EXPECT_EQ(seen_at("http://127.0.0.2/x"), "none");
 }
 
 TEST(Graphql, NamesThatCouldBreakOutOfTheQueryAreNotSafe) {

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+#include "core/base/shared_library.h"
+
+#include <dlfcn.h>
+
+#include <utility>
+#include <vector>
+
+namespace pkgfs {
+namespace {
+
+/// What the dynamic linker says names the file already.
+[[noreturn]] void throw_linker_error(std::vector<std::string> chain) {
+  if (const char* text = ::dlerror(); text != nullptr) {  // NOLINT(concurrency-mt-unsafe): glibc's is a thread's own
+    chain.emplace_back(text);
+  }
+  throw Error(ErrorCode::kUnsupported, std::move(chain));
+}
+
+}  // namespace
+
+SharedLibrary::SharedLibrary(std::string file, const std::string& purpose)
+    : file_(std::move(file)), handle_(::dlopen(file_.c_str(), RTLD_NOW | RTLD_LOCAL)) {
+  if (handle_ == nullptr) {
+    throw_linker_error({"Unable to load " + file_ + ", which is needed " + purpose});
+  }
+}
+
+void* SharedLibrary::symbol(const char* name) const {
+  void* const found = ::dlsym(handle_, name);
+  if (found == nullptr) {
+    throw_linker_error({"The library " + file_ + " is too old or another one"});
+  }
+  return found;
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <archive.h>
+#include <archive_entry.h>
+
+namespace pkgfs {
+
+/// libarchive's functions, under their names without `archive_`. It is loaded when the first tarball is opened: most
+/// packages are none, and with it come libxml2 and ICU.
+struct Libarchive {
+  decltype(&::archive_entry_filetype) entry_filetype;
+  decltype(&::archive_entry_hardlink) entry_hardlink;
+  decltype(&::archive_entry_mtime) entry_mtime;
+  decltype(&::archive_entry_mtime_is_set) entry_mtime_is_set;
+  decltype(&::archive_entry_pathname) entry_pathname;
+  decltype(&::archive_entry_symlink) entry_symlink;
+  decltype(&::archive_error_string) error_string;
+  decltype(&::archive_read_data_block) read_data_block;
+  decltype(&::archive_read_free) read_free;
+  decltype(&::archive_read_new) read_new;
+  decltype(&::archive_read_next_header) read_next_header;
+  decltype(&::archive_read_open_memory) read_open_memory;
+  decltype(&::archive_read_support_filter_gzip) read_support_filter_gzip;
+  decltype(&::archive_read_support_format_tar) read_support_format_tar;
+};
+
+/// The one that was loaded. Throws Error(kUnsupported) if there is none that fits. Thread-safe.
+[[nodiscard]] const Libarchive& libarchive();
+
+}  // namespace pkgfs

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <curl/curl.h>
+
+namespace pkgfs {
+
+/// libcurl's functions, under their names without `curl_`. It is loaded when the first URL is parsed: with the forty
+/// libraries that it needs, it would be half of what a mount of a local package takes to start.
+struct Libcurl {
+  decltype(&::curl_global_init) global_init;
+  decltype(&::curl_version) version;
+  decltype(&::curl_getdate) getdate;
+  decltype(&::curl_free) free;
+  decltype(&::curl_slist_append) slist_append;
+  decltype(&::curl_slist_free_all) slist_free_all;
+
+  decltype(&::curl_easy_init) easy_init;
+  decltype(&::curl_easy_cleanup) easy_cleanup;
+  decltype(&::curl_easy_setopt) easy_setopt;
+  decltype(&::curl_easy_getinfo) easy_getinfo;
+  decltype(&::curl_easy_strerror) easy_strerror;
+
+  decltype(&::curl_multi_init) multi_init;
+  decltype(&::curl_multi_cleanup) multi_cleanup;
+  decltype(&::curl_multi_setopt) multi_setopt;
+  decltype(&::curl_multi_add_handle) multi_add_handle;
+  decltype(&::curl_multi_remove_handle) multi_remove_handle;
+  decltype(&::curl_multi_perform) multi_perform;
+  decltype(&::curl_multi_poll) multi_poll;
+  decltype(&::curl_multi_wakeup) multi_wakeup;
+  decltype(&::curl_multi_info_read) multi_info_read;
+
+  decltype(&::curl_url) url;
+  decltype(&::curl_url_cleanup) url_cleanup;
+  decltype(&::curl_url_get) url_get;
+  decltype(&::curl_url_set) url_set;
+  decltype(&::curl_url_strerror) url_strerror;
+};
+
+/// The one that was loaded. Throws Error(kUnsupported) if there is none that fits. Thread-safe.
+[[nodiscard]] const Libcurl& libcurl();
+
+}  // namespace pkgfs

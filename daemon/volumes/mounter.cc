@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/volumes/mounter.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <sstream>
+
+#include "core/base/error.h"
+#include "core/base/files.h"
+#include "core/base/log.h"
+#include "core/resolve/lock_file.h"
+#include "daemon/exit_code.h"
+#include "daemon/volumes/own_command.h"
+
+namespace pkgfs {
+namespace {
+
+constexpr std::string_view kWarningPrefix = "pkgfs: warning: ";
+constexpr auto kProbeLimit = std::chrono::seconds(1);
+
+/// Others may look below it: a mount says itself who may see what.
+void make_public_directory(const std::string& path) {
+  std::error_code failed;
+  std::filesystem::create_directories(path, failed);
+  if (failed) {
+    throw system_error("Unable to create directory '" + path + "'", failed.value());
+  }
+}
+
+/// The code that the process's exit code stands for.
+ErrorCode code_of(int exit_code) {
+  for (const ErrorCode code : {ErrorCode::kUsage, ErrorCode::kNotFound, ErrorCode::kCorrupt, ErrorCode::kUnsupported,
+                               ErrorCode::kResolve, ErrorCode::kLoad, ErrorCode::kPermission, ErrorCode::kBusy,
+                               ErrorCode::kIo, ErrorCode::kMount, ErrorCode::kNetwork, ErrorCode::kInterrupted}) {
+    if (to_exit_code(code) == exit_code) {
+      return code;
+    }
+  }
+  return ErrorCode::kInternal;
+}
+
+void check(const std::string& name, const CommandResult& result) {
+  std::istringstream lines(result.remarks);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with(kWarningPrefix)) {
+      log::warn("volume \"{}\": {}", name, line.substr(kWarningPrefix.size()));
+    } else {
+      log::info("volume \"{}\": {}", name, line);
+    }
+  }
+  if (result.exit_code != kExitOk) {
+    throw Error(code_of(result.exit_code), result.problem);
+  }
+}
+
+}  // namespace
+
+Mounter::Mounter(std::string state_directory, std::string mount_root)
+    : state_directory_(std::move(state_directory)),
+      mount_root_(std::move(mount_root)),
+      nowhere_(state_directory_ + "/empty") {
+  make_private_directory(state_directory_ + "/packages");
+  make_private_directory(nowhere_);
+  make_public_directory(mount_root_);
+  std::error_code failed;
+  const std::filesystem::path real = std::filesystem::canonical(mount_root_, failed);
+  if (failed) {
+    throw system_error("Unable to use the directory '" + mount_root_ + "'", failed.value());
+  }
+  mount_root_ = real;  // as the kernel lists what is below it
+}
+
+std::string Mounter::lock_path(const std::string& name) const {
+  return state_directory_ + "/packages/" + name + ".lock";
+}
+
+std::string Mounter::used_lock(const std::string& name, const VolumeOptions& options) const {
+  return options.is_path || options.lock ? std::string() : lock_path(name);
+}
+
+void Mounter::prepare(const std::string& name, const VolumeOptions& options, const CancelFlag& cancel) const {
+  std::string lock = used_lock(name, options);
+  const std::string chosen = lock;
+  if (!lock.empty()) {
+    lock += ".new";
+    check(name, run_own_command(resolve_arguments(options, lock), nowhere_, IfWeDie::kEndsToo, cancel));
+  }
+  check(name, run_own_command(pull_arguments(options, lock), nowhere_, IfWeDie::kEndsToo, cancel));
+  if (!lock.empty() && std::rename(lock.c_str(), chosen.c_str()) != 0) {
+    throw system_error("Unable to write '" + chosen + "'", errno);
+  }
+}
+
+void Mounter::mount(const std::string& name, const VolumeOptions& options, const CancelFlag& cancel) const {
+  make_public_directory(mount_root_);  // somebody may have cleared /run
+  const std::string path = mountpoint(name);
+  if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) {
+    throw system_error("Unable to create directory '" + path + "'", errno);
+  }
+  check(name,
+        run_own_command(mount_arguments(options, used_lock(name, options), path), nowhere_, IfWeDie::kGoesOn, cancel));
+}
+
+void Mounter::unmount(const std::string& name, bool lazy) const {
+  const std::string path = mountpoint(name);
+  while (is_mounted(name)) {
+    pkgfs::unmount(path, lazy);
+  }
+  if (::rmdir(path.c_str()) != 0 && errno != ENOENT) {
+    log::debug("the directory \"{}\" stays", path);
+  }
+}
+
+void Mounter::forget(const std::string& name) const noexcept {
+  try {
+    unmount(name, true);
+  } catch (const std::exception& error) {
+    log::warn("volume \"{}\": {}", name, error.what());
+  }
+  for (const char* suffix : {"", ".new"}) {
+    ::unlink((lock_path(name) + suffix).c_str());
+  }
+}
+
+void Mounter::forget_all_but(const std::set<std::string>& names) const {
+  std::error_code failed;
+  for (const auto& entry : std::filesystem::directory_iterator(state_directory_ + "/packages", failed)) {
+    const std::filesystem::path& path = entry.path();
+    if (path.extension() != ".lock" || !names.contains(path.stem())) {
+      ::unlink(path.c_str());
+    }
+  }
+}
+
+bool Mounter::is_prepared(const std::string& name, const VolumeOptions& options) const {
+  const std::string lock = used_lock(name, options);
+  std::error_code failed;
+  return lock.empty() || std::filesystem::exists(lock, failed);
+}
+
+std::string Mounter::resolved(const std::string& name) const {
+  constexpr std::size_t kMost = 64U << 20U;
+  try {
+    const auto text = read_small_file(lock_path(name), kMost);
+    return text ? parse_lock(*text).packages.front().summary.pkg.id.to_string() : std::string();
+  } catch (const Error& error) {
+    log::debug("volume \"{}\": {}", name, error.what());
+    return {};
+  }
+}
+
+bool Mounter::is_mounted(const std::string& name) const {
+  const auto mounted = find_mount(mountpoint(name));
+  return mounted && mounted->type == kMountType;
+}
+
+std::map<std::string, Mounter::Found> Mounter::find_mounts() const {
+  std::map<std::string, Found> found;
+  for (const MountEntry& entry : read_mount_table()) {
+    const std::filesystem::path path(entry.mountpoint);
+    if (entry.type == kMountType && path.parent_path() == mount_root_) {
+      found[path.filename()].package = entry.source;
+    }
+  }
+  std::vector<std::string> paths;
+  for (const auto& [name, mounted] : found) {
+    paths.push_back(mountpoint(name));
+  }
+  const std::vector<MountState> states = probe_mounts(paths, kProbeLimit);
+  auto state = states.begin();
+  for (auto& [name, mounted] : found) {
+    mounted.state = *state++;
+  }
+  return found;
+}
+
+}  // namespace pkgfs

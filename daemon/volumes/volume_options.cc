@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/volumes/volume_options.h"
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+
+#include "core/base/error.h"
+#include "core/package/package_source.h"
+#include "daemon/options.h"
+
+namespace pkgfs {
+namespace {
+
+constexpr std::size_t kLongestName = 255;
+
+bool is_alphanumeric(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
+
+const OptionSpec* find_option(const std::string& key, CommandId command) {
+  std::string name = key;
+  std::ranges::replace(name, '_', '-');
+  for (const OptionSpec& option : option_table()) {
+    if (option.name == name && option.mount_word && takes(option, command)) {
+      return &option;
+    }
+  }
+  return nullptr;
+}
+
+/// Whether a switch is on. Engines can't say "without a value".
+bool parse_switch(const std::string& key, const std::string& value) {
+  constexpr std::array<std::string_view, 4> kOn{"", "true", "yes", "1"};
+  constexpr std::array<std::string_view, 3> kOff{"false", "no", "0"};
+  if (std::ranges::find(kOn, value) != kOn.end()) {
+    return true;
+  }
+  if (std::ranges::find(kOff, value) == kOff.end()) {
+    throw Error(ErrorCode::kUsage, "option '" + key + "': \"" + value + "\" isn't true or false");
+  }
+  return false;
+}
+
+void add_words(const std::string& key, const std::string& value, std::vector<std::string>& words) {
+  if (key == "o") {
+    std::ranges::move(split_mount_words(value), std::back_inserter(words));
+    return;
+  }
+  const OptionSpec* option = find_option(key, CommandId::kMount);
+  const bool is_switch = option != nullptr
+                             ? option->argument.empty()
+                             : std::ranges::find(mount_words(), key, &MountWord::word) != mount_words().end();
+  if (is_switch) {
+    if (parse_switch(key, value)) {
+      words.push_back(key);
+    }
+    return;
+  }
+  // With an empty value it's a word that nobody knows, or an option that complains.
+  words.push_back(value.empty() ? key : key + "=" + value);
+}
+
+/// One argument for -o.
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) {
+    text += text.empty() ? "" : ",";
+    for (const char c : word) {
+      text += c == ',' || c == '\\' ? std::string("\\") + c : std::string(1, c);
+    }
+  }
+  return text;
+}
+
+void refuse_relative(const std::string& option, const std::string& path) {
+  if (!path.starts_with('/')) {
+    throw Error(ErrorCode::kUsage, "option '" + option + "': \"" + path + "\" must be an absolute path in a volume");
+  }
+}
+
+/// What needs a terminal, or a directory that the plugin doesn't have.
+void check_for_volume(const MountOptions& mount) {
+  if (mount.foreground) {
+    throw Error(ErrorCode::kUsage, "option 'debug' can't be used for a volume: it keeps the mount in the foreground");
+  }
+  if (mount.tree.network.lock) {
+    refuse_relative("lock", *mount.tree.network.lock);
+  }
+  if (mount.tree.network.cache_dir) {
+    refuse_relative("cache-dir", *mount.tree.network.cache_dir);
+  }
+  for (const std::string& registry : mount.tree.network.registries) {
+    const bool is_path = registry.starts_with('.') || registry.find('/') != std::string::npos;
+    if (is_path && registry.find("://") == std::string::npos) {
+      refuse_relative("registry", registry);
+    }
+  }
+}
+
+/// Whether it is a path, one that can be used.
+bool check_package(const std::string& package) {
+  if (package.starts_with('-')) {
+    throw Error(ErrorCode::kUsage, "option 'package': \"" + package + "\" isn't a package");
+  }
+  try {
+    const PackageSource source = PackageSource::parse(package);
+    if (source.path() == nullptr) {
+      return false;
+    }
+    refuse_relative("package", source.path()->text);
+    std::error_code failed;
+    const auto status = std::filesystem::status(source.path()->text, failed);
+    if (!std::filesystem::is_regular_file(status) && !std::filesystem::is_directory(status)) {
+      throw Error(ErrorCode::kNotFound, "option 'package': there is no file or directory \"" + package + "\"");
+    }
+  } catch (Error& error) {
+    if (error.message().starts_with("option '")) {
+      throw;
+    }
+    throw std::move(error).context("option 'package'");
+  }
+  return true;
+}
+
+std::vector<std::string> arguments(const char* command, const VolumeOptions& options, CommandId id) {
+  std::vector<std::string> result{command};
+  for (const std::string& flag : options.flags) {
+    const std::string name = flag.substr(2, flag.find('=') - 2);
+    if (find_option(name, id) != nullptr) {
+      result.push_back(flag);
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
+VolumeOptions parse_volume_options(const DriverOptions& given) {
+  VolumeOptions options;
+  for (const auto& [key, value] : given) {
+    if (key.find_first_of(",\\=") != std::string::npos || key.empty()) {
+      throw Error(ErrorCode::kUsage, "unknown option '" + key + "'");
+    }
+    if (key == "package") {
+      options.package = value;
+    } else {
+      add_words(key, value, options.words);
+    }
+  }
+  // Unknown options first: "pakage" is why there is no "package".
+  const bool has_package = !options.package.empty();
+  const MountOptions mount =
+      parse_mount_options({"-o", joined(options.words), "--", has_package ? options.package : "none", "/"});
+  if (!has_package) {
+    throw Error(ErrorCode::kUsage,
+                "option 'package' is missing: it says what the volume shows (package=namespace/name)");
+  }
+  check_for_volume(mount);
+  options.is_path = check_package(options.package);
+  options.lock = mount.tree.network.lock;
+  for (const std::string& word : options.words) {
+    const std::string key = word.substr(0, word.find('='));
+    if (const OptionSpec* option = find_option(key, CommandId::kMount); option != nullptr && option->name != "lock") {
+      options.flags.push_back("--" + std::string(option->name) + word.substr(key.size()));
+    }
+  }
+  return options;
+}
+
+void check_volume_name(const std::string& name) {
+  const bool fits =
+      !name.empty() && name.size() <= kLongestName && is_alphanumeric(name.front()) &&
+      std::ranges::all_of(name, [](char c) { return is_alphanumeric(c) || c == '_' || c == '.' || c == '-'; });
+  if (!fits) {
+    throw Error(ErrorCode::kUsage,
+                "\"" + name.substr(0, kLongestName) +
+                    "\" can't be a volume's name: letters, digits, \"_\", \".\" and \"-\" can, after a "
+                    "letter or digit");
+  }
+}
+
+std::vector<std::string> resolve_arguments(const VolumeOptions& options, const std::string& lock) {
+  std::vector<std::string> result = arguments("resolve", options, CommandId::kResolve);
+  result.insert(result.end(), {"--lock=" + lock, "--", options.package});
+  return result;
+}
+
+std::vector<std::string> pull_arguments(const VolumeOptions& options, const std::string& lock) {
+  std::vector<std::string> result = arguments("pull", options, CommandId::kPull);
+  if (const std::string& used = options.lock.value_or(lock); !used.empty()) {
+    result.push_back("--lock=" + used);
+  }
+  result.insert(result.end(), {"--", options.package});
+  return result;
+}
+
+std::vector<std::string> mount_arguments(const VolumeOptions& options, const std::string& lock,
+                                         const std::string& mountpoint) {
+  std::vector<std::string> result{"mount"};
+  if (!options.words.empty()) {
+    result.insert(result.end(), {"-o", joined(options.words)});
+  }
+  if (!options.lock && !lock.empty()) {
+    result.push_back("--lock=" + lock);
+  }
+  result.insert(result.end(), {"--", options.package, mountpoint});
+  return result;
+}
+
+}  // namespace pkgfs

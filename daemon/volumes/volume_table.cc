@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/volumes/volume_table.h"
+
+#include <array>
+#include <ctime>
+#include <utility>
+
+#include "core/base/log.h"
+
+namespace pkgfs {
+namespace {
+
+std::string now_text() {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  ::gmtime_r(&now, &utc);
+  std::array<char, 32> text{};
+  return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc)};
+}
+
+/// What trying again later won't mend.
+bool is_final(const Error& error) {
+  switch (error.code()) {
+    case ErrorCode::kUsage:
+    case ErrorCode::kNotFound:
+    case ErrorCode::kCorrupt:
+    case ErrorCode::kUnsupported:
+    case ErrorCode::kResolve:
+    case ErrorCode::kLoad:
+      return true;
+    default:
+      return false;
+  }
+}
+
+Error named(Error error, const std::string& name) { return std::move(error).context("volume \"" + name + "\""); }
+
+Error no_such_volume(const std::string& name) { return {ErrorCode::kNotFound, "no such volume: " + name}; }
+
+}  // namespace
+
+std::string VolumeTable::Volume::package() const {
+  const auto found = record.options.find("package");
+  return found == record.options.end() ? std::string() : found->second;
+}
+
+VolumeTable::VolumePtr VolumeTable::find(const std::string& name) const {
+  const auto found = volumes_.find(name);
+  if (found == volumes_.end() || found->second->removed) {
+    throw no_such_volume(name);
+  }
+  return found->second;
+}
+
+std::vector<VolumeTable::VolumePtr> VolumeTable::all() const {
+  std::vector<VolumePtr> found;
+  for (const auto& [name, volume] : volumes_) {
+    if (!volume->removed) {
+      found.push_back(volume);
+    }
+  }
+  return found;
+}
+
+void VolumeTable::save() {
+  VolumeState state{boot_, {}};
+  for (const VolumePtr& volume : all()) {
+    state.volumes.push_back(volume->record);
+  }
+  save_volume_state(settings_.state_file, state);
+}
+
+void VolumeTable::save_or_warn() noexcept {
+  try {
+    save();
+  } catch (const std::exception& error) {
+    log::warn("{}", error.what());
+  }
+}
+
+VolumeDescription VolumeTable::describe(const Volume& volume) const {
+  std::string state = volume.record.prepared ? "ready" : "waiting";
+  if (volume.mounted) {
+    state = "mounted";
+  } else if (volume.busy) {
+    state = volume.record.prepared ? "mounting" : "resolving";
+  } else if (volume.problem) {
+    state = "failed";
+  }
+  nlohmann::json status{{"package", volume.package()}, {"state", state}, {"users", volume.record.ids.size()}};
+  if (!volume.resolved.empty()) {
+    status["resolved"] = volume.resolved;
+  }
+  if (volume.problem) {
+    status["error"] = volume.problem->what();
+  }
+  return {volume.record.name, volume.mounted ? mounter_.mountpoint(volume.record.name) : std::string(),
+          volume.record.created, std::move(status)};
+}
+
+VolumeDescription VolumeTable::get(const std::string& name) {
+  const Lock lock(mutex_);
+  return describe(*find(name));
+}
+
+std::vector<VolumeDescription> VolumeTable::list() {
+  const Lock lock(mutex_);
+  std::vector<VolumeDescription> described;
+  for (const VolumePtr& volume : all()) {
+    described.push_back(describe(*volume));
+  }
+  return described;
+}
+
+void VolumeTable::create(const std::string& name, const DriverOptions& options) {
+  check_volume_name(name);
+  (void)parse_volume_options(options);
+  const auto deadline = Clock::now() + settings_.mount_wait;
+  Lock lock(mutex_);
+  for (auto found = volumes_.find(name); found != volumes_.end(); found = volumes_.find(name)) {
+    const VolumePtr before = found->second;
+    if (!before->removed) {
+      if (before->record.options == options) {
+        return;
+      }
+      throw Error(ErrorCode::kUsage, "volume \"" + name + "\" exists with other options");
+    }
+    if (!wait_until_free(lock, *before, deadline)) {
+      throw Error(ErrorCode::kBusy, "the volume \"" + name + "\" of before is still being removed; try again");
+    }
+  }
+  const auto volume = std::make_shared<Volume>();
+  volume->record = {.name = name, .options = options, .created = now_text(), .prepared = false, .ids = {}};
+  volumes_[name] = volume;
+  try {
+    save();
+  } catch (...) {
+    volumes_.erase(name);
+    throw;
+  }
+  log::info("volume \"{}\" is created: \"{}\"", name, volume->package());
+  start_work(volume, false);
+  if (wait_until_free(lock, *volume, Clock::now() + settings_.create_wait) && volume->problem &&
+      is_final(*volume->problem) && !volume->removed) {
+    const Error problem = named(*volume->problem, name);
+    drop(lock, volume);
+    throw problem;
+  }
+}
+
+VolumeDriver::Mounted VolumeTable::mount(const std::string& name, const std::string& id) {
+  Lock lock(mutex_);
+  const VolumePtr volume = find(name);
+  ensure_mounted(lock, volume);
+  const bool is_new = volume->record.ids.insert(id).second;
+  if (is_new) {
+    try {
+      save();
+    } catch (...) {
+      volume->record.ids.erase(id);
+      throw;
+    }
+  }
+  log::info("volume \"{}\" has {} users", name, volume->record.ids.size());
+  changed_.notify_all();
+  return {mounter_.mountpoint(name), is_new};
+}
+
+void VolumeTable::ensure_mounted(Lock& lock, const VolumePtr& volume) {
+  const std::string name = volume->record.name;
+  const auto deadline = Clock::now() + settings_.mount_wait;
+  const std::size_t tries = volume->tries;
+  bool checked = false;  // or just made
+  while (true) {
+    if (!wait_until_free(lock, *volume, deadline)) {
+      throw Error(ErrorCode::kBusy, "volume \"" + name + "\": still " +
+                                        (volume->record.prepared ? "mounting" : "resolving and downloading") + " \"" +
+                                        volume->package() + "\"; that goes on, try again in a moment");
+    }
+    if (volume->removed) {
+      throw no_such_volume(name);
+    }
+    if (volume->mounted && checked) {
+      return;
+    }
+    if (volume->mounted) {
+      check_mount(lock, *volume);
+      checked = volume->mounted;
+    } else if (volume->problem && volume->tries > tries) {
+      throw named(*volume->problem, name);
+    } else {
+      start_work(volume, true);
+      checked = true;
+    }
+  }
+}
+
+void VolumeTable::check_mount(Lock& lock, Volume& volume) {
+  const std::string& name = volume.record.name;
+  MountState state = MountState::kDead;
+  work_unlocked(lock, volume, [&] {
+    if (mounter_.is_mounted(name)) {
+      state = probe_mount(mounter_.mountpoint(name), std::chrono::seconds(1));
+    }
+    if (state == MountState::kDead) {
+      mounter_.unmount(name, true);
+    }
+  });
+  volume.mounted = state != MountState::kDead;
+  if (state == MountState::kStuck) {
+    throw Error(ErrorCode::kBusy,
+                "volume \"" + name + "\": its mount at \"" + mounter_.mountpoint(name) + "\" doesn't answer");
+  }
+}
+
+void VolumeTable::unmount(const std::string& name, const std::string& id) {
+  const Lock lock(mutex_);
+  const VolumePtr volume = find(name);
+  if (volume->record.ids.erase(id) == 0) {
+    return;
+  }
+  volume->idle_since = Clock::now();
+  log::info("volume \"{}\" has {} users", name, volume->record.ids.size());
+  changed_.notify_all();
+  save_or_warn();  // the engine could do nothing about it
+}
+
+void VolumeTable::remove(const std::string& name) {
+  Lock lock(mutex_);
+  const VolumePtr volume = find(name);
+  if (volume->cancel) {
+    volume->cancel->cancel();
+  }
+  if (!wait_until_free(lock, *volume, Clock::now() + settings_.mount_wait)) {
+    throw Error(ErrorCode::kBusy, "volume \"" + name + "\" is still being stopped; try again");
+  }
+  if (volume->removed) {
+    throw no_such_volume(name);
+  }
+  drop(lock, volume);
+  log::info("volume \"{}\" is removed", name);
+}
+
+void VolumeTable::drop(Lock& lock, const VolumePtr& volume) {
+  volume->removed = true;
+  try {
+    save();
+  } catch (...) {
+    volume->removed = false;
+    throw;
+  }
+  // A new one of the name waits for this.
+  work_unlocked(lock, *volume, [&] { mounter_.forget(volume->record.name); });
+  if (volume->worker.joinable()) {
+    volume->worker.join();
+  }
+  volumes_.erase(volume->record.name);
+}
+
+}  // namespace pkgfs

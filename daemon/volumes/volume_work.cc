@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MIT
+// What the table of volumes does on its own threads.
+#include <algorithm>
+#include <cstdio>
+#include <set>
+#include <utility>
+
+#include "core/base/log.h"
+#include "daemon/volumes/volume_table.h"
+
+namespace pkgfs {
+namespace {
+
+/// Makes a volume busy for as long as it lives.
+class Busy {
+ public:
+  Busy(bool& flag, std::condition_variable& changed) : flag_(flag), changed_(changed) { flag_ = true; }
+  ~Busy() {
+    flag_ = false;
+    changed_.notify_all();
+  }
+  Busy(const Busy&) = delete;
+  Busy& operator=(const Busy&) = delete;
+
+ private:
+  bool& flag_;
+  std::condition_variable& changed_;
+};
+
+/// Unlocks for as long as it lives.
+class Unlocked {
+ public:
+  explicit Unlocked(std::unique_lock<std::mutex>& lock) : lock_(lock) { lock_.unlock(); }
+  ~Unlocked() { lock_.lock(); }
+  Unlocked(const Unlocked&) = delete;
+  Unlocked& operator=(const Unlocked&) = delete;
+
+ private:
+  std::unique_lock<std::mutex>& lock_;
+};
+
+}  // namespace
+
+VolumeTable::VolumeTable(Settings settings, Mounter mounter)
+    : settings_(std::move(settings)), mounter_(std::move(mounter)) {
+  adopt();
+  keeper_ = std::thread([this] { keep_mounts(); });
+}
+
+VolumeTable::~VolumeTable() {
+  stop();
+  keeper_.join();
+  for (const auto& [name, volume] : volumes_) {
+    if (volume->worker.joinable()) {
+      volume->worker.join();
+    }
+    if (volume->mounted && volume->record.ids.empty()) {
+      try {
+        mounter_.unmount(name, false);
+      } catch (const std::exception& error) {
+        log::info("volume \"{}\" stays mounted: {}", name, error.what());
+      }
+    }
+  }
+}
+
+void VolumeTable::stop() {
+  const Lock lock(mutex_);
+  stopping_ = true;
+  for (const VolumePtr& volume : all()) {
+    if (volume->cancel) {
+      volume->cancel->cancel();
+    }
+  }
+  changed_.notify_all();
+}
+
+VolumeState VolumeTable::load() const {
+  try {
+    return load_volume_state(settings_.state_file);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kCorrupt) {
+      throw;
+    }
+    const std::string aside = settings_.state_file + ".damaged";
+    if (std::rename(settings_.state_file.c_str(), aside.c_str()) != 0) {
+      throw;
+    }
+    log::warn("{}\n  it is now \"{}\", and there are no volumes", error.what(), aside);
+    return {};
+  }
+}
+
+void VolumeTable::adopt() {
+  const Lock lock(mutex_);
+  VolumeState state = load();
+  const bool is_same_boot = state.boot == boot_;
+  const auto mounts = mounter_.find_mounts();
+  std::set<std::string> names;
+  for (VolumeRecord& record : state.volumes) {
+    const auto volume = std::make_shared<Volume>();
+    volume->record = std::move(record);
+    const std::string& name = volume->record.name;
+    names.insert(name);
+    if (!is_same_boot) {
+      volume->record.ids.clear();
+    }
+    volume->resolved = mounter_.resolved(name);
+    const auto mounted = mounts.find(name);
+    volume->mounted = mounted != mounts.end() && mounted->second.state != MountState::kDead;
+    volume->idle_since = Clock::now();
+    if (mounted != mounts.end() && !volume->mounted) {
+      mounter_.unmount(name, true);
+    }
+    volumes_[name] = volume;
+  }
+  for (const auto& [name, mount] : mounts) {
+    if (!names.contains(name)) {
+      log::warn("\"{}\" at \"{}\" belongs to no volume; it is unmounted", mount.package, mounter_.mountpoint(name));
+      mounter_.forget(name);
+    }
+  }
+  mounter_.forget_all_but(names);
+  save();
+  for (const auto& [name, volume] : volumes_) {
+    const bool needs_mount = !volume->mounted && !volume->record.ids.empty();
+    if (needs_mount || !volume->record.prepared) {
+      start_work(volume, needs_mount);
+    }
+  }
+}
+
+void VolumeTable::start_work(const VolumePtr& volume, bool mount) {
+  if (volume->worker.joinable()) {
+    volume->worker.join();  // it has ended
+  }
+  volume->busy = true;
+  volume->wants_mount = mount;
+  volume->cancel = std::make_unique<CancelFlag>();
+  volume->worker = std::thread([this, volume] { work(volume); });
+}
+
+/// On the volume's own thread; `busy` is set.
+void VolumeTable::work(const VolumePtr& volume) {
+  Lock lock(mutex_);
+  const Busy busy(volume->busy, changed_);
+  const std::string name = volume->record.name;
+  try {
+    const VolumeOptions options = parse_volume_options(volume->record.options);
+    if (!volume->record.prepared || !mounter_.is_prepared(name, options)) {
+      volume->record.prepared = false;
+      {
+        const Unlocked unlocked(lock);
+        mounter_.prepare(name, options, *volume->cancel);
+      }
+      volume->record.prepared = true;
+      volume->resolved = mounter_.resolved(name);
+      log::info("volume \"{}\" is ready", name);
+      save_or_warn();
+    }
+    if (volume->wants_mount) {
+      {
+        const Unlocked unlocked(lock);
+        mounter_.mount(name, options, *volume->cancel);
+      }
+      volume->mounted = true;
+      volume->idle_since = Clock::now();
+      log::info("volume \"{}\" is mounted at \"{}\"", name, mounter_.mountpoint(name));
+    }
+    volume->problem.reset();
+  } catch (const Error& error) {
+    volume->problem = error;
+    if (error.code() != ErrorCode::kInterrupted) {
+      log::warn("volume \"{}\": {}", name, error.what());
+    }
+  } catch (const std::exception& error) {
+    volume->problem = Error(ErrorCode::kInternal, error.what());
+    log::warn("volume \"{}\": {}", name, error.what());
+  }
+  ++volume->tries;
+}
+
+void VolumeTable::work_unlocked(Lock& lock, Volume& volume, const std::function<void()>& job) {
+  const Busy busy(volume.busy, changed_);
+  const Unlocked unlocked(lock);
+  job();
+}
+
+bool VolumeTable::wait_until_free(Lock& lock, const Volume& volume, Clock::time_point deadline) {
+  const bool is_free = changed_.wait_until(lock, deadline, [&] { return !volume.busy || stopping_; });
+  if (stopping_) {
+    throw Error(ErrorCode::kInterrupted, "the volume plugin is being stopped");
+  }
+  return is_free;
+}
+
+VolumeTable::Clock::time_point VolumeTable::next_look() const {
+  const auto now = Clock::now();
+  auto next = now + std::chrono::hours(1);
+  for (const VolumePtr& volume : all()) {
+    if (volume->mounted && !volume->busy) {
+      next =
+          std::min(next, volume->record.ids.empty() ? volume->idle_since + settings_.keep : now + settings_.look_after);
+    }
+  }
+  return next;
+}
+
+void VolumeTable::keep_mounts() {
+  Lock lock(mutex_);
+  auto last_look = Clock::now();
+  while (!stopping_) {
+    changed_.wait_until(lock, std::max(next_look(), Clock::now() + std::chrono::milliseconds(10)));
+    if (stopping_) {
+      return;
+    }
+    try {
+      end_idle_mounts(lock);
+      if (Clock::now() - last_look >= settings_.look_after) {
+        renew_dead_mounts(lock);
+        last_look = Clock::now();
+      }
+    } catch (const std::exception& error) {
+      log::warn("{}", error.what());
+    }
+  }
+}
+
+void VolumeTable::end_idle_mounts(Lock& lock) {
+  for (const VolumePtr& volume : all()) {
+    const bool is_due = volume->mounted && !volume->busy && !volume->removed && volume->record.ids.empty() &&
+                        volume->idle_since + settings_.keep <= Clock::now();
+    if (!is_due || stopping_) {
+      continue;
+    }
+    const std::string& name = volume->record.name;
+    volume->idle_since = Clock::now();  // the next try, if somebody is in it that no engine knows of
+    bool still_mounted = true;
+    work_unlocked(lock, *volume, [&] {
+      try {
+        mounter_.unmount(name, false);
+        log::info("volume \"{}\" is unmounted: nobody uses it", name);
+      } catch (const Error& error) {
+        log::info("volume \"{}\": {}", name, error.what());
+      }
+      still_mounted = mounter_.is_mounted(name);
+    });
+    volume->mounted = still_mounted;
+  }
+}
+
+void VolumeTable::renew_dead_mounts(Lock& lock) {
+  std::map<std::string, Mounter::Found> found;
+  {
+    const Unlocked unlocked(lock);
+    found = mounter_.find_mounts();
+  }
+  for (const VolumePtr& volume : all()) {
+    const std::string& name = volume->record.name;
+    const auto mount = found.find(name);
+    const bool is_dead = mount == found.end() || mount->second.state == MountState::kDead;
+    if (!is_dead || !volume->mounted || volume->busy || volume->record.ids.empty() || stopping_) {
+      continue;
+    }
+    check_mount(lock, *volume);  // it may be another one by now
+    if (!volume->mounted && !volume->removed && !stopping_) {
+      log::warn(
+          "volume \"{}\": its mount was gone while in use; it is made anew (containers that run keep the old one)",
+          name);
+      start_work(volume, true);
+    }
+  }
+}
+
+}  // namespace pkgfs

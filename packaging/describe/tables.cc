@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+
+#include "packaging/describe/describe.h"
+
+namespace pkgfs::describe {
+
+Values values_of(const OptionSpec& option) {
+  Values values;
+  if (option.argument == "LEVEL") {
+    values.words = {"error", "warning", "info", "debug", "trace"};
+    return values;
+  }
+  std::string_view rest = option.argument;
+  while (!rest.empty()) {
+    const std::size_t end = std::min(rest.find('|'), rest.size());
+    const std::string_view one = rest.substr(0, end);
+    if (one == "DIR") {
+      values.directories = true;
+    } else if (one == "FILE") {
+      values.files = true;
+    } else if (one.front() >= 'a' && one.front() <= 'z') {
+      values.words.emplace_back(one);
+    }
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return values;
+}
+
+std::vector<const OptionSpec*> options_of(CommandId command) {
+  std::vector<const OptionSpec*> options;
+  for (const OptionSpec& option : option_table()) {
+    if (takes(option, command)) {
+      options.push_back(&option);
+    }
+  }
+  return options;
+}
+
+std::vector<std::string> words_of_mount() {
+  std::vector<std::string> words{"exec", "noexec"};
+  for (const OptionSpec* option : options_of(CommandId::kMount)) {
+    if (option->mount_word) {
+      std::string word(option->name);
+      std::ranges::replace(word, '-', '_');
+      words.push_back(word + (option->argument.empty() ? "" : "="));
+    }
+  }
+  for (const MountWord& word : mount_words()) {
+    if (!word.refused && !word.word.ends_with('*')) {
+      words.emplace_back(word.word);
+    }
+  }
+  return words;
+}
+
+std::string short_help(const OptionSpec& option) {
+  std::string text(option.help);
+  std::ranges::replace(text, '\n', ' ');
+  const std::vector<std::string> words = values_of(option).words;
+  const bool explains_values =
+      std::ranges::any_of(words, [&](const std::string& word) { return text.starts_with(word); });
+  for (const std::string_view end : {"; ", ". ", " (", ": "}) {
+    if (!explains_values || end == "; " || end == ". ") {
+      text = text.substr(0, text.find(end));
+    }
+  }
+  return text;
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) {
+    text += (text.empty() ? "" : " ") + name;
+  }
+  return text;
+}
+
+}  // namespace pkgfs::describe

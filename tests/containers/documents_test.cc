@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+// Risk: a line of docs/CONTAINERS.md doesn't do what it says.
+#include <map>
+#include <regex>
+
+#include "tests/containers/sandbox.h"
+
+namespace pkgfs::test {
+namespace {
+
+constexpr const char* kDocument = "docs/CONTAINERS.md";
+
+/// Starts the plugin as the document says; its socket's place is where engines look.
+constexpr const char* kPlugin =
+    "pkgfs volume-plugin --log-level=info 2> /run/plugin.log &\n"
+    "for _ in $(seq 100); do [ -S /run/docker/plugins/pkgfs.sock ] && break; sleep 0.05; done\n";
+
+struct Block {
+  std::string engine;
+  std::vector<std::string> programs;
+  std::string output;  // a regular expression for all of it
+  std::string before = {};
+};
+
+const std::string kLibrary = "json\nos.py\n";
+
+const std::string kDf = "Filesystem[^\n]*\npython/python@3.12.5 [^\n]*/packages/python\n";
+
+const std::map<std::string, Block>& blocks() {
+  static const std::map<std::string, Block> table{
+      {"podman", {"podman", {"podman", "runc", "conmon"}, kLibrary}},
+      {"docker", {"docker", {"dockerd", "docker"}, kLibrary}},
+      {"podman-overlay", {"podman", {"podman", "runc", "conmon"}, "mine\n# os\n"}},
+      {"podman-users", {"podman", {"podman", "runc", "conmon"}, "# os\n# os\n"}},
+      {"rootless", {"rootless", {"podman", "runc", "conmon", "newuidmap", "fusermount3"}, kLibrary}},
+      {"unshare", {"none", {}, kLibrary}},
+      {"bubblewrap", {"none", {"bwrap"}, kLibrary}},
+      {"podman-rootfs", {"podman", {"podman", "runc", "conmon"}, "from the package\nmore\n"}},
+      {"overlay", {"none", {"bwrap"}, "from the package\nmore\n"}},
+      {"rslave",
+       {"podman",
+        {"podman", "runc", "conmon"},
+        "[0-9a-f]{64}\n" + kDf + "(Filesystem[^\n]*\n)?not while it is dead\n" + kDf + "([0-9a-f]{64}|long)\n"}},
+      {"podman-volume",
+       {"podman",
+        {"podman", "runc", "conmon"},
+        "py\n" + kLibrary + "\\[\n[^\\]]*\"resolved\": \"python/python@3.12.5\"[^\\]]*\\]\npy\n",
+        kPlugin}},
+      {"docker-volume",
+       {"docker",
+        {"dockerd", "docker"},
+        "py\n" + kLibrary + "\\[\n[^\\]]*\"resolved\": \"python/python@3.12.5\"[^\\]]*\\]\npy\n" + kLibrary + "once\n",
+        kPlugin}},
+      {"node", {"none", {"node"}, "hello from wasm\n"}},
+      {"binfmt", {"none", {"node"}, "hello from wasm\n"}},
+  };
+  return table;
+}
+
+class Documents : public ContainerTest, public ::testing::WithParamInterface<std::string> {};
+
+TEST_P(Documents, DoesWhatItSays) {
+  const auto block = blocks().find(GetParam());
+  ASSERT_NE(block, blocks().end());
+  need(block->second.programs);
+  if (IsSkipped()) {
+    return;
+  }
+  std::string script = block->second.before + document_block(kDocument, GetParam());
+  if (GetParam() == "binfmt") {  // goes on where the block before it ended
+    const std::string node = document_block(kDocument, "node");
+    script = node.substr(0, node.find("mkdir")) + script;
+  }
+  // A block leaves nothing of ours: neither a mount nor, but for the plugin, a process.
+  script +=
+      "\nif grep -q ' fuse.pkgfs ' /proc/self/mounts && [ ! -S /run/docker/plugins/pkgfs.sock ]; then echo A MOUNT IS "
+      "LEFT; fi\n";
+  const ProcessResult result = sandbox_.run(block->second.engine, script);
+  EXPECT_TRUE(result.ok()) << result.describe();
+  EXPECT_TRUE(std::regex_match(result.out, std::regex(block->second.output)))
+      << result.describe() << "\nexpected: " << block->second.output;
+}
+
+INSTANTIATE_TEST_SUITE_P(Containers, Documents, ::testing::ValuesIn(document_blocks(kDocument)),
+                         [](const auto& block) { return test_name(block.param); });
+
+TEST(DocumentsList, EveryBlockIsExpectedToSaySomething) {
+  const std::vector<std::string> names = document_blocks(kDocument);
+  EXPECT_EQ(names.size(), blocks().size());
+  for (const std::string& name : names) {
+    EXPECT_TRUE(blocks().contains(name)) << name << " has no expectation here";
+  }
+}
+
+}  // namespace
+}  // namespace pkgfs::test

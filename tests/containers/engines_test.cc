@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: MIT
+// Risk: real engines ask otherwise than the protocol's description says, or a failure leaves them or us stuck.
+#include "tests/containers/sandbox.h"
+#include "tests/net/net.h"
+
+namespace pkgfs::test {
+namespace {
+
+/// For the scripts. `plugin` starts it and waits until it answers; `state` prints what the plugin says of a volume;
+/// `unmounted` waits until nothing is mounted for it.
+constexpr const char* kTools = R"sh(
+sock=/run/docker/plugins/pkgfs.sock
+plugin() {
+  pkgfs volume-plugin --keep=1 --log-level=info "$@" 2>> /run/plugin.log & plugin=$!
+  for _ in $(seq 100); do curl -s --unix-socket $sock -d '' http://x/Plugin.Activate > /dev/null && return; sleep 0.05; done
+  cat /run/plugin.log; exit 1
+}
+state() { curl -s --unix-socket $sock -d "{\"Name\":\"$1\"}" http://x/VolumeDriver.Get; }
+reaches() { for _ in $(seq 150); do state $1 | grep -q "\"state\":\"$2\"" && return; sleep 0.1; done; state $1; exit 1; }
+mounted() { grep -c " /run/pkgfs/volumes/$1 fuse.pkgfs " /proc/self/mounts || true; }
+unmounted() { for _ in $(seq 100); do [ "$(mounted $1)" = 0 ] && return; sleep 0.1; done; echo "$1 stays mounted"; exit 1; }
+ended() { for _ in $(seq 50); do pgrep -f "$1" > /dev/null || return 0; sleep 0.1; done; echo "$1 goes on"; exit 1; }
+fails() { if "$@" > /run/said 2>&1; then echo "succeeded: $*"; exit 1; fi; cat /run/said; }
+trap 'rc=$?; [ $rc = 0 ] || { echo "line $LINENO: exit code $rc"; tail -40 /run/plugin.log; }' EXIT
+)sh";
+
+class Engines : public ContainerTest {
+ protected:
+  ProcessResult run(const std::string& engine, const std::string& script,
+                    const std::vector<std::pair<std::string, std::string>>& variables = {}) {
+    return sandbox_.run(engine, kTools + script, variables);
+  }
+  static void expect(const ProcessResult& result, const std::vector<std::string>& says = {}) {
+    EXPECT_TRUE(result.ok()) << result.describe();
+    for (const std::string& text : says) {
+      EXPECT_NE(result.out.find(text), std::string::npos) << "not there: " << text << "\n" << result.describe();
+    }
+  }
+};
+
+class Podman : public Engines {
+ protected:
+  void SetUp() override {
+    Engines::SetUp();
+    if (!IsSkipped()) {
+      need({"podman", "runc", "conmon", "curl"});
+    }
+  }
+};
+
+class Docker : public Engines {
+ protected:
+  void SetUp() override {
+    Engines::SetUp();
+    if (!IsSkipped()) {
+      need({"dockerd", "docker", "curl", "ip", "python3"});
+    }
+  }
+};
+
+TEST_F(Podman, ContainersShareAMountThatOutlivesThePlugin) {
+  expect(run("podman", R"sh(
+plugin
+podman volume create --driver pkgfs -o package=python/python py
+podman run -d --name one -v py:/p:ro busybox sleep 100
+podman run -d --name two -v py:/p:ro --user 1000 busybox sleep 100
+[ "$(mounted py)" = 1 ]
+server=$(pgrep -f 'pkgfs mount')
+kill -KILL $plugin
+podman exec one cat /p/lib/python3.12/os.py
+podman exec two cat /p/lib/python3.12/json/__init__.py
+echo "while it is down:"; fails podman volume ls
+plugin
+podman volume ls
+podman run --rm -v py:/p:ro busybox ls /p/lib
+[ "$(pgrep -f 'pkgfs mount')" = "$server" ]
+podman rm -f -t 0 one > /dev/null
+sleep 1.5; [ "$(mounted py)" = 1 ]
+podman exec two cat /p/lib/python3.12/os.py
+podman rm -f -t 0 two > /dev/null
+unmounted py
+ended 'pkgfs mount'
+podman volume rm py
+[ -z "$(podman volume ls -q)" ]
+)sh"),
+         {"# os\n# json\nwhile it is down:\n", "required plugin", "pkgfs       py\n", "python3.12\n# os\npy\n"});
+}
+
+TEST_F(Podman, WrongOptionsAreShownAndLeaveNothing) {
+  expect(run("podman", R"sh(
+plugin
+fails podman volume create --driver pkgfs -o pakage=python/python x
+fails podman volume create --driver pkgfs -o package=python/python -o conflicts=maybe x
+fails podman volume create --driver pkgfs -o package=python/absent x
+fails podman volume create --driver pkgfs -o package=python/python@^4 x
+podman volume create --driver pkgfs -o package=python/python -o strict x
+fails podman run --rm -v x:/p busybox touch /p/new
+podman rm -fa -t 0
+podman volume rm x
+[ -z "$(podman volume ls -q)" ]
+[ -z "$(ls /run/pkgfs/volumes)" ]
+)sh"),
+         {"unknown mount option 'pakage'", "\"maybe\" isn't merge, shadow or error", "python/absent", "python/python",
+          "Read-only file system"});
+}
+
+TEST_F(Podman, APackageThatTakesLongIsReadyLater) {
+  if (const std::string why = registry_missing(); !why.empty()) {
+    GTEST_SKIP() << why;
+  }
+  TestRegistry slow({sandbox_.registry()});
+  slow.set_fault({.where = Fault::Where::kFiles, .latency_ms = 7000});
+  // 10 s: podman's patience and ours are seconds, and both are waited for.
+  expect(run("podman", R"sh(
+plugin
+begin=$(date +%s%N)
+podman volume create --driver pkgfs -o package=python/python -o registry=$SLOW slow
+fails podman run --rm -v slow:/p:ro busybox ls /p/lib
+echo "took $(( ($(date +%s%N) - begin) / 1000000000 )) s"
+podman volume inspect slow --format '{{.MountCount}} {{.Status.state}}'
+reaches slow ready
+[ "$(mounted slow)" = 0 ]
+podman run --rm -v slow:/p:ro busybox ls /p/lib
+podman volume rm slow
+[ "$(mounted slow)" = 0 ]
+)sh",
+             {{"SLOW", slow.endpoint()}}),
+         {"still resolving and downloading \"python/python\"", "0 resolving\n", "python3.12\n"});
+}
+
+TEST_F(Podman, TheSocketOfAServiceManagerStartsThePlugin) {
+  need({"systemd-socket-activate"});
+  if (IsSkipped()) {
+    return;
+  }
+  expect(run("podman", R"sh(
+mkdir -p /run/docker/plugins
+activate() { systemd-socket-activate -l $sock -E PATH -E HOME -E WASMER_REGISTRY pkgfs volume-plugin --keep=1 2>> /run/plugin.log & plugin=$!; }
+activate
+for _ in $(seq 50); do [ -S $sock ] && break; sleep 0.05; done
+podman volume create --driver pkgfs -o package=python/python py
+podman run -d --name one -v py:/p:ro busybox sleep 100
+kill $plugin; wait $plugin || true
+rm $sock; activate
+for _ in $(seq 50); do [ -S $sock ] && break; sleep 0.05; done
+podman volume ls
+podman exec one ls /p/lib
+podman rm -f -t 0 one > /dev/null
+unmounted py
+podman volume rm py
+)sh"),
+         {"pkgfs       py\n", "python3.12\n"});
+}
+
+TEST_F(Docker, ContainersShareAMountThatOutlivesThePlugin) {
+  // 25 s: dockerd asks a plugin that is down for 15 s before it lists the other volumes.
+  expect(run("docker", R"sh(
+plugin
+docker volume create -d pkgfs -o package=python/python py
+docker run -d --name one --network none -v py:/p:ro busybox sleep 100 > /dev/null
+docker run -d --name two --network none -v py:/p:ro --user 1000 \
+    --mount type=volume,src=inline,dst=/q,readonly,volume-driver=pkgfs,volume-opt=package=wasmer/hello busybox sleep 100 > /dev/null
+docker exec two ls /q/bin
+[ "$(mounted py)" = 1 ]
+state py
+kill -KILL $plugin
+docker exec one cat /p/lib/python3.12/os.py
+echo "while it is down:"; docker volume ls 2>&1
+plugin
+docker volume ls -q
+docker run --rm --network none -v py:/p:ro busybox ls /p/lib
+docker rm -f one > /dev/null
+sleep 1.5; [ "$(mounted py)" = 1 ]
+docker exec two cat /p/lib/python3.12/os.py
+docker rm -f two > /dev/null
+unmounted py; unmounted inline
+docker volume rm py inline
+[ -z "$(docker volume ls -q)" ]
+)sh"),
+         {"hello\n", "\"users\":2", "# os\nwhile it is down:\n", "inline\npy\n", "python3.12\n# os\npy\ninline\n"});
+}
+
+TEST_F(Docker, WhatCannotBeHadIsSaidAndLeavesNothing) {
+  expect(
+      run("docker", R"sh(
+plugin
+fails docker volume create -d pkgfs -o pakage=python/python x
+fails docker volume create -d pkgfs -o package=python/absent x
+fails docker run --rm --network none -v x:/p --volume-driver pkgfs busybox ls /p
+# A registry that takes requests and says nothing.
+python3 -c 'import socket,time; s=socket.create_server(("127.0.0.1", 7777)); time.sleep(100)' &
+docker volume create -d pkgfs -o package=python/python -o registry=http://127.0.0.1:7777/graphql silent
+fails docker run --rm --network none -v silent:/p busybox ls /p
+docker volume rm silent
+ended 'pkgfs (resolve|pull|mount)'
+docker volume create -d pkgfs -o package=python/python -o o=strict,no_commands py
+docker run --rm --network none -v py:/p busybox ls /p
+docker volume rm py
+[ -z "$(docker volume ls -q)" ]
+[ -z "$(ls /run/pkgfs/volumes)" ]
+)sh"),
+      {"unknown mount option 'pakage'", "python/absent", "option 'package' is missing", "still resolving", "\nlib\n"});
+}
+
+/// Programs of a package that others made: wabt's, compiled to WebAssembly, run by the host's node inside a container.
+class Atoms : public Engines {
+ protected:
+  void SetUp() override {
+    Engines::SetUp();
+    if (!IsSkipped()) {
+      need({"node", "curl"});
+    }
+    if (!IsSkipped() && !shared_fixtures()) {
+      GTEST_SKIP() << "the shared fixtures with wabt aren't here";
+    }
+    if (!IsSkipped()) {
+      wabt_ = *shared_fixtures() / "third-party/wabt-1.0.37.wasmer";
+      const std::string node = document_block("docs/CONTAINERS.md", "node");
+      prepare_ = node.substr(0, node.find("mkdir")) + kWat;
+    }
+  }
+  void run_in(const std::string& engine, const std::string& create, const std::string& start) {
+    expect(run(engine,
+               "plugin\n" + prepare_ + create + " -o package=$WABT tool\n" + start +
+                   " -v tool:/pkg:ro -v $PWD:/work -v /usr:/usr:ro -v /lib:/lib:ro -v /lib64:/lib64:ro -w /work busybox"
+                   " /usr/bin/node --no-warnings wasi.mjs /pkg/bin/wat2wasm a.wat -o a.wasm\n"
+                   "node --no-warnings wasi.mjs /run/pkgfs/volumes/tool/bin/wasm-validate a.wasm\n"
+                   "node -e 'WebAssembly.instantiate(require(\"fs\").readFileSync(\"a.wasm\"))"
+                   ".then(m => console.log(m.instance.exports.answer()))'\n",
+               {{"WABT", wabt_}}),
+           {"\n42\n"});
+  }
+
+  static constexpr const char* kWat =
+      "echo '(module (func (export \"answer\") (result i32) (i32.const 42)))' > a.wat\n";
+  std::string wabt_;
+  std::string prepare_;
+};
+
+TEST_F(Atoms, RunInAPodmanContainer) {
+  need({"podman", "runc", "conmon"});
+  if (!IsSkipped()) {
+    run_in("podman", "podman volume create --driver pkgfs", "podman run --rm");
+  }
+}
+
+TEST_F(Atoms, RunInADockerContainer) {
+  need({"dockerd", "docker"});
+  if (!IsSkipped()) {
+    run_in("docker", "docker volume create -d pkgfs", "docker run --rm --network none");
+  }
+}
+
+TEST_F(Atoms, AreProgramsOfAUserNamespace) {
+  std::string binfmt = document_block("docs/CONTAINERS.md", "binfmt");
+  const std::string example = "pkgfs mount wasmer/hello /mnt && /mnt/bin/hello;";
+  const std::size_t at = binfmt.find(example);
+  ASSERT_NE(at, std::string::npos);
+  binfmt.replace(at, example.size(),
+                 "pkgfs mount $WABT /mnt && /mnt/bin/wat2wasm a.wat -o a.wasm && /mnt/bin/wasm2wat a.wasm;");
+  expect(run("none", prepare_ + binfmt, {{"WABT", wabt_}}), {"answer"});
+}
+
+}  // namespace
+}  // namespace pkgfs::test

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+// Risk: systemd believes that a package is mounted when it isn't, or shoots one that is.
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+
+#include "tests/mounted/mounted.h"
+#include "tests/system/notify_socket.h"
+
+namespace pkgfs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+class Service : public MountedTest {
+ protected:
+  void SetUp() override {
+    MountedTest::SetUp();
+    fs::create_directories(mountpoint());
+  }
+
+  [[nodiscard]] fs::path mountpoint() const { return directory_.path() / "mnt"; }
+  [[nodiscard]] std::string socket_path() const { return directory_.path() / "notify"; }
+  [[nodiscard]] ProcessOptions environment(const NotifySocket& socket, const std::string& watchdog_usec = "0") const {
+    return {.timeout = seconds(20),
+            .environment = {{"NOTIFY_SOCKET", socket.name()}, {"WATCHDOG_USEC", watchdog_usec}}};
+  }
+  [[nodiscard]] Arguments command(const std::string& package) const {
+    return {kPkgfs, "mount", "-f", package, mountpoint()};
+  }
+
+  TempDir directory_;
+  MountGuard guard_{mountpoint()};
+};
+
+/// The whole life, by what the manager is told.
+void expect_life(const NotifySocket& socket, const Arguments& command, const ProcessOptions& options,
+                 const fs::path& mountpoint) {
+  Process daemon(command, options);
+  EXPECT_THAT(socket.next(), StartsWith("STATUS=loading "));
+  const std::string ready = socket.next();
+  EXPECT_THAT(ready, StartsWith("READY=1\nSTATUS="));
+  EXPECT_THAT(ready, HasSubstr(" at " + mountpoint.string() + "\n"));
+  EXPECT_THAT(ready, HasSubstr("\nMAINPID=" + std::to_string(daemon.pid())));
+  EXPECT_TRUE(find_mount(mountpoint).has_value());
+  EXPECT_FALSE(fs::is_empty(mountpoint)) << "it answers";
+  daemon.signal(SIGTERM);
+  EXPECT_EQ(socket.next(), "STOPPING=1");
+  EXPECT_EQ(daemon.wait().exit_code, 0) << daemon.err();
+  EXPECT_EQ(daemon.err(), "");
+  EXPECT_EQ(socket.next(milliseconds(10)), "") << "nothing more";
+}
+
+TEST_F(Service, TellsItsLifeToASocketInTheFileSystem) {
+  const NotifySocket socket(socket_path());
+  expect_life(socket, command(single("basic-v3")), environment(socket), mountpoint());
+}
+
+TEST_F(Service, TellsItsLifeToAnAbstractSocket) {
+  const NotifySocket socket("@pkgfs-test-" + std::to_string(::getpid()));
+  expect_life(socket, command(single("basic-v3")), environment(socket), mountpoint());
+}
+
+TEST_F(Service, SaysThatItStopsWhenSomebodyUnmounts) {
+  const NotifySocket socket(socket_path());
+  Process daemon(command(single("basic-v3")), environment(socket));
+  (void)socket.next();
+  EXPECT_THAT(socket.next(), StartsWith("READY=1"));
+  EXPECT_TRUE(run({kPkgfs, "unmount", mountpoint()}).ok());
+  EXPECT_EQ(socket.next(), "STOPPING=1");
+  EXPECT_EQ(daemon.wait().exit_code, 0) << daemon.err();
+}
+
+TEST_F(Service, IsNeverReadyWhenTheMountFails) {
+  const NotifySocket socket(socket_path());
+  const ProcessResult result = run(command(directory_.path() / "none.webc"), environment(socket));
+  EXPECT_EQ(result.exit_code, 3) << result.describe();
+  EXPECT_THAT(socket.next(), StartsWith("STATUS=loading "));
+  EXPECT_EQ(socket.next(milliseconds(10)), "");
+}
+
+/// It may be a program of some other service that mounts.
+TEST_F(Service, SaysNothingInTheBackground) {
+  const NotifySocket socket(socket_path());
+  EXPECT_TRUE(run({kPkgfs, "mount", single("basic-v3"), mountpoint()}, environment(socket, "200000")).ok());
+  EXPECT_TRUE(run({kPkgfs, "unmount", mountpoint()}).ok());
+  EXPECT_EQ(socket.next(milliseconds(10)), "");
+}
+
+TEST_F(Service, GoesOnWithoutAManagerThatListens) {
+  for (const std::string& name : {socket_path(), std::string("@nobody"), std::string("relative"),
+                                  "/" + std::string(200, 'x'), std::string("@")}) {
+    ProcessOptions options{.timeout = seconds(20), .environment = {{"NOTIFY_SOCKET", name}}};
+    Process daemon(command(single("basic-v3")), options);
+    EXPECT_TRUE(eventually([&] { return find_mount(mountpoint()).has_value(); })) << daemon.err();
+    EXPECT_TRUE(run({kPkgfs, "unmount", mountpoint()}).ok());
+    EXPECT_EQ(daemon.wait().exit_code, 0) << daemon.err();
+    EXPECT_THAT(daemon.err(), HasSubstr("warning: the service manager can't be told anything at"));
+    EXPECT_EQ(std::ranges::count(daemon.err(), '\n'), 1) << daemon.err();
+  }
+}
+
+/// The mount's threads all wait for a host file system that doesn't answer, while the process itself is well: then the
+/// watchdog must hear nothing.
+TEST_F(Service, WatchdogHearsOfTheMountNotOfTheProcess) {
+  directory_.write("pkg/wasmer.toml", "[fs]\n\"/x\" = \"data\"\n");
+  fs::create_directories(directory_.path() / "pkg/data");
+  const MountGuard lower_guard(directory_.path() / "pkg/data");
+  ASSERT_TRUE(run({kPkgfs, "mount", "--push=off", single("many-v3"), directory_.path() / "pkg/data"}).ok());
+  const std::vector<pid_t> lower = processes_with(directory_.path() / "pkg/data");
+  ASSERT_EQ(lower.size(), 1U);
+
+  const NotifySocket socket(socket_path());
+  Process daemon(command(directory_.path() / "pkg"), environment(socket, "400000"));
+  (void)socket.next();
+  EXPECT_THAT(socket.next(), StartsWith("READY=1"));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(socket.next(seconds(1)), "WATCHDOG=1") << daemon.err();
+  }
+
+  // Files of which the kernel knows everything but the content.
+  Tree files = list_tree(mountpoint() / "x", {.content = false});
+  std::erase_if(files, [](const auto& file) { return file.second.type != "file" || file.second.length == 0; });
+  ASSERT_GT(files.size(), 24U);
+  ::kill(lower.front(), SIGSTOP);
+  std::vector<std::unique_ptr<Process>> readers;
+  for (const auto& [path, entry] : files) {  // more than it has threads
+    if (readers.size() < 24) {
+      readers.push_back(std::make_unique<Process>(Arguments{"cat", mountpoint().string() + "/x" + path}));
+    }
+  }
+  EXPECT_TRUE(eventually([&] {
+    socket.drain();  // which holds few
+    return daemon.err().find("doesn't answer") != std::string::npos;
+  })) << daemon.err();
+  socket.drain();
+  EXPECT_EQ(socket.next(seconds(1)), "") << "two and a half time-outs of the watchdog";
+
+  ::kill(lower.front(), SIGCONT);
+  EXPECT_EQ(socket.next(seconds(2)), "WATCHDOG=1") << daemon.err();
+  for (const auto& reader : readers) {
+    EXPECT_TRUE(reader->ends_within(seconds(5)));
+  }
+  daemon.signal(SIGTERM);
+  EXPECT_EQ(daemon.wait().exit_code, 0) << daemon.err();
+  EXPECT_TRUE(run({kPkgfs, "unmount", directory_.path() / "pkg/data"}).ok());
+}
+
+}  // namespace
+}  // namespace pkgfs::test

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+// Risk: one volume of a container, asked without the layers above it, answers something else than they rely on.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "core/vfs/empty_file_system.h"
+#include "core/vfs/webc_volume_file_system.h"
+#include "core/webc/container.h"
+#include "tests/support/fixtures.h"
+#include "tests/unit/vfs/trees.h"
+
+namespace pkgfs::test {
+namespace {
+
+using vfs::FileType;
+using vfs::Inode;
+
+std::string bytes_of(const char* fixture) { return read_text(fixtures() / "webc" / (std::string(fixture) + ".webc")); }
+
+/// The first volume of the container with these bytes.
+std::unique_ptr<vfs::WebcVolumeFileSystem> volume_of(const std::string& bytes, const vfs::VolumeOptions& options = {}) {
+  const auto container = webc::Container::open(blob_of(bytes).source);
+  return std::make_unique<vfs::WebcVolumeFileSystem>(container->volumes().front(), options);
+}
+
+Inode inode_of(vfs::FileSystem& fs, std::string_view path) { return vfs::walk(fs, path)->inode; }
+
+TEST(Volume, ListsLooksUpAndReadsTheSame) {
+  const auto fs = volume_of(bytes_of("symlinks-v3"));
+  std::vector<std::string> all;
+  collect(*fs, fs->root(), "", all);
+  EXPECT_NE(std::ranges::find(all, "/broken->nope"), all.end());
+  EXPECT_NE(std::ranges::find(all, "/d/"), all.end());
+  EXPECT_NE(std::ranges::find(all, "/d/up->../real.txt"), all.end());
+  EXPECT_TRUE(fs->is_immutable());
+}
+
+TEST(Volume, EachKindOfEntryRefusesWhatTheOthersAreFor) {
+  const auto fs = volume_of(bytes_of("symlinks-v3"));
+  const Inode directory = inode_of(*fs, "d");
+  const Inode file = inode_of(*fs, "d/inner.txt");
+  const Inode link = inode_of(*fs, "d/up");
+  EXPECT_EQ(fs->open(directory).error(), EISDIR);
+  EXPECT_EQ(fs->open(link).error(), EINVAL);
+  EXPECT_EQ(fs->extent(directory).error(), EISDIR);
+  EXPECT_EQ(fs->extent(link).error(), EINVAL);
+  EXPECT_EQ(fs->extent(file)->length, 5U);
+  EXPECT_EQ(fs->read_link(file).error(), EINVAL);
+  EXPECT_EQ(fs->read_link(link).value(), "../real.txt");
+  EXPECT_EQ(fs->lookup(directory, "absent").error(), ENOENT);
+  EXPECT_EQ(fs->lookup(file, "x").error(), ENOTDIR);
+  EXPECT_EQ(fs->read_dir(file, 0, [](const vfs::DirEntry&) { return true; }).error(), ENOTDIR);
+  EXPECT_EQ(fs->metadata(link)->type, FileType::kSymlink);
+  EXPECT_EQ(fs->metadata(link)->mode, 0777U);
+  EXPECT_EQ(fs->metadata(directory)->mode, 0755U);
+  EXPECT_EQ(fs->metadata(file)->mode, 0644U);
+}
+
+TEST(Volume, AListingGoesOnWhereItStopped) {
+  const auto fs = volume_of(bytes_of("symlinks-v3"));
+  std::vector<std::string> whole;
+  ASSERT_TRUE(fs->read_dir(fs->root(), 0, [&](const vfs::DirEntry& entry) {
+    whole.emplace_back(entry.name);
+    return true;
+  }));
+  EXPECT_TRUE(std::ranges::is_sorted(whole));
+  std::vector<std::string> pieces;
+  std::uint64_t from = 0;
+  for (bool more = true; more;) {
+    more = false;
+    ASSERT_TRUE(fs->read_dir(fs->root(), from, [&](const vfs::DirEntry& entry) {
+      pieces.emplace_back(entry.name);
+      from = entry.next;
+      more = true;
+      return false;
+    }));
+  }
+  EXPECT_EQ(pieces, whole);
+}
+
+TEST(Volume, OriginNamesTheVolumeAndTheHashOfAFile) {
+  const auto fs = volume_of(bytes_of("symlinks-v3"));
+  const auto file = fs->origin(inode_of(*fs, "d/inner.txt"));
+  ASSERT_TRUE(file.has_value());
+  ASSERT_TRUE(file->sha256.has_value());
+  EXPECT_EQ(to_hex(*file->sha256), "33bf6fbd7cd8379785a21e233d8e09f824e7bab459168a96312c1c882c1d7e1f");
+  EXPECT_EQ(file->volume, fs->origin(fs->root())->volume);
+  EXPECT_FALSE(fs->origin(fs->root())->sha256.has_value());
+}
+
+TEST(Volume, AWrongHashIsFoundWhenTheFileIsOpened) {
+  std::string bytes = bytes_of("symlinks-v3");
+  const auto whole = volume_of(bytes, {.verify_on_open = true});
+  EXPECT_FALSE(whole->is_immutable()) << "somebody has to call open";
+  const Inode file = inode_of(*whole, "d/inner.txt");
+  EXPECT_TRUE(whole->open(file).has_value());
+  EXPECT_TRUE(whole->open(file).has_value()) << "hashed once";
+  bytes[whole->extent(file)->offset] ^= 1;
+  const CapturedLog log;
+  const auto damaged = volume_of(bytes, {.verify_on_open = true});
+  EXPECT_EQ(damaged->open(inode_of(*damaged, "d/inner.txt")).error(), EIO);
+  EXPECT_NE(log.text().find("SHA-256 differs"), std::string::npos) << log.text();
+  const auto trusting = volume_of(bytes);
+  EXPECT_TRUE(trusting->open(inode_of(*trusting, "d/inner.txt")).has_value());
+}
+
+TEST(Volume, WhatBeginsLikeAProgramMayBeExecutable) {
+  std::string bytes = bytes_of("symlinks-v3");
+  const auto plain = volume_of(bytes);
+  const std::uint64_t at = plain->extent(inode_of(*plain, "d/inner.txt"))->offset;
+  for (const std::string& start : {std::string("#!/x"), std::string("\0asm", 4),
+                                   std::string("\x7f"
+                                               "ELF")}) {
+    std::ranges::copy(start, bytes.begin() + static_cast<std::ptrdiff_t>(at));
+    const auto fs = volume_of(bytes, {.detect_executables = true});
+    EXPECT_EQ(fs->metadata(inode_of(*fs, "d/inner.txt"))->mode, 0755U);
+    EXPECT_EQ(fs->metadata(inode_of(*fs, "real.txt"))->mode, 0644U);
+    const auto unasked = volume_of(bytes);
+    EXPECT_EQ(unasked->metadata(inode_of(*unasked, "d/inner.txt"))->mode, 0644U);
+  }
+}
+
+TEST(EmptyTree, IsADirectoryWithNothingInIt) {
+  vfs::EmptyFileSystem fs;
+  EXPECT_EQ(fs.metadata(fs.root())->type, FileType::kDirectory);
+  EXPECT_EQ(fs.lookup(fs.root(), "x").error(), ENOENT);
+  EXPECT_EQ(fs.open(fs.root()).error(), EISDIR);
+  EXPECT_EQ(fs.read_link(fs.root()).error(), EINVAL);
+  EXPECT_EQ(fs.parent_number(fs.root()).value(), fs.metadata(fs.root())->number);
+}
+
+TEST(ReadOnly, EveryChangeIsRefusedAsAReadOnlyFileSystemDoes) {
+  vfs::EmptyFileSystem empty;
+  const auto volume = volume_of(bytes_of("symlinks-v3"));
+  for (vfs::FileSystem* fs : {static_cast<vfs::FileSystem*>(&empty), static_cast<vfs::FileSystem*>(volume.get())}) {
+    const Inode root = fs->root();
+    EXPECT_EQ(fs->create(root, "x", 0644).error(), EROFS);
+    EXPECT_EQ(fs->make_directory(root, "x", 0755).error(), EROFS);
+    EXPECT_EQ(fs->make_symlink(root, "x", "y").error(), EROFS);
+    EXPECT_EQ(fs->remove(root, "d", true).error(), EROFS);
+    EXPECT_EQ(fs->rename(root, "d", root, "e").error(), EROFS);
+    EXPECT_EQ(fs->write(root, 0, {}).error(), EROFS);
+    EXPECT_EQ(fs->set_attributes(root, {}).error(), EROFS);
+  }
+}
+
+}  // namespace
+}  // namespace pkgfs::test
