@@ -308,11 +308,11 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
     if (metrics) {
       metrics->start();
     }
+    ready();  // what is said from now on goes to the system's log
     log::info("\"{}\" is mounted at \"{}\"", settings.source, mountpoint);
     if (metrics) {
       log::info("metrics are served at {}", metrics->address());
     }
-    ready();
     manager.ready(settings.source + " at " + mountpoint);
     const int end = watch(session, signal_fd.get(), settings, manager);
     log::info("\"{}\" ends: {}", mountpoint, end == 0 ? "unmounted" : "asked to by a signal");
