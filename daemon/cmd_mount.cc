@@ -2,6 +2,7 @@
 #include <chrono>
 #include <utility>
 
+#include "core/base/log.h"
 #include "daemon/background.h"
 #include "daemon/commands.h"
 #include "daemon/logging.h"
@@ -35,12 +36,16 @@ int mount_package(const MountOptions& options, const Io& io) {
   OpenedTree opened = open_tree(options.package, options.tree, io);
   refuse_mountpoint_in(opened.tree, options.mountpoint, mountpoint);
   if (options.foreground) {
-    return serve_mount(std::move(opened), options, mountpoint, [] {}, manager);
+    return serve_mount(std::move(opened), options, mountpoint, [](const std::string&) {}, manager);
   }
   return run_in_background(
       io, kStartLimit, is_automounted(mountpoint) ? Leave::kWhenReady : Leave::kAtOnce,
       [&](Readiness& readiness) {
-        return serve_mount(std::move(opened), options, mountpoint, [&] { readiness.ready(); }, manager);
+        const auto ready = [&](const std::string& message) {
+          readiness.ready();
+          log::info("{}", message);  // once more, since messages go to the system's log from now on
+        };
+        return serve_mount(std::move(opened), options, mountpoint, ready, manager);
       },
       [&] { clear_dead_mount(mountpoint); });
 }

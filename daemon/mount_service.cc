@@ -16,6 +16,7 @@
 #include <chrono>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 #include <thread>
 
@@ -126,6 +127,14 @@ bool wait_until_ready(fuse::Session& session, int signal_fd, const std::string& 
     throw Error(ErrorCode::kMount, "The kernel didn't begin to talk to the mount at \"" + mountpoint + "\"");
   }
   return true;
+}
+
+/// Has the kernel read further ahead than it does by itself. Where that isn't allowed, nothing is lost but some speed.
+void set_read_ahead(const std::string& mountpoint, std::uint32_t kib) {
+  const std::optional<MountEntry> mounted = kib > 0 ? find_mount(mountpoint) : std::nullopt;
+  if (mounted && mounted->type == kMountType) {
+    std::ofstream("/sys/class/bdi/" + mounted->device + "/read_ahead_kb") << kib;
+  }
 }
 
 /// Whether our mount answers whoever comes by its path. Nobody does where another one lies above it.
@@ -261,7 +270,7 @@ void clear_dead_mount(const std::string& mountpoint) noexcept {
 }
 
 int serve_mount(OpenedTree opened, const MountOptions& options, const std::string& mountpoint,
-                const std::function<void()>& ready, ServiceManager& manager) {
+                const std::function<void(const std::string&)>& ready, ServiceManager& manager) {
   const sigset_t signals = handled_signals();
   sigset_t before;
   ::pthread_sigmask(SIG_BLOCK, &signals, &before);  // threads inherit it: the signals come through the descriptor only
@@ -308,12 +317,14 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
     if (metrics) {
       metrics->start();
     }
-    ready();  // what is said from now on goes to the system's log
-    log::info("\"{}\" is mounted at \"{}\"", settings.source, mountpoint);
+    const std::string message = "\"" + settings.source + "\" is mounted at \"" + mountpoint + "\"";
+    log::info("{}", message);
+    ready(message);
     if (metrics) {
       log::info("metrics are served at {}", metrics->address());
     }
     manager.ready(settings.source + " at " + mountpoint);
+    set_read_ahead(mountpoint, options.read_ahead);
     const int end = watch(session, signal_fd.get(), settings, manager);
     log::info("\"{}\" ends: {}", mountpoint, end == 0 ? "unmounted" : "asked to by a signal");
   } else {

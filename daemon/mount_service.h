@@ -29,9 +29,9 @@ void refuse_mountpoint_in(const PackageTree& tree, const std::string& given, con
 void clear_dead_mount(const std::string& mountpoint) noexcept;
 
 /// Mounts the tree and serves it until somebody unmounts, or a signal (TERM, INT, HUP) asks to stop. `ready` is called
-/// once the mount answers; `manager` is told that, and whether it still does. Returns the exit code, that of
-/// kInterrupted for a signal before then; throws Error if the mount can't be made.
+/// once the mount answers, with the message that has just said so; `manager` is told that, and whether it still does.
+/// Returns the exit code, that of kInterrupted for a signal before then; throws Error if the mount can't be made.
 [[nodiscard]] int serve_mount(OpenedTree opened, const MountOptions& options, const std::string& mountpoint,
-                              const std::function<void()>& ready, ServiceManager& manager);
+                              const std::function<void(const std::string&)>& ready, ServiceManager& manager);
 
 }  // namespace pkgfs

@@ -44,6 +44,16 @@ std::uint32_t parse_id(std::string_view option, std::string_view value) {
   return id;
 }
 
+std::uint32_t parse_kib(std::string_view option, std::string_view value) {
+  constexpr std::uint32_t kMost = 1U << 20U;
+  std::uint32_t kib = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), kib);
+  if (error != std::errc() || end != value.data() + value.size() || kib > kMost) {
+    bad_value(option, value, "a number of KiB, at most " + std::to_string(kMost));
+  }
+  return kib;
+}
+
 std::uint16_t parse_mask(std::string_view option, std::string_view value) {
   std::uint16_t mask = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), mask, 8);
@@ -328,6 +338,12 @@ constexpr std::array kTable{
                "holds up others, too)",
                kMountOnly, true,
                [](Options& options, std::string_view value) { options.mount.io_uring = parse_on("io-uring", value); }},
+    OptionSpec{
+        "read-ahead", '\0', "KIB",
+        "how far the kernel reads ahead in large files (default: 512; 0: as it would by\nitself); only root may "
+        "change it",
+        kMountOnly, true,
+        [](Options& options, std::string_view value) { options.mount.read_ahead = parse_kib("read-ahead", value); }},
     OptionSpec{"poll", '\0', "auto|off",
                "auto (default): after an answer look for the next request for up to 0.2 ms before\nsleeping, where "
                "that pays and nobody else wants the CPU",

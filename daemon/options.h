@@ -55,15 +55,16 @@ struct MountFlags {
   bool noexec = false;
   std::optional<std::uint32_t> uid;  // none: the mounting process's
   std::optional<std::uint32_t> gid;
-  std::uint16_t fmask = 0;  // permission bits taken from files
-  std::uint16_t dmask = 0;  // and from directories
-  double live_timeout = 1;  // seconds that the kernel may believe what it knows of a live host file
-  bool push = true;         // give the kernel small files before they are asked for
-  bool skip_open = true;    // let it open files without asking, where nothing can change
-  std::string metrics;      // where they are served (metrics_server.h); empty: nowhere
-  bool passthrough = true;  // let the kernel read whole host files by itself, where it can
-  bool io_uring = false;    // take the requests through io_uring
-  bool poll = true;         // look for requests for a moment before sleeping
+  std::uint16_t fmask = 0;         // permission bits taken from files
+  std::uint16_t dmask = 0;         // and from directories
+  double live_timeout = 1;         // seconds that the kernel may believe what it knows of a live host file
+  bool push = true;                // give the kernel small files before they are asked for
+  bool skip_open = true;           // let it open files without asking, where nothing can change
+  std::string metrics;             // where they are served (metrics_server.h); empty: nowhere
+  bool passthrough = true;         // let the kernel read whole host files by itself, where it can
+  bool io_uring = false;           // take the requests through io_uring
+  std::uint32_t read_ahead = 512;  // KiB that the kernel reads ahead in a file; 0: as it would by itself
+  bool poll = true;                // look for requests for a moment before sleeping
 };
 
 /// What only the volume plugin needs.

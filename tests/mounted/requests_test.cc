@@ -8,6 +8,7 @@
 #include <array>
 #include <fstream>
 #include <random>
+#include <thread>
 
 #include <nlohmann/json.hpp>
 
@@ -159,6 +160,24 @@ TEST_F(Requests, WhatTheKernelDroppedIsReadAgain) {
   }
   read_everything(mount);
   EXPECT_GT(requests(mount, "read"), before);
+}
+
+TEST_F(Requests, LargeFilesAreReadFurtherAheadWhereThatIsAllowed) {
+  if (::access("/sys/class/bdi", W_OK) != 0) {
+    GTEST_SKIP() << "only root may change how far the kernel reads ahead";
+  }
+  const std::string large = content(0, 0) + std::string(16U << 20U, 'x');
+  PackageBuilder("acme/large@1.0.0").mount("/data", "data").file("data", "large", large).write(dir_.path() / "l.webc");
+  const auto reads_with = [&](const std::string& option) {
+    const MountedPackage mount(kPkgfs, dir_.path() / "l.webc", {option});
+    EXPECT_TRUE(mount.ok()) << mount.result().describe();
+    // It's set right after the mount answers.
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    EXPECT_EQ(read_text(mount / "data/large"), large);
+    return requests(mount, "read");
+  };
+  const int by_itself = reads_with("--read-ahead=0");
+  EXPECT_LT(reads_with("--read-ahead=512"), by_itself / 2);
 }
 
 TEST_F(Requests, LiveFilesAreAskedForAtEveryOpen) {

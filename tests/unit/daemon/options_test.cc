@@ -96,6 +96,7 @@ TEST(Options, EveryTableEntryOfMountWorksInBothForms) {
                                                  {"SECONDS", "2"},
                                                  {"LEVEL", "info"},
                                                  {"SIZE", "1M"},
+                                                 {"KIB", "128"},
                                                  {"ADDRESS", "9180"}}) {
         value = value == placeholder ? example : value;
       }
