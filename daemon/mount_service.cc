@@ -24,6 +24,7 @@
 #include "core/base/log.h"
 #include "core/base/unique_fd.h"
 #include "daemon/exit_code.h"
+#include "daemon/guardian.h"
 #include "daemon/logging.h"
 #include "daemon/metrics_server.h"
 #include "daemon/metrics_text.h"
@@ -129,12 +130,28 @@ bool wait_until_ready(fuse::Session& session, int signal_fd, const std::string& 
   return true;
 }
 
+/// "0:53" of our mount; empty if it can't be seen.
+std::string device_of(const fuse::MountSettings& settings) {
+  const std::optional<MountEntry> top = find_mount(settings.mountpoint);
+  return top && top->type == kMountType && top->source == settings.source ? top->device : std::string();
+}
+
 /// Has the kernel read further ahead than it does by itself. Where that isn't allowed, nothing is lost but some speed.
-void set_read_ahead(const std::string& mountpoint, std::uint32_t kib) {
-  const std::optional<MountEntry> mounted = kib > 0 ? find_mount(mountpoint) : std::nullopt;
-  if (mounted && mounted->type == kMountType) {
-    std::ofstream("/sys/class/bdi/" + mounted->device + "/read_ahead_kb") << kib;
+void set_read_ahead(const std::string& device, std::uint32_t kib) {
+  if (kib > 0 && !device.empty()) {
+    std::ofstream("/sys/class/bdi/" + device + "/read_ahead_kb") << kib;
   }
+}
+
+/// Lets `pusher` work where somebody can see to it that a kill does no harm.
+void start_pushing(fuse::Session& session, fuse::ContentPusher& pusher, Guardian& guardian, const std::string& device) {
+  const std::string minor = device.substr(device.find(':') + 1);
+  const std::string why = minor.empty() ? "the mount can't be seen" : guardian.start(minor);
+  if (!why.empty()) {
+    log::info("no files are read ahead (--push): {}", why);
+    return;
+  }
+  session.start_pushing(pusher, static_cast<unsigned>(std::stoul(minor)));
 }
 
 /// Whether our mount answers whoever comes by its path. Nobody does where another one lies above it.
@@ -304,6 +321,7 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   if (options.noexec) {
     settings.extra.emplace_back("noexec");
   }
+  Guardian guardian;  // until the session is gone
   fuse::Session session(adapter, settings);
   UniqueFd claim = claim_mountpoint(options.mountpoint, mountpoint);
   session.mount();
@@ -312,8 +330,7 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
     claim.reset();
     session.start({.threads = std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads),
                    .poll = options.poll,
-                   .others_busy = used_pusher == nullptr ? nullptr : &used_pusher->is_busy()},
-                  used_pusher);
+                   .others_busy = used_pusher == nullptr ? nullptr : &used_pusher->is_busy()});
     if (metrics) {
       metrics->start();
     }
@@ -324,7 +341,11 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
       log::info("metrics are served at {}", metrics->address());
     }
     manager.ready(settings.source + " at " + mountpoint);
-    set_read_ahead(mountpoint, options.read_ahead);
+    const std::string device = device_of(settings);
+    set_read_ahead(device, options.read_ahead);
+    if (used_pusher != nullptr) {
+      start_pushing(session, *used_pusher, guardian, device);
+    }
     const int end = watch(session, signal_fd.get(), settings, manager);
     log::info("\"{}\" ends: {}", mountpoint, end == 0 ? "unmounted" : "asked to by a signal");
   } else {

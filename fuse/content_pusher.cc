@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "core/base/log.h"
 #include "fuse/memory_pressure.h"
+#include "fuse/walk_order.h"
 
 namespace pkgfs::fuse {
 namespace {
@@ -20,6 +22,8 @@ constexpr std::uint64_t kFirstWindow = 128U << 10U;
 constexpr std::uint64_t kMostWindow = 1U << 20U;
 /// Files that a reader may pass over and still be reading on.
 constexpr std::uint64_t kGap = 4;
+/// Files between which readers of one directory are taken to go together.
+constexpr std::uint64_t kFar = 64;
 /// Jumps after which a directory counts as read at random.
 constexpr unsigned kJumps = 3;
 /// Listed directories that are brought at most before one of them must be seen to be read.
@@ -30,8 +34,9 @@ constexpr unsigned kRaces = 8;
 constexpr std::size_t kRegions = 4096;
 /// Directories that are brought before the next one is read.
 constexpr unsigned kMostAhead = 16;
-/// A walk that comes back from deeper than this isn't foreseen.
-constexpr int kMostLevels = 16;
+/// Files in a row that the kernel doesn't know, before reads of others aren't looked at for a while; at most so many.
+constexpr unsigned kInVain = 4;
+constexpr unsigned kMostIgnored = 256;
 constexpr std::uint64_t kCheckEvery = 4U << 20U;
 constexpr auto kPause = std::chrono::seconds(1);
 /// The kernel knows the entries of a listing only once its reader has taken it.
@@ -50,10 +55,12 @@ ContentPusher::~ContentPusher() {
   }
 }
 
-void ContentPusher::start(fuse_session* session) {
+void ContentPusher::start(fuse_session* session, OwnMount own_mount) {
   session_ = session;
+  own_mount_ = std::make_unique<OwnMount>(std::move(own_mount));
   buffer_.resize(kMostOfFile);
   thread_ = std::thread([this] { work(); });
+  started_ = true;
 }
 
 bool ContentPusher::stop(std::chrono::milliseconds limit) {
@@ -74,18 +81,30 @@ bool ContentPusher::stop(std::chrono::milliseconds limit) {
 }
 
 void ContentPusher::file_was_read(vfs::Inode file, std::uint64_t size) {
-  if (size <= kMostOfFile) {
-    post(file << kEventBits);
+  if (size > kMostOfFile) {
+    return;
   }
+  if (const unsigned ignored = ignored_.load(std::memory_order_relaxed); ignored > 0) {
+    ignored_.store(ignored - 1, std::memory_order_relaxed);
+    return;
+  }
+  post(file << kEventBits);
 }
 
 void ContentPusher::directory_was_listed(vfs::Inode directory) {
+  if (directory == listing_.load(std::memory_order_relaxed)) {
+    return;  // by ourselves
+  }
+  ignored_.store(0, std::memory_order_relaxed);
   if (credit_.load(std::memory_order_relaxed) > 0) {
     post((directory << kEventBits) | kListed);
   }
 }
 
 void ContentPusher::post(std::uint64_t event) {
+  if (!started_.load(std::memory_order_relaxed)) {
+    return;
+  }
   // When there are too many, the oldest is overwritten: it was a hint.
   const std::uint32_t at = claimed_.fetch_add(1, std::memory_order_relaxed);
   events_.at(at % kEvents).store(event, std::memory_order_relaxed);
@@ -96,93 +115,149 @@ void ContentPusher::post(std::uint64_t event) {
 
 void ContentPusher::work() {
   ::prctl(PR_SET_TIMERSLACK, 1000UL);  // NOLINT(cppcoreguidelines-pro-type-vararg): its interface; for kListingStep
-  std::uint32_t tail = 0;
   while (!stopping_) {
-    const std::uint32_t head = head_.load(std::memory_order_acquire);
-    if (tail == head) {
-      busy_ = false;
-      if (head_ == head) {
-        head_.wait(head);
+    if (regions_.size() >= kRegions) {
+      regions_.clear();
+    }
+    if (take()) {
+      // The newest first: of several readers, those who were noticed last are where something can still be brought.
+      while (!readings_.empty() && !stopping_) {
+        const Reading reading = readings_.back();
+        readings_.pop_back();
+        if (reading.listed) {
+          handle_listing(reading.directory);
+        } else {
+          bring(reading);
+        }
       }
-      busy_ = true;
       continue;
     }
-    tail = head - tail > kEvents ? head - kEvents : tail;
-    const std::uint64_t event = events_.at(tail % kEvents).exchange(0, std::memory_order_relaxed);
-    ++tail;
-    if (event == 0 || std::chrono::steady_clock::now() < pause_until_) {
-      continue;
+    busy_ = false;
+    if (head_ == tail_) {
+      head_.wait(tail_);
     }
-    const vfs::Inode inode = event >> kEventBits;
-    if ((event & kListed) != 0) {
-      handle_listing(inode);
-    } else {
-      handle_read(inode);
-    }
+    busy_ = true;
   }
   ended_ = true;
 }
 
-void ContentPusher::handle_read(vfs::Inode file) {
+bool ContentPusher::take() {
+  const std::uint32_t head = head_.load(std::memory_order_acquire);
+  if (tail_ == head) {
+    return false;
+  }
+  tail_ = head - tail_ > kEvents ? head - kEvents : tail_;
+  for (; tail_ != head; ++tail_) {
+    const std::uint64_t event = events_.at(tail_ % kEvents).exchange(0, std::memory_order_relaxed);
+    if (event == 0 || stopping_ || std::chrono::steady_clock::now() < pause_until_) {
+      continue;
+    }
+    const vfs::Inode inode = event >> kEventBits;
+    if ((event & kListed) != 0) {
+      readings_.push_back({.directory = inode, .listed = true});
+    } else {
+      note_read(inode);
+    }
+  }
+  return true;
+}
+
+void ContentPusher::note_read(vfs::Inode file) {
   const Result<vfs::Place> place = fs_.place(file);
   if (!place) {
     return;
   }
-  if (regions_.size() >= kRegions) {
-    regions_.clear();
-  }
-  const auto [found, is_new] = regions_.try_emplace(place->directory);
+  const vfs::Inode directory = place->directory;
+  const auto [found, is_new] = regions_.try_emplace(directory);
   Region& region = found->second;
-  const std::uint64_t at = place->next;
   unsigned ahead = std::exchange(region.ahead, 0U);
+  if (is_new) {
+    region = {.begin = place->next - 1, .end = place->next, .read = place->next, .window = kFirstWindow};
+    ahead = walks_to(directory) ? 1 : 0;
+  } else {
+    region.inside -= std::min(region.inside, ahead > 0 ? 1U : 0U);  // it was left out
+    note_position(region, place->next);
+  }
   if (is_new || ahead > 0) {
     gain_ = std::min(2 * gain_, kMostCredit);
     credit_.store(gain_, std::memory_order_relaxed);
+    last_directory_ = directory;
   }
-  if (is_new) {
-    region.window = kFirstWindow;
-    ahead = last_directory_ != 0 && next_directory(last_directory_) == place->directory ? 1 : 0;
-  } else if (at > region.begin && at <= region.end && (ahead > 0 || ++region.inside < kRaces)) {
-    region.last = at;  // asked for while it was on its way, or left out
-  } else if (at > region.end && at <= region.end + kGap && region.window > 0) {
+  const auto same = std::ranges::find(readings_, directory, &Reading::directory);
+  if (same != readings_.end()) {
+    ahead = std::max(ahead, same->ahead);
+    readings_.erase(same);
+  }
+  readings_.push_back({.directory = directory, .ahead = ahead});
+}
+
+bool ContentPusher::walks_to(vfs::Inode directory) {
+  const auto last = regions_.find(last_directory_);
+  if (last == regions_.end() || next_directory(fs_, last_directory_) != directory) {
+    return false;
+  }
+  std::uint64_t left = 0;  // files that weren't read there
+  (void)fs_.read_dir(last_directory_, last->second.read, [&](const vfs::DirEntry& entry) {
+    left += entry.attributes.type == vfs::FileType::kFile ? 1 : 0;
+    return left <= kGap;
+  });
+  return left <= kGap;
+}
+
+void ContentPusher::note_position(Region& region, std::uint64_t at) {
+  const bool is_near = at + kGap > region.begin && at <= std::max(region.end, region.read) + kGap;
+  const bool is_inside = is_near && at <= region.end;
+  if (is_inside && ++region.inside < kRaces) {
+    region.in_order = true;  // asked for while it was on its way, or by the second of several readers
+  } else if (is_near && !is_inside && region.window > 0) {
+    region.in_order = true;
     region.window = std::min(2 * region.window, kMostWindow);
-  } else if (++region.jumps > kJumps) {
-    const bool goes_on = at > region.last && at <= region.last + kGap;
-    region.window = goes_on ? kFirstWindow : 0;
   } else {
-    region.window = kFirstWindow;
-  }
-  if (is_new || ahead > 0) {
-    last_directory_ = place->directory;
-  }
-  const bool was_brought = at <= region.end && at > region.begin && region.last == at;
-  bool all = was_brought;
-  region.last = at;
-  if (!was_brought && region.window > 0) {
-    region.inside = 0;
+    const bool goes_on = at > region.read && at <= region.read + kGap;
+    ++region.jumps;
+    region.window = region.jumps <= kJumps || goes_on ? kFirstWindow : 0;
     region.begin = at - 1;
-    const Pushed pushed = push_files(place->directory, at, region.window, 0, false);
+    region.end = at;
+    region.read = at;
+    region.inside = 0;
+  }
+  region.read = std::max(region.read, at);
+}
+
+void ContentPusher::bring(const Reading& reading) {
+  const auto found = regions_.find(reading.directory);
+  if (found == regions_.end()) {
+    return;
+  }
+  Region& region = found->second;
+  bool all = region.end > region.read;
+  if (region.end <= region.read + kGap && region.window > 0) {
+    const std::uint64_t from = std::max(region.end, region.read);
+    const Pushed pushed =
+        push_files(reading.directory, from, region.window, {.list = region.in_order || reading.ahead > 0});
+    region.inside = pushed.position > from ? 0 : region.inside;
     region.end = pushed.position;
     all = pushed.all;
   }
-  if (ahead > 0 && all) {
-    push_next_directories(place->directory, std::min(2 * ahead, kMostAhead));
+  if (reading.ahead > 0 && all) {
+    push_next_directories(reading.directory, std::min(2 * reading.ahead, kMostAhead));
   }
 }
 
 void ContentPusher::push_next_directories(vfs::Inode directory, unsigned count) {
   std::uint64_t budget = kMostWindow;
   for (unsigned number = 1; number <= count && !stopping_; ++number) {
-    directory = next_directory(directory);
+    directory = next_directory(fs_, directory);
     if (directory == 0 || regions_.contains(directory)) {
       return;
     }
     const bool is_last = number == count;
-    const Pushed pushed = push_files(directory, 0, std::min(budget, kFirstWindow), 0, is_last);
+    const Pushed pushed =
+        push_files(directory, 0, std::min(budget, kFirstWindow), {.without_first = is_last, .list = true});
     if (pushed.first == 0 && pushed.all) {
       continue;  // no file that could be brought: it costs nothing, but can't tell anything either
     }
-    Region region{.end = pushed.position, .window = kFirstWindow};
+    Region region{.end = pushed.position, .read = 0, .window = kFirstWindow};
     if (is_last || !pushed.all) {
       region.ahead = count;
     }
@@ -194,62 +269,50 @@ void ContentPusher::push_next_directories(vfs::Inode directory, unsigned count) 
   }
 }
 
-vfs::Inode ContentPusher::first_directory(vfs::Inode parent, std::uint64_t from) {
-  vfs::Inode found = 0;
-  (void)fs_.read_dir(parent, from, [&](const vfs::DirEntry& entry) {
-    found = entry.attributes.type == vfs::FileType::kDirectory ? entry.inode : 0;
-    return found == 0;
-  });
-  return found;
-}
-
-vfs::Inode ContentPusher::next_directory(vfs::Inode directory) {
-  vfs::Inode next = first_directory(directory, 0);
-  for (int levels = 0; next == 0 && levels < kMostLevels; ++levels) {
-    const Result<vfs::Place> place = fs_.place(directory);
-    if (!place) {
-      return 0;  // the root
-    }
-    next = first_directory(place->directory, place->next);
-    directory = place->directory;
-  }
-  return next;
-}
-
 void ContentPusher::handle_listing(vfs::Inode directory) {
   if (credit_.load(std::memory_order_relaxed) <= 0 || regions_.contains(directory)) {
     return;
   }
   credit_.fetch_sub(1, std::memory_order_relaxed);
-  const Pushed pushed = push_files(directory, 0, kFirstWindow, kListingSteps, false);
-  Region& region = regions_[directory];
-  region.end = pushed.position;
-  region.window = kFirstWindow;
+  const Pushed pushed = push_files(directory, 0, kFirstWindow, {.patience = kListingSteps});
+  regions_[directory] = {.end = pushed.position, .window = kFirstWindow};
 }
 
 ContentPusher::Pushed ContentPusher::push_files(vfs::Inode directory, std::uint64_t from, std::uint64_t window,
-                                                int patience, bool without_first) {
+                                                Manner manner) {
   Pushed pushed{.position = from};
   bool stopped = false;
+  std::uint64_t listed = 0;  // behind where a listing of ours began
   const auto visit = [&](const vfs::DirEntry& entry) {
     const bool fits = entry.attributes.type == vfs::FileType::kFile && entry.inode != 0 && entry.attributes.size > 0 &&
                       entry.attributes.size <= kMostOfFile;
     const bool is_first = fits && pushed.first == 0;
-    if (fits && !(is_first && without_first)) {
+    if (fits && !(is_first && manner.without_first)) {
+      (void)take();
+      if (was_read(directory, entry.next)) {
+        pushed.position = entry.next;
+        return true;
+      }
       stopped = pushed.bytes + entry.attributes.size > window || stopping_ || memory_is_short();
       if (stopped) {
         return false;
       }
       int error = push_file(entry);
-      for (; error == ENOENT && patience > 0 && !stopping_; --patience) {
+      for (; error == ENOENT && manner.patience > 0 && !stopping_; --manner.patience) {
         std::this_thread::sleep_for(kListingStep);
+        error = push_file(entry);
+      }
+      if (error == ENOENT && manner.list && listed != entry.next && list(directory, entry.next - 1)) {
+        listed = entry.next;
         error = push_file(entry);
       }
       if (error != 0) {
         stopped = true;
+        in_vain_ = error == ENOENT ? in_vain_ + 1 : 0;
         return false;  // the kernel doesn't know these files, or has no memory
       }
-      patience = 0;
+      manner.patience = 0;
+      in_vain_ = 0;
       pushed.bytes += entry.attributes.size;
     }
     pushed.first = is_first ? entry.next : pushed.first;
@@ -257,13 +320,45 @@ ContentPusher::Pushed ContentPusher::push_files(vfs::Inode directory, std::uint6
     return true;
   };
   pushed.all = fs_.read_dir(directory, from, visit).has_value() && !stopped;
+  if (in_vain_ > kInVain) {
+    ignored_.store(std::min(in_vain_, kMostIgnored), std::memory_order_relaxed);
+  }
   return pushed;
+}
+
+bool ContentPusher::was_read(vfs::Inode directory, std::uint64_t at) const {
+  const auto found = regions_.find(directory);
+  return found != regions_.end() && at <= found->second.read && found->second.read <= at + kFar;
+}
+
+bool ContentPusher::list(vfs::Inode directory, std::uint64_t from) {
+  if (own_mount_ == nullptr) {
+    return false;
+  }
+  const std::string path = path_of(fs_, directory);
+  if (path.empty()) {
+    return false;
+  }
+  listing_.store(directory, std::memory_order_relaxed);
+  const int error = own_mount_->list(path, from);
+  listing_.store(0, std::memory_order_relaxed);
+  if (error != 0) {
+    log::debug("no files are read ahead in directories that nobody lists: {}", std::strerror(error));
+    own_mount_.reset();
+  }
+  return error == 0;
 }
 
 int ContentPusher::push_file(const vfs::DirEntry& entry) {
   const Result<vfs::Extent> extent = fs_.extent(entry.inode);
   if (!extent) {
     return extent.error();
+  }
+  fuse_bufvec nothing = FUSE_BUFVEC_INIT(0);
+  if (const int known =
+          in_vain_ == 0 ? 0 : fuse_lowlevel_notify_store(session_, entry.inode, 0, &nothing, fuse_buf_copy_flags{});
+      known != 0) {
+    return -known;
   }
   const auto bytes = std::span(buffer_).first(static_cast<std::size_t>(extent->length));
   if (const Result<void> read = extent->source->read(extent->offset, bytes); !read) {

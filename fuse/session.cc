@@ -159,13 +159,14 @@ bool Session::answer_first() {
   return adapter_.is_ready();
 }
 
-void Session::start(const ServerOptions& servers, ContentPusher* pusher) {
+void Session::start(const ServerOptions& servers) {
   servers_ = std::make_unique<Servers>(session_, adapter_.statistics(), servers);
   servers_->start();
-  if (pusher != nullptr) {
-    pusher_ = pusher;
-    pusher_->start(session_);
-  }
+}
+
+void Session::start_pushing(ContentPusher& pusher, unsigned device) {
+  pusher_ = &pusher;
+  pusher_->start(session_, OwnMount(settings_.mountpoint, device));
 }
 
 bool Session::stop(std::chrono::milliseconds limit) {

@@ -38,9 +38,12 @@ class Session {
   [[nodiscard]] int device_fd() const;
   /// Answers that first request. False: the kernel doesn't talk to us.
   [[nodiscard]] bool answer_first();
-  /// Starts the threads that answer all others, and `pusher` (may be null; must outlive the session). Signals that the
-  /// caller handles must be blocked before.
-  void start(const ServerOptions& servers, ContentPusher* pusher);
+  /// Starts the threads that answer all others. Signals that the caller handles must be blocked before.
+  void start(const ServerOptions& servers);
+  /// Starts `pusher`, which must outlive the session, after `start`. `device`: the minor number of the mount's device.
+  /// A process that is killed while it works may hang with everybody who uses the mount, until somebody aborts the
+  /// connection: somebody must be there to do so.
+  void start_pushing(ContentPusher& pusher, unsigned device);
   /// Becomes readable when every thread has ended, as they do when somebody unmounts.
   [[nodiscard]] int ended_fd() const { return servers_->ended_fd(); }
   /// Ends the threads, waiting up to `limit` for those that are in the middle of a request, and unmounts; files that

@@ -11,9 +11,12 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <sstream>
+#include <stdexcept>
 
 namespace fs = std::filesystem;
 
@@ -76,8 +79,19 @@ std::optional<MountLine> find_mount(const fs::path& mountpoint) {
   return found;
 }
 
+namespace {
+
+std::string read_proc(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+}  // namespace
+
 std::vector<pid_t> processes_with(const std::string& argument) {
-  std::vector<pid_t> found;
+  std::map<pid_t, pid_t> found;  // and their parents
   for (const fs::directory_entry& entry : fs::directory_iterator("/proc")) {
     const std::string name = entry.path().filename();
     pid_t pid = 0;
@@ -85,18 +99,24 @@ std::vector<pid_t> processes_with(const std::string& argument) {
     if (error != std::errc() || end != name.data() + name.size() || pid == ::getpid()) {
       continue;
     }
-    std::ifstream file(entry.path() / "cmdline", std::ios::binary);
-    std::ostringstream text;
-    text << file.rdbuf();
-    const std::vector<std::string> words = split(text.str(), '\0');
+    const std::vector<std::string> words = split(read_proc(entry.path() / "cmdline"), '\0');
     std::error_code gone;
     // Who ends a mount doesn't serve it: sandboxes of other tests unmount what they inherited.
     const bool ends = fs::read_symlink(entry.path() / "exe", gone).filename() == "umount";
     if (!ends && std::find(words.begin(), words.end(), argument) != words.end()) {
-      found.push_back(pid);
+      const std::string status = read_proc(entry.path() / "stat");
+      const std::size_t name_ends = status.rfind(") ");
+      found[pid] = name_ends == std::string::npos ? 0 : std::atoi(status.c_str() + name_ends + 4);
     }
   }
-  return found;
+  // A child has its parent's command line until it begins to do something else.
+  std::vector<pid_t> pids;
+  for (const auto& [pid, parent] : found) {
+    if (!found.contains(parent)) {
+      pids.push_back(pid);
+    }
+  }
+  return pids;
 }
 
 namespace {
@@ -153,8 +173,10 @@ MountedPackage::~MountedPackage() {
 
 pid_t MountedPackage::daemon() const {
   const std::vector<pid_t> pids = processes_with(path_);
-  EXPECT_EQ(pids.size(), 1U) << "processes that serve " << path_;
-  return pids.size() == 1 ? pids.front() : -1;
+  if (pids.size() != 1) {
+    throw std::runtime_error(std::to_string(pids.size()) + " processes serve " + path_.string());
+  }
+  return pids.front();
 }
 
 ProcessResult MountedPackage::unmount() {

@@ -27,7 +27,7 @@ struct MountLine {
 };
 [[nodiscard]] std::optional<MountLine> find_mount(const std::filesystem::path& mountpoint);
 
-/// Processes whose command line has `argument` as one of its words.
+/// Processes whose command line has `argument` as one of its words, without their children that have the same.
 [[nodiscard]] std::vector<pid_t> processes_with(const std::string& argument);
 
 /// Unmounts whatever is at `mountpoint` (lazily if it must be) and kills what served it. For clean-up only.
@@ -64,7 +64,8 @@ class MountedPackage {
   [[nodiscard]] const ProcessResult& result() const { return result_; }
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
   [[nodiscard]] std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-  /// The process that serves the mount; fails the test and answers -1 unless there is exactly one.
+  /// The process that serves the mount. Throws std::runtime_error unless there is exactly one: no number stands for
+  /// "none", as kill(2) would take -1 for everybody.
   [[nodiscard]] pid_t daemon() const;
   /// `pkgfs unmount`, then waits for the daemon's end.
   ProcessResult unmount();

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+#include "fuse/own_mount.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "core/base/unique_fd.h"
+
+namespace pkgfs::fuse {
+
+int OwnMount::list(const std::string& path, std::uint64_t from) {
+  const UniqueFd copy(
+      ::open_tree(AT_FDCWD, mountpoint_.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT));
+  if (!copy) {
+    return errno;
+  }
+  struct statx status{};
+  if (::statx(copy.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &status) != 0) {
+    return errno;
+  }
+  if (status.stx_dev_major != 0 || status.stx_dev_minor != device_) {
+    return ENODEV;
+  }
+  const UniqueFd directory(::openat(copy.get(), path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!directory || ::lseek(directory.get(), static_cast<off_t>(from), SEEK_SET) < 0) {
+    return errno;
+  }
+  return ::getdents64(directory.get(), buffer_.data(), buffer_.size()) < 0 ? errno : 0;
+}
+
+}  // namespace pkgfs::fuse

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+// Risk: the daemon is killed while it works, and whoever uses the mount hangs for ever.
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <csignal>
+#include <fstream>
+#include <random>
+
+#include "tests/mounted/mounted.h"
+#include "tests/support/containers/package_builder.h"
+
+namespace pkgfs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+/// Whether a thread of the process is left that isn't just waiting to be collected.
+bool lives(pid_t process) {
+  std::error_code gone;
+  for (const auto& task : fs::directory_iterator("/proc/" + std::to_string(process) + "/task", gone)) {
+    std::ifstream status(task.path() / "stat");
+    std::string text;
+    std::getline(status, text);
+    const std::size_t name_ends = text.rfind(") ");
+    if (name_ends != std::string::npos && text[name_ends + 2] != 'Z' && text[name_ends + 2] != 'X') {
+      return true;
+    }
+  }
+  return false;
+}
+
+constexpr const char* kReaders = R"(
+import os, sys, threading
+paths = [os.path.join(at, name) for at, _, names in os.walk(sys.argv[1]) for name in names]
+for path in paths:
+    os.stat(path)
+turns = iter(paths)
+def read():
+    for path in turns:
+        file = os.open(path, os.O_RDONLY)
+        os.read(file, 65536)
+        os.close(file)
+def until_it_fails():
+    try:
+        read()
+    except (OSError, ValueError):
+        pass
+threads = [threading.Thread(target=until_it_fails) for _ in range(3)]
+os.write(1, b"go")
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+)";
+
+class Killed : public MountedTest {
+ protected:
+  static constexpr int kDirectories = 40;
+  static constexpr int kFilesInEach = 100;
+
+  static void SetUpTestSuite() {
+    directory_ = std::make_unique<TempDir>();
+    PackageBuilder builder("acme/many@1.0.0");
+    builder.mount("/", "data");
+    for (int i = 0; i < kDirectories * kFilesInEach; ++i) {
+      builder.file("data", "d" + std::to_string(i / kFilesInEach) + "/f" + std::to_string(i), std::string(6000, 'x'));
+    }
+    builder.write(package());
+  }
+  static void TearDownTestSuite() { directory_.reset(); }
+  static std::string package() { return directory_->path() / "many.webc"; }
+
+  static std::unique_ptr<TempDir> directory_;
+};
+
+std::unique_ptr<TempDir> Killed::directory_;
+
+TEST_F(Killed, NobodyHangsWhateverItWasDoing) {
+  constexpr int kTimes = 20;  // without the guardian, one in some dozens hangs
+  std::mt19937 random(std::random_device{}());
+  for (int i = 0; i < kTimes; ++i) {
+    MountedPackage mount(kPkgfs, package());
+    ASSERT_TRUE(mount.ok()) << mount.result().describe();
+    const pid_t daemon = mount.daemon();
+    // Readers that take turns file by file often want just what is being pushed.
+    Process readers({"/usr/bin/python3", "-c", kReaders, mount.path()});
+    ASSERT_TRUE(eventually([&] { return readers.out() == "go"; })) << readers.err();
+    sleep_ms(static_cast<int>(random() % 30));
+    ::kill(daemon, SIGKILL);
+    EXPECT_TRUE(eventually([&] { return !lives(daemon); }, seconds(3))) << "the daemon can't die, round " << i;
+    EXPECT_TRUE(readers.ends_within(seconds(3))) << "readers hang, round " << i;
+    struct stat status{};
+    const bool dead = ::stat((mount / "absent").c_str(), &status) != 0 && errno == ENOTCONN;
+    EXPECT_TRUE(dead) << "round " << i;
+    force_unmount(mount.path());  // frees whoever hangs
+    ASSERT_FALSE(HasFailure());
+  }
+}
+
+TEST_F(Killed, TheGuardianEndsWithItsDaemon) {
+  const auto guardians = [](pid_t daemon) {
+    const ProcessResult found = run({"pgrep", "-f", "^pkgfs: guards " + std::to_string(daemon) + "$"});
+    return found.out.empty() ? 0 : std::count(found.out.begin(), found.out.end(), '\n');
+  };
+  MountedPackage mount(kPkgfs, package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const pid_t daemon = mount.daemon();
+  EXPECT_TRUE(eventually([&] { return guardians(daemon) == 1; }));
+  EXPECT_TRUE(mount.unmount().ok());
+  EXPECT_TRUE(eventually([&] { return guardians(daemon) == 0; }));
+
+  MountedPackage killed(kPkgfs, package());
+  ASSERT_TRUE(killed.ok()) << killed.result().describe();
+  const pid_t other = killed.daemon();
+  EXPECT_TRUE(eventually([&] { return guardians(other) == 1; }));
+  ::kill(other, SIGKILL);
+  EXPECT_TRUE(eventually([&] { return guardians(other) == 0; }));
+  force_unmount(killed.path());
+}
+
+}  // namespace
+}  // namespace pkgfs::test
