@@ -55,8 +55,8 @@ Kernel::Kernel(fuse::Adapter& adapter, std::uint32_t capabilities, const fuse::S
 }
 
 Kernel::~Kernel() {
-  ::close(kernel_);
   servers_.reset();
+  ::close(kernel_);
   fuse_session_destroy(session_);
   std::free(buffer_->mem);
 }

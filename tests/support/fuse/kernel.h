@@ -37,8 +37,7 @@ class Kernel {
  public:
   /// Sends INIT. `capabilities`: flags of FUSE_INIT beside those that every kernel of ours has. With `servers`, threads
   /// of Servers take the requests, as in a mount; without, the caller's thread does (`serve`).
-  explicit Kernel(fuse::Adapter& adapter, std::uint32_t capabilities = 0,
-                  const fuse::ServerOptions* servers = nullptr);
+  explicit Kernel(fuse::Adapter& adapter, std::uint32_t capabilities = 0, const fuse::ServerOptions* servers = nullptr);
   ~Kernel();
   Kernel(const Kernel&) = delete;
   Kernel& operator=(const Kernel&) = delete;

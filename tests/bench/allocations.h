@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+/// Counts what is taken from the heap: the program that links this has malloc and its like replaced, and with them
+/// operator new. Process-wide; every thread counts but those that said not to.
+namespace pkgfs::bench::allocations {
+
+struct Counts {
+  std::uint64_t own = 0;
+  std::uint64_t libfuse = 0;  // that libfuse itself made: one for each request, at least
+
+  Counts operator-(const Counts& before) const { return {own - before.own, libfuse - before.libfuse}; }
+};
+
+/// To be said once by the thread that only asks, and before the first count.
+void ignore_this_thread();
+[[nodiscard]] Counts count();
+
+/// From now on keeps where the first few of `own` come from, the innermost function first.
+void keep_stacks();
+/// As "MODULE+0xOFFSET", for addr2line.
+[[nodiscard]] std::vector<std::vector<std::string>> stacks();
+
+}  // namespace pkgfs::bench::allocations
