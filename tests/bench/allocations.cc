@@ -14,6 +14,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "tests/bench/profile.h"
+
 // glibc's own, under the names that it keeps for those who replace the others.
 // NOLINTBEGIN(bugprone-reserved-identifier)
 extern "C" {
@@ -21,6 +23,7 @@ void* __libc_malloc(std::size_t size);
 void* __libc_calloc(std::size_t count, std::size_t size);
 void* __libc_realloc(void* memory, std::size_t size);
 void* __libc_memalign(std::size_t alignment, std::size_t size);
+void __libc_free(void* memory);
 }
 // NOLINTEND(bugprone-reserved-identifier)
 
@@ -121,35 +124,43 @@ std::vector<std::vector<std::string>> stacks() {
 }  // namespace pkgfs::bench::allocations
 
 using pkgfs::bench::allocations::note;
+// What the heap takes depends on what was taken before, all over the program.
+using pkgfs::bench::profile::Pause;
 
 extern "C" {
 
 void* malloc(std::size_t size) noexcept {
+  const Pause pause;
   note(__builtin_return_address(0));
   return __libc_malloc(size);
 }
 
 void* calloc(std::size_t count, std::size_t size) noexcept {
+  const Pause pause;
   note(__builtin_return_address(0));
   return __libc_calloc(count, size);
 }
 
 void* realloc(void* memory, std::size_t size) noexcept {
+  const Pause pause;
   note(__builtin_return_address(0));
   return __libc_realloc(memory, size);
 }
 
 void* memalign(std::size_t alignment, std::size_t size) noexcept {
+  const Pause pause;
   note(__builtin_return_address(0));
   return __libc_memalign(alignment, size);
 }
 
 void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
+  const Pause pause;
   note(__builtin_return_address(0));
   return __libc_memalign(alignment, size);
 }
 
 int posix_memalign(void** memory, std::size_t alignment, std::size_t size) noexcept {
+  const Pause pause;
   note(__builtin_return_address(0));
   void* const found = __libc_memalign(alignment, size);
   if (found == nullptr) {
@@ -157,5 +168,10 @@ int posix_memalign(void** memory, std::size_t alignment, std::size_t size) noexc
   }
   *memory = found;
   return 0;
+}
+
+void free(void* memory) noexcept {
+  const Pause pause;
+  __libc_free(memory);
 }
 }

@@ -6,7 +6,8 @@
 #include <vector>
 
 /// Counts what is taken from the heap: the program that links this has malloc and its like replaced, and with them
-/// operator new. Process-wide; every thread counts but those that said not to.
+/// operator new. Process-wide; every thread counts but those that said not to. What the heap itself does isn't
+/// profiled.
 namespace pkgfs::bench::allocations {
 
 struct Counts {

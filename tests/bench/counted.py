@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What tests/bench/guard counts, each as nested dictionaries of names and numbers."""
+import contextlib
 import glob
 import json
 import os
@@ -13,7 +14,6 @@ from trees import LayeredTree, SmallFiles
 from workloads import chosen_groups
 
 SEED = 1
-COLD = "cold"
 ROWS = ["fresh_walk", "fresh_read", "warm_walk", "warm_lstat", "absent_first", "absent_again", "warm_read", "warm_tar",
         "warm_open", "fresh_tar"]
 PUSHES = ("off", "auto")
@@ -67,7 +67,8 @@ def small_packages(build, place):
     """What is replayed: a package of one volume, and one that shows five over each other. Words for bench_replay."""
     flat = ReplayedFiles("flat", place, tools(build), SEED)
     layers = LayeredTree("layers", place, tools(build), SEED, flat)
-    return {"flat": [flat.package(3)], "layers": ["--registry", layers.registry(3), "bench/merged@1.0.0"]}
+    with contextlib.redirect_stdout(None):  # says what it makes
+        return {"flat": [flat.package(3)], "layers": ["--registry", layers.registry(3), "bench/merged@1.0.0"]}
 
 
 def replay(build, *words):
@@ -107,6 +108,10 @@ def show_stacks(stacks):
 
 def valgrind_missing():
     return "" if shutil.which("valgrind") else "no valgrind (packaging/install-deps guard)"
+
+
+def valgrind_version():
+    return run(["valgrind", "--version"]).strip().removeprefix("valgrind-") if not valgrind_missing() else "none"
 
 
 def instructions(build, packages, place):
@@ -150,7 +155,9 @@ def requests(build, place):
         peer = Pkgfs(f"push-{push}", os.path.join(build, "pkgfs"), options=[name])
         found[name] = {}
         for group, wanted in chosen_groups(["T1"], ROWS, False):
-            for sample in bench.run_group(0, group, wanted, peer):
+            with contextlib.redirect_stdout(None):
+                samples = bench.run_group(0, group, wanted, peer)
+            for sample in samples:
                 counts = {kind: count for kind, count in sample["requests"].items() if count and kind != "getxattr"}
                 found[name][sample["row"]] = counts or {"any": 0}
                 times[f"{name} {sample['row']}"] = sample["ns"] / 1e6

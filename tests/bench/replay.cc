@@ -27,11 +27,8 @@
 #include "daemon/open_tree.h"
 #include "daemon/program.h"
 #include "tests/bench/allocations.h"
+#include "tests/bench/profile.h"
 #include "tests/support/fuse/kernel.h"
-
-#ifdef PKGFS_CALLGRIND
-#include <valgrind/callgrind.h>
-#endif
 
 namespace pkgfs::bench {
 namespace {
@@ -43,31 +40,6 @@ using Json = nlohmann::json;
 constexpr int kWarmPasses = 3;
 constexpr std::uint32_t kListing = 32768;  // bytes of one answer
 constexpr std::uint32_t kRead = 131072;
-
-/// Called around what is to be counted; does nothing outside callgrind.
-void toggle_collecting() {
-#ifdef PKGFS_CALLGRIND
-  CALLGRIND_TOGGLE_COLLECT;
-#endif
-}
-
-void dump([[maybe_unused]] const std::string& phase) {
-#ifdef PKGFS_CALLGRIND
-  CALLGRIND_DUMP_STATS_AT(phase.c_str());
-#endif
-}
-
-void start_profile() {
-#ifdef PKGFS_CALLGRIND
-  if (RUNNING_ON_VALGRIND != 0) {
-    CALLGRIND_START_INSTRUMENTATION;
-    return;
-  }
-  throw std::runtime_error("--profile is for valgrind --tool=callgrind");
-#else
-  throw std::runtime_error("--profile: built without valgrind/callgrind.h");
-#endif
-}
 
 /// What a tree shows, in the order of a walk in which the entries of a directory follow each other.
 struct Item {
@@ -107,7 +79,7 @@ class Replay {
     allocations::Counts cost = allocations::count() - before;
     cost.libfuse -= 1;  // of `settle`
     if (profile_) {
-      dump(pass_name + " " + kind);
+      profile::dump(pass_name + " " + kind);
     }
     Json& sum = pass[kind];
     if (sum.is_null()) {
@@ -141,9 +113,9 @@ class Replay {
     ++requests_;
     kernel_.send(opcode, nodes_[item], body, size);
     if (profile_) {
-      toggle_collecting();
+      profile::collect(true);
       kernel_.serve();
-      toggle_collecting();
+      profile::collect(false);
     }
   }
 
@@ -328,7 +300,7 @@ int replay(std::vector<std::string> words) {
   Replay first(words[0], flags, profile, items);
   Replay by_name(words[0], flags, profile, items);
   if (profile) {
-    start_profile();
+    profile::start();
   }
   for (const char* kind : {"readdirplus", "getattr", "open", "read", "forget"}) {
     first.run(passes["cold"], "cold", kind);
