@@ -39,7 +39,7 @@ struct Stack {
   int depth = 0;
 };
 
-thread_local bool ignored = false;
+thread_local bool counting = false;
 std::atomic<std::uint64_t> own{0};
 std::atomic<std::uint64_t> from_libfuse{0};
 std::atomic<bool> keeping{false};
@@ -63,7 +63,7 @@ int find_libfuse(dl_phdr_info* info, std::size_t /*size*/, void* /*data*/) {
 }
 
 [[gnu::noinline]] void note(const void* caller) {
-  if (ignored) {
+  if (!counting) {
     return;
   }
   const auto address = reinterpret_cast<std::uintptr_t>(caller);
@@ -74,10 +74,10 @@ int find_libfuse(dl_phdr_info* info, std::size_t /*size*/, void* /*data*/) {
   ++own;
   if (keeping) {
     if (const std::size_t number = kept++; number < kStacks) {
-      ignored = true;  // backtrace may allocate
+      counting = false;  // backtrace may allocate
       Stack& stack = kept_stacks[number];
       stack.depth = ::backtrace(stack.frames.data(), kDepth);
-      ignored = false;
+      counting = true;
     }
   }
 }
@@ -96,9 +96,9 @@ std::string where(const void* frame) {
 
 }  // namespace
 
-void ignore_this_thread() {
-  ignored = true;
+void count_this_thread() {
   ::dl_iterate_phdr(find_libfuse, nullptr);
+  counting = true;
 }
 
 Counts count() { return {own, from_libfuse}; }

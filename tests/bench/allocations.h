@@ -6,7 +6,7 @@
 #include <vector>
 
 /// Counts what is taken from the heap: the program that links this has malloc and its like replaced, and with them
-/// operator new. Process-wide; every thread counts but those that said not to. What the heap itself does isn't
+/// operator new. Threads count that said so. What the heap itself does isn't
 /// profiled.
 namespace pkgfs::bench::allocations {
 
@@ -17,8 +17,8 @@ struct Counts {
   Counts operator-(const Counts& before) const { return {own - before.own, libfuse - before.libfuse}; }
 };
 
-/// To be said once by the thread that only asks, and before the first count.
-void ignore_this_thread();
+void count_this_thread();
+/// Of all threads.
 [[nodiscard]] Counts count();
 
 /// From now on keeps where the first few of `own` come from, the innermost function first.

@@ -92,15 +92,15 @@ def allocations(build, packages, times):
 
 
 def show_stacks(stacks):
-    for name, all_of_it in stacks.items():
-        for number, stack in enumerate(all_of_it):
-            print(f"{name}: allocation {number + 1} of a warm pass")
-            for frame in stack:
-                module, _, offset = frame.rpartition("+")
-                where = frame
-                if os.path.exists(module) and shutil.which("addr2line"):
-                    where = run(["addr2line", "-Cfpie", module, offset]).strip() or frame
-                print(f"  {where}")
+    for stack in dict.fromkeys(tuple(stack) for found in stacks.values() for stack in found):
+        print("An allocation of a warm pass:")
+        for frame in stack:
+            module, _, offset = frame.rpartition("+")
+            where = frame
+            if os.path.exists(module) and shutil.which("addr2line"):
+                where = run(["addr2line", "-Cfpie", module, offset]).strip() or frame
+            print("  " + where.replace("\n", "\n  "))
+        print()
 
 
 # -- instructions
