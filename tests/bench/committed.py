@@ -11,7 +11,7 @@ REQUESTS = "requests"
 TOLERANCE = 0.05  # of instructions
 # What is pushed in time depends on who runs when; whoever breaks the pushing has about as many as without it.
 TIMED = ("--push=auto", "read")
-SHARE = 2
+SHARE = 0.5
 AT_MOST = "at most"
 
 RULES = {
@@ -20,7 +20,7 @@ RULES = {
     INSTRUCTIONS: f"Up to {TOLERANCE:.0%} more, a request: the same program needs the same to a few in a million, so "
                   "that this is what a change may cost unsaid. Judged with the toolchain of `about` only.",
     REQUESTS: "Not one more: the kernel asks the same each time, where nothing depends on time. What is pushed in time "
-              f"does; its reads are judged by a limit (\"{AT_MOST}\"), the {SHARE}nd part of those without pushing. "
+              f"does; its reads are judged by a limit (\"{AT_MOST}\"): {SHARE:.0%} of those without pushing. "
               "Judged with the kernel of `about` only.",
 }
 
@@ -124,7 +124,7 @@ def with_limits(requests):
     """The same, with limits where counts depend on time."""
     push, kind = TIMED
     others = next(rows for name, rows in requests.items() if name != push)
-    limited = {row: {name: {AT_MOST: others[row].get(kind, 0) // SHARE} if name == kind and count else count
+    limited = {row: {name: {AT_MOST: int(others[row].get(kind, 0) * SHARE)} if name == kind and count else count
                      for name, count in counts.items()}
                for row, counts in requests[push].items()}
     return {**requests, push: limited}
