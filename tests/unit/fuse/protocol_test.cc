@@ -1,39 +1,24 @@
 // SPDX-License-Identifier: MIT
-// The adapter without a kernel: this test is the other end of the device, over a socket pair.
+// The adapter without a kernel: this test is the other end of the device.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/fuse.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
-#include <unistd.h>
-
-#define FUSE_USE_VERSION 314
-#include <fuse_lowlevel.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <cstring>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "core/vfs/static_file_system.h"
 #include "fuse/adapter.h"
 #include "fuse/memory_pressure.h"
+#include "tests/support/fuse/kernel.h"
 
 namespace pkgfs::fuse {
 namespace {
 
-struct Reply {
-  int error = 0;
-  std::string body;
-
-  template <typename T>
-  [[nodiscard]] T as() const {
-    T value{};
-    std::memcpy(&value, body.data(), std::min(sizeof(T), body.size()));
-    return value;
-  }
-};
+using test::Reply;
 
 Blob blob_of(const std::string& text) {
   const auto bytes = std::as_bytes(std::span(text));
@@ -44,79 +29,24 @@ class Protocol : public testing::Test {
  protected:
   explicit Protocol(std::uint32_t capabilities = 0)
       : tree_({{.path = "/dir/hello.txt", .content = blob_of("Hello")}, {.path = "/x", .content = blob_of("x")}}),
-        adapter_(tree_, statistics_, {.uid = 7, .gid = 8, .live_timeout = 1, .usage = [] { return Usage{5000, 3}; }}) {
-    int ends[2];
-    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
-    kernel_ = ends[0];
-    char name[] = "pkgfs";
-    char* argv[] = {name, nullptr};
-    fuse_args args = FUSE_ARGS_INIT(1, argv);
-    session_ = fuse_session_new(&args, &Adapter::operations(), sizeof(fuse_lowlevel_ops), &adapter_);
-    fuse_opt_free_args(&args);
-    static const fuse_custom_io io = {
-        .writev = [](int fd, iovec* iov, int count, void*) { return ::writev(fd, iov, count); },
-        .read = [](int fd, void* buffer, size_t size, void*) { return ::read(fd, buffer, size); },
-        .splice_receive = nullptr,
-        .splice_send = nullptr};
-    EXPECT_EQ(fuse_session_custom_io(session_, &io, ends[1]), 0);
-    server_ = std::thread([this] { fuse_session_loop(session_); });
-    fuse_init_in init{};
-    init.major = FUSE_KERNEL_VERSION;
-    init.minor = 34;
-    init.max_readahead = 65536;
-    init.flags = FUSE_DO_READDIRPLUS | FUSE_CACHE_SYMLINKS | FUSE_ASYNC_READ | capabilities;
-    init_ = ask(FUSE_INIT, 0, &init, sizeof(init));
-  }
-
-  ~Protocol() override {
-    ::close(kernel_);
-    server_.join();
-    fuse_session_destroy(session_);
-  }
+        adapter_(tree_, statistics_, {.uid = 7, .gid = 8, .live_timeout = 1, .usage = [] { return Usage{5000, 3}; }}),
+        kernel_(adapter_, capabilities) {}
 
   Reply ask(fuse_opcode opcode, std::uint64_t node, const void* body, std::size_t size) {
-    fuse_in_header header{};
-    header.len = static_cast<std::uint32_t>(sizeof(header) + size);
-    header.opcode = opcode;
-    header.unique = ++unique_;
-    header.nodeid = node;
-    std::string request(reinterpret_cast<const char*>(&header), sizeof(header));
-    request.append(static_cast<const char*>(body), size);
-    EXPECT_EQ(::write(kernel_, request.data(), request.size()), static_cast<ssize_t>(request.size()));
-    std::string answer(1U << 18U, '\0');
-    pollfd waiting{.fd = kernel_, .events = POLLIN, .revents = 0};
-    if (::poll(&waiting, 1, 5000) != 1) {
-      ADD_FAILURE() << "no answer to opcode " << opcode;
-      return {.error = -1, .body = {}};
-    }
-    const ssize_t length = ::read(kernel_, answer.data(), answer.size());
-    fuse_out_header out{};
-    std::memcpy(&out, answer.data(), sizeof(out));
-    EXPECT_EQ(out.unique, unique_);
-    EXPECT_EQ(out.len, static_cast<std::uint32_t>(length));
-    return {.error = -out.error, .body = answer.substr(sizeof(out), static_cast<std::size_t>(length) - sizeof(out))};
+    return kernel_.ask(opcode, node, body, size);
   }
-
-  Reply lookup(std::uint64_t dir, const std::string& name) {
-    return ask(FUSE_LOOKUP, dir, name.c_str(), name.size() + 1);
-  }
-  std::uint64_t node(std::uint64_t dir, const std::string& name) {
-    return lookup(dir, name).as<fuse_entry_out>().nodeid;
-  }
+  Reply lookup(std::uint64_t dir, const std::string& name) { return kernel_.lookup(dir, name); }
+  std::uint64_t node(std::uint64_t dir, const std::string& name) { return kernel_.node(dir, name); }
 
   vfs::StaticFileSystem tree_;
   Statistics statistics_;
   Adapter adapter_;
-  int kernel_ = -1;
-  fuse_session* session_ = nullptr;
-  std::thread server_;
-  std::uint64_t unique_ = 0;
-  Reply init_;
+  test::Kernel kernel_;
 };
 
 TEST_F(Protocol, InitAsksForReaddirplusAlways) {
-  EXPECT_EQ(init_.error, 0);
-  const auto out = init_.as<fuse_init_out>();
+  EXPECT_EQ(kernel_.init_answer().error, 0);
+  const auto out = kernel_.init_answer().as<fuse_init_out>();
   EXPECT_NE(out.flags & FUSE_DO_READDIRPLUS, 0U);
   EXPECT_EQ(out.flags & FUSE_READDIRPLUS_AUTO, 0U);
   EXPECT_TRUE(adapter_.is_ready());

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""What tests/bench/guard counts, each as nested dictionaries of names and numbers."""
+import contextlib
+import glob
+import json
+import os
+import re
+import shutil
+import subprocess
+
+from measure import Bench
+from peers import Pkgfs
+from trees import LayeredTree, SmallFiles
+from workloads import chosen_groups
+
+SEED = 1
+ROWS = ["fresh_walk", "fresh_read", "warm_walk", "warm_lstat", "absent_first", "absent_again", "warm_read", "warm_tar",
+        "warm_open", "fresh_tar"]
+PUSHES = ("off", "auto")
+# Nothing is resolved while requests are answered, and each CPU gets the same functions of glibc, so that a run depends
+# on the program only.
+PROFILE_ENVIRONMENT = {"LD_BIND_NOW": "1",
+                       "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX512BW,-AVX2,-AVX,-ERMS,-FSRM"}
+
+
+class CountingError(Exception):
+    """Something that must run here doesn't."""
+
+
+class ReplayedFiles(SmallFiles):
+    """Enough for each kind of request to come some hundred times."""
+
+    FILES = 600
+    DIRECTORIES = 60
+
+
+class GuardedFiles(SmallFiles):
+    """T1 in small, for what goes through the kernel."""
+
+    FILES = 2000
+    DIRECTORIES = 150
+
+
+def tools(build):
+    return os.path.join(build, "tests/bench")
+
+
+def use_own_home(place):
+    """No settings of who runs it."""
+    home = os.path.join(place, "home")
+    os.makedirs(home)
+    os.environ.update({"HOME": home, "WASMER_DIR": home, "LC_ALL": "C.UTF-8"})
+
+
+def run(words, environment=None):
+    try:
+        result = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                text=True, check=False, env={**os.environ, **(environment or {})})
+    except OSError as error:
+        raise CountingError(f"{words[0]}: {error.strerror}") from error
+    if result.returncode != 0:
+        raise CountingError(f"{' '.join(words)} failed ({result.returncode}): {result.stderr.strip()}")
+    return result.stdout
+
+
+def small_packages(build, place):
+    """What is replayed: a package of one volume, and one that shows five over each other. Words for bench_replay."""
+    flat = ReplayedFiles("flat", place, tools(build), SEED)
+    layers = LayeredTree("layers", place, tools(build), SEED, flat)
+    with contextlib.redirect_stdout(None):  # says what it makes
+        return {"flat": [flat.package(3)], "layers": ["--registry", layers.registry(3), "bench/merged@1.0.0"]}
+
+
+def replay(build, *words):
+    return [os.path.join(tools(build), "bench_replay"), *words]
+
+
+def allocations(build, packages, times):
+    """By package, pass and kind of request; the toolchain; where those of warm passes came from. Fills `times`."""
+    found = {}
+    stacks = {}
+    for name, words in packages.items():
+        answer = json.loads(run(replay(build, *words)))
+        passes = found[name] = {}
+        for pass_name, kinds in answer["passes"].items():
+            passes[pass_name] = {kind: counts["allocations"] for kind, counts in kinds.items()}
+            passes[pass_name]["by libfuse"] = sum(counts["libfuse_allocations"] for counts in kinds.values())
+            times[f"replay {name} {pass_name}"] = sum(counts["ns"] for counts in kinds.values()) / 1e6
+        stacks[name] = answer["stacks"]
+        toolchain = answer["toolchain"]
+    return found, toolchain, stacks
+
+
+def show_stacks(stacks):
+    for stack in dict.fromkeys(tuple(stack) for found in stacks.values() for stack in found):
+        print("An allocation of a warm pass:")
+        for frame in stack:
+            module, _, offset = frame.rpartition("+")
+            where = frame
+            if os.path.exists(module) and shutil.which("addr2line"):
+                where = run(["addr2line", "-Cfpie", module, offset]).strip() or frame
+            print("  " + where.replace("\n", "\n  "))
+        print()
+
+
+# -- instructions
+
+
+def valgrind_missing():
+    return "" if shutil.which("valgrind") else "no valgrind (packaging/install-deps guard)"
+
+
+def valgrind_version():
+    return run(["valgrind", "--version"]).strip().removeprefix("valgrind-") if not valgrind_missing() else "none"
+
+
+def instructions(build, packages, place):
+    """A request, by package, pass and kind."""
+    found = {}
+    for name, words in packages.items():
+        out = os.path.join(place, f"callgrind-{name}")
+        answer = json.loads(run(["valgrind", "-q", "--tool=callgrind", "--instr-atstart=no", "--collect-atstart=no",
+                                 f"--callgrind-out-file={out}", *replay(build, "--profile", *words)],
+                                PROFILE_ENVIRONMENT))
+        totals = dict(map(dumped, glob.glob(glob.escape(out) + ".*")))
+        found[name] = {
+            pass_name: {kind: round(totals[f"{pass_name} {kind}"] / counts["requests"])
+                        for kind, counts in kinds.items()}
+            for pass_name, kinds in answer["passes"].items()}
+    return found
+
+
+def dumped(path):
+    """The phase that a dump of callgrind is of, and its instructions."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    phase = re.search(r"^desc: Trigger: Client Request: (.*)$", text, re.MULTILINE)
+    total = re.search(r"^totals: (\d+)", text, re.MULTILINE)
+    return (phase.group(1), int(total.group(1))) if phase and total else ("", 0)
+
+
+# -- requests of a mount
+
+
+def requests(build, place):
+    """By --push, row and kind; and milliseconds."""
+    tree = GuardedFiles("T1", place, tools(build), SEED)
+    mounts = os.path.join(place, "mnt")
+    os.makedirs(mounts, exist_ok=True)
+    bench = Bench({"T1": tree}, tools(build), mounts, SEED)
+    found = {}
+    times = {}
+    for push in PUSHES:
+        name = f"--push={push}"
+        peer = Pkgfs(f"push-{push}", os.path.join(build, "pkgfs"), options=[name])
+        found[name] = {}
+        for group, wanted in chosen_groups(["T1"], ROWS, False):
+            with contextlib.redirect_stdout(None):
+                samples = bench.run_group(0, group, wanted, peer)
+            for sample in samples:
+                counts = {kind: count for kind, count in sample["requests"].items() if count and kind != "getxattr"}
+                found[name][sample["row"]] = counts or {"any": 0}
+                times[f"{name} {sample['row']}"] = sample["ns"] / 1e6
+    return found, times
+
+
+def fewer(one, other):
+    """The lower of two counts, everywhere; what one doesn't have isn't there."""
+    if not one:
+        return other
+    merged = {}
+    for name in other:
+        if isinstance(other[name], dict):
+            merged[name] = fewer(one.get(name, {}), other[name])
+        elif name in one:
+            merged[name] = min(one[name], other[name])
+    return merged or {"any": 0}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+#include "tests/support/fuse/kernel.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define FUSE_USE_VERSION 314
+#include <fuse_lowlevel.h>
+
+#include <cstdlib>
+#include <stdexcept>
+#include <system_error>
+
+namespace pkgfs::test {
+namespace {
+
+constexpr std::size_t kLargestAnswer = 1U << 18U;
+constexpr int kPatience = 5000;  // ms
+
+const fuse_custom_io kSocket = {
+    .writev = [](int fd, iovec* iov, int count, void*) { return ::writev(fd, iov, count); },
+    .read = [](int fd, void* buffer, size_t size, void*) { return ::read(fd, buffer, size); },
+    .splice_receive = nullptr,
+    .splice_send = nullptr};
+
+}  // namespace
+
+Kernel::Kernel(fuse::Adapter& adapter, std::uint32_t capabilities, const fuse::ServerOptions* servers)
+    : buffer_(std::make_unique<fuse_buf>()), answer_(kLargestAnswer, '\0') {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    throw std::system_error(errno, std::generic_category(), "socketpair");
+  }
+  kernel_ = ends[0];
+  char name[] = "pkgfs";
+  char* argv[] = {name, nullptr};
+  fuse_args args = FUSE_ARGS_INIT(1, argv);
+  session_ = fuse_session_new(&args, &fuse::Adapter::operations(), sizeof(fuse_lowlevel_ops), &adapter);
+  fuse_opt_free_args(&args);
+  if (session_ == nullptr || fuse_session_custom_io(session_, &kSocket, ends[1]) != 0) {
+    throw std::runtime_error("libfuse takes no session without a device");
+  }
+  if (servers != nullptr) {
+    servers_ = std::make_unique<fuse::Servers>(session_, adapter.statistics(), *servers);
+    servers_->start();
+  }
+  fuse_init_in init{};
+  init.major = FUSE_KERNEL_VERSION;
+  init.minor = 34;
+  init.max_readahead = 65536;
+  init.flags = FUSE_DO_READDIRPLUS | FUSE_CACHE_SYMLINKS | FUSE_ASYNC_READ | capabilities;
+  init_ = ask(FUSE_INIT, 0, &init, sizeof(init));
+}
+
+Kernel::~Kernel() {
+  servers_.reset();
+  ::close(kernel_);
+  fuse_session_destroy(session_);
+  std::free(buffer_->mem);
+}
+
+void Kernel::send(fuse_opcode opcode, std::uint64_t node, const void* body, std::size_t size) {
+  fuse_in_header header{};
+  header.len = static_cast<std::uint32_t>(sizeof(header) + size);
+  header.opcode = opcode;
+  header.unique = ++unique_;
+  header.nodeid = node;
+  request_.assign(reinterpret_cast<const char*>(&header), sizeof(header));
+  request_.append(static_cast<const char*>(body), size);
+  if (::write(kernel_, request_.data(), request_.size()) != static_cast<ssize_t>(request_.size())) {
+    throw std::system_error(errno, std::generic_category(), "a request can't be sent");
+  }
+}
+
+void Kernel::serve() {
+  if (fuse_session_receive_buf(session_, buffer_.get()) <= 0) {
+    throw std::runtime_error("the session doesn't take a request");
+  }
+  fuse_session_process_buf(session_, buffer_.get());
+}
+
+Reply Kernel::receive() {
+  pollfd waiting{.fd = kernel_, .events = POLLIN, .revents = 0};
+  // Whoever has just answered on this thread has done it by now.
+  if (::poll(&waiting, 1, servers_ != nullptr ? kPatience : 0) != 1) {
+    throw std::runtime_error("no answer to request " + std::to_string(unique_));
+  }
+  const ssize_t length = ::read(kernel_, answer_.data(), answer_.size());
+  fuse_out_header out{};
+  if (length < static_cast<ssize_t>(sizeof(out))) {
+    throw std::runtime_error("a short answer");
+  }
+  std::memcpy(&out, answer_.data(), sizeof(out));
+  if (out.unique != unique_ || out.len != static_cast<std::uint32_t>(length)) {
+    throw std::runtime_error("an answer to something else than request " + std::to_string(unique_));
+  }
+  return {.error = -out.error, .body = answer_.substr(sizeof(out), static_cast<std::size_t>(length) - sizeof(out))};
+}
+
+Reply Kernel::ask(fuse_opcode opcode, std::uint64_t node, const void* body, std::size_t size) {
+  send(opcode, node, body, size);
+  if (servers_ == nullptr) {
+    serve();
+  }
+  return receive();
+}
+
+Reply Kernel::lookup(std::uint64_t directory, std::string_view name) {
+  const std::string text(name);
+  return ask(FUSE_LOOKUP, directory, text.c_str(), text.size() + 1);
+}
+
+std::uint64_t Kernel::node(std::uint64_t directory, std::string_view name) {
+  return lookup(directory, name).as<fuse_entry_out>().nodeid;
+}
+
+}  // namespace pkgfs::test

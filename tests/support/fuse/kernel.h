@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <linux/fuse.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "fuse/adapter.h"
+#include "fuse/servers.h"
+
+struct fuse_buf;
+struct fuse_session;
+
+namespace pkgfs::test {
+
+/// The body of an answer, and its errno (0: none).
+struct Reply {
+  int error = 0;
+  std::string body;
+
+  template <typename T>
+  [[nodiscard]] T as() const {
+    T value{};
+    std::memcpy(&value, body.data(), std::min(sizeof(T), body.size()));
+    return value;
+  }
+};
+
+/// The other end of a FUSE device, over a socket pair: sends an adapter what a kernel would and takes its answers. One
+/// request at a time, from one thread. Throws std::runtime_error where an answer doesn't come or isn't one.
+class Kernel {
+ public:
+  /// Sends INIT. `capabilities`: flags of FUSE_INIT beside those that every kernel of ours has. With `servers`, threads
+  /// of Servers take the requests, as in a mount; without, the caller's thread does (`serve`).
+  explicit Kernel(fuse::Adapter& adapter, std::uint32_t capabilities = 0, const fuse::ServerOptions* servers = nullptr);
+  ~Kernel();
+  Kernel(const Kernel&) = delete;
+  Kernel& operator=(const Kernel&) = delete;
+
+  [[nodiscard]] const Reply& init_answer() const { return init_; }
+
+  Reply ask(fuse_opcode opcode, std::uint64_t node, const void* body, std::size_t size);
+  Reply lookup(std::uint64_t directory, std::string_view name);
+  /// The node that a name leads to; 0 where there is none.
+  std::uint64_t node(std::uint64_t directory, std::string_view name);
+
+  // What `ask` does, one after the other.
+  void send(fuse_opcode opcode, std::uint64_t node, const void* body, std::size_t size);
+  /// Receives the request and answers it on this thread. Not with `servers`.
+  void serve();
+  Reply receive();
+
+ private:
+  int kernel_ = -1;
+  fuse_session* session_ = nullptr;
+  std::unique_ptr<fuse_buf> buffer_;
+  std::unique_ptr<fuse::Servers> servers_;
+  std::string request_;
+  std::string answer_;
+  std::uint64_t unique_ = 0;
+  Reply init_;
+};
+
+}  // namespace pkgfs::test
