@@ -178,6 +178,7 @@ void ContentPusher::note_read(vfs::Inode file) {
     region.inside -= std::min(region.inside, ahead > 0 ? 1U : 0U);  // it was left out
     note_position(region, place->next);
   }
+  region.walk = std::max(region.walk, ahead);
   if (is_new || ahead > 0) {
     gain_ = std::min(2 * gain_, kMostCredit);
     credit_.store(gain_, std::memory_order_relaxed);
@@ -233,14 +234,19 @@ void ContentPusher::bring(const Reading& reading) {
   bool all = region.end > region.read;
   if (region.end <= region.read + kGap && region.window > 0) {
     const std::uint64_t from = std::max(region.end, region.read);
-    const Pushed pushed =
-        push_files(reading.directory, from, region.window, {.list = region.in_order || reading.ahead > 0});
+    const Pushed pushed = push_files(reading.directory, from, region.window,
+                                     {.lead = lead_, .list = region.in_order || reading.ahead > 0});
     region.inside = pushed.position > from ? 0 : region.inside;
     region.end = pushed.position;
     all = pushed.all;
+    if (pushed.bytes > 0 && region.read >= pushed.position) {
+      lead_ = std::min(2 * lead_ + kGap, kFar);  // they were faster
+    } else if (region.read <= from) {
+      lead_ = lead_ * 3 / 4;
+    }
   }
-  if (reading.ahead > 0 && all) {
-    push_next_directories(reading.directory, std::min(2 * reading.ahead, kMostAhead));
+  if (region.walk > 0 && all) {
+    push_next_directories(reading.directory, std::min(2 * std::exchange(region.walk, 0U), kMostAhead));
   }
 }
 
@@ -248,8 +254,11 @@ void ContentPusher::push_next_directories(vfs::Inode directory, unsigned count) 
   std::uint64_t budget = kMostWindow;
   for (unsigned number = 1; number <= count && !stopping_; ++number) {
     directory = next_directory(fs_, directory);
-    if (directory == 0 || regions_.contains(directory)) {
+    if (directory == 0) {
       return;
+    }
+    if (regions_.contains(directory)) {
+      continue;
     }
     const bool is_last = number == count;
     const Pushed pushed =
@@ -289,7 +298,8 @@ ContentPusher::Pushed ContentPusher::push_files(vfs::Inode directory, std::uint6
     const bool is_first = fits && pushed.first == 0;
     if (fits && !(is_first && manner.without_first)) {
       (void)take();
-      if (was_read(directory, entry.next)) {
+      if (was_read(directory, entry.next) || manner.lead > 0) {
+        manner.lead -= std::min<std::uint64_t>(manner.lead, 1);
         pushed.position = entry.next;
         return true;
       }

@@ -61,6 +61,7 @@ class ContentPusher {
     unsigned jumps = 0;
     unsigned inside = 0;  // files of the region that were asked for since it was brought
     unsigned ahead = 0;   // not 0: brought ahead, but for its first file, as the last of so many directories
+    unsigned walk = 0;    // not 0: a walk came here that had so many directories brought ahead
     bool in_order = false;
   };
   /// A directory to be looked at, because files of it were read.
@@ -91,6 +92,7 @@ class ContentPusher {
   struct Manner {
     int patience = 0;            // how often to try again where the kernel doesn't know the first file yet
     bool without_first = false;  // brings all but the first file
+    std::uint64_t lead = 0;      // passes over so many files
     bool list = false;           // lists files that the kernel doesn't know
   };
   /// Brings files of `directory` from position `from` on until `window` bytes are used up.
@@ -126,6 +128,7 @@ class ContentPusher {
   std::uint32_t tail_ = 0;         // of the events
   vfs::Inode last_directory_ = 0;  // of the last read that began a directory
   int gain_ = 1;
+  std::uint64_t lead_ = 0;               // files that readers are ahead of us by the time that something is brought
   unsigned in_vain_ = 0;                 // files in a row that the kernel didn't know
   std::unique_ptr<OwnMount> own_mount_;  // null: can't be listed
   std::vector<std::byte> buffer_;
