@@ -11,8 +11,10 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 
 namespace fs = std::filesystem;
@@ -134,6 +136,10 @@ MountedPackage::MountedPackage(std::string binary, const std::string& package, c
     : binary_(std::move(binary)), path_(parent_.path() / "mnt") {
   fs::create_directory(path_);
   Arguments arguments{binary_, "mount"};
+  if (const char* more = std::getenv("PKGFS_TEST_MOUNT_OPTIONS"); more != nullptr) {
+    std::istringstream words(more);
+    arguments.insert(arguments.end(), std::istream_iterator<std::string>(words), {});
+  }
   arguments.insert(arguments.end(), options.begin(), options.end());
   arguments.push_back(package);
   arguments.push_back(path_);

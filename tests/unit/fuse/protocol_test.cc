@@ -53,12 +53,18 @@ class Protocol : public testing::Test {
     fuse_args args = FUSE_ARGS_INIT(1, argv);
     session_ = fuse_session_new(&args, &Adapter::operations(), sizeof(fuse_lowlevel_ops), &adapter_);
     fuse_opt_free_args(&args);
-    static const fuse_custom_io io = {
-        .writev = [](int fd, iovec* iov, int count, void*) { return ::writev(fd, iov, count); },
-        .read = [](int fd, void* buffer, size_t size, void*) { return ::read(fd, buffer, size); },
-        .splice_receive = nullptr,
-        .splice_send = nullptr};
-    EXPECT_EQ(fuse_session_custom_io(session_, &io, ends[1]), 0);
+    static const fuse_custom_io io = [] {
+      fuse_custom_io functions{};
+      functions.writev = [](int fd, iovec* iov, int count, void*) { return ::writev(fd, iov, count); };
+      functions.read = [](int fd, void* buffer, size_t size, void*) { return ::read(fd, buffer, size); };
+      return functions;
+    }();
+    const int result = fuse_session_custom_io(session_, &io, ends[1]);
+    if (result == -ENOTSUP) {  // by default since 3.18
+      ::close(ends[1]);
+      return;
+    }
+    EXPECT_EQ(result, 0);
     server_ = std::thread([this] { fuse_session_loop(session_); });
     fuse_init_in init{};
     init.major = FUSE_KERNEL_VERSION;
@@ -70,8 +76,16 @@ class Protocol : public testing::Test {
 
   ~Protocol() override {
     ::close(kernel_);
-    server_.join();
+    if (server_.joinable()) {
+      server_.join();
+    }
     fuse_session_destroy(session_);
+  }
+
+  void SetUp() override {
+    if (!server_.joinable()) {
+      GTEST_SKIP() << "libfuse " << fuse_pkgversion() << " was built without fuse_session_custom_io";
+    }
   }
 
   Reply ask(fuse_opcode opcode, std::uint64_t node, const void* body, std::size_t size) {
