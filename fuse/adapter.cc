@@ -40,11 +40,15 @@ constexpr std::size_t kStatisticsSlack = 2048;
 /// What the kernel has for an open file.
 struct Handle {
   std::unique_ptr<OpenFile> file;
-  int passthrough = 0;  // not 0: the kernel reads the file by itself, under this id
+  bool counted = false;  // by Passthrough
 };
 
-/// One buffer a thread for the answers to read and readdir: nothing is allocated once it has grown.
-std::span<char> reply_buffer(std::size_t size) {
+/// Where the answer to `req` is put together: the kernel's own memory where there is some, else one buffer a thread;
+/// nothing is allocated once that has grown.
+std::span<char> reply_buffer(fuse_req_t req, std::size_t size) {
+  if (const std::span<char> memory = answer_memory(req); memory.size() >= size && size > 0) {
+    return memory.first(size);
+  }
   thread_local std::vector<char> buffer;
   if (buffer.size() < size) {
     buffer.resize(size);
@@ -57,7 +61,10 @@ std::span<char> reply_buffer(std::size_t size) {
 /// The operations as libfuse calls them. Each answers its request exactly once: by a fuse_reply_* or by the errno that
 /// it returns to `guard`.
 struct Operations {
-  static Adapter& adapter(fuse_req_t req) { return *static_cast<Adapter*>(fuse_req_userdata(req)); }
+  static Adapter& adapter(fuse_req_t req) {
+    [[maybe_unused]] static const thread_local bool kSafe = never_cancelled();
+    return *static_cast<Adapter*>(fuse_req_userdata(req));
+  }
   static vfs::FileSystem& fs(fuse_req_t req) { return adapter(req).fs_; }
 
   /// Answers with the errno that `body` returns, unless that is 0: then it has answered itself.
@@ -111,7 +118,7 @@ struct Operations {
     self.skip_open_ = may_skip && (conn->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
     self.skip_opendir_ = may_skip && (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
     // Without open there is nothing to pass through.
-    self.passthrough_ = self.options_.passthrough && !self.skip_open_ && ask_for_passthrough(*conn);
+    self.passthrough_ = self.options_.passthrough && !self.skip_open_ && self.backing_.ask(*conn);
     self.ready_ = true;
   }
 
@@ -169,7 +176,7 @@ struct Operations {
       if (!text) {
         return text.error();
       }
-      const std::span<char> buffer = reply_buffer(text->size() + 1);  // libfuse wants a NUL behind it
+      const std::span<char> buffer = reply_buffer(req, text->size() + 1);  // libfuse wants a NUL behind it
       text->copy(buffer.data(), text->size());
       buffer[text->size()] = '\0';
       fuse_reply_readlink(req, buffer.data());
@@ -194,11 +201,15 @@ struct Operations {
       fi->noflush = 1;
       auto handle = std::make_unique<Handle>(Handle{std::move(*file)});
       if (adapter(req).passthrough_ && attributes->live) {
-        handle->passthrough = open_passthrough(req, handle->file->descriptor(), *fi);
+        handle->counted = adapter(req).backing_.opened(req, ino, handle->file->descriptor(), *fi);
       }
-      Handle* const raw = handle.release();  // the kernel's until release()
+      Passthrough& backing = adapter(req).backing_;  // the request is gone after its answer
+      Handle* const raw = handle.release();          // the kernel's until release()
       fi->fh = reinterpret_cast<std::uint64_t>(raw);
       if (fuse_reply_open(req, fi) != 0) {
+        if (raw->counted) {
+          backing.forsaken(ino);
+        }
         delete raw;
       }
       return 0;
@@ -230,7 +241,7 @@ struct Operations {
 
   static void read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* fi) {
     guard(req, Request::kRead, [&](Statistics::Measure& measure) {
-      const std::span<char> buffer = reply_buffer(size);
+      const std::span<char> buffer = reply_buffer(req, size);
       const auto from = static_cast<std::uint64_t>(offset);
       const auto* const handle = reinterpret_cast<Handle*>(fi->fh);  // NOLINT(performance-no-int-to-ptr)
       const Result<std::size_t> count = handle == nullptr ? read_extent(req, ino, from, buffer)
@@ -244,11 +255,11 @@ struct Operations {
     });
   }
 
-  static void release(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* fi) {
+  static void release(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
     const Statistics::Measure measure(adapter(req).statistics_, Request::kRelease);
     const std::unique_ptr<Handle> handle(reinterpret_cast<Handle*>(fi->fh));  // NOLINT(performance-no-int-to-ptr)
-    if (handle != nullptr) {
-      close_passthrough(req, handle->passthrough);
+    if (handle != nullptr && handle->counted) {
+      adapter(req).backing_.closed(req, ino);
     }
     fuse_reply_err(req, 0);
   }
@@ -284,7 +295,7 @@ struct Operations {
   static void list(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, bool plus) {
     guard(req, plus ? Request::kReaddirplus : Request::kReaddir, [&] {
       const vfs::Inode dir = inode(req, ino);
-      const std::span<char> buffer = reply_buffer(size);
+      const std::span<char> buffer = reply_buffer(req, size);
       const bool from_the_start = offset == 0;
       std::size_t used = 0;
       const auto put = [&](const DirEntry& entry, off_t next) {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "core/vfs/file_system.h"
+#include "fuse/newer_libfuse.h"
 #include "fuse/statistics.h"
 #include "fuse/usage.h"
 
@@ -59,6 +60,7 @@ class Adapter {
   bool skip_open_ = false;     // files: the kernel was told so or is about to be
   bool skip_opendir_ = false;  // directories
   bool passthrough_ = false;   // the kernel was told so
+  Passthrough backing_;
   bool ready_ = false;
 };
 

@@ -3,8 +3,13 @@
 
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <sys/stat.h>
 
 #include <algorithm>
+#include <future>
+#include <memory>
+#include <thread>
 
 #include "core/base/error.h"
 #include "core/base/files.h"
@@ -32,17 +37,45 @@ std::string io_uring_missing() {
 
 unsigned io_uring_capabilities() { return static_cast<unsigned>(FUSE_CAP_OVER_IO_URING); }
 
+std::span<char> answer_memory(fuse_req_t req) {
+  char* memory = nullptr;
+  std::size_t size = 0;
+  if (!fuse_req_is_uring(req) || fuse_req_get_payload(req, &memory, &size, nullptr) != 0) {
+    return {};
+  }
+  return {memory, size};
+}
+
+bool end_io_uring(fuse_session* session, std::chrono::milliseconds limit) {
+  // Only the end of libfuse's own loop ends them; it has nothing else to do after fuse_session_exit.
+  auto done = std::make_shared<std::promise<void>>();
+  std::future<void> ended = done->get_future();
+  std::thread([session, done] {
+    (void)fuse_session_loop(session);
+    done->set_value();
+  }).detach();
+  return ended.wait_for(limit) == std::future_status::ready;
+}
+
+bool never_cancelled() { return ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr) == 0; }
+
 #else
 
 std::string io_uring_missing() { return std::string("it needs libfuse 3.18; this is ") + fuse_pkgversion(); }
 
 unsigned io_uring_capabilities() { return 0; }
 
+std::span<char> answer_memory(fuse_req_t /*req*/) { return {}; }
+
+bool end_io_uring(fuse_session* /*session*/, std::chrono::milliseconds /*limit*/) { return true; }
+
+bool never_cancelled() { return true; }
+
 #endif
 
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
 
-bool ask_for_passthrough(fuse_conn_info& conn) {
+bool Passthrough::ask(fuse_conn_info& conn) {
   const auto wanted = static_cast<unsigned>(FUSE_CAP_PASSTHROUGH);
   if ((conn.capable & wanted) == 0) {
     return false;
@@ -51,28 +84,61 @@ bool ask_for_passthrough(fuse_conn_info& conn) {
   return true;
 }
 
-int open_passthrough(fuse_req_t req, int descriptor, fuse_file_info& info) {
-  const int id = descriptor < 0 ? 0 : std::max(fuse_passthrough_open(req, descriptor), 0);
-  if (id > 0) {
-    info.backing_id = id;
+bool Passthrough::opened(fuse_req_t req, std::uint64_t inode, int descriptor, fuse_file_info& info) {
+  struct stat status{};
+  const bool is_file = descriptor >= 0 && ::fstat(descriptor, &status) == 0;
+  const std::lock_guard lock(mutex_);
+  Use& use = uses_[inode];
+  if (use.opens == 0) {
+    if (use.id > 0) {
+      (void)fuse_passthrough_close(req, use.id);
+    }
+    use.id = is_file ? std::max(fuse_passthrough_open(req, descriptor), 0) : 0;
+    use.device = status.st_dev;
+    use.number = status.st_ino;
+  } else if (use.id > 0 && (!is_file || use.device != status.st_dev || use.number != status.st_ino)) {
+    info.direct_io = 1;  // the file was replaced while the old one is still open
+    info.keep_cache = 0;
+    return false;
+  }
+  ++use.opens;
+  if (use.id > 0) {
+    info.backing_id = use.id;
     info.keep_cache = 0;  // pages of an earlier open without it would be in the way
   }
-  return id;
+  return true;
 }
 
-void close_passthrough(fuse_req_t req, int id) {
-  if (id > 0) {
-    (void)fuse_passthrough_close(req, id);
+void Passthrough::closed(fuse_req_t req, std::uint64_t inode) {
+  const std::lock_guard lock(mutex_);
+  const auto found = uses_.find(inode);
+  if (found == uses_.end() || (found->second.opens > 0 && --found->second.opens > 0)) {
+    return;
+  }
+  if (found->second.id > 0) {
+    (void)fuse_passthrough_close(req, found->second.id);
+  }
+  uses_.erase(found);
+}
+
+void Passthrough::forsaken(std::uint64_t inode) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = uses_.find(inode); found != uses_.end() && found->second.opens > 0) {
+    --found->second.opens;
   }
 }
 
 #else
 
-bool ask_for_passthrough(fuse_conn_info& /*conn*/) { return false; }
+bool Passthrough::ask(fuse_conn_info& /*conn*/) { return false; }
 
-int open_passthrough(fuse_req_t /*req*/, int /*descriptor*/, fuse_file_info& /*info*/) { return 0; }
+bool Passthrough::opened(fuse_req_t /*req*/, std::uint64_t /*inode*/, int /*descriptor*/, fuse_file_info& /*info*/) {
+  return false;
+}
 
-void close_passthrough(fuse_req_t /*req*/, int /*id*/) {}
+void Passthrough::closed(fuse_req_t /*req*/, std::uint64_t /*inode*/) {}
+
+void Passthrough::forsaken(std::uint64_t /*inode*/) {}
 
 #endif
 

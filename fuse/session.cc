@@ -128,7 +128,8 @@ Session::Session(Adapter& adapter, const MountSettings& settings) : adapter_(ada
 }
 
 Session::~Session() {
-  if (servers_ != nullptr && !stop(std::chrono::seconds(5))) {
+  constexpr auto kLimit = std::chrono::seconds(5);
+  if (servers_ != nullptr ? !stop(kLimit) : !end_rings(kLimit)) {
     // A thread is stuck in a request and uses this object: only the end of the process helps.
     std::_Exit(EXIT_FAILURE);
   }
@@ -150,6 +151,7 @@ void Session::mount() {
 int Session::device_fd() const { return fuse_session_fd(session_); }
 
 bool Session::answer_first() {
+  rings_ = settings_.io_uring;
   fuse_buf buffer{};
   const int received = fuse_session_receive_buf(session_, &buffer);
   if (received > 0) {
@@ -160,7 +162,9 @@ bool Session::answer_first() {
 }
 
 void Session::start(const ServerOptions& servers) {
-  servers_ = std::make_unique<Servers>(session_, adapter_.statistics(), servers);
+  ServerOptions options = servers;
+  options.poll = servers.poll && !rings_;  // what comes through the device then is of no hurry
+  servers_ = std::make_unique<Servers>(session_, adapter_.statistics(), options);
   servers_->start();
 }
 
@@ -169,16 +173,25 @@ void Session::start_pushing(ContentPusher& pusher, unsigned device) {
   pusher_->start(session_, OwnMount(settings_.mountpoint, device));
 }
 
+bool Session::end_rings(std::chrono::milliseconds limit) {
+  if (!std::exchange(rings_, false)) {
+    return true;
+  }
+  fuse_session_exit(session_);
+  return end_io_uring(session_, limit);
+}
+
 bool Session::stop(std::chrono::milliseconds limit) {
   // First, while the READs that it may wait for are still answered.
   const bool pusher_ended = pusher_ == nullptr || pusher_->stop(limit);
   const bool servers_ended = servers_ == nullptr || servers_->stop(limit);
+  const bool rings_ended = end_rings(limit);
   if (mounted_) {
     // Closes the device, which fails what is still open, and unmounts lazily; does nothing if that was done by others.
     fuse_session_unmount(session_);
     mounted_ = false;
   }
-  if (!pusher_ended || !servers_ended) {
+  if (!pusher_ended || !servers_ended || !rings_ended) {
     return false;
   }
   if (const std::string said = take_messages(); !said.empty()) {

@@ -51,10 +51,13 @@ class Session {
   [[nodiscard]] bool stop(std::chrono::milliseconds limit);
 
  private:
+  [[nodiscard]] bool end_rings(std::chrono::milliseconds limit);
+
   Adapter& adapter_;
   MountSettings settings_;
   fuse_session* session_ = nullptr;
   bool mounted_ = false;
+  bool rings_ = false;                // libfuse may have started its threads for io_uring
   std::unique_ptr<Servers> servers_;  // since `start`
   ContentPusher* pusher_ = nullptr;
 };

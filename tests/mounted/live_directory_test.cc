@@ -155,6 +155,34 @@ TEST_F(LiveDirectory, OpenFileStaysReadableAfterItIsRemoved) {
   EXPECT_EQ(text.substr(0, static_cast<std::size_t>(count)), "kept while open");
 }
 
+// The kernel, where it reads such files by itself, wants all opens of one to agree on what they read.
+TEST_F(LiveDirectory, FileIsOpenTwiceAndReplacedMeanwhile) {
+  const fs::path own = package("[fs]\n\"/pub\" = \"pub\"\n");
+  const std::string old_text(300'000, 'o');
+  const std::string new_text(200'000, 'n');
+  dir_.write("own/pub/file", old_text);
+  const MountedPackage mount(kPkgfs, own, {"--live-timeout=0.1"});
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const std::string path = mount / "pub/file";
+  std::ifstream first(path, std::ios::binary);
+  std::ifstream second(path, std::ios::binary);
+  ASSERT_TRUE(first.is_open());
+  ASSERT_TRUE(second.is_open());
+  EXPECT_EQ(read_text(path), old_text) << "a third time";
+
+  dir_.write("own/new", new_text);
+  fs::rename(own / "new", own / "pub/file");
+  EXPECT_TRUE(soon([&] { return fs::file_size(path) == new_text.size() && read_text(path) == new_text; }));
+  EXPECT_EQ(run({"md5sum", path}).out.substr(0, 32), run({"md5sum", own / "pub/file"}).out.substr(0, 32));
+  for (std::ifstream* const open : {&first, &second}) {
+    std::string text(old_text.size(), '\0');
+    open->read(text.data(), static_cast<std::streamsize>(1000));
+    EXPECT_EQ(text.substr(0, 1000), old_text.substr(0, 1000));
+    open->close();
+  }
+  EXPECT_TRUE(soon([&] { return read_text(path) == new_text; })) << "when nobody has the old one open";
+}
+
 TEST_F(LiveDirectory, HostModesAreKeptWithoutSetuidAndSize) {
   const fs::path own = package("[fs]\n\"/pub\" = \"pub\"\n");
   const fs::path script = dir_.write("own/pub/run", "#!/bin/sh\n");

@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <sstream>
 #include <stdexcept>
@@ -154,6 +155,10 @@ MountedPackage::MountedPackage(std::string binary, const std::string& package, c
     : binary_(std::move(binary)), path_(parent_.path() / "mnt") {
   fs::create_directory(path_);
   Arguments arguments{binary_, "mount"};
+  if (const char* more = std::getenv("PKGFS_TEST_MOUNT_OPTIONS"); more != nullptr) {
+    std::istringstream words(more);
+    arguments.insert(arguments.end(), std::istream_iterator<std::string>(words), {});
+  }
   arguments.insert(arguments.end(), options.begin(), options.end());
   arguments.push_back(package);
   arguments.push_back(path_);
@@ -165,7 +170,8 @@ MountedPackage::~MountedPackage() {
     const ProcessResult ended = unmount();
     EXPECT_TRUE(ended.ok()) << "pkgfs unmount " << path_ << ": " << ended.describe();
   }
-  const bool gone = eventually([&] { return processes_with(path_).empty(); });
+  // Patient: where others copy mount namespaces, the mount lives until they have let go of theirs.
+  const bool gone = eventually([&] { return processes_with(path_).empty(); }, std::chrono::seconds(15));
   EXPECT_TRUE(gone) << "the daemon of " << path_ << " doesn't end";
   EXPECT_FALSE(find_mount(path_).has_value()) << path_ << " is still mounted";
   force_unmount(path_);

@@ -50,6 +50,9 @@ class MountGuard {
 
 /// `pkgfs mount` in the background on a directory of its own. The destructor unmounts, and fails the test when that
 /// doesn't work or when the daemon doesn't end; nothing is left behind then either.
+///
+/// The words of the environment variable PKGFS_TEST_MOUNT_OPTIONS, separated by spaces, go before all other options, so
+/// that every test can be run with --io-uring=on or the like.
 class MountedPackage {
  public:
   /// `options` go before the package. Look at `ok()` before using it.

@@ -9,6 +9,7 @@
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <stdexcept>
 #include <system_error>
@@ -19,11 +20,12 @@ namespace {
 constexpr std::size_t kLargestAnswer = 1U << 18U;
 constexpr int kPatience = 5000;  // ms
 
-const fuse_custom_io kSocket = {
-    .writev = [](int fd, iovec* iov, int count, void*) { return ::writev(fd, iov, count); },
-    .read = [](int fd, void* buffer, size_t size, void*) { return ::read(fd, buffer, size); },
-    .splice_receive = nullptr,
-    .splice_send = nullptr};
+fuse_custom_io socket_io() {
+  fuse_custom_io functions{};  // newer libfuse has more of them
+  functions.writev = [](int fd, iovec* iov, int count, void*) { return ::writev(fd, iov, count); };
+  functions.read = [](int fd, void* buffer, size_t size, void*) { return ::read(fd, buffer, size); };
+  return functions;
+}
 
 }  // namespace
 
@@ -39,7 +41,17 @@ Kernel::Kernel(fuse::Adapter& adapter, std::uint32_t capabilities, const fuse::S
   fuse_args args = FUSE_ARGS_INIT(1, argv);
   session_ = fuse_session_new(&args, &fuse::Adapter::operations(), sizeof(fuse_lowlevel_ops), &adapter);
   fuse_opt_free_args(&args);
-  if (session_ == nullptr || fuse_session_custom_io(session_, &kSocket, ends[1]) != 0) {
+  static const fuse_custom_io io = socket_io();
+  const int taken = session_ == nullptr ? -ENOMEM : fuse_session_custom_io(session_, &io, ends[1]);
+  if (taken != 0) {
+    if (session_ != nullptr) {
+      fuse_session_destroy(session_);
+    }
+    ::close(ends[0]);
+    ::close(ends[1]);
+    if (taken == -ENOTSUP) {  // by default since 3.18
+      throw Unavailable(std::string("libfuse ") + fuse_pkgversion() + " was built without fuse_session_custom_io");
+    }
     throw std::runtime_error("libfuse takes no session without a device");
   }
   if (servers != nullptr) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
@@ -35,6 +36,11 @@ struct Reply {
 /// request at a time, from one thread. Throws std::runtime_error where an answer doesn't come or isn't one.
 class Kernel {
  public:
+  /// This libfuse takes a session only from a mount.
+  struct Unavailable : std::runtime_error {
+    using std::runtime_error::runtime_error;
+  };
+
   /// Sends INIT. `capabilities`: flags of FUSE_INIT beside those that every kernel of ours has. With `servers`, threads
   /// of Servers take the requests, as in a mount; without, the caller's thread does (`serve`).
   explicit Kernel(fuse::Adapter& adapter, std::uint32_t capabilities = 0, const fuse::ServerOptions* servers = nullptr);

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,24 +30,36 @@ class Protocol : public testing::Test {
  protected:
   explicit Protocol(std::uint32_t capabilities = 0)
       : tree_({{.path = "/dir/hello.txt", .content = blob_of("Hello")}, {.path = "/x", .content = blob_of("x")}}),
-        adapter_(tree_, statistics_, {.uid = 7, .gid = 8, .live_timeout = 1, .usage = [] { return Usage{5000, 3}; }}),
-        kernel_(adapter_, capabilities) {}
+        adapter_(tree_, statistics_, {.uid = 7, .gid = 8, .live_timeout = 1, .usage = [] { return Usage{5000, 3}; }}) {
+    try {
+      kernel_.emplace(adapter_, capabilities);
+    } catch (const test::Kernel::Unavailable& error) {
+      missing_ = error.what();
+    }
+  }
+
+  void SetUp() override {
+    if (!kernel_) {
+      GTEST_SKIP() << missing_;
+    }
+  }
 
   Reply ask(fuse_opcode opcode, std::uint64_t node, const void* body, std::size_t size) {
-    return kernel_.ask(opcode, node, body, size);
+    return kernel_->ask(opcode, node, body, size);
   }
-  Reply lookup(std::uint64_t dir, const std::string& name) { return kernel_.lookup(dir, name); }
-  std::uint64_t node(std::uint64_t dir, const std::string& name) { return kernel_.node(dir, name); }
+  Reply lookup(std::uint64_t dir, const std::string& name) { return kernel_->lookup(dir, name); }
+  std::uint64_t node(std::uint64_t dir, const std::string& name) { return kernel_->node(dir, name); }
 
   vfs::StaticFileSystem tree_;
   Statistics statistics_;
   Adapter adapter_;
-  test::Kernel kernel_;
+  std::optional<test::Kernel> kernel_;
+  std::string missing_;
 };
 
 TEST_F(Protocol, InitAsksForReaddirplusAlways) {
-  EXPECT_EQ(kernel_.init_answer().error, 0);
-  const auto out = kernel_.init_answer().as<fuse_init_out>();
+  EXPECT_EQ(kernel_->init_answer().error, 0);
+  const auto out = kernel_->init_answer().as<fuse_init_out>();
   EXPECT_NE(out.flags & FUSE_DO_READDIRPLUS, 0U);
   EXPECT_EQ(out.flags & FUSE_READDIRPLUS_AUTO, 0U);
   EXPECT_TRUE(adapter_.is_ready());
