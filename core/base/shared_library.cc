@@ -19,10 +19,11 @@ namespace {
 
 }  // namespace
 
-SharedLibrary::SharedLibrary(std::string file, const std::string& purpose)
+SharedLibrary::SharedLibrary(std::string file, const std::string& purpose, const std::string& debian_package)
     : file_(std::move(file)), handle_(::dlopen(file_.c_str(), RTLD_NOW | RTLD_LOCAL)) {
   if (handle_ == nullptr) {
-    throw_linker_error({"Unable to load " + file_ + ", which is needed " + purpose});
+    throw_linker_error({"Unable to load " + file_ + ", which is needed " + purpose + "; Debian has it in the package " +
+                        debian_package});
   }
 }
 

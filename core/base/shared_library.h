@@ -11,9 +11,9 @@ namespace pkgfs {
 /// needs itself, that can be most of the time that a start takes. Stays loaded until the process ends.
 class SharedLibrary {
  public:
-  /// Loads `file` ("libz.so.1"), found as the dynamic linker finds any. Throws Error(kUnsupported) that names the file
-  /// and `purpose` ("to download").
-  SharedLibrary(std::string file, const std::string& purpose);
+  /// Loads `file` ("libz.so.1"), found as the dynamic linker finds any. Throws Error(kUnsupported) that names the file,
+  /// `purpose` ("to download") and the Debian package that has it ("zlib1g").
+  SharedLibrary(std::string file, const std::string& purpose, const std::string& debian_package);
 
   /// Sets `function` to what the library calls `name`. Throws Error(kUnsupported) if it has no such function.
   template <typename Function>

@@ -7,7 +7,7 @@ namespace pkgfs {
 namespace {
 
 Libarchive load() {
-  const SharedLibrary library("libarchive.so.13", "to read tarballs");
+  const SharedLibrary library("libarchive.so.13", "to read tarballs", "libarchive13");
   Libarchive archive{};
   library.bind(archive.entry_filetype, "archive_entry_filetype");
   library.bind(archive.entry_hardlink, "archive_entry_hardlink");

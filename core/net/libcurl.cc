@@ -7,7 +7,7 @@ namespace pkgfs {
 namespace {
 
 Libcurl load() {
-  const SharedLibrary library("libcurl.so.4", "to ask registries and to download");
+  const SharedLibrary library("libcurl.so.4", "to ask registries and to download", "libcurl4");
   Libcurl curl{};
   library.bind(curl.global_init, "curl_global_init");
   library.bind(curl.version, "curl_version");

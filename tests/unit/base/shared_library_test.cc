@@ -24,7 +24,7 @@ std::string message_of(const std::function<void()>& action) {
 }
 
 TEST(SharedLibrary, GivesItsFunctions) {
-  const SharedLibrary library("libm.so.6", "to count");
+  const SharedLibrary library("libm.so.6", "to count", "libc6");
   double (*root)(double) = nullptr;
   library.bind(root, "sqrt");
   ASSERT_NE(root, nullptr);
@@ -32,13 +32,15 @@ TEST(SharedLibrary, GivesItsFunctions) {
 }
 
 TEST(SharedLibrary, NamesTheOneThatIsMissing) {
-  const std::string text = message_of([] { const SharedLibrary library("libnot-here.so.1", "to fly"); });
-  EXPECT_THAT(text, HasSubstr("Unable to load libnot-here.so.1, which is needed to fly"));
+  const std::string text = message_of([] { const SharedLibrary library("libnot-here.so.1", "to fly", "libnothere1"); });
+  EXPECT_THAT(
+      text,
+      HasSubstr("Unable to load libnot-here.so.1, which is needed to fly; Debian has it in the package libnothere1"));
   EXPECT_THAT(text, HasSubstr("No such file"));
 }
 
 TEST(SharedLibrary, NamesTheFunctionThatIsMissing) {
-  const SharedLibrary library("libm.so.6", "to count");
+  const SharedLibrary library("libm.so.6", "to count", "libc6");
   int (*function)() = nullptr;
   const std::string text = message_of([&] { library.bind(function, "no_such_function"); });
   EXPECT_THAT(text, HasSubstr("libm.so.6"));
