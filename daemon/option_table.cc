@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <filesystem>
 #include <string>
-#include <utility>
 
 #include "core/package/package_info.h"
 #include "daemon/metrics_server.h"
+#include "daemon/option_values.h"
 #include "daemon/options.h"
 
 namespace pkgfs {
@@ -29,69 +27,6 @@ constexpr unsigned kAllCommands =
 constexpr unsigned kMountOnly = set_of(CommandId::kMount);
 constexpr unsigned kPluginOnly = set_of(CommandId::kVolumePlugin);
 
-[[noreturn]] void bad_value(std::string_view option, std::string_view value, std::string_view wanted) {
-  throw Error(ErrorCode::kUsage,
-              "option '" + std::string(option) + "': \"" + std::string(value) + "\" isn't " + std::string(wanted));
-}
-
-std::uint32_t parse_id(std::string_view option, std::string_view value) {
-  std::uint32_t id = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), id);
-  if (error != std::errc() || end != value.data() + value.size() ||
-      id == ~0U) {  // ~0 means "don't change" to the kernel
-    bad_value(option, value, "a numeric id");
-  }
-  return id;
-}
-
-std::uint32_t parse_kib(std::string_view option, std::string_view value) {
-  constexpr std::uint32_t kMost = 1U << 20U;
-  std::uint32_t kib = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), kib);
-  if (error != std::errc() || end != value.data() + value.size() || kib > kMost) {
-    bad_value(option, value, "a number of KiB, at most " + std::to_string(kMost));
-  }
-  return kib;
-}
-
-std::uint16_t parse_mask(std::string_view option, std::string_view value) {
-  std::uint16_t mask = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), mask, 8);
-  if (error != std::errc() || end != value.data() + value.size() || mask > 0777) {
-    bad_value(option, value, "an octal number of at most 777");
-  }
-  return mask;
-}
-
-std::string parse_path(std::string_view option, std::string_view value) {
-  if (value.empty()) {
-    bad_value(option, value, "a path");
-  }
-  return std::filesystem::absolute(value).lexically_normal();
-}
-
-double parse_seconds(std::string_view option, std::string_view value) {
-  double seconds = 0;
-  const auto [end, error] =
-      std::from_chars(value.data(), value.data() + value.size(), seconds, std::chars_format::fixed);
-  constexpr double kYear = 366.0 * 86400;
-  if (error != std::errc() || end != value.data() + value.size() || !(seconds >= 0 && seconds <= kYear)) {
-    bad_value(option, value, "a number of seconds");
-  }
-  return seconds;
-}
-
-/// Whole seconds: curl measures silence in them.
-std::uint32_t parse_timeout(std::string_view option, std::string_view value) {
-  std::uint32_t seconds = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), seconds);
-  constexpr std::uint32_t kYear = 366 * 86400;
-  if (error != std::errc() || end != value.data() + value.size() || seconds == 0 || seconds > kYear) {
-    bad_value(option, value, "a whole number of seconds, at least 1");
-  }
-  return seconds;
-}
-
 void set_commands_dir(Options& options, std::string_view value) {
   if (!value.starts_with('/')) {
     bad_value("commands-dir", value, "an absolute path");
@@ -101,21 +36,6 @@ void set_commands_dir(Options& options, std::string_view value) {
   } catch (const Error&) {
     bad_value("commands-dir", value, "a path inside the tree");
   }
-}
-
-/// Whether it is "auto", for what is otherwise "off".
-bool parse_auto(std::string_view name, std::string_view value) {
-  if (value != "auto" && value != "off") {
-    bad_value(name, value, "auto or off");
-  }
-  return value == "auto";
-}
-
-bool parse_on(std::string_view name, std::string_view value) {
-  if (value != "on" && value != "off") {
-    bad_value(name, value, "on or off");
-  }
-  return value == "on";
 }
 
 void set_conflicts(Options& options, std::string_view value) {
@@ -181,44 +101,6 @@ void set_verify_downloads(Options& options, std::string_view value) {
   } else {
     bad_value("verify-downloads", value, "fail, warn or off");
   }
-}
-
-/// `10M`, `1.5G`: powers of 1024.
-std::uint64_t parse_size(std::string_view option, std::string_view value) {
-  constexpr std::string_view kUnits = "KMGT";
-  constexpr unsigned kBits = 10;
-  double number = 0;
-  const auto [end, error] =
-      std::from_chars(value.data(), value.data() + value.size(), number, std::chars_format::fixed);
-  std::string_view unit = value.substr(static_cast<std::size_t>(end - value.data()));
-  unsigned shift = 0;
-  if (!unit.empty()) {
-    if (const auto at = kUnits.find(unit.front()); at != std::string_view::npos) {
-      shift = (static_cast<unsigned>(at) + 1) * kBits;
-      unit.remove_prefix(1);
-    }
-  }
-  const double bytes = number * static_cast<double>(std::uint64_t{1} << shift);
-  constexpr double kMost = 9e18;
-  if (error != std::errc() || !(unit.empty() || unit == "B" || unit == "iB") || !(bytes >= 0 && bytes <= kMost)) {
-    bad_value(option, value, "a size (\"500M\", \"2G\")");
-  }
-  return static_cast<std::uint64_t>(bytes);
-}
-
-/// `30d`, `12h`, `10m`, `45s`.
-std::chrono::seconds parse_age(std::string_view option, std::string_view value) {
-  long number = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-  const std::string_view unit = value.substr(static_cast<std::size_t>(end - value.data()));
-  constexpr std::array<std::pair<std::string_view, long>, 5> kUnits{
-      {{"", 86400}, {"d", 86400}, {"h", 3600}, {"m", 60}, {"s", 1}}};
-  const auto found = std::ranges::find(kUnits, unit, &std::pair<std::string_view, long>::first);
-  constexpr long kMost = 1'000'000;
-  if (error != std::errc() || number < 0 || number > kMost || found == kUnits.end()) {
-    bad_value(option, value, "an age (\"30d\", \"12h\", \"10m\", \"45s\")");
-  }
-  return std::chrono::seconds(number * found->second);
 }
 
 constexpr std::array kTable{
@@ -413,57 +295,6 @@ constexpr std::array kTable{
                [](Options& options, std::string_view) { options.log.level = "error"; }},
 };
 
-constexpr std::string_view kForMount = "for mount(8)";
-constexpr std::string_view kAlways = "always so";
-constexpr std::string_view kNoTimes = "no times of access are kept";
-constexpr std::string_view kNoWrites = "nothing is written";
-constexpr std::array kMountWords{
-    MountWord{"ro", false, kAlways},
-    MountWord{"nosuid", false, kAlways},
-    MountWord{"nodev", false, kAlways},
-    MountWord{"default_permissions", false, kAlways},
-    MountWord{"noatime", false, kNoTimes},
-    MountWord{"nodiratime", false, kNoTimes},
-    MountWord{"relatime", false, kNoTimes},
-    MountWord{"norelatime", false, kNoTimes},
-    MountWord{"atime", false, kNoTimes},
-    MountWord{"diratime", false, kNoTimes},
-    MountWord{"strictatime", false, kNoTimes},
-    MountWord{"nostrictatime", false, kNoTimes},
-    MountWord{"lazytime", false, kNoTimes},
-    MountWord{"nolazytime", false, kNoTimes},
-    MountWord{"async", false, kNoWrites},
-    MountWord{"sync", false, kNoWrites},
-    MountWord{"dirsync", false, kNoWrites},
-    MountWord{"mand", false, kNoWrites},
-    MountWord{"nomand", false, kNoWrites},
-    MountWord{"silent", false, "messages are always few"},
-    MountWord{"loud", false, "messages are always few"},
-    MountWord{"defaults", false, kForMount},
-    MountWord{"auto", false, kForMount},
-    MountWord{"noauto", false, kForMount},
-    MountWord{"nofail", false, kForMount},
-    MountWord{"_netdev", false, kForMount},
-    MountWord{"user", false, kForMount},
-    MountWord{"user=", false, kForMount},
-    MountWord{"nouser", false, kForMount},
-    MountWord{"users", false, kForMount},
-    MountWord{"nousers", false, kForMount},
-    MountWord{"owner", false, kForMount},
-    MountWord{"noowner", false, kForMount},
-    MountWord{"group", false, kForMount},
-    MountWord{"nogroup", false, kForMount},
-    MountWord{"comment=", false, kForMount},
-    MountWord{"x-*", false, kForMount},
-    MountWord{"X-*", false, kForMount},
-    MountWord{"rw", true, "a package is always mounted read-only", true},
-    MountWord{"suid", true, "a package is always mounted nosuid", true},
-    MountWord{"dev", true, "a package is always mounted nodev", true},
-    MountWord{"remount", true, "a mount can't be changed: unmount and mount again"},
-    MountWord{"fsname=", true, "pkgfs sets it to the package"},
-    MountWord{"subtype=", true, "pkgfs sets it"},
-};
-
 }  // namespace
 
 std::span<const OptionSpec> option_table() { return kTable; }
@@ -471,7 +302,5 @@ std::span<const OptionSpec> option_table() { return kTable; }
 bool takes(const OptionSpec& option, CommandId command) {
   return ((option.commands >> static_cast<unsigned>(command)) & 1U) != 0;
 }
-
-std::span<const MountWord> mount_words() { return kMountWords; }
 
 }  // namespace pkgfs
