@@ -25,7 +25,8 @@ FileLock lock_state(const std::string& directory) {
     return {directory + "/lock", at_once};
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kInterrupted) {
-      throw Error(ErrorCode::kBusy, "Another volume plugin uses the state directory \"" + directory + "\"");
+      throw Error(ErrorCode::kBusy, "Another volume plugin uses the state directory \"" + directory +
+                                        "\"; a second one needs a --socket, --state-dir and --mount-root of its own");
     }
     throw;
   }

@@ -7,6 +7,7 @@
 
 #include "core/base/log.h"
 #include "core/load/cache_source.h"
+#include "core/net/url.h"
 #include "core/source/backend_source.h"
 #include "core/source/container_summary.h"
 #include "core/source/endpoint.h"
@@ -40,6 +41,21 @@ PackageSource parse_specifier(const std::string& text) {
   } catch (Error& error) {
     throw std::move(error).context("Unable to resolve \"" + text + "\" as a URL, package name, or file on disk");
   }
+}
+
+/// A name that nobody knows may be meant as a file, or for another registry: says where it was looked for.
+Error with_places(const QueryError& error, const std::string& text, const Settings& settings) {
+  std::string places;
+  const auto add = [&places](const std::string& place) { places += (places.empty() ? "" : ", ") + place; };
+  for (const std::string& directory : settings.directories) {
+    add(directory);
+  }
+  for (const RemoteRegistry& registry : settings.registries) {
+    add(without_password(registry.endpoint));
+  }
+  std::vector<std::string> chain = error.chain();
+  chain.push_back("there is no file or directory \"" + text + "\", nor a package of that name in " + places);
+  return {error.code(), std::move(chain)};
 }
 
 }  // namespace
@@ -167,8 +183,15 @@ RootPackage PackageOpener::find(const std::string& text) {
     return {open_package(text, options_), std::nullopt, local_distribution(text)};
   }
   const PackageSource specifier = parse_specifier(text);
-  PackageSummary summary = query_latest(*source_, specifier);
-  return {nullptr, std::move(summary.pkg), std::move(summary.dist)};
+  try {
+    PackageSummary summary = query_latest(*source_, specifier);
+    return {nullptr, std::move(summary.pkg), std::move(summary.dist)};
+  } catch (const QueryError& error) {
+    if (error.kind() != QueryError::Kind::kNotFound || specifier.named() == nullptr) {
+      throw;
+    }
+    throw with_places(error, text, settings_);
+  }
 }
 
 RootPackage PackageOpener::open(const std::string& text) {

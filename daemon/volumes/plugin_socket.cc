@@ -49,7 +49,8 @@ void clear_stale(const std::string& path, const sockaddr_un& address) {
     return;
   }
   if (!S_ISSOCK(status.st_mode)) {
-    throw Error(ErrorCode::kUsage, {what(path), "there is something that isn't a socket"});
+    throw Error(ErrorCode::kUsage,
+                {what(path), "there is something that isn't a socket: move it away, or choose another --socket"});
   }
   const UniqueFd probe = new_socket(path);
   if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 || errno == EAGAIN) {

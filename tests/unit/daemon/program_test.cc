@@ -100,6 +100,13 @@ TEST(Program, AMissingPackageIsNotFound) {
   const auto name = run({"tree", "--offline", "acme/ghost"});
   EXPECT_EQ(name.code, 11);
   EXPECT_THAT(name.err, HasSubstr("failed to query package 'acme/ghost': nothing is known of \"acme/ghost\""));
+  // Who forgot the "./" before a file, or the --registry, sees it.
+  const std::string registry = test::fixtures() / "registry/versions-v3";
+  const auto unknown = run({"tree", "--offline", "--registry", registry, "app.webc"});
+  EXPECT_EQ(unknown.code, 3);
+  EXPECT_THAT(unknown.err, HasSubstr("failed to query package 'app.webc': not found\n  caused by: there is no file or "
+                                     "directory \"app.webc\", nor a package of that name in " +
+                                     registry + "\n"));
   const auto path = run({"tree", "./no/such/file.webc"});
   EXPECT_EQ(path.code, 3);
   EXPECT_THAT(path.err, HasSubstr("./no/such/file.webc"));
