@@ -11,10 +11,10 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
-#include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include <nlohmann/json.hpp>
@@ -212,10 +212,10 @@ void check_cache(Findings& findings, const std::string& cache_dir) {
   struct stat status{};
   const int error = write_error(place);
   if (error != 0) {
-    findings.push_back({"cache", Level::kProblem, fmt::format("{} can't be written: {}", name, std::strerror(error)),
-                        error == EROFS
-                            ? "--cache-dir (or WASMER_CACHE_DIR) on a file system that can be written"
-                            : fmt::format("as root: chown -R {} {}; or --cache-dir elsewhere", ::geteuid(), name)});
+    findings.push_back(
+        {"cache", Level::kProblem, fmt::format("{} can't be written: {}", name, std::generic_category().message(error)),
+         error == EROFS ? "--cache-dir (or WASMER_CACHE_DIR) on a file system that can be written"
+                        : fmt::format("as root: chown -R {} {}; or --cache-dir elsewhere", ::geteuid(), name)});
   } else if (place != cache_dir) {
     findings.push_back({"cache", Level::kOk, name + " isn't there yet; it will be made", ""});
   } else if (::stat(cache_dir.c_str(), &status) == 0 && status.st_uid != ::geteuid()) {

@@ -10,11 +10,11 @@
 
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <ctime>
 #include <fstream>
 #include <memory>
 #include <sstream>
+#include <system_error>
 
 #include "core/base/unique_fd.h"
 #include "core/net/version.h"
@@ -38,7 +38,7 @@ void check_device(Findings& findings) {
   Finding found{.check = "device", .level = Level::kProblem, .said = {}, .advice = {}};
   struct stat status{};
   if (::stat(kDevice, &status) != 0) {
-    found.said = fmt::format("{}: {}", kDevice, std::strerror(errno));
+    found.said = fmt::format("{}: {}", kDevice, std::generic_category().message(errno));
     found.advice = "load the module (modprobe fuse), or give the container the device (--device /dev/fuse)";
   } else if (!S_ISCHR(status.st_mode) || major(status.st_rdev) != kDeviceMajor ||
              minor(status.st_rdev) != kDeviceMinor) {
@@ -46,7 +46,7 @@ void check_device(Findings& findings) {
     found.advice = "make it again: mknod /dev/fuse c 10 229";
   } else if (const UniqueFd device(::open(kDevice, O_RDWR | O_CLOEXEC)); !device) {
     const int error = errno;
-    found.said = fmt::format("{} can't be opened: {} (mode {:04o})", kDevice, std::strerror(error),
+    found.said = fmt::format("{} can't be opened: {} (mode {:04o})", kDevice, std::generic_category().message(error),
                              status.st_mode & kPermissionBits);
     found.advice = error == EACCES ? "as root: chmod 666 /dev/fuse" : "load the module (modprobe fuse)";
   } else {
@@ -153,11 +153,14 @@ void check_kernel(Findings& findings) {
     }
     return;
   }
-  const std::string why = std::strerror(answer.failed == Stage::kDone ? EPERM : answer.error);
+  const std::string why = std::generic_category().message(answer.failed == Stage::kDone ? EPERM : answer.error);
   if (!is_root() && answer.failed != Stage::kInit) {
     findings.push_back({"kernel", Level::kOk, name + "; this user can't try a mount without fusermount3", ""});
   } else if (answer.failed == Stage::kDevice) {
     findings.push_back({"kernel", Level::kOk, name + "; a mount can't be tried without the device", ""});
+  } else if (answer.failed == Stage::kNamespace && answer.error == EINVAL && !answer.as_user) {
+    findings.push_back(
+        {"kernel", Level::kOk, name + "; in a chroot a mount can't be tried without others seeing it", ""});
   } else if (answer.failed == Stage::kNamespace || answer.as_user || answer.error == EPERM) {
     findings.push_back({"kernel", Level::kProblem, name + ": this process may not mount: " + why,
                         "run it with CAP_SYS_ADMIN (--cap-add SYS_ADMIN), or as a user who has fusermount3"});

@@ -16,10 +16,10 @@
 #include <climits>
 #include <csignal>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <memory>
 #include <sstream>
+#include <system_error>
 #include <thread>
 
 #include "core/base/error.h"
@@ -84,6 +84,7 @@ Fusermount run_fusermount(const std::string& mountpoint, bool lazy) {
   words.emplace_back("--");
   words.push_back(mountpoint);
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words) {
     arguments.push_back(word.data());
   }
@@ -260,11 +261,11 @@ void unmount(const std::string& mountpoint, bool lazy) {
     throw Error(ErrorCode::kPermission, {system_error(what, EPERM).message(),
                                          "only root can without fusermount3 (of the package fuse3), and "
                                          "that can't be run: " +
-                                             std::string(std::strerror(helper.error))});
+                                             std::generic_category().message(helper.error)});
   }
   const std::optional<MountEntry> still = helper.done ? std::nullopt : find_mount(mountpoint);
   if (still && still->type == kMountType) {
-    if (helper.said.find(std::strerror(EBUSY)) != std::string::npos) {
+    if (helper.said.find(std::generic_category().message(EBUSY)) != std::string::npos) {
       refuse(EBUSY);
     }
     throw Error(ErrorCode::kPermission, {system_error(what, EPERM).message(), helper.said});

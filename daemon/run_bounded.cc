@@ -56,6 +56,7 @@ std::vector<std::optional<int>> run_bounded(std::size_t count, const std::functi
   }
   const auto deadline = std::chrono::steady_clock::now() + limit;
   std::vector<std::optional<int>> answers;
+  answers.reserve(children.size());
   for (const pid_t child : children) {
     answers.push_back(wait_for(child, deadline));
   }

@@ -10,8 +10,8 @@
 #include <cerrno>
 #include <charconv>
 #include <cstddef>
-#include <cstring>
 #include <iterator>
+#include <system_error>
 
 #include "core/base/log.h"
 #include "core/base/unique_fd.h"
@@ -75,7 +75,8 @@ void ServiceManager::send(const std::string& message) {
     return;
   }
   if (const int error = send_datagram(socket_, message); error != 0) {
-    log::warn("the service manager can't be told anything at \"{}\": {}", socket_, std::strerror(error));
+    log::warn("the service manager can't be told anything at \"{}\": {}", socket_,
+              std::generic_category().message(error));
     if (error != EAGAIN) {
       socket_.clear();
       interval_.reset();

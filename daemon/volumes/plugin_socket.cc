@@ -74,7 +74,7 @@ std::optional<int> number(const std::optional<std::string>& text) {
 
 }  // namespace
 
-PluginSocket::PluginSocket(std::string path) : path_(std::filesystem::absolute(path).string()) {
+PluginSocket::PluginSocket(const std::string& path) : path_(std::filesystem::absolute(path).string()) {
   const sockaddr_un address = address_of(path_);
   std::error_code failed;
   std::filesystem::create_directories(std::filesystem::path(path_).parent_path(), failed);

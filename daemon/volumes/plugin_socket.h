@@ -14,7 +14,7 @@ namespace pkgfs {
 /// socket that nobody answers any more is replaced.
 class PluginSocket {
  public:
-  explicit PluginSocket(std::string path);
+  explicit PluginSocket(const std::string& path);
   /// A socket that a service manager made and passed to us (sd_listen_fds(3)); nothing if there is none. It stays when
   /// we end. Throws Error(kUsage) when what was passed isn't one Unix socket that listens.
   [[nodiscard]] static std::optional<PluginSocket> passed(const Environment& environment);

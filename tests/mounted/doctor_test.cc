@@ -144,6 +144,15 @@ TEST_F(Doctor, FindsThatMountingIsForbidden) {
   expect(told, "kernel", "problem", "may not mount", "CAP_SYS_ADMIN");
 }
 
+/// Nothing is wrong there: mounts work, only the look at the kernel doesn't.
+TEST_F(Doctor, SaysNothingAgainstAChroot) {
+  const std::string root = dir_.path() / "root";
+  const Told told = doctor("mkdir " + root + "; for d in /*; do if [ -L $d ]; then cp -P $d " + root +
+                               "; elif [ -d $d ]; then mkdir " + root + "$d; mount --rbind $d " + root + "$d; fi; done",
+                           {}, "chroot " + root);
+  expect(told, "kernel", "ok", "in a chroot", "");
+}
+
 TEST_F(Doctor, FindsWhatIsWrongWithTheCache) {
   const std::string cache = dir_.path() / "cache";
   const std::string tmpfs = "mount -t tmpfs -o size=64m,mode=755 none " + cache + "; ";
