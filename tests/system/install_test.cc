@@ -74,6 +74,12 @@ TEST_F(Install, PutsEverythingBelowThePrefix) {
       expected.push_back(std::string("/usr/share/man/man") + page);
     }
   }
+  for (const char* page : {"QUICKSTART.md", "CONTAINERS.md", "OPERATIONS.md", "METRICS.md"}) {
+    expected.push_back("/usr/share/doc/pkgfs/" + std::string(page));
+  }
+  for (const auto& picture : fs::directory_iterator(source_directory() / "docs/pictures")) {
+    expected.push_back("/usr/share/doc/pkgfs/pictures/" + picture.path().filename().string());
+  }
   for (const auto& example : fs::directory_iterator(source_directory() / "packaging/examples")) {
     expected.push_back("/usr/share/doc/pkgfs/examples/" + example.path().filename().string());
   }
