@@ -46,7 +46,7 @@ int cmd_pull(const std::vector<std::string>& args, const Io& io) {
     pull(options, io);
   } catch (const std::exception& error) {
     if (options.json) {  // whoever reads the events sees why there are no more of them
-      *io.out << json_line({{"event", "error"}, {"message", error.what()}}) << std::endl;
+      *io.out << json_line({{"event", "error"}, {"message", error.what()}}) << '\n' << std::flush;
     }
     throw;
   }

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
+#include <fmt/format.h>
+
 #include <cerrno>
 #include <ostream>
 #include <set>
 #include <utility>
 
+#include "core/base/log.h"
 #include "core/package/package_info.h"
 #include "daemon/commands.h"
 #include "daemon/exit_code.h"
@@ -80,7 +83,8 @@ void add_own_sources(const Package& package, Sources& sources) {
         sources.emplace(entry.volume_name, sanitize_path(*entry.host_path));
       }
     }
-  } catch (const Error&) {  // reported as a problem of the manifest
+  } catch (const Error& error) {
+    log::debug("reported as a problem of the manifest: {}", error.what());
   }
 }
 
@@ -99,8 +103,9 @@ void check_sources(const std::string& id, const Package& package, const Sources&
     const auto found = vfs::walk(*volume, path);
     const bool missing = !found && (found.error() == ENOENT || found.error() == ENOTDIR);
     if (missing || (found && found->attributes.type != vfs::FileType::kDirectory)) {
-      problems.push_back(package.name() + ": manifest: the package \"" + id + "\" has no directory \"" + path +
-                         "\" in its volume \"" + volume_name + "\", which is mapped");
+      problems.push_back(
+          fmt::format("{}: manifest: the package \"{}\" has no directory \"{}\" in its volume \"{}\", which is mapped",
+                      package.name(), id, path, volume_name));
     }
   }
 }

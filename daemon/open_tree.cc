@@ -169,6 +169,7 @@ void PackageOpener::add_sources(bool with_cache) {
   sources->add(std::make_unique<PathSource>(
       [look](const std::string& path) { return PackageSummary{look(path), local_distribution(path)}; }));
   std::vector<std::string> endpoints;
+  endpoints.reserve(settings_.registries.size());
   for (const RemoteRegistry& registry : settings_.registries) {
     endpoints.push_back(registry.endpoint);
   }

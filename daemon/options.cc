@@ -157,7 +157,13 @@ std::vector<std::string_view> known_names(CommandId command, const Unknown& wron
   wrong.erase(0, std::min(wrong.find_first_not_of('-'), wrong.size()));
   std::ranges::replace(wrong, '_', '-');
   if (const auto near = suggest(wrong, known_names(command, unknown.front()))) {
-    text += "; did you mean '" + std::string(*near) + "'?";
+    std::string meant(*near);
+    if (unknown.front().mount_word) {
+      std::ranges::replace(meant, '-', '_');
+    } else {
+      meant.insert(0, "--");
+    }
+    text += "; did you mean '" + meant + "'?";
   }
   throw Error(ErrorCode::kUsage, text + " (see \"pkgfs help " + std::string(command_spec(command).name) + "\")");
 }

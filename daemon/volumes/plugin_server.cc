@@ -112,20 +112,18 @@ class Connection : public std::enable_shared_from_this<Connection> {
           {.method = {method.data(), method.size()}, .path = {target.data(), target.size()}, .body = request.body()},
           self->server_.driver);
       auto& io = self->server_.io;
-      net::post(io, [self = std::move(self), answer = std::move(answer)]() mutable {
-        self->write(static_cast<http::status>(answer.status), std::move(answer));
-      });
+      net::post(io, [self = std::move(self), answer = std::move(answer)]() mutable { self->write(std::move(answer)); });
     });
   }
 
   void refuse(http::status status, const std::string& why) {
     log::info("a request to the volume plugin is refused: {}", why);
     is_refused_ = true;
-    write(status, plugin_error(static_cast<unsigned>(status), why));
+    write(plugin_error(static_cast<unsigned>(status), why));
   }
 
-  void write(http::status status, PluginAnswer answer) {
-    response_.emplace(status, 11);
+  void write(PluginAnswer answer) {
+    response_.emplace(static_cast<http::status>(answer.status), 11);
     response_->set(http::field::server, "pkgfs/" PKGFS_VERSION);
     response_->set(http::field::content_type, beast::string_view(kPluginContentType.data(), kPluginContentType.size()));
     response_->keep_alive(!is_refused_ && parser_->get().keep_alive());
@@ -150,7 +148,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     }
     if (is_refused_) {
       beast::error_code ignored;
-      stream_.socket().shutdown(Socket::socket::shutdown_send, ignored);
+      (void)stream_.socket().shutdown(Socket::socket::shutdown_send, ignored);
       stream_.expires_after(server_.limits.request);
       drain(0);
     } else if (response_->keep_alive()) {
@@ -214,8 +212,8 @@ class Acceptor {
   }
   void stop() {
     beast::error_code ignored;
-    acceptor_.cancel(ignored);
-    acceptor_.close(ignored);
+    (void)acceptor_.cancel(ignored);
+    (void)acceptor_.close(ignored);
   }
 
  private:

@@ -33,9 +33,9 @@ TEST(CommandLine, EveryCommandTellsTheVersion) {
 TEST(CommandLine, GuessesAreWhatCanStandThere) {
   const std::vector<std::pair<Arguments, std::string>> guesses{
       {{"-o", "foreground"}, "unknown mount option 'foreground' (see"},
-      {{"-o", "alow_other"}, "unknown mount option 'alow_other'; did you mean 'allow-other'?"},
+      {{"-o", "alow_other"}, "unknown mount option 'alow_other'; did you mean 'allow_other'?"},
       {{"-o", "nosudi"}, "unknown mount option 'nosudi'; did you mean 'nosuid'?"},
-      {{"--foregruond"}, "unknown option '--foregruond'; did you mean 'foreground'?"},
+      {{"--foregruond"}, "unknown option '--foregruond'; did you mean '--foreground'?"},
       {{"--nosudi"}, "unknown option '--nosudi' (see"}};
   for (const auto& [options, text] : guesses) {
     Arguments arguments{"mount"};

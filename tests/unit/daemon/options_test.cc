@@ -133,8 +133,8 @@ TEST(Options, OperandsAndOptionsMix) {
 TEST(Options, UnknownOnesAreNamedBeforeAnythingElse) {
   EXPECT_EQ(usage_error({"--verify=nonsense", "--bogus=1", "-o", "ro,colour=red", "-Z"}),
             "unknown option '--bogus', mount option 'colour', option '-Z' (see \"pkgfs help mount\")");
-  EXPECT_THAT(usage_error({"--registri=x"}), HasSubstr("unknown option '--registri'; did you mean 'registry'?"));
-  EXPECT_THAT(usage_error({"-o", "alow_other"}), HasSubstr("did you mean 'allow-other'?"));
+  EXPECT_THAT(usage_error({"--registri=x"}), HasSubstr("unknown option '--registri'; did you mean '--registry'?"));
+  EXPECT_THAT(usage_error({"-o", "alow_other"}), HasSubstr("did you mean 'allow_other'?"));
   EXPECT_THAT(usage_error({"--foreground"}, CommandId::kTree), HasSubstr("unknown option '--foreground'"));
   EXPECT_THAT(usage_error({"-o", "ro"}, CommandId::kTree), HasSubstr("unknown option '-o'"));
   EXPECT_THAT(usage_error({"--regis=x"}), HasSubstr("unknown option '--regis'")) << "no guessing of abbreviations";
