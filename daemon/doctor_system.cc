@@ -17,6 +17,7 @@
 #include <system_error>
 
 #include "core/base/unique_fd.h"
+#include "core/load/libarchive.h"
 #include "core/net/version.h"
 #include "daemon/doctor.h"
 #include "daemon/run_bounded.h"
@@ -186,6 +187,13 @@ void check_libraries(Findings& findings) {
                         "install the libfuse3-3 that your system ships, and look at LD_LIBRARY_PATH"});
   } else if (!http.empty()) {
     findings.push_back({"libraries", Level::kOk, said, ""});
+  }
+  try {
+    (void)libarchive();
+  } catch (const Error& error) {
+    findings.push_back({"libraries", Level::kWarning,
+                        "libarchive can't be loaded: tarballs can't be read: " + error.chain().back(),
+                        "apt install libarchive13, and look at LD_LIBRARY_PATH"});
   }
 }
 

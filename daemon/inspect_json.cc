@@ -294,6 +294,7 @@ void add_container_facts(const Package& package, json& facts) {
 
 json commands_json(const webc::Manifest& manifest) {
   std::vector<const webc::Command*> sorted;
+  sorted.reserve(manifest.commands.size());
   for (const webc::Command& command : manifest.commands) {
     sorted.push_back(&command);
   }

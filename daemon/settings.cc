@@ -125,6 +125,7 @@ class Builder {
 
   void read_registries() {
     std::vector<Given> named;
+    named.reserve(flags_.registries.size());
     for (const std::string& registry : flags_.registries) {
       named.push_back({registry, "--registry"});
     }

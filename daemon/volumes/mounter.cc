@@ -168,6 +168,7 @@ std::map<std::string, Mounter::Found> Mounter::find_mounts() const {
     }
   }
   std::vector<std::string> paths;
+  paths.reserve(found.size());
   for (const auto& [name, mounted] : found) {
     paths.push_back(mountpoint(name));
   }
