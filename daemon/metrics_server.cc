@@ -22,6 +22,7 @@
 #include <optional>
 #include <string_view>
 #include <thread>
+#include <tuple>
 
 #include "core/base/log.h"
 #include "daemon/metrics_listener.h"
@@ -119,7 +120,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// Takes what the client still sends: closing over it would take the answer away from the client.
   void drain() {
     beast::error_code ignored;
-    (void)stream_.socket().shutdown(asio::socket_base::shutdown_send, ignored);
+    std::ignore = stream_.socket().shutdown(asio::socket_base::shutdown_send, ignored);
     stream_.expires_after(kDrainLimit);
     read_rest(kDrain);
   }

@@ -24,6 +24,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 
 #include "core/base/error.h"
 #include "core/base/log.h"
@@ -148,7 +149,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     }
     if (is_refused_) {
       beast::error_code ignored;
-      (void)stream_.socket().shutdown(Socket::socket::shutdown_send, ignored);
+      std::ignore = stream_.socket().shutdown(Socket::socket::shutdown_send, ignored);
       stream_.expires_after(server_.limits.request);
       drain(0);
     } else if (response_->keep_alive()) {
@@ -212,8 +213,8 @@ class Acceptor {
   }
   void stop() {
     beast::error_code ignored;
-    (void)acceptor_.cancel(ignored);
-    (void)acceptor_.close(ignored);
+    std::ignore = acceptor_.cancel(ignored);
+    std::ignore = acceptor_.close(ignored);
   }
 
  private:
