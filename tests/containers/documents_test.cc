@@ -15,6 +15,11 @@ constexpr const char* kPlugin =
     "pkgfs volume-plugin --log-level=info 2> /run/plugin.log &\n"
     "for _ in $(seq 100); do [ -S /run/docker/plugins/pkgfs.sock ] && break; sleep 0.05; done\n";
 
+/// What the document says of a user's containers.conf.
+constexpr const char* kUsersSocket =
+    "sed \"s|/run/docker/plugins|$XDG_RUNTIME_DIR|\" $CONTAINERS_CONF > ~/containers.conf\n"
+    "export CONTAINERS_CONF=$HOME/containers.conf\n";
+
 struct Block {
   std::string engine;
   std::vector<std::string> programs;
@@ -46,6 +51,11 @@ const std::map<std::string, Block>& blocks() {
         {"podman", "runc", "conmon"},
         "py\n" + kLibrary + "\\[\n[^\\]]*\"resolved\": \"python/python@3.12.5\"[^\\]]*\\]\npy\n",
         kPlugin}},
+      {"rootless-volume",
+       {"rootless",
+        {"podman", "runc", "conmon", "newuidmap", "fusermount3"},
+        "py\n" + kLibrary + "# os\npy\n",
+        kUsersSocket}},
       {"docker-volume",
        {"docker",
         {"dockerd", "docker"},

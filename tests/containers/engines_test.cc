@@ -244,6 +244,28 @@ TEST_F(Atoms, RunInAPodmanContainer) {
   }
 }
 
+/// The plugin is the user's, too.
+TEST_F(Atoms, RunInAContainerOfAUser) {
+  need({"podman", "runc", "conmon", "newuidmap", "fusermount3"});
+  if (IsSkipped()) {
+    return;
+  }
+  std::string plugin = document_block("docs/CONTAINERS.md", "rootless-volume");
+  plugin.resize(plugin.find("podman volume"));
+  expect(run("rootless",
+             "sed \"s|/run/docker/plugins|$XDG_RUNTIME_DIR|\" $CONTAINERS_CONF > ~/containers.conf\n"
+             "export CONTAINERS_CONF=$HOME/containers.conf\n" +
+                 plugin + prepare_ +
+                 "podman volume create --driver pkgfs -o package=$WABT tool\n"
+                 "podman run --rm -v tool:/pkg:ro -v $PWD:/work -v /usr:/usr:ro -v /lib:/lib:ro -v /lib64:/lib64:ro"
+                 " -w /work busybox /usr/bin/node --no-warnings wasi.mjs /pkg/bin/wat2wasm a.wat -o a.wasm\n"
+                 "node -e 'WebAssembly.instantiate(require(\"fs\").readFileSync(\"a.wasm\"))"
+                 ".then(m => console.log(m.instance.exports.answer()))'\n"
+                 "podman volume rm tool\n",
+             {{"WABT", wabt_}}),
+         {"\n42\n"});
+}
+
 TEST_F(Atoms, RunInADockerContainer) {
   need({"dockerd", "docker"});
   if (!IsSkipped()) {
