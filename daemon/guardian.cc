@@ -17,6 +17,7 @@
 #include <fstream>
 #include <span>
 #include <sstream>
+#include <system_error>
 
 #include "core/base/unique_fd.h"
 
@@ -110,13 +111,13 @@ std::string Guardian::start(const std::string& connection) {
   const pid_t daemon = ::getpid();
   const UniqueFd abort_file = open_abort_file(connection);
   if (!abort_file) {
-    return std::string("FUSE connections can't be aborted: ") + std::strerror(errno);
+    return std::string("FUSE connections can't be aborted: ") + std::generic_category().message(errno);
   }
   // Above the two numbers that the child uses.
   const UniqueFd high(::fcntl(abort_file.get(), F_DUPFD_CLOEXEC, 3));
   const UniqueFd ended(static_cast<int>(::syscall(SYS_pidfd_open, daemon, 0)));
   if (!high || !ended) {
-    return std::string("no descriptor for the daemon: ") + std::strerror(errno);
+    return std::string("no descriptor for the daemon: ") + std::generic_category().message(errno);
   }
   const std::span<char> line = command_line();
   const std::string title = "pkgfs: guards " + std::to_string(daemon);
@@ -124,7 +125,7 @@ std::string Guardian::start(const std::string& connection) {
   if (child_ == 0) {
     guard(daemon, ended.get(), high.get(), line, title);
   }
-  return child_ < 0 ? std::string("no process for it: ") + std::strerror(errno) : std::string();
+  return child_ < 0 ? std::string("no process for it: ") + std::generic_category().message(errno) : std::string();
 }
 
 }  // namespace pkgfs

@@ -45,8 +45,7 @@ class Pushing : public MountedTest {
     const ssize_t size = ::getxattr(mount.path().c_str(), "user.pkgfs.stats", value.data(), value.size());
     EXPECT_GT(size, 0);
     const auto said = nlohmann::json::parse(std::string_view(value.data(), static_cast<std::size_t>(size)));
-    return said.contains(what) ? said.at(what).get<std::uint64_t>()
-                               : said.at("requests").at(what).get<std::uint64_t>();
+    return said.contains(what) ? said.at(what).get<std::uint64_t>() : said.at("requests").at(what).get<std::uint64_t>();
   }
   /// Reads by names that nobody listed, and waits for what that brings.
   static void read_first(const MountedPackage& mount, int directory) {
