@@ -49,7 +49,8 @@ class Doctor : public MountedTest {
 
   /// In a new namespace: what other tests have mounted, and perhaps stopped.
   static constexpr const char* kForgetOthers =
-      "findmnt -rno TARGET -t fuse.pkgfs | while read -r m; do umount -l \"$(printf %b \"$m\")\"; done; ";
+      "findmnt -rno TARGET -t fuse.pkgfs | while read -r m; do umount -l \"$(printf %b \"$m\")\" 2> /dev/null || true; "
+      "done; ";
 
   /// Runs it after `preparation` (shell) in a mount namespace of its own; `as` goes before the program's name.
   [[nodiscard]] Told doctor(const std::string& preparation, const Arguments& more = {},
