@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
@@ -19,14 +20,48 @@
 #include <sstream>
 #include <system_error>
 
-#include "core/base/unique_fd.h"
-
 namespace pkgfs {
 namespace {
 
 /// For the daemon's threads to end by themselves once the first has.
 constexpr int kGraceMs = 200;
-constexpr int kToldSignal = SIGUSR1;
+constexpr int kStartMs = 2000;
+constexpr int kWakeSignal = SIGUSR1;
+
+/// Where a crash is told; -1: nowhere.
+volatile std::sig_atomic_t crash_pipe = -1;
+
+/// When a process dumps core, or would if it were allowed to, its threads stop before any of them has ended.
+void on_crash(int signal) {
+  (void)!::write(crash_pipe, "c", 1);
+  (void)::raise(signal);  // SA_RESETHAND: as if this handler weren't there, once it returns
+}
+
+/// Without SIGBUS, for which there is what lost pages of a mapping need.
+constexpr std::array kCrashes{SIGSEGV, SIGABRT, SIGILL, SIGFPE, SIGQUIT, SIGSYS, SIGTRAP};
+
+void tell_of_crashes(int pipe) {
+  crash_pipe = pipe;
+  for (const int signal : kCrashes) {
+    struct sigaction action{};
+    if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) {
+      action.sa_handler = on_crash;
+      action.sa_flags = static_cast<int>(SA_RESETHAND);
+      sigfillset(&action.sa_mask);
+      ::sigaction(signal, &action, nullptr);
+    }
+  }
+}
+
+void tell_of_crashes_no_more() {
+  for (const int signal : kCrashes) {
+    struct sigaction action{};
+    if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == on_crash) {
+      action.sa_handler = SIG_DFL;
+      ::sigaction(signal, &action, nullptr);
+    }
+  }
+}
 
 /// A file of the kernel's own that aborts the connection when something is written to it; invalid if we may not.
 UniqueFd open_abort_file(const std::string& connection) {
@@ -43,6 +78,8 @@ UniqueFd open_abort_file(const std::string& connection) {
   const UniqueFd root(::fsmount(control.get(), FSMOUNT_CLOEXEC, 0));
   return root ? UniqueFd(::openat(root.get(), name.c_str(), O_WRONLY | O_CLOEXEC)) : UniqueFd();
 }
+
+UniqueFd open_process(pid_t process) { return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0))); }
 
 /// Where the kernel keeps the command line that ps(1) shows (arg_start and arg_end of proc_pid_stat(5)).
 std::span<char> command_line() {
@@ -65,45 +102,86 @@ std::span<char> command_line() {
   return {reinterpret_cast<char*>(begin), end - begin};
 }
 
-/// In the child, where only this thread is left: nothing but system calls.
-[[noreturn]] void guard(pid_t daemon, int ended, int abort_file, std::span<char> line, const std::string& title) {
+// What follows runs in the child, where only the thread that forked is left: nothing but system calls.
+
+/// The child's descriptors, by number.
+enum : int { kAbort, kEnded, kCrash, kStat, kReady, kDescriptors };
+
+/// Whether a thread has ended, by its file `stat`.
+bool has_ended(int stat) {
+  std::array<char, 256> text{};
+  const ssize_t size = ::pread(stat, text.data(), text.size(), 0);
+  if (size <= 0) {
+    return true;
+  }
+  const auto end = text.begin() + size;
+  const auto name_ends = std::find(std::make_reverse_iterator(end), text.rend(), ')').base();  // behind the bracket
+  return end - name_ends < 2 || *(name_ends + 1) == 'Z' || *(name_ends + 1) == 'X';
+}
+
+void wait_for_the_end() {
+  sigset_t all_but_one;
+  sigfillset(&all_but_one);
+  sigdelset(&all_but_one, kWakeSignal);
+  std::array<pollfd, 2> waiting{
+      {{.fd = kEnded, .events = POLLIN, .revents = 0}, {.fd = kCrash, .events = POLLIN, .revents = 0}}};
+  // The signal only wakes: anybody may send it.
+  while (!has_ended(kStat)) {
+    if (::ppoll(waiting.data(), waiting.size(), nullptr, &all_but_one) > 0) {
+      return;
+    }
+  }
+}
+
+[[noreturn]] void guard(const std::array<int, kDescriptors>& descriptors, std::span<char> line,
+                        std::string_view title) {
+  ::setsid();  // who kills the daemon's process group doesn't mean us
   sigset_t all;
   sigfillset(&all);
   ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
-  ::prctl(PR_SET_PDEATHSIG, kToldSignal);  // NOLINT(cppcoreguidelines-pro-type-vararg): its interface
-  ::prctl(PR_SET_NAME, "pkgfs-guardian");  // NOLINT(cppcoreguidelines-pro-type-vararg)
+  struct sigaction wake{};
+  wake.sa_handler = [](int) {};
+  ::sigaction(kWakeSignal, &wake, nullptr);
+  ::prctl(PR_SET_PDEATHSIG, kWakeSignal);  // NOLINT(cppcoreguidelines-pro-type-vararg): its interface
+  ::prctl(PR_SET_NAME, "fuse-guardian");   // NOLINT(cppcoreguidelines-pro-type-vararg)
   std::memset(line.data(), 0, line.size());
   if (!line.empty()) {
     std::memcpy(line.data(), title.data(), std::min(title.size(), line.size() - 1));
   }
   // Nobody is to wait for us: neither who reads the daemon's output, nor who unmounts its working directory.
   (void)!::chdir("/");
-  constexpr int kAbort = 0;
-  constexpr int kEnded = 1;
-  if (::dup2(abort_file, kAbort) < 0 || ::dup2(ended, kEnded) < 0 || ::close_range(kEnded + 1, ~0U, 0) != 0) {
-    ::_exit(EXIT_FAILURE);
-  }
-  sigset_t told;
-  sigemptyset(&told);
-  sigaddset(&told, kToldSignal);
-  // The signal comes when the daemon's main thread ends; as long as any other is left, it stays our parent.
-  if (::getppid() == daemon) {
-    while (::sigwaitinfo(&told, nullptr) < 0 && errno == EINTR) {
+  for (int number = 0; number < kDescriptors; ++number) {
+    if (::dup2(descriptors[static_cast<std::size_t>(number)], number) < 0) {
+      ::_exit(EXIT_FAILURE);
     }
   }
-  pollfd waiting{.fd = kEnded, .events = POLLIN, .revents = 0};
-  if (::poll(&waiting, 1, kGraceMs) != 1) {
+  if (::syscall(SYS_close_range, kDescriptors, ~0U, 0) != 0) {
+    ::_exit(EXIT_FAILURE);  // whatever we hold would outlive its use
+  }
+  (void)!::write(kReady, "r", 1);
+  ::close(kReady);
+  wait_for_the_end();
+  pollfd ended{.fd = kEnded, .events = POLLIN, .revents = 0};
+  if (::poll(&ended, 1, kGraceMs) != 1) {
     (void)!::write(kAbort, "1", 1);
   }
   ::_exit(EXIT_SUCCESS);
 }
 
+std::string failed(const char* what, int error) {
+  return std::string(what) + ": " + std::generic_category().message(error);
+}
+
 }  // namespace
 
 Guardian::~Guardian() {
-  if (child_ > 0) {
-    ::kill(child_, SIGKILL);
-    (void)::waitpid(child_, nullptr, 0);
+  if (child_) {
+    tell_of_crashes_no_more();
+    ::syscall(SYS_pidfd_send_signal, child_.get(), SIGKILL, nullptr, 0);
+    siginfo_t info{};
+    (void)::waitid(P_PIDFD, static_cast<id_t>(child_.get()), &info, WEXITED);
+    ::close(crash_pipe);
+    crash_pipe = -1;
   }
 }
 
@@ -111,21 +189,57 @@ std::string Guardian::start(const std::string& connection) {
   const pid_t daemon = ::getpid();
   const UniqueFd abort_file = open_abort_file(connection);
   if (!abort_file) {
-    return std::string("FUSE connections can't be aborted: ") + std::generic_category().message(errno);
+    return failed("FUSE connections can't be aborted", errno);
   }
-  // Above the two numbers that the child uses.
-  const UniqueFd high(::fcntl(abort_file.get(), F_DUPFD_CLOEXEC, 3));
-  const UniqueFd ended(static_cast<int>(::syscall(SYS_pidfd_open, daemon, 0)));
-  if (!high || !ended) {
-    return std::string("no descriptor for the daemon: ") + std::generic_category().message(errno);
+  const UniqueFd ended = open_process(daemon);
+  const std::string task = std::to_string(daemon);
+  const UniqueFd stat(::open(("/proc/" + task + "/task/" + task + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<int, 2> crash{};
+  std::array<int, 2> ready{};
+  if (!ended || !stat || ::pipe2(crash.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
+    return failed("the daemon can't be watched", errno);
+  }
+  const UniqueFd crash_told(crash[0]);
+  UniqueFd crash_tell(crash[1]);
+  if (::pipe2(ready.data(), O_CLOEXEC) != 0) {
+    return failed("the daemon can't be watched", errno);
+  }
+  const UniqueFd ready_told(ready[0]);
+  UniqueFd ready_tell(ready[1]);
+  // Above the numbers that the child uses.
+  std::array<UniqueFd, kDescriptors> high;
+  std::array<int, kDescriptors> numbers{abort_file.get(), ended.get(), crash_told.get(), stat.get(), ready_tell.get()};
+  for (std::size_t i = 0; i < high.size(); ++i) {
+    high[i].reset(::fcntl(numbers[i], F_DUPFD_CLOEXEC, static_cast<int>(kDescriptors)));
+    numbers[i] = high[i].get();
+    if (!high[i]) {
+      return failed("the daemon can't be watched", errno);
+    }
   }
   const std::span<char> line = command_line();
-  const std::string title = "pkgfs: guards " + std::to_string(daemon);
-  child_ = ::fork();
-  if (child_ == 0) {
-    guard(daemon, ended.get(), high.get(), line, title);
+  const std::string title = "fuse-guardian of " + task;
+  std::signal(SIGCHLD,
+              SIG_DFL);  // NOLINT(concurrency-mt-unsafe): who ignores it, as we may have inherited, collects nobody
+  const pid_t child = ::fork();
+  if (child == 0) {
+    guard(numbers, line, title);
   }
-  return child_ < 0 ? std::string("no process for it: ") + std::generic_category().message(errno) : std::string();
+  if (child < 0) {
+    return failed("there is no process for a guardian", errno);
+  }
+  ready_tell.reset();
+  high[kReady].reset();
+  child_ = open_process(child);
+  pollfd waiting{.fd = ready_told.get(), .events = POLLIN, .revents = 0};
+  char byte = 0;
+  if (!child_ || ::poll(&waiting, 1, kStartMs) != 1 || ::read(ready_told.get(), &byte, 1) != 1) {
+    ::kill(child, SIGKILL);  // not collected yet: the number is still its own
+    (void)::waitpid(child, nullptr, 0);
+    child_.reset();
+    return "the guardian doesn't start";
+  }
+  tell_of_crashes(crash_tell.release());
+  return {};
 }
 
 }  // namespace pkgfs

@@ -18,6 +18,7 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <system_error>
 #include <thread>
 
 #include "core/base/error.h"
@@ -86,11 +87,15 @@ MountFacts mount_facts(const PackageTree& tree, std::string source, const std::s
   return facts;
 }
 
-/// Waits until a signal asks to stop (its number) or `fd` is readable (0); nothing if neither has happened after
-/// `limit` (negative: waits for ever).
-std::optional<int> wait_for(int signal_fd, int fd, std::chrono::milliseconds limit) {
-  std::array<pollfd, 2> waiting{
-      {{.fd = signal_fd, .events = POLLIN, .revents = 0}, {.fd = fd, .events = POLLIN, .revents = 0}}};
+/// What `wait_for` answers when its last descriptor is readable.
+constexpr int kOther = -1;
+
+/// Waits until a signal asks to stop (its number) or `fd` is readable (0) or `other`, if there is one (kOther); nothing
+/// if none of it has happened after `limit` (negative: waits for ever).
+std::optional<int> wait_for(int signal_fd, int fd, std::chrono::milliseconds limit, int other = -1) {
+  std::array<pollfd, 3> waiting{{{.fd = signal_fd, .events = POLLIN, .revents = 0},
+                                 {.fd = fd, .events = POLLIN, .revents = 0},
+                                 {.fd = other, .events = POLLIN, .revents = 0}}};
   while (true) {
     const int count = ::poll(waiting.data(), waiting.size(), static_cast<int>(limit.count()));
     if (count == 0) {
@@ -114,6 +119,9 @@ std::optional<int> wait_for(int signal_fd, int fd, std::chrono::milliseconds lim
     }
     if (waiting[1].revents != 0) {
       return 0;
+    }
+    if (waiting[2].revents != 0) {
+      return kOther;
     }
   }
 }
@@ -151,7 +159,11 @@ void start_pushing(fuse::Session& session, fuse::ContentPusher& pusher, Guardian
     log::info("no files are read ahead (--push): {}", why);
     return;
   }
-  session.start_pushing(pusher, static_cast<unsigned>(std::stoul(minor)));
+  try {
+    session.start_pushing(pusher, static_cast<unsigned>(std::stoul(minor)));
+  } catch (const std::system_error& error) {
+    log::warn("no files are read ahead (--push): no thread for it: {}", error.what());
+  }
 }
 
 /// Whether our mount answers whoever comes by its path. Nobody does where another one lies above it.
@@ -162,10 +174,21 @@ bool answers(const fuse::MountSettings& settings, std::chrono::milliseconds limi
 }
 
 /// Waits for the end as `wait_for` does, and reassures the manager's watchdog as long as the mount answers.
-int watch(const fuse::Session& session, int signal_fd, const fuse::MountSettings& settings, ServiceManager& manager) {
+int watch(fuse::Session& session, int signal_fd, const fuse::MountSettings& settings, ServiceManager& manager,
+          const Guardian& guardian) {
+  int guardian_ended = guardian.ended_fd();
   while (true) {
     const auto interval = manager.watchdog_interval();
-    const auto end = wait_for(signal_fd, session.ended_fd(), interval.value_or(std::chrono::milliseconds(-1)));
+    const auto end =
+        wait_for(signal_fd, session.ended_fd(), interval.value_or(std::chrono::milliseconds(-1)), guardian_ended);
+    if (end == kOther) {
+      log::warn("\"{}\": the guardian has ended; no files are read ahead any more", settings.mountpoint);
+      guardian_ended = -1;
+      if (!session.stop_pushing(kStopLimit)) {
+        log::warn("\"{}\": a file is still being read ahead", settings.mountpoint);
+      }
+      continue;
+    }
     if (end) {
       return *end;
     }
@@ -327,6 +350,7 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   session.mount();
   int exit_code = kExitOk;
   if (wait_until_ready(session, signal_fd.get(), mountpoint)) {
+    const std::string device = device_of(settings);  // while nobody else can mount here
     claim.reset();
     session.start({.threads = std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads),
                    .poll = options.poll,
@@ -341,12 +365,11 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
       log::info("metrics are served at {}", metrics->address());
     }
     manager.ready(settings.source + " at " + mountpoint);
-    const std::string device = device_of(settings);
     set_read_ahead(device, options.read_ahead);
     if (used_pusher != nullptr) {
       start_pushing(session, *used_pusher, guardian, device);
     }
-    const int end = watch(session, signal_fd.get(), settings, manager);
+    const int end = watch(session, signal_fd.get(), settings, manager, guardian);
     log::info("\"{}\" ends: {}", mountpoint, end == 0 ? "unmounted" : "asked to by a signal");
   } else {
     exit_code = to_exit_code(ErrorCode::kInterrupted);

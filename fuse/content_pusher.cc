@@ -7,7 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
+#include <system_error>
 #include <utility>
 
 #include "core/base/log.h"
@@ -77,6 +77,8 @@ bool ContentPusher::stop(std::chrono::milliseconds limit) {
     std::this_thread::sleep_for(std::chrono::microseconds(100));
   }
   thread_.join();
+  started_ = false;
+  busy_ = false;
   return true;
 }
 
@@ -105,61 +107,64 @@ void ContentPusher::post(std::uint64_t event) {
   if (!started_.load(std::memory_order_relaxed)) {
     return;
   }
-  // When there are too many, the oldest is overwritten: it was a hint.
-  const std::uint32_t at = claimed_.fetch_add(1, std::memory_order_relaxed);
-  events_.at(at % kEvents).store(event, std::memory_order_relaxed);
   busy_ = true;
-  head_.fetch_add(1);
-  head_.notify_one();
+  hints_.post(event);
 }
 
 void ContentPusher::work() {
   ::prctl(PR_SET_TIMERSLACK, 1000UL);  // NOLINT(cppcoreguidelines-pro-type-vararg): its interface; for kListingStep
-  while (!stopping_) {
-    if (regions_.size() >= kRegions) {
-      regions_.clear();
-    }
-    if (take()) {
-      // The newest first: of several readers, those who were noticed last are where something can still be brought.
-      while (!readings_.empty() && !stopping_) {
-        const Reading reading = readings_.back();
-        readings_.pop_back();
-        if (reading.listed) {
-          handle_listing(reading.directory);
-        } else {
-          bring(reading);
-        }
+  try {
+    while (!stopping_) {
+      if (take()) {
+        handle_readings();
+        continue;
       }
-      continue;
+      busy_ = false;
+      if (hints_.is_empty()) {
+        hints_.wait();
+      }
+      busy_ = true;
     }
-    busy_ = false;
-    if (head_ == tail_) {
-      head_.wait(tail_);
-    }
-    busy_ = true;
+  } catch (const std::exception& error) {
+    started_ = false;
+    log::warn("no files are read ahead any more: {}", error.what());
   }
+  own_mount_.reset();
+  busy_ = false;
   ended_ = true;
 }
 
-bool ContentPusher::take() {
-  const std::uint32_t head = head_.load(std::memory_order_acquire);
-  if (tail_ == head) {
-    return false;
+void ContentPusher::handle_readings() {
+  // The newest first: of several readers, those who were noticed last are where something can still be brought.
+  while (!readings_.empty() && !stopping_) {
+    const Reading reading = readings_.back();
+    readings_.pop_back();
+    if (regions_.size() >= kRegions) {
+      std::erase_if(regions_, [this](const auto& entry) { return entry.first != last_directory_; });
+    }
+    if (reading.listed) {
+      handle_listing(reading.directory);
+    } else {
+      bring(reading);
+    }
   }
-  tail_ = head - tail_ > kEvents ? head - kEvents : tail_;
-  for (; tail_ != head; ++tail_) {
-    const std::uint64_t event = events_.at(tail_ % kEvents).exchange(0, std::memory_order_relaxed);
-    if (event == 0 || stopping_ || std::chrono::steady_clock::now() < pause_until_) {
-      continue;
+  if (own_mount_ != nullptr) {
+    own_mount_->leave();
+  }
+}
+
+bool ContentPusher::take() {
+  return hints_.take([this](std::uint64_t event) {
+    if (stopping_ || std::chrono::steady_clock::now() < pause_until_) {
+      return;
     }
     const vfs::Inode inode = event >> kEventBits;
-    if ((event & kListed) != 0) {
-      readings_.push_back({.directory = inode, .listed = true});
-    } else {
+    if ((event & kListed) == 0) {
       note_read(inode);
+    } else if (std::ranges::find(readings_, inode, &Reading::directory) == readings_.end()) {
+      readings_.push_back({.directory = inode, .listed = true});
     }
-  }
-  return true;
+  });
 }
 
 void ContentPusher::note_read(vfs::Inode file) {
@@ -212,7 +217,9 @@ void ContentPusher::note_position(Region& region, std::uint64_t at) {
     region.in_order = true;  // asked for while it was on its way, or by the second of several readers
   } else if (is_near && !is_inside && region.window > 0) {
     region.in_order = true;
-    region.window = std::min(2 * region.window, kMostWindow);
+    if (at <= std::max(region.end, region.read) + 1) {  // who leaves files out, reads less than is brought
+      region.window = std::min(2 * region.window, kMostWindow);
+    }
   } else {
     const bool goes_on = at > region.read && at <= region.read + kGap;
     ++region.jumps;
@@ -234,10 +241,13 @@ void ContentPusher::bring(const Reading& reading) {
   bool all = region.end > region.read;
   if (region.end <= region.read + kGap && region.window > 0) {
     const std::uint64_t from = std::max(region.end, region.read);
+    const std::uint64_t begin = region.begin;
     const Pushed pushed = push_files(reading.directory, from, region.window,
                                      {.lead = lead_, .list = region.in_order || reading.ahead > 0});
-    region.inside = pushed.position > from ? 0 : region.inside;
-    region.end = pushed.position;
+    if (region.begin == begin) {  // else a reader has jumped elsewhere meanwhile
+      region.inside = pushed.position > from ? 0 : region.inside;
+      region.end = std::max(region.end, pushed.position);
+    }
     all = pushed.all;
     if (pushed.bytes > 0 && region.read >= pushed.position) {
       lead_ = std::min(2 * lead_ + kGap, kFar);  // they were faster
@@ -266,11 +276,12 @@ void ContentPusher::push_next_directories(vfs::Inode directory, unsigned count) 
     if (pushed.first == 0 && pushed.all) {
       continue;  // no file that could be brought: it costs nothing, but can't tell anything either
     }
-    Region region{.end = pushed.position, .read = 0, .window = kFirstWindow};
-    if (is_last || !pushed.all) {
+    Region& region = regions_[directory];  // of a reader, too, who has come meanwhile
+    region.end = std::max(region.end, pushed.position);
+    region.window = std::max(region.window, kFirstWindow);
+    if (region.read == 0 && (is_last || !pushed.all)) {
       region.ahead = count;
     }
-    regions_.emplace(directory, region);
     if (!pushed.all) {
       return;
     }
@@ -284,7 +295,9 @@ void ContentPusher::handle_listing(vfs::Inode directory) {
   }
   credit_.fetch_sub(1, std::memory_order_relaxed);
   const Pushed pushed = push_files(directory, 0, kFirstWindow, {.patience = kListingSteps});
-  regions_[directory] = {.end = pushed.position, .window = kFirstWindow};
+  Region& region = regions_[directory];
+  region.end = std::max(region.end, pushed.position);
+  region.window = std::max(region.window, kFirstWindow);
 }
 
 ContentPusher::Pushed ContentPusher::push_files(vfs::Inode directory, std::uint64_t from, std::uint64_t window,
@@ -351,9 +364,8 @@ bool ContentPusher::list(vfs::Inode directory, std::uint64_t from) {
   }
   listing_.store(directory, std::memory_order_relaxed);
   const int error = own_mount_->list(path, from);
-  listing_.store(0, std::memory_order_relaxed);
-  if (error != 0) {
-    log::debug("no files are read ahead in directories that nobody lists: {}", std::strerror(error));
+  if (error == EPERM || error == ENOSYS) {
+    log::debug("no files are read ahead in directories that nobody lists: {}", std::generic_category().message(error));
     own_mount_.reset();
   }
   return error == 0;
@@ -369,6 +381,9 @@ int ContentPusher::push_file(const vfs::DirEntry& entry) {
           in_vain_ == 0 ? 0 : fuse_lowlevel_notify_store(session_, entry.inode, 0, &nothing, fuse_buf_copy_flags{});
       known != 0) {
     return -known;
+  }
+  if (stopping_) {
+    return EINTR;
   }
   const auto bytes = std::span(buffer_).first(static_cast<std::size_t>(extent->length));
   if (const Result<void> read = extent->source->read(extent->offset, bytes); !read) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "core/vfs/file_system.h"
+#include "fuse/hint_ring.h"
 #include "fuse/own_mount.h"
 #include "fuse/statistics.h"
 
@@ -73,6 +73,7 @@ class ContentPusher {
 
   void post(std::uint64_t event);
   void work();
+  void handle_readings();
   /// Takes what is waiting, from the oldest on; false: there is nothing.
   bool take();
   void note_read(vfs::Inode file);
@@ -114,18 +115,14 @@ class ContentPusher {
   std::atomic<bool> ended_{false};
   std::atomic<bool> busy_{false};
 
-  static constexpr std::uint32_t kEvents = 128;
-  std::array<std::atomic<std::uint64_t>, kEvents> events_{};
-  std::atomic<std::uint32_t> claimed_{0};
-  std::atomic<std::uint32_t> head_{0};
+  HintRing hints_;
   std::atomic<int> credit_{0};          // directories to be brought when they are listed
   std::atomic<unsigned> ignored_{0};    // reads that aren't looked at
-  std::atomic<vfs::Inode> listing_{0};  // the directory that we list
+  std::atomic<vfs::Inode> listing_{0};  // the directory that we listed last
 
   // The thread's own.
   std::unordered_map<vfs::Inode, Region> regions_;
   std::vector<Reading> readings_;
-  std::uint32_t tail_ = 0;         // of the events
   vfs::Inode last_directory_ = 0;  // of the last read that began a directory
   int gain_ = 1;
   std::uint64_t lead_ = 0;               // files that readers are ahead of us by the time that something is brought

@@ -13,9 +13,8 @@
 
 namespace pkgfs::fuse {
 
-int OwnMount::list(const std::string& path, std::uint64_t from) {
-  const UniqueFd copy(
-      ::open_tree(AT_FDCWD, mountpoint_.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT));
+int OwnMount::enter() {
+  UniqueFd copy(::open_tree(AT_FDCWD, mountpoint_.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT));
   if (!copy) {
     return errno;
   }
@@ -26,7 +25,15 @@ int OwnMount::list(const std::string& path, std::uint64_t from) {
   if (status.stx_dev_major != 0 || status.stx_dev_minor != device_) {
     return ENODEV;
   }
-  const UniqueFd directory(::openat(copy.get(), path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  copy_ = std::move(copy);
+  return 0;
+}
+
+int OwnMount::list(const std::string& path, std::uint64_t from) {
+  if (const int error = copy_ ? 0 : enter(); error != 0) {
+    return error;
+  }
+  const UniqueFd directory(::openat(copy_.get(), path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!directory || ::lseek(directory.get(), static_cast<off_t>(from), SEEK_SET) < 0) {
     return errno;
   }

@@ -6,6 +6,7 @@
 #include <fuse_lowlevel.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdarg>
@@ -169,9 +170,11 @@ void Session::start(const ServerOptions& servers) {
 }
 
 void Session::start_pushing(ContentPusher& pusher, unsigned device) {
+  pusher.start(session_, OwnMount(settings_.mountpoint, device));
   pusher_ = &pusher;
-  pusher_->start(session_, OwnMount(settings_.mountpoint, device));
 }
+
+bool Session::stop_pushing(std::chrono::milliseconds limit) { return pusher_ == nullptr || pusher_->stop(limit); }
 
 bool Session::end_rings(std::chrono::milliseconds limit) {
   if (!std::exchange(rings_, false)) {
@@ -183,9 +186,14 @@ bool Session::end_rings(std::chrono::milliseconds limit) {
 
 bool Session::stop(std::chrono::milliseconds limit) {
   // First, while the READs that it may wait for are still answered.
-  const bool pusher_ended = pusher_ == nullptr || pusher_->stop(limit);
-  const bool servers_ended = servers_ == nullptr || servers_->stop(limit);
-  const bool rings_ended = end_rings(limit);
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  const auto left = [deadline] {
+    const auto time = deadline - std::chrono::steady_clock::now();
+    return std::max(std::chrono::duration_cast<std::chrono::milliseconds>(time), std::chrono::milliseconds(1));
+  };
+  const bool pusher_ended = stop_pushing(limit);
+  const bool servers_ended = servers_ == nullptr || servers_->stop(left());
+  const bool rings_ended = end_rings(left());
   if (mounted_) {
     // Closes the device, which fails what is still open, and unmounts lazily; does nothing if that was done by others.
     fuse_session_unmount(session_);

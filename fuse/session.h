@@ -43,7 +43,10 @@ class Session {
   /// Starts `pusher`, which must outlive the session, after `start`. `device`: the minor number of the mount's device.
   /// A process that is killed while it works may hang with everybody who uses the mount, until somebody aborts the
   /// connection: somebody must be there to do so.
+  /// Throws std::system_error if there is no thread for it.
   void start_pushing(ContentPusher& pusher, unsigned device);
+  /// Ends it again. False: it didn't end within `limit`.
+  [[nodiscard]] bool stop_pushing(std::chrono::milliseconds limit);
   /// Becomes readable when every thread has ended, as they do when somebody unmounts.
   [[nodiscard]] int ended_fd() const { return servers_->ended_fd(); }
   /// Ends the threads, waiting up to `limit` for those that are in the middle of a request, and unmounts; files that

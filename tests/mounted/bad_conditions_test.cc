@@ -47,12 +47,6 @@ void add_files(PackageBuilder& builder, unsigned count, std::size_t size) {
   }
 }
 
-/// Whether all tests run so.
-bool through_io_uring() {
-  const char* const options = std::getenv("PKGFS_TEST_MOUNT_OPTIONS");
-  return options != nullptr && std::strstr(options, "--io-uring=on") != nullptr;
-}
-
 /// What the daemon has taken for itself, in KiB.
 long anonymous_kib(pid_t daemon) {
   std::ifstream status("/proc/" + std::to_string(daemon) + "/status");
@@ -77,7 +71,7 @@ class BadConditions : public MountedTest {
 };
 
 TEST_F(BadConditions, ADiskThatHangsHoldsUpOnlyThoseWhoReadFromIt) {
-  if (through_io_uring()) {
+  if (every_mount_has("--io-uring=on")) {
     GTEST_SKIP() << "with io_uring, whoever's CPU it is waits for the disk, too";
   }
   constexpr unsigned kReaders = 3;
@@ -128,7 +122,10 @@ TEST_F(BadConditions, ADiskThatHangsHoldsUpOnlyThoseWhoReadFromIt) {
 }
 
 TEST_F(BadConditions, WhatIsNotInMemoryIsReadByAnotherThread) {
-  if (through_io_uring()) {
+  if (every_mount_has("--skip-open=off")) {
+    GTEST_SKIP() << "files that are opened are read by their own threads";
+  }
+  if (every_mount_has("--io-uring=on")) {
     GTEST_SKIP() << "with io_uring, whoever's CPU it is waits for the disk, too";
   }
   PackageBuilder builder("acme/cold@1.0.0");

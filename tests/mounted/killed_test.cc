@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Risk: the daemon is killed while it works, and whoever uses the mount hangs for ever.
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
 #include <fstream>
 #include <random>
+#include <stdexcept>
 
 #include "tests/mounted/mounted.h"
 #include "tests/support/containers/package_builder.h"
@@ -69,6 +72,8 @@ class Killed : public MountedTest {
       builder.file("data", "d" + std::to_string(i / kFilesInEach) + "/f" + std::to_string(i), std::string(6000, 'x'));
     }
     builder.write(package());
+    const rlimit none{.rlim_cur = 0, .rlim_max = 0};
+    ::setrlimit(RLIMIT_CORE, &none);  // for the crashes below
   }
   static void TearDownTestSuite() { directory_.reset(); }
   static std::string package() { return directory_->path() / "many.webc"; }
@@ -89,7 +94,7 @@ TEST_F(Killed, NobodyHangsWhateverItWasDoing) {
     Process readers({"/usr/bin/python3", "-c", kReaders, mount.path()});
     ASSERT_TRUE(eventually([&] { return readers.out() == "go"; })) << readers.err();
     sleep_ms(static_cast<int>(random() % 30));
-    ::kill(daemon, SIGKILL);
+    ::kill(daemon, i % 2 == 0 ? SIGKILL : SIGABRT);  // a crash stops threads in another way
     EXPECT_TRUE(eventually([&] { return !lives(daemon); }, seconds(3))) << "the daemon can't die, round " << i;
     EXPECT_TRUE(readers.ends_within(seconds(3))) << "readers hang, round " << i;
     struct stat status{};
@@ -100,25 +105,58 @@ TEST_F(Killed, NobodyHangsWhateverItWasDoing) {
   }
 }
 
+/// The guardian of a daemon, once it is on guard; throws if there is none.
+pid_t guardian_of(pid_t daemon) {
+  std::string found;
+  const std::string title = "^fuse-guardian of " + std::to_string(daemon) + "$";
+  if (!eventually([&] { return !(found = run({"pgrep", "-f", title}).out).empty(); })) {
+    throw std::runtime_error("there is no guardian");
+  }
+  return std::stoi(found);
+}
+
+bool nothing_is_pushed() { return every_mount_has("--push=off") || every_mount_has("--skip-open=off"); }
+
 TEST_F(Killed, TheGuardianEndsWithItsDaemon) {
-  const auto guardians = [](pid_t daemon) {
-    const ProcessResult found = run({"pgrep", "-f", "^pkgfs: guards " + std::to_string(daemon) + "$"});
-    return found.out.empty() ? 0 : std::count(found.out.begin(), found.out.end(), '\n');
-  };
+  if (nothing_is_pushed()) {
+    GTEST_SKIP() << "nothing is pushed";
+  }
   MountedPackage mount(kPkgfs, package());
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
-  const pid_t daemon = mount.daemon();
-  EXPECT_TRUE(eventually([&] { return guardians(daemon) == 1; }));
+  const pid_t guardian = guardian_of(mount.daemon());
   EXPECT_TRUE(mount.unmount().ok());
-  EXPECT_TRUE(eventually([&] { return guardians(daemon) == 0; }));
+  EXPECT_TRUE(eventually([&] { return !lives(guardian); }));
 
   MountedPackage killed(kPkgfs, package());
   ASSERT_TRUE(killed.ok()) << killed.result().describe();
-  const pid_t other = killed.daemon();
-  EXPECT_TRUE(eventually([&] { return guardians(other) == 1; }));
-  ::kill(other, SIGKILL);
-  EXPECT_TRUE(eventually([&] { return guardians(other) == 0; }));
+  const pid_t other = guardian_of(killed.daemon());
+  ::kill(killed.daemon(), SIGKILL);
+  EXPECT_TRUE(eventually([&] { return !lives(other); }));
   force_unmount(killed.path());
+}
+
+TEST_F(Killed, SignalsToTheGuardianAndItsEndDoTheMountNoHarm) {
+  if (nothing_is_pushed()) {
+    GTEST_SKIP() << "nothing is pushed";
+  }
+  const MountedPackage mount(kPkgfs, package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const pid_t daemon = mount.daemon();
+  const pid_t guardian = guardian_of(daemon);
+  EXPECT_NE(::getpgid(guardian), ::getpgid(daemon)) << "who kills the daemon's group kills it, too";
+  for (const int signal : {SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGHUP, SIGPIPE}) {
+    ::kill(guardian, signal);
+  }
+  sleep_ms(300);
+  EXPECT_EQ(read_text(mount / "d1/f100").size(), 6000U);
+  EXPECT_TRUE(lives(guardian));
+  ::kill(guardian, SIGKILL);
+  EXPECT_TRUE(eventually([&] { return !lives(guardian); }));
+  sleep_ms(100);
+  for (int i = 200; i < 300; ++i) {
+    EXPECT_EQ(read_text(mount / ("d2/f" + std::to_string(i))).size(), 6000U);
+  }
+  EXPECT_EQ(mount.daemon(), daemon);
 }
 
 }  // namespace

@@ -150,15 +150,28 @@ MountGuard::~MountGuard() {
   force_unmount(mountpoint_);
 }
 
+namespace {
+
+Arguments options_of_every_mount() {
+  const char* const text = std::getenv("PKGFS_TEST_MOUNT_OPTIONS");
+  std::istringstream words(text == nullptr ? "" : text);
+  return {std::istream_iterator<std::string>(words), {}};
+}
+
+}  // namespace
+
+bool every_mount_has(const std::string& option) {
+  const Arguments options = options_of_every_mount();
+  return std::find(options.begin(), options.end(), option) != options.end();
+}
+
 MountedPackage::MountedPackage(std::string binary, const std::string& package, const Arguments& options,
                                ProcessOptions process)
     : binary_(std::move(binary)), path_(parent_.path() / "mnt") {
   fs::create_directory(path_);
   Arguments arguments{binary_, "mount"};
-  if (const char* more = std::getenv("PKGFS_TEST_MOUNT_OPTIONS"); more != nullptr) {
-    std::istringstream words(more);
-    arguments.insert(arguments.end(), std::istream_iterator<std::string>(words), {});
-  }
+  const Arguments more = options_of_every_mount();
+  arguments.insert(arguments.end(), more.begin(), more.end());
   arguments.insert(arguments.end(), options.begin(), options.end());
   arguments.push_back(package);
   arguments.push_back(path_);

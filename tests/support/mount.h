@@ -48,6 +48,9 @@ class MountGuard {
   std::string word_;
 };
 
+/// Whether PKGFS_TEST_MOUNT_OPTIONS has this option: what a test of just that trick expects isn't there then.
+[[nodiscard]] bool every_mount_has(const std::string& option);
+
 /// `pkgfs mount` in the background on a directory of its own. The destructor unmounts, and fails the test when that
 /// doesn't work or when the daemon doesn't end; nothing is left behind then either.
 ///
