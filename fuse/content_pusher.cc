@@ -202,8 +202,8 @@ bool ContentPusher::walks_to(vfs::Inode directory) {
   if (last == regions_.end() || next_directory(fs_, last_directory_) != directory) {
     return false;
   }
-  std::uint64_t left = 0;  // files that weren't read there
-  (void)fs_.read_dir(last_directory_, last->second.read, [&](const vfs::DirEntry& entry) {
+  std::uint64_t left = 0;  // files that were neither read nor brought there
+  (void)fs_.read_dir(last_directory_, std::max(last->second.read, last->second.end), [&](const vfs::DirEntry& entry) {
     left += entry.attributes.type == vfs::FileType::kFile ? 1 : 0;
     return left <= kGap;
   });
