@@ -98,6 +98,7 @@ void ContentPusher::directory_was_listed(vfs::Inode directory) {
     return;  // by ourselves
   }
   ignored_.store(0, std::memory_order_relaxed);
+  by_name_.store(false, std::memory_order_relaxed);
   if (credit_.load(std::memory_order_relaxed) > 0) {
     post((directory << kEventBits) | kListed);
   }
@@ -271,8 +272,8 @@ void ContentPusher::push_next_directories(vfs::Inode directory, unsigned count) 
       continue;
     }
     const bool is_last = number == count;
-    const Pushed pushed =
-        push_files(directory, 0, std::min(budget, kFirstWindow), {.without_first = is_last, .list = true});
+    const Pushed pushed = push_files(directory, 0, std::min(budget, kFirstWindow),
+                                     {.without_first = is_last, .list = by_name_.load(std::memory_order_relaxed)});
     if (pushed.first == 0 && pushed.all) {
       continue;  // no file that could be brought: it costs nothing, but can't tell anything either
     }
@@ -363,6 +364,7 @@ bool ContentPusher::list(vfs::Inode directory, std::uint64_t from) {
     return false;
   }
   listing_.store(directory, std::memory_order_relaxed);
+  by_name_.store(true, std::memory_order_relaxed);
   const int error = own_mount_->list(path, from);
   if (error == EPERM || error == ENOSYS) {
     log::debug("no files are read ahead in directories that nobody lists: {}", std::generic_category().message(error));

@@ -118,6 +118,7 @@ class ContentPusher {
   HintRing hints_;
   std::atomic<int> credit_{0};          // directories to be brought when they are listed
   std::atomic<unsigned> ignored_{0};    // reads that aren't looked at
+  std::atomic<bool> by_name_{false};    // readers come by names; nobody lists what they read
   std::atomic<vfs::Inode> listing_{0};  // the directory that we listed last
 
   // The thread's own.
