@@ -71,9 +71,11 @@ ProcessResult Sandbox::run(const std::string& engine, const std::string& script,
   }
   arguments.insert(arguments.end(), {"bash", source_directory() / kScript});
   ProcessOptions options{.timeout = std::chrono::seconds(50), .environment = variables};
-  options.environment.insert(
-      options.environment.end(),
-      {{"ENGINE", engine}, {"SCRIPT", file}, {"BIN", fs::path(kPkgfs).parent_path()}, {"REGISTRY", registry_}});
+  options.environment.insert(options.environment.end(), {{"ENGINE", engine},
+                                                         {"SCRIPT", file},
+                                                         {"BIN", fs::path(kPkgfs).parent_path()},
+                                                         {"REGISTRY", registry_},
+                                                         {"FORGET_OTHERS", kForgetOthers}});
   return test::run(arguments, options);
 }
 

@@ -4,8 +4,7 @@
 set -eu
 die() { echo "sandbox: $*" >&2; exit 97; }
 mount --make-rprivate /
-# Mounts of others: as long as our namespace has them, their processes go on. One may be gone before us.
-while read -r _ _ _ _ target _; do umount -l "$(printf '%b' "$target")" 2> /dev/null || true; done < <(grep -F ' - fuse.pkgfs ' /proc/self/mountinfo)
+eval "$FORGET_OTHERS"
 for dir in /run /mnt /var/tmp; do mount -t tmpfs -o mode=1777 sandbox $dir; done
 chmod 755 /run /mnt
 # Not to leave directories behind, those above them become writable layers.

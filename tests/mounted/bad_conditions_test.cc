@@ -3,10 +3,8 @@
 // readers or little memory make wrong bytes, a hang, or a daemon that grows.
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
-#include <array>
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
@@ -15,8 +13,6 @@
 #include <optional>
 #include <random>
 #include <thread>
-
-#include <nlohmann/json.hpp>
 
 #include "tests/mounted/mounted.h"
 #include "tests/support/containers/package_builder.h"
@@ -60,13 +56,6 @@ long anonymous_kib(pid_t daemon) {
 
 class BadConditions : public MountedTest {
  protected:
-  static std::uint64_t counted(const MountedPackage& mount, const std::string& what) {
-    std::array<char, 1U << 16U> value{};
-    const ssize_t size = ::getxattr(mount.path().c_str(), "user.pkgfs.stats", value.data(), value.size());
-    EXPECT_GT(size, 0);
-    return nlohmann::json::parse(std::string_view(value.data(), static_cast<std::size_t>(size))).at(what);
-  }
-
   TempDir dir_;
 };
 
@@ -118,7 +107,7 @@ TEST_F(BadConditions, ADiskThatHangsHoldsUpOnlyThoseWhoReadFromIt) {
   for (unsigned i = 0; i < kReaders + 1; ++i) {
     EXPECT_EQ(read_text(mount / name(i)), content(i, kSize)) << i;
   }
-  EXPECT_GT(counted(mount, "relieved"), 0U);
+  EXPECT_GT(statistics(mount).at("relieved"), 0U);
 }
 
 TEST_F(BadConditions, WhatIsNotInMemoryIsReadByAnotherThread) {
@@ -147,7 +136,7 @@ TEST_F(BadConditions, WhatIsNotInMemoryIsReadByAnotherThread) {
   if (status.st_dev == 0 || run({"stat", "-f", "-c", "%T", package}).out.starts_with("tmpfs")) {
     GTEST_SKIP() << "the temporary files are in memory";
   }
-  EXPECT_GT(counted(mount, "relieved"), 0U);
+  EXPECT_GT(statistics(mount).at("relieved"), 0U);
 }
 
 TEST_F(BadConditions, AThousandReadersGetTheRightBytes) {

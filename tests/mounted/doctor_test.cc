@@ -47,17 +47,12 @@ class Doctor : public MountedTest {
     }
   };
 
-  /// In a new namespace: what other tests have mounted, and perhaps stopped.
-  static constexpr const char* kForgetOthers =
-      "findmnt -rno TARGET -t fuse.pkgfs | while read -r m; do umount -l \"$(printf %b \"$m\")\" 2> /dev/null || true; "
-      "done; ";
-
   /// Runs it after `preparation` (shell) in a mount namespace of its own; `as` goes before the program's name.
   [[nodiscard]] Told doctor(const std::string& preparation, const Arguments& more = {},
                             const std::string& as = "") const {
-    std::string line = "set -e; mount --make-rprivate /; " + std::string(alone_ ? kForgetOthers : "") + "exec 9<" +
-                       kPkgfs + "; " + preparation + "\n" + as + " /proc/self/fd/9 doctor --json --registry " +
-                       (dir_.path() / "registry").string();
+    std::string line = "set -e; mount --make-rprivate /; " + (alone_ ? std::string(kForgetOthers) + "; " : "") +
+                       "exec 9<" + kPkgfs + "; " + preparation + "\n" + as +
+                       " /proc/self/fd/9 doctor --json --registry " + (dir_.path() / "registry").string();
     for (const std::string& argument : more) {
       line += " '" + argument + "'";
     }

@@ -6,7 +6,6 @@
 
 #include <cerrno>
 #include <csignal>
-#include <fstream>
 #include <random>
 #include <stdexcept>
 
@@ -24,11 +23,8 @@ using std::chrono::seconds;
 bool lives(pid_t process) {
   std::error_code gone;
   for (const auto& task : fs::directory_iterator("/proc/" + std::to_string(process) + "/task", gone)) {
-    std::ifstream status(task.path() / "stat");
-    std::string text;
-    std::getline(status, text);
-    const std::size_t name_ends = text.rfind(") ");
-    if (name_ends != std::string::npos && text[name_ends + 2] != 'Z' && text[name_ends + 2] != 'X') {
+    const std::string status = process_status(task.path());
+    if (!status.empty() && status[0] != 'Z' && status[0] != 'X') {
       return true;
     }
   }
@@ -114,8 +110,6 @@ pid_t guardian_of(pid_t daemon) {
   }
   return std::stoi(found);
 }
-
-bool nothing_is_pushed() { return every_mount_has("--push=off") || every_mount_has("--skip-open=off"); }
 
 TEST_F(Killed, TheGuardianEndsWithItsDaemon) {
   if (nothing_is_pushed()) {

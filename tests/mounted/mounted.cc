@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "tests/mounted/mounted.h"
 
+#include <sys/xattr.h>
+
 #include <algorithm>
+#include <array>
+#include <string_view>
 
 namespace pkgfs::test {
 
@@ -18,6 +22,15 @@ std::vector<std::string> fixture_names(const std::string& folder, const std::str
   std::sort(names.begin(), names.end());
   return names;
 }
+
+nlohmann::json statistics(const MountedPackage& mount) {
+  std::array<char, 1U << 16U> value{};
+  const ssize_t size = ::getxattr(mount.path().c_str(), "user.pkgfs.stats", value.data(), value.size());
+  EXPECT_GT(size, 0);
+  return nlohmann::json::parse(std::string_view(value.data(), static_cast<std::size_t>(std::max(size, ssize_t{0}))));
+}
+
+bool nothing_is_pushed() { return every_mount_has("--push=off") || every_mount_has("--skip-open=off"); }
 
 void expect_refused(const MountedPackage& mount) {
   const ProcessResult& result = mount.result();

@@ -4,6 +4,7 @@
 #include <string>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "tests/support/fixtures.h"
 #include "tests/support/mount.h"
@@ -29,6 +30,12 @@ class MountedTest : public ::testing::Test {
 inline std::string single(const std::string& name) { return fixtures() / "webc" / (name + ".webc"); }
 /// A registry of the fixtures.
 inline std::string registry(const std::string& set) { return fixtures() / "registry" / set; }
+
+/// What the mount's own attribute user.pkgfs.stats has.
+[[nodiscard]] nlohmann::json statistics(const MountedPackage& mount);
+
+/// Whether all tests run without pushing (PKGFS_TEST_MOUNT_OPTIONS).
+[[nodiscard]] bool nothing_is_pushed();
 
 /// What GoogleTest accepts as the name of a parametrised test.
 inline std::string test_name(std::string text) {

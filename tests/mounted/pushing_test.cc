@@ -1,12 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Risk: what is read ahead brings wrong bytes, is brought for nobody, or keeps the mount in use.
 #include <sys/stat.h>
-#include <sys/xattr.h>
-
-#include <array>
-#include <thread>
-
-#include <nlohmann/json.hpp>
 
 #include "tests/mounted/mounted.h"
 #include "tests/support/containers/package_builder.h"
@@ -40,12 +34,8 @@ class Pushing : public MountedTest {
     }
     return text;
   }
-  static std::uint64_t counted(const MountedPackage& mount, const std::string& what) {
-    std::array<char, 1U << 16U> value{};
-    const ssize_t size = ::getxattr(mount.path().c_str(), "user.pkgfs.stats", value.data(), value.size());
-    EXPECT_GT(size, 0);
-    const auto said = nlohmann::json::parse(std::string_view(value.data(), static_cast<std::size_t>(size)));
-    return said.contains(what) ? said.at(what).get<std::uint64_t>() : said.at("requests").at(what).get<std::uint64_t>();
+  static int requests(const MountedPackage& mount, const std::string& kind) {
+    return statistics(mount).at("requests").at(kind).get<int>();
   }
   /// Reads by names that nobody listed, and waits for what that brings.
   static void read_first(const MountedPackage& mount, int directory) {
@@ -59,7 +49,7 @@ class Pushing : public MountedTest {
 };
 
 TEST_F(Pushing, WhoReadsOnByNameGetsTheRestWithoutRequests) {
-  if (every_mount_has("--push=off") || every_mount_has("--skip-open=off")) {
+  if (nothing_is_pushed()) {
     GTEST_SKIP() << "nothing is pushed";
   }
   if (::geteuid() != 0) {
@@ -68,14 +58,14 @@ TEST_F(Pushing, WhoReadsOnByNameGetsTheRestWithoutRequests) {
   const MountedPackage mount(kPkgfs, package());
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
   read_first(mount, 1);
-  ASSERT_TRUE(eventually([&] { return counted(mount, "files_pushed") >= kFiles - 10; }));
-  const auto lookups = counted(mount, "lookup");
-  const auto reads = counted(mount, "read");
+  ASSERT_TRUE(eventually([&] { return statistics(mount).at("files_pushed") >= kFiles - 10; }));
+  const auto lookups = requests(mount, "lookup");
+  const auto reads = requests(mount, "read");
   for (int i = 10; i < kFiles; ++i) {
     EXPECT_EQ(read_text(mount / name(1, i)), content(1, i));
   }
-  EXPECT_EQ(counted(mount, "lookup"), lookups);
-  EXPECT_LE(counted(mount, "read"), reads + 1);
+  EXPECT_EQ(requests(mount, "lookup"), lookups);
+  EXPECT_LE(requests(mount, "read"), reads + 1);
 }
 
 TEST_F(Pushing, ASingleFileOfADirectoryBringsNothing) {
@@ -85,8 +75,8 @@ TEST_F(Pushing, ASingleFileOfADirectoryBringsNothing) {
     EXPECT_EQ(read_text(mount / name(directory, 30)), content(directory, 30));
     sleep_ms(5);
   }
-  EXPECT_EQ(counted(mount, "files_pushed"), 0U);
-  EXPECT_EQ(counted(mount, "readdirplus"), 0U);
+  EXPECT_EQ(statistics(mount).at("files_pushed"), 0U);
+  EXPECT_EQ(requests(mount, "readdirplus"), 0);
 }
 
 TEST_F(Pushing, IsNeverInTheWayOfUnmounting) {

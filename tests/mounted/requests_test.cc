@@ -2,10 +2,8 @@
 // Risk: the kernel asks again for what it was told, files that were brought before they were asked for have wrong
 // bytes, or whole packages are brought that nobody reads. Counted by the daemon itself.
 #include <fcntl.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
-#include <array>
 #include <fstream>
 #include <random>
 #include <thread>
@@ -54,12 +52,9 @@ class Requests : public MountedTest {
     return "d" + std::to_string(directory) + "/f" + std::to_string(file);
   }
 
+  /// But for what every look at it changes.
   static nlohmann::json statistics(const MountedPackage& mount) {
-    std::array<char, 16384> value{};
-    const ssize_t size = ::getxattr(mount.path().c_str(), "user.pkgfs.stats", value.data(), value.size());
-    EXPECT_GT(size, 0);
-    auto counted =
-        nlohmann::json::parse(std::string_view(value.data(), static_cast<std::size_t>(std::max(size, ssize_t{0}))));
+    nlohmann::json counted = test::statistics(mount);
     counted["requests"].erase("getxattr");  // this one
     for (const char* always_changing : {"uptime_seconds", "latency_ns"}) {
       counted.erase(always_changing);
@@ -105,7 +100,7 @@ TEST_F(Requests, NothingIsAskedOnceSeen) {
 }
 
 TEST_F(Requests, SmallFilesAreBroughtBeforeTheyAreAskedFor) {
-  if (every_mount_has("--push=off") || every_mount_has("--skip-open=off")) {
+  if (nothing_is_pushed()) {
     GTEST_SKIP() << "nothing is pushed";
   }
   const MountedPackage mount(kPkgfs, package());

@@ -91,6 +91,12 @@ std::string read_proc(const fs::path& path) {
 
 }  // namespace
 
+std::string process_status(const fs::path& directory) {
+  const std::string text = read_proc(directory / "stat");
+  const std::size_t name_ends = text.rfind(") ");  // it may have any characters
+  return name_ends == std::string::npos ? std::string() : text.substr(name_ends + 2);
+}
+
 std::vector<pid_t> processes_with(const std::string& argument) {
   std::map<pid_t, pid_t> found;  // and their parents
   for (const fs::directory_entry& entry : fs::directory_iterator("/proc")) {
@@ -105,9 +111,8 @@ std::vector<pid_t> processes_with(const std::string& argument) {
     // Who ends a mount doesn't serve it: sandboxes of other tests unmount what they inherited.
     const bool ends = fs::read_symlink(entry.path() / "exe", gone).filename() == "umount";
     if (!ends && std::find(words.begin(), words.end(), argument) != words.end()) {
-      const std::string status = read_proc(entry.path() / "stat");
-      const std::size_t name_ends = status.rfind(") ");
-      found[pid] = name_ends == std::string::npos ? 0 : std::atoi(status.c_str() + name_ends + 4);
+      const std::string status = process_status(entry.path());
+      found[pid] = status.empty() ? 0 : std::atoi(status.c_str() + 2);
     }
   }
   // A child has its parent's command line until it begins to do something else.

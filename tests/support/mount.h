@@ -30,6 +30,17 @@ struct MountLine {
 /// Processes whose command line has `argument` as one of its words, without their children that have the same.
 [[nodiscard]] std::vector<pid_t> processes_with(const std::string& argument);
 
+/// What the kernel says of a process or one of its threads (/proc/PID or /proc/PID/task/TID), from its state on
+/// (proc_pid_stat(5), field 3): "S 1 …". Empty when it is gone.
+[[nodiscard]] std::string process_status(const std::filesystem::path& directory);
+
+/// A line of shell for a mount namespace of one's own, where mounts are private: lets go of what other tests have
+/// mounted, and perhaps stopped. As long as one of its copies is there, a mount's daemon goes on; one may be gone
+/// first.
+inline constexpr const char* kForgetOthers =
+    "findmnt -rno TARGET -t fuse.pkgfs | while read -r m; do umount -l \"$(printf %b \"$m\")\" 2> /dev/null || true; "
+    "done";
+
 /// Unmounts whatever is at `mountpoint` (lazily if it must be) and kills what served it. For clean-up only.
 void force_unmount(const std::filesystem::path& mountpoint);
 

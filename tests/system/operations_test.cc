@@ -52,13 +52,11 @@ class Manual : public InstalledTest {
       lines = std::regex_replace(lines, std::regex(name), ours);
     }
     const std::string script = "set -e\nip link set lo up\ncd /mnt\n" + lines;
-    return sh(
-        "findmnt -rno TARGET -t fuse.pkgfs | while read -r m; do umount -l \"$(printf %b \"$m\")\" 2> /dev/null || "
-        "true; done\n"
-        "mount -t tmpfs none /mnt\nmount -t tmpfs none /run\nmkdir /mnt/python /mnt/app /mnt/x /run/pkgfs\n"
-        "export HOME=/mnt WASMER_REGISTRY=$R WASMER_CACHE_DIR=/mnt/cache\n"
-        "cat >/mnt/lines <<'END-OF-PAGE'\n" +
-        script + "END-OF-PAGE\nunshare -n /bin/bash /mnt/lines\n");
+    return sh(std::string(kForgetOthers) +
+              "\nmount -t tmpfs none /mnt\nmount -t tmpfs none /run\nmkdir /mnt/python /mnt/app /mnt/x /run/pkgfs\n"
+              "export HOME=/mnt WASMER_REGISTRY=$R WASMER_CACHE_DIR=/mnt/cache\n"
+              "cat >/mnt/lines <<'END-OF-PAGE'\n" +
+              script + "END-OF-PAGE\nunshare -n /bin/bash /mnt/lines\n");
   }
 };
 
