@@ -57,7 +57,7 @@ ContentPusher::~ContentPusher() {
 
 void ContentPusher::start(fuse_session* session, OwnMount own_mount) {
   session_ = session;
-  own_mount_ = std::make_unique<OwnMount>(std::move(own_mount));
+  own_mount_ = std::move(own_mount);
   buffer_.resize(kMostOfFile);
   thread_ = std::thread([this] { work(); });
   started_ = true;
@@ -149,7 +149,7 @@ void ContentPusher::handle_readings() {
       bring(reading);
     }
   }
-  if (own_mount_ != nullptr) {
+  if (own_mount_) {
     own_mount_->leave();
   }
 }
@@ -356,7 +356,7 @@ bool ContentPusher::was_read(vfs::Inode directory, std::uint64_t at) const {
 }
 
 bool ContentPusher::list(vfs::Inode directory, std::uint64_t from) {
-  if (own_mount_ == nullptr) {
+  if (!own_mount_) {
     return false;
   }
   const std::string path = path_of(fs_, directory);

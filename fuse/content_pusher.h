@@ -4,7 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -126,9 +126,9 @@ class ContentPusher {
   std::vector<Reading> readings_;
   vfs::Inode last_directory_ = 0;  // of the last read that began a directory
   int gain_ = 1;
-  std::uint64_t lead_ = 0;               // files that readers are ahead of us by the time that something is brought
-  unsigned in_vain_ = 0;                 // files in a row that the kernel didn't know
-  std::unique_ptr<OwnMount> own_mount_;  // null: can't be listed
+  std::uint64_t lead_ = 0;             // files that readers are ahead of us by the time that something is brought
+  unsigned in_vain_ = 0;               // files in a row that the kernel didn't know
+  std::optional<OwnMount> own_mount_;  // none: can't be listed
   std::vector<std::byte> buffer_;
   std::uint64_t since_check_ = 0;  // bytes
   std::chrono::steady_clock::time_point pause_until_;

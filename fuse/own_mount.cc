@@ -7,9 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
-
-#include "core/base/unique_fd.h"
 
 namespace pkgfs::fuse {
 
@@ -37,7 +36,9 @@ int OwnMount::list(const std::string& path, std::uint64_t from) {
   if (!directory || ::lseek(directory.get(), static_cast<off_t>(from), SEEK_SET) < 0) {
     return errno;
   }
-  return ::getdents64(directory.get(), buffer_.data(), buffer_.size()) < 0 ? errno : 0;
+  constexpr std::size_t kBuffer = 32U << 10U;
+  alignas(16) std::array<char, kBuffer> buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init): nobody reads it
+  return ::getdents64(directory.get(), buffer.data(), buffer.size()) < 0 ? errno : 0;
 }
 
 }  // namespace pkgfs::fuse

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -31,12 +30,9 @@ class OwnMount {
  private:
   int enter();
 
-  static constexpr std::size_t kBuffer = 32U << 10U;
-
   std::string mountpoint_;
   unsigned device_;
   UniqueFd copy_;
-  alignas(16) std::array<char, kBuffer> buffer_{};
 };
 
 }  // namespace pkgfs::fuse
