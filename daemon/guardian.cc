@@ -18,7 +18,8 @@
 #include <fstream>
 #include <span>
 #include <sstream>
-#include <system_error>
+
+#include "core/base/error.h"
 
 namespace pkgfs {
 namespace {
@@ -168,10 +169,6 @@ void wait_for_the_end() {
   ::_exit(EXIT_SUCCESS);
 }
 
-std::string failed(const char* what, int error) {
-  return std::string(what) + ": " + std::generic_category().message(error);
-}
-
 }  // namespace
 
 Guardian::~Guardian() {
@@ -189,7 +186,7 @@ std::string Guardian::start(const std::string& connection) {
   const pid_t daemon = ::getpid();
   const UniqueFd abort_file = open_abort_file(connection);
   if (!abort_file) {
-    return failed("FUSE connections can't be aborted", errno);
+    return system_error("FUSE connections can't be aborted", errno).message();
   }
   const UniqueFd ended = open_process(daemon);
   const std::string task = std::to_string(daemon);
@@ -197,12 +194,12 @@ std::string Guardian::start(const std::string& connection) {
   std::array<int, 2> crash{};
   std::array<int, 2> ready{};
   if (!ended || !stat || ::pipe2(crash.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
-    return failed("the daemon can't be watched", errno);
+    return system_error("the daemon can't be watched", errno).message();
   }
   const UniqueFd crash_told(crash[0]);
   UniqueFd crash_tell(crash[1]);
   if (::pipe2(ready.data(), O_CLOEXEC) != 0) {
-    return failed("the daemon can't be watched", errno);
+    return system_error("the daemon can't be watched", errno).message();
   }
   const UniqueFd ready_told(ready[0]);
   UniqueFd ready_tell(ready[1]);
@@ -213,19 +210,19 @@ std::string Guardian::start(const std::string& connection) {
     high[i].reset(::fcntl(numbers[i], F_DUPFD_CLOEXEC, static_cast<int>(kDescriptors)));
     numbers[i] = high[i].get();
     if (!high[i]) {
-      return failed("the daemon can't be watched", errno);
+      return system_error("the daemon can't be watched", errno).message();
     }
   }
   const std::span<char> line = command_line();
   const std::string title = "fuse-guardian of " + task;
-  std::signal(SIGCHLD,
-              SIG_DFL);  // NOLINT(concurrency-mt-unsafe): who ignores it, as we may have inherited, collects nobody
+  // Who ignores it, as we may have inherited, collects nobody.
+  std::signal(SIGCHLD, SIG_DFL);  // NOLINT(concurrency-mt-unsafe)
   const pid_t child = ::fork();
   if (child == 0) {
     guard(numbers, line, title);
   }
   if (child < 0) {
-    return failed("there is no process for a guardian", errno);
+    return system_error("there is no process for a guardian", errno).message();
   }
   ready_tell.reset();
   high[kReady].reset();

@@ -138,10 +138,10 @@ bool wait_until_ready(fuse::Session& session, int signal_fd, const std::string& 
   return true;
 }
 
-/// "0:53" of our mount; empty if it can't be seen.
-std::string device_of(const fuse::MountSettings& settings) {
-  const std::optional<MountEntry> top = find_mount(settings.mountpoint);
-  return top && top->type == kMountType && top->source == settings.source ? top->device : std::string();
+/// Our mount, unless another one lies above it.
+std::optional<MountEntry> find_own_mount(const fuse::MountSettings& settings) {
+  std::optional<MountEntry> top = find_mount(settings.mountpoint);
+  return top && top->type == kMountType && top->source == settings.source ? top : std::nullopt;
 }
 
 /// Has the kernel read further ahead than it does by itself. Where that isn't allowed, nothing is lost but some speed.
@@ -168,9 +168,7 @@ void start_pushing(fuse::Session& session, fuse::ContentPusher& pusher, Guardian
 
 /// Whether our mount answers whoever comes by its path. Nobody does where another one lies above it.
 bool answers(const fuse::MountSettings& settings, std::chrono::milliseconds limit) {
-  const std::optional<MountEntry> top = find_mount(settings.mountpoint);
-  return !top || top->type != kMountType || top->source != settings.source ||
-         probe_mount(settings.mountpoint, limit) == MountState::kLive;
+  return !find_own_mount(settings) || probe_mount(settings.mountpoint, limit) == MountState::kLive;
 }
 
 /// Waits for the end as `wait_for` does, and reassures the manager's watchdog as long as the mount answers.
@@ -350,7 +348,7 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   session.mount();
   int exit_code = kExitOk;
   if (wait_until_ready(session, signal_fd.get(), mountpoint)) {
-    const std::string device = device_of(settings);  // while nobody else can mount here
+    const std::optional<MountEntry> own = find_own_mount(settings);  // while nobody else can mount here
     claim.reset();
     session.start({.threads = std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads),
                    .poll = options.poll,
@@ -365,6 +363,7 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
       log::info("metrics are served at {}", metrics->address());
     }
     manager.ready(settings.source + " at " + mountpoint);
+    const std::string device = own ? own->device : std::string();
     set_read_ahead(device, options.read_ahead);
     if (used_pusher != nullptr) {
       start_pushing(session, *used_pusher, guardian, device);
