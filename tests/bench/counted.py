@@ -45,13 +45,6 @@ def tools(build):
     return os.path.join(build, "tests/bench")
 
 
-def use_own_home(place):
-    """No settings of who runs it."""
-    home = os.path.join(place, "home")
-    os.makedirs(home)
-    os.environ.update({"HOME": home, "WASMER_DIR": home, "LC_ALL": "C.UTF-8"})
-
-
 def run(words, environment=None):
     try:
         result = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

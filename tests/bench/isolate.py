@@ -33,6 +33,13 @@ def leave(caught, _):
     sys.exit(128 + caught)
 
 
+def use_own_home(place):
+    """No settings of who runs it, and no network: everything that is looked for at home is looked for in `place`."""
+    home = os.path.join(place, "home")
+    os.makedirs(home, exist_ok=True)
+    os.environ.update({"HOME": home, "WASMER_DIR": home, "LC_ALL": "C.UTF-8"})
+
+
 def run_isolated(work):
     """Ends the process with what `work` returns. It runs in a child that is the first process of a namespace of
     processes: with it the kernel ends all others, and with the last of them the namespace of mounts goes."""
