@@ -122,7 +122,8 @@ int ask_mount(const char* path) {
     struct statvfs status{};
     error = ::statvfs(path, &status) == 0 ? 0 : errno;
   }
-  return error == ENOTCONN ? kDeadExit : 0;
+  // ECONNABORTED: it ended while it was asked.
+  return error == ENOTCONN || error == ECONNABORTED ? kDeadExit : 0;
 }
 
 std::string real_path(const std::string& path) {

@@ -2,6 +2,7 @@
 // Risk: the end of the plugin, however it comes, costs somebody a mount, or leaves one that nobody ends.
 #include <csignal>
 #include <fstream>
+#include <thread>
 
 #include "tests/containers/plugin.h"
 
@@ -106,7 +107,24 @@ TEST_F(PluginRestart, ADeadMountIsMadeAnew) {
   plugin.kill();
   kill_daemon(plugin, "x");
   ASSERT_TRUE(plugin.start()) << plugin.process().err();
-  EXPECT_TRUE(eventually([&] { return is_served(plugin, "x"); }));
+  EXPECT_TRUE(eventually([&] { return is_served(plugin, "x"); }, seconds(9))) << plugin.process().err();
+}
+
+TEST_F(PluginRestart, AMountThatDiesWhileItIsAskedIsMadeAnew) {
+  Plugin plugin(environment());
+  ASSERT_TRUE(plugin.start()) << plugin.process().err();
+  ASSERT_EQ(plugin.create("x", local("acme/app")), "");
+  ASSERT_EQ(plugin.mount("x", "one"), "");
+  const pid_t pid = daemon(plugin, "x");
+  ASSERT_GT(pid, 1);
+  ::kill(pid, SIGSTOP);  // the question waits
+  std::thread killer([pid] {
+    sleep_ms(300);
+    ::kill(pid, SIGKILL);
+  });
+  EXPECT_EQ(plugin.mount("x", "two"), "");
+  killer.join();
+  EXPECT_TRUE(is_served(plugin, "x"));
 }
 
 TEST_F(PluginRestart, UsersDoNotOutliveTheMachine) {
