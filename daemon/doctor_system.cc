@@ -16,6 +16,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "core/base/libcrypto.h"
 #include "core/base/unique_fd.h"
 #include "core/load/libarchive.h"
 #include "core/net/version.h"
@@ -188,13 +189,16 @@ void check_libraries(Findings& findings) {
   } else if (!http.empty()) {
     findings.push_back({"libraries", Level::kOk, said, ""});
   }
-  try {
-    (void)libarchive();
-  } catch (const Error& error) {
-    findings.push_back({"libraries", Level::kWarning,
-                        "libarchive can't be loaded: tarballs can't be read: " + error.chain().back(),
-                        "apt install libarchive13, and look at LD_LIBRARY_PATH"});
-  }
+  const auto check = [&](const std::string& what, const std::string& debian_package, const auto& load) {
+    try {
+      (void)load();
+    } catch (const Error& error) {
+      findings.push_back({"libraries", Level::kWarning, what + ": " + error.chain().back(),
+                          "apt install " + debian_package + ", and look at LD_LIBRARY_PATH"});
+    }
+  };
+  check("libarchive can't be loaded: tarballs can't be read", "libarchive13", libarchive);
+  check("libcrypto can't be loaded: nothing can be verified", "libssl3", libcrypto);
 }
 
 void check_clock(Findings& findings) {

@@ -34,6 +34,7 @@
 #include "daemon/own_source.h"
 #include "fuse/adapter.h"
 #include "fuse/content_pusher.h"
+#include "fuse/cpu_latency.h"
 #include "fuse/session.h"
 #include "fuse/usage.h"
 
@@ -61,7 +62,8 @@ sigset_t handled_signals() {
 }
 
 fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCounter& usage,
-                                     fuse::ContentPusher* pusher, const MountFacts& facts) {
+                                     fuse::ContentPusher* pusher, fuse::CpuLatency& cpu_latency,
+                                     const MountFacts& facts) {
   return {.uid = options.uid.value_or(::geteuid()),
           .gid = options.gid.value_or(::getegid()),
           .file_mask = options.fmask,
@@ -70,6 +72,7 @@ fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCou
           .skip_open = options.skip_open,
           .passthrough = options.passthrough,
           .pusher = pusher,
+          .cpu_latency = &cpu_latency,
           .usage = [&usage] { return usage.get(); },
           .about = json_members(facts)};
 }
@@ -324,6 +327,7 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   vfs::FileSystem& tree = *opened.tree.file_system;
   fuse::Statistics statistics;
   fuse::ContentPusher pusher(tree, statistics);
+  fuse::CpuLatency cpu_latency(statistics);
   fuse::ContentPusher* const used_pusher = options.push && options.skip_open && tree.is_immutable() ? &pusher : nullptr;
   MountFacts facts = mount_facts(opened.tree, mount_source(opened, options.package), mountpoint);
   std::optional<MetricsServer> metrics;
@@ -331,7 +335,7 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
     metrics.emplace(options.metrics, [&] { return metrics_text(facts, statistics.snapshot()); });
     facts.metrics = metrics->address();
   }
-  fuse::Adapter adapter(tree, statistics, adapter_options(options, usage, used_pusher, facts));
+  fuse::Adapter adapter(tree, statistics, adapter_options(options, usage, used_pusher, cpu_latency, facts));
   fuse::MountSettings settings{.mountpoint = mountpoint,
                                .source = facts.package,
                                .allow_other = options.allow_other.value_or(::geteuid() == 0),
@@ -350,11 +354,17 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   if (wait_until_ready(session, signal_fd.get(), mountpoint)) {
     const std::optional<MountEntry> own = find_own_mount(settings);  // while nobody else can mount here
     claim.reset();
-    session.start({.threads = std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads),
+    const unsigned threads = std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads);
+    session.start({.threads = std::max(threads, options.threads),
+                   .on_duty = options.threads,
                    .poll = options.poll,
                    .others_busy = used_pusher == nullptr ? nullptr : &used_pusher->is_busy()});
     if (metrics) {
       metrics->start();
+    }
+    if (const std::string why = cpu_latency.start(options.cpu_latency); !why.empty()) {
+      log::write(options.cpu_latency == fuse::CpuLatency::Use::kOn ? log::Level::kWarn : log::Level::kDebug,
+                 "idle CPUs may sleep (--cpu-latency): " + why);
     }
     const std::string message = "\"" + settings.source + "\" is mounted at \"" + mountpoint + "\"";
     log::info("{}", message);

@@ -226,11 +226,24 @@ constexpr std::array kTable{
         "change it",
         kMountOnly, true,
         [](Options& options, std::string_view value) { options.mount.read_ahead = parse_kib("read-ahead", value); }},
+    OptionSpec{
+        "threads", '\0', "N",
+        "how many threads take requests at the same time, 1 to 16 (default: one for every two\nCPUs); others "
+        "wait for disks",
+        kMountOnly, true,
+        [](Options& options, std::string_view value) { options.mount.threads = parse_threads("threads", value); }},
     OptionSpec{"poll", '\0', "auto|off",
                "auto (default): after an answer look for the next request for up to 0.2 ms before\nsleeping, where "
                "that pays and nobody else wants the CPU",
                kMountOnly, true,
                [](Options& options, std::string_view value) { options.mount.poll = parse_auto("poll", value); }},
+    OptionSpec{"cpu-latency", '\0', "auto|on|off",
+               "auto (default): keep idle CPUs from sleeping while many requests come, as root and\nwith up to 4 CPUs "
+               "(/dev/cpu_dma_latency); on: with any number",
+               kMountOnly, true,
+               [](Options& options, std::string_view value) {
+                 options.mount.cpu_latency = parse_cpu_latency("cpu-latency", value);
+               }},
     OptionSpec{"metrics", '\0', "ADDRESS",
                "serve Prometheus metrics over HTTP at unix:PATH, HOST:PORT, or PORT on 127.0.0.1\n(docs/METRICS.md)",
                kMountOnly, true,

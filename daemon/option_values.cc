@@ -36,6 +36,16 @@ std::uint32_t parse_kib(std::string_view option, std::string_view value) {
   return kib;
 }
 
+unsigned parse_threads(std::string_view option, std::string_view value) {
+  constexpr unsigned kMost = 16;
+  unsigned threads = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), threads);
+  if (error != std::errc() || end != value.data() + value.size() || threads < 1 || threads > kMost) {
+    bad_value(option, value, "a number from 1 to " + std::to_string(kMost));
+  }
+  return threads;
+}
+
 std::uint16_t parse_mask(std::string_view option, std::string_view value) {
   std::uint16_t mask = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), mask, 8);
@@ -85,6 +95,14 @@ bool parse_on(std::string_view option, std::string_view value) {
     bad_value(option, value, "on or off");
   }
   return value == "on";
+}
+
+fuse::CpuLatency::Use parse_cpu_latency(std::string_view option, std::string_view value) {
+  using enum fuse::CpuLatency::Use;
+  if (value != "auto" && value != "on" && value != "off") {
+    bad_value(option, value, "auto, on or off");
+  }
+  return value == "auto" ? kAuto : value == "on" ? kOn : kOff;
 }
 
 std::uint64_t parse_size(std::string_view option, std::string_view value) {

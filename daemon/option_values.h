@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "fuse/cpu_latency.h"
+
 namespace pkgfs {
 
 /// What options take as values. Pure functions; each throws Error(kUsage) that names the option (without dashes), the
@@ -26,6 +28,10 @@ namespace pkgfs {
 [[nodiscard]] bool parse_auto(std::string_view option, std::string_view value);
 /// Whether it is "on", for what is otherwise "off".
 [[nodiscard]] bool parse_on(std::string_view option, std::string_view value);
+/// 1 to 16.
+[[nodiscard]] unsigned parse_threads(std::string_view option, std::string_view value);
+/// "auto", "on" or "off".
+[[nodiscard]] fuse::CpuLatency::Use parse_cpu_latency(std::string_view option, std::string_view value);
 /// Bytes: `10M`, `1.5G`, powers of 1024.
 [[nodiscard]] std::uint64_t parse_size(std::string_view option, std::string_view value);
 /// `30d`, `12h`, `10m`, `45s`; days without a unit.

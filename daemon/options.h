@@ -12,6 +12,7 @@
 #include "core/load/package_loader.h"
 #include "core/load/package_tree.h"
 #include "daemon/commands.h"
+#include "fuse/cpu_latency.h"
 
 namespace pkgfs {
 
@@ -64,7 +65,9 @@ struct MountFlags {
   bool passthrough = true;         // let the kernel read whole host files by itself, where it can
   bool io_uring = false;           // take the requests through io_uring
   std::uint32_t read_ahead = 512;  // KiB that the kernel reads ahead in a file; 0: as it would by itself
+  unsigned threads = 0;            // that take requests at the same time; 0: as many as suit the CPUs
   bool poll = true;                // look for requests for a moment before sleeping
+  fuse::CpuLatency::Use cpu_latency = fuse::CpuLatency::Use::kAuto;  // keep idle CPUs awake while requests come
 };
 
 /// What only the volume plugin needs.

@@ -18,6 +18,7 @@
 #include "core/base/log.h"
 #include "fuse/attributes.h"
 #include "fuse/content_pusher.h"
+#include "fuse/cpu_latency.h"
 #include "fuse/newer_libfuse.h"
 #include "fuse/servers.h"
 
@@ -71,6 +72,9 @@ struct Operations {
   template <typename Body>
   static void guard(fuse_req_t req, Request kind, Body&& body) noexcept {
     Statistics::Measure measure(adapter(req).statistics_, kind);
+    if (CpuLatency* const latency = adapter(req).options_.cpu_latency; latency != nullptr) {
+      latency->request_came();
+    }
     int error = EIO;
     try {
       if constexpr (std::is_invocable_v<Body, Statistics::Measure&>) {
@@ -394,6 +398,13 @@ struct Operations {
   }
 
   /// Ours are read by name and never listed: `cp -a`, rsync and overlayfs would copy them.
+  /// Nothing of ours knows any; libc's isatty() asks of every file that Python opens.
+  static void ioctl(fuse_req_t req, fuse_ino_t /*ino*/, unsigned /*command*/, void* /*argument*/,
+                    fuse_file_info* /*info*/, unsigned /*flags*/, const void* /*in*/, std::size_t /*in_size*/,
+                    std::size_t /*out_size*/) {
+    guard(req, Request::kIoctl, [] { return ENOTTY; });
+  }
+
   static void listxattr(fuse_req_t req, fuse_ino_t /*ino*/, std::size_t size) {
     const Statistics::Measure measure(adapter(req).statistics_, Request::kListxattr);
     if (size == 0) {
@@ -431,6 +442,7 @@ const fuse_lowlevel_ops& Adapter::operations() {
     ops.statfs = Operations::statfs;
     ops.getxattr = Operations::getxattr;
     ops.listxattr = Operations::listxattr;
+    ops.ioctl = Operations::ioctl;
     ops.setattr = Operations::refuse;
     ops.mknod = Operations::refuse;
     ops.mkdir = Operations::refuse;

@@ -18,6 +18,7 @@ struct fuse_lowlevel_ops;
 namespace pkgfs::fuse {
 
 class ContentPusher;
+class CpuLatency;
 
 struct AdapterOptions {
   uid_t uid = 0;  // shown as the owner of everything
@@ -31,6 +32,8 @@ struct AdapterOptions {
   bool passthrough = true;
   /// Told what is listed and read; may be null. Must outlive the adapter.
   ContentPusher* pusher = nullptr;
+  /// Told of every request; may be null. Must outlive the adapter.
+  CpuLatency* cpu_latency = nullptr;
   /// Asked at every statfs, by any thread; must not take long.
   std::function<Usage()> usage;
   /// What `user.pkgfs.stats` says beside the counts: members of a JSON object, each behind a comma.

@@ -60,7 +60,7 @@ Servers::Servers(fuse_session* session, Statistics& statistics, const ServerOpti
     : session_(session),
       statistics_(statistics),
       options_(options),
-      most_on_duty_(std::max(1U, std::min(usable_cpus() / 2, options.threads))),
+      most_on_duty_(std::clamp(options.on_duty > 0 ? options.on_duty : usable_cpus() / 2, 1U, options.threads)),
       ended_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   options_.poll = options.poll && usable_cpus() > 1;
   // The reader, who polls, and they: from three CPUs on nobody is in the way.

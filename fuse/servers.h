@@ -23,6 +23,8 @@ class Statistics;
 struct ServerOptions {
   /// At most; so many requests can wait for a disk at the same time.
   unsigned threads = 4;
+  /// So many of them take requests from the device at the same time; 0: one for every two CPUs, one at least.
+  unsigned on_duty = 0;
   /// Look for the next request for a moment before sleeping, where that pays (PollWindow).
   bool poll = true;
   /// While it is true, a thread that serves this mount in another way has work; may be null.

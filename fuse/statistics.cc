@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::array<std::string_view, kRequests> kNames{
     "lookup",  "forget",      "getattr",    "readlink", "open",     "read",      "release", "opendir",
-    "readdir", "readdirplus", "releasedir", "statfs",   "getxattr", "listxattr", "other"};
+    "readdir", "readdirplus", "releasedir", "statfs",   "getxattr", "listxattr", "ioctl",   "other"};
 constexpr std::array<std::string_view, kFailures> kFailureNames{"EIO", "EROFS", "ENOMEM", "ESTALE", "EACCES", "other"};
 
 std::optional<Failure> failure_of(int error) {
@@ -24,6 +24,7 @@ std::optional<Failure> failure_of(int error) {
     case ENOENT:
     case ENODATA:
     case ERANGE:
+    case ENOTTY:
     case ENOSYS:
       return std::nullopt;
     case EIO:
@@ -110,6 +111,22 @@ void Statistics::Measure::failed(int error) {
   if (const std::optional<Failure> failure = failure_of(error)) {
     slot_.failures.at(request_).at(static_cast<std::size_t>(*failure)).fetch_add(1, kRelaxed);
   }
+}
+
+std::uint64_t Statistics::requests() const {
+  std::uint64_t all = 0;
+  const auto add = [&all](const Slot& slot) {
+    for (const Count& count : slot.requests) {
+      all += count.load(kRelaxed);
+    }
+  };
+  add(spare_);
+  for (const std::atomic<Slot*>& place : slots_) {
+    if (const Slot* const slot = place.load(std::memory_order_acquire); slot != nullptr) {
+      add(*slot);
+    }
+  }
+  return all;
 }
 
 Snapshot Statistics::snapshot() const {

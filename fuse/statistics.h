@@ -28,6 +28,7 @@ enum class Request : std::uint8_t {
   kStatfs,
   kGetxattr,
   kListxattr,
+  kIoctl,
   kOther,
   kCount,
 };
@@ -36,8 +37,8 @@ inline constexpr std::size_t kRequests = static_cast<std::size_t>(Request::kCoun
 /// As it is called in counts and messages.
 [[nodiscard]] std::string_view name_of(Request request);
 
-/// What an error answer is counted as. "No such entry", "no such attribute", "the buffer is too small" and "don't ask
-/// again" (ENOENT, ENODATA, ERANGE, ENOSYS) are ordinary answers and not counted.
+/// What an error answer is counted as. "No such entry", "no such attribute", "the buffer is too small", "no terminal"
+/// and "don't ask again" (ENOENT, ENODATA, ERANGE, ENOTTY, ENOSYS) are ordinary answers and not counted.
 enum class Failure : std::uint8_t { kIo, kReadOnly, kMemory, kStale, kAccess, kOther, kCount };
 inline constexpr std::size_t kFailures = static_cast<std::size_t>(Failure::kCount);
 
@@ -119,6 +120,8 @@ class Statistics {
   void add_relieved() { own().relieved.fetch_add(1, kRelaxed); }
 
   [[nodiscard]] std::uint64_t requests(Request request) const { return snapshot()[request].requests; }
+  /// Of all kinds; cheaper than a snapshot.
+  [[nodiscard]] std::uint64_t requests() const;
   [[nodiscard]] Snapshot snapshot() const;
   /// `{"requests":{"lookup":3,...},"bytes_read":0,"files_pushed":0,"bytes_pushed":0,"polled":0,"relieved":0,
   /// "uptime_seconds":1.5,"errors":{"read":{"EIO":1}},

@@ -15,4 +15,9 @@ set(spdlog_target pkgfs_static_spdlog)
 add_library(pkgfs_static_toml INTERFACE)  # without the definitions that want the library
 set(toml_target pkgfs_static_toml)
 
+add_library(pkgfs_static_crypto INTERFACE)
+target_compile_definitions(pkgfs_static_crypto INTERFACE PKGFS_LINKED_CRYPTO)
+target_link_libraries(pkgfs_static_crypto INTERFACE OpenSSL::Crypto)
+set(crypto_target pkgfs_static_crypto)
+
 add_link_options(-static-libstdc++ -static-libgcc -Wl,--as-needed)

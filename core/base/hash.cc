@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "core/base/hash.h"
 
-#include <openssl/evp.h>
-
-#include <new>
+#include <algorithm>
+#include <boost/archive/iterators/base64_from_binary.hpp>
+#include <boost/archive/iterators/binary_from_base64.hpp>
+#include <boost/archive/iterators/dataflow_exception.hpp>
+#include <boost/archive/iterators/transform_width.hpp>
+#include <vector>
 
 #include "core/base/error.h"
+#include "core/base/libcrypto.h"
 
 namespace pkgfs {
 namespace {
@@ -36,15 +40,17 @@ int nibble(char c) {
 }  // namespace
 
 struct Sha256Hasher::State {
-  EVP_MD_CTX* context = EVP_MD_CTX_new();
+  const Libcrypto& crypto = libcrypto();
+  EVP_MD_CTX* context = crypto.md_ctx_new();
   State() = default;
   State(const State&) = delete;
   State& operator=(const State&) = delete;
-  ~State() { EVP_MD_CTX_free(context); }
+  ~State() { crypto.md_ctx_free(context); }
 };
 
 Sha256Hasher::Sha256Hasher() : state_(std::make_unique<State>()) {
-  if (state_->context == nullptr || EVP_DigestInit_ex(state_->context, EVP_sha256(), nullptr) != 1) {
+  const Libcrypto& crypto = state_->crypto;
+  if (state_->context == nullptr || crypto.digest_init_ex(state_->context, crypto.sha256(), nullptr) != 1) {
     throw Error(ErrorCode::kInternal, "libcrypto can't start a SHA-256 computation");
   }
 }
@@ -52,14 +58,14 @@ Sha256Hasher::Sha256Hasher() : state_(std::make_unique<State>()) {
 Sha256Hasher::~Sha256Hasher() = default;
 
 void Sha256Hasher::update(std::span<const std::byte> bytes) {
-  if (EVP_DigestUpdate(state_->context, bytes.data(), bytes.size()) != 1) {
+  if (state_->crypto.digest_update(state_->context, bytes.data(), bytes.size()) != 1) {
     throw Error(ErrorCode::kInternal, "libcrypto failed in a SHA-256 computation");
   }
 }
 
 Sha256 Sha256Hasher::finish() {
   Sha256 digest{};
-  if (EVP_DigestFinal_ex(state_->context, digest.data(), nullptr) != 1) {
+  if (state_->crypto.digest_final_ex(state_->context, digest.data(), nullptr) != 1) {
     throw Error(ErrorCode::kInternal, "libcrypto failed in a SHA-256 computation");
   }
   return digest;
@@ -94,27 +100,35 @@ std::optional<Sha256> sha256_from_hex(std::string_view text) {
 }
 
 std::string base64_encode(std::span<const std::uint8_t> bytes) {
-  std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');  // EVP_EncodeBlock ends with a NUL
-  const int length =
-      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()), bytes.data(), static_cast<int>(bytes.size()));
-  text.resize(static_cast<std::size_t>(length));
+  namespace it = boost::archive::iterators;
+  using Digits = it::base64_from_binary<it::transform_width<std::span<const std::uint8_t>::iterator, 6, 8>>;
+  // The last digit is made of whole bytes only: with zeros behind them where some are missing.
+  std::vector<std::uint8_t> padded(bytes.begin(), bytes.end());
+  const std::size_t padding = (3 - bytes.size() % 3) % 3;
+  padded.resize(bytes.size() + padding);
+  const std::span<const std::uint8_t> all(padded);
+  std::string text(Digits(all.begin()), Digits(all.end()));
+  std::fill(text.end() - static_cast<std::ptrdiff_t>(padding), text.end(), '=');
   return text;
 }
 
 std::optional<std::string> base64_decode(std::string_view text) {
+  namespace it = boost::archive::iterators;
+  using Bytes = it::transform_width<it::binary_from_base64<std::string::const_iterator>, 8, 6>;
   if (text.size() % 4 != 0) {
     return std::nullopt;
   }
-  std::string bytes(text.size() / 4 * 3, '\0');
-  const int length =
-      EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
-                      reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
-  if (length < 0) {
+  const std::size_t padding = text.ends_with("==") ? 2 : (text.ends_with('=') ? 1 : 0);
+  std::string digits(text);
+  std::fill(digits.end() - static_cast<std::ptrdiff_t>(padding), digits.end(), 'A');
+  std::string bytes;
+  try {
+    bytes.assign(Bytes(digits.cbegin()), Bytes(digits.cend()));
+  } catch (const it::dataflow_exception&) {
     return std::nullopt;
   }
-  const std::size_t padding = text.ends_with("==") ? 2 : (text.ends_with('=') ? 1 : 0);
-  bytes.resize(static_cast<std::size_t>(length) - padding);
-  // EVP_DecodeBlock trims blanks; only the exact spelling is a signature.
+  bytes.resize(bytes.size() - padding);
+  // Only the exact spelling is a signature.
   const auto* raw = reinterpret_cast<const std::uint8_t*>(bytes.data());
   if (base64_encode(std::span(raw, bytes.size())) != text) {
     return std::nullopt;

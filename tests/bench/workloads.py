@@ -39,6 +39,7 @@ class Group:
     once: bool = False  # not once a round but once a run
     repeat: int = 1  # so many times, and the median of them: for what is short
     programs: bool = False  # files that start like a program must be executable
+    extra: bool = False  # only when the rows are named
 
 
 def plain(kind, *rest):
@@ -99,6 +100,7 @@ GROUPS = [
     Group("T1", [Row("cold_walk", WALK, cold=True), Row("cold_read", READ, cold=True)]),
     Group("T1", [Row("cold_tar", TAR, cold=True)]),
     Group("T2", [Row("fresh_read4", READ4)]),
+    *[Group("T2", [Row(f"readers_{count}", listed("read", "files", count))], extra=True) for count in (1, 2, 4, 8, 16)],
     Group("T2", [Row("fresh_import", import_modules), Row("warm_import", import_modules, needs=("fresh_import",))]),
     Group("T2", [Row("fresh_exec", plain("exec", "bin/bench_exec", 1)),
                  Row("warm_exec", plain("exec", "bin/bench_exec", STARTS), needs=("fresh_exec",))], programs=True),
@@ -135,7 +137,7 @@ def chosen_groups(trees, patterns, may_drop_caches):
     wanted for themselves."""
     groups = []
     for group in GROUPS:
-        if group.tree not in trees:
+        if group.tree not in trees or group.extra and not patterns:
             continue
         wanted = {row.name for row in group.rows if may_drop_caches or not row.cold
                   if not patterns or any(fnmatch.fnmatch(row.name, pattern) for pattern in patterns)}

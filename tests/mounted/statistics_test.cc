@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Risk: what pkgfs says of its mounts isn't what happened, or asking hangs beside a mount that does.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 #include <array>
 #include <chrono>
@@ -63,7 +65,8 @@ TEST_F(StatisticsOfMounts, AgreeWithWhatTheKernelCountsItself) {
   const json before = stats(mount);
   const std::string work = "ls -lR " + mount.path().string() + "; cat " + (mount / "data/f*") + "; stat -f " +
                            mount.path().string() + "; readlink " + (mount / "data/link") + "; ls " +
-                           (mount / "absent") + "; getfattr -n user.pkgfs.package " + (mount / "data/f3") + "; true";
+                           (mount / "absent") + "; getfattr -n user.pkgfs.package " + (mount / "data/f3") +
+                           "; python3 -c 'open(\"" + (mount / "data/f4") + "\")'; true";
   const ProcessResult counted = run({"/usr/bin/python3", source_directory() / "tests/mounted/count_requests.py",
                                      mount.path(), "/bin/bash", "-c", work});
   if (counted.exit_code == 77) {
@@ -87,6 +90,20 @@ TEST_F(StatisticsOfMounts, AgreeWithWhatTheKernelCountsItself) {
   expected.erase("getxattr");
   expected.erase("flush");  // libfuse answers it: not implemented
   EXPECT_TRUE(eventually([&] { return difference() == expected; })) << difference() << " instead of " << expected;
+}
+
+TEST_F(StatisticsOfMounts, KnowNoIoctl) {
+  const MountedPackage mount(kPkgfs, package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  for (const char* name : {"data", "data/f1"}) {
+    const UniqueFd file(::open((mount / name).c_str(), O_RDONLY | O_CLOEXEC));
+    ASSERT_TRUE(file) << name;
+    EXPECT_EQ(::isatty(file.get()), 0) << name;
+    EXPECT_EQ(errno, ENOTTY) << name;
+  }
+  const json said = stats(mount);
+  EXPECT_EQ(said["requests"]["ioctl"], 1) << "of a directory the kernel doesn't ask";
+  EXPECT_EQ(said["errors"], json::object());
 }
 
 TEST_F(StatisticsOfMounts, AgreeWithAKnownSetOfOperations) {

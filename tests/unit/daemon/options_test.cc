@@ -97,6 +97,7 @@ TEST(Options, EveryTableEntryOfMountWorksInBothForms) {
                                                  {"LEVEL", "info"},
                                                  {"SIZE", "1M"},
                                                  {"KIB", "128"},
+                                                 {"N", "2"},
                                                  {"ADDRESS", "9180"}}) {
         value = value == placeholder ? example : value;
       }
@@ -153,6 +154,10 @@ TEST(Options, WordsOfMountAreAcceptedOrRefused) {
 TEST(Options, BadValuesAreNamed) {
   EXPECT_EQ(usage_error({"--conflicts=maybe"}), "option 'conflicts': \"maybe\" isn't merge, shadow or error");
   EXPECT_EQ(usage_error({"-o", "verify=twice"}), "option 'verify': \"twice\" isn't none, open or read");
+  EXPECT_EQ(usage_error({"--cpu-latency=yes"}), "option 'cpu-latency': \"yes\" isn't auto, on or off");
+  for (const char* bad : {"0", "17", "-1", "2x"}) {
+    EXPECT_NE(usage_error({std::string("--threads=") + bad}).find("a number from 1 to 16"), std::string::npos) << bad;
+  }
   for (const char* bad :
        {"--uid=-1", "--uid=root", "--uid=4294967295", "--uid=1x", "--gid=", "--fmask=8", "--fmask=1000", "--dmask=-1",
         "--live-timeout=-1", "--live-timeout=nan", "--live-timeout=1e9", "--commands-dir=bin", "--commands-dir=/../x",

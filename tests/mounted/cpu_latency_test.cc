@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+// Risk: idle CPUs are kept awake for nothing, or for ever.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+
+#include "tests/mounted/mounted.h"
+
+namespace pkgfs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr const char* kDevice = "/dev/cpu_dma_latency";
+
+class CpuLatency : public MountedTest {
+ protected:
+  void SetUp() override {
+    MountedTest::SetUp();
+    if (::access(kDevice, W_OK) != 0) {
+      GTEST_SKIP() << "this machine has no " << kDevice << ", or it isn't for us";
+    }
+  }
+  /// The kernel's own sum is everybody's: what counts is whether this daemon has the device open.
+  static bool is_wished(pid_t daemon) {
+    std::error_code gone;
+    for (const auto& entry : fs::directory_iterator("/proc/" + std::to_string(daemon) + "/fd", gone)) {
+      if (fs::read_symlink(entry.path(), gone) == kDevice) {
+        return true;
+      }
+    }
+    return false;
+  }
+  /// Asks for one absent name after the other for `time`, as each is a request; whether the wish was made meanwhile.
+  static bool is_wished_while_asking(const MountedPackage& mount, milliseconds time) {
+    const pid_t daemon = mount.daemon();
+    const auto end = steady_clock::now() + time;
+    struct stat status{};
+    for (int i = 0; steady_clock::now() < end; ++i) {
+      EXPECT_NE(::stat((mount / ("absent" + std::to_string(i))).c_str(), &status), 0);
+      if (i % 256 == 255 && is_wished(daemon)) {
+        return true;
+      }
+    }
+    return false;
+  }
+};
+
+TEST_F(CpuLatency, IsWishedForAsLongAsManyRequestsCome) {
+  const MountedPackage mount(kPkgfs, single("basic-v3"), {"--cpu-latency=on"});
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const pid_t daemon = mount.daemon();
+  EXPECT_FALSE(is_wished(daemon));
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_TRUE(is_wished_while_asking(mount, std::chrono::seconds(10))) << "round " << round;
+    EXPECT_TRUE(eventually([&] { return !is_wished(daemon); })) << "round " << round;
+  }
+}
+
+TEST_F(CpuLatency, IsNotWishedForAFewRequests) {
+  const MountedPackage mount(kPkgfs, single("basic-v3"), {"--cpu-latency=on"});
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const pid_t daemon = mount.daemon();
+  struct stat status{};
+  for (int i = 0; i < 40; ++i) {
+    EXPECT_NE(::stat((mount / ("absent" + std::to_string(i))).c_str(), &status), 0);
+    sleep_ms(10);
+    EXPECT_FALSE(is_wished(daemon)) << i;
+  }
+}
+
+TEST_F(CpuLatency, IsNotWishedForWhenOff) {
+  const MountedPackage mount(kPkgfs, single("basic-v3"), {"--cpu-latency=off"});
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  EXPECT_FALSE(is_wished_while_asking(mount, milliseconds(200)));
+}
+
+TEST_F(CpuLatency, WhatCannotBeIsSaidOnlyWhenAskedFor) {
+  // A file system without it, and with all that a mount needs.
+  const auto mount = [&](const std::string& option) {
+    return run(
+        {"unshare", "-m", "sh", "-c",
+         "mount -t tmpfs none /mnt && cp -a /dev/fuse /dev/null /mnt && mkdir /tmp/$$ && mount --move /mnt /dev && "
+         "\"$1\" mount --cpu-latency=$2 \"$3\" /tmp/$$ && \"$1\" unmount /tmp/$$; rmdir /tmp/$$",
+         "-", kPkgfs, option, single("basic-v3")});
+  };
+  const ProcessResult asked = mount("on");
+  EXPECT_TRUE(asked.ok()) << asked.describe();
+  EXPECT_NE(asked.err.find("--cpu-latency"), std::string::npos) << asked.describe();
+  EXPECT_NE(asked.err.find("No such file"), std::string::npos) << asked.describe();
+  const ProcessResult silent = mount("auto");
+  EXPECT_TRUE(silent.ok()) << silent.describe();
+  EXPECT_EQ(silent.err.find("--cpu-latency"), std::string::npos) << silent.describe();
+}
+
+}  // namespace
+}  // namespace pkgfs::test
