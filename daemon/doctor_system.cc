@@ -189,16 +189,17 @@ void check_libraries(Findings& findings) {
   } else if (!http.empty()) {
     findings.push_back({"libraries", Level::kOk, said, ""});
   }
-  const auto check = [&](const std::string& what, const std::string& debian_package, const auto& load) {
+  const auto check = [&](Level level, const std::string& what, const std::string& debian_package, const auto& load) {
     try {
       (void)load();
     } catch (const Error& error) {
-      findings.push_back({"libraries", Level::kWarning, what + ": " + error.chain().back(),
+      findings.push_back({"libraries", level, what + ": " + error.chain().back(),
                           "apt install " + debian_package + ", and look at LD_LIBRARY_PATH"});
     }
   };
-  check("libarchive can't be loaded: tarballs can't be read", "libarchive13", libarchive);
-  check("libcrypto can't be loaded: nothing can be verified", "libssl3", libcrypto);
+  check(Level::kWarning, "libarchive can't be loaded: tarballs can't be read", "libarchive13", libarchive);
+  check(Level::kProblem, "libcrypto can't be loaded: nothing can be downloaded or verified, and no directory mounted",
+        "libssl3", libcrypto);
 }
 
 void check_clock(Findings& findings) {

@@ -43,7 +43,7 @@ constexpr std::array kTable{
     MetricSpec{"pkgfs_packages", "gauge", "", kStable, "Packages that the mount shows, dependencies included."},
     MetricSpec{"pkgfs_fuse_requests_total", "counter", "operation", kStable, "Requests of the kernel."},
     MetricSpec{"pkgfs_fuse_errors_total", "counter", "operation,errno", kStable,
-               "Requests answered with an error, but for ENOENT, ENODATA, ERANGE and ENOSYS."},
+               "Requests answered with an error, but for ENOENT, ENODATA, ERANGE, ENOTTY and ENOSYS."},
     MetricSpec{"pkgfs_fuse_request_duration_seconds", "histogram", "operation", kStable,
                "Time from a request's coming until its answer is with the kernel."},
     MetricSpec{"pkgfs_fuse_request_duration_max_seconds", "gauge", "operation", kExperimental,

@@ -355,7 +355,7 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
     const std::optional<MountEntry> own = find_own_mount(settings);  // while nobody else can mount here
     claim.reset();
     const unsigned threads = std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads);
-    session.start({.threads = std::max(threads, options.threads),
+    session.start({.threads = std::max(threads, options.threads + kMinThreads),
                    .on_duty = options.threads,
                    .poll = options.poll,
                    .others_busy = used_pusher == nullptr ? nullptr : &used_pusher->is_busy()});

@@ -54,7 +54,8 @@ class SharedAnswers {
 };
 
 /// In a child.
-int ask(const char* path, Answer& answer) {
+int ask(const char* mountpoint, Answer& answer) {
+  const char* const path = enter_copy(mountpoint);
   const ssize_t size = ::getxattr(path, kStatistics, answer.text, sizeof(answer.text));
   if (size < 0) {
     return errno == ENOTCONN ? kDead : kNoAnswer;

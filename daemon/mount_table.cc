@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/mount_table.h"
 
+#include <fcntl.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -34,6 +35,9 @@ namespace {
 constexpr int kDeadExit = 1;
 constexpr const char* kQuestion = "user.pkgfs.alive";  // no such attribute: the answer is "no"
 constexpr int kMostLinks = 40;                         // as the kernel
+/// Who just looks (df, a file manager) has a mount in use for a moment, too.
+constexpr int kBusyTries = 10;
+constexpr auto kBusyPause = std::chrono::milliseconds(20);
 
 /// mountinfo writes blanks, tabs, newlines and backslashes as `\` and three octal digits.
 std::string unescape(std::string_view text) {
@@ -116,7 +120,8 @@ Fusermount run_fusermount(const std::string& mountpoint, bool lazy) {
 }
 
 /// In a child of its own.
-int ask_mount(const char* path) {
+int ask_mount(const char* mountpoint) {
+  const char* const path = enter_copy(mountpoint);
   int error = ::getxattr(path, kQuestion, nullptr, 0) < 0 ? errno : 0;
   if (error == EOPNOTSUPP || error == EACCES) {  // of another kind, or of another user: the daemon wasn't asked
     struct statvfs status{};
@@ -212,6 +217,11 @@ std::string_view to_string(MountState state) {
   return "";
 }
 
+const char* enter_copy(const char* path) {
+  const UniqueFd copy(::open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT));
+  return copy && ::fchdir(copy.get()) == 0 ? "." : path;
+}
+
 std::vector<MountState> probe_mounts(const std::vector<std::string>& paths, std::chrono::milliseconds limit) {
   const auto ask = [&paths](std::size_t i) { return ask_mount(paths[i].c_str()); };
   std::vector<MountState> states;
@@ -249,10 +259,15 @@ void unmount(const std::string& mountpoint, bool lazy) {
     }
     throw refused;
   };
-  if (::umount2(mountpoint.c_str(), UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0) {
+  const int flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
+  int error = ::umount2(mountpoint.c_str(), flags) == 0 ? 0 : errno;
+  for (int tries = 0; error == EBUSY && tries < kBusyTries; ++tries) {
+    std::this_thread::sleep_for(kBusyPause);
+    error = ::umount2(mountpoint.c_str(), flags) == 0 ? 0 : errno;
+  }
+  if (error == 0 || (error == EINVAL && !find_mount(mountpoint))) {  // others may have been faster
     return;
   }
-  const int error = errno;
   if (error != EPERM) {
     refuse(error);
   }

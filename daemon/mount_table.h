@@ -36,6 +36,11 @@ enum class MountState {
 };
 [[nodiscard]] std::string_view to_string(MountState state);
 
+/// For the child process that asks the mount at `path` something: the path to ask at. That is a copy of the mount,
+/// which becomes the working directory, where that is allowed: who asks at the mount itself has it in use, and nobody
+/// can unmount it until it has answered.
+[[nodiscard]] const char* enter_copy(const char* path);
+
 /// Asks the mount at `path`, by a question that costs the daemon nothing and that the kernel can't answer for it. It is
 /// put by a child process, which is left behind where it hangs: this one never waits longer than `limit`.
 [[nodiscard]] MountState probe_mount(const std::string& path, std::chrono::milliseconds limit);

@@ -228,8 +228,8 @@ constexpr std::array kTable{
         [](Options& options, std::string_view value) { options.mount.read_ahead = parse_kib("read-ahead", value); }},
     OptionSpec{
         "threads", '\0', "N",
-        "how many threads take requests at the same time, 1 to 16 (default: one for every two\nCPUs); others "
-        "wait for disks",
+        "how many threads take requests at the same time at most, 1 to 16 (default: one for\nevery two CPUs); "
+        "others wait for disks",
         kMountOnly, true,
         [](Options& options, std::string_view value) { options.mount.threads = parse_threads("threads", value); }},
     OptionSpec{"poll", '\0', "auto|off",

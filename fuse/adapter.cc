@@ -71,10 +71,16 @@ struct Operations {
   /// Answers with the errno that `body` returns, unless that is 0: then it has answered itself.
   template <typename Body>
   static void guard(fuse_req_t req, Request kind, Body&& body) noexcept {
-    Statistics::Measure measure(adapter(req).statistics_, kind);
-    if (CpuLatency* const latency = adapter(req).options_.cpu_latency; latency != nullptr) {
-      latency->request_came();
+    Adapter& self = adapter(req);  // the request is gone after its answer
+    answer(req, kind, self, std::forward<Body>(body));
+    if (self.options_.cpu_latency != nullptr) {
+      self.options_.cpu_latency->request_came();
     }
+  }
+
+  template <typename Body>
+  static void answer(fuse_req_t req, Request kind, Adapter& self, Body&& body) noexcept {
+    Statistics::Measure measure(self.statistics_, kind);
     int error = EIO;
     try {
       if constexpr (std::is_invocable_v<Body, Statistics::Measure&>) {
@@ -114,7 +120,8 @@ struct Operations {
 
   static void init(void* user_data, fuse_conn_info* conn) {
     const unsigned wanted = FUSE_CAP_READDIRPLUS | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_PARALLEL_DIROPS |
-                            FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA | io_uring_capabilities();
+                            FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_IOCTL_DIR |
+                            io_uring_capabilities();
     // Every listing is worth its attributes: the kernel would guess otherwise (READDIRPLUS_AUTO).
     conn->want = conn->capable & wanted;
     auto& self = *static_cast<Adapter*>(user_data);
@@ -397,7 +404,6 @@ struct Operations {
     });
   }
 
-  /// Ours are read by name and never listed: `cp -a`, rsync and overlayfs would copy them.
   /// Nothing of ours knows any; libc's isatty() asks of every file that Python opens.
   static void ioctl(fuse_req_t req, fuse_ino_t /*ino*/, unsigned /*command*/, void* /*argument*/,
                     fuse_file_info* /*info*/, unsigned /*flags*/, const void* /*in*/, std::size_t /*in_size*/,
@@ -405,6 +411,7 @@ struct Operations {
     guard(req, Request::kIoctl, [] { return ENOTTY; });
   }
 
+  /// Ours are read by name and never listed: `cp -a`, rsync and overlayfs would copy them.
   static void listxattr(fuse_req_t req, fuse_ino_t /*ino*/, std::size_t size) {
     const Statistics::Measure measure(adapter(req).statistics_, Request::kListxattr);
     if (size == 0) {

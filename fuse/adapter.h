@@ -32,7 +32,7 @@ struct AdapterOptions {
   bool passthrough = true;
   /// Told what is listed and read; may be null. Must outlive the adapter.
   ContentPusher* pusher = nullptr;
-  /// Told of every request; may be null. Must outlive the adapter.
+  /// Told of requests once they are answered; may be null. Must outlive the adapter.
   CpuLatency* cpu_latency = nullptr;
   /// Asked at every statfs, by any thread; must not take long.
   std::function<Usage()> usage;

@@ -4,12 +4,14 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <system_error>
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/log.h"
 #include "fuse/statistics.h"
 
 namespace pkgfs::fuse {
@@ -20,9 +22,11 @@ constexpr const char* kDevice = "/dev/cpu_dma_latency";
 constexpr std::int32_t kWanted = 0;
 constexpr auto kFirstInterval = std::chrono::milliseconds(1);
 constexpr auto kInterval = std::chrono::milliseconds(5);
-/// In an interval: from so many requests on the wish is made, below so few it ends.
-constexpr std::uint64_t kMany = 4;
-constexpr std::uint64_t kFew = 2;
+/// Requests a second: from so many on the wish is made, below so few it ends.
+constexpr std::uint64_t kMany = 1000;
+constexpr std::uint64_t kFew = 500;
+/// A single look at a directory isn't many.
+constexpr std::uint64_t kLeast = 4;
 
 UniqueFd make_wish() {
   UniqueFd device(::open(kDevice, O_WRONLY | O_CLOEXEC));
@@ -55,7 +59,7 @@ std::string CpuLatency::start(Use use) {
   if (use == Use::kAuto && cpus > static_cast<long>(kFewCpus)) {
     return std::to_string(cpus) + " CPUs are too many to keep awake";
   }
-  if (::access(kDevice, W_OK) != 0) {
+  if (!make_wish()) {
     return system_error(std::string("\"") + kDevice + "\"", errno).message();
   }
   try {
@@ -72,30 +76,40 @@ void CpuLatency::wake() {
 }
 
 void CpuLatency::run() {
-  std::uint64_t before = statistics_.requests();
+  using Clock = std::chrono::steady_clock;
+  std::uint64_t counted = statistics_.requests();
+  auto looked = Clock::now();
   auto interval = kFirstInterval;
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     ending_.wait_for(lock, std::exchange(interval, kInterval), [this] { return stopping_; });
-    const std::uint64_t now = statistics_.requests();
-    decide(now - before);
-    if (now == before && !stopping_) {
+    const std::uint64_t count = statistics_.requests();
+    const std::uint64_t requests = count - std::exchange(counted, count);
+    const auto now = Clock::now();
+    decide(requests, now - std::exchange(looked, now));
+    if (requests == 0 && !stopping_) {
       asleep_.store(true);
       lock.unlock();
       // A request that came just before goes unnoticed: the next one wakes us.
       asleep_.wait(true);
       lock.lock();
+      looked = Clock::now();
       interval = kFirstInterval;
     }
-    before = now;
   }
   wish_.reset();
 }
 
-void CpuLatency::decide(std::uint64_t requests) {
-  if (!wish_ && requests >= kMany) {
+void CpuLatency::decide(std::uint64_t requests, std::chrono::nanoseconds time) {
+  const auto nanoseconds = static_cast<std::uint64_t>(std::max<std::int64_t>(time.count(), 1));
+  const std::uint64_t a_second = requests * std::nano::den / nanoseconds;
+  if (!wish_ && !refused_ && requests >= kLeast && a_second >= kMany) {
     wish_ = make_wish();
-  } else if (wish_ && requests < kFew) {
+    refused_ = !wish_;
+    if (refused_) {
+      log::debug("idle CPUs may sleep (--cpu-latency): {}", system_error(kDevice, errno).message());
+    }
+  } else if (wish_ && a_second < kFew) {
     wish_.reset();
   }
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -38,7 +39,7 @@ class CpuLatency {
   /// if so: nothing but some speed is lost.
   [[nodiscard]] std::string start(Use use);
 
-  /// To be called when a request was counted.
+  /// To be called when a request was counted and answered.
   void request_came() {
     if (asleep_.load(std::memory_order_relaxed)) {
       wake();
@@ -48,11 +49,13 @@ class CpuLatency {
  private:
   void run();
   void wake();
-  /// Decides by how many requests there were since the last look.
-  void decide(std::uint64_t requests);
+  /// Makes the wish or ends it, by how many requests there were in how long a time.
+  void decide(std::uint64_t requests, std::chrono::nanoseconds time);
 
   const Statistics& statistics_;
-  UniqueFd wish_;  // its thread's; open: the wish is made
+  // Its thread's.
+  UniqueFd wish_;  // open: the wish is made
+  bool refused_ = false;
   std::thread thread_;
   std::atomic<bool> asleep_{false};
   std::mutex mutex_;

@@ -6,6 +6,8 @@
 namespace pkgfs {
 namespace {
 
+static_assert(OPENSSL_VERSION_MAJOR == 3, "the library is loaded by the name that this version has");
+
 Libcrypto load() {
 #ifdef PKGFS_LINKED_CRYPTO
   return {::EVP_MD_CTX_new,    ::EVP_MD_CTX_free,  ::EVP_sha256,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <openssl/evp.h>
+#include <openssl/opensslv.h>
 
 namespace pkgfs {
 

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "core/base/libcrypto.h"
 #include "core/vfs/webc_volume_file_system.h"
 
 namespace pkgfs {
@@ -58,6 +59,9 @@ ContainerPackage::ContainerPackage(std::string name, std::shared_ptr<const webc:
       volume_options_{.verify_on_open = options.verify == Verify::kRead,
                       .detect_executables = options.detect_executables,
                       .default_modified = options.container_times ? file_time(*container_->source()) : 1} {
+  if (options.verify == Verify::kRead) {
+    (void)libcrypto();  // what can fail does so before the mount, and no request waits for the file that it is in
+  }
   if (options.verify == Verify::kOpen) {
     refuse_damaged(name_, *container_, webc::VerifyDepth::kContent);
   } else if (options.strict) {

@@ -118,12 +118,11 @@ TEST_F(PluginRestart, AMountThatDiesWhileItIsAskedIsMadeAnew) {
   const pid_t pid = daemon(plugin, "x");
   ASSERT_GT(pid, 1);
   ::kill(pid, SIGSTOP);  // the question waits
-  std::thread killer([pid] {
+  const std::jthread killer([pid] {
     sleep_ms(300);
     ::kill(pid, SIGKILL);
   });
   EXPECT_EQ(plugin.mount("x", "two"), "");
-  killer.join();
   EXPECT_TRUE(is_served(plugin, "x"));
 }
 

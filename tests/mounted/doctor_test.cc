@@ -89,6 +89,13 @@ class Doctor : public MountedTest {
   TempDir dir_;
 };
 
+TEST_F(Doctor, NamesLibrariesThatCannotBeLoaded) {
+  const Told told = doctor(kHideLibcrypto);  // libcurl needs it, too
+  expect(told, "libraries", "problem", "can't be loaded", "apt install");
+  EXPECT_NE(told.text.find("libcrypto can't be loaded"), std::string::npos) << told.text;
+  EXPECT_NE(told.text.find("apt install libssl3"), std::string::npos) << told.text;
+}
+
 TEST_F(Doctor, HasNothingToSayWhenAllIsWell) {
   const Told told = doctor("true");
   EXPECT_EQ(told.code, 0) << told.text;

@@ -8,8 +8,10 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstring>
 #include <fstream>
 #include <map>
+#include <thread>
 
 #include <nlohmann/json.hpp>
 
@@ -190,6 +192,61 @@ TEST_F(Lifecycle, PlainUmountEndsTheDaemon) {
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
   EXPECT_TRUE(run({"umount", mount.path()}).ok());
   EXPECT_TRUE(ended(mount.path()));
+}
+
+TEST_F(Lifecycle, WhoAsksAMountDoesNotKeepItFromBeingUnmounted) {
+  for (const char* command : {"stats", "mounts", "mount"}) {
+    MountedPackage mount(kPkgfs, package_);
+    ASSERT_TRUE(mount.ok()) << mount.result().describe();
+    const pid_t daemon = mount.daemon();
+    ::kill(daemon, SIGSTOP);  // the question waits for a second
+    std::thread asking([&] {
+      Arguments words{kPkgfs, command};
+      if (command == std::string("mount")) {
+        words.push_back(package_);
+      }
+      if (command != std::string("mounts")) {
+        words.push_back(mount.path());
+      }
+      (void)run(words);
+    });
+    sleep_ms(300);
+    EXPECT_EQ(::umount2(mount.path().c_str(), 0), 0) << command << ": " << std::strerror(errno);
+    ::kill(daemon, SIGCONT);
+    asking.join();
+    EXPECT_TRUE(ended(mount.path())) << command;
+  }
+}
+
+TEST_F(Lifecycle, WhoLooksForAMomentDoesNotKeepItFromBeingUnmounted) {
+  MountedPackage mount(kPkgfs, package_);
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  UniqueFd held(::open((mount / "data").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  ASSERT_TRUE(held);
+  std::thread looking([&] {
+    sleep_ms(60);
+    held.reset();
+  });
+  const ProcessResult unmounted = mount.unmount();
+  looking.join();
+  EXPECT_TRUE(unmounted.ok()) << unmounted.describe();
+}
+
+TEST_F(Lifecycle, WhatIsNeededLaterIsLoadedBeforeTheMount) {
+  const auto mount_without_libcrypto = [&](const std::string& verify) {
+    const TempDir place;
+    const MountGuard guard(place.path() / "mnt", place.path() / "mnt");
+    fs::create_directory(place.path() / "mnt");
+    return run({"unshare", "-m", "sh", "-ec",
+                std::string(kHideLibcrypto) +
+                    "\nunset WASMER_REGISTRY\n\"$1\" mount --verify=\"$2\" \"$3\" \"$4\"; \"$1\" unmount \"$4\"",
+                "-", kPkgfs, verify, package_, place.path() / "mnt"});
+  };
+  const ProcessResult refused = mount_without_libcrypto("read");
+  EXPECT_EQ(refused.exit_code, 5) << refused.describe();
+  EXPECT_TRUE(mentions(refused, "libcrypto.so.3") && mentions(refused, "libssl3")) << refused.describe();
+  const ProcessResult unneeded = mount_without_libcrypto("none");
+  EXPECT_TRUE(unneeded.ok()) << unneeded.describe();
 }
 
 TEST_F(Lifecycle, LazyUmountWithAFileOpenEndsTheDaemonAfterTheLastClose) {

@@ -41,6 +41,10 @@ inline constexpr const char* kForgetOthers =
     "findmnt -rno TARGET -t fuse.pkgfs | while read -r m; do umount -l \"$(printf %b \"$m\")\" 2> /dev/null || true; "
     "done";
 
+/// The same, as if libcrypto weren't installed.
+inline constexpr const char* kHideLibcrypto =
+    "mount --bind /dev/null \"$(/sbin/ldconfig -p | awk '$1 == \"libcrypto.so.3\" { print $NF; exit }')\"";
+
 /// Unmounts whatever is at `mountpoint` (lazily if it must be) and kills what served it. For clean-up only.
 void force_unmount(const std::filesystem::path& mountpoint);
 
