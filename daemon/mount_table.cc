@@ -259,11 +259,13 @@ void unmount(const std::string& mountpoint, bool lazy) {
     }
     throw refused;
   };
-  const int flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
-  int error = ::umount2(mountpoint.c_str(), flags) == 0 ? 0 : errno;
+  const auto attempt = [&] {
+    return ::umount2(mountpoint.c_str(), UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0 ? 0 : errno;
+  };
+  int error = attempt();
   for (int tries = 0; error == EBUSY && tries < kBusyTries; ++tries) {
     std::this_thread::sleep_for(kBusyPause);
-    error = ::umount2(mountpoint.c_str(), flags) == 0 ? 0 : errno;
+    error = attempt();
   }
   if (error == 0 || (error == EINVAL && !find_mount(mountpoint))) {  // others may have been faster
     return;

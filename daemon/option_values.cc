@@ -5,11 +5,22 @@
 #include <array>
 #include <charconv>
 #include <filesystem>
+#include <optional>
 #include <utility>
 
 #include "core/base/error.h"
 
 namespace pkgfs {
+namespace {
+
+/// All of `value` as a number; nothing if it is anything else.
+std::optional<std::uint32_t> whole_number(std::string_view value, int base = 10) {
+  std::uint32_t number = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number, base);
+  return error == std::errc() && end == value.data() + value.size() ? std::optional(number) : std::nullopt;
+}
+
+}  // namespace
 
 void bad_value(std::string_view option, std::string_view value, std::string_view wanted) {
   throw Error(ErrorCode::kUsage,
@@ -17,42 +28,38 @@ void bad_value(std::string_view option, std::string_view value, std::string_view
 }
 
 std::uint32_t parse_id(std::string_view option, std::string_view value) {
-  std::uint32_t id = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), id);
-  if (error != std::errc() || end != value.data() + value.size() ||
-      id == ~0U) {  // ~0 means "don't change" to the kernel
+  const auto id = whole_number(value);
+  if (!id || *id == ~0U) {  // ~0 means "don't change" to the kernel
     bad_value(option, value, "a numeric id");
   }
-  return id;
+  return *id;
 }
 
 std::uint32_t parse_kib(std::string_view option, std::string_view value) {
   constexpr std::uint32_t kMost = 1U << 20U;
-  std::uint32_t kib = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), kib);
-  if (error != std::errc() || end != value.data() + value.size() || kib > kMost) {
+  const auto kib = whole_number(value);
+  if (!kib || *kib > kMost) {
     bad_value(option, value, "a number of KiB, at most " + std::to_string(kMost));
   }
-  return kib;
+  return *kib;
 }
 
 unsigned parse_threads(std::string_view option, std::string_view value) {
   constexpr unsigned kMost = 16;
-  unsigned threads = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), threads);
-  if (error != std::errc() || end != value.data() + value.size() || threads < 1 || threads > kMost) {
+  const auto threads = whole_number(value);
+  if (!threads || *threads < 1 || *threads > kMost) {
     bad_value(option, value, "a number from 1 to " + std::to_string(kMost));
   }
-  return threads;
+  return *threads;
 }
 
 std::uint16_t parse_mask(std::string_view option, std::string_view value) {
-  std::uint16_t mask = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), mask, 8);
-  if (error != std::errc() || end != value.data() + value.size() || mask > 0777) {
+  constexpr int kOctal = 8;
+  const auto mask = whole_number(value, kOctal);
+  if (!mask || *mask > 0777) {
     bad_value(option, value, "an octal number of at most 777");
   }
-  return mask;
+  return static_cast<std::uint16_t>(*mask);
 }
 
 std::string parse_path(std::string_view option, std::string_view value) {

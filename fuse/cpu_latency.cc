@@ -52,12 +52,13 @@ CpuLatency::~CpuLatency() {
 }
 
 std::string CpuLatency::start(Use use) {
-  const long cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
   if (use == Use::kOff) {
     return "it is off";
   }
-  if (use == Use::kAuto && cpus > static_cast<long>(kFewCpus)) {
-    return std::to_string(cpus) + " CPUs are too many to keep awake";
+  if (use == Use::kAuto) {
+    if (const long cpus = ::sysconf(_SC_NPROCESSORS_ONLN); cpus > static_cast<long>(kFewCpus)) {
+      return std::to_string(cpus) + " CPUs are too many to keep awake";
+    }
   }
   if (!make_wish()) {
     return system_error(std::string("\"") + kDevice + "\"", errno).message();

@@ -113,25 +113,29 @@ void Statistics::Measure::failed(int error) {
   }
 }
 
+template <typename Visit>
+void Statistics::for_each_slot(Visit&& visit) const {
+  visit(spare_);
+  for (const std::atomic<Slot*>& place : slots_) {
+    if (const Slot* const slot = place.load(std::memory_order_acquire); slot != nullptr) {
+      visit(*slot);
+    }
+  }
+}
+
 std::uint64_t Statistics::requests() const {
   std::uint64_t all = 0;
-  const auto add = [&all](const Slot& slot) {
+  for_each_slot([&all](const Slot& slot) {
     for (const Count& count : slot.requests) {
       all += count.load(kRelaxed);
     }
-  };
-  add(spare_);
-  for (const std::atomic<Slot*>& place : slots_) {
-    if (const Slot* const slot = place.load(std::memory_order_acquire); slot != nullptr) {
-      add(*slot);
-    }
-  }
+  });
   return all;
 }
 
 Snapshot Statistics::snapshot() const {
   Snapshot all;
-  const auto add = [&all](const Slot& slot) {
+  for_each_slot([&all](const Slot& slot) {
     for (std::size_t i = 0; i < kRequests; ++i) {
       Snapshot::Operation& operation = all.operations.at(i);
       operation.requests += slot.requests.at(i).load(kRelaxed);
@@ -151,13 +155,7 @@ Snapshot Statistics::snapshot() const {
     all.bytes_pushed += slot.bytes_pushed.load(kRelaxed);
     all.polled += slot.polled.load(kRelaxed);
     all.relieved += slot.relieved.load(kRelaxed);
-  };
-  add(spare_);
-  for (const std::atomic<Slot*>& place : slots_) {
-    if (const Slot* const slot = place.load(std::memory_order_acquire); slot != nullptr) {
-      add(*slot);
-    }
-  }
+  });
   all.uptime = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
   return all;
 }

@@ -147,6 +147,8 @@ class Statistics {
   };
 
   [[nodiscard]] Slot& own();
+  template <typename Visit>
+  void for_each_slot(Visit&& visit) const;
 
   std::array<std::atomic<Slot*>, kSlots> slots_{};
   Slot spare_;  // for threads that had no memory for a slot
