@@ -10,7 +10,7 @@
 
 namespace pkgfs {
 
-/// What kind of thing went wrong; decides the exit code (daemon/exit_code.h), and what is worth another attempt.
+/// What kind of thing went wrong; decides the exit code (daemon/cli/exit_code.h), and what is worth another attempt.
 enum class ErrorCode {
   kUsage,        // the command line or an option is wrong
   kNotFound,     // a package, version, file, volume or mountpoint isn't there

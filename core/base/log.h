@@ -6,7 +6,7 @@
 #include <string_view>
 
 /// What the core has to say beside its results. It goes to spdlog's default logger; where that writes is the program's
-/// choice (daemon/logging.h) and a test's. `warn` is what a user should know of, once; `info` explains a result;
+/// choice (daemon/cli/logging.h) and a test's. `warn` is what a user should know of, once; `info` explains a result;
 /// `debug` is the rest. Never on the hot path. spdlog's own header stays out of here: it costs every file seconds to
 /// compile.
 namespace pkgfs::log {

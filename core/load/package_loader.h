@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "core/base/limits.h"
+#include "core/cache/package_cache.h"
 #include "core/load/package.h"
-#include "core/load/package_cache.h"
 #include "core/net/download.h"
 #include "core/package/package_info.h"
 #include "core/source/endpoint.h"

@@ -14,7 +14,7 @@
 #include "core/base/files.h"
 #include "core/base/log.h"
 #include "core/resolve/lock_file.h"
-#include "daemon/exit_code.h"
+#include "daemon/cli/exit_code.h"
 #include "daemon/volumes/own_command.h"
 
 namespace pkgfs {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/base/cancel.h"
-#include "daemon/mount_table.h"
+#include "daemon/mount/mount_table.h"
 #include "daemon/volumes/volume_options.h"
 
 namespace pkgfs {

@@ -19,7 +19,7 @@
 
 #include "core/base/error.h"
 #include "core/base/unique_fd.h"
-#include "daemon/exit_code.h"
+#include "daemon/cli/exit_code.h"
 
 extern char** environ;
 

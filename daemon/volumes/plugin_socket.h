@@ -5,7 +5,7 @@
 #include <string>
 
 #include "core/base/unique_fd.h"
-#include "daemon/program.h"
+#include "daemon/cli/io.h"
 
 namespace pkgfs {
 

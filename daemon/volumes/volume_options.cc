@@ -7,7 +7,7 @@
 
 #include "core/base/error.h"
 #include "core/package/package_source.h"
-#include "daemon/options.h"
+#include "daemon/cli/options.h"
 
 namespace pkgfs {
 namespace {

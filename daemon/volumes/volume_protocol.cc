@@ -6,7 +6,7 @@
 
 #include "core/base/error.h"
 #include "core/base/log.h"
-#include "daemon/json_output.h"
+#include "daemon/cli/json_output.h"
 
 namespace pkgfs {
 namespace {

@@ -3,7 +3,7 @@
 #include <ostream>
 #include <string>
 
-#include "daemon/commands.h"
+#include "daemon/cli/command_table.h"
 #include "packaging/describe/describe.h"
 
 namespace pkgfs::describe {

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "daemon/options.h"
+#include "daemon/cli/options.h"
 
 namespace pkgfs::describe {
 

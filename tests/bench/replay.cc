@@ -24,8 +24,8 @@
 #include <string_view>
 #include <vector>
 
-#include "daemon/open_tree.h"
-#include "daemon/program.h"
+#include "daemon/commands/program.h"
+#include "daemon/packages/open_tree.h"
 #include "tests/bench/allocations.h"
 #include "tests/bench/profile.h"
 #include "tests/support/fuse/kernel.h"

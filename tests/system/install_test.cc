@@ -7,9 +7,9 @@
 #include <set>
 #include <sstream>
 
-#include "daemon/commands.h"
-#include "daemon/exit_code.h"
-#include "daemon/options.h"
+#include "daemon/cli/command_table.h"
+#include "daemon/cli/exit_code.h"
+#include "daemon/cli/options.h"
 #include "tests/mounted/mounted.h"
 #include "tests/system/build_directory.h"
 #include "tests/system/notify_socket.h"

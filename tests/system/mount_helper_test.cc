@@ -2,7 +2,7 @@
 // Risk: mount(8), fstab or mount.fuse(8) says something that pkgfs doesn't understand, or the other way round.
 #include <gmock/gmock.h>
 
-#include "daemon/options.h"
+#include "daemon/cli/options.h"
 #include "tests/system/installed.h"
 
 namespace pkgfs::test {

@@ -9,9 +9,9 @@
 #include <span>
 #include <stdexcept>
 
-#include "core/load/tree_walk.h"
 #include "core/package/package_info.h"
 #include "core/source/memory_source.h"
+#include "core/tree/tree_walk.h"
 #include "tests/support/process.h"
 
 namespace pkgfs::test {

@@ -9,7 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/load/package_tree.h"
+#include "core/tree/package_tree.h"
 #include "tests/support/fixtures.h"
 
 namespace pkgfs::test {

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+#include "core/tree/file_system.h"
+
+#include <cerrno>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "core/base/limits.h"
+#include "core/base/log.h"
+#include "core/package/package_info.h"
+#include "core/tree/tree_walk.h"
+#include "core/vfs/path_text.h"
+#include "core/vfs/static_file_system.h"
+#include "core/vfs/union_file_system.h"
+
+namespace pkgfs {
+
+namespace {
+
+/// The id, printed only if somebody asks: that of an unnamed package is the hash of its whole file.
+vfs::Label label(const PackageId& id) {
+  return std::function<std::string()>([id] { return id.to_string(); });
+}
+
+struct Builder {
+  const Resolution& resolution;
+  const LoadedPackages& packages;
+  const TreeOptions& options;
+  std::vector<LoadedMapping> mappings;
+  std::vector<vfs::Mount> mounts;
+
+  void add(LoadedMapping mapping, const Package& package);
+  void add_live_root(const Package& root);
+  void add_resolved(const ResolvedMapping& resolved);
+};
+
+/// What stands at the mapping's source path: nothing to do for a volume's root. Says whether it is there.
+bool source_exists(const LoadedMapping& mapping, vfs::FileSystem& volume, bool strict) {
+  if (mapping.source_path == "/") {
+    return true;
+  }
+  const auto found = vfs::walk(volume, mapping.source_path);
+  if (found) {
+    volume.forget(found->inode, 1);
+    return true;
+  }
+  std::string text = "The \"" + mapping.package.to_string() + "\" package maps \"" + mapping.source_path +
+                     "\" of its \"" + mapping.volume_name + "\" volume, but that path ";
+  const bool missing = found.error() == ENOENT || found.error() == ENOTDIR;
+  text += missing ? "doesn't exist" : "can't be read: " + std::generic_category().message(found.error());
+  if (strict) {
+    throw Error(missing ? ErrorCode::kLoad : ErrorCode::kCorrupt, std::move(text));
+  }
+  log::warn("{}", text);
+  return false;
+}
+
+void Builder::add(LoadedMapping mapping, const Package& package) {
+  auto volume = package.open_volume(mapping.volume_name);
+  if (volume == nullptr) {
+    throw Error(ErrorCode::kLoad, "The \"" + mapping.package.to_string() + "\" package doesn't have a \"" +
+                                      mapping.volume_name + "\" volume");
+  }
+  if (!source_exists(mapping, *volume, options.strict)) {
+    return;
+  }
+  vfs::Mount mount;
+  mount.fs = std::move(volume);
+  mount.mount_path = mapping.mount_path;
+  mount.source_path = mapping.source_path;
+  mount.package = label(mapping.package);
+  mount.volume = mapping.volume_name;
+  mount.live = mapping.live;
+  mounts.push_back(std::move(mount));
+  mappings.push_back(std::move(mapping));
+}
+
+void Builder::add_live_root(const Package& root) {
+  const auto entries = root.manifest().fs();
+  if (!entries) {
+    return;
+  }
+  for (const auto& entry : *entries) {
+    add({.mount_path = normalize_mount_path(entry.mount_path),
+         .volume_name = entry.volume_name,
+         .source_path = "/",
+         .package = resolution.package.root,
+         .live = true},
+        root);
+  }
+}
+
+void Builder::add_resolved(const ResolvedMapping& resolved) {
+  const auto found = packages.find(resolved.package);
+  if (found == packages.end()) {
+    throw Error(ErrorCode::kLoad, "\"" + resolution.package.root.to_string() + "\" wants to use the \"" +
+                                      resolved.package.to_string() + "\" package, but it isn't in the dependency tree");
+  }
+  const Package& package = *found->second;
+  LoadedMapping mapping{.mount_path = normalize_mount_path(resolved.mount_path),
+                        .volume_name = resolved.volume_name,
+                        .source_path = "/",
+                        .package = resolved.package,
+                        .live = package.is_live()};
+  if (resolved.original_path) {
+    if (package.webc_version() < 3) {
+      mapping.source_path = sanitize_path(*resolved.original_path);
+    } else {
+      log::debug("the path \"{}\" inside the volume \"{}\" of \"{}\" is ignored: the container has version 3",
+                 *resolved.original_path, resolved.volume_name, resolved.package.to_string());
+    }
+  }
+  add(std::move(mapping), package);
+}
+
+/// Whether a command can be a file name.
+bool usable_name(std::string_view name) {
+  return !name.empty() && name != "." && name != ".." && name.size() <= limits::kNameBytes &&
+         name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos;
+}
+
+/// Whether `mount` has something at `path`, or something that hides it.
+bool provides(const vfs::Mount& mount, std::string_view path) {
+  if (vfs::path_covers(path, mount.mount_path)) {
+    return true;  // a mount point is a directory, or what is mounted
+  }
+  if (!vfs::path_covers(mount.mount_path, path)) {
+    return false;
+  }
+  const std::string inside =
+      (mount.source_path == "/" ? "" : mount.source_path) + std::string(vfs::path_below(mount.mount_path, path));
+  const auto found = vfs::walk(*mount.fs, inside);
+  if (found) {
+    mount.fs->forget(found->inode, 1);
+  }
+  return found || found.error() == ENOTDIR;
+}
+
+/// The commands as files below everything that the packages bring.
+void add_commands(const std::vector<LoadedCommand>& commands, const std::string& directory,
+                  std::vector<vfs::Mount>& mounts) {
+  std::vector<vfs::StaticFile> files;
+  for (const auto& command : commands) {
+    if (!usable_name(command.name)) {
+      log::warn("the command \"{}\" of \"{}\" isn't shown in \"{}\": its name is no file name", command.name,
+                command.package.to_string(), directory);
+      continue;
+    }
+    const std::string path = vfs::join_path(directory, command.name);
+    for (const auto& mount : mounts) {
+      if (provides(mount, path)) {
+        log::warn("the command \"{}\" of \"{}\" isn't shown: \"{}\" already has \"{}\"", command.name,
+                  command.package.to_string(), mount.package.text(), path);
+        break;
+      }
+    }
+    files.push_back({.path = path,
+                     .content = command.atom,
+                     .mode = 0755,
+                     .sha256 = command.module_hash,
+                     .package = label(command.origin_package)});
+  }
+  if (!files.empty()) {
+    mounts.push_back({.fs = std::make_unique<vfs::StaticFileSystem>(std::move(files)),
+                      .mount_path = "/",
+                      .source_path = "/",
+                      .package = "",
+                      .volume = "commands",
+                      .fallback = true});
+  }
+}
+
+/// Visits the whole tree; the first thing that can't be read is the error.
+void refuse_damage(vfs::FileSystem& fs) {
+  walk_tree(fs, [](const Visited& visited) {
+    if (!visited.entry) {
+      throw Error(ErrorCode::kCorrupt, "\"" + visited.path() + "\" can't be read: " +
+                                           std::generic_category().message(visited.entry.error()));
+    }
+  });
+}
+
+}  // namespace
+
+LoadedFileSystem build_file_system(const Resolution& resolution, const LoadedPackages& packages,
+                                   const std::vector<LoadedCommand>& commands, const TreeOptions& options) {
+  Builder builder{.resolution = resolution, .packages = packages, .options = options, .mappings = {}, .mounts = {}};
+  const PackageId& root_id = resolution.package.root;
+  const Package& root = *packages.at(root_id);
+  if (root.is_live()) {
+    builder.add_live_root(root);
+  }
+  for (const auto& mapping : resolution.package.filesystem) {
+    if (!root.is_live() || mapping.package != root_id) {
+      builder.add_resolved(mapping);
+    }
+  }
+  if (options.commands_dir) {
+    add_commands(commands, normalize_mount_path(*options.commands_dir), builder.mounts);
+  }
+  LoadedFileSystem loaded;
+  loaded.mappings = std::move(builder.mappings);
+  loaded.file_system = vfs::make_union_file_system(
+      std::move(builder.mounts), {.conflicts = options.conflicts, .raw_links = options.raw_links}, options.strict);
+  if (options.strict) {
+    refuse_damage(*loaded.file_system);
+  }
+  return loaded;
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "core/tree/commands.h"
+#include "core/tree/package_tree.h"
+
+namespace pkgfs {
+
+struct LoadedFileSystem {
+  std::vector<LoadedMapping> mappings;  // in precedence order of the list
+  std::unique_ptr<vfs::FileSystem> file_system;
+};
+
+/// Builds the tree from the resolution's mappings, the host directories of a live root and the commands (loading.md 5.4
+/// and 5.5). Throws Error(kLoad) with the texts of 5.1 and 5.2.
+[[nodiscard]] LoadedFileSystem build_file_system(const Resolution& resolution, const LoadedPackages& packages,
+                                                 const std::vector<LoadedCommand>& commands,
+                                                 const TreeOptions& options);
+
+}  // namespace pkgfs

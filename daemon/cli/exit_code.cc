@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/cli/exit_code.h"
+
+#include <array>
+
+namespace pkgfs {
+
+namespace {
+
+constexpr int kIo = 1;
+constexpr int kUsage = 2;
+constexpr int kNotFound = 3;
+constexpr int kCorrupt = 4;
+constexpr int kUnsupported = 5;
+constexpr int kResolve = 6;
+constexpr int kLoad = 7;
+constexpr int kPermission = 8;
+constexpr int kBusy = 9;
+constexpr int kMount = 10;
+constexpr int kNetwork = 11;
+constexpr int kInternal = 70;      // EX_SOFTWARE
+constexpr int kInterrupted = 130;  // as a shell reports SIGINT
+
+constexpr std::array kTable{
+    ExitCode{kExitOk, "success"},
+    ExitCode{kIo, "reading or writing failed"},
+    ExitCode{kUsage, "the command line or an option is wrong"},
+    ExitCode{kNotFound, "a package, version, file, volume or mountpoint isn't there"},
+    ExitCode{kCorrupt, "a package is damaged"},
+    ExitCode{kUnsupported, "understood, but not something pkgfs does"},
+    ExitCode{kResolve, "the dependencies can't be resolved"},
+    ExitCode{kLoad, "the packages don't fit together, or a command is broken"},
+    ExitCode{kPermission, "the operating system refused"},
+    ExitCode{kBusy, "the mountpoint is in use"},
+    ExitCode{kMount, "the kernel or fusermount3 refused the mount"},
+    ExitCode{kNetwork, "a registry or a server can't be reached, or its answer is of no use"},
+    ExitCode{kInternal, "a bug in pkgfs"},
+    ExitCode{kInterrupted, "stopped by a signal before it was done"},
+};
+
+}  // namespace
+
+std::span<const ExitCode> exit_codes() { return kTable; }
+
+int to_exit_code(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kUsage:
+      return kUsage;
+    case ErrorCode::kNotFound:
+      return kNotFound;
+    case ErrorCode::kCorrupt:
+      return kCorrupt;
+    case ErrorCode::kUnsupported:
+      return kUnsupported;
+    case ErrorCode::kResolve:
+      return kResolve;
+    case ErrorCode::kLoad:
+      return kLoad;
+    case ErrorCode::kPermission:
+      return kPermission;
+    case ErrorCode::kBusy:
+      return kBusy;
+    case ErrorCode::kIo:
+    case ErrorCode::kFull:
+      return kIo;
+    case ErrorCode::kMount:
+      return kMount;
+    case ErrorCode::kNetwork:
+      return kNetwork;
+    case ErrorCode::kInterrupted:
+      return kInterrupted;
+    case ErrorCode::kInternal:
+      return kInternal;
+  }
+  return kInternal;
+}
+
+int to_mount_exit_code(int exit_code) {
+  switch (exit_code) {
+    case kExitOk:
+      return 0;
+    case kUsage:
+    case kPermission:
+      return 1;
+    case kIo:
+      return 2;
+    case kInternal:
+      return 4;
+    case kInterrupted:
+      return 8;
+    default:
+      return 32;
+  }
+}
+
+}  // namespace pkgfs

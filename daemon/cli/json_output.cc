@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/cli/json_output.h"
+
+#include <limits>
+#include <ostream>
+
+namespace pkgfs {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr auto kReplace = json::error_handler_t::replace;
+
+}  // namespace
+
+void print_json(std::ostream& out, const json& document) { out << document.dump(2, ' ', false, kReplace) << '\n'; }
+
+std::string json_line(const json& document) { return document.dump(-1, ' ', false, kReplace); }
+
+std::string hex(std::span<const std::byte> bytes) {
+  static constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  text.reserve(bytes.size() * 2);
+  for (const std::byte byte : bytes) {
+    text += kDigits[std::to_integer<unsigned>(byte) >> 4U];
+    text += kDigits[std::to_integer<unsigned>(byte) & 15U];
+  }
+  return text;
+}
+
+std::int64_t nanoseconds(std::int64_t seconds, std::uint32_t fraction) {
+  constexpr std::int64_t kSecond = 1'000'000'000;
+  std::int64_t result = 0;
+  if (__builtin_mul_overflow(seconds, kSecond, &result) || __builtin_add_overflow(result, fraction, &result)) {
+    return seconds < 0 ? std::numeric_limits<std::int64_t>::min() : std::numeric_limits<std::int64_t>::max();
+  }
+  return result;
+}
+
+json resolution_json(const Resolution& resolution) {
+  const auto& nodes = resolution.graph.nodes;
+  json discovery = json::array();
+  json edges = json::array();
+  for (const auto& node : nodes) {
+    discovery.push_back(node.pkg.id.to_string());
+    for (const auto& edge : node.edges) {
+      edges.push_back(
+          {{"alias", edge.alias}, {"from", node.pkg.id.to_string()}, {"to", nodes.at(edge.target).pkg.id.to_string()}});
+    }
+  }
+  json order = json::array();
+  for (const std::size_t index : resolution.order) {
+    order.push_back(nodes.at(index).pkg.id.to_string());
+  }
+  json commands = json::object();
+  for (const auto& [name, command] : resolution.package.commands) {
+    commands[name] = {{"name", command.name}, {"package", command.package.to_string()}};
+  }
+  json filesystem = json::array();
+  for (const ResolvedMapping& mapping : resolution.package.filesystem) {
+    filesystem.push_back({{"mount_path", mapping.mount_path},
+                          {"volume_name", mapping.volume_name},
+                          {"original_path", optional_json(mapping.original_path)},
+                          {"package", mapping.package.to_string()}});
+  }
+  return {{"root_package", resolution.package.root.to_string()},
+          {"discovery_order", std::move(discovery)},
+          {"topological_order", std::move(order)},
+          {"edges", std::move(edges)},
+          {"commands", std::move(commands)},
+          {"entrypoint", optional_json(resolution.package.entrypoint)},
+          {"filesystem", std::move(filesystem)}};
+}
+
+json entry_json(std::string_view path, const vfs::Attributes& attributes, const std::optional<Sha256>& sha256,
+                std::string_view target) {
+  json entry{{"path", path}, {"mtime_ns", nanoseconds(attributes.modified, attributes.modified_ns)}};
+  switch (attributes.type) {
+    case vfs::FileType::kDirectory:
+      entry["type"] = "dir";
+      break;
+    case vfs::FileType::kFile:
+      entry["type"] = "file";
+      entry["len"] = attributes.size;
+      entry["sha256"] = sha256 ? json(to_hex(*sha256)) : json();
+      break;
+    case vfs::FileType::kSymlink:
+      entry["type"] = "symlink";
+      entry["target"] = target;
+      break;
+  }
+  return entry;
+}
+
+json optional_json(const std::optional<std::string>& text) { return text ? json(*text) : json(); }
+
+}  // namespace pkgfs

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/cli/option_values.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <filesystem>
+#include <optional>
+#include <utility>
+
+#include "core/base/error.h"
+
+namespace pkgfs {
+namespace {
+
+/// All of `value` as a number; nothing if it is anything else.
+std::optional<std::uint32_t> whole_number(std::string_view value, int base = 10) {
+  std::uint32_t number = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number, base);
+  return error == std::errc() && end == value.data() + value.size() ? std::optional(number) : std::nullopt;
+}
+
+}  // namespace
+
+void bad_value(std::string_view option, std::string_view value, std::string_view wanted) {
+  throw Error(ErrorCode::kUsage,
+              "option '" + std::string(option) + "': \"" + std::string(value) + "\" isn't " + std::string(wanted));
+}
+
+std::uint32_t parse_id(std::string_view option, std::string_view value) {
+  const auto id = whole_number(value);
+  if (!id || *id == ~0U) {  // ~0 means "don't change" to the kernel
+    bad_value(option, value, "a numeric id");
+  }
+  return *id;
+}
+
+std::uint32_t parse_kib(std::string_view option, std::string_view value) {
+  constexpr std::uint32_t kMost = 1U << 20U;
+  const auto kib = whole_number(value);
+  if (!kib || *kib > kMost) {
+    bad_value(option, value, "a number of KiB, at most " + std::to_string(kMost));
+  }
+  return *kib;
+}
+
+unsigned parse_threads(std::string_view option, std::string_view value) {
+  constexpr unsigned kMost = 16;
+  const auto threads = whole_number(value);
+  if (!threads || *threads < 1 || *threads > kMost) {
+    bad_value(option, value, "a number from 1 to " + std::to_string(kMost));
+  }
+  return *threads;
+}
+
+std::uint16_t parse_mask(std::string_view option, std::string_view value) {
+  constexpr int kOctal = 8;
+  const auto mask = whole_number(value, kOctal);
+  if (!mask || *mask > 0777) {
+    bad_value(option, value, "an octal number of at most 777");
+  }
+  return static_cast<std::uint16_t>(*mask);
+}
+
+std::string parse_path(std::string_view option, std::string_view value) {
+  if (value.empty()) {
+    bad_value(option, value, "a path");
+  }
+  return std::filesystem::absolute(value).lexically_normal();
+}
+
+double parse_seconds(std::string_view option, std::string_view value) {
+  double seconds = 0;
+  const auto [end, error] =
+      std::from_chars(value.data(), value.data() + value.size(), seconds, std::chars_format::fixed);
+  constexpr double kYear = 366.0 * 86400;
+  if (error != std::errc() || end != value.data() + value.size() || !(seconds >= 0 && seconds <= kYear)) {
+    bad_value(option, value, "a number of seconds");
+  }
+  return seconds;
+}
+
+std::uint32_t parse_timeout(std::string_view option, std::string_view value) {
+  std::uint32_t seconds = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), seconds);
+  constexpr std::uint32_t kYear = 366 * 86400;
+  if (error != std::errc() || end != value.data() + value.size() || seconds == 0 || seconds > kYear) {
+    bad_value(option, value, "a whole number of seconds, at least 1");
+  }
+  return seconds;
+}
+
+bool parse_auto(std::string_view option, std::string_view value) {
+  if (value != "auto" && value != "off") {
+    bad_value(option, value, "auto or off");
+  }
+  return value == "auto";
+}
+
+bool parse_on(std::string_view option, std::string_view value) {
+  if (value != "on" && value != "off") {
+    bad_value(option, value, "on or off");
+  }
+  return value == "on";
+}
+
+std::optional<bool> parse_auto_on_off(std::string_view option, std::string_view value) {
+  if (value != "auto" && value != "on" && value != "off") {
+    bad_value(option, value, "auto, on or off");
+  }
+  return value == "auto" ? std::nullopt : std::optional(value == "on");
+}
+
+std::uint64_t parse_size(std::string_view option, std::string_view value) {
+  constexpr std::string_view kUnits = "KMGT";
+  constexpr unsigned kBits = 10;
+  double number = 0;
+  const auto [end, error] =
+      std::from_chars(value.data(), value.data() + value.size(), number, std::chars_format::fixed);
+  std::string_view unit = value.substr(static_cast<std::size_t>(end - value.data()));
+  unsigned shift = 0;
+  if (!unit.empty()) {
+    if (const auto at = kUnits.find(unit.front()); at != std::string_view::npos) {
+      shift = (static_cast<unsigned>(at) + 1) * kBits;
+      unit.remove_prefix(1);
+    }
+  }
+  const double bytes = number * static_cast<double>(std::uint64_t{1} << shift);
+  constexpr double kMost = 9e18;
+  if (error != std::errc() || !(unit.empty() || unit == "B" || unit == "iB") || !(bytes >= 0 && bytes <= kMost)) {
+    bad_value(option, value, "a size (\"500M\", \"2G\")");
+  }
+  return static_cast<std::uint64_t>(bytes);
+}
+
+std::chrono::seconds parse_age(std::string_view option, std::string_view value) {
+  long number = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  const std::string_view unit = value.substr(static_cast<std::size_t>(end - value.data()));
+  constexpr std::array<std::pair<std::string_view, long>, 5> kUnits{
+      {{"", 86400}, {"d", 86400}, {"h", 3600}, {"m", 60}, {"s", 1}}};
+  const auto found = std::ranges::find(kUnits, unit, &std::pair<std::string_view, long>::first);
+  constexpr long kMost = 1'000'000;
+  if (error != std::errc() || number < 0 || number > kMost || found == kUnits.end()) {
+    bad_value(option, value, "an age (\"30d\", \"12h\", \"10m\", \"45s\")");
+  }
+  return std::chrono::seconds(number * found->second);
+}
+
+}  // namespace pkgfs

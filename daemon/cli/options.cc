@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/cli/options.h"
+
+#include <algorithm>
+#include <boost/program_options.hpp>
+#include <utility>
+
+#include "daemon/cli/suggest.h"
+
+namespace po = boost::program_options;
+
+namespace pkgfs {
+
+namespace {
+
+struct Given {
+  const OptionSpec* option;
+  std::string value;
+};
+
+/// An option that nobody knows.
+struct Unknown {
+  std::string name;         // as given, with its dashes
+  bool mount_word = false;  // of -o
+};
+
+/// What was found on the command line before anything of it is believed.
+struct Findings {
+  std::vector<Given> given;
+  std::vector<std::string> operands;
+  std::vector<Unknown> unknown;
+  bool noexec = false;
+};
+
+const OptionSpec* find_option(CommandId command, std::string_view name) {
+  const auto table = option_table();
+  const auto found =
+      std::ranges::find_if(table, [&](const OptionSpec& o) { return o.name == name && takes(o, command); });
+  return found == table.end() ? nullptr : &*found;
+}
+
+bool matches(std::string_view pattern, std::string_view item) {
+  if (pattern.ends_with('*')) {
+    return item.starts_with(pattern.substr(0, pattern.size() - 1));
+  }
+  return pattern.ends_with('=') ? item.starts_with(pattern) : item == pattern;
+}
+
+void read_mount_word(const std::string& item, const MountWordRules& rules, Findings& findings) {
+  // mount(8)'s pair; `exec=auto` is ours and has a value.
+  if (item == "exec" || item == "noexec") {
+    findings.noexec = item == "noexec";
+    return;
+  }
+  for (const MountWord& word : mount_words()) {
+    if (matches(word.word, item)) {
+      if (word.refused && !(word.unasked && rules.from_mount)) {
+        throw Error(ErrorCode::kUsage, "mount option '" + item + "' is refused: " + std::string(word.why));
+      }
+      return;
+    }
+  }
+  const std::size_t equals = item.find('=');
+  std::string name = item.substr(0, equals);
+  std::ranges::replace(name, '_', '-');
+  const OptionSpec* option = find_option(CommandId::kMount, name);
+  if (option == nullptr || !option->mount_word) {
+    if (!rules.sloppy) {
+      findings.unknown.push_back({item.substr(0, equals), true});
+    }
+    return;
+  }
+  const bool has_value = equals != std::string::npos;
+  if (has_value == option->argument.empty()) {
+    throw Error(ErrorCode::kUsage,
+                "mount option '" + item.substr(0, equals) + "' " + (has_value ? "takes no value" : "needs a value"));
+  }
+  findings.given.push_back({option, has_value ? item.substr(equals + 1) : std::string()});
+}
+
+po::options_description describe(CommandId command) {
+  po::options_description description;
+  for (const OptionSpec& option : option_table()) {
+    if (!takes(option, command)) {
+      continue;
+    }
+    std::string names(option.name);
+    if (option.letter != '\0') {
+      names += std::string(",") + option.letter;
+    }
+    if (option.argument.empty()) {
+      description.add_options()(names.c_str(), "");
+    } else {
+      description.add_options()(names.c_str(), po::value<std::string>(), "");
+    }
+  }
+  if (command == CommandId::kMount) {
+    description.add_options()("options,o", po::value<std::string>(), "");
+  }
+  return description;
+}
+
+Findings read_arguments(CommandId command, const std::vector<std::string>& args, const MountWordRules& rules) {
+  const po::options_description description = describe(command);
+  Findings findings;
+  try {
+    namespace style = po::command_line_style;
+    const auto parsed = po::command_line_parser(args)
+                            .options(description)
+                            .style(style::unix_style & ~style::allow_guessing)
+                            .allow_unregistered()
+                            .run();
+    for (const auto& option : parsed.options) {
+      if (option.position_key >= 0) {
+        findings.operands.insert(findings.operands.end(), option.value.begin(), option.value.end());
+      } else if (option.unregistered) {
+        const std::string& token = option.original_tokens.front();
+        findings.unknown.push_back({token.substr(0, token.find('=')), false});
+      } else if (option.string_key == "options") {
+        for (const std::string& item : split_mount_words(option.value.front())) {
+          read_mount_word(item, rules, findings);
+        }
+      } else {
+        findings.given.push_back(
+            {find_option(command, option.string_key), option.value.empty() ? std::string() : option.value.front()});
+      }
+    }
+  } catch (const po::error& error) {
+    throw Error(ErrorCode::kUsage, error.what());
+  }
+  return findings;
+}
+
+/// What can be written where `wrong` was: -o takes neither every option nor options only.
+std::vector<std::string_view> known_names(CommandId command, const Unknown& wrong) {
+  std::vector<std::string_view> names;
+  for (const OptionSpec& option : option_table()) {
+    if (takes(option, command) && (option.mount_word || !wrong.mount_word)) {
+      names.push_back(option.name);
+    }
+  }
+  for (const MountWord& word : mount_words()) {
+    if (wrong.mount_word && !word.refused && !word.word.ends_with('*') && !word.word.ends_with('=')) {
+      names.push_back(word.word);
+    }
+  }
+  return names;
+}
+
+[[noreturn]] void refuse_unknown(CommandId command, const std::vector<Unknown>& unknown) {
+  std::string text = "unknown ";
+  for (std::size_t i = 0; i < unknown.size(); ++i) {
+    text += (i == 0 ? "" : ", ") + std::string(unknown[i].mount_word ? "mount option '" : "option '") +
+            unknown[i].name + "'";
+  }
+  std::string wrong = unknown.front().name;
+  wrong.erase(0, std::min(wrong.find_first_not_of('-'), wrong.size()));
+  std::ranges::replace(wrong, '_', '-');
+  if (const auto near = suggest(wrong, known_names(command, unknown.front()))) {
+    std::string meant(*near);
+    if (unknown.front().mount_word) {
+      std::ranges::replace(meant, '-', '_');
+    } else {
+      meant.insert(0, "--");
+    }
+    text += "; did you mean '" + meant + "'?";
+  }
+  throw Error(ErrorCode::kUsage, text + " (see \"pkgfs help " + std::string(command_spec(command).name) + "\")");
+}
+
+void count_operands(CommandId command, const std::vector<std::string>& operands, std::size_t minimum,
+                    std::size_t maximum) {
+  const CommandSpec& spec = command_spec(command);
+  if (operands.size() < minimum) {
+    throw Error(ErrorCode::kUsage,
+                "usage: pkgfs " + std::string(spec.name) + " [OPTION]... " + std::string(spec.operands));
+  }
+  if (operands.size() > maximum) {
+    throw Error(ErrorCode::kUsage, "unexpected argument \"" + operands[maximum] + "\" (see \"pkgfs help " +
+                                       std::string(spec.name) + "\")");
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> split_mount_words(std::string_view text) {
+  std::vector<std::string> items(1);
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool escaped = c == '\\' && i + 1 < text.size() && (text[i + 1] == ',' || text[i + 1] == '\\');
+    // Only a whole value is quoted; a quotation mark elsewhere is one.
+    const bool opens = !quoted && c == '"' && items.back().ends_with('=') && text.find('"', i + 1) != text.npos;
+    const bool closes = quoted && c == '"';
+    if (escaped) {
+      items.back() += text[++i];
+    } else if (opens || closes) {
+      quoted = opens;
+    } else if (c == ',' && !quoted) {
+      items.emplace_back();
+    } else {
+      items.back() += c;
+    }
+  }
+  std::erase(items, "");
+  return items;
+}
+
+namespace {
+
+Options parse(CommandId command, const std::vector<std::string>& args, const MountWordRules& rules, std::size_t minimum,
+              std::size_t maximum) {
+  Findings findings = read_arguments(command, args, rules);
+  if (!findings.unknown.empty()) {
+    refuse_unknown(command, findings.unknown);
+  }
+  Options options;
+  options.mount.noexec = findings.noexec;
+  for (const Given& given : findings.given) {
+    given.option->apply(options, given.value);
+  }
+  options.operands = std::move(findings.operands);
+  count_operands(command, options.operands, minimum, maximum);
+  return options;
+}
+
+}  // namespace
+
+Options parse_options(CommandId command, const std::vector<std::string>& args, std::size_t minimum,
+                      std::size_t maximum) {
+  return parse(command, args, {}, minimum, maximum);
+}
+
+MountOptions parse_mount_options(const std::vector<std::string>& args, const MountWordRules& rules) {
+  Options options = parse(CommandId::kMount, args, rules, 2, 2);
+  MountOptions mount;
+  static_cast<MountFlags&>(mount) = options.mount;
+  mount.package = std::move(options.operands[0]);
+  mount.mountpoint = std::move(options.operands[1]);
+  mount.tree = std::move(options.tree);
+  mount.log = std::move(options.log);
+  return mount;
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/cli/text_output.h"
+
+#include <array>
+#include <cstdio>
+#include <ctime>
+
+namespace pkgfs {
+
+std::string printable(std::string_view text, bool keep_newlines) {
+  static constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string out;
+  out.reserve(text.size());
+  const auto escape = [&out](unsigned char byte) { out += {'\\', 'x', kDigits[byte >> 4U], kDigits[byte & 15U]}; };
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    // U+0080 to U+009F are controls as well, and terminals obey them.
+    const bool c1 = byte == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
+    if (c1) {
+      escape(byte);
+      escape(static_cast<unsigned char>(text[++i]));
+    } else if ((byte < 0x20 && !(keep_newlines && byte == '\n')) || byte == 0x7F) {
+      escape(byte);
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+std::string mode_text(const vfs::Attributes& attributes) {
+  std::string text(1, '-');
+  if (attributes.type == vfs::FileType::kDirectory) {
+    text = "d";
+  } else if (attributes.type == vfs::FileType::kSymlink) {
+    text = "l";
+  }
+  constexpr std::string_view kBits = "rwxrwxrwx";
+  for (unsigned bit = 0; bit < kBits.size(); ++bit) {
+    text += ((attributes.mode >> (8U - bit)) & 1U) != 0 ? kBits[bit] : '-';
+  }
+  return text;
+}
+
+std::string time_text(std::int64_t seconds) {
+  const std::time_t time = seconds;
+  std::tm parts{};
+  std::array<char, 32> text{};
+  constexpr std::int64_t kYear10000 = 253402300800;  // wider would break the columns
+  if (seconds >= kYear10000 || seconds < -kYear10000 || ::gmtime_r(&time, &parts) == nullptr ||
+      std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S", &parts) == 0) {
+    return "@" + std::to_string(seconds);
+  }
+  return text.data();
+}
+
+std::string size_text(std::uint64_t bytes) {
+  constexpr std::array kUnits{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  constexpr double kStep = 1024;
+  if (bytes < 1024) {
+    return std::to_string(bytes) + (bytes == 1 ? " byte" : " bytes");
+  }
+  double value = static_cast<double>(bytes) / kStep;
+  std::size_t unit = 0;
+  while (value >= kStep && unit + 1 < kUnits.size()) {
+    value /= kStep;
+    ++unit;
+  }
+  std::array<char, 32> text{};
+  const int length = std::snprintf(text.data(), text.size(), "%.1f %s", value, kUnits.at(unit));
+  return {text.data(), static_cast<std::size_t>(length)};
+}
+
+std::string error_text(std::string_view what) { return "pkgfs: error: " + printable(what, true) + "\n"; }
+
+}  // namespace pkgfs

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <functional>
+#include <numeric>
+#include <optional>
+#include <ostream>
+
+#include <nlohmann/json.hpp>
+
+#include "core/base/log.h"
+#include "core/cache/package_cache.h"
+#include "core/cache/url_cache.h"
+#include "core/source/container_summary.h"
+#include "daemon/cli/exit_code.h"
+#include "daemon/cli/json_output.h"
+#include "daemon/cli/logging.h"
+#include "daemon/cli/settings.h"
+#include "daemon/cli/text_output.h"
+#include "daemon/commands/commands.h"
+
+namespace pkgfs {
+namespace {
+
+using nlohmann::json;
+
+std::int64_t unix_seconds(std::chrono::system_clock::time_point time) {
+  return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
+}
+
+/// What can be listed and removed, of either cache.
+struct Item {
+  const char* kind;  // "package": named by the hash of its content; "url": by that of the URL it came from
+  std::string key;
+  std::string path;
+  std::uint64_t size = 0;
+  std::chrono::system_clock::time_point used;
+  std::function<void()> remove;  // throws Error
+};
+
+/// What the package calls itself; nothing for one without a name and for one that can't be read.
+std::string name_of(const std::string& path) {
+  try {
+    const PackageSummary summary = container_summary(path);
+    return summary.pkg.id.named() == nullptr ? std::string() : summary.pkg.id.to_string();
+  } catch (const Error& error) {
+    log::debug("{}", error.what());
+    return {};
+  }
+}
+
+/// Both caches below the cache directory.
+struct Caches {
+  explicit Caches(const Settings& settings)
+      : packages(settings.packages_directory()), urls(settings.urls_directory()) {}
+
+  /// The longest unused first.
+  std::vector<Item> items() {
+    std::vector<Item> all;
+    for (const PackageCache::Entry& entry : packages.entries()) {
+      all.push_back({"package", to_hex(entry.hash), entry.path, entry.size, entry.used,
+                     [this, entry] { packages.remove(entry); }});
+    }
+    for (const UrlCache::Entry& entry : urls.entries()) {
+      all.push_back({"url", entry.key, entry.path, entry.size, entry.used, [this, entry] { urls.remove(entry); }});
+    }
+    std::ranges::stable_sort(all, {}, &Item::used);
+    return all;
+  }
+
+  PackageCache packages;
+  UrlCache urls;
+};
+
+/// Goes on after failures, and reports the first one at the end.
+class Failures {
+ public:
+  /// Whether `work` went well.
+  bool attempt(const std::function<void()>& work) {
+    try {
+      work();
+      return true;
+    } catch (const Error& error) {
+      if (count_++ == 0) {
+        first_ = error;
+      }
+      return false;
+    }
+  }
+
+  void throw_first() {
+    if (count_ > 1) {
+      first_->context(std::to_string(count_) + " entries are a problem; the first one");
+    }
+    if (first_) {
+      throw Error(*first_);
+    }
+  }
+
+ private:
+  std::optional<Error> first_;
+  std::size_t count_ = 0;
+};
+
+json item_json(const Item& item) {
+  return {{"kind", item.kind}, {"sha256", item.key}, {"size", item.size}, {"path", item.path}};
+}
+
+int list(Caches& caches, const Options& options, const Io& io) {
+  json document = json::array();
+  std::uint64_t total = 0;
+  const std::vector<Item> items = caches.items();
+  for (const Item& item : items) {
+    total += item.size;
+    const std::string name = name_of(item.path);
+    if (options.json) {
+      json row = item_json(item);
+      row["package"] = name.empty() ? json() : json(name);
+      row["used"] = unix_seconds(item.used);
+      document.push_back(std::move(row));
+    } else {
+      *io.out << item.key << "  " << time_text(unix_seconds(item.used)) << "  " << size_text(item.size)
+              << (std::string_view(item.kind) == "url" ? "  (url)" : "") << (name.empty() ? "" : "  ")
+              << printable(name) << '\n';
+    }
+  }
+  if (options.json) {
+    print_json(*io.out, document);
+  } else {
+    *io.out << items.size() << (items.size() == 1 ? " package, " : " packages, ") << size_text(total) << '\n';
+  }
+  return kExitOk;
+}
+
+int verify(PackageCache& cache, const Options& options, const Io& io) {
+  std::size_t damaged = 0;
+  Failures failures;
+  json document = json::array();
+  for (const PackageCache::Entry& entry : cache.entries()) {
+    std::optional<Sha256> actual;
+    if (!failures.attempt([&] { actual = cache.content_hash(entry); }) || !actual || *actual == entry.hash) {
+      continue;
+    }
+    ++damaged;
+    const bool removed = !options.dry_run && failures.attempt([&] { cache.remove(entry); });
+    if (options.json) {
+      document.push_back(
+          {{"path", entry.path}, {"expected", to_hex(entry.hash)}, {"actual", to_hex(*actual)}, {"removed", removed}});
+    } else {
+      *io.out << (removed ? "damaged, removed: " : "damaged: ") << printable(entry.path)
+              << ": its content has the hash " << to_hex(*actual) << '\n';
+    }
+  }
+  if (options.json) {
+    print_json(*io.out, document);
+  }
+  failures.throw_first();
+  if (!options.json && damaged == 0) {
+    *io.out << "every entry is what its name says\n";
+  }
+  return damaged == 0 ? kExitOk : to_exit_code(ErrorCode::kCorrupt);
+}
+
+/// Which have to go, of `items`, the longest unused first.
+std::vector<Item> chosen(const std::vector<Item>& items, const Options& options) {
+  const auto now = std::chrono::system_clock::now();
+  std::uint64_t left = std::transform_reduce(items.begin(), items.end(), std::uint64_t{0}, std::plus<>(),
+                                             [](const Item& item) { return item.size; });
+  std::vector<Item> result;
+  for (const Item& item : items) {
+    const bool all = !options.older_than && !options.max_size;
+    const bool is_old = options.older_than && now - item.used >= *options.older_than;
+    const bool is_too_much = options.max_size && left > *options.max_size;
+    if (all || is_old || is_too_much) {
+      left -= item.size;
+      result.push_back(item);
+    }
+  }
+  return result;
+}
+
+int prune(Caches& caches, const Options& options, const Io& io) {
+  std::uint64_t freed = 0;
+  Failures failures;
+  json document = json::array();
+  for (const Item& item : chosen(caches.items(), options)) {
+    if (!options.dry_run && !failures.attempt(item.remove)) {
+      continue;
+    }
+    freed += item.size;
+    if (options.json) {
+      document.push_back(item_json(item));
+    } else {
+      *io.out << (options.dry_run ? "would remove " : "removed ") << item.key << "  " << size_text(item.size) << '\n';
+    }
+  }
+  // A download that is going on writes all the time.
+  constexpr auto kAbandoned = std::chrono::hours(1);
+  freed += caches.packages.remove_leftovers(kAbandoned, options.dry_run);
+  freed += caches.urls.remove_leftovers(kAbandoned, options.dry_run);
+  if (options.json) {
+    print_json(*io.out, document);
+  } else {
+    *io.out << size_text(freed) << (options.dry_run ? " would be freed\n" : " freed\n");
+  }
+  failures.throw_first();
+  return kExitOk;
+}
+
+}  // namespace
+
+int cmd_cache(const std::vector<std::string>& args, const Io& io) {
+  const Options options = parse_options(CommandId::kCache, args, 1, 1);
+  set_log_level(options.log);
+  Caches caches(load_settings(options.tree.network, io.environment));
+  const std::string& what = options.operands[0];
+  const bool prunes = what == "prune";
+  if (!prunes && (options.older_than || options.max_size)) {
+    throw Error(ErrorCode::kUsage, "--older-than and --max-size are for \"pkgfs cache prune\"");
+  }
+  if (what == "list") {
+    return list(caches, options, io);
+  }
+  if (what == "verify") {
+    return verify(caches.packages, options, io);
+  }
+  if (prunes) {
+    return prune(caches, options, io);
+  }
+  if (what == "path") {
+    *io.out << caches.packages.directory() << '\n';
+    return kExitOk;
+  }
+  throw Error(ErrorCode::kUsage, "\"pkgfs cache\" knows list, verify, prune and path, not \"" + what + "\"");
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+#include <chrono>
+#include <ostream>
+
+#include <nlohmann/json.hpp>
+
+#include "daemon/cli/exit_code.h"
+#include "daemon/cli/logging.h"
+#include "daemon/cli/options.h"
+#include "daemon/commands/commands.h"
+#include "daemon/mount/mount_status.h"
+
+namespace pkgfs {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr auto kProbeLimit = std::chrono::seconds(1);
+
+template <typename T>
+Json or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json();
+}
+
+/// What the mount couldn't be asked for is null.
+Json to_json(const MountStatus& mount) {
+  const auto said = [&mount](const char* name) {
+    return mount.statistics.is_object() ? mount.statistics.value(name, Json()) : Json();
+  };
+  return {{"mountpoint", mount.entry.mountpoint}, {"package", mount.entry.source},
+          {"packages", said("packages")},         {"options", mount.entry.options},
+          {"state", to_string(mount.state)},      {"pid", or_null(mount.pid())},
+          {"since", or_null(mount.since())},      {"requests", or_null(mount.requests())},
+          {"version", said("version")},           {"metrics", said("metrics")}};
+}
+
+}  // namespace
+
+int cmd_mounts(const std::vector<std::string>& args, const Io& io) {
+  const Options options = parse_options(CommandId::kMounts, args, 0, 0);
+  set_log_level(options.log);
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const MountStatus& mount : ask_mounts(our_mounts(), kProbeLimit)) {
+    if (options.json) {
+      list.push_back(to_json(mount));
+    } else {
+      *io.out << mount.entry.source << " on " << mount.entry.mountpoint << " (" << to_string(mount.state) << ")\n";
+    }
+  }
+  if (options.json) {
+    *io.out << list.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
+  }
+  return kExitOk;
+}
+
+}  // namespace pkgfs

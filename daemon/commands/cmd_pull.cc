@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+#include <limits>
+#include <optional>
+#include <ostream>
+
+#include "daemon/cli/exit_code.h"
+#include "daemon/cli/json_output.h"
+#include "daemon/cli/logging.h"
+#include "daemon/cli/progress.h"
+#include "daemon/cli/text_output.h"
+#include "daemon/commands/commands.h"
+#include "daemon/packages/open_tree.h"
+
+namespace pkgfs {
+namespace {
+
+void pull(const Options& options, const Io& io) {
+  ProgressEvents events(*io.out);
+  PackageOpener opener(options.tree, io, options.json ? &events : nullptr);
+  for (const std::string& operand : options.operands) {
+    const RootPackage root = opener.find(operand);
+    const Resolution resolution = opener.resolve_tree(root);
+    const LoadedPackages packages = fetch_packages(root.package, opener.loader(), resolution);
+    for (const std::size_t index : resolution.order) {
+      const DependencyGraph::Node& node = resolution.graph.nodes.at(index);
+      if (!packages.contains(node.pkg.id)) {
+        continue;  // nothing of it shows in the tree
+      }
+      const std::string id = node.pkg.id.to_string();
+      const std::optional<std::string> path = opener.loader().location({.pkg = node.pkg, .dist = node.dist.value()});
+      if (options.json) {
+        events.tell({{"event", "package"}, {"package", id}, {"path", optional_json(path)}});
+      } else {
+        *io.out << printable(id) << "  " << (path ? printable(*path) : "(not kept)") << '\n';
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int cmd_pull(const std::vector<std::string>& args, const Io& io) {
+  const Options options = parse_options(CommandId::kPull, args, 1, std::numeric_limits<std::size_t>::max());
+  set_log_level(options.log);
+  try {
+    pull(options, io);
+  } catch (const std::exception& error) {
+    if (options.json) {  // whoever reads the events sees why there are no more of them
+      *io.out << json_line({{"event", "error"}, {"message", error.what()}}) << '\n' << std::flush;
+    }
+    throw;
+  }
+  return kExitOk;
+}
+
+}  // namespace pkgfs

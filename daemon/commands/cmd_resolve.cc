@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+#include <filesystem>
+#include <ostream>
+#include <set>
+#include <utility>
+
+#include "core/base/files.h"
+#include "core/base/log.h"
+#include "core/source/container_summary.h"
+#include "daemon/cli/exit_code.h"
+#include "daemon/cli/json_output.h"
+#include "daemon/cli/logging.h"
+#include "daemon/cli/text_output.h"
+#include "daemon/commands/commands.h"
+#include "daemon/packages/open_tree.h"
+
+namespace pkgfs {
+
+namespace {
+
+/// The graph as an indented list; a package that was listed before is marked and not entered again. Iterative: a chain
+/// of dependencies may be as long as the resolver allows.
+void print_graph(std::ostream& out, const DependencyGraph& graph) {
+  struct Item {
+    std::size_t node;
+    std::string alias;
+    std::string prefix;  // of its own children
+    std::string lead;    // of its own line
+  };
+  std::set<std::size_t> seen;
+  std::vector<Item> pending{{0, {}, {}, {}}};
+  while (!pending.empty()) {
+    const Item item = std::move(pending.back());
+    pending.pop_back();
+    const auto& node = graph.nodes.at(item.node);
+    const std::string id = node.pkg.id.to_string();
+    const bool again = !seen.insert(item.node).second && !node.edges.empty();
+    out << item.lead << printable(id);
+    if (!item.alias.empty() && !id.starts_with(item.alias + "@")) {
+      out << " (as " << printable(item.alias) << ')';
+    }
+    out << (again ? " (see above)\n" : "\n");
+    for (std::size_t i = again ? 0 : node.edges.size(); i > 0; --i) {
+      const auto& edge = node.edges[i - 1];
+      const bool last = i == node.edges.size();
+      pending.push_back(
+          {edge.target, edge.alias, item.prefix + (last ? "    " : "│   "), item.prefix + (last ? "└── " : "├── ")});
+    }
+  }
+}
+
+void print_plain(std::ostream& out, const Resolution& resolution) {
+  print_graph(out, resolution.graph);
+  const ResolvedPackage& package = resolution.package;
+  if (!package.filesystem.empty()) {
+    out << "\nfile system, earlier lines hide later ones:\n";
+  }
+  for (const ResolvedMapping& mapping : package.filesystem) {
+    out << "  " << printable(mapping.mount_path) << "  \"" << printable(mapping.volume_name) << "\" of "
+        << printable(mapping.package.to_string());
+    if (mapping.original_path) {
+      out << ", below " << printable(*mapping.original_path);
+    }
+    out << '\n';
+  }
+  if (!package.commands.empty()) {
+    out << "\ncommands:\n";
+  }
+  for (const auto& [name, command] : package.commands) {
+    out << "  " << printable(name) << "  " << printable(command.package.to_string())
+        << (package.entrypoint == name ? "  (entrypoint)" : "") << '\n';
+  }
+}
+
+/// Everything in it has a hash but directories, whose content is their own business.
+void write_lock(const std::string& path, Resolution resolution) {
+  for (auto& node : resolution.graph.nodes) {
+    if (node.dist->path && !node.dist->webc_sha256) {
+      if (std::filesystem::is_regular_file(*node.dist->path)) {
+        node.dist->webc_sha256 = hash_file(*node.dist->path);
+      } else {
+        log::warn("the directory \"{}\" is locked by its path only: what is in it may change", *node.dist->path);
+      }
+    }
+  }
+  write_named_file(path, print_lock(make_lock(resolution)));
+}
+
+}  // namespace
+
+int cmd_resolve(const std::vector<std::string>& args, const Io& io) {
+  const Options options = parse_options(CommandId::kResolve, args, 1, 1);
+  set_log_level(options.log);
+  if (options.json && options.dot) {
+    throw Error(ErrorCode::kUsage, "--json and --dot exclude each other");
+  }
+  TreeFlags flags = options.tree;
+  const std::optional<std::string> lock = std::exchange(flags.network.lock, std::nullopt);  // written here, not read
+  PackageOpener opener(flags, io);
+  if (lock) {
+    opener.ask_for_urls();
+  }
+  const Resolution resolution = opener.resolve_tree(opener.find(options.operands[0]));
+  if (lock) {
+    write_lock(*lock, resolution);
+  }
+  if (options.json) {
+    print_json(*io.out, resolution_json(resolution));
+  } else if (options.dot) {
+    *io.out << to_dot(resolution.graph);
+  } else {
+    print_plain(*io.out, resolution);
+  }
+  return kExitOk;
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+#include <fmt/format.h>
+
+#include <array>
+#include <chrono>
+#include <ostream>
+
+#include "core/base/error.h"
+#include "daemon/cli/exit_code.h"
+#include "daemon/cli/logging.h"
+#include "daemon/cli/options.h"
+#include "daemon/cli/text_output.h"
+#include "daemon/commands/commands.h"
+#include "daemon/mount/mount_status.h"
+
+namespace pkgfs {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr auto kProbeLimit = std::chrono::seconds(1);
+
+/// `17 us`: three digits at most are worth reading.
+std::string duration_text(std::uint64_t nanoseconds) {
+  constexpr std::array kUnits{"ns", "us", "ms", "s"};
+  constexpr double kStep = 1000;
+  auto value = static_cast<double>(nanoseconds);
+  std::size_t unit = 0;
+  while (value >= kStep && unit + 1 < kUnits.size()) {
+    value /= kStep;
+    ++unit;
+  }
+  constexpr double kShort = 10;
+  return fmt::format("{:.{}f} {}", value, unit > 0 && value < kShort ? 1 : 0, kUnits.at(unit));
+}
+
+/// `2 d 3 h`, `5 min 7 s`: the two largest units.
+std::string age_text(double seconds) {
+  auto left = static_cast<std::uint64_t>(seconds);
+  constexpr std::array<std::pair<std::uint64_t, const char*>, 4> kUnits{
+      {{86400, "d"}, {3600, "h"}, {60, "min"}, {1, "s"}}};
+  std::string text;
+  int shown = 0;
+  for (const auto& [size, name] : kUnits) {
+    if (left >= size || shown > 0 || size == 1) {
+      text += fmt::format("{}{} {}", shown == 0 ? "" : " ", left / size, name);
+      left %= size;
+      ++shown;
+    }
+    if (shown == 2) {
+      break;
+    }
+  }
+  return text;
+}
+
+std::uint64_t number(const Json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
+}
+
+std::string word(const Json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_string() ? printable(found->get<std::string>()) : "?";
+}
+
+Json part(const Json& object, const std::string& name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_object() ? *found : Json::object();
+}
+
+std::uint64_t sum(const Json& counts) {
+  std::uint64_t all = 0;
+  for (const Json& count : counts) {
+    all += count.is_number_unsigned() ? count.get<std::uint64_t>() : 0;
+  }
+  return all;
+}
+
+std::string error_text_of(const Json& failures) {
+  std::string text;
+  for (const auto& [name, count] : failures.items()) {
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count.dump(), name);
+  }
+  return text;
+}
+
+void print_table(std::ostream& out, const MountStatus& mount) {
+  const Json& said = mount.statistics;
+  const Json requests = part(said, "requests");
+  const Json errors = part(said, "errors");
+  const Json latencies = part(said, "latency_ns");
+  out << printable(mount.entry.source) << " on " << printable(mount.entry.mountpoint) << '\n';
+  const auto uptime = said.value("uptime_seconds", 0.0);
+  out << fmt::format("pkgfs {}, process {}, mounted for {}\n", word(said, "version"), number(said, "pid"),
+                     age_text(uptime));
+  std::uint64_t failed = 0;
+  for (const Json& failures : errors) {
+    failed += sum(failures);
+  }
+  out << fmt::format("{} requests, {} errors, {} read; {} files pushed ({})\n\n", sum(requests), failed,
+                     size_text(number(said, "bytes_read")), number(said, "files_pushed"),
+                     size_text(number(said, "bytes_pushed")));
+  constexpr const char* kRow = "{:<12}{:>12}{:>9}{:>10}{:>10}{:>10}  {}\n";
+  out << fmt::format("{:<12}{:>12}{:>9}{:>10}{:>10}{:>10}\n", "operation", "requests", "errors", "p50", "p99", "max");
+  for (const auto& [name, count] : requests.items()) {
+    if (!count.is_number_unsigned() || count.get<std::uint64_t>() == 0) {
+      continue;
+    }
+    const Json failures = part(errors, name);
+    const Json latency = part(latencies, name);
+    const auto duration = [&](const char* which) {
+      return latency.contains(which) ? duration_text(number(latency, which)) : std::string("-");
+    };
+    std::string row = fmt::format(kRow, name, count.get<std::uint64_t>(), sum(failures), duration("p50"),
+                                  duration("p99"), duration("max"), error_text_of(failures));
+    row.erase(row.find_last_not_of(" \n") + 1);
+    out << row << '\n';
+  }
+}
+
+[[noreturn]] void refuse(const std::string& given, const MountStatus& mount) {
+  const std::string what = "The mount at \"" + given + "\" ";
+  const std::string who = mount.owner ? " (process " + std::to_string(mount.owner->pid) + ")" : "";
+  switch (mount.state) {
+    case MountState::kDead:
+      throw Error(ErrorCode::kIo,
+                  {what + "is dead: its process is gone", "clear it with: pkgfs unmount " + mount.entry.mountpoint});
+    case MountState::kStuck:
+      throw Error(ErrorCode::kIo,
+                  {what + "doesn't answer" + who, "it may be stopped, or wait for a disk; \"pkgfs doctor\" says more"});
+    case MountState::kLive:
+      break;
+  }
+  throw Error(ErrorCode::kPermission, {what + "doesn't tell its statistics to this user" + who,
+                                       "ask as the user who mounted, or mount with allow_other"});
+}
+
+}  // namespace
+
+int cmd_stats(const std::vector<std::string>& args, const Io& io) {
+  const Options options = parse_options(CommandId::kStats, args, 1, 1);
+  set_log_level(options.log);
+  const std::string& given = options.operands.front();
+  const std::optional<MountEntry> mounted = find_mount(resolve_mountpoint(given));
+  if (!mounted || mounted->type != kMountType) {
+    throw Error(ErrorCode::kNotFound, "No package is mounted at \"" + given + "\" (see \"pkgfs mounts\")");
+  }
+  const MountStatus mount = ask_mounts({*mounted}, kProbeLimit).front();
+  if (!mount.statistics.is_object()) {
+    refuse(given, mount);
+  }
+  if (options.json) {
+    *io.out << mount.statistics.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+  } else {
+    print_table(*io.out, mount);
+  }
+  return kExitOk;
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <ostream>
+
+#include "daemon/cli/exit_code.h"
+#include "daemon/cli/json_output.h"
+#include "daemon/cli/logging.h"
+#include "daemon/cli/text_output.h"
+#include "daemon/commands/commands.h"
+#include "daemon/commands/damage.h"
+#include "daemon/commands/tree_walk.h"
+#include "daemon/packages/open_tree.h"
+
+namespace pkgfs {
+
+namespace {
+
+class PlainTree final : public TreeVisitor {
+ public:
+  PlainTree(vfs::FileSystem& fs, const Io& io) : fs_(fs), out_(*io.out), damage_(*io.err) {}
+
+  bool visit(const TreeStep& step) override {
+    out_ << prefix_ << (step.last ? "└── " : "├── ") << printable(step.name);
+    if (step.error != 0) {
+      damage_.report(step.path, step.error);
+      out_ << "  [can't be read]\n";
+      return false;
+    }
+    if (step.attributes.type == vfs::FileType::kSymlink) {
+      const auto target = fs_.read_link(step.inode);
+      out_ << " -> " << (target ? printable(*target) : "?");
+    }
+    out_ << '\n';
+    const bool directory = step.attributes.type == vfs::FileType::kDirectory;
+    ++(directory ? directories_ : files_);
+    if (directory) {
+      prefix_ += step.last ? kBlank : kBar;
+    }
+    return directory && !out_.fail();
+  }
+
+  void leave(const TreeStep& step) override {
+    if (step.error != 0) {
+      damage_.report(step.path, step.error);
+    }
+    const std::string_view added = step.last ? kBlank : kBar;
+    if (prefix_.size() >= added.size()) {  // the root adds nothing
+      prefix_.resize(prefix_.size() - added.size());
+    }
+  }
+
+  int finish() {
+    out_ << '\n'
+         << directories_ << (directories_ == 1 ? " directory, " : " directories, ") << files_
+         << (files_ == 1 ? " file\n" : " files\n");
+    return damage_.exit_code();
+  }
+
+ private:
+  static constexpr std::string_view kBlank = "    ";
+  static constexpr std::string_view kBar = "│   ";
+
+  vfs::FileSystem& fs_;
+  std::ostream& out_;
+  Damage damage_;
+  std::string prefix_;
+  std::size_t directories_ = 0;
+  std::size_t files_ = 0;
+};
+
+/// All entries as JSON, sorted by path. They are collected first: in the order of a walk `/a/b` comes before `/a.b`.
+class JsonTree final : public TreeVisitor {
+ public:
+  JsonTree(vfs::FileSystem& fs, const Io& io) : fs_(fs), out_(*io.out), damage_(*io.err) {}
+
+  bool visit(const TreeStep& step) override {
+    if (step.error == 0) {
+      add(step);
+    } else {
+      damage_.report(step.path, step.error);
+    }
+    return step.attributes.type == vfs::FileType::kDirectory;
+  }
+
+  void leave(const TreeStep& step) override {
+    if (step.error != 0) {
+      damage_.report(step.path, step.error);
+    }
+  }
+
+  int finish() {
+    std::ranges::sort(entries_);
+    out_ << '[';
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+      out_ << (i == 0 ? "\n" : ",\n") << entries_[i].second;
+    }
+    out_ << "\n]\n";
+    return damage_.exit_code();
+  }
+
+ private:
+  void add(const TreeStep& step) {
+    std::optional<Sha256> sha256;
+    std::string target;
+    if (step.attributes.type == vfs::FileType::kFile) {
+      const auto hash = sha256_of(fs_, step.inode);
+      if (!hash) {
+        damage_.report(step.path, hash.error());
+        return;
+      }
+      sha256 = *hash;
+    } else if (step.attributes.type == vfs::FileType::kSymlink) {
+      const auto text = fs_.read_link(step.inode);
+      if (!text) {
+        damage_.report(step.path, text.error());
+        return;
+      }
+      target = *text;
+    }
+    entries_.emplace_back(step.path, json_line(entry_json(step.path, step.attributes, sha256, target)));
+  }
+
+  vfs::FileSystem& fs_;
+  std::ostream& out_;
+  Damage damage_;
+  std::vector<std::pair<std::string, std::string>> entries_;
+};
+
+}  // namespace
+
+int cmd_tree(const std::vector<std::string>& args, const Io& io) {
+  const Options options = parse_options(CommandId::kTree, args, 1, 1);
+  set_log_level(options.log);
+  const OpenedTree opened = open_tree(options.operands[0], options.tree, io);
+  vfs::FileSystem& fs = *opened.tree.file_system;
+  if (options.json) {
+    JsonTree tree(fs, io);
+    visit_tree(fs, fs.root(), tree);
+    return tree.finish();
+  }
+  PlainTree tree(fs, io);
+  *io.out << printable(opened.tree.id.to_string()) << '\n';
+  visit_tree(fs, fs.root(), tree);
+  return tree.finish();
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+#include "core/base/error.h"
+#include "daemon/cli/exit_code.h"
+#include "daemon/cli/logging.h"
+#include "daemon/cli/options.h"
+#include "daemon/commands/commands.h"
+#include "daemon/mount/mount_table.h"
+
+namespace pkgfs {
+
+int cmd_unmount(const std::vector<std::string>& args, const Io& /*io*/) {
+  const Options options = parse_options(CommandId::kUnmount, args, 1, 1);
+  set_log_level(options.log);
+  const std::string& given = options.operands.front();
+  const std::string path = resolve_mountpoint(given);
+  const std::optional<MountEntry> mounted = find_mount(path);
+  if (!mounted) {
+    throw Error(ErrorCode::kNotFound, "Nothing is mounted at \"" + given + "\"");
+  }
+  if (mounted->type != kMountType) {
+    throw Error(ErrorCode::kUsage, "The mount at \"" + given + "\" isn't ours: it is \"" + mounted->source +
+                                       "\" of type " + mounted->type);
+  }
+  unmount(path, options.lazy);
+  return kExitOk;
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <ostream>
+#include <set>
+#include <utility>
+
+#include "core/base/log.h"
+#include "core/package/package_info.h"
+#include "daemon/cli/exit_code.h"
+#include "daemon/cli/json_output.h"
+#include "daemon/cli/logging.h"
+#include "daemon/cli/text_output.h"
+#include "daemon/commands/commands.h"
+#include "daemon/commands/tree_walk.h"
+#include "daemon/packages/open_tree.h"
+
+namespace pkgfs {
+
+namespace {
+
+/// A directory package has no hashes to compare; that everything in it can be read is all there is to check.
+class ReadEverything final : public TreeVisitor {
+ public:
+  ReadEverything(vfs::FileSystem& fs, const std::string& where, bool contents, std::vector<std::string>& problems)
+      : fs_(fs), where_(where), contents_(contents), problems_(problems) {}
+
+  bool visit(const TreeStep& step) override {
+    int error = step.error;
+    if (error == 0 && contents_ && step.attributes.type == vfs::FileType::kFile) {
+      const auto hash = sha256_of(fs_, step.inode);
+      error = hash ? 0 : hash.error();
+    }
+    add(step.path, error);
+    return step.attributes.type == vfs::FileType::kDirectory && problems_.size() < webc::kMaxProblems;
+  }
+  void leave(const TreeStep& step) override { add(step.path, step.error); }
+
+ private:
+  void add(std::string_view path, int error) {
+    if (error != 0 && problems_.size() < webc::kMaxProblems) {
+      problems_.emplace_back(system_error(where_ + ": \"" + std::string(path) + "\"", error).message());
+    }
+  }
+
+  vfs::FileSystem& fs_;
+  const std::string& where_;
+  bool contents_;
+  std::vector<std::string>& problems_;
+};
+
+std::vector<std::string> problems_of(const Package& package, bool contents) {
+  if (package.container() != nullptr) {
+    return webc::verify(*package.container(), contents ? webc::VerifyDepth::kContent : webc::VerifyDepth::kStructure);
+  }
+  std::vector<std::string> problems;
+  for (const std::string& name : package.volume_names()) {
+    const auto volume = package.open_volume(name);
+    if (volume == nullptr) {
+      continue;
+    }
+    const auto root = volume->metadata(volume->root());
+    if (root && root->type != vfs::FileType::kDirectory) {
+      continue;  // a host path that is one file
+    }
+    ReadEverything visitor(*volume, package.name(), contents, problems);
+    visit_tree(*volume, volume->root(), visitor);
+  }
+  return problems;
+}
+
+/// Directories that mappings show: name of the volume and path inside.
+using Sources = std::set<std::pair<std::string, std::string>>;
+
+/// Those of a package's own mappings.
+void add_own_sources(const Package& package, Sources& sources) {
+  try {
+    const auto mappings = package.manifest().fs();
+    for (std::size_t i = 0; mappings && i < mappings->size(); ++i) {
+      const webc::FsEntry& entry = (*mappings)[i];
+      if (!entry.from && entry.host_path) {
+        sources.emplace(entry.volume_name, sanitize_path(*entry.host_path));
+      }
+    }
+  } catch (const Error& error) {
+    log::debug("reported as a problem of the manifest: {}", error.what());
+  }
+}
+
+/// Whether the directories are there. Version 3 shows whole volumes; that volumes exist is checked elsewhere, and
+/// damage is reported where it is.
+void check_sources(const std::string& id, const Package& package, const Sources& sources,
+                   std::vector<std::string>& problems) {
+  if (package.is_live() || package.webc_version() >= 3) {
+    return;
+  }
+  for (const auto& [volume_name, path] : sources) {
+    const auto volume = path == "/" ? nullptr : package.open_volume(volume_name);
+    if (volume == nullptr) {
+      continue;
+    }
+    const auto found = vfs::walk(*volume, path);
+    const bool missing = !found && (found.error() == ENOENT || found.error() == ENOTDIR);
+    if (missing || (found && found->attributes.type != vfs::FileType::kDirectory)) {
+      problems.push_back(
+          fmt::format("{}: manifest: the package \"{}\" has no directory \"{}\" in its volume \"{}\", which is mapped",
+                      package.name(), id, path, volume_name));
+    }
+  }
+}
+
+/// Prints and counts what is found, one package at a time.
+class Report {
+ public:
+  Report(const Io& io, const Options& options) : io_(io), options_(options) {}
+
+  /// `sources`: what others map of the package.
+  void add(const std::string& id, const Package& package, Sources sources) {
+    std::vector<std::string> problems = problems_of(package, !options_.structure);
+    add_own_sources(package, sources);
+    check_sources(id, package, sources, problems);
+    sound_ = sound_ && problems.empty();
+    if (options_.json) {
+      packages_.push_back({{"package", id}, {"source", package.name()}, {"problems", problems}});
+      return;
+    }
+    *io_.out << (problems.empty() ? "ok       " : "damaged  ") << printable(id) << "  " << printable(package.name())
+             << '\n';
+    for (const std::string& problem : problems) {
+      *io_.out << "  " << printable(problem) << '\n';
+    }
+    io_.out->flush();
+  }
+
+  void finish() {
+    if (options_.json) {
+      print_json(*io_.out, {{"ok", sound_}, {"packages", packages_}});
+    }
+  }
+
+  [[nodiscard]] bool sound() const { return sound_; }
+
+ private:
+  const Io& io_;
+  const Options& options_;
+  nlohmann::json packages_ = nlohmann::json::array();
+  bool sound_ = true;
+};
+
+std::string label(const RootPackage& root) {
+  try {
+    return info_of(root).id.to_string();
+  } catch (const Error&) {
+    return root.package->name();  // the resolver will say what is wrong
+  }
+}
+
+/// Everything that can be found out about dependencies when the root may be damaged.
+void check_tree(PackageOpener& opener, const RootPackage& root, const TreeFlags& flags, Report& report) {
+  const Resolution resolution = resolve(info_of(root), opener.source());
+  for (const std::size_t index : resolution.order) {
+    const auto& node = resolution.graph.nodes.at(index);
+    if (node.dist) {
+      Sources sources;
+      for (const ResolvedMapping& mapping : resolution.package.filesystem) {
+        if (mapping.package == node.pkg.id && mapping.original_path) {
+          sources.emplace(mapping.volume_name, sanitize_path(*mapping.original_path));
+        }
+      }
+      report.add(node.pkg.id.to_string(), *opener.loader().load({node.pkg, *node.dist}), std::move(sources));
+    }
+  }
+  if (report.sound()) {
+    (void)load_package_tree(root.package, opener.loader(), resolution, tree_options(flags));
+  }
+}
+
+}  // namespace
+
+int cmd_verify(const std::vector<std::string>& args, const Io& io) {
+  const Options options = parse_options(CommandId::kVerify, args, 1, 1);
+  set_log_level(options.log);
+  // The packages are opened without checks: one problem would hide the others.
+  PackageOpener opener(options.tree, {.as_built = options.tree.as_built}, io);
+  const RootPackage root = opener.open(options.operands[0]);
+  Report report(io, options);
+  report.add(label(root), *root.package, {});
+  try {
+    check_tree(opener, root, options.tree, report);
+  } catch (const Error& error) {
+    report.finish();
+    if (report.sound()) {
+      throw;
+    }
+    *io.err << error_text(error.what());
+    return to_exit_code(ErrorCode::kCorrupt);
+  }
+  report.finish();
+  return report.sound() ? kExitOk : to_exit_code(ErrorCode::kCorrupt);
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "daemon/cli/io.h"
+
+namespace pkgfs {
+
+/// The whole program: `arguments` as main() gets them, the program name first. Returns the exit code (exit_code.h).
+[[nodiscard]] int run_program(const std::vector<std::string>& arguments, const Io& io);
+
+}  // namespace pkgfs

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/commands/remove_contents.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/base/unique_fd.h"
+
+namespace pkgfs {
+namespace {
+
+constexpr int kDirectoryFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+
+struct CloseDir {
+  void operator()(DIR* dir) const { ::closedir(dir); }
+};
+
+/// Removes what is no directory and answers the names of the rest.
+std::vector<std::string> remove_files(int directory) {
+  UniqueFd copy(::openat(directory, ".", kDirectoryFlags));
+  const std::unique_ptr<DIR, CloseDir> dir(copy ? ::fdopendir(copy.get()) : nullptr);
+  std::vector<std::string> directories;
+  if (dir == nullptr) {
+    return directories;
+  }
+  (void)copy.release();
+  while (const dirent* entry = ::readdir(dir.get())) {  // NOLINT(concurrency-mt-unsafe): our own stream
+    std::string name = static_cast<const char*>(entry->d_name);
+    if (name != "." && name != ".." && ::unlinkat(directory, name.c_str(), 0) != 0) {
+      directories.push_back(std::move(name));
+    }
+  }
+  return directories;
+}
+
+}  // namespace
+
+void remove_contents(int directory) {
+  struct Level {
+    struct stat status;
+    std::vector<std::string> left;  // directories; the last one is being emptied
+  };
+  UniqueFd here(::openat(directory, ".", kDirectoryFlags));
+  std::vector<Level> way(1);
+  if (!here || ::fstat(here.get(), &way.back().status) != 0) {
+    return;
+  }
+  way.back().left = remove_files(here.get());
+  while (true) {
+    Level& level = way.back();
+    if (!level.left.empty()) {
+      UniqueFd child(::openat(here.get(), level.left.back().c_str(), kDirectoryFlags));
+      Level below{};
+      if (child && ::fstat(child.get(), &below.status) == 0) {
+        here = std::move(child);
+        ::fchmod(here.get(), 0700);  // it may have got the mode that it had in the package
+        below.left = remove_files(here.get());
+        way.push_back(std::move(below));
+      } else {
+        level.left.pop_back();
+      }
+      continue;
+    }
+    way.pop_back();
+    if (way.empty()) {
+      return;
+    }
+    // Somebody may have moved the directory: then this is another one, with nothing of ours.
+    UniqueFd parent(::openat(here.get(), "..", kDirectoryFlags));
+    struct stat status{};
+    if (!parent || ::fstat(parent.get(), &status) != 0 || status.st_dev != way.back().status.st_dev ||
+        status.st_ino != way.back().status.st_ino) {
+      return;
+    }
+    here = std::move(parent);
+    ::unlinkat(here.get(), way.back().left.back().c_str(), AT_REMOVEDIR);
+    way.back().left.pop_back();
+  }
+}
+
+}  // namespace pkgfs

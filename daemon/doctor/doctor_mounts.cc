@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <sstream>
+
+#include "core/base/error.h"
+#include "daemon/cli/text_output.h"
+#include "daemon/doctor/doctor.h"
+#include "daemon/mount/mount_status.h"
+
+namespace pkgfs::doctor {
+namespace {
+
+constexpr auto kProbeLimit = std::chrono::seconds(1);
+
+/// The letter of /proc/PID/stat: T for one that was stopped, D for one that waits in the kernel.
+char state_of(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::ostringstream text;
+  text << file.rdbuf();
+  const std::size_t at = text.str().rfind(')');
+  return at == std::string::npos || at + 2 >= text.str().size() ? '?' : text.str()[at + 2];
+}
+
+Finding stuck(const MountStatus& mount, const std::string& name) {
+  Finding found{.check = "mount", .level = Level::kProblem, .said = name + " doesn't answer", .advice = {}};
+  const std::string detach = "pkgfs unmount --lazy " + printable(mount.entry.mountpoint);
+  if (!mount.owner) {
+    found.advice = detach;
+    return found;
+  }
+  const pid_t pid = mount.owner->pid;
+  switch (state_of(pid)) {
+    case 'T':
+      found.said += fmt::format(": process {} is stopped", pid);
+      found.advice = fmt::format("let it go on: kill -CONT {}; or give it up: {}", pid, detach);
+      break;
+    case 'D':
+      found.said += fmt::format(": process {} waits for a disk or another file system", pid);
+      found.advice = "look at what the package and the cache lie on; to give the mount up: " + detach;
+      break;
+    default:
+      found.said += fmt::format(": process {} is busy", pid);
+      found.advice = fmt::format("look at the machine's load; to give it up: {}", detach);
+  }
+  return found;
+}
+
+}  // namespace
+
+void check_mounts(Findings& findings) {
+  std::vector<MountStatus> mounts;
+  try {
+    mounts = ask_mounts(our_mounts(), kProbeLimit);
+  } catch (const Error& error) {
+    findings.push_back({"mount", Level::kProblem, printable(error.message()), "mount -t proc proc /proc"});
+    return;
+  }
+  std::size_t live = 0;
+  for (const MountStatus& mount : mounts) {
+    const std::string name = fmt::format("{} on {}", printable(mount.entry.source), printable(mount.entry.mountpoint));
+    if (mount.state == MountState::kDead) {
+      findings.push_back(
+          {"mount", Level::kProblem, name + " is dead: its process is gone",
+           "pkgfs unmount " + printable(mount.entry.mountpoint) + "; mounting there again does it as well"});
+    } else if (mount.state == MountState::kStuck) {
+      findings.push_back(stuck(mount, name));
+    } else {
+      ++live;
+    }
+  }
+  if (live == mounts.size()) {
+    findings.push_back({"mount", Level::kOk, live == 0 ? "there are none" : fmt::format("{} live", live), ""});
+  }
+}
+
+}  // namespace pkgfs::doctor

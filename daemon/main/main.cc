@@ -1,4 +1,0 @@
-// SPDX-License-Identifier: MIT
-#include "daemon/program.h"
-
-int main(int argc, char** argv) { return pkgfs::run_program({argv, argv + argc}, pkgfs::Io::process()); }

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/mount/mount_status.h"
+
+#include <sys/mman.h>
+#include <sys/xattr.h>
+
+#include <cerrno>
+#include <memory>
+#include <utility>
+
+#include "core/base/error.h"
+#include "daemon/mount/run_bounded.h"
+
+namespace pkgfs {
+namespace {
+
+constexpr const char* kStatistics = "user.pkgfs.stats";
+constexpr int kAnswered = 0;
+constexpr int kDead = 1;
+constexpr int kNoAnswer = 2;  // not for us: ask whether it lives
+
+/// What a child writes and its parent reads.
+struct Answer {
+  std::size_t size = 0;
+  char text[65536 - sizeof(std::size_t)];  // NOLINT(modernize-avoid-c-arrays): the most that the kernel gives is less
+};
+
+/// Memory that children share with us. Zeroes.
+class SharedAnswers {
+ public:
+  explicit SharedAnswers(std::size_t count) : bytes_(count * sizeof(Answer)) {
+    if (count == 0) {
+      return;
+    }
+    void* const place = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (place == MAP_FAILED) {
+      throw system_error("Unable to ask the mounts", errno);
+    }
+    answers_ = static_cast<Answer*>(place);
+  }
+  ~SharedAnswers() {
+    if (answers_ != nullptr) {
+      ::munmap(answers_, bytes_);
+    }
+  }
+  SharedAnswers(const SharedAnswers&) = delete;
+  SharedAnswers& operator=(const SharedAnswers&) = delete;
+
+  [[nodiscard]] Answer& operator[](std::size_t index) const { return answers_[index]; }
+
+ private:
+  std::size_t bytes_;
+  Answer* answers_ = nullptr;
+};
+
+/// In a child.
+int ask(const char* mountpoint, Answer& answer) {
+  const char* const path = enter_copy(mountpoint);
+  const ssize_t size = ::getxattr(path, kStatistics, answer.text, sizeof(answer.text));
+  if (size < 0) {
+    return errno == ENOTCONN ? kDead : kNoAnswer;
+  }
+  answer.size = static_cast<std::size_t>(size);
+  return kAnswered;
+}
+
+template <typename T>
+std::optional<T> member(const nlohmann::ordered_json& object, const char* name) {
+  const auto found = object.is_object() ? object.find(name) : object.end();
+  return object.is_object() && found != object.end() && found->is_number() ? std::optional(found->get<T>())
+                                                                           : std::nullopt;
+}
+
+}  // namespace
+
+std::optional<pid_t> MountStatus::pid() const {
+  const auto said = member<pid_t>(statistics, "pid");
+  return said || !owner ? said : std::optional(owner->pid);
+}
+
+std::optional<std::int64_t> MountStatus::since() const {
+  const auto said = member<std::int64_t>(statistics, "since");
+  return said || !owner ? said : std::optional(owner->started);
+}
+
+std::optional<std::uint64_t> MountStatus::requests() const {
+  if (!statistics.is_object() || !statistics.contains("requests")) {
+    return std::nullopt;
+  }
+  std::uint64_t all = 0;
+  for (const auto& count : statistics["requests"]) {
+    all += count.is_number_unsigned() ? count.get<std::uint64_t>() : 0;
+  }
+  return all;
+}
+
+std::vector<MountStatus> ask_mounts(std::vector<MountEntry> mounts, std::chrono::milliseconds limit) {
+  const SharedAnswers answers(mounts.size());
+  const auto codes =
+      run_bounded(mounts.size(), [&](std::size_t i) { return ask(mounts[i].mountpoint.c_str(), answers[i]); }, limit);
+  std::vector<MountStatus> all;
+  std::vector<std::size_t> unsure;
+  std::vector<std::string> paths;
+  for (std::size_t i = 0; i < mounts.size(); ++i) {
+    MountStatus status;
+    status.entry = std::move(mounts[i]);
+    if (!codes[i]) {
+      status.state = MountState::kStuck;
+    } else if (*codes[i] == kDead) {
+      status.state = MountState::kDead;
+    } else if (*codes[i] == kNoAnswer) {
+      unsure.push_back(i);
+      paths.push_back(status.entry.mountpoint);
+    } else {
+      status.statistics =
+          nlohmann::ordered_json::parse(std::string_view(answers[i].text, answers[i].size), nullptr, false);
+      if (!status.statistics.is_object()) {
+        status.statistics = nullptr;
+      }
+    }
+    all.push_back(std::move(status));
+  }
+  const std::vector<MountState> states = probe_mounts(paths, limit);
+  for (std::size_t i = 0; i < unsure.size(); ++i) {
+    all[unsure[i]].state = states[i];
+  }
+  for (MountStatus& status : all) {
+    if (!status.pid() && status.state != MountState::kDead) {
+      status.owner = find_owner(status.entry);
+    }
+  }
+  return all;
+}
+
+std::vector<MountEntry> our_mounts() {
+  std::vector<MountEntry> ours = read_mount_table();
+  std::erase_if(ours, [](const MountEntry& entry) { return entry.type != kMountType; });
+  return ours;
+}
+
+}  // namespace pkgfs

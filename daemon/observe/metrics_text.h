@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "daemon/observe/mount_facts.h"
+#include "fuse/statistics.h"
+
+namespace pkgfs {
+
+/// One metric that a mount serves: a row of docs/METRICS.md.
+struct MetricSpec {
+  std::string_view name;
+  std::string_view type;       // counter, gauge or histogram
+  std::string_view labels;     // comma-separated
+  std::string_view stability;  // "stable": kept, or replaced with notice; "experimental": may change
+  std::string_view help;
+};
+
+[[nodiscard]] std::span<const MetricSpec> metric_table();
+
+/// All metrics in the Prometheus text format 0.0.4, with those of the process (`process_*`). Every series is there from
+/// the beginning, but error counts of other kinds than EIO, which appear with the first. Thread-safe.
+[[nodiscard]] std::string metrics_text(const MountFacts& facts, const fuse::Snapshot& counts);
+
+}  // namespace pkgfs

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/packages/open_tree.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "core/base/log.h"
+#include "core/net/url.h"
+#include "core/source/backend_source.h"
+#include "core/source/cache_source.h"
+#include "core/source/container_summary.h"
+#include "core/source/endpoint.h"
+#include "core/source/multi_source.h"
+#include "core/source/path_source.h"
+#include "core/source/registry.h"
+#include "core/source/web_source.h"
+#include "daemon/cli/progress.h"
+#include "daemon/packages/registry_check.h"
+
+namespace pkgfs {
+
+namespace {
+
+namespace stdfs = std::filesystem;
+
+PackageInfo describe(const Package& package) {
+  return info_from_manifest(id_from_manifest(package.manifest(), package.hash()), package.manifest(),
+                            package.webc_version());
+}
+
+bool is_local(const std::string& text) {
+  std::error_code missing;
+  const auto status = stdfs::status(text, missing);
+  return stdfs::is_regular_file(status) || stdfs::is_directory(status);
+}
+
+PackageSource parse_specifier(const std::string& text) {
+  try {
+    return PackageSource::parse(text);
+  } catch (Error& error) {
+    throw std::move(error).context("Unable to resolve \"" + text + "\" as a URL, package name, or file on disk");
+  }
+}
+
+/// A name that nobody knows may be meant as a file, or for another registry: says where it was looked for.
+Error with_places(const QueryError& error, const std::string& text, const Settings& settings) {
+  std::string places;
+  const auto add = [&places](const std::string& place) { places += (places.empty() ? "" : ", ") + place; };
+  for (const std::string& directory : settings.directories) {
+    add(directory);
+  }
+  for (const RemoteRegistry& registry : settings.registries) {
+    add(without_password(registry.endpoint));
+  }
+  std::vector<std::string> chain = error.chain();
+  chain.push_back("there is no file or directory \"" + text + "\", nor a package of that name in " + places);
+  return {error.code(), std::move(chain)};
+}
+
+}  // namespace
+
+OpenOptions open_options(const TreeFlags& flags) {
+  return {.verify = flags.verify,
+          .strict = flags.strict,
+          .as_built = flags.as_built,
+          .detect_executables = flags.exec_auto,
+          .container_times = flags.mtime_container};
+}
+
+TreeOptions tree_options(const TreeFlags& flags) {
+  return {.conflicts = flags.conflicts,
+          .strict = flags.strict,
+          .raw_links = flags.raw_links,
+          .commands_dir = flags.commands_dir,
+          .verify = flags.verify};
+}
+
+PackageOpener::PackageOpener(const TreeFlags& flags, const Io& io, DownloadObserver* observer)
+    : PackageOpener(flags, open_options(flags), io, observer) {}
+
+PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options, const Io& io,
+                             DownloadObserver* observer)
+    : options_(options), settings_(load_settings(flags.network, io.environment)) {
+  if (flags.network.lock) {
+    settings_.verify_downloads = VerifyDownloads::kFail;  // that's what a lock is for
+  }
+  set_up_network(observer, io);
+  if (flags.network.lock) {
+    read_lock(*flags.network.lock);
+  } else {
+    add_sources(true);
+  }
+}
+
+PackageOpener::~PackageOpener() = default;
+
+void PackageOpener::set_up_network(DownloadObserver* observer, const Io& io) {
+  if (observer == nullptr && log::enabled(log::Level::kWarn)) {  // not with --quiet
+    progress_ = std::make_unique<ProgressPrinter>(*io.err, io.err_is_terminal);
+    observer = progress_.get();
+  }
+  if (!settings_.offline) {
+    HttpClient::Options http;
+    http.user_agent = "pkgfs/" PKGFS_VERSION;
+    http.proxy = settings_.proxy;
+    http.ca_file = settings_.ca_file;
+    http.connect_timeout = std::min<std::chrono::milliseconds>(http.connect_timeout, settings_.timeout);
+    http.stall_timeout = settings_.timeout;
+    if (!settings_.wait) {
+      http.retry.server_wait = {};
+    }
+    client_ = std::make_unique<HttpClient>(std::move(http));
+  }
+  cache_ = std::make_unique<PackageCache>(settings_.packages_directory());
+  RemotePackages remote;
+  remote.cache = cache_.get();
+  remote.urls_directory = settings_.urls_directory();
+  remote.client = client_.get();
+  remote.verify = settings_.verify_downloads;
+  remote.max_bytes = settings_.max_download;
+  remote.observer = observer;
+  remote.cancel = &cancel_;
+  for (const RemoteRegistry& registry : settings_.registries) {
+    if (registry.token) {
+      remote.tokens.push_back({registry.endpoint, *registry.token});
+    }
+  }
+  loader_ = std::make_unique<PackageLoader>(options_, std::move(remote));
+}
+
+void PackageOpener::add_sources(bool with_cache) {
+  auto sources = std::make_unique<MultiSource>();
+  for (const std::string& directory : settings_.directories) {
+    sources->add(open_registry(directory));
+  }
+  if (with_cache) {
+    sources->add(std::make_unique<CacheSource>(*cache_), MultiSource::When::kIfNothingFound);
+  }
+  const std::string queries = settings_.queries_directory();
+  for (const RemoteRegistry& registry : settings_.registries) {
+    const std::string shared = queries + "/" + endpoint_directory(registry.endpoint);
+    // What only a token may see isn't shown without it; Wasmer itself keeps all in one place.
+    std::string own = registry.token ? shared + "+token" : shared;
+    std::vector<std::string> others;
+    if (registry.token) {
+      others.push_back(shared);
+    }
+    if (registry.endpoint == kDefaultRegistry) {
+      others.push_back(queries);  // earlier Wasmer releases don't keep registries apart; they had one
+    }
+    sources->add(std::make_unique<BackendSource>(BackendSource::Options{.endpoint = registry.endpoint,
+                                                                        .token = registry.token,
+                                                                        .prefer = settings_.prefer,
+                                                                        .cache_time = settings_.query_time,
+                                                                        .offline = settings_.offline},
+                                                 client_.get(), QueryCache(std::move(own), std::move(others)), cancel_),
+                 MultiSource::When::kIfNothingFound);
+  }
+  // The loader opens what is found a second time, with all the checks that were asked for; here a look is enough.
+  const auto look = [as_built = options_.as_built](const std::string& path) {
+    return describe(*open_package(path, {.as_built = as_built}));
+  };
+  sources->add(std::make_unique<WebSource>(WebSource::Options{.directory = settings_.urls_directory(),
+                                                              .max_bytes = settings_.max_download,
+                                                              .offline = settings_.offline,
+                                                              .observer = loader_->observer()},
+                                           look, client_.get(), cancel_));
+  sources->add(std::make_unique<PathSource>(
+      [look](const std::string& path) { return PackageSummary{look(path), local_distribution(path)}; }));
+  std::vector<std::string> endpoints;
+  endpoints.reserve(settings_.registries.size());
+  for (const RemoteRegistry& registry : settings_.registries) {
+    endpoints.push_back(registry.endpoint);
+  }
+  source_ = std::make_unique<RegistryCheck>(std::move(sources), std::move(endpoints));
+}
+
+RootPackage PackageOpener::find(const std::string& text) {
+  if (lock_) {
+    return find_locked(text);
+  }
+  if (is_local(text)) {
+    return {open_package(text, options_), std::nullopt, local_distribution(text)};
+  }
+  const PackageSource specifier = parse_specifier(text);
+  try {
+    PackageSummary summary = query_latest(*source_, specifier);
+    return {nullptr, std::move(summary.pkg), std::move(summary.dist)};
+  } catch (const QueryError& error) {
+    if (error.kind() != QueryError::Kind::kNotFound || specifier.named() == nullptr) {
+      throw;
+    }
+    throw with_places(error, text, settings_);
+  }
+}
+
+RootPackage PackageOpener::open(const std::string& text) {
+  RootPackage root = find(text);
+  if (root.package == nullptr) {
+    root.package = loader_->load({.pkg = *root.info, .dist = root.dist});
+  }
+  return root;
+}
+
+Resolution PackageOpener::resolve_tree(const RootPackage& root) {
+  Resolution resolution = resolve(info_of(root), *source_);
+  resolution.graph.nodes.front().dist = root.dist;
+  return resolution;
+}
+
+PackageInfo info_of(const RootPackage& root) {
+  if (root.info) {
+    return *root.info;
+  }
+  try {
+    return describe(*root.package);
+  } catch (Error& error) {
+    throw std::move(error).context("Unable to use the manifest of \"" + root.package->name() + "\"");
+  }
+}
+
+OpenedTree open_tree(const std::string& package, const TreeFlags& flags, const Io& io) {
+  PackageOpener opener(flags, io);
+  RootPackage root = opener.find(package);
+  Resolution resolution = opener.resolve_tree(root);
+  PackageTree tree = load_package_tree(root.package, opener.loader(), resolution, tree_options(flags));
+  for (const Error& broken : tree.command_errors) {
+    log::warn("{}", broken.what());
+  }
+  std::shared_ptr<const Package> opened = tree.packages.at(tree.id);
+  return {std::move(opened), std::move(resolution), std::move(tree)};
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/cli/options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace pkgfs {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::string usage_error(const std::vector<std::string>& args, CommandId command = CommandId::kMount) {
+  try {
+    (void)parse_options(command, args, 0, 9);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUsage);
+    return error.what();
+  }
+  return "no error";
+}
+
+MountOptions mount_options(std::vector<std::string> args) {
+  args.insert(args.end(), {"pkg", "/mnt"});
+  return parse_mount_options(args);
+}
+
+TEST(Options, MountDefaults) {
+  const MountOptions options = parse_mount_options({"acme/app@^1", "/mnt/x"});
+  EXPECT_EQ(options.package, "acme/app@^1");
+  EXPECT_EQ(options.mountpoint, "/mnt/x");
+  EXPECT_FALSE(options.foreground || options.debug || options.allow_other || options.tree.exec_auto || options.noexec);
+  EXPECT_EQ(options.tree.commands_dir, "/bin");
+  EXPECT_EQ(options.tree.conflicts, vfs::Conflicts::kMerge);
+  EXPECT_EQ(options.tree.verify, Verify::kNone);
+  EXPECT_EQ(options.live_timeout, 1);
+  EXPECT_EQ(options.log.level, "warning");
+  EXPECT_FALSE(options.uid || options.gid);
+}
+
+TEST(Options, FlagsAndMountWordsMeanTheSame) {
+  const MountOptions flags = mount_options({"--registry",
+                                            "/r1",
+                                            "--registry=/r2",
+                                            "--commands-dir=/opt/bin/",
+                                            "--conflicts=shadow",
+                                            "--strict",
+                                            "--raw-links",
+                                            "--verify=read",
+                                            "--as-built",
+                                            "-d",
+                                            "--allow-other",
+                                            "--uid=7",
+                                            "--gid",
+                                            "8",
+                                            "--fmask=022",
+                                            "--dmask",
+                                            "77",
+                                            "--exec=auto",
+                                            "--mtime=container",
+                                            "--live-timeout=0.5",
+                                            "--log-level=info"});
+  const MountOptions words = mount_options(
+      {"-o", "registry=/r1,registry=/r2,commands_dir=/opt/bin/,conflicts=shadow,strict,raw_links", "-overify=read",
+       "-o", "as-built,debug,allow_other,uid=7,gid=8,fmask=022,dmask=77,exec=auto,mtime=container", "-o",
+       "live_timeout=0.5,log_level=info"});
+  for (const MountOptions& options : {flags, words}) {
+    EXPECT_THAT(options.tree.network.registries, ElementsAre("/r1", "/r2"));
+    EXPECT_EQ(options.tree.commands_dir, "/opt/bin");
+    EXPECT_EQ(options.tree.conflicts, vfs::Conflicts::kShadow);
+    EXPECT_TRUE(options.tree.strict && options.tree.raw_links && options.tree.as_built);
+    EXPECT_EQ(options.tree.verify, Verify::kRead);
+    EXPECT_TRUE(options.debug && options.foreground && options.allow_other);
+    EXPECT_TRUE(options.tree.exec_auto && options.tree.mtime_container);
+    EXPECT_EQ(options.uid, 7);
+    EXPECT_EQ(options.gid, 8);
+    EXPECT_EQ(options.fmask, 022);
+    EXPECT_EQ(options.dmask, 077);
+    EXPECT_EQ(options.live_timeout, 0.5);
+    EXPECT_EQ(options.log.level, "info");
+    EXPECT_EQ(options.package, "pkg");
+  }
+}
+
+TEST(Options, EveryTableEntryOfMountWorksInBothForms) {
+  for (const OptionSpec& option : option_table()) {
+    if (!takes(option, CommandId::kMount)) {
+      continue;
+    }
+    std::string value;
+    if (!option.argument.empty()) {
+      value = std::string(option.argument.substr(0, option.argument.find('|')));
+      for (const auto& [placeholder, example] : {std::pair{"DIR", "/x"},
+                                                 {"ID", "1"},
+                                                 {"OCTAL", "7"},
+                                                 {"SECONDS", "2"},
+                                                 {"LEVEL", "info"},
+                                                 {"SIZE", "1M"},
+                                                 {"KIB", "128"},
+                                                 {"N", "2"},
+                                                 {"ADDRESS", "9180"}}) {
+        value = value == placeholder ? example : value;
+      }
+      value.insert(0, "=");
+    }
+    EXPECT_NO_THROW(mount_options({"--" + std::string(option.name) + value})) << option.name;
+    if (option.mount_word) {
+      EXPECT_NO_THROW(mount_options({"-o", std::string(option.name) + value})) << option.name;
+    }
+    if (option.letter != '\0') {
+      EXPECT_NO_THROW(mount_options({std::string("-") + option.letter})) << option.name;
+    }
+  }
+}
+
+TEST(Options, TheLastOneWins) {
+  EXPECT_EQ(mount_options({"--no-commands", "--commands-dir=/x"}).tree.commands_dir, "/x");
+  EXPECT_EQ(mount_options({"--commands-dir=/x", "-o", "no_commands"}).tree.commands_dir, std::nullopt);
+  EXPECT_TRUE(mount_options({"-o", "exec,noexec"}).noexec);
+  EXPECT_FALSE(mount_options({"-o", "noexec", "-o", "exec"}).noexec);
+}
+
+TEST(Options, OperandsAndOptionsMix) {
+  const MountOptions options = parse_mount_options({"pkg", "/mnt", "-f", "-o", "ro"});
+  EXPECT_EQ(options.mountpoint, "/mnt");
+  EXPECT_TRUE(options.foreground);
+  const MountOptions dashes = parse_mount_options({"--", "-pkg", "/mnt"});
+  EXPECT_EQ(dashes.package, "-pkg");
+  EXPECT_THAT(usage_error({"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}), HasSubstr("unexpected argument \"j\""));
+  EXPECT_THROW((void)parse_mount_options({"pkg"}), Error);
+  EXPECT_THROW((void)parse_mount_options({"a", "b", "c"}), Error);
+}
+
+TEST(Options, UnknownOnesAreNamedBeforeAnythingElse) {
+  EXPECT_EQ(usage_error({"--verify=nonsense", "--bogus=1", "-o", "ro,colour=red", "-Z"}),
+            "unknown option '--bogus', mount option 'colour', option '-Z' (see \"pkgfs help mount\")");
+  EXPECT_THAT(usage_error({"--registri=x"}), HasSubstr("unknown option '--registri'; did you mean '--registry'?"));
+  EXPECT_THAT(usage_error({"-o", "alow_other"}), HasSubstr("did you mean 'allow_other'?"));
+  EXPECT_THAT(usage_error({"--foreground"}, CommandId::kTree), HasSubstr("unknown option '--foreground'"));
+  EXPECT_THAT(usage_error({"-o", "ro"}, CommandId::kTree), HasSubstr("unknown option '-o'"));
+  EXPECT_THAT(usage_error({"--regis=x"}), HasSubstr("unknown option '--regis'")) << "no guessing of abbreviations";
+  EXPECT_THAT(usage_error({"-o", "foreground"}), HasSubstr("unknown mount option 'foreground'"));
+}
+
+TEST(Options, WordsOfMountAreAcceptedOrRefused) {
+  EXPECT_NO_THROW(mount_options({"-o",
+                                 "ro,noatime,nosuid,nodev,defaults,_netdev,noauto,nofail,x-systemd.automount,"
+                                 "comment=a b,user,users,auto,default_permissions,,"}));
+  for (const char* word : {"rw", "suid", "dev", "fsname=x", "subtype=y"}) {
+    EXPECT_THAT(usage_error({"-o", word}), HasSubstr("mount option '" + std::string(word) + "' is refused: "));
+  }
+}
+
+TEST(Options, BadValuesAreNamed) {
+  EXPECT_EQ(usage_error({"--conflicts=maybe"}), "option 'conflicts': \"maybe\" isn't merge, shadow or error");
+  EXPECT_EQ(usage_error({"-o", "verify=twice"}), "option 'verify': \"twice\" isn't none, open or read");
+  EXPECT_EQ(usage_error({"--cpu-latency=yes"}), "option 'cpu-latency': \"yes\" isn't auto, on or off");
+  for (const char* bad : {"0", "17", "-1", "2x"}) {
+    EXPECT_NE(usage_error({std::string("--threads=") + bad}).find("a number from 1 to 16"), std::string::npos) << bad;
+  }
+  for (const char* bad :
+       {"--uid=-1", "--uid=root", "--uid=4294967295", "--uid=1x", "--gid=", "--fmask=8", "--fmask=1000", "--dmask=-1",
+        "--live-timeout=-1", "--live-timeout=nan", "--live-timeout=1e9", "--commands-dir=bin", "--commands-dir=/../x",
+        "--exec=yes", "--mtime=now", "--log-level=loud", "--strict=yes"}) {
+    EXPECT_NE(usage_error({bad}), "no error") << bad;
+  }
+  EXPECT_THAT(usage_error({"--registry"}), HasSubstr("registry"));
+  EXPECT_EQ(usage_error({"-o", "strict=1"}), "mount option 'strict' takes no value");
+  EXPECT_EQ(usage_error({"-o", "uid"}), "mount option 'uid' needs a value");
+}
+
+TEST(Options, MountWordsAreSplitAtCommasThatAreNotEscaped) {
+  EXPECT_THAT(split_mount_words("a,b=c\\,d,e\\\\,f\\x,,"), ElementsAre("a", "b=c,d", "e\\", "f\\x"));
+  EXPECT_THAT(split_mount_words(""), ElementsAre());
+  EXPECT_THAT(split_mount_words("\\"), ElementsAre("\\"));
+  EXPECT_THAT(mount_options({"-o", "registry=/a\\,b"}).tree.network.registries, ElementsAre("/a,b"));
+}
+
+TEST(Options, QuotedValuesKeepTheirCommas) {
+  EXPECT_THAT(split_mount_words(R"(a,lock="/x,y",b)"), ElementsAre("a", "lock=/x,y", "b"));
+  EXPECT_THAT(split_mount_words(R"(lock="/x\,y\\",b)"), ElementsAre("lock=/x,y\\", "b"));
+  EXPECT_THAT(split_mount_words(R"(lock=/x"y,b")"), ElementsAre("lock=/x\"y", "b\"")) << "not a whole value";
+  EXPECT_THAT(split_mount_words(R"(lock="/x,y)"), ElementsAre("lock=\"/x", "y")) << "no end";
+  EXPECT_THAT(split_mount_words(R"(lock="")"), ElementsAre("lock="));
+}
+
+TEST(Options, WhatMountAddsByItselfIsRefusedOnlyWhereTheUserWroteIt) {
+  for (const MountWord& word : mount_words()) {
+    if (word.unasked) {
+      const std::vector<std::string> args{"-o", std::string(word.word), "pkg", "/mnt"};
+      EXPECT_THAT(usage_error(args), HasSubstr("refused")) << word.word;
+      EXPECT_NO_THROW((void)parse_mount_options(args, {.from_mount = true})) << word.word;
+    }
+  }
+  const std::vector<std::string> args{"-o", "nonsense,uid=3,more=1", "pkg", "/mnt"};
+  EXPECT_THAT(usage_error(args), HasSubstr("unknown mount option 'nonsense', mount option 'more'"));
+  EXPECT_EQ(parse_mount_options(args, {.from_mount = true, .sloppy = true}).uid, 3);
+}
+
+}  // namespace
+}  // namespace pkgfs

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdlib>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/commands/program.h"
+
+namespace pkgfs::test {
+
+/// What a run of the program left.
+struct Run {
+  int code;
+  std::string out;
+  std::string err;
+};
+
+/// Runs `pkgfs ARGUMENTS...` in this process, with nothing in the environment but where nobody's home and registry are
+/// (tests/support/home.h).
+inline Run run(std::vector<std::string> arguments) {
+  std::ostringstream out;
+  std::ostringstream err;
+  arguments.insert(arguments.begin(), "pkgfs");
+  const auto environment = [](const char* name) -> std::optional<std::string> {
+    for (const char* known : {"WASMER_DIR", "WASMER_REGISTRY"}) {
+      if (std::string_view(name) == known) {
+        return std::getenv(known);  // NOLINT(concurrency-mt-unsafe): nobody changes it
+      }
+    }
+    return std::nullopt;
+  };
+  const Io io{&out, &err, environment, false};
+  const int code = run_program(arguments, io);
+  return {code, out.str(), err.str()};
+}
+
+}  // namespace pkgfs::test
