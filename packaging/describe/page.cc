@@ -10,7 +10,7 @@
 namespace pkgfs::describe {
 namespace {
 
-/// Plain text for scdoc: on one line, without anything it would take for markup.
+/// `text` on one line, with everything escaped that scdoc would take for markup.
 std::string escaped(std::string_view text) {
   std::string result;
   for (const char c : text) {
