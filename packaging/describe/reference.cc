@@ -4,8 +4,8 @@
 #include <ostream>
 #include <string>
 
-#include "daemon/commands.h"
-#include "daemon/exit_code.h"
+#include "daemon/cli/command_table.h"
+#include "daemon/cli/exit_code.h"
 #include "packaging/describe/describe.h"
 
 namespace pkgfs::describe {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 
-#include "daemon/commands.h"
+#include "daemon/cli/command_table.h"
 #include "packaging/describe/describe.h"
 
 namespace pkgfs::describe {
