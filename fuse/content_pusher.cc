@@ -11,8 +11,9 @@
 #include <utility>
 
 #include "core/base/log.h"
+#include "core/vfs/walk.h"
 #include "fuse/memory_pressure.h"
-#include "fuse/walk_order.h"
+
 
 namespace pkgfs::fuse {
 namespace {
@@ -200,7 +201,7 @@ void ContentPusher::note_read(vfs::Inode file) {
 
 bool ContentPusher::walks_to(vfs::Inode directory) {
   const auto last = regions_.find(last_directory_);
-  if (last == regions_.end() || next_directory(fs_, last_directory_) != directory) {
+  if (last == regions_.end() || vfs::next_directory(fs_, last_directory_) != directory) {
     return false;
   }
   std::uint64_t left = 0;  // files that were neither read nor brought there
@@ -264,7 +265,7 @@ void ContentPusher::bring(const Reading& reading) {
 void ContentPusher::push_next_directories(vfs::Inode directory, unsigned count) {
   std::uint64_t budget = kMostWindow;
   for (unsigned number = 1; number <= count && !stopping_; ++number) {
-    directory = next_directory(fs_, directory);
+    directory = vfs::next_directory(fs_, directory);
     if (directory == 0) {
       return;
     }
@@ -359,7 +360,7 @@ bool ContentPusher::list(vfs::Inode directory, std::uint64_t from) {
   if (!own_mount_) {
     return false;
   }
-  const std::string path = path_of(fs_, directory);
+  const std::string path = vfs::path_of(fs_, directory);
   if (path.empty()) {
     return false;
   }
