@@ -33,8 +33,8 @@ struct Attributes {
   std::uint32_t links = 1;
   /// No layer has this directory: it exists only because something is mounted below it.
   bool synthetic = false;
-  /// Something is mounted below this path, so that it is a directory whatever the layers have (filesystem.md 9.2 rule
-  /// 1).
+  /// Something is mounted below this path, so that it is a directory whatever the layers have
+  /// (docs/rules/filesystem.md, 9.2 rule 1).
   bool mount_ancestor = false;
   /// The entry may change at any time, as a host file does: its attributes may be cached only for a short time.
   bool live = false;

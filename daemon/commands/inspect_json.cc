@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/limits.h"
 #include "core/vfs/read_file.h"
 #include "core/vfs/walk.h"
