@@ -9,7 +9,9 @@
 
 #include "daemon/cli/command_table.h"
 #include "daemon/cli/exit_code.h"
-#include "daemon/cli/options.h"
+#include "daemon/cli/mount_words.h"
+#include "daemon/cli/option_table.h"
+#include "daemon/cli/text_output.h"
 #include "tests/mounted/mounted.h"
 #include "tests/system/build_directory.h"
 #include "tests/system/notify_socket.h"
@@ -242,15 +244,19 @@ TEST_F(Install, PagesSayWhatTheProgramDoes) {
   const std::string program = page_text(man / "man1/pkgfs.1");
   for (const CommandSpec& command : command_table()) {
     EXPECT_THAT(program, HasSubstr(" pkgfs " + std::string(command.name) + " [OPTION]..."));
+    EXPECT_THAT(program, HasSubstr(sentence(command.summary)));
     EXPECT_THAT(program, HasSubstr(flat(command.description)));
   }
   for (const OptionSpec& option : option_table()) {
     EXPECT_THAT(program, HasSubstr(" --" + std::string(option.name) +
                                    (option.argument.empty() ? " " : "=" + std::string(option.argument) + " ")));
-    EXPECT_THAT(program, HasSubstr(flat(option.help)));
+    EXPECT_THAT(program, HasSubstr(sentence(option.help)));
   }
   for (const ExitCode& code : exit_codes()) {
-    EXPECT_THAT(program, HasSubstr(" " + std::to_string(code.number) + " " + std::string(code.meaning)));
+    EXPECT_THAT(program, HasSubstr(" " + std::to_string(code.number) + " " + sentence(code.meaning)));
+  }
+  for (const OptionGroupSpec& group : option_groups()) {
+    EXPECT_THAT(program, HasSubstr(" " + std::string(group.title) + " " + std::string(group.text)));
   }
   const std::string helper = page_text(man / "man8/mount.fuse.pkgfs.8");
   for (const OptionSpec& option : option_table()) {
