@@ -44,7 +44,7 @@ struct TreeFlags {
   std::optional<std::string> commands_dir = "/bin";  // absolute and normal; none: commands aren't shown
 };
 
-/// The options of `pkgfs mount` only (filesystem.md 9.5 and 9.7).
+/// The options of `pkgfs mount` only (docs/rules/filesystem.md, 9.5 and 9.7).
 struct MountFlags {
   bool foreground = false;
   bool debug = false;               // set together with `foreground` and the log level debug
