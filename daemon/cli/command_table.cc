@@ -51,8 +51,8 @@ constexpr std::array kTable{
                 "pkgfs extract ./app.webc ./app"},
     CommandSpec{CommandId::kResolve, "resolve", "PACKAGE",
                 "show which packages a package needs, and what the tree is made of",
-                "--lock=FILE also writes the chosen packages, with hashes and URLs, to a lock file. The "
-                "option --lock of other commands reads it.",
+                "With --lock=FILE, pkgfs also writes the chosen packages, with hashes and URLs, to a lock "
+                "file. The option --lock of other commands reads it.",
                 "pkgfs resolve --lock=app.lock acme/app"},
     CommandSpec{CommandId::kPull, "pull", "PACKAGE...", "download packages and their dependencies into the cache",
                 "Downloads the packages that \"pkgfs mount\" would need and that the cache does not have. "

@@ -39,7 +39,7 @@ struct CommandSpec {
   std::string_view name;
   std::string_view operands;     // as the usage line shows them
   std::string_view summary;      // one phrase without capital and full stop, for the list of commands
-  std::string_view description;  // sentences; "\n" starts a new line
+  std::string_view description;  // sentences; "\n" starts a new line; scdoc takes "-" at the beginning for a list
   std::string_view examples;     // command lines, separated by "\n"
 };
 

@@ -27,7 +27,7 @@ constexpr std::array kTable{
     ExitCode{kUsage, "the command line or an option is wrong"},
     ExitCode{kNotFound, "a package, version, file, volume or mount point doesn't exist"},
     ExitCode{kCorrupt, "a package is damaged"},
-    ExitCode{kUnsupported, "pkgfs doesn't support the request"},
+    ExitCode{kUnsupported, "the request isn't supported"},
     ExitCode{kResolve, "the dependencies can't be resolved"},
     ExitCode{kLoad, "the packages can't be merged, or a command is broken"},
     ExitCode{kPermission, "the operating system refused"},

@@ -8,7 +8,7 @@
 
 namespace pkgfs {
 
-/// Prints what pkgfs is, examples, and the list of commands.
+/// Prints a sentence about pkgfs, examples, and the list of commands.
 void print_general_help(std::ostream& out);
 /// Prints usage, description, examples and all options of one command. Many options come in groups (option_table.h).
 void print_command_help(std::ostream& out, const CommandSpec& command);

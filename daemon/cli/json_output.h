@@ -17,8 +17,10 @@
 
 namespace pkgfs {
 
-/// Prints one document, indented, with a newline at its end. Bytes that aren't UTF-8 become U+FFFD.
+/// Prints one document with sorted keys, indented, and a newline at its end. Bytes that aren't UTF-8 become U+FFFD.
 void print_json(std::ostream& out, const nlohmann::json& document);
+/// Prints the document with its keys in the order of insertion.
+void print_ordered_json(std::ostream& out, const nlohmann::ordered_json& document);
 /// The document on one line, without a newline.
 [[nodiscard]] std::string json_line(const nlohmann::json& document);
 

@@ -57,13 +57,14 @@ constexpr std::array kMountWords{
     MountWord{"suid", true, "a package is always mounted nosuid", true},
     MountWord{"dev", true, "a package is always mounted nodev", true},
     MountWord{"remount", true, "a mount can't be changed: unmount it and mount it again"},
-    MountWord{"fsname=", true, "pkgfs sets it to the package"},
-    MountWord{"subtype=", true, "pkgfs sets it"},
+    MountWord{"fsname=", true, "the daemon sets it to the package"},
+    MountWord{"subtype=", true, "the daemon sets it"},
     MountWord{
         "token=", true,
         "other users can read mount options, for example in /etc/fstab: set WASMER_TOKEN, or run \"wasmer login\" "
         "as the user who mounts"},
-    MountWord{"foreground", true, "mount(8) would not return before the mount ends: use \"pkgfs mount --foreground\""},
+    MountWord{"foreground", true,
+              "with it, mount(8) would not return before the mount ends: use \"pkgfs mount --foreground\""},
 };
 
 bool matches(const MountWord& row, std::string_view item) {

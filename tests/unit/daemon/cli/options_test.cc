@@ -114,7 +114,7 @@ TEST(Options, EveryOptionOfMountWorksAsAFlag) {
   }
 }
 
-/// What the help says: `-o` takes every option, with "_" for "-", but those that it refuses with a reason.
+/// The help says that `-o` takes every option, with "_" for "-", but those that it refuses with a reason.
 TEST(Options, EveryOptionOfMountWorksInMinusO) {
   std::vector<std::string> refused;
   for (const OptionSpec& option : option_table()) {

@@ -103,7 +103,7 @@ TEST(Program, AMissingPackageIsNotFound) {
   const auto name = run({"tree", "--offline", "acme/ghost"});
   EXPECT_EQ(name.code, 11);
   EXPECT_THAT(name.err, HasSubstr("failed to query package 'acme/ghost': nothing is known of \"acme/ghost\""));
-  // Who forgot the "./" before a file, or the --registry, sees it.
+  // A user who forgot the "./" before a file, or --registry, sees that in the message.
   const std::string registry = test::fixtures() / "registry/versions-v3";
   const auto unknown = run({"tree", "--offline", "--registry", registry, "app.webc"});
   EXPECT_EQ(unknown.code, 3);
