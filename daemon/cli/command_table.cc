@@ -9,61 +9,87 @@ namespace pkgfs {
 namespace {
 
 constexpr std::array kTable{
-    CommandSpec{CommandId::kMount, "mount", "PACKAGE MOUNTPOINT", "show a package and its dependencies as a directory",
-                "PACKAGE is a .webc file, a directory with a wasmer.toml, a URL, or a specifier such as\n"
-                "\"namespace/name@^1.2\". The mount is read-only, nosuid and nodev. The command returns\n"
-                "when the mount answers and stays in the background after that."},
-    CommandSpec{CommandId::kUnmount, "unmount", "MOUNTPOINT", "end a mount, a dead one too",
-                "Also spelled \"pkgfs umount\". \"umount\" and \"fusermount3 -u\" do as well."},
-    CommandSpec{CommandId::kMounts, "mounts", "", "list the mounts of pkgfs", ""},
-    CommandSpec{CommandId::kStats, "stats", "MOUNTPOINT", "show what a mount was asked, how often and how long it took",
-                "Requests, errors and times of each operation since the mount. p50 and p99 are at most 25 %\n"
-                "too high, max is exact. A mount that doesn't answer is not waited for."},
-    CommandSpec{CommandId::kInspect, "inspect", "PACKAGE", "show what one package holds",
-                "Manifest, commands, atoms, volumes. Checks the whole package first, hashes included, and\n"
-                "refuses a damaged one (--force shows what can be read of it, with the list of problems).\n"
-                "Dependencies are neither resolved nor needed."},
+    CommandSpec{CommandId::kMount, "mount", "PACKAGE MOUNTPOINT",
+                "mount a package, merged with its dependencies, as a directory",
+                "The mount is read-only, nosuid and nodev. The command returns when the mount is ready; a"
+                " daemon serves the mount until \"pkgfs unmount\" ends it.",
+                "pkgfs mount python/python@^3 /mnt/python\n"
+                "pkgfs mount ./my-package /mnt/dev"},
+    CommandSpec{CommandId::kUnmount, "unmount", "MOUNTPOINT", "end a mount, also a dead one",
+                "\"pkgfs umount\" is the same command. \"umount MOUNTPOINT\" and \"fusermount3 -u MOUNTPOINT\" "
+                "work as well.",
+                "pkgfs unmount /mnt/python"},
+    CommandSpec{CommandId::kMounts, "mounts", "", "list the mounts of pkgfs",
+                "Each line has the package, the mount point and the state: \"live\", \"dead\" (the daemon is "
+                "gone) or \"stuck\" (the daemon does not answer).",
+                ""},
+    CommandSpec{CommandId::kStats, "stats", "MOUNTPOINT", "show the number, errors and times of a mount's requests",
+                "Counts from the start of the mount, for each operation. p50 and p99 are at most 25 % too"
+                " high; max is exact. The command does not wait for a mount that does not answer.",
+                "pkgfs stats /mnt/python"},
+    CommandSpec{CommandId::kInspect, "inspect", "PACKAGE", "show the contents of one package",
+                "Shows the manifest, commands, atoms and volumes. pkgfs checks the whole package first, "
+                "hashes included, and refuses a damaged one. --force shows the parts that pkgfs can read,"
+                " and lists the problems. Dependencies are not resolved.",
+                "pkgfs inspect ./app.webc"},
     CommandSpec{CommandId::kVerify, "verify", "PACKAGE", "check a package and all its dependencies for damage",
-                "Lists every problem, and exits with 4 if there is one. Reads everything once;\n"
-                "--structure leaves the contents of files out."},
-    CommandSpec{CommandId::kTree, "tree", "PACKAGE", "show the merged tree as a mount would show it", ""},
+                "Reads everything once and lists every problem. The exit code is 4 if there is one. "
+                "--structure leaves out the contents of files.",
+                "pkgfs verify python/python@^3"},
+    CommandSpec{CommandId::kTree, "tree", "PACKAGE", "show the merged tree, as a mount would show it", "",
+                "pkgfs tree ./app.webc"},
     CommandSpec{CommandId::kLs, "ls", "PACKAGE [PATH]", "list a directory of the merged tree",
-                "Links on the way to PATH are followed inside the tree; a link at its end is not."},
+                "Symbolic links on the way to PATH are followed inside the tree; a link at its end is "
+                "not.",
+                "pkgfs ls -l python/python /lib"},
     CommandSpec{CommandId::kCat, "cat", "PACKAGE PATH...", "write files of the merged tree to standard output",
-                "Links are followed inside the tree."},
+                "Symbolic links are followed inside the tree.", "pkgfs cat ./app.webc /etc/app.conf"},
     CommandSpec{CommandId::kExtract, "extract", "PACKAGE DIR", "write the merged tree into a directory",
-                "Writes exactly what a mount shows: content, modes, modification times, links. DIR is made if\n"
-                "it is missing and must be empty otherwise (--force: write into what is there). No link inside\n"
-                "DIR is followed."},
+                "DIR gets exactly the contents of a mount: files, modes, modification times and symbolic "
+                "links. pkgfs makes DIR if it does not exist. DIR must be empty; --force writes into one "
+                "that is not. pkgfs follows no symbolic link inside DIR.",
+                "pkgfs extract ./app.webc ./app"},
     CommandSpec{CommandId::kResolve, "resolve", "PACKAGE",
-                "show which packages a package needs and what they add up to",
-                "With --lock=FILE also writes them down, with hashes and URLs, for --lock of the other\n"
-                "commands."},
-    CommandSpec{CommandId::kPull, "pull", "PACKAGE...", "download what packages need into the cache",
-                "Resolves each package and downloads what a mount of it needs and the cache doesn't have, as\n"
-                "\"pkgfs mount\" would. Prints where each container is, or \"(not kept)\" for one that\n"
-                "--verify-downloads let pass with a wrong hash. Interrupted downloads are continued."},
-    CommandSpec{CommandId::kCache, "cache", "list|verify|prune|path", "look after the downloaded packages",
-                "list: what is there, the longest unused first; \"(url)\" marks what was asked for by URL and\n"
-                "is named by the hash of that. verify: hashes every entry that is named by its own hash and\n"
-                "removes the damaged ones; exits with 4 if there was one. prune: removes entries (--older-than,\n"
-                "--max-size; without either all) and what interrupted downloads left. path: where the packages\n"
-                "with a hash are. The cache is shared with Wasmer; a mount keeps what it uses, also when the\n"
-                "cache forgets it."},
-    CommandSpec{CommandId::kConfig, "config", "", "show every setting, its value and where that is from",
-                "Settings come from the command line, else the environment (WASMER_DIR, WASMER_CACHE_DIR,\n"
-                "WASMER_REGISTRY, WASMER_TOKEN, WASMER_WEBC_VERSION, SSL_CERT_FILE, http_proxy, https_proxy,\n"
-                "no_proxy), else $WASMER_DIR/wasmer.toml (\"wasmer login\" writes it), else a default; but a proxy\n"
-                "in wasmer.toml comes before those of the environment. Tokens and passwords aren't shown."},
+                "show which packages a package needs, and what the tree is made of",
+                "With --lock=FILE, pkgfs also writes the chosen packages, with hashes and URLs, to a lock "
+                "file. The option --lock of other commands reads it.",
+                "pkgfs resolve --lock=app.lock acme/app"},
+    CommandSpec{CommandId::kPull, "pull", "PACKAGE...", "download packages and their dependencies into the cache",
+                "Downloads the packages that \"pkgfs mount\" would need and that the cache does not have. "
+                "Interrupted downloads are continued. Prints the path of each container, or \"(not kept)\" "
+                "for one with a wrong hash that --verify-downloads allowed.",
+                "pkgfs pull python/python@^3 acme/app"},
+    CommandSpec{CommandId::kCache, "cache", "list|verify|prune|path", "list, check or remove downloaded packages",
+                "list: show all entries, the longest unused first. \"(url)\" marks a download from a URL; "
+                "its name is the hash of the URL.\n"
+                "verify: check every entry that is named by its own hash, and remove the damaged ones. "
+                "The exit code is 4 if there was one.\n"
+                "prune: remove the entries that --older-than and --max-size select, or all, and the rest "
+                "of interrupted downloads.\n"
+                "path: show the directory of the packages.\n"
+                "Wasmer uses the same cache. A mount keeps its packages even if they are removed from the"
+                " cache.",
+                "pkgfs cache list\n"
+                "pkgfs cache prune --older-than 30d"},
+    CommandSpec{CommandId::kConfig, "config", "", "show every setting, its value and its origin",
+                "A setting comes from the command line, else from the environment (WASMER_DIR, "
+                "WASMER_CACHE_DIR, WASMER_REGISTRY, WASMER_TOKEN, WASMER_WEBC_VERSION, SSL_CERT_FILE, "
+                "http_proxy, https_proxy, no_proxy), else from $WASMER_DIR/wasmer.toml, which \"wasmer "
+                "login\" writes, else from a default. A proxy in wasmer.toml comes before the proxies of "
+                "the environment. Tokens and passwords are not shown.",
+                ""},
     CommandSpec{CommandId::kVolumePlugin, "volume-plugin", "", "serve packages as volumes of docker and podman",
-                "Stays in the foreground. The options of a volume are those of \"pkgfs mount -o\" and package=NAME:\n"
-                "docker volume create -d pkgfs -o package=python/python@^3 py. A package by name stays the same\n"
-                "for as long as the volume exists. Each mount is a process of its own, which goes on when this\n"
-                "one ends; the next one takes it over. A socket that systemd passes is used instead of --socket."},
-    CommandSpec{CommandId::kDoctor, "doctor", "", "check what mounts and downloads need, and say what to do",
-                "Looks at /dev/fuse, fusermount3, the kernel, libraries, the clock, all mounts, settings, the cache\n"
-                "and the registries. Each line is \"ok\", \"warning\" or \"problem\"; exits with 1 if there is a\n"
-                "problem, else with 0. Changes nothing, and waits for no mount and no server longer than seconds."},
+                "The plugin stays in the foreground. A volume has the options of \"pkgfs mount -o\" and "
+                "package=PACKAGE. A volume keeps the version of its package as long as it exists. Each "
+                "mount has a daemon of its own, which continues when the plugin ends; the next plugin "
+                "takes it over. If systemd passes a socket, the plugin uses it instead of --socket.",
+                "docker volume create -d pkgfs -o package=python/python@^3 py"},
+    CommandSpec{CommandId::kDoctor, "doctor", "", "check everything that mounts and downloads need",
+                "Checks /dev/fuse, fusermount3, the kernel, libraries, the clock, all mounts, settings, "
+                "the cache and the registries. Each line is \"ok\", \"warning\" or \"problem\"; the next line "
+                "says what to do. The exit code is 1 if there is a problem, else 0. The command changes "
+                "nothing, and waits for a mount or a server a few seconds at most.",
+                ""},
 };
 
 }  // namespace

@@ -6,7 +6,7 @@
 
 namespace pkgfs {
 
-/// The commands of the program; also the bit numbers in the option table (options.h).
+/// The commands of the program. The values are also bit numbers in the option table (option_table.h).
 enum class CommandId : unsigned {
   kMount,
   kUnmount,
@@ -26,17 +26,26 @@ enum class CommandId : unsigned {
   kDoctor,
 };
 
+/// The one definition of the operand PACKAGE. Help and docs/REFERENCE.md print it; README.md and pkgfs(1) quote it, and
+/// a test compares them.
+inline constexpr std::string_view kPackageDefinition =
+    "PACKAGE is a .webc file, a directory with a wasmer.toml, a package tarball (.tar.gz), a URL, or a specifier such "
+    "as "
+    "namespace/name@^1.2.";
+
+/// One command. Dispatch, help, manual pages, docs/REFERENCE.md and completions follow this row.
 struct CommandSpec {
   CommandId id;
   std::string_view name;
   std::string_view operands;     // as the usage line shows them
-  std::string_view summary;      // one line, for the list of commands
-  std::string_view description;  // paragraphs, for its own help
+  std::string_view summary;      // one phrase without capital and full stop, for the list of commands
+  std::string_view description;  // sentences; "\n" starts a new line; scdoc takes "-" at the beginning for a list
+  std::string_view examples;     // command lines, separated by "\n"
 };
 
 /// In the order of the help text.
 [[nodiscard]] std::span<const CommandSpec> command_table();
-/// By name or alias (`umount`); null if there is no such command.
+/// The command with this name or alias (`umount`); null if there is none.
 [[nodiscard]] const CommandSpec* find_command(std::string_view name);
 [[nodiscard]] const CommandSpec& command_spec(CommandId id);
 

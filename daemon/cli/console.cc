@@ -13,8 +13,8 @@ namespace {
 
 bool continues(char byte) { return (static_cast<unsigned char>(byte) & 0xC0U) == 0x80U; }
 
-/// Of the code point that begins with `lead`. Wide ones begin at U+1100; a few narrow ones are counted wide, which
-/// makes a line too short, never too long.
+/// The columns of the code point that begins with the byte `lead`. Wide code points begin at U+1100. A few narrow ones
+/// count as wide, which can make a line shorter than necessary, but never too long.
 std::size_t columns_of_lead(char lead) {
   constexpr unsigned char kWide = 0xE1;
   constexpr unsigned char kPunctuation = 0xE2;  // U+2000 to U+2FFF, with the ellipsis
@@ -115,7 +115,7 @@ void Console::append_block(std::string& text) {
     return;
   }
   const Size size = terminal_size();
-  // The cursor stands below the block, and in the last column some terminals wrap.
+  // One row is for the cursor below the block; some terminals wrap when the last column is used.
   drawn_ = std::min(block_.size(), size.rows - 1);
   for (std::size_t i = 0; i < drawn_; ++i) {
     text += fit_beginning(block_[i], size.columns - 1);

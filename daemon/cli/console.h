@@ -11,8 +11,8 @@
 
 namespace pkgfs {
 
-/// The one who writes to standard error while several threads have something to say: lines that stay, and below them,
-/// on a terminal, a block of lines that is drawn again and again. Thread-safe; has no thread of its own.
+/// Writes the messages of all threads to standard error: lines that stay and, on a terminal, a block of lines below
+/// them that is redrawn. Thread-safe; it starts no thread, and each call returns when its text is written.
 class Console {
  public:
   struct Size {
@@ -20,7 +20,7 @@ class Console {
     std::size_t rows = 24;
   };
 
-  /// The console of `err`, the same for all who ask while one of them keeps it. `err` must outlive it.
+  /// The console of `err`. All callers get the same one as long as one of them keeps it. `err` must outlive it.
   [[nodiscard]] static std::shared_ptr<Console> of(std::ostream& err);
 
   explicit Console(std::ostream& err) : err_(err) {}
@@ -29,11 +29,11 @@ class Console {
 
   /// Writes whole lines, above the block.
   void print(std::string_view lines);
-  /// Replaces the block after writing `lines` above it. Each line of the block is cut to the terminal, and those that
-  /// don't fit on it aren't shown.
+  /// Writes `lines` above the block and replaces the block. Its lines are cut to the width of the terminal, and lines
+  /// beyond its height are left out.
   void draw(std::string_view lines, std::vector<std::string> block);
 
-  /// The terminal's on standard error; 80 by 24 when it doesn't say.
+  /// The size of the terminal on standard error; 80 by 24 if it is unknown.
   [[nodiscard]] static Size terminal_size();
 
  private:
@@ -44,14 +44,14 @@ class Console {
   std::ostream& err_;
   std::mutex mutex_;
   std::vector<std::string> block_;
-  std::size_t drawn_ = 0;  // lines on the terminal that are the block's
+  std::size_t drawn_ = 0;  // lines of the block that are on the terminal
 };
 
-/// How many columns UTF-8 text takes on a terminal: one for a code point, two for those that are drawn wide.
+/// The number of columns of UTF-8 text on a terminal: one for a code point, two for a wide one.
 [[nodiscard]] std::size_t columns_of(std::string_view text);
-/// As much of the beginning of `text` as fits into `columns`, whole code points only.
+/// The longest beginning of `text`, in whole code points, that fits into `columns`.
 [[nodiscard]] std::string_view fit_beginning(std::string_view text, std::size_t columns);
-/// The same of its end.
+/// The longest end of `text`, in whole code points, that fits into `columns`.
 [[nodiscard]] std::string_view fit_end(std::string_view text, std::size_t columns);
 
 }  // namespace pkgfs

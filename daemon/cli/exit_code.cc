@@ -19,23 +19,23 @@ constexpr int kBusy = 9;
 constexpr int kMount = 10;
 constexpr int kNetwork = 11;
 constexpr int kInternal = 70;      // EX_SOFTWARE
-constexpr int kInterrupted = 130;  // as a shell reports SIGINT
+constexpr int kInterrupted = 130;  // the number that a shell gives for SIGINT
 
 constexpr std::array kTable{
     ExitCode{kExitOk, "success"},
     ExitCode{kIo, "reading or writing failed"},
     ExitCode{kUsage, "the command line or an option is wrong"},
-    ExitCode{kNotFound, "a package, version, file, volume or mountpoint isn't there"},
+    ExitCode{kNotFound, "a package, version, file, volume or mount point doesn't exist"},
     ExitCode{kCorrupt, "a package is damaged"},
-    ExitCode{kUnsupported, "understood, but not something pkgfs does"},
+    ExitCode{kUnsupported, "the request isn't supported"},
     ExitCode{kResolve, "the dependencies can't be resolved"},
-    ExitCode{kLoad, "the packages don't fit together, or a command is broken"},
+    ExitCode{kLoad, "the packages can't be merged, or a command is broken"},
     ExitCode{kPermission, "the operating system refused"},
-    ExitCode{kBusy, "the mountpoint is in use"},
+    ExitCode{kBusy, "the mount point is in use"},
     ExitCode{kMount, "the kernel or fusermount3 refused the mount"},
-    ExitCode{kNetwork, "a registry or a server can't be reached, or its answer is of no use"},
+    ExitCode{kNetwork, "a registry or a server can't be reached, or its reply can't be used"},
     ExitCode{kInternal, "a bug in pkgfs"},
-    ExitCode{kInterrupted, "stopped by a signal before it was done"},
+    ExitCode{kInterrupted, "a signal stopped pkgfs before it was done"},
 };
 
 }  // namespace

@@ -8,7 +8,7 @@
 
 namespace pkgfs {
 
-/// One row of the table of exit codes: what scripts may rely on. `pkgfs help exit-codes` prints it.
+/// One exit code. Scripts may rely on the numbers. `pkgfs help exit-codes` prints the table.
 struct ExitCode {
   int number;
   std::string_view meaning;
@@ -19,10 +19,11 @@ inline constexpr int kExitOk = 0;
 /// All exit codes, ascending.
 [[nodiscard]] std::span<const ExitCode> exit_codes();
 
+/// Every ErrorCode but kFull, which is kIo's, has an exit code of its own.
 [[nodiscard]] int to_exit_code(ErrorCode code);
 
-/// What mount(8) expects of its helpers, for an exit code of ours: 1 usage or permissions, 2 the system (memory, I/O),
-/// 4 a bug, 8 interrupted, 32 anything else that kept the mount from being made.
+/// Translates an exit code of pkgfs into the one that mount(8) expects of its helpers: 1 usage or permissions, 2 the
+/// system (memory, I/O), 4 a bug, 8 interrupted, 32 any other failure.
 [[nodiscard]] int to_mount_exit_code(int exit_code);
 
 }  // namespace pkgfs

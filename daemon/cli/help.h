@@ -8,16 +8,16 @@
 
 namespace pkgfs {
 
-/// The list of commands.
+/// Prints a sentence about pkgfs, examples, and the list of commands.
 void print_general_help(std::ostream& out);
-/// Usage, description and every option of one command, from the option table.
+/// Prints usage, description, examples and all options of one command. Many options come in groups (option_table.h).
 void print_command_help(std::ostream& out, const CommandSpec& command);
 void print_exit_codes(std::ostream& out);
 
-/// `pkgfs help [TOPIC]`: a command's name or `exit-codes`. Throws Error(kUsage) for another topic.
+/// Prints the help of a topic: the name of a command, or `exit-codes`. Throws Error(kUsage) for another topic.
 void print_help_topic(std::ostream& out, const std::string& topic);
 
-/// Throws Error(kUsage) that names `name` and, if there is one, a command it may have been meant for.
+/// Throws Error(kUsage) that names `name` and, if there is one, a command with a similar name.
 [[noreturn]] void refuse_unknown_command(const std::string& name);
 
 }  // namespace pkgfs

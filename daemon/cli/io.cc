@@ -14,8 +14,8 @@ namespace pkgfs {
 
 namespace {
 
-/// A standard stream that is closed is opened so that using it still fails: else its number would be that of a pipe or
-/// of the mount, and what is printed would go there.
+/// Opens each closed standard stream in a mode in which using it fails. Otherwise a later file, such as the mount's,
+/// would get its number, and messages would be written into it.
 void occupy_closed_streams() {
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (::fcntl(stream, F_GETFD) < 0) {
@@ -28,12 +28,13 @@ void occupy_closed_streams() {
 
 Io Io::process() {
   occupy_closed_streams();
-  // A file that grows over the limit (ulimit -f) is a failed write with its message and its clean-up, not the end.
+  // Exceeding the file size limit (ulimit -f) then fails the write, with a message and a clean-up, and doesn't kill
+  // pkgfs.
   std::signal(SIGXFSZ, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): before any thread
   std::ios::sync_with_stdio(false);
   Io io{&std::cout, &std::cerr,
         [](const char* name) -> std::optional<std::string> {
-          const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody changes the environment
+          const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nothing changes it
           return value == nullptr ? std::nullopt : std::optional<std::string>(value);
         },
         ::isatty(STDERR_FILENO) == 1};

@@ -8,18 +8,18 @@
 
 namespace pkgfs {
 
-/// Looks a variable up; nothing if it isn't set.
+/// Looks up an environment variable; nothing if it isn't set.
 using Environment = std::function<std::optional<std::string>(const char* name)>;
 
-/// What the program touches of its process: so that every command can be run inside a test.
+/// The streams and the environment of a run of the program, so that a test can run every command in its own process.
 struct Io {
   std::ostream* out = nullptr;
   std::ostream* err = nullptr;
   Environment environment;
   bool err_is_terminal = false;
-  bool err_is_journal = false;  // systemd reads it (JOURNAL_STREAM)
+  bool err_is_journal = false;  // `err` goes to systemd's journal (JOURNAL_STREAM)
 
-  /// stdout, stderr and the real environment.
+  /// Standard output, standard error and the environment of this process. Call it before there are threads.
   [[nodiscard]] static Io process();
 };
 

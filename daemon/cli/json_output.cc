@@ -18,6 +18,10 @@ constexpr auto kReplace = json::error_handler_t::replace;
 
 void print_json(std::ostream& out, const json& document) { out << document.dump(2, ' ', false, kReplace) << '\n'; }
 
+void print_ordered_json(std::ostream& out, const nlohmann::ordered_json& document) {
+  out << document.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
+}
+
 std::string json_line(const json& document) { return document.dump(-1, ' ', false, kReplace); }
 
 std::string hex(std::span<const std::byte> bytes) {

@@ -17,23 +17,25 @@
 
 namespace pkgfs {
 
-/// One document, keys sorted, with a newline at its end. Bytes that aren't UTF-8 become U+FFFD.
+/// Prints one document with sorted keys, indented, and a newline at its end. Bytes that aren't UTF-8 become U+FFFD.
 void print_json(std::ostream& out, const nlohmann::json& document);
-/// The same in one line without the newline.
+/// Prints the document with its keys in the order of insertion.
+void print_ordered_json(std::ostream& out, const nlohmann::ordered_json& document);
+/// The document on one line, without a newline.
 [[nodiscard]] std::string json_line(const nlohmann::json& document);
 
 [[nodiscard]] std::string hex(std::span<const std::byte> bytes);
-/// Nanoseconds since the epoch; clamped to what 64 bits hold.
+/// Nanoseconds since the epoch, clamped to 64 bits.
 [[nodiscard]] std::int64_t nanoseconds(std::int64_t seconds, std::uint32_t fraction = 0);
 
-/// `resolve --json`.
+/// The document of `resolve --json`.
 [[nodiscard]] nlohmann::json resolution_json(const Resolution& resolution);
 
-/// One entry of `tree --json`: path, type, mtime_ns, and len and sha256 of a file or the target of a link.
+/// One entry of `tree --json`: path, type, mtime_ns; len and sha256 of a file; target of a symbolic link.
 [[nodiscard]] nlohmann::json entry_json(std::string_view path, const vfs::Attributes& attributes,
                                         const std::optional<Sha256>& sha256, std::string_view target);
 
-/// Null for nothing.
+/// The text, or null for none.
 [[nodiscard]] nlohmann::json optional_json(const std::optional<std::string>& text);
 
 }  // namespace pkgfs

@@ -42,10 +42,10 @@ ListenAddress parse_metrics_address(const std::string& address) {
   if (place.host.starts_with('[') && place.host.ends_with(']')) {
     place.host = place.host.substr(1, place.host.size() - 2);
   } else if (place.host.find(':') != std::string::npos) {
-    refuse(address, ErrorCode::kUsage, "an IPv6 address stands in brackets: [::1]:9100");
+    refuse(address, ErrorCode::kUsage, "an IPv6 address needs brackets: [::1]:9100");
   }
   if (!is_port(place.port)) {
-    refuse(address, ErrorCode::kUsage, "unix:PATH, HOST:PORT or PORT is wanted");
+    refuse(address, ErrorCode::kUsage, "the address must be unix:PATH, HOST:PORT or PORT");
   }
   if (place.host.empty() || place.host == "localhost") {
     place.host = "127.0.0.1";

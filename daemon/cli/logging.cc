@@ -18,7 +18,7 @@ namespace pkgfs {
 
 namespace {
 
-/// sd-daemon(3).
+/// The priorities of syslog, as sd-daemon(3) lists them.
 constexpr int kErrorPriority = 3;
 constexpr int kWarningPriority = 4;
 constexpr int kInfoPriority = 6;
@@ -40,7 +40,7 @@ int priority_of(spdlog::level::level_enum level) {
 
 std::string journal_prefix(int priority) { return "<" + std::to_string(priority) + ">"; }
 
-/// Several lines as one: a log has one for each event.
+/// Joins the lines of a message: a log has one line for each event.
 std::string one_line(std::string_view text) {
   std::string line;
   for (std::size_t i = 0; i < text.size(); ++i) {

@@ -15,9 +15,9 @@ class logger;
 
 namespace pkgfs {
 
-/// While it lives, what the core logs goes to `io.err` as `pkgfs: warning: …`; to the journal as one line with its
-/// priority in front (`<4>…`), since it knows time, name and process itself. Warnings and errors until `set_log_level`.
-/// Afterwards the logger of before is back: a test that runs the program keeps its own.
+/// Sends log messages to `io.err` as long as it lives: as `pkgfs: warning: …`, or for the journal as one line that
+/// begins with the priority (`<4>…`), because the journal adds time, name and process. The level is "warning" until
+/// `set_log_level`. The destructor restores the earlier logger, so that a test that runs the program keeps its own.
 class LogSession {
  public:
   explicit LogSession(const Io& io);
@@ -29,16 +29,17 @@ class LogSession {
   std::shared_ptr<spdlog::logger> before_;
 };
 
-/// From now on to the system's log (syslog), one line for each message, at the same level.
+/// Sends all further messages to syslog, one line for each message, at the same level.
 void log_to_syslog();
 
-/// An error for `io.err`: `pkgfs: error: …` with a line for each cause, or one line for the journal.
+/// The text of an error for `io.err`: `pkgfs: error: …` with a line for each cause, or one line for the journal.
 [[nodiscard]] std::string error_lines(const Io& io, std::string_view what);
 
-/// Whether standard error is the stream that `JOURNAL_STREAM` (`device:inode`) names.
+/// Whether `fd` is the stream that JOURNAL_STREAM (`device:inode`) names.
 [[nodiscard]] bool is_journal(int fd, const std::optional<std::string>& journal_stream);
 
-/// Switches between the level that was set and `debug`; for SIGUSR2. Returns the name of the new one.
+/// Switches to the level `debug`, or back to the level before; SIGUSR2 does this. Returns the name of the new level.
+/// Only one thread may call it.
 std::string toggle_debug();
 
 /// Applies `--log-level` and `--quiet` to the default logger.

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: MIT
-#include <array>
+#include "daemon/cli/mount_words.h"
 
-#include "daemon/cli/options.h"
+#include <algorithm>
+#include <array>
 
 namespace pkgfs {
 
 namespace {
 
-constexpr std::string_view kForMount = "for mount(8)";
-constexpr std::string_view kAlways = "always so";
-constexpr std::string_view kNoTimes = "no times of access are kept";
-constexpr std::string_view kNoWrites = "nothing is written";
+constexpr std::string_view kForMount = "mount(8) uses it";
+constexpr std::string_view kAlways = "every mount has it";
+constexpr std::string_view kNoTimes = "pkgfs keeps no access times";
+constexpr std::string_view kNoWrites = "a mount is read-only";
+constexpr std::string_view kFewMessages = "--log-level and --quiet set the number of messages";
+
 constexpr std::array kMountWords{
     MountWord{"ro", false, kAlways},
     MountWord{"nosuid", false, kAlways},
@@ -31,8 +34,8 @@ constexpr std::array kMountWords{
     MountWord{"dirsync", false, kNoWrites},
     MountWord{"mand", false, kNoWrites},
     MountWord{"nomand", false, kNoWrites},
-    MountWord{"silent", false, "messages are always few"},
-    MountWord{"loud", false, "messages are always few"},
+    MountWord{"silent", false, kFewMessages},
+    MountWord{"loud", false, kFewMessages},
     MountWord{"defaults", false, kForMount},
     MountWord{"auto", false, kForMount},
     MountWord{"noauto", false, kForMount},
@@ -53,13 +56,59 @@ constexpr std::array kMountWords{
     MountWord{"rw", true, "a package is always mounted read-only", true},
     MountWord{"suid", true, "a package is always mounted nosuid", true},
     MountWord{"dev", true, "a package is always mounted nodev", true},
-    MountWord{"remount", true, "a mount can't be changed: unmount and mount again"},
-    MountWord{"fsname=", true, "pkgfs sets it to the package"},
-    MountWord{"subtype=", true, "pkgfs sets it"},
+    MountWord{"remount", true, "a mount can't be changed: unmount it and mount it again"},
+    MountWord{"fsname=", true, "the daemon sets it to the package"},
+    MountWord{"subtype=", true, "the daemon sets it"},
+    MountWord{
+        "token=", true,
+        "other users can read mount options, for example in /etc/fstab: set WASMER_TOKEN, or run \"wasmer login\" "
+        "as the user who mounts"},
+    MountWord{"foreground", true,
+              "with it, mount(8) would not return before the mount ends: use \"pkgfs mount --foreground\""},
 };
+
+bool matches(const MountWord& row, std::string_view item) {
+  const std::string_view stem = row.word.substr(0, row.word.size() - 1);
+  if (row.word.ends_with('*')) {
+    return item.starts_with(stem);
+  }
+  if (row.word.ends_with('=')) {
+    // A refused word is refused without a value, too: the reason helps more than "unknown".
+    return item.starts_with(row.word) || (row.refused && item == stem);
+  }
+  return item == row.word;
+}
 
 }  // namespace
 
 std::span<const MountWord> mount_words() { return kMountWords; }
+
+const MountWord* find_mount_word(std::string_view item) {
+  const auto* found = std::ranges::find_if(kMountWords, [&](const MountWord& row) { return matches(row, item); });
+  return found == kMountWords.end() ? nullptr : found;
+}
+
+std::vector<std::string> split_mount_words(std::string_view text) {
+  std::vector<std::string> items(1);
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool escaped = c == '\\' && i + 1 < text.size() && (text[i + 1] == ',' || text[i + 1] == '\\');
+    // Quotes enclose a whole value; elsewhere a quotation mark is an ordinary character.
+    const bool opens = !quoted && c == '"' && items.back().ends_with('=') && text.find('"', i + 1) != text.npos;
+    const bool closes = quoted && c == '"';
+    if (escaped) {
+      items.back() += text[++i];
+    } else if (opens || closes) {
+      quoted = opens;
+    } else if (c == ',' && !quoted) {
+      items.emplace_back();
+    } else {
+      items.back() += c;
+    }
+  }
+  std::erase(items, "");
+  return items;
+}
 
 }  // namespace pkgfs

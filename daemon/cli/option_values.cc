@@ -13,7 +13,7 @@
 namespace pkgfs {
 namespace {
 
-/// All of `value` as a number; nothing if it is anything else.
+/// `value` as a number; nothing if it has any other character.
 std::optional<std::uint32_t> whole_number(std::string_view value, int base = 10) {
   std::uint32_t number = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number, base);
@@ -29,7 +29,7 @@ void bad_value(std::string_view option, std::string_view value, std::string_view
 
 std::uint32_t parse_id(std::string_view option, std::string_view value) {
   const auto id = whole_number(value);
-  if (!id || *id == ~0U) {  // ~0 means "don't change" to the kernel
+  if (!id || *id == ~0U) {  // ~0 means "don't change" in the kernel's interfaces
     bad_value(option, value, "a numeric id");
   }
   return *id;
@@ -81,34 +81,27 @@ double parse_seconds(std::string_view option, std::string_view value) {
 }
 
 std::uint32_t parse_timeout(std::string_view option, std::string_view value) {
-  std::uint32_t seconds = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), seconds);
   constexpr std::uint32_t kYear = 366 * 86400;
-  if (error != std::errc() || end != value.data() + value.size() || seconds == 0 || seconds > kYear) {
+  const auto seconds = whole_number(value);
+  if (!seconds || *seconds == 0 || *seconds > kYear) {
     bad_value(option, value, "a whole number of seconds, at least 1");
   }
-  return seconds;
+  return *seconds;
 }
 
 bool parse_auto(std::string_view option, std::string_view value) {
-  if (value != "auto" && value != "off") {
-    bad_value(option, value, "auto or off");
-  }
-  return value == "auto";
+  static constexpr Choices<bool, 2> kChoices{{{"auto", true}, {"off", false}}};
+  return parse_choice(option, value, kChoices);
 }
 
 bool parse_on(std::string_view option, std::string_view value) {
-  if (value != "on" && value != "off") {
-    bad_value(option, value, "on or off");
-  }
-  return value == "on";
+  static constexpr Choices<bool, 2> kChoices{{{"on", true}, {"off", false}}};
+  return parse_choice(option, value, kChoices);
 }
 
 std::optional<bool> parse_auto_on_off(std::string_view option, std::string_view value) {
-  if (value != "auto" && value != "on" && value != "off") {
-    bad_value(option, value, "auto, on or off");
-  }
-  return value == "auto" ? std::nullopt : std::optional(value == "on");
+  static constexpr Choices<std::optional<bool>, 3> kChoices{{{"auto", std::nullopt}, {"on", true}, {"off", false}}};
+  return parse_choice(option, value, kChoices);
 }
 
 std::uint64_t parse_size(std::string_view option, std::string_view value) {

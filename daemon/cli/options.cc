@@ -3,28 +3,38 @@
 
 #include <algorithm>
 #include <boost/program_options.hpp>
+#include <string_view>
 #include <utility>
 
+#include "daemon/cli/mount_words.h"
+#include "daemon/cli/option_table.h"
 #include "daemon/cli/suggest.h"
 
+// Boost.Program_options splits the command line: `-ofoo`, `-qz`, `--name value`, `--name=value`, `--`, operands
+// anywhere, unknown options collected instead of thrown. Its other features would be a second source of the same facts:
+// - typed values: `-o`, the volume plugin and fstab pass options that never come through it, and all of them give the
+//   same error messages (option_values.h);
+// - groups and help: manual pages, docs/REFERENCE.md and completions need the texts of the option table as well;
+// - configuration files: pkgfs reads Wasmer's own, which is TOML (settings.h).
 namespace po = boost::program_options;
 
 namespace pkgfs {
 
 namespace {
 
+/// An option of the command line with its value.
 struct Given {
   const OptionSpec* option;
   std::string value;
 };
 
-/// An option that nobody knows.
+/// An option that the command doesn't have.
 struct Unknown {
   std::string name;         // as given, with its dashes
-  bool mount_word = false;  // of -o
+  bool mount_word = false;  // from `-o`
 };
 
-/// What was found on the command line before anything of it is believed.
+/// The parts of a command line. No value has been checked yet.
 struct Findings {
   std::vector<Given> given;
   std::vector<std::string> operands;
@@ -39,28 +49,21 @@ const OptionSpec* find_option(CommandId command, std::string_view name) {
   return found == table.end() ? nullptr : &*found;
 }
 
-bool matches(std::string_view pattern, std::string_view item) {
-  if (pattern.ends_with('*')) {
-    return item.starts_with(pattern.substr(0, pattern.size() - 1));
-  }
-  return pattern.ends_with('=') ? item.starts_with(pattern) : item == pattern;
-}
-
 void read_mount_word(const std::string& item, const MountWordRules& rules, Findings& findings) {
-  // mount(8)'s pair; `exec=auto` is ours and has a value.
+  // The words of mount(8). The option `exec` of pkgfs always has a value.
   if (item == "exec" || item == "noexec") {
     findings.noexec = item == "noexec";
     return;
   }
-  for (const MountWord& word : mount_words()) {
-    if (matches(word.word, item)) {
-      if (word.refused && !(word.unasked && rules.from_mount)) {
-        throw Error(ErrorCode::kUsage, "mount option '" + item + "' is refused: " + std::string(word.why));
-      }
-      return;
-    }
-  }
   const std::size_t equals = item.find('=');
+  if (const MountWord* word = find_mount_word(item)) {
+    if (word->refused && !(word->unasked && rules.from_mount)) {
+      // Without its value, which may be a secret.
+      throw Error(ErrorCode::kUsage,
+                  "mount option '" + item.substr(0, equals) + "' is refused: " + std::string(word->why));
+    }
+    return;
+  }
   std::string name = item.substr(0, equals);
   std::ranges::replace(name, '_', '-');
   const OptionSpec* option = find_option(CommandId::kMount, name);
@@ -131,7 +134,7 @@ Findings read_arguments(CommandId command, const std::vector<std::string>& args,
   return findings;
 }
 
-/// What can be written where `wrong` was: -o takes neither every option nor options only.
+/// The names that may have been meant by `wrong`. `-o` doesn't take every option, and takes other words.
 std::vector<std::string_view> known_names(CommandId command, const Unknown& wrong) {
   std::vector<std::string_view> names;
   for (const OptionSpec& option : option_table()) {
@@ -172,41 +175,14 @@ void count_operands(CommandId command, const std::vector<std::string>& operands,
                     std::size_t maximum) {
   const CommandSpec& spec = command_spec(command);
   if (operands.size() < minimum) {
-    throw Error(ErrorCode::kUsage,
-                "usage: pkgfs " + std::string(spec.name) + " [OPTION]... " + std::string(spec.operands));
+    throw Error(ErrorCode::kUsage, "an argument is missing; usage: pkgfs " + std::string(spec.name) + " [OPTION]... " +
+                                       std::string(spec.operands));
   }
   if (operands.size() > maximum) {
     throw Error(ErrorCode::kUsage, "unexpected argument \"" + operands[maximum] + "\" (see \"pkgfs help " +
                                        std::string(spec.name) + "\")");
   }
 }
-
-}  // namespace
-
-std::vector<std::string> split_mount_words(std::string_view text) {
-  std::vector<std::string> items(1);
-  bool quoted = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    const bool escaped = c == '\\' && i + 1 < text.size() && (text[i + 1] == ',' || text[i + 1] == '\\');
-    // Only a whole value is quoted; a quotation mark elsewhere is one.
-    const bool opens = !quoted && c == '"' && items.back().ends_with('=') && text.find('"', i + 1) != text.npos;
-    const bool closes = quoted && c == '"';
-    if (escaped) {
-      items.back() += text[++i];
-    } else if (opens || closes) {
-      quoted = opens;
-    } else if (c == ',' && !quoted) {
-      items.emplace_back();
-    } else {
-      items.back() += c;
-    }
-  }
-  std::erase(items, "");
-  return items;
-}
-
-namespace {
 
 Options parse(CommandId command, const std::vector<std::string>& args, const MountWordRules& rules, std::size_t minimum,
               std::size_t maximum) {

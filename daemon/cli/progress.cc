@@ -75,7 +75,7 @@ void ProgressPrinter::finished(std::string_view name, std::uint64_t have, bool s
     const std::lock_guard lock(mutex_);
     const Line* line = find(name);
     if (line == nullptr) {
-      return;  // nothing ever came, or it was told before
+      return;  // it never started, or its end was printed before
     }
     if (success) {
       said_ += fmt::format("pkgfs: downloaded {}: {} in {:.1f} s\n", printable(name), size_text(have),
@@ -85,7 +85,7 @@ void ProgressPrinter::finished(std::string_view name, std::uint64_t have, bool s
     is_last = lines_.empty();
   }
   if (!is_terminal_ || is_last) {
-    draw();  // whoever writes next may be somebody else, who knows of no block
+    draw();  // the next text on the terminal may come from code that doesn't use the console
   }
 }
 
@@ -100,7 +100,7 @@ void ProgressPrinter::draw_until(const std::stop_token& stop) {
 }
 
 void ProgressPrinter::draw() {
-  const std::lock_guard drawing(draw_mutex_);  // what is taken first is drawn first
+  const std::lock_guard drawing(draw_mutex_);  // texts are written in the order in which they were taken
   std::string said;
   std::vector<std::string> block;
   {

@@ -20,9 +20,9 @@
 
 namespace pkgfs {
 
-/// Tells the user what is being downloaded: on a terminal a line a package that is redrawn with bytes, rate and total;
-/// elsewhere a line when one is done. A thread writes, from the first download to the end of this: a terminal that is
-/// stopped, or a pager that reads no more, doesn't stop the downloads.
+/// Shows the downloads to the user. On a terminal, each package has a line with bytes, total and rate that is redrawn;
+/// elsewhere, a line is printed when a download ends. A thread writes, from the first download to the destructor, so
+/// that a stopped terminal or a pager that doesn't read doesn't stop the downloads. Thread-safe.
 class ProgressPrinter final : public DownloadObserver {
  public:
   /// `err` must outlive this.
@@ -33,7 +33,7 @@ class ProgressPrinter final : public DownloadObserver {
 
   void started(std::string_view name, std::uint64_t have, std::optional<std::uint64_t> total) override;
   void received(std::string_view name, std::uint64_t have) override;
-  /// A second one for the same download is ignored.
+  /// A second call for the same download is ignored.
   void finished(std::string_view name, std::uint64_t have, bool success) override;
 
  private:
@@ -41,7 +41,7 @@ class ProgressPrinter final : public DownloadObserver {
   struct Line {
     std::string name;
     Clock::time_point begun;
-    std::uint64_t before = 0;  // what an earlier attempt left
+    std::uint64_t before = 0;  // bytes from an earlier attempt
     std::uint64_t have = 0;
     std::optional<std::uint64_t> total;
   };
@@ -53,24 +53,25 @@ class ProgressPrinter final : public DownloadObserver {
 
   std::shared_ptr<Console> console_;
   bool is_terminal_;
-  std::mutex draw_mutex_;    // taken before mutex_, and held while the terminal is written to
-  std::mutex mutex_;         // for what follows; never held for long
-  std::vector<Line> lines_;  // of what is going on, oldest first
-  std::string said_;         // lines that stay and weren't written yet
+  std::mutex draw_mutex_;    // locked before mutex_, and held while writing to the terminal
+  std::mutex mutex_;         // guards the members below; never held during I/O
+  std::vector<Line> lines_;  // the running downloads, oldest first
+  std::string said_;         // lines that stay and aren't written yet
   std::jthread drawer_;
 };
 
-/// The same for scripts: one JSON object a line (`pkgfs pull --json`), written by a thread of its own.
+/// Prints the downloads for scripts, as one JSON object on a line (`pkgfs pull --json`). A thread of its own writes.
+/// Thread-safe.
 class ProgressEvents final : public DownloadObserver {
  public:
-  /// `out` must outlive this, and is nobody else's while this lives.
+  /// `out` must outlive this, and no one else may write to it meanwhile.
   explicit ProgressEvents(std::ostream& out) : out_(out) {}
-  /// Waits until everything is written.
+  /// Returns when all events are written.
   ~ProgressEvents() override;
   ProgressEvents(const ProgressEvents&) = delete;
   ProgressEvents& operator=(const ProgressEvents&) = delete;
 
-  /// Any other event, in its order.
+  /// Adds another event, after those before it.
   void tell(const nlohmann::json& event);
   void started(std::string_view name, std::uint64_t have, std::optional<std::uint64_t> total) override;
   void received(std::string_view name, std::uint64_t have) override;
@@ -83,10 +84,10 @@ class ProgressEvents final : public DownloadObserver {
   void write_until(const std::stop_token& stop);
 
   std::ostream& out_;
-  std::mutex mutex_;  // for what follows; never held for long
+  std::mutex mutex_;  // guards the members below; never held during I/O
   std::map<std::string, Clock::time_point, std::less<>> last_;
-  std::set<std::string> done_;  // what has been told to have ended
-  std::string pending_;         // lines that weren't written yet
+  std::set<std::string> done_;  // downloads whose end was printed
+  std::string pending_;         // lines that aren't written yet
   std::condition_variable_any appended_;
   std::jthread writer_;
 };

@@ -21,7 +21,7 @@ constexpr std::size_t kConfigBytes = 1U << 20U;
 constexpr std::uint32_t kStallSeconds = 30;
 constexpr const char* kDefault = "default";
 
-/// A value and where it is from.
+/// A value and its origin.
 struct Given {
   std::string value;
   std::string origin;
@@ -35,7 +35,7 @@ std::optional<Given> from_environment(const Environment& environment, const char
   return Given{std::move(*value), name};
 }
 
-/// $HOME, else the account's: services have no $HOME.
+/// $HOME, else the home directory of the account, since services have no $HOME.
 std::string home_directory(const Environment& environment) {
   if (const auto home = from_environment(environment, "HOME")) {
     return home->value;
@@ -51,8 +51,8 @@ std::string home_directory(const Environment& environment) {
 
 std::string absolute(const std::string& path) { return std::filesystem::absolute(path).lexically_normal().string(); }
 
-/// A registry that is named without "://" is a directory if there is one, if it's written like a path, or if it can't
-/// be a domain.
+/// Whether `registry` names a directory: it has no "://", and the directory exists, or the name looks like a path, or
+/// it can't be a domain.
 bool is_directory_name(const std::string& registry) {
   if (registry.find("://") != std::string::npos) {
     return false;
@@ -67,7 +67,7 @@ bool is_directory_name(const std::string& registry) {
 std::string without_password(const std::string& url) {
   const std::size_t scheme = url.find("://");
   const std::size_t begin = scheme == std::string::npos ? 0 : scheme + 3;
-  const std::size_t end = url.rfind('@');  // the last one: a password may have others in it
+  const std::size_t end = url.rfind('@');  // the last one, since a password can have "@"
   const std::size_t colon = url.find(':', begin);
   if (end == std::string::npos || colon == std::string::npos || colon > end) {
     return url;
@@ -75,7 +75,7 @@ std::string without_password(const std::string& url) {
   return url.substr(0, colon + 1) + "***" + url.substr(end);
 }
 
-/// Puts the settings together; one step for each, in the order in which `pkgfs config` shows them.
+/// Collects the settings. Each step adds the rows that `pkgfs config` shows, in this order.
 class Builder {
  public:
   Builder(const NetworkFlags& flags, const Environment& environment) : flags_(flags), environment_(environment) {}
@@ -155,7 +155,7 @@ class Builder {
     }
   }
 
-  /// A token on the command line or in the environment is for the first registry: others must not see it.
+  /// A token on the command line or in the environment is for the first registry only; no other one may see it.
   void read_token(const std::string& name, RemoteRegistry& remote) {
     std::string origin = config_path_;
     if (settings_.registries.empty() && flags_.token) {

@@ -14,30 +14,30 @@
 
 namespace pkgfs {
 
-/// A registry on the network, and who we are there.
+/// A registry on the network, and the token that pkgfs sends to it.
 struct RemoteRegistry {
   std::string endpoint;
   std::optional<std::string> token;
 };
 
-/// Everything that decides where packages come from, from the command line, else the environment, else Wasmer's
-/// `wasmer.toml`, else built in (docs/rules/integration.md, 4).
+/// The settings that decide where packages come from. Each one comes from the command line, else the environment, else
+/// Wasmer's `wasmer.toml`, else a default (docs/rules/integration.md, 4).
 struct Settings {
   std::vector<std::string> directories;    // local registries, asked first
-  std::vector<RemoteRegistry> registries;  // asked in this order, each only for what nobody before it has
+  std::vector<RemoteRegistry> registries;  // asked in this order, each only for packages that none before it has
   std::string cache_dir;
-  std::optional<std::string> proxy;  // none: what the environment says, by libcurl's rules
+  std::optional<std::string> proxy;  // none: libcurl reads the environment
   std::optional<std::string> ca_file;
   graphql::Prefer prefer = graphql::Prefer::kV3;
   bool offline = false;
-  bool wait = true;  // when a server asks for it
+  bool wait = true;  // when a server asks pkgfs to come back later
   VerifyDownloads verify_downloads = VerifyDownloads::kFail;
   std::uint64_t max_download = limits::kDownloadBytes;
-  std::chrono::seconds timeout{30};  // how long a server may send nothing
+  std::chrono::seconds timeout{30};  // the longest silence of a server
   std::chrono::seconds query_time{600};
 
-  /// Wasmer's names for what is below `cache_dir`: packages by their hash, files by the URL that they came from,
-  /// answers of registries.
+  /// The directories in `cache_dir`, named as Wasmer names them: packages by hash, downloads by the hash of their URL,
+  /// and answers of registries.
   [[nodiscard]] std::string packages_directory() const { return cache_dir + "/checkouts"; }
   [[nodiscard]] std::string urls_directory() const { return cache_dir + "/downloads"; }
   [[nodiscard]] std::string queries_directory() const { return cache_dir + "/queries"; }
@@ -45,14 +45,14 @@ struct Settings {
   /// One line of `pkgfs config`.
   struct Row {
     std::string name;
-    std::string value;   // secrets are not shown
+    std::string value;   // without secrets
     std::string origin;  // "--registry", "WASMER_REGISTRY", the file's path, "default"
   };
   std::vector<Row> rows;
 };
 
-/// Throws Error(kUsage) naming the setting and its origin. A `wasmer.toml` that can't be used is a warning, as for
-/// Wasmer, which ignores it without a word.
+/// Throws Error(kUsage) that names the wrong setting and its origin. If `wasmer.toml` can't be read, pkgfs warns and
+/// goes on without it; Wasmer ignores it silently.
 [[nodiscard]] Settings load_settings(const NetworkFlags& flags, const Environment& environment);
 
 }  // namespace pkgfs

@@ -8,7 +8,7 @@ namespace pkgfs {
 
 namespace {
 
-/// Optimal string alignment distance: a swap of neighbours counts as one.
+/// The optimal string alignment distance: a swap of two neighbours counts as one change.
 std::size_t distance(std::string_view a, std::string_view b) {
   std::vector<std::vector<std::size_t>> d(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
   for (std::size_t i = 0; i <= a.size(); ++i) {
@@ -31,7 +31,7 @@ std::size_t distance(std::string_view a, std::string_view b) {
 
 std::optional<std::string_view> suggest(std::string_view wrong, std::span<const std::string_view> names) {
   constexpr std::size_t kFar = 3;
-  constexpr std::size_t kLongest = 64;  // nobody misspells more
+  constexpr std::size_t kLongest = 64;  // a longer word isn't a misspelled option
   std::size_t best = kFar;
   std::optional<std::string_view> found;
   if (wrong.size() > kLongest) {

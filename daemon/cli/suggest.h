@@ -7,8 +7,8 @@
 
 namespace pkgfs {
 
-/// The one of `names` that `wrong` is most likely a misspelling of: at most two letters changed, added, lost or
-/// swapped, and fewer than half of them. Nothing if none is near.
+/// The name that is most likely meant by the misspelling `wrong`: at most two letters are changed, added, lost or
+/// swapped, and fewer than half of the letters. Nothing if no name is that similar.
 [[nodiscard]] std::optional<std::string_view> suggest(std::string_view wrong, std::span<const std::string_view> names);
 
 }  // namespace pkgfs

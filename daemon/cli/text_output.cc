@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/cli/text_output.h"
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <cstdio>
 #include <ctime>
+
+#include "daemon/cli/console.h"
 
 namespace pkgfs {
 
@@ -14,7 +18,7 @@ std::string printable(std::string_view text, bool keep_newlines) {
   const auto escape = [&out](unsigned char byte) { out += {'\\', 'x', kDigits[byte >> 4U], kDigits[byte & 15U]}; };
   for (std::size_t i = 0; i < text.size(); ++i) {
     const auto byte = static_cast<unsigned char>(text[i]);
-    // U+0080 to U+009F are controls as well, and terminals obey them.
+    // U+0080 to U+009F are control characters as well, and terminals interpret them.
     const bool c1 = byte == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
     if (c1) {
       escape(byte);
@@ -26,6 +30,50 @@ std::string printable(std::string_view text, bool keep_newlines) {
     }
   }
   return out;
+}
+
+std::string sentence(std::string_view text) {
+  std::string result(text);
+  if (result.empty()) {
+    return result;
+  }
+  std::string_view rest = text.substr(std::min(text.find_first_of(" :"), text.size()));
+  constexpr std::string_view kDefault = " (default)";
+  rest.remove_prefix(rest.starts_with(kDefault) ? kDefault.size() : 0);
+  if (!rest.starts_with(':')) {
+    result.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(result.front())));
+  }
+  return result.ends_with('.') ? result : result + ".";
+}
+
+std::string wrapped(std::string_view text, std::size_t width, std::size_t indent) {
+  std::string result;
+  std::size_t used = indent;
+  bool begins = true;  // a line that has no word yet
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find_first_of(" \n"), text.size());
+    const std::string_view word = text.substr(0, end);
+    const bool breaks = end < text.size() && text[end] == '\n';
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (!word.empty()) {
+      const std::size_t columns = columns_of(word);
+      if (!begins && used + 1 + columns > width) {
+        result += '\n' + std::string(indent, ' ');
+        used = indent;
+        begins = true;
+      }
+      result += begins ? "" : " ";
+      result += word;
+      used += columns + (begins ? 0 : 1);
+      begins = false;
+    }
+    if (breaks) {
+      result += '\n' + std::string(indent, ' ');
+      used = indent;
+      begins = true;
+    }
+  }
+  return result;
 }
 
 std::string mode_text(const vfs::Attributes& attributes) {
@@ -46,7 +94,7 @@ std::string time_text(std::int64_t seconds) {
   const std::time_t time = seconds;
   std::tm parts{};
   std::array<char, 32> text{};
-  constexpr std::int64_t kYear10000 = 253402300800;  // wider would break the columns
+  constexpr std::int64_t kYear10000 = 253402300800;  // a wider text would break the columns
   if (seconds >= kYear10000 || seconds < -kYear10000 || ::gmtime_r(&time, &parts) == nullptr ||
       std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S", &parts) == 0) {
     return "@" + std::to_string(seconds);

@@ -27,9 +27,9 @@ std::int64_t unix_seconds(std::chrono::system_clock::time_point time) {
   return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
 }
 
-/// What can be listed and removed, of either cache.
+/// An entry of one of the two caches.
 struct Item {
-  const char* kind;  // "package": named by the hash of its content; "url": by that of the URL it came from
+  const char* kind;  // "package": the key is the hash of the content; "url": the hash of the URL
   std::string key;
   std::string path;
   std::uint64_t size = 0;
@@ -37,7 +37,7 @@ struct Item {
   std::function<void()> remove;  // throws Error
 };
 
-/// What the package calls itself; nothing for one without a name and for one that can't be read.
+/// The id of the package; empty for a package without a name and for one that can't be read.
 std::string name_of(const std::string& path) {
   try {
     const PackageSummary summary = container_summary(path);
@@ -48,12 +48,12 @@ std::string name_of(const std::string& path) {
   }
 }
 
-/// Both caches below the cache directory.
+/// The two caches in the cache directory.
 struct Caches {
   explicit Caches(const Settings& settings)
       : packages(settings.packages_directory()), urls(settings.urls_directory()) {}
 
-  /// The longest unused first.
+  /// All entries, the longest unused first.
   std::vector<Item> items() {
     std::vector<Item> all;
     for (const PackageCache::Entry& entry : packages.entries()) {
@@ -71,10 +71,10 @@ struct Caches {
   UrlCache urls;
 };
 
-/// Goes on after failures, and reports the first one at the end.
+/// Remembers the first of several failures, so that the command can go on and fail at its end.
 class Failures {
  public:
-  /// Whether `work` went well.
+  /// Runs `work`; false if it threw Error.
   bool attempt(const std::function<void()>& work) {
     try {
       work();
@@ -89,7 +89,7 @@ class Failures {
 
   void throw_first() {
     if (count_ > 1) {
-      first_->context(std::to_string(count_) + " entries are a problem; the first one");
+      first_->context(std::to_string(count_) + " entries failed; the first one");
     }
     if (first_) {
       throw Error(*first_);
@@ -155,12 +155,12 @@ int verify(PackageCache& cache, const Options& options, const Io& io) {
   }
   failures.throw_first();
   if (!options.json && damaged == 0) {
-    *io.out << "every entry is what its name says\n";
+    *io.out << "every entry has the hash in its name\n";
   }
   return damaged == 0 ? kExitOk : to_exit_code(ErrorCode::kCorrupt);
 }
 
-/// Which have to go, of `items`, the longest unused first.
+/// The items that --older-than and --max-size select, or all. `items` is sorted, the longest unused first.
 std::vector<Item> chosen(const std::vector<Item>& items, const Options& options) {
   const auto now = std::chrono::system_clock::now();
   std::uint64_t left = std::transform_reduce(items.begin(), items.end(), std::uint64_t{0}, std::plus<>(),
@@ -193,7 +193,7 @@ int prune(Caches& caches, const Options& options, const Io& io) {
       *io.out << (options.dry_run ? "would remove " : "removed ") << item.key << "  " << size_text(item.size) << '\n';
     }
   }
-  // A download that is going on writes all the time.
+  // A running download writes all the time; one that has not written for this long was interrupted.
   constexpr auto kAbandoned = std::chrono::hours(1);
   freed += caches.packages.remove_leftovers(kAbandoned, options.dry_run);
   freed += caches.urls.remove_leftovers(kAbandoned, options.dry_run);
@@ -230,7 +230,7 @@ int cmd_cache(const std::vector<std::string>& args, const Io& io) {
     *io.out << caches.packages.directory() << '\n';
     return kExitOk;
   }
-  throw Error(ErrorCode::kUsage, "\"pkgfs cache\" knows list, verify, prune and path, not \"" + what + "\"");
+  throw Error(ErrorCode::kUsage, "\"pkgfs cache\" doesn't have \"" + what + "\": use list, verify, prune or path");
 }
 
 }  // namespace pkgfs

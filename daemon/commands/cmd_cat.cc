@@ -23,7 +23,7 @@ Result<void> cat(vfs::FileSystem& fs, const std::string& path, std::ostream& out
   }
   Result<void> done = read_file(fs, found->inode, [&out](std::span<const std::byte> bytes) {
     out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-    return !out.fail();  // nobody reads on: run_program says so
+    return !out.fail();  // the reader is gone: run_program reports it
   });
   fs.forget(found->inode, 1);
   return done;

@@ -44,7 +44,7 @@ int cmd_doctor(const std::vector<std::string>& args, const Io& io) {
   const Options options = parse_options(CommandId::kDoctor, args, 0, 0);
   set_log_level(options.log);
   doctor::Findings findings;
-  // Children are started before there are threads.
+  // The first two checks fork: they must run before the network starts threads.
   doctor::check_system(findings);
   doctor::check_mounts(findings);
   doctor::check_packages(findings, options.tree.network, io.environment);

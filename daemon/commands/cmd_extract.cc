@@ -26,8 +26,8 @@ struct Target {
   bool was_empty = false;
 };
 
-/// Makes or opens the directory to write to. Called when the package is known to be good: a failure before that leaves
-/// nothing behind.
+/// Makes or opens the target directory. The caller has opened the package before, so that a failure to open it leaves
+/// no directory behind.
 void open_target(const std::string& path, bool force, Target& target) {
   target.made = ::mkdir(path.c_str(), 0700) == 0;
   if (!target.made && errno != EEXIST) {
@@ -47,8 +47,8 @@ void open_target(const std::string& path, bool force, Target& target) {
   }
 }
 
-/// Before anything is made: the directory to write to, or the one that it will be made in. What is wrong with the path
-/// shows when it is made.
+/// Refuses a target inside the package's own directories, before anything is made. It looks at the directory, or at its
+/// parent if it doesn't exist yet. Other errors of the path show when the directory is made.
 void check_place(const PackageTree& tree, const std::string& path) {
   const std::string parent = (std::filesystem::path(path + "/").parent_path().parent_path() / ".").string();
   for (const std::string& place : {path, parent}) {
@@ -60,8 +60,8 @@ void check_place(const PackageTree& tree, const std::string& path) {
   }
 }
 
-/// Writes the tree; answers the exit code. When that fails or is interrupted, what was made is removed again, unless
-/// there was something in the directory before.
+/// Writes the tree and returns the exit code. If that fails or is interrupted, it removes everything again, unless the
+/// directory had contents before.
 int extract(const OpenedTree& opened, const std::string& path, bool force, const Io& io) {
   CancelFlag cancel;
   Target target;
@@ -73,7 +73,7 @@ int extract(const OpenedTree& opened, const std::string& path, bool force, const
     extractor.run(target.made);
     log::info("wrote {} entries, {}, to \"{}\"", extractor.entries(), size_text(extractor.bytes()), path);
     return extractor.damage().exit_code();
-  } catch (...) {  // from here on signals end the process again
+  } catch (...) {  // the guard is gone: signals end the process again
     if (target.directory && target.was_empty) {
       remove_contents(target.directory.get());
     }

@@ -17,7 +17,7 @@ namespace {
 
 using nlohmann::json;
 
-/// Only text in the manifest can be of any form; `printable` keeps it from moving the cursor.
+/// A value of the manifest as text. It can have any characters, so `printable` keeps it from moving the cursor.
 std::string shown(const json& value) {
   return printable(value.is_string() ? value.get<std::string>() : json_line(value));
 }
@@ -107,7 +107,7 @@ void print_plain(std::ostream& out, const Package& package, const json& facts) {
   }
 }
 
-/// What a damaged container seems to hold isn't what somebody packed.
+/// The contents of a damaged container can't be trusted.
 [[noreturn]] void refuse_damaged(const Package& package, const std::vector<std::string>& damage) {
   constexpr std::size_t kShown = 3;
   std::vector<std::string> chain{"The package \"" + package.name() + "\" is damaged"};

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/cli/exit_code.h"
+#include "daemon/cli/json_output.h"
 #include "daemon/cli/logging.h"
 #include "daemon/cli/options.h"
 #include "daemon/commands/commands.h"
@@ -22,7 +23,7 @@ Json or_null(const std::optional<T>& value) {
   return value ? Json(*value) : Json();
 }
 
-/// What the mount couldn't be asked for is null.
+/// Values that the mount didn't tell are null.
 Json to_json(const MountStatus& mount) {
   const auto said = [&mount](const char* name) {
     return mount.statistics.is_object() ? mount.statistics.value(name, Json()) : Json();
@@ -39,7 +40,7 @@ Json to_json(const MountStatus& mount) {
 int cmd_mounts(const std::vector<std::string>& args, const Io& io) {
   const Options options = parse_options(CommandId::kMounts, args, 0, 0);
   set_log_level(options.log);
-  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  Json list = Json::array();
   for (const MountStatus& mount : ask_mounts(our_mounts(), kProbeLimit)) {
     if (options.json) {
       list.push_back(to_json(mount));
@@ -48,7 +49,7 @@ int cmd_mounts(const std::vector<std::string>& args, const Io& io) {
     }
   }
   if (options.json) {
-    *io.out << list.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
+    print_ordered_json(*io.out, list);
   }
   return kExitOk;
 }

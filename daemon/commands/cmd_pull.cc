@@ -24,7 +24,7 @@ void pull(const Options& options, const Io& io) {
     for (const std::size_t index : resolution.order) {
       const DependencyGraph::Node& node = resolution.graph.nodes.at(index);
       if (!packages.contains(node.pkg.id)) {
-        continue;  // nothing of it shows in the tree
+        continue;  // the tree doesn't use it
       }
       const std::string id = node.pkg.id.to_string();
       const std::optional<std::string> path = opener.loader().location({.pkg = node.pkg, .dist = node.dist.value()});
@@ -45,7 +45,7 @@ int cmd_pull(const std::vector<std::string>& args, const Io& io) {
   try {
     pull(options, io);
   } catch (const std::exception& error) {
-    if (options.json) {  // whoever reads the events sees why there are no more of them
+    if (options.json) {  // a reader of the events learns why they end
       *io.out << json_line({{"event", "error"}, {"message", error.what()}}) << '\n' << std::flush;
     }
     throw;

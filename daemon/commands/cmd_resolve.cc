@@ -18,8 +18,8 @@ namespace pkgfs {
 
 namespace {
 
-/// The graph as an indented list; a package that was listed before is marked and not entered again. Iterative: a chain
-/// of dependencies may be as long as the resolver allows.
+/// Prints the graph as an indented list. A package that was listed before is marked, and its dependencies aren't
+/// repeated. It is iterative because a chain of dependencies can be as long as the resolver allows.
 void print_graph(std::ostream& out, const DependencyGraph& graph) {
   struct Item {
     std::size_t node;
@@ -72,14 +72,14 @@ void print_plain(std::ostream& out, const Resolution& resolution) {
   }
 }
 
-/// Everything in it has a hash but directories, whose content is their own business.
+/// Writes the lock file. All packages in it have a hash but directories, whose contents can change.
 void write_lock(const std::string& path, Resolution resolution) {
   for (auto& node : resolution.graph.nodes) {
     if (node.dist->path && !node.dist->webc_sha256) {
       if (std::filesystem::is_regular_file(*node.dist->path)) {
         node.dist->webc_sha256 = hash_file(*node.dist->path);
       } else {
-        log::warn("the directory \"{}\" is locked by its path only: what is in it may change", *node.dist->path);
+        log::warn("the directory \"{}\" is locked by its path only: its contents may change", *node.dist->path);
       }
     }
   }
@@ -95,7 +95,7 @@ int cmd_resolve(const std::vector<std::string>& args, const Io& io) {
     throw Error(ErrorCode::kUsage, "--json and --dot exclude each other");
   }
   TreeFlags flags = options.tree;
-  const std::optional<std::string> lock = std::exchange(flags.network.lock, std::nullopt);  // written here, not read
+  const std::optional<std::string> lock = std::exchange(flags.network.lock, std::nullopt);  // this command writes it
   PackageOpener opener(flags, io);
   if (lock) {
     opener.ask_for_urls();

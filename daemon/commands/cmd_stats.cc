@@ -9,6 +9,7 @@
 
 #include "core/base/error.h"
 #include "daemon/cli/exit_code.h"
+#include "daemon/cli/json_output.h"
 #include "daemon/cli/logging.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/text_output.h"
@@ -22,7 +23,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr auto kProbeLimit = std::chrono::seconds(1);
 
-/// `17 us`: three digits at most are worth reading.
+/// `17 us`, with at most three digits.
 std::string duration_text(std::uint64_t nanoseconds) {
   constexpr std::array kUnits{"ns", "us", "ms", "s"};
   constexpr double kStep = 1000;
@@ -36,7 +37,7 @@ std::string duration_text(std::uint64_t nanoseconds) {
   return fmt::format("{:.{}f} {}", value, unit > 0 && value < kShort ? 1 : 0, kUnits.at(unit));
 }
 
-/// `2 d 3 h`, `5 min 7 s`: the two largest units.
+/// `2 d 3 h`, `5 min 7 s`: at most two units.
 std::string age_text(double seconds) {
   auto left = static_cast<std::uint64_t>(seconds);
   constexpr std::array<std::pair<std::uint64_t, const char*>, 4> kUnits{
@@ -129,13 +130,13 @@ void print_table(std::ostream& out, const MountStatus& mount) {
       throw Error(ErrorCode::kIo,
                   {what + "is dead: its process is gone", "clear it with: pkgfs unmount " + mount.entry.mountpoint});
     case MountState::kStuck:
-      throw Error(ErrorCode::kIo,
-                  {what + "doesn't answer" + who, "it may be stopped, or wait for a disk; \"pkgfs doctor\" says more"});
+      throw Error(ErrorCode::kIo, {what + "doesn't answer" + who,
+                                   "its process may be stopped, or may wait for a disk: see \"pkgfs doctor\""});
     case MountState::kLive:
       break;
   }
   throw Error(ErrorCode::kPermission, {what + "doesn't tell its statistics to this user" + who,
-                                       "ask as the user who mounted, or mount with allow_other"});
+                                       "run \"pkgfs stats\" as the user who mounted, or mount with --allow-other"});
 }
 
 }  // namespace
@@ -153,7 +154,7 @@ int cmd_stats(const std::vector<std::string>& args, const Io& io) {
     refuse(given, mount);
   }
   if (options.json) {
-    *io.out << mount.statistics.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+    print_ordered_json(*io.out, mount.statistics);
   } else {
     print_table(*io.out, mount);
   }

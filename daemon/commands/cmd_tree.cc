@@ -45,7 +45,7 @@ class PlainTree final : public vfs::TreeVisitor {
       damage_.report(step.path, step.error);
     }
     const std::string_view added = step.last ? kBlank : kBar;
-    if (prefix_.size() >= added.size()) {  // the root adds nothing
+    if (prefix_.size() >= added.size()) {  // the root has no prefix
       prefix_.resize(prefix_.size() - added.size());
     }
   }
@@ -69,7 +69,7 @@ class PlainTree final : public vfs::TreeVisitor {
   std::size_t files_ = 0;
 };
 
-/// All entries as JSON, sorted by path. They are collected first: in the order of a walk `/a/b` comes before `/a.b`.
+/// Prints all entries as JSON, sorted by path. It collects them first, because a walk visits `/a/b` before `/a.b`.
 class JsonTree final : public vfs::TreeVisitor {
  public:
   JsonTree(vfs::FileSystem& fs, const Io& io) : fs_(fs), out_(*io.out), damage_(*io.err) {}

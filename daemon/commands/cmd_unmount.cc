@@ -18,7 +18,7 @@ int cmd_unmount(const std::vector<std::string>& args, const Io& /*io*/) {
     throw Error(ErrorCode::kNotFound, "Nothing is mounted at \"" + given + "\"");
   }
   if (mounted->type != kMountType) {
-    throw Error(ErrorCode::kUsage, "The mount at \"" + given + "\" isn't ours: it is \"" + mounted->source +
+    throw Error(ErrorCode::kUsage, "The mount at \"" + given + "\" isn't a mount of pkgfs: it is \"" + mounted->source +
                                        "\" of type " + mounted->type);
   }
   unmount(path, options.lazy);

@@ -23,7 +23,7 @@ namespace pkgfs {
 
 namespace {
 
-/// A directory package has no hashes to compare; that everything in it can be read is all there is to check.
+/// Reads all files of a directory package. It has no hashes, so this is the only possible check.
 class ReadEverything final : public vfs::TreeVisitor {
  public:
   ReadEverything(vfs::FileSystem& fs, const std::string& where, bool contents, std::vector<std::string>& problems)
@@ -65,7 +65,7 @@ std::vector<std::string> problems_of(const Package& package, bool contents) {
     }
     const auto root = volume->metadata(volume->root());
     if (root && root->type != vfs::FileType::kDirectory) {
-      continue;  // a host path that is one file
+      continue;  // the host path is a file
     }
     ReadEverything visitor(*volume, package.name(), contents, problems);
     visit_tree(*volume, volume->root(), visitor);
@@ -73,10 +73,10 @@ std::vector<std::string> problems_of(const Package& package, bool contents) {
   return problems;
 }
 
-/// Directories that mappings show: name of the volume and path inside.
+/// The directories that mappings show: name of the volume and path in it.
 using Sources = std::set<std::pair<std::string, std::string>>;
 
-/// Those of a package's own mappings.
+/// Adds the directories of a package's mappings of its own volumes.
 void add_own_sources(const Package& package, Sources& sources) {
   try {
     const auto mappings = package.manifest().fs();
@@ -91,8 +91,8 @@ void add_own_sources(const Package& package, Sources& sources) {
   }
 }
 
-/// Whether the directories are there. Version 3 shows whole volumes; that volumes exist is checked elsewhere, and
-/// damage is reported where it is.
+/// Adds a problem for each directory that doesn't exist. Only versions 1 and 2 map directories; version 3 maps whole
+/// volumes. Other code checks that volumes exist, and reports damage.
 void check_sources(const std::string& id, const Package& package, const Sources& sources,
                    std::vector<std::string>& problems) {
   if (package.is_live() || package.webc_version() >= 3) {
@@ -113,12 +113,12 @@ void check_sources(const std::string& id, const Package& package, const Sources&
   }
 }
 
-/// Prints and counts what is found, one package at a time.
+/// Prints the problems of each package and remembers whether there was one.
 class Report {
  public:
   Report(const Io& io, const Options& options) : io_(io), options_(options) {}
 
-  /// `sources`: what others map of the package.
+  /// `sources`: the directories of the package that other packages map.
   void add(const std::string& id, const Package& package, Sources sources) {
     std::vector<std::string> problems = problems_of(package, !options_.structure);
     add_own_sources(package, sources);
@@ -155,11 +155,11 @@ std::string label(const RootPackage& root) {
   try {
     return info_of(root).id.to_string();
   } catch (const Error&) {
-    return root.package->name();  // the resolver will say what is wrong
+    return root.package->name();  // the resolver reports the error
   }
 }
 
-/// Everything that can be found out about dependencies when the root may be damaged.
+/// Checks the dependencies as far as possible; the root may be damaged.
 void check_tree(PackageOpener& opener, const RootPackage& root, const TreeFlags& flags, Report& report) {
   const Resolution resolution = resolve(info_of(root), opener.source());
   for (const std::size_t index : resolution.order) {

@@ -17,7 +17,7 @@
 namespace pkgfs {
 namespace {
 
-/// Keeps a second plugin away from the state. Throws Error(kBusy).
+/// Locks the state directory. Throws Error(kBusy) if another plugin has locked it.
 FileLock lock_state(const std::string& directory) {
   CancelFlag at_once;
   at_once.cancel();

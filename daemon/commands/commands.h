@@ -9,7 +9,7 @@
 
 namespace pkgfs {
 
-/// `args`: what follows the command's name. Returns the exit code; throws Error.
+/// Runs a command. `args` are the arguments after its name. Returns the exit code; throws Error.
 using CommandFunction = int (*)(const std::vector<std::string>& args, const Io& io);
 
 /// The function that runs a command of the command table.

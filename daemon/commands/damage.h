@@ -6,13 +6,13 @@
 
 namespace pkgfs {
 
-/// What a command does about entries that can't be read: says so at once, goes on with the others, fails at the end.
+/// Reports the entries that a command can't read. The command goes on with the other entries and fails at its end.
 class Damage {
  public:
   explicit Damage(std::ostream& err) : err_(err) {}
-  /// `error`: an errno number.
+  /// Prints a message at once. `error` is an errno number.
   void report(std::string_view path, int error);
-  /// Of the first failure; 0 if there was none.
+  /// The exit code for the first failure; 0 if there was none.
   [[nodiscard]] int exit_code() const;
 
  private:

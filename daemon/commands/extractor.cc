@@ -63,7 +63,7 @@ Extractor::Extractor(vfs::FileSystem& fs, UniqueFd directory, std::string name, 
       name_(std::move(name)),
       cancel_(cancel),
       damage_(err),
-      unnamed_files_(::access("/proc/self/fd", X_OK) == 0) {}  // the way to name them
+      unnamed_files_(::access("/proc/self/fd", X_OK) == 0) {}  // naming them needs it
 
 void Extractor::run(bool made) {
   made_ = made;
@@ -108,7 +108,7 @@ void Extractor::enter(const vfs::WalkStep& step) {
   UniqueFd child(::openat(here_.get(), name.c_str(), kDirectoryFlags));
   struct stat status{};
   if (!child || ::fstat(here_.get(), &status) != 0) {
-    throw_error(step.path, errno);  // ENOTDIR or ELOOP: something else is in the way
+    throw_error(step.path, errno);  // ENOTDIR or ELOOP: an entry of another type has the name
   }
   way_.push_back({status.st_dev, status.st_ino});
   here_ = std::move(child);
@@ -126,7 +126,7 @@ void Extractor::leave(const vfs::WalkStep& step) {
     }
     return;
   }
-  // Coming back by ".." keeps one descriptor open, however deep the tree is. Somebody may have moved the directory.
+  // Going up by ".." needs one descriptor, however deep the tree is. Another process may have moved the directory.
   UniqueFd parent(::openat(here_.get(), "..", kDirectoryFlags));
   struct stat status{};
   if (!parent || ::fstat(parent.get(), &status) != 0) {
@@ -229,7 +229,7 @@ void Extractor::write_file(const vfs::WalkStep& step) {
   if (!temporary) {
     publish_unnamed(step, file.get());
   }
-  if (::close(file.release()) != 0) {  // where network file systems and quotas report
+  if (::close(file.release()) != 0) {  // network file systems and quotas report errors here
     throw_error(step.path, errno);
   }
   if (temporary) {

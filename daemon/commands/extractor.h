@@ -15,17 +15,17 @@
 
 namespace pkgfs {
 
-/// Writes a tree into a directory: content, modes, modification times to the nanosecond, links. Owners are those of the
-/// process. Works from descriptor to descriptor and follows no link below the directory, whatever is there already or
-/// is put there meanwhile. A file appears under its name when it is complete. What can't be read is reported and left
-/// out; what can't be written ends it.
+/// Writes a tree into a directory: contents, modes, modification times to the nanosecond, and symbolic links. The owner
+/// is the user of the process. It works with file descriptors and follows no symbolic link below the directory, even if
+/// another process puts one there meanwhile. A file gets its name when it is complete. An entry that can't be read is
+/// reported and left out; a failure to write throws.
 class Extractor final : public vfs::TreeVisitor {
  public:
   /// Takes over `directory`. `name` is for messages.
   Extractor(vfs::FileSystem& fs, UniqueFd directory, std::string name, const CancelFlag& cancel, std::ostream& err);
 
-  /// Writes everything. `made`: the directory is new and gets the mode of the tree's root, too. Throws Error,
-  /// kInterrupted when cancelled; the directory then holds what was complete.
+  /// Writes everything. `made` says that the directory is new: it then gets the mode of the tree's root. Throws Error,
+  /// kInterrupted if it is cancelled; the complete files then stay in the directory.
   void run(bool made);
   [[nodiscard]] const Damage& damage() const { return damage_; }
   [[nodiscard]] std::uint64_t entries() const { return entries_; }
@@ -35,7 +35,7 @@ class Extractor final : public vfs::TreeVisitor {
   void leave(const vfs::WalkStep& step) override;
 
  private:
-  /// A directory on the way to the current one: to know it again when coming back through "..".
+  /// A parent of the current directory; used to recognize it when ".." is opened.
   struct Place {
     dev_t device;
     ino_t inode;
@@ -44,13 +44,13 @@ class Extractor final : public vfs::TreeVisitor {
   void enter(const vfs::WalkStep& step);
   void write_file(const vfs::WalkStep& step);
   void write_link(const vfs::WalkStep& step);
-  /// Calls `make(name)` with new temporary names until it doesn't answer EEXIST; the name that worked.
+  /// Calls `make(name)` with new temporary names until it doesn't return EEXIST. Returns the name that worked.
   template <typename Make>
   std::string make_temporary(const vfs::WalkStep& step, Make make);
   void publish(const vfs::WalkStep& step, const std::string& temporary);
-  /// A file without a name in the current directory; none where the file system can't make one.
+  /// A file without a name in the current directory; none if the file system doesn't support that.
   UniqueFd open_unnamed();
-  /// Gives it the step's name, in place of what is there.
+  /// Gives the file the name of the step, and replaces an existing entry.
   void publish_unnamed(const vfs::WalkStep& step, int file);
   void check_cancelled() const;
   void finish_directory(int fd, const vfs::Attributes& attributes, bool with_mode, std::string_view path);

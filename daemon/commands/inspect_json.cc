@@ -267,7 +267,7 @@ json volumes_json(const Package& package, std::vector<std::string>& problems) {
   json volumes = json::array();
   if (const webc::Container* container = package.container()) {
     for (const auto& volume : container->volumes()) {
-      // Version 2 stores hashes, but not where the reference's reader looks for them.
+      // Version 2 stores hashes too, but the reference implementation doesn't read them.
       const bool stored_hashes = container->version() == webc::Version::kV3;
       volumes.push_back(VolumeListing(*volume, stored_hashes, problems).run());
     }
@@ -325,7 +325,7 @@ Findings check_package(const Package& package) {
 }
 
 json inspect_json(const Package& package, Findings findings) {
-  std::vector<std::string>& problems = findings.damage;  // what can't be read is added
+  std::vector<std::string>& problems = findings.damage;  // entries that can't be read are added
   const webc::Manifest& manifest = package.manifest();
   const webc::Json stated = manifest.to_json();
   const std::filesystem::path path = package.name();

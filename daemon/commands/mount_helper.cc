@@ -41,7 +41,7 @@ void enter_namespace(const std::string& path) {
   }
 }
 
-/// Takes the letters of one argument; returns how many of `following` belong to the last of them.
+/// Reads the letters of one argument. Returns how many of the `following` arguments are the value of its last letter.
 std::size_t read_letters(std::string_view letters, std::span<const std::string> following, HelperArguments& parsed) {
   for (std::size_t i = 0; i < letters.size(); ++i) {
     const char letter = letters[i];
@@ -55,7 +55,7 @@ std::size_t read_letters(std::string_view letters, std::span<const std::string> 
         parsed.mount_words.push_back(std::move(value));
       } else if (letter == 'N') {
         parsed.mount_namespace = std::move(value);
-      }  // the type is ours, however it is spelled
+      }  // -t: any spelling of the type is pkgfs's
       return here ? 0 : 1;
     }
     if (letter == 'f') {
@@ -71,7 +71,7 @@ std::size_t read_letters(std::string_view letters, std::span<const std::string> 
   return 0;
 }
 
-/// What a live mount of ours at `mountpoint` shows as its source.
+/// The source of a live mount of pkgfs at `mountpoint`; nothing if there is none.
 std::optional<std::string> live_source(const std::string& mountpoint) {
   constexpr auto kProbeLimit = std::chrono::seconds(1);
   const std::string path = resolve_mountpoint(mountpoint);
@@ -80,8 +80,8 @@ std::optional<std::string> live_source(const std::string& mountpoint) {
   return live ? std::optional(mounted->source) : std::nullopt;
 }
 
-/// Whether a mount that shows `source` is one of what `options` name. Packages from registries aren't looked up: any
-/// version that was asked for will do.
+/// Whether the source of a mount, `source`, is the package that `options` name. A package name isn't looked up in
+/// registries: every version that matches the requirement counts.
 bool shows_package(const std::string& source, const MountOptions& options, const Io& io) {
   if (std::error_code missing; !std::filesystem::exists(options.package, missing)) {
     const PackageSource wanted = PackageSource::parse(options.package);
@@ -104,7 +104,7 @@ bool is_mount_helper(const std::vector<std::string>& arguments) {
   if (arguments.size() < kFewest || find_command(arguments[1]) != nullptr || arguments[1] == "help") {
     return false;
   }
-  // Options last: `pkgfs moutn SPEC DIR -o ro` is a misspelt command.
+  // The options are last; `pkgfs moutn SPEC DIR -o ro` is a misspelled command.
   const bool ordered =
       !arguments[1].starts_with('-') && !arguments[2].starts_with('-') && arguments[3].starts_with('-');
   return ordered && std::any_of(arguments.begin() + 3, arguments.end(),
@@ -150,7 +150,7 @@ int run_mount_helper(const std::vector<std::string>& arguments, const Io& io) {
   HelperArguments parsed = parse_helper_arguments(args);
   std::vector<std::string> command;
   if (parsed.verbose) {
-    command.emplace_back("--log-level=info");  // first: -o may say otherwise
+    command.emplace_back("--log-level=info");  // first, so that -o can override it
   }
   for (std::string& words : parsed.mount_words) {
     command.insert(command.end(), {"-o", std::move(words)});
@@ -164,7 +164,7 @@ int run_mount_helper(const std::vector<std::string>& arguments, const Io& io) {
   if (!parsed.mount_namespace.empty()) {
     enter_namespace(parsed.mount_namespace);
   }
-  // mount(8) can't tell that an entry is mounted already: its fstab has the specifier, the kernel the version.
+  // mount(8) doesn't notice that an entry is mounted already: fstab has the specifier, the kernel shows the version.
   if (const auto source = live_source(options.mountpoint); source && shows_package(*source, options, io)) {
     log::warn("\"{}\" is already mounted at \"{}\"; nothing was changed", *source, options.mountpoint);
     return kExitOk;

@@ -9,18 +9,19 @@
 
 namespace pkgfs {
 
-/// Whether mount(8) is what calls: by the program's name (`mount.pkgfs`, `mount.fuse.pkgfs`), or as mount.fuse(8) does,
-/// `pkgfs SPEC DIR -o OPTIONS` with a SPEC that is no command's name. `arguments` as main() gets them.
+/// Whether mount(8) calls pkgfs as its helper: by the program's name (`mount.pkgfs`, `mount.fuse.pkgfs`), or in the
+/// form of mount.fuse(8), `pkgfs SPEC DIR -o OPTIONS`, where SPEC isn't the name of a command. `arguments` as main()
+/// gets them.
 [[nodiscard]] bool is_mount_helper(const std::vector<std::string>& arguments);
 
-/// What mount(8) says to a helper: `SPEC DIR [-fnsv] [-N NAMESPACE] [-t TYPE] [-o OPTIONS]`, options of one letter
-/// together or not. -s leaves unknown words of -o out, -v says more, -f checks the options and mounts nothing, -n has
-/// no meaning any more; -N, which `mount -N` gives, is the mount namespace where everything happens.
+/// The arguments of a helper of mount(8): `SPEC DIR [-fnsv] [-N NAMESPACE] [-t TYPE] [-o OPTIONS]`. Letters can be
+/// combined. -s ignores unknown words of -o, -v prints more messages, -f checks the options and mounts nothing, and -n
+/// is ignored. -N, from `mount -N`, is the mount namespace for all work.
 struct HelperArguments {
   std::string package;
   std::string mountpoint;
   std::vector<std::string> mount_words;  // the value of each -o
-  std::string mount_namespace;           // a path; empty: this one
+  std::string mount_namespace;           // a path; empty: the current one
   bool fake = false;
   bool sloppy = false;
   bool verbose = false;
@@ -28,7 +29,7 @@ struct HelperArguments {
 /// `args`: without the program's name. Throws Error(kUsage).
 [[nodiscard]] HelperArguments parse_helper_arguments(const std::vector<std::string>& args);
 
-/// Mounts as mount(8) asks. Returns the exit code of pkgfs, which the caller turns into mount(8)'s; throws Error.
+/// Mounts as mount(8) asks. Returns the exit code of pkgfs, which the caller translates for mount(8). Throws Error.
 [[nodiscard]] int run_mount_helper(const std::vector<std::string>& arguments, const Io& io);
 
 }  // namespace pkgfs

@@ -18,7 +18,7 @@ namespace pkgfs {
 
 namespace {
 
-/// Whether one of both flags is among the options.
+/// Whether one of the two flags is in `args`, before "--".
 bool has_flag(const std::vector<std::string>& args, std::string_view letter, std::string_view word) {
   const auto end = std::ranges::find(args, "--");
   return std::find_if(args.begin(), end, [&](const std::string& arg) { return arg == letter || arg == word; }) != end;
@@ -71,7 +71,7 @@ int report(const Io& io, std::string_view what, ErrorCode code) {
   return to_exit_code(code);
 }
 
-/// The exit code of pkgfs, whatever `work` does.
+/// Runs `work`, reports its exceptions, and returns the exit code of pkgfs.
 int run_guarded(const Io& io, const std::function<int()>& work) {
   try {
     const int code = work();

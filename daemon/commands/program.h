@@ -8,7 +8,8 @@
 
 namespace pkgfs {
 
-/// The whole program: `arguments` as main() gets them, the program name first. Returns the exit code (exit_code.h).
+/// Runs the whole program. `arguments` are those of main(), with the program name first. Returns the exit code
+/// (exit_code.h).
 [[nodiscard]] int run_program(const std::vector<std::string>& arguments, const Io& io);
 
 }  // namespace pkgfs

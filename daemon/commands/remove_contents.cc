@@ -22,7 +22,7 @@ struct CloseDir {
   void operator()(DIR* dir) const { ::closedir(dir); }
 };
 
-/// Removes what is no directory and answers the names of the rest.
+/// Removes everything but directories, and returns their names.
 std::vector<std::string> remove_files(int directory) {
   UniqueFd copy(::openat(directory, ".", kDirectoryFlags));
   const std::unique_ptr<DIR, CloseDir> dir(copy ? ::fdopendir(copy.get()) : nullptr);
@@ -60,7 +60,7 @@ void remove_contents(int directory) {
       Level below{};
       if (child && ::fstat(child.get(), &below.status) == 0) {
         here = std::move(child);
-        ::fchmod(here.get(), 0700);  // it may have got the mode that it had in the package
+        ::fchmod(here.get(), 0700);  // the package's mode may forbid to remove its entries
         below.left = remove_files(here.get());
         way.push_back(std::move(below));
       } else {
@@ -72,7 +72,7 @@ void remove_contents(int directory) {
     if (way.empty()) {
       return;
     }
-    // Somebody may have moved the directory: then this is another one, with nothing of ours.
+    // If another process moved the directory, this is a different parent: leave it alone.
     UniqueFd parent(::openat(here.get(), "..", kDirectoryFlags));
     struct stat status{};
     if (!parent || ::fstat(parent.get(), &status) != 0 || status.st_dev != way.back().status.st_dev ||

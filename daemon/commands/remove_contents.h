@@ -3,8 +3,8 @@
 
 namespace pkgfs {
 
-/// Removes everything in the directory that `directory` is open on, as far as it can. Follows no link, goes nowhere
-/// else, and holds a handful of descriptors however deep it is.
+/// Removes the contents of the directory that `directory` is open on, as far as possible. It follows no symbolic link,
+/// stays in the directory even if another process moves a part of it, and needs few descriptors at any depth.
 void remove_contents(int directory);
 
 }  // namespace pkgfs

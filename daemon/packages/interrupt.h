@@ -7,9 +7,9 @@
 
 namespace pkgfs {
 
-/// While it lives, SIGINT, SIGTERM and SIGHUP set a flag instead of ending the process, so that what is going on can
-/// clean up and end with Error(kInterrupted). Whoever doesn't look at the flag for two seconds, and at a second signal
-/// at once, is ended by the signal after all. One at a time.
+/// While it lives, SIGINT, SIGTERM and SIGHUP set a flag instead of ending the process, so that a download can clean up
+/// and throw Error(kInterrupted). The signal ends the process after all if the guard is still alive two seconds later,
+/// or at a second signal. Only one guard may exist at a time.
 class InterruptGuard {
  public:
   /// `flag` must outlive this.

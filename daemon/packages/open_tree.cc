@@ -16,6 +16,7 @@
 #include "core/source/registry.h"
 #include "core/source/web_source.h"
 #include "daemon/cli/progress.h"
+#include "daemon/packages/locked_packages.h"
 #include "daemon/packages/registry_check.h"
 
 namespace pkgfs {
@@ -43,7 +44,7 @@ PackageSource parse_specifier(const std::string& text) {
   }
 }
 
-/// A name that nobody knows may be meant as a file, or for another registry: says where it was looked for.
+/// Adds the places where a package was looked up: the name may be a mistyped path, or be in another registry.
 Error with_places(const QueryError& error, const std::string& text, const Settings& settings) {
   std::string places;
   const auto add = [&places](const std::string& place) { places += (places.empty() ? "" : ", ") + place; };
@@ -83,11 +84,13 @@ PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options,
                              DownloadObserver* observer)
     : options_(options), settings_(load_settings(flags.network, io.environment)) {
   if (flags.network.lock) {
-    settings_.verify_downloads = VerifyDownloads::kFail;  // that's what a lock is for
+    settings_.verify_downloads = VerifyDownloads::kFail;  // a lock file promises the hashes
   }
   set_up_network(observer, io);
   if (flags.network.lock) {
-    read_lock(*flags.network.lock);
+    lock_path_ = *flags.network.lock;
+    lock_ = read_lock_file(lock_path_);
+    source_ = std::make_unique<LockSource>(*lock_);
   } else {
     add_sources(true);
   }
@@ -96,7 +99,7 @@ PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options,
 PackageOpener::~PackageOpener() = default;
 
 void PackageOpener::set_up_network(DownloadObserver* observer, const Io& io) {
-  if (observer == nullptr && log::enabled(log::Level::kWarn)) {  // not with --quiet
+  if (observer == nullptr && log::enabled(log::Level::kWarn)) {  // --quiet shows no progress
     progress_ = std::make_unique<ProgressPrinter>(*io.err, io.err_is_terminal);
     observer = progress_.get();
   }
@@ -140,14 +143,14 @@ void PackageOpener::add_sources(bool with_cache) {
   const std::string queries = settings_.queries_directory();
   for (const RemoteRegistry& registry : settings_.registries) {
     const std::string shared = queries + "/" + endpoint_directory(registry.endpoint);
-    // What only a token may see isn't shown without it; Wasmer itself keeps all in one place.
+    // Answers for a token must not be used without it, so they have a directory of their own. Wasmer has one for all.
     std::string own = registry.token ? shared + "+token" : shared;
     std::vector<std::string> others;
     if (registry.token) {
       others.push_back(shared);
     }
     if (registry.endpoint == kDefaultRegistry) {
-      others.push_back(queries);  // earlier Wasmer releases don't keep registries apart; they had one
+      others.push_back(queries);  // earlier Wasmer releases have one directory for all registries
     }
     sources->add(std::make_unique<BackendSource>(BackendSource::Options{.endpoint = registry.endpoint,
                                                                         .token = registry.token,
@@ -157,7 +160,7 @@ void PackageOpener::add_sources(bool with_cache) {
                                                  client_.get(), QueryCache(std::move(own), std::move(others)), cancel_),
                  MultiSource::When::kIfNothingFound);
   }
-  // The loader opens what is found a second time, with all the checks that were asked for; here a look is enough.
+  // Reads only the manifest: the loader opens the package again, with the checks that the user asked for.
   const auto look = [as_built = options_.as_built](const std::string& path) {
     return describe(*open_package(path, {.as_built = as_built}));
   };
@@ -178,7 +181,8 @@ void PackageOpener::add_sources(bool with_cache) {
 
 RootPackage PackageOpener::find(const std::string& text) {
   if (lock_) {
-    return find_locked(text);
+    const PackageSummary& root = locked_root(*lock_, lock_path_, text);
+    return {nullptr, root.pkg, root.dist};
   }
   if (is_local(text)) {
     return {open_package(text, options_), std::nullopt, local_distribution(text)};

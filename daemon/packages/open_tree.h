@@ -17,23 +17,24 @@
 
 namespace pkgfs {
 
-/// A package that the command line named.
+/// The package that the command line names.
 struct RootPackage {
-  /// Null as long as knowing of it is enough: what comes from a registry is downloaded with its dependencies.
+  /// Null if a source only described it: the loader downloads it together with its dependencies.
   std::shared_ptr<const Package> package;
-  /// What the source said of it; none for a file or directory, which speaks for itself.
+  /// The description from the source; none for a file or directory, whose manifest has it.
   std::optional<PackageInfo> info;
   DistributionInfo dist;
 };
 
-/// Finds and opens packages for the length of one command: registries, URLs, paths or a lock file, the caches, and one
-/// loader. A package is opened once. Its threads, if it needed the network, end with it.
+/// Finds and opens packages for one command. It connects the settings with the sources (paths, URLs, registries, or a
+/// lock file), the caches and one loader. Each package is opened once. Its threads, if it uses the network, end with
+/// it.
 class PackageOpener {
  public:
-  /// Settings that `flags` don't give come from `io.environment` (settings.h). Downloads are shown on `io.err`, or told
-  /// to `observer`. Throws Error for a registry directory that isn't there.
+  /// Settings that `flags` don't have come from `io.environment` (settings.h). `observer`, which must outlive this, is
+  /// told of downloads; if it is null, `io.err` shows them. Throws Error if a registry directory doesn't exist.
   PackageOpener(const TreeFlags& flags, const Io& io, DownloadObserver* observer = nullptr);
-  /// As above, but opens packages with `options` whatever the flags say.
+  /// Opens packages with `options` instead of those of the flags.
   PackageOpener(const TreeFlags& flags, const OpenOptions& options, const Io& io, DownloadObserver* observer = nullptr);
   ~PackageOpener();
   PackageOpener(const PackageOpener&) = delete;
@@ -42,12 +43,12 @@ class PackageOpener {
   /// Finds `text` as docs/rules/resolution.md, 1.5 orders it: an existing file, an existing directory, a specifier.
   /// Throws Error `Unable to resolve "{text}" as a URL, package name, or file on disk` when it is none of them.
   [[nodiscard]] RootPackage find(const std::string& text);
-  /// The same, and opens it.
+  /// Finds and opens it.
   [[nodiscard]] RootPackage open(const std::string& text);
-  /// The tree below `root`, with the place of the root in it.
+  /// Resolves the dependencies of `root`. The first node of the graph has its location.
   [[nodiscard]] Resolution resolve_tree(const RootPackage& root);
 
-  /// Asks the registries even for what the cache knows by its hash: for a lock file, which names URLs.
+  /// Asks registries also for packages that the cache has: writing a lock file needs their URLs. Call it before `find`.
   void ask_for_urls() { add_sources(false); }
 
   [[nodiscard]] Source& source() { return *source_; }
@@ -56,13 +57,11 @@ class PackageOpener {
  private:
   void set_up_network(DownloadObserver* observer, const Io& io);
   void add_sources(bool with_cache);
-  void read_lock(const std::string& path);
-  [[nodiscard]] RootPackage find_locked(const std::string& text);
 
   OpenOptions options_;
   Settings settings_;
   CancelFlag cancel_;
-  InterruptGuard interrupt_{cancel_};  // so that an interrupted download ends tidily
+  InterruptGuard interrupt_{cancel_};  // an interrupted download cleans up
   std::unique_ptr<DownloadObserver> progress_;
   std::unique_ptr<HttpClient> client_;  // null when offline
   std::unique_ptr<PackageCache> cache_;
@@ -72,18 +71,18 @@ class PackageOpener {
   std::string lock_path_;
 };
 
-/// What the resolver needs to know of a root. Throws Error naming the package for a manifest that can't be
+/// The description of a root that the resolver needs. Throws Error that names the package if its manifest can't be
 /// used.
 [[nodiscard]] PackageInfo info_of(const RootPackage& root);
 
-/// A package tree and what it was made from.
+/// A package tree with the packages and the resolution that it is made of.
 struct OpenedTree {
   std::shared_ptr<const Package> root;
   Resolution resolution;
   PackageTree tree;
 };
 
-/// The whole way from the text on a command line to a tree: open, resolve, load. Throws Error.
+/// Finds, resolves and loads the package that `package` names. Throws Error.
 [[nodiscard]] OpenedTree open_tree(const std::string& package, const TreeFlags& flags, const Io& io);
 
 [[nodiscard]] OpenOptions open_options(const TreeFlags& flags);

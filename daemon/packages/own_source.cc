@@ -35,7 +35,7 @@ bool is_below(int directory, int ancestor) {
   return false;
 }
 
-/// The whole path of an open directory; `written` where that can't be known.
+/// The absolute path of an open directory, or `written` if the kernel doesn't tell it.
 std::string path_of(int fd, const std::string& written) {
   std::error_code failed;
   const auto path = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), failed);

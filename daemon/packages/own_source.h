@@ -7,8 +7,9 @@
 
 namespace pkgfs {
 
-/// Refuses to use a directory, open as `directory`, that is or lies in one that a live package of `tree` serves: what
-/// is written or mounted there would be part of what is read. `what` names it for the message. Throws Error(kUsage).
+/// Refuses the directory that `directory` is open on if it is, or lies in, a directory that a live package of `tree`
+/// serves: files written or mounted there would become part of the tree. `what` names the directory in the message.
+/// Throws Error(kUsage).
 void refuse_own_source(const PackageTree& tree, int directory, const std::string& what);
 
 }  // namespace pkgfs

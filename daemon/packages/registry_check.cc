@@ -13,13 +13,13 @@ RegistryCheck::RegistryCheck(std::unique_ptr<Source> source, std::vector<std::st
     : source_(std::move(source)), endpoints_(std::move(endpoints)) {}
 
 std::vector<PackageSummary> RegistryCheck::query(const PackageSource& specifier) {
-  look_at(specifier);
+  check(specifier);
   return source_->query(specifier);
 }
 
 std::vector<Source::Answer> RegistryCheck::query_all(std::span<const PackageSource> specifiers) {
   for (const PackageSource& specifier : specifiers) {
-    look_at(specifier);
+    check(specifier);
   }
   return source_->query_all(specifiers);
 }
@@ -38,13 +38,13 @@ bool RegistryCheck::is_asked(const std::string& registry) const {
   return false;
 }
 
-void RegistryCheck::look_at(const PackageSource& specifier) {
+void RegistryCheck::check(const PackageSource& specifier) {
   if (specifier.named() == nullptr || !specifier.named()->registry) {
     return;
   }
   const std::string& name = *specifier.named()->registry;
   if (known_.insert(name).second && !is_asked(name)) {
-    log::warn("\"{}\" names the registry \"{}\", which isn't among those that are asked (--registry={} adds it)",
+    log::warn("\"{}\" names the registry \"{}\", but pkgfs doesn't ask that registry (--registry={} adds it)",
               specifier.to_string(), name, name);
   }
 }

@@ -11,24 +11,24 @@
 
 namespace pkgfs {
 
-/// Passes everything on to another source, and warns, once for each, of registries that a specifier names
-/// (`other.com:acme/lib`) but that aren't asked: what answers may be another package of that name
+/// Passes all queries on to another source. If a specifier names a registry (`other.com:acme/lib`) that isn't
+/// configured, it warns, once for each registry: a configured registry may have a different package of that name
 /// (docs/rules/resolution.md, 1.3).
 class RegistryCheck final : public Source {
  public:
-  /// `endpoints` are those that are asked.
+  /// `endpoints` are the configured registries.
   RegistryCheck(std::unique_ptr<Source> source, std::vector<std::string> endpoints);
 
   [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
   [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSource> specifiers) override;
 
  private:
-  void look_at(const PackageSource& specifier);
+  void check(const PackageSource& specifier);
   [[nodiscard]] bool is_asked(const std::string& registry) const;
 
   std::unique_ptr<Source> source_;
   std::vector<std::string> endpoints_;
-  std::set<std::string> known_;  // registries that were looked at
+  std::set<std::string> known_;  // the names that were checked
 };
 
 }  // namespace pkgfs

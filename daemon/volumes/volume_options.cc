@@ -7,6 +7,8 @@
 
 #include "core/base/error.h"
 #include "core/package/package_source.h"
+#include "daemon/cli/mount_words.h"
+#include "daemon/cli/option_table.h"
 #include "daemon/cli/options.h"
 
 namespace pkgfs {

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "daemon/cli/options.h"
+#include "daemon/cli/option_table.h"
 
 namespace pkgfs::describe {
 
@@ -22,10 +22,14 @@ struct Values {
 [[nodiscard]] std::vector<const OptionSpec*> options_of(CommandId command);
 /// The names of the commands that take `option`, separated by commas; "every command" where all do.
 [[nodiscard]] std::string commands_with(const OptionSpec& option);
+/// The name of an option in `-o`.
+[[nodiscard]] std::string mount_word_of(const OptionSpec& option);
 /// The words that `-o` takes, with "=" where a value follows.
 [[nodiscard]] std::vector<std::string> words_of_mount();
 /// The first part of an option's help text, on one line: what completions show.
 [[nodiscard]] std::string short_help(const OptionSpec& option);
+/// `text` split at line ends.
+[[nodiscard]] std::vector<std::string> lines_of(std::string_view text);
 /// `names` separated by blanks.
 [[nodiscard]] std::string joined(const std::vector<std::string>& names);
 

@@ -2,9 +2,12 @@
 #include <algorithm>
 #include <ostream>
 #include <string>
+#include <utility>
 
 #include "daemon/cli/command_table.h"
 #include "daemon/cli/exit_code.h"
+#include "daemon/cli/mount_words.h"
+#include "daemon/cli/text_output.h"
 #include "packaging/describe/describe.h"
 
 namespace pkgfs::describe {
@@ -40,9 +43,12 @@ std::string term(const OptionSpec& option) {
 void write_commands(std::ostream& out) {
   for (const CommandSpec& command : command_table()) {
     out << "*pkgfs " << command.name << "* [OPTION]..." << (command.operands.empty() ? "" : " ")
-        << escaped(command.operands) << "\n\t" << escaped(command.summary) << ".\n\n";
+        << escaped(command.operands) << "\n\t" << escaped(sentence(command.summary)) << "\n\n";
     if (!command.description.empty()) {
       out << '\t' << escaped(command.description) << "\n\n";
+    }
+    for (const std::string& example : lines_of(command.examples)) {
+      out << "\tExample: " << bold(example) << "\n\n";
     }
     std::string names;
     for (const OptionSpec* option : options_of(command.id)) {
@@ -52,21 +58,38 @@ void write_commands(std::ostream& out) {
   }
 }
 
+void write_heading(std::ostream& out, const OptionGroupSpec& group) {
+  out << "## " << escaped(group.title) << "\n\n" << escaped(group.text) << "\n\n";
+}
+
 void write_options(std::ostream& out) {
-  for (const OptionSpec& option : option_table()) {
-    out << term(option) << "\n\t" << escaped(option.help) << ".\n\n\tFor " << escaped(commands_with(option)) << ".\n\n";
+  for (const OptionGroupSpec& group : option_groups()) {
+    write_heading(out, group);
+    for (const OptionSpec& option : option_table()) {
+      if (option.group == group.id) {
+        out << term(option) << "\n\t" << escaped(sentence(option.help)) << "\n\n\tFor "
+            << escaped(commands_with(option)) << ".\n\n";
+      }
+    }
   }
+  out << "## Mount options\n\n";
 }
 
 void write_mount_options(std::ostream& out) {
-  for (const OptionSpec* option : options_of(CommandId::kMount)) {
-    if (option->mount_word) {
-      std::string name(option->name);
-      std::ranges::replace(name, '-', '_');
-      out << bold(name) << (option->argument.empty() ? "" : "=") << escaped(option->argument) << "\n\t"
-          << escaped(option->help) << ".\n\n";
+  for (const OptionGroupSpec& group : option_groups()) {
+    bool begun = false;
+    for (const OptionSpec* option : options_of(CommandId::kMount)) {
+      if (option->group != group.id || !option->mount_word) {
+        continue;
+      }
+      if (!std::exchange(begun, true)) {
+        write_heading(out, group);
+      }
+      out << bold(mount_word_of(*option)) << (option->argument.empty() ? "" : "=") << escaped(option->argument)
+          << "\n\t" << escaped(sentence(option->help)) << "\n\n";
     }
   }
+  out << "## Other words\n\n";
 }
 
 void write_mount_words(std::ostream& out) {
@@ -82,14 +105,14 @@ void write_mount_words(std::ostream& out) {
       out << bold(word.word) << "\n\t"
           << (word.unasked ? "Refused by *pkgfs mount*; ignored from mount(8), which adds the word by itself: "
                            : "Refused: ")
-          << escaped(word.why) << ".\n\n";
+          << escaped(sentence(word.why)) << "\n\n";
     }
   }
 }
 
 void write_exit_codes(std::ostream& out) {
   for (const ExitCode& code : exit_codes()) {
-    out << '*' << code.number << "*\n\t" << escaped(code.meaning) << ".\n\n";
+    out << '*' << code.number << "*\n\t" << escaped(sentence(code.meaning)) << "\n\n";
   }
 }
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
-#include <cctype>
 #include <ostream>
 #include <string>
 
 #include "daemon/cli/command_table.h"
 #include "daemon/cli/exit_code.h"
+#include "daemon/cli/mount_words.h"
+#include "daemon/cli/text_output.h"
 #include "packaging/describe/describe.h"
 
 namespace pkgfs::describe {
@@ -32,35 +33,7 @@ constexpr std::string_view kExitCodes =
     "mount(8) expects other codes of its helpers. When mount(8) calls pkgfs, the exit code is the one in the last "
     "column.";
 
-/// One paragraph of `text`, in lines of at most `kWidth` columns.
-std::string wrapped(std::string_view text) {
-  std::string result;
-  std::size_t used = 0;
-  while (!text.empty()) {
-    const std::size_t start = std::min(text.find_first_not_of(" \n"), text.size());
-    text.remove_prefix(start);
-    const std::string_view word = text.substr(0, text.find_first_of(" \n"));
-    if (word.empty()) {
-      break;
-    }
-    const bool fits = used + 1 + word.size() <= kWidth;
-    result += used == 0 ? "" : fits ? " " : "\n";
-    used = (used != 0 && fits ? used + 1 : 0) + word.size();
-    result += word;
-    text.remove_prefix(word.size());
-  }
-  return result + "\n";
-}
-
-/// As a sentence: with a capital, unless it begins with a word that is to be typed ("auto: ..."), and a full stop.
-std::string sentence(std::string_view text) {
-  std::string result(text);
-  const std::string_view first = text.substr(0, text.find_first_of(" \n"));
-  if (!first.ends_with(':')) {
-    result.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(result.front())));
-  }
-  return result.ends_with('.') ? result : result + ".";
-}
+std::string paragraph(std::string_view text) { return wrapped(text, kWidth) + "\n"; }
 
 std::string code(std::string_view text) { return "`" + std::string(text) + "`"; }
 
@@ -85,45 +58,55 @@ std::string term(const OptionSpec& option) {
 }
 
 void write_commands(std::ostream& out) {
-  out << "## Commands\n\n";
+  out << "## Commands\n\n" << paragraph(kPackageDefinition) << '\n';
   for (const CommandSpec& command : command_table()) {
     out << "### `pkgfs " << command.name << " [OPTION]..." << (command.operands.empty() ? "" : " ") << command.operands
         << "`\n\n"
-        << wrapped(sentence(command.summary)) << '\n';
+        << paragraph(sentence(command.summary)) << '\n';
     if (!command.description.empty()) {
-      out << wrapped(command.description) << '\n';
+      out << paragraph(command.description) << '\n';
     }
+    for (const std::string& example : lines_of(command.examples)) {
+      out << "    " << example << '\n';
+    }
+    out << (command.examples.empty() ? "" : "\n");
     std::string names;
     for (const OptionSpec* option : options_of(command.id)) {
       add(names, code("--" + std::string(option->name)));
     }
-    out << wrapped("Options: " + names + (command.id == CommandId::kMount ? ", `-o`." : ".")) << '\n';
+    out << paragraph("Options: " + names + (command.id == CommandId::kMount ? ", `-o`." : ".")) << '\n';
   }
 }
 
 void write_options(std::ostream& out) {
-  out << "## Options\n\n" << wrapped(kOptions) << '\n';
-  for (const OptionSpec& option : option_table()) {
-    out << "### " << term(option) << "\n\n" << wrapped(sentence(option.help)) << '\n';
-    std::string commands = "For " + commands_with(option) + ".";
-    if (option.mount_word) {
-      std::string word(option.name);
-      std::ranges::replace(word, '-', '_');
-      commands += " In `-o`: " + code(word + (option.argument.empty() ? "" : "=" + std::string(option.argument))) + ".";
+  out << "## Options\n\n" << paragraph(kOptions) << '\n';
+  for (const OptionGroupSpec& group : option_groups()) {
+    out << "### " << group.title << "\n\n" << paragraph(group.text) << '\n';
+    for (const OptionSpec& option : option_table()) {
+      if (option.group != group.id) {
+        continue;
+      }
+      out << "#### " << term(option) << "\n\n" << paragraph(sentence(option.help)) << '\n';
+      std::string commands = "For " + commands_with(option) + ".";
+      if (option.mount_word) {
+        commands += " In `-o`: " +
+                    code(mount_word_of(option) + (option.argument.empty() ? "" : "=" + std::string(option.argument))) +
+                    ".";
+      }
+      out << paragraph(commands) << '\n';
     }
-    out << wrapped(commands) << '\n';
   }
 }
 
 void write_mount_words(std::ostream& out) {
-  out << "## Words of `-o` that are not options of pkgfs\n\n" << wrapped(kMountWords) << '\n';
+  out << "## Words of `-o` that are not options of pkgfs\n\n" << paragraph(kMountWords) << '\n';
   std::string ignored;
   for (const MountWord& word : mount_words()) {
     if (!word.refused) {
       add(ignored, code(word.word));
     }
   }
-  out << wrapped("pkgfs accepts these and ignores them: " + ignored + ".") << "\npkgfs refuses these:\n\n"
+  out << paragraph("pkgfs accepts these and ignores them: " + ignored + ".") << "\npkgfs refuses these:\n\n"
       << "| word | why |\n| --- | --- |\n";
   for (const MountWord& word : mount_words()) {
     if (word.refused) {
@@ -135,7 +118,8 @@ void write_mount_words(std::ostream& out) {
 }
 
 void write_exit_codes(std::ostream& out) {
-  out << "## Exit codes\n\n" << wrapped(kExitCodes) << "\n| code | meaning | under mount(8) |\n| ---: | --- | ---: |\n";
+  out << "## Exit codes\n\n"
+      << paragraph(kExitCodes) << "\n| code | meaning | under mount(8) |\n| ---: | --- | ---: |\n";
   for (const ExitCode& exit : exit_codes()) {
     out << "| " << exit.number << " | " << cell(exit.meaning) << " | " << to_mount_exit_code(exit.number) << " |\n";
   }
@@ -144,7 +128,7 @@ void write_exit_codes(std::ostream& out) {
 }  // namespace
 
 void write_reference(std::ostream& out) {
-  out << kNote << "\n\n# Reference\n\n" << wrapped(kIntroduction) << '\n';
+  out << kNote << "\n\n# Reference\n\n" << paragraph(kIntroduction) << '\n';
   write_commands(out);
   write_options(out);
   write_mount_words(out);

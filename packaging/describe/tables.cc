@@ -2,6 +2,8 @@
 #include <algorithm>
 
 #include "daemon/cli/command_table.h"
+#include "daemon/cli/mount_words.h"
+#include "daemon/cli/text_output.h"
 #include "packaging/describe/describe.h"
 
 namespace pkgfs::describe {
@@ -49,13 +51,17 @@ std::string commands_with(const OptionSpec& option) {
   return all ? "every command" : names;
 }
 
+std::string mount_word_of(const OptionSpec& option) {
+  std::string word(option.name);
+  std::ranges::replace(word, '-', '_');
+  return word;
+}
+
 std::vector<std::string> words_of_mount() {
   std::vector<std::string> words{"exec", "noexec"};
   for (const OptionSpec* option : options_of(CommandId::kMount)) {
     if (option->mount_word) {
-      std::string word(option->name);
-      std::ranges::replace(word, '-', '_');
-      words.push_back(word + (option->argument.empty() ? "" : "="));
+      words.push_back(mount_word_of(*option) + (option->argument.empty() ? "" : "="));
     }
   }
   for (const MountWord& word : mount_words()) {
@@ -69,15 +75,23 @@ std::vector<std::string> words_of_mount() {
 std::string short_help(const OptionSpec& option) {
   std::string text(option.help);
   std::ranges::replace(text, '\n', ' ');
-  const std::vector<std::string> words = values_of(option).words;
-  const bool explains_values =
-      std::ranges::any_of(words, [&](const std::string& word) { return text.starts_with(word); });
+  const bool explains_word = sentence(text).front() == text.front();  // "auto (default): ..."
   for (const std::string_view end : {"; ", ". ", " (", ": "}) {
-    if (!explains_values || end == "; " || end == ". ") {
+    if (!explains_word || end == "; " || end == ". ") {
       text = text.substr(0, text.find(end));
     }
   }
   return text;
+}
+
+std::vector<std::string> lines_of(std::string_view text) {
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    lines.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
 }
 
 std::string joined(const std::vector<std::string>& names) {

@@ -32,7 +32,7 @@ TEST(CommandLine, EveryCommandTellsTheVersion) {
 
 TEST(CommandLine, GuessesAreWhatCanStandThere) {
   const std::vector<std::pair<Arguments, std::string>> guesses{
-      {{"-o", "foreground"}, "unknown mount option 'foreground' (see"},
+      {{"-o", "foreground"}, "mount option 'foreground' is refused: "},
       {{"-o", "alow_other"}, "unknown mount option 'alow_other'; did you mean 'allow_other'?"},
       {{"-o", "nosudi"}, "unknown mount option 'nosudi'; did you mean 'nosuid'?"},
       {{"--foregruond"}, "unknown option '--foregruond'; did you mean '--foreground'?"},
@@ -56,7 +56,7 @@ TEST(CommandLine, UnmountSaysWhatItIsAbout) {
 
 TEST(CommandLine, ExitCodesSayWhatASignalMeans) {
   const ProcessResult result = pkgfs({"help", "exit-codes"});
-  EXPECT_NE(result.out.find("stopped by a signal before it was done"), std::string::npos) << result.describe();
+  EXPECT_NE(result.out.find("A signal stopped pkgfs before it was done"), std::string::npos) << result.describe();
 }
 
 TEST(FileSizeLimit, IsAFailureAndNotTheEnd) {

@@ -280,7 +280,7 @@ TEST_F(Lifecycle, UnmountLeavesForeignFileSystemsAlone) {
   ASSERT_EQ(::mount("tmpfs", where.c_str(), "tmpfs", 0, nullptr), 0);
   const ProcessResult result = pkgfs({"unmount", where});
   EXPECT_EQ(result.exit_code, 2) << result.describe();
-  EXPECT_TRUE(mentions(result, "isn't ours")) << result.describe();
+  EXPECT_TRUE(mentions(result, "isn't a mount of pkgfs")) << result.describe();
   EXPECT_TRUE(find_mount(where).has_value());
 }
 

@@ -270,7 +270,7 @@ TEST_F(Lock, LocalFilesAreLockedByContent) {
   fs::copy_file(copy / "acme/base/0.3.0.webc", copy / "acme/lib/1.0.0.webc", fs::copy_options::overwrite_existing);
   const ProcessResult result = pkgfs({"tree", "--lock", lock(), app_});
   EXPECT_EQ(result.exit_code, 4) << result.describe();
-  EXPECT_NE(result.err.find("isn't what was locked"), std::string::npos) << result.describe();
+  EXPECT_NE(result.err.find("has changed since it was locked"), std::string::npos) << result.describe();
 }
 
 }  // namespace

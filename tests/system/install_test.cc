@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: what is installed doesn't fit the program: units with wrong paths, pages and completions of other options.
+// Risk: the installed files don't fit the program: units with wrong paths, pages and completions of other options.
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -9,7 +9,9 @@
 
 #include "daemon/cli/command_table.h"
 #include "daemon/cli/exit_code.h"
-#include "daemon/cli/options.h"
+#include "daemon/cli/mount_words.h"
+#include "daemon/cli/option_table.h"
+#include "daemon/cli/text_output.h"
 #include "tests/mounted/mounted.h"
 #include "tests/system/build_directory.h"
 #include "tests/system/notify_socket.h"
@@ -33,7 +35,7 @@ class Install : public ::testing::Test {
   }
 
   [[nodiscard]] fs::path prefix() const { return directory_.path() / "usr"; }
-  /// Runs a line of shell with $P the prefix and $T the test's directory; expects success without a word of complaint.
+  /// Runs a line of shell with $P the prefix and $T the test's directory; expects success and no message.
   std::string sh(const std::string& line) {
     const ProcessResult result = shell(
         line,
@@ -146,7 +148,7 @@ TEST_F(Install, UnitIsCorrectAndConfined) {
   }
 }
 
-/// What `systemd-analyze syscall-filter` says is in a set, the sets in it included.
+/// The system calls in a set of `systemd-analyze syscall-filter`, those of the sets in it included.
 std::set<std::string> calls_in(const std::string& set) {
   std::set<std::string> calls;
   std::istringstream lines(run({"systemd-analyze", "--no-pager", "syscall-filter", set}).out);
@@ -162,7 +164,7 @@ std::set<std::string> calls_in(const std::string& set) {
   return calls;
 }
 
-/// The calls that the unit's lines leave.
+/// The system calls that the unit allows.
 std::set<std::string> allowed_calls(const std::string& unit) {
   std::set<std::string> allowed = calls_in("@default");
   const std::regex line("\nSystemCallFilter=(~?)([^\n]*)");
@@ -180,7 +182,7 @@ std::set<std::string> allowed_calls(const std::string& unit) {
   return allowed;
 }
 
-/// There is no systemd here that would enforce it.
+/// Compares the system calls of a mount with the unit's, since the test machine has no systemd that would enforce them.
 TEST_F(Install, UnitAllowsTheSystemCallsThatAMountNeeds) {
   if (needs("systemd-analyze") || needs("strace") || !fuse_missing().empty()) {
     GTEST_SKIP() << "no systemd-analyze, strace or FUSE";
@@ -217,7 +219,7 @@ TEST_F(Install, UnitAllowsTheSystemCallsThatAMountNeeds) {
   EXPECT_THAT(made, ::testing::IsEmpty());
 }
 
-/// The manual page as a terminal shows it, on one line, blanks squeezed.
+/// The text of a manual page in a terminal, on one line, with single blanks.
 std::string page_text(const std::string& page) {
   const ProcessResult result =
       shell("MANWIDTH=2000 man --warnings -E UTF-8 -l " + page + " | col -b | tr -s '[:space:]' ' '",
@@ -227,7 +229,7 @@ std::string page_text(const std::string& page) {
   return result.out;
 }
 
-/// As help texts are on one line.
+/// `text` on one line.
 std::string flat(std::string_view text) {
   std::string line(text);
   std::ranges::replace(line, '\n', ' ');
@@ -242,15 +244,19 @@ TEST_F(Install, PagesSayWhatTheProgramDoes) {
   const std::string program = page_text(man / "man1/pkgfs.1");
   for (const CommandSpec& command : command_table()) {
     EXPECT_THAT(program, HasSubstr(" pkgfs " + std::string(command.name) + " [OPTION]..."));
+    EXPECT_THAT(program, HasSubstr(sentence(command.summary)));
     EXPECT_THAT(program, HasSubstr(flat(command.description)));
   }
   for (const OptionSpec& option : option_table()) {
     EXPECT_THAT(program, HasSubstr(" --" + std::string(option.name) +
                                    (option.argument.empty() ? " " : "=" + std::string(option.argument) + " ")));
-    EXPECT_THAT(program, HasSubstr(flat(option.help)));
+    EXPECT_THAT(program, HasSubstr(sentence(option.help)));
   }
   for (const ExitCode& code : exit_codes()) {
-    EXPECT_THAT(program, HasSubstr(" " + std::to_string(code.number) + " " + std::string(code.meaning)));
+    EXPECT_THAT(program, HasSubstr(" " + std::to_string(code.number) + " " + sentence(code.meaning)));
+  }
+  for (const OptionGroupSpec& group : option_groups()) {
+    EXPECT_THAT(program, HasSubstr(" " + std::string(group.title) + " " + std::string(group.text)));
   }
   const std::string helper = page_text(man / "man8/mount.fuse.pkgfs.8");
   for (const OptionSpec& option : option_table()) {
@@ -268,7 +274,7 @@ TEST_F(Install, PagesSayWhatTheProgramDoes) {
   }
 }
 
-/// Every flag of a command, as it is typed.
+/// Every long flag of a command.
 std::vector<std::string> flags_of(const CommandSpec& command) {
   std::set<std::string> flags;
   for (const OptionSpec& option : option_table()) {
@@ -290,7 +296,7 @@ std::vector<std::string> lines_of(const std::string& text) {
 
 class Completion : public Install {
  protected:
-  /// What bash offers when TAB is pressed after `words`, of which the last may be unfinished or empty.
+  /// The words that bash offers for TAB after `words`. The last one can be unfinished or empty.
   std::vector<std::string> bash(const std::string& words, const std::string& count) {
     return lines_of(sh("source $P/share/bash-completion/completions/pkgfs; complete -p pkgfs >/dev/null; COMP_WORDS=(" +
                        words + "); COMP_CWORD=" + count + "; _pkgfs; printf '%s\\n' \"${COMPREPLY[@]}\""));
@@ -342,7 +348,7 @@ TEST_F(Completion, OfZsh) {
   if (needs("zsh")) {
     GTEST_SKIP() << "no zsh";
   }
-  // A terminal with zsh in it, into which lines and a TAB are typed; what it shows is what it offers.
+  // Runs zsh in a terminal and types lines and TAB into it. The terminal then shows the words that zsh offers.
   directory_.write("type.zsh",
                    "zmodload zsh/zpty\n"
                    "zpty z HOME=$T TERM=dumb zsh -f -i\n"

@@ -2,7 +2,7 @@
 // Risk: mount(8), fstab or mount.fuse(8) says something that pkgfs doesn't understand, or the other way round.
 #include <gmock/gmock.h>
 
-#include "daemon/cli/options.h"
+#include "daemon/cli/mount_words.h"
 #include "tests/system/installed.h"
 
 namespace pkgfs::test {
@@ -89,7 +89,7 @@ constexpr Refusal kRefusals[] = {
      "unknown mount option 'nonsense'"},
     {"BadValue", "mount -t pkgfs demo/greetings $M -o uid=me", 1, "option 'uid': \"me\" isn't a numeric id"},
     {"Remount", "mount.pkgfs demo/greetings $M -o remount,ro", 1, "'remount' is refused: a mount can't be changed"},
-    {"ForeignName", "mount.pkgfs demo/greetings $M -o fsname=x", 1, "'fsname=x' is refused"},
+    {"ForeignName", "mount.pkgfs demo/greetings $M -o fsname=x", 1, "'fsname' is refused"},
     {"FakeWithAnUnknownWord", "mount -f -t pkgfs demo/greetings $M -o nonsense", 1, "unknown mount option"},
     {"NoSuchPackage", "mount -t pkgfs demo/nothing $M -o registry=$R,offline", 32, "demo/nothing"},
     {"NoSuchVersion", "mount -t pkgfs demo/greetings@^9 $M -o registry=$R,offline", 32, "demo/greetings"},

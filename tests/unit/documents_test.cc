@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Risk: a page is missing from the index, defines PACKAGE in its own way, or has lines that are too long.
+// Risk: a page is missing from the index, or has lines that are too long.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <filesystem>
-#include <regex>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -64,22 +63,6 @@ TEST(Documents, WrapAt100Columns) {
       code ^= line.starts_with("```");
       EXPECT_TRUE(code || !is_prose(line) || width_of(line) <= 100) << page << ": " << line;
     }
-  }
-}
-
-/// `text` on one line, without the marks of Markdown and scdoc.
-std::string plain(const std::string& text) {
-  const std::string unmarked = std::regex_replace(text, std::regex("[`*\"\\\\]"), "");
-  return std::regex_replace(unmarked, std::regex("\\s+"), " ");
-}
-
-TEST(Documents, DefinePackageOnce) {
-  const std::string definition =
-      "PACKAGE is a .webc file, a directory with a wasmer.toml, a package tarball (.tar.gz), a URL, or a specifier "
-      "such "
-      "as namespace/name@^1.2.";
-  for (const char* page : {"README.md", "packaging/man/pkgfs.1.scd"}) {
-    EXPECT_THAT(plain(read_text(source_directory() / page)), HasSubstr(definition)) << page;
   }
 }
 

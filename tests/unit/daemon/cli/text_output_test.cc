@@ -34,6 +34,24 @@ TEST(TextOutput, ModesTimesAndSizes) {
   EXPECT_EQ(size_text(std::numeric_limits<std::uint64_t>::max()), "16.0 EiB");
 }
 
+TEST(TextOutput, SentencesHaveACapitalButNoWordThatIsTyped) {
+  EXPECT_EQ(sentence("print JSON"), "Print JSON.");
+  EXPECT_EQ(sentence("auto (default): yes. off: no"), "auto (default): yes. off: no.");
+  EXPECT_EQ(sentence("prune: remove"), "prune: remove.");
+  EXPECT_EQ(sentence("keep it (default: 1)"), "Keep it (default: 1).");
+  EXPECT_EQ(sentence(""), "");
+}
+
+TEST(TextOutput, WrapsAtBlanks) {
+  EXPECT_EQ(wrapped("one two three", 7), "one two\nthree");
+  EXPECT_EQ(wrapped("one two", 8, 2), "one\n  two") << "the term before it takes two columns";
+  EXPECT_EQ(wrapped("one two", 9, 2), "one two");
+  EXPECT_EQ(wrapped("a\nb c", 80, 1), "a\n b c");
+  EXPECT_EQ(wrapped("longest word", 3), "longest\nword");
+  EXPECT_EQ(wrapped("ää ö", 4), "ää ö") << "columns, not bytes";
+  EXPECT_EQ(wrapped("", 10), "");
+}
+
 TEST(Suggest, FindsWhatIsNearAndNothingElse) {
   constexpr std::array<std::string_view, 3> kNames{"mount", "unmount", "ls"};
   EXPECT_EQ(suggest("mout", kNames), "mount");

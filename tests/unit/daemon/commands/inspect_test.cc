@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// `pkgfs inspect --json` of every single package against what the real crates see in it.
+// Compares `pkgfs inspect --json` of every package with the facts that the real crates found in it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -95,7 +95,7 @@ TEST(Inspect, EqualsTheGoldenFactsOfEveryDirectory) {
     if (golden.contains("error") || name == "abssource") {
       continue;
     }
-    compare(sources / name, file, "--as-built");  // the crate lists what a build would take
+    compare(sources / name, file, "--as-built");  // the crate lists the files of a build
   }
 }
 

@@ -20,7 +20,7 @@ using ::testing::HasSubstr;
 
 std::string registry(const std::string& set) { return (test::fixtures() / "registry" / set).string(); }
 
-/// What 0.28 made of a root if it succeeded, else what 0.704 did; null if both failed.
+/// The result of version 0.28 for a root if it succeeded, else of 0.704; null if both failed.
 json golden_resolution(const json& old_runtime, const json& new_runtime) {
   for (const json& runtime : {old_runtime, new_runtime}) {
     if (runtime.contains("resolution")) {

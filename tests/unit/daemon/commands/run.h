@@ -12,15 +12,15 @@
 
 namespace pkgfs::test {
 
-/// What a run of the program left.
+/// The result of a run of the program.
 struct Run {
   int code;
   std::string out;
   std::string err;
 };
 
-/// Runs `pkgfs ARGUMENTS...` in this process, with nothing in the environment but where nobody's home and registry are
-/// (tests/support/home.h).
+/// Runs `pkgfs ARGUMENTS...` in this process. Its environment has only the empty home directory and registry of the
+/// tests (tests/support/home.h).
 inline Run run(std::vector<std::string> arguments) {
   std::ostringstream out;
   std::ostringstream err;
@@ -28,7 +28,7 @@ inline Run run(std::vector<std::string> arguments) {
   const auto environment = [](const char* name) -> std::optional<std::string> {
     for (const char* known : {"WASMER_DIR", "WASMER_REGISTRY"}) {
       if (std::string_view(name) == known) {
-        return std::getenv(known);  // NOLINT(concurrency-mt-unsafe): nobody changes it
+        return std::getenv(known);  // NOLINT(concurrency-mt-unsafe): nothing changes it
       }
     }
     return std::nullopt;

@@ -19,7 +19,7 @@ using ::testing::HasSubstr;
 
 std::string package(const std::string& name) { return (test::fixtures() / name).string(); }
 
-/// What the container layer finds; nothing if it can't be opened.
+/// The problems that the container layer finds; nothing if it can't be opened.
 std::optional<std::vector<std::string>> problems_of(const fs::path& file) {
   try {
     return webc::verify(*webc::Container::open(MappedFile::open(file.string())), webc::VerifyDepth::kContent);

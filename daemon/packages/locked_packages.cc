@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Opening packages by a lock file.
+#include "daemon/packages/locked_packages.h"
+
 #include <filesystem>
 
 #include "core/base/files.h"
 #include "core/source/container_summary.h"
-#include "daemon/packages/open_tree.h"
 
 namespace pkgfs {
 namespace {
@@ -13,7 +13,7 @@ namespace stdfs = std::filesystem;
 
 constexpr std::size_t kLockBytes = 64U << 20U;
 
-/// Whether what the user names is what the lock file was written for.
+/// Whether `text`, from the command line, names the package that the lock file was written for.
 bool is_named_by(const PackageSummary& root, const std::string& text) {
   std::error_code failed;
   if (stdfs::exists(text, failed)) {
@@ -29,51 +29,50 @@ bool is_named_by(const PackageSummary& root, const std::string& text) {
   return specifier.url() != nullptr && specifier.url()->text == root.dist.url;
 }
 
-/// What is opened in place isn't hashed by the loader.
+/// Compares the hash of a local file with the locked one. The loader hashes only downloads.
 void check_local_file(const PackageSummary& summary) {
   if (!summary.dist.path) {
     return;
   }
   if (!summary.dist.webc_sha256) {
     if (stdfs::is_directory(*summary.dist.path)) {
-      return;  // locked by its path only
+      return;  // a directory is locked by its path only
     }
-    throw Error(ErrorCode::kCorrupt, "nothing says which hash \"" + *summary.dist.path + "\" should have");
+    throw Error(ErrorCode::kCorrupt, "it has no hash for \"" + *summary.dist.path + "\"");
   }
   const Sha256 actual = hash_file(*summary.dist.path);
   if (actual != *summary.dist.webc_sha256) {
     throw Error(ErrorCode::kCorrupt, "\"" + *summary.dist.path + "\", the package \"" + summary.pkg.id.to_string() +
-                                         "\", isn't what was locked: expected hash " +
+                                         "\", has changed since it was locked: expected hash " +
                                          to_hex(*summary.dist.webc_sha256) + ", found " + to_hex(actual));
   }
 }
 
 }  // namespace
 
-void PackageOpener::read_lock(const std::string& path) {
-  lock_path_ = path;
+LockFile read_lock_file(const std::string& path) {
   try {
     const auto text = read_small_file(path, kLockBytes);
     if (!text) {
       throw Error(ErrorCode::kNotFound, "there is no such file");
     }
-    lock_ = parse_lock(*text);
-    for (const LockFile::Locked& locked : lock_->packages) {
+    LockFile lock = parse_lock(*text);
+    for (const LockFile::Locked& locked : lock.packages) {
       check_local_file(locked.summary);
     }
+    return lock;
   } catch (Error& error) {
     throw std::move(error).context("Unable to use the lock file \"" + path + "\"");
   }
-  source_ = std::make_unique<LockSource>(*lock_);
 }
 
-RootPackage PackageOpener::find_locked(const std::string& text) {
-  const PackageSummary& root = lock_->packages.front().summary;
+const PackageSummary& locked_root(const LockFile& lock, const std::string& path, const std::string& text) {
+  const PackageSummary& root = lock.packages.front().summary;
   if (!is_named_by(root, text)) {
-    throw Error(ErrorCode::kUsage, "the lock file \"" + lock_path_ + "\" is for \"" + root.pkg.id.to_string() +
-                                       "\" from \"" + root.dist.url + "\", not for \"" + text + "\"");
+    throw Error(ErrorCode::kUsage, "the lock file \"" + path + "\" is for \"" + root.pkg.id.to_string() + "\" from \"" +
+                                       root.dist.url + "\", not for \"" + text + "\"");
   }
-  return {nullptr, root.pkg, root.dist};
+  return root;
 }
 
 }  // namespace pkgfs
