@@ -128,7 +128,7 @@ std::shared_ptr<const Package> PackageLoader::load_remote(const PackageSummary& 
     throw Error(ErrorCode::kNetwork, "it isn't in the cache \"" + remote_.cache->directory() +
                                          "\", and with --offline it can't be downloaded " + from);
   }
-  const PackageCache::Slot slot = remote_.cache->reserve(hash, cancel);
+  const ContainersByHash::Slot slot = remote_.cache->reserve(hash, cancel);
   if (auto package = open_entry(hash)) {
     return package;  // somebody else was downloading it
   }
@@ -161,7 +161,7 @@ void PackageLoader::tell_finished(const PackageSummary& summary, std::uint64_t s
 }
 
 std::shared_ptr<const Package> PackageLoader::fetch(const PackageSummary& summary, const Url& url,
-                                                    const PackageCache::Slot& slot, const CancelFlag& cancel) {
+                                                    const ContainersByHash::Slot& slot, const CancelFlag& cancel) {
   const Sha256& hash = *summary.dist.webc_sha256;
   const Downloaded downloaded = download_to(summary, url, slot.part(), cancel);
   if (downloaded.sha256 == hash) {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "core/base/limits.h"
-#include "core/cache/package_cache.h"
+#include "core/cache/containers_by_hash.h"
 #include "core/load/package.h"
 #include "core/net/download.h"
 #include "core/package/package_info.h"
@@ -28,7 +28,7 @@ enum class VerifyDownloads {
 
 /// Where packages that aren't local come from. What the pointers point to must outlive the loader.
 struct RemotePackages {
-  PackageCache* cache = nullptr;
+  ContainersByHash* cache = nullptr;
   std::string urls_directory;    // where WebSource keeps its files; used when a hash says it's the same
   HttpClient* client = nullptr;  // null: offline, only the cache is looked at
   std::vector<RegistryToken> tokens;
@@ -68,7 +68,7 @@ class PackageLoader {
   [[nodiscard]] std::shared_ptr<const Package> open_kept_url(const Url& url, const Sha256& hash);
   /// Downloads into `slot` and opens that, from the cache or, if that is allowed, without keeping it.
   [[nodiscard]] std::shared_ptr<const Package> fetch(const PackageSummary& summary, const Url& url,
-                                                     const PackageCache::Slot& slot, const CancelFlag& cancel);
+                                                     const ContainersByHash::Slot& slot, const CancelFlag& cancel);
   [[nodiscard]] Downloaded download_to(const PackageSummary& summary, const Url& url, const std::string& part,
                                        const CancelFlag& cancel) const;
   void tell_finished(const PackageSummary& summary, std::uint64_t size, bool success) const;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "core/cache/package_cache.h"
+#include "core/cache/containers_by_hash.h"
 #include "core/source/source.h"
 
 namespace pkgfs {
@@ -10,11 +10,11 @@ namespace pkgfs {
 class CacheSource final : public Source {
  public:
   /// `cache` must outlive this.
-  explicit CacheSource(PackageCache& cache) : cache_(cache) {}
+  explicit CacheSource(ContainersByHash& cache) : cache_(cache) {}
   [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
 
  private:
-  PackageCache& cache_;
+  ContainersByHash& cache_;
 };
 
 }  // namespace pkgfs

@@ -112,7 +112,7 @@ void PackageOpener::set_up_network(DownloadObserver* observer, const Io& io) {
     }
     client_ = std::make_unique<HttpClient>(std::move(http));
   }
-  cache_ = std::make_unique<PackageCache>(settings_.packages_directory());
+  cache_ = std::make_unique<ContainersByHash>(settings_.packages_directory());
   RemotePackages remote;
   remote.cache = cache_.get();
   remote.urls_directory = settings_.urls_directory();

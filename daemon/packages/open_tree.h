@@ -65,7 +65,7 @@ class PackageOpener {
   InterruptGuard interrupt_{cancel_};  // so that an interrupted download ends tidily
   std::unique_ptr<DownloadObserver> progress_;
   std::unique_ptr<HttpClient> client_;  // null when offline
-  std::unique_ptr<PackageCache> cache_;
+  std::unique_ptr<ContainersByHash> cache_;
   std::unique_ptr<PackageLoader> loader_;
   std::unique_ptr<Source> source_;
   std::optional<LockFile> lock_;

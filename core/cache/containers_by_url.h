@@ -10,9 +10,9 @@ namespace pkgfs {
 
 /// Looks after what WebSource keeps (core/source/web_source.h): `{directory}/{SHA-256 of the URL}` with an ".etag"
 /// beside it. Which URL that was isn't written down.
-class UrlCache {
+class ContainersByUrl {
  public:
-  explicit UrlCache(std::string directory) : directory_(std::move(directory)) {}
+  explicit ContainersByUrl(std::string directory) : directory_(std::move(directory)) {}
 
   struct Entry {
     std::string key;  // 64 hex digits
@@ -25,7 +25,7 @@ class UrlCache {
   [[nodiscard]] std::vector<Entry> entries() const;
   /// With its ETag. Throws Error naming it.
   void remove(const Entry& entry);
-  /// As PackageCache::remove_leftovers.
+  /// As ContainersByHash::remove_leftovers.
   std::uint64_t remove_leftovers(std::chrono::seconds age, bool dry_run = false);
 
  private:

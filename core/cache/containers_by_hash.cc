@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "core/cache/package_cache.h"
+#include "core/cache/containers_by_hash.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -48,11 +48,11 @@ void mark_used(const std::string& path) {
 
 }  // namespace
 
-std::string PackageCache::path_of(const Sha256& hash) const {
+std::string ContainersByHash::path_of(const Sha256& hash) const {
   return directory_ + "/" + to_hex(hash) + std::string(kEnding);
 }
 
-std::optional<std::string> PackageCache::find(const Sha256& hash) {
+std::optional<std::string> ContainersByHash::find(const Sha256& hash) {
   std::string path = path_of(hash);
   struct stat status{};
   if (::lstat(path.c_str(), &status) != 0) {
@@ -86,7 +86,7 @@ std::optional<std::string> PackageCache::find(const Sha256& hash) {
   return path;
 }
 
-std::optional<Sha256> PackageCache::hash_or_set_aside(const Sha256& hash) {
+std::optional<Sha256> ContainersByHash::hash_or_set_aside(const Sha256& hash) {
   try {
     return content_hash({hash, path_of(hash), 0, {}});
   } catch (const Error& error) {
@@ -95,7 +95,7 @@ std::optional<Sha256> PackageCache::hash_or_set_aside(const Sha256& hash) {
   }
 }
 
-void PackageCache::set_aside(const Sha256& hash, const std::string& why) {
+void ContainersByHash::set_aside(const Sha256& hash, const std::string& why) {
   const std::string path = path_of(hash);
   const std::string aside = directory_ + "/" + to_hex(hash) + std::string(kSetAside) + std::to_string(::getpid());
   log::warn("the cached package \"{}\" is damaged and not used: {}", path, why);
@@ -104,7 +104,7 @@ void PackageCache::set_aside(const Sha256& hash, const std::string& why) {
   }
 }
 
-PackageCache::Slot PackageCache::reserve(const Sha256& hash, const CancelFlag& cancel) {
+ContainersByHash::Slot ContainersByHash::reserve(const Sha256& hash, const CancelFlag& cancel) {
   const std::string temporary = directory_ + "/__temp__";
   const std::string locks = directory_ + "/.locks";
   std::call_once(prepared_, [&] {
@@ -120,7 +120,7 @@ PackageCache::Slot PackageCache::reserve(const Sha256& hash, const CancelFlag& c
   return slot;
 }
 
-std::string PackageCache::commit(const Slot& slot, const Sha256& hash) {
+std::string ContainersByHash::commit(const Slot& slot, const Sha256& hash) {
   std::string path = path_of(hash);
   if (::rename(slot.part().c_str(), path.c_str()) != 0) {
     throw system_error("Unable to save the downloaded package to \"" + path + "\"", errno);
@@ -131,13 +131,13 @@ std::string PackageCache::commit(const Slot& slot, const Sha256& hash) {
   return path;
 }
 
-void PackageCache::sync() {
+void ContainersByHash::sync() {
   if (dirty_.exchange(false)) {
     sync_directory(directory_);
   }
 }
 
-std::vector<PackageCache::Entry> PackageCache::entries() const {
+std::vector<ContainersByHash::Entry> ContainersByHash::entries() const {
   std::vector<Entry> found;
   std::error_code failed;
   stdfs::directory_iterator each(directory_, failed);
@@ -164,7 +164,7 @@ std::vector<PackageCache::Entry> PackageCache::entries() const {
   return found;
 }
 
-std::optional<Sha256> PackageCache::content_hash(const Entry& entry) const {
+std::optional<Sha256> ContainersByHash::content_hash(const Entry& entry) const {
   try {
     return hash_of(*MappedFile::open(entry.path));
   } catch (const Error& error) {
@@ -175,13 +175,13 @@ std::optional<Sha256> PackageCache::content_hash(const Entry& entry) const {
   }
 }
 
-void PackageCache::remove(const Entry& entry) {
+void ContainersByHash::remove(const Entry& entry) {
   if (::unlink(entry.path.c_str()) != 0 && errno != ENOENT) {
     throw system_error("Unable to remove \"" + entry.path + "\"", errno);
   }
 }
 
-std::uint64_t PackageCache::remove_leftovers(std::chrono::seconds age, bool dry_run) {
+std::uint64_t ContainersByHash::remove_leftovers(std::chrono::seconds age, bool dry_run) {
   const auto limit = std::chrono::system_clock::now() - age;
   leftovers::remove_stale_locks(directory_ + "/.locks", "", dry_run);
   return leftovers::remove_old(directory_ + "/__temp__", limit, dry_run, [](const std::string&) { return true; }) +

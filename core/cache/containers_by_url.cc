@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "core/cache/url_cache.h"
+#include "core/cache/containers_by_url.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,7 +21,7 @@ constexpr std::string_view kEtag = ".etag";
 
 }  // namespace
 
-std::vector<UrlCache::Entry> UrlCache::entries() const {
+std::vector<ContainersByUrl::Entry> ContainersByUrl::entries() const {
   std::vector<Entry> found;
   std::error_code failed;
   stdfs::directory_iterator each(directory_, failed);
@@ -43,7 +43,7 @@ std::vector<UrlCache::Entry> UrlCache::entries() const {
   return found;
 }
 
-void UrlCache::remove(const Entry& entry) {
+void ContainersByUrl::remove(const Entry& entry) {
   // The ETag last: alone it is believed by nobody, while an old one beside a new file would be.
   for (const std::string& path : {entry.path, entry.path + std::string(kEtag)}) {
     if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
@@ -52,7 +52,7 @@ void UrlCache::remove(const Entry& entry) {
   }
 }
 
-std::uint64_t UrlCache::remove_leftovers(std::chrono::seconds age, bool dry_run) {
+std::uint64_t ContainersByUrl::remove_leftovers(std::chrono::seconds age, bool dry_run) {
   constexpr std::string_view kLock = ".lock";
   const auto limit = leftovers::Clock::now() - age;
   const std::string temporary = directory_ + "/__temp__";

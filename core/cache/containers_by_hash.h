@@ -19,10 +19,10 @@ namespace pkgfs {
 /// `{directory}/{sha256 in hex}.bin`. Entries appear by rename, complete, and are read-only from then on; readers take
 /// no lock. Partial downloads are in `__temp__`, locks of those who download in `.locks`. An entry may be removed at
 /// any time: who has it open keeps it.
-class PackageCache {
+class ContainersByHash {
  public:
   /// Nothing is made or opened before it is needed.
-  explicit PackageCache(std::string directory) : directory_(std::move(directory)) {}
+  explicit ContainersByHash(std::string directory) : directory_(std::move(directory)) {}
 
   struct Entry {
     Sha256 hash{};
@@ -49,7 +49,7 @@ class PackageCache {
     [[nodiscard]] const std::string& part() const { return part_; }
 
    private:
-    friend class PackageCache;
+    friend class ContainersByHash;
     Slot(std::string part, std::string lock, const CancelFlag& cancel)
         : part_(std::move(part)), lock_(std::move(lock), cancel) {}
     std::string part_;
