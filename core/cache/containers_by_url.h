@@ -8,7 +8,7 @@
 
 namespace pkgfs {
 
-/// Looks after what WebSource keeps (core/source/web_source.h): `{directory}/{SHA-256 of the URL}` with an ".etag"
+/// Looks after what UrlSource keeps (core/source/url_source.h): `{directory}/{SHA-256 of the URL}` with an ".etag"
 /// beside it. Which URL that was isn't written down.
 class ContainersByUrl {
  public:

@@ -8,7 +8,7 @@
 #include "core/base/log.h"
 #include "core/base/parallel.h"
 #include "core/source/container_summary.h"
-#include "core/source/web_source.h"
+#include "core/source/url_source.h"
 
 namespace pkgfs {
 namespace {
@@ -204,7 +204,7 @@ std::shared_ptr<const Package> PackageLoader::open_kept_url(const Url& url, cons
   if (remote_.urls_directory.empty()) {
     return nullptr;
   }
-  const std::string path = WebSource::path_of(remote_.urls_directory, url);
+  const std::string path = UrlSource::path_of(remote_.urls_directory, url);
   try {
     if (hash_file(path) != hash) {
       return nullptr;

@@ -29,7 +29,7 @@ enum class VerifyDownloads {
 /// Where packages that aren't local come from. What the pointers point to must outlive the loader.
 struct RemotePackages {
   ContainersByHash* cache = nullptr;
-  std::string urls_directory;    // where WebSource keeps its files; used when a hash says it's the same
+  std::string urls_directory;    // where UrlSource keeps its files; used when a hash says it's the same
   HttpClient* client = nullptr;  // null: offline, only the cache is looked at
   std::vector<RegistryToken> tokens;
   VerifyDownloads verify = VerifyDownloads::kFail;

@@ -27,7 +27,7 @@ struct BackendSource::Known {
   bool from_registry = false;    // and not from the cache
 };
 
-BackendSource::BackendSource(Options options, HttpClient* client, QueryCache cache, const CancelFlag& cancel)
+BackendSource::BackendSource(Options options, HttpClient* client, RegistryAnswerCache cache, const CancelFlag& cancel)
     : options_(std::move(options)), client_(client), cache_(std::move(cache)), cancel_(cancel) {}
 
 BackendSource::~BackendSource() = default;
@@ -89,7 +89,7 @@ std::vector<PackageSummary> BackendSource::by_name(const PackageSource& specifie
 }
 
 void BackendSource::look_up(Known& known, const std::string& full_name, bool believe_cache, const CancelFlag& cancel) {
-  std::optional<QueryCache::Entry> cached = cache_.find(full_name);
+  std::optional<RegistryAnswerCache::Entry> cached = cache_.find(full_name);
   if (cached && (options_.offline || (believe_cache && cached->is_fresh(options_.cache_time)))) {
     if (!cached->is_fresh(options_.cache_time)) {
       log::warn("offline: what is known of \"{}\" is from {} ago", full_name, age_text(cached->age));

@@ -10,7 +10,7 @@
 
 #include "core/net/http.h"
 #include "core/source/graphql.h"
-#include "core/source/query_cache.h"
+#include "core/source/registry_answer_cache.h"
 #include "core/source/source.h"
 
 namespace pkgfs {
@@ -29,7 +29,7 @@ class BackendSource final : public Source {
   };
 
   /// What is passed in must outlive this. `client` may be null when offline.
-  BackendSource(Options options, HttpClient* client, QueryCache cache, const CancelFlag& cancel);
+  BackendSource(Options options, HttpClient* client, RegistryAnswerCache cache, const CancelFlag& cancel);
   ~BackendSource() override;
 
   [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
@@ -50,7 +50,7 @@ class BackendSource final : public Source {
 
   Options options_;
   HttpClient* client_;
-  QueryCache cache_;
+  RegistryAnswerCache cache_;
   const CancelFlag& cancel_;
   std::mutex mutex_;
   std::map<std::string, std::unique_ptr<Known>> known_;  // by full name

@@ -8,13 +8,13 @@
 #include "core/base/log.h"
 #include "core/net/url.h"
 #include "core/source/backend_source.h"
-#include "core/source/cache_source.h"
 #include "core/source/container_summary.h"
+#include "core/source/downloaded_source.h"
 #include "core/source/endpoint.h"
 #include "core/source/multi_source.h"
 #include "core/source/path_source.h"
 #include "core/source/registry.h"
-#include "core/source/web_source.h"
+#include "core/source/url_source.h"
 #include "daemon/cli/progress.h"
 #include "daemon/packages/registry_check.h"
 
@@ -135,7 +135,7 @@ void PackageOpener::add_sources(bool with_cache) {
     sources->add(open_registry(directory));
   }
   if (with_cache) {
-    sources->add(std::make_unique<CacheSource>(*cache_), MultiSource::When::kIfNothingFound);
+    sources->add(std::make_unique<DownloadedSource>(*cache_), MultiSource::When::kIfNothingFound);
   }
   const std::string queries = settings_.queries_directory();
   for (const RemoteRegistry& registry : settings_.registries) {
@@ -149,19 +149,20 @@ void PackageOpener::add_sources(bool with_cache) {
     if (registry.endpoint == kDefaultRegistry) {
       others.push_back(queries);  // earlier Wasmer releases don't keep registries apart; they had one
     }
-    sources->add(std::make_unique<BackendSource>(BackendSource::Options{.endpoint = registry.endpoint,
-                                                                        .token = registry.token,
-                                                                        .prefer = settings_.prefer,
-                                                                        .cache_time = settings_.query_time,
-                                                                        .offline = settings_.offline},
-                                                 client_.get(), QueryCache(std::move(own), std::move(others)), cancel_),
-                 MultiSource::When::kIfNothingFound);
+    sources->add(
+        std::make_unique<BackendSource>(BackendSource::Options{.endpoint = registry.endpoint,
+                                                               .token = registry.token,
+                                                               .prefer = settings_.prefer,
+                                                               .cache_time = settings_.query_time,
+                                                               .offline = settings_.offline},
+                                        client_.get(), RegistryAnswerCache(std::move(own), std::move(others)), cancel_),
+        MultiSource::When::kIfNothingFound);
   }
   // The loader opens what is found a second time, with all the checks that were asked for; here a look is enough.
   const auto look = [as_built = options_.as_built](const std::string& path) {
     return describe(*open_package(path, {.as_built = as_built}));
   };
-  sources->add(std::make_unique<WebSource>(WebSource::Options{.directory = settings_.urls_directory(),
+  sources->add(std::make_unique<UrlSource>(UrlSource::Options{.directory = settings_.urls_directory(),
                                                               .max_bytes = settings_.max_download,
                                                               .offline = settings_.offline,
                                                               .observer = loader_->observer()},

@@ -13,10 +13,10 @@ namespace pkgfs {
 
 /// Remembers what another source answered, failures included: each specifier is asked once. Meant for one resolution,
 /// which it also keeps consistent while packages come and go behind the source. Not thread-safe.
-class CachingSource final : public Source {
+class RememberingSource final : public Source {
  public:
   /// `source` must outlive this.
-  explicit CachingSource(Source& source) : source_(source) {}
+  explicit RememberingSource(Source& source) : source_(source) {}
 
   [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
   /// The same without a copy and without throwing QueryError. Valid as long as this object.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "core/source/web_source.h"
+#include "core/source/url_source.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -13,7 +13,7 @@
 #include "core/base/files.h"
 #include "core/base/log.h"
 #include "core/base/parallel.h"
-#include "core/source/query_cache.h"
+#include "core/source/registry_answer_cache.h"
 
 namespace pkgfs {
 namespace {
@@ -27,7 +27,7 @@ void touch(const std::string& path) {
 
 }  // namespace
 
-WebSource::Kept WebSource::look(const std::string& path) {
+UrlSource::Kept UrlSource::look(const std::string& path) {
   struct stat status{};
   if (::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) {
     return {};
@@ -40,16 +40,16 @@ WebSource::Kept WebSource::look(const std::string& path) {
   return kept;
 }
 
-std::string WebSource::path_of(const std::string& directory, const Url& url) {
+std::string UrlSource::path_of(const std::string& directory, const Url& url) {
   return directory + "/" + to_upper_hex(sha256(url.text()));
 }
 
-WebSource::WebSource(Options options, Describe describe, HttpClient* client, const CancelFlag& cancel)
+UrlSource::UrlSource(Options options, Describe describe, HttpClient* client, const CancelFlag& cancel)
     : options_(std::move(options)), describe_(std::move(describe)), client_(client), cancel_(cancel) {}
 
-std::vector<PackageSummary> WebSource::query(const PackageSource& specifier) { return query_one(specifier, cancel_); }
+std::vector<PackageSummary> UrlSource::query(const PackageSource& specifier) { return query_one(specifier, cancel_); }
 
-std::vector<Source::Answer> WebSource::query_all(std::span<const PackageSource> specifiers) {
+std::vector<Source::Answer> UrlSource::query_all(std::span<const PackageSource> specifiers) {
   std::vector<Answer> answers(specifiers.size());
   for_each_in_parallel(specifiers.size(), limits::kParallelRequests, cancel_,
                        [&](std::size_t i, const CancelFlag& cancel) {
@@ -58,7 +58,7 @@ std::vector<Source::Answer> WebSource::query_all(std::span<const PackageSource> 
   return answers;
 }
 
-std::vector<PackageSummary> WebSource::query_one(const PackageSource& specifier, const CancelFlag& cancel) {
+std::vector<PackageSummary> UrlSource::query_one(const PackageSource& specifier, const CancelFlag& cancel) {
   if (specifier.url() == nullptr) {
     throw QueryError(QueryError::Kind::kUnsupported, specifier);
   }
@@ -83,7 +83,7 @@ std::vector<PackageSummary> WebSource::query_one(const PackageSource& specifier,
   return answer;
 }
 
-WebSource::Fetched WebSource::fetch(const Url& url, const CancelFlag& cancel) {
+UrlSource::Fetched UrlSource::fetch(const Url& url, const CancelFlag& cancel) {
   const std::string path = path_of(options_.directory, url);
   Kept kept = look(path);
   if (kept.exists && (options_.offline || is_fresh(kept))) {
@@ -122,9 +122,9 @@ WebSource::Fetched WebSource::fetch(const Url& url, const CancelFlag& cancel) {
   }
 }
 
-bool WebSource::is_fresh(const Kept& kept) const { return kept.age && *kept.age <= options_.retry_period; }
+bool UrlSource::is_fresh(const Kept& kept) const { return kept.age && *kept.age <= options_.retry_period; }
 
-void WebSource::download_to(const Url& url, const std::string& part, const std::string& path,
+void UrlSource::download_to(const Url& url, const std::string& part, const std::string& path,
                             const CancelFlag& cancel) {
   const std::string etag_path = path + ".etag";
   const DownloadRequest request{.url = url,
@@ -147,7 +147,7 @@ void WebSource::download_to(const Url& url, const std::string& part, const std::
   }
 }
 
-bool WebSource::is_unchanged(const Url& url, const std::string& etag, const CancelFlag& cancel) {
+bool UrlSource::is_unchanged(const Url& url, const std::string& etag, const CancelFlag& cancel) {
   try {
     const HttpResponse response = client_->fetch({.method = HttpRequest::Method::kHead,
                                                   .url = url,

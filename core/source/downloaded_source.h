@@ -7,10 +7,10 @@
 namespace pkgfs {
 
 /// Answers hashes with what was downloaded earlier: a package's hash says all about it, so no registry need be asked.
-class CacheSource final : public Source {
+class DownloadedSource final : public Source {
  public:
   /// `cache` must outlive this.
-  explicit CacheSource(ContainersByHash& cache) : cache_(cache) {}
+  explicit DownloadedSource(ContainersByHash& cache) : cache_(cache) {}
   [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
 
  private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "core/source/query_cache.h"
+#include "core/source/registry_answer_cache.h"
 
 #include <unistd.h>
 
@@ -27,7 +27,7 @@ std::string flat(std::string_view full_name) {
 
 }  // namespace
 
-std::optional<QueryCache::Entry> QueryCache::find(std::string_view full_name) const {
+std::optional<RegistryAnswerCache::Entry> RegistryAnswerCache::find(std::string_view full_name) const {
   if (auto entry = read(directory_ + "/" + flat(full_name), full_name, true)) {
     return entry;
   }
@@ -42,8 +42,8 @@ std::optional<QueryCache::Entry> QueryCache::find(std::string_view full_name) co
   return std::nullopt;
 }
 
-std::optional<QueryCache::Entry> QueryCache::read(const std::string& path, std::string_view full_name,
-                                                  bool is_ours) const {
+std::optional<RegistryAnswerCache::Entry> RegistryAnswerCache::read(const std::string& path, std::string_view full_name,
+                                                                    bool is_ours) const {
   try {
     const auto text = read_small_file(path, limits::kAnswerBytes);
     if (!text) {
@@ -74,7 +74,7 @@ std::optional<QueryCache::Entry> QueryCache::read(const std::string& path, std::
   }
 }
 
-void QueryCache::store(std::string_view full_name, const webc::Json& response) const {
+void RegistryAnswerCache::store(std::string_view full_name, const webc::Json& response) const {
   webc::Json document = webc::Json::object();
   document["unix_timestamp"] = static_cast<std::uint64_t>(std::time(nullptr));
   document["package_name"] = full_name;

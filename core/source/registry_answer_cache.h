@@ -13,7 +13,7 @@ namespace pkgfs {
 
 /// The answers of one registry on disk, in Wasmer's files (resolution.md 7.1): `{directory}/{full name, "/" as "#"}`.
 /// Thread-safe as far as files are: entries appear by rename.
-class QueryCache {
+class RegistryAnswerCache {
  public:
   struct Entry {
     webc::Json response;
@@ -25,7 +25,7 @@ class QueryCache {
 
   /// `others`: directories that are read, too, after this one, and not changed. There the names may also be laid out as
   /// earlier releases of Wasmer did: `{directory}/{namespace}/{name}`.
-  explicit QueryCache(std::string directory, std::vector<std::string> others = {})
+  explicit RegistryAnswerCache(std::string directory, std::vector<std::string> others = {})
       : directory_(std::move(directory)), others_(std::move(others)) {}
 
   /// What was last stored for `full_name`, however old: stale entries stay, for the time without a network. Anything

@@ -14,7 +14,7 @@ namespace pkgfs {
 /// Packages that are named by URL (resolution.md 7.2). A file is kept as `{directory}/{SHA-256 of the URL}` with its
 /// ETag beside it, believed for some minutes, then checked with a HEAD request. When the server can't be reached the
 /// kept file is used, with a warning.
-class WebSource final : public Source {
+class UrlSource final : public Source {
  public:
   struct Options {
     std::string directory;
@@ -30,7 +30,7 @@ class WebSource final : public Source {
   [[nodiscard]] static std::string path_of(const std::string& directory, const Url& url);
 
   /// What is passed in must outlive this. `client` may be null when offline.
-  WebSource(Options options, Describe describe, HttpClient* client, const CancelFlag& cancel);
+  UrlSource(Options options, Describe describe, HttpClient* client, const CancelFlag& cancel);
 
   /// The one package at the URL; its `dist` has the URL and the path of the kept file, which is opened in place.
   [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;

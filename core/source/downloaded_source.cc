@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-#include "core/source/cache_source.h"
+#include "core/source/downloaded_source.h"
 
 #include "core/base/log.h"
 #include "core/source/container_summary.h"
 
 namespace pkgfs {
 
-std::vector<PackageSummary> CacheSource::query(const PackageSource& specifier) {
+std::vector<PackageSummary> DownloadedSource::query(const PackageSource& specifier) {
   if (specifier.hash() == nullptr) {
     throw QueryError(QueryError::Kind::kUnsupported, specifier);
   }
