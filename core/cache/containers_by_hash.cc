@@ -6,42 +6,28 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
-#include <filesystem>
+#include <string_view>
 
-#include "core/base/byte_source.h"
+#include "core/base/error.h"
+#include "core/base/files.h"
 #include "core/base/log.h"
-#include "core/cache/leftovers.h"
-#include "core/net/download.h"
+#include "core/cache/cache_files.h"
+#include "core/cache/file_hash.h"
+#include "core/net/partial_file.h"
 
 namespace pkgfs {
 namespace {
 
-namespace stdfs = std::filesystem;
-
 constexpr std::string_view kEnding = ".bin";
 constexpr std::string_view kSetAside = ".bin.corrupt-";
-constexpr ::mode_t kVerified = 0444;  // what we checked ourselves can't be written any more
-constexpr std::size_t kHashPiece = 4U << 20U;
+constexpr ::mode_t kVerified = 0444;
+constexpr ::mode_t kWritable = 0222;
 
-/// By reading, so that a failing disk is an error and not a page of zeros.
-Sha256 hash_of(const MappedFile& file) {
-  Sha256Hasher hasher;
-  std::vector<std::byte> piece(kHashPiece);
-  for (std::uint64_t at = 0; at < file.size();) {
-    const std::size_t length = std::min<std::uint64_t>(piece.size(), file.size() - at);
-    if (const auto read = file.read(at, std::span(piece).first(length)); !read) {
-      throw system_error("Unable to read \"" + file.name() + "\" at " + std::to_string(at), read.error());
-    }
-    hasher.update(std::span(piece).first(length));
-    at += length;
-  }
-  return hasher.finish();
-}
-
+/// Sets the access time only, because `--mtime=container` shows the modification time. Fails silently for an entry of
+/// another user.
 void mark_used(const std::string& path) {
-  // The time of access, because the time of modification is shown with --mtime=container. A cache that belongs to
-  // somebody else stays as it is.
   const std::array<timespec, 2> times{timespec{0, UTIME_NOW}, timespec{0, UTIME_OMIT}};
   ::utimensat(AT_FDCWD, path.c_str(), times.data(), AT_SYMLINK_NOFOLLOW);
 }
@@ -59,7 +45,7 @@ std::optional<std::string> ContainersByHash::find(const Sha256& hash) {
     if (errno == ENOENT || errno == ENOTDIR) {
       return std::nullopt;
     }
-    throw system_error("Unable to read \"" + path + "\"", errno);  // the directory's fault: another file won't help
+    throw system_error("Unable to read \"" + path + "\"", errno);  // the directory is at fault, not this entry
   }
   if (!S_ISREG(status.st_mode)) {
     set_aside(hash, "it isn't a regular file");
@@ -71,7 +57,7 @@ std::optional<std::string> ContainersByHash::find(const Sha256& hash) {
     }
     return std::nullopt;
   }
-  if ((status.st_mode & 0222U) != 0) {
+  if ((status.st_mode & kWritable) != 0) {
     const std::optional<Sha256> actual = hash_or_set_aside(hash);
     if (!actual) {
       return std::nullopt;
@@ -80,7 +66,7 @@ std::optional<std::string> ContainersByHash::find(const Sha256& hash) {
       set_aside(hash, "its content has the hash " + to_hex(*actual));
       return std::nullopt;
     }
-    ::chmod(path.c_str(), kVerified);  // if we may; else it's hashed next time again
+    ::chmod(path.c_str(), kVerified);  // if that fails, the entry is hashed again the next time
   }
   mark_used(path);
   return path;
@@ -104,28 +90,29 @@ void ContainersByHash::set_aside(const Sha256& hash, const std::string& why) {
   }
 }
 
-ContainersByHash::Slot ContainersByHash::reserve(const Sha256& hash, const CancelFlag& cancel) {
+PartialEntry ContainersByHash::reserve(const Sha256& hash, const CancelFlag& cancel) {
   const std::string temporary = directory_ + "/__temp__";
   const std::string locks = directory_ + "/.locks";
   std::call_once(prepared_, [&] {
     make_private_directory(temporary);
     make_private_directory(locks);
-    remove_leftovers(leftovers::kLockAge);
+    remove_leftovers(cache_files::kLockAge);
   });
   const std::string name = to_hex(hash);
-  Slot slot(temporary + "/" + name + ".part", locks + "/" + name, cancel);
-  if (::faccessat(AT_FDCWD, slot.part().c_str(), W_OK, AT_EACCESS) != 0 && errno == EACCES) {
-    discard_download(slot.part());  // somebody else's, or from a pkgfs that made it read-only before its rename
+  PartialEntry partial{temporary + "/" + name + ".part", FileLock(locks + "/" + name, cancel)};
+  if (::faccessat(AT_FDCWD, partial.part.c_str(), W_OK, AT_EACCESS) != 0 && errno == EACCES) {
+    PartialFile::discard(partial.part);  // by another user, or by a release of pkgfs that made it read-only too early
   }
-  return slot;
+  return partial;
 }
 
-std::string ContainersByHash::commit(const Slot& slot, const Sha256& hash) {
+std::string ContainersByHash::commit(const PartialEntry& partial, const Sha256& hash) {
   std::string path = path_of(hash);
-  if (::rename(slot.part().c_str(), path.c_str()) != 0) {
+  if (::rename(partial.part.c_str(), path.c_str()) != 0) {
     throw system_error("Unable to save the downloaded package to \"" + path + "\"", errno);
   }
-  // Only now: who is killed in between leaves an entry that is hashed once more, not a part that can't be opened.
+  // After the rename: a process that is killed in between leaves a writable entry, which is hashed once more. The other
+  // order would leave a read-only partial file, which can't be continued.
   ::chmod(path.c_str(), kVerified);
   dirty_ = true;
   return path;
@@ -140,33 +127,24 @@ void ContainersByHash::sync() {
 std::vector<ContainersByHash::Entry> ContainersByHash::entries() const {
   std::vector<Entry> found;
   std::error_code failed;
-  stdfs::directory_iterator each(directory_, failed);
-  if (failed == std::errc::no_such_file_or_directory) {
-    return found;
-  }
-  for (; !failed && each != stdfs::directory_iterator(); each.increment(failed)) {
-    const std::string name = each->path().filename().string();
-    if (!name.ends_with(kEnding)) {
-      continue;
+  for (const cache_files::File& file : cache_files::list(directory_, failed)) {
+    const std::string_view name = file.name;
+    const auto hash =
+        name.ends_with(kEnding) ? sha256_from_hex(name.substr(0, name.size() - kEnding.size())) : std::nullopt;
+    if (hash) {
+      found.push_back({*hash, file.path, file.size, file.used});
     }
-    const auto hash = sha256_from_hex(std::string_view(name).substr(0, name.size() - kEnding.size()));
-    struct stat status{};
-    if (!hash || ::lstat(each->path().c_str(), &status) != 0 || !S_ISREG(status.st_mode)) {
-      continue;
-    }
-    found.push_back(
-        {*hash, each->path().string(), static_cast<std::uint64_t>(status.st_size), leftovers::last_use(status)});
   }
   if (failed) {
     throw system_error("Could not read image cache dir: '" + directory_ + "'", failed.value());
   }
-  std::sort(found.begin(), found.end(), [](const Entry& a, const Entry& b) { return a.hash < b.hash; });
+  std::ranges::sort(found, {}, &Entry::hash);
   return found;
 }
 
 std::optional<Sha256> ContainersByHash::content_hash(const Entry& entry) const {
   try {
-    return hash_of(*MappedFile::open(entry.path));
+    return hash_file(entry.path);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kNotFound) {
       return std::nullopt;
@@ -182,11 +160,11 @@ void ContainersByHash::remove(const Entry& entry) {
 }
 
 std::uint64_t ContainersByHash::remove_leftovers(std::chrono::seconds age, bool dry_run) {
-  const auto limit = std::chrono::system_clock::now() - age;
-  leftovers::remove_stale_locks(directory_ + "/.locks", "", dry_run);
-  return leftovers::remove_old(directory_ + "/__temp__", limit, dry_run, [](const std::string&) { return true; }) +
-         leftovers::remove_old(directory_, limit, dry_run,
-                               [](const std::string& name) { return name.find(kSetAside) != std::string::npos; });
+  const auto limit = cache_files::Clock::now() - age;
+  cache_files::remove_stale_locks(directory_ + "/.locks", "", dry_run);
+  return cache_files::remove_old(directory_ + "/__temp__", limit, dry_run, [](const std::string&) { return true; }) +
+         cache_files::remove_old(directory_, limit, dry_run,
+                                 [](const std::string& name) { return name.find(kSetAside) != std::string::npos; });
 }
 
 }  // namespace pkgfs

@@ -10,73 +10,63 @@
 #include <vector>
 
 #include "core/base/cancel.h"
-#include "core/base/files.h"
 #include "core/base/hash.h"
+#include "core/cache/partial_entry.h"
 
 namespace pkgfs {
 
-/// Downloaded containers on disk, shared with Wasmer (its `checkouts` directory, loading.md 1.4):
-/// `{directory}/{sha256 in hex}.bin`. Entries appear by rename, complete, and are read-only from then on; readers take
-/// no lock. Partial downloads are in `__temp__`, locks of those who download in `.locks`. An entry may be removed at
-/// any time: who has it open keeps it.
+/// The cache of downloaded containers whose hash was known: `{directory}/{SHA-256 in hex}.bin`. Wasmer uses the same
+/// directory (its `checkouts`, loading.md 1.4). An entry appears by rename, so it is always complete; pkgfs makes it
+/// read-only. Readers take no lock. Partial downloads are in `__temp__`, the locks of their writers in `.locks`.
+/// Any process may remove an entry at any time; a reader that has it open can go on reading. Thread-safe.
 class ContainersByHash {
  public:
-  /// Nothing is made or opened before it is needed.
+  /// Creates and opens nothing; the first `reserve` creates the directory.
   explicit ContainersByHash(std::string directory) : directory_(std::move(directory)) {}
 
   struct Entry {
     Sha256 hash{};
     std::string path;
     std::uint64_t size = 0;
-    std::chrono::system_clock::time_point used;  // last, as far as known
+    std::chrono::system_clock::time_point used;  // last, as far as the file system records it
   };
 
   [[nodiscard]] const std::string& directory() const { return directory_; }
   [[nodiscard]] std::string path_of(const Sha256& hash) const;
 
-  /// The entry's path, marked as used now; nothing if there is none. An entry that pkgfs didn't write (it is writable)
-  /// is hashed once. One that is damaged or can't be read is set aside and is none.
+  /// The path of an entry that can be trusted, which is marked as used now; none if there is no such entry. A writable
+  /// entry is by another program: it is hashed, and then made read-only. An entry that is damaged or unreadable is set
+  /// aside and counts as missing. Throws Error if the directory can't be read.
   [[nodiscard]] std::optional<std::string> find(const Sha256& hash);
-  /// The hash of what the entry holds; nothing when it is gone, and when it had to be set aside as unreadable.
+  /// The hash of the entry's content. None if the entry is gone, or unreadable, in which case it is set aside.
   [[nodiscard]] std::optional<Sha256> hash_or_set_aside(const Sha256& hash);
-  /// Moves a damaged entry out of the way, to `{entry}.corrupt-{pid}`, with a warning that gives `why`.
+  /// Renames a damaged entry to `{entry}.corrupt-{pid}`, with a warning that gives `why`.
   void set_aside(const Sha256& hash, const std::string& why);
 
-  /// The right to fill one entry; one at a time between all threads and processes.
-  class Slot {
-   public:
-    /// Where to write: a file in `__temp__` that an earlier attempt may have left.
-    [[nodiscard]] const std::string& part() const { return part_; }
-
-   private:
-    friend class ContainersByHash;
-    Slot(std::string part, std::string lock, const CancelFlag& cancel)
-        : part_(std::move(part)), lock_(std::move(lock), cancel) {}
-    std::string part_;
-    FileLock lock_;
-  };
-  /// Waits for whoever else fills the entry: look with `find` again afterwards. Throws Error for a directory that can't
-  /// be written, Error(kInterrupted).
-  [[nodiscard]] Slot reserve(const Sha256& hash, const CancelFlag& cancel);
-  /// Makes the part of `slot`, whose content hashes to `hash`, the entry. Returns its path. Throws Error.
-  std::string commit(const Slot& slot, const Sha256& hash);
-  /// Makes the entries since the last time survive a power cut; one call for many is cheap. Throws Error.
+  /// Waits until no other thread or process fills the entry. Call `find` again afterwards: the other one may have
+  /// succeeded. Throws Error if the directory can't be written, and Error(kInterrupted).
+  [[nodiscard]] PartialEntry reserve(const Sha256& hash, const CancelFlag& cancel);
+  /// Makes the partial file, whose content must have the hash `hash`, the entry. Returns the entry's path. Throws
+  /// Error.
+  std::string commit(const PartialEntry& partial, const Sha256& hash);
+  /// Makes all commits since the last call survive a power cut. One call for many commits is cheaper than one for each.
+  /// Throws Error.
   void sync();
 
-  /// All entries, by hash. A directory that isn't there has none. Throws Error `Could not read image cache dir: '{d}'`.
+  /// All entries, by hash. A missing directory has none. Throws Error `Could not read image cache dir: '{d}'`.
   [[nodiscard]] std::vector<Entry> entries() const;
-  /// Hashes the content of `entry`; nothing if it went away meanwhile. Throws Error naming it.
+  /// The hash of the content of `entry`; none if the entry is gone. Throws Error naming it.
   [[nodiscard]] std::optional<Sha256> content_hash(const Entry& entry) const;
-  /// That it is gone already is fine. Throws Error naming it.
+  /// Removes `entry`, which may be gone already. Throws Error naming it.
   void remove(const Entry& entry);
-  /// Removes partial downloads and set-aside entries that nobody touched for `age`, and lock files older than a day
-  /// that nobody holds. Returns how many bytes that frees.
+  /// Removes partial downloads and entries that were set aside, if they are older than `age`. Also removes locks that
+  /// are older than a day and that no process holds. Returns how many bytes that frees; `dry_run` only counts.
   std::uint64_t remove_leftovers(std::chrono::seconds age, bool dry_run = false);
 
  private:
   std::string directory_;
-  std::once_flag prepared_;         // for downloads
-  std::atomic<bool> dirty_{false};  // entries whose names aren't synced
+  std::once_flag prepared_;         // the directories were created
+  std::atomic<bool> dirty_{false};  // there are commits since the last `sync`
 };
 
 }  // namespace pkgfs

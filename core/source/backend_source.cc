@@ -4,9 +4,10 @@
 #include <mutex>
 #include <utility>
 
+#include "core/base/age_text.h"
 #include "core/base/limits.h"
 #include "core/base/log.h"
-#include "core/base/parallel.h"
+#include "core/net/http_client.h"
 
 namespace pkgfs {
 namespace {
@@ -37,12 +38,9 @@ std::vector<PackageSummary> BackendSource::query(const PackageSource& specifier)
 }
 
 std::vector<Source::Answer> BackendSource::query_all(std::span<const PackageSource> specifiers) {
-  std::vector<Answer> answers(specifiers.size());
-  for_each_in_parallel(specifiers.size(), limits::kParallelRequests, cancel_,
-                       [&](std::size_t i, const CancelFlag& cancel) {
-                         answers[i] = answer_of(specifiers[i], [&] { return query_one(specifiers[i], cancel); });
-                       });
-  return answers;
+  return answers_in_parallel(specifiers, cancel_, [this](const PackageSource& specifier, const CancelFlag& cancel) {
+    return query_one(specifier, cancel);
+  });
 }
 
 std::vector<PackageSummary> BackendSource::query_one(const PackageSource& specifier, const CancelFlag& cancel) {

@@ -8,12 +8,13 @@
 #include <optional>
 #include <string>
 
-#include "core/net/http.h"
 #include "core/source/graphql.h"
 #include "core/source/registry_answer_cache.h"
 #include "core/source/source.h"
 
 namespace pkgfs {
+
+class HttpClient;
 
 /// A Wasmer registry: names and hashes by GraphQL (resolution.md 7.1), with its answers kept on disk. A registry that
 /// can't be reached, or answers nonsense, is replaced by what it said earlier, however long ago, with a warning that

@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <optional>
-#include <span>
 #include <string>
 #include <string_view>
-
-#include "core/net/url.h"
 
 namespace pkgfs {
 
@@ -19,14 +15,5 @@ inline constexpr std::string_view kDefaultRegistry = "https://registry.wasmer.io
 
 /// The name of the endpoint's directory in the query cache.
 [[nodiscard]] std::string endpoint_directory(std::string_view endpoint);
-
-struct RegistryToken {
-  std::string endpoint;
-  std::string token;
-};
-
-/// The token to be sent to `url`, if any of them may be seen there: at the authority of its endpoint, and at that
-/// without `registry.` in front, where the downloads of the front end are.
-[[nodiscard]] std::optional<std::string> token_for(const Url& url, std::span<const RegistryToken> tokens);
 
 }  // namespace pkgfs

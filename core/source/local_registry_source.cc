@@ -11,6 +11,8 @@
 
 #include "core/base/limits.h"
 #include "core/base/log.h"
+#include "core/source/container_summary.h"
+#include "core/source/files_below.h"
 
 namespace pkgfs {
 namespace {

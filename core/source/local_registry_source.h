@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/base/hash.h"
-#include "core/source/container_summary.h"
+#include "core/cache/file_hash.h"
 #include "core/source/source.h"
 
 namespace pkgfs {

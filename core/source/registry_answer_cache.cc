@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <ctime>
 #include <filesystem>
 #include <utility>
@@ -86,24 +85,6 @@ void RegistryAnswerCache::store(std::string_view full_name, const webc::Json& re
   } catch (const Error& error) {
     log::warn("An error occurred while caching the GraphQL response: {}", error.what());
   }
-}
-
-std::string age_text(std::optional<std::chrono::seconds> age) {
-  if (!age) {
-    return "an unknown time";
-  }
-  struct Unit {
-    long seconds;
-    const char* name;
-  };
-  constexpr std::array<Unit, 4> kUnits{{{86400, "day"}, {3600, "hour"}, {60, "minute"}, {1, "second"}}};
-  for (const Unit& unit : kUnits) {
-    const long count = age->count() / unit.seconds;
-    if (count > 0) {
-      return std::to_string(count) + " " + unit.name + (count == 1 ? "" : "s");
-    }
-  }
-  return "less than a second";
 }
 
 }  // namespace pkgfs

@@ -41,7 +41,4 @@ class RegistryAnswerCache {
   std::vector<std::string> others_;
 };
 
-/// "3 minutes", "2 hours", for messages.
-[[nodiscard]] std::string age_text(std::optional<std::chrono::seconds> age);
-
 }  // namespace pkgfs

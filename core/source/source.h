@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/cancel.h"
 #include "core/base/error.h"
 #include "core/package/package_info.h"
 #include "core/package/package_source.h"
@@ -54,6 +55,11 @@ class Source {
 /// What `query` answers or throws for `specifier`, as a value. Throws Error(kInterrupted) only.
 [[nodiscard]] Source::Answer answer_of(const PackageSource& specifier,
                                        const std::function<std::vector<PackageSummary>()>& query);
+/// `answer_of` for many specifiers at once, in their order: `query` is called from up to 32 threads at a time. Throws
+/// Error(kInterrupted) only.
+[[nodiscard]] std::vector<Source::Answer> answers_in_parallel(
+    std::span<const PackageSource> specifiers, const CancelFlag& cancel,
+    const std::function<std::vector<PackageSummary>(const PackageSource& specifier, const CancelFlag& cancel)>& query);
 
 /// The answer to take when there is no other constraint: for a name the newest by precedence (the last of equals), else
 /// the first (6.1).

@@ -61,7 +61,7 @@ struct Caches {
                      [this, entry] { packages.remove(entry); }});
     }
     for (const ContainersByUrl::Entry& entry : urls.entries()) {
-      all.push_back({"url", entry.key, entry.path, entry.size, entry.used, [this, entry] { urls.remove(entry); }});
+      all.push_back({"url", entry.key, entry.path, entry.size, entry.used, [this, entry] { urls.remove(entry.path); }});
     }
     std::ranges::stable_sort(all, {}, &Item::used);
     return all;

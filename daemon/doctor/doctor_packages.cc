@@ -22,7 +22,7 @@
 #include "core/base/cancel.h"
 #include "core/base/unique_fd.h"
 #include "core/cache/containers_by_hash.h"
-#include "core/net/http.h"
+#include "core/net/http_client.h"
 #include "daemon/cli/settings.h"
 #include "daemon/cli/text_output.h"
 #include "daemon/doctor/doctor.h"

@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "core/base/files.h"
-#include "core/source/container_summary.h"
+#include "core/cache/file_hash.h"
 #include "daemon/packages/open_tree.h"
 
 namespace pkgfs {

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "core/base/log.h"
+#include "core/cache/container_fetcher.h"
+#include "core/net/http_client.h"
 #include "core/net/url.h"
 #include "core/source/backend_source.h"
 #include "core/source/container_summary.h"
@@ -112,21 +114,20 @@ void PackageOpener::set_up_network(DownloadObserver* observer, const Io& io) {
     }
     client_ = std::make_unique<HttpClient>(std::move(http));
   }
-  cache_ = std::make_unique<ContainersByHash>(settings_.packages_directory());
-  RemotePackages remote;
-  remote.cache = cache_.get();
-  remote.urls_directory = settings_.urls_directory();
-  remote.client = client_.get();
-  remote.verify = settings_.verify_downloads;
-  remote.max_bytes = settings_.max_download;
-  remote.observer = observer;
-  remote.cancel = &cancel_;
+  ContainerFetcher::Options fetching{.packages_directory = settings_.packages_directory(),
+                                     .urls_directory = settings_.urls_directory(),
+                                     .client = client_.get(),
+                                     .tokens = {},
+                                     .verify = settings_.verify_downloads,
+                                     .max_bytes = settings_.max_download,
+                                     .observer = observer};
   for (const RemoteRegistry& registry : settings_.registries) {
     if (registry.token) {
-      remote.tokens.push_back({registry.endpoint, *registry.token});
+      fetching.tokens.push_back({registry.endpoint, *registry.token});
     }
   }
-  loader_ = std::make_unique<PackageLoader>(options_, std::move(remote));
+  fetcher_ = std::make_unique<ContainerFetcher>(std::move(fetching));
+  loader_ = std::make_unique<PackageLoader>(options_, *fetcher_, cancel_);
 }
 
 void PackageOpener::add_sources(bool with_cache) {
@@ -135,7 +136,7 @@ void PackageOpener::add_sources(bool with_cache) {
     sources->add(open_registry(directory));
   }
   if (with_cache) {
-    sources->add(std::make_unique<DownloadedSource>(*cache_), MultiSource::When::kIfNothingFound);
+    sources->add(std::make_unique<DownloadedSource>(fetcher_->packages()), MultiSource::When::kIfNothingFound);
   }
   const std::string queries = settings_.queries_directory();
   for (const RemoteRegistry& registry : settings_.registries) {
@@ -162,11 +163,7 @@ void PackageOpener::add_sources(bool with_cache) {
   const auto look = [as_built = options_.as_built](const std::string& path) {
     return describe(*open_package(path, {.as_built = as_built}));
   };
-  sources->add(std::make_unique<UrlSource>(UrlSource::Options{.directory = settings_.urls_directory(),
-                                                              .max_bytes = settings_.max_download,
-                                                              .offline = settings_.offline,
-                                                              .observer = loader_->observer()},
-                                           look, client_.get(), cancel_));
+  sources->add(std::make_unique<UrlSource>(*fetcher_, look, cancel_));
   sources->add(std::make_unique<PathSource>(
       [look](const std::string& path) { return PackageSummary{look(path), local_distribution(path)}; }));
   std::vector<std::string> endpoints;

@@ -17,6 +17,10 @@
 
 namespace pkgfs {
 
+class ContainerFetcher;
+class DownloadObserver;
+class HttpClient;
+
 /// A package that the command line named.
 struct RootPackage {
   /// Null as long as knowing of it is enough: what comes from a registry is downloaded with its dependencies.
@@ -65,7 +69,7 @@ class PackageOpener {
   InterruptGuard interrupt_{cancel_};  // so that an interrupted download ends tidily
   std::unique_ptr<DownloadObserver> progress_;
   std::unique_ptr<HttpClient> client_;  // null when offline
-  std::unique_ptr<ContainersByHash> cache_;
+  std::unique_ptr<ContainerFetcher> fetcher_;
   std::unique_ptr<PackageLoader> loader_;
   std::unique_ptr<Source> source_;
   std::optional<LockFile> lock_;

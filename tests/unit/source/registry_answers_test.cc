@@ -6,6 +6,8 @@
 #include <ctime>
 #include <fstream>
 
+#include "core/base/age_text.h"
+#include "core/net/registry_token.h"
 #include "core/source/endpoint.h"
 #include "core/source/graphql.h"
 #include "core/source/registry_answer_cache.h"
