@@ -63,14 +63,14 @@ std::optional<std::string> PackageLoader::location(const PackageSummary& summary
   }
   Remote* remote = nullptr;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto found = remote_.find(*summary.dist.webc_sha256);
     if (found == remote_.end()) {
       return fetcher_->packages().path_of(*summary.dist.webc_sha256);
     }
     remote = found->second.get();
   }
-  const std::lock_guard lock(remote->loading);
+  const MutexLock lock(remote->loading);
   return remote->location;
 }
 
@@ -90,13 +90,13 @@ std::shared_ptr<const Package> PackageLoader::load_local(const std::string& path
   const auto canonical = std::filesystem::canonical(path, failed);
   std::string key = failed ? path : canonical.string();  // after a failure, opening says what is wrong
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (const auto found = local_.find(key); found != local_.end()) {
       return found->second;
     }
   }
   auto package = open_package(path, options_);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return local_.emplace(std::move(key), std::move(package)).first->second;
 }
 
@@ -111,14 +111,14 @@ std::shared_ptr<const Package> PackageLoader::load_remote(const PackageSummary& 
   const Sha256& hash = *summary.dist.webc_sha256;
   Remote* remote = nullptr;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     auto& entry = remote_[hash];
     if (entry == nullptr) {
       entry = std::make_unique<Remote>();
     }
     remote = entry.get();
   }
-  const std::lock_guard lock(remote->loading);
+  const MutexLock lock(remote->loading);
   if (remote->package == nullptr) {
     std::shared_ptr<const Package> package;
     remote->location =

@@ -3,7 +3,6 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -11,6 +10,7 @@
 
 #include "core/base/cancel.h"
 #include "core/base/hash.h"
+#include "core/base/thread_annotations.h"
 #include "core/load/package.h"
 #include "core/package/package_info.h"
 
@@ -41,9 +41,9 @@ class PackageLoader {
  private:
   /// A package that the fetcher brings.
   struct Remote {
-    std::mutex loading;  // held while it is loaded, so that another thread that needs it waits
-    std::shared_ptr<const Package> package;
-    std::optional<std::string> location;
+    Mutex loading;  // held while it is loaded, so that another thread that needs it waits
+    std::shared_ptr<const Package> package PKGFS_GUARDED_BY(loading);
+    std::optional<std::string> location PKGFS_GUARDED_BY(loading);
   };
 
   /// Makes what was downloaded survive a power cut.
@@ -54,11 +54,11 @@ class PackageLoader {
   [[nodiscard]] std::shared_ptr<const Package> load_remote(const PackageSummary& summary, const CancelFlag& cancel);
 
   OpenOptions options_;
-  ContainerFetcher* fetcher_ = nullptr;                          // null: local packages only
-  const CancelFlag* cancel_ = nullptr;                           // null: never cancelled
-  mutable std::mutex mutex_;                                     // guards the maps
-  std::map<std::string, std::shared_ptr<const Package>> local_;  // by canonical path
-  std::map<Sha256, std::unique_ptr<Remote>> remote_;             // by the announced hash; never removed
+  ContainerFetcher* fetcher_ = nullptr;  // null: local packages only
+  const CancelFlag* cancel_ = nullptr;   // null: never cancelled
+  mutable Mutex mutex_;
+  std::map<std::string, std::shared_ptr<const Package>> local_ PKGFS_GUARDED_BY(mutex_);  // by canonical path
+  std::map<Sha256, std::unique_ptr<Remote>> remote_ PKGFS_GUARDED_BY(mutex_);  // by announced hash; never removed
 };
 
 }  // namespace pkgfs

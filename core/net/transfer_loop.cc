@@ -17,7 +17,7 @@ constexpr int kIdleMilliseconds = 10'000;
 
 TransferLoop::~TransferLoop() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
   if (thread_.joinable()) {
@@ -31,14 +31,14 @@ TransferLoop::~TransferLoop() {
 
 CURLcode TransferLoop::run(Transfer& transfer) {
   Job job(transfer);
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   if (!thread_.joinable()) {
     open_multi();
     thread_ = std::thread([this] { serve(); });
   }
   incoming_.push_back(&job);
   libcurl().multi_wakeup(multi_);
-  job.ended.wait(lock, [&] { return job.is_done; });
+  lock.wait(job.ended, [&] { return job.is_done; });
   if (job.was_cancelled) {
     throw Error(ErrorCode::kInterrupted, transfer.name() + ": interrupted");
   }
@@ -57,7 +57,7 @@ void TransferLoop::open_multi() {
 void TransferLoop::serve() {
   while (true) {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       if (stopping_) {
         return;
       }
@@ -100,7 +100,7 @@ void TransferLoop::drop_cancelled() {
 void TransferLoop::end(Job& job, CURLcode code, bool cancelled) {
   libcurl().multi_remove_handle(multi_, job.transfer.easy());
   std::erase(active_, &job);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   job.code = code;
   job.was_cancelled = cancelled;
   job.is_done = true;

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <condition_variable>
-#include <mutex>
 #include <thread>
 #include <vector>
 
+#include "core/base/thread_annotations.h"
 #include "core/net/libcurl.h"
 #include "core/net/transfer.h"
 
@@ -25,7 +25,7 @@ class TransferLoop {
   [[nodiscard]] CURLcode run(Transfer& transfer);
 
  private:
-  /// A transfer and its end, on the stack of `run`. Guarded by `mutex_`, but for the transfer itself.
+  /// A transfer and its end, on the stack of `run`. The mutex of the loop guards the end.
   struct Job {
     explicit Job(Transfer& given) : transfer(given) {}
     Transfer& transfer;
@@ -42,9 +42,9 @@ class TransferLoop {
   void end(Job& job, CURLcode code, bool cancelled);
 
   CURLM* multi_ = nullptr;
-  std::mutex mutex_;
-  std::vector<Job*> incoming_;
-  bool stopping_ = false;
+  Mutex mutex_;
+  std::vector<Job*> incoming_ PKGFS_GUARDED_BY(mutex_);
+  bool stopping_ PKGFS_GUARDED_BY(mutex_) = false;
   std::vector<Job*> active_;  // used by the thread only
   std::thread thread_;
 };

@@ -6,7 +6,8 @@
 
 namespace pkgfs {
 
-/// Answers hashes with what was downloaded earlier: a package's hash says all about it, so no registry need be asked.
+/// Answers hashes with containers that were downloaded earlier. No registry needs to be asked for those: a hash
+/// identifies one container, wherever it comes from.
 class DownloadedSource final : public Source {
  public:
   /// `cache` must outlive this.

@@ -11,27 +11,28 @@
 
 namespace pkgfs {
 
-/// The answers of one registry on disk, in Wasmer's files (resolution.md 7.1): `{directory}/{full name, "/" as "#"}`.
-/// Thread-safe as far as files are: entries appear by rename.
+/// The cache of one registry's answers to queries by name, in Wasmer's format (resolution.md 7.1): one file
+/// `{directory}/{full name, with "#" for "/"}` for each name. A file appears by rename, so other threads and processes
+/// never see an incomplete one. Thread-safe.
 class RegistryAnswerCache {
  public:
   struct Entry {
     webc::Json response;
-    /// Since it was written; none if that is in the future, as after the clock was set back.
+    /// Since it was stored; none if that is in the future, because the clock was set back.
     std::optional<std::chrono::seconds> age;
 
     [[nodiscard]] bool is_fresh(std::chrono::seconds timeout) const { return age && *age <= timeout; }
   };
 
-  /// `others`: directories that are read, too, after this one, and not changed. There the names may also be laid out as
-  /// earlier releases of Wasmer did: `{directory}/{namespace}/{name}`.
+  /// Answers are stored in `directory`. `others` are searched after it, and never changed; they may also have the
+  /// layout of earlier Wasmer releases, `{directory}/{namespace}/{name}`.
   explicit RegistryAnswerCache(std::string directory, std::vector<std::string> others = {})
       : directory_(std::move(directory)), others_(std::move(others)) {}
 
-  /// What was last stored for `full_name`, however old: stale entries stay, for the time without a network. Anything
-  /// that can't be used is logged, removed, and nothing.
+  /// The last answer that was stored for `full_name`, regardless of its age: an old one serves when the registry can't
+  /// be reached. None if there is none. A file that can't be used is logged, and removed from `directory`.
   [[nodiscard]] std::optional<Entry> find(std::string_view full_name) const;
-  /// Failures are logged: the answer is there, only not the next time.
+  /// Stores an answer. A failure is only logged, because the caller has the answer.
   void store(std::string_view full_name, const webc::Json& response) const;
 
  private:

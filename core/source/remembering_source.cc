@@ -4,7 +4,7 @@
 namespace pkgfs {
 namespace {
 
-// Two kinds of specifier may print alike.
+/// Part of the key, because specifiers of two kinds may have the same text.
 char kind_of(const PackageSource& specifier) {
   if (specifier.named() != nullptr) {
     return 'n';
