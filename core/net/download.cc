@@ -1,49 +1,18 @@
 // SPDX-License-Identifier: MIT
 #include "core/net/download.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
+#include <algorithm>
 #include <charconv>
-#include <vector>
+#include <utility>
 
-#include "core/base/files.h"
 #include "core/base/log.h"
+#include "core/net/http_client.h"
+#include "core/net/partial_file.h"
 
 namespace pkgfs {
 namespace {
 
-constexpr std::size_t kOriginBytes = 64U << 10U;
-
-std::string origin_file(const std::string& part) { return part + ".from"; }
-
-/// Where the bytes of a partial file are from: two lines, URL and validator.
-struct Origin {
-  std::string url;
-  std::string validator;
-};
-
-std::optional<Origin> read_origin(const std::string& part) {
-  try {
-    const auto text = read_small_file(origin_file(part), kOriginBytes);
-    if (!text) {
-      return std::nullopt;
-    }
-    const std::size_t first = text->find('\n');
-    const std::size_t second = first == std::string::npos ? first : text->find('\n', first + 1);
-    if (second == std::string::npos || second + 1 != text->size()) {
-      return std::nullopt;
-    }
-    return Origin{text->substr(0, first), text->substr(first + 1, second - first - 1)};
-  } catch (const Error& error) {
-    log::debug("{}", error.what());
-    return std::nullopt;
-  }
-}
-
-/// What If-Range may be given (RFC 9110 13.1.5): a strong ETag, else a date.
+/// The value for an If-Range header (RFC 9110 13.1.5): a strong ETag, else a date. A weak ETag can't be used.
 std::optional<std::string> validator_of(const HttpResponse& head) {
   if (const std::string* etag = head.header("etag")) {
     if (etag->starts_with('"')) {
@@ -92,97 +61,11 @@ std::optional<ContentRange> parse_content_range(std::string_view text) {
   return ContentRange{*first, *last, parse_number(text.substr(slash + 1))};
 }
 
-/// The file that grows, with the hash of what it holds.
-class PartialFile {
- public:
-  explicit PartialFile(std::string path) : path_(std::move(path)) {
-    fd_.reset(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!fd_) {
-      throw failed("open", errno);
-    }
-  }
-
-  [[nodiscard]] std::uint64_t size() const { return size_; }
-
-  void clear() {
-    if (::ftruncate(fd_.get(), 0) != 0) {
-      throw failed("truncate", errno);
-    }
-    size_ = 0;
-    hasher_ = std::make_unique<Sha256Hasher>();
-  }
-
-  /// Takes over what is in the file.
-  void take_over() {
-    clear_hash();
-    std::vector<std::byte> buffer(kBuffer);
-    while (true) {
-      const ssize_t got = ::pread(fd_.get(), buffer.data(), buffer.size(), static_cast<off_t>(size_));
-      if (got < 0 && errno == EINTR) {
-        continue;
-      }
-      if (got < 0) {
-        throw failed("read", errno);
-      }
-      if (got == 0) {
-        return;
-      }
-      hasher_->update(std::span(buffer).first(static_cast<std::size_t>(got)));
-      size_ += static_cast<std::uint64_t>(got);
-    }
-  }
-
-  void append(std::span<const std::byte> piece) {
-    hasher_->update(piece);
-    while (!piece.empty()) {
-      const ssize_t put = ::pwrite(fd_.get(), piece.data(), piece.size(), static_cast<off_t>(size_));
-      if (put < 0) {
-        if (errno == EINTR) {
-          continue;
-        }
-        throw failed("write", errno);
-      }
-      size_ += static_cast<std::uint64_t>(put);
-      piece = piece.subspan(static_cast<std::size_t>(put));
-    }
-  }
-
-  [[nodiscard]] Sha256 finish() {
-    if (::fsync(fd_.get()) != 0) {
-      throw failed("write", errno);
-    }
-    return hasher_->finish();
-  }
-
- private:
-  static constexpr std::size_t kBuffer = 1U << 20U;
-
-  void clear_hash() {
-    size_ = 0;
-    hasher_ = std::make_unique<Sha256Hasher>();
-  }
-  [[nodiscard]] Error failed(const char* what, int errnum) const {
-    return system_error(std::string("Unable to ") + what + " '" + path_ + "'", errnum);
-  }
-
-  std::string path_;
-  UniqueFd fd_;
-  std::uint64_t size_ = 0;
-  std::unique_ptr<Sha256Hasher> hasher_ = std::make_unique<Sha256Hasher>();
-};
-
-/// One download with its attempts.
+/// One download: attempts until the file is complete, or until another attempt is of no use.
 class Download {
  public:
   Download(HttpClient& client, const DownloadRequest& request, const std::string& part, const CancelFlag& cancel)
-      : client_(client), request_(request), part_(part), cancel_(cancel), file_(part) {
-    origin_ = read_origin(part_);
-    if (origin_ && origin_->url == request_.url.text()) {
-      file_.take_over();
-    } else {
-      forget();
-    }
-  }
+      : client_(client), request_(request), cancel_(cancel), file_(part, request.url.text()) {}
 
   Downloaded run() {
     const std::string what = "downloading " + request_.name;
@@ -195,7 +78,7 @@ class Download {
         if (response.status == 200 || (response.status == 206 && is_complete())) {
           return {file_.finish(), file_.size(), etag_of(response)};
         }
-        if (response.status == 206) {  // a part of what was asked for
+        if (response.status == 206) {  // the server sent less than was asked for
           constexpr std::uint64_t kWorthARequest = 64U << 10U;
           if (file_.size() - before < kWorthARequest && !backoff.again(what)) {
             throw failed("the server sends it in tiny pieces", true);
@@ -203,7 +86,7 @@ class Download {
           continue;
         }
         if (response.status == 416 && before > 0) {
-          forget();  // what we have isn't a beginning of what is there now
+          forget();  // the file on the server is shorter than the part that we have
           continue;
         }
         worth_keeping_ = HttpClient::is_transient(response.status);
@@ -220,13 +103,13 @@ class Download {
           throw;
         }
       }
-      worth_keeping_ = true;  // whatever stops us during a pause
+      worth_keeping_ = true;  // if the pause is interrupted
     }
   }
 
-  /// After a failure: whether another attempt can go on from here.
+  /// After a failure: whether another download can continue from here.
   [[nodiscard]] bool can_continue(const Error& failure) const {
-    return origin_ && file_.size() > 0 && !cancel_.is_for_room() &&
+    return file_.origin() && file_.size() > 0 && !cancel_.is_for_room() &&
            (worth_keeping_ || failure.code() == ErrorCode::kInterrupted);
   }
 
@@ -244,7 +127,7 @@ class Download {
              status}};
   }
 
-  /// After a 206: whether that was the rest.
+  /// After a 206: whether that was the rest of the file.
   [[nodiscard]] bool is_complete() const { return !total_ || file_.size() >= *total_; }
 
   [[nodiscard]] HttpError failed(std::string why, bool transient) const {
@@ -253,13 +136,11 @@ class Download {
 
   void forget() {
     total_.reset();
-    origin_.reset();
-    ::unlink(origin_file(part_).c_str());
     file_.clear();
   }
 
   HttpResponse attempt() {
-    if (!origin_) {
+    if (!file_.origin()) {
       file_.clear();
     }
     HttpRequest get{.url = request_.url,
@@ -269,7 +150,7 @@ class Download {
                     .max_bytes = request_.max_bytes};
     if (file_.size() > 0) {
       get.headers.emplace_back("Range", "bytes=" + std::to_string(file_.size()) + "-");
-      get.headers.emplace_back("If-Range", origin_->validator);
+      get.headers.emplace_back("If-Range", file_.origin()->validator);
       get.compressed = false;
     }
     begun_ = false;
@@ -282,12 +163,12 @@ class Download {
         throw failed("the answer has more than " + std::to_string(request_.max_bytes) + " bytes", false);
       }
       file_.append(piece);
-      if (request_.observer != nullptr) {
-        request_.observer->received(request_.name, file_.size());
+      if (request_.progress != nullptr) {
+        request_.progress->received(file_.size());
       }
     });
-    if (anew_) {  // not said on the client's thread, which the terminal could hold up
-      log::info("{}: the server has another version or no ranges, it was fetched anew", request_.name);
+    if (anew_) {  // logged here, because a blocked terminal must not block the client's thread
+      log::info("{}: the server has another version or no ranges, it was downloaded anew", request_.name);
     }
     if (response.status == 200 && !begun_) {
       forget();  // an empty body
@@ -303,24 +184,11 @@ class Download {
     return response;
   }
 
-  /// Looks at the head of the answer: does it go on where we are?
+  /// Decides by the head of the response whether the body continues the file or replaces it.
   void begin(const HttpResponse& head) {
     begun_ = true;
-    if (head.status == 206 && !origin_) {
-      throw failed("the server answered a part of what was asked for", true);
-    }
     if (head.status == 206) {
-      const std::string* range = head.header("content-range");
-      const auto parsed = range == nullptr ? std::nullopt : parse_content_range(*range);
-      const bool is_same = validator_of(head) == origin_->validator && !is_encoded(head);
-      if (!parsed || parsed->first != file_.size() || !is_same) {
-        const std::uint64_t wanted = file_.size();
-        forget();
-        throw failed("the server answered another range (" + (range == nullptr ? "none" : *range) +
-                         ", or of another version) than from byte " + std::to_string(wanted),
-                     true);
-      }
-      total_ = parsed->total;
+      check_range(head);
       announce(total_);
       return;
     }
@@ -328,30 +196,45 @@ class Download {
     forget();
     const auto validator = validator_of(head);
     const bool encoded = is_encoded(head);
-    if (validator && !encoded && validator->find('\n') == std::string::npos) {
-      origin_ = Origin{request_.url.text(), *validator};
-      write_file_atomically(origin_file(part_), origin_->url + "\n" + origin_->validator + "\n", Durability::kUnsynced);
+    if (validator && !encoded) {
+      file_.set_origin({request_.url.text(), *validator});
     }
     const std::string* length = head.header("content-length");
     announce(encoded || length == nullptr ? std::nullopt : parse_number(*length));
   }
 
+  /// Throws HttpError unless the body of this 206 begins where the file ends, and belongs to the same version.
+  void check_range(const HttpResponse& head) {
+    if (!file_.origin()) {
+      throw failed("the server answered a part of what was asked for", true);
+    }
+    const std::string* range = head.header("content-range");
+    const auto parsed = range == nullptr ? std::nullopt : parse_content_range(*range);
+    const bool is_same = validator_of(head) == file_.origin()->validator && !is_encoded(head);
+    if (!parsed || parsed->first != file_.size() || !is_same) {
+      const std::uint64_t wanted = file_.size();
+      forget();
+      throw failed("the server answered another range (" + (range == nullptr ? "none" : *range) +
+                       ", or of another version) than from byte " + std::to_string(wanted),
+                   true);
+    }
+    total_ = parsed->total;
+  }
+
   void announce(std::optional<std::uint64_t> total) {
-    if (request_.observer != nullptr) {
-      request_.observer->started(request_.name, file_.size(), total);
+    if (request_.progress != nullptr) {
+      request_.progress->started(file_.size(), total);
     }
   }
 
   HttpClient& client_;
   const DownloadRequest& request_;
-  const std::string& part_;
   const CancelFlag& cancel_;
   PartialFile file_;
-  std::optional<Origin> origin_;
-  bool begun_ = false;
-  bool anew_ = false;  // what was there before was of no use
-  bool worth_keeping_ = false;
-  std::optional<std::uint64_t> total_;  // as the last 206 says
+  bool begun_ = false;                  // the body of this attempt has begun
+  bool anew_ = false;                   // this attempt replaced what earlier ones had brought
+  bool worth_keeping_ = false;          // another attempt may succeed
+  std::optional<std::uint64_t> total_;  // size of the whole file, as the last 206 says
 };
 
 }  // namespace
@@ -360,25 +243,12 @@ Downloaded download(HttpClient& client, const DownloadRequest& request, const st
                     const CancelFlag& cancel) {
   Download attempts(client, request, part, cancel);
   try {
-    Downloaded result = attempts.run();
-    ::unlink(origin_file(part).c_str());
-    return result;
+    return attempts.run();
   } catch (const Error& error) {
     if (!attempts.can_continue(error)) {
-      discard_download(part);
-    }
-    if (request.observer != nullptr) {
-      request.observer->finished(request.name, 0, false);
+      PartialFile::discard(part);
     }
     throw;
-  }
-}
-
-void discard_download(const std::string& part) noexcept {
-  ::unlink(part.c_str());
-  try {
-    ::unlink(origin_file(part).c_str());
-  } catch (...) {  // NOLINT(bugprone-empty-catch): out of memory; a stale file is removed with the old ones
   }
 }
 

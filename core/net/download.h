@@ -4,22 +4,24 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 
+#include "core/base/cancel.h"
 #include "core/base/hash.h"
-#include "core/net/http.h"
+#include "core/net/url.h"
 
 namespace pkgfs {
 
-/// Watches downloads. Called from several threads at once, but for one name at a time. Must not throw, and neither
-/// `started` nor `received` may wait for anybody: they are called on the thread that all transfers share.
-class DownloadObserver {
+class HttpClient;
+
+/// Is told how far a download has come, on the client's thread: the methods must neither block nor throw.
+class DownloadProgress {
  public:
-  virtual ~DownloadObserver() = default;
-  /// `have`: bytes that an earlier, interrupted download left. `total`: none when the server doesn't say.
-  virtual void started(std::string_view name, std::uint64_t have, std::optional<std::uint64_t> total) = 0;
-  virtual void received(std::string_view name, std::uint64_t have) = 0;
-  virtual void finished(std::string_view name, std::uint64_t have, bool success) = 0;
+  virtual ~DownloadProgress() = default;
+  /// A body begins. `have`: bytes that earlier attempts brought. `total`: size of the file; none if the server doesn't
+  /// say. Called again for each attempt.
+  virtual void started(std::uint64_t have, std::optional<std::uint64_t> total) = 0;
+  /// `have`: bytes that are in the file now.
+  virtual void received(std::uint64_t have) = 0;
 };
 
 struct DownloadRequest {
@@ -27,8 +29,8 @@ struct DownloadRequest {
   std::optional<std::string> bearer;
   std::string accept = "application/webc";
   std::uint64_t max_bytes = 0;
-  std::string name;                      // what the observer and the log call it
-  DownloadObserver* observer = nullptr;  // may be null
+  std::string name;                      // for the log
+  DownloadProgress* progress = nullptr;  // may be null
 };
 
 struct Downloaded {
@@ -37,18 +39,18 @@ struct Downloaded {
   std::optional<std::string> etag;
 };
 
-/// GETs `request.url` into the file `part`, hashing as it comes. A body that breaks off is continued from where it
-/// broke with a Range request, also by a later process: `part` and a small file beside it (`part` + ".from": URL and
-/// validator) stay after a failure that another attempt may cure, but not when the disk is full (`cancel` says so when
-/// that happened to another download), and are used only while the server's strong ETag or Last-Modified is the same
-/// (If-Range). Only one caller at a time may use `part` (a lock is the caller's business). On success `part` is
-/// complete and synced, and the ".from" file is gone; the observer is told that by the caller, when it has checked what
-/// came. Throws HttpError or Error with `package download failed: GET request to "{url}" failed with status {status}`
-/// (docs/rules/loading.md, 1.3).
+/// GETs `request.url` into the file `part` (core/net/partial_file.h) and hashes the content meanwhile. On success,
+/// `part` is complete and synced. Only one thread of all processes may use `part` at a time, for which the caller holds
+/// a lock.
+///
+/// After a broken connection, a Range request continues where it broke. After a failure that another attempt may cure,
+/// `part` stays, and a later call continues it, also in another process. That needs a server whose strong ETag or
+/// Last-Modified date is still the same (If-Range); else the download starts anew. `part` doesn't stay if the disk is
+/// full, which `cancel` tells if another download met that.
+///
+/// Throws HttpError, Error(kInterrupted), Error naming `part`, and for a status that isn't a success Error
+/// `package download failed: GET request to "{url}" failed with status {status}` (docs/rules/loading.md, 1.3).
 [[nodiscard]] Downloaded download(HttpClient& client, const DownloadRequest& request, const std::string& part,
                                   const CancelFlag& cancel);
-
-/// Removes what an interrupted `download` to `part` left.
-void discard_download(const std::string& part) noexcept;
 
 }  // namespace pkgfs

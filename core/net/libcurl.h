@@ -5,8 +5,9 @@
 
 namespace pkgfs {
 
-/// libcurl's functions, under their names without `curl_`. It is loaded when the first URL is parsed: with the forty
-/// libraries that it needs, it would be half of what a mount of a local package takes to start.
+/// libcurl's functions, under their names without `curl_`. The library is loaded at run time, when the first URL is
+/// parsed. Linking it would double the start-up time of a mount of a local package, because libcurl needs forty other
+/// libraries.
 struct Libcurl {
   decltype(&::curl_global_init) global_init;
   decltype(&::curl_version) version;
@@ -38,7 +39,7 @@ struct Libcurl {
   decltype(&::curl_url_strerror) url_strerror;
 };
 
-/// The one that was loaded. Throws Error(kUnsupported) if there is none that fits. Thread-safe.
+/// Loads the library with the first call. Throws Error(kUnsupported) if this machine has no suitable one. Thread-safe.
 [[nodiscard]] const Libcurl& libcurl();
 
 }  // namespace pkgfs

@@ -2,35 +2,36 @@
 #pragma once
 
 #include <chrono>
-#include <optional>
 #include <string>
 
 #include "core/base/cancel.h"
 
 namespace pkgfs {
 
-/// How often, and how patiently, something is tried again that may be.
+/// How often a failed request is repeated, and how long to wait in between.
 struct RetryPolicy {
   int attempts = 4;  // the first included
   std::chrono::milliseconds first_pause{200};
-  /// How long all waits that the server asks for (`Retry-After`) may take together: a registry answers so while it is
-  /// still making a container (docs/rules/loading.md, 1.3). Zero: don't wait.
+  /// Limit for the sum of all waits that the server asks for with a Retry-After header. A registry does so while it is
+  /// still building a container (docs/rules/loading.md, 1.3). Zero: never wait for the server.
   std::chrono::seconds server_wait{60};
 };
 
-/// The pauses of one operation: they double each time, less up to half by chance, so that many clients don't come back
-/// together.
+/// The pauses between the attempts of one operation. Each pause is twice as long as the one before, less up to half of
+/// it at random, so that many clients don't return at the same moment. Not thread-safe.
 class Backoff {
  public:
+  /// `cancel` must outlive this.
   Backoff(const RetryPolicy& policy, const CancelFlag& cancel) : policy_(policy), cancel_(cancel) {}
 
-  /// Waits before the next attempt; false if there is to be none. `what` is for the log. Throws Error(kInterrupted).
+  /// Waits before the next attempt, and returns true; returns false at once if no attempt is left. `what` names the
+  /// operation in the log. Throws Error(kInterrupted).
   [[nodiscard]] bool again(const std::string& what) { return again(what, 1); }
-  /// The same after somebody was silent for too long. That counts twice: who waited for it won't wait as often.
+  /// The same after a time-out. It counts as two failed attempts, because the attempt itself has taken long already.
   [[nodiscard]] bool again_after_timeout(const std::string& what) { return again(what, 2); }
-  /// The same after a server said when to come back.
+  /// The same after a server asked for a pause of `retry_after`. Counts no attempt, only the waiting time.
   [[nodiscard]] bool again_after(std::chrono::seconds retry_after, const std::string& what);
-  /// Something was achieved, so the count starts anew.
+  /// Forgets all failed attempts. For an operation that made progress, such as a download that received bytes.
   void reset() { failed_ = 0; }
 
  private:
@@ -40,7 +41,7 @@ class Backoff {
   RetryPolicy policy_;
   const CancelFlag& cancel_;
   int failed_ = 0;
-  std::chrono::seconds waited_{0};
+  std::chrono::seconds waited_{0};  // for the server
 };
 
 }  // namespace pkgfs

@@ -6,7 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "core/source/caching_source.h"
+#include "core/source/remembering_source.h"
 
 namespace pkgfs {
 
@@ -37,7 +37,7 @@ class Catalog {
   void prefetch(std::span<const PackageInfo* const> packages);
 
  private:
-  CachingSource source_;
+  RememberingSource source_;
   std::unordered_map<const Source::Answer*, Candidates> prepared_;
   std::unordered_map<const PackageInfo*, std::vector<const Candidates*>> of_package_;
 };

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include "core/source/backend_source.h"
 
-#include <mutex>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
+#include "core/base/age_text.h"
 #include "core/base/limits.h"
 #include "core/base/log.h"
-#include "core/base/parallel.h"
+#include "core/net/http_client.h"
 
 namespace pkgfs {
 namespace {
 
-/// The registry answers, but not to us: what it said to somebody else earlier is no substitute.
+/// The registry refuses this user. A cached answer, which another user may have received, is no substitute then.
 class RefusedToken : public Error {
  public:
   using Error::Error;
@@ -21,15 +19,7 @@ class RefusedToken : public Error {
 
 }  // namespace
 
-/// What the registry says of one name in this run.
-struct BackendSource::Known {
-  std::mutex mutex;  // held while it is looked up: who needs the same name waits
-  std::optional<webc::Json> response;
-  std::optional<Error> failure;  // as good as a response: nobody asks again
-  bool from_registry = false;    // and not from the cache
-};
-
-BackendSource::BackendSource(Options options, HttpClient* client, QueryCache cache, const CancelFlag& cancel)
+BackendSource::BackendSource(Options options, HttpClient* client, RegistryAnswerCache cache, const CancelFlag& cancel)
     : options_(std::move(options)), client_(client), cache_(std::move(cache)), cancel_(cancel) {}
 
 BackendSource::~BackendSource() = default;
@@ -39,12 +29,9 @@ std::vector<PackageSummary> BackendSource::query(const PackageSource& specifier)
 }
 
 std::vector<Source::Answer> BackendSource::query_all(std::span<const PackageSource> specifiers) {
-  std::vector<Answer> answers(specifiers.size());
-  for_each_in_parallel(specifiers.size(), limits::kParallelRequests, cancel_,
-                       [&](std::size_t i, const CancelFlag& cancel) {
-                         answers[i] = answer_of(specifiers[i], [&] { return query_one(specifiers[i], cancel); });
-                       });
-  return answers;
+  return answers_in_parallel(specifiers, cancel_, [this](const PackageSource& specifier, const CancelFlag& cancel) {
+    return query_one(specifier, cancel);
+  });
 }
 
 std::vector<PackageSummary> BackendSource::query_one(const PackageSource& specifier, const CancelFlag& cancel) {
@@ -64,22 +51,15 @@ std::vector<PackageSummary> BackendSource::by_name(const PackageSource& specifie
     throw QueryError(QueryError::Kind::kUnsupported, specifier);
   }
   Known& entry = known(full_name);
-  const std::lock_guard lock(entry.mutex);
+  const MutexLock lock(entry.mutex);
   if (!entry.response && !entry.failure) {
     look_up(entry, full_name, true, cancel);
   }
-  graphql::Published published;
-  const auto select = [&] {
-    if (entry.failure) {
-      throw QueryError(specifier, *entry.failure);
-    }
-    published = graphql::published(*entry.response, ident, options_.prefer);
-  };
-  select();
-  if (published.packages.empty() && !entry.from_registry && !options_.offline) {
-    // An earlier answer without a match proves nothing.
+  graphql::Published published = matching(entry, specifier);
+  if (published.packages.empty() && !entry.asked_registry && !options_.offline) {
+    // The cached answer has no match, but a matching version may have been published since.
     look_up(entry, full_name, false, cancel);
-    select();
+    published = matching(entry, specifier);
   }
   if (!published.found) {
     throw QueryError(QueryError::Kind::kNotFound, specifier);
@@ -90,18 +70,26 @@ std::vector<PackageSummary> BackendSource::by_name(const PackageSource& specifie
   return std::move(published.packages);
 }
 
-void BackendSource::look_up(Known& known, const std::string& full_name, bool believe_cache, const CancelFlag& cancel) {
-  std::optional<QueryCache::Entry> cached = cache_.find(full_name);
-  if (cached && (options_.offline || (believe_cache && cached->is_fresh(options_.cache_time)))) {
+graphql::Published BackendSource::matching(const Known& known, const PackageSource& specifier) const {
+  if (known.failure) {
+    throw QueryError(specifier, *known.failure);
+  }
+  return graphql::published(*known.response, *specifier.named(), options_.prefer);
+}
+
+void BackendSource::look_up(Known& known, const std::string& full_name, bool use_fresh_cache,
+                            const CancelFlag& cancel) {
+  std::optional<RegistryAnswerCache::Entry> cached = cache_.find(full_name);
+  if (cached && (options_.offline || (use_fresh_cache && cached->is_fresh(options_.cache_time)))) {
     if (!cached->is_fresh(options_.cache_time)) {
-      log::warn("offline: what is known of \"{}\" is from {} ago", full_name, age_text(cached->age));
+      log::warn("offline: the cached answer for \"{}\" is from {} ago", full_name, age_text(cached->age));
     }
     known.response = std::move(cached->response);
     return;
   }
   if (options_.offline) {
-    known.failure.emplace(ErrorCode::kNetwork, "nothing is known of \"" + full_name + "\" from " + options_.endpoint +
-                                                   ", and with --offline it isn't asked");
+    known.failure.emplace(ErrorCode::kNetwork, "there is no cached answer for \"" + full_name + "\" from " +
+                                                   options_.endpoint + ", and with --offline it isn't asked");
     return;
   }
   try {
@@ -110,18 +98,18 @@ void BackendSource::look_up(Known& known, const std::string& full_name, bool bel
     cache_.store(full_name, response);
     known.response = std::move(response);
     known.failure.reset();
-    known.from_registry = true;
+    known.asked_registry = true;
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kInterrupted) {
       throw;
     }
-    known.from_registry = true;  // not again in this run
+    known.asked_registry = true;
     if (!cached || dynamic_cast<const RefusedToken*>(&error) != nullptr) {
       known.failure = error;
       return;
     }
-    const std::string text = "the registry " + options_.endpoint + " can't be used; going on with what it said of \"" +
-                             full_name + "\" " + age_text(cached->age) + " ago";
+    const std::string text = "the registry " + options_.endpoint + " can't be used; using its answer for \"" +
+                             full_name + "\" from " + age_text(cached->age) + " ago";
     if (is_first_failure(error)) {
       log::warn("{} ({})", text, error.what());
     } else {
@@ -134,7 +122,7 @@ void BackendSource::look_up(Known& known, const std::string& full_name, bool bel
 std::vector<PackageSummary> BackendSource::by_hash(const PackageSource& specifier, const CancelFlag& cancel) {
   if (options_.offline) {
     throw QueryError(specifier, Error(ErrorCode::kNetwork, "with --offline the registry " + options_.endpoint +
-                                                               " isn't asked for the package of a hash"));
+                                                               " can't be asked for a package by its hash"));
   }
   const PackageHash& hash = *specifier.hash();
   auto found = graphql::release(ask(graphql::release_query(hash.to_string()), false, cancel), hash);
@@ -147,7 +135,7 @@ std::vector<PackageSummary> BackendSource::by_hash(const PackageSource& specifie
 }
 
 BackendSource::Known& BackendSource::known(const std::string& full_name) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   auto& entry = known_[full_name];
   if (entry == nullptr) {
     entry = std::make_unique<Known>();
@@ -156,7 +144,7 @@ BackendSource::Known& BackendSource::known(const std::string& full_name) {
 }
 
 bool BackendSource::is_first_failure(const Error& error) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const bool is_first = !unreachable_.has_value();
   if (is_first) {
     unreachable_ = error;
@@ -166,9 +154,9 @@ bool BackendSource::is_first_failure(const Error& error) {
 
 webc::Json BackendSource::ask(std::string body, bool has_substitute, const CancelFlag& cancel) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (unreachable_) {
-      throw Error(*unreachable_);  // a large tree shouldn't wait for each of its packages
+      throw Error(*unreachable_);  // a large tree must not wait for a time-out with each of its packages
     }
   }
   const HttpRequest request{.method = HttpRequest::Method::kPost,
@@ -186,8 +174,9 @@ webc::Json BackendSource::ask(std::string body, bool has_substitute, const Cance
     const bool refused = response.status == kUnauthorized || response.status == kForbidden;
     std::vector<std::string> chain{"\"" + options_.endpoint + "\" replied with " + response.status_text()};
     if (refused) {
-      chain.emplace_back(options_.token ? "the registry doesn't accept the token"
-                                        : "the registry wants a token (--token, WASMER_TOKEN, or \"wasmer login\")");
+      chain.emplace_back(
+          options_.token ? "the registry doesn't accept the token"
+                         : "the registry requires a token: give one with --token, WASMER_TOKEN or \"wasmer login\"");
     }
     if (refused) {
       throw RefusedToken(ErrorCode::kNetwork, std::move(chain));

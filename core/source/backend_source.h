@@ -4,57 +4,71 @@
 #include <chrono>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 
-#include "core/net/http.h"
+#include "core/base/thread_annotations.h"
 #include "core/source/graphql.h"
-#include "core/source/query_cache.h"
+#include "core/source/registry_answer_cache.h"
 #include "core/source/source.h"
 
 namespace pkgfs {
 
-/// A Wasmer registry: names and hashes by GraphQL (docs/rules/resolution.md, 7.1), with its answers kept on disk. A
-/// registry that can't be reached, or answers nonsense, is replaced by what it said earlier, however long ago, with a
-/// warning that gives the age. Each name and hash is asked for once; many are asked at the same time.
+class HttpClient;
+
+/// A Wasmer registry on the network (docs/rules/resolution.md, 7.1). Answers names and hashes with GraphQL requests.
+/// Each name is asked for once; requests for different names run at the same time. Answers to names are cached on disk.
+/// If the registry can't be reached, or its answer can't be used, the cached answer is used regardless of its age, with
+/// a warning that gives the age.
 class BackendSource final : public Source {
  public:
   struct Options {
     std::string endpoint;
     std::optional<std::string> token;
     graphql::Prefer prefer = graphql::Prefer::kV3;
-    std::chrono::seconds cache_time{600};  // how long an answer is believed without asking again
+    std::chrono::seconds cache_time{600};  // how long a cached answer is used without asking again
     bool offline = false;                  // never ask
   };
 
-  /// What is passed in must outlive this. `client` may be null when offline.
-  BackendSource(Options options, HttpClient* client, QueryCache cache, const CancelFlag& cancel);
+  /// `client` and `cancel` must outlive this. `client` may be null when offline.
+  BackendSource(Options options, HttpClient* client, RegistryAnswerCache cache, const CancelFlag& cancel);
   ~BackendSource() override;
 
   [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
   [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSource> specifiers) override;
 
  private:
-  struct Known;
+  /// What is known of one name in this run. Has a response or a failure once it was looked up.
+  struct Known {
+    Mutex mutex;  // held during the look-up, so that another thread that needs the name waits
+    std::optional<webc::Json> response PKGFS_GUARDED_BY(mutex);
+    std::optional<Error> failure PKGFS_GUARDED_BY(mutex);
+    bool asked_registry PKGFS_GUARDED_BY(mutex) = false;
+  };
 
   [[nodiscard]] std::vector<PackageSummary> by_name(const PackageSource& specifier, const CancelFlag& cancel);
   [[nodiscard]] std::vector<PackageSummary> by_hash(const PackageSource& specifier, const CancelFlag& cancel);
   [[nodiscard]] std::vector<PackageSummary> query_one(const PackageSource& specifier, const CancelFlag& cancel);
   [[nodiscard]] Known& known(const std::string& full_name);
-  void look_up(Known& known, const std::string& full_name, bool believe_cache, const CancelFlag& cancel);
-  /// Remembers that the registry is of no use; whether that is news.
+  /// Fills `known` from the cache or the registry.
+  void look_up(Known& known, const std::string& full_name, bool use_fresh_cache, const CancelFlag& cancel)
+      PKGFS_REQUIRES(known.mutex);
+  /// The versions of `known` that match. Throws QueryError if the look-up failed.
+  [[nodiscard]] graphql::Published matching(const Known& known, const PackageSource& specifier) const
+      PKGFS_REQUIRES(known.mutex);
+  /// Records that the registry can't be used, so that later queries don't wait for it. Returns whether it is the first
+  /// failure.
   [[nodiscard]] bool is_first_failure(const Error& error);
-  /// `has_substitute`: somebody waits who could go on without an answer.
+  /// Sends a request. `has_substitute`: the caller has a cached answer, so few attempts are enough.
   [[nodiscard]] webc::Json ask(std::string body, bool has_substitute, const CancelFlag& cancel);
 
   Options options_;
   HttpClient* client_;
-  QueryCache cache_;
+  RegistryAnswerCache cache_;
   const CancelFlag& cancel_;
-  std::mutex mutex_;
-  std::map<std::string, std::unique_ptr<Known>> known_;  // by full name
-  std::optional<Error> unreachable_;                     // why the registry isn't asked any more in this run
+  Mutex mutex_;                                                                   // taken after that of a Known
+  std::map<std::string, std::unique_ptr<Known>> known_ PKGFS_GUARDED_BY(mutex_);  // by full name; never removed
+  std::optional<Error> unreachable_ PKGFS_GUARDED_BY(mutex_);                     // why the registry isn't asked again
 };
 
 }  // namespace pkgfs

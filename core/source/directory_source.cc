@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "core/base/log.h"
+#include "core/cache/file_hash.h"
 #include "core/source/container_summary.h"
+#include "core/source/files_below.h"
 
 namespace pkgfs {
 

@@ -13,21 +13,23 @@
 
 namespace pkgfs {
 
-/// The containers in a directory, whatever the files are called (docs/rules/resolution.md, 7.5): every file with the
-/// container magic. Ids come from the manifests, or are the file's hash. The directory is read at the first query, and
-/// only then; files are opened, but hashed only for a hash query.
+/// The containers in a directory (docs/rules/resolution.md, 7.5): every file with the magic bytes of a container,
+/// regardless of its name. The id of a package comes from the manifest; without a name there, it is the hash of the
+/// file. The directory is read once, by the first query. Files are hashed only for a query by hash. Answers names and
+/// hashes.
 class DirectorySource final : public Source {
  public:
   struct Options {
-    std::size_t depth = limits::kTreeDepth;  // levels of directories; 1: only the files in `dir` itself
-    bool skip_damaged = false;               // log a container that can't be opened instead of failing
+    std::size_t depth = limits::kTreeDepth;  // levels of directories; 1: only the files directly in `dir`
+    bool skip_damaged = false;               // log and leave out a container that can't be opened
   };
 
   /// Throws Error `package directory does not exist: "{dir}"`.
   explicit DirectorySource(std::string dir, Options options);
   explicit DirectorySource(std::string dir) : DirectorySource(std::move(dir), Options()) {}
 
-  /// An unreadable container makes every query fail with `Unable to add entries from "{dir}"`, unless `skip_damaged`.
+  /// A container that can't be opened makes every query fail with `Unable to add entries from "{dir}"`, unless
+  /// `skip_damaged` is set.
   [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
 
  private:

@@ -83,7 +83,8 @@ std::vector<std::string> errors_of(const Json& response) {
 
 const Json& data_of(const Json& response) { return expect_map(required(response, "data", ""), "data"); }
 
-/// GraphQL says null for what failed, too: with errors beside it that isn't "there is no such package".
+/// Called for a null, which means "there is no such package" only without errors beside it. GraphQL also answers null
+/// for a field that failed. Throws in that case.
 void refuse_errors(const Json& response) {
   const std::vector<std::string> messages = errors_of(response);
   if (!messages.empty()) {
@@ -91,7 +92,7 @@ void refuse_errors(const Json& response) {
   }
 }
 
-/// One container of a version, when all its fields are there and make sense.
+/// One container of a version; none if a field is missing or can't be used.
 std::optional<PackageSummary> distribution(const Json& version, const char* key, int webc_version, const NamedId& id) {
   const Json* fields = member(version, key);
   if (fields == nullptr || fields->is_null()) {
@@ -113,7 +114,7 @@ std::optional<PackageSummary> distribution(const Json& version, const char* key,
     const webc::Manifest parsed = webc::manifest_from_json(webc::parse_json(*manifest));
     return PackageSummary{info_from_manifest(id, parsed, webc_version), {*url, std::nullopt, sha256}};
   } catch (const Error& error) {
-    log::info("{}@{}: what the registry says of its version {} container is unusable: {}", id.full_name,
+    log::info("{}@{}: the registry's data of the version {} container can't be used: {}", id.full_name,
               id.version.to_string(), webc_version, error.what());
     return std::nullopt;
   }
@@ -159,7 +160,7 @@ Json parse_response(std::string_view body) {
     }
     expect_map(*data, "data");
     for (const std::string& message : messages) {
-      log::warn("{}", message);  // with data beside it: it's about a part
+      log::warn("{}", message);  // the data beside it is complete but for the part that failed
     }
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kNetwork) {
@@ -182,7 +183,7 @@ Published published(const Json& response, const NamedIdent& ident, Prefer prefer
     expect_map(package, "getPackage");
     const std::string name = expect_text(required(package, "packageName", "getPackage"), "getPackage.packageName");
     const auto scope = optional_text(package, "namespace", "getPackage");
-    // "_" is how registries spell "no namespace".
+    // A registry gives a package without a namespace the namespace "_".
     const std::string full_name = scope && !scope->empty() && *scope != "_" ? *scope + "/" + name : name;
     if (!is_safe(full_name)) {
       throw Error(ErrorCode::kCorrupt, "the registry calls the package \"" + full_name + "\"");

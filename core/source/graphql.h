@@ -10,39 +10,40 @@
 #include "core/package/package_source.h"
 #include "core/webc/manifest.h"
 
-/// What is said to a registry and what it answers (docs/rules/resolution.md, 7.1). Nothing here touches the network.
+/// The requests to a registry and the contents of its answers (docs/rules/resolution.md, 7.1). Does no I/O.
 namespace pkgfs::graphql {
 
-/// Which of the containers that a registry holds of a package is taken; the other one when that is missing.
+/// Which container version of a package is preferred. If the registry doesn't have it, the other one is used.
 enum class Prefer { kV3, kV2 };
 
-/// Names and hashes go into the text of the query as Wasmer does it, so nothing but these may stand in them: letters,
-/// digits, "-", "_", ".", "/" and ":".
+/// Whether `text` may be inserted into a query. The query is text, as Wasmer's is, so names and hashes must not contain
+/// any characters but letters, digits, "-", "_", ".", "/" and ":".
 [[nodiscard]] bool is_safe(std::string_view text);
 
-/// The body of the request for everything about the package `full_name`, or for the release with `hash`
-/// (`sha256:…`). The text is Wasmer's own. Both must be safe.
+/// The body of the request for all versions of the package `full_name`, or for the release whose container has `hash`
+/// (`sha256:…`). The text is the same as Wasmer's. The parameters must be safe.
 [[nodiscard]] std::string package_query(std::string_view full_name);
 [[nodiscard]] std::string release_query(std::string_view hash);
 
-/// Reads the body of an answer and checks its shape. Throws Error(kNetwork) `Unable to deserialize the response` with
-/// the registry's own messages (`errors`) or what is wrong with the text.
+/// Parses the body of an answer and checks that it has data. Throws Error(kNetwork) `Unable to deserialize the
+/// response` with the messages of the registry (`errors`), or with the reason why the text can't be used.
 [[nodiscard]] webc::Json parse_response(std::string_view body);
 
-/// What a registry publishes under a name.
+/// The versions that a registry has of one name.
 struct Published {
   bool found = false;                    // the package exists
-  std::vector<PackageSummary> packages;  // that match and can be had, ascending by version
+  std::vector<PackageSummary> packages;  // versions that match and can be downloaded, ascending
   std::vector<std::string> archived;     // versions that match but are archived
 };
-/// The versions in `response`, from `package_query`, that `ident` asks for. Versions with unusable fields are left out,
-/// as Wasmer does. Throws Error(kNetwork) for an answer of another shape, and for one that says nothing but errors.
+/// The versions in `response`, an answer to `package_query`, that match `ident`. A version with unusable fields is left
+/// out, as Wasmer does. Throws Error(kNetwork) for an answer of another shape, and for one with errors but no package.
 [[nodiscard]] Published published(const webc::Json& response, const NamedIdent& ident, Prefer prefer);
 
-/// Throws as `published` does, whatever is asked for: before an answer is believed, and before it is kept.
+/// Throws as `published` for an answer of another shape. Called before an answer is used, and before it is stored.
 void check_published(const webc::Json& response);
 
-/// The release in `response`, from `release_query`; nothing if the registry doesn't know it. Throws Error(kNetwork).
+/// The release in `response`, an answer to `release_query`; none if the registry doesn't have it. Throws
+/// Error(kNetwork).
 [[nodiscard]] std::optional<PackageSummary> release(const webc::Json& response, const PackageHash& hash);
 
 }  // namespace pkgfs::graphql

@@ -11,12 +11,14 @@
 
 #include "core/base/limits.h"
 #include "core/base/log.h"
+#include "core/source/container_summary.h"
+#include "core/source/files_below.h"
 
 namespace pkgfs {
 namespace {
 
 constexpr std::string_view kExtension = ".webc";
-// `sha256:`, 64 digits and generous blanks.
+// `sha256:`, 64 digits, and room for white space.
 constexpr std::streamsize kSidecarBytes = 4096;
 
 std::vector<std::string_view> components(std::string_view path) {
@@ -36,7 +38,7 @@ bool is_safe_component(std::string_view name) {
          name.find('\0') == std::string_view::npos;
 }
 
-/// The directory of a package below the root; nothing when the name isn't a way down.
+/// The directory of a package below the root; none if the name could lead out of it.
 std::optional<std::string> package_dir(const std::string& root, std::string_view full_name) {
   const auto parts = components(full_name);
   if (!std::all_of(parts.begin(), parts.end(), is_safe_component)) {
@@ -52,7 +54,7 @@ std::optional<Version> version_of(std::string_view file_name) {
   return Version::try_parse(file_name.substr(0, file_name.size() - kExtension.size()));
 }
 
-/// The hash that the file beside `path` states; nothing when there is no such file.
+/// The hash that the file beside `path` states; none if there is no such file.
 std::optional<Sha256> sidecar_of(const std::string& path) {
   const std::string name = path.substr(0, path.size() - kExtension.size()) + ".sha256";
   struct stat st{};
@@ -82,7 +84,7 @@ std::optional<Sha256> sidecar_of(const std::string& path) {
 
 bool is_version_file(const std::string& path) {
   struct stat st{};
-  // What can't be looked at counts: leaving a version out silently would be a downgrade.
+  // A file that stat fails for counts, too: leaving out a version silently would be a downgrade.
   return ::stat(path.c_str(), &st) != 0 || S_ISREG(st.st_mode);
 }
 

@@ -6,15 +6,16 @@
 #include <vector>
 
 #include "core/base/hash.h"
-#include "core/source/container_summary.h"
+#include "core/cache/file_hash.h"
 #include "core/source/source.h"
 
 namespace pkgfs {
 
-/// A registry in a directory (docs/rules/resolution.md, 7.6): `<namespace>/<name>/<version>.webc` or
-/// `<name>/<version>.webc`, the id is what the path says. Files are read when they are asked for, so what is added
-/// later is found. A file is hashed only for a hash query or when `<version>.sha256` beside it states a hash, which
-/// must then agree. Answers names and hashes.
+/// A registry in a directory (docs/rules/resolution.md, 7.6), with files `<namespace>/<name>/<version>.webc` or
+/// `<name>/<version>.webc`. The path gives the id of a package, not the manifest. Every query reads the directory, so
+/// files that are added later are found. A file `<version>.sha256` beside a container may state its hash; the container
+/// is then hashed, and a mismatch is an error. Else containers are hashed only for a query by hash. Answers names and
+/// hashes.
 class LocalRegistrySource final : public Source {
  public:
   /// Throws Error `package directory does not exist: "{root}"`.

@@ -10,11 +10,11 @@
 
 namespace pkgfs {
 
-/// Packages in a list (docs/rules/resolution.md, 7.5). Answers names and hashes.
+/// Packages that a caller adds (docs/rules/resolution.md, 7.5). Answers names and hashes.
 class MemorySource final : public Source {
  public:
-  /// Adds a package; one whose id is there already is ignored. `hash` is that of its container, for hash queries;
-  /// without it `dist.webc_sha256` or a hash id serve.
+  /// Adds a package, unless one with its id and name was added before. `hash` is that of its container, for queries by
+  /// hash; without it, `dist.webc_sha256` is used, or the id if that is a hash.
   void add(PackageSummary summary, std::optional<PackageHash> hash = std::nullopt);
 
   [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;

@@ -10,7 +10,8 @@
 namespace pkgfs {
 namespace {
 
-int telling(QueryError::Kind kind) {
+/// Which error of several sources is reported: the one with the highest priority.
+int error_priority(QueryError::Kind kind) {
   switch (kind) {
     case QueryError::Kind::kUnsupported:
       return 0;
@@ -24,7 +25,7 @@ int telling(QueryError::Kind kind) {
   return 3;
 }
 
-/// Merges what one source says into what the sources before it said.
+/// Merges the answer of one source into that of the sources before it.
 void merge_into(Source::Answer& merged, Source::Answer answer) {
   if (!answer.error) {
     for (PackageSummary& package : answer.packages) {
@@ -36,13 +37,13 @@ void merge_into(Source::Answer& merged, Source::Answer answer) {
     return;
   }
   if (answer.error->kind() == QueryError::Kind::kOther && !merged.packages.empty()) {
-    log::warn("{}; going on with what other sources know", answer.error->what());
-  } else if (!merged.error || telling(answer.error->kind()) > telling(merged.error->kind())) {
+    log::warn("{}; using the packages that other sources have", answer.error->what());
+  } else if (!merged.error || error_priority(answer.error->kind()) > error_priority(merged.error->kind())) {
     merged.error = std::move(answer.error);
   }
 }
 
-/// When all sources were asked.
+/// Completes the answer after all sources were asked.
 void finish(Source::Answer& merged, const PackageSource& specifier) {
   if (merged.packages.empty()) {
     if (!merged.error) {

@@ -8,20 +8,21 @@
 
 namespace pkgfs {
 
-/// Several sources as one, asked in order (docs/rules/resolution.md, 6.4). The answers of all are merged: per id the
-/// earlier source wins, the result is sorted by id. Nothing found: the most telling error, NoMatches before NotFound
-/// before Unsupported.
+/// Several sources as one, which are asked in order (docs/rules/resolution.md, 6.4). The packages of all of them are
+/// merged, sorted by id; of two with the same id, the earlier source's is taken. If none has a package, the error is
+/// the one that says most: kNoMatches before kNotFound before kUnsupported.
+///
+/// A source that fails (kOther: I/O, network, a damaged package) ends the query, because a later source could have a
+/// different package of the same name. If an earlier source had a package, the failure is only logged.
 class MultiSource final : public Source {
  public:
   enum class When {
     kAlways,
-    kIfNothingFound,  // for sources that are dear to ask: only when the ones before gave nothing
+    kIfNothingFound,  // only if no source before it has a package; for a source that costs a network request
   };
 
   void add(std::unique_ptr<Source> source, When when = When::kAlways);
 
-  /// A failure of another kind (I/O, a damaged package) ends the query, unless an earlier source had an answer: then it
-  /// is logged and that answer stands.
   [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
   [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSource> specifiers) override;
 

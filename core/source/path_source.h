@@ -8,14 +8,14 @@
 
 namespace pkgfs {
 
-/// Packages that are named by where they are (docs/rules/resolution.md, 7.3). Answers paths.
+/// Packages that are named by a path (docs/rules/resolution.md, 7.3). Answers paths only.
 class PathSource final : public Source {
  public:
-  /// Says what the package at a canonical path is. Throws Error.
+  /// Describes the package at a canonical path. Throws Error.
   using Describe = std::function<PackageSummary(const std::string& path)>;
 
-  /// `describe` decides what can be a package: by default a container file; the layer that opens directories and
-  /// tarballs passes its own.
+  /// `describe` decides what can be a package. Without it, only a container file can; a layer above passes a function
+  /// that opens directories and tarballs as well.
   explicit PathSource(Describe describe = {});
 
   [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;

@@ -8,9 +8,9 @@
 
 namespace pkgfs {
 
-/// What `--registry DIR` means: the packages of the registry layout below `dir` (LocalRegistrySource), merged with the
-/// containers that lie in `dir` itself under any file name (by their manifests; damaged ones are logged and left out).
-/// Throws Error `package directory does not exist: "{dir}"`.
+/// The source for `--registry DIR`: the packages in the registry layout below `dir` (LocalRegistrySource), merged with
+/// the containers directly in `dir`, which may have any file name. Those are known by their manifests; a damaged one is
+/// logged and left out. Throws Error `package directory does not exist: "{dir}"`.
 [[nodiscard]] std::unique_ptr<Source> open_registry(const std::string& dir);
 
 }  // namespace pkgfs

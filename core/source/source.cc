@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "core/source/source.h"
 
+#include "core/base/limits.h"
 #include "core/base/log.h"
+#include "core/base/parallel.h"
 #include "core/net/url.h"
 
 namespace pkgfs {
@@ -71,6 +73,17 @@ Source::Answer answer_of(const PackageSource& specifier, const std::function<std
     answer.error.emplace(specifier, error);
   }
   return answer;
+}
+
+std::vector<Source::Answer> answers_in_parallel(
+    std::span<const PackageSource> specifiers, const CancelFlag& cancel,
+    const std::function<std::vector<PackageSummary>(const PackageSource& specifier, const CancelFlag& cancel)>& query) {
+  std::vector<Source::Answer> answers(specifiers.size());
+  for_each_in_parallel(specifiers.size(), limits::kParallelRequests, cancel,
+                       [&](std::size_t i, const CancelFlag& stop) {
+                         answers[i] = answer_of(specifiers[i], [&] { return query(specifiers[i], stop); });
+                       });
+  return answers;
 }
 
 std::vector<Source::Answer> Source::query_all(std::span<const PackageSource> specifiers) {

@@ -7,22 +7,28 @@
 #include <string>
 #include <vector>
 
+#include "core/base/cancel.h"
 #include "core/base/error.h"
 #include "core/package/package_info.h"
 #include "core/package/package_source.h"
 
 namespace pkgfs {
 
-/// Why a source has no answer (docs/rules/resolution.md, 6.2). The chain starts with
+/// Why a source has no package for a specifier (docs/rules/resolution.md, 6.2). The chain of messages starts with
 /// `failed to query package '{specifier}': {reason}`.
 class QueryError : public Error {
  public:
-  enum class Kind { kUnsupported, kNotFound, kNoMatches, kOther };
+  enum class Kind {
+    kUnsupported,  // the source doesn't answer specifiers of this kind
+    kNotFound,     // there is no such package
+    kNoMatches,    // the package exists, but no version matches
+    kOther,        // the source itself failed
+  };
 
   QueryError(Kind kind, const PackageSource& specifier);
-  /// NoMatches, with the versions that would match but are archived.
+  /// kNoMatches, with the versions that match but are archived.
   QueryError(const PackageSource& specifier, const std::vector<std::string>& archived);
-  /// Other: `cause` is what went wrong inside the source.
+  /// kOther, with the failure of the source.
   QueryError(const PackageSource& specifier, const Error& cause);
 
   [[nodiscard]] Kind kind() const { return kind_; }
@@ -31,11 +37,12 @@ class QueryError : public Error {
   Kind kind_;
 };
 
-/// Where packages are known. Implementations: a local registry directory, a directory of containers, a path, memory,
-/// a registry or a URL on the network, several of these (multi_source.h).
+/// Finds packages for specifiers. Implementations: a local registry directory, a directory of containers, a path,
+/// memory, a registry on the network, a URL, the cache of downloads, and several of these as one (multi_source.h).
+/// A source may be used by one thread at a time.
 class Source {
  public:
-  /// At least one package, or why there is none.
+  /// Either at least one package or an error.
   struct Answer {
     std::vector<PackageSummary> packages;
     std::optional<QueryError> error;
@@ -43,26 +50,32 @@ class Source {
 
   virtual ~Source() = default;
 
-  /// All packages that satisfy `specifier`, at least one, ascending by version where that means something.
-  /// Throws QueryError. May be called from one thread at a time.
+  /// All packages that satisfy `specifier`, at least one; packages of one name ascend by version. Throws QueryError and
+  /// Error(kInterrupted).
   [[nodiscard]] virtual std::vector<PackageSummary> query(const PackageSource& specifier) = 0;
-  /// The same for many at once, in their order. Sources that wait for others override it, to wait for all together.
-  /// Throws Error(kInterrupted) only.
+  /// The answers for many specifiers, in their order. A source that waits for the network overrides it, to send all
+  /// requests at the same time. Throws Error(kInterrupted) only.
   [[nodiscard]] virtual std::vector<Answer> query_all(std::span<const PackageSource> specifiers);
 };
 
-/// What `query` answers or throws for `specifier`, as a value. Throws Error(kInterrupted) only.
+/// Calls `query` and returns its packages, or what it throws as the error. Throws Error(kInterrupted) only.
 [[nodiscard]] Source::Answer answer_of(const PackageSource& specifier,
                                        const std::function<std::vector<PackageSummary>()>& query);
+/// `answer_of` for many specifiers at once, in their order: `query` is called from up to 32 threads at a time. Throws
+/// Error(kInterrupted) only.
+[[nodiscard]] std::vector<Source::Answer> answers_in_parallel(
+    std::span<const PackageSource> specifiers, const CancelFlag& cancel,
+    const std::function<std::vector<PackageSummary>(const PackageSource& specifier, const CancelFlag& cancel)>& query);
 
-/// The answer to take when there is no other constraint: for a name the newest by precedence (the last of equals), else
-/// the first (docs/rules/resolution.md, 6.1).
+/// The best of `answers` (docs/rules/resolution.md, 6.1): for a name the newest by semver precedence, the last of equal
+/// ones; else the first. Throws QueryError if `answers` is empty.
 [[nodiscard]] const PackageSummary& latest_of(const PackageSource& specifier,
                                               const std::vector<PackageSummary>& answers);
+/// Queries `source`, warns of a named tag, and returns the best answer. Throws as `Source::query`.
 [[nodiscard]] PackageSummary query_latest(Source& source, const PackageSource& specifier);
-/// Whether `a` has a higher version than `b` by precedence. An id without a version is older than any with one.
+/// Whether `a` has a higher version than `b` by semver precedence. An id without a version is older than any with one.
 [[nodiscard]] bool is_newer(const PackageId& a, const PackageId& b);
-/// Logs that the named tag of `specifier`, if it has one, was taken as `*` (docs/rules/resolution.md, 2.4).
+/// If `specifier` has a named tag, warns that the tag was treated as `*` (docs/rules/resolution.md, 2.4).
 void warn_of_named_tag(const PackageSource& specifier);
 
 }  // namespace pkgfs

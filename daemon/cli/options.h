@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "core/load/package_loader.h"
+#include "core/cache/container_fetcher.h"
 #include "core/tree/package_tree.h"
 #include "daemon/cli/command_table.h"
 

@@ -15,7 +15,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "core/net/download.h"
+#include "core/cache/download_observer.h"
 #include "daemon/cli/console.h"
 
 namespace pkgfs {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "core/load/package_loader.h"
+#include "core/cache/container_fetcher.h"
 #include "core/source/graphql.h"
 #include "daemon/cli/io.h"
 #include "daemon/cli/options.h"

@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/log.h"
-#include "core/cache/package_cache.h"
-#include "core/cache/url_cache.h"
+#include "core/cache/containers_by_hash.h"
+#include "core/cache/containers_by_url.h"
 #include "core/source/container_summary.h"
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/json_output.h"
@@ -56,19 +56,19 @@ struct Caches {
   /// All entries, the longest unused first.
   std::vector<Item> items() {
     std::vector<Item> all;
-    for (const PackageCache::Entry& entry : packages.entries()) {
+    for (const ContainersByHash::Entry& entry : packages.entries()) {
       all.push_back({"package", to_hex(entry.hash), entry.path, entry.size, entry.used,
                      [this, entry] { packages.remove(entry); }});
     }
-    for (const UrlCache::Entry& entry : urls.entries()) {
-      all.push_back({"url", entry.key, entry.path, entry.size, entry.used, [this, entry] { urls.remove(entry); }});
+    for (const ContainersByUrl::Entry& entry : urls.entries()) {
+      all.push_back({"url", entry.key, entry.path, entry.size, entry.used, [this, entry] { urls.remove(entry.path); }});
     }
     std::ranges::stable_sort(all, {}, &Item::used);
     return all;
   }
 
-  PackageCache packages;
-  UrlCache urls;
+  ContainersByHash packages;
+  ContainersByUrl urls;
 };
 
 /// Remembers the first of several failures, so that the command can go on and fail at its end.
@@ -131,11 +131,11 @@ int list(Caches& caches, const Options& options, const Io& io) {
   return kExitOk;
 }
 
-int verify(PackageCache& cache, const Options& options, const Io& io) {
+int verify(ContainersByHash& cache, const Options& options, const Io& io) {
   std::size_t damaged = 0;
   Failures failures;
   json document = json::array();
-  for (const PackageCache::Entry& entry : cache.entries()) {
+  for (const ContainersByHash::Entry& entry : cache.entries()) {
     std::optional<Sha256> actual;
     if (!failures.attempt([&] { actual = cache.content_hash(entry); }) || !actual || *actual == entry.hash) {
       continue;

@@ -21,8 +21,8 @@
 
 #include "core/base/cancel.h"
 #include "core/base/unique_fd.h"
-#include "core/cache/package_cache.h"
-#include "core/net/http.h"
+#include "core/cache/containers_by_hash.h"
+#include "core/net/http_client.h"
 #include "daemon/cli/settings.h"
 #include "daemon/cli/text_output.h"
 #include "daemon/doctor/doctor.h"
@@ -81,7 +81,7 @@ void check_space(Findings& findings, const std::string& place) {
 
 void check_leftovers(Findings& findings, const std::string& cache_dir) {
   try {
-    const std::uint64_t bytes = PackageCache(cache_dir + "/checkouts").remove_leftovers(kLeftoverAge, true);
+    const std::uint64_t bytes = ContainersByHash(cache_dir + "/checkouts").remove_leftovers(kLeftoverAge, true);
     if (bytes > 0) {
       findings.push_back({"downloads", Level::kWarning, size_text(bytes) + " of downloads that were broken off",
                           "the next download goes on from them; \"pkgfs cache prune --older-than 30d\" removes them"});

@@ -4,7 +4,7 @@
 #include <filesystem>
 
 #include "core/base/files.h"
-#include "core/source/container_summary.h"
+#include "core/cache/file_hash.h"
 
 namespace pkgfs {
 namespace {

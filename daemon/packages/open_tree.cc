@@ -6,15 +6,17 @@
 #include <utility>
 
 #include "core/base/log.h"
+#include "core/cache/container_fetcher.h"
+#include "core/net/http_client.h"
 #include "core/net/url.h"
 #include "core/source/backend_source.h"
-#include "core/source/cache_source.h"
 #include "core/source/container_summary.h"
+#include "core/source/downloaded_source.h"
 #include "core/source/endpoint.h"
 #include "core/source/multi_source.h"
 #include "core/source/path_source.h"
 #include "core/source/registry.h"
-#include "core/source/web_source.h"
+#include "core/source/url_source.h"
 #include "daemon/cli/progress.h"
 #include "daemon/packages/locked_packages.h"
 #include "daemon/packages/registry_check.h"
@@ -115,21 +117,20 @@ void PackageOpener::set_up_network(DownloadObserver* observer, const Io& io) {
     }
     client_ = std::make_unique<HttpClient>(std::move(http));
   }
-  cache_ = std::make_unique<PackageCache>(settings_.packages_directory());
-  RemotePackages remote;
-  remote.cache = cache_.get();
-  remote.urls_directory = settings_.urls_directory();
-  remote.client = client_.get();
-  remote.verify = settings_.verify_downloads;
-  remote.max_bytes = settings_.max_download;
-  remote.observer = observer;
-  remote.cancel = &cancel_;
+  ContainerFetcher::Options fetching{.packages_directory = settings_.packages_directory(),
+                                     .urls_directory = settings_.urls_directory(),
+                                     .client = client_.get(),
+                                     .tokens = {},
+                                     .verify = settings_.verify_downloads,
+                                     .max_bytes = settings_.max_download,
+                                     .observer = observer};
   for (const RemoteRegistry& registry : settings_.registries) {
     if (registry.token) {
-      remote.tokens.push_back({registry.endpoint, *registry.token});
+      fetching.tokens.push_back({registry.endpoint, *registry.token});
     }
   }
-  loader_ = std::make_unique<PackageLoader>(options_, std::move(remote));
+  fetcher_ = std::make_unique<ContainerFetcher>(std::move(fetching));
+  loader_ = std::make_unique<PackageLoader>(options_, *fetcher_, cancel_);
 }
 
 void PackageOpener::add_sources(bool with_cache) {
@@ -138,7 +139,7 @@ void PackageOpener::add_sources(bool with_cache) {
     sources->add(open_registry(directory));
   }
   if (with_cache) {
-    sources->add(std::make_unique<CacheSource>(*cache_), MultiSource::When::kIfNothingFound);
+    sources->add(std::make_unique<DownloadedSource>(fetcher_->packages()), MultiSource::When::kIfNothingFound);
   }
   const std::string queries = settings_.queries_directory();
   for (const RemoteRegistry& registry : settings_.registries) {
@@ -152,23 +153,20 @@ void PackageOpener::add_sources(bool with_cache) {
     if (registry.endpoint == kDefaultRegistry) {
       others.push_back(queries);  // earlier Wasmer releases have one directory for all registries
     }
-    sources->add(std::make_unique<BackendSource>(BackendSource::Options{.endpoint = registry.endpoint,
-                                                                        .token = registry.token,
-                                                                        .prefer = settings_.prefer,
-                                                                        .cache_time = settings_.query_time,
-                                                                        .offline = settings_.offline},
-                                                 client_.get(), QueryCache(std::move(own), std::move(others)), cancel_),
-                 MultiSource::When::kIfNothingFound);
+    sources->add(
+        std::make_unique<BackendSource>(BackendSource::Options{.endpoint = registry.endpoint,
+                                                               .token = registry.token,
+                                                               .prefer = settings_.prefer,
+                                                               .cache_time = settings_.query_time,
+                                                               .offline = settings_.offline},
+                                        client_.get(), RegistryAnswerCache(std::move(own), std::move(others)), cancel_),
+        MultiSource::When::kIfNothingFound);
   }
   // Reads only the manifest: the loader opens the package again, with the checks that the user asked for.
   const auto look = [as_built = options_.as_built](const std::string& path) {
     return describe(*open_package(path, {.as_built = as_built}));
   };
-  sources->add(std::make_unique<WebSource>(WebSource::Options{.directory = settings_.urls_directory(),
-                                                              .max_bytes = settings_.max_download,
-                                                              .offline = settings_.offline,
-                                                              .observer = loader_->observer()},
-                                           look, client_.get(), cancel_));
+  sources->add(std::make_unique<UrlSource>(*fetcher_, look, cancel_));
   sources->add(std::make_unique<PathSource>(
       [look](const std::string& path) { return PackageSummary{look(path), local_distribution(path)}; }));
   std::vector<std::string> endpoints;

@@ -17,6 +17,10 @@
 
 namespace pkgfs {
 
+class ContainerFetcher;
+class DownloadObserver;
+class HttpClient;
+
 /// The package that the command line names.
 struct RootPackage {
   /// Null if a source only described it: the loader downloads it together with its dependencies.
@@ -64,7 +68,7 @@ class PackageOpener {
   InterruptGuard interrupt_{cancel_};  // an interrupted download cleans up
   std::unique_ptr<DownloadObserver> progress_;
   std::unique_ptr<HttpClient> client_;  // null when offline
-  std::unique_ptr<PackageCache> cache_;
+  std::unique_ptr<ContainerFetcher> fetcher_;
   std::unique_ptr<PackageLoader> loader_;
   std::unique_ptr<Source> source_;
   std::optional<LockFile> lock_;

@@ -85,7 +85,7 @@ std::vector<Case> cases() {
       {"TokenRefused",
        {.kind = Kind::kUnauthorized, .where = Where::kGraphql, .token = "right"},
        11,
-       {"replied with 401 Unauthorized", "wants a token"}},
+       {"replied with 401 Unauthorized", "requires a token"}},
       {"ClosedConnection", {.kind = Kind::kClose, .where = Where::kGraphql}, 11, {"POST \"http://127.0.0.1"}},
       {"FileUrlOfOurs",
        {.kind = Kind::kUrl, .where = Where::kGraphql, .location = "file:///etc/passwd"},

@@ -81,7 +81,7 @@ TEST_F(Offline, SecondMountByNameMakesNoConnection) {
 TEST_F(Offline, NeverFetchedIsOneClearError) {
   const ProcessResult result = tree({"--offline"});
   EXPECT_EQ(result.exit_code, 11) << result.describe();
-  EXPECT_NE(result.err.find("nothing is known of \"acme/app\""), std::string::npos) << result.describe();
+  EXPECT_NE(result.err.find("there is no cached answer for \"acme/app\""), std::string::npos) << result.describe();
   EXPECT_TRUE(server_.requests().empty());
 }
 

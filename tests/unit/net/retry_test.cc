@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "core/base/error.h"
-#include "core/net/http.h"
+#include "core/net/http_client.h"
 
 namespace pkgfs::test {
 namespace {

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "core/cache/file_hash.h"
 #include "core/source/container_summary.h"
 #include "core/source/directory_source.h"
 #include "core/source/local_registry_source.h"

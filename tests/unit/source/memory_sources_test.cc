@@ -5,9 +5,9 @@
 
 #include <functional>
 
-#include "core/source/caching_source.h"
 #include "core/source/memory_source.h"
 #include "core/source/multi_source.h"
+#include "core/source/remembering_source.h"
 #include "core/source/source.h"
 #include "tests/support/fixtures.h"
 #include "tests/unit/resolve/builder.h"
@@ -134,7 +134,7 @@ TEST(MemorySource, TheFirstOfEqualsAndOfEqualHashesWins) {
   EXPECT_EQ(failure(source, hash_spec("second")), Kind::kNoMatches);
 }
 
-TEST(CachingSource, AsksOnceAndRemembersFailures) {
+TEST(RememberingSource, AsksOnceAndRemembersFailures) {
   int asked = 0;
   FunctionSource inner([&](const PackageSource& s) -> std::vector<PackageSummary> {
     ++asked;
@@ -146,7 +146,7 @@ TEST(CachingSource, AsksOnceAndRemembersFailures) {
     }
     return {package("a@1.0.0")};
   });
-  CachingSource source(inner);
+  RememberingSource source(inner);
   for (int i = 0; i < 3; ++i) {
     EXPECT_THAT(found(source, "a"), ElementsAre("a@1.0.0"));
     EXPECT_EQ(failure(source, "none"), Kind::kNoMatches);

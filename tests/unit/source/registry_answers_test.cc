@@ -6,9 +6,11 @@
 #include <ctime>
 #include <fstream>
 
+#include "core/base/age_text.h"
+#include "core/net/registry_token.h"
 #include "core/source/endpoint.h"
 #include "core/source/graphql.h"
-#include "core/source/query_cache.h"
+#include "core/source/registry_answer_cache.h"
 #include "core/webc/json_fields.h"
 #include "tests/support/fixtures.h"
 
@@ -156,14 +158,14 @@ TEST(Graphql, UnknownPackageIsNotFound) {
   EXPECT_FALSE(graphql::published(response, *PackageSource::parse("a/b").named(), graphql::Prefer::kV3).found);
 }
 
-class QueryCacheTest : public ::testing::Test {
+class RegistryAnswerCacheTest : public ::testing::Test {
  protected:
   TempDir dir_;
-  QueryCache cache_{dir_.path() / "queries", {dir_.path() / "older"}};
+  RegistryAnswerCache cache_{dir_.path() / "queries", {dir_.path() / "older"}};
   Json response_ = answer({version("1.0.0")});
 };
 
-TEST_F(QueryCacheTest, GivesBackWhatWasStored) {
+TEST_F(RegistryAnswerCacheTest, GivesBackWhatWasStored) {
   EXPECT_FALSE(cache_.find("acme/app"));
   cache_.store("acme/app", response_);
   const auto entry = cache_.find("acme/app");
@@ -173,7 +175,7 @@ TEST_F(QueryCacheTest, GivesBackWhatWasStored) {
   EXPECT_TRUE(std::filesystem::exists(dir_.path() / "queries/acme#app"));
 }
 
-TEST_F(QueryCacheTest, ReadsTheOlderLayout) {
+TEST_F(RegistryAnswerCacheTest, ReadsTheOlderLayout) {
   dir_.write(
       "older/acme/app",
       Json{{"unix_timestamp", std::time(nullptr) - 100}, {"package_name", "acme/app"}, {"response", response_}}.dump());
@@ -183,7 +185,7 @@ TEST_F(QueryCacheTest, ReadsTheOlderLayout) {
   EXPECT_TRUE(entry->is_fresh(std::chrono::seconds(600)));
 }
 
-TEST_F(QueryCacheTest, UnusableFilesAreRemoved) {
+TEST_F(RegistryAnswerCacheTest, UnusableFilesAreRemoved) {
   const CapturedLog log;
   for (const std::string& content :
        {std::string(), std::string("{"), std::string("[]"), Json{{"package_name", "acme/app"}}.dump(),

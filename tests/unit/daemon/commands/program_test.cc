@@ -102,7 +102,8 @@ TEST(Program, AnArgumentThatIsNothingIsAUsageErrorWithItsCause) {
 TEST(Program, AMissingPackageIsNotFound) {
   const auto name = run({"tree", "--offline", "acme/ghost"});
   EXPECT_EQ(name.code, 11);
-  EXPECT_THAT(name.err, HasSubstr("failed to query package 'acme/ghost': nothing is known of \"acme/ghost\""));
+  EXPECT_THAT(name.err,
+              HasSubstr("failed to query package 'acme/ghost': there is no cached answer for \"acme/ghost\""));
   // A user who forgot the "./" before a file, or --registry, sees that in the message.
   const std::string registry = test::fixtures() / "registry/versions-v3";
   const auto unknown = run({"tree", "--offline", "--registry", registry, "app.webc"});

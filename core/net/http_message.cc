@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
+#include "core/net/http_message.h"
+
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <ctime>
 
-#include "core/net/http.h"
 #include "core/net/libcurl.h"
 
 namespace pkgfs {
@@ -15,7 +16,7 @@ struct Phrase {
   const char* text;
 };
 
-// HTTP/2 sends no phrases, and users compare messages.
+/// Of our own, so that messages are the same with HTTP/2, which sends no phrases.
 constexpr std::array kPhrases{
     Phrase{200, "OK"},
     Phrase{204, "No Content"},
@@ -42,9 +43,25 @@ constexpr std::array kPhrases{
     Phrase{504, "Gateway Timeout"},
 };
 
-constexpr std::size_t kShownHeader = 80;
+constexpr std::size_t kShownHeader = 80;  // characters of a header in a message
+
+const char* name_of(HttpRequest::Method method) {
+  switch (method) {
+    case HttpRequest::Method::kHead:
+      return "HEAD";
+    case HttpRequest::Method::kPost:
+      return "POST";
+    case HttpRequest::Method::kGet:
+      break;
+  }
+  return "GET";
+}
 
 }  // namespace
+
+std::string describe(const HttpRequest& request) {
+  return std::string(name_of(request.method)) + " \"" + request.url.text() + "\"";
+}
 
 const std::string* HttpResponse::header(const std::string& lower_case_name) const {
   const auto found = headers.find(lower_case_name);

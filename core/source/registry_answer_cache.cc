@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "core/source/query_cache.h"
+#include "core/source/registry_answer_cache.h"
 
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <ctime>
 #include <filesystem>
 #include <utility>
@@ -29,7 +28,7 @@ std::string flat(std::string_view full_name) {
 
 }  // namespace
 
-std::optional<QueryCache::Entry> QueryCache::find(std::string_view full_name) const {
+std::optional<RegistryAnswerCache::Entry> RegistryAnswerCache::find(std::string_view full_name) const {
   if (auto entry = read(directory_ + "/" + flat(full_name), full_name, true)) {
     return entry;
   }
@@ -44,8 +43,8 @@ std::optional<QueryCache::Entry> QueryCache::find(std::string_view full_name) co
   return std::nullopt;
 }
 
-std::optional<QueryCache::Entry> QueryCache::read(const std::string& path, std::string_view full_name,
-                                                  bool is_ours) const {
+std::optional<RegistryAnswerCache::Entry> RegistryAnswerCache::read(const std::string& path, std::string_view full_name,
+                                                                    bool is_ours) const {
   try {
     const auto text = read_small_file(path, limits::kAnswerBytes);
     if (!text) {
@@ -76,7 +75,7 @@ std::optional<QueryCache::Entry> QueryCache::read(const std::string& path, std::
   }
 }
 
-void QueryCache::store(std::string_view full_name, const webc::Json& response) const {
+void RegistryAnswerCache::store(std::string_view full_name, const webc::Json& response) const {
   webc::Json document = webc::Json::object();
   document["unix_timestamp"] = static_cast<std::uint64_t>(std::time(nullptr));
   document["package_name"] = full_name;
@@ -88,24 +87,6 @@ void QueryCache::store(std::string_view full_name, const webc::Json& response) c
   } catch (const Error& error) {
     log::warn("An error occurred while caching the GraphQL response: {}", error.what());
   }
-}
-
-std::string age_text(std::optional<std::chrono::seconds> age) {
-  if (!age) {
-    return "an unknown time";
-  }
-  struct Unit {
-    long seconds;
-    const char* name;
-  };
-  constexpr std::array<Unit, 4> kUnits{{{86400, "day"}, {3600, "hour"}, {60, "minute"}, {1, "second"}}};
-  for (const Unit& unit : kUnits) {
-    const long count = age->count() / unit.seconds;
-    if (count > 0) {
-      return std::to_string(count) + " " + unit.name + (count == 1 ? "" : "s");
-    }
-  }
-  return "less than a second";
 }
 
 }  // namespace pkgfs

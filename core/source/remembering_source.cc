@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-#include "core/source/caching_source.h"
+#include "core/source/remembering_source.h"
 
 namespace pkgfs {
 namespace {
 
-// Two kinds of specifier may print alike.
+/// Part of the key, because specifiers of two kinds may have the same text.
 char kind_of(const PackageSource& specifier) {
   if (specifier.named() != nullptr) {
     return 'n';
@@ -17,7 +17,7 @@ char kind_of(const PackageSource& specifier) {
 
 }  // namespace
 
-std::vector<PackageSummary> CachingSource::query(const PackageSource& specifier) {
+std::vector<PackageSummary> RememberingSource::query(const PackageSource& specifier) {
   const Answer& answer = ask(specifier);
   if (answer.error) {
     throw QueryError(*answer.error);
@@ -25,11 +25,11 @@ std::vector<PackageSummary> CachingSource::query(const PackageSource& specifier)
   return answer.packages;
 }
 
-CachingSource::Key CachingSource::key_of(const PackageSource& specifier) {
+RememberingSource::Key RememberingSource::key_of(const PackageSource& specifier) {
   return {kind_of(specifier), specifier.to_string()};
 }
 
-const Source::Answer& CachingSource::ask(const PackageSource& specifier) {
+const Source::Answer& RememberingSource::ask(const PackageSource& specifier) {
   const Key key = key_of(specifier);
   if (const auto known = answers_.find(key); known != answers_.end()) {
     return known->second;
@@ -38,7 +38,7 @@ const Source::Answer& CachingSource::ask(const PackageSource& specifier) {
   return answers_.at(key);
 }
 
-void CachingSource::prefetch(std::span<const PackageSource> specifiers) {
+void RememberingSource::prefetch(std::span<const PackageSource> specifiers) {
   std::map<Key, PackageSource> unknown;
   for (const PackageSource& specifier : specifiers) {
     Key key = key_of(specifier);

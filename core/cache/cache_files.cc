@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include "core/cache/leftovers.h"
+#include "core/cache/cache_files.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,7 +11,7 @@
 
 #include "core/base/unique_fd.h"
 
-namespace pkgfs::leftovers {
+namespace pkgfs::cache_files {
 namespace {
 
 namespace stdfs = std::filesystem;
@@ -19,23 +20,41 @@ Clock::time_point to_time(const timespec& time) {
   return Clock::time_point(std::chrono::duration_cast<Clock::duration>(std::chrono::seconds(time.tv_sec)));
 }
 
-/// Every regular file that wasn't changed since `limit`. A directory that can't be read has none.
-void for_each_old(const std::string& directory, Clock::time_point limit,
-                  const std::function<void(const stdfs::path& path, const struct stat& status)>& visit) {
-  std::error_code failed;
+void for_each(const std::string& directory, std::error_code& failed,
+              const std::function<void(const stdfs::path& path, const struct stat& status)>& visit) {
   for (stdfs::directory_iterator each(directory, failed); !failed && each != stdfs::directory_iterator();
        each.increment(failed)) {
     struct stat status{};
-    if (::lstat(each->path().c_str(), &status) == 0 && S_ISREG(status.st_mode) && to_time(status.st_mtim) <= limit) {
+    if (::lstat(each->path().c_str(), &status) == 0 && S_ISREG(status.st_mode)) {
       visit(each->path(), status);
     }
   }
 }
 
+/// Every regular file that was last modified at `limit` or earlier. An unreadable directory has none.
+void for_each_old(const std::string& directory, Clock::time_point limit,
+                  const std::function<void(const stdfs::path& path, const struct stat& status)>& visit) {
+  std::error_code ignored;
+  for_each(directory, ignored, [&](const stdfs::path& path, const struct stat& status) {
+    if (to_time(status.st_mtim) <= limit) {
+      visit(path, status);
+    }
+  });
+}
+
 }  // namespace
 
-Clock::time_point last_use(const struct stat& status) {
-  return std::max(to_time(status.st_atim), to_time(status.st_mtim));
+std::vector<File> list(const std::string& directory, std::error_code& failed) {
+  std::vector<File> files;
+  for_each(directory, failed, [&](const stdfs::path& path, const struct stat& status) {
+    files.push_back({path.filename().string(), path.string(), static_cast<std::uint64_t>(status.st_size),
+                     std::max(to_time(status.st_atim), to_time(status.st_mtim))});
+  });
+  if (failed == std::errc::no_such_file_or_directory) {
+    failed.clear();
+  }
+  std::ranges::sort(files, {}, &File::name);
+  return files;
 }
 
 std::uint64_t remove_old(const std::string& directory, Clock::time_point limit, bool dry_run,
@@ -51,7 +70,7 @@ std::uint64_t remove_old(const std::string& directory, Clock::time_point limit, 
 
 void remove_stale_locks(const std::string& directory, std::string_view ending, bool dry_run) {
   if (dry_run) {
-    return;  // they take no space
+    return;
   }
   for_each_old(directory, Clock::now() - kLockAge, [&](const stdfs::path& path, const struct stat& status) {
     if (!path.filename().string().ends_with(ending)) {
@@ -59,7 +78,8 @@ void remove_stale_locks(const std::string& directory, std::string_view ending, b
     }
     const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
     struct stat opened{};
-    // With the lock in hand, as its holder would: who waits for it sees that the file is gone and makes a new one.
+    // The lock is held during the removal. A process that waits for the lock notices that the file is gone, and
+    // creates a new one (FileLock).
     if (fd && ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0 && ::fstat(fd.get(), &opened) == 0 &&
         opened.st_ino == status.st_ino && opened.st_dev == status.st_dev) {
       ::unlink(path.c_str());
@@ -67,4 +87,4 @@ void remove_stale_locks(const std::string& directory, std::string_view ending, b
   });
 }
 
-}  // namespace pkgfs::leftovers
+}  // namespace pkgfs::cache_files

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: MIT
-#include "core/source/cache_source.h"
+#include "core/source/downloaded_source.h"
 
 #include "core/base/log.h"
 #include "core/source/container_summary.h"
 
 namespace pkgfs {
 
-std::vector<PackageSummary> CacheSource::query(const PackageSource& specifier) {
+std::vector<PackageSummary> DownloadedSource::query(const PackageSource& specifier) {
   if (specifier.hash() == nullptr) {
     throw QueryError(QueryError::Kind::kUnsupported, specifier);
   }
   try {
     if (const auto path = cache_.find(specifier.hash()->digest())) {
       PackageSummary summary = container_summary(*path, PackageId(*specifier.hash()));
-      // The loader finds it by its hash; where the cache happens to be is nobody else's business.
+      // Without a path: the loader finds the container by its hash, and then checks the cache entry.
       summary.dist = {"file://" + *path, std::nullopt, specifier.hash()->digest()};
       return {std::move(summary)};
     }
   } catch (const Error& error) {
-    log::info("the cache is of no help: {}", error.what());  // whoever is asked next may be
+    log::info("the cache can't be used: {}", error.what());  // the next source may have the package
   }
   throw QueryError(QueryError::Kind::kNotFound, specifier);
 }

@@ -11,17 +11,17 @@
 
 namespace pkgfs {
 
-/// Remembers what another source answered, failures included: each specifier is asked once. Meant for one resolution,
-/// which it also keeps consistent while packages come and go behind the source. Not thread-safe.
-class CachingSource final : public Source {
+/// Remembers the answers of another source, failures included, so that each specifier is queried once. Meant for one
+/// resolution, which stays consistent even if packages are published or removed meanwhile.
+class RememberingSource final : public Source {
  public:
   /// `source` must outlive this.
-  explicit CachingSource(Source& source) : source_(source) {}
+  explicit RememberingSource(Source& source) : source_(source) {}
 
   [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
-  /// The same without a copy and without throwing QueryError. Valid as long as this object.
+  /// The same, but an error is part of the answer, and nothing is copied. Valid as long as this object.
   [[nodiscard]] const Answer& ask(const PackageSource& specifier);
-  /// Has all that weren't asked yet asked together.
+  /// Queries all specifiers that weren't queried yet, together.
   void prefetch(std::span<const PackageSource> specifiers);
 
  private:

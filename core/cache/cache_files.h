@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+/// The files in a directory of a cache: its entries, and the partial files and locks that killed processes left.
+namespace pkgfs::cache_files {
+
+using Clock = std::chrono::system_clock;
+
+/// A younger lock file is never removed: another process may have created it and be about to lock it.
+inline constexpr std::chrono::hours kLockAge{24};
+
+struct File {
+  std::string name;
+  std::string path;
+  std::uint64_t size = 0;
+  Clock::time_point used;  // the later one of access and modification
+};
+
+/// The regular files of `directory`, by name. A missing directory has none. `failed` tells why the list is incomplete.
+[[nodiscard]] std::vector<File> list(const std::string& directory, std::error_code& failed);
+
+/// Removes the regular files of `directory` whose name `matches` and that were last modified at `limit` or earlier.
+/// Returns how many bytes that frees. A file that can't be removed stays. `dry_run` only counts.
+std::uint64_t remove_old(const std::string& directory, Clock::time_point limit, bool dry_run,
+                         const std::function<bool(const std::string& name)>& matches);
+
+/// Removes lock files (core/base/files.h, FileLock) with this `ending` that are older than `kLockAge` and that no
+/// process holds. `dry_run` does nothing, because lock files are empty.
+void remove_stale_locks(const std::string& directory, std::string_view ending, bool dry_run);
+
+}  // namespace pkgfs::cache_files

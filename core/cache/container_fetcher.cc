@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT
+#include "core/cache/container_fetcher.h"
+
+#include <utility>
+
+#include "core/base/age_text.h"
+#include "core/base/error.h"
+#include "core/base/log.h"
+#include "core/cache/download_observer.h"
+#include "core/cache/file_hash.h"
+#include "core/net/download.h"
+#include "core/net/http_client.h"
+#include "core/net/partial_file.h"
+#include "core/net/url.h"
+
+namespace pkgfs {
+namespace {
+
+/// Tells the observer of one download. Its end is told once, by the destructor: as a failure unless `succeeded` was
+/// called.
+class ObservedDownload final : public DownloadProgress {
+ public:
+  ObservedDownload(DownloadObserver* observer, std::string name) : observer_(observer), name_(std::move(name)) {}
+  ~ObservedDownload() override {
+    if (observer_ != nullptr) {
+      observer_->finished(name_, size_, success_);
+    }
+  }
+  ObservedDownload(const ObservedDownload&) = delete;
+  ObservedDownload& operator=(const ObservedDownload&) = delete;
+
+  void started(std::uint64_t have, std::optional<std::uint64_t> total) override {
+    if (observer_ != nullptr) {
+      observer_->started(name_, have, total);
+    }
+  }
+  void received(std::uint64_t have) override {
+    if (observer_ != nullptr) {
+      observer_->received(name_, have);
+    }
+  }
+  /// All bytes are here; they may still turn out to be the wrong ones.
+  void complete(std::uint64_t size) { size_ = size; }
+  void succeeded() { success_ = true; }
+
+ private:
+  DownloadObserver* observer_;
+  std::string name_;
+  std::uint64_t size_ = 0;
+  bool success_ = false;
+};
+
+/// Removes a partial file when it goes out of scope.
+class Discarder {
+ public:
+  explicit Discarder(const std::string& part) : part_(part) {}
+  ~Discarder() { PartialFile::discard(part_); }
+  Discarder(const Discarder&) = delete;
+  Discarder& operator=(const Discarder&) = delete;
+
+ private:
+  const std::string& part_;
+};
+
+/// A URL that a registry announced: the registry is at fault for an unusable one, not the command line.
+Url announced_url(const std::string& text) {
+  try {
+    return Url::parse(text);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kNetwork, error.chain());
+  }
+}
+
+}  // namespace
+
+ContainerFetcher::ContainerFetcher(Options options)
+    : options_(std::move(options)), packages_(options_.packages_directory), urls_(options_.urls_directory) {}
+
+std::optional<std::string> ContainerFetcher::fetch(const Announced& wanted, const CancelFlag& cancel, const Use& use) {
+  if (use_cached(wanted.hash, use)) {
+    return packages_.path_of(wanted.hash);
+  }
+  const Url url = announced_url(wanted.url);
+  if (use_by_url(url, wanted.hash, use)) {
+    return urls_.path_of(url);
+  }
+  if (is_offline()) {
+    throw Error(ErrorCode::kNetwork, "it isn't in the cache \"" + packages_.directory() +
+                                         "\", and with --offline it can't be downloaded from \"" + wanted.url + "\"");
+  }
+  const PartialEntry partial = packages_.reserve(wanted.hash, cancel);
+  if (use_cached(wanted.hash, use)) {
+    return packages_.path_of(wanted.hash);  // another process has just downloaded it
+  }
+  return download_announced(wanted, url, partial, cancel, use);
+}
+
+bool ContainerFetcher::use_cached(const Sha256& hash, const Use& use) {
+  const auto path = packages_.find(hash);
+  if (!path) {
+    return false;
+  }
+  try {
+    use(*path);
+    return true;
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kNotFound) {
+      return false;  // removed since `find`
+    }
+    const auto actual = packages_.hash_or_set_aside(hash);
+    if (actual && *actual == hash) {
+      throw;  // the registry published a broken package: another download would be the same
+    }
+    if (actual) {
+      packages_.set_aside(hash, error.what());
+    }
+    return false;
+  }
+}
+
+bool ContainerFetcher::use_by_url(const Url& url, const Sha256& hash, const Use& use) const {
+  const auto found = urls_.find(url);
+  if (!found) {
+    return false;
+  }
+  try {
+    if (hash_file(found->path) != hash) {
+      return false;
+    }
+  } catch (const Error& error) {
+    log::debug("{}", error.what());
+    return false;
+  }
+  use(found->path);
+  return true;
+}
+
+std::optional<std::string> ContainerFetcher::download_announced(const Announced& wanted, const Url& url,
+                                                                const PartialEntry& partial, const CancelFlag& cancel,
+                                                                const Use& use) {
+  std::string mismatch;
+  {
+    ObservedDownload observed(options_.observer, wanted.name);
+    Downloaded downloaded;
+    try {
+      downloaded = download(*options_.client,
+                            {.url = url,
+                             .bearer = token_for(url, options_.tokens),
+                             .max_bytes = options_.max_bytes,
+                             .name = wanted.name,
+                             .progress = &observed},
+                            partial.part, cancel);
+    } catch (Error& error) {
+      if (error.code() == ErrorCode::kInterrupted) {
+        throw;
+      }
+      throw std::move(error).context("Unable to download \"" + wanted.url + "\"");
+    }
+    observed.complete(downloaded.size);
+    if (downloaded.sha256 == wanted.hash) {
+      packages_.commit(partial, wanted.hash);
+      observed.succeeded();
+    } else {
+      mismatch = "image hash mismatch! expected hash '" + to_upper_hex(wanted.hash) + "', but the computed hash is '" +
+                 to_upper_hex(downloaded.sha256) + "' (source '" + wanted.url + "')";
+    }
+  }
+  if (mismatch.empty()) {
+    std::string path = packages_.path_of(wanted.hash);
+    use(path);
+    return path;
+  }
+  const Discarder discarder(partial.part);
+  if (options_.verify == VerifyDownloads::kFail) {
+    throw Error(ErrorCode::kCorrupt, mismatch);
+  }
+  if (options_.verify == VerifyDownloads::kWarn) {
+    log::warn("{}: {}", wanted.name, mismatch);
+  }
+  use(partial.part);
+  return std::nullopt;
+}
+
+std::string ContainerFetcher::fetch(const Url& url, const CancelFlag& cancel, const Use& use) {
+  UrlFile file = find_or_download(url, cancel);
+  try {
+    try {
+      use(file.path);
+    } catch (const Error& error) {
+      if (file.is_new || is_offline()) {
+        throw;
+      }
+      log::warn("the cached file of \"{}\" can't be used and is downloaded again: {}", url.text(), error.what());
+      urls_.remove(file.path);
+      file = find_or_download(url, cancel);
+      use(file.path);
+    }
+  } catch (Error& error) {
+    throw std::move(error).context("Unable to load \"" + file.path + "\", from \"" + url.text() + "\"");
+  }
+  return std::move(file.path);
+}
+
+ContainerFetcher::UrlFile ContainerFetcher::find_or_download(const Url& url, const CancelFlag& cancel) {
+  auto found = urls_.find(url);
+  if (found && is_fresh(*found)) {
+    return {found->path, false};
+  }
+  if (is_offline()) {
+    if (!found) {
+      throw Error(ErrorCode::kNetwork,
+                  "\"" + url.text() + "\" isn't in the cache, and with --offline it can't be downloaded");
+    }
+    log::warn("offline: \"{}\" was last checked {} ago", url.text(), age_text(found->age));
+    return {found->path, false};
+  }
+  try {
+    const PartialEntry partial = urls_.reserve(url, cancel);
+    found = urls_.find(url);
+    if (found && is_fresh(*found)) {
+      return {found->path, false};  // another process has just downloaded or checked it
+    }
+    const auto etag = found ? urls_.etag_of(url) : std::nullopt;
+    if (etag && is_unchanged(url, *etag, cancel)) {
+      urls_.mark_current(url);
+      return {found->path, false};
+    }
+    return {download_url(url, partial, cancel), true};
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kInterrupted || !found) {
+      throw;
+    }
+    log::warn("Download failed, using the file of \"{}\" that was downloaded {} ago: {}", url.text(),
+              age_text(found->age), error.what());
+    return {found->path, false};
+  }
+}
+
+bool ContainerFetcher::is_fresh(const ContainersByUrl::Found& found) const {
+  return found.age && *found.age <= options_.url_lifetime;
+}
+
+std::string ContainerFetcher::download_url(const Url& url, const PartialEntry& partial, const CancelFlag& cancel) {
+  ObservedDownload observed(options_.observer, url.text());
+  const Downloaded downloaded = download(
+      *options_.client,
+      {.url = url, .bearer = std::nullopt, .max_bytes = options_.max_bytes, .name = url.text(), .progress = &observed},
+      partial.part, cancel);
+  observed.complete(downloaded.size);
+  std::string path = urls_.commit(partial, url, downloaded.etag);
+  observed.succeeded();
+  return path;
+}
+
+bool ContainerFetcher::is_unchanged(const Url& url, const std::string& etag, const CancelFlag& cancel) const {
+  try {
+    const HttpResponse response = options_.client->fetch({.method = HttpRequest::Method::kHead,
+                                                          .url = url,
+                                                          .headers = {{"Accept", "application/webc"}},
+                                                          .body = {},
+                                                          .bearer = std::nullopt},
+                                                         cancel);
+    const std::string* now = response.header("etag");
+    constexpr int kOk = 200;
+    return response.status == kOk && now != nullptr && *now == etag;
+  } catch (const HttpError& error) {
+    log::debug("{}", error.what());
+    return false;  // the download that follows reports what is wrong
+  }
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+#include "core/cache/containers_by_hash.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <string_view>
+
+#include "core/base/error.h"
+#include "core/base/files.h"
+#include "core/base/log.h"
+#include "core/cache/cache_files.h"
+#include "core/cache/file_hash.h"
+#include "core/net/partial_file.h"
+
+namespace pkgfs {
+namespace {
+
+constexpr std::string_view kEnding = ".bin";
+constexpr std::string_view kSetAside = ".bin.corrupt-";
+constexpr ::mode_t kVerified = 0444;
+constexpr ::mode_t kWritable = 0222;
+
+/// Sets the access time only, because `--mtime=container` shows the modification time. Fails silently for an entry of
+/// another user.
+void mark_used(const std::string& path) {
+  const std::array<timespec, 2> times{timespec{0, UTIME_NOW}, timespec{0, UTIME_OMIT}};
+  ::utimensat(AT_FDCWD, path.c_str(), times.data(), AT_SYMLINK_NOFOLLOW);
+}
+
+}  // namespace
+
+std::string ContainersByHash::path_of(const Sha256& hash) const {
+  return directory_ + "/" + to_hex(hash) + std::string(kEnding);
+}
+
+std::optional<std::string> ContainersByHash::find(const Sha256& hash) {
+  std::string path = path_of(hash);
+  struct stat status{};
+  if (::lstat(path.c_str(), &status) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) {
+      return std::nullopt;
+    }
+    throw system_error("Unable to read \"" + path + "\"", errno);  // the directory is at fault, not this entry
+  }
+  if (!S_ISREG(status.st_mode)) {
+    set_aside(hash, "it isn't a regular file");
+    return std::nullopt;
+  }
+  if (::faccessat(AT_FDCWD, path.c_str(), R_OK, AT_EACCESS) != 0) {
+    if (errno != ENOENT) {
+      set_aside(hash, system_error("it can't be read", errno).message());
+    }
+    return std::nullopt;
+  }
+  if ((status.st_mode & kWritable) != 0) {
+    const std::optional<Sha256> actual = hash_or_set_aside(hash);
+    if (!actual) {
+      return std::nullopt;
+    }
+    if (*actual != hash) {
+      set_aside(hash, "its content has the hash " + to_hex(*actual));
+      return std::nullopt;
+    }
+    ::chmod(path.c_str(), kVerified);  // if that fails, the entry is hashed again the next time
+  }
+  mark_used(path);
+  return path;
+}
+
+std::optional<Sha256> ContainersByHash::hash_or_set_aside(const Sha256& hash) {
+  try {
+    return content_hash({hash, path_of(hash), 0, {}});
+  } catch (const Error& error) {
+    set_aside(hash, error.what());
+    return std::nullopt;
+  }
+}
+
+void ContainersByHash::set_aside(const Sha256& hash, const std::string& why) {
+  const std::string path = path_of(hash);
+  const std::string aside = directory_ + "/" + to_hex(hash) + std::string(kSetAside) + std::to_string(::getpid());
+  log::warn("the cached package \"{}\" is damaged and not used: {}", path, why);
+  if (::rename(path.c_str(), aside.c_str()) != 0 && errno != ENOENT) {
+    log::warn("\"{}\" can't be moved out of the way: {}", path, system_error("rename", errno).message());
+  }
+}
+
+PartialEntry ContainersByHash::reserve(const Sha256& hash, const CancelFlag& cancel) {
+  const std::string temporary = directory_ + "/__temp__";
+  const std::string locks = directory_ + "/.locks";
+  std::call_once(prepared_, [&] {
+    make_private_directory(temporary);
+    make_private_directory(locks);
+    remove_leftovers(cache_files::kLockAge);
+  });
+  const std::string name = to_hex(hash);
+  PartialEntry partial{temporary + "/" + name + ".part", FileLock(locks + "/" + name, cancel)};
+  if (::faccessat(AT_FDCWD, partial.part.c_str(), W_OK, AT_EACCESS) != 0 && errno == EACCES) {
+    PartialFile::discard(partial.part);  // by another user, or by a release of pkgfs that made it read-only too early
+  }
+  return partial;
+}
+
+std::string ContainersByHash::commit(const PartialEntry& partial, const Sha256& hash) {
+  std::string path = path_of(hash);
+  if (::rename(partial.part.c_str(), path.c_str()) != 0) {
+    throw system_error("Unable to save the downloaded package to \"" + path + "\"", errno);
+  }
+  // After the rename: a process that is killed in between leaves a writable entry, which is hashed once more. The other
+  // order would leave a read-only partial file, which can't be continued.
+  ::chmod(path.c_str(), kVerified);
+  dirty_ = true;
+  return path;
+}
+
+void ContainersByHash::sync() {
+  if (dirty_.exchange(false)) {
+    sync_directory(directory_);
+  }
+}
+
+std::vector<ContainersByHash::Entry> ContainersByHash::entries() const {
+  std::vector<Entry> found;
+  std::error_code failed;
+  for (const cache_files::File& file : cache_files::list(directory_, failed)) {
+    const std::string_view name = file.name;
+    const auto hash =
+        name.ends_with(kEnding) ? sha256_from_hex(name.substr(0, name.size() - kEnding.size())) : std::nullopt;
+    if (hash) {
+      found.push_back({*hash, file.path, file.size, file.used});
+    }
+  }
+  if (failed) {
+    throw system_error("Could not read image cache dir: '" + directory_ + "'", failed.value());
+  }
+  std::ranges::sort(found, {}, &Entry::hash);
+  return found;
+}
+
+std::optional<Sha256> ContainersByHash::content_hash(const Entry& entry) const {
+  try {
+    return hash_file(entry.path);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kNotFound) {
+      return std::nullopt;
+    }
+    throw;
+  }
+}
+
+void ContainersByHash::remove(const Entry& entry) {
+  if (::unlink(entry.path.c_str()) != 0 && errno != ENOENT) {
+    throw system_error("Unable to remove \"" + entry.path + "\"", errno);
+  }
+}
+
+std::uint64_t ContainersByHash::remove_leftovers(std::chrono::seconds age, bool dry_run) {
+  const auto limit = cache_files::Clock::now() - age;
+  cache_files::remove_stale_locks(directory_ + "/.locks", "", dry_run);
+  return cache_files::remove_old(directory_ + "/__temp__", limit, dry_run, [](const std::string&) { return true; }) +
+         cache_files::remove_old(directory_, limit, dry_run,
+                                 [](const std::string& name) { return name.find(kSetAside) != std::string::npos; });
+}
+
+}  // namespace pkgfs

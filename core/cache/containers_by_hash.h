@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/cancel.h"
+#include "core/base/hash.h"
+#include "core/cache/partial_entry.h"
+
+namespace pkgfs {
+
+/// The cache of downloaded containers whose hash was known: `{directory}/{SHA-256 in hex}.bin`. Wasmer uses the same
+/// directory (its `checkouts`, docs/rules/loading.md, 1.4). An entry appears by rename, so it is always complete; pkgfs
+/// makes it read-only. Readers take no lock. Partial downloads are in `__temp__`, the locks of their writers in
+/// `.locks`. Any process may remove an entry at any time; a reader that has it open can go on reading. Thread-safe.
+class ContainersByHash {
+ public:
+  /// Creates and opens nothing; the first `reserve` creates the directory.
+  explicit ContainersByHash(std::string directory) : directory_(std::move(directory)) {}
+
+  struct Entry {
+    Sha256 hash{};
+    std::string path;
+    std::uint64_t size = 0;
+    std::chrono::system_clock::time_point used;  // last, as far as the file system records it
+  };
+
+  [[nodiscard]] const std::string& directory() const { return directory_; }
+  [[nodiscard]] std::string path_of(const Sha256& hash) const;
+
+  /// The path of an entry that can be trusted, which is marked as used now; none if there is no such entry. A writable
+  /// entry is by another program: it is hashed, and then made read-only. An entry that is damaged or unreadable is set
+  /// aside and counts as missing. Throws Error if the directory can't be read.
+  [[nodiscard]] std::optional<std::string> find(const Sha256& hash);
+  /// The hash of the entry's content. None if the entry is gone, or unreadable, in which case it is set aside.
+  [[nodiscard]] std::optional<Sha256> hash_or_set_aside(const Sha256& hash);
+  /// Renames a damaged entry to `{entry}.corrupt-{pid}`, with a warning that gives `why`.
+  void set_aside(const Sha256& hash, const std::string& why);
+
+  /// Waits until no other thread or process fills the entry. Call `find` again afterwards: the other one may have
+  /// succeeded. Throws Error if the directory can't be written, and Error(kInterrupted).
+  [[nodiscard]] PartialEntry reserve(const Sha256& hash, const CancelFlag& cancel);
+  /// Makes the partial file, whose content must have the hash `hash`, the entry. Returns the entry's path. Throws
+  /// Error.
+  std::string commit(const PartialEntry& partial, const Sha256& hash);
+  /// Makes all commits since the last call survive a power cut. One call for many commits is cheaper than one for each.
+  /// Throws Error.
+  void sync();
+
+  /// All entries, by hash. A missing directory has none. Throws Error `Could not read image cache dir: '{d}'`.
+  [[nodiscard]] std::vector<Entry> entries() const;
+  /// The hash of the content of `entry`; none if the entry is gone. Throws Error naming it.
+  [[nodiscard]] std::optional<Sha256> content_hash(const Entry& entry) const;
+  /// Removes `entry`, which may be gone already. Throws Error naming it.
+  void remove(const Entry& entry);
+  /// Removes partial downloads and entries that were set aside, if they are older than `age`. Also removes locks that
+  /// are older than a day and that no process holds. Returns how many bytes that frees; `dry_run` only counts.
+  std::uint64_t remove_leftovers(std::chrono::seconds age, bool dry_run = false);
+
+ private:
+  std::string directory_;
+  std::once_flag prepared_;         // the directories were created
+  std::atomic<bool> dirty_{false};  // there are commits since the last `sync`
+};
+
+}  // namespace pkgfs

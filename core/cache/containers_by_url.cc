@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+#include "core/cache/containers_by_url.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <ctime>
+#include <filesystem>
+#include <string_view>
+
+#include "core/base/error.h"
+#include "core/base/files.h"
+#include "core/base/hash.h"
+#include "core/cache/cache_files.h"
+#include "core/net/url.h"
+
+namespace pkgfs {
+namespace {
+
+constexpr std::string_view kEtag = ".etag";
+constexpr std::string_view kLock = ".lock";
+constexpr std::size_t kEtagBytes = 4096;
+
+std::string etag_path(const std::string& path) { return path + std::string(kEtag); }
+
+std::string key_of(const Url& url) { return to_upper_hex(sha256(url.text())); }
+
+void touch(const std::string& path) {
+  const std::array<timespec, 2> times{timespec{0, UTIME_NOW}, timespec{0, UTIME_NOW}};
+  ::utimensat(AT_FDCWD, path.c_str(), times.data(), 0);
+}
+
+}  // namespace
+
+std::string ContainersByUrl::path_of(const Url& url) const { return directory_ + "/" + key_of(url); }
+
+std::optional<ContainersByUrl::Found> ContainersByUrl::find(const Url& url) const {
+  Found found{path_of(url), std::nullopt};
+  struct stat status{};
+  if (::stat(found.path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) {
+    return std::nullopt;
+  }
+  const std::time_t now = std::time(nullptr);
+  if (status.st_mtim.tv_sec <= now) {
+    found.age = std::chrono::seconds(now - status.st_mtim.tv_sec);
+  }
+  return found;
+}
+
+std::optional<std::string> ContainersByUrl::etag_of(const Url& url) const {
+  return read_small_file(etag_path(path_of(url)), kEtagBytes);
+}
+
+void ContainersByUrl::mark_current(const Url& url) { touch(path_of(url)); }
+
+PartialEntry ContainersByUrl::reserve(const Url& url, const CancelFlag& cancel) {
+  const std::string temporary = directory_ + "/__temp__";
+  make_private_directory(temporary);
+  const std::string partial = temporary + "/" + key_of(url);
+  return {partial + ".part", FileLock(partial + std::string(kLock), cancel)};
+}
+
+std::string ContainersByUrl::commit(const PartialEntry& partial, const Url& url,
+                                    const std::optional<std::string>& etag) {
+  std::string path = path_of(url);
+  ::unlink(etag_path(path).c_str());  // a process that dies now must not leave the old ETag beside the new file
+  if (::rename(partial.part.c_str(), path.c_str()) != 0) {
+    throw system_error("Unable to save the downloaded file to \"" + path + "\"", errno);
+  }
+  touch(path);
+  if (etag) {
+    write_file_atomically(etag_path(path), *etag, Durability::kUnsynced);
+  }
+  sync_directory(directory_);
+  return path;
+}
+
+std::vector<ContainersByUrl::Entry> ContainersByUrl::entries() const {
+  std::vector<Entry> found;
+  std::error_code failed;
+  for (const cache_files::File& file : cache_files::list(directory_, failed)) {
+    if (sha256_from_hex(file.name)) {
+      found.push_back({file.name, file.path, file.size, file.used});
+    }
+  }
+  if (failed) {
+    throw system_error("Unable to read the directory \"" + directory_ + "\"", failed.value());
+  }
+  return found;
+}
+
+void ContainersByUrl::remove(const std::string& path) {
+  // The ETag last: without a file it is harmless, while an old ETag beside a new file would be believed.
+  for (const std::string& each : {path, etag_path(path)}) {
+    if (::unlink(each.c_str()) != 0 && errno != ENOENT) {
+      throw system_error("Unable to remove \"" + each + "\"", errno);
+    }
+  }
+}
+
+std::uint64_t ContainersByUrl::remove_leftovers(std::chrono::seconds age, bool dry_run) {
+  const auto limit = cache_files::Clock::now() - age;
+  const std::string temporary = directory_ + "/__temp__";
+  cache_files::remove_stale_locks(temporary, kLock, dry_run);
+  const std::uint64_t parts = cache_files::remove_old(temporary, limit, dry_run,
+                                                      [&](const std::string& name) { return !name.ends_with(kLock); });
+  const std::uint64_t etags = cache_files::remove_old(directory_, limit, dry_run, [&](const std::string& name) {
+    const std::size_t at = name.find(kEtag);
+    if (at == std::string::npos) {
+      return false;
+    }
+    const bool is_half_written = at + kEtag.size() < name.size();  // the temporary name of an atomic write
+    std::error_code unknown;
+    return is_half_written || !std::filesystem::exists(directory_ + "/" + name.substr(0, at), unknown);
+  });
+  return parts + etags;
+}
+
+}  // namespace pkgfs

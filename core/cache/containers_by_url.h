@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/cancel.h"
+#include "core/cache/partial_entry.h"
+
+namespace pkgfs {
+
+class Url;
+
+/// The cache of containers that a user named by URL: `{directory}/{SHA-256 of the URL in hex}`, with the server's ETag
+/// in a file beside it that ends in ".etag". The URL itself isn't stored. The modification time of an entry is when the
+/// server last confirmed it. Partial downloads and the locks of their writers are in `__temp__`. Thread-safe.
+class ContainersByUrl {
+ public:
+  /// Creates and opens nothing; the first `reserve` creates the directory.
+  explicit ContainersByUrl(std::string directory) : directory_(std::move(directory)) {}
+
+  struct Entry {
+    std::string key;  // 64 hex digits
+    std::string path;
+    std::uint64_t size = 0;
+    std::chrono::system_clock::time_point used;  // last, as far as the file system records it
+  };
+
+  /// An entry that can be used.
+  struct Found {
+    std::string path;
+    std::optional<std::chrono::seconds> age;  // since the server last confirmed it; none if that is in the future
+  };
+
+  [[nodiscard]] std::string path_of(const Url& url) const;
+  [[nodiscard]] std::optional<Found> find(const Url& url) const;
+  /// The ETag that belongs to the entry of `url`; none if the server gave none. Throws Error if it can't be read.
+  [[nodiscard]] std::optional<std::string> etag_of(const Url& url) const;
+  /// Records that the server has just confirmed the entry of `url`.
+  void mark_current(const Url& url);
+
+  /// Waits until no other thread or process fills the entry. Call `find` again afterwards: the other one may have
+  /// succeeded. Throws Error if the directory can't be written, and Error(kInterrupted).
+  [[nodiscard]] PartialEntry reserve(const Url& url, const CancelFlag& cancel);
+  /// Makes the partial file the entry of `url`, durably. Returns the entry's path. Throws Error.
+  std::string commit(const PartialEntry& partial, const Url& url, const std::optional<std::string>& etag);
+
+  /// All entries, by key. A missing directory has none. Throws Error naming the directory.
+  [[nodiscard]] std::vector<Entry> entries() const;
+  /// Removes the file at `path`, an entry that may be gone already, and its ETag. Throws Error naming the file.
+  void remove(const std::string& path);
+  /// Removes partial downloads, and ETags without an entry, if they are older than `age`. Also removes locks that are
+  /// older than a day and that no process holds. Returns how many bytes that frees; `dry_run` only counts.
+  std::uint64_t remove_leftovers(std::chrono::seconds age, bool dry_run = false);
+
+ private:
+  std::string directory_;
+};
+
+}  // namespace pkgfs

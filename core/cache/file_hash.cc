@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+#include "core/cache/file_hash.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <map>
+#include <span>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "core/base/byte_source.h"
+#include "core/base/error.h"
+
+namespace pkgfs {
+namespace {
+
+constexpr std::size_t kPiece = 4U << 20U;
+
+using FileKey = std::tuple<dev_t, ino_t, off_t, time_t, long, time_t, long>;
+
+FileKey key_of(const struct stat& st) {
+  return {st.st_dev,          st.st_ino,         st.st_size,        st.st_mtim.tv_sec,
+          st.st_mtim.tv_nsec, st.st_ctim.tv_sec, st.st_ctim.tv_nsec};
+}
+
+}  // namespace
+
+Sha256 hash_file(const std::string& path) {
+  const auto file = MappedFile::open(path);
+  Sha256Hasher hasher;
+  std::vector<std::byte> piece(std::min<std::uint64_t>(kPiece, file->size()));
+  for (std::uint64_t at = 0; at < file->size();) {
+    const std::size_t length = std::min<std::uint64_t>(piece.size(), file->size() - at);
+    // Not the mapping: where the disk fails, that reads as zeros.
+    if (const auto read = file->read(at, std::span(piece).first(length)); !read) {
+      throw system_error("Unable to read \"" + path + "\" at " + std::to_string(at), read.error());
+    }
+    hasher.update(std::span(piece).first(length));
+    at += length;
+  }
+  return hasher.finish();
+}
+
+struct FileHashes::State {
+  std::map<std::string, std::pair<FileKey, Sha256>> known;
+};
+
+FileHashes::FileHashes() : state_(std::make_unique<State>()) {}
+FileHashes::~FileHashes() = default;
+
+const Sha256& FileHashes::of(const std::string& path) {
+  struct stat st{};
+  if (::stat(path.c_str(), &st) != 0) {
+    throw system_error("Unable to open \"" + path + "\"", errno);
+  }
+  const FileKey key = key_of(st);
+  auto at = state_->known.find(path);
+  if (at == state_->known.end() || at->second.first != key) {
+    at = state_->known.insert_or_assign(path, std::pair(key, hash_file(path))).first;
+  }
+  return at->second.second;
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+#include "core/net/http_client.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "core/base/log.h"
+#include "core/net/transfer.h"
+#include "core/net/transfer_loop.h"
+
+namespace pkgfs {
+
+HttpClient::HttpClient(Options options) : options_(std::move(options)), loop_(std::make_unique<TransferLoop>()) {}
+HttpClient::~HttpClient() = default;
+
+bool HttpClient::is_transient(int status) {
+  constexpr std::array kTransient{408, 429, 500, 502, 503, 504};
+  return std::ranges::find(kTransient, status) != kTransient.end();
+}
+
+HttpResponse HttpClient::fetch_once(const HttpRequest& request, const CancelFlag& cancel, const HttpSink& sink) {
+  Transfer transfer(request, sink, cancel, options_);
+  log::debug("{}", describe(request));
+  const CURLcode code = loop_->run(transfer);
+  return transfer.take_response(code);
+}
+
+HttpResponse HttpClient::fetch(const HttpRequest& request, const CancelFlag& cancel, std::optional<int> attempts) {
+  RetryPolicy policy = options_.retry;
+  policy.attempts = attempts.value_or(policy.attempts);
+  Backoff backoff(policy, cancel);
+  const std::string what = describe(request);
+  while (true) {
+    try {
+      HttpResponse response = fetch_once(request, cancel);
+      if (!is_transient(response.status)) {
+        return response;
+      }
+      const auto wait = response.retry_after();
+      if (wait ? !backoff.again_after(*wait, what) : !backoff.again(what)) {
+        return response;
+      }
+    } catch (const HttpError& error) {
+      if (!error.is_transient() || !(error.is_timeout() ? backoff.again_after_timeout(what) : backoff.again(what))) {
+        throw;
+      }
+    }
+  }
+}
+
+}  // namespace pkgfs

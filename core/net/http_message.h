@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/net/url.h"
+
+namespace pkgfs {
+
+struct HttpRequest {
+  enum class Method { kGet, kHead, kPost };
+
+  Method method = Method::kGet;
+  Url url;
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::string body;  // of a POST
+  /// Sent as `Authorization: Bearer`, but only over https or to loopback, and not to another authority after a
+  /// redirect.
+  std::optional<std::string> bearer;
+  std::uint64_t max_bytes = 16ULL << 20U;  // of the decoded body of the response
+  bool compressed = true;                  // accept all encodings that libcurl can decode (gzip, zstd, br)
+};
+
+struct HttpResponse {
+  int status = 0;
+  std::string url;                             // after redirects
+  std::map<std::string, std::string> headers;  // of the final response; names in lower case
+  std::string body;                            // decoded; empty if a sink took it
+
+  [[nodiscard]] const std::string* header(const std::string& lower_case_name) const;
+  /// `404 Not Found`. The phrase is ours, because HTTP/2 sends none. A 503 with a Retry-After header is
+  /// `{status} (Retry After: {value})`.
+  [[nodiscard]] std::string status_text() const;
+  /// The value of the Retry-After header, at most a day; none if it is missing or malformed.
+  [[nodiscard]] std::optional<std::chrono::seconds> retry_after() const;
+};
+
+/// No usable response came: a failure of the connection, or a response that breaks a limit.
+class HttpError : public Error {
+ public:
+  HttpError(ErrorCode code, std::vector<std::string> chain, bool transient, bool timed_out = false)
+      : Error(code, std::move(chain)), transient_(transient), timed_out_(timed_out) {}
+  /// Whether another attempt may succeed: true for lost connections and time-outs, false for a wrong certificate.
+  [[nodiscard]] bool is_transient() const { return transient_; }
+  /// Whether a name server, a proxy or the server stayed silent for too long.
+  [[nodiscard]] bool is_timeout() const { return timed_out_; }
+
+ private:
+  bool transient_;
+  bool timed_out_;
+};
+
+/// Takes the decoded body of a 2xx response piece by piece; `head` is the response without its body. Called on the
+/// client's thread, so it must not block for long. An exception ends the transfer, and the caller of the client
+/// receives it. Any other response has the first 64 KiB of its body in `HttpResponse::body` instead.
+using HttpSink = std::function<void(const HttpResponse& head, std::span<const std::byte> piece)>;
+
+/// `GET "https://…"`, for messages.
+[[nodiscard]] std::string describe(const HttpRequest& request);
+
+}  // namespace pkgfs

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+#include "core/net/transfer.h"
+
+#include <algorithm>
+#include <cctype>
+#include <new>
+#include <utility>
+
+#include "core/base/log.h"
+
+namespace pkgfs {
+namespace {
+
+constexpr std::size_t kKeptOfFailure = 64U << 10U;  // bytes of the body of a response that isn't 2xx
+constexpr long kSlowestBytesPerSecond = 32;         // a slower transfer counts as stalled
+
+bool is_printable(const std::string& text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7F; });
+}
+
+/// Initialises libcurl once; the end of the process frees it.
+void start_libcurl() {
+  static const CURLcode code = libcurl().global_init(CURL_GLOBAL_DEFAULT);
+  if (code != CURLE_OK) {
+    throw Error(ErrorCode::kInternal, std::string("libcurl can't be used: ") + libcurl().easy_strerror(code));
+  }
+}
+
+template <typename Value>
+void set(CURL* easy, CURLoption option, Value value) {
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-vararg): libcurl's interface
+  const CURLcode code = libcurl().easy_setopt(easy, option, value);
+  if (code != CURLE_OK) {
+    throw Error(ErrorCode::kInternal, std::string("libcurl refuses an option: ") + libcurl().easy_strerror(code));
+  }
+}
+
+bool is_transient_code(CURLcode code) {
+  switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_OPERATION_TIMEDOUT:
+    case CURLE_PARTIAL_FILE:
+    case CURLE_GOT_NOTHING:
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+    case CURLE_HTTP2:
+    case CURLE_HTTP2_STREAM:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+void Transfer::FreeEasy::operator()(CURL* easy) const { libcurl().easy_cleanup(easy); }
+void Transfer::FreeList::operator()(curl_slist* list) const { libcurl().slist_free_all(list); }
+
+Transfer::Transfer(const HttpRequest& request, const HttpSink& sink, const CancelFlag& cancel,
+                   const HttpClient::Options& options)
+    : request_(request), sink_(sink), cancel_(cancel) {
+  start_libcurl();
+  easy_.reset(libcurl().easy_init());
+  if (easy_ == nullptr) {
+    throw std::bad_alloc();
+  }
+  set_options(options);
+}
+
+void Transfer::set_options(const HttpClient::Options& options) {
+  CURL* const easy = easy_.get();
+  set(easy, CURLOPT_URL, request_.url.text().c_str());
+  set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+  set(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+  set(easy, CURLOPT_NOSIGNAL, 1L);
+  // Otherwise the end of a transfer would wait for the thread that looks up a name, which a silent name server can
+  // delay for long, and all other transfers would wait as well.
+  set(easy, CURLOPT_QUICK_EXIT, 1L);
+  set(easy, CURLOPT_USERAGENT, options.user_agent.c_str());
+  set(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.connect_timeout.count()));
+  set(easy, CURLOPT_LOW_SPEED_LIMIT, kSlowestBytesPerSecond);
+  set(easy, CURLOPT_LOW_SPEED_TIME, static_cast<long>(options.stall_timeout.count()));
+  set(easy, CURLOPT_FOLLOWLOCATION, 1L);
+  set(easy, CURLOPT_MAXREDIRS, static_cast<long>(options.max_redirects));
+  set(easy, CURLOPT_POSTREDIR, static_cast<long>(CURL_REDIR_POST_ALL));
+  set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
+  set(easy, CURLOPT_PIPEWAIT, request_.url.is_https() ? 1L : 0L);
+  set(easy, CURLOPT_ERRORBUFFER, message_.data());
+  set(easy, CURLOPT_HEADERFUNCTION, &header_callback);
+  set(easy, CURLOPT_HEADERDATA, static_cast<void*>(this));
+  set(easy, CURLOPT_WRITEFUNCTION, &body_callback);
+  set(easy, CURLOPT_WRITEDATA, static_cast<void*>(this));
+  if (request_.url.is_loopback()) {
+    set(easy, CURLOPT_NOPROXY, "*");  // a proxy must not see local requests and their tokens
+  } else if (options.proxy) {
+    set(easy, CURLOPT_PROXY, options.proxy->c_str());
+  }
+  if (options.ca_file) {
+    set(easy, CURLOPT_CAINFO, options.ca_file->c_str());
+  }
+  if (request_.compressed) {
+    set(easy, CURLOPT_ACCEPT_ENCODING, "");  // all encodings that libcurl can decode
+  }
+  if (request_.method == HttpRequest::Method::kHead) {
+    set(easy, CURLOPT_NOBODY, 1L);
+  } else if (request_.method == HttpRequest::Method::kPost) {
+    set(easy, CURLOPT_POST, 1L);
+    set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
+    set(easy, CURLOPT_POSTFIELDS, request_.body.data());
+    add_header("Expect:");  // saves the round trip of "100 Continue"
+  }
+  for (const auto& [name, value] : request_.headers) {
+    add_header(name + ": " + value);
+  }
+  if (request_.bearer) {
+    if (!is_printable(*request_.bearer)) {
+      log::warn("the token for {} can't be sent in a header and is left out", request_.url.authority());
+    } else if (!request_.url.is_https() && !request_.url.is_loopback()) {
+      log::warn("the token for {} isn't sent, because the connection isn't encrypted", request_.url.authority());
+    } else {
+      // libcurl drops this header at a redirect to another host, port or scheme.
+      add_header("Authorization: Bearer " + *request_.bearer);
+    }
+  }
+  set(easy, CURLOPT_HTTPHEADER, headers_.get());
+}
+
+void Transfer::add_header(const std::string& line) {
+  curl_slist* longer = libcurl().slist_append(headers_.get(), line.c_str());
+  if (longer == nullptr) {
+    throw std::bad_alloc();
+  }
+  static_cast<void>(headers_.release());  // it is the beginning of the longer list
+  headers_.reset(longer);
+}
+
+void Transfer::take_header(std::string_view line) {
+  if (line.starts_with("HTTP/")) {
+    response_.headers.clear();  // another response begins: after a redirect, or after 100 Continue
+    return;
+  }
+  const std::size_t colon = line.find(':');
+  if (colon == std::string_view::npos) {
+    return;
+  }
+  std::string name(line.substr(0, colon));
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::string_view value = line.substr(colon + 1);
+  const std::size_t first = value.find_first_not_of(" \t\r\n");
+  value = first == std::string_view::npos ? std::string_view{} : value.substr(first);
+  value = value.substr(0, value.find_last_not_of(" \t\r\n") + 1);
+  response_.headers[std::move(name)] = value;
+}
+
+int Transfer::status() const {
+  long status = 0;
+  libcurl().easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
+  return static_cast<int>(status);
+}
+
+bool Transfer::announces_too_much() const {
+  curl_off_t length = -1;
+  libcurl().easy_getinfo(easy_.get(), CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+  return length > 0 && static_cast<std::uint64_t>(length) > request_.max_bytes;
+}
+
+bool Transfer::take_body(std::span<const std::byte> piece) {
+  if (received_ == 0) {
+    response_.status = status();
+    too_large_ = announces_too_much();
+  }
+  received_ += piece.size();
+  too_large_ = too_large_ || received_ > request_.max_bytes;
+  if (too_large_) {
+    return false;
+  }
+  const bool success = response_.status >= 200 && response_.status < 300;
+  if (success && sink_) {
+    sink_(response_, piece);
+  } else if (success || response_.body.size() < kKeptOfFailure) {
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): bytes as text
+    response_.body.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+  }
+  return true;
+}
+
+std::size_t Transfer::header_callback(char* data, std::size_t /*one*/, std::size_t size, void* user) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  try {
+    transfer.take_header({data, size});
+    return size;
+  } catch (...) {
+    transfer.thrown_ = std::current_exception();
+    return 0;
+  }
+}
+
+std::size_t Transfer::body_callback(char* data, std::size_t /*one*/, std::size_t size, void* user) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  try {
+    return transfer.take_body(std::as_bytes(std::span(data, size))) ? size : 0;
+  } catch (...) {
+    transfer.thrown_ = std::current_exception();
+    return 0;
+  }
+}
+
+HttpResponse Transfer::take_response(CURLcode code) {
+  if (thrown_) {
+    std::rethrow_exception(thrown_);
+  }
+  const std::string failed = describe(request_) + " failed";
+  if (too_large_) {
+    const std::string limit = std::to_string(request_.max_bytes);
+    throw HttpError(ErrorCode::kNetwork, {failed, "the answer has more than " + limit + " bytes"}, false);
+  }
+  if (code != CURLE_OK) {
+    const char* detail = message_.front() != '\0' ? message_.data() : libcurl().easy_strerror(code);
+    throw HttpError(ErrorCode::kNetwork, {failed, detail}, is_transient_code(code), code == CURLE_OPERATION_TIMEDOUT);
+  }
+  const char* url = nullptr;
+  libcurl().easy_getinfo(easy_.get(), CURLINFO_EFFECTIVE_URL, &url);
+  response_.status = status();
+  response_.url = url == nullptr ? request_.url.text() : url;
+  return std::move(response_);
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "core/base/cancel.h"
+#include "core/net/http_client.h"
+#include "core/net/libcurl.h"
+
+namespace pkgfs {
+
+/// One HTTP exchange while it lasts: libcurl's handle for it, and the response as far as it has come. The thread that
+/// waits for the exchange owns the object; a TransferLoop performs it on another thread. Not thread-safe.
+class Transfer {
+ public:
+  /// What is passed in must outlive this. Throws Error(kInternal) if libcurl refuses an option.
+  Transfer(const HttpRequest& request, const HttpSink& sink, const CancelFlag& cancel,
+           const HttpClient::Options& options);
+  ~Transfer() = default;
+  Transfer(const Transfer&) = delete;
+  Transfer& operator=(const Transfer&) = delete;
+
+  [[nodiscard]] CURL* easy() const { return easy_.get(); }
+  /// The request, for messages.
+  [[nodiscard]] std::string name() const { return describe(request_); }
+  [[nodiscard]] bool is_cancelled() const { return cancel_.is_cancelled(); }
+
+  /// The response of an exchange that libcurl ended with `code`. Throws HttpError, and what the sink threw.
+  [[nodiscard]] HttpResponse take_response(CURLcode code);
+
+ private:
+  struct FreeEasy {
+    void operator()(CURL* easy) const;
+  };
+  struct FreeList {
+    void operator()(curl_slist* list) const;
+  };
+
+  void set_options(const HttpClient::Options& options);
+  void add_header(const std::string& line);
+  void take_header(std::string_view line);
+  /// False if the body is too large.
+  [[nodiscard]] bool take_body(std::span<const std::byte> piece);
+  [[nodiscard]] int status() const;
+  [[nodiscard]] bool announces_too_much() const;
+
+  static std::size_t header_callback(char* data, std::size_t one, std::size_t size, void* user);
+  static std::size_t body_callback(char* data, std::size_t one, std::size_t size, void* user);
+
+  const HttpRequest& request_;
+  const HttpSink& sink_;
+  const CancelFlag& cancel_;
+  std::unique_ptr<CURL, FreeEasy> easy_;
+  std::unique_ptr<curl_slist, FreeList> headers_;
+  HttpResponse response_;
+  std::array<char, CURL_ERROR_SIZE> message_{};  // libcurl's own description of a failure
+  std::exception_ptr thrown_;                    // by the sink
+  std::uint64_t received_ = 0;
+  bool too_large_ = false;
+};
+
+}  // namespace pkgfs

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+#include "core/net/transfer_loop.h"
+
+#include <algorithm>
+#include <new>
+
+#include "core/base/error.h"
+
+namespace pkgfs {
+namespace {
+
+constexpr long kMaxConnections = 32;    // to one host
+constexpr int kPollMilliseconds = 100;  // between two looks at the cancel flags
+constexpr int kIdleMilliseconds = 10'000;
+
+}  // namespace
+
+TransferLoop::~TransferLoop() {
+  {
+    const MutexLock lock(mutex_);
+    stopping_ = true;
+  }
+  if (thread_.joinable()) {
+    libcurl().multi_wakeup(multi_);
+    thread_.join();
+  }
+  if (multi_ != nullptr) {
+    libcurl().multi_cleanup(multi_);
+  }
+}
+
+CURLcode TransferLoop::run(Transfer& transfer) {
+  Job job(transfer);
+  MutexLock lock(mutex_);
+  if (!thread_.joinable()) {
+    open_multi();
+    thread_ = std::thread([this] { serve(); });
+  }
+  incoming_.push_back(&job);
+  libcurl().multi_wakeup(multi_);
+  lock.wait(job.ended, [&] { return job.is_done; });
+  if (job.was_cancelled) {
+    throw Error(ErrorCode::kInterrupted, transfer.name() + ": interrupted");
+  }
+  return job.code;
+}
+
+void TransferLoop::open_multi() {
+  multi_ = libcurl().multi_init();
+  if (multi_ == nullptr) {
+    throw std::bad_alloc();
+  }
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-vararg): libcurl's interface
+  libcurl().multi_setopt(multi_, CURLMOPT_MAX_HOST_CONNECTIONS, kMaxConnections);
+}
+
+void TransferLoop::serve() {
+  while (true) {
+    {
+      const MutexLock lock(mutex_);
+      if (stopping_) {
+        return;
+      }
+      for (Job* job : incoming_) {
+        libcurl().multi_add_handle(multi_, job->transfer.easy());
+        active_.push_back(job);
+      }
+      incoming_.clear();
+    }
+    int running = 0;
+    libcurl().multi_perform(multi_, &running);
+    take_results();
+    drop_cancelled();
+    libcurl().multi_poll(multi_, nullptr, 0, active_.empty() ? kIdleMilliseconds : kPollMilliseconds, nullptr);
+  }
+}
+
+void TransferLoop::take_results() {
+  int left = 0;
+  while (const CURLMsg* message = libcurl().multi_info_read(multi_, &left)) {
+    if (message->msg != CURLMSG_DONE) {
+      continue;
+    }
+    const CURLcode code = message->data.result;
+    const auto job =
+        std::ranges::find(active_, message->easy_handle, [](const Job* each) { return each->transfer.easy(); });
+    end(**job, code, false);
+  }
+}
+
+void TransferLoop::drop_cancelled() {
+  const std::vector<Job*> all = active_;
+  for (Job* job : all) {
+    if (job->transfer.is_cancelled()) {
+      end(*job, CURLE_ABORTED_BY_CALLBACK, true);
+    }
+  }
+}
+
+void TransferLoop::end(Job& job, CURLcode code, bool cancelled) {
+  libcurl().multi_remove_handle(multi_, job.transfer.easy());
+  std::erase(active_, &job);
+  const MutexLock lock(mutex_);
+  job.code = code;
+  job.was_cancelled = cancelled;
+  job.is_done = true;
+  job.ended.notify_one();  // with the lock held: `run` destroys the job as soon as it can
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <condition_variable>
+#include <thread>
+#include <vector>
+
+#include "core/base/thread_annotations.h"
+#include "core/net/libcurl.h"
+#include "core/net/transfer.h"
+
+namespace pkgfs {
+
+/// Performs transfers on one thread, with libcurl's multi interface. The thread starts with the first transfer and ends
+/// with the object. `run` may be called from many threads; none may be in it when the object is destroyed.
+class TransferLoop {
+ public:
+  TransferLoop() = default;
+  ~TransferLoop();
+  TransferLoop(const TransferLoop&) = delete;
+  TransferLoop& operator=(const TransferLoop&) = delete;
+
+  /// Performs `transfer` and waits for its end. Returns libcurl's result. Throws Error(kInterrupted) if the transfer is
+  /// cancelled, which is noticed within a fraction of a second.
+  [[nodiscard]] CURLcode run(Transfer& transfer);
+
+ private:
+  /// A transfer and its end, on the stack of `run`. The mutex of the loop guards the end.
+  struct Job {
+    explicit Job(Transfer& given) : transfer(given) {}
+    Transfer& transfer;
+    std::condition_variable ended;  // one for each job, so that the end of a transfer wakes one thread
+    bool is_done = false;
+    bool was_cancelled = false;
+    CURLcode code = CURLE_OK;
+  };
+
+  void open_multi();
+  void serve();
+  void take_results();
+  void drop_cancelled();
+  void end(Job& job, CURLcode code, bool cancelled);
+
+  CURLM* multi_ = nullptr;
+  Mutex mutex_;
+  std::vector<Job*> incoming_ PKGFS_GUARDED_BY(mutex_);
+  bool stopping_ PKGFS_GUARDED_BY(mutex_) = false;
+  std::vector<Job*> active_;  // used by the thread only
+  std::thread thread_;
+};
+
+}  // namespace pkgfs

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+#include "core/source/url_source.h"
+
+#include <optional>
+#include <utility>
+
+#include "core/cache/container_fetcher.h"
+#include "core/net/url.h"
+
+namespace pkgfs {
+
+UrlSource::UrlSource(ContainerFetcher& fetcher, Describe describe, const CancelFlag& cancel)
+    : fetcher_(fetcher), describe_(std::move(describe)), cancel_(cancel) {}
+
+std::vector<PackageSummary> UrlSource::query(const PackageSource& specifier) { return query_one(specifier, cancel_); }
+
+std::vector<Source::Answer> UrlSource::query_all(std::span<const PackageSource> specifiers) {
+  return answers_in_parallel(specifiers, cancel_, [this](const PackageSource& specifier, const CancelFlag& cancel) {
+    return query_one(specifier, cancel);
+  });
+}
+
+std::vector<PackageSummary> UrlSource::query_one(const PackageSource& specifier, const CancelFlag& cancel) {
+  if (specifier.url() == nullptr) {
+    throw QueryError(QueryError::Kind::kUnsupported, specifier);
+  }
+  const Url url = Url::parse(specifier.url()->text);
+  std::optional<PackageInfo> info;
+  std::string kept = fetcher_.fetch(url, cancel, [&](const std::string& path) { info = describe_(path); });
+  std::vector<PackageSummary> answer;
+  answer.push_back({std::move(*info), {url.text(), std::move(kept), std::nullopt}});
+  return answer;
+}
+
+}  // namespace pkgfs

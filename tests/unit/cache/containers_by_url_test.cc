@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+// Risk: an old ETag confirms a new file, so that a URL gives the wrong container for ever.
+#include "core/cache/containers_by_url.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "core/base/error.h"
+#include "core/base/hash.h"
+#include "core/net/url.h"
+#include "tests/support/fixtures.h"
+
+namespace pkgfs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class ContainersByUrlTest : public ::testing::Test {
+ protected:
+  TempDir dir_;
+  const fs::path root_ = dir_.path() / "downloads";
+  ContainersByUrl cache_{root_.string()};
+  const CancelFlag never_;
+  const Url url_ = Url::parse("http://example.com/a.webc");
+
+  std::string store(const std::string& content, const std::optional<std::string>& etag) {
+    const PartialEntry partial = cache_.reserve(url_, never_);
+    std::ofstream(partial.part) << content;
+    return cache_.commit(partial, url_, etag);
+  }
+  [[nodiscard]] fs::path entry() const { return cache_.path_of(url_); }
+  static void set_age(const fs::path& path, std::chrono::hours age) {
+    fs::last_write_time(path, fs::file_time_type::clock::now() - age);
+  }
+};
+
+TEST_F(ContainersByUrlTest, MissingEntriesAndDirectoriesAreNoErrors) {
+  EXPECT_FALSE(cache_.find(url_));
+  EXPECT_EQ(cache_.etag_of(url_), std::nullopt);
+  EXPECT_THAT(cache_.entries(), IsEmpty());
+  EXPECT_EQ(cache_.remove_leftovers(std::chrono::seconds(0)), 0U);
+  EXPECT_FALSE(fs::exists(root_)) << "looking creates nothing";
+}
+
+TEST_F(ContainersByUrlTest, EntriesAreNamedByTheirUrl) {
+  EXPECT_EQ(store("content", "\"1\""), (root_ / to_upper_hex(sha256(url_.text()))).string());
+  const auto found = cache_.find(url_);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->path, entry().string());
+  ASSERT_TRUE(found->age);
+  EXPECT_LT(*found->age, std::chrono::minutes(1));
+  EXPECT_EQ(cache_.etag_of(url_), "\"1\"");
+  const auto entries = cache_.entries();
+  ASSERT_THAT(entries, SizeIs(1)) << "the ETag is no entry";
+  EXPECT_EQ(entries[0].path, entry().string());
+  EXPECT_EQ(entries[0].size, 7U);
+  EXPECT_FALSE(cache_.find(Url::parse("http://example.com/b.webc")));
+}
+
+TEST_F(ContainersByUrlTest, AnOldEtagNeverStaysBesideANewFile) {
+  store("one", "\"1\"");
+  store("two", std::nullopt);
+  EXPECT_EQ(read_text(entry()), "two");
+  EXPECT_EQ(cache_.etag_of(url_), std::nullopt);
+  store("three", "\"3\"");
+  EXPECT_EQ(cache_.etag_of(url_), "\"3\"");
+}
+
+TEST_F(ContainersByUrlTest, AgeIsCountedSinceTheServerConfirmedTheFile) {
+  store("content", std::nullopt);
+  set_age(entry(), std::chrono::hours(2));
+  EXPECT_GE(cache_.find(url_)->age.value(), std::chrono::minutes(119));
+  set_age(entry(), std::chrono::hours(-2));
+  EXPECT_EQ(cache_.find(url_)->age, std::nullopt) << "the clock was set back";
+  cache_.mark_current(url_);
+  EXPECT_LT(cache_.find(url_)->age.value(), std::chrono::minutes(1));
+}
+
+TEST_F(ContainersByUrlTest, AnEntryThatIsNoFileIsNone) {
+  fs::create_directories(entry());
+  EXPECT_FALSE(cache_.find(url_));
+}
+
+TEST_F(ContainersByUrlTest, RemovingTakesTheEtagToo) {
+  store("content", "\"1\"");
+  cache_.remove(entry());
+  cache_.remove(entry());
+  EXPECT_FALSE(fs::exists(entry()));
+  EXPECT_EQ(cache_.etag_of(url_), std::nullopt);
+}
+
+TEST_F(ContainersByUrlTest, LeftoversGoWhenTheyAreOld) {
+  store("content", "\"1\"");
+  const std::string key(64, 'A');
+  std::vector<fs::path> stale;
+  for (const std::string& name :
+       {"__temp__/" + key + ".part", "__temp__/" + key + ".part.from", "__temp__/" + key + ".lock", key + ".etag",
+        entry().filename().string() + ".etag.0a1b2c3d"}) {
+    stale.push_back(dir_.write("downloads/" + name, "x"));
+    set_age(stale.back(), std::chrono::hours(48));
+  }
+  const fs::path young = dir_.write("downloads/__temp__/young.part", "x");
+  set_age(entry().string() + ".etag", std::chrono::hours(48));
+  EXPECT_EQ(cache_.remove_leftovers(std::chrono::hours(1), true), 4U);
+  EXPECT_EQ(cache_.remove_leftovers(std::chrono::hours(1)), 4U);
+  for (const fs::path& path : stale) {
+    EXPECT_FALSE(fs::exists(path)) << path;
+  }
+  EXPECT_TRUE(fs::exists(young));
+  EXPECT_EQ(cache_.etag_of(url_), "\"1\"") << "it belongs to an entry";
+}
+
+}  // namespace
+}  // namespace pkgfs::test
