@@ -8,7 +8,7 @@
 
 #include "core/base/hash.h"
 #include "core/package/package_id.h"
-#include "core/package/package_source.h"
+#include "core/package/package_specifier.h"
 
 namespace pkgfs::webc {
 struct Manifest;
@@ -27,7 +27,7 @@ struct FileSystemMapping {
 /// One `use` entry.
 struct DependencySpec {
   std::string alias;
-  PackageSource source;
+  PackageSpecifier specifier;
 };
 
 /// What the resolver needs to know of a package.

@@ -27,7 +27,7 @@ const Candidates& Catalog::of(const PackageInfo& pkg, std::size_t index) {
   if (known[index] != nullptr) {
     return *known[index];
   }
-  const PackageSource& specifier = pkg.dependencies[index].source;
+  const PackageSpecifier& specifier = pkg.dependencies[index].specifier;
   const Source::Answer& answer = source_.ask(specifier);
   const auto [at, is_new] = prepared_.try_emplace(&answer);
   Candidates& result = at->second;
@@ -55,16 +55,16 @@ const Candidates& Catalog::of(const PackageInfo& pkg, std::size_t index) {
 }
 
 void Catalog::prefetch(std::span<const PackageInfo* const> packages) {
-  std::vector<PackageSource> specifiers;
+  std::vector<PackageSpecifier> specifiers;
   for (const PackageInfo* pkg : packages) {
     for (const DependencySpec& dependency : pkg->dependencies) {
-      specifiers.push_back(dependency.source);
+      specifiers.push_back(dependency.specifier);
     }
   }
   source_.prefetch(specifiers);
 }
 
-Error unresolved(const PackageSource& specifier, const QueryError& reason) {
+Error unresolved(const PackageSpecifier& specifier, const QueryError& reason) {
   std::string text;
   if (specifier.path() != nullptr) {
     text = "Unable to load \"" + specifier.to_string() + "\" from disk";

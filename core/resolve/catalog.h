@@ -43,6 +43,6 @@ class Catalog {
 };
 
 /// `Unable to find "…" in the registry` and its like, with the source's reason (resolution.md 4.3).
-[[nodiscard]] Error unresolved(const PackageSource& specifier, const QueryError& reason);
+[[nodiscard]] Error unresolved(const PackageSpecifier& specifier, const QueryError& reason);
 
 }  // namespace pkgfs

@@ -218,7 +218,7 @@ std::vector<std::string> explain_duplicates(const Draft& draft) {
         if (target == nullptr || target->full_name != name || ++askers > kMostAskers) {
           continue;
         }
-        text += " \"" + node.pkg->id.to_string() + "\" asks for \"" + node.pkg->dependencies[i].source.to_string() +
+        text += " \"" + node.pkg->id.to_string() + "\" asks for \"" + node.pkg->dependencies[i].specifier.to_string() +
                 "\" (" + target->version.to_string() + "),";
       }
     }

@@ -32,7 +32,7 @@ struct LockFile {
 class LockSource final : public Source {
  public:
   explicit LockSource(const LockFile& lock);
-  [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
+  [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
 
  private:
   std::map<std::string, PackageSummary> packages_;  // by specifier

@@ -53,8 +53,8 @@ class Search {
     bool linked = false;
   };
 
-  const PackageSource& specifier_of(const Pending& pending) const {
-    return draft_.nodes[pending.parent].pkg->dependencies[pending.dependency].source;
+  const PackageSpecifier& specifier_of(const Pending& pending) const {
+    return draft_.nodes[pending.parent].pkg->dependencies[pending.dependency].specifier;
   }
   const Candidates& candidates_of(const Pending& pending) {
     return catalog_.of(*draft_.nodes[pending.parent].pkg, pending.dependency);
@@ -141,7 +141,7 @@ class Search {
       if (candidates.error != nullptr) {
         return true;
       }
-      if (const NamedIdent* ident = pkg.dependencies[i].source.named()) {
+      if (const NamedIdent* ident = pkg.dependencies[i].specifier.named()) {
         const auto chosen = chosen_.find(ident->full_name());
         if (chosen != chosen_.end() && !candidates.contains(*chosen->second)) {
           return true;

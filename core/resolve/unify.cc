@@ -19,7 +19,7 @@ using Choice = std::map<std::string, const PackageSummary*>;
 // Rounds repeat only through names that displace each other; real trees need two or three.
 constexpr std::size_t kMaxRounds = 256;
 
-const PackageSummary& pick(const PackageSource& specifier, const Candidates& candidates, const Choice& choice) {
+const PackageSummary& pick(const PackageSpecifier& specifier, const Candidates& candidates, const Choice& choice) {
   if (const NamedIdent* ident = specifier.named()) {
     const auto chosen = choice.find(ident->full_name());
     if (chosen != choice.end() && candidates.contains(chosen->second->pkg.id)) {
@@ -53,7 +53,7 @@ Draft build(const PackageInfo& root, Catalog& catalog, const Choice& choice) {
     }
     const PackageInfo& pkg = *draft.nodes[node].pkg;
     for (std::size_t i = 0; i < pkg.dependencies.size(); ++i) {
-      const PackageSource& specifier = pkg.dependencies[i].source;
+      const PackageSpecifier& specifier = pkg.dependencies[i].specifier;
       const Candidates& candidates = catalog.of(pkg, i);
       if (candidates.is_broken()) {
         throw BrokenDependency(unresolved(specifier, *candidates.error));
@@ -86,7 +86,7 @@ Choice choose(const Draft& draft, Catalog& catalog) {
   std::map<std::string, const Candidates*> first;
   for (const Draft::Node& node : draft.nodes) {
     for (std::size_t i = 0; i < node.pkg->dependencies.size(); ++i) {
-      if (const NamedIdent* ident = node.pkg->dependencies[i].source.named()) {
+      if (const NamedIdent* ident = node.pkg->dependencies[i].specifier.named()) {
         const Candidates& candidates = catalog.of(*node.pkg, i);
         const std::string name = ident->full_name();
         constraints[name].insert(&candidates);

@@ -32,11 +32,11 @@ BackendSource::BackendSource(Options options, HttpClient* client, QueryCache cac
 
 BackendSource::~BackendSource() = default;
 
-std::vector<PackageSummary> BackendSource::query(const PackageSource& specifier) {
+std::vector<PackageSummary> BackendSource::query(const PackageSpecifier& specifier) {
   return query_one(specifier, cancel_);
 }
 
-std::vector<Source::Answer> BackendSource::query_all(std::span<const PackageSource> specifiers) {
+std::vector<Source::Answer> BackendSource::query_all(std::span<const PackageSpecifier> specifiers) {
   std::vector<Answer> answers(specifiers.size());
   for_each_in_parallel(specifiers.size(), limits::kParallelRequests, cancel_,
                        [&](std::size_t i, const CancelFlag& cancel) {
@@ -45,7 +45,7 @@ std::vector<Source::Answer> BackendSource::query_all(std::span<const PackageSour
   return answers;
 }
 
-std::vector<PackageSummary> BackendSource::query_one(const PackageSource& specifier, const CancelFlag& cancel) {
+std::vector<PackageSummary> BackendSource::query_one(const PackageSpecifier& specifier, const CancelFlag& cancel) {
   if (specifier.named() != nullptr) {
     return by_name(specifier, cancel);
   }
@@ -55,7 +55,7 @@ std::vector<PackageSummary> BackendSource::query_one(const PackageSource& specif
   throw QueryError(QueryError::Kind::kUnsupported, specifier);
 }
 
-std::vector<PackageSummary> BackendSource::by_name(const PackageSource& specifier, const CancelFlag& cancel) {
+std::vector<PackageSummary> BackendSource::by_name(const PackageSpecifier& specifier, const CancelFlag& cancel) {
   const NamedIdent& ident = *specifier.named();
   const std::string full_name = ident.full_name();
   if (!graphql::is_safe(full_name)) {
@@ -129,7 +129,7 @@ void BackendSource::look_up(Known& known, const std::string& full_name, bool bel
   }
 }
 
-std::vector<PackageSummary> BackendSource::by_hash(const PackageSource& specifier, const CancelFlag& cancel) {
+std::vector<PackageSummary> BackendSource::by_hash(const PackageSpecifier& specifier, const CancelFlag& cancel) {
   if (options_.offline) {
     throw QueryError(specifier, Error(ErrorCode::kNetwork, "with --offline the registry " + options_.endpoint +
                                                                " isn't asked for the package of a hash"));

@@ -32,15 +32,15 @@ class BackendSource final : public Source {
   BackendSource(Options options, HttpClient* client, QueryCache cache, const CancelFlag& cancel);
   ~BackendSource() override;
 
-  [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
-  [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSource> specifiers) override;
+  [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
+  [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSpecifier> specifiers) override;
 
  private:
   struct Known;
 
-  [[nodiscard]] std::vector<PackageSummary> by_name(const PackageSource& specifier, const CancelFlag& cancel);
-  [[nodiscard]] std::vector<PackageSummary> by_hash(const PackageSource& specifier, const CancelFlag& cancel);
-  [[nodiscard]] std::vector<PackageSummary> query_one(const PackageSource& specifier, const CancelFlag& cancel);
+  [[nodiscard]] std::vector<PackageSummary> by_name(const PackageSpecifier& specifier, const CancelFlag& cancel);
+  [[nodiscard]] std::vector<PackageSummary> by_hash(const PackageSpecifier& specifier, const CancelFlag& cancel);
+  [[nodiscard]] std::vector<PackageSummary> query_one(const PackageSpecifier& specifier, const CancelFlag& cancel);
   [[nodiscard]] Known& known(const std::string& full_name);
   void look_up(Known& known, const std::string& full_name, bool believe_cache, const CancelFlag& cancel);
   /// Remembers that the registry is of no use; whether that is news.

@@ -6,7 +6,7 @@
 
 namespace pkgfs {
 
-std::vector<PackageSummary> CacheSource::query(const PackageSource& specifier) {
+std::vector<PackageSummary> CacheSource::query(const PackageSpecifier& specifier) {
   if (specifier.hash() == nullptr) {
     throw QueryError(QueryError::Kind::kUnsupported, specifier);
   }

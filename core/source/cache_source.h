@@ -11,7 +11,7 @@ class CacheSource final : public Source {
  public:
   /// `cache` must outlive this.
   explicit CacheSource(PackageCache& cache) : cache_(cache) {}
-  [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
+  [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
 
  private:
   PackageCache& cache_;

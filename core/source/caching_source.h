@@ -18,16 +18,16 @@ class CachingSource final : public Source {
   /// `source` must outlive this.
   explicit CachingSource(Source& source) : source_(source) {}
 
-  [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
+  [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
   /// The same without a copy and without throwing QueryError. Valid as long as this object.
-  [[nodiscard]] const Answer& ask(const PackageSource& specifier);
+  [[nodiscard]] const Answer& ask(const PackageSpecifier& specifier);
   /// Has all that weren't asked yet asked together.
-  void prefetch(std::span<const PackageSource> specifiers);
+  void prefetch(std::span<const PackageSpecifier> specifiers);
 
  private:
   using Key = std::pair<char, std::string>;
 
-  [[nodiscard]] static Key key_of(const PackageSource& specifier);
+  [[nodiscard]] static Key key_of(const PackageSpecifier& specifier);
 
   Source& source_;
   std::map<Key, Answer> answers_;

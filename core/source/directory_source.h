@@ -28,7 +28,7 @@ class DirectorySource final : public Source {
   explicit DirectorySource(std::string dir) : DirectorySource(std::move(dir), Options()) {}
 
   /// An unreadable container makes every query fail with `Unable to add entries from "{dir}"`, unless `skip_damaged`.
-  [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
+  [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
 
  private:
   [[nodiscard]] MemorySource scan() const;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/package/package_info.h"
-#include "core/package/package_source.h"
+#include "core/package/package_specifier.h"
 #include "core/webc/manifest.h"
 
 /// What is said to a registry and what it answers (resolution.md 7.1). Nothing here touches the network.

@@ -22,8 +22,8 @@ class MultiSource final : public Source {
 
   /// A failure of another kind (I/O, a damaged package) ends the query, unless an earlier source had an answer: then it
   /// is logged and that answer stands.
-  [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
-  [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSource> specifiers) override;
+  [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
+  [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSpecifier> specifiers) override;
 
  private:
   struct Part {

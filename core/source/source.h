@@ -9,7 +9,7 @@
 
 #include "core/base/error.h"
 #include "core/package/package_info.h"
-#include "core/package/package_source.h"
+#include "core/package/package_specifier.h"
 
 namespace pkgfs {
 
@@ -19,11 +19,11 @@ class QueryError : public Error {
  public:
   enum class Kind { kUnsupported, kNotFound, kNoMatches, kOther };
 
-  QueryError(Kind kind, const PackageSource& specifier);
+  QueryError(Kind kind, const PackageSpecifier& specifier);
   /// NoMatches, with the versions that would match but are archived.
-  QueryError(const PackageSource& specifier, const std::vector<std::string>& archived);
+  QueryError(const PackageSpecifier& specifier, const std::vector<std::string>& archived);
   /// Other: `cause` is what went wrong inside the source.
-  QueryError(const PackageSource& specifier, const Error& cause);
+  QueryError(const PackageSpecifier& specifier, const Error& cause);
 
   [[nodiscard]] Kind kind() const { return kind_; }
 
@@ -45,24 +45,24 @@ class Source {
 
   /// All packages that satisfy `specifier`, at least one, ascending by version where that means something.
   /// Throws QueryError. May be called from one thread at a time.
-  [[nodiscard]] virtual std::vector<PackageSummary> query(const PackageSource& specifier) = 0;
+  [[nodiscard]] virtual std::vector<PackageSummary> query(const PackageSpecifier& specifier) = 0;
   /// The same for many at once, in their order. Sources that wait for others override it, to wait for all together.
   /// Throws Error(kInterrupted) only.
-  [[nodiscard]] virtual std::vector<Answer> query_all(std::span<const PackageSource> specifiers);
+  [[nodiscard]] virtual std::vector<Answer> query_all(std::span<const PackageSpecifier> specifiers);
 };
 
 /// What `query` answers or throws for `specifier`, as a value. Throws Error(kInterrupted) only.
-[[nodiscard]] Source::Answer answer_of(const PackageSource& specifier,
+[[nodiscard]] Source::Answer answer_of(const PackageSpecifier& specifier,
                                        const std::function<std::vector<PackageSummary>()>& query);
 
 /// The answer to take when there is no other constraint: for a name the newest by precedence (the last of equals), else
 /// the first (6.1).
-[[nodiscard]] const PackageSummary& latest_of(const PackageSource& specifier,
+[[nodiscard]] const PackageSummary& latest_of(const PackageSpecifier& specifier,
                                               const std::vector<PackageSummary>& answers);
-[[nodiscard]] PackageSummary query_latest(Source& source, const PackageSource& specifier);
+[[nodiscard]] PackageSummary query_latest(Source& source, const PackageSpecifier& specifier);
 /// Whether `a` has a higher version than `b` by precedence. An id without a version is older than any with one.
 [[nodiscard]] bool is_newer(const PackageId& a, const PackageId& b);
 /// Logs that the named tag of `specifier`, if it has one, was taken as `*` (2.4).
-void warn_of_named_tag(const PackageSource& specifier);
+void warn_of_named_tag(const PackageSpecifier& specifier);
 
 }  // namespace pkgfs

@@ -47,9 +47,11 @@ std::string WebSource::path_of(const std::string& directory, const Url& url) {
 WebSource::WebSource(Options options, Describe describe, HttpClient* client, const CancelFlag& cancel)
     : options_(std::move(options)), describe_(std::move(describe)), client_(client), cancel_(cancel) {}
 
-std::vector<PackageSummary> WebSource::query(const PackageSource& specifier) { return query_one(specifier, cancel_); }
+std::vector<PackageSummary> WebSource::query(const PackageSpecifier& specifier) {
+  return query_one(specifier, cancel_);
+}
 
-std::vector<Source::Answer> WebSource::query_all(std::span<const PackageSource> specifiers) {
+std::vector<Source::Answer> WebSource::query_all(std::span<const PackageSpecifier> specifiers) {
   std::vector<Answer> answers(specifiers.size());
   for_each_in_parallel(specifiers.size(), limits::kParallelRequests, cancel_,
                        [&](std::size_t i, const CancelFlag& cancel) {
@@ -58,7 +60,7 @@ std::vector<Source::Answer> WebSource::query_all(std::span<const PackageSource> 
   return answers;
 }
 
-std::vector<PackageSummary> WebSource::query_one(const PackageSource& specifier, const CancelFlag& cancel) {
+std::vector<PackageSummary> WebSource::query_one(const PackageSpecifier& specifier, const CancelFlag& cancel) {
   if (specifier.url() == nullptr) {
     throw QueryError(QueryError::Kind::kUnsupported, specifier);
   }

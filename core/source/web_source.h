@@ -33,8 +33,8 @@ class WebSource final : public Source {
   WebSource(Options options, Describe describe, HttpClient* client, const CancelFlag& cancel);
 
   /// The one package at the URL; its `dist` has the URL and the path of the kept file, which is opened in place.
-  [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
-  [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSource> specifiers) override;
+  [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
+  [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSpecifier> specifiers) override;
 
  private:
   struct Fetched {
@@ -52,7 +52,7 @@ class WebSource final : public Source {
   [[nodiscard]] Fetched fetch(const Url& url, const CancelFlag& cancel);
   void download_to(const Url& url, const std::string& part, const std::string& path, const CancelFlag& cancel);
   [[nodiscard]] bool is_unchanged(const Url& url, const std::string& etag, const CancelFlag& cancel);
-  [[nodiscard]] std::vector<PackageSummary> query_one(const PackageSource& specifier, const CancelFlag& cancel);
+  [[nodiscard]] std::vector<PackageSummary> query_one(const PackageSpecifier& specifier, const CancelFlag& cancel);
 
   Options options_;
   Describe describe_;

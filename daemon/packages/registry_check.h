@@ -18,11 +18,11 @@ class RegistryCheck final : public Source {
   /// `endpoints` are those that are asked.
   RegistryCheck(std::unique_ptr<Source> source, std::vector<std::string> endpoints);
 
-  [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
-  [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSource> specifiers) override;
+  [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
+  [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSpecifier> specifiers) override;
 
  private:
-  void look_at(const PackageSource& specifier);
+  void look_at(const PackageSpecifier& specifier);
   [[nodiscard]] bool is_asked(const std::string& registry) const;
 
   std::unique_ptr<Source> source_;

@@ -30,7 +30,7 @@ struct NamedIdent {
 };
 
 /// What a user or a manifest asks for: a name, a hash, a URL or a path.
-class PackageSource {
+class PackageSpecifier {
  public:
   struct Url {
     std::string text;
@@ -41,15 +41,15 @@ class PackageSource {
     friend bool operator==(const Path&, const Path&) = default;
   };
 
-  PackageSource(NamedIdent ident) : value_(std::move(ident)) {}  // NOLINT(google-explicit-constructor)
-  PackageSource(PackageHash hash) : value_(std::move(hash)) {}   // NOLINT(google-explicit-constructor)
-  PackageSource(Url url) : value_(std::move(url)) {}             // NOLINT(google-explicit-constructor)
-  PackageSource(Path path) : value_(std::move(path)) {}          // NOLINT(google-explicit-constructor)
+  PackageSpecifier(NamedIdent ident) : value_(std::move(ident)) {}  // NOLINT(google-explicit-constructor)
+  PackageSpecifier(PackageHash hash) : value_(std::move(hash)) {}   // NOLINT(google-explicit-constructor)
+  PackageSpecifier(Url url) : value_(std::move(url)) {}             // NOLINT(google-explicit-constructor)
+  PackageSpecifier(Path path) : value_(std::move(path)) {}          // NOLINT(google-explicit-constructor)
 
   /// Parses a specifier (1.2, with the stricter [pkgfs] rules a to c of 1.4: `file:` URLs are paths, malformed
   /// `sha256:` digests and dangerous names are refused). Throws Error(kUsage) `could not parse value as package
   /// identifier: {message} (value: '{value}')`.
-  [[nodiscard]] static PackageSource parse(std::string_view text);
+  [[nodiscard]] static PackageSpecifier parse(std::string_view text);
 
   [[nodiscard]] const NamedIdent* named() const { return std::get_if<NamedIdent>(&value_); }
   [[nodiscard]] const PackageHash* hash() const { return std::get_if<PackageHash>(&value_); }
@@ -57,7 +57,7 @@ class PackageSource {
   [[nodiscard]] const Path* path() const { return std::get_if<Path>(&value_); }
   /// Prints back what was parsed, in normal form (`ns/name@1.2` becomes `ns/name@^1.2`).
   [[nodiscard]] std::string to_string() const;
-  friend bool operator==(const PackageSource&, const PackageSource&) = default;
+  friend bool operator==(const PackageSpecifier&, const PackageSpecifier&) = default;
 
  private:
   std::variant<NamedIdent, PackageHash, Url, Path> value_;
