@@ -78,10 +78,4 @@ class ArchiveTree {
   std::shared_ptr<const ByteSource> source_;
 };
 
-/// Reads a gzip'd tar. Refused, as Error: absolute names, `..`, links that lead out, names that pass through a link,
-/// devices, FIFOs and sockets, and more bytes, entries or levels than limits::kTarballBytes, kTarballEntries and
-/// kTarballDepth. A later entry replaces an earlier one of its name; directories that aren't entries have no time.
-/// Modified times are kept in whole seconds; modes and owners aren't.
-[[nodiscard]] std::unique_ptr<const ArchiveTree> read_tarball(const ByteSource& archive);
-
 }  // namespace pkgfs

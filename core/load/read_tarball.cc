@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include "core/load/read_tarball.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <clocale>
@@ -9,7 +11,6 @@
 #include <vector>
 
 #include "core/base/limits.h"
-#include "core/load/archive_tree.h"
 #include "core/load/libarchive.h"
 #include "core/load/nameless_file.h"
 

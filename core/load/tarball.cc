@@ -12,6 +12,7 @@
 #include "core/load/nameless_file.h"
 #include "core/load/pack.h"
 #include "core/load/package_directory.h"
+#include "core/load/read_tarball.h"
 #include "core/package/package_info.h"
 
 namespace pkgfs {

@@ -33,7 +33,8 @@ struct Attributes {
   std::uint32_t links = 1;
   /// No layer has this directory: it exists only because something is mounted below it.
   bool synthetic = false;
-  /// Something is mounted below it: whatever else is at this path, it is a directory (filesystem.md 9.2 rule 1).
+  /// Something is mounted below it: whatever else is at this path, it is a directory
+  /// (docs/rules/filesystem.md, 9.2 rule 1).
   bool mount_ancestor = false;
   /// May change at any time: a host file. Nothing about it may be cached for long.
   bool live = false;
@@ -116,7 +117,7 @@ class FileSystem {
   /// Where `inode` comes from. Not on the hot path. ENODATA when it comes from nowhere (a synthetic directory).
   [[nodiscard]] virtual Result<Origin> origin(Inode inode);
 
-  // Changes. A read-only layer is what all of ours are: EROFS (filesystem.md 8), never ENOSYS.
+  // Changes. A read-only layer is what all of ours are: EROFS (docs/rules/filesystem.md, 8), never ENOSYS.
   [[nodiscard]] virtual Result<Entry> create(Inode dir, std::string_view name, std::uint16_t mode);
   [[nodiscard]] virtual Result<Entry> make_directory(Inode dir, std::string_view name, std::uint16_t mode);
   [[nodiscard]] virtual Result<Entry> make_symlink(Inode dir, std::string_view name, std::string_view target);

@@ -75,7 +75,8 @@ std::vector<Layer> to_layers(std::vector<Mount> mounts, Conflicts conflicts, boo
   return layers;
 }
 
-// One warning for each file that is a directory now because something is mounted there, or below it (rule 1).
+// One warning for each file that is a directory now because something is mounted there, or below it
+// (docs/rules/filesystem.md, 9.2 rule 1).
 void warn_of_hidden_files(const std::vector<Layer>& layers) {
   std::set<std::pair<std::string, const Layer*>> warned;
   for (const Layer& mount : layers) {

@@ -18,7 +18,7 @@ namespace pkgfs::webc {
 
 enum class Version : std::uint8_t { kV1 = 1, kV2 = 2, kV3 = 3 };
 
-/// The format of a file, judged by its first bytes (webc-format.md 1).
+/// The format of a file, judged by its first bytes (docs/rules/webc-format.md, 1).
 enum class FileFormat { kWebc, kTarball, kWasmModule, kZip, kZstd, kOther };
 [[nodiscard]] FileFormat detect_format(std::span<const std::byte> bytes);
 
@@ -66,8 +66,8 @@ class Container {
 
   /// Sorted by name bytes.
   [[nodiscard]] std::span<const std::shared_ptr<const Volume>> volumes() const { return volumes_; }
-  /// The volume `name`; null if absent. In version 1, `<own name>@<own version>/<name>` is tried first (webc-format.md
-  /// 3.4).
+  /// The volume `name`; null if absent. In version 1, `<own name>@<own version>/<name>` is tried first
+  /// (docs/rules/webc-format.md, 3.4).
   [[nodiscard]] std::shared_ptr<const Volume> find_volume(std::string_view name) const;
 
   /// Null for version 1.
@@ -94,7 +94,7 @@ enum class VerifyDepth {
 
 /// `verify` stops after so many.
 inline constexpr std::size_t kMaxProblems = 100;
-/// Checks the whole container by the table of webc-format.md section 11, "hardened" column. Returns one message a
+/// Checks the whole container by docs/rules/webc-format.md, 11. Returns one message a
 /// problem, each naming source, section and offset; none if the container is sound.
 [[nodiscard]] std::vector<std::string> verify(const Container& container, VerifyDepth depth);
 

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 namespace pkgfs::webc {
 
@@ -22,7 +22,8 @@ struct VolumePath {
   std::string path;
 };
 
-/// The `wapm` package annotation (webc-format.md 8.4). Packers since 2024 leave out name, version and description.
+/// The `wapm` package annotation (docs/rules/webc-format.md, 8.4). Packers since 2024 leave out name, version and
+/// description.
 struct Wapm {
   std::optional<std::string> name;
   std::optional<std::string> version;
@@ -35,7 +36,7 @@ struct Wapm {
   bool is_private = false;
 };
 
-/// One entry of the `fs` package annotation (8.5), in the order of the list.
+/// One entry of the `fs` package annotation (docs/rules/webc-format.md, 8.5), in the order of the list.
 struct FsEntry {
   std::optional<std::string> from;  // alias of a dependency; none: this package
   std::string volume_name;
@@ -43,14 +44,14 @@ struct FsEntry {
   std::string mount_path;
 };
 
-/// A value of `use` (8.2): either a text (a URL or a specifier) or a vendored manifest.
+/// A value of `use` (docs/rules/webc-format.md, 8.2): either a text (a URL or a specifier) or a vendored manifest.
 struct Dependency {
   std::string alias;
   std::optional<std::string> text;
   std::optional<Json> vendored;
 };
 
-/// A value of `atoms` (8.3). It is not checked against the atom's bytes.
+/// A value of `atoms` (docs/rules/webc-format.md, 8.3). It is not checked against the atom's bytes.
 struct AtomEntry {
   std::string name;
   std::string kind;
@@ -58,14 +59,14 @@ struct AtomEntry {
   Json annotations = Json::object();
 };
 
-/// A value of `commands` (8.6).
+/// A value of `commands` (docs/rules/webc-format.md, 8.6).
 struct Command {
   std::string name;
   std::string runner;
   Json annotations = Json::object();
 };
 
-/// The atom that a command runs, as its annotations give it (loading.md 4.2, steps 1 and 2).
+/// The atom that a command runs, as its annotations give it (docs/rules/loading.md, 4.2 step 1 and 4.2 step 2).
 struct AtomRef {
   std::string name;
   std::optional<std::string> dependency;  // an alias in `use`
@@ -94,7 +95,7 @@ struct Manifest {
 };
 
 /// The atom that the annotations of `command` name; nothing if they name none. Throws Error
-/// `Unable to deserialize atom annotations` (causes: loading.md 4.2).
+/// `Unable to deserialize atom annotations` (causes: docs/rules/loading.md, 4.2).
 [[nodiscard]] std::optional<AtomRef> command_atom(const Command& command);
 
 /// Decodes the CBOR of a manifest section. Bytes after the first item are ignored. Limits: base/limits.h.

@@ -44,7 +44,7 @@ struct VolumeParts {
   std::uint64_t data_length = 0;
 };
 
-/// The sections of a container, checked by the rows for sections of webc-format.md 11.
+/// The sections of a container, checked by the rows for sections of docs/rules/webc-format.md, 11.
 struct Layout {
   Version version = Version::kV3;
   std::uint64_t manifest = 0;

@@ -5,16 +5,17 @@
 
 namespace pkgfs::webc {
 
-/// The first byte of an entry (webc-format.md 5).
+/// The first byte of an entry (docs/rules/webc-format.md, 5).
 inline constexpr std::byte kDirectoryTag{0x1e};
 inline constexpr std::byte kFileTag{0x1f};
 inline constexpr std::byte kSymlinkTag{0x20};
 
-/// Reads the index and the sections of version 2 or 3 (webc-format.md 4). Throws Error(kCorrupt) naming source, section
-/// and offset.
+/// Reads the index and the sections of version 2 or 3 (docs/rules/webc-format.md, 4). Throws Error(kCorrupt) naming
+/// source, section and offset.
 [[nodiscard]] Layout read_v2v3_layout(const ByteSource& source, Version version);
 
-/// The tagged entries of versions 2 and 3 (webc-format.md 5). An entry is identified by the offset of its tag.
+/// The tagged entries of versions 2 and 3 (docs/rules/webc-format.md, 5). An entry is identified by the offset of its
+/// tag.
 class EntryTree final : public Tree {
  public:
   EntryTree(std::span<const std::byte> file, const VolumeParts& parts, bool hashed)

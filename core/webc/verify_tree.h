@@ -36,7 +36,8 @@ class Problems {
 
 [[nodiscard]] bool is_sha256(std::span<const std::byte> stored, std::span<const std::byte> of);
 
-/// Checks one directory tree by the rows for entries of webc-format.md 11. `atoms`: it is that of the atoms section.
+/// Checks one directory tree by the rows for entries of docs/rules/webc-format.md, 11. `atoms`: it is that of the atoms
+/// section.
 void verify_tree(const Tree& tree, bool atoms, VerifyDepth depth, Problems& problems);
 
 }  // namespace pkgfs::webc

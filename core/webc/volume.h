@@ -43,7 +43,8 @@ struct DirRecord {
 /// One volume of a container. Thread-safe. Decodes directories from the mapped header on demand and caches nothing: the
 /// kernel and the layers above cache the results.
 ///
-/// Damage (architecture.md 3) affects only the entry that has it, and is logged once with source, volume and offset:
+/// Damage (docs/rules/webc-format.md, 11) affects only the entry that has it, and is logged once with source, volume
+/// and offset:
 /// - An unusable name (empty, ".", "..", with "/" or NUL, not UTF-8, over 255 bytes) and the second entry of a name are
 ///   left out.
 /// - An entry with a bad offset, tag or length, or a directory that another one contains already, is listed with

@@ -14,8 +14,8 @@ namespace pkgfs::webc {
 /// Calls `take` with the bytes of `content`, in pieces. Throws Error naming a host file that can't be read.
 void read_content(const Content& content, FunctionRef<void(Bytes)> take);
 
-/// The header of one volume that is being written, and the bodies that belong behind it (webc-format.md 5). The
-/// constructor reads every body once, for its hash. Refers to the nodes of the tree, which must outlive it.
+/// The header of one volume that is being written, and the bodies that belong behind it (docs/rules/webc-format.md, 5).
+/// The constructor reads every body once, for its hash. Refers to the nodes of the tree, which must outlive it.
 class VolumeHeader {
  public:
   /// `hashed` is true for version 3. `where` begins messages: `volume "/public"`. Throws Error(kUnsupported) for a name

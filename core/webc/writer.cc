@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/error.h"
 #include "core/base/function_ref.h"
 #include "core/webc/buffer.h"

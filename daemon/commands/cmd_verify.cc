@@ -6,6 +6,8 @@
 #include <set>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/log.h"
 #include "core/package/package_info.h"
 #include "daemon/cli/exit_code.h"

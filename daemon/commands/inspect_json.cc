@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/limits.h"
 #include "daemon/cli/json_output.h"
 #include "daemon/commands/tree_walk.h"

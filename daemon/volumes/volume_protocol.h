@@ -56,8 +56,8 @@ struct PluginAnswer {
 
 inline constexpr std::string_view kPluginContentType = "application/vnd.docker.plugins.v1.1+json";
 
-/// Docker's volume plugin protocol (integration.md 2): finds out what is asked, asks the driver, and puts the answer
-/// into words. Never throws: what the driver throws, and what can't be understood, becomes `{"Err": text}`.
+/// Docker's volume plugin protocol (docs/rules/integration.md, 2): finds out what is asked, asks the driver, and puts
+/// the answer into words. Never throws: what the driver throws, and what can't be understood, becomes `{"Err": text}`.
 [[nodiscard]] PluginAnswer answer_plugin_request(const PluginRequest& request, VolumeDriver& driver);
 /// The answer that says only what is wrong.
 [[nodiscard]] PluginAnswer plugin_error(unsigned status, std::string_view text);

@@ -27,7 +27,7 @@ std::unique_ptr<FileSystem> union_of(const OverlayOptions& options, Mounts... mo
   return make_union_file_system(std::move(list), options);
 }
 
-// The rows of filesystem.md 9.3, both list orders where order matters.
+// The rows of docs/rules/filesystem.md, 9.3, both list orders where order matters.
 
 TEST(Union, NoMountsIsAnEmptyDirectory) {
   const auto fs = make_union_file_system({}, {});
@@ -70,7 +70,8 @@ TEST(Union, AMountPointOverAFileIsADirectoryAndIsWarnedOf) {
   const test::CapturedLog log;
   const auto fs = union_of({}, mount_of("deep", "/k/sub", {{"/x", "1"}}), mount_of("b", "/", {{"/k", "file"}}),
                            mount_of("c", "/", {{"/k/c", "3"}}));
-  // The file doesn't stop the merge here: the path is a directory whatever else is there (rule 1).
+  // The file doesn't stop the merge here: the path is a directory whatever else is there
+  // (docs/rules/filesystem.md, 9.2 rule 1).
   EXPECT_THAT(tree_of(*fs), ElementsAre("/k/", "/k/c=3", "/k/sub/", "/k/sub/x=1"));
   EXPECT_THAT(log.text(), HasSubstr("\"/k/sub\" of \"deep\" hides the file \"/k\" of \"b\""));
 }
