@@ -31,7 +31,7 @@ std::string printed(std::span<const std::byte> bytes) {
   return text;
 }
 
-/// Why a file that is neither a container nor a tarball is no package.
+/// The reason why a file that is neither a container nor a tarball is no package.
 std::string what_it_is(webc::FileFormat type, std::span<const std::byte> bytes) {
   switch (type) {
     case webc::FileFormat::kWasmModule:
@@ -77,7 +77,7 @@ std::shared_ptr<const Package> open_package(const std::string& path, const OpenO
   auto file = MappedFile::open(path);
   const auto type = webc::detect_format(file->bytes());
   if (type == webc::FileFormat::kTarball) {
-    return open_tarball(std::move(file), options);
+    return open_tarball(*file, options);
   }
   try {
     if (type != webc::FileFormat::kWebc) {

@@ -13,7 +13,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::byte* data, std::size_t size) {
     const auto tree = read_tarball(MemoryBytes("fuzz", std::vector(data, data + size)));
     for (ArchiveTree::Index i = 1; i < tree->size(); ++i) {
       const ArchiveTree::Node& node = tree->node(i);
-      const bool bad_name = node.name.empty() || node.name == "." || node.name == ".." || node.name.find('/') != node.name.npos;
+      const bool bad_name =
+          node.name.empty() || node.name == "." || node.name == ".." || node.name.find('/') != node.name.npos;
       if (bad_name || node.parent >= i || node.offset + node.length > tree->source().size()) {
         std::abort();
       }
