@@ -10,7 +10,7 @@ namespace {
 
 constexpr auto kById = [](const PackageId* a, const PackageId* b) { return *a < *b; };
 
-/// For two packages of one answer: the newer one, of equals the one that the source named later.
+/// Orders packages of one answer: newer ones first, of equal versions the one that the source reported later.
 bool is_preferred(const PackageSummary* a, const PackageSummary* b) {
   return is_newer(a->pkg.id, b->pkg.id) || (!is_newer(b->pkg.id, a->pkg.id) && a > b);
 }

@@ -65,7 +65,7 @@ DistributionInfo parse_distribution(const Json& entry, const std::string& where)
   if (dist.url.starts_with("file:")) {
     const PackageSpecifier specifier = PackageSpecifier::parse(dist.url);
     if (specifier.path() == nullptr) {
-      throw Error(ErrorCode::kCorrupt, where + ": \"" + dist.url + "\" names no local file");
+      throw Error(ErrorCode::kCorrupt, where + ": \"" + dist.url + "\" isn't the URL of a local file");
     }
     dist.path = specifier.path()->text;
   }
@@ -76,7 +76,7 @@ DistributionInfo parse_distribution(const Json& entry, const std::string& where)
     }
   }
   if (!dist.path && !dist.webc_sha256) {
-    throw Error(ErrorCode::kCorrupt, where + ": nothing says which hash \"" + dist.url + "\" should have");
+    throw Error(ErrorCode::kCorrupt, where + ": no SHA-256 is given for \"" + dist.url + "\"");
   }
   return dist;
 }

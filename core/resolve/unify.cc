@@ -13,10 +13,10 @@
 namespace pkgfs {
 namespace {
 
-// Names without a choice are absent. By name, then by what was chosen.
+// The chosen version of each name. A name without a choice is absent.
 using Choice = std::map<std::string, const PackageSummary*>;
 
-// Rounds repeat only through names that displace each other; real trees need two or three.
+// Limit on rounds. Only names that displace each other take many; real trees take two or three.
 constexpr std::size_t kMaxRounds = 256;
 
 const PackageSummary& pick(const PackageSpecifier& specifier, const Candidates& candidates, const Choice& choice) {
@@ -29,7 +29,7 @@ const PackageSummary& pick(const PackageSpecifier& specifier, const Candidates& 
   return *candidates.by_preference.front();
 }
 
-/// Asks for all that the nodes from `first` on, one level of the graph, depend on.
+/// Asks for all dependencies of the nodes from `first` on, which are one level of the graph.
 void prefetch(const Draft& draft, std::size_t first, Catalog& catalog) {
   std::vector<const PackageInfo*> level;
   for (std::size_t node = first; node < draft.nodes.size(); ++node) {
@@ -80,7 +80,7 @@ Draft build(const PackageInfo& root, Catalog& catalog, const Choice& choice) {
   return draft;
 }
 
-/// For each name that is asked for in `draft` the newest package that satisfies all who ask.
+/// For each name in `draft`, the newest package that satisfies all dependencies on it.
 Choice choose(const Draft& draft, Catalog& catalog) {
   std::map<std::string, std::set<const Candidates*>> constraints;
   std::map<std::string, const Candidates*> first;

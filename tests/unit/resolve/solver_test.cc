@@ -149,8 +149,8 @@ TEST(Solver, IncompatiblePinsAreDuplicates) {
   registry.add("common@2.0.0");
   EXPECT_THAT(error_chain([&] { return registry.resolve("root"); }),
               ElementsAre("Multiple versions of common were found 1.0.0, 2.0.0",
-                          "no choice of versions suits everybody who asks for \"common\": \"root@1.0.0\" asks for "
-                          "\"common@=2.0.0\" (2.0.0), \"a@1.0.0\" asks for \"common@=1.0.0\" (1.0.0)"));
+                          "no choice of versions satisfies every dependency on \"common\": \"root@1.0.0\" depends on "
+                          "\"common@=2.0.0\" (2.0.0), \"a@1.0.0\" depends on \"common@=1.0.0\" (1.0.0)"));
 }
 
 TEST(Solver, UnsolvableParentsReportThePairOfTheNewest) {
