@@ -11,7 +11,7 @@
 namespace pkgfs {
 namespace {
 
-/// A version that stands in a container: the same text as for one that a user typed, but another exit code.
+/// Parses a version in a container. The message is that for a version a user typed, the exit code is not.
 Version stored_version(const std::string& text) {
   try {
     return Version::parse(text);
@@ -20,7 +20,7 @@ Version stored_version(const std::string& text) {
   }
 }
 
-/// What to ask a source for to get the package whose manifest is embedded: exactly that name and version.
+/// The specifier of a vendored package: exactly its name and version.
 PackageSpecifier vendored_specifier(const webc::Json& json) {
   const std::optional<webc::Wapm> wapm = webc::manifest_from_json(json).wapm();
   if (!wapm || !wapm->name || !wapm->version) {

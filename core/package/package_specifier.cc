@@ -13,7 +13,7 @@ constexpr std::string_view kBuildMessage =
     "build metadata (`+...`) is not supported in a version requirement: it is ignored when matching versions and "
     "cannot select a specific build, so pin an exact version or a package hash instead";
 
-/// Why a text is no specifier; `parse` puts it into the full message.
+/// Thrown with the reason why a text is no specifier; `parse` makes the full message.
 struct Reason {
   std::string text;
 };
@@ -40,7 +40,7 @@ std::string_view trim(std::string_view text) {
   return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
 }
 
-/// Undoes percent-encoding; `%` without two hex digits stays, as URL parsers leave it.
+/// Decodes percent-encoding. As in URL parsers, a `%` without two hex digits stays.
 std::string percent_decode(std::string_view text) {
   const auto value = [](char c) { return is_digit(c) ? c - '0' : lower(c) - 'a' + 10; };
   const auto is_hex = [](char c) { return is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'f'); };
@@ -56,7 +56,7 @@ std::string percent_decode(std::string_view text) {
   return result;
 }
 
-/// Encodes what may not stand in a URL as it is.
+/// Percent-encodes the characters that a URL must not contain.
 std::string percent_encode(std::string_view text) {
   constexpr std::string_view kHex = "0123456789ABCDEF";
   std::string result;
@@ -141,7 +141,7 @@ PackageSpecifier parse_url(std::string_view text) {
   return PackageSpecifier::Url{url + percent_encode(path)};
 }
 
-/// Names reach file names, GraphQL texts and terminals.
+/// Refuses characters that are dangerous in file names, GraphQL texts and terminals.
 void check_component(std::string_view what, std::string_view text) {
   if (std::any_of(text.begin(), text.end(), [](char c) { return is_control(c) || c == '"' || c == '\\'; })) {
     reject("the " + std::string(what) + R"( contains a control character, '"' or '\')");

@@ -22,14 +22,15 @@ struct NamedIdent {
   /// The requirement; `*` without a tag or with a named one (docs/rules/resolution.md, 2.4).
   [[nodiscard]] VersionReq requirement() const;
   [[nodiscard]] const std::string* named_tag() const { return std::get_if<std::string>(&tag); }
-  /// Whether a package called `id` answers this ident: same full name, and the tag's requirement holds (a named tag
+  /// Whether the package `id` satisfies this ident: same full name, and the tag's requirement holds (a named tag
   /// must equal the printed version).
   [[nodiscard]] bool matches(const NamedId& id) const;
   [[nodiscard]] std::string to_string() const;
   friend bool operator==(const NamedIdent&, const NamedIdent&) = default;
 };
 
-/// What a user or a manifest asks for: a name, a hash, a URL or a path.
+/// A request for a package, by a user or a manifest: a name, a hash, a URL or a path. An immutable value.
+/// The reference calls it PackageSource.
 class PackageSpecifier {
  public:
   struct Url {
@@ -55,7 +56,7 @@ class PackageSpecifier {
   [[nodiscard]] const PackageHash* hash() const { return std::get_if<PackageHash>(&value_); }
   [[nodiscard]] const Url* url() const { return std::get_if<Url>(&value_); }
   [[nodiscard]] const Path* path() const { return std::get_if<Path>(&value_); }
-  /// Prints back what was parsed, in normal form (`ns/name@1.2` becomes `ns/name@^1.2`).
+  /// The specifier in normal form: `ns/name@1.2` becomes `ns/name@^1.2`.
   [[nodiscard]] std::string to_string() const;
   friend bool operator==(const PackageSpecifier&, const PackageSpecifier&) = default;
 
