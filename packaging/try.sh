@@ -2,6 +2,7 @@
 # Installs the build's dependencies, builds pkgfs, mounts the sample package and lists it.
 #   packaging/try.sh [MOUNTPOINT]
 set -euo pipefail
+case ${1:-} in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 mountpoint=${1:-/tmp/pkgfs-hello}
 case $mountpoint in
   /*) ;;

@@ -13,6 +13,7 @@
 #include "core/vfs/live_overlay_file_system.h"
 #include "core/vfs/mapped_path_file_system.h"
 #include "core/vfs/path_text.h"
+#include "core/vfs/walk.h"
 
 namespace pkgfs::vfs {
 namespace {
@@ -88,7 +89,7 @@ void warn_of_hidden_files(const std::vector<Layer>& layers) {
         if (!path_covers(other.mount_path, above) || other.mount_path == mount.mount_path || other.fallback) {
           continue;
         }
-        const Result<Entry> hidden = walk(*other.fs, above);
+        const Result<Entry> hidden = find_path(*other.fs, above);
         if (!hidden) {
           continue;
         }

@@ -9,11 +9,11 @@ namespace pkgfs {
 
 /// A child process that sees to it that a killed daemon takes nobody with it.
 ///
-/// A thread that puts contents into the kernel's page cache (fuse::ContentPusher) may be waiting there for a page that
-/// one of the daemon's other threads was about to fill. When all of them are killed (kill -9, the kernel's OOM killer,
-/// a crash), that thread can't end, so that the device stays open, and everybody who uses the mount hangs with it. The
-/// guardian sees the daemon's main thread end, or is told of a crash; unless the whole process is gone a moment later,
-/// it aborts the FUSE connection: readers get ENOTCONN, as of any mount whose daemon died.
+/// A thread that puts contents into the kernel's page cache (fuse::ContentPrefetcher) may be waiting there for a page
+/// that one of the daemon's other threads was about to fill. When all of them are killed (kill -9, the kernel's OOM
+/// killer, a crash), that thread can't end, so that the device stays open, and everybody who uses the mount hangs with
+/// it. The guardian sees the daemon's main thread end, or is told of a crash; unless the whole process is gone a moment
+/// later, it aborts the FUSE connection: readers get ENOTCONN, as of any mount whose daemon died.
 ///
 /// It sleeps, shares the daemon's memory (fork), has a session of its own, no descriptors but those that it needs,
 /// takes no signals, and ends with the daemon. ps(1) calls it "fuse-guardian of PID". Whoever kills it together with

@@ -31,9 +31,10 @@
 #include "daemon/observe/metrics_server.h"
 #include "daemon/observe/metrics_text.h"
 #include "daemon/observe/mount_facts.h"
+#include "daemon/observe/stats_json.h"
 #include "daemon/packages/own_source.h"
 #include "fuse/adapter.h"
-#include "fuse/content_pusher.h"
+#include "fuse/content_prefetcher.h"
 #include "fuse/cpu_latency.h"
 #include "fuse/session.h"
 #include "fuse/usage.h"
@@ -67,8 +68,8 @@ fuse::CpuLatency::Use cpu_latency_use(std::optional<bool> asked) {
 }
 
 fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCounter& usage,
-                                     fuse::ContentPusher* pusher, fuse::CpuLatency& cpu_latency,
-                                     const MountFacts& facts) {
+                                     fuse::ContentPrefetcher* prefetcher, fuse::CpuLatency& cpu_latency,
+                                     const MountFacts& facts, const fuse::Statistics& statistics) {
   return {.uid = options.uid.value_or(::geteuid()),
           .gid = options.gid.value_or(::getegid()),
           .file_mask = options.fmask,
@@ -76,10 +77,10 @@ fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCou
           .live_timeout = options.live_timeout,
           .skip_open = options.skip_open,
           .passthrough = options.passthrough,
-          .pusher = pusher,
+          .prefetcher = prefetcher,
           .cpu_latency = &cpu_latency,
           .usage = [&usage] { return usage.get(); },
-          .about = json_members(facts)};
+          .stats = [&] { return stats_json(facts, statistics.snapshot()); }};
 }
 
 MountFacts mount_facts(const PackageTree& tree, std::string source, const std::string& mountpoint) {
@@ -159,8 +160,9 @@ void set_read_ahead(const std::string& device, std::uint32_t kib) {
   }
 }
 
-/// Lets `pusher` work where somebody can see to it that a kill does no harm.
-void start_pushing(fuse::Session& session, fuse::ContentPusher& pusher, Guardian& guardian, const std::string& device) {
+/// Lets `prefetcher` work where somebody can see to it that a kill does no harm.
+void start_prefetching(fuse::Session& session, fuse::ContentPrefetcher& prefetcher, Guardian& guardian,
+                       const std::string& device) {
   const std::string minor = device.substr(device.find(':') + 1);
   const std::string why = minor.empty() ? "the mount can't be seen" : guardian.start(minor);
   if (!why.empty()) {
@@ -168,7 +170,7 @@ void start_pushing(fuse::Session& session, fuse::ContentPusher& pusher, Guardian
     return;
   }
   try {
-    session.start_pushing(pusher, static_cast<unsigned>(std::stoul(minor)));
+    session.start_prefetching(prefetcher, static_cast<unsigned>(std::stoul(minor)));
   } catch (const std::system_error& error) {
     log::warn("no files are read ahead (--push): no thread for it: {}", error.what());
   }
@@ -190,7 +192,7 @@ int watch(fuse::Session& session, int signal_fd, const fuse::MountSettings& sett
     if (end == kOther) {
       log::warn("\"{}\": the guardian has ended; no files are read ahead any more", settings.mountpoint);
       guardian_ended = -1;
-      if (!session.stop_pushing(kStopLimit)) {
+      if (!session.stop_prefetching(kStopLimit)) {
         log::warn("\"{}\": a file is still being read ahead", settings.mountpoint);
       }
       continue;
@@ -331,16 +333,18 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   fuse::UsageCounter usage(*opened.tree.file_system);
   vfs::FileSystem& tree = *opened.tree.file_system;
   fuse::Statistics statistics;
-  fuse::ContentPusher pusher(tree, statistics);
+  fuse::ContentPrefetcher prefetcher(tree, statistics);
   fuse::CpuLatency cpu_latency(statistics);
-  fuse::ContentPusher* const used_pusher = options.push && options.skip_open && tree.is_immutable() ? &pusher : nullptr;
+  fuse::ContentPrefetcher* const used_prefetcher =
+      options.push && options.skip_open && tree.is_immutable() ? &prefetcher : nullptr;
   MountFacts facts = mount_facts(opened.tree, mount_source(opened, options.package), mountpoint);
   std::optional<MetricsServer> metrics;
   if (!options.metrics.empty()) {
     metrics.emplace(options.metrics, [&] { return metrics_text(facts, statistics.snapshot()); });
     facts.metrics = metrics->address();
   }
-  fuse::Adapter adapter(tree, statistics, adapter_options(options, usage, used_pusher, cpu_latency, facts));
+  fuse::Adapter adapter(tree, statistics,
+                        adapter_options(options, usage, used_prefetcher, cpu_latency, facts, statistics));
   fuse::MountSettings settings{.mountpoint = mountpoint,
                                .source = facts.package,
                                .allow_other = options.allow_other.value_or(::geteuid() == 0),
@@ -363,7 +367,7 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
     session.start({.threads = std::max(threads, options.threads + kMinThreads),
                    .on_duty = options.threads,
                    .poll = options.poll,
-                   .others_busy = used_pusher == nullptr ? nullptr : &used_pusher->is_busy()});
+                   .others_busy = used_prefetcher == nullptr ? nullptr : &used_prefetcher->is_busy()});
     if (metrics) {
       metrics->start();
     }
@@ -380,8 +384,8 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
     manager.ready(settings.source + " at " + mountpoint);
     const std::string device = own ? own->device : std::string();
     set_read_ahead(device, options.read_ahead);
-    if (used_pusher != nullptr) {
-      start_pushing(session, *used_pusher, guardian, device);
+    if (used_prefetcher != nullptr) {
+      start_prefetching(session, *used_prefetcher, guardian, device);
     }
     const int end = watch(session, signal_fd.get(), settings, manager, guardian);
     log::info("\"{}\" ends: {}", mountpoint, end == 0 ? "unmounted" : "asked to by a signal");
