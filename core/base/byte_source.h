@@ -14,30 +14,34 @@
 
 namespace pkgfs {
 
-/// Where the bytes of a package are. Immutable content of a fixed size; safe to use from many threads.
+/// The bytes of a package: immutable, of a fixed size, safe to use from many threads.
+/// All of them are in memory or mapped into it (`bytes()`), so that parsers can point into them instead of copying. A
+/// source that can't map its bytes has to copy them into memory or a file first.
 class ByteSource {
  public:
   virtual ~ByteSource() = default;
 
-  /// What messages call it: a path or a URL.
+  /// The name for messages: a path or a URL.
   [[nodiscard]] virtual const std::string& name() const = 0;
   [[nodiscard]] std::uint64_t size() const { return bytes().size(); }
-  /// All bytes as memory, for parsing. Valid as long as the source. When the file below shrinks or its disk fails, the
-  /// lost part reads as zeros and `damaged()` turns true: parsers stay inside bounds, answers are checked afterwards.
+  /// All bytes, in memory or mapped: for parsing. Valid as long as the source; reading them may wait for a disk.
+  /// If the file shrinks or its disk fails, the lost part reads as zeros and `damaged()` becomes true. A caller
+  /// therefore checks `damaged()` after it has read and before it uses the result.
   [[nodiscard]] virtual std::span<const std::byte> bytes() const = 0;
-  /// True once a part of `bytes()` could not be read; never goes back.
+  /// True once a part of `bytes()` could not be read; stays true.
   [[nodiscard]] virtual bool damaged() const = 0;
-  /// Copies `out.size()` bytes from `offset`, which must lie inside the source. EIO if any can't be read.
+  /// Copies `out.size()` bytes from `offset`. EIO if a part lies outside the source or can't be read.
   [[nodiscard]] virtual Result<void> read(std::uint64_t offset, std::span<std::byte> out) const = 0;
-  /// The same if it can be had without waiting for a disk, as far as the kernel can tell; false: ask `read`.
+  /// As `read`, if the kernel reports the bytes to be in memory. False if they aren't: the caller then calls `read`,
+  /// which may wait for a disk.
   [[nodiscard]] virtual bool read_at_once(std::uint64_t offset, std::span<std::byte> out) const {
     return read(offset, out).has_value();
   }
 };
 
-/// A file mapped read-only and served with pread. Losing the file's pages (truncation, a failing disk) gives EIO, never
-/// SIGBUS: the first MappedFile of a process installs a handler for SIGBUS which replaces a lost page of one of our
-/// mappings with zeros and hands every other fault to the handler that was there before.
+/// A file mapped read-only; `read` uses pread(2). A page that is lost (truncation, a failing disk) gives EIO instead of
+/// SIGBUS: the first MappedFile of a process installs a handler for SIGBUS. It replaces a lost page of a MappedFile
+/// with zeros, and passes every other fault to the handler that was installed before.
 class MappedFile final : public ByteSource {
  public:
   /// Opens the regular file at `path`. Throws Error naming `path`.
@@ -54,7 +58,7 @@ class MappedFile final : public ByteSource {
   [[nodiscard]] bool damaged() const override;
   [[nodiscard]] Result<void> read(std::uint64_t offset, std::span<std::byte> out) const override;
   [[nodiscard]] bool read_at_once(std::uint64_t offset, std::span<std::byte> out) const override;
-  /// The descriptor, for fstat and for handing to the kernel; owned by this object.
+  /// The descriptor, for fstat(2) and for passing it to the kernel; owned by this object.
   [[nodiscard]] int fd() const { return fd_.get(); }
 
  private:
@@ -63,11 +67,11 @@ class MappedFile final : public ByteSource {
   std::string name_;
   UniqueFd fd_;
   std::span<const std::byte> bytes_;
-  std::size_t slot_ = 0;                     // in the table that the SIGBUS handler reads
-  mutable std::atomic<bool> can_ask_{true};  // this file system knows what is in memory
+  std::size_t slot_ = 0;                     // of the table that the SIGBUS handler reads
+  mutable std::atomic<bool> can_ask_{true};  // the file system supports RWF_NOWAIT
 };
 
-/// Bytes in memory: what tests, fuzzers and generated files use.
+/// Bytes in memory, for tests, fuzzers and generated files.
 class MemoryBytes final : public ByteSource {
  public:
   MemoryBytes(std::string name, std::vector<std::byte> bytes) : name_(std::move(name)), bytes_(std::move(bytes)) {}
@@ -82,7 +86,7 @@ class MemoryBytes final : public ByteSource {
   std::vector<std::byte> bytes_;
 };
 
-/// A run of bytes in a source: an atom, a file body, a section. Cheap to copy.
+/// A range of bytes in a source: an atom, a file body, a section. Cheap to copy; keeps the source alive.
 struct Blob {
   std::shared_ptr<const ByteSource> source;
   std::uint64_t offset = 0;

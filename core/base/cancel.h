@@ -7,22 +7,22 @@
 
 namespace pkgfs {
 
-/// Asks work that waits for the network, a lock or a pause to stop: it does so within a fraction of a second by
-/// throwing Error(kInterrupted). Setting it is safe in a signal handler.
+/// Cancels work that waits for the network, a lock or a pause. The worker polls the flag and throws
+/// Error(kInterrupted) within a fraction of a second. Thread-safe; `cancel()` may be called in a signal handler.
 class CancelFlag {
  public:
-  /// Set as well whenever `outer` is, which must outlive this.
+  /// This flag also counts as cancelled if `outer` is, which must outlive it.
   explicit CancelFlag(const CancelFlag* outer = nullptr) : outer_(outer) {}
   CancelFlag(const CancelFlag&) = delete;
   CancelFlag& operator=(const CancelFlag&) = delete;
 
   void cancel() noexcept { set_.store(true, std::memory_order_relaxed); }
-  /// The same because the disk is full: what was begun isn't worth its room.
+  /// As `cancel()`, because the disk is full: a worker then also deletes its unfinished files.
   void cancel_for_room() noexcept {
     for_room_.store(true, std::memory_order_relaxed);
     cancel();
   }
-  /// Whether it was for that, too.
+  /// Whether `cancel_for_room()` was called.
   [[nodiscard]] bool is_for_room() const noexcept {
     return for_room_.load(std::memory_order_relaxed) || (outer_ != nullptr && outer_->is_for_room());
   }
@@ -30,9 +30,10 @@ class CancelFlag {
     return set_.load(std::memory_order_relaxed) || (outer_ != nullptr && outer_->is_cancelled());
   }
 
-  /// Waits for `time`, or until cancelled; true if it was.
+  /// Waits for `time` or until cancelled; true if cancelled.
   [[nodiscard]] bool wait_for(std::chrono::milliseconds time) const {
-    constexpr auto kStep = std::chrono::milliseconds(20);  // a signal handler can't notify a condition
+    constexpr auto kStep =
+        std::chrono::milliseconds(20);  // polled, because a signal handler can't notify a condition variable
     const auto end = std::chrono::steady_clock::now() + time;
     while (!is_cancelled()) {
       const auto left = end - std::chrono::steady_clock::now();

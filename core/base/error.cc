@@ -31,7 +31,7 @@ void Error::render() {
   text_ = chain_.front();
   std::string_view outer = chain_.front();
   for (std::size_t i = 1; i < chain_.size(); ++i) {
-    // The reference repeats a cause at the end of its outer text ("failed to query …: not found"); once is enough.
+    // The reference repeats a cause at the end of its outer text ("failed to query …: not found"). It is shown once.
     if (!outer.ends_with(chain_[i])) {
       text_ += "\n  caused by: ";
       text_ += chain_[i];

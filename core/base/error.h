@@ -10,32 +10,32 @@
 
 namespace pkgfs {
 
-/// What kind of thing went wrong; decides the exit code (daemon/cli/exit_code.h), and what is worth another attempt.
+/// The kind of a failure. It decides the exit code (daemon/cli/exit_code.h) and whether another attempt can help.
 enum class ErrorCode {
   kUsage,        // the command line or an option is wrong
-  kNotFound,     // a package, version, file, volume or mountpoint isn't there
+  kNotFound,     // a package, version, file, volume or mount point doesn't exist
   kCorrupt,      // a container, manifest or downloaded file is damaged or hostile
-  kUnsupported,  // understood, but not something pkgfs does
+  kUnsupported,  // valid, but not supported by pkgfs
   kResolve,      // the dependency tree can't be resolved
   kLoad,         // resolved, but the packages don't fit together
   kPermission,   // the operating system refused
-  kBusy,         // mountpoint in use, lock held
+  kBusy,         // a mount point is in use, a lock is held
   kIo,           // reading or writing failed
-  kFull,         // the disk or the user's share of it is full
+  kFull,         // the disk or the user's quota is full
   kMount,        // the kernel or fusermount3 refused the mount
-  kNetwork,      // a registry or a server can't be reached, or answers nonsense
-  kInterrupted,  // a signal asked us to stop
-  kInternal,     // a bug of ours
+  kNetwork,      // a registry or a server can't be reached or gives an invalid reply
+  kInterrupted,  // a signal asked pkgfs to stop
+  kInternal,     // a bug in pkgfs
 };
 
-/// The one error of everything that happens before a mount answers: thrown, with a chain of messages, outermost first.
-/// A message names the thing, the place and the cause. Code on the read path returns `Result` instead.
+/// The exception of all code that runs before a mount serves requests; code on the read path returns `Result` instead.
+/// Holds a chain of messages, the outermost first. A message names the operation, its object and the cause.
 class Error : public std::exception {
  public:
   Error(ErrorCode code, std::string message);
   Error(ErrorCode code, std::vector<std::string> chain);
 
-  /// Adds an outer message in front of the chain: "what we were doing when that happened".
+  /// Adds `outer` in front of the chain: the operation during which the failure happened.
   Error& context(std::string outer) &;
   Error&& context(std::string outer) &&;
 
@@ -43,8 +43,8 @@ class Error : public std::exception {
   [[nodiscard]] const std::vector<std::string>& chain() const noexcept { return chain_; }
   /// The outermost message.
   [[nodiscard]] const std::string& message() const noexcept { return chain_.front(); }
-  /// All messages, one a line, "  caused by: " in front of every inner one. Messages that their outer one already ends
-  /// with are left out.
+  /// All messages, one a line, with "  caused by: " in front of every inner one. A message is left out if the one
+  /// before it already ends with it.
   [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
 
  private:
@@ -55,14 +55,14 @@ class Error : public std::exception {
   std::string text_;
 };
 
-/// An `Error` of `code` for the current value of `errno`: "{what}: {strerror}".
+/// The Error `{what}: {text of errnum}`, with the code that fits `errnum`.
 [[nodiscard]] Error system_error(std::string_view what, int errnum);
 
-/// A value or a positive errno number. For the read path: never allocates, never throws.
+/// A value or a positive errno number. For the read path: a failure neither allocates nor throws.
 template <typename T>
 using Result = tl::expected<T, int>;
 
-/// Makes the failure of a `Result` from an errno number.
+/// The failure of a `Result`, from a positive errno number.
 [[nodiscard]] inline tl::unexpected<int> fail(int errnum) { return tl::unexpected<int>(errnum); }
 
 }  // namespace pkgfs

@@ -17,7 +17,7 @@
 namespace pkgfs {
 namespace {
 
-/// Removes a file unless told that it is wanted.
+/// Removes a file at the end of its scope, unless `keep` is called.
 class Unlinker {
  public:
   explicit Unlinker(std::string path) : path_(std::move(path)) {}
@@ -47,7 +47,7 @@ void write_all(int fd, std::string_view text, const std::string& path) {
   }
 }
 
-/// Not mkostemp(3), which takes no mode. Sets `name`.
+/// Creates a file with a random name beside `path`, and sets `name`. mkostemp(3) takes no mode.
 UniqueFd new_file_beside(const std::string& path, ::mode_t mode, std::string& name) {
   constexpr int kAttempts = 100;
   std::random_device random;
@@ -64,7 +64,7 @@ UniqueFd new_file_beside(const std::string& path, ::mode_t mode, std::string& na
   return fd;
 }
 
-/// Something that is no directory in the way is no missing package.
+/// A file in the place of a directory gives ENOTDIR, which `system_error` reports as a missing package: kIo is right.
 Error cant_create(const std::string& path, int errnum) {
   Error failure = system_error("Unable to create directory '" + path + "'", errnum);
   return failure.code() == ErrorCode::kNotFound ? Error(ErrorCode::kIo, failure.chain()) : failure;
@@ -84,7 +84,8 @@ void make_private_directory(const std::string& path) {
     if (::mkdir(so_far.c_str(), 0700) != 0 && errno != EEXIST) {
       const int errnum = errno;
       std::error_code ignored;
-      if (!std::filesystem::is_directory(so_far, ignored)) {  // "/" may say EROFS, "/home" EACCES
+      if (!std::filesystem::is_directory(so_far,
+                                         ignored)) {  // mkdir on an existing "/" may give EROFS, on "/home" EACCES
         throw cant_create(path, errnum);
       }
     }
@@ -117,7 +118,8 @@ void write_named_file(const std::string& path, std::string_view text) {
   namespace stdfs = std::filesystem;
   std::error_code unknown;
   const stdfs::file_status status = stdfs::status(path, unknown);
-  const bool is_device = path.starts_with("/dev/") || path.starts_with("/proc/");  // its links are streams
+  const bool is_device =
+      path.starts_with("/dev/") || path.starts_with("/proc/");  // a link there may lead to a pipe or a terminal
   if (is_device || (stdfs::exists(status) && !stdfs::is_regular_file(status) && !stdfs::is_directory(status))) {
     const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY));
     if (!fd) {
@@ -127,16 +129,16 @@ void write_named_file(const std::string& path, std::string_view text) {
     return;
   }
   constexpr ::mode_t kForAll = 0666;
-  constexpr int kMostLinks = 40;  // as the kernel has it
+  constexpr int kMostLinks = 40;  // the limit of the kernel
   stdfs::path target = path;
   for (int i = 0; i < kMostLinks && stdfs::is_symlink(target, unknown); ++i) {
-    target = target.parent_path() / stdfs::read_symlink(target, unknown);  // where it leads need not exist
+    target = target.parent_path() / stdfs::read_symlink(target, unknown);  // the target need not exist
   }
   write_file_atomically(target.string(), text, Durability::kSynced, kForAll);
 }
 
 std::optional<std::string> read_small_file(const std::string& path, std::size_t limit) {
-  // O_NONBLOCK: a FIFO in our place must not stop us.
+  // O_NONBLOCK: opening a FIFO of this name must not wait for its writer.
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) {
     if (errno == ENOENT || errno == ENOTDIR) {
@@ -187,7 +189,8 @@ FileLock::FileLock(std::string path, const CancelFlag& cancel) : path_(std::move
       throw system_error("Unable to lock '" + path_ + "'", errno);
     }
     if (::flock(fd_.get(), LOCK_EX | LOCK_NB) == 0) {
-      // Whoever had it removed the file: a lock on that one keeps nobody out.
+      // The process that held the lock has removed the file. If it is not at `path` any more, its lock excludes no
+      // process.
       struct stat ours{};
       struct stat there{};
       if (::fstat(fd_.get(), &ours) == 0 && ::stat(path_.c_str(), &there) == 0 && ours.st_ino == there.st_ino &&
@@ -207,7 +210,7 @@ FileLock::FileLock(std::string path, const CancelFlag& cancel) : path_(std::move
 
 FileLock::~FileLock() {
   if (fd_) {
-    ::unlink(path_.c_str());  // before the lock is given up with the descriptor
+    ::unlink(path_.c_str());  // while the lock is still held: closing the descriptor releases it
   }
 }
 

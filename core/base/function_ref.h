@@ -7,8 +7,8 @@
 
 namespace pkgfs {
 
-/// A non-owning reference to a callable: what a parameter needs that is only called before the function returns.
-/// Never allocates, unlike std::function.
+/// A non-owning reference to a callable, for a parameter that is called only before the function returns. It must not
+/// outlive the callable. Unlike std::function it never allocates.
 template <typename Signature>
 class FunctionRef;
 

@@ -102,7 +102,7 @@ std::optional<Sha256> sha256_from_hex(std::string_view text) {
 std::string base64_encode(std::span<const std::uint8_t> bytes) {
   namespace it = boost::archive::iterators;
   using Digits = it::base64_from_binary<it::transform_width<std::span<const std::uint8_t>::iterator, 6, 8>>;
-  // The last digit is made of whole bytes only: with zeros behind them where some are missing.
+  // Boost makes a digit of whole bytes only, so the missing ones are added as zeros.
   std::vector<std::uint8_t> padded(bytes.begin(), bytes.end());
   const std::size_t padding = (3 - bytes.size() % 3) % 3;
   padded.resize(bytes.size() + padding);
@@ -128,7 +128,7 @@ std::optional<std::string> base64_decode(std::string_view text) {
     return std::nullopt;
   }
   bytes.resize(bytes.size() - padding);
-  // Only the exact spelling is a signature.
+  // Another spelling of the same bytes is not accepted.
   const auto* raw = reinterpret_cast<const std::uint8_t*>(bytes.data());
   if (base64_encode(std::span(raw, bytes.size())) != text) {
     return std::nullopt;

@@ -24,7 +24,7 @@ class Sha256Hasher {
   Sha256Hasher& operator=(const Sha256Hasher&) = delete;
 
   void update(std::span<const std::byte> bytes);
-  /// The digest of everything so far; the hasher is used up.
+  /// The digest of all bytes so far. The hasher must not be used afterwards.
   [[nodiscard]] Sha256 finish();
 
  private:
@@ -39,12 +39,12 @@ class Sha256Hasher {
 [[nodiscard]] std::string to_hex(const Sha256& digest);
 /// 64 upper-case hex digits, as the reference prints container hashes in messages.
 [[nodiscard]] std::string to_upper_hex(const Sha256& digest);
-/// From exactly 64 hex digits of either case; nothing for any other text.
+/// Parses exactly 64 hex digits of either case; nothing for any other text.
 [[nodiscard]] std::optional<Sha256> sha256_from_hex(std::string_view hex);
 
 /// Standard base64 with padding (RFC 4648 section 4).
 [[nodiscard]] std::string base64_encode(std::span<const std::uint8_t> bytes);
-/// Strict inverse of `base64_encode`; nothing when `text` isn't padded standard base64.
+/// The inverse of `base64_encode`; nothing if `text` isn't exactly what `base64_encode` would print.
 [[nodiscard]] std::optional<std::string> base64_decode(std::string_view text);
 
 }  // namespace pkgfs

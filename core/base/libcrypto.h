@@ -6,8 +6,8 @@
 
 namespace pkgfs {
 
-/// libcrypto's functions, under their names without `EVP_`. It is loaded when the first digest is computed: most mounts
-/// compute none, and to relocate it is a fifth of what they take to start.
+/// The functions of libcrypto that pkgfs uses, named as there but without `EVP_`. The library is loaded when the first
+/// digest is computed: most mounts compute none, and relocating it takes a fifth of their start.
 struct Libcrypto {
   decltype(&::EVP_MD_CTX_new) md_ctx_new;
   decltype(&::EVP_MD_CTX_free) md_ctx_free;
@@ -17,7 +17,8 @@ struct Libcrypto {
   decltype(&::EVP_DigestFinal_ex) digest_final_ex;
 };
 
-/// The one that was loaded, or linked statically. Throws Error(kUnsupported) if there is none that fits. Thread-safe.
+/// Loads the library on the first call, unless it is linked statically. Throws Error(kUnsupported) if none fits.
+/// Thread-safe.
 [[nodiscard]] const Libcrypto& libcrypto();
 
 }  // namespace pkgfs

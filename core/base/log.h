@@ -5,10 +5,10 @@
 
 #include <string_view>
 
-/// What the core has to say beside its results. It goes to spdlog's default logger; where that writes is the program's
-/// choice (daemon/cli/logging.h) and a test's. `warn` is what a user should know of, once; `info` explains a result;
-/// `debug` is the rest. Never on the hot path. spdlog's own header stays out of here: it costs every file seconds to
-/// compile.
+/// Messages of the core beside its results. They go to spdlog's default logger, which the program configures
+/// (daemon/cli/logging.h). `warn` tells a user of a problem, once; `info` explains a result; `debug` is for developers.
+/// Thread-safe; not for the hot path. spdlog's header isn't included here, because each file takes seconds to compile
+/// with it.
 namespace pkgfs::log {
 
 enum class Level { kDebug, kInfo, kWarn };

@@ -14,17 +14,20 @@
 #include <utility>
 
 #include "core/base/byte_source.h"
+#include "core/base/thread_annotations.h"
 
 namespace pkgfs {
 namespace {
 
-// The table that the signal handler reads: blocks that are never freed, slots that are reused. Plain atomics only,
-// since a handler may take no lock.
+Mutex registry_mutex;
+
+// The table of mappings that the signal handler reads. Blocks are never freed and slots are reused. The handler reads
+// atomics only, since it may take no lock.
 struct Slot {
   std::atomic<std::uintptr_t> begin{0};
   std::atomic<std::uintptr_t> end{0};
   std::atomic<bool> damaged{false};
-  bool used = false;  // guarded by `registry_mutex`
+  bool used PKGFS_GUARDED_BY(registry_mutex) = false;
 };
 
 constexpr std::size_t kBlockSlots = 64;
@@ -34,7 +37,6 @@ struct Block {
 };
 
 Block first_block;
-std::mutex registry_mutex;
 struct sigaction previous_action;
 std::uintptr_t page_size = 4096;
 
@@ -46,7 +48,7 @@ Slot& slot_at(std::size_t index) {
   return block->slots[index];
 }
 
-// Puts a page of zeros where a mapping lost one, so that the faulting load goes on.
+// Maps a page of zeros in the place of a lost page, so that the faulting load continues.
 bool replace_lost_page(std::uintptr_t address) {
   for (Block* block = &first_block; block != nullptr; block = block->next.load(std::memory_order_acquire)) {
     for (Slot& slot : block->slots) {
@@ -69,7 +71,7 @@ void on_sigbus(int signal, siginfo_t* info, void* context) {
   if (replaced) {
     return;
   }
-  // Not ours: as if this handler weren't there.
+  // The fault is in no mapping of ours: do what would happen without this handler.
   if ((previous_action.sa_flags & SA_SIGINFO) != 0 && previous_action.sa_sigaction != nullptr) {
     previous_action.sa_sigaction(signal, info, context);
   } else if (previous_action.sa_handler == SIG_DFL) {
@@ -92,7 +94,7 @@ void install_handler() {
 }
 
 std::size_t acquire_slot(std::span<const std::byte> bytes) {
-  const std::lock_guard lock(registry_mutex);
+  const MutexLock lock(registry_mutex);
   std::size_t index = 0;
   for (Block* block = &first_block;; block = block->next.load(std::memory_order_relaxed)) {
     for (Slot& slot : block->slots) {
@@ -113,7 +115,7 @@ std::size_t acquire_slot(std::span<const std::byte> bytes) {
 }
 
 void release_slot(std::size_t index) {
-  const std::lock_guard lock(registry_mutex);
+  const MutexLock lock(registry_mutex);
   Slot& slot = slot_at(index);
   slot.begin.store(0, std::memory_order_release);
   slot.end.store(0, std::memory_order_release);

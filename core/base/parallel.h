@@ -8,10 +8,10 @@
 
 namespace pkgfs {
 
-/// Calls `work(i, cancel)` for every i below `count`, on up to `threads` threads of its own that end before this
-/// returns. The first failure sets the `cancel` that the others see (for a full disk, with that reason) and keeps new
-/// ones from being started; afterwards the failure of the lowest i that wasn't just interrupted is thrown. `outer`
-/// cancels everything.
+/// Calls `work(i, cancel)` for every i below `count`, on up to `threads` threads, which end before this returns.
+/// The first failure cancels the other calls through `cancel` (with `cancel_for_room()` for a full disk) and no new
+/// call starts. Then the failure of the lowest i is thrown; one that only reports the cancellation is thrown if there
+/// is no other. `outer` cancels all calls.
 void for_each_in_parallel(std::size_t count, std::size_t threads, const CancelFlag& outer,
                           const std::function<void(std::size_t i, const CancelFlag& cancel)>& work);
 

@@ -9,7 +9,7 @@
 namespace pkgfs {
 namespace {
 
-/// What the dynamic linker says names the file already.
+/// Appends the text of the dynamic linker, which names the file.
 [[noreturn]] void throw_linker_error(std::vector<std::string> chain) {
   if (const char* text = ::dlerror(); text != nullptr) {  // NOLINT(concurrency-mt-unsafe): glibc's is a thread's own
     chain.emplace_back(text);
@@ -30,7 +30,7 @@ SharedLibrary::SharedLibrary(std::string file, const std::string& purpose, const
 void* SharedLibrary::symbol(const char* name) const {
   void* const found = ::dlsym(handle_, name);
   if (found == nullptr) {
-    throw_linker_error({"The library " + file_ + " is too old or another one"});
+    throw_linker_error({"The library " + file_ + " is too old, or another library of this name"});
   }
   return found;
 }

@@ -7,7 +7,7 @@
 
 namespace pkgfs {
 
-/// Owns a file descriptor; closes it. Move-only. -1 is "none".
+/// Owns a file descriptor and closes it. Move-only. -1 means that it owns none.
 class UniqueFd {
  public:
   UniqueFd() = default;

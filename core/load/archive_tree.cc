@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kLinksFollowed = 40;  // as Linux does
 
-/// Puts the components of `path` on `way`, the first one last.
+/// Pushes the components of `path` on `way`, the last one first.
 void push_reversed(std::string_view path, std::vector<std::string>& way) {
   while (!path.empty()) {
     const auto slash = path.rfind('/');
@@ -69,7 +69,7 @@ Result<ArchiveTree::Index> ArchiveTree::find(const HostPath& path) const {
   if (path.leaves()) {
     return fail(EXDEV);
   }
-  std::vector<std::string> way(path.components.rbegin(), path.components.rend());  // the next one is the last
+  std::vector<std::string> way(path.components.rbegin(), path.components.rend());  // the next component is at the back
   Index here = kRoot;
   int links = 0;
   while (!way.empty()) {

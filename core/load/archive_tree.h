@@ -16,8 +16,8 @@
 
 namespace pkgfs {
 
-/// The directories, files and links of an archive, in memory; the bytes of files and the targets of links lie in one
-/// source. Every path component is kept once, so that memory grows with the number of entries and not with their depth.
+/// The directories, files and links of an archive, in memory. The bytes of files and the targets of links lie in one
+/// source. Memory grows with the number of entries, not with their depth: every path component is stored once.
 class ArchiveTree {
  public:
   using Index = std::uint32_t;
@@ -37,21 +37,21 @@ class ArchiveTree {
   ArchiveTree(const ArchiveTree&) = delete;
   ArchiveTree& operator=(const ArchiveTree&) = delete;
 
-  /// What is called `name` in `directory`, or kNone.
+  /// The entry `name` of `directory`, or kNone.
   [[nodiscard]] Index child(Index directory, std::string_view name) const;
-  /// Adds what isn't there yet, as a directory. Throws Error when there are more than limits::kTarballEntries.
+  /// Adds a directory that doesn't exist yet. Throws Error if there are more than limits::kTarballEntries nodes.
   Index add(Index directory, std::string_view name);
-  /// The nodes are those below this number; a directory comes before what is in it.
+  /// The number of nodes. A directory has a lower index than its entries.
   [[nodiscard]] Index size() const { return static_cast<Index>(nodes_.size()); }
   [[nodiscard]] Node& node(Index index) { return nodes_[index]; }
   [[nodiscard]] const Node& node(Index index) const { return nodes_[index]; }
   /// Sorted by name bytes.
   [[nodiscard]] std::vector<Index> children(Index directory) const;
-  /// With "/" between.
+  /// The path from the root, without a leading "/".
   [[nodiscard]] std::string path_of(Index index) const;
 
-  /// What a path from the root leads to, following links. Fails like openat2 with RESOLVE_BENEATH: EXDEV for a way out,
-  /// ENOENT, ENOTDIR, ELOOP.
+  /// Looks up a path from the root and follows links. Fails as openat2(2) with RESOLVE_BENEATH: EXDEV for a path that
+  /// leads out, ENOENT, ENOTDIR, ELOOP.
   [[nodiscard]] Result<Index> find(const HostPath& path) const;
 
   void set_source(std::shared_ptr<const ByteSource> source) { source_ = std::move(source); }
@@ -66,7 +66,7 @@ class ArchiveTree {
     using is_transparent = void;
     const std::vector<Node>* nodes;
     [[nodiscard]] Key key(Index index) const { return {(*nodes)[index].parent, (*nodes)[index].name}; }
-    [[nodiscard]] static const Key& key(const Key& key) { return key; }
+    [[nodiscard]] static Key key(const Key& key) { return key; }
     template <typename A, typename B>
     bool operator()(const A& a, const B& b) const {
       return key(a) < key(b);
@@ -74,14 +74,8 @@ class ArchiveTree {
   };
 
   std::vector<Node> nodes_;
-  std::set<Index, Less> by_name_;  // all but the root; a hash could be made to collide
+  std::set<Index, Less> by_name_;  // all but the root; no hash table, since a hostile archive could make names collide
   std::shared_ptr<const ByteSource> source_;
 };
-
-/// Reads a gzip'd tar. Refused, as Error: absolute names, `..`, links that lead out, names that pass through a link,
-/// devices, FIFOs and sockets, and more bytes, entries or levels than limits::kTarballBytes, kTarballEntries and
-/// kTarballDepth. A later entry replaces an earlier one of its name; directories that aren't entries have no time.
-/// Modified times are kept in whole seconds; modes and owners aren't.
-[[nodiscard]] std::unique_ptr<const ArchiveTree> read_tarball(const ByteSource& archive);
 
 }  // namespace pkgfs

@@ -14,7 +14,7 @@ namespace pkgfs {
 
 namespace {
 
-/// Enough to see what kind of damage it is; `pkgfs verify` lists the rest.
+/// Problems in the message; `pkgfs verify` lists all.
 constexpr std::size_t kProblemsShown = 3;
 
 PackageHash hash_of(const std::shared_ptr<const ByteSource>& source) {
@@ -27,7 +27,7 @@ PackageHash hash_of(const std::shared_ptr<const ByteSource>& source) {
   });
 }
 
-/// When the file was modified last; the reference's "no time" for what is no file.
+/// The time of the last modification of the file; the reference's "no time" for bytes in memory.
 std::int64_t file_time(const ByteSource& source) {
   struct stat status{};
   const auto* file = dynamic_cast<const MappedFile*>(&source);
@@ -60,7 +60,7 @@ ContainerPackage::ContainerPackage(std::string name, std::shared_ptr<const webc:
                       .detect_executables = options.detect_executables,
                       .default_modified = options.container_times ? file_time(*container_->source()) : 1} {
   if (options.verify == Verify::kRead) {
-    (void)libcrypto();  // what can fail does so before the mount, and no request waits for the file that it is in
+    (void)libcrypto();  // loaded now, so that a failure shows before the mount and no request waits for it
   }
   if (options.verify == Verify::kOpen) {
     refuse_damaged(name_, *container_, webc::VerifyDepth::kContent);

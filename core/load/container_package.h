@@ -14,8 +14,8 @@ namespace pkgfs {
 /// A package in a container of any version. The volumes are read straight from the container's bytes.
 class ContainerPackage final : public Package {
  public:
-  /// `hash` stands for the package's id; none: the SHA-256 of the container's bytes, computed when asked for.
-  /// Checks as much as `options` demand; throws Error(kCorrupt) with the first problems.
+  /// `hash` identifies an unnamed package; none: the SHA-256 of the container's bytes, computed on first use.
+  /// Checks the container as `options` ask for; throws Error(kCorrupt) with the first problems.
   ContainerPackage(std::string name, std::shared_ptr<const webc::Container> container, std::optional<PackageHash> hash,
                    const OpenOptions& options);
 

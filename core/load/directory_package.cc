@@ -27,7 +27,7 @@ namespace {
 constexpr std::string_view kMetadata = "metadata";
 constexpr const char* kTomlName = "wasmer.toml";
 
-/// The directory that `base` is open on.
+/// The path of the directory that the descriptor `base` refers to.
 class HostDirectory final : public PackageDirectory {
  public:
   HostDirectory(int base, const std::string& name) : base_(base), name_(name) {}
@@ -108,7 +108,7 @@ void DirectoryPackage::open_host_volumes(const WasmerToml& toml, const PackageDi
     if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode)) {
       throw Error(ErrorCode::kUnsupported, "Path: \"" + host + "\" is neither a directory nor a file");
     }
-    if (S_ISREG(status.st_mode)) {  // nothing is opened below a file: the descriptor itself is read
+    if (S_ISREG(status.st_mode)) {  // a file is read through this descriptor
       fd.reset(::open(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), O_RDONLY | O_CLOEXEC));
       if (!fd) {
         throw unmappable(directory, host, errno);

@@ -14,15 +14,16 @@
 namespace pkgfs {
 
 struct DirectoryOptions {
-  /// Leave out what a build would leave out (ignore_rules.h).
+  /// Hide the files that a build leaves out (ignore_rules.h).
   bool as_built = false;
 };
 
-/// A directory with a `wasmer.toml`, served live (docs/rules/webc-format.md, 12): the manifest and the modules are read
+/// A directory with a `wasmer.toml`, served live (docs/rules/webc-format.md, 12). The manifest and the modules are read
 /// when it is opened, the mapped host directories whenever they are looked at.
 ///
 /// A host path may lead out of the directory by its own text (`../web`, `/srv/web`), with a warning, as in the
-/// reference; a symbolic link may not. What is opened stays opened: it can't be exchanged while it is mounted.
+/// reference; a symbolic link may not. The descriptors stay open, so that the directories can't be replaced while the
+/// package is mounted.
 class DirectoryPackage final : public Package {
  public:
   /// A host path of `[fs]`. Several guests may share one.

@@ -15,7 +15,7 @@ namespace pkgfs {
 
 HostPath HostPath::parse(std::string_view text) {
   if (text.find('\0') != std::string_view::npos) {
-    throw Error(ErrorCode::kCorrupt, "A path in the manifest holds a NUL");
+    throw Error(ErrorCode::kCorrupt, "A path in the manifest contains a NUL");
   }
   HostPath path;
   path.absolute = text.starts_with('/');
@@ -46,7 +46,7 @@ std::string HostPath::joined() const {
 }
 
 namespace {
-/// The kernel answers EAGAIN when something was renamed while it followed a link with "..".
+/// The kernel answers EAGAIN if a directory is renamed while it follows a link with "..".
 constexpr int kAttempts = 16;
 }  // namespace
 
@@ -67,7 +67,7 @@ UniqueFd open_host_path(int base, const HostPath& path, int flags) {
   const std::string rest = path.components.empty() ? "." : path.joined();
   struct open_how how{};
   how.flags = static_cast<unsigned>(flags) | O_CLOEXEC;
-  // Below "/" an absolute link is no way out.
+  // Below "/" an absolute link does not lead out.
   how.resolve = RESOLVE_NO_MAGICLINKS | (path.absolute ? RESOLVE_IN_ROOT : RESOLVE_BENEATH);
   long fd = -1;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {

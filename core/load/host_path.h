@@ -9,24 +9,23 @@
 
 namespace pkgfs {
 
-/// A path as a `wasmer.toml` writes it, taken apart by its text alone: how many levels it climbs first, and what
-/// follows.
+/// A path in a `wasmer.toml`, parsed as text: the levels that it climbs first, and the components that follow.
 struct HostPath {
   bool absolute = false;
-  std::size_t climbs = 0;               // leading `..`, after those inside have been taken back
+  std::size_t climbs = 0;               // leading `..`, after `a/..` has been removed
   std::vector<std::string> components;  // none is empty, `.` or `..`
 
   /// Throws Error for a NUL.
   [[nodiscard]] static HostPath parse(std::string_view text);
-  /// Leaves the directory it is relative to, by its text.
+  /// Whether the text leads out of the directory to which the path is relative.
   [[nodiscard]] bool leaves() const { return absolute || climbs > 0; }
   /// The components with "/" between.
   [[nodiscard]] std::string joined() const;
 };
 
 /// Opens `path` relative to the directory `base`. Links on the way are followed as long as they stay below the
-/// directory that the path's own text leads to (`base`, some parent of it, or `/`): what a link in a package says can't
-/// open the rest of the disk. Returns -1 with `errno`: EXDEV when a link leads out, else as openat(2).
+/// directory that the path's own text leads to (`base`, some parent of it, or `/`): a link in a package can't
+/// open other files of the disk. Returns -1 with `errno`: EXDEV when a link leads out, else as openat(2).
 [[nodiscard]] UniqueFd open_host_path(int base, const HostPath& path, int flags);
 
 }  // namespace pkgfs

@@ -17,7 +17,7 @@ namespace pkgfs {
 namespace {
 
 constexpr const char* kIgnoreName = ".wasmerignore";
-/// A longer ignore file is read up to here.
+/// The rest of a longer ignore file is not read.
 constexpr std::size_t kIgnoreBytes = 1U << 20U;
 
 std::vector<std::string> split(std::string_view path) {
@@ -33,7 +33,7 @@ std::vector<std::string> split(std::string_view path) {
 }
 
 /// Matches a bracket expression at `pattern[at]` against `c` and moves `at` behind it. False and `at` unchanged when
-/// it isn't closed: then "[" stands for itself.
+/// the expression isn't closed: then "[" matches itself.
 bool match_bracket(std::string_view pattern, std::size_t& at, char c, bool& matched) {
   std::size_t i = at + 1;
   const bool negated = i < pattern.size() && (pattern[i] == '!' || pattern[i] == '^');
@@ -207,7 +207,7 @@ IgnoreFile::Verdict IgnoreFile::verdict(std::string_view path, bool is_directory
 }
 
 IgnoreRules::IgnoreRules(int root) : root_(::fcntl(root, F_DUPFD_CLOEXEC, 0)) {
-  // Where the directory is now: the way up is that of its real parents.
+  // The path of the directory, for the ignore files in its real parents.
   const std::string link = "/proc/self/fd/" + std::to_string(root_.get());
   std::string path(limits::kLinkBytes, '\0');
   const auto length = ::readlink(link.c_str(), path.data(), path.size());
@@ -218,7 +218,8 @@ IgnoreRules::IgnoreRules(int root) : root_(::fcntl(root, F_DUPFD_CLOEXEC, 0)) {
     if (slash == std::string::npos) {
       break;
     }
-    below = below.empty() ? path.substr(slash + 1) : path.substr(slash + 1) + "/" + below;
+    below.insert(0, below.empty() ? "" : "/");
+    below.insert(0, path, slash + 1);
     path.resize(slash);
     if (auto rules = read_rules(AT_FDCWD, path.empty() ? "/" : path, false)) {
       above_.push_back({.rules = std::move(rules), .below = below});
@@ -228,7 +229,7 @@ IgnoreRules::IgnoreRules(int root) : root_(::fcntl(root, F_DUPFD_CLOEXEC, 0)) {
 }
 
 IgnoreRules::LevelPtr IgnoreRules::nearest(std::string_view directory) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<std::string_view> unread;
   auto known = nearest_.find(directory);
   while (known == nearest_.end()) {

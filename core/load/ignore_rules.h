@@ -3,11 +3,11 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "core/base/thread_annotations.h"
 #include "core/base/unique_fd.h"
 #include "core/vfs/host_file_system.h"
 
@@ -19,7 +19,7 @@ class IgnoreFile {
   enum class Verdict { kNone, kIgnore, kKeep };
 
   explicit IgnoreFile(std::string_view text);
-  /// What the last pattern that matches says of `path`, which is relative to the file's directory.
+  /// The verdict of the last pattern that matches `path`, which is relative to the file's directory.
   [[nodiscard]] Verdict verdict(std::string_view path, bool is_directory) const;
 
  private:
@@ -39,14 +39,14 @@ class IgnoreRules final : public vfs::HostFilter {
   /// `root` is a descriptor of the host directory; it isn't kept.
   explicit IgnoreRules(int root);
 
-  /// Of an entry whose own directory isn't hidden.
+  /// `path` is relative to the root. The directory that contains it must not be hidden itself.
   [[nodiscard]] bool hidden(std::string_view path, bool is_directory) const override;
 
  private:
   using FilePtr = std::shared_ptr<const IgnoreFile>;
   struct Above {
     FilePtr rules;
-    std::string below;  // the way from there to the root
+    std::string below;  // the path from there to the root
   };
 
   /// A directory with an ignore file.
@@ -63,8 +63,9 @@ class IgnoreRules final : public vfs::HostFilter {
   UniqueFd root_;
   std::vector<Above> above_;  // the nearest first
   bool skip_git_ = true;
-  mutable std::mutex mutex_;
-  mutable std::map<std::string, LevelPtr, std::less<>> nearest_;  // by directory below the root. Guarded by mutex_
+  mutable Mutex mutex_;
+  mutable std::map<std::string, LevelPtr, std::less<>> nearest_
+      PKGFS_GUARDED_BY(mutex_);  // by directory below the root
 };
 
 }  // namespace pkgfs

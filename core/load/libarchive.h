@@ -6,8 +6,8 @@
 
 namespace pkgfs {
 
-/// libarchive's functions, under their names without `archive_`. It is loaded when the first tarball is opened: most
-/// packages are none, and with it come libxml2 and ICU.
+/// The functions of libarchive that pkgfs uses, named as there but without `archive_`. The library is loaded when the
+/// first tarball is opened: few packages are one, and it loads libxml2 and ICU, too.
 struct Libarchive {
   decltype(&::archive_entry_filetype) entry_filetype;
   decltype(&::archive_entry_hardlink) entry_hardlink;
@@ -25,7 +25,7 @@ struct Libarchive {
   decltype(&::archive_read_support_format_tar) read_support_format_tar;
 };
 
-/// The one that was loaded. Throws Error(kUnsupported) if there is none that fits. Thread-safe.
+/// Loads the library on the first call. Throws Error(kUnsupported) if none fits. Thread-safe.
 [[nodiscard]] const Libarchive& libarchive();
 
 }  // namespace pkgfs

@@ -11,22 +11,22 @@
 
 namespace pkgfs {
 
-/// A file below $TMPDIR that has no name: nothing is left of it, however the process ends. Where the file system there
-/// can't make one, it is in memory. Throws Error.
+/// Opens a new file in $TMPDIR that has no name, so that the kernel deletes it when the process ends. If the file
+/// system there doesn't support that, the file is in memory. Throws Error.
 [[nodiscard]] UniqueFd nameless_file();
 
-/// Collects the bytes of many small files in one nameless file.
+/// Collects the bytes of many small files in one nameless file. Not thread-safe.
 class Spool {
  public:
   Spool() : fd_(nameless_file()) {}
 
-  /// Where the next byte goes.
+  /// The offset of the next byte.
   [[nodiscard]] std::uint64_t position() const { return written_ + buffer_.size(); }
   /// Throws Error when the disk is full.
   void append(std::string_view bytes);
   /// Appends `count` zeros, as a hole.
   void skip(std::uint64_t count);
-  /// All that was appended. `name` is for messages; the spool is used up.
+  /// All bytes. `name` is for messages. The spool must not be used afterwards.
   [[nodiscard]] std::shared_ptr<const ByteSource> finish(std::string name);
 
  private:

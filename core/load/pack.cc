@@ -22,7 +22,7 @@ struct CloseDir {
   void operator()(DIR* dir) const { ::closedir(dir); }
 };
 
-/// What the directories of one host volume have in common.
+/// The data that all directories of one host volume share.
 struct HostVolumeReader {
   HostVolumeReader(const DirectoryPackage& package, const DirectoryPackage::HostVolume& volume, bool ignore)
       : shown(package.name() + "/" + volume.host),
@@ -34,8 +34,8 @@ struct HostVolumeReader {
   std::unique_ptr<IgnoreRules> rules;
 };
 
-/// A host directory. Named by its path, so that no descriptor is held while its neighbours are read; a path longer than
-/// PATH_MAX can't be opened.
+/// A host directory. Opened by its path, so that a walk holds few descriptors; a path longer than PATH_MAX can't be
+/// opened.
 class HostPackedDirectory final : public PackedDirectory {
  public:
   HostPackedDirectory(const HostVolumeReader& volume, std::string path) : volume_(volume), path_(std::move(path)) {}
@@ -86,7 +86,7 @@ class HostPackedDirectory final : public PackedDirectory {
       entry.directory = std::make_unique<HostPackedDirectory>(volume_, path);
     } else if (S_ISREG(status.st_mode)) {
       entry.node.kind = webc::EntryKind::kFile;
-      // By descriptor, so that nothing above can be exchanged for a link meanwhile.
+      // Relative to the descriptor, so that no directory above it can be replaced by a link meanwhile.
       entry.node.content = std::filesystem::path("/proc/self/fd/" + std::to_string(volume_.root) + "/" + path);
     } else if (S_ISLNK(status.st_mode)) {
       entry.node.kind = webc::EntryKind::kSymlink;
@@ -155,7 +155,7 @@ std::uint64_t packed_time(std::int64_t seconds) {
 
 webc::WriterNode pack_volume(std::unique_ptr<PackedDirectory> directory) {
   struct Unread {
-    webc::WriterNode* node;  // stays where it is: its siblings are complete
+    webc::WriterNode* node;  // its address is stable: all siblings have been added
     std::unique_ptr<PackedDirectory> directory;
   };
   auto root = std::make_unique<webc::WriterNode>();

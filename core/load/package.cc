@@ -31,18 +31,18 @@ std::string printed(std::span<const std::byte> bytes) {
   return text;
 }
 
-/// Why a file that is neither a container nor a tarball is no package.
-std::string what_it_is(webc::FileType type, std::span<const std::byte> bytes) {
+/// The reason why a file that is neither a container nor a tarball is no package.
+std::string what_it_is(webc::FileFormat type, std::span<const std::byte> bytes) {
   switch (type) {
-    case webc::FileType::kWasmModule:
+    case webc::FileFormat::kWasmModule:
       return "it is a WebAssembly module, not a package";
-    case webc::FileType::kZip:
+    case webc::FileFormat::kZip:
       return "it is a ZIP archive, not a package";
-    case webc::FileType::kZstd:
+    case webc::FileFormat::kZstd:
       return "it is zstd-compressed data, not a package";
-    case webc::FileType::kWebc:
-    case webc::FileType::kTarball:
-    case webc::FileType::kOther:
+    case webc::FileFormat::kWebc:
+    case webc::FileFormat::kTarball:
+    case webc::FileFormat::kOther:
       break;
   }
   if (bytes.size() < 5) {
@@ -75,12 +75,12 @@ std::shared_ptr<const Package> open_package(const std::string& path, const OpenO
     throw Error(ErrorCode::kUnsupported, {what, "it is neither a file nor a directory"});
   }
   auto file = MappedFile::open(path);
-  const auto type = webc::detect(file->bytes());
-  if (type == webc::FileType::kTarball) {
-    return open_tarball(std::move(file), options);
+  const auto type = webc::detect_format(file->bytes());
+  if (type == webc::FileFormat::kTarball) {
+    return open_tarball(*file, options);
   }
   try {
-    if (type != webc::FileType::kWebc) {
+    if (type != webc::FileFormat::kWebc) {
       throw Error(ErrorCode::kUnsupported, {"Unable to detect the WEBC version", what_it_is(type, file->bytes())});
     }
     return std::make_shared<ContainerPackage>(path, webc::Container::open(std::move(file)), std::nullopt, options);

@@ -13,9 +13,9 @@ namespace pkgfs {
 
 namespace {
 
-/// A `wasmer.toml` is read by people.
+/// A person writes a `wasmer.toml`, so a larger one is refused.
 constexpr std::uint64_t kTomlBytes = 16ULL << 20U;
-/// A module is read as a whole to hash it; the WebAssembly limit of engines is 1 GiB.
+/// A module is read as a whole, to hash it. Engines limit modules to 1 GiB.
 constexpr std::uint64_t kModuleBytes = 1ULL << 30U;
 
 PackageFiles package_files(const PackageDirectory& directory) {
@@ -36,9 +36,10 @@ PackageFiles package_files(const PackageDirectory& directory) {
 std::vector<webc::Atom> open_modules(const WasmerToml& toml, const PackageDirectory& directory) {
   std::map<std::string, const WasmerToml::Module*> modules;
   for (const auto& module : toml.modules) {
-    modules[module.name] = &module;  // of two with one name the later wins
+    modules[module.name] = &module;  // of two modules with one name the later one is used
   }
   std::vector<webc::Atom> atoms;
+  atoms.reserve(modules.size());
   for (const auto& [name, module] : modules) {
     atoms.push_back({.name = name, .body = directory.open(module->source).body});
   }

@@ -11,7 +11,8 @@
 
 namespace pkgfs {
 
-/// The directory that a package is made from, on a disk or in an archive: what its `wasmer.toml` names in it.
+/// The directory that a package is made from, on a disk or in an archive. Gives access to the files that its
+/// `wasmer.toml` names.
 class PackageDirectory {
  public:
   struct File {
@@ -20,13 +21,13 @@ class PackageDirectory {
   };
 
   virtual ~PackageDirectory() = default;
-  /// What messages call it.
+  /// The name for messages.
   [[nodiscard]] virtual const std::string& name() const = 0;
   [[nodiscard]] virtual bool exists(const std::string& path) const = 0;
-  /// Throws Error `Unable to read "{name}/{path}"` for what is no regular file, isn't there or can't be read.
+  /// Throws Error `Unable to read "{name}/{path}"` if the file isn't regular, doesn't exist or can't be read.
   [[nodiscard]] virtual File open(const std::string& path) const = 0;
 
-  /// The content of a file. Throws as `open`, and when it has more than `limit` bytes.
+  /// The content of a file. Throws as `open`, and for a file of more than `limit` bytes.
   [[nodiscard]] std::string read(const std::string& path, std::uint64_t limit) const;
   /// "{name}/{path}".
   [[nodiscard]] std::string display(const std::string& path) const { return name() + "/" + path; }
@@ -39,7 +40,7 @@ struct MetadataFile {
   std::int64_t modified = 0;
 };
 
-/// What a package has beside the volumes that `[fs]` maps.
+/// The parts of a package except the volumes that `[fs]` maps.
 struct PackageParts {
   webc::Manifest manifest;
   std::vector<webc::Atom> atoms;             // sorted by name
@@ -52,11 +53,11 @@ struct PackageParts {
 /// Throws Error `Unable to load the "wasmer.toml" manifest`.
 [[nodiscard]] PackageParts derive_parts(const WasmerToml& toml, const PackageDirectory& directory);
 
-/// `outer`, caused by the operating system's text.
+/// An Error with the message `outer` and, as its cause, the system's text for `errnum`.
 [[nodiscard]] Error os_error(const std::string& outer, int errnum);
-/// Why `path` of the directory `name` can't be read.
+/// The Error for a file `path` that can't be read.
 [[nodiscard]] Error unreadable(const PackageDirectory& directory, const std::string& path, int errnum);
-/// Why the host path `host` of `[fs]` can't be mapped.
+/// The Error for a host path of `[fs]` that can't be mapped.
 [[nodiscard]] Error unmappable(const PackageDirectory& directory, const std::string& host, int errnum);
 
 }  // namespace pkgfs

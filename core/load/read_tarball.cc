@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include "core/load/read_tarball.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <clocale>
@@ -9,7 +11,6 @@
 #include <vector>
 
 #include "core/base/limits.h"
-#include "core/load/archive_tree.h"
 #include "core/load/libarchive.h"
 #include "core/load/nameless_file.h"
 
@@ -20,7 +21,7 @@ namespace {
 using webc::EntryKind;
 using Index = ArchiveTree::Index;
 
-/// libarchive converts names with the thread's locale; in "C" it refuses or mangles what isn't ASCII.
+/// Gives the thread a UTF-8 locale: libarchive converts names with it, and "C" refuses or mangles all but ASCII.
 class Utf8Locale {
  public:
   Utf8Locale() : locale_(::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)) {
@@ -50,7 +51,7 @@ struct ReadArchive {
   struct archive* handle;
 };
 
-/// A name can have megabytes.
+/// `name` in quotes for a message, cut, because a name can have megabytes.
 std::string shown(std::string_view name) {
   constexpr std::size_t kShown = 512;
   return "\"" + std::string(name.substr(0, kShown)) + (name.size() > kShown ? "…\"" : "\"");
@@ -64,7 +65,7 @@ std::string shown(std::string_view name) {
   throw system_error("the entry " + shown(entry), errnum);
 }
 
-/// The components of an entry's name, as parts of it. Refuses what leads out of the archive.
+/// The components of an entry's name, which point into it. Refuses a name that leads out of the archive.
 std::vector<std::string_view> components_of(std::string_view name) {
   if (name.starts_with('/')) {
     refuse(name, "has an absolute name");
@@ -90,7 +91,7 @@ std::vector<std::string_view> components_of(std::string_view name) {
   return components;
 }
 
-/// Whether a link in a directory at `depth` below the root stays inside, by its text, all the way.
+/// Whether no prefix of a link's target climbs above the root; the link lies in a directory at `depth` below it.
 bool stays_inside(std::string_view target, std::size_t depth) {
   if (target.starts_with('/')) {
     return false;
@@ -178,7 +179,7 @@ class Reader {
     }
   }
 
-  /// The directory, with `make` made where it is missing; never through a link.
+  /// The directory; `make` adds it if it is missing. Never passes through a link.
   Index find_directory(const std::string& entry, std::span<const std::string_view> components, bool make) {
     Index here = ArchiveTree::kRoot;
     for (const auto component : components) {
@@ -197,7 +198,7 @@ class Reader {
     return here;
   }
 
-  /// The place for a file or link; a later entry replaces an earlier one.
+  /// The node for a file or link. A later entry replaces an earlier one.
   ArchiveTree::Node& place(const std::string& entry, Index parent, std::string_view name) {
     const Index known = tree_.child(parent, name);
     if (known == ArchiveTree::kNone) {

@@ -12,6 +12,7 @@
 #include "core/load/nameless_file.h"
 #include "core/load/pack.h"
 #include "core/load/package_directory.h"
+#include "core/load/read_tarball.h"
 #include "core/package/package_info.h"
 
 namespace pkgfs {
@@ -21,7 +22,7 @@ namespace {
 using webc::EntryKind;
 using Index = ArchiveTree::Index;
 
-/// What the container will hold. An archive may ask for the same file any number of times.
+/// Counts what goes into the container: an archive may map the same file any number of times.
 class Budget {
  public:
   void add_bytes(std::uint64_t count) {
@@ -167,15 +168,15 @@ void pack_archive(const ArchiveTree& tree, const std::string& name, int fd) {
 
 }  // namespace
 
-std::shared_ptr<const Package> open_tarball(std::shared_ptr<const MappedFile> archive, const OpenOptions& options) {
+std::shared_ptr<const Package> open_tarball(const ByteSource& archive, const OpenOptions& options) {
   try {
     UniqueFd fd = nameless_file();
-    pack_archive(*extract(*archive), archive->name(), fd.get());
-    auto container = webc::Container::open(MappedFile::adopt(std::move(fd), archive->name()));
-    return std::make_shared<ContainerPackage>(archive->name(), std::move(container),
-                                              PackageHash(sha256(archive->bytes())), options);
+    pack_archive(*extract(archive), archive.name(), fd.get());
+    auto container = webc::Container::open(MappedFile::adopt(std::move(fd), archive.name()));
+    return std::make_shared<ContainerPackage>(archive.name(), std::move(container),
+                                              PackageHash(sha256(archive.bytes())), options);
   } catch (Error& error) {
-    throw std::move(error).context("Unable to open the package \"" + archive->name() + "\"");
+    throw std::move(error).context("Unable to open the package \"" + archive.name() + "\"");
   }
 }
 

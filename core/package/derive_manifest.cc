@@ -59,7 +59,7 @@ std::vector<webc::Dependency> derive_use(const WasmerToml& toml) {
   return use;
 }
 
-/// A license or readme that isn't there is left out, and so is one that the package can't contain.
+/// A license or readme is left out if it doesn't exist or can't be in the package.
 void add_metadata_file(Json& wapm, const char* key, const std::optional<std::string>& path, const PackageFiles& files) {
   if (path && !path->starts_with('/') && files.exists(*path)) {
     wapm[key] = {{"volume", kMetadataVolume}, {"path", sanitize_path(*path)}};
@@ -156,10 +156,10 @@ std::string inferred_runner(const WasmerToml& toml, const WasmerToml::Command& c
   return runner_url(module->abi);
 }
 
-/// Adds `addition` to `original`: maps and lists grow, null gives way. False if two values contradict each other.
+/// Merges `addition` into `original`: maps and lists grow, null is replaced. False if two values contradict each other.
 bool merge(Json& original, const Json& addition) {
   if (original.is_object() && addition.is_object()) {
-    // Only what was there before can collide; looking among what is added would make big maps slow.
+    // Only a key from before can collide. Searching the added ones, too, would make large maps slow.
     using Members = std::vector<Json::object_t::value_type, Json::object_t::allocator_type>;
     Members& members = original.get_ref<Json::object_t&>();
     const std::size_t known = members.size();
@@ -187,8 +187,8 @@ bool merge(Json& original, const Json& addition) {
   return addition.is_null() || (original.type() == addition.type() && original == addition);
 }
 
-/// Annotations from a file of their own. YAML is read as far as it is JSON; else the command goes without them, because
-/// a package can be mounted without.
+/// Reads a command's annotations from a file. A YAML file is read if it is JSON as well. Otherwise the command has no
+/// annotations, because a package can be mounted without them.
 Json annotations_from_file(const WasmerToml::Command& command, const PackageFiles& files) {
   const std::string& path = command.annotations_file->first;
   const std::string& kind = command.annotations_file->second;

@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "core/base/thread_annotations.h"
+
 namespace pkgfs {
 namespace {
 
@@ -11,22 +13,26 @@ constexpr std::string_view kPrefix = "sha256:";
 }  // namespace
 
 struct PackageHash::State {
-  std::mutex mutex;
-  std::function<Sha256()> compute;  // empty once `digest` is set
-  Sha256 digest{};
+  Mutex mutex;
+  std::function<Sha256()> compute PKGFS_GUARDED_BY(mutex);  // empty once `digest` is set
+  Sha256 digest PKGFS_GUARDED_BY(mutex){};                  // doesn't change any more when `compute` is empty
 };
 
-PackageHash::PackageHash(const Sha256& digest) : state_(std::make_shared<State>()) { state_->digest = digest; }
+PackageHash::PackageHash(const Sha256& digest) : state_(std::make_shared<State>()) {
+  const MutexLock lock(state_->mutex);
+  state_->digest = digest;
+}
 
 PackageHash::PackageHash(std::function<Sha256()> compute) : state_(std::make_shared<State>()) {
+  const MutexLock lock(state_->mutex);
   state_->compute = std::move(compute);
 }
 
 const Sha256& PackageHash::digest() const {
-  const std::lock_guard lock(state_->mutex);
+  const MutexLock lock(state_->mutex);
   if (state_->compute) {
     state_->digest = state_->compute();
-    state_->compute = nullptr;  // lets go of the file it kept open
+    state_->compute = nullptr;  // it may keep a file open
   }
   return state_->digest;
 }

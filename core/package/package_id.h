@@ -4,7 +4,6 @@
 #include <compare>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,12 +14,13 @@
 
 namespace pkgfs {
 
-/// A package's content hash, possibly computed only when somebody looks at it: the id of an unnamed container is the
-/// SHA-256 of the whole file, and mounting it needs no more than knowing that it has one. Copies share the result.
+/// A package's content hash, computed on first use if it isn't known: the id of an unnamed container is the SHA-256 of
+/// the whole file, which most mounts never need. Copies share the result. Thread-safe.
 class PackageHash {
  public:
   explicit PackageHash(const Sha256& digest);
-  /// `compute` is called at most once, on first use, from any thread; what it throws reaches that caller.
+  /// The first use calls `compute`, on any thread, and once it has returned, none does again. What it throws reaches
+  /// the caller.
   explicit PackageHash(std::function<Sha256()> compute);
 
   [[nodiscard]] const Sha256& digest() const;
@@ -49,7 +49,7 @@ struct NamedId {
   friend std::strong_ordering operator<=>(const NamedId&, const NamedId&) = default;
 };
 
-/// What a package *is*. Order: every hash before every name (docs/rules/resolution.md, 1.1).
+/// The identity of a package. Order: every hash before every name (docs/rules/resolution.md, 1.1).
 class PackageId {
  public:
   PackageId(PackageHash hash) : value_(std::move(hash)) {}  // NOLINT(google-explicit-constructor)

@@ -11,7 +11,7 @@
 namespace pkgfs {
 namespace {
 
-/// A version that stands in a container: the same text as for one that a user typed, but another exit code.
+/// Parses a version in a container. The message is that for a version a user typed, the exit code is not.
 Version stored_version(const std::string& text) {
   try {
     return Version::parse(text);
@@ -20,25 +20,25 @@ Version stored_version(const std::string& text) {
   }
 }
 
-/// What to ask a source for to get the package whose manifest is embedded: exactly that name and version.
-PackageSource vendored_source(const webc::Json& json) {
+/// The specifier of a vendored package: exactly its name and version.
+PackageSpecifier vendored_specifier(const webc::Json& json) {
   const std::optional<webc::Wapm> wapm = webc::manifest_from_json(json).wapm();
   if (!wapm || !wapm->name || !wapm->version) {
     throw Error(ErrorCode::kCorrupt, "Unable to determine a package specifier for a vendored dependency");
   }
-  const PackageSource source = PackageSource::parse(*wapm->name);
-  if (source.named() == nullptr || !std::holds_alternative<std::monostate>(source.named()->tag)) {
+  const PackageSpecifier specifier = PackageSpecifier::parse(*wapm->name);
+  if (specifier.named() == nullptr || !std::holds_alternative<std::monostate>(specifier.named()->tag)) {
     throw Error(ErrorCode::kCorrupt, "\"" + *wapm->name + "\" isn't a package name");
   }
-  NamedIdent ident = *source.named();
+  NamedIdent ident = *specifier.named();
   ident.tag = VersionReq::exactly(stored_version(*wapm->version));
   return ident;
 }
 
-PackageSource dependency_source(const webc::Dependency& dependency) {
+PackageSpecifier dependency_specifier(const webc::Dependency& dependency) {
   try {
-    return dependency.vendored ? vendored_source(*dependency.vendored)
-                               : PackageSource::parse(dependency.text.value_or(""));
+    return dependency.vendored ? vendored_specifier(*dependency.vendored)
+                               : PackageSpecifier::parse(dependency.text.value_or(""));
   } catch (const Error& error) {
     throw Error(ErrorCode::kCorrupt, error.chain())
         .context("The \"" + dependency.alias + "\" dependency can't be used");
@@ -97,7 +97,7 @@ PackageInfo info_from_manifest(PackageId id, const webc::Manifest& manifest, int
   }
   info.dependencies.reserve(manifest.use.size());
   for (const webc::Dependency& dependency : manifest.use) {
-    info.dependencies.push_back({dependency.alias, dependency_source(dependency)});
+    info.dependencies.push_back({dependency.alias, dependency_specifier(dependency)});
   }
   return info;
 }

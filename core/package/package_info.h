@@ -8,7 +8,7 @@
 
 #include "core/base/hash.h"
 #include "core/package/package_id.h"
-#include "core/package/package_source.h"
+#include "core/package/package_specifier.h"
 
 namespace pkgfs::webc {
 struct Manifest;
@@ -16,7 +16,7 @@ struct Manifest;
 
 namespace pkgfs {
 
-/// A volume that a package wants to see at a path (docs/rules/resolution.md, 3.1).
+/// A volume that a package mounts at a path (docs/rules/resolution.md, 3.1).
 struct FileSystemMapping {
   std::string volume_name;
   std::string mount_path;                      // as written; not normalised
@@ -27,10 +27,10 @@ struct FileSystemMapping {
 /// One `use` entry.
 struct DependencySpec {
   std::string alias;
-  PackageSource source;
+  PackageSpecifier specifier;
 };
 
-/// What the resolver needs to know of a package.
+/// The properties of a package that the resolver uses.
 struct PackageInfo {
   PackageId id;
   std::vector<std::string> commands;  // in manifest order
@@ -39,14 +39,14 @@ struct PackageInfo {
   std::vector<FileSystemMapping> filesystem;
 };
 
-/// Where a package's container is.
+/// The location of a package's container.
 struct DistributionInfo {
   std::string url;                    // `file://…` or http(s); text for messages
   std::optional<std::string> path;    // set when it is a local file or directory: opened in place
   std::optional<Sha256> webc_sha256;  // as the source states it; none: unknown
 };
 
-/// One answer of a Source.
+/// A package as a Source reports it.
 struct PackageSummary {
   PackageInfo pkg;
   DistributionInfo dist;
@@ -56,9 +56,9 @@ struct PackageSummary {
 /// (docs/rules/resolution.md, 3.2). Throws for a version that isn't semver or a malformed annotation.
 [[nodiscard]] PackageId id_from_manifest(const webc::Manifest& manifest, const PackageHash& hash);
 
-/// What the manifest of a container says (docs/rules/resolution.md, 3.2). `webc_version` is 1, 2 or 3 and decides what
-/// a missing `fs` annotation means: for 1 and 2 the volume `atom` at `/`, for 3 nothing. Throws for malformed
-/// annotations and dependencies.
+/// The properties that the manifest of a container states (docs/rules/resolution.md, 3.2). `webc_version` is 1, 2 or 3
+/// and decides what a missing `fs` annotation means: for 1 and 2 the volume `atom` at `/`, for 3 nothing. Throws for
+/// malformed annotations and dependencies.
 [[nodiscard]] PackageInfo info_from_manifest(PackageId id, const webc::Manifest& manifest, int webc_version);
 
 /// A guest or host path of `[fs]` cleaned (docs/rules/webc-format.md, 12.2): absolute, `.` dropped, `..` pops, never

@@ -10,7 +10,7 @@ bool all_digits(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-/// Cuts the part before the next dot off `rest`; nothing is left after the last one.
+/// Removes the part before the next dot from `rest` and returns it.
 std::optional<std::string_view> next_identifier(std::optional<std::string_view>& rest) {
   if (!rest) {
     return std::nullopt;
@@ -27,7 +27,7 @@ std::optional<std::string_view> next_identifier(std::optional<std::string_view>&
 
 std::strong_ordering compare_text(std::string_view a, std::string_view b) { return a.compare(b) <=> 0; }
 
-/// Digit strings by value, without a bound on their length; equal values by length (`0 < 00 < 1 < 01`).
+/// Compares digit strings of any length by value; equal values by length (`0 < 00 < 1 < 01`).
 std::strong_ordering compare_digits(std::string_view a, std::string_view b) {
   const std::string_view a_value = a.substr(std::min(a.find_first_not_of('0'), a.size()));
   const std::string_view b_value = b.substr(std::min(b.find_first_not_of('0'), b.size()));
@@ -40,7 +40,7 @@ std::strong_ordering compare_digits(std::string_view a, std::string_view b) {
   return a.size() <=> b.size();
 }
 
-/// Dot-separated identifiers, left to right; numbers below words, a shorter list below its extension.
+/// Compares dot-separated identifiers from left to right: numbers below words, a shorter list below its extension.
 std::strong_ordering compare_identifiers(std::string_view a, std::string_view b) {
   std::optional<std::string_view> a_rest = a;
   std::optional<std::string_view> b_rest = b;
@@ -76,7 +76,7 @@ bool matches_exact(const Comparator& want, const Version& have) {
          (!want.patch || have.patch == *want.patch) && have.pre == want.pre;
 }
 
-/// The order of `have` against the written parts of `want`; nothing if they are equal and a part is missing.
+/// The order of `have` relative to the parts that `want` gives; nothing if they are equal and `want` lacks a part.
 std::optional<std::strong_ordering> compare_written(const Comparator& want, const Version& have) {
   if (have.major != want.major) {
     return have.major <=> want.major;
@@ -149,7 +149,8 @@ bool matches_comparator(const Comparator& want, const Version& have) {
   return false;
 }
 
-/// Whether `want` names the very release that the pre-release `have` leads to, with a pre-release of its own.
+/// Whether `want` admits the pre-release `have`: only a comparator with a pre-release and the same major, minor and
+/// patch does (`>=1.2.3-beta` admits `1.2.3-rc`, but not `1.2.4-rc`).
 bool allows_pre(const Comparator& want, const Version& have) {
   return want.major == have.major && want.minor == have.minor && want.patch == have.patch && !want.pre.empty();
 }

@@ -31,7 +31,7 @@ struct Version {
   friend bool operator==(const Version& a, const Version& b);
 };
 
-/// Order by precedence only: build metadata doesn't count.
+/// The order by precedence only, which ignores build metadata.
 [[nodiscard]] std::strong_ordering compare_precedence(const Version& a, const Version& b);
 
 /// A version requirement: a list of comparators that must all hold; empty is `*`.

@@ -69,7 +69,7 @@ std::string quoted_char(std::string_view text) {
   return concat({"'", text.substr(0, length), "'"});
 }
 
-/// Reads a version or a requirement from the left. Every method leaves `rest` after what it took.
+/// Reads a version or a requirement from the left. Every method removes what it has read from `rest`.
 struct Scanner {
   std::string_view rest;
 
@@ -163,7 +163,7 @@ VersionReq::Op take_operator(Scanner& in, bool& written) {
   return Op::kCaret;
 }
 
-/// One comparator; `position` is what an error about the text behind it names.
+/// Reads one comparator. Sets `position`, the part that an error in the text behind it names.
 VersionReq::Comparator take_comparator(Scanner& in, std::string_view& position, bool& had_build) {
   VersionReq::Comparator result;
   bool written = false;

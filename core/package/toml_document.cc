@@ -18,7 +18,7 @@ bool is_key_char(char c) {
          c == ' ' || c == '\t';
 }
 
-/// The index behind the string that starts at `start`; an unfinished one ends with its line or the text.
+/// The index behind the string that starts at `start`. An unfinished string ends with its line or the text.
 std::size_t skip_string(std::string_view text, std::size_t start) {
   const char quote = text[start];
   const std::string triple(3, quote);
@@ -47,7 +47,7 @@ std::string float_text(double value) {
   return text.find_first_of(".ein") == std::string::npos ? text + ".0" : text;
 }
 
-/// What a value is, in the words of the reference's decoder.
+/// The kind of a value, in the words of the reference's decoder.
 std::string describe(const toml::node& node) {
   if (const auto* integer = node.as_integer()) {
     return "integer `" + std::to_string(integer->get()) + "`";
@@ -134,7 +134,7 @@ void TomlDocument::reject_at(std::size_t line, std::size_t column, std::size_t l
   if (shown.ends_with('\r')) {
     shown.pop_back();
   }
-  // What stands in a file is not trusted with the terminal.
+  // The file may contain control sequences, which must not reach a terminal.
   std::replace_if(
       shown.begin(), shown.end(),
       [](char c) { return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f; }, '?');
@@ -185,12 +185,16 @@ std::optional<std::string> TomlDocument::text(const toml::table& table, std::str
   return node == nullptr ? std::nullopt : std::optional(as_text(*node));
 }
 
-std::string TomlDocument::required_text(const toml::table& table, std::string_view key) const {
-  std::optional<std::string> value = text(table, key);
+std::string TomlDocument::required(const toml::table& table, std::string_view key,
+                                   std::optional<std::string> value) const {
   if (!value) {
     reject(table, "missing field `" + std::string(key) + "`");
   }
   return *std::move(value);
+}
+
+std::string TomlDocument::required_text(const toml::table& table, std::string_view key) const {
+  return required(table, key, text(table, key));
 }
 
 std::optional<std::string> TomlDocument::path(const toml::table& table, std::string_view key) const {
@@ -199,11 +203,7 @@ std::optional<std::string> TomlDocument::path(const toml::table& table, std::str
 }
 
 std::string TomlDocument::required_path(const toml::table& table, std::string_view key) const {
-  std::optional<std::string> value = path(table, key);
-  if (!value) {
-    reject(table, "missing field `" + std::string(key) + "`");
-  }
-  return *std::move(value);
+  return required(table, key, path(table, key));
 }
 
 bool TomlDocument::boolean(const toml::table& table, std::string_view key) const {
@@ -264,7 +264,7 @@ std::vector<std::string> TomlDocument::paths(const toml::table& parent, std::str
 }
 
 std::vector<std::pair<std::string, const toml::node*>> in_file_order(const toml::table& table) {
-  // toml++ keeps members sorted by key; where the key stands tells their order.
+  // toml++ sorts members by key; the position of the key gives their order in the file.
   struct Member {
     toml::source_position position;
     std::pair<std::string, const toml::node*> value;
@@ -285,7 +285,7 @@ std::vector<std::pair<std::string, const toml::node*>> in_file_order(const toml:
 
 webc::Json toml_to_json(const toml::node& node) {
   if (const auto* table = node.as_table()) {
-    // Keys are unique: no need for the lookup that makes big ordered maps slow.
+    // Keys are unique, so the look-up is skipped that makes large ordered maps slow.
     using Members = std::vector<webc::Json::object_t::value_type, webc::Json::object_t::allocator_type>;
     webc::Json::object_t members;
     for (const auto& [key, value] : in_file_order(*table)) {

@@ -14,11 +14,13 @@
 
 namespace pkgfs {
 
-/// A parsed TOML text with typed access; every error shows the line it is about, as the reference's TOML parser does:
-/// Error(kCorrupt) `TOML parse error at line L, column C`, the line, a marker and the reason. Private to the layer.
+/// A parsed TOML text with typed access. Private to this folder. Every error quotes the line that is wrong, as the
+/// reference's TOML parser does: Error(kCorrupt) `TOML parse error at line L, column C`, the line, a marker, the
+/// reason.
 class TomlDocument {
  public:
-  /// A wasmer.toml is written by hand: bigger or deeper ones are an attack on the parser, which recurses.
+  /// Limits far above those of a wasmer.toml that a person writes. toml++ recurses, so deep nesting could overflow the
+  /// stack.
   static constexpr std::size_t kMaxBytes = 1U << 20U;
   static constexpr std::size_t kMaxNesting = 32;   // brackets inside each other
   static constexpr std::size_t kMaxKeyParts = 16;  // `a.b.c` has three
@@ -28,10 +30,10 @@ class TomlDocument {
 
   [[nodiscard]] const toml::table& root() const { return root_; }
 
-  /// The optional member `key`. Text of a kind that `expected` names in messages.
+  /// The optional text `key`. `expected` names its kind in messages.
   [[nodiscard]] std::optional<std::string> text(const toml::table& table, std::string_view key) const;
   [[nodiscard]] std::string required_text(const toml::table& table, std::string_view key) const;
-  /// Text that names a file: no NUL in it.
+  /// The optional text `key`, which names a file and so contains no NUL.
   [[nodiscard]] std::optional<std::string> path(const toml::table& table, std::string_view key) const;
   [[nodiscard]] std::string required_path(const toml::table& table, std::string_view key) const;
   [[nodiscard]] bool boolean(const toml::table& table, std::string_view key) const;
@@ -50,6 +52,9 @@ class TomlDocument {
   [[noreturn]] void reject_type(const toml::node& node, std::string_view expected) const;
 
  private:
+  /// `value`, which is that of `key`; rejects `table` if it is missing.
+  [[nodiscard]] std::string required(const toml::table& table, std::string_view key,
+                                     std::optional<std::string> value) const;
   [[noreturn]] void reject_at(std::size_t line, std::size_t column, std::size_t length, std::string_view reason) const;
   void check_nesting() const;
 

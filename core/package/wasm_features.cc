@@ -11,7 +11,7 @@ constexpr std::string_view kHeader("\0asm\1\0\0\0", 8);
 constexpr char kCustomSection = 0;
 constexpr char kTagSection = 13;  // declares exceptions
 
-/// Takes an unsigned LEB128 number of up to 32 bits off the front of `bytes`.
+/// Reads an unsigned LEB128 number of up to 32 bits and removes it from the front of `bytes`.
 std::optional<std::uint32_t> take_u32(std::string_view& bytes) {
   std::uint64_t value = 0;
   for (unsigned shift = 0; shift < 35 && !bytes.empty(); shift += 7) {
@@ -25,7 +25,7 @@ std::optional<std::uint32_t> take_u32(std::string_view& bytes) {
   return std::nullopt;
 }
 
-/// Takes a length and that many bytes.
+/// Reads a length and that many bytes, and removes both.
 std::optional<std::string_view> take_sized(std::string_view& bytes) {
   const std::optional<std::uint32_t> length = take_u32(bytes);
   if (!length || *length > bytes.size()) {

@@ -9,8 +9,8 @@
 
 namespace pkgfs {
 
-/// What `wasmer login` and `wasmer config` write to `$WASMER_DIR/wasmer.toml`, as far as pkgfs uses it. Other keys are
-/// none of our business.
+/// The settings that pkgfs uses from `$WASMER_DIR/wasmer.toml`, which `wasmer login` and `wasmer config` write. Other
+/// keys are ignored.
 struct WasmerConfig {
   std::optional<std::string> active_registry;
   std::vector<std::pair<std::string, std::string>> tokens;  // registry and token, in file order

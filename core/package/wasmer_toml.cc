@@ -11,7 +11,7 @@
 namespace pkgfs {
 namespace {
 
-/// Dependencies, mappings, modules, commands: of each. Every one of them costs a file, a mount or a lookup.
+/// Limit on dependencies, mappings, modules and commands, of each. Every one takes a file, a mount or a look-up.
 constexpr std::size_t kMaxEntries = 4096;
 
 void check_count(const TomlDocument& document, const toml::node& node, std::size_t count) {
@@ -20,7 +20,7 @@ void check_count(const TomlDocument& document, const toml::node& node, std::size
   }
 }
 
-/// Calls `parse(text)`; what it throws is reported at `node`.
+/// Calls `parse(text)` and reports what it throws at the position of `node`.
 template <typename Parse>
 void check(const TomlDocument& document, const toml::node& node, Parse parse) {
   std::string reason;
@@ -99,7 +99,7 @@ WasmerToml::Module read_module(const TomlDocument& document, const toml::table& 
   return module;
 }
 
-/// A command may have any keys if it names a runner; else it is the old form, which has four.
+/// A command that names a runner may have any keys. Without one it has the old form, with four keys.
 bool is_old_form(const toml::table& table) {
   constexpr std::array<std::string_view, 4> kKeys = {"name", "module", "main_args", "package"};
   return std::all_of(table.begin(), table.end(), [&](const auto& member) {

@@ -15,7 +15,7 @@
 
 namespace pkgfs {
 
-/// A parsed `wasmer.toml` (docs/rules/webc-format.md, 12.1). Plain values; nothing is looked up on disk.
+/// A parsed `wasmer.toml` (docs/rules/webc-format.md, 12.1). Plain values; parsing reads no other file.
 struct WasmerToml {
   struct Package {
     std::optional<std::string> name;
@@ -46,7 +46,7 @@ struct WasmerToml {
   struct Command {
     std::string name;
     std::string module;
-    std::optional<std::string> runner;  // none: old form, the runner follows from the module's abi
+    std::optional<std::string> runner;  // none: the old form, where the module's abi determines the runner
     std::optional<std::string> main_args;
     std::optional<std::string> package;
     webc::Json annotations = webc::Json::object();
@@ -61,15 +61,15 @@ struct WasmerToml {
 };
 
 /// Parses the text of a `wasmer.toml` (or `wapm.toml`). Throws Error(kCorrupt) `TOML parse error at line L, column C`
-/// with what is wrong; the caller adds the file.
+/// with the reason; the caller adds the file name.
 [[nodiscard]] WasmerToml parse_wasmer_toml(std::string_view text);
 
-/// What deriving a manifest needs to see of the package directory. Paths are as written in the file.
+/// The access to the package directory that `derive_manifest` needs. Paths are as written in the file.
 struct PackageFiles {
   /// Content of a file. Throws Error if it can't be read.
   std::function<std::string(const std::string& path)> read;
   std::function<bool(const std::string& path)> exists;
-  /// The directory, for messages: put in front of relative paths.
+  /// The directory, which messages put in front of relative paths.
   std::string directory{};
 };
 

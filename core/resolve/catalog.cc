@@ -10,7 +10,7 @@ namespace {
 
 constexpr auto kById = [](const PackageId* a, const PackageId* b) { return *a < *b; };
 
-/// For two packages of one answer: the newer one, of equals the one that the source named later.
+/// Orders packages of one answer: newer ones first, of equal versions the one that the source reported later.
 bool is_preferred(const PackageSummary* a, const PackageSummary* b) {
   return is_newer(a->pkg.id, b->pkg.id) || (!is_newer(b->pkg.id, a->pkg.id) && a > b);
 }
@@ -27,7 +27,7 @@ const Candidates& Catalog::of(const PackageInfo& pkg, std::size_t index) {
   if (known[index] != nullptr) {
     return *known[index];
   }
-  const PackageSource& specifier = pkg.dependencies[index].source;
+  const PackageSpecifier& specifier = pkg.dependencies[index].specifier;
   const Source::Answer& answer = source_.ask(specifier);
   const auto [at, is_new] = prepared_.try_emplace(&answer);
   Candidates& result = at->second;
@@ -55,16 +55,16 @@ const Candidates& Catalog::of(const PackageInfo& pkg, std::size_t index) {
 }
 
 void Catalog::prefetch(std::span<const PackageInfo* const> packages) {
-  std::vector<PackageSource> specifiers;
+  std::vector<PackageSpecifier> specifiers;
   for (const PackageInfo* pkg : packages) {
     for (const DependencySpec& dependency : pkg->dependencies) {
-      specifiers.push_back(dependency.source);
+      specifiers.push_back(dependency.specifier);
     }
   }
   source_.prefetch(specifiers);
 }
 
-Error unresolved(const PackageSource& specifier, const QueryError& reason) {
+Error unresolved(const PackageSpecifier& specifier, const QueryError& reason) {
   std::string text;
   if (specifier.path() != nullptr) {
     text = "Unable to load \"" + specifier.to_string() + "\" from disk";

@@ -10,15 +10,15 @@
 
 namespace pkgfs {
 
-/// What can satisfy a dependency.
+/// The packages that can satisfy a dependency.
 struct Candidates {
-  /// Newest first, of equals the last one that the source named; without a name only the source's first answer. Empty
-  /// if and only if there is an error.
+  /// Newest first; of equal versions the one that the source reported last. For a specifier without a name, only the
+  /// source's first answer. Empty if and only if there is an error.
   std::vector<const PackageSummary*> by_preference;
   const QueryError* error = nullptr;
 
   [[nodiscard]] bool contains(const PackageId& id) const;
-  /// The failure isn't about what is published (I/O, damage): an older version is no way around it.
+  /// The failure is one of I/O or damage, so that choosing an older version would only hide it.
   [[nodiscard]] bool is_broken() const { return error != nullptr && error->kind() == QueryError::Kind::kOther; }
 
  private:
@@ -26,14 +26,14 @@ struct Candidates {
   std::vector<const PackageId*> sorted_;
 };
 
-/// The candidates of every dependency that a resolution looks at: each specifier is asked once and prepared once.
+/// The candidates of every dependency in a resolution. Asks the source once for each specifier. Not thread-safe.
 class Catalog {
  public:
   explicit Catalog(Source& source) : source_(source) {}
 
   /// The candidates of dependency `index` of `pkg`, which must outlive this. Valid as long as this object.
   [[nodiscard]] const Candidates& of(const PackageInfo& pkg, std::size_t index);
-  /// Asks for all dependencies of `packages` together; `of` is quick then.
+  /// Asks for all dependencies of `packages` at once, so that `of` need not wait for each of them.
   void prefetch(std::span<const PackageInfo* const> packages);
 
  private:
@@ -43,6 +43,6 @@ class Catalog {
 };
 
 /// `Unable to find "…" in the registry` and its like, with the source's reason (docs/rules/resolution.md, 4.3).
-[[nodiscard]] Error unresolved(const PackageSource& specifier, const QueryError& reason);
+[[nodiscard]] Error unresolved(const PackageSpecifier& specifier, const QueryError& reason);
 
 }  // namespace pkgfs

@@ -201,30 +201,30 @@ std::optional<std::string> duplicates_message(const Draft& draft) {
 }
 
 std::vector<std::string> explain_duplicates(const Draft& draft) {
-  constexpr std::size_t kMostAskers = 20;  // a name that half of a large tree uses
+  constexpr std::size_t kMostShown = 20;  // half of a large tree may depend on one name
   std::vector<std::string> lines;
   for (const auto& [name, found] : versions_of(draft)) {
     if (found.size() < 2) {
       continue;
     }
-    std::size_t askers = 0;
-    std::string text = "no choice of versions suits everybody who asks for \"" + std::string(name) + "\":";
+    std::size_t dependants = 0;
+    std::string text = "no choice of versions satisfies every dependency on \"" + std::string(name) + "\":";
     if (const NamedId* root = draft.nodes.front().pkg->id.named(); root != nullptr && root->full_name == name) {
       text += " the package itself is \"" + root->version.to_string() + "\",";
     }
     for (const Draft::Node& node : draft.nodes) {
       for (std::size_t i = 0; i < node.targets.size(); ++i) {
         const NamedId* target = draft.nodes[node.targets[i]].pkg->id.named();
-        if (target == nullptr || target->full_name != name || ++askers > kMostAskers) {
+        if (target == nullptr || target->full_name != name || ++dependants > kMostShown) {
           continue;
         }
-        text += " \"" + node.pkg->id.to_string() + "\" asks for \"" + node.pkg->dependencies[i].source.to_string() +
-                "\" (" + target->version.to_string() + "),";
+        text += " \"" + node.pkg->id.to_string() + "\" depends on \"" +
+                node.pkg->dependencies[i].specifier.to_string() + "\" (" + target->version.to_string() + "),";
       }
     }
     text.pop_back();
-    if (askers > kMostAskers) {
-      text += " and " + std::to_string(askers - kMostAskers) + " more";
+    if (dependants > kMostShown) {
+      text += " and " + std::to_string(dependants - kMostShown) + " more";
     }
     lines.push_back(std::move(text));
   }

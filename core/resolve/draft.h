@@ -11,12 +11,12 @@
 
 namespace pkgfs {
 
-/// A dependency tree that is still being built; borrows all package data.
+/// A dependency tree that is being built. Refers to the packages of a Catalog, which must outlive it.
 struct Draft {
   struct Node {
     const PackageInfo* pkg = nullptr;
     const DistributionInfo* dist = nullptr;  // null for the root
-    std::vector<std::size_t> targets;        // the i-th: where dependency i leads; shorter while incomplete
+    std::vector<std::size_t> targets;        // the node of each dependency, in order; shorter while incomplete
   };
 
   struct IdLess {
@@ -29,7 +29,7 @@ struct Draft {
   [[nodiscard]] std::optional<std::size_t> find(const PackageId& id) const;
   /// Appends a node; `summary` must outlive the draft.
   std::size_t add(const PackageSummary& summary);
-  /// Takes the newest node away; nothing may lead to it any more.
+  /// Removes the newest node. No dependency may lead to it any more.
   void remove_last();
 
   std::vector<Node> nodes;
@@ -42,10 +42,10 @@ struct Draft {
 /// (docs/rules/resolution.md, 4.4).
 [[nodiscard]] std::vector<std::size_t> topological_order(const Draft& draft);
 
-/// A shortest cycle through the earliest discovered node that is on any: `[a, b, a]`. Empty: there is none.
+/// A shortest cycle through the earliest discovered node that lies on one: `[a, b, a]`. Empty if there is none.
 [[nodiscard]] std::vector<std::size_t> find_cycle(const Draft& draft);
 
-/// Whether there is a way from one node to another; a node reaches itself.
+/// Whether a path of dependencies leads from one node to another. A node reaches itself.
 [[nodiscard]] bool reaches(const Draft& draft, std::size_t from, std::size_t to);
 
 /// `Dependency cycle detected: a@1.0.0 → b@1.0.0 → a@1.0.0`; nothing when the draft is acyclic.
@@ -55,7 +55,8 @@ struct Draft {
 /// name has one version.
 [[nodiscard]] std::optional<std::string> duplicates_message(const Draft& draft);
 
-/// For each name with several versions, who asks for it with which requirement, and what that came to: a line each.
+/// For each name with several versions: a line for each package that depends on it, with its requirement and the
+/// version chosen for it.
 [[nodiscard]] std::vector<std::string> explain_duplicates(const Draft& draft);
 
 }  // namespace pkgfs

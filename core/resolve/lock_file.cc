@@ -41,7 +41,7 @@ Json to_json(const LockFile::Locked& locked) {
   entry["dependencies"] = Json::array();
   for (std::size_t i = 0; i < pkg.dependencies.size(); ++i) {
     entry["dependencies"].push_back({{"alias", pkg.dependencies[i].alias},
-                                     {"specifier", pkg.dependencies[i].source.to_string()},
+                                     {"specifier", pkg.dependencies[i].specifier.to_string()},
                                      {"id", locked.dependency_ids.at(i)}});
   }
   return entry;
@@ -63,11 +63,11 @@ PackageId parse_id(const std::string& text) {
 DistributionInfo parse_distribution(const Json& entry, const std::string& where) {
   DistributionInfo dist{expect_text(required(entry, "url", where), where + ".url"), std::nullopt, std::nullopt};
   if (dist.url.starts_with("file:")) {
-    const PackageSource source = PackageSource::parse(dist.url);
-    if (source.path() == nullptr) {
-      throw Error(ErrorCode::kCorrupt, where + ": \"" + dist.url + "\" names no local file");
+    const PackageSpecifier specifier = PackageSpecifier::parse(dist.url);
+    if (specifier.path() == nullptr) {
+      throw Error(ErrorCode::kCorrupt, where + ": \"" + dist.url + "\" isn't the URL of a local file");
     }
-    dist.path = source.path()->text;
+    dist.path = specifier.path()->text;
   }
   if (const auto hex = optional_text(entry, "sha256", where)) {
     dist.webc_sha256 = sha256_from_hex(*hex);
@@ -76,7 +76,7 @@ DistributionInfo parse_distribution(const Json& entry, const std::string& where)
     }
   }
   if (!dist.path && !dist.webc_sha256) {
-    throw Error(ErrorCode::kCorrupt, where + ": nothing says which hash \"" + dist.url + "\" should have");
+    throw Error(ErrorCode::kCorrupt, where + ": no SHA-256 is given for \"" + dist.url + "\"");
   }
   return dist;
 }
@@ -101,7 +101,7 @@ LockFile::Locked parse_entry(const Json& entry, const std::string& where) {
     const std::string inner = where + ".dependencies";
     expect_map(dependency, inner);
     pkg.dependencies.push_back({expect_text(required(dependency, "alias", inner), inner),
-                                PackageSource::parse(expect_text(required(dependency, "specifier", inner), inner))});
+                                PackageSpecifier::parse(expect_text(required(dependency, "specifier", inner), inner))});
     ids.push_back(expect_text(required(dependency, "id", inner), inner));
   }
   return {{std::move(pkg), parse_distribution(entry, where)}, std::move(ids)};
@@ -174,12 +174,12 @@ LockSource::LockSource(const LockFile& lock) {
   for (const LockFile::Locked& locked : lock.packages) {
     const auto& dependencies = locked.summary.pkg.dependencies;
     for (std::size_t i = 0; i < dependencies.size(); ++i) {
-      packages_.emplace(dependencies[i].source.to_string(), *by_id.at(locked.dependency_ids[i]));
+      packages_.emplace(dependencies[i].specifier.to_string(), *by_id.at(locked.dependency_ids[i]));
     }
   }
 }
 
-std::vector<PackageSummary> LockSource::query(const PackageSource& specifier) {
+std::vector<PackageSummary> LockSource::query(const PackageSpecifier& specifier) {
   const auto found = packages_.find(specifier.to_string());
   if (found == packages_.end()) {
     throw QueryError(QueryError::Kind::kNotFound, specifier);

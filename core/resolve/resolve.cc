@@ -77,8 +77,8 @@ ResolvedMapping resolve_mapping(const DependencyGraph& graph, std::size_t node, 
 }
 
 std::optional<std::string> find_entrypoint(const DependencyGraph& graph, const std::vector<std::size_t>& order) {
-  // The root comes first. A dependency's entrypoint goes before the only command of the root: so did the runtime of
-  // October 2024, whose results decide where the states of the reference differ.
+  // The root comes first. A dependency's entrypoint has precedence over the only command of the root, as in the runtime
+  // of October 2024, which is followed where versions of the reference differ.
   for (const std::size_t node : order) {
     if (graph.nodes[node].pkg.entrypoint) {
       return graph.nodes[node].pkg.entrypoint;

@@ -12,7 +12,7 @@
 
 namespace pkgfs {
 
-/// The packages of a tree and who uses whom under which alias. Nodes in discovery order, the root first.
+/// The packages of a tree and their dependencies. Nodes are in discovery order, the root first.
 struct DependencyGraph {
   struct Edge {
     std::string alias;
@@ -44,12 +44,12 @@ struct ResolvedCommand {
   PackageId package;
 };
 
-/// What a dependency tree adds up to.
+/// The result of merging a dependency tree: commands, entrypoint and mappings.
 struct ResolvedPackage {
   PackageId root;
   std::map<std::string, ResolvedCommand> commands;  // by visible name
   std::optional<std::string> entrypoint;
-  std::vector<ResolvedMapping> filesystem;  // earlier entries hide later ones
+  std::vector<ResolvedMapping> filesystem;  // an earlier entry hides a later one
 };
 
 struct Resolution {

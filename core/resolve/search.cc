@@ -14,9 +14,9 @@
 namespace pkgfs {
 namespace {
 
-/// Depth-first over the choices for one queue of dependencies, first in, first out. One draft is changed and changed
-/// back; frame i holds the alternatives for queue entry i. Choices that can't lead to a solution are left out as soon
-/// as that shows, which changes how long the search takes but not what it finds.
+/// A depth-first search over the choices for a queue of dependencies, first in, first out. It changes one draft and
+/// undoes the changes; frame i holds the alternatives for queue entry i. A choice is skipped as soon as it can't lead
+/// to a solution, which shortens the search but doesn't change its result.
 class Search {
  public:
   Search(const PackageInfo& root, Catalog& catalog) : catalog_(catalog), draft_(root) { remember_name(root.id); }
@@ -47,14 +47,14 @@ class Search {
   struct Frame {
     const Candidates* candidates;
     std::size_t next = 0;
-    // What to go back to.
+    // The state before this frame.
     std::size_t nodes;
     std::size_t queued;
     bool linked = false;
   };
 
-  const PackageSource& specifier_of(const Pending& pending) const {
-    return draft_.nodes[pending.parent].pkg->dependencies[pending.dependency].source;
+  const PackageSpecifier& specifier_of(const Pending& pending) const {
+    return draft_.nodes[pending.parent].pkg->dependencies[pending.dependency].specifier;
   }
   const Candidates& candidates_of(const Pending& pending) {
     return catalog_.of(*draft_.nodes[pending.parent].pkg, pending.dependency);
@@ -68,7 +68,7 @@ class Search {
     return {&candidates, 0, draft_.nodes.size(), queue_.size(), false};
   }
 
-  /// Moves on to the next alternative that isn't hopeless; false, with everything undone, when there is none.
+  /// Takes the next alternative that can lead to a solution; false, with everything undone, if there is none.
   bool advance(Frame& frame, std::size_t at) {
     undo(frame, at);
     while (frame.next < frame.candidates->by_preference.size()) {
@@ -130,18 +130,18 @@ class Search {
     }
   }
 
-  /// Whether a dependency of `node` can't be had, or not together with what is chosen.
+  /// Whether a dependency of `node` has no candidate, or none that fits the packages chosen so far.
   bool is_hopeless(std::size_t node) {
     const PackageInfo& pkg = *draft_.nodes[node].pkg;
     for (std::size_t i = 0; i < pkg.dependencies.size(); ++i) {
       const Candidates& candidates = catalog_.of(pkg, i);
       if (candidates.is_broken()) {
-        continue;  // a failure when its turn comes, not a reason to look for something older
+        continue;  // fails when its turn comes; an older version must not hide it
       }
       if (candidates.error != nullptr) {
         return true;
       }
-      if (const NamedIdent* ident = pkg.dependencies[i].source.named()) {
+      if (const NamedIdent* ident = pkg.dependencies[i].specifier.named()) {
         const auto chosen = chosen_.find(ident->full_name());
         if (chosen != chosen_.end() && !candidates.contains(*chosen->second)) {
           return true;
@@ -151,7 +151,7 @@ class Search {
     return false;
   }
 
-  /// Whether a dependency that waits in the queue wants another version of `id`.
+  /// Whether a dependency in the queue requires another version of `id`.
   bool is_refused(const PackageId& id, std::size_t from) {
     if (id.named() == nullptr) {
       return false;
@@ -171,7 +171,7 @@ class Search {
 
   static bool is_called(const NamedIdent& ident, std::string_view full_name) {
     if (!full_name.ends_with(ident.name)) {
-      return false;  // without building a text
+      return false;  // early, because the message is expensive to build
     }
     return ident.full_name() == full_name;
   }

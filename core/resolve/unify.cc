@@ -13,13 +13,13 @@
 namespace pkgfs {
 namespace {
 
-// Names without a choice are absent. By name, then by what was chosen.
+// The chosen version of each name. A name without a choice is absent.
 using Choice = std::map<std::string, const PackageSummary*>;
 
-// Rounds repeat only through names that displace each other; real trees need two or three.
+// Limit on rounds. Only names that displace each other take many; real trees take two or three.
 constexpr std::size_t kMaxRounds = 256;
 
-const PackageSummary& pick(const PackageSource& specifier, const Candidates& candidates, const Choice& choice) {
+const PackageSummary& pick(const PackageSpecifier& specifier, const Candidates& candidates, const Choice& choice) {
   if (const NamedIdent* ident = specifier.named()) {
     const auto chosen = choice.find(ident->full_name());
     if (chosen != choice.end() && candidates.contains(chosen->second->pkg.id)) {
@@ -29,7 +29,7 @@ const PackageSummary& pick(const PackageSource& specifier, const Candidates& can
   return *candidates.by_preference.front();
 }
 
-/// Asks for all that the nodes from `first` on, one level of the graph, depend on.
+/// Asks for all dependencies of the nodes from `first` on, which are one level of the graph.
 void prefetch(const Draft& draft, std::size_t first, Catalog& catalog) {
   std::vector<const PackageInfo*> level;
   for (std::size_t node = first; node < draft.nodes.size(); ++node) {
@@ -53,7 +53,7 @@ Draft build(const PackageInfo& root, Catalog& catalog, const Choice& choice) {
     }
     const PackageInfo& pkg = *draft.nodes[node].pkg;
     for (std::size_t i = 0; i < pkg.dependencies.size(); ++i) {
-      const PackageSource& specifier = pkg.dependencies[i].source;
+      const PackageSpecifier& specifier = pkg.dependencies[i].specifier;
       const Candidates& candidates = catalog.of(pkg, i);
       if (candidates.is_broken()) {
         throw BrokenDependency(unresolved(specifier, *candidates.error));
@@ -80,13 +80,13 @@ Draft build(const PackageInfo& root, Catalog& catalog, const Choice& choice) {
   return draft;
 }
 
-/// For each name that is asked for in `draft` the newest package that satisfies all who ask.
+/// For each name in `draft`, the newest package that satisfies all dependencies on it.
 Choice choose(const Draft& draft, Catalog& catalog) {
   std::map<std::string, std::set<const Candidates*>> constraints;
   std::map<std::string, const Candidates*> first;
   for (const Draft::Node& node : draft.nodes) {
     for (std::size_t i = 0; i < node.pkg->dependencies.size(); ++i) {
-      if (const NamedIdent* ident = node.pkg->dependencies[i].source.named()) {
+      if (const NamedIdent* ident = node.pkg->dependencies[i].specifier.named()) {
         const Candidates& candidates = catalog.of(*node.pkg, i);
         const std::string name = ident->full_name();
         constraints[name].insert(&candidates);

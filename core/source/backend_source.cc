@@ -24,17 +24,17 @@ BackendSource::BackendSource(Options options, HttpClient* client, RegistryAnswer
 
 BackendSource::~BackendSource() = default;
 
-std::vector<PackageSummary> BackendSource::query(const PackageSource& specifier) {
+std::vector<PackageSummary> BackendSource::query(const PackageSpecifier& specifier) {
   return query_one(specifier, cancel_);
 }
 
-std::vector<Source::Answer> BackendSource::query_all(std::span<const PackageSource> specifiers) {
-  return answers_in_parallel(specifiers, cancel_, [this](const PackageSource& specifier, const CancelFlag& cancel) {
+std::vector<Source::Answer> BackendSource::query_all(std::span<const PackageSpecifier> specifiers) {
+  return answers_in_parallel(specifiers, cancel_, [this](const PackageSpecifier& specifier, const CancelFlag& cancel) {
     return query_one(specifier, cancel);
   });
 }
 
-std::vector<PackageSummary> BackendSource::query_one(const PackageSource& specifier, const CancelFlag& cancel) {
+std::vector<PackageSummary> BackendSource::query_one(const PackageSpecifier& specifier, const CancelFlag& cancel) {
   if (specifier.named() != nullptr) {
     return by_name(specifier, cancel);
   }
@@ -44,7 +44,7 @@ std::vector<PackageSummary> BackendSource::query_one(const PackageSource& specif
   throw QueryError(QueryError::Kind::kUnsupported, specifier);
 }
 
-std::vector<PackageSummary> BackendSource::by_name(const PackageSource& specifier, const CancelFlag& cancel) {
+std::vector<PackageSummary> BackendSource::by_name(const PackageSpecifier& specifier, const CancelFlag& cancel) {
   const NamedIdent& ident = *specifier.named();
   const std::string full_name = ident.full_name();
   if (!graphql::is_safe(full_name)) {
@@ -70,7 +70,7 @@ std::vector<PackageSummary> BackendSource::by_name(const PackageSource& specifie
   return std::move(published.packages);
 }
 
-graphql::Published BackendSource::matching(const Known& known, const PackageSource& specifier) const {
+graphql::Published BackendSource::matching(const Known& known, const PackageSpecifier& specifier) const {
   if (known.failure) {
     throw QueryError(specifier, *known.failure);
   }
@@ -119,7 +119,7 @@ void BackendSource::look_up(Known& known, const std::string& full_name, bool use
   }
 }
 
-std::vector<PackageSummary> BackendSource::by_hash(const PackageSource& specifier, const CancelFlag& cancel) {
+std::vector<PackageSummary> BackendSource::by_hash(const PackageSpecifier& specifier, const CancelFlag& cancel) {
   if (options_.offline) {
     throw QueryError(specifier, Error(ErrorCode::kNetwork, "with --offline the registry " + options_.endpoint +
                                                                " can't be asked for a package by its hash"));

@@ -34,8 +34,8 @@ class BackendSource final : public Source {
   BackendSource(Options options, HttpClient* client, RegistryAnswerCache cache, const CancelFlag& cancel);
   ~BackendSource() override;
 
-  [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
-  [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSource> specifiers) override;
+  [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
+  [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSpecifier> specifiers) override;
 
  private:
   /// What is known of one name in this run. Has a response or a failure once it was looked up.
@@ -46,15 +46,15 @@ class BackendSource final : public Source {
     bool asked_registry PKGFS_GUARDED_BY(mutex) = false;
   };
 
-  [[nodiscard]] std::vector<PackageSummary> by_name(const PackageSource& specifier, const CancelFlag& cancel);
-  [[nodiscard]] std::vector<PackageSummary> by_hash(const PackageSource& specifier, const CancelFlag& cancel);
-  [[nodiscard]] std::vector<PackageSummary> query_one(const PackageSource& specifier, const CancelFlag& cancel);
+  [[nodiscard]] std::vector<PackageSummary> by_name(const PackageSpecifier& specifier, const CancelFlag& cancel);
+  [[nodiscard]] std::vector<PackageSummary> by_hash(const PackageSpecifier& specifier, const CancelFlag& cancel);
+  [[nodiscard]] std::vector<PackageSummary> query_one(const PackageSpecifier& specifier, const CancelFlag& cancel);
   [[nodiscard]] Known& known(const std::string& full_name);
   /// Fills `known` from the cache or the registry.
   void look_up(Known& known, const std::string& full_name, bool use_fresh_cache, const CancelFlag& cancel)
       PKGFS_REQUIRES(known.mutex);
   /// The versions of `known` that match. Throws QueryError if the look-up failed.
-  [[nodiscard]] graphql::Published matching(const Known& known, const PackageSource& specifier) const
+  [[nodiscard]] graphql::Published matching(const Known& known, const PackageSpecifier& specifier) const
       PKGFS_REQUIRES(known.mutex);
   /// Records that the registry can't be used, so that later queries don't wait for it. Returns whether it is the first
   /// failure.

@@ -18,7 +18,7 @@ DirectorySource::DirectorySource(std::string dir, Options options) : dir_(std::m
   }
 }
 
-std::vector<PackageSummary> DirectorySource::query(const PackageSource& specifier) {
+std::vector<PackageSummary> DirectorySource::query(const PackageSpecifier& specifier) {
   if (specifier.named() == nullptr && specifier.hash() == nullptr) {
     throw QueryError(QueryError::Kind::kUnsupported, specifier);
   }

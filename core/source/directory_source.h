@@ -30,7 +30,7 @@ class DirectorySource final : public Source {
 
   /// A container that can't be opened makes every query fail with `Unable to add entries from "{dir}"`, unless
   /// `skip_damaged` is set.
-  [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
+  [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
 
  private:
   [[nodiscard]] MemorySource scan() const;

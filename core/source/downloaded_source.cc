@@ -6,7 +6,7 @@
 
 namespace pkgfs {
 
-std::vector<PackageSummary> DownloadedSource::query(const PackageSource& specifier) {
+std::vector<PackageSummary> DownloadedSource::query(const PackageSpecifier& specifier) {
   if (specifier.hash() == nullptr) {
     throw QueryError(QueryError::Kind::kUnsupported, specifier);
   }

@@ -12,7 +12,7 @@ class DownloadedSource final : public Source {
  public:
   /// `cache` must outlive this.
   explicit DownloadedSource(ContainersByHash& cache) : cache_(cache) {}
-  [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
+  [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
 
  private:
   ContainersByHash& cache_;

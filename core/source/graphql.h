@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/package/package_info.h"
-#include "core/package/package_source.h"
+#include "core/package/package_specifier.h"
 #include "core/webc/manifest.h"
 
 /// The requests to a registry and the contents of its answers (docs/rules/resolution.md, 7.1). Does no I/O.

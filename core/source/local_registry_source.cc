@@ -103,7 +103,7 @@ LocalRegistrySource::LocalRegistrySource(std::string root) : root_(std::move(roo
   }
 }
 
-std::vector<PackageSummary> LocalRegistrySource::query(const PackageSource& specifier) {
+std::vector<PackageSummary> LocalRegistrySource::query(const PackageSpecifier& specifier) {
   try {
     if (specifier.named() != nullptr) {
       return by_name(specifier);
@@ -119,7 +119,7 @@ std::vector<PackageSummary> LocalRegistrySource::query(const PackageSource& spec
   throw QueryError(QueryError::Kind::kUnsupported, specifier);
 }
 
-std::vector<PackageSummary> LocalRegistrySource::by_name(const PackageSource& specifier) {
+std::vector<PackageSummary> LocalRegistrySource::by_name(const PackageSpecifier& specifier) {
   const std::string full_name = specifier.named()->full_name();
   const auto dir = package_dir(root_, full_name);
   struct stat st{};
@@ -151,7 +151,7 @@ std::vector<PackageSummary> LocalRegistrySource::by_name(const PackageSource& sp
   return answers;
 }
 
-PackageSummary LocalRegistrySource::by_hash(const PackageSource& specifier) {
+PackageSummary LocalRegistrySource::by_hash(const PackageSpecifier& specifier) {
   const Sha256& wanted = specifier.hash()->digest();
   std::vector<std::string> unstated;
   for (std::string& path : files_below(root_, limits::kTreeDepth)) {

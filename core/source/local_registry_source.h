@@ -21,11 +21,11 @@ class LocalRegistrySource final : public Source {
   /// Throws Error `package directory does not exist: "{root}"`.
   explicit LocalRegistrySource(std::string root);
 
-  [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
+  [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
 
  private:
-  [[nodiscard]] std::vector<PackageSummary> by_name(const PackageSource& specifier);
-  [[nodiscard]] PackageSummary by_hash(const PackageSource& specifier);
+  [[nodiscard]] std::vector<PackageSummary> by_name(const PackageSpecifier& specifier);
+  [[nodiscard]] PackageSummary by_hash(const PackageSpecifier& specifier);
   [[nodiscard]] PackageSummary load(const std::string& path, const std::optional<PackageId>& id);
   [[nodiscard]] std::optional<PackageId> id_of(const std::string& path) const;
 

@@ -22,7 +22,7 @@ void MemorySource::add(PackageSummary summary, std::optional<PackageHash> hash) 
   }
 }
 
-std::vector<PackageSummary> MemorySource::query(const PackageSource& specifier) {
+std::vector<PackageSummary> MemorySource::query(const PackageSpecifier& specifier) {
   if (specifier.named() != nullptr) {
     return by_name(specifier);
   }
@@ -32,7 +32,7 @@ std::vector<PackageSummary> MemorySource::query(const PackageSource& specifier) 
   throw QueryError(QueryError::Kind::kUnsupported, specifier);
 }
 
-std::vector<PackageSummary> MemorySource::by_name(const PackageSource& specifier) const {
+std::vector<PackageSummary> MemorySource::by_name(const PackageSpecifier& specifier) const {
   const auto versions = named_.find(specifier.named()->full_name());
   if (versions == named_.end()) {
     throw QueryError(QueryError::Kind::kNotFound, specifier);
@@ -50,7 +50,7 @@ std::vector<PackageSummary> MemorySource::by_name(const PackageSource& specifier
   return answers;
 }
 
-std::vector<PackageSummary> MemorySource::by_hash(const PackageSource& specifier) const {
+std::vector<PackageSummary> MemorySource::by_hash(const PackageSpecifier& specifier) const {
   const auto is_it = [&](const Entry& entry) { return entry.hash && *entry.hash == *specifier.hash(); };
   for (const auto& [name, versions] : named_) {
     for (const auto& [version, entry] : versions) {

@@ -17,7 +17,7 @@ class MemorySource final : public Source {
   /// hash; without it, `dist.webc_sha256` is used, or the id if that is a hash.
   void add(PackageSummary summary, std::optional<PackageHash> hash = std::nullopt);
 
-  [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
+  [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
 
  private:
   struct Entry {
@@ -25,8 +25,8 @@ class MemorySource final : public Source {
     std::optional<PackageHash> hash;
   };
 
-  [[nodiscard]] std::vector<PackageSummary> by_name(const PackageSource& specifier) const;
-  [[nodiscard]] std::vector<PackageSummary> by_hash(const PackageSource& specifier) const;
+  [[nodiscard]] std::vector<PackageSummary> by_name(const PackageSpecifier& specifier) const;
+  [[nodiscard]] std::vector<PackageSummary> by_hash(const PackageSpecifier& specifier) const;
 
   std::map<std::string, std::map<Version, Entry>> named_;
   std::vector<Entry> unnamed_;

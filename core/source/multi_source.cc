@@ -44,7 +44,7 @@ void merge_into(Source::Answer& merged, Source::Answer answer) {
 }
 
 /// Completes the answer after all sources were asked.
-void finish(Source::Answer& merged, const PackageSource& specifier) {
+void finish(Source::Answer& merged, const PackageSpecifier& specifier) {
   if (merged.packages.empty()) {
     if (!merged.error) {
       merged.error.emplace(QueryError::Kind::kNotFound, specifier);
@@ -60,7 +60,7 @@ void finish(Source::Answer& merged, const PackageSource& specifier) {
 
 void MultiSource::add(std::unique_ptr<Source> source, When when) { parts_.push_back({std::move(source), when}); }
 
-std::vector<PackageSummary> MultiSource::query(const PackageSource& specifier) {
+std::vector<PackageSummary> MultiSource::query(const PackageSpecifier& specifier) {
   Answer answer = std::move(query_all({&specifier, 1}).front());
   if (answer.error) {
     throw QueryError(*answer.error);
@@ -68,11 +68,11 @@ std::vector<PackageSummary> MultiSource::query(const PackageSource& specifier) {
   return std::move(answer.packages);
 }
 
-std::vector<Source::Answer> MultiSource::query_all(std::span<const PackageSource> specifiers) {
+std::vector<Source::Answer> MultiSource::query_all(std::span<const PackageSpecifier> specifiers) {
   std::vector<Answer> merged(specifiers.size());
   for (const Part& part : parts_) {
     std::vector<std::size_t> which;
-    std::vector<PackageSource> asked;
+    std::vector<PackageSpecifier> asked;
     for (std::size_t i = 0; i < specifiers.size(); ++i) {
       const bool is_settled = merged[i].error && merged[i].error->kind() == QueryError::Kind::kOther;
       const bool is_enough = part.when == When::kIfNothingFound && !merged[i].packages.empty();

@@ -23,8 +23,8 @@ class MultiSource final : public Source {
 
   void add(std::unique_ptr<Source> source, When when = When::kAlways);
 
-  [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
-  [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSource> specifiers) override;
+  [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
+  [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSpecifier> specifiers) override;
 
  private:
   struct Part {

@@ -29,7 +29,7 @@ PathSource::PathSource(Describe describe) : describe_(std::move(describe)) {
   }
 }
 
-std::vector<PackageSummary> PathSource::query(const PackageSource& specifier) {
+std::vector<PackageSummary> PathSource::query(const PackageSpecifier& specifier) {
   if (specifier.path() == nullptr) {
     throw QueryError(QueryError::Kind::kUnsupported, specifier);
   }

@@ -18,7 +18,7 @@ class PathSource final : public Source {
   /// that opens directories and tarballs as well.
   explicit PathSource(Describe describe = {});
 
-  [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
+  [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
 
  private:
   Describe describe_;

@@ -5,7 +5,7 @@ namespace pkgfs {
 namespace {
 
 /// Part of the key, because specifiers of two kinds may have the same text.
-char kind_of(const PackageSource& specifier) {
+char kind_of(const PackageSpecifier& specifier) {
   if (specifier.named() != nullptr) {
     return 'n';
   }
@@ -17,7 +17,7 @@ char kind_of(const PackageSource& specifier) {
 
 }  // namespace
 
-std::vector<PackageSummary> RememberingSource::query(const PackageSource& specifier) {
+std::vector<PackageSummary> RememberingSource::query(const PackageSpecifier& specifier) {
   const Answer& answer = ask(specifier);
   if (answer.error) {
     throw QueryError(*answer.error);
@@ -25,11 +25,11 @@ std::vector<PackageSummary> RememberingSource::query(const PackageSource& specif
   return answer.packages;
 }
 
-RememberingSource::Key RememberingSource::key_of(const PackageSource& specifier) {
+RememberingSource::Key RememberingSource::key_of(const PackageSpecifier& specifier) {
   return {kind_of(specifier), specifier.to_string()};
 }
 
-const Source::Answer& RememberingSource::ask(const PackageSource& specifier) {
+const Source::Answer& RememberingSource::ask(const PackageSpecifier& specifier) {
   const Key key = key_of(specifier);
   if (const auto known = answers_.find(key); known != answers_.end()) {
     return known->second;
@@ -38,15 +38,15 @@ const Source::Answer& RememberingSource::ask(const PackageSource& specifier) {
   return answers_.at(key);
 }
 
-void RememberingSource::prefetch(std::span<const PackageSource> specifiers) {
-  std::map<Key, PackageSource> unknown;
-  for (const PackageSource& specifier : specifiers) {
+void RememberingSource::prefetch(std::span<const PackageSpecifier> specifiers) {
+  std::map<Key, PackageSpecifier> unknown;
+  for (const PackageSpecifier& specifier : specifiers) {
     Key key = key_of(specifier);
     if (!answers_.contains(key)) {
       unknown.emplace(std::move(key), specifier);
     }
   }
-  std::vector<PackageSource> asked;
+  std::vector<PackageSpecifier> asked;
   asked.reserve(unknown.size());
   for (const auto& [key, specifier] : unknown) {
     asked.push_back(specifier);

@@ -18,16 +18,16 @@ class RememberingSource final : public Source {
   /// `source` must outlive this.
   explicit RememberingSource(Source& source) : source_(source) {}
 
-  [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
+  [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
   /// The same, but an error is part of the answer, and nothing is copied. Valid as long as this object.
-  [[nodiscard]] const Answer& ask(const PackageSource& specifier);
+  [[nodiscard]] const Answer& ask(const PackageSpecifier& specifier);
   /// Queries all specifiers that weren't queried yet, together.
-  void prefetch(std::span<const PackageSource> specifiers);
+  void prefetch(std::span<const PackageSpecifier> specifiers);
 
  private:
   using Key = std::pair<char, std::string>;
 
-  [[nodiscard]] static Key key_of(const PackageSource& specifier);
+  [[nodiscard]] static Key key_of(const PackageSpecifier& specifier);
 
   Source& source_;
   std::map<Key, Answer> answers_;

@@ -9,7 +9,7 @@
 namespace pkgfs {
 namespace {
 
-std::string failed_to_query(const PackageSource& specifier, const std::string& reason) {
+std::string failed_to_query(const PackageSpecifier& specifier, const std::string& reason) {
   return "failed to query package '" + without_password(specifier.to_string()) + "': " + reason;
 }
 
@@ -38,7 +38,7 @@ std::string no_matches(const std::vector<std::string>& archived) {
          std::to_string(archived.size() - 1) + " are all archived";
 }
 
-std::vector<std::string> chain_of(const PackageSource& specifier, const Error& cause) {
+std::vector<std::string> chain_of(const PackageSpecifier& specifier, const Error& cause) {
   std::vector<std::string> chain = {failed_to_query(specifier, cause.message())};
   chain.insert(chain.end(), cause.chain().begin(), cause.chain().end());
   return chain;
@@ -46,18 +46,18 @@ std::vector<std::string> chain_of(const PackageSource& specifier, const Error& c
 
 }  // namespace
 
-QueryError::QueryError(Kind kind, const PackageSource& specifier)
+QueryError::QueryError(Kind kind, const PackageSpecifier& specifier)
     : Error(kind == Kind::kUnsupported ? ErrorCode::kUnsupported : ErrorCode::kNotFound,
             failed_to_query(specifier, reason_of(kind))),
       kind_(kind) {}
 
-QueryError::QueryError(const PackageSource& specifier, const std::vector<std::string>& archived)
+QueryError::QueryError(const PackageSpecifier& specifier, const std::vector<std::string>& archived)
     : Error(ErrorCode::kNotFound, failed_to_query(specifier, no_matches(archived))), kind_(Kind::kNoMatches) {}
 
-QueryError::QueryError(const PackageSource& specifier, const Error& cause)
+QueryError::QueryError(const PackageSpecifier& specifier, const Error& cause)
     : Error(cause.code(), chain_of(specifier, cause)), kind_(Kind::kOther) {}
 
-Source::Answer answer_of(const PackageSource& specifier, const std::function<std::vector<PackageSummary>()>& query) {
+Source::Answer answer_of(const PackageSpecifier& specifier, const std::function<std::vector<PackageSummary>()>& query) {
   Source::Answer answer;
   try {
     answer.packages = query();
@@ -76,8 +76,9 @@ Source::Answer answer_of(const PackageSource& specifier, const std::function<std
 }
 
 std::vector<Source::Answer> answers_in_parallel(
-    std::span<const PackageSource> specifiers, const CancelFlag& cancel,
-    const std::function<std::vector<PackageSummary>(const PackageSource& specifier, const CancelFlag& cancel)>& query) {
+    std::span<const PackageSpecifier> specifiers, const CancelFlag& cancel,
+    const std::function<std::vector<PackageSummary>(const PackageSpecifier& specifier, const CancelFlag& cancel)>&
+        query) {
   std::vector<Source::Answer> answers(specifiers.size());
   for_each_in_parallel(specifiers.size(), limits::kParallelRequests, cancel,
                        [&](std::size_t i, const CancelFlag& stop) {
@@ -86,9 +87,9 @@ std::vector<Source::Answer> answers_in_parallel(
   return answers;
 }
 
-std::vector<Source::Answer> Source::query_all(std::span<const PackageSource> specifiers) {
+std::vector<Source::Answer> Source::query_all(std::span<const PackageSpecifier> specifiers) {
   std::vector<Answer> answers;
-  for (const PackageSource& specifier : specifiers) {
+  for (const PackageSpecifier& specifier : specifiers) {
     answers.push_back(answer_of(specifier, [&] { return query(specifier); }));
   }
   return answers;
@@ -101,14 +102,14 @@ bool is_newer(const PackageId& a, const PackageId& b) {
   return a.named() != nullptr && b.named() == nullptr;
 }
 
-void warn_of_named_tag(const PackageSource& specifier) {
+void warn_of_named_tag(const PackageSpecifier& specifier) {
   if (specifier.named() == nullptr || specifier.named()->named_tag() == nullptr) {
     return;
   }
   log::warn("no source resolves the tag of \"{}\": taking the newest release", specifier.to_string());
 }
 
-const PackageSummary& latest_of(const PackageSource& specifier, const std::vector<PackageSummary>& answers) {
+const PackageSummary& latest_of(const PackageSpecifier& specifier, const std::vector<PackageSummary>& answers) {
   if (answers.empty()) {
     throw QueryError(QueryError::Kind::kNoMatches, specifier);
   }
@@ -123,7 +124,7 @@ const PackageSummary& latest_of(const PackageSource& specifier, const std::vecto
   return *latest;
 }
 
-PackageSummary query_latest(Source& source, const PackageSource& specifier) {
+PackageSummary query_latest(Source& source, const PackageSpecifier& specifier) {
   const std::vector<PackageSummary> answers = source.query(specifier);
   warn_of_named_tag(specifier);
   return latest_of(specifier, answers);

@@ -10,7 +10,7 @@
 #include "core/base/cancel.h"
 #include "core/base/error.h"
 #include "core/package/package_info.h"
-#include "core/package/package_source.h"
+#include "core/package/package_specifier.h"
 
 namespace pkgfs {
 
@@ -25,11 +25,11 @@ class QueryError : public Error {
     kOther,        // the source itself failed
   };
 
-  QueryError(Kind kind, const PackageSource& specifier);
+  QueryError(Kind kind, const PackageSpecifier& specifier);
   /// kNoMatches, with the versions that match but are archived.
-  QueryError(const PackageSource& specifier, const std::vector<std::string>& archived);
+  QueryError(const PackageSpecifier& specifier, const std::vector<std::string>& archived);
   /// kOther, with the failure of the source.
-  QueryError(const PackageSource& specifier, const Error& cause);
+  QueryError(const PackageSpecifier& specifier, const Error& cause);
 
   [[nodiscard]] Kind kind() const { return kind_; }
 
@@ -52,30 +52,31 @@ class Source {
 
   /// All packages that satisfy `specifier`, at least one; packages of one name ascend by version. Throws QueryError and
   /// Error(kInterrupted).
-  [[nodiscard]] virtual std::vector<PackageSummary> query(const PackageSource& specifier) = 0;
+  [[nodiscard]] virtual std::vector<PackageSummary> query(const PackageSpecifier& specifier) = 0;
   /// The answers for many specifiers, in their order. A source that waits for the network overrides it, to send all
   /// requests at the same time. Throws Error(kInterrupted) only.
-  [[nodiscard]] virtual std::vector<Answer> query_all(std::span<const PackageSource> specifiers);
+  [[nodiscard]] virtual std::vector<Answer> query_all(std::span<const PackageSpecifier> specifiers);
 };
 
 /// Calls `query` and returns its packages, or what it throws as the error. Throws Error(kInterrupted) only.
-[[nodiscard]] Source::Answer answer_of(const PackageSource& specifier,
+[[nodiscard]] Source::Answer answer_of(const PackageSpecifier& specifier,
                                        const std::function<std::vector<PackageSummary>()>& query);
 /// `answer_of` for many specifiers at once, in their order: `query` is called from up to 32 threads at a time. Throws
 /// Error(kInterrupted) only.
 [[nodiscard]] std::vector<Source::Answer> answers_in_parallel(
-    std::span<const PackageSource> specifiers, const CancelFlag& cancel,
-    const std::function<std::vector<PackageSummary>(const PackageSource& specifier, const CancelFlag& cancel)>& query);
+    std::span<const PackageSpecifier> specifiers, const CancelFlag& cancel,
+    const std::function<std::vector<PackageSummary>(const PackageSpecifier& specifier, const CancelFlag& cancel)>&
+        query);
 
 /// The best of `answers` (docs/rules/resolution.md, 6.1): for a name the newest by semver precedence, the last of equal
 /// ones; else the first. Throws QueryError if `answers` is empty.
-[[nodiscard]] const PackageSummary& latest_of(const PackageSource& specifier,
+[[nodiscard]] const PackageSummary& latest_of(const PackageSpecifier& specifier,
                                               const std::vector<PackageSummary>& answers);
 /// Queries `source`, warns of a named tag, and returns the best answer. Throws as `Source::query`.
-[[nodiscard]] PackageSummary query_latest(Source& source, const PackageSource& specifier);
+[[nodiscard]] PackageSummary query_latest(Source& source, const PackageSpecifier& specifier);
 /// Whether `a` has a higher version than `b` by semver precedence. An id without a version is older than any with one.
 [[nodiscard]] bool is_newer(const PackageId& a, const PackageId& b);
 /// If `specifier` has a named tag, warns that the tag was treated as `*` (docs/rules/resolution.md, 2.4).
-void warn_of_named_tag(const PackageSource& specifier);
+void warn_of_named_tag(const PackageSpecifier& specifier);
 
 }  // namespace pkgfs

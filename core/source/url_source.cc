@@ -12,15 +12,17 @@ namespace pkgfs {
 UrlSource::UrlSource(ContainerFetcher& fetcher, Describe describe, const CancelFlag& cancel)
     : fetcher_(fetcher), describe_(std::move(describe)), cancel_(cancel) {}
 
-std::vector<PackageSummary> UrlSource::query(const PackageSource& specifier) { return query_one(specifier, cancel_); }
+std::vector<PackageSummary> UrlSource::query(const PackageSpecifier& specifier) {
+  return query_one(specifier, cancel_);
+}
 
-std::vector<Source::Answer> UrlSource::query_all(std::span<const PackageSource> specifiers) {
-  return answers_in_parallel(specifiers, cancel_, [this](const PackageSource& specifier, const CancelFlag& cancel) {
+std::vector<Source::Answer> UrlSource::query_all(std::span<const PackageSpecifier> specifiers) {
+  return answers_in_parallel(specifiers, cancel_, [this](const PackageSpecifier& specifier, const CancelFlag& cancel) {
     return query_one(specifier, cancel);
   });
 }
 
-std::vector<PackageSummary> UrlSource::query_one(const PackageSource& specifier, const CancelFlag& cancel) {
+std::vector<PackageSummary> UrlSource::query_one(const PackageSpecifier& specifier, const CancelFlag& cancel) {
   if (specifier.url() == nullptr) {
     throw QueryError(QueryError::Kind::kUnsupported, specifier);
   }

@@ -24,11 +24,11 @@ class UrlSource final : public Source {
 
   /// Answers a URL with its one package. `dist` has the URL and the path of the cached file, which a PackageLoader
   /// opens in place.
-  [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
-  [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSource> specifiers) override;
+  [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
+  [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSpecifier> specifiers) override;
 
  private:
-  [[nodiscard]] std::vector<PackageSummary> query_one(const PackageSource& specifier, const CancelFlag& cancel);
+  [[nodiscard]] std::vector<PackageSummary> query_one(const PackageSpecifier& specifier, const CancelFlag& cancel);
 
   ContainerFetcher& fetcher_;
   Describe describe_;

@@ -29,7 +29,7 @@ PackageId atom_package(const Resolution& resolution, const std::string& command,
   return resolution.graph.nodes[*target].pkg.id;
 }
 
-/// Which atom the command wants (docs/rules/loading.md, 4.2); nothing if we don't know its runner.
+/// Which atom the command wants (docs/rules/loading.md, 4.2); nothing if its runner is unknown.
 std::optional<webc::AtomRef> wanted_atom(const std::string& name, const webc::Command& command) {
   if (auto annotated = webc::command_atom(command)) {
     return annotated;
@@ -49,7 +49,7 @@ std::string joined_names(const std::vector<webc::Atom>& atoms) {
   return names.empty() ? "none" : names;
 }
 
-/// The digest that the manifest states for an atom; the reference's texts, and where it stands.
+/// The digest that the manifest states for an atom. Throws with the reference's texts and the place.
 Sha256 signature_of(const webc::AtomEntry& entry, const PackageId& package) {
   static constexpr std::string_view kPrefix = "sha256:";
   const auto refuse = [&](std::string why) {
@@ -72,7 +72,7 @@ Sha256 signature_of(const webc::AtomEntry& entry, const PackageId& package) {
   return digest;
 }
 
-/// The names in the `wasm` annotation; none when it isn't there or isn't understood.
+/// The names in the `wasm` annotation; none if it is missing or malformed.
 std::vector<std::string> features_of(const webc::AtomEntry& entry) {
   if (!entry.annotations.is_object() || !entry.annotations.contains("wasm")) {
     return {};

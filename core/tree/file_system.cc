@@ -20,7 +20,7 @@ namespace pkgfs {
 
 namespace {
 
-/// The id, printed only if somebody asks: that of an unnamed package is the hash of its whole file.
+/// Prints the id when it is used: that of an unnamed package is the hash of its whole file.
 vfs::Label label(const PackageId& id) {
   return std::function<std::string()>([id] { return id.to_string(); });
 }
@@ -37,7 +37,7 @@ struct Builder {
   void add_resolved(const ResolvedMapping& resolved);
 };
 
-/// What stands at the mapping's source path: nothing to do for a volume's root. Says whether it is there.
+/// Looks up the mapping's source path; a volume's root always exists.
 bool source_exists(const LoadedMapping& mapping, vfs::FileSystem& volume, bool strict) {
   if (mapping.source_path == "/") {
     return true;
@@ -122,7 +122,7 @@ bool usable_name(std::string_view name) {
          name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos;
 }
 
-/// Whether `mount` has something at `path`, or something that hides it.
+/// Whether `mount` has an entry at `path`, or a file above it that hides the path.
 bool provides(const vfs::Mount& mount, std::string_view path) {
   if (vfs::path_covers(path, mount.mount_path)) {
     return true;  // a mount point is a directory, or what is mounted
@@ -139,7 +139,7 @@ bool provides(const vfs::Mount& mount, std::string_view path) {
   return found || found.error() == ENOTDIR;
 }
 
-/// The commands as files below everything that the packages bring.
+/// A layer with the commands as files, below all layers of the packages.
 void add_commands(const std::vector<LoadedCommand>& commands, const std::string& directory,
                   std::vector<vfs::Mount>& mounts) {
   std::vector<vfs::StaticFile> files;
@@ -173,7 +173,7 @@ void add_commands(const std::vector<LoadedCommand>& commands, const std::string&
   }
 }
 
-/// Visits the whole tree; the first thing that can't be read is the error.
+/// Visits the whole tree and throws at the first entry that can't be read.
 void refuse_damage(vfs::FileSystem& fs) {
   for (vfs::TreeWalk walk(fs, fs.root()); walk.next();) {
     if (const vfs::WalkStep& step = walk.step(); step.error != 0) {

@@ -12,7 +12,7 @@ namespace pkgfs {
 
 namespace {
 
-/// Loads the packages of `ids` that aren't in `packages` yet. One without a place to load it from (only the root has
+/// Loads the packages of `ids` that aren't in `packages` yet. One without a distribution (only the root may have
 /// none) is left out.
 void fetch(const std::set<PackageId>& ids, const DependencyGraph& graph, PackageLoader& loader,
            LoadedPackages& packages) {
@@ -53,7 +53,7 @@ LoadedPackages fetch_packages(std::shared_ptr<const Package> root, PackageLoader
     needed.insert(mapping.package);
   }
   fetch(needed, resolution.graph, loader, packages);
-  // A dependency whose commands are all shadowed still has the atoms of those that shadow them.
+  // A command of another package may run an atom of a dependency, even if all of its own commands are hidden.
   fetch(atom_owners(resolution, packages), resolution.graph, loader, packages);
   return packages;
 }

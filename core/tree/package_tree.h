@@ -15,7 +15,7 @@
 
 namespace pkgfs {
 
-/// A command that can be run: its atom and where that came from (docs/rules/loading.md, 4.1).
+/// A command that can be run: its atom and the package that has it (docs/rules/loading.md, 4.1).
 struct LoadedCommand {
   std::string name;
   webc::Command metadata;
@@ -26,7 +26,7 @@ struct LoadedCommand {
   PackageId origin_package;           // has the atom
 };
 
-/// A mapping that became part of the tree: where which part of which volume shows.
+/// A mapping in the tree: a directory of a volume, and the path at which it is shown.
 struct LoadedMapping {
   std::string mount_path;  // normalised
   std::string volume_name;
@@ -37,15 +37,15 @@ struct LoadedMapping {
 
 struct TreeOptions {
   vfs::Conflicts conflicts = vfs::Conflicts::kMerge;
-  /// Command errors, missing source paths and damaged directories are errors, and the whole tree is visited first.
+  /// Visit the whole tree first, and throw for command errors, missing source paths and damaged directories.
   bool strict = false;
   bool raw_links = false;
-  /// Where the commands appear as executable files; none: nowhere.
+  /// The directory in which commands appear as executable files; none: they don't.
   std::optional<std::string> commands_dir = "/bin";
   Verify verify = Verify::kNone;
 };
 
-/// A package and all it needs, ready to be shown: the one value that mount, inspect, ls, extract … use.
+/// A package with its dependencies as one file system: the value that mount, inspect, ls and extract use.
 struct PackageTree {
   PackageId id;
   std::vector<PackageId> package_ids;  // sorted; those that were loaded, the root included
@@ -55,7 +55,7 @@ struct PackageTree {
   std::vector<LoadedMapping> mappings;  // in precedence order of the list
   std::map<PackageId, std::shared_ptr<const Package>> packages;
   std::unique_ptr<vfs::FileSystem> file_system;
-  /// Command errors that `strict` would have thrown.
+  /// The command errors for which `strict` throws.
   std::vector<Error> command_errors;
 };
 

@@ -6,10 +6,10 @@
 
 namespace pkgfs::webc {
 
-/// Reads the sections of `source`, of the version that its first bytes say. Throws as `Container::open`.
+/// Reads the sections of `source`; its first bytes give the version. Throws as `Container::open`.
 [[nodiscard]] Layout read_layout(const ByteSource& source);
 
-/// Makes a Container from a checked layout.
+/// Makes a Container from a checked layout. A class of its own, so that container.h needs no header of the parsers.
 class ContainerBuilder {
  public:
   [[nodiscard]] static std::shared_ptr<const Container> build(std::shared_ptr<const ByteSource> source);

@@ -7,10 +7,10 @@
 #include <string>
 #include <string_view>
 
-/// What the parsers of this folder share: reading integers, judging names, writing messages.
+/// Helpers of the parsers in this folder: read integers, check names, write messages.
 namespace pkgfs::webc {
 
-/// Little endian; `at` must leave 8 bytes.
+/// The little-endian integer at `at`; the caller has checked that 8 bytes follow.
 [[nodiscard]] inline std::uint64_t load_u64(std::span<const std::byte> bytes, std::uint64_t at) {
   std::uint64_t value = 0;
   for (std::size_t i = 0; i < 8; ++i) {  // compilers make one load of it
@@ -30,16 +30,17 @@ namespace pkgfs::webc {
 
 [[nodiscard]] bool is_utf8(std::string_view text);
 
-/// Why `name` can't be the name of a directory entry; null when it can.
+/// Why `name` can't be the name of a directory entry ("is empty"); null if it can.
 [[nodiscard]] const char* name_problem(std::string_view name);
 
-/// Why `target` can't be what a symbolic link says; null when it can.
+/// Why `target` can't be the target of a symbolic link; null if it can.
 [[nodiscard]] const char* link_problem(std::string_view target);
 
-/// `text` in double quotes for a message: control and non-UTF-8 bytes escaped, shortened when long.
+/// `text` in double quotes for a message: control characters and bytes that are not UTF-8 are escaped, and what is
+/// longer than 80 bytes is cut.
 [[nodiscard]] std::string in_quotes(std::string_view text);
 
-/// "0x1f".
+/// Hexadecimal with a prefix: "0x1f".
 [[nodiscard]] std::string hex(std::uint64_t value);
 
 }  // namespace pkgfs::webc

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A reader of our own: nlohmann's recurses for every array, refuses tags in places where the reference takes them and
-// does not know `undefined`.
+// A reader of our own, though nlohmann::sax_parse reads CBOR and a handler can limit the depth of arrays and maps
+// there. It recurses for the chunks of a text without asking the handler, so that a manifest of 0x7f bytes overflows
+// the stack, and it refuses tags and `undefined`, which the reference accepts.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -137,7 +138,7 @@ class Reader {
     if (levels_.size() >= limits::kCborDepth) {
       refuse("nested deeper than " + std::to_string(limits::kCborDepth) + " levels", item);
     }
-    // Each item needs a byte at least, so a count above what is left is a lie.
+    // Each item takes at least one byte, so a count above the bytes left is false.
     if (head.info != 31 && head.value > (bytes_.size() - at_) / (map ? 2 : 1)) {
       refuse("claims " + std::to_string(head.value) + (map ? " entries" : " items") + ", more than bytes are left",
              item);
@@ -188,7 +189,7 @@ class Reader {
     }
   }
 
-  // A whole item; nothing when an array or map was opened.
+  // The next whole item; nothing if an array or map was opened, whose items follow.
   std::optional<Json> next_item() {
     if (!levels_.empty()) {
       Level& level = levels_.back();
@@ -202,7 +203,7 @@ class Reader {
     }
     std::size_t item = at_;
     Head head = this->head();
-    while (head.major == 6) {  // tags say what an item means; nothing we interpret needs them
+    while (head.major == 6) {  // a tag says what an item means; no value of a manifest needs one
       item = at_;
       head = this->head();
     }
@@ -236,7 +237,7 @@ class Reader {
     }
   }
 
-  // Puts a finished item where it belongs. True when it is the outermost one.
+  // Adds a finished item to its array or map. True if it is the outermost one.
   bool store(Json& item) {
     if (levels_.empty()) {
       return true;

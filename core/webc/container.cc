@@ -74,21 +74,21 @@ std::string own_prefix(const Manifest& manifest) {
 
 }  // namespace
 
-FileType detect(std::span<const std::byte> bytes) {
+FileFormat detect_format(std::span<const std::byte> bytes) {
   const std::string_view start = as_text(bytes.first(std::min<std::size_t>(bytes.size(), 8)));
   if (start.starts_with("\x1f\x8b"sv)) {
-    return FileType::kTarball;
+    return FileFormat::kTarball;
   }
   if (start.starts_with(kMagic)) {
-    return FileType::kWebc;
+    return FileFormat::kWebc;
   }
   if (start.starts_with("\0asm"sv)) {
-    return FileType::kWasmModule;
+    return FileFormat::kWasmModule;
   }
   if (start.starts_with("PK\x03\x04"sv) || start.starts_with("PK\x05\x06"sv)) {
-    return FileType::kZip;
+    return FileFormat::kZip;
   }
-  return start.starts_with("\x28\xb5\x2f\xfd"sv) ? FileType::kZstd : FileType::kOther;
+  return start.starts_with("\x28\xb5\x2f\xfd"sv) ? FileFormat::kZstd : FileFormat::kOther;
 }
 
 Layout read_layout(const ByteSource& source) {
@@ -96,18 +96,18 @@ Layout read_layout(const ByteSource& source) {
   const auto unsupported = [&](const std::string& what) {
     return Error(ErrorCode::kUnsupported, source.name() + ": " + what);
   };
-  switch (detect(source.bytes())) {
-    case FileType::kWebc:
+  switch (detect_format(source.bytes())) {
+    case FileFormat::kWebc:
       break;
-    case FileType::kTarball:
+    case FileFormat::kTarball:
       throw unsupported("is a gzip archive, not a WEBC container");
-    case FileType::kWasmModule:
+    case FileFormat::kWasmModule:
       throw unsupported("is a WebAssembly module, not a package");
-    case FileType::kZip:
+    case FileFormat::kZip:
       throw unsupported("is a ZIP archive, not a package");
-    case FileType::kZstd:
+    case FileFormat::kZstd:
       throw unsupported("is a zstd archive, not a package");
-    case FileType::kOther:
+    case FileFormat::kOther:
       throw unsupported(source.size() == 0
                             ? "is an empty file, not a package"
                             : "is not a WEBC container: offset 0x0: expected the magic bytes \"\\x00webc\", found " +
@@ -128,7 +128,7 @@ Layout read_layout(const ByteSource& source) {
 
 std::shared_ptr<const Container> ContainerBuilder::build(std::shared_ptr<const ByteSource> source) {
   Layout layout = read_layout(*source);
-  const std::shared_ptr<Container> container(new Container());  // the constructor is ours alone
+  const std::shared_ptr<Container> container(new Container());  // std::make_shared can't call the private constructor
   container->version_ = layout.version;
   container->manifest_bytes_ = source->bytes().subspan(layout.manifest, layout.manifest_length);
   try {

@@ -18,17 +18,18 @@ namespace pkgfs::webc {
 
 enum class Version : std::uint8_t { kV1 = 1, kV2 = 2, kV3 = 3 };
 
-/// What the first bytes of a file say it is (docs/rules/webc-format.md, 1).
-enum class FileType { kWebc, kTarball, kWasmModule, kZip, kZstd, kOther };
-[[nodiscard]] FileType detect(std::span<const std::byte> bytes);
+/// The format of a file, judged by its first bytes (docs/rules/webc-format.md, 1).
+enum class FileFormat { kWebc, kTarball, kWasmModule, kZip, kZstd, kOther };
+[[nodiscard]] FileFormat detect_format(std::span<const std::byte> bytes);
 
-/// An atom: a WebAssembly module or other program, by name. The bytes are not checked against the manifest's signature.
+/// An atom: a WebAssembly module or another program, by name. Its bytes are not checked against the manifest's
+/// signature; `verify` does that.
 struct Atom {
   std::string name;
   Blob body;
 };
 
-/// A section of a version 2 or 3 container as its index gives it; for `inspect` and `verify`.
+/// A section of a version 2 or 3 container, as stored in the index. For `inspect` and `verify`.
 struct IndexEntry {
   std::uint64_t start = 0;   // file offset of the tag byte
   std::uint64_t length = 0;  // framing included
@@ -44,17 +45,18 @@ struct Index {
   std::string signature;  // raw bytes
 };
 
-/// An opened container of any version: manifest, atoms and volumes over the bytes of one source; no content is copied.
-/// Immutable, safe to share between threads. Opening checks the framing of every section, the index and the manifest,
-/// never the directory trees: damage in those is found when it is touched (Volume), or all at once by `verify()`.
+/// An opened container of any version: manifest, atoms and volumes over the bytes of one source. Immutable, safe to
+/// share between threads. No content is copied; the container keeps its source alive.
+/// Opening checks every section, the index and the manifest, but not the directory trees, which would take as long as
+/// reading them. Volume reports damage there when a reader reaches it; `verify()` finds all of it.
 class Container {
  public:
-  /// Throws Error(kCorrupt) naming source, section and offset; Error(kUnsupported) for what is no container.
+  /// Throws Error(kCorrupt) naming source, section and offset; Error(kUnsupported) for a file of another format.
   [[nodiscard]] static std::shared_ptr<const Container> open(std::shared_ptr<const ByteSource> source);
 
   [[nodiscard]] Version version() const { return version_; }
   [[nodiscard]] const Manifest& manifest() const { return manifest_; }
-  /// The manifest's CBOR as stored.
+  /// The manifest's CBOR, as stored.
   [[nodiscard]] std::span<const std::byte> manifest_bytes() const { return manifest_bytes_; }
   [[nodiscard]] const std::shared_ptr<const ByteSource>& source() const { return source_; }
 
@@ -64,8 +66,8 @@ class Container {
 
   /// Sorted by name bytes.
   [[nodiscard]] std::span<const std::shared_ptr<const Volume>> volumes() const { return volumes_; }
-  /// The volume `name`. Version 1 tries `<own name>@<own version>/<name>` first (docs/rules/webc-format.md, 3.4). Null
-  /// if absent.
+  /// The volume `name`; null if absent. In version 1, `<own name>@<own version>/<name>` is tried first
+  /// (docs/rules/webc-format.md, 3.4).
   [[nodiscard]] std::shared_ptr<const Volume> find_volume(std::string_view name) const;
 
   /// Null for version 1.
@@ -84,15 +86,16 @@ class Container {
   std::optional<Index> index_;
 };
 
-/// How much `verify` reads.
+/// How much of a container `verify` reads.
 enum class VerifyDepth {
   kStructure,  // every directory, name, offset and every stored pair of hashes; no file body is read
-  kContent,    // also the SHA-256 of sections, files, links and atoms, and the checksum of version 1: reads everything
+  kContent,    // all bytes: also the SHA-256 of sections, files, links and atoms, and the checksum of version 1
 };
 
-/// Checks the whole container by docs/rules/webc-format.md, 11. Returns one message for
-/// each problem, each naming source, section and offset; empty: sound. Stops after `kMaxProblems`.
+/// `verify` stops after so many.
 inline constexpr std::size_t kMaxProblems = 100;
+/// Checks the whole container by docs/rules/webc-format.md, 11. Returns one message a
+/// problem, each naming source, section and offset; none if the container is sound.
 [[nodiscard]] std::vector<std::string> verify(const Container& container, VerifyDepth depth);
 
 }  // namespace pkgfs::webc

@@ -7,28 +7,25 @@
 
 #include "core/webc/manifest.h"
 
-/// Reading typed fields from a JSON value. All throw Error(kCorrupt) with the words of the reference's decoder
-/// ("missing field `x`", "invalid type: null, expected a string"); `where` goes in front: "commands.sh".
+/// Reading typed fields from a JSON value. All functions throw Error(kCorrupt) in the words of the reference's decoder:
+/// "missing field `x`", "invalid type: null, expected a string". `where` is the path of the value ("commands.sh"); it
+/// begins the message.
 namespace pkgfs::webc {
 
-/// A JSON text that comes from elsewhere, nested at most as deep as CBOR may be (base/limits.h): copying and printing a
-/// value recurse. Throws Error(kCorrupt) with the byte at which it is wrong.
+/// Parses a JSON text from outside. Throws Error(kCorrupt) with the byte at which it is wrong, or if it is nested
+/// deeper than CBOR may be (base/limits.h): copying and printing a value recurse.
 [[nodiscard]] Json parse_json(std::string_view text);
 
-/// A JSON text that comes from elsewhere, nested at most as deep as CBOR may be (base/limits.h): copying and printing a
-/// value recurse. Throws Error(kCorrupt) with the byte at which it is wrong.
-[[nodiscard]] Json parse_json(std::string_view text);
-
-/// The member of the map `map`; null when it isn't there.
+/// The member `key` of the object `map`; null if there is none.
 [[nodiscard]] const Json* member(const Json& map, std::string_view key);
 [[nodiscard]] const Json& required(const Json& map, std::string_view key, std::string_view where);
 const Json& expect_map(const Json& value, std::string_view where);
-const Json& expect_map(Json&& value, std::string_view where) = delete;  // what is returned must live on
+const Json& expect_map(Json&& value, std::string_view where) = delete;  // the result refers to the argument
 const Json& expect_list(const Json& value, std::string_view where);
 const Json& expect_list(Json&& value, std::string_view where) = delete;
 [[nodiscard]] const std::string& expect_text(const Json& value, std::string_view where);
 [[nodiscard]] std::uint64_t expect_unsigned(const Json& value, std::string_view where);
-/// Text, or nothing when the member is missing or null.
+/// The text of a member; nothing if the member is missing or null.
 [[nodiscard]] std::optional<std::string> optional_text(const Json& map, std::string_view key, std::string_view where);
 
 [[noreturn]] void wrong_type(const Json& value, std::string_view expected, std::string_view where);

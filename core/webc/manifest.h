@@ -13,7 +13,7 @@
 
 namespace pkgfs::webc {
 
-/// Keeps the order of keys: the order of `use`, `commands` and `fs` has a meaning.
+/// A JSON value that keeps the order of its keys, because the order of `use`, `commands` and `fs` has a meaning.
 using Json = nlohmann::ordered_json;
 
 /// A file inside a volume, as `license-file` and `readme` name it.
@@ -22,8 +22,8 @@ struct VolumePath {
   std::string path;
 };
 
-/// The `wapm` package annotation (docs/rules/webc-format.md, 8.4). Packers since 2024 leave name, version and
-/// description out.
+/// The `wapm` package annotation (docs/rules/webc-format.md, 8.4). Packers since 2024 leave out name, version and
+/// description.
 struct Wapm {
   std::optional<std::string> name;
   std::optional<std::string> version;
@@ -44,15 +44,14 @@ struct FsEntry {
   std::string mount_path;
 };
 
-/// A value of `use` (docs/rules/webc-format.md, 8.2): either a text (URL or specifier, not told apart here) or a
-/// vendored manifest.
+/// A value of `use` (docs/rules/webc-format.md, 8.2): either a text (a URL or a specifier) or a vendored manifest.
 struct Dependency {
   std::string alias;
   std::optional<std::string> text;
   std::optional<Json> vendored;
 };
 
-/// A value of `atoms` (docs/rules/webc-format.md, 8.3). Nothing in it is checked against the atom's bytes.
+/// A value of `atoms` (docs/rules/webc-format.md, 8.3). It is not checked against the atom's bytes.
 struct AtomEntry {
   std::string name;
   std::string kind;
@@ -67,17 +66,17 @@ struct Command {
   Json annotations = Json::object();
 };
 
-/// What the annotations of a command say about the atom it runs (docs/rules/loading.md, 4.2 step 1 and 4.2 step 2).
+/// The atom that a command runs, as its annotations give it (docs/rules/loading.md, 4.2 step 1 and 4.2 step 2).
 struct AtomRef {
   std::string name;
   std::optional<std::string> dependency;  // an alias in `use`
 };
 
-/// A package manifest. Plain data; the two package annotations are decoded on request, as the reference does, because a
-/// package with a bad one can still be listed.
+/// A package manifest; plain data. The package annotations `wapm` and `fs` are decoded on request, as the reference
+/// does: a package with a bad one can still be listed.
 struct Manifest {
   std::vector<Dependency> use;
-  Json package = Json::object();  // the package annotations, free-form
+  Json package = Json::object();  // the package annotations, of any form
   std::vector<AtomEntry> atoms;
   std::vector<Command> commands;
   Json bindings = Json::array();
@@ -85,33 +84,33 @@ struct Manifest {
 
   /// Throws Error `Failed to deserialize package annotation 'wapm': …`; nothing when the annotation is missing.
   [[nodiscard]] std::optional<Wapm> wapm() const;
-  /// The same for `fs`. An empty list differs from none.
+  /// As `wapm()`, for `fs`. An empty list is not the same as a missing annotation.
   [[nodiscard]] std::optional<std::vector<FsEntry>> fs() const;
 
   [[nodiscard]] const Command* find_command(std::string_view name) const;
   [[nodiscard]] const AtomEntry* find_atom(std::string_view name) const;
 
-  /// As the reference writes it: keys in declaration order, empty ones left out.
+  /// The form in which the reference writes it: keys in declaration order, empty ones left out.
   [[nodiscard]] Json to_json() const;
 };
 
-/// Which atom the annotations of `command` ask for; nothing when they don't say. Throws Error
+/// The atom that the annotations of `command` name; nothing if they name none. Throws Error
 /// `Unable to deserialize atom annotations` (causes: docs/rules/loading.md, 4.2).
 [[nodiscard]] std::optional<AtomRef> command_atom(const Command& command);
 
 /// Decodes the CBOR of a manifest section. Bytes after the first item are ignored. Limits: base/limits.h.
-/// Throws Error(kCorrupt) saying what is wrong at which byte of `cbor`; the caller adds file and section.
+/// Throws Error(kCorrupt) with the problem and its offset in `cbor`; the caller adds file and section.
 [[nodiscard]] Manifest parse_manifest(std::span<const std::byte> cbor);
 
-/// The same from a JSON value (a registry's answer, a derived manifest).
+/// As `parse_manifest`, from a JSON value: a registry's answer or a derived manifest.
 [[nodiscard]] Manifest manifest_from_json(const Json& json);
 
-/// CBOR with definite lengths, keys in the order of `json`.
+/// The CBOR of `json`, with definite lengths and its order of keys.
 [[nodiscard]] std::vector<std::byte> encode_manifest(const Json& json);
 
-/// Decodes one CBOR item (RFC 8949) with the limits of base/limits.h: tags are skipped, indefinite lengths are
-/// accepted, `undefined` is null, map keys must be text and unique. For the manifest and the index.
-/// Throws Error(kCorrupt) with the offset in `cbor`.
+/// Decodes one CBOR item (RFC 8949), for the manifest and the index. Tags are skipped, indefinite lengths are accepted,
+/// `undefined` becomes null, map keys must be text and unique. Throws Error(kCorrupt) with the offset in `cbor` for
+/// damage and for input beyond the limits of base/limits.h. Uses constant stack, whatever the input.
 [[nodiscard]] Json parse_cbor(std::span<const std::byte> cbor);
 
 }  // namespace pkgfs::webc

@@ -16,8 +16,9 @@
 #include "core/webc/container.h"
 #include "core/webc/volume.h"
 
-/// The directory trees of all versions behind one interface: stateless decoders over the mapped header that say what is
-/// wrong and where. Who serves them (tree_volume.h) and who checks them (verify.cc) decides what to do about it.
+/// The directory trees of all container versions behind one interface. The decoders read the mapped header, keep no
+/// state, and report damage with its offset. Their callers decide what follows: TreeVolume leaves a damaged entry out,
+/// `verify_tree` reports it.
 namespace pkgfs::webc {
 
 /// Damage at an offset of a volume's header.
@@ -27,8 +28,14 @@ struct Problem {
 };
 template <typename T>
 using Decoded = tl::expected<T, Problem>;
+[[nodiscard]] inline tl::unexpected<Problem> problem(std::uint64_t at, std::string text) {
+  return tl::unexpected<Problem>(Problem{.at = at, .text = std::move(text)});
+}
 
-/// Where the parts of a volume or of the atoms are in the file; all inside it.
+/// TreeVolume keeps offsets in a header in 32 bits. 4 GiB of header describe some 30 million files.
+inline constexpr std::uint64_t kMaxHeader = 0xffff'ffffULL;
+
+/// The parts of a volume, or of the atoms section, as offsets and lengths in the file. All lie inside the file.
 struct VolumeParts {
   std::string_view name;
   std::uint64_t header = 0;
@@ -37,7 +44,7 @@ struct VolumeParts {
   std::uint64_t data_length = 0;
 };
 
-/// The framing of a container, checked as far as docs/rules/webc-format.md, 11 goes for sections.
+/// The sections of a container, checked by the rows for sections of docs/rules/webc-format.md, 11.
 struct Layout {
   Version version = Version::kV3;
   std::uint64_t manifest = 0;
@@ -48,14 +55,14 @@ struct Layout {
   std::uint64_t uncovered = 0;  // bytes that belong to no section
 };
 
-/// A run of child records that is being read: `at` moves, `end` is fixed.
+/// A position in a run of child records; the run ends at `end`.
 struct Cursor {
   std::uint64_t at = 0;
   std::uint64_t end = 0;
   [[nodiscard]] bool done() const { return at >= end; }
 };
 
-/// One child record of a directory; its name is not judged yet.
+/// One child record of a directory; its name has not been checked yet.
 struct Child {
   std::uint64_t at = 0;  // of the record in the header
   std::string_view name;
@@ -63,14 +70,15 @@ struct Child {
   std::span<const std::byte> sha256;  // the parent's copy of the child's hash; version 3 only
 };
 
-/// Bytes of the header, [begin, end).
-struct Extent {
+/// A range of offsets, [begin, end): in a header or in the file.
+struct ByteRange {
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
   [[nodiscard]] bool empty() const { return begin >= end; }
 };
 
-/// Entries are named by a header offset below 2^32; 0 is the root directory.
+/// The decoder of one volume's header. An entry is identified by its header offset, below 2^32; 0 is the root
+/// directory. The file's bytes must outlive this. Immutable, so safe to use from many threads.
 class Tree {
  public:
   Tree(std::span<const std::byte> file, const VolumeParts& parts)
@@ -82,17 +90,17 @@ class Tree {
   [[nodiscard]] const VolumeParts& parts() const { return parts_; }
   [[nodiscard]] std::span<const std::byte> file() const { return file_; }
 
-  /// The header bytes that only the directory at `entry` may use; empty when it needs none.
-  [[nodiscard]] virtual Decoded<Extent> table(std::uint64_t entry) const = 0;
-  /// The child records inside `table`, which came from there.
-  [[nodiscard]] virtual Cursor children(const Extent& table) const = 0;
-  /// Reads the record at `cursor`, which isn't done, and moves behind it.
+  /// The header bytes that the directory at `entry` occupies, and no other may; empty if it occupies none.
+  [[nodiscard]] virtual Decoded<ByteRange> table(std::uint64_t entry) const = 0;
+  /// The child records of a directory; `table` is the result of `table()`.
+  [[nodiscard]] virtual Cursor children(const ByteRange& table) const = 0;
+  /// Reads the record at `cursor` and moves behind it. The caller has checked that `cursor` isn't done.
   [[nodiscard]] virtual Decoded<Child> next(Cursor& cursor) const = 0;
   [[nodiscard]] virtual Decoded<EntryInfo> entry(std::uint64_t entry) const = 0;
-  /// Header bytes that the entry itself takes, which no other may use; 0 for those that live in a record (version 1).
+  /// The header bytes that the entry occupies, and no other may; 0 in version 1, where an entry is its record.
   [[nodiscard]] virtual std::uint64_t entry_length(std::uint64_t entry, const EntryInfo& info) const = 0;
-  /// Writers store a directory's subtree right behind it, in the order of its records, so a child's place tells
-  /// whether it can be reached from elsewhere.
+  /// True if writers store a directory's subtree right behind it, in the order of its records. The place of a child
+  /// then tells whether another directory can contain it, too.
   [[nodiscard]] virtual bool depth_first() const = 0;
 
  protected:
@@ -108,7 +116,7 @@ class Tree {
 [[nodiscard]] std::unique_ptr<Tree> make_tree(Version version, std::span<const std::byte> file,
                                               const VolumeParts& parts);
 
-/// What is at the entry of `child`. Of an entry outside the header the record is the place to blame.
+/// Decodes the entry of `child`. If it lies outside the header, the problem names the offset of the record.
 [[nodiscard]] inline Decoded<EntryInfo> entry_of(const Tree& tree, const Child& child) {
   auto info = tree.entry(child.entry);
   if (!info && info.error().at >= tree.parts().header_length) {
@@ -117,12 +125,13 @@ class Tree {
   return info;
 }
 
-/// Tells names that a directory already had. Sorted directories, the rule, cost a compare a name and no memory.
+/// Detects a name that stands twice in a directory. A sorted directory, which is the rule, takes one comparison a name
+/// and no memory.
 class SeenNames {
  public:
-  /// `first` is where the names begin that were, in order, given to `add` before.
+  /// `first` is the directory's first record; `add` reads the records again from there once names are not sorted.
   SeenNames(const Tree& tree, Cursor first) : tree_(tree), first_(first) {}
-  /// False if `child` has a name that an earlier one had. To be called for every usable name, in stored order.
+  /// False if an earlier child has the same name. The caller passes every usable name, in stored order.
   [[nodiscard]] bool add(const Child& child);
   [[nodiscard]] bool sorted() const { return sorted_; }
 
@@ -134,7 +143,7 @@ class SeenNames {
   std::unordered_set<std::string_view> names_;
 };
 
-/// "volume "/public", header offset 0x1c2: …", or "atoms, …" for the parts without a name.
+/// `volume "/public", header offset 0x1c2: …`, or `atoms, …` if `atoms` is true.
 [[nodiscard]] std::string describe(const VolumeParts& parts, bool atoms, const Problem& problem);
 
 }  // namespace pkgfs::webc

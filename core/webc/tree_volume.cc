@@ -4,39 +4,33 @@
 #include <algorithm>
 #include <cerrno>
 #include <deque>
-#include <map>
 
 #include "core/base/log.h"
 #include "core/webc/bytes.h"
+#include "core/webc/claims.h"
 
 namespace pkgfs::webc {
 namespace {
 
 constexpr std::uint64_t kLow = 0xffff'ffffULL;
-// A hostile volume may have millions of bad records; the first ones say enough.
+// A hostile volume may have millions of bad records; the first ones suffice for a diagnosis.
 constexpr std::size_t kMaxReports = 100;
 
-bool overlaps(const std::map<std::uint64_t, std::uint64_t>& claims, const Extent& extent) {
-  const auto after = claims.lower_bound(extent.begin);
-  return (after != claims.end() && after->first < extent.end) ||
-         (after != claims.begin() && std::prev(after)->second > extent.begin);
-}
-
-bool overlaps(const std::vector<Extent>& claims, const Extent& extent) {  // sorted, disjoint
-  const auto after = std::lower_bound(claims.begin(), claims.end(), extent.begin,
-                                      [](const Extent& claim, std::uint64_t begin) { return claim.begin < begin; });
-  return (after != claims.end() && after->begin < extent.end) ||
-         (after != claims.begin() && std::prev(after)->end > extent.begin);
+bool overlaps(const std::vector<ByteRange>& claims, const ByteRange& range) {  // sorted, disjoint
+  const auto after = std::lower_bound(claims.begin(), claims.end(), range.begin,
+                                      [](const ByteRange& claim, std::uint64_t begin) { return claim.begin < begin; });
+  return (after != claims.end() && after->begin < range.end) ||
+         (after != claims.begin() && std::prev(after)->end > range.begin);
 }
 
 }  // namespace
 
-// A usable record of a directory and where it stands.
+// A usable record of a directory, and whether it lies in its range.
 struct TreeVolume::Slot {
   Child child;
   const Decoded<EntryInfo>& info;
-  Extent table;           // of a directory
-  bool inside = false;    // a directory in its range, or one without a table: nobody else can own it
+  ByteRange table;        // of a directory
+  bool inside = false;    // a directory in its range, or one without a table: it can have no other owner
   std::uint64_t end = 0;  // of that range
 };
 
@@ -115,7 +109,7 @@ Decoded<void> TreeVolume::visit_slots(std::uint64_t entry, std::uint64_t limit,
   std::uint64_t floor = table->end;  // where the next directory may begin
   for (Cursor cursor = first; !cursor.done();) {
     const auto child = tree_->next(cursor);
-    if (!child) {  // the file changed under us
+    if (!child) {  // the file changed in between
       return tl::unexpected<Problem>(child.error());
     }
     if (const char* why = name_problem(child->name)) {
@@ -129,7 +123,7 @@ Decoded<void> TreeVolume::visit_slots(std::uint64_t entry, std::uint64_t limit,
     auto info = entry_of(*tree_, *child);
     Slot slot{.child = *child, .info = info, .table = {}, .inside = false, .end = 0};
     if (info && info->kind == EntryKind::kDirectory) {
-      slot.table = tree_->table(child->entry).value_or(Extent{});
+      slot.table = tree_->table(child->entry).value_or(ByteRange{});
       slot.inside = slot.table.empty();
       if (tree_->depth_first() && child->entry >= floor && child->entry < limit) {
         Cursor peek = cursor;
@@ -151,11 +145,11 @@ TreeVolume::Owners TreeVolume::scan() const {
   struct Reference {
     std::uint64_t record;
     std::uint64_t entry;
-    Extent table;
+    ByteRange table;
   };
   std::deque<Reference> outside;
   std::deque<std::pair<std::uint64_t, std::uint64_t>> pending;  // entry and end of the range
-  std::vector<Extent> inside;
+  std::vector<ByteRange> inside;
   const auto visit = [&](const Slot& slot) {
     if (!slot.info || slot.info->kind != EntryKind::kDirectory || slot.table.empty()) {
       return true;
@@ -175,16 +169,14 @@ TreeVolume::Owners TreeVolume::scan() const {
   for (; !pending.empty(); pending.pop_front()) {
     (void)visit_slots(pending.front().first, pending.front().second, visit);
   }
-  std::sort(inside.begin(), inside.end(), [](const Extent& a, const Extent& b) { return a.begin < b.begin; });
+  std::sort(inside.begin(), inside.end(), [](const ByteRange& a, const ByteRange& b) { return a.begin < b.begin; });
   Owners owners;
-  std::map<std::uint64_t, std::uint64_t> late;
+  Claims late;
   for (; !outside.empty(); outside.pop_front()) {
     const Reference reference = outside.front();
-    // Tables that overlap could make a small header endless work, so they count as reached twice.
-    if (overlaps(inside, reference.table) || overlaps(late, reference.table)) {
+    if (overlaps(inside, reference.table) || !late.add(reference.table)) {
       continue;
     }
-    late.emplace(reference.table.begin, reference.table.end);
     owners.emplace(reference.table.begin, reference.record);
     (void)visit_slots(reference.entry, reference.entry, visit);
   }
@@ -197,7 +189,7 @@ const TreeVolume::Owners& TreeVolume::owners() const {
 }
 
 void TreeVolume::report(const Problem& problem) const {
-  const std::lock_guard lock(reported_mutex_);
+  const MutexLock lock(reported_mutex_);
   if (reported_.size() >= kMaxReports || !reported_.insert(problem.at).second) {
     return;
   }

@@ -7,19 +7,22 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "core/base/thread_annotations.h"
 #include "core/webc/tree.h"
 
 namespace pkgfs::webc {
 
-/// A volume of any version over its `Tree`.
+/// A volume of any version over its `Tree`. Thread-safe.
 ///
-/// Directories that are reached twice. Writers store a subtree right behind its directory, so every directory has a
-/// range that ends where its next sibling begins, and a child reference that lies in the slot of its own record can't
-/// be met a second time: sound containers need no memory of what was seen, the range travels in the EntryRef (offset in
-/// the low half, end in the high half). The first reference outside its range starts one scan of all tables; in it the
-/// references inside their ranges own their directories, then the others in stored order what is left and overlaps
-/// nothing. Whoever doesn't own gets EIO, in whatever order a user looks. Version 1 stores breadth first; there every
-/// nested directory is "outside".
+/// A hostile header can make two directories contain the same one, or a directory contain itself. Such a directory has
+/// one owner; every other reference to it answers EIO, whatever a reader lists first. The owner is found so:
+/// - Writers of versions 2 and 3 store a subtree right behind its directory. Every directory so has a range of the
+///   header, which ends where its next sibling begins. A reference inside the range of its own record can have no
+///   second owner, so a sound container needs no memory of the directories that were seen. The EntryRef carries the
+///   range: the offset in its low half, the end in its high half.
+/// - The first reference outside its range starts one scan of all tables. References inside their ranges own their
+///   directories. The others follow in stored order; each owns its directory unless that overlaps one with an owner.
+/// - Version 1 stores breadth first, so there every nested directory is outside its range.
 class TreeVolume final : public Volume {
  public:
   TreeVolume(std::string name, std::shared_ptr<const ByteSource> source, std::unique_ptr<Tree> tree);
@@ -30,7 +33,8 @@ class TreeVolume final : public Volume {
 
  private:
   struct Slot;
-  using Owners = std::unordered_map<std::uint64_t, std::uint64_t>;  // start of a table -> record that owns it
+  using Owners =
+      std::unordered_map<std::uint64_t, std::uint64_t>;  // start of a table -> offset of the record that owns it
 
   Decoded<void> visit_slots(std::uint64_t entry, std::uint64_t limit, FunctionRef<bool(const Slot&)> visit) const;
   [[nodiscard]] Owners scan() const;
@@ -40,8 +44,8 @@ class TreeVolume final : public Volume {
   std::unique_ptr<Tree> tree_;
   mutable std::once_flag scanned_;
   mutable Owners owners_;
-  mutable std::mutex reported_mutex_;
-  mutable std::unordered_set<std::uint64_t> reported_;
+  mutable Mutex reported_mutex_;
+  mutable std::unordered_set<std::uint64_t> reported_ PKGFS_GUARDED_BY(reported_mutex_);  // offsets
 };
 
 }  // namespace pkgfs::webc

@@ -13,11 +13,6 @@ namespace {
 
 constexpr std::uint64_t kRecord = 24;  // name length and kind, start, end
 constexpr std::uint64_t kNameMask = (1ULL << 56U) - 1;
-constexpr std::uint64_t kMaxHeader = 0xffff'ffffULL;  // as for the later versions
-
-tl::unexpected<Problem> problem(std::uint64_t at, std::string text) {
-  return tl::unexpected<Problem>(Problem{.at = at, .text = std::move(text)});
-}
 
 class Chain {
  public:
@@ -133,9 +128,9 @@ class Chain {
 
 Layout read_v1_layout(const ByteSource& source) { return Chain(source).read(); }
 
-Decoded<Extent> V1Tree::table(std::uint64_t entry) const {
+Decoded<ByteRange> V1Tree::table(std::uint64_t entry) const {
   const std::uint64_t size = header().size();
-  Extent extent{.begin = 0, .end = size};
+  ByteRange range{.begin = 0, .end = size};
   if (entry != kRootRef) {
     if (!fits(entry, kRecord, size)) {
       return problem(entry, "directory record is past the header end (" + hex(size) + ")");
@@ -143,32 +138,32 @@ Decoded<Extent> V1Tree::table(std::uint64_t entry) const {
     if ((load_u64(header(), entry) >> 56U) != 0) {
       return problem(entry, "no directory here");
     }
-    extent = {.begin = load_u64(header(), entry + 8), .end = load_u64(header(), entry + 16)};
+    range = {.begin = load_u64(header(), entry + 8), .end = load_u64(header(), entry + 16)};
   }
-  if (extent.begin == extent.end) {
-    return Extent{};  // empty, and then there is no table
+  if (range.begin == range.end) {
+    return ByteRange{};  // empty, and then there is no table
   }
-  if (extent.begin > extent.end || extent.end > size) {
-    return problem(entry, "directory range " + hex(extent.begin) + ".." + hex(extent.end) +
+  if (range.begin > range.end || range.end > size) {
+    return problem(entry, "directory range " + hex(range.begin) + ".." + hex(range.end) +
                               " is not inside the header (" + hex(size) + ")");
   }
-  if (extent.end - extent.begin < 8) {
-    return problem(entry, "directory table at " + hex(extent.begin) + " is shorter than 8 bytes");
+  if (range.end - range.begin < 8) {
+    return problem(entry, "directory table at " + hex(range.begin) + " is shorter than 8 bytes");
   }
-  const std::uint64_t length = load_u64(header(), extent.begin);
-  if (length > extent.end - extent.begin - 8) {
-    return problem(entry, "directory table length " + hex(length) + " is past its end (" + hex(extent.end) + ")");
+  const std::uint64_t length = load_u64(header(), range.begin);
+  if (length > range.end - range.begin - 8) {
+    return problem(entry, "directory table length " + hex(length) + " is past its end (" + hex(range.end) + ")");
   }
   if (entry == kRootRef) {
-    extent.end = 8 + length;  // the root's range isn't stored
-  } else if (extent.end - extent.begin != 8 + length) {
-    return problem(entry, "directory table length " + hex(length) + " is not that of its range " + hex(extent.begin) +
-                              ".." + hex(extent.end));
+    range.end = 8 + length;  // the root's range isn't stored
+  } else if (range.end - range.begin != 8 + length) {
+    return problem(entry, "directory table length " + hex(length) + " is not that of its range " + hex(range.begin) +
+                              ".." + hex(range.end));
   }
-  return extent;
+  return range;
 }
 
-Cursor V1Tree::children(const Extent& table) const {
+Cursor V1Tree::children(const ByteRange& table) const {
   return table.empty() ? Cursor{} : Cursor{.at = table.begin + 8, .end = table.end};
 }
 
@@ -189,16 +184,16 @@ Decoded<EntryInfo> V1Tree::entry(std::uint64_t entry) const {
   EntryInfo info;
   info.kind = EntryKind::kDirectory;
   if (entry == kRootRef) {
-    const auto extent = table(entry);
-    return extent ? Decoded<EntryInfo>(info) : tl::unexpected<Problem>(extent.error());
+    const auto range = table(entry);
+    return range ? Decoded<EntryInfo>(info) : tl::unexpected<Problem>(range.error());
   }
   if (!fits(entry, kRecord, header().size())) {
     return problem(entry, "record is past the header end (" + hex(header().size()) + ")");
   }
   const std::uint64_t kind = load_u64(header(), entry) >> 56U;
   if (kind == 0) {
-    const auto extent = table(entry);
-    return extent ? Decoded<EntryInfo>(info) : tl::unexpected<Problem>(extent.error());
+    const auto range = table(entry);
+    return range ? Decoded<EntryInfo>(info) : tl::unexpected<Problem>(range.error());
   }
   if (kind != 1) {
     return problem(entry, "unknown entry kind " + std::to_string(kind));
@@ -208,7 +203,7 @@ Decoded<EntryInfo> V1Tree::entry(std::uint64_t entry) const {
   if (start > end) {
     return problem(entry, "file start " + hex(start) + " is after its end " + hex(end));
   }
-  if (start != end && end > parts().data_length) {  // an empty file's place means nothing
+  if (start != end && end > parts().data_length) {  // the offset of an empty file has no meaning
     return problem(entry, "file end " + hex(end) + " is past the data end (" + hex(parts().data_length) + ")");
   }
   info.kind = EntryKind::kFile;

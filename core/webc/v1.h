@@ -5,25 +5,26 @@
 
 namespace pkgfs::webc {
 
-/// The fixed prefix of version 1 (docs/rules/webc-format.md, 3.1 and 3.5). The digest covers everything with 24..1308
-/// as zeros.
+/// Offsets in the fixed prefix of version 1 (docs/rules/webc-format.md, 3.1 and 3.5). The checksum covers the whole
+/// file, with zeros in the place of 24..1308.
 inline constexpr std::uint64_t kV1ChecksumKind = 8;
 inline constexpr std::uint64_t kV1Checksum = 24;
 inline constexpr std::uint64_t kV1SignatureLength = 280;
 inline constexpr std::uint64_t kV1Signature = 284;
 inline constexpr std::uint64_t kV1Manifest = 1308;
 
-/// The chain of version 1 (docs/rules/webc-format.md, 3.1), to the end of the file. Throws Error(kCorrupt) naming
-/// source, section and offset.
+/// Reads the sections of version 1, which follow each other to the end of the file (docs/rules/webc-format.md, 3.1).
+/// Throws Error(kCorrupt) naming source, section and offset.
 [[nodiscard]] Layout read_v1_layout(const ByteSource& source);
 
-/// The directory tables of version 1 (docs/rules/webc-format.md, 3.3). An entry is named by the offset of its record.
+/// The directory tables of version 1 (docs/rules/webc-format.md, 3.3). An entry is identified by the offset of its
+/// record.
 class V1Tree final : public Tree {
  public:
   V1Tree(std::span<const std::byte> file, const VolumeParts& parts) : Tree(file, parts) {}
 
-  [[nodiscard]] Decoded<Extent> table(std::uint64_t entry) const override;
-  [[nodiscard]] Cursor children(const Extent& table) const override;
+  [[nodiscard]] Decoded<ByteRange> table(std::uint64_t entry) const override;
+  [[nodiscard]] Cursor children(const ByteRange& table) const override;
   [[nodiscard]] Decoded<Child> next(Cursor& cursor) const override;
   [[nodiscard]] Decoded<EntryInfo> entry(std::uint64_t entry) const override;
   [[nodiscard]] std::uint64_t entry_length(std::uint64_t, const EntryInfo&) const override { return 0; }

@@ -9,17 +9,9 @@
 namespace pkgfs::webc {
 namespace {
 
-constexpr std::byte kDirectoryTag{0x1e};
-constexpr std::byte kFileTag{0x1f};
-constexpr std::byte kSymlinkTag{0x20};
-
 constexpr std::uint64_t kHash = 32;
 constexpr std::uint64_t kTimes = 24;  // accessed, modified, created
 constexpr std::uint64_t kModified = 8;
-
-tl::unexpected<Problem> problem(std::uint64_t at, std::string text) {
-  return tl::unexpected<Problem>(Problem{.at = at, .text = std::move(text)});
-}
 
 }  // namespace
 
@@ -28,7 +20,7 @@ std::int64_t EntryTree::modified_at(std::uint64_t at) const {
   return static_cast<std::int64_t>(std::min(load_u64(header(), at), kMax));
 }
 
-Decoded<Extent> EntryTree::table(std::uint64_t entry) const {
+Decoded<ByteRange> EntryTree::table(std::uint64_t entry) const {
   const std::uint64_t size = header().size();
   if (entry >= size || header()[entry] != kDirectoryTag) {
     return problem(entry, "no directory here");
@@ -43,10 +35,10 @@ Decoded<Extent> EntryTree::table(std::uint64_t entry) const {
   if (hashed_ && length < kTimes + kHash) {
     return problem(entry, "directory length " + hex(length) + " is shorter than its times and hash");
   }
-  return Extent{.begin = entry, .end = entry + 9 + length};
+  return ByteRange{.begin = entry, .end = entry + 9 + length};
 }
 
-Cursor EntryTree::children(const Extent& table) const {
+Cursor EntryTree::children(const ByteRange& table) const {
   return {.at = table.begin + 9 + (hashed_ ? kTimes + kHash : 0), .end = table.end};
 }
 
@@ -81,9 +73,9 @@ Decoded<EntryInfo> EntryTree::entry(std::uint64_t entry) const {
   if (header()[entry] != kDirectoryTag) {
     return problem(entry, "unknown entry tag " + std::to_string(static_cast<unsigned>(header()[entry])));
   }
-  const auto extent = table(entry);
-  if (!extent) {
-    return tl::unexpected<Problem>(extent.error());
+  const auto range = table(entry);
+  if (!range) {
+    return tl::unexpected<Problem>(range.error());
   }
   EntryInfo info;
   info.kind = EntryKind::kDirectory;
@@ -103,7 +95,7 @@ Decoded<EntryInfo> EntryTree::file_entry(std::uint64_t entry) const {
   if (start > end) {
     return problem(entry, "file start " + hex(start) + " is after its end " + hex(end));
   }
-  // An empty file's place means nothing.
+  // The offset of an empty file has no meaning.
   if (start != end && end > parts().data_length) {
     return problem(entry, "file end " + hex(end) + " is past the data end (" + hex(parts().data_length) + ")");
   }
@@ -149,8 +141,8 @@ std::uint64_t EntryTree::entry_length(std::uint64_t entry, const EntryInfo& info
     case EntryKind::kDirectory:
       break;
   }
-  const auto extent = table(entry);
-  return extent ? extent->end - extent->begin : 0;
+  const auto range = table(entry);
+  return range ? range->end - range->begin : 0;
 }
 
 }  // namespace pkgfs::webc

@@ -5,18 +5,24 @@
 
 namespace pkgfs::webc {
 
-/// Sections and index of version 2 or 3 (docs/rules/webc-format.md, 4). Throws Error(kCorrupt) naming source, section
-/// and offset.
+/// The first byte of an entry (docs/rules/webc-format.md, 5).
+inline constexpr std::byte kDirectoryTag{0x1e};
+inline constexpr std::byte kFileTag{0x1f};
+inline constexpr std::byte kSymlinkTag{0x20};
+
+/// Reads the index and the sections of version 2 or 3 (docs/rules/webc-format.md, 4). Throws Error(kCorrupt) naming
+/// source, section and offset.
 [[nodiscard]] Layout read_v2v3_layout(const ByteSource& source, Version version);
 
-/// The tagged entries of versions 2 and 3 (docs/rules/webc-format.md, 5). An entry is named by its offset.
+/// The tagged entries of versions 2 and 3 (docs/rules/webc-format.md, 5). An entry is identified by the offset of its
+/// tag.
 class EntryTree final : public Tree {
  public:
   EntryTree(std::span<const std::byte> file, const VolumeParts& parts, bool hashed)
       : Tree(file, parts), hashed_(hashed) {}
 
-  [[nodiscard]] Decoded<Extent> table(std::uint64_t entry) const override;
-  [[nodiscard]] Cursor children(const Extent& table) const override;
+  [[nodiscard]] Decoded<ByteRange> table(std::uint64_t entry) const override;
+  [[nodiscard]] Cursor children(const ByteRange& table) const override;
   [[nodiscard]] Decoded<Child> next(Cursor& cursor) const override;
   [[nodiscard]] Decoded<EntryInfo> entry(std::uint64_t entry) const override;
   [[nodiscard]] bool depth_first() const override { return true; }
@@ -27,7 +33,7 @@ class EntryTree final : public Tree {
   [[nodiscard]] Decoded<EntryInfo> symlink_entry(std::uint64_t entry) const;
   [[nodiscard]] std::int64_t modified_at(std::uint64_t at) const;
 
-  bool hashed_;  // version 3: hashes and times
+  bool hashed_;  // version 3, whose entries have hashes and times
 };
 
 }  // namespace pkgfs::webc

@@ -17,8 +17,6 @@ enum class Tag : std::uint8_t { kManifest = 1, kIndex = 2, kAtoms = 3, kVolume =
 
 constexpr std::uint64_t kPrefix = 8;        // magic and version
 constexpr std::uint64_t kIndexFraming = 9;  // tag, length
-// The header's offsets are kept in 32 bits (tree_volume.cc); 4 GiB of header describe some 30 million files.
-constexpr std::uint64_t kMaxHeader = 0xffff'ffffULL;
 
 [[noreturn]] void refuse(const ByteSource& source, const std::string& section, std::uint64_t at,
                          const std::string& what) {
@@ -32,7 +30,7 @@ const char* tag_name(unsigned tag) {
 
 std::string tag_text(unsigned tag) { return std::to_string(tag) + " (" + tag_name(tag) + ")"; }
 
-// Text or bytes as the index holds them; an array of small integers is the same to the reference.
+// Bytes in the index: a byte string, or an array of small integers, which the reference accepts as well.
 std::string read_bytes(const Json& value, const std::string& where) {
   if (value.is_binary()) {
     const auto& bytes = value.get_binary();
@@ -49,7 +47,7 @@ std::string read_bytes(const Json& value, const std::string& where) {
   return bytes;
 }
 
-// The tag of a checksum or signature: any name of a tag passes, as in the reference.
+// The tag of a checksum or signature. As in the reference, the name of any tag is accepted.
 std::string read_tag(const Json& map, const std::string& where) {
   constexpr std::array<std::string_view, 10> kKnown = {
       "manifest",        "index",          "atoms",     "volume", "checksum-none",
@@ -129,7 +127,7 @@ class LayoutReader {
   Layout read() {
     read_index_section();
     const Index& index = *layout_.index;
-    const Extent manifest = section(index.manifest, Tag::kManifest, "manifest");
+    const ByteRange manifest = section(index.manifest, Tag::kManifest, "manifest");
     layout_.manifest = manifest.begin;
     layout_.manifest_length = manifest.end - manifest.begin;
     if (layout_.manifest_length > limits::kManifestBytes) {
@@ -161,7 +159,7 @@ class LayoutReader {
     if (length > limits::kIndexBytes) {
       refuse(source_, "index", kPrefix, "longer than " + std::to_string(limits::kIndexBytes) + " bytes");
     }
-    spans_.push_back({Extent{.begin = kPrefix, .end = payload + length}, "index"});
+    spans_.push_back({ByteRange{.begin = kPrefix, .end = payload + length}, "index"});
     try {
       layout_.index = read_index(bytes_.subspan(payload, length));
     } catch (Error& error) {
@@ -170,7 +168,7 @@ class LayoutReader {
   }
 
   // Checks the framing of a section and returns its payload.
-  Extent section(const IndexEntry& entry, Tag tag, const std::string& title) {
+  ByteRange section(const IndexEntry& entry, Tag tag, const std::string& title) {
     if (!fits(entry.start, entry.length, bytes_.size())) {
       refuse(source_, title, entry.start,
              "span of length " + hex(entry.length) + " is past the file end (" + hex(bytes_.size()) + ")");
@@ -188,11 +186,11 @@ class LayoutReader {
       refuse(source_, title, entry.start,
              "payload length " + hex(length) + " does not fit the span of length " + hex(entry.length));
     }
-    spans_.push_back({Extent{.begin = entry.start, .end = entry.start + entry.length}, title});
+    spans_.push_back({ByteRange{.begin = entry.start, .end = entry.start + entry.length}, title});
     return {.begin = entry.start + framing_, .end = entry.start + entry.length};
   }
 
-  VolumeParts parts(const Extent& payload, const std::string& title, const std::string* name) {
+  VolumeParts parts(const ByteRange& payload, const std::string& title, const std::string* name) {
     Payload reader(source_, title, payload.begin, payload.end - payload.begin);
     VolumeParts parts;
     if (name != nullptr) {
@@ -228,7 +226,7 @@ class LayoutReader {
   std::span<const std::byte> bytes_;
   std::uint64_t framing_;  // bytes in front of a payload
   Layout layout_;
-  std::vector<std::pair<Extent, std::string>> spans_;
+  std::vector<std::pair<ByteRange, std::string>> spans_;
 };
 
 }  // namespace

@@ -1,217 +1,18 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
-#include <deque>
-#include <map>
 #include <unordered_set>
 
 #include "core/base/error.h"
 #include "core/base/hash.h"
-#include "core/base/limits.h"
 #include "core/webc/builder.h"
 #include "core/webc/bytes.h"
-#include "core/webc/tree_volume.h"
 #include "core/webc/v1.h"
+#include "core/webc/verify_tree.h"
 
 namespace pkgfs::webc {
 namespace {
 
 using Bytes = std::span<const std::byte>;
-
-bool is_sha256(Bytes stored, Bytes of) {
-  const Sha256 digest = sha256(of);
-  return std::ranges::equal(stored, std::as_bytes(std::span(digest)));
-}
-
-class Problems {
- public:
-  Problems(std::string source, std::vector<std::string>& out) : source_(std::move(source)), out_(out) {}
-  void add(const std::string& text) {
-    if (!full()) {
-      out_.push_back(source_ + ": " + text);
-    }
-  }
-  [[nodiscard]] bool full() const { return out_.size() >= kMaxProblems; }
-
- private:
-  std::string source_;
-  std::vector<std::string>& out_;
-};
-
-// Follows one tree, each directory once, without recursion.
-class TreeCheck {
- public:
-  TreeCheck(const Tree& tree, bool atoms, VerifyDepth depth, Problems& problems)
-      : tree_(tree), atoms_(atoms), depth_(depth), problems_(problems) {}
-
-  void run() {
-    const auto root = tree_.table(kRootRef);
-    if (!root) {
-      add(root.error());
-      return;
-    }
-    claim(*root);
-    for (pending_.push_back({}); !pending_.empty() && !problems_.full(); pending_.pop_front()) {
-      directory(pending_.front());
-    }
-    check_entries();
-  }
-
- private:
-  struct Directory {
-    std::uint64_t entry = kRootRef;
-    std::size_t depth = 0;
-  };
-
-  void add(const Problem& problem) { problems_.add(describe(tree_.parts(), atoms_, problem)); }
-
-  bool claim(const Extent& extent) {
-    const auto after = tables_.lower_bound(extent.begin);
-    if ((after != tables_.end() && after->first < extent.end) ||
-        (after != tables_.begin() && std::prev(after)->second > extent.begin)) {
-      return false;
-    }
-    tables_.emplace_hint(after, extent.begin, extent.end);
-    return true;
-  }
-
-  void directory(const Directory& directory) {
-    const auto table = tree_.table(directory.entry);
-    const auto own = tree_.entry(directory.entry);
-    if (!table || !own) {
-      add(table ? own.error() : table.error());
-      return;
-    }
-    const Cursor first = tree_.children(*table);
-    SeenNames seen(tree_, first);
-    Sha256Hasher hashes;
-    for (Cursor cursor = first; !cursor.done() && !problems_.full();) {
-      const auto child = tree_.next(cursor);
-      if (!child) {
-        add(child.error());
-        return;
-      }
-      hashes.update(child->sha256);
-      if (const char* why = name_problem(child->name)) {
-        add({.at = child->at, .text = "name " + in_quotes(child->name) + " " + why});
-      } else if (!seen.add(*child)) {
-        add({.at = child->at, .text = "a second entry named " + in_quotes(child->name)});
-      }
-      check_child(directory, *child);
-    }
-    if (tree_.depth_first() && !own->sha256.empty()) {
-      const Sha256 digest = hashes.finish();
-      if (!std::ranges::equal(own->sha256, std::as_bytes(std::span(digest)))) {
-        add({.at = directory.entry, .text = "directory hash is not that of its children"});
-      }
-    }
-  }
-
-  void check_child(const Directory& parent, const Child& child) {
-    const auto info = entry_of(tree_, child);
-    if (!info) {
-      add(info.error());
-      return;
-    }
-    if (!child.sha256.empty() && !std::ranges::equal(child.sha256, info->sha256)) {
-      add({.at = child.at, .text = "hash of " + in_quotes(child.name) + " differs from the one in its entry"});
-    }
-    if (atoms_ && info->kind != EntryKind::kFile) {
-      add({.at = child.at, .text = "atom " + in_quotes(child.name) + " is not a file"});
-    }
-    if (info->kind == EntryKind::kDirectory) {
-      const auto table = tree_.table(child.entry);
-      if (!table || table->empty()) {
-        return;
-      }
-      if (!claim(*table)) {
-        add({.at = child.at,
-             .text = "directory " + in_quotes(child.name) + " at " + hex(table->begin) +
-                     " is reached twice or overlaps another"});
-      } else if (parent.depth + 1 > limits::kTreeDepth) {
-        add({.at = child.at, .text = "directories deeper than " + std::to_string(limits::kTreeDepth) + " levels"});
-      } else {
-        pending_.push_back({.entry = child.entry, .depth = parent.depth + 1});
-      }
-      return;
-    }
-    if (const std::uint64_t length = tree_.entry_length(child.entry, *info)) {
-      entries_.push_back({.begin = child.entry, .end = child.entry + length});
-    }
-    if (info->kind == EntryKind::kSymlink) {
-      check_link(parent, child, *info);
-    } else if (depth_ == VerifyDepth::kContent && !info->sha256.empty()) {
-      check_body(child, *info);
-    }
-  }
-
-  void check_body(const Child& child, const EntryInfo& info) {
-    // Bodies may overlap; hashing the same bytes for a million files must not take a year.
-    constexpr std::uint64_t kRounds = 16;
-    if (info.length > kRounds * tree_.file().size() - hashed_) {
-      if (!gave_up_) {
-        add({.at = child.entry, .text = "file bodies overlap too much to be checked"});
-      }
-      gave_up_ = true;
-      return;
-    }
-    hashed_ += info.length;
-    if (!is_sha256(info.sha256, tree_.file().subspan(info.offset, info.length))) {
-      add({.at = child.entry, .text = "content of " + in_quotes(child.name) + " does not match its hash"});
-    }
-  }
-
-  void check_link(const Directory& parent, const Child& child, const EntryInfo& info) {
-    if (depth_ == VerifyDepth::kContent &&
-        !is_sha256(info.sha256, std::as_bytes(std::span(info.target.data(), info.target.size())))) {
-      add({.at = child.entry, .text = "target of " + in_quotes(child.name) + " does not match its hash"});
-    }
-    std::size_t depth = parent.depth;
-    std::string_view rest = info.target;
-    bool leaves = rest.starts_with('/');
-    while (!rest.empty() && !leaves) {
-      const std::string_view part = rest.substr(0, rest.find('/'));
-      rest.remove_prefix(std::min(rest.size(), part.size() + 1));
-      if (part == "..") {
-        leaves = depth == 0;
-        depth -= leaves ? 0 : 1;
-      } else if (!part.empty() && part != ".") {
-        ++depth;
-      }
-    }
-    if (leaves) {
-      add({.at = child.entry,
-           .text = "link " + in_quotes(child.name) + " to " + in_quotes(info.target) + " leaves the volume"});
-    }
-  }
-
-  // Files and links: an entry belongs to one record, and no two share bytes.
-  void check_entries() {
-    for (const auto& [begin, end] : tables_) {
-      if (tree_.depth_first()) {
-        entries_.push_back({.begin = begin, .end = end});
-      }
-    }
-    std::sort(entries_.begin(), entries_.end(), [](const Extent& a, const Extent& b) { return a.begin < b.begin; });
-    for (std::size_t i = 1; i < entries_.size() && !problems_.full(); ++i) {
-      if (entries_[i].begin < entries_[i - 1].end) {
-        add({.at = entries_[i].begin,
-             .text = entries_[i].begin == entries_[i - 1].begin
-                         ? std::string("entry is referenced twice")
-                         : "entry overlaps the one at " + hex(entries_[i - 1].begin)});
-      }
-    }
-  }
-
-  const Tree& tree_;
-  bool atoms_;
-  VerifyDepth depth_;
-  Problems& problems_;
-  std::deque<Directory> pending_;
-  std::map<std::uint64_t, std::uint64_t> tables_;
-  std::vector<Extent> entries_;
-  std::uint64_t hashed_ = 0;
-  bool gave_up_ = false;
-};
 
 class ContainerCheck {
  public:
@@ -234,9 +35,9 @@ class ContainerCheck {
       }
     }
     check_manifest();
-    TreeCheck(*make_tree(layout.version, bytes_, layout.atoms), true, depth_, problems_).run();
+    verify_tree(*make_tree(layout.version, bytes_, layout.atoms), true, depth_, problems_);
     for (const VolumeParts& parts : layout.volumes) {
-      TreeCheck(*make_tree(layout.version, bytes_, parts), false, depth_, problems_).run();
+      verify_tree(*make_tree(layout.version, bytes_, parts), false, depth_, problems_);
     }
     if (container_.source()->damaged()) {
       problems_.add("could not be read completely");
@@ -351,19 +152,7 @@ class ContainerCheck {
     if (entry.from && !aliases_.contains(*entry.from)) {
       problems_.add(title + "there is no dependency " + in_quotes(*entry.from));
     }
-    std::size_t depth = 0;
-    bool bad = entry.mount_path.find('\0') != std::string::npos;
-    for (std::string_view rest = entry.mount_path; !rest.empty() && !bad;) {
-      const std::string_view part = rest.substr(0, rest.find('/'));
-      rest.remove_prefix(std::min(rest.size(), part.size() + 1));
-      if (part == "..") {
-        bad = depth == 0;
-        depth -= bad ? 0 : 1;
-      } else if (!part.empty() && part != ".") {
-        ++depth;
-      }
-    }
-    if (bad) {
+    if (entry.mount_path.find('\0') != std::string::npos || climbs_out(entry.mount_path, 0)) {
       problems_.add(title + "bad mount path " + in_quotes(entry.mount_path));
     }
   }
@@ -383,7 +172,7 @@ std::vector<std::string> verify(const Container& container, VerifyDepth depth) {
   Problems problems(container.source()->name(), found);
   try {
     ContainerCheck(container, depth, problems).run();
-  } catch (const Error& error) {  // the file is not what it was when it was opened
+  } catch (const Error& error) {  // the file has changed since it was opened
     found.emplace_back(error.message());
   }
   return found;

@@ -3,13 +3,10 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
-#include <vector>
 
 #include "core/base/byte_source.h"
 #include "core/base/error.h"
@@ -20,37 +17,39 @@ namespace pkgfs::webc {
 
 enum class EntryKind : std::uint8_t { kDirectory, kFile, kSymlink };
 
-/// Where an entry is described, inside its volume's header. Opaque; `kRootRef` is the root directory.
+/// Identifies an entry of a volume. Opaque; valid as long as its volume. `kRootRef` is the root directory.
 using EntryRef = std::uint64_t;
 inline constexpr EntryRef kRootRef = 0;
 
-/// What a volume says about one entry.
+/// The attributes of one entry, as stored.
 struct EntryInfo {
   EntryKind kind = EntryKind::kFile;
-  std::uint64_t offset = 0;              // file: of the body, in the container file
-  std::uint64_t length = 0;              // file: of the body; link: of the target; directory: 0
-  std::optional<std::int64_t> modified;  // seconds since the epoch, clamped to what fits; none before version 3
+  std::uint64_t offset = 0;              // file: where its body begins in the container file
+  std::uint64_t length = 0;              // of a file's body or a link's target; directory: 0
+  std::optional<std::int64_t> modified;  // seconds since the epoch, clamped to 63 bits; none before version 3
   std::string_view target;               // link: as stored, in the mapping
-  std::span<const std::byte> sha256;     // 32 stored bytes of body, target or directory, or none (version 1)
+  std::span<const std::byte> sha256;     // the stored hash of body, target or directory: 32 bytes, or none (version 1)
 };
 
-/// One name in a directory. `name` lies in the mapping and lives as long as the source.
+/// One name in a directory. `name` points into the bytes of the source and lives as long as it.
 struct DirRecord {
   std::string_view name;
   EntryRef ref = kRootRef;
-  /// Not 0: the record can't be used and this errno (EIO) is the answer for it; `info` is then meaningless.
+  /// If not 0, the record is damaged: a look-up of the name answers this errno (EIO), and `info` is meaningless.
   int error = 0;
   EntryInfo info;
 };
 
-/// One volume of a container: decodes directories straight from the mapped header, on demand. What was decoded isn't
-/// kept; the only state is what finds directories that are reached twice. Thread-safe; meant for first touches, the
-/// layers above keep what they have seen.
+/// One volume of a container. Thread-safe. Decodes directories from the mapped header on demand and caches nothing: the
+/// kernel and the layers above cache the results.
 ///
-/// Damage (docs/rules/webc-format.md, 11): an unusable name (empty, ".", "..", with "/" or NUL, not UTF-8, over 255
-/// bytes) or a second entry of a name is left out; an entry with a bad offset, tag or length, or a directory that is
-/// reached twice, is listed with `error` EIO; a directory whose own table is damaged can't be listed (EIO). Each is
-/// logged once with source, volume and offset.
+/// Damage (docs/rules/webc-format.md, 11) affects only the entry that has it, and is logged once with source, volume
+/// and offset:
+/// - An unusable name (empty, ".", "..", with "/" or NUL, not UTF-8, over 255 bytes) and the second entry of a name are
+///   left out.
+/// - An entry with a bad offset, tag or length, or a directory that another one contains already, is listed with
+///   `error` EIO.
+/// - A directory whose own table is damaged can't be listed: EIO.
 class Volume {
  public:
   virtual ~Volume() = default;
@@ -58,9 +57,10 @@ class Volume {
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const std::shared_ptr<const ByteSource>& source() const { return source_; }
 
-  /// What the volume says about `ref`, which came from `list` or is `kRootRef`. EIO if it is damaged.
+  /// The attributes of `ref`, which is `kRootRef` or came from `list`. EIO if the entry is damaged.
   [[nodiscard]] virtual Result<EntryInfo> info(EntryRef ref) const = 0;
-  /// Calls `visit` for each record of the directory `dir`, in stored order, until it answers false. ENOTDIR, EIO.
+  /// Calls `visit` for each record of the directory `dir`, in stored order, until it returns false. `visit` may call
+  /// this volume. Fails with ENOTDIR or EIO.
   [[nodiscard]] virtual Result<void> list(EntryRef dir, FunctionRef<bool(const DirRecord&)> visit) const = 0;
 
  protected:

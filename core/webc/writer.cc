@@ -1,231 +1,35 @@
 // SPDX-License-Identifier: MIT
 #include "core/webc/writer.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
 #include "core/base/function_ref.h"
-#include "core/base/limits.h"
-#include "core/base/unique_fd.h"
+#include "core/webc/buffer.h"
 #include "core/webc/bytes.h"
+#include "core/webc/volume_header.h"
 
 namespace pkgfs::webc {
 namespace {
 
-using Bytes = std::span<const std::byte>;
-using Buffer = std::vector<std::byte>;
 using Take = FunctionRef<void(Bytes)>;
 
-void put(Buffer& buffer, Bytes bytes) { buffer.insert(buffer.end(), bytes.begin(), bytes.end()); }
-void put(Buffer& buffer, std::string_view text) { put(buffer, std::as_bytes(std::span(text.data(), text.size()))); }
-void put(Buffer& buffer, const Sha256& digest) { put(buffer, std::as_bytes(std::span(digest))); }
-void put(Buffer& buffer, std::uint64_t value) {
-  for (unsigned i = 0; i < 8; ++i) {
-    buffer.push_back(static_cast<std::byte>(value >> (8 * i)));
-  }
-}
-void set(Buffer& buffer, std::size_t at, Bytes bytes) { std::ranges::copy(bytes, buffer.data() + at); }
-void set(Buffer& buffer, std::size_t at, const Sha256& digest) { set(buffer, at, std::as_bytes(std::span(digest))); }
-void set(Buffer& buffer, std::size_t at, std::uint64_t value) {
-  for (unsigned i = 0; i < 8; ++i) {
-    buffer[at + i] = static_cast<std::byte>(value >> (8 * i));
-  }
-}
-
-void read_host_file(const std::filesystem::path& path, Take take) {
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) {
-    throw system_error("Unable to read \"" + path.string() + "\"", errno);
-  }
-  Buffer buffer(std::size_t{1} << 18U);
-  while (true) {
-    const ssize_t count = ::read(fd.get(), buffer.data(), buffer.size());
-    if (count < 0 && errno == EINTR) {
-      continue;
-    }
-    if (count < 0) {
-      throw system_error("Unable to read \"" + path.string() + "\"", errno);
-    }
-    if (count == 0) {
-      return;
-    }
-    take(Bytes(buffer).first(static_cast<std::size_t>(count)));
-  }
-}
-
-void read_content(const Content& content, Take take) {
-  if (const auto* text = std::get_if<std::string>(&content)) {
-    take(std::as_bytes(std::span(text->data(), text->size())));
-  } else if (const auto* blob = std::get_if<Blob>(&content)) {
-    take(blob->bytes());
-  } else {
-    read_host_file(std::get<std::filesystem::path>(content), take);
-  }
-}
-
-// The header of one volume and the bodies that follow it.
-class Header {
- public:
-  Header(const WriterNode& root, bool v3, std::string where) : v3_(v3), where_(std::move(where)) {
-    (void)tree(root);  // no section holds the hash of its root from outside
-  }
-
-  [[nodiscard]] const Buffer& bytes() const { return bytes_; }
-  [[nodiscard]] std::uint64_t data_length() const { return data_length_; }
-  [[nodiscard]] const std::vector<const Content*>& bodies() const { return bodies_; }
-
- private:
-  [[noreturn]] void refuse(const WriterNode& node, const std::string& what) const {
-    throw Error(ErrorCode::kUnsupported, where_ + ": " + in_quotes(node.name) + " " + what);
-  }
-
-  void times(const WriterNode& node) {
-    if (v3_) {
-      put(bytes_, std::uint64_t{0});
-      put(bytes_, node.modified);
-      put(bytes_, std::uint64_t{0});
-    }
-  }
-
-  // A directory whose table is written and whose children are being written.
-  struct Open {
-    std::size_t hash_at = 0;
-    std::vector<const WriterNode*> children;  // sorted
-    std::vector<std::size_t> records;         // where the table has them
-    Buffer hashes;                            // of the children so far
-  };
-
-  // Depth first, without recursion: directories come from people we don't know. The reader's limit is the writer's.
-  Sha256 tree(const WriterNode& root) {
-    std::vector<Open> way;
-    way.push_back(open_directory(root));
-    while (true) {
-      Open& here = way.back();
-      const std::size_t done = here.hashes.size() / sizeof(Sha256);
-      if (done == here.children.size()) {
-        const Sha256 digest = sha256(here.hashes);
-        if (v3_) {
-          set(bytes_, here.hash_at, digest);
-        }
-        way.pop_back();
-        if (way.empty()) {
-          return digest;
-        }
-        add_hash(way.back(), digest);
-        continue;
-      }
-      const WriterNode& child = *here.children[done];
-      set(bytes_, here.records[done], std::uint64_t{bytes_.size()});
-      if (child.kind != EntryKind::kDirectory) {
-        add_hash(here, child.kind == EntryKind::kSymlink ? symlink(child) : file(child));
-        continue;
-      }
-      if (way.size() > limits::kTreeDepth) {
-        refuse(child, "is nested too deeply");
-      }
-      way.push_back(open_directory(child));
-    }
-  }
-
-  void add_hash(Open& directory, const Sha256& hash) {
-    if (v3_) {
-      set(bytes_, directory.records[directory.hashes.size() / sizeof(Sha256)] + 8, hash);
-    }
-    put(directory.hashes, hash);
-  }
-
-  Open open_directory(const WriterNode& node) {
-    Open open;
-    for (const WriterNode& child : node.children) {
-      if (const char* why = name_problem(child.name)) {
-        refuse(child, std::string("can't be stored: the name ") + why);
-      }
-      open.children.push_back(&child);
-    }
-    std::ranges::sort(open.children, {}, [](const WriterNode* child) { return std::string_view(child->name); });
-    bytes_.push_back(std::byte{0x1e});
-    const std::size_t length_at = bytes_.size();
-    put(bytes_, std::uint64_t{0});
-    times(node);
-    open.hash_at = bytes_.size();
-    if (v3_) {
-      put(bytes_, Sha256{});
-    }
-    for (std::size_t i = 0; i < open.children.size(); ++i) {
-      const WriterNode& child = *open.children[i];
-      if (i > 0 && child.name == open.children[i - 1]->name) {
-        refuse(child, "is there twice");
-      }
-      open.records.push_back(bytes_.size());
-      put(bytes_, std::uint64_t{0});
-      if (v3_) {
-        put(bytes_, Sha256{});
-      }
-      put(bytes_, std::uint64_t{child.name.size()});
-      put(bytes_, child.name);
-    }
-    set(bytes_, length_at, std::uint64_t{bytes_.size() - length_at - 8});
-    return open;
-  }
-
-  Sha256 file(const WriterNode& node) {
-    Sha256Hasher hasher;
-    const std::uint64_t start = data_length_;
-    read_content(node.content, [&](Bytes piece) {
-      hasher.update(piece);
-      data_length_ += piece.size();
-    });
-    const Sha256 digest = hasher.finish();
-    bodies_.push_back(&node.content);
-    bytes_.push_back(std::byte{0x1f});
-    put(bytes_, start);
-    put(bytes_, data_length_);
-    put(bytes_, digest);
-    times(node);
-    return digest;
-  }
-
-  Sha256 symlink(const WriterNode& node) {
-    if (!v3_) {
-      refuse(node, "is a symbolic link, which version 2 can't hold");
-    }
-    if (const char* why = link_problem(node.target)) {
-      refuse(node, std::string("can't be stored: the target ") + why);
-    }
-    const Sha256 digest = sha256(node.target);
-    bytes_.push_back(std::byte{0x20});
-    put(bytes_, std::uint64_t{node.target.size()});
-    put(bytes_, node.target);
-    put(bytes_, digest);
-    times(node);
-    return digest;
-  }
-
-  bool v3_;
-  std::string where_;
-  Buffer bytes_;
-  std::uint64_t data_length_ = 0;
-  std::vector<const Content*> bodies_;
-};
-
-// A section on its way: what comes before the volume, and the volume.
+// A section to be written: the bytes in front of its volume, and the volume.
 struct Section {
   std::uint8_t tag = 0;
   Buffer front;
-  const Header* volume = nullptr;
+  const VolumeHeader* volume = nullptr;
   Sha256 hash{};
   std::uint64_t start = 0;   // of the tag byte
   std::uint64_t length = 0;  // of the payload
 };
 
-Section volume_section(std::uint8_t tag, const std::string* name, const Header& header) {
+Section volume_section(std::uint8_t tag, const std::string* name, const VolumeHeader& header) {
   Section section;
   section.tag = tag;
   section.volume = &header;
@@ -266,7 +70,7 @@ Json index_entry(std::uint64_t start, std::uint64_t length, const Sha256& hash) 
           {"checksum", {{"tag", "checksum-sha256"}, {"value", Json::binary({hash.begin(), hash.end()})}}}};
 }
 
-// `names` are those of the sections from the third on.
+// The index. `names` are those of the sections from the third on. `dummy` takes the largest offsets, for its length.
 Buffer index_cbor(const std::vector<Section>& sections, const std::vector<std::string>& names, std::uint64_t framing,
                   bool dummy) {
   const auto entry = [&](const Section& section) {
@@ -286,7 +90,7 @@ Buffer index_cbor(const std::vector<Section>& sections, const std::vector<std::s
 std::uint64_t write_container(bool v3, const Json& manifest, const WriterNode& atoms,
                               std::vector<std::pair<std::string, const WriterNode*>> volumes, Take take) {
   std::ranges::sort(volumes, {}, [](const auto& volume) { return std::string_view(volume.first); });
-  std::vector<Header> headers;
+  std::vector<VolumeHeader> headers;
   headers.reserve(volumes.size() + 1);
   std::vector<Section> sections(1);
   std::vector<std::string> names;
@@ -307,7 +111,7 @@ std::uint64_t write_container(bool v3, const Json& manifest, const WriterNode& a
     section.hash = hasher.finish();
   }
   const std::uint64_t framing = v3 ? 41 : 9;
-  const std::uint64_t index_length = index_cbor(sections, names, framing, true).size();  // the most it can be
+  const std::uint64_t index_length = index_cbor(sections, names, framing, true).size();
   std::uint64_t at = 8 + 9 + index_length;
   for (Section& section : sections) {
     section.start = at;
@@ -386,7 +190,7 @@ std::uint64_t Writer::write(int fd) const {
     buffer.clear();
   };
   const auto take = [&](Bytes bytes) {
-    while (!bytes.empty()) {  // a big body goes through in slices of the buffer
+    while (!bytes.empty()) {  // a large body passes in slices of the buffer's size
       const Bytes slice = bytes.first(std::min<std::size_t>(bytes.size(), std::size_t{1} << 20U));
       put(buffer, slice);
       bytes = bytes.subspan(slice.size());

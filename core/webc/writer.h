@@ -16,10 +16,11 @@
 
 namespace pkgfs::webc {
 
-/// Where the bytes of a file come from: memory, a run of a source, or a host file that is read (twice) while writing.
+/// Where the bytes of a file come from: memory, a part of a source, or a host file. A host file is read three times:
+/// for its own hash, for the hash of its section, and to write it.
 using Content = std::variant<std::string, Blob, std::filesystem::path>;
 
-/// An entry to be written. The root of a volume is a directory whose name does not matter.
+/// An entry to be written. The root of a volume is a directory; its name is ignored.
 struct WriterNode {
   std::string name = {};
   EntryKind kind = EntryKind::kDirectory;
@@ -29,23 +30,23 @@ struct WriterNode {
   std::vector<WriterNode> children = {};
 };
 
-/// "sha256:" and the base64 of `digest`, as the manifest's `atoms` want it.
+/// "sha256:" and the base64 of `digest`: the form of a signature in the manifest's `atoms`.
 [[nodiscard]] std::string atom_signature(const Sha256& digest);
 
-/// Makes containers of version 2 or 3 in the layout of the reference: children sorted by name bytes, entries depth
-/// first, bodies in the same order, volumes sorted by name. Only the zero padding of the index differs. Memory: the
-/// headers, and one buffer; bodies stream.
+/// Writes containers of version 2 or 3 in the layout of the reference: children sorted by name bytes, entries depth
+/// first, bodies in the same order, volumes sorted by name. Only the zero padding of the index differs. In memory are
+/// the headers and one buffer; bodies are streamed. Not thread-safe.
 class Writer {
  public:
-  /// `version` is 2 or 3.
+  /// `version` is 2 or 3. Throws Error(kUnsupported) for 1.
   explicit Writer(Version version, Json manifest);
 
-  /// Names are checked by `write`; the order of calls does not matter.
+  /// `write` checks the names. The order of calls has no effect.
   void add_atom(std::string name, Content content);
   void add_volume(std::string name, WriterNode root);
 
-  /// Writes the container from offset 0 of the empty regular file `fd` and returns its length. Throws Error for a bad
-  /// or double name, a link in version 2, a host file that can't be read or changes in between, and a failing write.
+  /// Writes the container to the empty regular file `fd`, from offset 0, and returns its length. Throws Error for a bad
+  /// or duplicate name, a link in version 2, a host file that can't be read or changes meanwhile, and a failed write.
   std::uint64_t write(int fd) const;
   [[nodiscard]] std::vector<std::byte> to_bytes() const;
 

@@ -15,7 +15,7 @@
 
 #include "core/base/log.h"
 #include "core/base/unique_fd.h"
-#include "core/package/package_source.h"
+#include "core/package/package_specifier.h"
 #include "daemon/cli/command_table.h"
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/logging.h"
@@ -84,7 +84,7 @@ std::optional<std::string> live_source(const std::string& mountpoint) {
 /// registries: every version that matches the requirement counts.
 bool shows_package(const std::string& source, const MountOptions& options, const Io& io) {
   if (std::error_code missing; !std::filesystem::exists(options.package, missing)) {
-    const PackageSource wanted = PackageSource::parse(options.package);
+    const PackageSpecifier wanted = PackageSpecifier::parse(options.package);
     if (const NamedIdent* named = wanted.named()) {
       const std::size_t at = source.rfind('@');
       const auto version = at == std::string::npos ? std::nullopt : Version::try_parse(source.substr(at + 1));

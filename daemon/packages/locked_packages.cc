@@ -19,7 +19,7 @@ bool is_named_by(const PackageSummary& root, const std::string& text) {
   if (stdfs::exists(text, failed)) {
     return root.dist.path && stdfs::equivalent(text, *root.dist.path, failed);
   }
-  const PackageSource specifier = PackageSource::parse(text);
+  const PackageSpecifier specifier = PackageSpecifier::parse(text);
   if (specifier.named() != nullptr) {
     return root.pkg.id.named() != nullptr && specifier.named()->matches(*root.pkg.id.named());
   }

@@ -38,9 +38,9 @@ bool is_local(const std::string& text) {
   return stdfs::is_regular_file(status) || stdfs::is_directory(status);
 }
 
-PackageSource parse_specifier(const std::string& text) {
+PackageSpecifier parse_specifier(const std::string& text) {
   try {
-    return PackageSource::parse(text);
+    return PackageSpecifier::parse(text);
   } catch (Error& error) {
     throw std::move(error).context("Unable to resolve \"" + text + "\" as a URL, package name, or file on disk");
   }
@@ -185,7 +185,7 @@ RootPackage PackageOpener::find(const std::string& text) {
   if (is_local(text)) {
     return {open_package(text, options_), std::nullopt, local_distribution(text)};
   }
-  const PackageSource specifier = parse_specifier(text);
+  const PackageSpecifier specifier = parse_specifier(text);
   try {
     PackageSummary summary = query_latest(*source_, specifier);
     return {nullptr, std::move(summary.pkg), std::move(summary.dist)};

@@ -12,13 +12,13 @@ namespace pkgfs {
 RegistryCheck::RegistryCheck(std::unique_ptr<Source> source, std::vector<std::string> endpoints)
     : source_(std::move(source)), endpoints_(std::move(endpoints)) {}
 
-std::vector<PackageSummary> RegistryCheck::query(const PackageSource& specifier) {
+std::vector<PackageSummary> RegistryCheck::query(const PackageSpecifier& specifier) {
   check(specifier);
   return source_->query(specifier);
 }
 
-std::vector<Source::Answer> RegistryCheck::query_all(std::span<const PackageSource> specifiers) {
-  for (const PackageSource& specifier : specifiers) {
+std::vector<Source::Answer> RegistryCheck::query_all(std::span<const PackageSpecifier> specifiers) {
+  for (const PackageSpecifier& specifier : specifiers) {
     check(specifier);
   }
   return source_->query_all(specifiers);
@@ -38,7 +38,7 @@ bool RegistryCheck::is_asked(const std::string& registry) const {
   return false;
 }
 
-void RegistryCheck::check(const PackageSource& specifier) {
+void RegistryCheck::check(const PackageSpecifier& specifier) {
   if (specifier.named() == nullptr || !specifier.named()->registry) {
     return;
   }

@@ -19,11 +19,11 @@ class RegistryCheck final : public Source {
   /// `endpoints` are the configured registries.
   RegistryCheck(std::unique_ptr<Source> source, std::vector<std::string> endpoints);
 
-  [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override;
-  [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSource> specifiers) override;
+  [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
+  [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSpecifier> specifiers) override;
 
  private:
-  void check(const PackageSource& specifier);
+  void check(const PackageSpecifier& specifier);
   [[nodiscard]] bool is_asked(const std::string& registry) const;
 
   std::unique_ptr<Source> source_;

@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "core/base/error.h"
-#include "core/package/package_source.h"
+#include "core/package/package_specifier.h"
 #include "daemon/cli/mount_words.h"
 #include "daemon/cli/option_table.h"
 #include "daemon/cli/options.h"
@@ -104,13 +104,13 @@ bool check_package(const std::string& package) {
     throw Error(ErrorCode::kUsage, "option 'package': \"" + package + "\" isn't a package");
   }
   try {
-    const PackageSource source = PackageSource::parse(package);
-    if (source.path() == nullptr) {
+    const PackageSpecifier specifier = PackageSpecifier::parse(package);
+    if (specifier.path() == nullptr) {
       return false;
     }
-    refuse_relative("package", source.path()->text);
+    refuse_relative("package", specifier.path()->text);
     std::error_code failed;
-    const auto status = std::filesystem::status(source.path()->text, failed);
+    const auto status = std::filesystem::status(specifier.path()->text, failed);
     if (!std::filesystem::is_regular_file(status) && !std::filesystem::is_directory(status)) {
       throw Error(ErrorCode::kNotFound, "option 'package': there is no file or directory \"" + package + "\"");
     }

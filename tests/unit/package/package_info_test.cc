@@ -114,7 +114,7 @@ TEST(InfoFromManifest, EveryFormOfDependency) {
   ASSERT_EQ(got.dependencies.size(), expected.size());
   for (std::size_t i = 0; i < expected.size(); ++i) {
     EXPECT_EQ(got.dependencies[i].alias, expected[i].first);
-    EXPECT_EQ(got.dependencies[i].source.to_string(), expected[i].second);
+    EXPECT_EQ(got.dependencies[i].specifier.to_string(), expected[i].second);
   }
   EXPECT_NE(got.dependencies[6].source.hash(), nullptr);
   EXPECT_NE(got.dependencies[7].source.path(), nullptr);

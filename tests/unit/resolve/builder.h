@@ -30,7 +30,7 @@ class TestPackage {
     if (alias.empty()) {
       alias = specifier.substr(0, specifier.find('@'));
     }
-    info_.dependencies.push_back({std::move(alias), PackageSource::parse(specifier)});
+    info_.dependencies.push_back({std::move(alias), PackageSpecifier::parse(specifier)});
     return *this;
   }
   TestPackage& command(std::string name) {
@@ -70,7 +70,7 @@ class TestRegistry final : public Source {
     return packages_.emplace_back(named_id(id));
   }
 
-  [[nodiscard]] std::vector<PackageSummary> query(const PackageSource& specifier) override {
+  [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override {
     ++asked[specifier.to_string()];
     if (const auto at = broken.find(specifier.to_string()); at != broken.end()) {
       throw QueryError(specifier, Error(ErrorCode::kIo, at->second));
@@ -86,7 +86,7 @@ class TestRegistry final : public Source {
 
   /// Resolves the tree below the newest package that `root` names.
   [[nodiscard]] Resolution resolve(std::string_view root) {
-    return pkgfs::resolve(query_latest(*this, PackageSource::parse(root)).pkg, *this);
+    return pkgfs::resolve(query_latest(*this, PackageSpecifier::parse(root)).pkg, *this);
   }
 
   std::map<std::string, int> asked;

@@ -120,7 +120,7 @@ struct Outcome {
 Outcome resolve_root(const std::filesystem::path& registry, const std::string& root) {
   LocalRegistrySource source(registry.string());
   try {
-    const PackageSummary summary = query_latest(source, PackageSource::parse(root));
+    const PackageSummary summary = query_latest(source, PackageSpecifier::parse(root));
     return {to_json(resolve(summary.pkg, source)), {}};
   } catch (const Error& error) {
     std::vector<std::string> chain = error.chain();

@@ -56,7 +56,7 @@ TEST(LockFile, LocalFilesKeepTheirPath) {
 TEST(LockFile, AnswersNothingElse) {
   const LockFile lock = make_lock(resolved());
   LockSource source(lock);
-  EXPECT_THROW(static_cast<void>(source.query(PackageSource::parse("acme/base@^2"))), QueryError);
+  EXPECT_THROW(static_cast<void>(source.query(PackageSpecifier::parse("acme/base@^2"))), QueryError);
 }
 
 TEST(LockFile, NonsenseIsRefused) {

@@ -57,8 +57,8 @@ bool is_solvable(const Shape& shape) {
       return false;  // more than there are names: a cycle
     }
     for (const DependencySpec& dependency : pkg.dependencies) {
-      const auto chosen = choice.find(dependency.source.named()->full_name());
-      if (chosen == choice.end() || !dependency.source.named()->matches(*chosen->second->id.named()) ||
+      const auto chosen = choice.find(dependency.specifier.named()->full_name());
+      if (chosen == choice.end() || !dependency.specifier.named()->matches(*chosen->second->id.named()) ||
           !is_fine(*chosen->second, depth + 1)) {
         return false;
       }
@@ -95,7 +95,7 @@ void expect_sound(const Resolution& resolution) {
       const auto& dependency = node.pkg.dependencies[d];
       const PackageId& target = resolution.graph.nodes[node.edges[d].target].pkg.id;
       EXPECT_EQ(node.edges[d].alias, dependency.alias);
-      EXPECT_TRUE(dependency.source.named()->matches(*target.named()));
+      EXPECT_TRUE(dependency.specifier.named()->matches(*target.named()));
       EXPECT_LT(position[i], position[node.edges[d].target]);
     }
   }

@@ -149,8 +149,8 @@ TEST(Solver, IncompatiblePinsAreDuplicates) {
   registry.add("common@2.0.0");
   EXPECT_THAT(error_chain([&] { return registry.resolve("root"); }),
               ElementsAre("Multiple versions of common were found 1.0.0, 2.0.0",
-                          "no choice of versions suits everybody who asks for \"common\": \"root@1.0.0\" asks for "
-                          "\"common@=2.0.0\" (2.0.0), \"a@1.0.0\" asks for \"common@=1.0.0\" (1.0.0)"));
+                          "no choice of versions satisfies every dependency on \"common\": \"root@1.0.0\" depends on "
+                          "\"common@=2.0.0\" (2.0.0), \"a@1.0.0\" depends on \"common@=1.0.0\" (1.0.0)"));
 }
 
 TEST(Solver, UnsolvableParentsReportThePairOfTheNewest) {
@@ -244,7 +244,7 @@ TEST(Solver, EachSpecifierIsAskedOnce) {
   }
   registry.add("common@1.0.0");
   registry.add("common@2.0.0");
-  const PackageInfo root = query_latest(registry, PackageSource::parse("root")).pkg;
+  const PackageInfo root = query_latest(registry, PackageSpecifier::parse("root")).pkg;
   registry.asked.clear();
   EXPECT_NE(error_text([&] { return resolve(root, registry); }), "(no error)");
   EXPECT_GE(registry.asked.size(), 4U);
@@ -312,7 +312,7 @@ class Limits : public testing::Test {
 /// One package a name, without any search.
 class MapSource final : public Source {
  public:
-  std::vector<PackageSummary> query(const PackageSource& specifier) override {
+  std::vector<PackageSummary> query(const PackageSpecifier& specifier) override {
     const auto at = packages.find(specifier.named()->name);
     if (at == packages.end()) {
       throw QueryError(QueryError::Kind::kNotFound, specifier);

@@ -41,12 +41,12 @@ class FileSources : public testing::Test {
 
   static std::vector<std::string> found(Source& source, std::string_view specifier) {
     std::vector<std::string> ids;
-    for (const PackageSummary& summary : source.query(PackageSource::parse(specifier))) {
+    for (const PackageSummary& summary : source.query(PackageSpecifier::parse(specifier))) {
       ids.push_back(summary.pkg.id.to_string());
     }
     return ids;
   }
-  static std::optional<Kind> failure(Source& source, const PackageSource& specifier) {
+  static std::optional<Kind> failure(Source& source, const PackageSpecifier& specifier) {
     try {
       static_cast<void>(source.query(specifier));
     } catch (const QueryError& error) {
@@ -55,11 +55,11 @@ class FileSources : public testing::Test {
     return std::nullopt;
   }
   static std::optional<Kind> failure(Source& source, std::string_view specifier) {
-    return failure(source, PackageSource::parse(specifier));
+    return failure(source, PackageSpecifier::parse(specifier));
   }
   static std::vector<std::string> chain(Source& source, std::string_view specifier) {
     try {
-      static_cast<void>(source.query(PackageSource::parse(specifier)));
+      static_cast<void>(source.query(PackageSpecifier::parse(specifier)));
     } catch (const QueryError& error) {
       return error.chain();
     }
@@ -145,7 +145,7 @@ TEST_F(LocalRegistry, IdsComeFromThePath) {
   EXPECT_EQ(failure(source, "ns/other"), Kind::kNotFound);
   EXPECT_EQ(failure(source, "./name"), Kind::kUnsupported);
   EXPECT_EQ(failure(source, "https://example.com/name"), Kind::kUnsupported);
-  const auto summary = source.query(PackageSource::parse("ns/name@=1.2.3")).front();
+  const auto summary = source.query(PackageSpecifier::parse("ns/name@=1.2.3")).front();
   EXPECT_EQ(summary.dist.path, root() + "/ns/name/1.2.3.webc");
   EXPECT_FALSE(summary.dist.webc_sha256);
   EXPECT_EQ(nlohmann::ordered_json(summary.pkg.commands), facts("basic-v3")["command_order"]);
@@ -155,7 +155,7 @@ TEST_F(LocalRegistry, TrailingSlashAndLateComers) {
   LocalRegistrySource source(root() + "//");
   EXPECT_EQ(failure(source, "a"), Kind::kNotFound);
   put("basic-v3", "a/1.0.0.webc");
-  EXPECT_EQ(source.query(PackageSource::parse("a")).front().dist.path, root() + "/a/1.0.0.webc");
+  EXPECT_EQ(source.query(PackageSpecifier::parse("a")).front().dist.path, root() + "/a/1.0.0.webc");
   EXPECT_THAT(found(source, "sha256:" + facts("basic-v3")["sha256"].get<std::string>()), ElementsAre("a@1.0.0"));
 }
 
@@ -207,7 +207,7 @@ TEST_F(LocalRegistry, SidecarsMustAgree) {
   LocalRegistrySource source(root());
   for (const std::string& text : {hash, "sha256:" + hash, " \n" + hash + "\n", "\tsha256:" + hash + " "}) {
     dir_.write("a/1.0.0.sha256", text);
-    EXPECT_EQ(source.query(PackageSource::parse("a")).front().dist.webc_sha256, sha256_from_hex(hash)) << text;
+    EXPECT_EQ(source.query(PackageSpecifier::parse("a")).front().dist.webc_sha256, sha256_from_hex(hash)) << text;
   }
   const std::string wrong(64, 'a');
   dir_.write("a/1.0.0.sha256", wrong);
@@ -291,7 +291,7 @@ TEST_F(Path, AContainer) {
   put("basic-v3", "dir/a.webc");
   fs::create_symlink("dir/a.webc", dir_.path() / "link");
   PathSource source;
-  const auto answers = source.query(PackageSource::parse(root() + "/dir/../link"));
+  const auto answers = source.query(PackageSpecifier::parse(root() + "/dir/../link"));
   ASSERT_EQ(answers.size(), 1U);
   EXPECT_EQ(answers[0].pkg.id.to_string(), facts("basic-v3")["package_id"].get<std::string>());
   EXPECT_EQ(answers[0].dist.path, fs::canonical(dir_.path()).string() + "/dir/a.webc");

@@ -20,7 +20,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using Kind = QueryError::Kind;
 
-PackageSource spec(std::string_view text) { return PackageSource::parse(text); }
+PackageSpecifier spec(std::string_view text) { return PackageSpecifier::parse(text); }
 
 PackageSummary package(std::string_view id, std::string_view content = {}) {
   TestPackage made(named_id(id));
@@ -52,16 +52,16 @@ std::optional<Kind> failure(Source& source, std::string_view specifier) {
 
 class FunctionSource final : public Source {
  public:
-  using Function = std::function<std::vector<PackageSummary>(const PackageSource&)>;
+  using Function = std::function<std::vector<PackageSummary>(const PackageSpecifier&)>;
   explicit FunctionSource(Function function) : function_(std::move(function)) {}
-  std::vector<PackageSummary> query(const PackageSource& specifier) override { return function_(specifier); }
+  std::vector<PackageSummary> query(const PackageSpecifier& specifier) override { return function_(specifier); }
 
  private:
   Function function_;
 };
 
 std::unique_ptr<Source> failing(Kind kind) {
-  return std::make_unique<FunctionSource>([kind](const PackageSource& s) -> std::vector<PackageSummary> {
+  return std::make_unique<FunctionSource>([kind](const PackageSpecifier& s) -> std::vector<PackageSummary> {
     if (kind == Kind::kOther) {
       throw QueryError(s, Error(ErrorCode::kIo, "no network"));
     }
@@ -78,7 +78,7 @@ std::unique_ptr<Source> holding(const std::vector<std::string>& ids) {
 }
 
 TEST(QueryError, Texts) {
-  const PackageSource s = spec("ns/name@1");
+  const PackageSpecifier s = spec("ns/name@1");
   EXPECT_THAT(QueryError(Kind::kUnsupported, s).chain(),
               ElementsAre("failed to query package 'ns/name@^1': unsupported package specifier"));
   EXPECT_THAT(QueryError(Kind::kNotFound, s).chain(), ElementsAre("failed to query package 'ns/name@^1': not found"));
@@ -136,7 +136,7 @@ TEST(MemorySource, TheFirstOfEqualsAndOfEqualHashesWins) {
 
 TEST(RememberingSource, AsksOnceAndRemembersFailures) {
   int asked = 0;
-  FunctionSource inner([&](const PackageSource& s) -> std::vector<PackageSummary> {
+  FunctionSource inner([&](const PackageSpecifier& s) -> std::vector<PackageSummary> {
     ++asked;
     if (s.named()->name == "none") {
       return {};
@@ -205,7 +205,7 @@ TEST(MultiSource, DearSourcesAreAskedLast) {
   int asked = 0;
   MultiSource source;
   source.add(holding({"a@1.0.0"}));
-  source.add(std::make_unique<FunctionSource>([&](const PackageSource&) {
+  source.add(std::make_unique<FunctionSource>([&](const PackageSpecifier&) {
                ++asked;
                return std::vector{package("b@1.0.0")};
              }),

@@ -72,7 +72,7 @@ Json answer(const std::vector<Json>& versions) {
 std::vector<std::string> found(const Json& response, const std::string& specifier) {
   std::vector<std::string> ids;
   for (const PackageSummary& summary :
-       graphql::published(response, *PackageSource::parse(specifier).named(), graphql::Prefer::kV3).packages) {
+       graphql::published(response, *PackageSpecifier::parse(specifier).named(), graphql::Prefer::kV3).packages) {
     ids.push_back(summary.pkg.id.to_string());
   }
   return ids;
@@ -88,7 +88,7 @@ TEST(Graphql, TakesWhatMatchesInOrder) {
 TEST(Graphql, ArchivedVersionsAreNamedWhenTheyMatch) {
   const Json response = answer({version("1.0.0", "{}", true), version("2.0.0", "{}", true)});
   const auto published =
-      graphql::published(response, *PackageSource::parse("acme/app@^1").named(), graphql::Prefer::kV3);
+      graphql::published(response, *PackageSpecifier::parse("acme/app@^1").named(), graphql::Prefer::kV3);
   EXPECT_TRUE(published.found);
   EXPECT_THAT(published.packages, IsEmpty());
   EXPECT_THAT(published.archived, ElementsAre("1.0.0"));
@@ -99,7 +99,8 @@ TEST(Graphql, FallsBackToTheOtherContainer) {
   Json& only = response["data"]["getPackage"]["versions"][0];
   only["v3"]["piritaDownloadUrl"] = nullptr;
   only["v2"]["piritaDownloadUrl"] = "http://h/two";
-  const auto published = graphql::published(response, *PackageSource::parse("acme/app").named(), graphql::Prefer::kV3);
+  const auto published =
+      graphql::published(response, *PackageSpecifier::parse("acme/app").named(), graphql::Prefer::kV3);
   ASSERT_EQ(published.packages.size(), 1U);
   EXPECT_EQ(published.packages[0].dist.url, "http://h/two");
 }
@@ -107,7 +108,7 @@ TEST(Graphql, FallsBackToTheOtherContainer) {
 TEST(Graphql, PrefersTheVersionThatIsAskedFor) {
   Json response = answer({version("1.0.0")});
   response["data"]["getPackage"]["versions"][0]["v2"]["piritaDownloadUrl"] = "http://h/two";
-  const NamedIdent ident = *PackageSource::parse("acme/app").named();
+  const NamedIdent ident = *PackageSpecifier::parse("acme/app").named();
   EXPECT_EQ(graphql::published(response, ident, graphql::Prefer::kV2).packages[0].dist.url, "http://h/two");
   EXPECT_EQ(graphql::published(response, ident, graphql::Prefer::kV3).packages[0].dist.url, "http://h/1.0.0");
 }
@@ -130,9 +131,10 @@ TEST(Graphql, AnswersOfAnotherShapeAreRefused) {
         "{\"data\":{\"getPackage\":{\"packageName\":\"a\",\"versions\":[{\"version\":\"1.0.0\",\"v3\":3}]}}}",
         "{\"data\":{\"getPackage\":{\"packageName\":\"a\",\"versions\":3}}}",
         "{\"data\":{\"getPackage\":{\"packageName\":\"../..\\\"\",\"versions\":[]}}}"}) {
-    EXPECT_THROW(static_cast<void>(graphql::published(graphql::parse_response(body),
-                                                      *PackageSource::parse("acme/app").named(), graphql::Prefer::kV3)),
-                 Error)
+    EXPECT_THROW(
+        static_cast<void>(graphql::published(graphql::parse_response(body),
+                                             *PackageSpecifier::parse("acme/app").named(), graphql::Prefer::kV3)),
+        Error)
         << body;
   }
   const std::string deep = "{\"data\":" + std::string(100'000, '[') + std::string(100'000, ']') + "}";
@@ -155,7 +157,7 @@ TEST(Graphql, NullBesideErrorsIsNoAnswer) {
 
 TEST(Graphql, UnknownPackageIsNotFound) {
   const Json response = graphql::parse_response(R"({"data":{"getPackage":null,"info":null}})");
-  EXPECT_FALSE(graphql::published(response, *PackageSource::parse("a/b").named(), graphql::Prefer::kV3).found);
+  EXPECT_FALSE(graphql::published(response, *PackageSpecifier::parse("a/b").named(), graphql::Prefer::kV3).found);
 }
 
 class RegistryAnswerCacheTest : public ::testing::Test {

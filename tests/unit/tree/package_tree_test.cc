@@ -204,7 +204,7 @@ TEST(PackageTreeTest, LiveDirectoriesStandInFrontOfContainers) {
   class One final : public Source {
    public:
     explicit One(PackageSummary only) : only_(std::move(only)) {}
-    [[nodiscard]] std::vector<PackageSummary> query(const PackageSource&) override { return {only_}; }
+    [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier&) override { return {only_}; }
 
    private:
     PackageSummary only_;

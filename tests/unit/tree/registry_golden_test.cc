@@ -62,7 +62,7 @@ Loaded resolve_root(const std::filesystem::path& registry, const std::string& ro
       .resolution = {.graph = {},
                      .order = {},
                      .package = {.root = PackageHash(Sha256{}), .commands = {}, .entrypoint = {}, .filesystem = {}}}};
-  const PackageSummary summary = query_latest(*loaded.source, PackageSource::parse(root));
+  const PackageSummary summary = query_latest(*loaded.source, PackageSpecifier::parse(root));
   loaded.root = loaded.loader->load(summary);
   loaded.resolution = resolve(summary.pkg, *loaded.source);
   return loaded;

@@ -236,15 +236,17 @@ TEST(Container, Version1LooksForItsOwnVolumesFirst) {
 }
 
 TEST(Container, TellsWhatAFileIs) {
-  const auto kind = [](std::string_view text) { return detect(std::as_bytes(std::span(text.data(), text.size()))); };
+  const auto kind = [](std::string_view text) {
+    return detect_format(std::as_bytes(std::span(text.data(), text.size())));
+  };
   using namespace std::string_view_literals;
-  EXPECT_EQ(kind("\0webc003"sv), FileType::kWebc);
-  EXPECT_EQ(kind("\x1f\x8b\x08"sv), FileType::kTarball);
-  EXPECT_EQ(kind("\0asm\1\0\0\0"sv), FileType::kWasmModule);
-  EXPECT_EQ(kind("PK\3\4"sv), FileType::kZip);
-  EXPECT_EQ(kind("\x28\xb5\x2f\xfd"sv), FileType::kZstd);
-  EXPECT_EQ(kind(""sv), FileType::kOther);
-  EXPECT_EQ(kind("\0web"sv), FileType::kOther);
+  EXPECT_EQ(kind("\0webc003"sv), FileFormat::kWebc);
+  EXPECT_EQ(kind("\x1f\x8b\x08"sv), FileFormat::kTarball);
+  EXPECT_EQ(kind("\0asm\1\0\0\0"sv), FileFormat::kWasmModule);
+  EXPECT_EQ(kind("PK\3\4"sv), FileFormat::kZip);
+  EXPECT_EQ(kind("\x28\xb5\x2f\xfd"sv), FileFormat::kZstd);
+  EXPECT_EQ(kind(""sv), FileFormat::kOther);
+  EXPECT_EQ(kind("\0web"sv), FileFormat::kOther);
   try {
     (void)Container::open(test::memory("hello.wasm", test::to_bytes("\0asm\1\0\0\0"sv)));
     FAIL();

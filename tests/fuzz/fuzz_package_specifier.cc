@@ -11,11 +11,11 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   bool good = sanitize_path(text).front() == '/';
   try {
-    const PackageSource source = PackageSource::parse(text);
-    if (source.named() != nullptr) {
-      good = good && source.named()->full_name().find_first_of("\"\\\n\x1b\x7f") == std::string::npos;
-    } else if (source.path() == nullptr) {
-      good = good && PackageSource::parse(source.to_string()) == source;
+    const PackageSpecifier specifier = PackageSpecifier::parse(text);
+    if (specifier.named() != nullptr) {
+      good = good && specifier.named()->full_name().find_first_of("\"\\\n\x1b\x7f") == std::string::npos;
+    } else if (specifier.path() == nullptr) {
+      good = good && PackageSpecifier::parse(specifier.to_string()) == specifier;
     }
   } catch (const Error&) {  // refused
   }

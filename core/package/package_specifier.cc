@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "core/package/package_source.h"
+#include "core/package/package_specifier.h"
 
 #include <algorithm>
 #include <utility>
@@ -13,7 +13,7 @@ constexpr std::string_view kBuildMessage =
     "build metadata (`+...`) is not supported in a version requirement: it is ignored when matching versions and "
     "cannot select a specific build, so pin an exact version or a package hash instead";
 
-/// Why a text is no specifier; `parse` puts it into the full message.
+/// Thrown with the reason why a text is no specifier; `parse` makes the full message.
 struct Reason {
   std::string text;
 };
@@ -40,7 +40,7 @@ std::string_view trim(std::string_view text) {
   return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
 }
 
-/// Undoes percent-encoding; `%` without two hex digits stays, as URL parsers leave it.
+/// Decodes percent-encoding. As in URL parsers, a `%` without two hex digits stays.
 std::string percent_decode(std::string_view text) {
   const auto value = [](char c) { return is_digit(c) ? c - '0' : lower(c) - 'a' + 10; };
   const auto is_hex = [](char c) { return is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'f'); };
@@ -56,7 +56,7 @@ std::string percent_decode(std::string_view text) {
   return result;
 }
 
-/// Encodes what may not stand in a URL as it is.
+/// Percent-encodes the characters that a URL must not contain.
 std::string percent_encode(std::string_view text) {
   constexpr std::string_view kHex = "0123456789ABCDEF";
   std::string result;
@@ -73,7 +73,7 @@ std::string percent_encode(std::string_view text) {
   return result;
 }
 
-PackageSource file_path(std::string_view host, std::string_view path) {
+PackageSpecifier file_path(std::string_view host, std::string_view path) {
   if (!host.empty() && host != "localhost") {
     reject("a file URL can't name a host");
   }
@@ -85,7 +85,7 @@ PackageSource file_path(std::string_view host, std::string_view path) {
   if (decoded.find('\0') != std::string::npos) {
     reject("a path can't contain a NUL");
   }
-  return PackageSource::Path{std::move(decoded)};
+  return PackageSpecifier::Path{std::move(decoded)};
 }
 
 /// Checks the `[user@]host[:port]` of a web URL.
@@ -111,7 +111,7 @@ void check_authority(std::string_view authority) {
 }
 
 /// A text with `://` in it.
-PackageSource parse_url(std::string_view text) {
+PackageSpecifier parse_url(std::string_view text) {
   text = trim(text);
   const std::size_t colon = text.find("://");
   const std::string scheme = lower(text.substr(0, colon));
@@ -138,10 +138,10 @@ PackageSource parse_url(std::string_view text) {
   } else {
     url += authority;
   }
-  return PackageSource::Url{url + percent_encode(path)};
+  return PackageSpecifier::Url{url + percent_encode(path)};
 }
 
-/// Names reach file names, GraphQL texts and terminals.
+/// Refuses characters that are dangerous in file names, GraphQL texts and terminals.
 void check_component(std::string_view what, std::string_view text) {
   if (std::any_of(text.begin(), text.end(), [](char c) { return is_control(c) || c == '"' || c == '\\'; })) {
     reject("the " + std::string(what) + R"( contains a control character, '"' or '\')");
@@ -213,7 +213,7 @@ NamedIdent parse_named(std::string_view text) {
   return ident;
 }
 
-PackageSource parse_source(std::string_view text) {
+PackageSpecifier parse_specifier(std::string_view text) {
   if (text.empty()) {
     reject("An empty string is not a valid package source");
   }
@@ -224,7 +224,7 @@ PackageSource parse_source(std::string_view text) {
     if (text.find('\0') != std::string_view::npos) {
       reject("a path can't contain a NUL");
     }
-    return PackageSource::Path{std::string(text)};
+    return PackageSpecifier::Path{std::string(text)};
   }
   if (std::optional<PackageHash> hash = PackageHash::parse(text)) {
     return *std::move(hash);
@@ -266,16 +266,16 @@ std::string NamedIdent::to_string() const {
   return text;
 }
 
-PackageSource PackageSource::parse(std::string_view text) {
+PackageSpecifier PackageSpecifier::parse(std::string_view text) {
   try {
-    return parse_source(text);
+    return parse_specifier(text);
   } catch (const Reason& reason) {
     throw Error(ErrorCode::kUsage, "could not parse value as package identifier: " + reason.text + " (value: '" +
                                        std::string(text) + "')");
   }
 }
 
-std::string PackageSource::to_string() const {
+std::string PackageSpecifier::to_string() const {
   if (const NamedIdent* ident = named()) {
     return ident->to_string();
   }

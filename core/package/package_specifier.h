@@ -22,15 +22,16 @@ struct NamedIdent {
   /// The requirement; `*` without a tag or with a named one (docs/rules/resolution.md, 2.4).
   [[nodiscard]] VersionReq requirement() const;
   [[nodiscard]] const std::string* named_tag() const { return std::get_if<std::string>(&tag); }
-  /// Whether a package called `id` answers this ident: same full name, and the tag's requirement holds (a named tag
+  /// Whether the package `id` satisfies this ident: same full name, and the tag's requirement holds (a named tag
   /// must equal the printed version).
   [[nodiscard]] bool matches(const NamedId& id) const;
   [[nodiscard]] std::string to_string() const;
   friend bool operator==(const NamedIdent&, const NamedIdent&) = default;
 };
 
-/// What a user or a manifest asks for: a name, a hash, a URL or a path.
-class PackageSource {
+/// A request for a package, by a user or a manifest: a name, a hash, a URL or a path. An immutable value.
+/// The reference calls it PackageSpecifier.
+class PackageSpecifier {
  public:
   struct Url {
     std::string text;
@@ -41,23 +42,23 @@ class PackageSource {
     friend bool operator==(const Path&, const Path&) = default;
   };
 
-  PackageSource(NamedIdent ident) : value_(std::move(ident)) {}  // NOLINT(google-explicit-constructor)
-  PackageSource(PackageHash hash) : value_(std::move(hash)) {}   // NOLINT(google-explicit-constructor)
-  PackageSource(Url url) : value_(std::move(url)) {}             // NOLINT(google-explicit-constructor)
-  PackageSource(Path path) : value_(std::move(path)) {}          // NOLINT(google-explicit-constructor)
+  PackageSpecifier(NamedIdent ident) : value_(std::move(ident)) {}  // NOLINT(google-explicit-constructor)
+  PackageSpecifier(PackageHash hash) : value_(std::move(hash)) {}   // NOLINT(google-explicit-constructor)
+  PackageSpecifier(Url url) : value_(std::move(url)) {}             // NOLINT(google-explicit-constructor)
+  PackageSpecifier(Path path) : value_(std::move(path)) {}          // NOLINT(google-explicit-constructor)
 
   /// Parses a specifier (docs/rules/resolution.md, 1.2 and 1.4: `file:` URLs are paths, malformed
   /// `sha256:` digests and dangerous names are refused). Throws Error(kUsage) `could not parse value as package
   /// identifier: {message} (value: '{value}')`.
-  [[nodiscard]] static PackageSource parse(std::string_view text);
+  [[nodiscard]] static PackageSpecifier parse(std::string_view text);
 
   [[nodiscard]] const NamedIdent* named() const { return std::get_if<NamedIdent>(&value_); }
   [[nodiscard]] const PackageHash* hash() const { return std::get_if<PackageHash>(&value_); }
   [[nodiscard]] const Url* url() const { return std::get_if<Url>(&value_); }
   [[nodiscard]] const Path* path() const { return std::get_if<Path>(&value_); }
-  /// Prints back what was parsed, in normal form (`ns/name@1.2` becomes `ns/name@^1.2`).
+  /// The specifier in normal form: `ns/name@1.2` becomes `ns/name@^1.2`.
   [[nodiscard]] std::string to_string() const;
-  friend bool operator==(const PackageSource&, const PackageSource&) = default;
+  friend bool operator==(const PackageSpecifier&, const PackageSpecifier&) = default;
 
  private:
   std::variant<NamedIdent, PackageHash, Url, Path> value_;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "core/package/package_source.h"
+#include "core/package/package_specifier.h"
 
 #include <string>
 #include <utility>
@@ -16,8 +16,8 @@ const std::string kHex(64, 'a');
 
 /// kind and parts of what `text` means, e.g. `named reg|ns|name|^1`; `-` is a missing part.
 std::string meaning(const std::string& text) {
-  const PackageSource source = PackageSource::parse(text);
-  if (const NamedIdent* ident = source.named()) {
+  const PackageSpecifier specifier = PackageSpecifier::parse(text);
+  if (const NamedIdent* ident = specifier.named()) {
     std::string tag = "-";
     if (const auto* requirement = std::get_if<VersionReq>(&ident->tag)) {
       tag = requirement->to_string();
@@ -27,10 +27,10 @@ std::string meaning(const std::string& text) {
     return "named " + ident->registry.value_or("-") + "|" + ident->namespace_.value_or("-") + "|" + ident->name + "|" +
            tag;
   }
-  if (source.hash() != nullptr) {
-    return "hash " + source.to_string();
+  if (specifier.hash() != nullptr) {
+    return "hash " + specifier.to_string();
   }
-  return (source.url() != nullptr ? "url " : "path ") + source.to_string();
+  return (specifier.url() != nullptr ? "url " : "path ") + specifier.to_string();
 }
 
 std::string reason(const std::string& text) {
@@ -47,7 +47,7 @@ std::string reason(const std::string& text) {
   }
 }
 
-TEST(PackageSource, AcceptedSpellings) {
+TEST(PackageSpecifier, AcceptedSpellings) {
   const std::vector<std::pair<std::string, std::string>> rows = {
       {"name", "named -|-|name|-"},
       {"ns/name", "named -|ns|name|-"},
@@ -88,7 +88,7 @@ TEST(PackageSource, AcceptedSpellings) {
   }
 }
 
-TEST(PackageSource, RefusedSpellings) {
+TEST(PackageSpecifier, RefusedSpellings) {
   EXPECT_EQ(reason(""), "An empty string is not a valid package source");
   EXPECT_EQ(reason("@1"), "package name is required");
   EXPECT_EQ(reason("ns/"), "package name is required");
@@ -101,7 +101,7 @@ TEST(PackageSource, RefusedSpellings) {
             "and cannot select a specific build, so pin an exact version or a package hash instead");
 }
 
-TEST(PackageSource, MalformedDigestIsNotAName) {
+TEST(PackageSpecifier, MalformedDigestIsNotAName) {
   const std::string message = "a package hash is written `sha256:` and 64 hex digits";
   for (const std::string& text : {std::string("sha256:abcd"), "SHA256:" + kHex, "sha256:" + kHex + "0",
                                   " sha256:" + kHex, std::string("sha256:abcd@1"), std::string("sha256:ns/name")}) {
@@ -109,7 +109,7 @@ TEST(PackageSource, MalformedDigestIsNotAName) {
   }
 }
 
-TEST(PackageSource, DangerousNamesAreRefused) {
+TEST(PackageSpecifier, DangerousNamesAreRefused) {
   using namespace std::string_literals;
   for (const std::string& text :
        {"a\"b"s, "a\\b"s, "C:\\x"s, "ns/a\nb"s, "n\0s/a"s, "ns/a\x7f"s, "ns\x1b/a"s, "ns/a@st\x1b"s, "re\"g:ns/a"s}) {
@@ -120,7 +120,7 @@ TEST(PackageSource, DangerousNamesAreRefused) {
   }
 }
 
-TEST(PackageSource, FileUrlsArePaths) {
+TEST(PackageSpecifier, FileUrlsArePaths) {
   EXPECT_EQ(meaning("file:///a/b.webc"), "path /a/b.webc");
   EXPECT_EQ(meaning("FILE://localhost/a%20b/%C3%BC%zz"), "path /a b/\xC3\xBC%zz");
   EXPECT_EQ(meaning("file:///a?x#y"), "path /a");
@@ -129,7 +129,7 @@ TEST(PackageSource, FileUrlsArePaths) {
   EXPECT_EQ(reason("file:///a%00"), "a path can't contain a NUL");
 }
 
-TEST(PackageSource, Urls) {
+TEST(PackageSpecifier, Urls) {
   EXPECT_EQ(meaning("HTTPS://Host.COM"), "url https://host.com/");
   EXPECT_EQ(meaning("http://u:P@H:8080/a b?q=1"), "url http://u:P@h:8080/a%20b?q=1");
   EXPECT_EQ(meaning("http://[::1]:80/x"), "url http://[::1]:80/x");
@@ -143,17 +143,17 @@ TEST(PackageSource, Urls) {
   EXPECT_EQ(reason("http://a/\x01"), "a URL can't contain control characters");
 }
 
-TEST(PackageSource, PrintsNormalForm) {
-  EXPECT_EQ(PackageSource::parse("ns/name@1.2").to_string(), "ns/name@^1.2");
-  EXPECT_EQ(PackageSource::parse("ns/name@latest").to_string(), "ns/name@*");
-  EXPECT_EQ(PackageSource::parse(" reg.com:ns / name @stable").to_string(), "reg.com:ns/name@stable");
-  EXPECT_EQ(PackageSource::parse("name").to_string(), "name");
+TEST(PackageSpecifier, PrintsNormalForm) {
+  EXPECT_EQ(PackageSpecifier::parse("ns/name@1.2").to_string(), "ns/name@^1.2");
+  EXPECT_EQ(PackageSpecifier::parse("ns/name@latest").to_string(), "ns/name@*");
+  EXPECT_EQ(PackageSpecifier::parse(" reg.com:ns / name @stable").to_string(), "reg.com:ns/name@stable");
+  EXPECT_EQ(PackageSpecifier::parse("name").to_string(), "name");
 }
 
 TEST(NamedIdent, MatchesIds) {
   const NamedId release{"ns/name", Version::parse("1.2.3")};
   const NamedId pre{"ns/name", Version::parse("1.3.0-rc.1")};
-  const auto ident = [](const char* text) { return *PackageSource::parse(text).named(); };
+  const auto ident = [](const char* text) { return *PackageSpecifier::parse(text).named(); };
   EXPECT_TRUE(ident("ns/name@1").matches(release));
   EXPECT_FALSE(ident("ns/name@2").matches(release));
   EXPECT_FALSE(ident("ns/name@1").matches(pre));
