@@ -25,7 +25,7 @@ constexpr std::size_t kAnnotationsBytes = 128U << 10U;  // of a file with annota
 
 std::string in_quotes(std::string_view text) { return '"' + std::string(text) + '"'; }
 
-[[noreturn]] void reject(std::string message) { throw Error(ErrorCode::kCorrupt, std::move(message)); }
+[[noreturn]] void reject_manifest(std::string message) { throw Error(ErrorCode::kCorrupt, std::move(message)); }
 
 /// A path of the file as messages show it.
 std::string shown(const PackageFiles& files, const std::string& path) {
@@ -52,7 +52,7 @@ std::vector<webc::Dependency> derive_use(const WasmerToml& toml) {
   std::vector<webc::Dependency> use;
   for (const auto& [name, requirement] : toml.dependencies) {
     if (!is_dependency_name(name)) {
-      reject("The dependency, " + in_quotes(name) + R"(, isn't in the "namespace/name" format)");
+      reject_manifest("The dependency, " + in_quotes(name) + R"(, isn't in the "namespace/name" format)");
     }
     use.push_back({name, name + "@" + VersionReq::parse(requirement).to_string(), std::nullopt});
   }
@@ -98,7 +98,7 @@ std::string atom_kind(const std::optional<std::string>& kind) {
     return std::string(kKinds) + kind.value_or("wasm");
   }
   if (!is_url(*kind)) {
-    reject("Unknown atom kind, " + in_quotes(*kind));
+    reject_manifest("Unknown atom kind, " + in_quotes(*kind));
   }
   return *kind;
 }
@@ -151,7 +151,8 @@ std::string inferred_runner(const WasmerToml& toml, const WasmerToml::Command& c
   const auto module = std::find_if(toml.modules.begin(), toml.modules.end(),
                                    [&](const WasmerToml::Module& m) { return m.name == command.module; });
   if (module == toml.modules.end()) {
-    reject("The " + in_quotes(command.name) + " command uses a non-existent module, " + in_quotes(command.module));
+    reject_manifest("The " + in_quotes(command.name) + " command uses a non-existent module, " +
+                    in_quotes(command.module));
   }
   return runner_url(module->abi);
 }
@@ -252,8 +253,8 @@ webc::Command derive_command(const WasmerToml& toml, const WasmerToml::Command& 
   if (custom.is_object()) {
     for (auto& [key, value] : result.annotations.items()) {
       if (const auto found = custom.find(key); found != custom.end() && !merge(value, *found)) {
-        reject("Unable to merge in user-defined " + in_quotes(key) + " annotations for the " + in_quotes(command.name) +
-               " command");
+        reject_manifest("Unable to merge in user-defined " + in_quotes(key) + " annotations for the " +
+                        in_quotes(command.name) + " command");
       }
       custom.erase(key);
     }
@@ -263,8 +264,8 @@ webc::Command derive_command(const WasmerToml& toml, const WasmerToml::Command& 
     const std::string dependency = command.module.substr(0, colon);
     if (std::none_of(toml.dependencies.begin(), toml.dependencies.end(),
                      [&](const auto& declared) { return declared.first == dependency; })) {
-      reject("The " + in_quotes(command.name) + " command references the undeclared dependency " +
-             in_quotes(dependency));
+      reject_manifest("The " + in_quotes(command.name) + " command references the undeclared dependency " +
+                      in_quotes(dependency));
     }
   }
   return result;
@@ -276,7 +277,7 @@ std::vector<webc::Command> derive_commands(const WasmerToml& toml, const Package
   for (const WasmerToml::Command& command : toml.commands) {
     commands.push_back(derive_command(toml, command, files));
     if (!names.insert(command.name).second) {
-      reject("Duplicate command, " + in_quotes(command.name));
+      reject_manifest("Duplicate command, " + in_quotes(command.name));
     }
   }
   return commands;
@@ -285,7 +286,7 @@ std::vector<webc::Command> derive_commands(const WasmerToml& toml, const Package
 /// The place of a binding's file in the metadata volume.
 std::string metadata_uri(const std::string& path, const PackageFiles& files) {
   if (path.starts_with('/')) {
-    reject(in_quotes(path) + " is outside of " + in_quotes(files.directory));
+    reject_manifest(in_quotes(path) + " is outside of " + in_quotes(files.directory));
   }
   if (!files.exists(path)) {
     throw Error(ErrorCode::kNotFound,

@@ -6,6 +6,8 @@
 
 #include "core/base/error.h"
 
+#include "core/package/digits.h"
+
 namespace pkgfs {
 namespace {
 
@@ -18,10 +20,9 @@ struct Reason {
   std::string text;
 };
 
-[[noreturn]] void reject(std::string reason) { throw Reason{std::move(reason)}; }
+[[noreturn]] void reject_specifier(std::string reason) { throw Reason{std::move(reason)}; }
 
 bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
@@ -75,15 +76,15 @@ std::string percent_encode(std::string_view text) {
 
 PackageSpecifier file_path(std::string_view host, std::string_view path) {
   if (!host.empty() && host != "localhost") {
-    reject("a file URL can't name a host");
+    reject_specifier("a file URL can't name a host");
   }
   path = path.substr(0, path.find_first_of("?#"));
   std::string decoded = percent_decode(path);
   if (decoded.empty()) {
-    reject("a file URL needs a path");
+    reject_specifier("a file URL needs a path");
   }
   if (decoded.find('\0') != std::string::npos) {
-    reject("a path can't contain a NUL");
+    reject_specifier("a path can't contain a NUL");
   }
   return PackageSpecifier::Path{std::move(decoded)};
 }
@@ -99,14 +100,14 @@ void check_authority(std::string_view authority) {
     host = host.substr(0, colon);
     if (port.size() > 5 || !std::all_of(port.begin(), port.end(), is_digit) ||
         (!port.empty() && std::stoul(std::string(port)) > 65535)) {
-      reject("invalid port number");
+      reject_specifier("invalid port number");
     }
   }
   if (host.empty()) {
-    reject("empty host");
+    reject_specifier("empty host");
   }
   if (host.find_first_of(" \"%<>\\^`{|}") != std::string_view::npos) {
-    reject("invalid domain character");
+    reject_specifier("invalid domain character");
   }
 }
 
@@ -117,10 +118,10 @@ PackageSpecifier parse_url(std::string_view text) {
   const std::string scheme = lower(text.substr(0, colon));
   const auto scheme_char = [](char c) { return is_alpha(c) || is_digit(c) || c == '+' || c == '.' || c == '-'; };
   if (scheme.empty() || !is_alpha(scheme.front()) || !std::all_of(scheme.begin(), scheme.end(), scheme_char)) {
-    reject("relative URL without a base");
+    reject_specifier("relative URL without a base");
   }
   if (std::any_of(text.begin(), text.end(), is_control)) {
-    reject("a URL can't contain control characters");
+    reject_specifier("a URL can't contain control characters");
   }
   const std::string_view rest = text.substr(colon + 3);
   const std::size_t path_start = std::min(rest.find_first_of("/?#"), rest.size());
@@ -144,7 +145,7 @@ PackageSpecifier parse_url(std::string_view text) {
 /// Refuses characters that are dangerous in file names, GraphQL texts and terminals.
 void check_component(std::string_view what, std::string_view text) {
   if (std::any_of(text.begin(), text.end(), [](char c) { return is_control(c) || c == '"' || c == '\\'; })) {
-    reject("the " + std::string(what) + R"( contains a control character, '"' or '\')");
+    reject_specifier("the " + std::string(what) + R"( contains a control character, '"' or '\')");
   }
 }
 
@@ -153,7 +154,7 @@ void check_full_name(std::string_view full_name) {
     const std::size_t slash = full_name.find('/');
     const std::string_view part = full_name.substr(0, slash);
     if (part.empty() || part == "." || part == "..") {
-      reject("\"" + std::string(part) + "\" can't be a part of a package name");
+      reject_specifier("\"" + std::string(part) + "\" can't be a part of a package name");
     }
     if (slash == std::string_view::npos) {
       return;
@@ -172,7 +173,7 @@ std::variant<std::monostate, VersionReq, std::string> parse_tag(std::string_view
   bool had_build = false;
   if (std::optional<VersionReq> requirement = VersionReq::try_parse(text, &had_build)) {
     if (had_build) {
-      reject(std::string(kBuildMessage));
+      reject_specifier(std::string(kBuildMessage));
     }
     return *std::move(requirement);
   }
@@ -191,7 +192,7 @@ NamedIdent parse_named(std::string_view text) {
   const std::size_t slash = left.rfind('/');
   ident.name = trim(slash == std::string_view::npos ? left : left.substr(slash + 1));
   if (ident.name.empty()) {
-    reject("package name is required");
+    reject_specifier("package name is required");
   }
   if (slash != std::string_view::npos) {
     std::string_view owner = left.substr(0, slash);
@@ -204,7 +205,7 @@ NamedIdent parse_named(std::string_view text) {
     }
     ident.namespace_ = trim(owner);
     if (ident.namespace_->empty()) {
-      reject("namespace can not be empty");
+      reject_specifier("namespace can not be empty");
     }
     check_component("namespace", *ident.namespace_);
   }
@@ -215,14 +216,14 @@ NamedIdent parse_named(std::string_view text) {
 
 PackageSpecifier parse_specifier(std::string_view text) {
   if (text.empty()) {
-    reject("An empty string is not a valid package source");
+    reject_specifier("An empty string is not a valid package source");
   }
   if (text.find("://") != std::string_view::npos) {
     return parse_url(text);
   }
   if (text.front() == '.' || text.front() == '/') {
     if (text.find('\0') != std::string_view::npos) {
-      reject("a path can't contain a NUL");
+      reject_specifier("a path can't contain a NUL");
     }
     return PackageSpecifier::Path{std::string(text)};
   }
@@ -230,7 +231,7 @@ PackageSpecifier parse_specifier(std::string_view text) {
     return *std::move(hash);
   }
   if (lower(trim(text).substr(0, 7)) == "sha256:") {
-    reject("a package hash is written `sha256:` and 64 hex digits");
+    reject_specifier("a package hash is written `sha256:` and 64 hex digits");
   }
   return parse_named(text);
 }

@@ -30,7 +30,7 @@ struct NamedIdent {
 };
 
 /// A request for a package, by a user or a manifest: a name, a hash, a URL or a path. An immutable value.
-/// The reference calls it PackageSpecifier.
+/// The reference calls it PackageSource.
 class PackageSpecifier {
  public:
   struct Url {

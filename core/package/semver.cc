@@ -3,12 +3,10 @@
 
 #include <algorithm>
 
+#include "core/package/digits.h"
+
 namespace pkgfs {
 namespace {
-
-bool all_digits(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
-}
 
 /// Removes the part before the next dot from `rest` and returns it.
 std::optional<std::string_view> next_identifier(std::optional<std::string_view>& rest) {

@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include "core/package/digits.h"
 #include "core/package/semver.h"
 
 namespace pkgfs {
@@ -17,7 +18,7 @@ constexpr std::string_view kPatch = "patch version number";
 constexpr std::string_view kPre = "pre-release identifier";
 constexpr std::string_view kBuild = "build metadata";
 
-[[noreturn]] void reject(std::string message) { throw Error(ErrorCode::kUsage, std::move(message)); }
+[[noreturn]] void reject_version(std::string message) { throw Error(ErrorCode::kUsage, std::move(message)); }
 
 std::string concat(std::initializer_list<std::string_view> parts) {
   std::string text;
@@ -27,11 +28,7 @@ std::string concat(std::initializer_list<std::string_view> parts) {
   return text;
 }
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
 bool is_identifier(char c) { return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-'; }
-
-bool all_digits(std::string_view text) { return std::all_of(text.begin(), text.end(), is_digit); }
 
 /// The first character of `text` (all bytes of a UTF-8 sequence) in single quotes, escaped as Rust's `{:?}` does.
 std::string quoted_char(std::string_view text) {
@@ -90,20 +87,20 @@ struct Scanner {
     std::size_t length = 0;
     for (; length < rest.size() && is_digit(rest[length]); ++length) {
       if (value == 0 && length > 0) {
-        reject(concat({"invalid leading zero in ", position}));
+        reject_version(concat({"invalid leading zero in ", position}));
       }
       const auto digit = static_cast<std::uint64_t>(rest[length] - '0');
       constexpr std::uint64_t kMax = std::numeric_limits<std::uint64_t>::max();
       if (value > kMax / 10 || value * 10 > kMax - digit) {
-        reject(concat({"value of ", position, " exceeds u64::MAX"}));
+        reject_version(concat({"value of ", position, " exceeds u64::MAX"}));
       }
       value = value * 10 + digit;
     }
     if (length == 0) {
       if (rest.empty()) {
-        reject(concat({"unexpected end of input while parsing ", position}));
+        reject_version(concat({"unexpected end of input while parsing ", position}));
       }
-      reject(concat({"unexpected character ", quoted_char(rest), " while parsing ", position}));
+      reject_version(concat({"unexpected character ", quoted_char(rest), " while parsing ", position}));
     }
     rest.remove_prefix(length);
     return value;
@@ -114,9 +111,9 @@ struct Scanner {
       return;
     }
     if (rest.empty()) {
-      reject(concat({"unexpected end of input while parsing ", position}));
+      reject_version(concat({"unexpected end of input while parsing ", position}));
     }
-    reject(concat({"unexpected character ", quoted_char(rest), " after ", position}));
+    reject_version(concat({"unexpected character ", quoted_char(rest), " after ", position}));
   }
 
   /// Dot-separated identifiers after a `-` or `+`.
@@ -129,10 +126,10 @@ struct Scanner {
       }
       const std::string_view segment = rest.substr(start, end - start);
       if (segment.empty()) {
-        reject(concat({"empty identifier segment in ", position}));
+        reject_version(concat({"empty identifier segment in ", position}));
       }
       if (!leading_zeros && segment.size() > 1 && segment.front() == '0' && all_digits(segment)) {
-        reject(concat({"invalid leading zero in ", position}));
+        reject_version(concat({"invalid leading zero in ", position}));
       }
       if (end == rest.size() || rest[end] != '.') {
         std::string text(rest.substr(0, end));
@@ -184,7 +181,7 @@ VersionReq::Comparator take_comparator(Scanner& in, std::string_view& position, 
       if (in.take_wildcard()) {
         wildcard = true;
       } else if (wildcard) {
-        reject("unexpected character after wildcard in version req");
+        reject_version("unexpected character after wildcard in version req");
       } else {
         result.patch = in.number(position);
       }
@@ -207,14 +204,15 @@ VersionReq::Comparator take_comparator(Scanner& in, std::string_view& position, 
 }
 
 [[noreturn]] void reject_wildcard(char c) {
-  reject(concat({"wildcard req (", std::string_view(&c, 1), ") must be the only comparator in the version req"}));
+  reject_version(
+      concat({"wildcard req (", std::string_view(&c, 1), ") must be the only comparator in the version req"}));
 }
 
 }  // namespace
 
 Version Version::parse(std::string_view text) {
   if (text.empty()) {
-    reject("empty string, expected a semver version");
+    reject_version("empty string, expected a semver version");
   }
   Scanner in{text};
   Version version;
@@ -233,7 +231,7 @@ Version Version::parse(std::string_view text) {
     version.build = in.identifiers(position, true);
   }
   if (!in.rest.empty()) {
-    reject(concat({"unexpected character ", quoted_char(in.rest), " after ", position}));
+    reject_version(concat({"unexpected character ", quoted_char(in.rest), " after ", position}));
   }
   return version;
 }
@@ -258,7 +256,7 @@ VersionReq VersionReq::parse(std::string_view text, bool* had_build) {
     if (in.rest.starts_with(',')) {
       reject_wildcard(start.front());
     }
-    reject("unexpected character after wildcard in version req");
+    reject_version("unexpected character after wildcard in version req");
   }
   std::vector<Comparator> comparators;
   bool build = false;
@@ -276,11 +274,11 @@ VersionReq VersionReq::parse(std::string_view text, bool* had_build) {
       break;
     }
     if (!in.take(',')) {
-      reject(concat({"expected comma after ", position, ", found ", quoted_char(in.rest)}));
+      reject_version(concat({"expected comma after ", position, ", found ", quoted_char(in.rest)}));
     }
     in.skip_blanks();
     if (comparators.size() == kMaxComparators) {
-      reject("excessive number of version comparators");
+      reject_version("excessive number of version comparators");
     }
   }
   if (had_build != nullptr && build) {

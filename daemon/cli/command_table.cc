@@ -8,7 +8,7 @@ namespace pkgfs {
 
 namespace {
 
-constexpr std::array kTable{
+constexpr std::array kCommands{
     CommandSpec{CommandId::kMount, "mount", "PACKAGE MOUNTPOINT",
                 "mount a package, merged with its dependencies, as a directory",
                 "The mount is read-only, nosuid and nodev. The command returns when the mount is ready; a"
@@ -94,16 +94,16 @@ constexpr std::array kTable{
 
 }  // namespace
 
-std::span<const CommandSpec> command_table() { return kTable; }
+std::span<const CommandSpec> command_table() { return kCommands; }
 
 const CommandSpec* find_command(std::string_view name) {
   if (name == "umount") {
     name = "unmount";
   }
-  const auto* found = std::ranges::find(kTable, name, &CommandSpec::name);
-  return found == kTable.end() ? nullptr : found;
+  const auto* found = std::ranges::find(kCommands, name, &CommandSpec::name);
+  return found == kCommands.end() ? nullptr : found;
 }
 
-const CommandSpec& command_spec(CommandId id) { return kTable.at(static_cast<std::size_t>(id)); }
+const CommandSpec& command_spec(CommandId id) { return kCommands.at(static_cast<std::size_t>(id)); }
 
 }  // namespace pkgfs

@@ -21,7 +21,7 @@ constexpr int kNetwork = 11;
 constexpr int kInternal = 70;      // EX_SOFTWARE
 constexpr int kInterrupted = 130;  // the number that a shell gives for SIGINT
 
-constexpr std::array kTable{
+constexpr std::array kExitCodes{
     ExitCode{kExitOk, "success"},
     ExitCode{kIo, "reading or writing failed"},
     ExitCode{kUsage, "the command line or an option is wrong"},
@@ -40,7 +40,7 @@ constexpr std::array kTable{
 
 }  // namespace
 
-std::span<const ExitCode> exit_codes() { return kTable; }
+std::span<const ExitCode> exit_codes() { return kExitCodes; }
 
 int to_exit_code(ErrorCode code) {
   switch (code) {

@@ -105,7 +105,7 @@ void set_lock(Options& options, std::string_view value) { options.tree.network.l
 void set_json(Options& options, std::string_view /*value*/) { options.json = true; }
 void set_force(Options& options, std::string_view /*value*/) { options.force = true; }
 
-constexpr std::array kTable{
+constexpr std::array kOptions{
     OptionSpec{Group::kCommand, "force", '\0', "",
                "show a damaged package as far as pkgfs can read it, with a list of the problems",
                set_of(CommandId::kInspect), false, set_force},
@@ -344,7 +344,7 @@ constexpr std::array kTable{
 
 std::span<const OptionGroupSpec> option_groups() { return kGroups; }
 
-std::span<const OptionSpec> option_table() { return kTable; }
+std::span<const OptionSpec> option_table() { return kOptions; }
 
 bool takes(const OptionSpec& option, CommandId command) {
   return ((option.commands >> static_cast<unsigned>(command)) & 1U) != 0;

@@ -22,17 +22,17 @@ constexpr std::uint32_t kStallSeconds = 30;
 constexpr const char* kDefault = "default";
 
 /// A value and its origin.
-struct Given {
+struct NamedValue {
   std::string value;
   std::string origin;
 };
 
-std::optional<Given> from_environment(const Environment& environment, const char* name) {
+std::optional<NamedValue> from_environment(const Environment& environment, const char* name) {
   auto value = environment(name);
   if (!value || value->empty()) {
     return std::nullopt;
   }
-  return Given{std::move(*value), name};
+  return NamedValue{std::move(*value), name};
 }
 
 /// $HOME, else the home directory of the account, since services have no $HOME.
@@ -99,7 +99,7 @@ class Builder {
   }
 
   void read_directories() {
-    Given wasmer{home_directory(environment_) + "/.wasmer", kDefault};
+    NamedValue wasmer{home_directory(environment_) + "/.wasmer", kDefault};
     if (auto given = from_environment(environment_, "WASMER_DIR")) {
       wasmer = std::move(*given);
     }
@@ -113,7 +113,7 @@ class Builder {
     } catch (const Error& error) {
       log::warn("Wasmer's configuration \"{}\" is ignored: {}", config_path_, error.what());
     }
-    Given cache{wasmer.value + "/cache", wasmer.origin};
+    NamedValue cache{wasmer.value + "/cache", wasmer.origin};
     if (flags_.cache_dir) {
       cache = {*flags_.cache_dir, "--cache-dir"};
     } else if (auto given = from_environment(environment_, "WASMER_CACHE_DIR")) {
@@ -124,7 +124,7 @@ class Builder {
   }
 
   void read_registries() {
-    std::vector<Given> named;
+    std::vector<NamedValue> named;
     named.reserve(flags_.registries.size());
     for (const std::string& registry : flags_.registries) {
       named.push_back({registry, "--registry"});
@@ -138,7 +138,7 @@ class Builder {
         named.push_back({std::string(kDefaultRegistry), kDefault});
       }
     }
-    for (const Given& registry : named) {
+    for (const NamedValue& registry : named) {
       if (is_directory_name(registry.value)) {
         settings_.directories.push_back(registry.value);
         row("registry", registry.value, registry.origin);

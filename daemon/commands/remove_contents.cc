@@ -16,7 +16,7 @@
 namespace pkgfs {
 namespace {
 
-constexpr int kDirectoryFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+constexpr int kContentsFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 
 struct CloseDir {
   void operator()(DIR* dir) const { ::closedir(dir); }
@@ -24,7 +24,7 @@ struct CloseDir {
 
 /// Removes everything but directories, and returns their names.
 std::vector<std::string> remove_files(int directory) {
-  UniqueFd copy(::openat(directory, ".", kDirectoryFlags));
+  UniqueFd copy(::openat(directory, ".", kContentsFlags));
   const std::unique_ptr<DIR, CloseDir> dir(copy ? ::fdopendir(copy.get()) : nullptr);
   std::vector<std::string> directories;
   if (dir == nullptr) {
@@ -47,7 +47,7 @@ void remove_contents(int directory) {
     struct stat status;
     std::vector<std::string> left;  // directories; the last one is being emptied
   };
-  UniqueFd here(::openat(directory, ".", kDirectoryFlags));
+  UniqueFd here(::openat(directory, ".", kContentsFlags));
   std::vector<Level> way(1);
   if (!here || ::fstat(here.get(), &way.back().status) != 0) {
     return;
@@ -56,7 +56,7 @@ void remove_contents(int directory) {
   while (true) {
     Level& level = way.back();
     if (!level.left.empty()) {
-      UniqueFd child(::openat(here.get(), level.left.back().c_str(), kDirectoryFlags));
+      UniqueFd child(::openat(here.get(), level.left.back().c_str(), kContentsFlags));
       Level below{};
       if (child && ::fstat(child.get(), &below.status) == 0) {
         here = std::move(child);
@@ -73,7 +73,7 @@ void remove_contents(int directory) {
       return;
     }
     // If another process moved the directory, this is a different parent: leave it alone.
-    UniqueFd parent(::openat(here.get(), "..", kDirectoryFlags));
+    UniqueFd parent(::openat(here.get(), "..", kContentsFlags));
     struct stat status{};
     if (!parent || ::fstat(parent.get(), &status) != 0 || status.st_dev != way.back().status.st_dev ||
         status.st_ino != way.back().status.st_ino) {
