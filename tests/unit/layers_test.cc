@@ -35,10 +35,11 @@ const std::map<std::string, std::set<std::string>>& allowed() {
       {"fuse", {"core/base", "core/vfs"}},
       {"daemon/cli", {"core"}},
       {"daemon/packages", {"core", "daemon/cli"}},
-      {"daemon/observe", {"core", "fuse", "daemon/cli"}},
+      {"daemon/http", {"core/base"}},
+      {"daemon/observe", {"core", "fuse", "daemon/cli", "daemon/http"}},
       {"daemon/mount", {"core", "fuse", "daemon/cli", "daemon/packages", "daemon/observe"}},
       {"daemon/doctor", {"core", "fuse", "daemon/cli", "daemon/packages", "daemon/mount"}},
-      {"daemon/volumes", {"core", "daemon/cli", "daemon/mount", "daemon/observe"}},
+      {"daemon/volumes", {"core", "daemon/cli", "daemon/http", "daemon/mount"}},
       {"daemon/commands", {"core", "fuse", "daemon"}},
       {"daemon", {"daemon/commands", "daemon/cli"}},
   };
