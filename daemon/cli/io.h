@@ -18,6 +18,7 @@ struct Io {
   Environment environment;
   bool err_is_terminal = false;
   bool err_is_journal = false;  // systemd reads it (JOURNAL_STREAM)
+  int report_fd = -1;           // for the pkgfs process that started this one (run_report.h); -1: none
 
   /// stdout, stderr and the real environment.
   [[nodiscard]] static Io process();

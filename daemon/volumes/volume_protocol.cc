@@ -24,19 +24,6 @@ class BadRequest : public Error {
   explicit BadRequest(std::string text) : Error(ErrorCode::kUsage, std::move(text)) {}
 };
 
-/// Engines show the message in a line of their own.
-std::string one_line(const Error& error) {
-  std::string text;
-  std::string_view outer;
-  for (const std::string& message : error.chain()) {
-    if (!outer.ends_with(message)) {
-      text += (text.empty() ? "" : ": ") + message;
-    }
-    outer = message;
-  }
-  return text;
-}
-
 PluginAnswer ok(Json body) {
   body.emplace("Err", "");
   return {.status = 200, .body = json_line(body), .undo = {}};
@@ -165,6 +152,18 @@ Json parse_body(std::string_view text) {
 }
 
 }  // namespace
+
+std::string one_line(const Error& error) {
+  std::string text;
+  std::string_view outer;
+  for (const std::string& message : error.chain()) {
+    if (!outer.ends_with(message)) {
+      text += (text.empty() ? "" : ": ") + message;
+    }
+    outer = message;
+  }
+  return text;
+}
 
 PluginAnswer plugin_error(unsigned status, std::string_view text) {
   return {.status = status, .body = json_line({{"Err", text}}), .undo = {}};

@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/base/error.h"
 #include "daemon/volumes/volume_options.h"
 
 namespace pkgfs {
@@ -59,6 +60,8 @@ inline constexpr std::string_view kPluginContentType = "application/vnd.docker.p
 /// Docker's volume plugin protocol (integration.md 2): finds out what is asked, asks the driver, and puts the answer
 /// into words. Never throws: what the driver throws, and what can't be understood, becomes `{"Err": text}`.
 [[nodiscard]] PluginAnswer answer_plugin_request(const PluginRequest& request, VolumeDriver& driver);
+/// All messages of an error, outermost first, in one line: engines show what they get in a line of their own.
+[[nodiscard]] std::string one_line(const Error& error);
 /// The answer that says only what is wrong.
 [[nodiscard]] PluginAnswer plugin_error(unsigned status, std::string_view text);
 

@@ -92,7 +92,7 @@ VolumeDescription VolumeTable::describe(const Volume& volume) const {
     status["resolved"] = volume.resolved;
   }
   if (volume.problem) {
-    status["error"] = volume.problem->what();
+    status["error"] = one_line(*volume.problem);
   }
   return {volume.record.name, volume.mounted ? mounter_.mountpoint(volume.record.name) : std::string(),
           volume.record.created, std::move(status)};
