@@ -181,7 +181,7 @@ TEST(Layers, TheCheckFindsEveryKindOfForbiddenArrow) {
   EXPECT_EQ(count("daemon/cli/x.h", "#include \"daemon/commands/program.h\"\n"), 1U);
   EXPECT_EQ(count("daemon/packages/x.cc", "#include \"daemon/mount/mount_table.h\"\n"), 1U);
   EXPECT_EQ(count("daemon/observe/x.cc", "#include \"daemon/mount/mount_table.h\"\n"), 1U);
-  EXPECT_EQ(count("daemon/mount/x.cc", "#include \"daemon/doctor/doctor.h\"\n"), 1U);
+  EXPECT_EQ(count("daemon/mount/x.cc", "#include \"daemon/doctor/check_system.h\"\n"), 1U);
   EXPECT_EQ(count("daemon/volumes/x.cc", "#include \"daemon/packages/open_tree.h\"\n"), 1U);
   EXPECT_EQ(count("daemon/x.cc", "#include \"core/base/error.h\"\n"), 1U);
   EXPECT_EQ(count("daemon/extra/x.cc", ""), 1U);
