@@ -5,43 +5,47 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <string>
+#include <utility>
 
 #include "core/vfs/file_system.h"
 #include "fuse/newer_libfuse.h"
 #include "fuse/statistics.h"
 #include "fuse/usage.h"
 
+struct fuse_conn_info;
 struct fuse_lowlevel_ops;
 
 namespace pkgfs::fuse {
 
-class ContentPusher;
+class ContentPrefetcher;
 class CpuLatency;
 
 struct AdapterOptions {
-  uid_t uid = 0;  // shown as the owner of everything
+  uid_t uid = 0;  // shown as the owner of every entry
   gid_t gid = 0;
   std::uint16_t file_mask = 0;       // permission bits taken away from files
   std::uint16_t directory_mask = 0;  // and from directories
-  double live_timeout = 1.0;         // seconds that the kernel may keep what it knows of live entries
-  /// Let the kernel open without asking, where the tree is immutable. A kernel that can't is asked as usual.
+  double live_timeout = 1.0;         // seconds for which the kernel may keep what it knows of live entries
+  /// If the tree is immutable, let the kernel open files and directories without a request. Kernels that can't do that
+  /// send requests as usual.
   bool skip_open = true;
-  /// Let the kernel read whole host files by itself, where it and libfuse can.
+  /// Let the kernel read whole host files itself, if it and libfuse can.
   bool passthrough = true;
-  /// Told what is listed and read; may be null. Must outlive the adapter.
-  ContentPusher* pusher = nullptr;
-  /// Told of requests once they are answered; may be null. Must outlive the adapter.
+  /// Gets a hint for every listing and read; may be null. Must outlive the adapter.
+  ContentPrefetcher* prefetcher = nullptr;
+  /// Is told of requests once they are answered; may be null. Must outlive the adapter.
   CpuLatency* cpu_latency = nullptr;
-  /// Asked at every statfs, by any thread; must not take long.
+  /// Answers `statfs`. Called by any thread, at every request; must not take long.
   std::function<Usage()> usage;
-  /// What `user.pkgfs.stats` says beside the counts: members of a JSON object, each behind a comma.
-  std::string about = {};
+  /// Makes the value of the attribute `user.pkgfs.stats` of the root, at most 60 KiB of text. Called by any thread.
+  /// Without it there is no such attribute.
+  std::function<std::string()> stats = {};
 };
 
-/// Translates the kernel's requests into calls of a FileSystem and the answers back; nothing else. Its inodes are the
-/// kernel's node ids, but for the root. Read-only: what would change something answers EROFS. Thread-safe.
+/// Translates the kernel's requests into calls of a FileSystem, and the results into replies. The kernel's node ids are
+/// the inodes of the file system, except for the root. Read-only: requests that would change something fail with EROFS.
+/// Thread-safe.
 class Adapter {
  public:
   /// Both must outlive the adapter.
@@ -50,19 +54,23 @@ class Adapter {
 
   /// For fuse_session_new, with the adapter as user data.
   [[nodiscard]] static const fuse_lowlevel_ops& operations();
-  /// Whether the kernel's INIT was answered: the mount works.
+  /// Whether the kernel's INIT request was answered: the mount works.
   [[nodiscard]] bool is_ready() const { return ready_; }
   [[nodiscard]] Statistics& statistics() const { return statistics_; }
 
  private:
-  friend struct Operations;
+  friend struct Call;  // call.h
+
+  /// Answers INIT: agrees with the kernel on what it does. Here the file system is asked whether it is immutable.
+  static void init(void* user_data, fuse_conn_info* conn);
 
   vfs::FileSystem& fs_;
   Statistics& statistics_;
   AdapterOptions options_;
-  bool skip_open_ = false;     // files: the kernel was told so or is about to be
-  bool skip_opendir_ = false;  // directories
-  bool passthrough_ = false;   // the kernel was told so
+  // Set by `init`, before any other request.
+  bool skip_open_ = false;     // `open` is answered with ENOSYS, so that the kernel opens files itself
+  bool skip_opendir_ = false;  // the same for directories
+  bool passthrough_ = false;   // the kernel reads host files itself
   Passthrough backing_;
   bool ready_ = false;
 };

@@ -11,7 +11,7 @@
 
 #include "core/vfs/file_system.h"
 
-/// The layer's values as the kernel wants them (filesystem.md 9.5); pure functions.
+/// The layer's values as the kernel wants them (docs/rules/filesystem.md, 9.5); pure functions.
 namespace pkgfs::fuse {
 
 /// Whose everything is, and the permission bits taken away.

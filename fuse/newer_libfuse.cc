@@ -87,7 +87,7 @@ bool Passthrough::ask(fuse_conn_info& conn) {
 bool Passthrough::opened(fuse_req_t req, std::uint64_t inode, int descriptor, fuse_file_info& info) {
   struct stat status{};
   const bool is_file = descriptor >= 0 && ::fstat(descriptor, &status) == 0;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Use& use = uses_[inode];
   if (use.opens == 0) {
     if (use.id > 0) {
@@ -110,7 +110,7 @@ bool Passthrough::opened(fuse_req_t req, std::uint64_t inode, int descriptor, fu
 }
 
 void Passthrough::closed(fuse_req_t req, std::uint64_t inode) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = uses_.find(inode);
   if (found == uses_.end() || (found->second.opens > 0 && --found->second.opens > 0)) {
     return;
@@ -121,8 +121,8 @@ void Passthrough::closed(fuse_req_t req, std::uint64_t inode) {
   uses_.erase(found);
 }
 
-void Passthrough::forsaken(std::uint64_t inode) {
-  const std::lock_guard lock(mutex_);
+void Passthrough::open_not_delivered(std::uint64_t inode) {
+  const MutexLock lock(mutex_);
   if (const auto found = uses_.find(inode); found != uses_.end() && found->second.opens > 0) {
     --found->second.opens;
   }
@@ -138,7 +138,7 @@ bool Passthrough::opened(fuse_req_t /*req*/, std::uint64_t /*inode*/, int /*desc
 
 void Passthrough::closed(fuse_req_t /*req*/, std::uint64_t /*inode*/) {}
 
-void Passthrough::forsaken(std::uint64_t /*inode*/) {}
+void Passthrough::open_not_delivered(std::uint64_t /*inode*/) {}
 
 #endif
 

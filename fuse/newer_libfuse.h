@@ -6,10 +6,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <span>
 #include <string>
 #include <unordered_map>
+
+#include "core/base/thread_annotations.h"
 
 struct fuse_conn_info;
 struct fuse_file_info;
@@ -18,47 +19,51 @@ using fuse_req_t = struct fuse_req*;
 
 namespace pkgfs::fuse {
 
-// What libfuse has since 3.14, the one of Debian 12. Each says "no" or does nothing where pkgfs was built with an older
-// one, or where the kernel can't.
+// Features of libfuse newer than 3.14, the version of Debian 12. If pkgfs was built with an older libfuse, or the
+// kernel lacks the feature, each function says "no" or does nothing.
 
-/// Why requests can't come through io_uring here (libfuse 3.18, kernel 6.14, and the kernel's module told to); empty
-/// when they can.
+/// Why requests can't come through io_uring here; empty if they can. It needs libfuse 3.18 and Linux 6.14 with the fuse
+/// module's parameter `enable_uring`.
 [[nodiscard]] std::string io_uring_missing();
-/// Capabilities to want for it.
+/// The capabilities to request from the kernel for io_uring.
 [[nodiscard]] unsigned io_uring_capabilities();
-/// The memory from which the kernel takes the answer to `req`, so that it needn't be copied there; empty where it comes
-/// through the device. What the request carries (a name) lies there, too.
+/// The memory from which the kernel takes the reply to `req`, so that it need not be copied there; empty if the request
+/// came through the device. The data of the request, such as a name, lie in the same memory.
 [[nodiscard]] std::span<char> answer_memory(fuse_req_t req);
-/// Ends libfuse's threads of a session that uses io_uring, once fuse_session_exit was called. They hold the device: the
-/// kernel goes on waiting for answers as long as they are there. False: one is still answering after `limit`, and only
-/// the end of the process helps. Once a session.
+/// Ends libfuse's io_uring threads of a session, after fuse_session_exit; once a session. As long as they hold the
+/// device, the kernel waits for replies. False: one is still answering after `limit`, and only the end of the process
+/// helps.
 [[nodiscard]] bool end_io_uring(fuse_session* session, std::chrono::milliseconds limit);
-/// To be called by a thread that answers: libfuse cancels those of io_uring, which must not hit in the middle.
+/// Makes the calling thread safe from pthread_cancel, with which libfuse ends its io_uring threads: it must not hit a
+/// thread that is answering a request. True.
 bool never_cancelled();
 
-/// Whole host files that the kernel reads by itself (libfuse 3.17, kernel 6.9, root). Thread-safe.
+/// Host files that the kernel reads itself instead of sending READ requests (libfuse 3.17, Linux 6.9, root).
+/// Thread-safe.
 ///
-/// All opens of an inode at a time must agree on one file (they share its id), or go without the kernel's page cache;
-/// otherwise the kernel fails them. So one that isn't passed through keeps others from it.
+/// The kernel allows only one mode and one host file for an inode at a time, and fails other opens. So as long as an
+/// inode is open, further opens use the same host file; an open that can't do so bypasses the page cache.
 class Passthrough {
  public:
-  /// Asks the kernel for it; whether it will. In `init`.
+  /// Requests the feature from the kernel, during INIT. False: there is no such feature.
   [[nodiscard]] bool ask(fuse_conn_info& conn);
-  /// What `req` opens as `inode` is the host file `descriptor`, or none (-1): sets `info`. True: `closed` is to follow.
+  /// Prepares the reply `info` to `req`, which opens `inode`: the host file with this descriptor, or -1 for any other
+  /// file. True: the open was counted, so that `closed` or `open_not_delivered` must follow.
   [[nodiscard]] bool opened(fuse_req_t req, std::uint64_t inode, int descriptor, fuse_file_info& info);
+  /// Ends one open.
   void closed(fuse_req_t req, std::uint64_t inode);
-  /// Instead of `closed`, when the kernel didn't take the answer and there is no request any more.
-  void forsaken(std::uint64_t inode);
+  /// Ends one open whose reply the kernel didn't take. Needs no request: after the reply there is none.
+  void open_not_delivered(std::uint64_t inode);
 
  private:
   struct Use {
-    unsigned opens = 0;  // 0: forsaken; its id is closed by the next open
-    int id = 0;          // 0: through the page cache, as usual
+    unsigned opens = 0;  // 0 after `open_not_delivered`: the next open closes the id
+    int id = 0;          // the kernel's id of the host file; 0: through the page cache, as usual
     dev_t device = 0;
     ino_t number = 0;
   };
-  std::mutex mutex_;
-  std::unordered_map<std::uint64_t, Use> uses_;
+  Mutex mutex_;
+  std::unordered_map<std::uint64_t, Use> uses_ PKGFS_GUARDED_BY(mutex_);
 };
 
 }  // namespace pkgfs::fuse

@@ -12,19 +12,20 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
-#include <mutex>
 #include <utility>
 
 #include "core/base/error.h"
 #include "core/base/log.h"
-#include "fuse/content_pusher.h"
+#include "core/base/thread_annotations.h"
+#include "fuse/content_prefetcher.h"
 #include "fuse/newer_libfuse.h"
+#include "fuse/session_cache.h"
 
 namespace pkgfs::fuse {
 namespace {
 
-std::mutex messages_mutex;
-std::string messages;  // what libfuse said since it was last asked; guarded by `messages_mutex`
+Mutex messages_mutex;
+std::string messages PKGFS_GUARDED_BY(messages_mutex);  // libfuse's, since `take_messages` was last called
 
 __attribute__((format(printf, 2, 0))) void keep_message(fuse_log_level level, const char* format, va_list arguments) {
   std::array<char, 512> text{};
@@ -32,18 +33,18 @@ __attribute__((format(printf, 2, 0))) void keep_message(fuse_log_level level, co
   if (length <= 0) {
     return;
   }
-  if (level >= FUSE_LOG_INFO) {  // `-d`: every request
+  if (level >= FUSE_LOG_INFO) {  // the requests that `-d` prints
     std::fputs(text.data(), stderr);
     return;
   }
-  const std::lock_guard lock(messages_mutex);
+  const MutexLock lock(messages_mutex);
   if (messages.size() < 4 * text.size()) {
     messages += text.data();
   }
 }
 
 std::string take_messages() {
-  const std::lock_guard lock(messages_mutex);
+  const MutexLock lock(messages_mutex);
   std::string text = std::exchange(messages, {});
   while (text.ends_with('\n')) {
     text.pop_back();
@@ -164,17 +165,19 @@ bool Session::answer_first() {
 
 void Session::start(const ServerOptions& servers) {
   ServerOptions options = servers;
-  options.poll = servers.poll && !rings_;  // what comes through the device then is of no hurry
+  options.poll = servers.poll && !rings_;  // with io_uring, only requests that aren't urgent come through the device
   servers_ = std::make_unique<Servers>(session_, adapter_.statistics(), options);
   servers_->start();
 }
 
-void Session::start_pushing(ContentPusher& pusher, unsigned device) {
-  pusher.start(session_, OwnMount(settings_.mountpoint, device));
-  pusher_ = &pusher;
+void Session::start_prefetching(ContentPrefetcher& prefetcher, unsigned device) {
+  prefetcher.start(std::make_unique<SessionCache>(session_, OwnMount(settings_.mountpoint, device)));
+  prefetcher_ = &prefetcher;
 }
 
-bool Session::stop_pushing(std::chrono::milliseconds limit) { return pusher_ == nullptr || pusher_->stop(limit); }
+bool Session::stop_prefetching(std::chrono::milliseconds limit) {
+  return prefetcher_ == nullptr || prefetcher_->stop(limit);
+}
 
 bool Session::end_rings(std::chrono::milliseconds limit) {
   if (!std::exchange(rings_, false)) {
@@ -185,21 +188,21 @@ bool Session::end_rings(std::chrono::milliseconds limit) {
 }
 
 bool Session::stop(std::chrono::milliseconds limit) {
-  // First, while the READs that it may wait for are still answered.
+  // The prefetcher first: it may be waiting for READs that must still be answered.
   const auto deadline = std::chrono::steady_clock::now() + limit;
   const auto left = [deadline] {
     const auto time = deadline - std::chrono::steady_clock::now();
     return std::max(std::chrono::duration_cast<std::chrono::milliseconds>(time), std::chrono::milliseconds(1));
   };
-  const bool pusher_ended = stop_pushing(limit);
+  const bool prefetcher_ended = stop_prefetching(limit);
   const bool servers_ended = servers_ == nullptr || servers_->stop(left());
   const bool rings_ended = end_rings(left());
   if (mounted_) {
-    // Closes the device, which fails what is still open, and unmounts lazily; does nothing if that was done by others.
+    // Closes the device, so that open files fail, and unmounts lazily; does nothing if the mount is gone already.
     fuse_session_unmount(session_);
     mounted_ = false;
   }
-  if (!pusher_ended || !servers_ended || !rings_ended) {
+  if (!prefetcher_ended || !servers_ended || !rings_ended) {
     return false;
   }
   if (const std::string said = take_messages(); !said.empty()) {

@@ -15,42 +15,44 @@ namespace pkgfs::fuse {
 
 struct MountSettings {
   std::string mountpoint;  // absolute
-  std::string source;      // what df and findmnt show as the device
+  std::string source;      // the device that df and findmnt show
   bool allow_other = false;
-  bool auto_unmount = false;       // fusermount3 stays and unmounts when we die
+  bool auto_unmount = false;       // fusermount3 stays, and unmounts when this process dies
   bool debug = false;              // libfuse prints every request
-  bool io_uring = false;           // libfuse's threads, a queue for each CPU, take the requests
-  std::vector<std::string> extra;  // more `-o` words for the kernel, e.g. noexec
+  bool io_uring = false;           // libfuse's threads take the requests, from one queue for each CPU
+  std::vector<std::string> extra;  // more `-o` words for the kernel, such as noexec
 };
 
-/// One FUSE mount and the threads that serve it.
+/// One FUSE mount and the threads that serve it. Not thread-safe.
 class Session {
  public:
-  /// Creates the session; nothing is mounted yet. Throws Error(kMount).
+  /// Creates the session without mounting it. `adapter` must outlive it. Throws Error(kMount).
   Session(Adapter& adapter, const MountSettings& settings);
+  /// Stops and unmounts. If a thread is stuck in a request for more than some seconds, ends the process.
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  /// Mounts, always `ro,nosuid,nodev,noatime,default_permissions`. Throws Error(kMount) with what libfuse said.
+  /// Mounts, always with `ro,nosuid,nodev,noatime,default_permissions`. Throws Error(kMount) with libfuse's messages.
   void mount();
-  /// Becomes readable when the kernel has sent its first request, as it does right after `mount`.
+  /// Becomes readable when the kernel has sent its first request, right after `mount`. Owned by the session.
   [[nodiscard]] int device_fd() const;
-  /// Answers that first request. False: the kernel doesn't talk to us.
+  /// Answers that first request. False: it wasn't INIT, or the kernel's protocol doesn't fit.
   [[nodiscard]] bool answer_first();
-  /// Starts the threads that answer all others. Signals that the caller handles must be blocked before.
+  /// Starts the threads that answer all other requests. The caller blocks the signals that it handles before.
   void start(const ServerOptions& servers);
-  /// Starts `pusher`, which must outlive the session, after `start`. `device`: the minor number of the mount's device.
-  /// A process that is killed while it works may hang with everybody who uses the mount, until somebody aborts the
-  /// connection: somebody must be there to do so.
-  /// Throws std::system_error if there is no thread for it.
-  void start_pushing(ContentPusher& pusher, unsigned device);
-  /// Ends it again. False: it didn't end within `limit`.
-  [[nodiscard]] bool stop_pushing(std::chrono::milliseconds limit);
-  /// Becomes readable when every thread has ended, as they do when somebody unmounts.
+  /// Starts `prefetcher`, which must outlive the session; call it after `start`. `device` is the minor number of the
+  /// mount's device. Throws std::system_error if there is no thread for it.
+  ///
+  /// If this process is killed while the prefetcher waits in the kernel, it hangs together with all users of the mount
+  /// until another process aborts the FUSE connection. The caller makes sure that such a process runs.
+  void start_prefetching(ContentPrefetcher& prefetcher, unsigned device);
+  /// Ends the prefetcher. False: it didn't end within `limit`.
+  [[nodiscard]] bool stop_prefetching(std::chrono::milliseconds limit);
+  /// Becomes readable when every thread has ended, as they do after an unmount. Only after `start`.
   [[nodiscard]] int ended_fd() const { return servers_->ended_fd(); }
-  /// Ends the threads, waiting up to `limit` for those that are in the middle of a request, and unmounts; files that
-  /// are still open get errors from then on. False: a thread didn't end; the process should.
+  /// Ends the threads and unmounts. Waits up to `limit` for requests that are being answered; files that are still open
+  /// fail from then on. False: a thread didn't end, and the process should.
   [[nodiscard]] bool stop(std::chrono::milliseconds limit);
 
  private:
@@ -62,11 +64,10 @@ class Session {
   bool mounted_ = false;
   bool rings_ = false;                // libfuse may have started its threads for io_uring
   std::unique_ptr<Servers> servers_;  // since `start`
-  ContentPusher* pusher_ = nullptr;
+  ContentPrefetcher* prefetcher_ = nullptr;
 };
 
-/// Why a mount can't work here, before it's tried: no /dev/fuse or no access to it. Throws Error(kMount or
-/// kPermission).
+/// Checks before mounting that /dev/fuse is there and can be opened. Throws Error(kMount or kPermission).
 void check_device();
 
 }  // namespace pkgfs::fuse

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "fuse/statistics.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
-#include <iterator>
 #include <new>
 #include <optional>
 
@@ -158,39 +155,6 @@ Snapshot Statistics::snapshot() const {
   });
   all.uptime = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
   return all;
-}
-
-std::string Statistics::to_json() const {
-  const Snapshot now = snapshot();
-  std::string requests;
-  std::string errors;
-  std::string latencies;
-  const auto append = [](std::string& list, std::string_view name, const std::string& value) {
-    fmt::format_to(std::back_inserter(list), R"({}"{}":{})", list.empty() ? "" : ",", name, value);
-  };
-  for (std::size_t i = 0; i < kRequests; ++i) {
-    const Snapshot::Operation& operation = now.operations.at(i);
-    append(requests, kNames.at(i), std::to_string(operation.requests));
-    std::string failures;
-    for (std::size_t j = 0; j < kFailures; ++j) {
-      if (operation.failures.at(j) > 0) {
-        append(failures, kFailureNames.at(j), std::to_string(operation.failures.at(j)));
-      }
-    }
-    if (!failures.empty()) {
-      append(errors, kNames.at(i), "{" + failures + "}");
-    }
-    if (operation.answered > 0) {
-      append(latencies, kNames.at(i),
-             fmt::format(R"({{"count":{},"sum":{},"p50":{},"p99":{},"max":{}}})", operation.answered, operation.total,
-                         operation.quantile(0.5), operation.quantile(0.99), operation.longest));
-    }
-  }
-  return fmt::format(
-      R"({{"requests":{{{}}},"bytes_read":{},"files_pushed":{},"bytes_pushed":{},"polled":{},"relieved":{},)"
-      R"("uptime_seconds":{:.3f},"errors":{{{}}},"latency_ns":{{{}}}}})",
-      requests, now.bytes_read, now.files_pushed, now.bytes_pushed, now.polled, now.relieved, now.uptime, errors,
-      latencies);
 }
 
 }  // namespace pkgfs::fuse

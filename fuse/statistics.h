@@ -5,7 +5,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <string>
 #include <string_view>
 
 #include "fuse/latency.h"
@@ -108,7 +107,7 @@ class Statistics {
     Clock::time_point begin_;
   };
 
-  void add_pushed(std::uint64_t bytes) {
+  void add_prefetched(std::uint64_t bytes) {
     Slot& slot = own();
     slot.files_pushed.fetch_add(1, kRelaxed);
     slot.bytes_pushed.fetch_add(bytes, kRelaxed);
@@ -123,11 +122,6 @@ class Statistics {
   /// Of all kinds; cheaper than a snapshot.
   [[nodiscard]] std::uint64_t requests() const;
   [[nodiscard]] Snapshot snapshot() const;
-  /// `{"requests":{"lookup":3,...},"bytes_read":0,"files_pushed":0,"bytes_pushed":0,"polled":0,"relieved":0,
-  /// "uptime_seconds":1.5,"errors":{"read":{"EIO":1}},
-  /// "latency_ns":{"lookup":{"count":3,"sum":9,"p50":3,"p99":3,"max":3}}}`: requests of all kinds, also those that
-  /// never came; errors and latencies of those that had any.
-  [[nodiscard]] std::string to_json() const;
 
  private:
   static constexpr auto kRelaxed = std::memory_order_relaxed;

@@ -4,48 +4,48 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <mutex>
-#include <vector>
+#include <optional>
 
+#include "core/base/thread_annotations.h"
 #include "core/vfs/file_system.h"
+#include "core/vfs/walk.h"
 
 namespace pkgfs::fuse {
 
-/// What `statfs` shows.
+/// The size of a tree, as `statfs` shows it.
 struct Usage {
   std::uint64_t bytes = 0;
   std::uint64_t inodes = 0;
 };
 
-/// Counts a tree, a little at a time: whoever asks is never kept long. A tree with live directories isn't counted at
-/// all, since that would mean reading the host's directories again and again: its usage stays 0. Thread-safe.
+/// Counts a tree a little at a time, so that no `statfs` waits long. Thread-safe.
+///
+/// A tree with live directories isn't counted, since each count would read the host's directories again: its usage
+/// stays 0.
 class UsageCounter {
  public:
-  /// What one question may cost; enough for more than a hundred thousand entries.
+  /// How long one `get` may count; enough for more than a hundred thousand entries.
   static constexpr auto kPatience = std::chrono::milliseconds(100);
 
-  /// `fs` must outlive the counter. Nothing is counted yet.
+  /// `fs` must outlive the counter. Counts nothing yet.
   explicit UsageCounter(vfs::FileSystem& fs, std::chrono::nanoseconds patience = kPatience)
       : fs_(fs), patience_(patience) {}
 
-  /// Goes on counting where the last question stopped, unless another thread does so now. Answers with what was counted
-  /// so far: bytes of all files, bytes of the links' texts, and inodes, the root included.
+  /// Continues counting where the last call stopped, unless another thread is counting now. Returns the count so far:
+  /// the bytes of all files, those of the links' texts, and the inodes including the root. What can't be read isn't
+  /// counted.
   [[nodiscard]] Usage get();
 
  private:
-  struct Place {  // a directory, and how far it was read
-    vfs::Inode inode = 0;
-    std::uint64_t next = 0;
-  };
-  void begin();
-  void read_some();
+  void begin() PKGFS_REQUIRES(mutex_);
+  /// Counts some entries; false: that was all.
+  [[nodiscard]] bool count_some() PKGFS_REQUIRES(mutex_);
 
   vfs::FileSystem& fs_;
   std::chrono::nanoseconds patience_;
-  std::mutex walk_;  // guards the three below
-  bool begun_ = false;
-  std::vector<Place> pending_;
-  std::vector<vfs::DirEntry> batch_;
+  Mutex mutex_;  // held while a thread counts
+  bool begun_ PKGFS_GUARDED_BY(mutex_) = false;
+  std::optional<vfs::TreeWalk> walk_ PKGFS_GUARDED_BY(mutex_);  // none: nothing is to be counted
   std::atomic<bool> done_{false};
   std::atomic<std::uint64_t> bytes_{0};
   std::atomic<std::uint64_t> inodes_{0};

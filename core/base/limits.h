@@ -30,9 +30,9 @@ inline constexpr std::size_t kTarballDepth = 256;
 inline constexpr std::uint64_t kDownloadBytes = 16ULL << 30U;
 /// Of a registry's answer: all versions of a package with their manifests.
 inline constexpr std::uint64_t kAnswerBytes = 64ULL << 20U;
-/// Transfers and queries at a time (loading.md 3).
+/// Transfers and queries at a time (docs/rules/loading.md, 3).
 inline constexpr std::size_t kParallelRequests = 32;
-/// The reference's limits of dependency resolution (resolution.md 4.2).
+/// The reference's limits of dependency resolution (docs/rules/resolution.md, 4.2).
 inline constexpr std::size_t kResolvePackages = 1'000;
 inline constexpr std::size_t kResolvePending = 4'000;
 inline constexpr std::size_t kResolveStates = 10'000;

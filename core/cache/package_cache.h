@@ -15,7 +15,7 @@
 
 namespace pkgfs {
 
-/// Downloaded containers on disk, shared with Wasmer (its `checkouts` directory, loading.md 1.4):
+/// Downloaded containers on disk, shared with Wasmer (its `checkouts` directory, docs/rules/loading.md, 1.4):
 /// `{directory}/{sha256 in hex}.bin`. Entries appear by rename, complete, and are read-only from then on; readers take
 /// no lock. Partial downloads are in `__temp__`, locks of those who download in `.locks`. An entry may be removed at
 /// any time: who has it open keeps it.

@@ -18,8 +18,8 @@ struct DirectoryOptions {
   bool as_built = false;
 };
 
-/// A directory with a `wasmer.toml`, served live (webc-format.md 12): the manifest and the modules are read when it is
-/// opened, the mapped host directories whenever they are looked at.
+/// A directory with a `wasmer.toml`, served live (docs/rules/webc-format.md, 12): the manifest and the modules are read
+/// when it is opened, the mapped host directories whenever they are looked at.
 ///
 /// A host path may lead out of the directory by its own text (`../web`, `/srv/web`), with a warning, as in the
 /// reference; a symbolic link may not. What is opened stays opened: it can't be exchanged while it is mounted.
@@ -39,7 +39,7 @@ class DirectoryPackage final : public Package {
   [[nodiscard]] const std::string& name() const override { return name_; }
   [[nodiscard]] int webc_version() const override { return 3; }
   [[nodiscard]] const webc::Manifest& manifest() const override { return parts_.manifest; }
-  /// SHA-256 of the text of the canonical path (webc-format.md 9).
+  /// SHA-256 of the text of the canonical path (docs/rules/webc-format.md, 9).
   [[nodiscard]] const PackageHash& hash() const override { return *hash_; }
   [[nodiscard]] const std::vector<webc::Atom>& atoms() const override { return parts_.atoms; }
   [[nodiscard]] std::vector<std::string> volume_names() const override;

@@ -31,9 +31,9 @@ class IgnoreFile {
   std::vector<Pattern> patterns_;
 };
 
-/// What a package build leaves out of a host directory (webc-format.md 12.4): what the `.wasmerignore` files in it,
-/// above it and below it say, the deepest first; entries named `.git` if there is none in it or above. Each file is
-/// read when it is first needed and not again. Thread-safe.
+/// What a package build leaves out of a host directory (docs/rules/webc-format.md, 12.4): what the `.wasmerignore`
+/// files in it, above it and below it say, the deepest first; entries named `.git` if there is none in it or above.
+/// Each file is read when it is first needed and not again. Thread-safe.
 class IgnoreRules final : public vfs::HostFilter {
  public:
   /// `root` is a descriptor of the host directory; it isn't kept.

@@ -33,9 +33,9 @@ using PackedVolumes = std::vector<std::pair<std::string, webc::WriterNode>>;
 /// host path; where that has a "/", no reader could look it up, so it becomes a path.
 [[nodiscard]] webc::WriterNode pack_file_volume(const std::string& host, webc::Content content, std::int64_t modified);
 
-/// Writes a version 3 container to the file `fd`, which is empty (webc-format.md 12.4): files by name, times in whole
-/// seconds, volume roots and atoms without a time. Links are stored as they are: a reader clamps those that leave their
-/// volume. Throws Error for what a container can't hold: a name that isn't UTF-8, for one.
+/// Writes a version 3 container to the file `fd`, which is empty (docs/rules/webc-format.md, 12.4): files by name,
+/// times in whole seconds, volume roots and atoms without a time. Links are stored as they are: a reader clamps those
+/// that leave their volume. Throws Error for what a container can't hold: a name that isn't UTF-8, for one.
 void write_package(const PackageParts& parts, PackedVolumes volumes, int fd);
 
 struct PackOptions {

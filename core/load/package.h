@@ -50,17 +50,17 @@ class Package {
 
 struct OpenOptions {
   Verify verify = Verify::kNone;
-  /// Check structure completely and refuse a damaged container (architecture.md 3).
+  /// Check structure completely and refuse a damaged container (docs/rules/webc-format.md, 11).
   bool strict = false;
   /// Directory packages: leave out what `.wasmerignore` (without one: `.git`) keeps out of a built package.
   bool as_built = false;
-  /// Containers: set the x bits of files that begin like a program (filesystem.md 9.5).
+  /// Containers: set the x bits of files that begin like a program (docs/rules/filesystem.md, 9.5).
   bool detect_executables = false;
   /// Containers: entries without a time show that of the container file.
   bool container_times = false;
 };
 
-/// Opens whatever is at `path` by content, not by name (webc-format.md 1). Throws Error naming `path`.
+/// Opens whatever is at `path` by content, not by name (docs/rules/webc-format.md, 1). Throws Error naming `path`.
 [[nodiscard]] std::shared_ptr<const Package> open_package(const std::string& path, const OpenOptions& options = {});
 
 }  // namespace pkgfs

@@ -38,9 +38,9 @@ struct RemotePackages {
   const CancelFlag* cancel = nullptr;
 };
 
-/// Turns summaries into opened packages (loading.md 1): what is local is opened in place; what is remote comes from the
-/// cache, or is downloaded into it, once for all processes, and checked against its hash. One instance a run; a package
-/// is opened once. Thread-safe.
+/// Turns summaries into opened packages (docs/rules/loading.md, 1): what is local is opened in place; what is remote
+/// comes from the cache, or is downloaded into it, once for all processes, and checked against its hash. One instance a
+/// run; a package is opened once. Thread-safe.
 class PackageLoader {
  public:
   /// Local packages only.

@@ -44,7 +44,7 @@ struct Downloaded {
 /// (If-Range). Only one caller at a time may use `part` (a lock is the caller's business). On success `part` is
 /// complete and synced, and the ".from" file is gone; the observer is told that by the caller, when it has checked what
 /// came. Throws HttpError or Error with `package download failed: GET request to "{url}" failed with status {status}`
-/// (loading.md 1.3).
+/// (docs/rules/loading.md, 1.3).
 [[nodiscard]] Downloaded download(HttpClient& client, const DownloadRequest& request, const std::string& part,
                                   const CancelFlag& cancel);
 

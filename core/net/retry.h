@@ -14,7 +14,7 @@ struct RetryPolicy {
   int attempts = 4;  // the first included
   std::chrono::milliseconds first_pause{200};
   /// How long all waits that the server asks for (`Retry-After`) may take together: a registry answers so while it is
-  /// still making a container (loading.md 1.3). Zero: don't wait.
+  /// still making a container (docs/rules/loading.md, 1.3). Zero: don't wait.
   std::chrono::seconds server_wait{60};
 };
 

@@ -49,7 +49,7 @@ struct NamedId {
   friend std::strong_ordering operator<=>(const NamedId&, const NamedId&) = default;
 };
 
-/// What a package *is*. Order: every hash before every name (resolution.md 1.1).
+/// What a package *is*. Order: every hash before every name (docs/rules/resolution.md, 1.1).
 class PackageId {
  public:
   PackageId(PackageHash hash) : value_(std::move(hash)) {}  // NOLINT(google-explicit-constructor)

@@ -16,7 +16,7 @@ struct Manifest;
 
 namespace pkgfs {
 
-/// A volume that a package wants to see at a path (resolution.md 3.1).
+/// A volume that a package wants to see at a path (docs/rules/resolution.md, 3.1).
 struct FileSystemMapping {
   std::string volume_name;
   std::string mount_path;                      // as written; not normalised
@@ -52,19 +52,21 @@ struct PackageSummary {
   DistributionInfo dist;
 };
 
-/// The id that a container gives itself: `wapm` name and version (`0.0.0` if missing), else `hash` (3.2).
-/// Throws for a version that isn't semver or a malformed annotation.
+/// The id that a container gives itself: `wapm` name and version (`0.0.0` if missing), else `hash`
+/// (docs/rules/resolution.md, 3.2). Throws for a version that isn't semver or a malformed annotation.
 [[nodiscard]] PackageId id_from_manifest(const webc::Manifest& manifest, const PackageHash& hash);
 
-/// What the manifest of a container says (3.2). `webc_version` is 1, 2 or 3 and decides what a missing `fs` annotation
-/// means: for 1 and 2 the volume `atom` at `/`, for 3 nothing. Throws for malformed annotations and dependencies.
+/// What the manifest of a container says (docs/rules/resolution.md, 3.2). `webc_version` is 1, 2 or 3 and decides what
+/// a missing `fs` annotation means: for 1 and 2 the volume `atom` at `/`, for 3 nothing. Throws for malformed
+/// annotations and dependencies.
 [[nodiscard]] PackageInfo info_from_manifest(PackageId id, const webc::Manifest& manifest, int webc_version);
 
-/// A guest or host path of `[fs]` cleaned (webc-format.md 12.2): absolute, `.` dropped, `..` pops, never above `/`.
+/// A guest or host path of `[fs]` cleaned (docs/rules/webc-format.md, 12.2): absolute, `.` dropped, `..` pops, never
+/// above `/`.
 [[nodiscard]] std::string sanitize_path(std::string_view path);
 
-/// A mount path of a mapping as an absolute lexically normal path (loading.md 5.4.2). Throws Error(kLoad)
-/// `Invalid guest mount path "{p}": …` when it climbs above `/` or holds a NUL.
+/// A mount path of a mapping as an absolute lexically normal path (docs/rules/loading.md, 5.4 step 2). Throws
+/// Error(kLoad) `Invalid guest mount path "{p}": …` when it climbs above `/` or holds a NUL.
 [[nodiscard]] std::string normalize_mount_path(std::string_view path);
 
 }  // namespace pkgfs

@@ -11,7 +11,7 @@
 
 namespace pkgfs {
 
-/// `[registry:][namespace/]name[@tag]` (resolution.md 1.3). A tag is a version requirement or a word.
+/// `[registry:][namespace/]name[@tag]` (docs/rules/resolution.md, 1.3). A tag is a version requirement or a word.
 struct NamedIdent {
   std::optional<std::string> registry;
   std::optional<std::string> namespace_;
@@ -19,7 +19,7 @@ struct NamedIdent {
   std::variant<std::monostate, VersionReq, std::string> tag;
 
   [[nodiscard]] std::string full_name() const;
-  /// The requirement; `*` without a tag or with a named one (2.4).
+  /// The requirement; `*` without a tag or with a named one (docs/rules/resolution.md, 2.4).
   [[nodiscard]] VersionReq requirement() const;
   [[nodiscard]] const std::string* named_tag() const { return std::get_if<std::string>(&tag); }
   /// Whether a package called `id` answers this ident: same full name, and the tag's requirement holds (a named tag
@@ -46,7 +46,7 @@ class PackageSource {
   PackageSource(Url url) : value_(std::move(url)) {}             // NOLINT(google-explicit-constructor)
   PackageSource(Path path) : value_(std::move(path)) {}          // NOLINT(google-explicit-constructor)
 
-  /// Parses a specifier (1.2, with the stricter [pkgfs] rules a to c of 1.4: `file:` URLs are paths, malformed
+  /// Parses a specifier (docs/rules/resolution.md, 1.2 and 1.4: `file:` URLs are paths, malformed
   /// `sha256:` digests and dangerous names are refused). Throws Error(kUsage) `could not parse value as package
   /// identifier: {message} (value: '{value}')`.
   [[nodiscard]] static PackageSource parse(std::string_view text);

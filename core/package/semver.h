@@ -12,7 +12,7 @@
 
 namespace pkgfs {
 
-/// A semantic version, with the semantics of Cargo's `semver` 1.x (resolution.md 2).
+/// A semantic version, with the semantics of Cargo's `semver` 1.x (docs/rules/resolution.md, 2).
 struct Version {
   std::uint64_t major = 0;
   std::uint64_t minor = 0;
@@ -26,7 +26,7 @@ struct Version {
   [[nodiscard]] static std::optional<Version> try_parse(std::string_view text);
   [[nodiscard]] std::string to_string() const;
 
-  /// Total order: precedence, then build metadata (2.3).
+  /// Total order: precedence, then build metadata (docs/rules/resolution.md, 2.3).
   friend std::strong_ordering operator<=>(const Version& a, const Version& b);
   friend bool operator==(const Version& a, const Version& b);
 };

@@ -8,12 +8,14 @@
 #include <utility>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/hash.h"
 #include "core/webc/manifest.h"
 
 namespace pkgfs {
 
-/// A parsed `wasmer.toml` (webc-format.md 12.1). Plain values; nothing is looked up on disk.
+/// A parsed `wasmer.toml` (docs/rules/webc-format.md, 12.1). Plain values; nothing is looked up on disk.
 struct WasmerToml {
   struct Package {
     std::optional<std::string> name;
@@ -71,7 +73,8 @@ struct PackageFiles {
   std::string directory{};
 };
 
-/// The manifest that packing the directory would write (webc-format.md 12.2). Errors: resolution.md 3.3.
+/// The manifest that packing the directory would write (docs/rules/webc-format.md, 12.2). Errors:
+/// docs/rules/resolution.md, 3.3.
 [[nodiscard]] webc::Manifest derive_manifest(const WasmerToml& toml, const PackageFiles& files);
 
 /// Names of the WebAssembly features that a module is detected to need, as the reference lists them: `simd`,

@@ -42,7 +42,7 @@ class Catalog {
   std::unordered_map<const PackageInfo*, std::vector<const Candidates*>> of_package_;
 };
 
-/// `Unable to find "…" in the registry` and its like, with the source's reason (resolution.md 4.3).
+/// `Unable to find "…" in the registry` and its like, with the source's reason (docs/rules/resolution.md, 4.3).
 [[nodiscard]] Error unresolved(const PackageSource& specifier, const QueryError& reason);
 
 }  // namespace pkgfs

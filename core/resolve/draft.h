@@ -38,7 +38,8 @@ struct Draft {
   std::map<const PackageId*, std::size_t, IdLess> index_;
 };
 
-/// Reverse post-order of the walk from the root that follows dependencies in `use` order (resolution.md 4.4).
+/// Reverse post-order of the walk from the root that follows dependencies in `use` order
+/// (docs/rules/resolution.md, 4.4).
 [[nodiscard]] std::vector<std::size_t> topological_order(const Draft& draft);
 
 /// A shortest cycle through the earliest discovered node that is on any: `[a, b, a]`. Empty: there is none.

@@ -31,7 +31,7 @@ struct DependencyGraph {
   [[nodiscard]] std::optional<std::size_t> follow(std::size_t from, const std::string& alias) const;
 };
 
-/// A mapping whose package is known (resolution.md 5).
+/// A mapping whose package is known (docs/rules/resolution.md, 5).
 struct ResolvedMapping {
   std::string mount_path;
   std::string volume_name;
@@ -54,16 +54,16 @@ struct ResolvedPackage {
 
 struct Resolution {
   DependencyGraph graph;
-  std::vector<std::size_t> order;  // topological: reverse post-order, the root first (4.4)
+  std::vector<std::size_t> order;  // topological: reverse post-order, the root first (docs/rules/resolution.md, 4.4)
   ResolvedPackage package;
 };
 
-/// Resolves the tree below `root` (resolution.md 4.2 and 5): unification first, backtracking if that leaves two
-/// versions of a name. Deterministic; asks `source` once for each specifier. Throws Error(kResolve) with the texts
-/// of 4.3.
+/// Resolves the tree below `root` (docs/rules/resolution.md, 4.2 and 5): unification first, backtracking if that leaves
+/// two versions of a name. Deterministic; asks `source` once for each specifier. Throws Error(kResolve) with the texts
+/// of docs/rules/resolution.md, 4.3.
 [[nodiscard]] Resolution resolve(const PackageInfo& root, Source& source);
 
-/// The graph in DOT (4.5).
+/// The graph in DOT (docs/rules/resolution.md, 4.5).
 [[nodiscard]] std::string to_dot(const DependencyGraph& graph);
 
 }  // namespace pkgfs

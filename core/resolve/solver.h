@@ -23,8 +23,9 @@ class BrokenDependency : public Error {
   explicit BrokenDependency(Error error) : Error(std::move(error)) {}
 };
 
-/// Pass 1 (resolution.md 4.2): everything newest, then per name the newest that suits everybody, until nothing changes.
-/// The result may hold two versions of a name. Throws Error for a cycle or a dependency that can't be had.
+/// Pass 1 (docs/rules/resolution.md, 4.2): everything newest, then per name the newest that suits everybody, until
+/// nothing changes. The result may hold two versions of a name. Throws Error for a cycle or a dependency that can't be
+/// had.
 [[nodiscard]] Draft unify(const PackageInfo& root, Catalog& catalog);
 
 /// Pass 2: the first complete acyclic tree with one version a name, trying newest first, in depth-first order; nothing

@@ -4,6 +4,8 @@
 #include <mutex>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/base/parallel.h"

@@ -15,9 +15,9 @@
 
 namespace pkgfs {
 
-/// A Wasmer registry: names and hashes by GraphQL (resolution.md 7.1), with its answers kept on disk. A registry that
-/// can't be reached, or answers nonsense, is replaced by what it said earlier, however long ago, with a warning that
-/// gives the age. Each name and hash is asked for once; many are asked at the same time.
+/// A Wasmer registry: names and hashes by GraphQL (docs/rules/resolution.md, 7.1), with its answers kept on disk. A
+/// registry that can't be reached, or answers nonsense, is replaced by what it said earlier, however long ago, with a
+/// warning that gives the age. Each name and hash is asked for once; many are asked at the same time.
 class BackendSource final : public Source {
  public:
   struct Options {

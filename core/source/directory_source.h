@@ -13,9 +13,9 @@
 
 namespace pkgfs {
 
-/// The containers in a directory, whatever the files are called (resolution.md 7.5): every file with the container
-/// magic. Ids come from the manifests, or are the file's hash. The directory is read at the first query, and only then;
-/// files are opened, but hashed only for a hash query.
+/// The containers in a directory, whatever the files are called (docs/rules/resolution.md, 7.5): every file with the
+/// container magic. Ids come from the manifests, or are the file's hash. The directory is read at the first query, and
+/// only then; files are opened, but hashed only for a hash query.
 class DirectorySource final : public Source {
  public:
   struct Options {

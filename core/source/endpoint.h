@@ -12,7 +12,7 @@ namespace pkgfs {
 
 inline constexpr std::string_view kDefaultRegistry = "https://registry.wasmer.io/graphql";
 
-/// The GraphQL endpoint that `registry` means, by Wasmer's rules (resolution.md 7.1): a domain `d` is
+/// The GraphQL endpoint that `registry` means, by Wasmer's rules (docs/rules/resolution.md, 7.1): a domain `d` is
 /// `https://registry.d/graphql` (`http://d/graphql` when it has "localhost" in it, or is a loopback address), a URL
 /// without a path gets `/graphql`, any other URL stays. Throws Error(kUsage) for what is neither.
 [[nodiscard]] std::string graphql_endpoint(std::string_view registry);

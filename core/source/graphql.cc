@@ -5,6 +5,8 @@
 #include <array>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/log.h"
 #include "core/webc/json_fields.h"
 

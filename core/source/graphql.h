@@ -10,7 +10,7 @@
 #include "core/package/package_source.h"
 #include "core/webc/manifest.h"
 
-/// What is said to a registry and what it answers (resolution.md 7.1). Nothing here touches the network.
+/// What is said to a registry and what it answers (docs/rules/resolution.md, 7.1). Nothing here touches the network.
 namespace pkgfs::graphql {
 
 /// Which of the containers that a registry holds of a package is taken; the other one when that is missing.

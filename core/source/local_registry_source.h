@@ -11,10 +11,10 @@
 
 namespace pkgfs {
 
-/// A registry in a directory (resolution.md 7.6): `<namespace>/<name>/<version>.webc` or `<name>/<version>.webc`, the
-/// id is what the path says. Files are read when they are asked for, so what is added later is found. A file is hashed
-/// only for a hash query or when `<version>.sha256` beside it states a hash, which must then agree. Answers names and
-/// hashes.
+/// A registry in a directory (docs/rules/resolution.md, 7.6): `<namespace>/<name>/<version>.webc` or
+/// `<name>/<version>.webc`, the id is what the path says. Files are read when they are asked for, so what is added
+/// later is found. A file is hashed only for a hash query or when `<version>.sha256` beside it states a hash, which
+/// must then agree. Answers names and hashes.
 class LocalRegistrySource final : public Source {
  public:
   /// Throws Error `package directory does not exist: "{root}"`.

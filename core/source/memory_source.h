@@ -10,7 +10,7 @@
 
 namespace pkgfs {
 
-/// Packages in a list (resolution.md 7.5). Answers names and hashes.
+/// Packages in a list (docs/rules/resolution.md, 7.5). Answers names and hashes.
 class MemorySource final : public Source {
  public:
   /// Adds a package; one whose id is there already is ignored. `hash` is that of its container, for hash queries;

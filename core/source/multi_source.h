@@ -8,9 +8,9 @@
 
 namespace pkgfs {
 
-/// Several sources as one, asked in order (resolution.md 6.4). The answers of all are merged: per id the earlier source
-/// wins, the result is sorted by id. Nothing found: the most telling error, NoMatches before NotFound before
-/// Unsupported.
+/// Several sources as one, asked in order (docs/rules/resolution.md, 6.4). The answers of all are merged: per id the
+/// earlier source wins, the result is sorted by id. Nothing found: the most telling error, NoMatches before NotFound
+/// before Unsupported.
 class MultiSource final : public Source {
  public:
   enum class When {

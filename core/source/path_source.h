@@ -8,7 +8,7 @@
 
 namespace pkgfs {
 
-/// Packages that are named by where they are (resolution.md 7.3). Answers paths.
+/// Packages that are named by where they are (docs/rules/resolution.md, 7.3). Answers paths.
 class PathSource final : public Source {
  public:
   /// Says what the package at a canonical path is. Throws Error.

@@ -9,6 +9,8 @@
 #include <filesystem>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/limits.h"

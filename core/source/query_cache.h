@@ -7,12 +7,14 @@
 #include <string_view>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "core/webc/manifest.h"
 
 namespace pkgfs {
 
-/// The answers of one registry on disk, in Wasmer's files (resolution.md 7.1): `{directory}/{full name, "/" as "#"}`.
-/// Thread-safe as far as files are: entries appear by rename.
+/// The answers of one registry on disk, in Wasmer's files (docs/rules/resolution.md, 7.1): `{directory}/{full name, "/"
+/// as "#"}`. Thread-safe as far as files are: entries appear by rename.
 class QueryCache {
  public:
   struct Entry {

@@ -13,7 +13,7 @@
 
 namespace pkgfs {
 
-/// Why a source has no answer (resolution.md 6.2). The chain starts with
+/// Why a source has no answer (docs/rules/resolution.md, 6.2). The chain starts with
 /// `failed to query package '{specifier}': {reason}`.
 class QueryError : public Error {
  public:
@@ -56,13 +56,13 @@ class Source {
                                        const std::function<std::vector<PackageSummary>()>& query);
 
 /// The answer to take when there is no other constraint: for a name the newest by precedence (the last of equals), else
-/// the first (6.1).
+/// the first (docs/rules/resolution.md, 6.1).
 [[nodiscard]] const PackageSummary& latest_of(const PackageSource& specifier,
                                               const std::vector<PackageSummary>& answers);
 [[nodiscard]] PackageSummary query_latest(Source& source, const PackageSource& specifier);
 /// Whether `a` has a higher version than `b` by precedence. An id without a version is older than any with one.
 [[nodiscard]] bool is_newer(const PackageId& a, const PackageId& b);
-/// Logs that the named tag of `specifier`, if it has one, was taken as `*` (2.4).
+/// Logs that the named tag of `specifier`, if it has one, was taken as `*` (docs/rules/resolution.md, 2.4).
 void warn_of_named_tag(const PackageSource& specifier);
 
 }  // namespace pkgfs

@@ -11,9 +11,9 @@
 
 namespace pkgfs {
 
-/// Packages that are named by URL (resolution.md 7.2). A file is kept as `{directory}/{SHA-256 of the URL}` with its
-/// ETag beside it, believed for some minutes, then checked with a HEAD request. When the server can't be reached the
-/// kept file is used, with a warning.
+/// Packages that are named by URL (docs/rules/resolution.md, 7.2). A file is kept as `{directory}/{SHA-256 of the URL}`
+/// with its ETag beside it, believed for some minutes, then checked with a HEAD request. When the server can't be
+/// reached the kept file is used, with a warning.
 class WebSource final : public Source {
  public:
   struct Options {

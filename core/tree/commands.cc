@@ -29,7 +29,7 @@ PackageId atom_package(const Resolution& resolution, const std::string& command,
   return resolution.graph.nodes[*target].pkg.id;
 }
 
-/// Which atom the command wants (4.2); nothing if we don't know its runner.
+/// Which atom the command wants (docs/rules/loading.md, 4.2); nothing if we don't know its runner.
 std::optional<webc::AtomRef> wanted_atom(const std::string& name, const webc::Command& command) {
   if (auto annotated = webc::command_atom(command)) {
     return annotated;

@@ -21,7 +21,8 @@ struct CommandSet {
   std::vector<Error> errors;            // of those that are broken, by name
 };
 
-/// Builds every command of the resolution (loading.md 4). One that no runner of ours knows is left out with a warning.
+/// Builds every command of the resolution (docs/rules/loading.md, 4). One that no runner of ours knows is left out with
+/// a warning.
 [[nodiscard]] CommandSet build_commands(const Resolution& resolution, const LoadedPackages& packages);
 
 }  // namespace pkgfs

@@ -11,10 +11,10 @@
 #include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/package/package_info.h"
-#include "core/tree/tree_walk.h"
 #include "core/vfs/path_text.h"
 #include "core/vfs/static_file_system.h"
 #include "core/vfs/union_file_system.h"
+#include "core/vfs/walk.h"
 
 namespace pkgfs {
 
@@ -42,7 +42,7 @@ bool source_exists(const LoadedMapping& mapping, vfs::FileSystem& volume, bool s
   if (mapping.source_path == "/") {
     return true;
   }
-  const auto found = vfs::walk(volume, mapping.source_path);
+  const auto found = vfs::find_path(volume, mapping.source_path);
   if (found) {
     volume.forget(found->inode, 1);
     return true;
@@ -132,7 +132,7 @@ bool provides(const vfs::Mount& mount, std::string_view path) {
   }
   const std::string inside =
       (mount.source_path == "/" ? "" : mount.source_path) + std::string(vfs::path_below(mount.mount_path, path));
-  const auto found = vfs::walk(*mount.fs, inside);
+  const auto found = vfs::find_path(*mount.fs, inside);
   if (found) {
     mount.fs->forget(found->inode, 1);
   }
@@ -175,12 +175,12 @@ void add_commands(const std::vector<LoadedCommand>& commands, const std::string&
 
 /// Visits the whole tree; the first thing that can't be read is the error.
 void refuse_damage(vfs::FileSystem& fs) {
-  walk_tree(fs, [](const Visited& visited) {
-    if (!visited.entry) {
-      throw Error(ErrorCode::kCorrupt, "\"" + visited.path() + "\" can't be read: " +
-                                           std::generic_category().message(visited.entry.error()));
+  for (vfs::TreeWalk walk(fs, fs.root()); walk.next();) {
+    if (const vfs::WalkStep& step = walk.step(); step.error != 0) {
+      throw Error(ErrorCode::kCorrupt, "\"" + std::string(step.path.empty() ? "/" : step.path) +
+                                           "\" can't be read: " + std::generic_category().message(step.error));
     }
-  });
+  }
 }
 
 }  // namespace

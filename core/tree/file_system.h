@@ -14,8 +14,8 @@ struct LoadedFileSystem {
   std::unique_ptr<vfs::FileSystem> file_system;
 };
 
-/// Builds the tree from the resolution's mappings, the host directories of a live root and the commands (loading.md 5.4
-/// and 5.5). Throws Error(kLoad) with the texts of 5.1 and 5.2.
+/// Builds the tree from the resolution's mappings, the host directories of a live root and the commands
+/// (docs/rules/loading.md, 5.4 and 5.5). Throws Error(kLoad) with the texts of docs/rules/loading.md, 5.1 and 5.2.
 [[nodiscard]] LoadedFileSystem build_file_system(const Resolution& resolution, const LoadedPackages& packages,
                                                  const std::vector<LoadedCommand>& commands,
                                                  const TreeOptions& options);

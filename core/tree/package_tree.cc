@@ -6,7 +6,7 @@
 
 #include "core/tree/commands.h"
 #include "core/tree/file_system.h"
-#include "core/tree/tree_walk.h"
+#include "core/vfs/walk.h"
 
 namespace pkgfs {
 
@@ -98,12 +98,14 @@ std::string infer_entrypoint(const PackageTree& tree) {
 
 Footprint footprint(vfs::FileSystem& fs) {
   Footprint total{.bytes = 0, .inodes = 1};
-  walk_tree(fs, [&](const Visited& visited) {
-    if (visited.entry) {
-      ++total.inodes;
-      total.bytes += visited.entry->attributes.type == vfs::FileType::kDirectory ? 0 : visited.entry->attributes.size;
+  for (vfs::TreeWalk walk(fs, fs.root()); walk.next();) {
+    const vfs::WalkStep& step = walk.step();
+    if (step.leaving || step.inode == 0) {
+      continue;
     }
-  });
+    ++total.inodes;
+    total.bytes += step.attributes.type == vfs::FileType::kDirectory ? 0 : step.attributes.size;
+  }
   return total;
 }
 

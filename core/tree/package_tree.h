@@ -15,7 +15,7 @@
 
 namespace pkgfs {
 
-/// A command that can be run: its atom and where that came from (loading.md 4.1).
+/// A command that can be run: its atom and where that came from (docs/rules/loading.md, 4.1).
 struct LoadedCommand {
   std::string name;
   webc::Command metadata;
@@ -62,20 +62,22 @@ struct PackageTree {
 /// The opened packages of a tree.
 using LoadedPackages = std::map<PackageId, std::shared_ptr<const Package>>;
 
-/// Loads everything that a visible command or a mapping needs (loading.md 3), and nothing else. `root` is the opened
-/// root package, or null: then its node says where it is. Throws Error.
+/// Loads everything that a visible command or a mapping needs (docs/rules/loading.md, 3), and nothing else. `root` is
+/// the opened root package, or null: then its node says where it is. Throws Error.
 [[nodiscard]] LoadedPackages fetch_packages(std::shared_ptr<const Package> root, PackageLoader& loader,
                                             const Resolution& resolution);
 
-/// Loads every package that the resolution needs and builds commands and file system (loading.md 2 to 6).
-/// `root` is as for `fetch_packages`. Throws Error(kLoad) with the texts of loading.md 7.
+/// Loads every package that the resolution needs and builds commands and file system (docs/rules/loading.md, 2 to 6).
+/// `root` is as for `fetch_packages`. Throws Error(kLoad) with the texts of docs/rules/loading.md, 7.
 [[nodiscard]] PackageTree load_package_tree(std::shared_ptr<const Package> root, PackageLoader& loader,
                                             const Resolution& resolution, const TreeOptions& options);
 
-/// The command to run when none is named (loading.md 2): the entrypoint, else the only command. Throws Error(kLoad).
+/// The command to run when none is named (docs/rules/loading.md, 2): the entrypoint, else the only command. Throws
+/// Error(kLoad).
 [[nodiscard]] std::string infer_entrypoint(const PackageTree& tree);
 
-/// Bytes of all visible files, and of link targets (loading.md 6), and the number of inodes. Walks the whole tree.
+/// Bytes of all visible files, and of link targets (docs/rules/loading.md, 6), and the number of inodes. Walks the
+/// whole tree.
 struct Footprint {
   std::uint64_t bytes = 0;
   std::uint64_t inodes = 0;

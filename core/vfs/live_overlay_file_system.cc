@@ -8,6 +8,7 @@
 
 #include "core/base/limits.h"
 #include "core/base/log.h"
+#include "core/vfs/walk.h"
 
 namespace pkgfs::vfs {
 namespace {
@@ -438,23 +439,13 @@ std::vector<OverlayConflict> LiveOverlayFileSystem::find_conflicts() {
     }
   }
   conflicts_ = &conflicts;
-  std::vector<Inode> pending{root()};
-  while (!pending.empty()) {
-    const Inode dir = pending.back();
-    pending.pop_back();
-    const Result<void> listed = read_dir(dir, 0, [&](const DirEntry& entry) {
-      if (entry.attributes.type == FileType::kDirectory && entry.error == 0) {
-        const Result<Entry> child = lookup(dir, entry.name);
-        if (child && !is_handed_through(child->inode)) {
-          pending.push_back(child->inode);
-        }
-      }
-      return true;
-    });
-    if (!listed) {
-      log::warn("{}: this directory can't be listed", path_of(node(dir)));
+  for (TreeWalk walk(*this, root(), {.directories_only = true}); walk.next();) {
+    const WalkStep& step = walk.step();
+    if (step.leaving && step.error != 0) {
+      log::warn("{}: this directory can't be listed", step.path.empty() ? "/" : step.path);
+    } else if (is_handed_through(step.inode)) {
+      walk.skip();
     }
-    forget(dir, 1);
   }
   conflicts_ = nullptr;
   return conflicts;

@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "core/vfs/path_text.h"
+#include "core/vfs/walk.h"
 
 namespace pkgfs::vfs {
 namespace {
@@ -15,7 +16,7 @@ constexpr Attributes kAncestor{.type = FileType::kDirectory, .mode = 0755, .synt
 Result<std::unique_ptr<FileSystem>> MappedPathFileSystem::make(std::unique_ptr<FileSystem> inner,
                                                                const std::string& original_path,
                                                                const std::string& mount_path) {
-  const Result<Entry> root = walk(*inner, original_path);
+  const Result<Entry> root = find_path(*inner, original_path);
   if (!root) {
     return fail(root.error());
   }

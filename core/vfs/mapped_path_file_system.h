@@ -10,8 +10,8 @@
 namespace pkgfs::vfs {
 
 /// Another file system's subtree `original_path` shown at `mount_path`. The ancestors of the mount path exist as
-/// synthetic directories with one entry each. Works on names and inodes, so listings are always right (filesystem.md
-/// 3).
+/// synthetic directories with one entry each. Works on names and inodes, so listings are always right
+/// (docs/rules/filesystem.md, 3).
 class MappedPathFileSystem final : public FileSystem {
  public:
   /// Both paths absolute and normal. `original_path` may be a file: the mount path is that file then. Fails with the

@@ -11,13 +11,13 @@ Decision decide(std::vector<Candidate>& candidates, Conflicts conflicts,
   const bool forced = std::any_of(candidates.begin(), candidates.end(), [](const Candidate& candidate) {
     return candidate.is_directory() && candidate.entry.attributes.mount_ancestor;
   });
-  if (forced) {  // rule 1: a path above a mount is a directory, whatever else is there
+  if (forced) {  // docs/rules/filesystem.md, 9.2 rule 1: a path above a mount is a directory, whatever else is there
     const auto others = std::stable_partition(candidates.begin(), candidates.end(),
                                               [](const Candidate& candidate) { return candidate.is_directory(); });
     decision.count = static_cast<std::size_t>(others - candidates.begin());
-  } else if (!candidates.front().is_directory()) {  // rule 4
+  } else if (!candidates.front().is_directory()) {  // docs/rules/filesystem.md, 9.2 rule 4
     decision.count = 1;
-  } else {  // rule 5
+  } else {  // docs/rules/filesystem.md, 9.2 rule 5
     const auto other = std::find_if(candidates.begin(), candidates.end(),
                                     [](const Candidate& candidate) { return !candidate.is_directory(); });
     decision.count = static_cast<std::size_t>(other - candidates.begin());

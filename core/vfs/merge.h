@@ -12,11 +12,11 @@
 #include "core/vfs/label.h"
 #include "core/vfs/path_text.h"
 
-/// The rule that decides what stands at a path where several layers have something (filesystem.md 9.2): shared by the
-/// overlay of layers that never change and the one of layers that do.
+/// The rule that decides what stands at a path where several layers have something (docs/rules/filesystem.md, 9.2):
+/// shared by the overlay of layers that never change and the one of layers that do.
 namespace pkgfs::vfs {
 
-/// What happens where mappings meet (filesystem.md 9.3).
+/// What happens where mappings meet (docs/rules/filesystem.md, 9.3).
 enum class Conflicts {
   kMerge,   // directories merge, the first layer wins elsewhere
   kShadow,  // a mount hides what lies below it; of two mounts at one path the first is kept

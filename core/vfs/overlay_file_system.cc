@@ -9,6 +9,7 @@
 
 #include "core/base/limits.h"
 #include "core/base/log.h"
+#include "core/vfs/walk.h"
 
 namespace pkgfs::vfs {
 
@@ -381,19 +382,7 @@ std::string OverlayFileSystem::directory_path(const Directory& dir) const {
 }
 
 std::vector<OverlayConflict> OverlayFileSystem::visit_all() {
-  std::vector<const Node*> pending{root_.get()};
-  while (!pending.empty()) {
-    const Node* node = pending.back();
-    pending.pop_back();
-    const Result<const Content*> found = content(*node);
-    if (!found) {
-      continue;
-    }
-    for (std::size_t i = 0; i < (*found)->count; ++i) {
-      if (const Node& child = (*found)->nodes[i]; child.error == 0 && child.type == FileType::kDirectory) {
-        pending.push_back(&child);
-      }
-    }
+  for (TreeWalk walk(*this, root(), {.directories_only = true}); walk.next();) {
   }
   const std::lock_guard lock(owned_mutex_);
   return conflicts_;

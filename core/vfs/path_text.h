@@ -23,7 +23,7 @@ namespace pkgfs::vfs {
 [[nodiscard]] std::string_view path_below(std::string_view prefix, std::string_view path);
 
 /// The number (st_ino) of the entry `name` of the directory numbered `parent`: a hash of the visible path with the top
-/// bit clear, never 0 or 1 (filesystem.md 9.6). The root is `kRootNumber`.
+/// bit clear, never 0 or 1 (docs/rules/filesystem.md, 9.6). The root is `kRootNumber`.
 inline constexpr std::uint64_t kRootNumber = 1;
 [[nodiscard]] std::uint64_t path_number(std::uint64_t parent, std::string_view name);
 /// The number of a live host entry: top bit set, the same for all links to one file.
@@ -36,7 +36,7 @@ struct Mapping {
 };
 
 /// The text to show for a link with the stored text `target` in the visible directory `dir` of a mapping; nothing when
-/// the stored text stays inside the volume and the mount and is shown as it is (filesystem.md 9.4).
+/// the stored text stays inside the volume and the mount and is shown as it is (docs/rules/filesystem.md, 9.4).
 [[nodiscard]] std::optional<std::string> clamp_link(std::string_view target, std::string_view dir,
                                                     const Mapping& mapping);
 

@@ -13,6 +13,7 @@
 #include "core/vfs/live_overlay_file_system.h"
 #include "core/vfs/mapped_path_file_system.h"
 #include "core/vfs/path_text.h"
+#include "core/vfs/walk.h"
 
 namespace pkgfs::vfs {
 namespace {
@@ -75,7 +76,8 @@ std::vector<Layer> to_layers(std::vector<Mount> mounts, Conflicts conflicts, boo
   return layers;
 }
 
-// One warning for each file that is a directory now because something is mounted there, or below it (rule 1).
+// One warning for each file that is a directory now because something is mounted there, or below it
+// (docs/rules/filesystem.md, 9.2 rule 1).
 void warn_of_hidden_files(const std::vector<Layer>& layers) {
   std::set<std::pair<std::string, const Layer*>> warned;
   for (const Layer& mount : layers) {
@@ -87,7 +89,7 @@ void warn_of_hidden_files(const std::vector<Layer>& layers) {
         if (!path_covers(other.mount_path, above) || other.mount_path == mount.mount_path || other.fallback) {
           continue;
         }
-        const Result<Entry> hidden = walk(*other.fs, above);
+        const Result<Entry> hidden = find_path(*other.fs, above);
         if (!hidden) {
           continue;
         }

@@ -24,10 +24,10 @@ struct Mount {
   bool fallback = false;
 };
 
-/// File systems mounted at any paths, nested ones too, as one tree (filesystem.md 9.1 and 9.2): each is mapped to its
-/// path (MappedPathFileSystem), and all are laid over each other, the deepest mount path on top, then list order. A
-/// path above a mount is always a directory. Layers that never change become one OverlayFileSystem; a live one makes
-/// the whole a LiveOverlayFileSystem over it. No mounts: EmptyFileSystem.
+/// File systems mounted at any paths, nested ones too, as one tree (docs/rules/filesystem.md, 9.1 and 9.2): each is
+/// mapped to its path (MappedPathFileSystem), and all are laid over each other, the deepest mount path on top, then
+/// list order. A path above a mount is always a directory. Layers that never change become one OverlayFileSystem; a
+/// live one makes the whole a LiveOverlayFileSystem over it. No mounts: EmptyFileSystem.
 ///
 /// `mounts` are in order of precedence. Files that a mount point hides are warned of. A source path that doesn't exist
 /// or a file mounted at "/" is warned of and left out, or thrown as Error(kLoad) with `strict`. With Conflicts::kError

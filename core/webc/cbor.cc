@@ -8,6 +8,8 @@
 #include <optional>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/error.h"
 #include "core/base/limits.h"
 #include "core/webc/bytes.h"

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/error.h"
 #include "core/base/log.h"
 #include "core/webc/builder.h"

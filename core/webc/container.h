@@ -18,7 +18,7 @@ namespace pkgfs::webc {
 
 enum class Version : std::uint8_t { kV1 = 1, kV2 = 2, kV3 = 3 };
 
-/// What the first bytes of a file say it is (webc-format.md 1).
+/// What the first bytes of a file say it is (docs/rules/webc-format.md, 1).
 enum class FileType { kWebc, kTarball, kWasmModule, kZip, kZstd, kOther };
 [[nodiscard]] FileType detect(std::span<const std::byte> bytes);
 
@@ -64,7 +64,8 @@ class Container {
 
   /// Sorted by name bytes.
   [[nodiscard]] std::span<const std::shared_ptr<const Volume>> volumes() const { return volumes_; }
-  /// The volume `name`. Version 1 tries `<own name>@<own version>/<name>` first (webc-format.md 3.4). Null if absent.
+  /// The volume `name`. Version 1 tries `<own name>@<own version>/<name>` first (docs/rules/webc-format.md, 3.4). Null
+  /// if absent.
   [[nodiscard]] std::shared_ptr<const Volume> find_volume(std::string_view name) const;
 
   /// Null for version 1.
@@ -89,7 +90,7 @@ enum class VerifyDepth {
   kContent,    // also the SHA-256 of sections, files, links and atoms, and the checksum of version 1: reads everything
 };
 
-/// Checks the whole container by the table of webc-format.md section 11, "hardened" column. Returns one message for
+/// Checks the whole container by docs/rules/webc-format.md, 11. Returns one message for
 /// each problem, each naming source, section and offset; empty: sound. Stops after `kMaxProblems`.
 inline constexpr std::size_t kMaxProblems = 100;
 [[nodiscard]] std::vector<std::string> verify(const Container& container, VerifyDepth depth);

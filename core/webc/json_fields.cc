@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "core/webc/json_fields.h"
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/error.h"
 #include "core/base/limits.h"
 

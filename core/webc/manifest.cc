@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/error.h"
 #include "core/base/limits.h"
 #include "core/webc/json_fields.h"

@@ -22,7 +22,8 @@ struct VolumePath {
   std::string path;
 };
 
-/// The `wapm` package annotation (webc-format.md 8.4). Packers since 2024 leave name, version and description out.
+/// The `wapm` package annotation (docs/rules/webc-format.md, 8.4). Packers since 2024 leave name, version and
+/// description out.
 struct Wapm {
   std::optional<std::string> name;
   std::optional<std::string> version;
@@ -35,7 +36,7 @@ struct Wapm {
   bool is_private = false;
 };
 
-/// One entry of the `fs` package annotation (8.5), in the order of the list.
+/// One entry of the `fs` package annotation (docs/rules/webc-format.md, 8.5), in the order of the list.
 struct FsEntry {
   std::optional<std::string> from;  // alias of a dependency; none: this package
   std::string volume_name;
@@ -43,14 +44,15 @@ struct FsEntry {
   std::string mount_path;
 };
 
-/// A value of `use` (8.2): either a text (URL or specifier, not told apart here) or a vendored manifest.
+/// A value of `use` (docs/rules/webc-format.md, 8.2): either a text (URL or specifier, not told apart here) or a
+/// vendored manifest.
 struct Dependency {
   std::string alias;
   std::optional<std::string> text;
   std::optional<Json> vendored;
 };
 
-/// A value of `atoms` (8.3). Nothing in it is checked against the atom's bytes.
+/// A value of `atoms` (docs/rules/webc-format.md, 8.3). Nothing in it is checked against the atom's bytes.
 struct AtomEntry {
   std::string name;
   std::string kind;
@@ -58,14 +60,14 @@ struct AtomEntry {
   Json annotations = Json::object();
 };
 
-/// A value of `commands` (8.6).
+/// A value of `commands` (docs/rules/webc-format.md, 8.6).
 struct Command {
   std::string name;
   std::string runner;
   Json annotations = Json::object();
 };
 
-/// What the annotations of a command say about the atom it runs (loading.md 4.2, steps 1 and 2).
+/// What the annotations of a command say about the atom it runs (docs/rules/loading.md, 4.2 step 1 and 4.2 step 2).
 struct AtomRef {
   std::string name;
   std::optional<std::string> dependency;  // an alias in `use`
@@ -94,7 +96,7 @@ struct Manifest {
 };
 
 /// Which atom the annotations of `command` ask for; nothing when they don't say. Throws Error
-/// `Unable to deserialize atom annotations` (causes: loading.md 4.2).
+/// `Unable to deserialize atom annotations` (causes: docs/rules/loading.md, 4.2).
 [[nodiscard]] std::optional<AtomRef> command_atom(const Command& command);
 
 /// Decodes the CBOR of a manifest section. Bytes after the first item are ignored. Limits: base/limits.h.

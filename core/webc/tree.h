@@ -37,7 +37,7 @@ struct VolumeParts {
   std::uint64_t data_length = 0;
 };
 
-/// The framing of a container, checked as far as webc-format.md 11 goes for sections.
+/// The framing of a container, checked as far as docs/rules/webc-format.md, 11 goes for sections.
 struct Layout {
   Version version = Version::kV3;
   std::uint64_t manifest = 0;

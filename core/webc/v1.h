@@ -5,18 +5,19 @@
 
 namespace pkgfs::webc {
 
-/// The fixed prefix of version 1 (webc-format.md 3.1, 3.5). The digest covers everything with 24..1308 as zeros.
+/// The fixed prefix of version 1 (docs/rules/webc-format.md, 3.1 and 3.5). The digest covers everything with 24..1308
+/// as zeros.
 inline constexpr std::uint64_t kV1ChecksumKind = 8;
 inline constexpr std::uint64_t kV1Checksum = 24;
 inline constexpr std::uint64_t kV1SignatureLength = 280;
 inline constexpr std::uint64_t kV1Signature = 284;
 inline constexpr std::uint64_t kV1Manifest = 1308;
 
-/// The chain of version 1 (webc-format.md 3.1), to the end of the file. Throws Error(kCorrupt) naming source, section
-/// and offset.
+/// The chain of version 1 (docs/rules/webc-format.md, 3.1), to the end of the file. Throws Error(kCorrupt) naming
+/// source, section and offset.
 [[nodiscard]] Layout read_v1_layout(const ByteSource& source);
 
-/// The directory tables of version 1 (webc-format.md 3.3). An entry is named by the offset of its record.
+/// The directory tables of version 1 (docs/rules/webc-format.md, 3.3). An entry is named by the offset of its record.
 class V1Tree final : public Tree {
  public:
   V1Tree(std::span<const std::byte> file, const VolumeParts& parts) : Tree(file, parts) {}

@@ -5,10 +5,11 @@
 
 namespace pkgfs::webc {
 
-/// Sections and index of version 2 or 3 (webc-format.md 4). Throws Error(kCorrupt) naming source, section and offset.
+/// Sections and index of version 2 or 3 (docs/rules/webc-format.md, 4). Throws Error(kCorrupt) naming source, section
+/// and offset.
 [[nodiscard]] Layout read_v2v3_layout(const ByteSource& source, Version version);
 
-/// The tagged entries of versions 2 and 3 (webc-format.md 5). An entry is named by its offset.
+/// The tagged entries of versions 2 and 3 (docs/rules/webc-format.md, 5). An entry is named by its offset.
 class EntryTree final : public Tree {
  public:
   EntryTree(std::span<const std::byte> file, const VolumeParts& parts, bool hashed)

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <array>
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/error.h"
 #include "core/base/limits.h"
 #include "core/webc/bytes.h"

@@ -47,10 +47,10 @@ struct DirRecord {
 /// kept; the only state is what finds directories that are reached twice. Thread-safe; meant for first touches, the
 /// layers above keep what they have seen.
 ///
-/// Damage (architecture.md 3): an unusable name (empty, ".", "..", with "/" or NUL, not UTF-8, over 255 bytes) or a
-/// second entry of a name is left out; an entry with a bad offset, tag or length, or a directory that is reached twice,
-/// is listed with `error` EIO; a directory whose own table is damaged can't be listed (EIO). Each is logged once with
-/// source, volume and offset.
+/// Damage (docs/rules/webc-format.md, 11): an unusable name (empty, ".", "..", with "/" or NUL, not UTF-8, over 255
+/// bytes) or a second entry of a name is left out; an entry with a bad offset, tag or length, or a directory that is
+/// reached twice, is listed with `error` EIO; a directory whose own table is damaged can't be listed (EIO). Each is
+/// logged once with source, volume and offset.
 class Volume {
  public:
   virtual ~Volume() = default;

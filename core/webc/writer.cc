@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/error.h"
 #include "core/base/function_ref.h"
 #include "core/base/limits.h"

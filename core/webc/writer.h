@@ -8,6 +8,8 @@
 #include <variant>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/byte_source.h"
 #include "core/base/hash.h"
 #include "core/webc/container.h"

@@ -4,6 +4,8 @@
 #include <limits>
 #include <ostream>
 
+#include <nlohmann/json.hpp>
+
 namespace pkgfs {
 
 using nlohmann::json;

@@ -46,7 +46,7 @@ struct TreeFlags {
   std::optional<std::string> commands_dir = "/bin";  // absolute, normal; none: commands aren't shown
 };
 
-/// What only a mount needs (filesystem.md 9.5 and 9.7).
+/// What only a mount needs (docs/rules/filesystem.md, 9.5 and 9.7).
 struct MountFlags {
   bool foreground = false;
   bool debug = false;               // foreground, log level debug

@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "daemon/cli/json_output.h"
 #include "daemon/cli/text_output.h"
 

@@ -21,7 +21,7 @@ struct RemoteRegistry {
 };
 
 /// Everything that decides where packages come from, from the command line, else the environment, else Wasmer's
-/// `wasmer.toml`, else built in (integration.md 4).
+/// `wasmer.toml`, else built in (docs/rules/integration.md, 4).
 struct Settings {
   std::vector<std::string> directories;    // local registries, asked first
   std::vector<RemoteRegistry> registries;  // asked in this order, each only for what nobody before it has

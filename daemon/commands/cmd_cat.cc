@@ -2,10 +2,11 @@
 #include <cerrno>
 #include <ostream>
 
+#include "core/vfs/read_file.h"
+#include "core/vfs/walk.h"
 #include "daemon/cli/logging.h"
 #include "daemon/commands/commands.h"
 #include "daemon/commands/damage.h"
-#include "daemon/commands/tree_walk.h"
 #include "daemon/packages/open_tree.h"
 
 namespace pkgfs {
@@ -13,7 +14,7 @@ namespace pkgfs {
 namespace {
 
 Result<void> cat(vfs::FileSystem& fs, const std::string& path, std::ostream& out) {
-  const Result<vfs::Entry> found = find_path(fs, path, true);
+  const Result<vfs::Entry> found = find_path(fs, path, vfs::Follow::kAll);
   if (!found) {
     return fail(found.error());
   }

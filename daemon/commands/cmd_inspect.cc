@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <ostream>
 
+#include <nlohmann/json.hpp>
+
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/json_output.h"
 #include "daemon/cli/logging.h"

@@ -4,12 +4,12 @@
 #include <ostream>
 #include <vector>
 
+#include "core/vfs/walk.h"
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/logging.h"
 #include "daemon/cli/text_output.h"
 #include "daemon/commands/commands.h"
 #include "daemon/commands/damage.h"
-#include "daemon/commands/tree_walk.h"
 #include "daemon/packages/open_tree.h"
 
 namespace pkgfs {
@@ -23,7 +23,7 @@ struct Row {
 };
 
 /// The entries of one directory, or the one entry that was asked for.
-class Collector final : public TreeVisitor {
+class Collector final : public vfs::TreeVisitor {
  public:
   Collector(vfs::FileSystem& fs, std::ostream& err) : fs_(fs), damage_(err) {}
 
@@ -35,7 +35,7 @@ class Collector final : public TreeVisitor {
     rows_.push_back(std::move(row));
   }
 
-  bool visit(const TreeStep& step) override {
+  bool visit(const vfs::WalkStep& step) override {
     if (step.error != 0) {
       damage_.report(step.path, step.error);
     } else {
@@ -44,7 +44,7 @@ class Collector final : public TreeVisitor {
     return false;
   }
 
-  void leave(const TreeStep& step) override {
+  void leave(const vfs::WalkStep& step) override {
     if (step.error != 0) {
       damage_.report("/", step.error);
     }
@@ -82,7 +82,7 @@ int cmd_ls(const std::vector<std::string>& args, const Io& io) {
   const std::string path = options.operands.size() > 1 ? options.operands[1] : "/";
   const OpenedTree opened = open_tree(options.operands[0], options.tree, io);
   vfs::FileSystem& fs = *opened.tree.file_system;
-  const Result<vfs::Entry> found = find_path(fs, path, false);
+  const Result<vfs::Entry> found = find_path(fs, path, vfs::Follow::kAllButLast);
   if (!found) {
     throw system_error("\"" + path + "\" in \"" + options.operands[0] + "\"", found.error());
   }

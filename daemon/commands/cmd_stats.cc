@@ -5,6 +5,8 @@
 #include <chrono>
 #include <ostream>
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/error.h"
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/logging.h"

@@ -2,24 +2,25 @@
 #include <algorithm>
 #include <ostream>
 
+#include "core/vfs/read_file.h"
+#include "core/vfs/walk.h"
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/json_output.h"
 #include "daemon/cli/logging.h"
 #include "daemon/cli/text_output.h"
 #include "daemon/commands/commands.h"
 #include "daemon/commands/damage.h"
-#include "daemon/commands/tree_walk.h"
 #include "daemon/packages/open_tree.h"
 
 namespace pkgfs {
 
 namespace {
 
-class PlainTree final : public TreeVisitor {
+class PlainTree final : public vfs::TreeVisitor {
  public:
   PlainTree(vfs::FileSystem& fs, const Io& io) : fs_(fs), out_(*io.out), damage_(*io.err) {}
 
-  bool visit(const TreeStep& step) override {
+  bool visit(const vfs::WalkStep& step) override {
     out_ << prefix_ << (step.last ? "└── " : "├── ") << printable(step.name);
     if (step.error != 0) {
       damage_.report(step.path, step.error);
@@ -39,7 +40,7 @@ class PlainTree final : public TreeVisitor {
     return directory && !out_.fail();
   }
 
-  void leave(const TreeStep& step) override {
+  void leave(const vfs::WalkStep& step) override {
     if (step.error != 0) {
       damage_.report(step.path, step.error);
     }
@@ -69,11 +70,11 @@ class PlainTree final : public TreeVisitor {
 };
 
 /// All entries as JSON, sorted by path. They are collected first: in the order of a walk `/a/b` comes before `/a.b`.
-class JsonTree final : public TreeVisitor {
+class JsonTree final : public vfs::TreeVisitor {
  public:
   JsonTree(vfs::FileSystem& fs, const Io& io) : fs_(fs), out_(*io.out), damage_(*io.err) {}
 
-  bool visit(const TreeStep& step) override {
+  bool visit(const vfs::WalkStep& step) override {
     if (step.error == 0) {
       add(step);
     } else {
@@ -82,7 +83,7 @@ class JsonTree final : public TreeVisitor {
     return step.attributes.type == vfs::FileType::kDirectory;
   }
 
-  void leave(const TreeStep& step) override {
+  void leave(const vfs::WalkStep& step) override {
     if (step.error != 0) {
       damage_.report(step.path, step.error);
     }
@@ -99,7 +100,7 @@ class JsonTree final : public TreeVisitor {
   }
 
  private:
-  void add(const TreeStep& step) {
+  void add(const vfs::WalkStep& step) {
     std::optional<Sha256> sha256;
     std::string target;
     if (step.attributes.type == vfs::FileType::kFile) {

@@ -6,14 +6,17 @@
 #include <set>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/log.h"
 #include "core/package/package_info.h"
+#include "core/vfs/read_file.h"
+#include "core/vfs/walk.h"
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/json_output.h"
 #include "daemon/cli/logging.h"
 #include "daemon/cli/text_output.h"
 #include "daemon/commands/commands.h"
-#include "daemon/commands/tree_walk.h"
 #include "daemon/packages/open_tree.h"
 
 namespace pkgfs {
@@ -21,12 +24,12 @@ namespace pkgfs {
 namespace {
 
 /// A directory package has no hashes to compare; that everything in it can be read is all there is to check.
-class ReadEverything final : public TreeVisitor {
+class ReadEverything final : public vfs::TreeVisitor {
  public:
   ReadEverything(vfs::FileSystem& fs, const std::string& where, bool contents, std::vector<std::string>& problems)
       : fs_(fs), where_(where), contents_(contents), problems_(problems) {}
 
-  bool visit(const TreeStep& step) override {
+  bool visit(const vfs::WalkStep& step) override {
     int error = step.error;
     if (error == 0 && contents_ && step.attributes.type == vfs::FileType::kFile) {
       const auto hash = sha256_of(fs_, step.inode);
@@ -35,7 +38,7 @@ class ReadEverything final : public TreeVisitor {
     add(step.path, error);
     return step.attributes.type == vfs::FileType::kDirectory && problems_.size() < webc::kMaxProblems;
   }
-  void leave(const TreeStep& step) override { add(step.path, step.error); }
+  void leave(const vfs::WalkStep& step) override { add(step.path, step.error); }
 
  private:
   void add(std::string_view path, int error) {
@@ -100,7 +103,7 @@ void check_sources(const std::string& id, const Package& package, const Sources&
     if (volume == nullptr) {
       continue;
     }
-    const auto found = vfs::walk(*volume, path);
+    const auto found = vfs::find_path(*volume, path);
     const bool missing = !found && (found.error() == ENOENT || found.error() == ENOTDIR);
     if (missing || (found && found->attributes.type != vfs::FileType::kDirectory)) {
       problems.push_back(

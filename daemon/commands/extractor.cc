@@ -10,6 +10,8 @@
 #include <optional>
 #include <utility>
 
+#include "core/vfs/read_file.h"
+
 namespace pkgfs {
 
 namespace {
@@ -78,7 +80,7 @@ void Extractor::check_cancelled() const {
   }
 }
 
-bool Extractor::visit(const TreeStep& step) {
+bool Extractor::visit(const vfs::WalkStep& step) {
   check_cancelled();
   if (step.error != 0) {
     damage_.report(step.path, step.error);
@@ -98,7 +100,7 @@ bool Extractor::visit(const TreeStep& step) {
   return false;
 }
 
-void Extractor::enter(const TreeStep& step) {
+void Extractor::enter(const vfs::WalkStep& step) {
   const std::string name(step.name);
   if (::mkdirat(here_.get(), name.c_str(), 0700) != 0 && errno != EEXIST) {
     throw_error(step.path, errno);
@@ -113,7 +115,7 @@ void Extractor::enter(const TreeStep& step) {
   ++entries_;
 }
 
-void Extractor::leave(const TreeStep& step) {
+void Extractor::leave(const vfs::WalkStep& step) {
   if (step.error != 0) {
     damage_.report(step.path.empty() ? "/" : step.path, step.error);
   }
@@ -145,7 +147,7 @@ void Extractor::finish_directory(int fd, const vfs::Attributes& attributes, bool
 }
 
 template <typename Make>
-std::string Extractor::make_temporary(const TreeStep& step, Make make) {
+std::string Extractor::make_temporary(const vfs::WalkStep& step, Make make) {
   constexpr int kTries = 100;
   for (int i = 0; i < kTries; ++i) {
     std::string name = ".pkgfs-" + std::to_string(::getpid()) + "-" + std::to_string(counter_++);
@@ -160,7 +162,7 @@ std::string Extractor::make_temporary(const TreeStep& step, Make make) {
   throw_error(step.path, EEXIST);
 }
 
-void Extractor::publish(const TreeStep& step, const std::string& temporary) {
+void Extractor::publish(const vfs::WalkStep& step, const std::string& temporary) {
   const std::string name(step.name);
   if (::renameat(here_.get(), temporary.c_str(), here_.get(), name.c_str()) != 0) {
     throw_error(step.path, errno);
@@ -177,7 +179,7 @@ UniqueFd Extractor::open_unnamed() {
   return file;
 }
 
-void Extractor::publish_unnamed(const TreeStep& step, int file) {
+void Extractor::publish_unnamed(const vfs::WalkStep& step, int file) {
   const std::string source = "/proc/self/fd/" + std::to_string(file);
   const auto link = [&](const std::string& name) {
     return ::linkat(AT_FDCWD, source.c_str(), here_.get(), name.c_str(), AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
@@ -195,7 +197,7 @@ void Extractor::publish_unnamed(const TreeStep& step, int file) {
   temporary.keep();
 }
 
-void Extractor::write_file(const TreeStep& step) {
+void Extractor::write_file(const vfs::WalkStep& step) {
   UniqueFd file = open_unnamed();
   std::optional<TemporaryName> temporary;
   if (!file) {
@@ -237,7 +239,7 @@ void Extractor::write_file(const TreeStep& step) {
   bytes_ += length;
 }
 
-void Extractor::write_link(const TreeStep& step) {
+void Extractor::write_link(const vfs::WalkStep& step) {
   const Result<std::string_view> target = fs_.read_link(step.inode);
   if (!target) {
     damage_.report(step.path, target.error());

@@ -10,8 +10,8 @@
 
 #include "core/base/cancel.h"
 #include "core/base/unique_fd.h"
+#include "core/vfs/walk.h"
 #include "daemon/commands/damage.h"
-#include "daemon/commands/tree_walk.h"
 
 namespace pkgfs {
 
@@ -19,7 +19,7 @@ namespace pkgfs {
 /// process. Works from descriptor to descriptor and follows no link below the directory, whatever is there already or
 /// is put there meanwhile. A file appears under its name when it is complete. What can't be read is reported and left
 /// out; what can't be written ends it.
-class Extractor final : public TreeVisitor {
+class Extractor final : public vfs::TreeVisitor {
  public:
   /// Takes over `directory`. `name` is for messages.
   Extractor(vfs::FileSystem& fs, UniqueFd directory, std::string name, const CancelFlag& cancel, std::ostream& err);
@@ -31,8 +31,8 @@ class Extractor final : public TreeVisitor {
   [[nodiscard]] std::uint64_t entries() const { return entries_; }
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
 
-  bool visit(const TreeStep& step) override;
-  void leave(const TreeStep& step) override;
+  bool visit(const vfs::WalkStep& step) override;
+  void leave(const vfs::WalkStep& step) override;
 
  private:
   /// A directory on the way to the current one: to know it again when coming back through "..".
@@ -41,17 +41,17 @@ class Extractor final : public TreeVisitor {
     ino_t inode;
   };
 
-  void enter(const TreeStep& step);
-  void write_file(const TreeStep& step);
-  void write_link(const TreeStep& step);
+  void enter(const vfs::WalkStep& step);
+  void write_file(const vfs::WalkStep& step);
+  void write_link(const vfs::WalkStep& step);
   /// Calls `make(name)` with new temporary names until it doesn't answer EEXIST; the name that worked.
   template <typename Make>
-  std::string make_temporary(const TreeStep& step, Make make);
-  void publish(const TreeStep& step, const std::string& temporary);
+  std::string make_temporary(const vfs::WalkStep& step, Make make);
+  void publish(const vfs::WalkStep& step, const std::string& temporary);
   /// A file without a name in the current directory; none where the file system can't make one.
   UniqueFd open_unnamed();
   /// Gives it the step's name, in place of what is there.
-  void publish_unnamed(const TreeStep& step, int file);
+  void publish_unnamed(const vfs::WalkStep& step, int file);
   void check_cancelled() const;
   void finish_directory(int fd, const vfs::Attributes& attributes, bool with_mode, std::string_view path);
   [[noreturn]] void throw_error(std::string_view path, int error) const;

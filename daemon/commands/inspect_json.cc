@@ -7,9 +7,12 @@
 #include <optional>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/limits.h"
+#include "core/vfs/read_file.h"
+#include "core/vfs/walk.h"
 #include "daemon/cli/json_output.h"
-#include "daemon/commands/tree_walk.h"
 
 namespace pkgfs {
 
@@ -197,7 +200,7 @@ class VolumeListing {
 };
 
 /// The entries of a volume of a directory package.
-class LiveListing final : public TreeVisitor {
+class LiveListing final : public vfs::TreeVisitor {
  public:
   LiveListing(vfs::FileSystem& fs, std::string name, std::vector<std::string>& problems)
       : fs_(fs), name_(std::move(name)), problems_(problems) {}
@@ -216,7 +219,7 @@ class LiveListing final : public TreeVisitor {
     return {{"name", name_}, {"root_mtime_ns", std::move(root_time)}, {"entries", std::move(entries_)}};
   }
 
-  bool visit(const TreeStep& step) override {
+  bool visit(const vfs::WalkStep& step) override {
     if (step.error == 0) {
       add(step.path, step.inode, step.attributes);
     } else {
@@ -225,7 +228,7 @@ class LiveListing final : public TreeVisitor {
     return step.attributes.type == vfs::FileType::kDirectory;
   }
 
-  void leave(const TreeStep& step) override {
+  void leave(const vfs::WalkStep& step) override {
     if (step.error != 0) {
       problem(step.path, step.error);
     }

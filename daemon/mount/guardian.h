@@ -8,7 +8,7 @@
 namespace pkgfs {
 
 /// A child process of the daemon that aborts the FUSE connection when the daemon is killed and can't end. It is needed
-/// while fuse::ContentPusher prefetches files.
+/// while fuse::ContentPrefetcher prefetches files.
 ///
 /// The prefetching thread writes into the kernel's page cache. There the kernel may make it wait for a page that
 /// another thread of the daemon was about to fill. If a signal kills the daemon then (kill -9, the kernel's

@@ -22,8 +22,9 @@
 #include "daemon/observe/metrics_server.h"
 #include "daemon/observe/metrics_text.h"
 #include "daemon/observe/mount_facts.h"
+#include "daemon/observe/stats_json.h"
 #include "fuse/adapter.h"
-#include "fuse/content_pusher.h"
+#include "fuse/content_prefetcher.h"
 #include "fuse/cpu_latency.h"
 #include "fuse/session.h"
 #include "fuse/usage.h"
@@ -43,8 +44,8 @@ fuse::CpuLatency::Use cpu_latency_use(std::optional<bool> asked) {
 }
 
 fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCounter& usage,
-                                     fuse::ContentPusher* pusher, fuse::CpuLatency& cpu_latency,
-                                     const MountFacts& facts) {
+                                     fuse::ContentPrefetcher* prefetcher, fuse::CpuLatency& cpu_latency,
+                                     const MountFacts& facts, const fuse::Statistics& statistics) {
   return {.uid = options.uid.value_or(::geteuid()),
           .gid = options.gid.value_or(::getegid()),
           .file_mask = options.fmask,
@@ -52,10 +53,10 @@ fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCou
           .live_timeout = options.live_timeout,
           .skip_open = options.skip_open,
           .passthrough = options.passthrough,
-          .pusher = pusher,
+          .prefetcher = prefetcher,
           .cpu_latency = &cpu_latency,
           .usage = [&usage] { return usage.get(); },
-          .about = json_members(facts)};
+          .stats = [&] { return stats_json(facts, statistics.snapshot()); }};
 }
 
 MountFacts mount_facts(const PackageTree& tree, std::string source, const std::string& mountpoint) {
@@ -85,12 +86,12 @@ fuse::MountSettings mount_settings(const MountOptions& options, const MountFacts
   return settings;
 }
 
-fuse::ServerOptions server_options(const MountOptions& options, const fuse::ContentPusher* pusher) {
+fuse::ServerOptions server_options(const MountOptions& options, const fuse::ContentPrefetcher* prefetcher) {
   const unsigned threads = std::clamp(2 * std::thread::hardware_concurrency(), kMinThreads, kMaxThreads);
   return {.threads = std::max(threads, options.threads + kMinThreads),
           .on_duty = options.threads,
           .poll = options.poll,
-          .others_busy = pusher == nullptr ? nullptr : &pusher->is_busy()};
+          .others_busy = prefetcher == nullptr ? nullptr : &prefetcher->is_busy()};
 }
 
 /// Sets the kernel's read-ahead of the mount. Where this process may not set it, reading is slower and all else works.
@@ -100,8 +101,9 @@ void set_read_ahead(const std::string& device, std::uint32_t kib) {
   }
 }
 
-/// Lets `pusher` work if a guardian can be started for it (guardian.h).
-void start_pushing(fuse::Session& session, fuse::ContentPusher& pusher, Guardian& guardian, const std::string& device) {
+/// Lets `prefetcher` work if a guardian can be started for it (guardian.h).
+void start_prefetching(fuse::Session& session, fuse::ContentPrefetcher& prefetcher, Guardian& guardian,
+                       const std::string& device) {
   const std::string minor = device.substr(device.find(':') + 1);
   const std::string why = minor.empty() ? "another mount covers this one" : guardian.start(minor);
   if (!why.empty()) {
@@ -109,7 +111,7 @@ void start_pushing(fuse::Session& session, fuse::ContentPusher& pusher, Guardian
     return;
   }
   try {
-    session.start_pushing(pusher, static_cast<unsigned>(std::stoul(minor)));
+    session.start_prefetching(prefetcher, static_cast<unsigned>(std::stoul(minor)));
   } catch (const std::system_error& error) {
     log::warn("files are not prefetched (--push): no thread can be started: {}", error.what());
   }
@@ -142,16 +144,18 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   vfs::FileSystem& tree = *opened.tree.file_system;
   fuse::UsageCounter usage(tree);
   fuse::Statistics statistics;
-  fuse::ContentPusher pusher(tree, statistics);
+  fuse::ContentPrefetcher prefetcher(tree, statistics);
   fuse::CpuLatency cpu_latency(statistics);
-  fuse::ContentPusher* const used_pusher = options.push && options.skip_open && tree.is_immutable() ? &pusher : nullptr;
+  fuse::ContentPrefetcher* const used_prefetcher =
+      options.push && options.skip_open && tree.is_immutable() ? &prefetcher : nullptr;
   MountFacts facts = mount_facts(opened.tree, mount_source(opened, options.package), mountpoint);
   std::optional<MetricsServer> metrics;
   if (!options.metrics.empty()) {
     metrics.emplace(options.metrics, [&] { return metrics_text(facts, statistics.snapshot()); });
     facts.metrics = metrics->address();
   }
-  fuse::Adapter adapter(tree, statistics, adapter_options(options, usage, used_pusher, cpu_latency, facts));
+  fuse::Adapter adapter(tree, statistics,
+                        adapter_options(options, usage, used_prefetcher, cpu_latency, facts, statistics));
   const fuse::MountSettings settings = mount_settings(options, facts);
   Guardian guardian;  // outlives the session: it guards the connection
   fuse::Session session(adapter, settings);
@@ -161,7 +165,7 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   if (watch.wait_until_ready(session, mountpoint)) {
     const std::optional<MountEntry> own = find_own_mount(settings);  // while the claim keeps others from mounting here
     claim.reset();
-    session.start(server_options(options, used_pusher));
+    session.start(server_options(options, used_prefetcher));
     if (metrics) {
       metrics->start();
     }
@@ -175,8 +179,8 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
     manager.ready(settings.source + " at " + mountpoint);
     const std::string device = own ? own->device : std::string();
     set_read_ahead(device, options.read_ahead);
-    if (used_pusher != nullptr) {
-      start_pushing(session, *used_pusher, guardian, device);
+    if (used_prefetcher != nullptr) {
+      start_prefetching(session, *used_prefetcher, guardian, device);
     }
     const int end = watch.wait_for_end(session, settings, manager, guardian);
     log::info("\"{}\" ends: {}", mountpoint, end == 0 ? "unmounted" : "a signal asked for it");

@@ -8,6 +8,8 @@
 #include <memory>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/error.h"
 #include "daemon/mount/run_bounded.h"
 

@@ -95,7 +95,7 @@ int MountWatch::wait_for_end(fuse::Session& session, const fuse::MountSettings& 
     if (event == Event::kSecond) {
       log::warn("\"{}\": the guardian process has ended; files are no longer prefetched (--push)", settings.mountpoint);
       guardian_ended = -1;
-      if (!session.stop_pushing(kPrefetchStopLimit)) {
+      if (!session.stop_prefetching(kPrefetchStopLimit)) {
         log::warn("\"{}\": the prefetch of a file is still going on", settings.mountpoint);
       }
     } else if (interval && answers(settings, *interval / 2)) {

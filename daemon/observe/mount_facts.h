@@ -19,10 +19,4 @@ struct MountFacts {
   std::int64_t since = 0;  // seconds since the epoch
 };
 
-/// Members of a JSON object, each behind a comma, for `user.pkgfs.stats`:
-/// `,"package":"acme/app@1.0.0","packages":["acme/app@1.0.0"],"mountpoint":"/mnt","version":"0.1.0","pid":7,"since":9`,
-/// and `"metrics"` if they are served. An attribute holds at most 64 KiB. So the list of packages is cut at 32 KiB, and
-/// then `"packages_total"` has their number.
-[[nodiscard]] std::string json_members(const MountFacts& facts);
-
 }  // namespace pkgfs

@@ -39,8 +39,8 @@ class PackageOpener {
   PackageOpener(const PackageOpener&) = delete;
   PackageOpener& operator=(const PackageOpener&) = delete;
 
-  /// Finds `text` as resolution.md 1.5 orders it: an existing file, an existing directory, a specifier. Throws Error
-  /// `Unable to resolve "{text}" as a URL, package name, or file on disk` when it is none of them.
+  /// Finds `text` as docs/rules/resolution.md, 1.5 orders it: an existing file, an existing directory, a specifier.
+  /// Throws Error `Unable to resolve "{text}" as a URL, package name, or file on disk` when it is none of them.
   [[nodiscard]] RootPackage find(const std::string& text);
   /// The same, and opens it.
   [[nodiscard]] RootPackage open(const std::string& text);

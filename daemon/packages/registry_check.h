@@ -12,7 +12,8 @@
 namespace pkgfs {
 
 /// Passes everything on to another source, and warns, once for each, of registries that a specifier names
-/// (`other.com:acme/lib`) but that aren't asked: what answers may be another package of that name (resolution.md 1.3).
+/// (`other.com:acme/lib`) but that aren't asked: what answers may be another package of that name
+/// (docs/rules/resolution.md, 1.3).
 class RegistryCheck final : public Source {
  public:
   /// `endpoints` are those that are asked.

@@ -59,8 +59,9 @@ struct PluginAnswer {
 
 inline constexpr std::string_view kPluginContentType = "application/vnd.docker.plugins.v1.1+json";
 
-/// Docker's volume plugin protocol (integration.md 2): parses a request, calls the driver, and returns the answer
-/// to send. Never throws: an error of the driver, or a request that is not valid, becomes `{"Err": text}`.
+/// Docker's volume plugin protocol (docs/rules/integration.md, 2): parses a request, calls the driver, and
+/// returns the answer to send. Never throws: an error of the driver, or a request that is not valid, becomes `{"Err":
+/// text}`.
 [[nodiscard]] PluginAnswer answer_plugin_request(const PluginRequest& request, VolumeDriver& driver);
 /// All messages of an error, outermost first, in one line: engines show what they get in a line of their own.
 [[nodiscard]] std::string one_line(const Error& error);

@@ -5,6 +5,8 @@
 #include <ctime>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/log.h"
 
 namespace pkgfs {

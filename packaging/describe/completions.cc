@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view kCacheWords = "list verify prune path";
 
-/// In single quotes of a shell.
+/// `text` in single quotes, as one word of a shell.
 std::string quoted(std::string_view text) {
   std::string result = "'";
   for (const char c : text) {
@@ -28,7 +28,7 @@ std::vector<std::string> command_names() {
   return names;
 }
 
-/// `--registry=`, `--offline`, `-f`.
+/// All flags of a command: `--registry=`, `--offline`, `-f`.
 std::vector<std::string> flags_of(CommandId command) {
   std::vector<std::string> flags{"--help"};
   for (const OptionSpec* option : options_of(command)) {
@@ -91,7 +91,7 @@ std::string bash_values(const Values& values) {
   return ":";
 }
 
-/// What an argument of `_arguments` begins with may not have: "[", "]", ":".
+/// Escapes the characters that zsh's `_arguments` would interpret: "[", "]", ":" and "\".
 std::string for_zsh(std::string_view text) {
   std::string result;
   for (const char c : text) {
@@ -132,7 +132,7 @@ void write_bash(std::ostream& out) {
       << "  if [[ -z $command ]]; then\n"
          "    mapfile -t COMPREPLY < <(compgen -W \"$commands --help --version\" -- \"$cur\")\n    return\n  fi\n"
          "  case $option in\n";
-  std::map<std::string, std::string> values;  // by name: where two options share it, their values are alike
+  std::map<std::string, std::string> values;  // by name; options that share a name take the same values
   for (const OptionSpec& option : option_table()) {
     if (!option.argument.empty()) {
       values["--" + std::string(option.name)] = bash_values(values_of(option));

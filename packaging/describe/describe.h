@@ -10,9 +10,9 @@
 
 namespace pkgfs::describe {
 
-/// What can be written for the value of an option.
+/// The values that an option accepts, as far as a completion can offer them.
 struct Values {
-  std::vector<std::string> words;  // one of these; empty: anything
+  std::vector<std::string> words;  // the value is one of these; empty: any text
   bool files = false;
   bool directories = false;
 };
@@ -20,16 +20,21 @@ struct Values {
 
 /// The options of one command, each name once.
 [[nodiscard]] std::vector<const OptionSpec*> options_of(CommandId command);
+/// The names of the commands that take `option`, separated by commas; "every command" where all do.
+[[nodiscard]] std::string commands_with(const OptionSpec& option);
 /// The words that `-o` takes, with "=" where a value follows.
 [[nodiscard]] std::vector<std::string> words_of_mount();
-/// What an option does, in a few words on one line.
+/// The first part of an option's help text, on one line: what completions show.
 [[nodiscard]] std::string short_help(const OptionSpec& option);
-/// `names` with blanks between.
+/// `names` separated by blanks.
 [[nodiscard]] std::string joined(const std::vector<std::string>& names);
 
-/// The page of `source` in scdoc(5), with the marks "@commands@", "@options@", "@mount_options@", "@mount_words@" and
-/// "@exit_codes@", each on a line of its own, replaced by what the program's tables say, and "@version@" anywhere.
+/// Writes a manual page from its `source` in scdoc(5). The marks "@commands@", "@options@", "@mount_options@",
+/// "@mount_words@" and "@exit_codes@", each on a line of its own, are replaced by lists from the program's tables;
+/// "@version@" is replaced anywhere.
 void write_page(std::ostream& out, std::string_view source);
+/// docs/REFERENCE.md: every command, option, mount option and exit code, in Markdown.
+void write_reference(std::ostream& out);
 void write_bash(std::ostream& out);
 void write_zsh(std::ostream& out);
 void write_fish(std::ostream& out);

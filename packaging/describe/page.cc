@@ -10,7 +10,7 @@
 namespace pkgfs::describe {
 namespace {
 
-/// Plain text for scdoc: on one line, without anything it would take for markup.
+/// `text` on one line, with everything escaped that scdoc would take for markup.
 std::string escaped(std::string_view text) {
   std::string result;
   for (const char c : text) {
@@ -52,19 +52,6 @@ void write_commands(std::ostream& out) {
   }
 }
 
-/// For which commands an option is, where not for all.
-std::string commands_with(const OptionSpec& option) {
-  std::string names;
-  for (const CommandSpec& command : command_table()) {
-    if (!takes(option, command.id)) {
-      continue;
-    }
-    names += (names.empty() ? "" : ", ") + std::string(command.name);
-  }
-  const bool all = std::ranges::all_of(command_table(), [&](const auto& c) { return takes(option, c.id); });
-  return all ? "every command" : names;
-}
-
 void write_options(std::ostream& out) {
   for (const OptionSpec& option : option_table()) {
     out << term(option) << "\n\t" << escaped(option.help) << ".\n\n\tFor " << escaped(commands_with(option)) << ".\n\n";
@@ -89,11 +76,11 @@ void write_mount_words(std::ostream& out) {
       ignored += (ignored.empty() ? "" : ", ") + bold(word.word);
     }
   }
-  out << "Accepted and without effect: " << ignored << ".\n\n";
+  out << "pkgfs accepts these words and ignores them: " << ignored << ".\n\n";
   for (const MountWord& word : mount_words()) {
     if (word.refused) {
       out << bold(word.word) << "\n\t"
-          << (word.unasked ? "Without effect from mount(8), which adds it by itself; refused by *pkgfs mount*: "
+          << (word.unasked ? "Refused by *pkgfs mount*; ignored from mount(8), which adds the word by itself: "
                            : "Refused: ")
           << escaped(word.why) << ".\n\n";
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 
+#include "daemon/cli/command_table.h"
 #include "packaging/describe/describe.h"
 
 namespace pkgfs::describe {
@@ -35,6 +36,17 @@ std::vector<const OptionSpec*> options_of(CommandId command) {
     }
   }
   return options;
+}
+
+std::string commands_with(const OptionSpec& option) {
+  std::string names;
+  for (const CommandSpec& command : command_table()) {
+    if (takes(option, command.id)) {
+      names += (names.empty() ? "" : ", ") + std::string(command.name);
+    }
+  }
+  const bool all = std::ranges::all_of(command_table(), [&](const auto& c) { return takes(option, c.id); });
+  return all ? "every command" : names;
 }
 
 std::vector<std::string> words_of_mount() {

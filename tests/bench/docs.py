@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Writes the measured parts of docs/PERFORMANCE.md; its prose stands there and stays."""
+"""Writes the tables and plots of docs/PERFORMANCE.md between the marks. The prose around them stays as it is."""
 import os
 import re
 
@@ -12,7 +12,7 @@ def block(name, text):
 
 
 def replace(document, name, text):
-    """What stands between the marks of `name`."""
+    """Replaces the text between the marks of `name`; returns the new document."""
     pattern = re.compile(rf"<!-- measured: {name} -->\n.*?<!-- end: {name} -->", re.DOTALL)
     if not pattern.search(document):
         raise RuntimeError(f"no place for {name} in PERFORMANCE.md")
@@ -36,7 +36,7 @@ def write(directory, results, order, variants, machine):
         "machine": report.table(["", ""], [list(pair) for pair in machine]),
         "bars": "\n\n".join(report.bars(results, peer) for peer in variants),
         "plots": "\n\n".join(f"![{title}](performance/{name})" for name, title in drawn),
-        "variants": report.against(results, variants) or "No variants took part.",
+        "variants": report.against(results, variants) or "This run had no variants.",
         "idle": report.idle(results),
         **{section.__name__: tables(section, results, order) for _, section in report.SECTIONS},
     }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the numbers were measured on."""
+"""Describes the machine that a run measured on."""
 import os
 import platform
 import re
@@ -31,14 +31,14 @@ def file_system(path):
 
 
 def describe(source, cache, options):
-    """Pairs of what and which."""
+    """Pairs of a property and its value."""
     cpu = first_match("/proc/cpuinfo", r"^model name\s*:\s*(.*)") or platform.machine()
     gib = int(first_match("/proc/meminfo", r"^MemTotal:\s+(\d+)") or 0) / (1 << 20)
     commit = output("git", "describe", "--always", "--dirty", "--abbrev=10", cwd=source)
     tools = {"squashfuse": "squashfuse", "fuse-overlayfs": "fuse-overlayfs", "squashfs-tools": "squashfs-tools",
              "erofs-utils": "erofs-utils"}
     return [
-        ("when", time.strftime("%Y-%m-%d")),
+        ("date", time.strftime("%Y-%m-%d")),
         ("pkgfs", commit or "unknown"),
         ("CPU", f"{os.cpu_count()} × {cpu}"),
         ("memory", f"{gib:.0f} GiB"),
@@ -47,8 +47,8 @@ def describe(source, cache, options):
         ("kernel", platform.release()),
         ("libfuse", package("libfuse3-3") or package("libfuse3-4") or "unknown"),
         ("FUSE over io_uring", first_match("/sys/module/fuse/parameters/enable_uring", r"(\w)") or "no"),
-        ("others", ", ".join(f"{name} {version}" for name in tools if (version := package(tools[name])))),
-        ("directory (“ext4”) on", file_system(cache)),
+        ("peers", ", ".join(f"{name} {version}" for name in tools if (version := package(tools[name])))),
+        ("file system of “ext4”", file_system(cache)),
         ("rounds", str(options.rounds)),
         ("seed", str(options.seed)),
     ]

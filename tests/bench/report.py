@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Tables, for a terminal and for Markdown alike."""
+"""Formats results as tables that suit a terminal and Markdown."""
 from bars import judge
 from results import median
 
 
 def table(head, lines):
-    """Aligned Markdown: the first column to the left, the others to the right."""
+    """An aligned Markdown table: the first column is aligned to the left, the others to the right."""
     cells = [head, *lines]
     widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
 
@@ -33,7 +33,7 @@ def per_tree(results, order, tree, cell, peers=None):
 
 
 def times(results, order, tree):
-    """Median ms, and in brackets the ratio to ext4 and to squashfs."""
+    """The median in ms, and in brackets the ratios to ext4 and to squashfs."""
     def cell(row, peer):
         took = results.median(row, tree, peer)
         if took is None:
@@ -57,7 +57,7 @@ def with_daemon(results, tree):
 
 
 def cpu(results, order, tree):
-    """CPU ms of the daemon, and of the client."""
+    """The CPU time of the daemon and of the client in ms."""
     def cell(row, peer):
         daemon = results.median(row, tree, peer, "daemon_ns")
         return "" if daemon is None else (
@@ -67,7 +67,7 @@ def cpu(results, order, tree):
 
 
 def memory(results, order, tree):
-    """MiB of the daemon after the row: resident, proportional, anonymous."""
+    """The memory of the daemon after the row in MiB: resident, proportional, anonymous."""
     def cell(row, peer):
         values = [results.median(row, tree, peer, what) for what in ("rss", "pss", "anonymous")]
         return "" if None in values else " / ".join(f"{value / 1024:.1f}" for value in values)
@@ -91,11 +91,11 @@ def bars(results, peer):
     lines = [[bar.what, bar.limit, bar.measured, "met" if bar.met else "**not met**"] for bar in measured]
     text_of_table = table([f"bar ({peer})", "limit", "measured", ""], lines)
     missing = len(judged) - len(measured)
-    return text_of_table + (f"\n\n{missing} bars weren't measured." if missing else "")
+    return text_of_table + (f"\n\nThis run did not measure {missing} bars." if missing else "")
 
 
 def against(results, variants):
-    """The variants of pkgfs beside the first: the median of the rounds' ratios, and the least and the most."""
+    """Compares each variant of pkgfs with the first: median, lowest and highest of the rounds' ratios."""
     if len(variants) < 2:
         return ""
     first, *rest = variants
@@ -110,23 +110,23 @@ def against(results, variants):
 
 def idle(results):
     if not results.idle:
-        return "Not measured."
+        return "This run did not measure idle daemons."
     return table(["idle", "s", "CPU ms", "RSS MiB", "anonymous MiB"],
                  [[found["peer"], f"{found['seconds']:g}", f"{found['daemon_ns'] / 1e6:.3f}",
                    f"{found['rss'] / 1024:.1f}", f"{found['anonymous'] / 1024:.1f}"] for found in results.idle])
 
 
 SECTIONS = [
-    ("Time: median ms (ratio to ext4, ratio to squashfs; both medians of the rounds' ratios)", times),
-    ("Spread: least to most ms", spreads),
-    ("CPU: ms of the daemon + of the client", cpu),
+    ("Time: median in ms (ratio to ext4, ratio to squashfs; both are medians of the rounds' ratios)", times),
+    ("Spread: lowest to highest time in ms", spreads),
+    ("CPU time: daemon + client, in ms", cpu),
     ("Memory of the daemon after the row: RSS / PSS / anonymous, MiB", memory),
     ("FUSE requests", requests),
 ]
 
 
 def text(results, order, variants):
-    """All of it; `variants` are the peers that are pkgfs."""
+    """The whole report. `variants` are the names of the peers that are pkgfs."""
     parts = []
     for title, section in SECTIONS:
         parts.append(title)

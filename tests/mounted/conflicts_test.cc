@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Risk: where two mappings meet, the wrong one wins (filesystem.md 9.1 to 9.3, every row in both list orders).
+// Risk: where two mappings meet, the wrong one wins (docs/rules/filesystem.md, 9.1 to 9.3, every row in both list
+// orders).
 #include <sys/stat.h>
 
 #include <nlohmann/json.hpp>

@@ -179,8 +179,8 @@ TEST_P(Damaged, IsRefusedByNameOrServedSafely) {
   }
 }
 
-/// What `--strict` lets pass: sound files, and what webc-format.md 11 calls harmless or leaves to the hashes
-/// (--verify).
+/// What `--strict` lets pass: sound files, and what docs/rules/webc-format.md, 11 calls harmless or leaves to the
+/// hashes (--verify).
 constexpr const char* kHarmless[] = {
     "-ok",           "-checksum",      "-checksum-none", "-checksum-signed",   "-ix-badsum",
     "-ix-extra",     "-ix-indefinite", "-ix-nosum",      "-manifest-trailing", "-trailing",

@@ -21,12 +21,17 @@ struct Difference {
 constexpr const char* kNoHash =
     "Unable to find \"sha256:abababababababababababababababababababababababababababababababab\" in the registry";
 constexpr Difference kDifferences[] = {
-    {"alias-", "acme/byname@1.0.0", "package maps a volume from ", nullptr, "the reference panics (resolution.md 5)"},
-    {"alias-", "acme/trans@1.0.0", "package maps a volume from ", nullptr, "the reference panics (resolution.md 5)"},
-    {"fserr-", "acme/noalias@1.0.0", "package maps a volume from ", nullptr, "the reference panics (resolution.md 5)"},
-    {"identity-", "acme/useshash@1.0.0", nullptr, nullptr, "sha256:… is a hash, no URL (resolution.md 3.2)"},
-    {"identity-", "acme/useshash2@1.0.0", nullptr, "acme/good@1.0.0", "sha256:… is a hash, no URL (resolution.md 3.2)"},
-    {"identity-", "acme/nohash@1.0.0", kNoHash, nullptr, "sha256:… is a hash, no URL (resolution.md 3.2)"},
+    {"alias-", "acme/byname@1.0.0", "package maps a volume from ", nullptr,
+     "the reference panics (docs/rules/resolution.md, 5)"},
+    {"alias-", "acme/trans@1.0.0", "package maps a volume from ", nullptr,
+     "the reference panics (docs/rules/resolution.md, 5)"},
+    {"fserr-", "acme/noalias@1.0.0", "package maps a volume from ", nullptr,
+     "the reference panics (docs/rules/resolution.md, 5)"},
+    {"identity-", "acme/useshash@1.0.0", nullptr, nullptr,
+     "sha256:… is a hash, no URL (docs/rules/resolution.md, 3.2)"},
+    {"identity-", "acme/useshash2@1.0.0", nullptr, "acme/good@1.0.0",
+     "sha256:… is a hash, no URL (docs/rules/resolution.md, 3.2)"},
+    {"identity-", "acme/nohash@1.0.0", kNoHash, nullptr, "sha256:… is a hash, no URL (docs/rules/resolution.md, 3.2)"},
 };
 
 const Difference* find_difference(const std::string& set, const std::string& root) {

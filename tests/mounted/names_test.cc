@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: names are changed, folded, lost or unreachable on their way to the kernel (filesystem.md 9.4).
+// Risk: names are changed, folded, lost or unreachable on their way to the kernel (docs/rules/filesystem.md, 9.4).
 #include <dirent.h>
 #include <sys/stat.h>
 

@@ -43,19 +43,5 @@ TEST_F(Pictures, AreMadeFromRunsOfThisProgram) {
       << "not XML";
 }
 
-TEST(Documents, ShowPicturesAndPagesThatAreThere) {
-  const std::regex link(R"(\]\(([^)#:]+)(#[^)]*)?\))");
-  int links = 0;
-  for (const char* name : {"README.md", "ARCHITECTURE.md", "docs/OPERATIONS.md", "docs/METRICS.md"}) {
-    const fs::path file = source_directory() / name;
-    const std::string text = read_text(file);
-    for (std::sregex_iterator it(text.begin(), text.end(), link), end; it != end; ++it) {
-      ++links;
-      EXPECT_TRUE(fs::exists(file.parent_path() / (*it)[1].str())) << name << " names " << (*it)[1];
-    }
-  }
-  EXPECT_GT(links, 5);
-}
-
 }  // namespace
 }  // namespace pkgfs::test

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Risk: an attempt to change the tree gets through, or answers another errno than a read-only file system does
-// (filesystem.md 8, the whole table).
+// (docs/rules/filesystem.md, 8, the whole table).
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>

@@ -21,7 +21,7 @@ std::string expected_failure(const std::string& name) {
   return json.at("result") == "ok" ? std::string() : json.at("error").at(0).get<std::string>();
 }
 
-/// The mappings that the manifest asks for, or the rule for packages without any (webc-format.md 8.5).
+/// The mappings that the manifest asks for, or the rule for packages without any (docs/rules/webc-format.md, 8.5).
 ordered_json mappings_of(const ordered_json& golden) {
   if (!golden.at("filesystem").is_null()) {
     return golden.at("filesystem");

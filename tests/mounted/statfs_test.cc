@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: df, stat and overlays get numbers that make no sense (filesystem.md 9.5).
+// Risk: df, stat and overlays get numbers that make no sense (docs/rules/filesystem.md, 9.5).
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: a link in a package leads out of the mount, or a link inside it doesn't work (filesystem.md 9.4).
+// Risk: a link in a package leads out of the mount, or a link inside it doesn't work (docs/rules/filesystem.md, 9.4).
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: who has trouble at night types a line of docs/OPERATIONS.md or docs/METRICS.md, and it doesn't work.
+// Risk: an administrator or a newcomer types a line of README.md, docs/OPERATIONS.md or docs/METRICS.md, and it fails.
 #include <gmock/gmock.h>
 
 #include <regex>
@@ -52,11 +52,12 @@ class Manual : public InstalledTest {
       lines = std::regex_replace(lines, std::regex(name), ours);
     }
     const std::string script = "set -e\nip link set lo up\ncd /mnt\n" + lines;
-    return sh(std::string(kForgetOthers) +
-              "\nmount -t tmpfs none /mnt\nmount -t tmpfs none /run\nmkdir /mnt/python /mnt/app /mnt/x /run/pkgfs\n"
-              "export HOME=/mnt WASMER_REGISTRY=$R WASMER_CACHE_DIR=/mnt/cache\n"
-              "cat >/mnt/lines <<'END-OF-PAGE'\n" +
-              script + "END-OF-PAGE\nunshare -n /bin/bash /mnt/lines\n");
+    return sh(
+        std::string(kForgetOthers) +
+        "\nmount -t tmpfs none /mnt\nmount -t tmpfs none /run\nmkdir /mnt/python /mnt/app /mnt/dev /mnt/x /run/pkgfs\n"
+        "export HOME=/mnt WASMER_REGISTRY=$R WASMER_CACHE_DIR=/mnt/cache\n"
+        "cat >/mnt/lines <<'END-OF-PAGE'\n" +
+        script + "END-OF-PAGE\nunshare -n /bin/bash /mnt/lines\n");
   }
 };
 
@@ -78,6 +79,27 @@ TEST_F(Manual, OfOperationsDoesWhatItSays) {
   EXPECT_THAT(out, HasSubstr("p99"));
   EXPECT_THAT(out, HasSubstr("RssAnon:"));
   EXPECT_TRUE(out.ends_with("greetings\n")) << out;
+}
+
+TEST_F(Manual, ReadmeDoesWhatItSays) {
+  std::string lines = "cp -r " + (source_directory() / "packaging/sample/hello").string() + " my-package\n";
+  int count = 0;
+  for (const std::string& block : blocks_of("README.md")) {
+    std::istringstream text(block);
+    for (std::string line; std::getline(text, line);) {
+      if (line.starts_with("pkgfs ")) {  // the others are for fstab and docker, or build and test
+        lines += line + "\n";
+        ++count;
+      }
+    }
+  }
+  EXPECT_EQ(count, 5) << "a line more or less";
+  const std::string out = sh_page(lines +
+                                  "echo new >>my-package/app/welcome.txt\ntail -n 1 dev/app/welcome.txt\n"
+                                  "ls /mnt/dev/usr/share/greetings /mnt/app/usr/share/greetings\n");
+  EXPECT_THAT(out, HasSubstr("new\n"));
+  EXPECT_THAT(out, HasSubstr("/mnt/app/usr/share/greetings:\ndefault.txt\n"));
+  EXPECT_THAT(out, HasSubstr("/mnt/dev/usr/share/greetings:\ndefault.txt\n"));
 }
 
 TEST_F(Manual, OfMetricsDoesWhatItSays) {

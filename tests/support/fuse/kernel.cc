@@ -18,7 +18,7 @@ namespace pkgfs::test {
 namespace {
 
 constexpr std::size_t kLargestAnswer = 1U << 18U;
-constexpr int kPatience = 5000;  // ms
+constexpr auto kPatience = std::chrono::seconds(5);
 
 fuse_custom_io socket_io() {
   fuse_custom_io functions{};  // newer libfuse has more of them
@@ -73,7 +73,7 @@ Kernel::~Kernel() {
   std::free(buffer_->mem);
 }
 
-void Kernel::send(fuse_opcode opcode, std::uint64_t node, const void* body, std::size_t size) {
+std::uint64_t Kernel::send(fuse_opcode opcode, std::uint64_t node, const void* body, std::size_t size) {
   fuse_in_header header{};
   header.len = static_cast<std::uint32_t>(sizeof(header) + size);
   header.opcode = opcode;
@@ -84,6 +84,7 @@ void Kernel::send(fuse_opcode opcode, std::uint64_t node, const void* body, std:
   if (::write(kernel_, request_.data(), request_.size()) != static_cast<ssize_t>(request_.size())) {
     throw std::system_error(errno, std::generic_category(), "a request can't be sent");
   }
+  return unique_;
 }
 
 void Kernel::serve() {
@@ -94,22 +95,37 @@ void Kernel::serve() {
 }
 
 Reply Kernel::receive() {
+  // Without servers, this thread has answered by now.
+  const auto reply = receive_any(servers_ != nullptr ? kPatience : std::chrono::milliseconds(0));
+  if (!reply) {
+    throw std::runtime_error("no reply to request " + std::to_string(unique_));
+  }
+  if (reply->first != unique_) {
+    throw std::runtime_error("a reply to another request than " + std::to_string(unique_));
+  }
+  return reply->second;
+}
+
+std::optional<std::pair<std::uint64_t, Reply>> Kernel::receive_any(std::chrono::milliseconds patience) {
   pollfd waiting{.fd = kernel_, .events = POLLIN, .revents = 0};
-  // Whoever has just answered on this thread has done it by now.
-  if (::poll(&waiting, 1, servers_ != nullptr ? kPatience : 0) != 1) {
-    throw std::runtime_error("no answer to request " + std::to_string(unique_));
+  if (::poll(&waiting, 1, static_cast<int>(patience.count())) != 1) {
+    return std::nullopt;
   }
   const ssize_t length = ::read(kernel_, answer_.data(), answer_.size());
   fuse_out_header out{};
   if (length < static_cast<ssize_t>(sizeof(out))) {
-    throw std::runtime_error("a short answer");
+    throw std::runtime_error("a short reply");
   }
   std::memcpy(&out, answer_.data(), sizeof(out));
-  if (out.unique != unique_ || out.len != static_cast<std::uint32_t>(length)) {
-    throw std::runtime_error("an answer to something else than request " + std::to_string(unique_));
+  if (out.len != static_cast<std::uint32_t>(length)) {
+    throw std::runtime_error("a reply of the wrong length to request " + std::to_string(out.unique));
   }
-  return {.error = -out.error, .body = answer_.substr(sizeof(out), static_cast<std::size_t>(length) - sizeof(out))};
+  return std::pair(
+      out.unique,
+      Reply{.error = -out.error, .body = answer_.substr(sizeof(out), static_cast<std::size_t>(length) - sizeof(out))});
 }
+
+void Kernel::hang_up() { ::shutdown(kernel_, SHUT_RDWR); }
 
 Reply Kernel::ask(fuse_opcode opcode, std::uint64_t node, const void* body, std::size_t size) {
   send(opcode, node, body, size);

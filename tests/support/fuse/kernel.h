@@ -4,12 +4,15 @@
 #include <linux/fuse.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "fuse/adapter.h"
 #include "fuse/servers.h"
@@ -19,7 +22,7 @@ struct fuse_session;
 
 namespace pkgfs::test {
 
-/// The body of an answer, and its errno (0: none).
+/// The body of a reply, and its errno (0: none).
 struct Reply {
   int error = 0;
   std::string body;
@@ -32,17 +35,17 @@ struct Reply {
   }
 };
 
-/// The other end of a FUSE device, over a socket pair: sends an adapter what a kernel would and takes its answers. One
-/// request at a time, from one thread. Throws std::runtime_error where an answer doesn't come or isn't one.
+/// The kernel's end of a FUSE device, over a socket pair: sends requests to an adapter and takes its replies. Not
+/// thread-safe. Throws std::runtime_error if a reply doesn't come or isn't one.
 class Kernel {
  public:
-  /// This libfuse takes a session only from a mount.
+  /// This libfuse was built without sessions that aren't mounted.
   struct Unavailable : std::runtime_error {
     using std::runtime_error::runtime_error;
   };
 
-  /// Sends INIT. `capabilities`: flags of FUSE_INIT beside those that every kernel of ours has. With `servers`, threads
-  /// of Servers take the requests, as in a mount; without, the caller's thread does (`serve`).
+  /// Sends INIT. `capabilities`: flags of FUSE_INIT beside those that every supported kernel has. With `servers`,
+  /// threads of Servers take the requests, as in a mount; without, the caller's thread does (`serve`).
   explicit Kernel(fuse::Adapter& adapter, std::uint32_t capabilities = 0, const fuse::ServerOptions* servers = nullptr);
   ~Kernel();
   Kernel(const Kernel&) = delete;
@@ -56,10 +59,19 @@ class Kernel {
   std::uint64_t node(std::uint64_t directory, std::string_view name);
 
   // What `ask` does, one after the other.
-  void send(fuse_opcode opcode, std::uint64_t node, const void* body, std::size_t size);
+
+  /// Sends a request; its number.
+  std::uint64_t send(fuse_opcode opcode, std::uint64_t node, const void* body, std::size_t size);
   /// Receives the request and answers it on this thread. Not with `servers`.
   void serve();
+  /// The reply to the request that was sent last.
   Reply receive();
+
+  /// The next reply to any request, with the request's number; nothing if none comes within `patience`.
+  std::optional<std::pair<std::uint64_t, Reply>> receive_any(std::chrono::milliseconds patience);
+  /// Ends the connection, as an unmount does.
+  void hang_up();
+  [[nodiscard]] fuse::Servers& servers() { return *servers_; }
 
  private:
   int kernel_ = -1;

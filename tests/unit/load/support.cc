@@ -11,7 +11,7 @@
 
 #include "core/package/package_info.h"
 #include "core/source/memory_source.h"
-#include "core/tree/tree_walk.h"
+#include "core/vfs/walk.h"
 #include "tests/support/process.h"
 
 namespace pkgfs::test {
@@ -37,14 +37,14 @@ std::string read_all(vfs::FileSystem& fs, vfs::Inode inode) {
   }
 }
 
-Json entry_json(vfs::FileSystem& fs, const Visited& visited) {
+Json entry_json(vfs::FileSystem& fs, const vfs::WalkStep& step) {
   Json json;
-  json["path"] = visited.path();
-  if (!visited.entry) {
-    json["error"] = visited.entry.error();
+  json["path"] = step.path.empty() ? "/" : step.path;
+  if (step.error != 0) {
+    json["error"] = step.error;
     return json;
   }
-  const auto& attributes = visited.entry->attributes;
+  const auto& attributes = step.attributes;
   std::int64_t nanoseconds = 0;  // the reference wraps around, too
   static_cast<void>(__builtin_mul_overflow(attributes.modified, 1'000'000'000, &nanoseconds));
   static_cast<void>(__builtin_add_overflow(nanoseconds, attributes.modified_ns, &nanoseconds));
@@ -56,11 +56,11 @@ Json entry_json(vfs::FileSystem& fs, const Visited& visited) {
     case vfs::FileType::kFile:
       json["type"] = "file";
       json["len"] = attributes.size;
-      json["sha256"] = to_hex(sha256(read_all(fs, visited.entry->inode)));
+      json["sha256"] = to_hex(sha256(read_all(fs, step.inode)));
       break;
     case vfs::FileType::kSymlink:
       json["type"] = "symlink";
-      json["target"] = std::string(fs.read_link(visited.entry->inode).value_or("<error>"));
+      json["target"] = std::string(fs.read_link(step.inode).value_or("<error>"));
       break;
   }
   return json;
@@ -70,13 +70,17 @@ Json entry_json(vfs::FileSystem& fs, const Visited& visited) {
 
 Json listing(vfs::FileSystem& fs) {
   std::vector<Json> entries;
-  walk_tree(fs, [&](const Visited& visited) { entries.push_back(entry_json(fs, visited)); });
+  for (vfs::TreeWalk walk(fs, fs.root()); walk.next();) {
+    if (!walk.step().leaving || walk.step().error != 0) {
+      entries.push_back(entry_json(fs, walk.step()));
+    }
+  }
   std::ranges::sort(entries, {}, [](const Json& entry) { return entry["path"].get<std::string>(); });
   return entries;
 }
 
 std::string content(vfs::FileSystem& fs, const std::string& path) {
-  const auto entry = vfs::walk(fs, path);
+  const auto entry = vfs::find_path(fs, path);
   if (!entry) {
     return "<errno " + std::to_string(entry.error()) + ">";
   }

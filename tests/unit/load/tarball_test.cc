@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 
+#include "core/vfs/walk.h"
 #include "tests/unit/load/support.h"
 
 namespace pkgfs::test {
@@ -81,10 +82,12 @@ TEST_F(Tarball, IsUnpackedAndShownLikeAContainer) {
   EXPECT_EQ(content(*tree.file_system, "/w/sub/hard"), "utf8");
   EXPECT_EQ(content(*tree.file_system, "/w/again"), "second");
   EXPECT_EQ(content(*tree.file_system, "/w/.git/config"), "g");
-  const auto times = [&](const std::string& path) { return vfs::walk(*tree.file_system, path)->attributes.modified; };
+  const auto times = [&](const std::string& path) {
+    return vfs::find_path(*tree.file_system, path)->attributes.modified;
+  };
   EXPECT_EQ(times("/w/ünï 漢字"), 1'600'000'123);
   EXPECT_EQ(times("/w/sub"), 1'400'000'000);
-  const auto link = vfs::walk(*tree.file_system, "/w/link");
+  const auto link = vfs::find_path(*tree.file_system, "/w/link");
   ASSERT_TRUE(link);
   EXPECT_EQ(tree.file_system->read_link(link->inode).value(), "sub/../ünï 漢字");
 }
@@ -231,7 +234,7 @@ TEST_F(Tarball, AHardLinkOutlivesWhatItWasMadeFrom) {
   const PackageTree tree = load_alone(archive(), only_files());
   EXPECT_EQ(content(*tree.file_system, "/w/a"), "second");
   EXPECT_EQ(content(*tree.file_system, "/w/b"), "first");
-  EXPECT_EQ(vfs::walk(*tree.file_system, "/w/b")->attributes.modified, 1'500'000'000);
+  EXPECT_EQ(vfs::find_path(*tree.file_system, "/w/b")->attributes.modified, 1'500'000'000);
   EXPECT_THAT(with({.name = "web/x", .type = 'h', .target = "web/x"}), HasSubstr("is a hard link to itself"));
 }
 

@@ -24,7 +24,7 @@ enum class Instead {
   kResolves  // succeeds; `text` is the topological order
 };
 
-/// The documents ask for something else than what the runtimes did. Everything else is compared with 0.28 where that
+/// docs/rules asks for something else than what the runtimes did. Everything else is compared with 0.28 where that
 /// has a result, else with 0.704; errors with either.
 struct Difference {
   const char* set;  // without the format
@@ -40,24 +40,25 @@ constexpr const char* kNoHash =
 constexpr Difference kDifferences[] = {
     {"alias", "acme/byname@1.0.0", Instead::kText,
      "The \"acme/byname@1.0.0\" package maps a volume from \"acme/lib\", but that isn't one of its dependencies",
-     "both runtimes panic; resolution.md 5 gives the text"},
+     "both runtimes panic; docs/rules/resolution.md, 5 gives the text"},
     {"alias", "acme/trans@1.0.0", Instead::kText,
      "The \"acme/trans@1.0.0\" package maps a volume from \"bb\", but that isn't one of its dependencies",
-     "both runtimes panic; resolution.md 5 gives the text"},
+     "both runtimes panic; docs/rules/resolution.md, 5 gives the text"},
     {"fserr", "acme/noalias@1.0.0", Instead::kText,
      "The \"acme/noalias@1.0.0\" package maps a volume from \"ghost/dep\", but that isn't one of its dependencies",
-     "both runtimes panic; resolution.md 5 gives the text"},
+     "both runtimes panic; docs/rules/resolution.md, 5 gives the text"},
     {"cycle", "acme/self@1.0.0", Instead::kText, "Dependency cycle detected: acme/self@1.0.0 \u2192 acme/self@1.0.0",
-     "0.28 panics; resolution.md 4.3 takes the text of the newer one"},
-    {"identity", "acme/bad@1.0.0", Instead::kNewer, nullptr, "0.28 knows no sidecars; resolution.md 7.6 checks them"},
+     "0.28 panics; docs/rules/resolution.md, 4.3 takes the text of the newer one"},
+    {"identity", "acme/bad@1.0.0", Instead::kNewer, nullptr,
+     "0.28 knows no sidecars; docs/rules/resolution.md, 7.6 checks them"},
     {"identity", "acme/usesbad@1.0.0", Instead::kNewer, nullptr,
-     "0.28 knows no sidecars; resolution.md 7.6 checks them"},
+     "0.28 knows no sidecars; docs/rules/resolution.md, 7.6 checks them"},
     {"identity", "acme/useshash@1.0.0", Instead::kResolves, "acme/useshash@1.0.0 acme/unnamed@1.0.0",
-     "the runtimes take sha256:… for a URL; resolution.md 3.2 resolves it as a hash"},
+     "the runtimes take sha256:… for a URL; docs/rules/resolution.md, 3.2 resolves it as a hash"},
     {"identity", "acme/useshash2@1.0.0", Instead::kResolves, "acme/useshash2@1.0.0 acme/good@1.0.0",
-     "the runtimes take sha256:… for a URL; resolution.md 3.2 resolves it as a hash"},
+     "the runtimes take sha256:… for a URL; docs/rules/resolution.md, 3.2 resolves it as a hash"},
     {"identity", "acme/nohash@1.0.0", Instead::kText, kNoHash,
-     "the runtimes take sha256:… for a URL; resolution.md 4.3 gives the text for an ident"},
+     "the runtimes take sha256:… for a URL; docs/rules/resolution.md, 4.3 gives the text for an ident"},
 };
 
 /// Innermost causes that come from Rust's libraries, and what says the same here.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The decision table of loading.md 4.4 and the texts of 7, on packages in memory.
+// The decision table of docs/rules/loading.md, 4.4 and the texts of 7, on packages in memory.
 #include "core/tree/commands.h"
 
 #include <gmock/gmock.h>

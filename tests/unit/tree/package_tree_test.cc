@@ -9,6 +9,7 @@
 
 #include "core/load/container_package.h"
 #include "core/package/package_info.h"
+#include "core/vfs/walk.h"
 #include "core/webc/writer.h"
 #include "tests/unit/load/support.h"
 
@@ -76,7 +77,7 @@ TEST(PackageTreeTest, CommandsAreExecutableFilesBelowWhatPackagesBring) {
   const PackageTree tree = load_alone(write_package(dir, 3, Json::array({mapping("v", "/")}), add_bin), {});
   EXPECT_EQ(content(*tree.file_system, "/bin/run"), "AAA");
   EXPECT_EQ(content(*tree.file_system, "/bin/two"), "mine");
-  const auto run = vfs::walk(*tree.file_system, "/bin/run");
+  const auto run = vfs::find_path(*tree.file_system, "/bin/run");
   ASSERT_TRUE(run);
   EXPECT_EQ(run->attributes.mode, 0755);
   EXPECT_EQ(run->attributes.modified, 1);
@@ -118,7 +119,7 @@ TEST(PackageTreeTest, CommandsWithUnusableNamesAreNotShown) {
   EXPECT_EQ(content(*tree.file_system, "/bin/ok"), "AAA");
   EXPECT_THAT(log.text(), HasSubstr("\"a/b\" of \"acme/x@1.0.0\" isn't shown in \"/bin\": its name is no file name"));
   EXPECT_THAT(log.text(), HasSubstr("\"..\" of"));
-  EXPECT_FALSE(vfs::walk(*tree.file_system, "/bin/a"));
+  EXPECT_FALSE(vfs::find_path(*tree.file_system, "/bin/a"));
 }
 
 TEST(PackageTreeTest, OnlyVersionsBelowThreeHaveSourcePaths) {

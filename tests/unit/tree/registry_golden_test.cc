@@ -23,7 +23,8 @@ struct Difference {
 
 /// By set without the format, and root.
 const std::map<std::string, Difference>& differing_errors() {
-  static const std::string kPresence = "one text names the command, the package and what there is (loading.md 4.1.7)";
+  static const std::string kPresence =
+      "one text names the command, the package and what there is (docs/rules/loading.md, 4.1 step 7)";
   static const std::map<std::string, Difference> kTable{
       {"commands acme/badatom@1.0.0",
        {"The 'mine' command uses the 'plier' atom, but it isn't present in the package: acme/tools@1.5.0 "
@@ -39,7 +40,7 @@ const std::map<std::string, Difference>& differing_errors() {
 /// Roots that the runtimes can't resolve and pkgfs can.
 const std::set<std::string>& resolved_after_all() {
   static const std::set<std::string> kRoots{
-      // `sha256:…` is a hash and no URL (resolution.md 3.2).
+      // `sha256:…` is a hash and no URL (docs/rules/resolution.md, 3.2).
       "identity acme/useshash@1.0.0",
       "identity acme/useshash2@1.0.0",
   };

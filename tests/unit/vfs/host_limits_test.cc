@@ -20,6 +20,7 @@
 #include "core/vfs/empty_file_system.h"
 #include "core/vfs/host_file_system.h"
 #include "core/vfs/live_overlay_file_system.h"
+#include "core/vfs/walk.h"
 #include "tests/support/fixtures.h"
 #include "tests/unit/vfs/trees.h"
 
@@ -89,7 +90,7 @@ TEST(HostFileSystem, WhatIsMountedInsideIsNeitherShownNorEntered) {
   dir.write("d/f", "x");
   dir.write("d/under/g", "y");
   const auto fs = host(dir.path());
-  const auto known = walk(*fs, "/d/under");
+  const auto known = find_path(*fs, "/d/under");
   ASSERT_TRUE(known);
   const auto inside = fs->lookup(known->inode, "g");
   ASSERT_TRUE(inside);
@@ -98,7 +99,7 @@ TEST(HostFileSystem, WhatIsMountedInsideIsNeitherShownNorEntered) {
   ASSERT_EQ(::mount("tmpfs", tmpfs.c_str(), "tmpfs", 0, nullptr), 0);
   dir.write("d/under/h", "z");
   EXPECT_THAT(tree_of(*fs), ElementsAre("/d/", "/d/f=x"));
-  EXPECT_FALSE(walk(*fs, "/d/under"));
+  EXPECT_FALSE(find_path(*fs, "/d/under"));
   EXPECT_FALSE(fs->lookup(known->inode, "h"));
   EXPECT_FALSE(fs->metadata(known->inode));
   fs->forget(known->inode, 1);

@@ -9,6 +9,7 @@
 
 #include "core/vfs/host_file_system.h"
 #include "core/vfs/union_file_system.h"
+#include "core/vfs/walk.h"
 #include "tests/support/fixtures.h"
 #include "tests/unit/vfs/trees.h"
 
@@ -71,7 +72,7 @@ TEST(HostFileSystem, ADirectoryReplacedByALinkIsGone) {
   dir.write("in/d/f", "in");
   dir.write("out/f", "out");
   const auto fs = host(dir.path() / "in");
-  const auto inside = walk(*fs, "/d");
+  const auto inside = find_path(*fs, "/d");
   ASSERT_TRUE(inside);
   std::filesystem::remove_all(dir.path() / "in/d");
   std::filesystem::create_directory_symlink("../out", dir.path() / "in/d");
@@ -123,8 +124,8 @@ TEST(LiveUnion, OneInodeForOneEntryAsLongAsItIsKnown) {
   std::vector<Mount> mounts;
   mounts.push_back(live(dir.path(), "/m"));
   const auto fs = union_of(std::move(mounts));
-  const auto first = walk(*fs, "/m/d/f");
-  const auto second = walk(*fs, "/m/d/f");
+  const auto first = find_path(*fs, "/m/d/f");
+  const auto second = find_path(*fs, "/m/d/f");
   ASSERT_TRUE(first && second);
   EXPECT_EQ(first->inode, second->inode);
   EXPECT_EQ(first->attributes.number >> 63U, 1U);

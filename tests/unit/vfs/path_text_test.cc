@@ -34,7 +34,7 @@ struct LinkCase {
 
 class ClampLink : public testing::TestWithParam<LinkCase> {};
 
-// filesystem.md 9.4.
+// docs/rules/filesystem.md, 9.4.
 TEST_P(ClampLink, StaysInside) {
   const LinkCase& c = GetParam();
   const auto shown = clamp_link(c.target, c.dir, {c.mount, c.source});

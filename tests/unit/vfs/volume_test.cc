@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "core/vfs/empty_file_system.h"
+#include "core/vfs/walk.h"
 #include "core/vfs/webc_volume_file_system.h"
 #include "core/webc/container.h"
 #include "tests/support/fixtures.h"
@@ -25,7 +26,7 @@ std::unique_ptr<vfs::WebcVolumeFileSystem> volume_of(const std::string& bytes, c
   return std::make_unique<vfs::WebcVolumeFileSystem>(container->volumes().front(), options);
 }
 
-Inode inode_of(vfs::FileSystem& fs, std::string_view path) { return vfs::walk(fs, path)->inode; }
+Inode inode_of(vfs::FileSystem& fs, std::string_view path) { return vfs::find_path(fs, path)->inode; }
 
 TEST(Volume, ListsLooksUpAndReadsTheSame) {
   const auto fs = volume_of(bytes_of("symlinks-v3"));
@@ -129,21 +130,6 @@ TEST(EmptyTree, IsADirectoryWithNothingInIt) {
   EXPECT_EQ(fs.open(fs.root()).error(), EISDIR);
   EXPECT_EQ(fs.read_link(fs.root()).error(), EINVAL);
   EXPECT_EQ(fs.parent_number(fs.root()).value(), fs.metadata(fs.root())->number);
-}
-
-TEST(ReadOnly, EveryChangeIsRefusedAsAReadOnlyFileSystemDoes) {
-  vfs::EmptyFileSystem empty;
-  const auto volume = volume_of(bytes_of("symlinks-v3"));
-  for (vfs::FileSystem* fs : {static_cast<vfs::FileSystem*>(&empty), static_cast<vfs::FileSystem*>(volume.get())}) {
-    const Inode root = fs->root();
-    EXPECT_EQ(fs->create(root, "x", 0644).error(), EROFS);
-    EXPECT_EQ(fs->make_directory(root, "x", 0755).error(), EROFS);
-    EXPECT_EQ(fs->make_symlink(root, "x", "y").error(), EROFS);
-    EXPECT_EQ(fs->remove(root, "d", true).error(), EROFS);
-    EXPECT_EQ(fs->rename(root, "d", root, "e").error(), EROFS);
-    EXPECT_EQ(fs->write(root, 0, {}).error(), EROFS);
-    EXPECT_EQ(fs->set_attributes(root, {}).error(), EROFS);
-  }
 }
 
 }  // namespace

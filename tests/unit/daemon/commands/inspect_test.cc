@@ -23,7 +23,7 @@ using ::testing::HasSubstr;
 /// Where `inspect` says something else than the crates, on purpose. Applied to the golden facts; everything else is
 /// compared as it is.
 void apply_differences(json& golden, const json& ours) {
-  // webc_hash, version 1: the crate hashes the file without its first 8 bytes, a defect (webc-format.md 9).
+  // webc_hash, version 1: the crate hashes the file without its first 8 bytes, a defect (docs/rules/webc-format.md, 9).
   if (golden.contains("sha256") && golden["format_version"] == "1") {
     golden["webc_hash"] = golden["sha256"];
   }
@@ -37,7 +37,7 @@ void apply_differences(json& golden, const json& ours) {
     EXPECT_THAT(ours["validate"], HasSubstr("manifest: fs mapping 0: there is no volume \"/data\""));
     golden["validate"] = ours["validate"];
   }
-  // package_id of a directory: the hash of its path, where the crate has none (resolution.md 3.3).
+  // package_id of a directory: the hash of its path, where the crate has none (docs/rules/resolution.md, 3.3).
   if (golden["package_id"].is_object()) {
     golden["package_id"] = ours["package_id"];
     EXPECT_TRUE(ours["package_id"].get<std::string>().starts_with("sha256:"));

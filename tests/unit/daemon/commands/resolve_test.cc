@@ -56,7 +56,7 @@ TEST(Resolve, JsonAndDotEqualTheGoldenFacts) {
       const test::Run result = run({"resolve", "--json", "--offline", "--registry", registry(set), root});
       EXPECT_NE(result.code, 70) << result.err;
       const bool sidecar = set.starts_with("identity") && (root == "acme/bad@1.0.0" || root == "acme/usesbad@1.0.0");
-      if (golden.is_null() || sidecar) {  // 0.28 knows no sidecars (resolution.md 7.6)
+      if (golden.is_null() || sidecar) {  // 0.28 knows no sidecars (docs/rules/resolution.md, 7.6)
         continue;                         // texts of failures: tests/unit/resolve/golden_test.cc
       }
       ASSERT_EQ(result.code, 0) << result.err;

@@ -18,7 +18,7 @@ using ::testing::HasSubstr;
 
 std::string package(const std::string& name) { return (test::fixtures() / name).string(); }
 
-/// Resolved by pkgfs although the runtimes can't: `sha256:…` is a hash and no URL (resolution.md 3.2).
+/// Resolved by pkgfs although the runtimes can't: `sha256:…` is a hash and no URL (docs/rules/resolution.md, 3.2).
 bool resolves_after_all(const std::string& root) {
   return root == "acme/useshash@1.0.0" || root == "acme/useshash2@1.0.0";
 }

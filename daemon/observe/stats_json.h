@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string>
+
+#include "daemon/observe/mount_facts.h"
+#include "fuse/statistics.h"
+
+namespace pkgfs {
+
+/// The value of the attribute `user.pkgfs.stats`, one JSON object:
+/// `{"requests":{"lookup":3,...},"bytes_read":0,"files_pushed":0,"bytes_pushed":0,"polled":0,"relieved":0,
+/// "uptime_seconds":1.5,"errors":{"read":{"EIO":1}},
+/// "latency_ns":{"lookup":{"count":3,"sum":9,"p50":3,"p99":3,"max":3}},"package":"acme/app@1.0.0",
+/// "packages":["acme/app@1.0.0"],"mountpoint":"/mnt","version":"0.1.0","pid":7,"since":9}`.
+///
+/// `requests` has all kinds, `errors` and `latency_ns` only those that had any, and `"metrics"` is there if they are
+/// served. An attribute holds at most 64 KiB: of very many packages the first are listed, and `"packages_total"` says
+/// how many there are.
+[[nodiscard]] std::string stats_json(const MountFacts& facts, const fuse::Snapshot& counts);
+
+}  // namespace pkgfs

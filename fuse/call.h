@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#define FUSE_USE_VERSION 314
+#include <fuse_lowlevel.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <exception>
+#include <new>
+#include <span>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "core/base/log.h"
+#include "core/vfs/file_system.h"
+#include "fuse/adapter.h"
+#include "fuse/attributes.h"
+#include "fuse/cpu_latency.h"
+#include "fuse/newer_libfuse.h"
+#include "fuse/statistics.h"
+
+namespace pkgfs::fuse {
+
+/// What the operations of the adapter share: the way from libfuse's request to the adapter, and the way of a reply. An
+/// operation replies exactly once, by a fuse_reply_* function or by the errno that it returns to `guard`. After the
+/// reply the request is gone, and none of these functions may be called with it.
+///
+/// All is inline: an operation of the hot path is one function without calls to these.
+struct Call {
+  static Adapter& adapter(fuse_req_t req) {
+    [[maybe_unused]] static const thread_local bool kSafe = never_cancelled();
+    return *static_cast<Adapter*>(fuse_req_userdata(req));
+  }
+  static vfs::FileSystem& fs(fuse_req_t req) { return adapter(req).fs_; }
+  static const AdapterOptions& options(fuse_req_t req) { return adapter(req).options_; }
+  static Statistics& statistics(fuse_req_t req) { return adapter(req).statistics_; }
+  static Passthrough& backing(fuse_req_t req) { return adapter(req).backing_; }
+  static bool skips_open(fuse_req_t req) { return adapter(req).skip_open_; }
+  static bool skips_opendir(fuse_req_t req) { return adapter(req).skip_opendir_; }
+  static bool passes_through(fuse_req_t req) { return adapter(req).passthrough_; }
+
+  /// Runs `body`, an operation, and replies with the errno that it returns; 0: it has replied itself. Exceptions become
+  /// errors, too.
+  template <typename Body>
+  static void guard(fuse_req_t req, Request kind, Body&& body) noexcept {
+    Adapter& self = adapter(req);
+    answer(req, kind, self, std::forward<Body>(body));
+    if (self.options_.cpu_latency != nullptr) {
+      self.options_.cpu_latency->request_came();
+    }
+  }
+
+  static vfs::Inode inode(fuse_req_t req, fuse_ino_t ino) { return ino == FUSE_ROOT_ID ? fs(req).root() : ino; }
+
+  static struct stat to_stat(fuse_req_t req, const vfs::Attributes& attributes) {
+    const AdapterOptions& shown = options(req);
+    return fuse::to_stat(attributes, {shown.uid, shown.gid, shown.file_mask, shown.directory_mask});
+  }
+
+  /// How long the kernel may keep what it is told, in seconds: what never changes, for ever.
+  static double timeout(fuse_req_t req, const vfs::Attributes& attributes) {
+    constexpr double kForever = 100.0 * 365 * 24 * 3600;
+    return attributes.live ? options(req).live_timeout : kForever;
+  }
+
+  static fuse_entry_param to_entry(fuse_req_t req, vfs::Inode node, const vfs::Attributes& attributes) {
+    fuse_entry_param param{};
+    param.ino = node;
+    param.attr = to_stat(req, attributes);
+    param.attr_timeout = param.entry_timeout = timeout(req, attributes);
+    return param;
+  }
+
+  /// Memory of `size` bytes to put a reply together in: the kernel's own where there is some, else a buffer of this
+  /// thread. Allocates only while that buffer grows.
+  static std::span<char> reply_buffer(fuse_req_t req, std::size_t size) {
+    if (const std::span<char> memory = answer_memory(req); memory.size() >= size && size > 0) {
+      return memory.first(size);
+    }
+    thread_local std::vector<char> buffer;
+    if (buffer.size() < size) {
+      buffer.resize(size);
+    }
+    return {buffer.data(), size};
+  }
+
+ private:
+  template <typename Body>
+  static void answer(fuse_req_t req, Request kind, Adapter& self, Body&& body) noexcept {
+    Statistics::Measure measure(self.statistics_, kind);
+    int error = EIO;
+    try {
+      if constexpr (std::is_invocable_v<Body, Statistics::Measure&>) {
+        error = body(measure);
+      } else {
+        error = body();
+      }
+    } catch (const std::bad_alloc&) {
+      error = ENOMEM;
+    } catch (const std::exception& e) {
+      log::warn("{}: {}", name_of(kind), e.what());
+    }
+    if (error != 0) {
+      measure.failed(error);
+      fuse_reply_err(req, error);
+    }
+  }
+};
+
+}  // namespace pkgfs::fuse

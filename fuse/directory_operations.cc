@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+#include "fuse/directory_operations.h"
+
+#include <array>
+#include <span>
+
+#include "core/vfs/file_system.h"
+#include "fuse/call.h"
+#include "fuse/content_prefetcher.h"
+
+namespace pkgfs::fuse {
+namespace {
+
+using vfs::Attributes;
+using vfs::DirEntry;
+
+/// Positions 0 and 1 of a directory are "." and "..".
+constexpr off_t kDotEntries = 2;
+
+/// Appends one entry. Returns the size that it needs; nothing was appended if `space` is smaller.
+std::size_t add(fuse_req_t req, std::span<char> space, const DirEntry& entry, off_t next, bool plus) {
+  // libfuse needs a NUL behind the name, which comes from a mapped file.
+  std::array<char, 256> name{};
+  entry.name.copy(name.data(), name.size() - 1);
+  if (plus) {
+    const fuse_entry_param param = Call::to_entry(req, entry.inode, entry.attributes);
+    return fuse_add_direntry_plus(req, space.data(), space.size(), name.data(), &param, next);
+  }
+  const struct stat status = Call::to_stat(req, entry.attributes);
+  return fuse_add_direntry(req, space.data(), space.size(), name.data(), &status, next);
+}
+
+void list(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, bool plus) {
+  Call::guard(req, plus ? Request::kReaddirplus : Request::kReaddir, [&] {
+    const vfs::Inode dir = Call::inode(req, ino);
+    const std::span<char> buffer = Call::reply_buffer(req, size);
+    const bool from_the_start = offset == 0;
+    std::size_t used = 0;
+    const auto put = [&](const DirEntry& entry, off_t next) {
+      const std::size_t needed = add(req, buffer.subspan(used), entry, next, plus);
+      if (needed > buffer.size() - used) {
+        return false;
+      }
+      used += needed;
+      return true;
+    };
+    // With inode 0, as here, the kernel takes no reference.
+    DirEntry dot{.name = ".", .attributes = {.type = vfs::FileType::kDirectory}};
+    if (offset == 0) {
+      const Result<Attributes> self = Call::fs(req).metadata(dir);
+      dot.attributes.number = self ? self->number : 0;
+      if (put(dot, 1)) {
+        offset = 1;
+      }
+    }
+    if (offset == 1) {
+      dot.name = "..";
+      dot.attributes.number = Call::fs(req).parent_number(dir).value_or(0);
+      if (put(dot, kDotEntries)) {
+        offset = kDotEntries;
+      }
+    }
+    if (offset >= kDotEntries) {
+      const auto visit = [&](const DirEntry& entry) {
+        return put(entry, static_cast<off_t>(entry.next) + kDotEntries);
+      };
+      const Result<void> listed = Call::fs(req).read_dir(dir, static_cast<std::uint64_t>(offset - kDotEntries), visit);
+      if (!listed) {
+        return listed.error();
+      }
+    }
+    // The request is gone after the reply.
+    ContentPrefetcher* const prefetcher = plus && from_the_start ? Call::options(req).prefetcher : nullptr;
+    fuse_reply_buf(req, buffer.data(), used);
+    if (prefetcher != nullptr) {
+      prefetcher->directory_was_listed(dir);
+    }
+    return 0;
+  });
+}
+
+}  // namespace
+
+void DirectoryOperations::opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
+  Call::guard(req, Request::kOpendir, [&] {
+    if (Call::skips_opendir(req)) {
+      return ENOSYS;
+    }
+    const Result<Attributes> attributes = Call::fs(req).metadata(Call::inode(req, ino));
+    if (!attributes) {
+      return attributes.error();
+    }
+    fi->cache_readdir = fi->keep_cache = attributes->live ? 0 : 1;
+    fuse_reply_open(req, fi);
+    return 0;
+  });
+}
+
+void DirectoryOperations::readdir(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset,
+                                  fuse_file_info* /*fi*/) {
+  list(req, ino, size, offset, false);
+}
+
+void DirectoryOperations::readdirplus(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset,
+                                      fuse_file_info* /*fi*/) {
+  list(req, ino, size, offset, true);
+}
+
+void DirectoryOperations::releasedir(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* /*fi*/) {
+  const Statistics::Measure measure(Call::statistics(req), Request::kReleasedir);
+  fuse_reply_err(req, 0);
+}
+
+}  // namespace pkgfs::fuse

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+
+struct fuse_file_info;
+using fuse_req_t = struct fuse_req*;
+
+namespace pkgfs::fuse {
+
+/// The adapter's operations on directories, as libfuse calls them.
+struct DirectoryOperations {
+  static void opendir(fuse_req_t req, std::uint64_t ino, fuse_file_info* fi);
+  static void readdir(fuse_req_t req, std::uint64_t ino, std::size_t size, off_t offset, fuse_file_info* fi);
+  static void readdirplus(fuse_req_t req, std::uint64_t ino, std::size_t size, off_t offset, fuse_file_info* fi);
+  static void releasedir(fuse_req_t req, std::uint64_t ino, fuse_file_info* fi);
+};
+
+}  // namespace pkgfs::fuse
