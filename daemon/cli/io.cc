@@ -9,6 +9,7 @@
 #include <iostream>
 
 #include "daemon/cli/logging.h"
+#include "daemon/cli/run_report.h"
 
 namespace pkgfs {
 
@@ -39,6 +40,7 @@ Io Io::process() {
         },
         ::isatty(STDERR_FILENO) == 1};
   io.err_is_journal = is_journal(STDERR_FILENO, io.environment("JOURNAL_STREAM"));
+  io.report_fd = find_report_fd(io.environment);
   return io;
 }
 

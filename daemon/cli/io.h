@@ -18,6 +18,7 @@ struct Io {
   Environment environment;
   bool err_is_terminal = false;
   bool err_is_journal = false;  // `err` goes to systemd's journal (JOURNAL_STREAM)
+  int report_fd = -1;           // for the pkgfs process that started this one (run_report.h); -1: none
 
   /// Standard output, standard error and the environment of this process. Call it before there are threads.
   [[nodiscard]] static Io process();

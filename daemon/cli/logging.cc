@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "daemon/cli/console.h"
+#include "daemon/cli/run_report.h"
 #include "daemon/cli/text_output.h"
 
 namespace pkgfs {
@@ -103,13 +104,41 @@ class ConsoleSink final : public spdlog::sinks::base_sink<std::mutex> {
   std::shared_ptr<Console> console_;
 };
 
-}  // namespace
+/// Messages for the pkgfs process that started this one.
+class ReportSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  explicit ReportSink(int fd) : fd_(fd) {}
 
-LogSession::LogSession(const Io& io) : before_(spdlog::default_logger()) {
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    constexpr std::size_t kMostMessages = 100;  // kMostReportBytes
+    if (count_++ < kMostMessages) {
+      report_message(fd_, {.is_warning = message.level >= spdlog::level::warn,
+                           .text = std::string(message.payload.data(), message.payload.size())});
+    }
+  }
+  void flush_() override {}
+
+ private:
+  int fd_;
+  std::size_t count_ = 0;
+};
+
+std::shared_ptr<spdlog::sinks::sink> make_sink(const Io& io) {
+  if (io.report_fd >= 0) {
+    return std::make_shared<ReportSink>(io.report_fd);
+  }
   auto sink = std::make_shared<ConsoleSink>(*io.err);
   using Form = PrintableMessage::Form;
   sink->set_formatter(io.err_is_journal ? make_formatter(Form::kJournal, "%*")
                                         : make_formatter(Form::kLines, "pkgfs: %l: %*"));
+  return sink;
+}
+
+}  // namespace
+
+LogSession::LogSession(const Io& io) : before_(spdlog::default_logger()) {
+  auto sink = make_sink(io);
   auto logger = std::make_shared<spdlog::logger>("pkgfs", std::move(sink));
   logger->set_level(spdlog::level::warn);
   spdlog::set_default_logger(std::move(logger));

@@ -11,7 +11,9 @@
 #include "daemon/cli/logging.h"
 #include "daemon/cli/options.h"
 #include "daemon/commands/commands.h"
-#include "daemon/doctor/doctor.h"
+#include "daemon/doctor/check_mounts.h"
+#include "daemon/doctor/check_packages.h"
+#include "daemon/doctor/check_system.h"
 
 namespace pkgfs {
 namespace {

@@ -15,6 +15,7 @@
 #include "daemon/cli/text_output.h"
 #include "daemon/commands/commands.h"
 #include "daemon/mount/mount_status.h"
+#include "daemon/mount/mountpoint.h"
 
 namespace pkgfs {
 namespace {

@@ -5,6 +5,8 @@
 #include "daemon/cli/options.h"
 #include "daemon/commands/commands.h"
 #include "daemon/mount/mount_table.h"
+#include "daemon/mount/mountpoint.h"
+#include "daemon/mount/unmount.h"
 
 namespace pkgfs {
 

@@ -55,7 +55,7 @@ int cmd_volume_plugin(const std::vector<std::string>& args, const Io& io) {
   settings.keep = milliseconds(flags.keep);
   VolumeTable volumes(settings, Mounter(flags.state_dir, flags.mount_root));
   log::info("the volume plugin is ready");
-  serve_plugin(socket->fd(), volumes, PluginServerLimits{}, [&] { volumes.stop(); });
+  serve_plugin(socket->fd(), volumes, [&] { volumes.stop(); });
   log::info("the volume plugin ends");
   return kExitOk;
 }

@@ -20,8 +20,10 @@
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/logging.h"
 #include "daemon/mount/mount_package.h"
+#include "daemon/mount/mount_probe.h"
 #include "daemon/mount/mount_service.h"
 #include "daemon/mount/mount_table.h"
+#include "daemon/mount/mountpoint.h"
 #include "daemon/packages/open_tree.h"
 
 namespace pkgfs {

@@ -10,7 +10,7 @@
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/help.h"
 #include "daemon/cli/logging.h"
-#include "daemon/cli/text_output.h"
+#include "daemon/cli/run_report.h"
 #include "daemon/commands/commands.h"
 #include "daemon/commands/mount_helper.h"
 
@@ -66,11 +66,6 @@ int dispatch(const std::vector<std::string>& arguments, const Io& io) {
   return command_function(command->id)(args, io);
 }
 
-int report(const Io& io, std::string_view what, ErrorCode code) {
-  *io.err << error_lines(io, what) << std::flush;
-  return to_exit_code(code);
-}
-
 /// Runs `work`, reports its exceptions, and returns the exit code of pkgfs.
 int run_guarded(const Io& io, const std::function<int()>& work) {
   try {
@@ -82,11 +77,11 @@ int run_guarded(const Io& io, const std::function<int()>& work) {
     return code;
   } catch (const Error& error) {
     io.out->flush();
-    return report(io, error.what(), error.code());
+    return report_failure(io, error);
   } catch (const std::bad_alloc&) {
-    return report(io, "out of memory", ErrorCode::kIo);
+    return report_failure(io, Error(ErrorCode::kIo, "out of memory"));
   } catch (const std::exception& error) {
-    return report(io, std::string("internal error: ") + error.what(), ErrorCode::kInternal);
+    return report_failure(io, Error(ErrorCode::kInternal, std::string("internal error: ") + error.what()));
   }
 }
 

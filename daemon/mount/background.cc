@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,22 +17,27 @@
 #include "core/base/error.h"
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/logging.h"
+#include "daemon/cli/run_report.h"
+#include "daemon/mount/signal_fd.h"
 
 namespace pkgfs {
 namespace {
 
-/// The child's verdict: one byte, the exit code; 0 is "ready". No byte: it died.
+/// The child writes one byte into a pipe: its exit code, or 0 when it is ready. End of file: a signal killed it.
 constexpr std::size_t kVerdictBytes = 1;
-/// For the child's own clean-up, before it is killed.
+/// From SIGTERM to SIGKILL, for the child's own clean-up.
 constexpr auto kGrace = std::chrono::seconds(2);
 constexpr auto kWaitStep = std::chrono::milliseconds(5);
 
-void leave_terminal() {
+void leave_terminal(int report_fd) {
   const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   if (null) {
     ::dup2(null.get(), STDIN_FILENO);
     ::dup2(null.get(), STDOUT_FILENO);
     ::dup2(null.get(), STDERR_FILENO);
+    if (report_fd >= 0) {
+      ::dup3(null.get(), report_fd, O_CLOEXEC);
+    }
   }
   (void)!::chdir("/");
   log_to_syslog();
@@ -45,80 +49,45 @@ void send_verdict(int pipe, int exit_code) {
   }
 }
 
-/// Takes the signals that ask the parent to stop out of a descriptor, for as long as it waits for the child. Those that
-/// are ignored (nohup) stay so.
-class StopSignals {
- public:
-  StopSignals() {
-    sigset_t signals;
-    sigemptyset(&signals);
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
-      struct sigaction action{};
-      if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler != SIG_IGN) {
-        sigaddset(&signals, signal);
-      }
-    }
-    ::pthread_sigmask(SIG_BLOCK, &signals, &before_);
-    fd_.reset(::signalfd(-1, &signals, SFD_CLOEXEC));
-  }
-  ~StopSignals() { end(); }
-  StopSignals(const StopSignals&) = delete;
-  StopSignals& operator=(const StopSignals&) = delete;
-
-  /// For the child: signals do again what they did before.
-  void end() {
-    fd_.reset();
-    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-  [[nodiscard]] int fd() const { return fd_.get(); }
-
- private:
-  sigset_t before_{};
-  UniqueFd fd_;
-};
-
 [[noreturn]] void run_child(const Io& io, UniqueFd pipe, Leave leave, const std::function<int(Readiness&)>& daemon) {
   const int verdict_fd = ::fcntl(pipe.get(), F_DUPFD_CLOEXEC, 3);
   if (leave == Leave::kAtOnce) {
     ::setsid();
   }
-  Readiness readiness(std::move(pipe), leave == Leave::kAtOnce);
+  Readiness readiness(std::move(pipe), leave == Leave::kAtOnce, io.report_fd);
   int exit_code = to_exit_code(ErrorCode::kInternal);
   try {
     exit_code = daemon(readiness);
   } catch (const Error& error) {
-    *io.err << error_lines(io, error.what()) << std::flush;
-    exit_code = to_exit_code(error.code());
+    exit_code = report_failure(io, error);
   } catch (const std::exception& error) {
-    *io.err << error_lines(io, error.what()) << std::flush;
+    exit_code = report_failure(io, Error(ErrorCode::kInternal, error.what()));
   }
   send_verdict(verdict_fd, exit_code);
-  // Not exit(): what the parent registered or buffered before the fork is the parent's.
+  // Not exit(): it would run the exit handlers and flush the buffers that the parent had before the fork.
   std::_Exit(exit_code);
 }
 
 enum class Waited { kVerdict, kSignal, kNothing };
 
-Waited wait_for_verdict(int verdict, int signals, std::chrono::milliseconds limit) {
+/// A signal that comes is taken from `signals`, so that it does not end this process later.
+Waited wait_for_verdict(int verdict, const SignalFd& signals, std::chrono::milliseconds limit) {
   const auto deadline = std::chrono::steady_clock::now() + limit;
   std::array<pollfd, 2> waiting{
-      {{.fd = signals, .events = POLLIN, .revents = 0}, {.fd = verdict, .events = POLLIN, .revents = 0}}};
+      {{.fd = signals.fd(), .events = POLLIN, .revents = 0}, {.fd = verdict, .events = POLLIN, .revents = 0}}};
   while (true) {
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     if (left.count() <= 0) {
       return Waited::kNothing;
     }
-    if (::poll(waiting.data(), waiting.size(), static_cast<int>(left.count())) <= 0) {
-      continue;
+    if (::poll(waiting.data(), waiting.size(), static_cast<int>(left.count())) > 0) {
+      return waiting[0].revents != 0 && signals.take() ? Waited::kSignal : Waited::kVerdict;
     }
-    signalfd_siginfo taken{};  // else it would still end this process
-    const bool is_signal = waiting[0].revents != 0 && ::read(signals, &taken, sizeof(taken)) == sizeof(taken);
-    return is_signal ? Waited::kSignal : Waited::kVerdict;
   }
 }
 
-/// Whether the child ended, and was collected, within the grace.
+/// Waits for the child's end. False: it still runs after the grace.
 bool collect(pid_t child) {
   const auto deadline = std::chrono::steady_clock::now() + kGrace;
   while (::waitpid(child, nullptr, WNOHANG) == 0) {
@@ -133,7 +102,7 @@ bool collect(pid_t child) {
 void end_child(pid_t child) {
   ::kill(child, SIGTERM);
   if (!collect(child)) {
-    ::kill(-child, SIGKILL);  // a fusermount3 that it waits for, too
+    ::kill(-child, SIGKILL);  // with a fusermount3 that the child waits for
     ::kill(child, SIGKILL);
     (void)collect(child);
   }
@@ -146,7 +115,7 @@ void Readiness::ready() {
     if (!has_session_) {
       ::setsid();
     }
-    leave_terminal();
+    leave_terminal(report_fd_);
     send_verdict(pipe_.get(), kExitOk);
     pipe_.reset();
   }
@@ -162,23 +131,23 @@ int run_in_background(const Io& io, std::chrono::milliseconds limit, Leave leave
   UniqueFd report(ends[1]);
   io.out->flush();
   io.err->flush();
-  StopSignals signals;
+  SignalFd signals({SIGINT, SIGTERM, SIGHUP}, SignalFd::Ignored::kStaysIgnored);
   const pid_t child = ::fork();
   if (child < 0) {
     throw system_error("Unable to start the daemon", errno);
   }
   if (child == 0) {
-    signals.end();
+    signals.restore();
     verdict.reset();
     run_child(io, std::move(report), leave, daemon);
   }
   report.reset();
-  const Waited waited = wait_for_verdict(verdict.get(), signals.fd(), limit);
+  const Waited waited = wait_for_verdict(verdict.get(), signals, limit);
   if (waited != Waited::kVerdict) {
     end_child(child);
     undo();
     if (waited == Waited::kSignal) {
-      throw Error(ErrorCode::kInterrupted, "stopped by a signal before the mount answered; it was ended");
+      throw Error(ErrorCode::kInterrupted, "stopped by a signal before the mount answered; the mount was ended");
     }
     throw Error(ErrorCode::kMount,
                 "The mount didn't answer within " + std::to_string(limit.count() / 1000) + " s; it was ended");
@@ -190,7 +159,7 @@ int run_in_background(const Io& io, std::chrono::milliseconds limit, Leave leave
     undo();
     throw Error(ErrorCode::kInternal, WIFSIGNALED(status)
                                           ? "The daemon was killed by signal " + std::to_string(WTERMSIG(status))
-                                          : std::string("The daemon ended without a word"));
+                                          : std::string("The daemon ended without reporting why"));
   }
   return exit_code;
 }

@@ -3,37 +3,42 @@
 
 #include <chrono>
 #include <functional>
+#include <utility>
 
 #include "core/base/unique_fd.h"
 #include "daemon/cli/io.h"
 
 namespace pkgfs {
 
-/// The daemon's line to the process that started it.
+/// Through this, the daemon tells the process that started it that it is ready.
 class Readiness {
  public:
-  Readiness(UniqueFd pipe, bool has_session) : pipe_(std::move(pipe)), has_session_(has_session) {}
+  /// `pipe`: to that process. `has_session`: the daemon has its own session already. `report_fd`: Io::report_fd.
+  Readiness(UniqueFd pipe, bool has_session, int report_fd)
+      : pipe_(std::move(pipe)), has_session_(has_session), report_fd_(report_fd) {}
 
-  /// Lets the starting process end with success, and leaves its terminal: standard input and output become /dev/null,
-  /// the working directory "/", messages go to the system's log.
+  /// Lets the starting process end with success, and leaves its terminal: the daemon has its own session, its standard
+  /// streams are /dev/null, its working directory is "/", and its messages go to the system's log. Later calls do
+  /// nothing.
   void ready();
 
  private:
   UniqueFd pipe_;
   bool has_session_;
+  int report_fd_;
 };
 
-/// Whether the daemon leaves the process group of whoever started it at once, or when it is ready. automount(8) and
-/// systemd let only their own group walk into a directory that they are about to mount: there it must stay.
+/// When the daemon leaves the process group of the process that started it. automount(8) and systemd let only their own
+/// process group enter a directory that is about to be mounted. There, the daemon must stay in it until it is ready.
 enum class Leave { kAtOnce, kWhenReady };
 
-/// Runs `daemon` in a child process that gets its own session, and returns in the parent once the child is ready (0) or
-/// has failed (its exit code; its error is printed on `io.err`). The child ends with what `daemon` returns. Call before
-/// any thread is started.
+/// Runs `daemon` in a child process. Returns in the parent: 0 once the child is ready, or the child's exit code. The
+/// child reports an exception of `daemon` as its failure (run_report.h) and exits with what `daemon` returns. Call it
+/// before any thread is started.
 ///
-/// A child that says nothing for `limit` is ended, by SIGTERM and if need be by SIGKILL, and so is one that SIGINT,
-/// SIGTERM or SIGHUP reach the parent before: Error(kMount) and Error(kInterrupted). `undo` is called then: it clears
-/// away what a killed child may have left.
+/// The parent ends the child (SIGTERM, then SIGKILL) and calls `undo`, which must clear away what a killed child may
+/// leave, in two cases: the child is not ready within `limit`, which throws Error(kMount); or SIGINT, SIGTERM or SIGHUP
+/// reaches the parent, which throws Error(kInterrupted). It also calls `undo` for a child that a signal killed.
 [[nodiscard]] int run_in_background(const Io& io, std::chrono::milliseconds limit, Leave leave,
                                     const std::function<int(Readiness&)>& daemon, const std::function<void()>& undo);
 

@@ -24,24 +24,25 @@
 namespace pkgfs {
 namespace {
 
-/// For the daemon's threads to end by themselves once the first has.
+/// From the end of the main thread to the abort: other threads of a daemon that ends normally end within it.
 constexpr int kGraceMs = 200;
 constexpr int kStartMs = 2000;
 constexpr int kWakeSignal = SIGUSR1;
 
-/// Where a crash is told; -1: nowhere.
+/// To the guardian; -1: there is none.
 volatile std::sig_atomic_t crash_pipe = -1;
 
-/// When a process dumps core, or would if it were allowed to, its threads stop before any of them has ended.
+/// Tells the guardian of a crash. It can't see one by itself: while the kernel dumps core, all threads have stopped,
+/// but none has ended.
 void on_crash(int signal) {
   (void)!::write(crash_pipe, "c", 1);
-  (void)::raise(signal);  // SA_RESETHAND: as if this handler weren't there, once it returns
+  (void)::raise(signal);  // SA_RESETHAND: its default action follows when this handler returns
 }
 
-/// Without SIGBUS, for which there is what lost pages of a mapping need.
+/// SIGBUS is missing: the daemon handles it, since it means that a mapped package file has lost pages.
 constexpr std::array kCrashes{SIGSEGV, SIGABRT, SIGILL, SIGFPE, SIGQUIT, SIGSYS, SIGTRAP};
 
-void tell_of_crashes(int pipe) {
+void report_crashes(int pipe) {
   crash_pipe = pipe;
   for (const int signal : kCrashes) {
     struct sigaction action{};
@@ -54,7 +55,7 @@ void tell_of_crashes(int pipe) {
   }
 }
 
-void tell_of_crashes_no_more() {
+void stop_reporting_crashes() {
   for (const int signal : kCrashes) {
     struct sigaction action{};
     if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == on_crash) {
@@ -64,14 +65,15 @@ void tell_of_crashes_no_more() {
   }
 }
 
-/// A file of the kernel's own that aborts the connection when something is written to it; invalid if we may not.
+/// The kernel's file that aborts the connection when a process writes to it. Invalid, with errno, if this process may
+/// not open it.
 UniqueFd open_abort_file(const std::string& connection) {
   const std::string name = connection + "/abort";
   UniqueFd file(::open(("/sys/fs/fuse/connections/" + name).c_str(), O_WRONLY | O_CLOEXEC));
   if (file) {
     return file;
   }
-  // Nobody has mounted fusectl, as in most containers: root needs no place for it.
+  // fusectl is not mounted, as in most containers. Root can open it without mounting it anywhere.
   const UniqueFd control(::fsopen("fusectl", FSOPEN_CLOEXEC));
   if (!control || ::fsconfig(control.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) {
     return {};
@@ -82,12 +84,12 @@ UniqueFd open_abort_file(const std::string& connection) {
 
 UniqueFd open_process(pid_t process) { return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0))); }
 
-/// Where the kernel keeps the command line that ps(1) shows (arg_start and arg_end of proc_pid_stat(5)).
+/// The memory of the command line that ps(1) shows (arg_start and arg_end of proc_pid_stat(5)).
 std::span<char> command_line() {
   constexpr int kArgStart = 48;
   std::ifstream file("/proc/self/stat");
   std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  // The second field, the name, may have spaces.
+  // The second field, the name in brackets, may contain spaces.
   std::istringstream fields(text.substr(std::min(text.size(), text.rfind(')') + 1)));
   std::string skipped;
   for (int field = 3; field < kArgStart; ++field) {
@@ -99,16 +101,17 @@ std::span<char> command_line() {
   if (!fields || begin >= end) {
     return {};
   }
-  // NOLINTNEXTLINE(performance-no-int-to-ptr): that is how the kernel names it
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel gives the address as a number
   return {reinterpret_cast<char*>(begin), end - begin};
 }
 
-// What follows runs in the child, where only the thread that forked is left: nothing but system calls.
+// The following functions run in the child process, which has only the thread that forked. They may make system calls
+// and nothing else: a lock that another thread held at the fork stays locked.
 
-/// The child's descriptors, by number.
+/// The child's file descriptors, by number.
 enum : int { kAbort, kEnded, kCrash, kStat, kReady, kDescriptors };
 
-/// Whether a thread has ended, by its file `stat`.
+/// Whether a thread has ended. `stat`: its file in /proc.
 bool has_ended(int stat) {
   std::array<char, 256> text{};
   const ssize_t size = ::pread(stat, text.data(), text.size(), 0);
@@ -116,7 +119,7 @@ bool has_ended(int stat) {
     return true;
   }
   const auto end = text.begin() + size;
-  const auto name_ends = std::find(std::make_reverse_iterator(end), text.rend(), ')').base();  // behind the bracket
+  const auto name_ends = std::find(std::make_reverse_iterator(end), text.rend(), ')').base();
   return end - name_ends < 2 || *(name_ends + 1) == 'Z' || *(name_ends + 1) == 'X';
 }
 
@@ -126,7 +129,7 @@ void wait_for_the_end() {
   sigdelset(&all_but_one, kWakeSignal);
   std::array<pollfd, 2> waiting{
       {{.fd = kEnded, .events = POLLIN, .revents = 0}, {.fd = kCrash, .events = POLLIN, .revents = 0}}};
-  // The signal only wakes: anybody may send it.
+  // Any process may send the signal that the kernel sends at the daemon's end, so it is only a reason to look.
   while (!has_ended(kStat)) {
     if (::ppoll(waiting.data(), waiting.size(), nullptr, &all_but_one) > 0) {
       return;
@@ -136,7 +139,7 @@ void wait_for_the_end() {
 
 [[noreturn]] void guard(const std::array<int, kDescriptors>& descriptors, std::span<char> line,
                         std::string_view title) {
-  ::setsid();  // who kills the daemon's process group doesn't mean us
+  ::setsid();  // a signal to the daemon's process group must not end the guardian
   sigset_t all;
   sigfillset(&all);
   ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
@@ -149,7 +152,8 @@ void wait_for_the_end() {
   if (!line.empty()) {
     std::memcpy(line.data(), title.data(), std::min(title.size(), line.size() - 1));
   }
-  // Nobody is to wait for us: neither who reads the daemon's output, nor who unmounts its working directory.
+  // Other processes may wait until the daemon's output is closed, or its working directory free. They must not wait
+  // for the guardian.
   (void)!::chdir("/");
   for (int number = 0; number < kDescriptors; ++number) {
     if (::dup2(descriptors[static_cast<std::size_t>(number)], number) < 0) {
@@ -157,7 +161,7 @@ void wait_for_the_end() {
     }
   }
   if (::syscall(SYS_close_range, kDescriptors, ~0U, 0) != 0) {
-    ::_exit(EXIT_FAILURE);  // whatever we hold would outlive its use
+    ::_exit(EXIT_FAILURE);  // with the daemon's other descriptors, it would keep files and the device open
   }
   (void)!::write(kReady, "r", 1);
   ::close(kReady);
@@ -173,7 +177,7 @@ void wait_for_the_end() {
 
 Guardian::~Guardian() {
   if (child_) {
-    tell_of_crashes_no_more();
+    stop_reporting_crashes();
     ::syscall(SYS_pidfd_send_signal, child_.get(), SIGKILL, nullptr, 0);
     siginfo_t info{};
     (void)::waitid(P_PIDFD, static_cast<id_t>(child_.get()), &info, WEXITED);
@@ -186,7 +190,7 @@ std::string Guardian::start(const std::string& connection) {
   const pid_t daemon = ::getpid();
   const UniqueFd abort_file = open_abort_file(connection);
   if (!abort_file) {
-    return system_error("FUSE connections can't be aborted", errno).message();
+    return system_error("this process may not abort FUSE connections", errno).message();
   }
   const UniqueFd ended = open_process(daemon);
   const std::string task = std::to_string(daemon);
@@ -194,48 +198,48 @@ std::string Guardian::start(const std::string& connection) {
   std::array<int, 2> crash{};
   std::array<int, 2> ready{};
   if (!ended || !stat || ::pipe2(crash.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
-    return system_error("the daemon can't be watched", errno).message();
+    return system_error("the guardian can't watch the daemon", errno).message();
   }
-  const UniqueFd crash_told(crash[0]);
-  UniqueFd crash_tell(crash[1]);
+  const UniqueFd crash_read(crash[0]);
+  UniqueFd crash_write(crash[1]);
   if (::pipe2(ready.data(), O_CLOEXEC) != 0) {
-    return system_error("the daemon can't be watched", errno).message();
+    return system_error("the guardian can't watch the daemon", errno).message();
   }
-  const UniqueFd ready_told(ready[0]);
-  UniqueFd ready_tell(ready[1]);
-  // Above the numbers that the child uses.
+  const UniqueFd ready_read(ready[0]);
+  UniqueFd ready_write(ready[1]);
+  // Copies with numbers above those that the child process uses.
   std::array<UniqueFd, kDescriptors> high;
-  std::array<int, kDescriptors> numbers{abort_file.get(), ended.get(), crash_told.get(), stat.get(), ready_tell.get()};
+  std::array<int, kDescriptors> numbers{abort_file.get(), ended.get(), crash_read.get(), stat.get(), ready_write.get()};
   for (std::size_t i = 0; i < high.size(); ++i) {
     high[i].reset(::fcntl(numbers[i], F_DUPFD_CLOEXEC, static_cast<int>(kDescriptors)));
     numbers[i] = high[i].get();
     if (!high[i]) {
-      return system_error("the daemon can't be watched", errno).message();
+      return system_error("the guardian can't watch the daemon", errno).message();
     }
   }
   const std::span<char> line = command_line();
   const std::string title = "fuse-guardian of " + task;
-  // Who ignores it, as we may have inherited, collects nobody.
+  // A process that ignores SIGCHLD, which is inherited, can't wait for its children.
   std::signal(SIGCHLD, SIG_DFL);  // NOLINT(concurrency-mt-unsafe)
   const pid_t child = ::fork();
   if (child == 0) {
     guard(numbers, line, title);
   }
   if (child < 0) {
-    return system_error("there is no process for a guardian", errno).message();
+    return system_error("no process can be started", errno).message();
   }
-  ready_tell.reset();
+  ready_write.reset();
   high[kReady].reset();
   child_ = open_process(child);
-  pollfd waiting{.fd = ready_told.get(), .events = POLLIN, .revents = 0};
+  pollfd waiting{.fd = ready_read.get(), .events = POLLIN, .revents = 0};
   char byte = 0;
-  if (!child_ || ::poll(&waiting, 1, kStartMs) != 1 || ::read(ready_told.get(), &byte, 1) != 1) {
-    ::kill(child, SIGKILL);  // not collected yet: the number is still its own
+  if (!child_ || ::poll(&waiting, 1, kStartMs) != 1 || ::read(ready_read.get(), &byte, 1) != 1) {
+    ::kill(child, SIGKILL);  // its process id can't be another process's before waitpid()
     (void)::waitpid(child, nullptr, 0);
     child_.reset();
-    return "the guardian doesn't start";
+    return "the guardian process does not start";
   }
-  tell_of_crashes(crash_tell.release());
+  report_crashes(crash_write.release());
   return {};
 }
 

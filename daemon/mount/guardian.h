@@ -7,31 +7,35 @@
 
 namespace pkgfs {
 
-/// A child process that sees to it that a killed daemon takes nobody with it.
+/// A child process of the daemon that aborts the FUSE connection when the daemon is killed and can't end. It is needed
+/// while fuse::ContentPrefetcher prefetches files.
 ///
-/// A thread that puts contents into the kernel's page cache (fuse::ContentPrefetcher) may be waiting there for a page
-/// that one of the daemon's other threads was about to fill. When all of them are killed (kill -9, the kernel's OOM
-/// killer, a crash), that thread can't end, so that the device stays open, and everybody who uses the mount hangs with
-/// it. The guardian sees the daemon's main thread end, or is told of a crash; unless the whole process is gone a moment
-/// later, it aborts the FUSE connection: readers get ENOTCONN, as of any mount whose daemon died.
+/// The prefetching thread writes into the kernel's page cache. There the kernel may make it wait for a page that
+/// another thread of the daemon was about to fill. If a signal kills the daemon then (kill -9, the kernel's
+/// out-of-memory killer, a crash), that thread never ends. So the device stays open, and every process that uses the
+/// mount hangs.
 ///
-/// It sleeps, shares the daemon's memory (fork), has a session of its own, no descriptors but those that it needs,
-/// takes no signals, and ends with the daemon. ps(1) calls it "fuse-guardian of PID". Whoever kills it together with
-/// the daemon (a whole control group) gets no help: `umount -f` has to do it then.
+/// The guardian waits until the daemon's main thread ends, or until the daemon tells it of a crash. If the whole
+/// process is not gone a moment later, it aborts the connection: readers get ENOTCONN, as of any mount whose daemon has
+/// ended. If the whole control group is killed at once, the guardian dies, too: unmount with `umount -f` then.
 ///
-/// One a process, for the main thread.
+/// The guardian sleeps and shares the daemon's memory (fork). It has its own session, keeps no file descriptors but
+/// those that it needs, ignores signals, and ends with the daemon. ps(1) shows it as "fuse-guardian of PID".
+///
+/// A process has at most one. Only the main thread may use it.
 class Guardian {
  public:
   Guardian() = default;
-  /// Ends the child.
+  /// Ends the child process.
   ~Guardian();
   Guardian(const Guardian&) = delete;
   Guardian& operator=(const Guardian&) = delete;
 
-  /// Starts it for the FUSE connection of that number, "53", and waits until it is on guard. Returns why that isn't
-  /// possible, or nothing: who may not abort connections (fusectl) can't be guarded.
+  /// Starts the child process for the FUSE connection of that number ("53"), and returns when it is on guard. Returns
+  /// an empty text, or why there is no guardian: this process may not abort connections, for example. From then on,
+  /// signals that crash the process, and that it does not handle, are reported to the guardian first.
   [[nodiscard]] std::string start(const std::string& connection);
-  /// Becomes readable when the child has ended before its time; -1 without a child.
+  /// Becomes readable when the child process has ended; -1 without a child process.
   [[nodiscard]] int ended_fd() const { return child_.get(); }
 
  private:

@@ -17,7 +17,7 @@ namespace {
 
 namespace stdfs = std::filesystem;
 
-constexpr std::string_view kHelper = "fusermount3\n";  // has the device open as well, with auto_unmount
+constexpr std::string_view kHelper = "fusermount3\n";  // with auto_unmount, it has the device open as well
 constexpr std::string_view kDevice = "/dev/fuse";
 
 std::string read_file(const stdfs::path& path) {
@@ -27,7 +27,7 @@ std::string read_file(const stdfs::path& path) {
   return text.str();
 }
 
-/// The files of /proc/PID/fdinfo that belong to the device.
+/// The contents of /proc/PID/fdinfo/N for each N that is the open device.
 std::vector<std::string> device_infos(const stdfs::path& process) {
   std::vector<std::string> infos;
   std::error_code error;
@@ -40,7 +40,7 @@ std::vector<std::string> device_infos(const stdfs::path& process) {
   return infos;
 }
 
-/// The words of its command line hold `mountpoint`, and it isn't one of the other commands.
+/// Whether one word of the process's command line is `mountpoint`.
 bool names_mountpoint(const stdfs::path& process, const std::string& mountpoint) {
   std::vector<std::string> words;
   std::istringstream line(read_file(process / "cmdline"));
@@ -67,11 +67,11 @@ bool serves(const stdfs::path& process, const MountEntry& mount) {
   return !infos.empty() && !numbered && names_mountpoint(process, mount.mountpoint);
 }
 
-/// From field 22 of /proc/PID/stat, which counts ticks since the boot.
+/// When the process started, in seconds since the epoch: field 22 of /proc/PID/stat, which counts ticks since the boot.
 std::int64_t start_of(const stdfs::path& process) {
   const std::string text = read_file(process / "stat");
   std::istringstream fields(text.substr(std::min(text.rfind(')') + 2, text.size())));
-  constexpr int kSkipped = 19;  // the name was field 2
+  constexpr int kSkipped = 19;  // fields 3 to 21; the name is field 2
   std::string skipped;
   for (int i = 0; i < kSkipped; ++i) {
     fields >> skipped;

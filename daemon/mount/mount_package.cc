@@ -8,23 +8,24 @@
 #include "daemon/cli/logging.h"
 #include "daemon/mount/background.h"
 #include "daemon/mount/mount_service.h"
+#include "daemon/mount/mountpoint.h"
 #include "fuse/session.h"
 
 namespace pkgfs {
 namespace {
 
-/// For everything between the fork and the first answer; loading is over by then.
+/// From the fork to the mount's first reply. The packages are loaded before the fork.
 constexpr auto kStartLimit = std::chrono::seconds(30);
 
 }  // namespace
 
-/// Everything that can fail does so here, before the mount and before the fork: look at the device and the mountpoint,
-/// load the tree. No thread lives across the fork: those of the network end with `open_tree`.
+/// Checks the device and the mount point and loads the tree before the fork, so that their errors reach the user. No
+/// thread lives across the fork: the threads of the network end with `open_tree`.
 int mount_package(const MountOptions& options, const Io& io) {
   set_log_level(options.log);
   fuse::check_device();
   const std::string mountpoint = prepare_mountpoint(options.mountpoint);
-  // A mount in the background isn't what the manager started.
+  // A service manager follows the process that it started, which is not the one of a mount in the background.
   ServiceManager manager = options.foreground ? ServiceManager(io.environment) : ServiceManager();
   manager.status("loading " + options.package);
   OpenedTree opened = open_tree(options.package, options.tree, io);
@@ -37,7 +38,7 @@ int mount_package(const MountOptions& options, const Io& io) {
       [&](Readiness& readiness) {
         const auto ready = [&](const std::string& message) {
           readiness.ready();
-          log::info("{}", message);  // once more, since messages go to the system's log from now on
+          log::info("{}", message);  // again: `ready` has turned messages to the system's log
         };
         return serve_mount(std::move(opened), options, mountpoint, ready, manager);
       },

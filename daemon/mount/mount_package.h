@@ -6,7 +6,9 @@
 
 namespace pkgfs {
 
-/// Mounts a package as `pkgfs mount` does. Returns the exit code; throws Error.
+/// Mounts a package as `pkgfs mount` does, in the background unless `options` say otherwise. Returns the exit code: in
+/// the background as soon as the mount answers, in the foreground when it has ended. Throws Error. Call it before any
+/// thread is started.
 [[nodiscard]] int mount_package(const MountOptions& options, const Io& io);
 
 }  // namespace pkgfs

@@ -10,27 +10,16 @@
 
 namespace pkgfs {
 
-/// What df shows of a mount of `package`: the id, or the file where the id would be a hash that nobody knows yet.
+/// The source that df(1) shows for a mount of `package`: the package's id, or its absolute path if its id is a hash.
 [[nodiscard]] std::string mount_source(const OpenedTree& opened, const std::string& package);
 
-/// A mountpoint that can be used: an absolute path to a directory. Clears a dead mount of ours that is in the way.
-/// Throws Error: kNotFound, kUsage (not a directory, "/", a kernel's file system), kBusy (a live mount of ours, or one
-/// that doesn't answer), kMount (a dead one of others).
-[[nodiscard]] std::string prepare_mountpoint(const std::string& given);
-
-/// Whether the mountpoint is one that automount(8) or systemd watches: somebody waits there for our mount.
-[[nodiscard]] bool is_automounted(const std::string& mountpoint);
-
-/// Throws Error(kUsage) when `mountpoint`, which the user calls `given`, lies in a live directory of the tree: the
-/// mount would wait for itself.
-void refuse_mountpoint_in(const PackageTree& tree, const std::string& given, const std::string& mountpoint);
-
-/// Detaches what is mounted at `mountpoint` if it is ours and dead; says nothing if that can't be done.
-void clear_dead_mount(const std::string& mountpoint) noexcept;
-
-/// Mounts the tree and serves it until somebody unmounts, or a signal (TERM, INT, HUP) asks to stop. `ready` is called
-/// once the mount answers, with the message that has just said so; `manager` is told that, and whether it still does.
-/// Returns the exit code, that of kInterrupted for a signal before then; throws Error if the mount can't be made.
+/// Mounts the tree at `mountpoint` (mountpoint.h) and serves it, until it is unmounted or SIGTERM, SIGINT or SIGHUP
+/// asks the daemon to stop. Calls `ready` once the mount answers, with the message that it has just logged. Reports to
+/// `manager` that the mount is ready, and then that it still answers.
+///
+/// Returns the exit code: that of kInterrupted if a signal came before the mount was ready. Throws Error if the mount
+/// can't be made. Ends the process if a request is still being answered seconds after it was asked to stop. Must run on
+/// the main thread before any other thread is started.
 [[nodiscard]] int serve_mount(OpenedTree opened, const MountOptions& options, const std::string& mountpoint,
                               const std::function<void(const std::string&)>& ready, ServiceManager& manager);
 

@@ -19,15 +19,15 @@ namespace {
 constexpr const char* kStatistics = "user.pkgfs.stats";
 constexpr int kAnswered = 0;
 constexpr int kDead = 1;
-constexpr int kNoAnswer = 2;  // not for us: ask whether it lives
+constexpr int kNoAnswer = 2;  // no statistics: `probe_mounts` finds out whether it lives
 
-/// What a child writes and its parent reads.
+/// What a child process writes for its parent.
 struct Answer {
   std::size_t size = 0;
-  char text[65536 - sizeof(std::size_t)];  // NOLINT(modernize-avoid-c-arrays): the most that the kernel gives is less
+  char text[65536 - sizeof(std::size_t)];  // NOLINT(modernize-avoid-c-arrays): more than an attribute can have
 };
 
-/// Memory that children share with us. Zeroes.
+/// Memory, all zeroes at first, that this process shares with its child processes.
 class SharedAnswers {
  public:
   explicit SharedAnswers(std::size_t count) : bytes_(count * sizeof(Answer)) {
@@ -36,7 +36,7 @@ class SharedAnswers {
     }
     void* const place = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (place == MAP_FAILED) {
-      throw system_error("Unable to ask the mounts", errno);
+      throw system_error("Unable to get memory to ask the mounts", errno);
     }
     answers_ = static_cast<Answer*>(place);
   }
@@ -55,7 +55,7 @@ class SharedAnswers {
   Answer* answers_ = nullptr;
 };
 
-/// In a child.
+/// Runs in a child process.
 int ask(const char* mountpoint, Answer& answer) {
   const char* const path = enter_copy(mountpoint);
   const ssize_t size = ::getxattr(path, kStatistics, answer.text, sizeof(answer.text));

@@ -16,12 +16,12 @@ namespace {
 constexpr auto kInterval = std::chrono::milliseconds(2);
 
 [[noreturn]] void run_child(std::size_t index, const std::function<int(std::size_t)>& body) {
-  // Whoever reads our output would wait for this process, too.
+  // A process that reads our output waits until this child, which may hang, has closed it.
   ::close_range(0, ~0U, 0);
   ::_exit(body(index));
 }
 
-/// Its exit code, if it ends before `deadline`.
+/// The child's exit code, if it ends before `deadline`.
 std::optional<int> wait_for(pid_t child, std::chrono::steady_clock::time_point deadline) {
   while (true) {
     int status = 0;

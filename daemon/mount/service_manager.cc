@@ -29,11 +29,11 @@ std::optional<long> number(const Environment& environment, const char* name) {
   return value;
 }
 
-/// Returns an errno, or 0.
+/// Returns an errno number, or 0.
 int send_datagram(const std::string& socket, const std::string& message) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  // A path with its NUL; an abstract name begins with one and ends where its length says.
+  // A path ends with a NUL. An abstract name begins with one, and the address's length says where it ends.
   const bool abstract = socket.front() == '@';
   const std::size_t length = socket.size() + (abstract ? 0 : 1);
   if ((!abstract && socket.front() != '/') || length > sizeof(address.sun_path)) {
@@ -45,7 +45,7 @@ int send_datagram(const std::string& socket, const std::string& message) {
   }
   const UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length);
-  const timeval limit{.tv_sec = 2, .tv_usec = 0};  // a manager that doesn't read must not stop us
+  const timeval limit{.tv_sec = 2, .tv_usec = 0};  // a manager that does not read must not block the daemon
   const bool sent = fd && ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == 0 &&
                     ::sendto(fd.get(), message.data(), message.size(), MSG_NOSIGNAL,
                              reinterpret_cast<const sockaddr*>(&address), size) >= 0;
@@ -59,7 +59,7 @@ ServiceManager::ServiceManager(const Environment& environment)
   const std::optional<long> limit = number(environment, "WATCHDOG_USEC");
   const bool for_us = number(environment, "WATCHDOG_PID").value_or(::getpid()) == ::getpid();
   if (!socket_.empty() && for_us && limit.value_or(0) > 0) {
-    // Twice in the manager's limit, as sd_watchdog_enabled(3) advises.
+    // Half of the manager's limit, as sd_watchdog_enabled(3) advises.
     interval_ = std::max(std::chrono::milliseconds(*limit / 2000), std::chrono::milliseconds(1));
   }
 }
@@ -75,8 +75,7 @@ void ServiceManager::send(const std::string& message) {
     return;
   }
   if (const int error = send_datagram(socket_, message); error != 0) {
-    log::warn("the service manager can't be told anything at \"{}\": {}", socket_,
-              std::generic_category().message(error));
+    log::warn("the service manager can't be reached at \"{}\": {}", socket_, std::generic_category().message(error));
     if (error != EAGAIN) {
       socket_.clear();
       interval_.reset();

@@ -2,34 +2,35 @@
 #pragma once
 
 #include <functional>
-#include <memory>
 #include <string>
+#include <thread>
+
+#include "daemon/http/http_server.h"
+#include "daemon/observe/metrics_listener.h"
 
 namespace pkgfs {
 
-/// Answers `GET /metrics` over HTTP/1.1, on a thread of its own. Every connection has one request, 8 KiB of it at most
-/// and five seconds for it and for the answer; sixty-four are served at a time and others wait, so that no client can
-/// hold anything but other clients.
+/// Answers `GET /metrics` over HTTP on a thread of its own. Each connection carries one request. The limits of
+/// HttpLimits keep a client from holding up anything but other clients.
 class MetricsServer {
  public:
-  /// Listens at `address`: `unix:PATH`, `HOST:PORT` (`127.0.0.1`, `[::1]`, `localhost` or any other numeric address;
-  /// port 0: one that is free) or `PORT` alone, which is on 127.0.0.1. A socket that nobody listens at any more is
-  /// replaced. `text` is called by the thread. Throws Error naming the address: kUsage, kBusy (in use), kPermission,
-  /// kNotFound, kIo.
+  /// Listens at `address`, the value of `--metrics`. The server's thread calls `text` for the body of each reply.
+  /// Throws Error as MetricsListener does.
   MetricsServer(const std::string& address, std::function<std::string()> text);
-  /// Ends the thread and removes the socket from the file system.
+  /// Ends the thread and removes a Unix socket from the file system.
   ~MetricsServer();
   MetricsServer(const MetricsServer&) = delete;
   MetricsServer& operator=(const MetricsServer&) = delete;
 
-  /// Begins to answer: after the last fork.
+  /// Starts the thread. Call it after the last fork: a forked child has no threads but the one that forked.
   void start();
-  /// Where it really listens: an absolute path, the port that was chosen.
-  [[nodiscard]] const std::string& address() const;
+  /// Where clients reach the server: an absolute path, or the port that the kernel chose.
+  [[nodiscard]] const std::string& address() const { return listener_.address(); }
 
  private:
-  class Impl;
-  std::unique_ptr<Impl> impl_;
+  MetricsListener listener_;
+  HttpServer server_;
+  std::thread thread_;
 };
 
 }  // namespace pkgfs

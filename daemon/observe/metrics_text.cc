@@ -41,31 +41,32 @@ enum Metric : std::size_t {
 constexpr std::array kTable{
     MetricSpec{"pkgfs_info", "gauge", "package,version,mountpoint", kStable, "The mount; always 1."},
     MetricSpec{"pkgfs_packages", "gauge", "", kStable, "Packages that the mount shows, dependencies included."},
-    MetricSpec{"pkgfs_fuse_requests_total", "counter", "operation", kStable, "Requests of the kernel."},
+    MetricSpec{"pkgfs_fuse_requests_total", "counter", "operation", kStable, "Requests that the kernel sent."},
     MetricSpec{"pkgfs_fuse_errors_total", "counter", "operation,errno", kStable,
-               "Requests answered with an error, but for ENOENT, ENODATA, ERANGE, ENOTTY and ENOSYS."},
+               "Requests that failed, except with ENOENT, ENODATA, ERANGE, ENOTTY or ENOSYS."},
     MetricSpec{"pkgfs_fuse_request_duration_seconds", "histogram", "operation", kStable,
-               "Time from a request's coming until its answer is with the kernel."},
+               "Time from the arrival of a request to the delivery of its reply."},
     MetricSpec{"pkgfs_fuse_request_duration_max_seconds", "gauge", "operation", kExperimental,
-               "The longest of those times since the mount."},
+               "The longest request duration since the mount was made."},
     MetricSpec{"pkgfs_fuse_requests_in_flight", "gauge", "operation", kExperimental,
-               "Requests that came and aren't answered yet."},
-    MetricSpec{"pkgfs_fuse_read_bytes_total", "counter", "", kStable, "Bytes of content in answers to read."},
+               "Requests that are not answered yet."},
+    MetricSpec{"pkgfs_fuse_read_bytes_total", "counter", "", kStable,
+               "Bytes of file content in replies to read requests."},
     MetricSpec{"pkgfs_fuse_pushed_files_total", "counter", "", kExperimental,
-               "Files given to the kernel before it asked."},
-    MetricSpec{"pkgfs_fuse_pushed_bytes_total", "counter", "", kExperimental, "Bytes of those files."},
+               "Files that the daemon prefetched into the page cache."},
+    MetricSpec{"pkgfs_fuse_pushed_bytes_total", "counter", "", kExperimental, "Bytes of the prefetched files."},
     MetricSpec{"process_cpu_seconds_total", "counter", "", kStable, "User and system time of the process."},
     MetricSpec{"process_resident_memory_bytes", "gauge", "", kStable,
-               "Resident memory, with the pages of package files that are mapped."},
-    MetricSpec{"process_virtual_memory_bytes", "gauge", "", kStable, "Address space."},
+               "Resident memory, including the mapped pages of package files."},
+    MetricSpec{"process_virtual_memory_bytes", "gauge", "", kStable, "Size of the address space."},
     MetricSpec{"process_open_fds", "gauge", "", kStable, "Open file descriptors."},
-    MetricSpec{"process_max_fds", "gauge", "", kStable, "The most that may be open."},
+    MetricSpec{"process_max_fds", "gauge", "", kStable, "The limit on open file descriptors."},
     MetricSpec{"process_start_time_seconds", "gauge", "", kStable,
                "When the mount was made, in seconds since the epoch."},
 };
 
 constexpr double kNanosecond = 1e-9;
-// The ends of the buckets that are shown: powers of four from 1.024 us to 4.3 s.
+// The upper bounds of the buckets: powers of four from 1.024 us to 4.3 s.
 constexpr unsigned kFirstShown = 10;
 constexpr unsigned kLastShown = 32;
 constexpr unsigned kShownStep = 2;

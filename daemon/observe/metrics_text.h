@@ -10,7 +10,7 @@
 
 namespace pkgfs {
 
-/// One metric that a mount serves: a row of docs/METRICS.md.
+/// One metric of a mount, and a row of docs/METRICS.md, which a test compares.
 struct MetricSpec {
   std::string_view name;
   std::string_view type;       // counter, gauge or histogram
@@ -21,8 +21,8 @@ struct MetricSpec {
 
 [[nodiscard]] std::span<const MetricSpec> metric_table();
 
-/// All metrics in the Prometheus text format 0.0.4, with those of the process (`process_*`). Every series is there from
-/// the beginning, but error counts of other kinds than EIO, which appear with the first. Thread-safe.
+/// All metrics in the Prometheus text format 0.0.4, with those of the process (`process_*`). Every series exists from
+/// the start, except error counts of other kinds than EIO: each appears with its first error. Thread-safe.
 [[nodiscard]] std::string metrics_text(const MountFacts& facts, const fuse::Snapshot& counts);
 
 }  // namespace pkgfs

@@ -9,12 +9,12 @@
 
 namespace pkgfs {
 
-/// What doesn't change as long as a mount lives: what its statistics and metrics say beside the counts.
+/// What the statistics and metrics of a mount show beside the counts. It does not change while the mount exists.
 struct MountFacts {
-  std::string package;                // as df shows it
-  std::vector<std::string> packages;  // ids of all that were loaded, sorted
+  std::string package;                // the source that df(1) shows
+  std::vector<std::string> packages;  // ids of all loaded packages, sorted
   std::string mountpoint;
-  std::string metrics;  // where they are served; empty: nowhere
+  std::string metrics;  // where the metrics are served; empty: nowhere
   pid_t pid = 0;
   std::int64_t since = 0;  // seconds since the epoch
 };

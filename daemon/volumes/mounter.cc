@@ -14,47 +14,35 @@
 #include "core/base/files.h"
 #include "core/base/log.h"
 #include "core/resolve/lock_file.h"
-#include "daemon/cli/exit_code.h"
+#include "daemon/mount/mount_table.h"
+#include "daemon/mount/unmount.h"
 #include "daemon/volumes/own_command.h"
 
 namespace pkgfs {
 namespace {
 
-constexpr std::string_view kWarningPrefix = "pkgfs: warning: ";
 constexpr auto kProbeLimit = std::chrono::seconds(1);
 
-/// Others may look below it: a mount says itself who may see what.
+/// Every user may look below the directory: the options of each mount decide who may see it.
 void make_public_directory(const std::string& path) {
   std::error_code failed;
   std::filesystem::create_directories(path, failed);
   if (failed) {
-    throw system_error("Unable to create directory '" + path + "'", failed.value());
+    throw system_error("Unable to create the directory \"" + path + "\"", failed.value());
   }
 }
 
-/// The code that the process's exit code stands for.
-ErrorCode code_of(int exit_code) {
-  for (const ErrorCode code : {ErrorCode::kUsage, ErrorCode::kNotFound, ErrorCode::kCorrupt, ErrorCode::kUnsupported,
-                               ErrorCode::kResolve, ErrorCode::kLoad, ErrorCode::kPermission, ErrorCode::kBusy,
-                               ErrorCode::kIo, ErrorCode::kMount, ErrorCode::kNetwork, ErrorCode::kInterrupted}) {
-    if (to_exit_code(code) == exit_code) {
-      return code;
-    }
-  }
-  return ErrorCode::kInternal;
-}
-
+/// Logs the messages of a process that worked on the volume, and throws its error.
 void check(const std::string& name, const CommandResult& result) {
-  std::istringstream lines(result.remarks);
-  for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with(kWarningPrefix)) {
-      log::warn("volume \"{}\": {}", name, line.substr(kWarningPrefix.size()));
-    } else {
-      log::info("volume \"{}\": {}", name, line);
-    }
+  for (const RunReport::Message& message : result.report.messages) {
+    log::write(message.is_warning ? log::Level::kWarn : log::Level::kInfo, "volume \"" + name + "\": " + message.text);
   }
-  if (result.exit_code != kExitOk) {
-    throw Error(code_of(result.exit_code), result.problem);
+  std::istringstream lines(result.output);
+  for (std::string line; std::getline(lines, line);) {
+    log::info("volume \"{}\": {}", name, line);
+  }
+  if (result.report.error) {
+    throw Error(*result.report.error);
   }
 }
 
@@ -63,16 +51,16 @@ void check(const std::string& name, const CommandResult& result) {
 Mounter::Mounter(std::string state_directory, std::string mount_root)
     : state_directory_(std::move(state_directory)),
       mount_root_(std::move(mount_root)),
-      nowhere_(state_directory_ + "/empty") {
+      empty_directory_(state_directory_ + "/empty") {
   make_private_directory(state_directory_ + "/packages");
-  make_private_directory(nowhere_);
+  make_private_directory(empty_directory_);
   make_public_directory(mount_root_);
   std::error_code failed;
   const std::filesystem::path real = std::filesystem::canonical(mount_root_, failed);
   if (failed) {
-    throw system_error("Unable to use the directory '" + mount_root_ + "'", failed.value());
+    throw system_error("Unable to use the directory \"" + mount_root_ + "\"", failed.value());
   }
-  mount_root_ = real;  // as the kernel lists what is below it
+  mount_root_ = real;  // mountinfo has no symbolic links
 }
 
 std::string Mounter::lock_path(const std::string& name) const {
@@ -88,22 +76,22 @@ void Mounter::prepare(const std::string& name, const VolumeOptions& options, con
   const std::string chosen = lock;
   if (!lock.empty()) {
     lock += ".new";
-    check(name, run_own_command(resolve_arguments(options, lock), nowhere_, IfWeDie::kEndsToo, cancel));
+    check(name, run_own_command(resolve_arguments(options, lock), empty_directory_, IfWeDie::kEndsToo, cancel));
   }
-  check(name, run_own_command(pull_arguments(options, lock), nowhere_, IfWeDie::kEndsToo, cancel));
+  check(name, run_own_command(pull_arguments(options, lock), empty_directory_, IfWeDie::kEndsToo, cancel));
   if (!lock.empty() && std::rename(lock.c_str(), chosen.c_str()) != 0) {
-    throw system_error("Unable to write '" + chosen + "'", errno);
+    throw system_error("Unable to write \"" + chosen + "\"", errno);
   }
 }
 
 void Mounter::mount(const std::string& name, const VolumeOptions& options, const CancelFlag& cancel) const {
-  make_public_directory(mount_root_);  // somebody may have cleared /run
+  make_public_directory(mount_root_);  // it may be below /run, which an administrator can clear
   const std::string path = mountpoint(name);
   if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) {
-    throw system_error("Unable to create directory '" + path + "'", errno);
+    throw system_error("Unable to create the directory \"" + path + "\"", errno);
   }
-  check(name,
-        run_own_command(mount_arguments(options, used_lock(name, options), path), nowhere_, IfWeDie::kGoesOn, cancel));
+  check(name, run_own_command(mount_arguments(options, used_lock(name, options), path), empty_directory_,
+                              IfWeDie::kGoesOn, cancel));
 }
 
 void Mounter::unmount(const std::string& name, bool lazy) const {

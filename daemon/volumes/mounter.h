@@ -4,59 +4,60 @@
 #include <map>
 #include <set>
 #include <string>
-#include <vector>
 
 #include "core/base/cancel.h"
-#include "daemon/mount/mount_table.h"
+#include "daemon/mount/mount_probe.h"
 #include "daemon/volumes/volume_options.h"
 
 namespace pkgfs {
 
-/// Does what has to be done for a volume outside of the plugin's memory, each by a `pkgfs` process of its own: one that
-/// resolves and downloads, and one for each mount, which goes on whatever happens to the plugin. Has no state of its
-/// own; volumes may be worked on at the same time by different threads, but each by one only.
+/// Prepares, mounts and unmounts volumes by processes of pkgfs: short ones that resolve and download, and one for each
+/// mount, which goes on when the plugin ends. All its state is on the disk and in the kernel's mount table. Different
+/// threads may work on different volumes at the same time, but only one on each volume.
 class Mounter {
  public:
-  /// Mounts appear at `mount_root`/NAME, what was resolved is in `state_directory`/packages/NAME.lock. Makes the
-  /// directories. Throws Error.
+  /// Mounts appear at `mount_root`/NAME. The packages that were chosen stand in `state_directory`/packages/NAME.lock.
+  /// Creates the directories. Throws Error.
   Mounter(std::string state_directory, std::string mount_root);
 
-  /// Resolves the package and downloads all that a mount needs. A package by name is the same from then on, whatever
-  /// the registry says later: it is locked. Throws Error, kInterrupted when cancelled; what the volume had before is
-  /// left then.
+  /// Resolves the package and downloads all that a mount needs. Writes a lock file for a package that is given by name,
+  /// so that later mounts show the same versions. Throws Error, kInterrupted when cancelled; the volume keeps the lock
+  /// file that it had.
   void prepare(const std::string& name, const VolumeOptions& options, const CancelFlag& cancel) const;
-  /// Returns when the mount answers. Throws Error; nothing is mounted then. A dead mount in the way is cleared.
+  /// Returns when the mount answers. Clears a dead mount at its place. Throws Error; nothing is mounted then.
   void mount(const std::string& name, const VolumeOptions& options, const CancelFlag& cancel) const;
-  /// Throws Error(kBusy) while it is used, unless `lazy`. Nothing mounted there is fine.
+  /// Does nothing if the volume is not mounted. Throws Error(kBusy) while the mount is used, unless `lazy`.
   void unmount(const std::string& name, bool lazy) const;
-  /// Whether what `prepare` left is still there.
+  /// Whether the lock file that `prepare` wrote still exists. True for a volume that has none.
   [[nodiscard]] bool is_prepared(const std::string& name, const VolumeOptions& options) const;
-  /// Which package the volume's name stands for ("python/python@3.12.5"); empty if that isn't settled.
+  /// The id of the package that the volume shows ("python/python@3.12.5"), from its lock file; empty without one.
   [[nodiscard]] std::string resolved(const std::string& name) const;
-  /// Clears away everything of a volume, used or not.
+  /// Unmounts the volume, used or not, and removes its files. Failures are logged.
   void forget(const std::string& name) const noexcept;
-  /// Removes what other volumes than `names` have left in the state directory.
+  /// Removes the files of all volumes that are not among `names`.
   void forget_all_but(const std::set<std::string>& names) const;
 
   [[nodiscard]] std::string mountpoint(const std::string& name) const { return mount_root_ + "/" + name; }
 
-  /// What is mounted for a volume.
+  /// A mount of a volume.
   struct Found {
     MountState state = MountState::kLive;
-    std::string package;  // as df shows it
+    std::string package;  // the source that df(1) shows
   };
-  /// Our mounts below the mount root, by name. Waits for those that don't answer no longer than a second in all.
+  /// The mounts of pkgfs directly below the mount root, by volume name. Takes at most a second, however many of them do
+  /// not answer. Throws Error.
   [[nodiscard]] std::map<std::string, Found> find_mounts() const;
-  /// Of one volume; only whether it's there, nobody is asked.
+  /// Whether the mount table has a mount of the volume. The mount itself is not asked.
   [[nodiscard]] bool is_mounted(const std::string& name) const;
 
  private:
   [[nodiscard]] std::string lock_path(const std::string& name) const;
+  /// Empty if the volume has no lock file of its own.
   [[nodiscard]] std::string used_lock(const std::string& name, const VolumeOptions& options) const;
 
   std::string state_directory_;
   std::string mount_root_;
-  std::string nowhere_;  // where the processes start: in it no name is a file
+  std::string empty_directory_;  // the processes' working directory: a package's name is never a file there
 };
 
 }  // namespace pkgfs

@@ -14,12 +14,12 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <sstream>
 #include <string_view>
 
 #include "core/base/error.h"
 #include "core/base/unique_fd.h"
 #include "daemon/cli/exit_code.h"
+#include "daemon/cli/run_report.h"
 
 extern char** environ;
 
@@ -27,17 +27,19 @@ namespace pkgfs {
 namespace {
 
 constexpr const char* kSelf = "/proc/self/exe";
-/// More than `pkgfs mount` gives its own child.
+/// From SIGTERM to SIGKILL. Longer than `pkgfs mount` gives its own child.
 constexpr auto kGrace = std::chrono::milliseconds(3500);
 constexpr auto kStep = std::chrono::milliseconds(20);
-constexpr std::string_view kErrorPrefix = "pkgfs: error: ";
-constexpr std::string_view kCausePrefix = "  caused by: ";
-constexpr std::size_t kMostOutput = 64U << 10U;
+constexpr std::size_t kMostOutput = std::size_t{64} << 10U;
+/// Where the report's descriptor goes while other descriptors move.
+constexpr int kAboveUsed = 10;
+constexpr int kReportFd = 3;
 
-/// What a service manager said to the plugin, and to no one else.
+/// Variables that a service manager, or a pkgfs process, has set for this process and no other.
 bool is_for_us_only(std::string_view variable) {
-  constexpr std::array<std::string_view, 6> kNames{
-      "LISTEN_PID=", "LISTEN_FDS=", "LISTEN_FDNAMES=", "NOTIFY_SOCKET=", "WATCHDOG_PID=", "WATCHDOG_USEC="};
+  constexpr std::array<std::string_view, 7> kNames{
+      "LISTEN_PID=",   "LISTEN_FDS=",    "LISTEN_FDNAMES=", "NOTIFY_SOCKET=",
+      "WATCHDOG_PID=", "WATCHDOG_USEC=", "PKGFS_REPORT="};
   return std::ranges::any_of(kNames, [&](std::string_view name) { return variable.starts_with(name); });
 }
 
@@ -46,12 +48,13 @@ struct Prepared {
   std::vector<char*> envp;
   const char* directory;
   int null;
-  int errors;
+  int output;
+  int report;
   pid_t parent;
   IfWeDie if_we_die;
 };
 
-/// Between fork and exec, in a program with threads: async-signal-safe calls only.
+/// Runs in the child of a process with threads: only async-signal-safe calls are allowed before execve().
 [[noreturn]] void become(const Prepared& prepared) {
   ::setpgid(0, 0);
   if (prepared.if_we_die == IfWeDie::kEndsToo) {
@@ -62,8 +65,9 @@ struct Prepared {
   }
   ::dup2(prepared.null, STDIN_FILENO);
   ::dup2(prepared.null, STDOUT_FILENO);
-  ::dup2(prepared.errors, STDERR_FILENO);
-  ::close_range(STDERR_FILENO + 1, ~0U, 0);
+  ::dup2(prepared.output, STDERR_FILENO);
+  ::dup2(prepared.report, kReportFd);
+  ::close_range(kReportFd + 1, ~0U, 0);
   for (const int signal : {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGQUIT}) {
     ::signal(signal, SIG_DFL);  // NOLINT(concurrency-mt-unsafe)
   }
@@ -76,7 +80,6 @@ struct Prepared {
   ::_exit(1);
 }
 
-/// False when it still runs after `limit`.
 bool ends_within(const UniqueFd& process, std::chrono::milliseconds limit) {
   pollfd watched{.fd = process.get(), .events = POLLIN, .revents = 0};
   return ::poll(&watched, 1, static_cast<int>(limit.count())) > 0;
@@ -89,28 +92,41 @@ int collect(pid_t child) {
   return status;
 }
 
-CommandResult read_result(int status, const UniqueFd& errors) {
-  CommandResult result;
-  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : to_exit_code(ErrorCode::kInternal);
-  std::string text(kMostOutput, '\0');
-  const ssize_t length = ::pread(errors.get(), text.data(), text.size(), 0);
+std::string contents(const UniqueFd& file, std::size_t limit) {
+  std::string text(limit, '\0');
+  const ssize_t length = ::pread(file.get(), text.data(), text.size(), 0);
   text.resize(static_cast<std::size_t>(std::max<ssize_t>(length, 0)));
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with(kErrorPrefix)) {
-      result.problem = line.substr(kErrorPrefix.size());
-    } else if (line.starts_with(kCausePrefix) && !result.problem.empty()) {
-      result.problem += ": " + line.substr(kCausePrefix.size());
-    } else if (!line.empty()) {
-      result.remarks += line + "\n";
-    }
+  return text;
+}
+
+/// For a process that did not report why it failed.
+Error unreported(int status) {
+  if (WIFSIGNALED(status)) {
+    return {ErrorCode::kInternal, "pkgfs was killed by signal " + std::to_string(WTERMSIG(status))};
   }
-  if (result.exit_code == kExitOk) {
-    result.problem.clear();
-  } else if (result.problem.empty()) {
-    result.problem = WIFSIGNALED(status) ? "pkgfs was killed by signal " + std::to_string(WTERMSIG(status))
-                                         : "pkgfs ended with exit code " + std::to_string(result.exit_code);
+  const int exit_code = WEXITSTATUS(status);
+  const bool was_stopped = exit_code == to_exit_code(ErrorCode::kInterrupted);
+  return {was_stopped ? ErrorCode::kInterrupted : ErrorCode::kInternal,
+          "pkgfs ended with exit code " + std::to_string(exit_code)};
+}
+
+/// A memory file that several processes append to: `pkgfs mount`, and the daemon that it leaves in the background.
+UniqueFd new_file(const char* name) {
+  const UniqueFd file(::memfd_create(name, MFD_CLOEXEC));
+  UniqueFd above(::fcntl(file.get(), F_DUPFD_CLOEXEC, kAboveUsed));
+  if (!above || ::fcntl(above.get(), F_SETFL, O_APPEND) != 0) {
+    throw system_error("Unable to start pkgfs", errno);
   }
+  return above;
+}
+
+/// `text` must live as long as the result.
+std::vector<char*> pointers(std::vector<std::string>& text) {
+  std::vector<char*> result;
+  for (std::string& one : text) {
+    result.push_back(one.data());
+  }
+  result.push_back(nullptr);
   return result;
 }
 
@@ -121,22 +137,19 @@ CommandResult run_own_command(const std::vector<std::string>& arguments, const s
   std::vector<std::string> words{"pkgfs"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  const UniqueFd errors(::memfd_create("stderr", MFD_CLOEXEC));
-  if (!null || !errors) {
+  if (!null) {
     throw system_error("Unable to start pkgfs", errno);
   }
-  ::fcntl(errors.get(), F_SETFL, O_APPEND);  // a mount's process and the one that it leaves both write
-  Prepared prepared{{}, {}, directory.c_str(), null.get(), errors.get(), ::getpid(), if_we_die};
-  for (std::string& word : words) {
-    prepared.argv.push_back(word.data());
-  }
-  prepared.argv.push_back(nullptr);
+  const UniqueFd output = new_file("stderr");
+  const UniqueFd report = new_file("report");
+  std::vector<std::string> variables{std::string(kReportVariable) + "=" + report_variable(kReportFd)};
   for (char** variable = environ; *variable != nullptr; ++variable) {
     if (!is_for_us_only(*variable)) {
-      prepared.envp.push_back(*variable);
+      variables.emplace_back(*variable);
     }
   }
-  prepared.envp.push_back(nullptr);
+  const Prepared prepared{pointers(words), pointers(variables), directory.c_str(), null.get(),
+                          output.get(),    report.get(),        ::getpid(),        if_we_die};
   const pid_t child = ::fork();
   if (child < 0) {
     throw system_error("Unable to start pkgfs", errno);
@@ -155,7 +168,15 @@ CommandResult run_own_command(const std::vector<std::string>& arguments, const s
       throw Error(ErrorCode::kInterrupted, "stopped");
     }
   }
-  return read_result(collect(child), errors);
+  const int status = collect(child);
+  CommandResult result{.report = parse_run_report(contents(report, kMostReportBytes)),
+                       .output = contents(output, kMostOutput)};
+  if (WIFEXITED(status) && WEXITSTATUS(status) == kExitOk) {
+    result.report.error.reset();
+  } else if (!result.report.error) {
+    result.report.error = unreported(status);
+  }
+  return result;
 }
 
 }  // namespace pkgfs

@@ -1,29 +1,34 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/base/cancel.h"
+#include "daemon/cli/run_report.h"
 
 namespace pkgfs {
 
-/// How a run of this program by itself ended.
+/// How a `pkgfs` process that this one started has ended.
 struct CommandResult {
-  int exit_code = 0;    // of kInternal when a signal ended it
-  std::string problem;  // its error, without "pkgfs: error:", the causes after it; empty on success
-  std::string remarks;  // what else it wrote to standard error, whole lines
+  RunReport report;    // its log messages; its error, which is there exactly when it failed
+  std::string output;  // what it wrote to standard error, for people: at most 64 KiB
 };
 
+/// What happens to the started process when this one ends before it.
 enum class IfWeDie {
-  kEndsToo,  // by SIGTERM
-  kGoesOn,   // what it does would be half done
+  kEndsToo,  // the kernel sends it SIGTERM
+  kGoesOn,   // because it would leave its work half done
 };
 
-/// Runs `pkgfs ARGUMENTS...`, this very executable even if the file has been replaced, as a process group of its own
-/// with nothing of ours but the environment: no descriptors, no blocked signals, an empty working directory.
-/// Waits for its end. Cancelled: ended by SIGTERM, and after its time to clean up by SIGKILL; Error(kInterrupted).
-/// May be called by several threads; the calling one must live as long as the process with kEndsToo.
+/// Runs `pkgfs ARGUMENTS...` in `directory` and waits for its end. It is this very executable, even if its file has
+/// been replaced meanwhile. The process has a process group of its own and this process's environment, but neither its
+/// file descriptors nor its blocked signals.
+///
+/// When `cancel` is set, the process gets SIGTERM, later SIGKILL, and this throws Error(kInterrupted). Throws Error if
+/// the process can't be started. Thread-safe. With kEndsToo, the calling thread must live as long as the process: the
+/// kernel watches the thread that forked.
 [[nodiscard]] CommandResult run_own_command(const std::vector<std::string>& arguments, const std::string& directory,
                                             IfWeDie if_we_die, const CancelFlag& cancel);
 

@@ -3,66 +3,19 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <filesystem>
+#include <system_error>
 
 #include "core/base/error.h"
 
 namespace pkgfs {
 namespace {
 
-constexpr int kBacklog = 128;
-constexpr int kFirstPassed = 3;
-constexpr mode_t kOwnerOnly = 0177;  // of root, who may mount anything
-
-std::string what(const std::string& path) { return "Unable to listen at \"" + path + "\""; }
-
-sockaddr_un address_of(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) {
-    throw Error(ErrorCode::kUsage, {what(path), "the path of a socket has at most " +
-                                                    std::to_string(sizeof(address.sun_path) - 1) + " bytes"});
-  }
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  return address;
-}
-
-UniqueFd new_socket(const std::string& path) {
-  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) {
-    throw system_error(what(path), errno);
-  }
-  return fd;
-}
-
-/// Removes what a plugin that was killed has left.
-void clear_stale(const std::string& path, const sockaddr_un& address) {
-  struct stat status{};
-  if (::lstat(path.c_str(), &status) != 0) {
-    return;
-  }
-  if (!S_ISSOCK(status.st_mode)) {
-    throw Error(ErrorCode::kUsage,
-                {what(path), "there is something that isn't a socket: move it away, or choose another --socket"});
-  }
-  const UniqueFd probe = new_socket(path);
-  if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 || errno == EAGAIN) {
-    throw Error(ErrorCode::kBusy, {what(path), "another program, maybe another pkgfs, listens there"});
-  }
-  if (errno != ECONNREFUSED) {
-    throw system_error(what(path), errno);
-  }
-  if (::unlink(path.c_str()) != 0) {
-    throw system_error(what(path), errno);
-  }
-}
+constexpr int kFirstPassed = 3;  // SD_LISTEN_FDS_START
 
 std::optional<int> number(const std::optional<std::string>& text) {
   int value = 0;
@@ -72,29 +25,25 @@ std::optional<int> number(const std::optional<std::string>& text) {
   return value;
 }
 
+bool is_listening_unix_socket(int fd) {
+  sockaddr_un address{};
+  socklen_t length = sizeof(address);
+  int listens = 0;
+  socklen_t size = sizeof(listens);
+  return ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0 && address.sun_family == AF_UNIX &&
+         ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens != 0;
+}
+
 }  // namespace
 
-PluginSocket::PluginSocket(const std::string& path) : path_(std::filesystem::absolute(path).string()) {
-  const sockaddr_un address = address_of(path_);
+PluginSocket::PluginSocket(const std::string& path) {
+  const std::string what = "Unable to listen at \"" + std::filesystem::absolute(path).string() + "\"";
   std::error_code failed;
-  std::filesystem::create_directories(std::filesystem::path(path_).parent_path(), failed);
+  std::filesystem::create_directories(std::filesystem::absolute(path).parent_path(), failed);
   if (failed) {
-    throw system_error(what(path_), failed.value());
+    throw system_error(what, failed.value());
   }
-  clear_stale(path_, address);
-  fd_ = new_socket(path_);
-  const mode_t before = ::umask(kOwnerOnly);
-  const int bound = ::bind(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
-  const int error = errno;
-  ::umask(before);
-  if (bound != 0) {
-    throw system_error(what(path_), error);
-  }
-  struct stat status{};
-  if (::listen(fd_.get(), kBacklog) != 0 || ::lstat(path_.c_str(), &status) != 0) {
-    throw system_error(what(path_), errno);
-  }
-  inode_ = status.st_ino;
+  own_.emplace(path, what, UnixListener::Access::kOwnerOnly);
 }
 
 std::optional<PluginSocket> PluginSocket::passed(const Environment& environment) {
@@ -103,29 +52,15 @@ std::optional<PluginSocket> PluginSocket::passed(const Environment& environment)
     return std::nullopt;
   }
   if (*count != 1) {
-    throw Error(ErrorCode::kUsage, std::to_string(*count) + " sockets were passed to pkgfs, not one");
+    throw Error(ErrorCode::kUsage, std::to_string(*count) + " sockets were passed to pkgfs; it takes one");
   }
   UniqueFd fd(kFirstPassed);
   ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC);
-  sockaddr_un address{};
-  socklen_t length = sizeof(address);
-  int listens = 0;
-  socklen_t size = sizeof(listens);
-  const bool is_ours = ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &length) == 0 &&
-                       address.sun_family == AF_UNIX &&
-                       ::getsockopt(fd.get(), SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens != 0;
-  if (!is_ours) {
-    throw Error(ErrorCode::kUsage, "the descriptor that was passed to pkgfs isn't a Unix socket that listens");
+  if (!is_listening_unix_socket(fd.get())) {
+    throw Error(ErrorCode::kUsage, "the file descriptor that was passed to pkgfs is not a listening Unix socket");
   }
   ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
   return PluginSocket(std::move(fd));
-}
-
-PluginSocket::~PluginSocket() {
-  struct stat status{};
-  if (fd_ && !path_.empty() && ::lstat(path_.c_str(), &status) == 0 && status.st_ino == inode_) {
-    ::unlink(path_.c_str());
-  }
 }
 
 }  // namespace pkgfs

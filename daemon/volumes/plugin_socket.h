@@ -6,30 +6,27 @@
 
 #include "core/base/unique_fd.h"
 #include "daemon/cli/io.h"
+#include "daemon/http/unix_listener.h"
 
 namespace pkgfs {
 
-/// A Unix socket that listens, for root only, at a path; removed with it if it's still the same one. Throws Error
-/// naming the path: kBusy when somebody answers there, kUsage for what isn't a socket or for a path that is too long. A
-/// socket that nobody answers any more is replaced.
+/// The listening socket of the volume plugin: one that it makes itself, which only its owner may use, or one that a
+/// service manager passes to it.
 class PluginSocket {
  public:
+  /// Makes the socket at `path`, and the directories above it. Throws Error as UnixListener does.
   explicit PluginSocket(const std::string& path);
-  /// A socket that a service manager made and passed to us (sd_listen_fds(3)); nothing if there is none. It stays when
-  /// we end. Throws Error(kUsage) when what was passed isn't one Unix socket that listens.
+  /// The socket that a service manager passed (sd_listen_fds(3)); nothing if it passed none. It stays in the file
+  /// system when this process ends. Throws Error(kUsage) unless it is one Unix socket that listens.
   [[nodiscard]] static std::optional<PluginSocket> passed(const Environment& environment);
-  ~PluginSocket();
-  PluginSocket(PluginSocket&&) = default;
-  PluginSocket& operator=(PluginSocket&&) = delete;
 
-  [[nodiscard]] int fd() const { return fd_.get(); }
+  [[nodiscard]] int fd() const { return own_ ? own_->fd() : passed_.get(); }
 
  private:
-  explicit PluginSocket(UniqueFd fd) : fd_(std::move(fd)) {}
+  explicit PluginSocket(UniqueFd passed) : passed_(std::move(passed)) {}
 
-  UniqueFd fd_;
-  std::string path_;  // empty: not ours to remove
-  std::uint64_t inode_ = 0;
+  std::optional<UnixListener> own_;
+  UniqueFd passed_;
 };
 
 }  // namespace pkgfs

@@ -29,7 +29,7 @@ const OptionSpec* find_option(const std::string& key, CommandId command) {
   return nullptr;
 }
 
-/// Whether a switch is on. Engines can't say "without a value".
+/// Whether a switch is on. An engine always passes a value, even if it is empty.
 bool parse_switch(const std::string& key, const std::string& value) {
   constexpr std::array<std::string_view, 4> kOn{"", "true", "yes", "1"};
   constexpr std::array<std::string_view, 3> kOff{"false", "no", "0"};
@@ -57,11 +57,11 @@ void add_words(const std::string& key, const std::string& value, std::vector<std
     }
     return;
   }
-  // With an empty value it's a word that nobody knows, or an option that complains.
+  // With an empty value, the parser refuses the word, or the option that needs a value.
   words.push_back(value.empty() ? key : key + "=" + value);
 }
 
-/// One argument for -o.
+/// The words as one argument of -o, escaped.
 std::string joined(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words) {
@@ -79,7 +79,7 @@ void refuse_relative(const std::string& option, const std::string& path) {
   }
 }
 
-/// What needs a terminal, or a directory that the plugin doesn't have.
+/// Refuses options that need a terminal or a working directory.
 void check_for_volume(const MountOptions& mount) {
   if (mount.foreground) {
     throw Error(ErrorCode::kUsage, "option 'debug' can't be used for a volume: it keeps the mount in the foreground");
@@ -98,7 +98,7 @@ void check_for_volume(const MountOptions& mount) {
   }
 }
 
-/// Whether it is a path, one that can be used.
+/// Whether the package is a path. Throws Error if it can't be used.
 bool check_package(const std::string& package) {
   if (package.starts_with('-')) {
     throw Error(ErrorCode::kUsage, "option 'package': \"" + package + "\" isn't a package");
@@ -148,7 +148,7 @@ VolumeOptions parse_volume_options(const DriverOptions& given) {
       add_words(key, value, options.words);
     }
   }
-  // Unknown options first: "pakage" is why there is no "package".
+  // Unknown options are reported first: with "pakage", "package" is missing only because of the typing error.
   const bool has_package = !options.package.empty();
   const MountOptions mount =
       parse_mount_options({"-o", joined(options.words), "--", has_package ? options.package : "none", "/"});

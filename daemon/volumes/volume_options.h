@@ -12,26 +12,26 @@ namespace pkgfs {
 /// `package` are those of `pkgfs mount -o`, under the same names; `o` takes several of them, as in `-o`.
 using DriverOptions = std::map<std::string, std::string>;
 
-/// What a volume shows, and how. A value; made by `parse_volume_options` only, so it is valid.
+/// The parsed and checked options of a volume. Made by `parse_volume_options` only.
 struct VolumeOptions {
   std::string package;
-  std::vector<std::string> words;   // for -o: "registry=wasmer.io", "strict"; not escaped
-  std::vector<std::string> flags;   // the part of them that resolving and downloading need: "--registry=wasmer.io"
-  std::optional<std::string> lock;  // a lock file of the user's own
-  bool is_path = false;             // a file or directory of this machine: opened as it is at each mount
+  std::vector<std::string> words;   // the words of -o, not escaped: "registry=wasmer.io", "strict"
+  std::vector<std::string> flags;   // those that resolving and downloading take: "--registry=wasmer.io"
+  std::optional<std::string> lock;  // a lock file that the user wrote
+  bool is_path = false;             // `package` is a file or directory, opened anew at each mount
 };
 
-/// Engines turn what a user types into a map of texts, so a switch is there with "" or "true" and left out with
-/// "false". Relative paths are refused: the plugin has no directory that a user could mean. Throws Error(kUsage) that
-/// names the option, Error(kNotFound) for a path where nothing is.
+/// Parses and checks options. Every value is a string: a switch is on with "" or "true", and off with "false". A
+/// relative path is refused, because the plugin does not know the user's working directory. Throws Error naming the
+/// option: kUsage, or kNotFound for a package file that does not exist.
 [[nodiscard]] VolumeOptions parse_volume_options(const DriverOptions& given);
 
-/// Throws Error(kUsage) for what isn't a volume name of docker and podman: letters, digits, "_", ".", "-", the first
-/// one a letter or digit. It becomes the name of a directory.
+/// Throws Error(kUsage) unless Docker and Podman allow the name for a volume: letters, digits, "_", "." and "-", of
+/// which the first is a letter or a digit. The name becomes that of a directory, so nothing else may be in it.
 void check_volume_name(const std::string& name);
 
-/// The arguments of `pkgfs`, without that word, that resolve the package and write what was chosen to `lock`; that
-/// download what it needs; and that mount it. `lock` empty: none, or the volume's own.
+/// The arguments of the `pkgfs` commands that resolve the package and write the lock file `lock`, that download all
+/// packages, and that mount them. An empty `lock` stands for none, or for the one in `options`.
 [[nodiscard]] std::vector<std::string> resolve_arguments(const VolumeOptions& options, const std::string& lock);
 [[nodiscard]] std::vector<std::string> pull_arguments(const VolumeOptions& options, const std::string& lock);
 [[nodiscard]] std::vector<std::string> mount_arguments(const VolumeOptions& options, const std::string& lock,

@@ -20,38 +20,25 @@ constexpr unsigned kNotFound = 404;
 constexpr unsigned kBadMethod = 405;
 constexpr unsigned kFailed = 500;
 
-/// A request that isn't one of the protocol.
+/// A request that is not valid in the protocol.
 class BadRequest : public Error {
  public:
   explicit BadRequest(std::string text) : Error(ErrorCode::kUsage, std::move(text)) {}
 };
-
-/// Engines show the message in a line of their own.
-std::string one_line(const Error& error) {
-  std::string text;
-  std::string_view outer;
-  for (const std::string& message : error.chain()) {
-    if (!outer.ends_with(message)) {
-      text += (text.empty() ? "" : ": ") + message;
-    }
-    outer = message;
-  }
-  return text;
-}
 
 PluginAnswer ok(Json body) {
   body.emplace("Err", "");
   return {.status = 200, .body = json_line(body), .undo = {}};
 }
 
-/// The text at `key`, which must be there.
+/// The string at `key`, which must exist.
 std::string text_of(const Json& body, const char* key) {
   const auto found = body.find(key);
   if (found == body.end()) {
     throw BadRequest(std::string("the request has no \"") + key + "\"");
   }
   if (!found->is_string()) {
-    throw BadRequest(std::string("\"") + key + "\" in the request isn't a text");
+    throw BadRequest(std::string("\"") + key + "\" in the request isn't a string");
   }
   return found->get<std::string>();
 }
@@ -69,7 +56,7 @@ DriverOptions options_of(const Json& body) {
   }
   for (const auto& [key, value] : found->items()) {
     if (!value.is_string()) {
-      throw BadRequest("the value of the option '" + key + "' in the request isn't a text");
+      throw BadRequest("the value of the option '" + key + "' in the request isn't a string");
     }
     options.emplace(key, value.get<std::string>());
   }
@@ -118,7 +105,7 @@ PluginAnswer mount(const Json& body, VolumeDriver& driver) {
   const std::string id = id_of(body);
   const VolumeDriver::Mounted mounted = driver.mount(name, id);
   PluginAnswer answer = ok({{"Mountpoint", mounted.mountpoint}});
-  if (mounted.is_new) {  // an engine that doesn't hear of it won't unmount it
+  if (mounted.is_new) {  // an engine that does not get the answer never unmounts the volume
     answer.undo = [&driver, name, id] { driver.unmount(name, id); };
   }
   return answer;
@@ -150,7 +137,7 @@ constexpr std::array kCalls{
     Call{"/VolumeDriver.Capabilities", capabilities},
 };
 
-/// Activate comes without a body.
+/// An empty text is an empty object: engines send Activate without a body.
 Json parse_body(std::string_view text) {
   if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) {
     return Json::object();
@@ -167,6 +154,18 @@ Json parse_body(std::string_view text) {
 }
 
 }  // namespace
+
+std::string one_line(const Error& error) {
+  std::string text;
+  std::string_view outer;
+  for (const std::string& message : error.chain()) {
+    if (!outer.ends_with(message)) {
+      text += (text.empty() ? "" : ": ") + message;
+    }
+    outer = message;
+  }
+  return text;
+}
 
 PluginAnswer plugin_error(unsigned status, std::string_view text) {
   return {.status = status, .body = json_line({{"Err", text}}), .undo = {}};

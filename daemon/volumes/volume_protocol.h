@@ -8,19 +8,21 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/base/error.h"
 #include "daemon/volumes/volume_options.h"
 
 namespace pkgfs {
 
-/// A volume as the engines are told of it.
+/// A volume as a container engine sees it.
 struct VolumeDescription {
   std::string name;
-  std::string mountpoint;  // empty while it isn't mounted
+  std::string mountpoint;  // empty while the volume is not mounted
   std::string created;     // RFC 3339
   nlohmann::json status;   // an object, shown by `volume inspect`
 };
 
-/// What a volume plugin does. Thread-safe. Throws Error; its messages reach the user of the engine.
+/// The operations that a container engine asks of a volume plugin. Thread-safe. Each throws Error; the engine shows its
+/// messages to the user.
 class VolumeDriver {
  public:
   VolumeDriver() = default;
@@ -33,12 +35,13 @@ class VolumeDriver {
   [[nodiscard]] virtual std::vector<VolumeDescription> list() = 0;
   struct Mounted {
     std::string mountpoint;
-    bool is_new = false;  // `id` wasn't among the volume's users before
+    bool is_new = false;  // `id` was not a user of the volume before
   };
-  /// Adds `id` to the volume's users. Podman's id is the same every time.
+  /// Mounts the volume if it is not mounted, and adds `id` to its users. Docker passes an id for each container; Podman
+  /// passes the same id every time.
   virtual Mounted mount(const std::string& name, const std::string& id) = 0;
   virtual void unmount(const std::string& name, const std::string& id) = 0;
-  /// Whoever uses it or not: engines ask only when nobody does.
+  /// Removes the volume even if it has users: an engine asks for it only when no container uses the volume.
   virtual void remove(const std::string& name) = 0;
 };
 
@@ -51,15 +54,18 @@ struct PluginRequest {
 struct PluginAnswer {
   unsigned status = 200;
   std::string body;            // JSON
-  std::function<void()> undo;  // for when nobody is there any more to read the answer; may be empty
+  std::function<void()> undo;  // reverts the request if the engine does not take the answer; may be empty
 };
 
 inline constexpr std::string_view kPluginContentType = "application/vnd.docker.plugins.v1.1+json";
 
-/// Docker's volume plugin protocol (docs/rules/integration.md, 2): finds out what is asked, asks the driver, and puts
-/// the answer into words. Never throws: what the driver throws, and what can't be understood, becomes `{"Err": text}`.
+/// Docker's volume plugin protocol (docs/rules/integration.md, 2): parses a request, calls the driver, and
+/// returns the answer to send. Never throws: an error of the driver, or a request that is not valid, becomes `{"Err":
+/// text}`.
 [[nodiscard]] PluginAnswer answer_plugin_request(const PluginRequest& request, VolumeDriver& driver);
-/// The answer that says only what is wrong.
+/// All messages of an error, outermost first, in one line: engines show what they get in a line of their own.
+[[nodiscard]] std::string one_line(const Error& error);
+/// The answer to a request that failed: `{"Err": text}`.
 [[nodiscard]] PluginAnswer plugin_error(unsigned status, std::string_view text);
 
 }  // namespace pkgfs

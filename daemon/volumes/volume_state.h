@@ -9,28 +9,29 @@
 
 namespace pkgfs {
 
-/// What is remembered of a volume.
+/// A volume in the state file.
 struct VolumeRecord {
   std::string name;
-  DriverOptions options;      // as they were given
+  DriverOptions options;      // as the engine passed them
   std::string created;        // RFC 3339, UTC
   bool prepared = false;      // resolved and downloaded
-  std::set<std::string> ids;  // who uses it: the ids of mounts
+  std::set<std::string> ids;  // its users, as the engine names them
 };
 
 struct VolumeState {
-  std::string boot;  // of which start of the machine; mounts and their users don't outlive it
+  std::string boot;  // `current_boot()` when it was written: mounts and users end with it
   std::vector<VolumeRecord> volumes;
 };
 
-/// The state file: JSON, replaced by rename when it is complete and on the disk. Throws Error naming the file.
+/// Writes the state file, which is JSON. A reader sees the old or the new file, even after a power failure. Throws
+/// Error naming the file.
 void save_volume_state(const std::string& path, const VolumeState& state);
 
-/// Nothing yet where there is no file. Throws Error: kCorrupt naming the file and what is wrong with it, kUnsupported
-/// for one of a newer pkgfs.
+/// Reads the state file; a missing file is an empty state. Throws Error naming the file: kCorrupt with what is wrong,
+/// kUnsupported if a newer pkgfs wrote it.
 [[nodiscard]] VolumeState load_volume_state(const std::string& path);
 
-/// The kernel's name for the time since the machine started; empty if it has none.
+/// The id that the kernel gives to the time since the machine started; empty if it can't be read.
 [[nodiscard]] std::string current_boot();
 
 }  // namespace pkgfs

@@ -20,7 +20,7 @@ std::string now_text() {
   return {text.data(), std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc)};
 }
 
-/// What trying again later won't mend.
+/// Whether the same request would fail again later.
 bool is_final(const Error& error) {
   switch (error.code()) {
     case ErrorCode::kUsage:
@@ -94,7 +94,7 @@ VolumeDescription VolumeTable::describe(const Volume& volume) const {
     status["resolved"] = volume.resolved;
   }
   if (volume.problem) {
-    status["error"] = volume.problem->what();
+    status["error"] = one_line(*volume.problem);
   }
   return {volume.record.name, volume.mounted ? mounter_.mountpoint(volume.record.name) : std::string(),
           volume.record.created, std::move(status)};
@@ -128,7 +128,8 @@ void VolumeTable::create(const std::string& name, const DriverOptions& options) 
       throw Error(ErrorCode::kUsage, "volume \"" + name + "\" exists with other options");
     }
     if (!wait_until_free(lock, *before, deadline)) {
-      throw Error(ErrorCode::kBusy, "the volume \"" + name + "\" of before is still being removed; try again");
+      throw Error(ErrorCode::kBusy,
+                  "the earlier volume \"" + name + "\" is still being removed; try again in a moment");
     }
   }
   const auto volume = std::make_shared<Volume>();
@@ -172,7 +173,7 @@ void VolumeTable::ensure_mounted(Lock& lock, const VolumePtr& volume) {
   const std::string name = volume->record.name;
   const auto deadline = Clock::now() + settings_.mount_wait;
   const std::size_t tries = volume->tries;
-  bool checked = false;  // or just made
+  bool checked = false;  // this call has seen the mount answer, or has had it made
   while (true) {
     if (!wait_until_free(lock, *volume, deadline)) {
       throw Error(ErrorCode::kBusy, "volume \"" + name + "\": still " +
@@ -224,7 +225,7 @@ void VolumeTable::unmount(const std::string& name, const std::string& id) {
   volume->idle_since = Clock::now();
   log::info("volume \"{}\" has {} users", name, volume->record.ids.size());
   changed_.notify_all();
-  save_or_warn();  // the engine could do nothing about it
+  save_or_warn();  // the engine can't act on an error here
 }
 
 void VolumeTable::remove(const std::string& name) {
@@ -234,7 +235,9 @@ void VolumeTable::remove(const std::string& name) {
     volume->cancel->cancel();
   }
   if (!wait_until_free(lock, *volume, Clock::now() + settings_.mount_wait)) {
-    throw Error(ErrorCode::kBusy, "volume \"" + name + "\" is still being stopped; try again");
+    throw Error(ErrorCode::kBusy,
+                "volume \"" + name +
+                    "\" is still busy with a download or mount that is being cancelled; try again in a moment");
   }
   if (volume->removed) {
     throw no_such_volume(name);
@@ -251,7 +254,7 @@ void VolumeTable::drop(Lock& lock, const VolumePtr& volume) {
     volume->removed = false;
     throw;
   }
-  // A new one of the name waits for this.
+  // `create` waits for the end of this before it makes a volume of the same name.
   work_unlocked(lock, *volume, [&] { mounter_.forget(volume->record.name); });
   if (volume->worker.joinable()) {
     volume->worker.join();

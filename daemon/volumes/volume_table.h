@@ -6,7 +6,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -14,37 +13,40 @@
 
 #include "core/base/cancel.h"
 #include "core/base/error.h"
+#include "core/base/thread_annotations.h"
 #include "daemon/volumes/mounter.h"
 #include "daemon/volumes/volume_protocol.h"
 #include "daemon/volumes/volume_state.h"
 
 namespace pkgfs {
 
-/// All volumes: which there are, who uses them, and what is being done for each. Thread-safe. What takes time is done
-/// without the lock, on a thread of the volume's own and one thing at a time (`Volume::busy`); whoever waits for it
-/// does so for a limited time and gets an error that says what is still going on. What is answered with success is in
-/// the state file before.
+/// All volumes, their users, and the work that is going on for them. Thread-safe. Everything that an engine was told
+/// has succeeded is in the state file.
+///
+/// Slow work (downloading, mounting, unmounting) runs without the lock, one job at a time for each volume
+/// (`Volume::busy`). A request that needs its result waits for a limited time; then it fails with an error that says
+/// what is still going on.
 class VolumeTable final : public VolumeDriver {
  public:
   struct Settings {
     std::string state_file;
-    /// Engines give up after five seconds, and don't come back for what they asked.
+    /// How long a request may wait for a mount. Engines give up after five seconds, and do not ask again.
     std::chrono::milliseconds mount_wait{3500};
-    /// So that a wrong name is an error of `volume create`, when the registry is quick.
+    /// How long `create` waits for the registry, so that it can report that a package does not exist.
     std::chrono::milliseconds create_wait{2000};
-    /// How long a mount that nobody uses stays: docker mounts twice for one container.
+    /// How long an unused mount stays: Docker mounts, unmounts and mounts again for one container.
     std::chrono::milliseconds keep{10000};
-    /// How often mounts in use are looked at.
+    /// How often mounts in use are checked.
     std::chrono::milliseconds look_after{5000};
   };
 
-  /// Takes over what the state file has: mounts that live are kept, dead ones that were in use made anew, those of no
-  /// volume ended, unfinished downloads begun again. A damaged state file is put aside. Throws Error.
+  /// Reads the state file. Keeps live mounts, makes dead ones that were in use anew, unmounts those of no volume, and
+  /// starts unfinished downloads again. Renames a damaged state file and starts empty. Throws Error.
   VolumeTable(Settings settings, Mounter mounter);
-  /// Ends what is being done, and the mounts that nobody uses.
+  /// Cancels the work, waits for its threads, and unmounts the volumes that have no users.
   ~VolumeTable() override;
 
-  /// Whoever waits for something gets an error from now on; called before the threads that ask are ended.
+  /// From now on, requests that wait fail with an error. Call it before the threads that make requests are joined.
   void stop();
 
   void create(const std::string& name, const DriverOptions& options) override;
@@ -56,20 +58,20 @@ class VolumeTable final : public VolumeDriver {
 
  private:
   using Clock = std::chrono::steady_clock;
-  using Lock = std::unique_lock<std::mutex>;
+  using Lock = MutexLock;
 
   struct Volume {
     VolumeRecord record;
     bool mounted = false;
-    bool busy = false;             // somebody works on it; only they change `mounted` and `record.prepared`
-    bool wants_mount = false;      // of that work
-    bool removed = false;          // on its way out: no longer there for whoever asks
-    std::string resolved;          // what `package` turned out to be; empty: not yet, or a path
-    std::size_t tries = 0;         // that have ended
-    std::optional<Error> problem;  // of the last one
+    bool busy = false;             // a thread works on it; only that thread changes `mounted` and `record.prepared`
+    bool wants_mount = false;      // that thread is to mount it
+    bool removed = false;          // is being removed: requests no longer find it
+    std::string resolved;          // the id of the package that was chosen; empty: not resolved yet, or a path
+    std::size_t tries = 0;         // attempts that have ended
+    std::optional<Error> problem;  // of the last attempt
     Clock::time_point idle_since;
     std::unique_ptr<CancelFlag> cancel;  // of the worker
-    std::thread worker;                  // has ended, or is about to, when `busy` is false
+    std::thread worker;                  // has ended or is about to end when `busy` is false
 
     [[nodiscard]] std::string package() const;
   };
@@ -77,38 +79,38 @@ class VolumeTable final : public VolumeDriver {
 
   void adopt();
   [[nodiscard]] VolumeState load() const;
-  [[nodiscard]] VolumePtr find(const std::string& name) const;
-  [[nodiscard]] VolumeDescription describe(const Volume& volume) const;
-  void save();
-  void save_or_warn() noexcept;
+  [[nodiscard]] VolumePtr find(const std::string& name) const PKGFS_REQUIRES(mutex_);
+  [[nodiscard]] VolumeDescription describe(const Volume& volume) const PKGFS_REQUIRES(mutex_);
+  void save() PKGFS_REQUIRES(mutex_);
+  void save_or_warn() noexcept PKGFS_REQUIRES(mutex_);
 
-  void start_work(const VolumePtr& volume, bool mount);
+  void start_work(const VolumePtr& volume, bool mount) PKGFS_REQUIRES(mutex_);
   void work(const VolumePtr& volume);
-  /// Does `job` without the lock, as the only one who works on the volume.
-  void work_unlocked(Lock& lock, Volume& volume, const std::function<void()>& job);
-  /// False if it's still busy at `deadline`. Throws Error when the plugin stops.
-  bool wait_until_free(Lock& lock, const Volume& volume, Clock::time_point deadline);
-  /// Returns when the mount is there and answers. Throws Error.
-  void ensure_mounted(Lock& lock, const VolumePtr& volume);
-  /// Asks the mount whether it lives, and clears it away when it is dead. Throws Error for one that doesn't answer.
-  void check_mount(Lock& lock, Volume& volume);
-  /// Takes a volume that isn't busy out of the table and clears away what it has. Throws Error; it stays then.
-  void drop(Lock& lock, const VolumePtr& volume);
+  /// Runs `job` without the lock, with the volume marked as busy.
+  void work_unlocked(Lock& lock, Volume& volume, const std::function<void()>& job) PKGFS_REQUIRES(mutex_);
+  /// False if the volume is still busy at `deadline`. Throws Error when the plugin stops.
+  bool wait_until_free(Lock& lock, const Volume& volume, Clock::time_point deadline) PKGFS_REQUIRES(mutex_);
+  /// Returns when the volume is mounted and the mount answers. Throws Error.
+  void ensure_mounted(Lock& lock, const VolumePtr& volume) PKGFS_REQUIRES(mutex_);
+  /// Asks the mount whether it answers, and unmounts it when it is dead. Throws Error if it does not answer in time.
+  void check_mount(Lock& lock, Volume& volume) PKGFS_REQUIRES(mutex_);
+  /// Removes a volume that is not busy, with its mount and its files. Throws Error; then the volume stays.
+  void drop(Lock& lock, const VolumePtr& volume) PKGFS_REQUIRES(mutex_);
 
   void keep_mounts();
-  void end_idle_mounts(Lock& lock);
-  void renew_dead_mounts(Lock& lock);
-  [[nodiscard]] std::vector<VolumePtr> all() const;
-  [[nodiscard]] Clock::time_point next_look() const;
+  void end_idle_mounts(Lock& lock) PKGFS_REQUIRES(mutex_);
+  void renew_dead_mounts(Lock& lock) PKGFS_REQUIRES(mutex_);
+  [[nodiscard]] std::vector<VolumePtr> all() const PKGFS_REQUIRES(mutex_);
+  [[nodiscard]] Clock::time_point next_look() const PKGFS_REQUIRES(mutex_);
 
   const Settings settings_;
   const Mounter mounter_;
   const std::string boot_ = current_boot();
-  std::mutex mutex_;
+  Mutex mutex_;
   std::condition_variable changed_;
-  std::map<std::string, VolumePtr> volumes_;
-  bool stopping_ = false;
-  std::thread keeper_;  // ends idle mounts, renews dead ones
+  std::map<std::string, VolumePtr> volumes_ PKGFS_GUARDED_BY(mutex_);
+  bool stopping_ PKGFS_GUARDED_BY(mutex_) = false;
+  std::thread keeper_;  // unmounts idle volumes, makes dead mounts anew
 };
 
 }  // namespace pkgfs

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the table of volumes does on its own threads.
+// The parts of VolumeTable (volume_table.h) that run on its own threads: start-up, the work for a volume, and the
+// thread that ends idle mounts and makes dead ones anew.
 #include <algorithm>
 #include <cstdio>
 #include <set>
@@ -11,7 +12,7 @@
 namespace pkgfs {
 namespace {
 
-/// Makes a volume busy for as long as it lives.
+/// Marks a volume as busy until the end of the scope.
 class Busy {
  public:
   Busy(bool& flag, std::condition_variable& changed) : flag_(flag), changed_(changed) { flag_ = true; }
@@ -27,16 +28,17 @@ class Busy {
   std::condition_variable& changed_;
 };
 
-/// Unlocks for as long as it lives.
+/// Releases the lock until the end of the scope. The analysis can't follow a lock through a reference, and takes the
+/// mutex for held meanwhile.
 class Unlocked {
  public:
-  explicit Unlocked(std::unique_lock<std::mutex>& lock) : lock_(lock) { lock_.unlock(); }
-  ~Unlocked() { lock_.lock(); }
+  explicit Unlocked(MutexLock& lock) PKGFS_NO_THREAD_SAFETY_ANALYSIS : lock_(lock) { lock_.unlock(); }
+  ~Unlocked() PKGFS_NO_THREAD_SAFETY_ANALYSIS { lock_.lock(); }
   Unlocked(const Unlocked&) = delete;
   Unlocked& operator=(const Unlocked&) = delete;
 
  private:
-  std::unique_lock<std::mutex>& lock_;
+  MutexLock& lock_;
 };
 
 }  // namespace
@@ -86,7 +88,7 @@ VolumeState VolumeTable::load() const {
     if (std::rename(settings_.state_file.c_str(), aside.c_str()) != 0) {
       throw;
     }
-    log::warn("{}\n  it is now \"{}\", and there are no volumes", error.what(), aside);
+    log::warn("{}\n  it was renamed to \"{}\", and there are no volumes", error.what(), aside);
     return {};
   }
 }
@@ -116,7 +118,7 @@ void VolumeTable::adopt() {
   }
   for (const auto& [name, mount] : mounts) {
     if (!names.contains(name)) {
-      log::warn("\"{}\" at \"{}\" belongs to no volume; it is unmounted", mount.package, mounter_.mountpoint(name));
+      log::warn("\"{}\" at \"{}\" belongs to no volume and is unmounted", mount.package, mounter_.mountpoint(name));
       mounter_.forget(name);
     }
   }
@@ -140,7 +142,7 @@ void VolumeTable::start_work(const VolumePtr& volume, bool mount) {
   volume->worker = std::thread([this, volume] { work(volume); });
 }
 
-/// On the volume's own thread; `busy` is set.
+/// Runs on the volume's own thread; `busy` is set.
 void VolumeTable::work(const VolumePtr& volume) {
   Lock lock(mutex_);
   const Busy busy(volume->busy, changed_);
@@ -171,7 +173,7 @@ void VolumeTable::work(const VolumePtr& volume) {
   } catch (const Error& error) {
     volume->problem = error;
     if (error.code() != ErrorCode::kInterrupted) {
-      log::warn("volume \"{}\": {}", name, error.what());
+      log::warn("volume \"{}\": {}", name, one_line(error));
     }
   } catch (const std::exception& error) {
     volume->problem = Error(ErrorCode::kInternal, error.what());
@@ -187,7 +189,8 @@ void VolumeTable::work_unlocked(Lock& lock, Volume& volume, const std::function<
 }
 
 bool VolumeTable::wait_until_free(Lock& lock, const Volume& volume, Clock::time_point deadline) {
-  const bool is_free = changed_.wait_until(lock, deadline, [&] { return !volume.busy || stopping_; });
+  const bool is_free =
+      lock.wait_until(changed_, deadline, [&]() PKGFS_REQUIRES(mutex_) { return !volume.busy || stopping_; });
   if (stopping_) {
     throw Error(ErrorCode::kInterrupted, "the volume plugin is being stopped");
   }
@@ -210,7 +213,7 @@ void VolumeTable::keep_mounts() {
   Lock lock(mutex_);
   auto last_look = Clock::now();
   while (!stopping_) {
-    changed_.wait_until(lock, std::max(next_look(), Clock::now() + std::chrono::milliseconds(10)));
+    lock.wait_until(changed_, std::max(next_look(), Clock::now() + std::chrono::milliseconds(10)));
     if (stopping_) {
       return;
     }
@@ -234,12 +237,12 @@ void VolumeTable::end_idle_mounts(Lock& lock) {
       continue;
     }
     const std::string& name = volume->record.name;
-    volume->idle_since = Clock::now();  // the next try, if somebody is in it that no engine knows of
+    volume->idle_since = Clock::now();  // for the next attempt, if a process that no engine knows of is using it
     bool still_mounted = true;
     work_unlocked(lock, *volume, [&] {
       try {
         mounter_.unmount(name, false);
-        log::info("volume \"{}\" is unmounted: nobody uses it", name);
+        log::info("volume \"{}\" is unmounted: it has no users", name);
       } catch (const Error& error) {
         log::info("volume \"{}\": {}", name, error.what());
       }
@@ -262,11 +265,10 @@ void VolumeTable::renew_dead_mounts(Lock& lock) {
     if (!is_dead || !volume->mounted || volume->busy || volume->record.ids.empty() || stopping_) {
       continue;
     }
-    check_mount(lock, *volume);  // it may be another one by now
+    check_mount(lock, *volume);  // the lock was released, so the mount may be another one now
     if (!volume->mounted && !volume->removed && !stopping_) {
-      log::warn(
-          "volume \"{}\": its mount was gone while in use; it is made anew (containers that run keep the old one)",
-          name);
+      log::warn("volume \"{}\": its mount ended while in use; it is made anew (running containers keep the dead one)",
+                name);
       start_work(volume, true);
     }
   }

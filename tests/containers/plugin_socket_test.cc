@@ -56,7 +56,7 @@ TEST_F(PluginSocketTest, WhatIsInTheWayIsNamedAndKept) {
   std::ofstream(file) << "precious";
   const ProcessResult refused = run_with(plugin, "--socket", file);
   EXPECT_EQ(refused.exit_code, 2) << refused.describe();
-  EXPECT_NE(refused.err.find("isn't a socket"), std::string::npos) << refused.err;
+  EXPECT_NE(refused.err.find("is not a socket"), std::string::npos) << refused.err;
   EXPECT_EQ(read_text(file), "precious");
   const ProcessResult too_long = run_with(plugin, "--socket", plugin.directory() / std::string(100, 'x') / "s");
   EXPECT_EQ(too_long.exit_code, 2) << too_long.describe();

@@ -50,7 +50,7 @@ TEST(CommandLine, GuessesAreWhatCanStandThere) {
 TEST(CommandLine, UnmountSaysWhatItIsAbout) {
   const ProcessResult result = pkgfs({"unmount", "/nonexist/x"});
   EXPECT_EQ(result.exit_code, 3);
-  EXPECT_TRUE(result.err.starts_with("pkgfs: error: The mountpoint \"/nonexist/x\" can't be used\n"))
+  EXPECT_TRUE(result.err.starts_with("pkgfs: error: The mount point \"/nonexist/x\" can't be used\n"))
       << result.describe();
 }
 

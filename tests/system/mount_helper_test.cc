@@ -93,7 +93,7 @@ constexpr Refusal kRefusals[] = {
     {"FakeWithAnUnknownWord", "mount -f -t pkgfs demo/greetings $M -o nonsense", 1, "unknown mount option"},
     {"NoSuchPackage", "mount -t pkgfs demo/nothing $M -o registry=$R,offline", 32, "demo/nothing"},
     {"NoSuchVersion", "mount -t pkgfs demo/greetings@^9 $M -o registry=$R,offline", 32, "demo/greetings"},
-    {"NoSuchMountpoint", "mount.pkgfs demo/greetings $M/x/y -o registry=$R", 32, "The mountpoint"},
+    {"NoSuchMountpoint", "mount.pkgfs demo/greetings $M/x/y -o registry=$R", 32, "The mount point"},
     {"NotADirectory", "mount.pkgfs demo/greetings $R/demo/greetings/1.2.0.webc -o registry=$R", 1,
      "is not a directory"},
     {"NoNamespace", "mount.pkgfs demo/greetings $M -N $M/none -o registry=$R", 32, "mount namespace"},

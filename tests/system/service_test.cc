@@ -101,7 +101,7 @@ TEST_F(Service, GoesOnWithoutAManagerThatListens) {
     EXPECT_TRUE(eventually([&] { return find_mount(mountpoint()).has_value(); })) << daemon.err();
     EXPECT_TRUE(run({kPkgfs, "unmount", mountpoint()}).ok());
     EXPECT_EQ(daemon.wait().exit_code, 0) << daemon.err();
-    EXPECT_THAT(daemon.err(), HasSubstr("warning: the service manager can't be told anything at"));
+    EXPECT_THAT(daemon.err(), HasSubstr("warning: the service manager can't be reached at"));
     EXPECT_EQ(std::ranges::count(daemon.err(), '\n'), 1) << daemon.err();
   }
 }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include "daemon/doctor/check_mounts.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,7 +10,6 @@
 
 #include "core/base/error.h"
 #include "daemon/cli/text_output.h"
-#include "daemon/doctor/doctor.h"
 #include "daemon/mount/mount_status.h"
 
 namespace pkgfs::doctor {
@@ -16,7 +17,7 @@ namespace {
 
 constexpr auto kProbeLimit = std::chrono::seconds(1);
 
-/// The letter of /proc/PID/stat: T for one that was stopped, D for one that waits in the kernel.
+/// The state letter of /proc/PID/stat: T for a stopped process, D for one that waits in the kernel; ? if unknown.
 char state_of(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
   std::ostringstream text;
@@ -40,11 +41,11 @@ Finding stuck(const MountStatus& mount, const std::string& name) {
       break;
     case 'D':
       found.said += fmt::format(": process {} waits for a disk or another file system", pid);
-      found.advice = "look at what the package and the cache lie on; to give the mount up: " + detach;
+      found.advice = "check the disks that hold the package and the cache; to give the mount up: " + detach;
       break;
     default:
       found.said += fmt::format(": process {} is busy", pid);
-      found.advice = fmt::format("look at the machine's load; to give it up: {}", detach);
+      found.advice = fmt::format("check the machine's load; to give the mount up: {}", detach);
   }
   return found;
 }

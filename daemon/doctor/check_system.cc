@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include "daemon/doctor/check_system.h"
+
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -16,11 +18,11 @@
 #include <sstream>
 #include <system_error>
 
+#include "core/base/error.h"
 #include "core/base/libcrypto.h"
 #include "core/base/unique_fd.h"
 #include "core/load/libarchive.h"
 #include "core/net/version.h"
-#include "daemon/doctor/doctor.h"
 #include "daemon/mount/run_bounded.h"
 #include "fuse/kernel_features.h"
 
@@ -58,9 +60,9 @@ void check_device(Findings& findings) {
   findings.push_back(std::move(found));
 }
 
-/// The first program of that name in PATH; empty if there is none.
+/// The path of the first program of that name in PATH; empty if there is none.
 std::string find_program(const std::string& name) {
-  const char* const path = std::getenv("PATH");  // NOLINT(concurrency-mt-unsafe): nobody changes the environment
+  const char* const path = std::getenv("PATH");  // NOLINT(concurrency-mt-unsafe): the environment does not change
   std::istringstream directories(path != nullptr ? path : "/usr/bin:/bin");
   for (std::string directory; std::getline(directories, directory, ':');) {
     std::string candidate = (directory.empty() ? "." : directory) + "/" + name;
@@ -85,7 +87,7 @@ void check_fusermount(Findings& findings) {
     found.advice = fmt::format("as root: chown root {0} && chmod u+s {0}", program);
   } else if (::statvfs(program.c_str(), &place) == 0 && (place.f_flag & ST_NOSUID) != 0) {
     found.said = program + " is on a file system that is mounted nosuid: only root can mount";
-    found.advice = "put it on one that isn't";
+    found.advice = "put it on one without that option";
   } else {
     found.level = Level::kOk;
     found.said = program + " is setuid root";
@@ -103,17 +105,17 @@ void check_configuration(Findings& findings) {
   }
   if (allowed || is_root()) {
     findings.push_back({"fuse.conf", Level::kOk,
-                        allowed ? "user_allow_other is set: everybody may mount with allow_other"
+                        allowed ? "user_allow_other is set: every user may mount with allow_other"
                                 : "user_allow_other isn't set: only root may mount with allow_other",
                         ""});
     return;
   }
   findings.push_back({"fuse.conf", Level::kWarning,
-                      "user_allow_other isn't set: nobody else, nor root, will see your mounts",
+                      "user_allow_other isn't set: no other user, not even root, sees your mounts",
                       "as root: echo user_allow_other >>/etc/fuse.conf"});
 }
 
-/// In a child; the answer comes through shared memory.
+/// Asks in a child process, which may hang. It returns the answer through shared memory.
 fuse::KernelAnswer ask_kernel_aside() {
   void* const place =
       ::mmap(nullptr, sizeof(fuse::KernelAnswer), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -148,10 +150,10 @@ void check_kernel(Findings& findings) {
     const auto missing = missing_features(answer);
     const std::string version = fmt::format("{}, FUSE {}.{}", name, answer.major, answer.minor);
     if (missing.empty()) {
-      findings.push_back({"kernel", Level::kOk, version + ", with all that saves requests", ""});
+      findings.push_back({"kernel", Level::kOk, version + ", with all features that save requests", ""});
     } else {
       findings.push_back({"kernel", Level::kWarning, version + ", without " + joined(missing),
-                          "everything works, with more requests; a newer kernel has it"});
+                          "everything works, with more requests; a newer kernel has these features"});
     }
     return;
   }
@@ -162,10 +164,10 @@ void check_kernel(Findings& findings) {
     findings.push_back({"kernel", Level::kOk, name + "; a mount can't be tried without the device", ""});
   } else if (answer.failed == Stage::kNamespace && answer.error == EINVAL && !answer.as_user) {
     findings.push_back(
-        {"kernel", Level::kOk, name + "; in a chroot a mount can't be tried without others seeing it", ""});
+        {"kernel", Level::kOk, name + "; in a chroot, a mount can't be tried without other processes seeing it", ""});
   } else if (answer.failed == Stage::kNamespace || answer.as_user || answer.error == EPERM) {
     findings.push_back({"kernel", Level::kProblem, name + ": this process may not mount: " + why,
-                        "run it with CAP_SYS_ADMIN (--cap-add SYS_ADMIN), or as a user who has fusermount3"});
+                        "run it with CAP_SYS_ADMIN (--cap-add SYS_ADMIN), or as a user with fusermount3"});
   } else {
     findings.push_back({"kernel", Level::kProblem, name + ": a FUSE mount was tried and failed: " + why,
                         answer.error == ENODEV ? "load the module: modprobe fuse" : "see dmesg"});
@@ -180,7 +182,7 @@ void check_libraries(Findings& findings) {
                         "apt install libcurl4, and look at LD_LIBRARY_PATH"});
   }
   const fuse::LibraryVersion fuse_library = fuse::library_version();
-  // libcurl and its TLS library; the rest of that line is long.
+  // The first two words name libcurl and its TLS library; the rest of the line is long.
   const std::string said =
       fmt::format("libfuse {}, {}", fuse_library.text, http.substr(0, http.find(' ', http.find(' ') + 1)));
   if (fuse_library.older_than_built) {
@@ -217,18 +219,6 @@ void check_clock(Findings& findings) {
 }
 
 }  // namespace
-
-std::string_view to_string(Level level) {
-  switch (level) {
-    case Level::kOk:
-      return "ok";
-    case Level::kWarning:
-      return "warning";
-    case Level::kProblem:
-      return "problem";
-  }
-  return "";
-}
 
 void check_system(Findings& findings) {
   check_device(findings);

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace pkgfs {
+
+/// Bounds on what a client may cost. A client that exceeds one loses its connection; the other clients and the daemon
+/// are not affected.
+struct HttpLimits {
+  std::size_t header_bytes = std::size_t{8} << 10U;
+  /// Zero: the handler gets no body. A client may still send one; the server discards it after the reply.
+  std::size_t body_bytes = 0;
+  /// Connections that are open at the same time. Further clients wait in the listening socket's queue.
+  std::size_t connections = 64;
+  /// From the first byte of a request to its last, and for sending the reply.
+  std::chrono::milliseconds request{5000};
+  /// Between two requests of one connection. Zero: the server closes the connection after one reply.
+  std::chrono::milliseconds idle{0};
+  /// Before the server closes a connection, it discards what the client still sends, up to these bounds: closing a
+  /// socket with unread data would destroy the reply on its way to the client.
+  std::size_t drained_bytes = std::size_t{64} << 10U;
+  std::chrono::milliseconds drain{1000};
+  /// Threads that run the handler. Zero: the thread that runs the server does, so a handler must not block.
+  std::size_t handler_threads = 0;
+};
+
+/// An HTTP/1.1 server on a listening stream socket. It knows nothing of what it serves.
+class HttpServer {
+ public:
+  struct Request {
+    std::string_view method;
+    std::string_view target;
+    std::string_view body;
+  };
+  struct Reply {
+    unsigned status = 200;
+    std::string content_type = "text/plain";
+    std::string body;  // for HEAD as for GET: the server sends its length only
+    std::vector<std::pair<std::string, std::string>> headers = {};
+    /// Called when the client did not take the reply, by a handler thread. May be empty. Its exceptions are logged.
+    std::function<void()> undelivered = {};
+  };
+  /// Called by a handler thread, by several at a time. An exception becomes a reply with status 500.
+  using Handler = std::function<Reply(const Request&)>;
+
+  /// Why the server refuses a request without asking the handler.
+  enum class Refusal { kNotHttp, kHeaderTooLarge, kBodyTooLarge };
+  /// Makes the reply to a refused request. `detail` is the parser's message. Must not throw.
+  using Refuse = std::function<Reply(Refusal, const std::string& detail)>;
+
+  /// `listener` is a non-blocking socket that listens; the server duplicates it. `name` begins the log messages: "the
+  /// metrics server". Throws Error.
+  HttpServer(std::string name, int listener, const HttpLimits& limits, Handler handler, Refuse refuse);
+  /// Call after `run` has returned.
+  ~HttpServer();
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
+
+  /// `run` calls `action` on its thread when SIGTERM or SIGINT reaches the process. Call before `run`.
+  void on_stop_signal(std::function<void()> action);
+  /// Serves until `stop` is called. Then it waits for handlers that are at work, and sends their replies as far as the
+  /// clients take them at once. The process must ignore SIGPIPE.
+  void run();
+  /// Thread-safe.
+  void stop();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace pkgfs

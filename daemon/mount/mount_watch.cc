@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/mount/mount_watch.h"
+
+#include <poll.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+
+#include "core/base/error.h"
+#include "core/base/log.h"
+#include "daemon/cli/logging.h"
+#include "daemon/mount/mount_probe.h"
+
+namespace pkgfs {
+namespace {
+
+constexpr auto kReadyLimit = std::chrono::seconds(10);
+/// For the thread that prefetches files, to end while the mount goes on.
+constexpr auto kPrefetchStopLimit = std::chrono::seconds(5);
+constexpr int kToggleSignal = SIGUSR2;
+
+/// Whether the mount answers requests by its path. A mount that another one covers counts as answering: no request
+/// reaches it there.
+bool answers(const fuse::MountSettings& settings, std::chrono::milliseconds limit) {
+  return !find_own_mount(settings) || probe_mount(settings.mountpoint, limit) == MountState::kLive;
+}
+
+}  // namespace
+
+std::optional<MountEntry> find_own_mount(const fuse::MountSettings& settings) {
+  std::optional<MountEntry> top = find_mount(settings.mountpoint);
+  return top && top->type == kMountType && top->source == settings.source ? top : std::nullopt;
+}
+
+MountWatch::MountWatch() : signals_({SIGTERM, SIGINT, SIGHUP, kToggleSignal}, SignalFd::Ignored::kDelivered) {}
+
+MountWatch::Event MountWatch::wait(int first, int second, std::optional<std::chrono::milliseconds> limit) {
+  std::array<pollfd, 3> waiting{{{.fd = signals_.fd(), .events = POLLIN, .revents = 0},
+                                 {.fd = first, .events = POLLIN, .revents = 0},
+                                 {.fd = second, .events = POLLIN, .revents = 0}}};
+  while (true) {
+    const int count = ::poll(waiting.data(), waiting.size(), limit ? static_cast<int>(limit->count()) : -1);
+    if (count == 0) {
+      return Event::kTimeout;
+    }
+    if (count < 0 && errno != EINTR) {
+      throw system_error("Unable to wait for the end of the mount", errno);
+    }
+    if (count < 0) {
+      continue;
+    }
+    if ((waiting[0].revents & POLLIN) != 0) {
+      if (const auto signal = signals_.take(); signal == kToggleSignal) {
+        log::warn("the log level is \"{}\" now", toggle_debug());
+        continue;
+      } else if (signal) {
+        signal_ = *signal;
+        return Event::kSignal;
+      }
+    }
+    if (waiting[1].revents != 0) {
+      return Event::kFirst;
+    }
+    if (waiting[2].revents != 0) {
+      return Event::kSecond;
+    }
+  }
+}
+
+bool MountWatch::wait_until_ready(fuse::Session& session, const std::string& mountpoint) {
+  const Event event = wait(session.device_fd(), -1, kReadyLimit);
+  if (event == Event::kSignal) {
+    return false;
+  }
+  if (event == Event::kTimeout || !session.answer_first()) {
+    throw Error(ErrorCode::kMount, "The mount at \"" + mountpoint + "\" can't be served: the kernel sent no valid " +
+                                       "first request within " + std::to_string(kReadyLimit.count()) + " s");
+  }
+  return true;
+}
+
+int MountWatch::wait_for_end(fuse::Session& session, const fuse::MountSettings& settings, ServiceManager& manager,
+                             const Guardian& guardian) {
+  int guardian_ended = guardian.ended_fd();
+  while (true) {
+    const auto interval = manager.watchdog_interval();
+    const Event event = wait(session.ended_fd(), guardian_ended, interval);
+    if (event == Event::kSignal) {
+      return signal_;
+    }
+    if (event == Event::kFirst) {
+      return 0;
+    }
+    if (event == Event::kSecond) {
+      log::warn("\"{}\": the guardian process has ended; files are no longer prefetched (--push)", settings.mountpoint);
+      guardian_ended = -1;
+      if (!session.stop_prefetching(kPrefetchStopLimit)) {
+        log::warn("\"{}\": the prefetch of a file is still going on", settings.mountpoint);
+      }
+    } else if (interval && answers(settings, *interval / 2)) {
+      manager.alive();
+    } else {
+      log::warn("\"{}\" doesn't answer; the service manager is not told that it does", settings.mountpoint);
+    }
+  }
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+#include "daemon/mount/guardian.h"
+#include "daemon/mount/mount_table.h"
+#include "daemon/mount/service_manager.h"
+#include "daemon/mount/signal_fd.h"
+#include "fuse/session.h"
+
+namespace pkgfs {
+
+/// The daemon's main thread while a mount is served: it waits for signals, for the end of the mount and of the
+/// guardian, and tells the service manager's watchdog that the mount answers. SIGUSR2 switches debug messages on and
+/// off. Not thread-safe. The parameters must outlive it.
+class MountWatch {
+ public:
+  /// Blocks SIGTERM, SIGINT, SIGHUP and SIGUSR2 in this thread and in those that it starts later. Throws Error.
+  MountWatch();
+
+  /// Answers the kernel's first request. False: a signal asked the daemon to stop before that request came. Throws
+  /// Error(kMount) if it does not come in time.
+  [[nodiscard]] bool wait_until_ready(fuse::Session& session, const std::string& mountpoint);
+  /// Returns 0 when the mount has ended, or the number of the signal that asked the daemon to stop. Throws Error.
+  [[nodiscard]] int wait_for_end(fuse::Session& session, const fuse::MountSettings& settings, ServiceManager& manager,
+                                 const Guardian& guardian);
+  /// The signals do again what they did before.
+  void restore_signals() { signals_.restore(); }
+
+ private:
+  /// Why `wait` returned.
+  enum class Event { kSignal, kFirst, kSecond, kTimeout };
+  [[nodiscard]] Event wait(int first, int second, std::optional<std::chrono::milliseconds> limit);
+
+  SignalFd signals_;
+  int signal_ = 0;  // the one of the last kSignal
+};
+
+/// The mount that `settings` describe, unless another mount covers it.
+[[nodiscard]] std::optional<MountEntry> find_own_mount(const fuse::MountSettings& settings);
+
+}  // namespace pkgfs
