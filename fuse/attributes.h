@@ -14,7 +14,7 @@
 /// The layer's values as the kernel wants them (docs/rules/filesystem.md, 9.5); pure functions.
 namespace pkgfs::fuse {
 
-/// Whose everything is, and the permission bits taken away.
+/// The owner that every entry is shown with, and the permission bits taken away.
 struct Ownership {
   uid_t uid = 0;
   gid_t gid = 0;
@@ -23,15 +23,15 @@ struct Ownership {
 };
 
 [[nodiscard]] struct stat to_stat(const vfs::Attributes& attributes, const Ownership& owner);
-/// `bytes` of content in `inodes` inodes; nothing free.
+/// A full file system with `bytes` bytes of content in `inodes` inodes.
 [[nodiscard]] struct statvfs to_statvfs(std::uint64_t bytes, std::uint64_t inodes);
 
-/// On the root only: what the kernel has asked so far (Statistics::to_json).
+/// The statistics of the mount (AdapterOptions::stats). The root has it.
 inline constexpr std::string_view kStatisticsAttribute = "user.pkgfs.stats";
 
 /// `user.pkgfs.package`, `.volume`, `.path` and `.sha256`: where an entry comes from.
 [[nodiscard]] bool is_origin_attribute(std::string_view name);
-/// Its value; empty: there is none.
+/// The value of such an attribute; empty: the entry has none.
 [[nodiscard]] std::string origin_attribute(const vfs::Origin& origin, std::string_view name);
 
 }  // namespace pkgfs::fuse

@@ -18,17 +18,17 @@ namespace pkgfs::fuse {
 namespace {
 
 constexpr const char* kDevice = "/dev/cpu_dma_latency";
-/// Microseconds; 0: idle CPUs look for work instead of sleeping.
+/// Microseconds. With 0, idle CPUs poll for work instead of sleeping.
 constexpr std::int32_t kWanted = 0;
 constexpr auto kFirstInterval = std::chrono::milliseconds(1);
 constexpr auto kInterval = std::chrono::milliseconds(5);
-/// Requests a second: from so many on the wish is made, below so few it ends.
+/// Requests a second: from kMany on the latency request is made, below kFew it ends.
 constexpr std::uint64_t kMany = 1000;
 constexpr std::uint64_t kFew = 500;
-/// A single look at a directory isn't many.
+/// Fewer requests than this in an interval are never many, however short it was.
 constexpr std::uint64_t kLeast = 4;
 
-UniqueFd make_wish() {
+UniqueFd make_latency_request() {
   UniqueFd device(::open(kDevice, O_WRONLY | O_CLOEXEC));
   if (device && ::write(device.get(), &kWanted, sizeof(kWanted)) != sizeof(kWanted)) {
     device.reset();
@@ -43,7 +43,7 @@ CpuLatency::~CpuLatency() {
     return;
   }
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
   ending_.notify_one();
@@ -60,7 +60,7 @@ std::string CpuLatency::start(Use use) {
       return std::to_string(cpus) + " CPUs are too many to keep awake";
     }
   }
-  if (!make_wish()) {
+  if (!make_latency_request()) {
     return system_error(std::string("\"") + kDevice + "\"", errno).message();
   }
   try {
@@ -81,9 +81,9 @@ void CpuLatency::run() {
   std::uint64_t counted = statistics_.requests();
   auto looked = Clock::now();
   auto interval = kFirstInterval;
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (!stopping_) {
-    ending_.wait_for(lock, std::exchange(interval, kInterval), [this] { return stopping_; });
+    lock.wait_for(ending_, std::exchange(interval, kInterval), [this]() PKGFS_REQUIRES(mutex_) { return stopping_; });
     const std::uint64_t count = statistics_.requests();
     const std::uint64_t requests = count - std::exchange(counted, count);
     const auto now = Clock::now();
@@ -91,27 +91,27 @@ void CpuLatency::run() {
     if (requests == 0 && !stopping_) {
       asleep_.store(true);
       lock.unlock();
-      // A request that came just before goes unnoticed: the next one wakes us.
+      // A request that came just before goes unnoticed; the next one wakes this thread.
       asleep_.wait(true);
       lock.lock();
       looked = Clock::now();
       interval = kFirstInterval;
     }
   }
-  wish_.reset();
+  latency_request_.reset();
 }
 
 void CpuLatency::decide(std::uint64_t requests, std::chrono::nanoseconds time) {
   const auto nanoseconds = static_cast<std::uint64_t>(std::max<std::int64_t>(time.count(), 1));
   const std::uint64_t a_second = requests * std::nano::den / nanoseconds;
-  if (!wish_ && !refused_ && requests >= kLeast && a_second >= kMany) {
-    wish_ = make_wish();
-    refused_ = !wish_;
+  if (!latency_request_ && !refused_ && requests >= kLeast && a_second >= kMany) {
+    latency_request_ = make_latency_request();
+    refused_ = !latency_request_;
     if (refused_) {
       log::debug("idle CPUs may sleep (--cpu-latency): {}", system_error(kDevice, errno).message());
     }
-  } else if (wish_ && a_second < kFew) {
-    wish_.reset();
+  } else if (latency_request_ && a_second < kFew) {
+    latency_request_.reset();
   }
 }
 

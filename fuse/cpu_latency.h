@@ -5,41 +5,43 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <string>
 #include <thread>
 
+#include "core/base/thread_annotations.h"
 #include "core/base/unique_fd.h"
 
 namespace pkgfs::fuse {
 
 class Statistics;
 
-/// While many requests come, asks the kernel to keep idle CPUs from going to sleep (CPU latency QoS,
-/// Documentation/power/pm_qos_interface.rst): a reader that waits for an answer leaves its CPU idle, and to wake that
-/// costs more than most answers do, above all in a virtual machine. The wish ends some milliseconds after the requests,
-/// and with this process, however that ends. Who has work for the CPU gets it as ever.
+/// While many requests come, keeps idle CPUs from sleeping deeply, by a latency request to the kernel (CPU latency QoS,
+/// Documentation/power/pm_qos_interface.rst). A reader that waits for a reply leaves its CPU idle, and waking that CPU
+/// costs more than most replies, above all in a virtual machine.
+///
+/// The latency request ends some milliseconds after the last requests of readers, and in any case with this process.
+/// Other work still gets these CPUs.
 class CpuLatency {
  public:
   enum class Use : std::uint8_t {
-    kAuto,  // unless more than kFewCpus would be kept awake: the kernel takes the wish for all of them
+    kAuto,  // on, unless there are more than kFewCpus: the kernel applies a latency request to all CPUs
     kOn,
     kOff,
   };
   static constexpr unsigned kFewCpus = 4;
 
-  /// `statistics` must outlive this; its requests are counted.
+  /// `statistics`, whose requests are counted, must outlive this.
   explicit CpuLatency(const Statistics& statistics) : statistics_(statistics) {}
-  /// Ends the thread and the wish.
+  /// Ends the thread and the latency request.
   ~CpuLatency();
   CpuLatency(const CpuLatency&) = delete;
   CpuLatency& operator=(const CpuLatency&) = delete;
 
-  /// Begins to look after the requests, on a thread of its own that sleeps when there are none. Returns why it doesn't,
-  /// if so: nothing but some speed is lost.
+  /// Starts to watch the number of requests, on a thread of its own that sleeps while there are none. Returns why it
+  /// doesn't, empty if it does: without it, everything works, a little slower.
   [[nodiscard]] std::string start(Use use);
 
-  /// To be called when a request was counted and answered.
+  /// To be called after each request, once it is counted and answered.
   void request_came() {
     if (asleep_.load(std::memory_order_relaxed)) {
       wake();
@@ -49,18 +51,18 @@ class CpuLatency {
  private:
   void run();
   void wake();
-  /// Makes the wish or ends it, by how many requests there were in how long a time.
+  /// Makes or ends the latency request, given how many requests came in how long a time.
   void decide(std::uint64_t requests, std::chrono::nanoseconds time);
 
   const Statistics& statistics_;
   // Its thread's.
-  UniqueFd wish_;  // open: the wish is made
+  UniqueFd latency_request_;  // lasts as long as the descriptor is open
   bool refused_ = false;
   std::thread thread_;
   std::atomic<bool> asleep_{false};
-  std::mutex mutex_;
+  Mutex mutex_;
   std::condition_variable ending_;
-  bool stopping_ = false;  // guarded by `mutex_`
+  bool stopping_ PKGFS_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace pkgfs::fuse

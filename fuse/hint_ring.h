@@ -7,11 +7,11 @@
 
 namespace pkgfs::fuse {
 
-/// Words from many threads to one. Posting never waits and allocates nothing; where there are too many, the oldest are
-/// lost: they are hints.
+/// Passes hints, 64-bit numbers, from many threads to one. Posting never waits and never allocates. If too many are
+/// waiting, the oldest are lost.
 class HintRing {
  public:
-  /// From any thread. 0 only wakes.
+  /// From any thread. 0 is no hint; it only wakes the reading thread.
   void post(std::uint64_t hint) {
     const std::uint32_t at = claimed_.fetch_add(1, std::memory_order_relaxed);
     hints_.at(at % kSize).store(hint, std::memory_order_relaxed);
@@ -19,12 +19,12 @@ class HintRing {
     head_.notify_one();
   }
 
-  // For the one thread.
+  // For the reading thread only.
 
   [[nodiscard]] bool is_empty() const { return head_ == tail_; }
   /// Sleeps until something is posted.
   void wait() const { head_.wait(tail_); }
-  /// Gives `visit` what is there, from the oldest on; false: nothing.
+  /// Calls `visit` for all waiting hints, the oldest first. False: there were none.
   template <typename Visitor>
   bool take(const Visitor& visit) {
     const std::uint32_t head = head_.load(std::memory_order_acquire);

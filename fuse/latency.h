@@ -8,9 +8,9 @@
 
 namespace pkgfs::fuse {
 
-/// The buckets that durations are counted in: four for every factor of two between 256 ns and 34 s, one for what is
-/// shorter and one for what is longer. A bucket's end is at most 25 % above any duration in it: that is the resolution
-/// of every quantile. Pure functions; durations in nanoseconds.
+/// The buckets in which durations are counted: four for every factor of two between 256 ns and 34 s, one for shorter
+/// durations and one for longer ones. The end of a bucket is at most 25 % above any duration in it, which is the
+/// resolution of every quantile. Pure functions; durations in nanoseconds.
 class LatencyBuckets {
  public:
   static constexpr unsigned kFirstBit = 8;  // 2^8 ns

@@ -9,20 +9,20 @@
 
 namespace pkgfs::fuse {
 
-/// The mount, looked at by the process that serves it: listing a directory here is the only way to tell the kernel of
-/// files that nobody has asked for by name.
+/// Access to a mount from the process that serves it. When it lists a directory here, the kernel sends READDIRPLUS and
+/// so learns of files that no reader has looked up: there is no other way to tell it of them.
 ///
-/// It looks at a copy of the mount (open_tree(2)) that isn't mounted anywhere, and that `leave` drops: what is
-/// unmounted meanwhile isn't in use, and its end is noticed. (Only who unmounts in the very moment in which the copy is
-/// made may be told that it is.) Not for threads that answer requests. Not thread-safe.
+/// Works on a copy of the mount (open_tree(2)) that is mounted nowhere. So the mount isn't in use, and an unmount
+/// succeeds and is noticed, once `leave` has dropped the copy; only an unmount at the moment of copying may fail with
+/// EBUSY. Not for threads that answer requests, which would wait for themselves. Not thread-safe.
 class OwnMount {
  public:
-  /// `mountpoint` is absolute, `device` the minor number of the mount's device: what else is mounted there since isn't
-  /// touched.
+  /// `mountpoint` is absolute. `device` is the minor number of the mount's device: if another file system has been
+  /// mounted there since, it isn't touched.
   OwnMount(std::string mountpoint, unsigned device) : mountpoint_(std::move(mountpoint)), device_(device) {}
 
-  /// Has the kernel ask for the entries of a directory from position `from` on, some two hundred. `path` is relative to
-  /// the mount's root, "." the root itself. Returns 0, or the errno; EPERM: this process may not.
+  /// Makes the kernel request some two hundred entries of a directory, from position `from` on. `path` is relative to
+  /// the mount's root, "." for the root. Returns 0 or an errno; EPERM: this process has no right to.
   int list(const std::string& path, std::uint64_t from);
   /// Drops the copy, if there is one; the next `list` makes another.
   void leave() { copy_.reset(); }

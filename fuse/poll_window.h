@@ -5,11 +5,12 @@
 
 namespace pkgfs::fuse {
 
-/// How long it is worth to look again and again for the next request before going to sleep. Being woken costs more than
-/// most answers, above all across CPUs; looking costs a CPU that somebody else may want.
+/// Decides how long a thread polls for the next request before it sleeps. Waking a thread costs more than answering
+/// most requests, above all on another CPU; polling uses a CPU that other threads may need.
 ///
-/// As the kernel's own halt polling decides it: a request that came soon after going to sleep makes the window longer,
-/// one that looking didn't bring makes it shorter, and while others want the CPU there is none. Not thread-safe.
+/// The rules are those of the kernel's halt polling. If a request came soon after the thread had gone to sleep, the
+/// time gets longer; if polling ended without a request, it gets shorter; if other threads need the CPU, there is no
+/// polling for a while. Not thread-safe.
 class PollWindow {
  public:
   using Duration = std::chrono::nanoseconds;
@@ -17,18 +18,18 @@ class PollWindow {
 
   static constexpr Duration kFirst = std::chrono::microseconds(10);
   static constexpr Duration kMost = std::chrono::microseconds(200);
-  /// Between two looks: more than this, and somebody else had the CPU.
+  /// If more time than this passes between two polls, another thread had the CPU.
   static constexpr Duration kDisturbance = std::chrono::microseconds(50);
 
-  /// How long to look, at `now`; zero: not at all.
+  /// How long to poll, at `now`; zero: not at all.
   [[nodiscard]] Duration length(Time now) const;
-  /// A request was found by looking.
+  /// Polling found a request.
   void found();
-  /// None was.
+  /// Polling ended without a request.
   void missed();
-  /// It came after `asleep` of sleep.
+  /// A request came after `asleep` of sleep.
   void slept(Duration asleep);
-  /// Others want the CPU.
+  /// Another thread had the CPU.
   void disturbed(Time now);
 
  private:

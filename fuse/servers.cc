@@ -24,17 +24,16 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Sent to a thread only to end its sleep with EINTR.
+/// Sent to a thread to end its sleep with EINTR.
 constexpr int kWakeSignal = SIGUSR1;
 constexpr auto kWakeInterval = std::chrono::milliseconds(5);
-/// How long an answer may take before somebody else reads the device.
+/// How long an answer may take before another thread reads the device.
 constexpr auto kWatchInterval = std::chrono::milliseconds(5);
-/// Without any request; then the watch sleeps until there is one.
+/// After so many intervals without a request, the watch sleeps until there is one.
 constexpr int kQuietIntervals = 2;
-/// Requests without an empty queue between them, before one more thread reads the device.
+/// After so many requests without an empty queue between them, one more thread reads the device.
 constexpr unsigned kManyInARow = 32;
 
-/// Polling takes a CPU: where there is only one, it would be the reader's.
 unsigned usable_cpus() {
   cpu_set_t cpus;
   CPU_ZERO(&cpus);
@@ -62,8 +61,8 @@ Servers::Servers(fuse_session* session, Statistics& statistics, const ServerOpti
       options_(options),
       most_on_duty_(std::clamp(options.on_duty > 0 ? options.on_duty : usable_cpus() / 2, 1U, options.threads)),
       ended_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  options_.poll = options.poll && usable_cpus() > 1;
-  // The reader, who polls, and they: from three CPUs on nobody is in the way.
+  options_.poll = options.poll && usable_cpus() > 1;  // on a single CPU, polling would only keep it from the reader
+  // With three CPUs, a polling thread hinders neither the reader nor the other thread.
   if (usable_cpus() > 2) {
     options_.others_busy = nullptr;
   }
@@ -73,19 +72,19 @@ Servers::Servers(fuse_session* session, Statistics& statistics, const ServerOpti
 
 Servers::~Servers() {
   if (!stop(std::chrono::seconds(5))) {
-    std::_Exit(EXIT_FAILURE);  // a thread is stuck in a request and uses this: only the end of the process helps
+    std::_Exit(EXIT_FAILURE);  // a thread is stuck in a request and uses this object: only the end of the process helps
   }
 }
 
 void Servers::start() {
   struct sigaction action{};
-  action.sa_handler = [](int) {};  // no SA_RESTART: what sleeps ends with EINTR
+  action.sa_handler = [](int) {};  // no SA_RESTART: system calls end with EINTR
   ::sigaction(kWakeSignal, &action, nullptr);
   for (unsigned i = 0; i < options_.threads; ++i) {
     servers_.push_back(std::make_unique<Server>(*this));
   }
   {
-    const std::lock_guard lock(parking_mutex_);
+    const MutexLock lock(parking_mutex_);
     start_thread();
     ++on_duty_;
     ++calls_;
@@ -108,7 +107,7 @@ bool Servers::call_one() {
     try {
       start_thread();
     } catch (const std::system_error&) {
-      return false;  // no more threads for us: the others have to do
+      return false;  // the system has no more threads: those that run must do
     }
   }
   ++on_duty_;
@@ -118,10 +117,15 @@ bool Servers::call_one() {
 
 bool Servers::stop(std::chrono::milliseconds limit) {
   const auto deadline = Clock::now() + limit;
-  wake_everybody();  // before the threads can see the end: nobody starts new ones then
+  wake_all();  // before the threads see the end of the session: none starts another one after this
   fuse_session_exit(session_);
+  unsigned started = 0;
+  {
+    const MutexLock lock(parking_mutex_);
+    started = started_;
+  }
   while (running_ > 0 && Clock::now() < deadline) {
-    for (unsigned i = 0; i < started_; ++i) {
+    for (unsigned i = 0; i < started; ++i) {
       ::pthread_kill(servers_[i]->thread.native_handle(), kWakeSignal);
     }
     pollfd ended{.fd = ended_.get(), .events = POLLIN, .revents = 0};
@@ -130,10 +134,13 @@ bool Servers::stop(std::chrono::milliseconds limit) {
   if (running_ > 0) {
     return false;
   }
-  for (unsigned i = 0; i < started_; ++i) {
+  for (unsigned i = 0; i < started; ++i) {
     servers_[i]->thread.join();
   }
-  started_ = 0;
+  {
+    const MutexLock lock(parking_mutex_);
+    started_ = 0;
+  }
   if (watch_.joinable()) {
     watch_.join();
   }
@@ -141,9 +148,9 @@ bool Servers::stop(std::chrono::milliseconds limit) {
   return true;
 }
 
-void Servers::wake_everybody() {
+void Servers::wake_all() {
   {
-    const std::lock_guard lock(parking_mutex_);
+    const MutexLock lock(parking_mutex_);
     stopping_ = true;
   }
   parking_.notify_all();
@@ -168,7 +175,7 @@ void Servers::serve(Server& self) {
     }
     if (received <= 0) {  // unmounted, or the connection was aborted
       fuse_session_exit(session_);
-      wake_everybody();
+      wake_all();
       break;
     }
     self.step.fetch_add(1);
@@ -190,12 +197,12 @@ bool Servers::wait_for_duty(Server& self) {
   if (self.on_duty.load(std::memory_order_acquire)) {
     return fuse_session_exited(session_) == 0;
   }
-  std::unique_lock lock(parking_mutex_);
-  if (on_duty_ == 0) {  // it was relieved when nobody was left
+  MutexLock lock(parking_mutex_);
+  if (on_duty_ == 0) {  // this thread was relieved, and there was no other to call
     on_duty_ = 1;
   } else {
     ++parked_;
-    parking_.wait(lock, [this] { return calls_ > 0 || stopping_; });
+    lock.wait(parking_, [this]() PKGFS_REQUIRES(parking_mutex_) { return calls_ > 0 || stopping_; });
     --parked_;
     if (stopping_) {
       return false;
@@ -237,7 +244,7 @@ int Servers::poll_device(Server& self, fuse_buf& buffer) {
     return -EAGAIN;
   }
   for (auto last = begin; is_worth_it(last);) {
-    ::sched_yield();  // to a reader who waits for this CPU
+    ::sched_yield();  // to a reader that waits for this CPU
     const int received = fuse_session_receive_buf(session_, &buffer);
     const auto now = Clock::now();
     if (now - last > PollWindow::kDisturbance) {
@@ -270,7 +277,7 @@ void Servers::relieve(Server& server) {
     return;
   }
   {
-    const std::lock_guard lock(parking_mutex_);
+    const MutexLock lock(parking_mutex_);
     --on_duty_;
     if (on_duty_ > 0 || !call_one()) {
       return;
@@ -282,7 +289,7 @@ void Servers::relieve(Server& server) {
 
 void Servers::call_help() {
   {
-    const std::lock_guard lock(parking_mutex_);
+    const MutexLock lock(parking_mutex_);
     if (on_duty_ >= most_on_duty_ || !call_one()) {
       return;
     }
@@ -291,7 +298,7 @@ void Servers::call_help() {
 }
 
 bool Servers::step_down(Server& self) {
-  const std::lock_guard lock(parking_mutex_);
+  const MutexLock lock(parking_mutex_);
   if (on_duty_ <= 1 || !self.on_duty.exchange(false)) {
     return false;
   }
@@ -306,14 +313,14 @@ void Servers::watch() {
     quiet = is_quiet(steps) ? quiet + 1 : 0;
     if (quiet >= kQuietIntervals) {
       watch_sleeps_ = true;
-      if (is_quiet(steps) && !stopping_) {  // whoever takes a request now sees that we sleep
+      if (is_quiet(steps) && !stopping_) {  // a thread that takes a request from now on wakes the watch
         watch_sleeps_.wait(true);
       }
       watch_sleeps_ = false;
       quiet = 0;
     }
-    std::unique_lock lock(parking_mutex_);
-    ending_.wait_for(lock, kWatchInterval, [this] { return stopping_.load(); });
+    MutexLock lock(parking_mutex_);
+    lock.wait_for(ending_, kWatchInterval, [this] { return stopping_.load(); });
   }
 }
 

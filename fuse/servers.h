@@ -6,10 +6,10 @@
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <vector>
 
+#include "core/base/thread_annotations.h"
 #include "core/base/unique_fd.h"
 #include "fuse/poll_window.h"
 
@@ -21,41 +21,44 @@ namespace pkgfs::fuse {
 class Statistics;
 
 struct ServerOptions {
-  /// At most; so many requests can wait for a disk at the same time.
+  /// The most threads, and so the most requests that can wait for a disk at the same time.
   unsigned threads = 4;
-  /// So many of them take requests from the device at the same time; 0: one for every two CPUs, one at least.
+  /// How many of them read the device at the same time; 0: one for every two CPUs, at least one.
   unsigned on_duty = 0;
-  /// Look for the next request for a moment before sleeping, where that pays (PollWindow).
+  /// Poll the device for a moment before sleeping, when that pays (PollWindow).
   bool poll = true;
-  /// While it is true, a thread that serves this mount in another way has work; may be null.
+  /// True while another thread of this mount needs a CPU: then no thread polls. May be null.
   const std::atomic<bool>* others_busy = nullptr;
 };
 
 /// The threads that answer the requests of one session.
 ///
-/// One of them, or a few when many requests are queued, is on duty: reads a request from the device, answers it, reads
-/// the next. The others, started when they are first needed, are parked, so that a request wakes nobody in vain.
-/// Whoever is about to wait for a disk hands its duty over first; whoever turns out to be stuck in an answer is
-/// relieved by a watch, which sleeps, too, when nothing is going on.
+/// A thread on duty reads a request from the device, answers it, and reads the next. Normally one thread is on duty; if
+/// many requests are queued, a few are. The others are parked, and are started only when they are first needed, so that
+/// a request wakes no thread without need. A thread that is about to block on disk I/O calls `about_to_wait` first, and
+/// a parked thread takes over its duty. If a thread is stuck in an answer without having said so, the watch thread
+/// relieves it. The watch sleeps while there are no requests.
 ///
-/// Own threads instead of libfuse's loop: in libfuse 3.14 nothing wakes that one when it is asked to end
-/// (fuse_session_exit only sets a flag), and it wakes all its threads in turn.
+/// They replace libfuse's own loop, which in libfuse 3.14 doesn't wake up to end (fuse_session_exit only sets a flag),
+/// and which wakes all its threads in turn.
 class Servers {
  public:
   /// For `session`, which is mounted. Makes its device non-blocking. Both must outlive this.
   Servers(fuse_session* session, Statistics& statistics, const ServerOptions& options);
+  /// Ends the threads. If one is stuck in a request for more than some seconds, ends the process.
   ~Servers();
   Servers(const Servers&) = delete;
   Servers& operator=(const Servers&) = delete;
 
+  /// Starts one thread and the watch. Installs a handler for SIGUSR1, which wakes threads. Once.
   void start();
-  /// Becomes readable when every thread has ended, as they do when somebody unmounts.
+  /// Becomes readable when every thread has ended, as they do after an unmount. Owned by this object.
   [[nodiscard]] int ended_fd() const { return ended_.get(); }
-  /// Asks the threads to end and waits for it up to `limit`. False: one is still answering a request.
+  /// Asks the threads to end and waits up to `limit` for them. False: one is still answering a request.
   [[nodiscard]] bool stop(std::chrono::milliseconds limit);
 
-  /// To be called while a request is answered, before what may take as long as a disk does. Does nothing on threads
-  /// that aren't of any Servers.
+  /// A server thread calls this while it answers a request, before an operation that may block on disk I/O. It passes
+  /// the thread's duty to another one. Does nothing on any other thread.
   static void about_to_wait();
 
  private:
@@ -63,23 +66,26 @@ class Servers {
   static thread_local Server* current_;
 
   void serve(Server& self);
-  /// Waits until there is something to do for this thread; false: it is to end.
+  /// Waits until this thread has duty; false: it is to end.
   bool wait_for_duty(Server& self);
-  /// The size of the next request; 0: the session has ended; -EINTR: look whether there is still duty.
+  /// The size of the next request. 0: the session has ended; -EINTR or -EAGAIN: check the duty and try again.
   int next_request(Server& self, fuse_buf& buffer);
   int poll_device(Server& self, fuse_buf& buffer);
   void sleep_until_readable(Server& self);
-  /// Takes the duty from `server`, unless it has none any more, and gives it to a parked thread.
+  /// Takes the duty from `server`, if it still has it, and gives it to a parked thread.
   void relieve(Server& server);
+  /// Puts one more thread on duty, up to the limit.
   void call_help();
-  /// Calls a parked thread or a new one; false: there is none. Under `parking_mutex_`, as the next.
-  bool call_one();
-  void start_thread();
-  /// Whether others are on duty, so that this one could be and is parked.
+  /// Calls a parked thread, or starts a new one; false: there is none.
+  bool call_one() PKGFS_REQUIRES(parking_mutex_);
+  void start_thread() PKGFS_REQUIRES(parking_mutex_);
+  /// Gives up the duty of `self` if another thread has duty; whether it did.
   bool step_down(Server& self);
   void watch();
+  /// Relieves threads that have been answering the same request since the last call (`steps`). Whether there was no
+  /// request since then.
   bool is_quiet(std::vector<std::uint32_t>& steps);
-  void wake_everybody();
+  void wake_all();
 
   fuse_session* session_;
   Statistics& statistics_;
@@ -89,14 +95,13 @@ class Servers {
   std::atomic<unsigned> running_{0};
   UniqueFd ended_;
 
-  std::mutex parking_mutex_;
+  Mutex parking_mutex_;
   std::condition_variable parking_;
-  // Changed only under `parking_mutex_`.
-  std::atomic<unsigned> on_duty_{0};  // threads that read the device, or are called to
-  unsigned started_ = 0;
-  unsigned parked_ = 0;
-  unsigned calls_ = 0;              // parked threads that are to go on duty
-  std::condition_variable ending_;  // `stopping_` was set
+  std::atomic<unsigned> on_duty_{0};  // threads that read the device or are called to; changed under `parking_mutex_`
+  unsigned started_ PKGFS_GUARDED_BY(parking_mutex_) = 0;
+  unsigned parked_ PKGFS_GUARDED_BY(parking_mutex_) = 0;
+  unsigned calls_ PKGFS_GUARDED_BY(parking_mutex_) = 0;  // parked threads that are to go on duty
+  std::condition_variable ending_;                       // `stopping_` was set
 
   std::thread watch_;
   std::atomic<bool> watch_sleeps_{false};

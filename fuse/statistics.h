@@ -11,7 +11,7 @@
 
 namespace pkgfs::fuse {
 
-/// What the kernel asks, as counted.
+/// The kinds of request that are counted.
 enum class Request : std::uint8_t {
   kLookup,
   kForget,
@@ -33,48 +33,48 @@ enum class Request : std::uint8_t {
 };
 inline constexpr std::size_t kRequests = static_cast<std::size_t>(Request::kCount);
 
-/// As it is called in counts and messages.
+/// The kind's name in counts and messages.
 [[nodiscard]] std::string_view name_of(Request request);
 
-/// What an error answer is counted as. "No such entry", "no such attribute", "the buffer is too small", "no terminal"
-/// and "don't ask again" (ENOENT, ENODATA, ERANGE, ENOTTY, ENOSYS) are ordinary answers and not counted.
+/// The kinds of error reply that are counted. ENOENT, ENODATA, ERANGE, ENOTTY and ENOSYS are ordinary replies and not
+/// counted.
 enum class Failure : std::uint8_t { kIo, kReadOnly, kMemory, kStale, kAccess, kOther, kCount };
 inline constexpr std::size_t kFailures = static_cast<std::size_t>(Failure::kCount);
 
-/// The errno's name, such as "EIO"; "other" for the last.
+/// The errno's name, such as "EIO"; "other" for kOther.
 [[nodiscard]] std::string_view name_of(Failure failure);
 
-/// The counts of one moment.
+/// The counts at one moment.
 struct Snapshot {
   struct Operation {
-    std::uint64_t requests = 0;  // that came
-    std::uint64_t answered = 0;  // of those; the durations below are theirs
+    std::uint64_t requests = 0;  // received
+    std::uint64_t answered = 0;  // of those; what follows is about them
     std::uint64_t total = 0;     // nanoseconds
     std::uint64_t longest = 0;   // nanoseconds
     std::array<std::uint64_t, kFailures> failures{};
     std::array<std::uint64_t, LatencyBuckets::kCount> buckets{};
 
-    /// In how many nanoseconds the part `share` (0 to 1) of the requests was answered; never too low, and too high by
-    /// 25 % at most. 0 if none was.
+    /// The nanoseconds within which the part `share` (0 to 1) of the requests was answered: never too low, at most 25 %
+    /// too high. 0 if none was answered.
     [[nodiscard]] std::uint64_t quantile(double share) const;
-    /// How many took less than `limit` nanoseconds, which must be the end of a bucket.
+    /// How many requests took less than `limit` nanoseconds, which must be the end of a bucket.
     [[nodiscard]] std::uint64_t below(std::uint64_t limit) const;
   };
   std::array<Operation, kRequests> operations{};
   std::uint64_t bytes_read = 0;
-  std::uint64_t files_pushed = 0;
+  std::uint64_t files_pushed = 0;  // prefetched into the kernel's page cache
   std::uint64_t bytes_pushed = 0;
-  std::uint64_t polled = 0;
-  std::uint64_t relieved = 0;
-  double uptime = 0;  // seconds
+  std::uint64_t polled = 0;    // requests that a thread found by polling
+  std::uint64_t relieved = 0;  // threads that gave their duty to another one
+  double uptime = 0;           // seconds
 
   [[nodiscard]] const Operation& operator[](Request request) const {
     return operations.at(static_cast<std::size_t>(request));
   }
 };
 
-/// Counts since the mount. Threads count in slots of their own, which share no cache line, so that they don't wait for
-/// each other; sums are exact once nothing is going on. A slot is made when its thread first counts.
+/// Counts since the mount. Thread-safe and without locks: threads count in slots of their own, which share no cache
+/// line. A slot is made when its thread first counts. Sums are exact while no request is being answered.
 class Statistics {
   struct Slot;
 
@@ -84,8 +84,8 @@ class Statistics {
   Statistics(const Statistics&) = delete;
   Statistics& operator=(const Statistics&) = delete;
 
-  /// One request, from its coming until its answer is with the kernel: counted at once, timed by the destructor. Two
-  /// readings of the clock. Lives on the thread that answers.
+  /// One request, from its receipt until the kernel has the reply: counted by the constructor, timed by the destructor.
+  /// Stays on the thread that answers. Reads the clock twice.
   class Measure {
    public:
     Measure(Statistics& statistics, Request request)
@@ -96,7 +96,7 @@ class Statistics {
     Measure(const Measure&) = delete;
     Measure& operator=(const Measure&) = delete;
 
-    /// To be said before the answer.
+    /// To be called before the reply.
     void failed(int error);
     void bytes_read(std::uint64_t bytes) { slot_.bytes_read.fetch_add(bytes, kRelaxed); }
 
@@ -107,19 +107,20 @@ class Statistics {
     Clock::time_point begin_;
   };
 
+  /// A file of `bytes` bytes was prefetched.
   void add_prefetched(std::uint64_t bytes) {
     Slot& slot = own();
     slot.files_pushed.fetch_add(1, kRelaxed);
     slot.bytes_pushed.fetch_add(bytes, kRelaxed);
   }
 
-  /// A request that a thread found by looking for it, without going to sleep.
+  /// A thread found a request by polling, without going to sleep.
   void add_polled() { own().polled.fetch_add(1, kRelaxed); }
-  /// A thread that was about to wait for a disk, or was stuck, while it was the one that takes the requests.
+  /// A thread on duty was about to block, or was stuck, and another one took over (Servers).
   void add_relieved() { own().relieved.fetch_add(1, kRelaxed); }
 
   [[nodiscard]] std::uint64_t requests(Request request) const { return snapshot()[request].requests; }
-  /// Of all kinds; cheaper than a snapshot.
+  /// The sum over all kinds; cheaper than a snapshot.
   [[nodiscard]] std::uint64_t requests() const;
   [[nodiscard]] Snapshot snapshot() const;
 

@@ -9,7 +9,7 @@
 
 namespace pkgfs::vfs {
 
-/// An open file whose bytes are a run of a source; keeps the source alive.
+/// An open file whose bytes are one run of a source, which it keeps alive.
 class BlobFile final : public OpenFile {
  public:
   explicit BlobFile(Blob blob) : blob_(std::move(blob)) {}

@@ -5,7 +5,7 @@
 
 namespace pkgfs::vfs {
 
-/// "/" and nothing in it: the tree of a package without mappings.
+/// A root directory without entries: the tree of a package without mappings.
 class EmptyFileSystem final : public FileSystem {
  public:
   [[nodiscard]] Inode root() const override { return 1; }

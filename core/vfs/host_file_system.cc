@@ -32,7 +32,7 @@ std::optional<FileType> to_type(mode_t mode) {
   if (S_ISLNK(mode)) {
     return FileType::kSymlink;
   }
-  return std::nullopt;  // devices, pipes and sockets of the host are not the package's
+  return std::nullopt;  // devices, pipes and sockets are no part of a package
 }
 
 std::optional<Attributes> to_attributes(const struct statx& status) {
@@ -60,7 +60,8 @@ Result<struct statx> status_of(const UniqueFd& fd) {
   return status;
 }
 
-/// Of an entry that is being listed. What may be mounted on it isn't waited for (AT_STATX_DONT_SYNC): it could be us.
+/// The status of an entry that is being listed. Never waits for a file system that is mounted on it
+/// (AT_STATX_DONT_SYNC), which may be served by this process.
 Result<struct statx> status_in(int dir, const char* name) {
   struct statx status{};
   constexpr int kFlags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
@@ -105,7 +106,7 @@ class HostFile final : public OpenFile {
 
 }  // namespace
 
-/// A host path that somebody looked up. Its ancestors live as long as it does.
+/// A host path that was looked up. Its ancestors live as long as it does.
 struct HostFileSystem::Node {
   Node* parent = nullptr;
   std::string name;
@@ -149,8 +150,7 @@ Result<UniqueFd> HostFileSystem::open_path(const Node& node, int flags) const {
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
   const long fd = ::syscall(SYS_openat2, root_fd_.get(), path.empty() ? "." : path.c_str(), &how, sizeof(how));
   if (fd < 0) {
-    // A directory on the way was replaced by a link, or something was mounted over it: what was looked up isn't there
-    // any more.
+    // A directory on the path was replaced by a link, or is a mount point now: the entry is gone.
     return fail(errno == ELOOP || errno == EXDEV ? ENOENT : errno);
   }
   return UniqueFd(static_cast<int>(fd));
@@ -221,7 +221,7 @@ Result<void> HostFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef
   if (!stream) {
     return fail(errno);
   }
-  const int dir_fd = fd->release();  // the stream's now
+  const int dir_fd = fd->release();  // owned by the stream
   const std::string path = node.path();
   while (true) {
     errno = 0;
@@ -229,7 +229,7 @@ Result<void> HostFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef
     const dirent* found = ::readdir(stream.get());  // NOLINT(concurrency-mt-unsafe)
     if (found == nullptr) {
       if (errno != 0) {
-        return fail(errno);  // half a listing would pass for a whole one
+        return fail(errno);  // a caller would take half a listing for a whole one
       }
       break;
     }

@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "core/base/unique_fd.h"
@@ -11,22 +10,23 @@
 
 namespace pkgfs::vfs {
 
-/// Says whether an entry is left out of listing and lookup: `path` relative to the root, without a leading "/".
+/// Decides which entries are hidden from listings and look-ups. Thread-safe.
 class HostFilter {
  public:
   virtual ~HostFilter() = default;
+  /// `path` is relative to the root, without a leading "/".
   [[nodiscard]] virtual bool hidden(std::string_view path, bool is_directory) const = 0;
 };
 
-/// A host directory (or a single file), live and read-only. No way out of it: every access starts at the descriptor
-/// that was opened at construction and follows no link (openat2 with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS); links
-/// are shown as links. Only directories, regular files and links are shown. Inodes are counted: `forget` them.
+/// A host directory (or a single file), live and read-only. Shows directories, regular files, and symbolic links as
+/// links. Inodes are counted: callers `forget` them.
 ///
-/// What is mounted below the directory isn't shown either, and never touched (RESOLVE_NO_XDEV): it may be, or stand
-/// upon, the very mount that this serves, which would wait for itself then.
+/// No access leaves the directory: each starts at the descriptor that was opened at construction and follows no link
+/// (openat2 with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS). Mount points below it are hidden and never touched
+/// (RESOLVE_NO_XDEV), because one of them may be the mount that shows this directory, which would then wait for itself.
 class HostFileSystem final : public FileSystem {
  public:
-  /// Takes over `root`, a descriptor of a directory (O_PATH will do) or of a regular file opened for reading. `name` is
+  /// `root` is a descriptor of a directory (O_PATH is enough) or of a regular file that is open for reading. `name` is
   /// the host path, for messages. `filter` may be null.
   HostFileSystem(UniqueFd root, std::string name, std::shared_ptr<const HostFilter> filter = nullptr);
   ~HostFileSystem() override;

@@ -7,8 +7,8 @@
 
 namespace pkgfs::vfs {
 
-/// A text that may cost something to know: the id of an unnamed package is the hash of its whole file. Computed when it
-/// is asked for, each time.
+/// A text for messages that may be expensive to make: the id of an unnamed package is the hash of its whole file. It is
+/// made at each call of `text`.
 class Label {
  public:
   Label() = default;

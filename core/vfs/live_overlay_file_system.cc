@@ -19,40 +19,17 @@ constexpr unsigned kInodeBits = 62;
 static_assert(limits::kLiveLayers <= std::size_t{1} << (kInodeBits - kLayerShift));
 constexpr Inode kAddressMask = (Inode{1} << kLayerShift) - 1;
 
-// Listings kept for readers that go on after the directory was listed anew.
-constexpr std::size_t kKeptListings = 4;
+// A position in a listing: the listing's generation, and the index below.
 constexpr unsigned kGenerationShift = 32;
+
+LiveNode& node(Inode inode) {
+  return *reinterpret_cast<LiveNode*>(inode);  // NOLINT(performance-no-int-to-ptr)
+}
 
 }  // namespace
 
-/// What a directory listed at one moment.
-struct LiveOverlayFileSystem::Listing {
-  struct Item {
-    std::string name;
-    int error;
-    Attributes attributes;
-  };
-  std::uint64_t generation = 0;
-  std::vector<Item> items;
-};
-
-/// A path at which a live layer has something, or several layers are merged.
-struct LiveOverlayFileSystem::Node {
-  Node* parent = nullptr;  // holds a reference
-  std::string name;
-  std::uint64_t number = kRootNumber;
-  FileType type = FileType::kDirectory;
-  std::vector<Part> parts;
-  std::size_t winner = 0;  // of `parts`: has the attributes
-  bool mount_ancestor = false;
-  std::string link;
-  std::uint64_t references = 0;                        // guarded by the file system's mutex, like the two below
-  std::map<std::string, Node*, std::less<>> children;  // those that a lookup would answer now
-  std::deque<std::shared_ptr<const Listing>> listings;
-};
-
 LiveOverlayFileSystem::LiveOverlayFileSystem(std::vector<Layer> layers, const OverlayOptions& options)
-    : layers_(std::move(layers)), options_(options), root_(std::make_unique<Node>()) {
+    : layers_(std::move(layers)), options_(options), nodes_(layers_) {
   if (layers_.size() > limits::kLiveLayers) {
     throw Error(ErrorCode::kUnsupported, "The tree has a live directory and " + std::to_string(layers_.size()) +
                                              " layers; at most " + std::to_string(limits::kLiveLayers) +
@@ -69,32 +46,15 @@ LiveOverlayFileSystem::LiveOverlayFileSystem(std::vector<Layer> layers, const Ov
     return;
   }
   const Decision decision = choose(candidates);
-  root_->winner = decision.winner;
+  nodes_.root().winner = decision.winner;
   for (std::size_t i = 0; i < decision.count; ++i) {
-    root_->parts.push_back({candidates[i].layer, candidates[i].entry.inode});
+    nodes_.root().parts.push_back({candidates[i].layer, candidates[i].entry.inode});
   }
 }
 
-LiveOverlayFileSystem::~LiveOverlayFileSystem() {
-  // The kernel forgets everything at unmount; what is left hangs below the root.
-  std::vector<Node*> pending;
-  for (const auto& [name, child] : root_->children) {
-    pending.push_back(child);
-  }
-  while (!pending.empty()) {
-    Node* node = pending.back();
-    pending.pop_back();
-    for (const auto& [name, child] : node->children) {
-      pending.push_back(child);
-    }
-    for (const Part& part : node->parts) {
-      release(part);
-    }
-    delete node;
-  }
-}
+LiveOverlayFileSystem::~LiveOverlayFileSystem() = default;
 
-Inode LiveOverlayFileSystem::root() const { return reinterpret_cast<Inode>(root_.get()); }
+Inode LiveOverlayFileSystem::root() const { return reinterpret_cast<Inode>(&nodes_.root()); }
 
 std::pair<OverlayFileSystem*, Inode> LiveOverlayFileSystem::handed_through(Inode inode) const {
   auto* fs = static_cast<OverlayFileSystem*>(layers_[inode >> kLayerShift].fs.get());
@@ -105,24 +65,14 @@ Inode LiveOverlayFileSystem::hand_through(std::uint32_t layer, Inode inode) {
   return (Inode{layer} << kLayerShift) | inode | 1U;
 }
 
-LiveOverlayFileSystem::Node& LiveOverlayFileSystem::node(Inode inode) const {
-  return *reinterpret_cast<Node*>(inode);  // NOLINT(performance-no-int-to-ptr)
-}
-
-void LiveOverlayFileSystem::release(const Part& part) {
-  if (layers_[part.layer].live) {
-    layers_[part.layer].fs->forget(part.inode, 1);
-  }
-}
-
 Decision LiveOverlayFileSystem::choose(std::vector<Candidate>& candidates) const {
   return decide(candidates, options_.conflicts,
                 [this](std::uint32_t layer) { return layers_[layer].mount_path.size(); });
 }
 
-std::vector<Candidate> LiveOverlayFileSystem::ask_layers(const Node& dir, std::string_view name) {
+std::vector<Candidate> LiveOverlayFileSystem::ask_layers(const LiveNode& dir, std::string_view name) {
   std::vector<Candidate> candidates;
-  for (const Part& part : dir.parts) {
+  for (const LiveNode::Part& part : dir.parts) {
     const Result<Entry> found = layers_[part.layer].fs->lookup(part.inode, name);
     if (found) {
       candidates.push_back({part.layer, 0, *found});
@@ -133,12 +83,12 @@ std::vector<Candidate> LiveOverlayFileSystem::ask_layers(const Node& dir, std::s
   return candidates;
 }
 
-Result<Entry> LiveOverlayFileSystem::settle(Node& dir, std::string_view name, std::vector<Candidate>& candidates) {
+Result<Entry> LiveOverlayFileSystem::settle(LiveNode& dir, std::string_view name, std::vector<Candidate>& candidates) {
   const Decision decision = choose(candidates);
-  // What doesn't take part is let go.
+  // References of what doesn't take part aren't needed.
   for (std::size_t i = decision.count; i < candidates.size(); ++i) {
     if (candidates[i].error == 0) {
-      release({candidates[i].layer, candidates[i].entry.inode});
+      nodes_.release({candidates[i].layer, candidates[i].entry.inode});
     }
   }
   const Candidate& winner = candidates[decision.winner];
@@ -158,7 +108,7 @@ Result<Entry> LiveOverlayFileSystem::settle(Node& dir, std::string_view name, st
     result.attributes.number = path_number(dir.number, name);
   }
 
-  auto fresh = std::make_unique<Node>();
+  auto fresh = std::make_unique<LiveNode>();
   fresh->parent = &dir;
   fresh->name = name;
   fresh->number = result.attributes.number;
@@ -172,7 +122,7 @@ Result<Entry> LiveOverlayFileSystem::settle(Node& dir, std::string_view name, st
     const Layer& layer = layers_[winner.layer];
     const Result<std::string_view> text = layer.fs->read_link(winner.entry.inode);
     if (!text) {
-      release(fresh->parts.front());
+      nodes_.release(fresh->parts.front());
       return fail(text.error());
     }
     std::optional<std::string> clamped;
@@ -183,30 +133,7 @@ Result<Entry> LiveOverlayFileSystem::settle(Node& dir, std::string_view name, st
     result.attributes.size = fresh->link.size();
   }
 
-  Node* superseded = nullptr;  // the same thing, looked up before
-  {
-    const std::lock_guard lock(mutex_);
-    const auto known = dir.children.find(name);
-    if (known != dir.children.end() && known->second->number == fresh->number && known->second->type == fresh->type &&
-        known->second->link == fresh->link && known->second->parts.size() == fresh->parts.size() &&
-        std::equal(known->second->parts.begin(), known->second->parts.end(), fresh->parts.begin(),
-                   [](const Part& a, const Part& b) { return a.layer == b.layer; })) {
-      superseded = known->second;
-      ++superseded->references;
-    } else {
-      fresh->references = 1;
-      ++dir.references;
-      dir.children.insert_or_assign(std::string(name), fresh.get());
-    }
-  }
-  if (superseded != nullptr) {
-    for (const Part& part : fresh->parts) {
-      release(part);
-    }
-    result.inode = reinterpret_cast<Inode>(superseded);
-  } else {
-    result.inode = reinterpret_cast<Inode>(fresh.release());
-  }
+  result.inode = reinterpret_cast<Inode>(&nodes_.add(std::move(fresh)));
   return result;
 }
 
@@ -222,7 +149,7 @@ Result<Entry> LiveOverlayFileSystem::lookup(Inode dir, std::string_view name) {
   if (name.size() > limits::kNameBytes) {
     return fail(ENAMETOOLONG);
   }
-  Node& which = node(dir);
+  LiveNode& which = node(dir);
   if (which.type != FileType::kDirectory) {
     return fail(ENOTDIR);
   }
@@ -238,8 +165,8 @@ Result<Attributes> LiveOverlayFileSystem::metadata(Inode inode) {
     const auto [fs, inner] = handed_through(inode);
     return fs->metadata(inner);
   }
-  const Node& which = node(inode);
-  const Part& part = which.parts[which.winner];
+  const LiveNode& which = node(inode);
+  const LiveNode::Part& part = which.parts[which.winner];
   Result<Attributes> attributes = layers_[part.layer].fs->metadata(part.inode);
   if (attributes) {
     attributes->number = which.number;
@@ -252,10 +179,10 @@ Result<Attributes> LiveOverlayFileSystem::metadata(Inode inode) {
   return attributes;
 }
 
-std::shared_ptr<const LiveOverlayFileSystem::Listing> LiveOverlayFileSystem::list(Node& dir, int& error) {
+std::shared_ptr<const LiveListing> LiveOverlayFileSystem::list(LiveNode& dir, int& error) {
   // Names per layer, then the same rule as for a lookup.
   std::map<std::string, std::vector<Candidate>, std::less<>> names;
-  for (const Part& part : dir.parts) {
+  for (const LiveNode::Part& part : dir.parts) {
     const Result<void> listed = layers_[part.layer].fs->read_dir(part.inode, 0, [&](const DirEntry& entry) {
       names[std::string(entry.name)].push_back({part.layer, entry.error, {entry.inode, entry.attributes}});
       return true;
@@ -265,7 +192,7 @@ std::shared_ptr<const LiveOverlayFileSystem::Listing> LiveOverlayFileSystem::lis
       return nullptr;
     }
   }
-  auto listing = std::make_shared<Listing>();
+  auto listing = std::make_shared<LiveListing>();
   for (auto& [name, candidates] : names) {
     const Decision decision = choose(candidates);
     const Candidate& winner = candidates[decision.winner];
@@ -273,18 +200,13 @@ std::shared_ptr<const LiveOverlayFileSystem::Listing> LiveOverlayFileSystem::lis
       conflicts_->push_back({join_path(path_of(dir), name), layers_[winner.layer].label(),
                              layers_[candidates[decision.hidden].layer].label()});
     }
-    Listing::Item item{name, winner.error, winner.entry.attributes};
+    LiveListing::Item item{name, winner.error, winner.entry.attributes};
     if (item.attributes.number == 0) {
       item.attributes.number = path_number(dir.number, name);
     }
     listing->items.push_back(std::move(item));
   }
-  const std::lock_guard lock(mutex_);
-  listing->generation = dir.listings.empty() ? 0 : dir.listings.front()->generation + 1;
-  dir.listings.push_front(listing);
-  if (dir.listings.size() > kKeptListings) {
-    dir.listings.pop_back();
-  }
+  nodes_.keep_listing(dir, listing);
   return listing;
 }
 
@@ -299,19 +221,14 @@ Result<void> LiveOverlayFileSystem::read_dir(Inode dir, std::uint64_t from, Func
       return visit(entry);
     });
   }
-  Node& which = node(dir);
+  LiveNode& which = node(dir);
   if (which.type != FileType::kDirectory) {
     return fail(ENOTDIR);
   }
-  // A reader that goes on gets the listing it began with, as long as that is kept.
-  std::shared_ptr<const Listing> listing;
+  // A reader that continues gets the listing that it began with, as long as that is kept.
+  std::shared_ptr<const LiveListing> listing;
   if (from != 0) {
-    const std::lock_guard lock(mutex_);
-    for (const auto& kept : which.listings) {
-      if ((kept->generation & 0x3fffffffU) == from >> kGenerationShift) {
-        listing = kept;
-      }
-    }
+    listing = nodes_.find_listing(which, from >> kGenerationShift);
   }
   if (listing == nullptr) {
     int error = 0;
@@ -321,7 +238,7 @@ Result<void> LiveOverlayFileSystem::read_dir(Inode dir, std::uint64_t from, Func
     }
   }
   for (std::size_t i = from & 0xffffffffU; i < listing->items.size(); ++i) {
-    const Listing::Item& item = listing->items[i];
+    const LiveListing::Item& item = listing->items[i];
     if (!visit({.name = item.name,
                 .inode = 0,
                 .error = item.error,
@@ -338,7 +255,7 @@ Result<std::uint64_t> LiveOverlayFileSystem::parent_number(Inode dir) {
     const auto [fs, inner] = handed_through(dir);
     return fs->parent_number(inner);
   }
-  const Node& which = node(dir);
+  const LiveNode& which = node(dir);
   return which.parent == nullptr ? kRootNumber : which.parent->number;
 }
 
@@ -347,7 +264,7 @@ Result<std::string_view> LiveOverlayFileSystem::read_link(Inode inode) {
     const auto [fs, inner] = handed_through(inode);
     return fs->read_link(inner);
   }
-  const Node& which = node(inode);
+  const LiveNode& which = node(inode);
   return which.type == FileType::kSymlink ? Result<std::string_view>(which.link) : fail(EINVAL);
 }
 
@@ -356,7 +273,7 @@ Result<std::unique_ptr<OpenFile>> LiveOverlayFileSystem::open(Inode inode) {
     const auto [fs, inner] = handed_through(inode);
     return fs->open(inner);
   }
-  const Node& which = node(inode);
+  const LiveNode& which = node(inode);
   if (which.type == FileType::kDirectory) {
     return fail(EISDIR);
   }
@@ -376,8 +293,8 @@ Result<Origin> LiveOverlayFileSystem::origin(Inode inode) {
     const auto [fs, inner] = handed_through(inode);
     return fs->origin(inner);
   }
-  const Node& which = node(inode);
-  const Part& part = which.parts[which.winner];
+  const LiveNode& which = node(inode);
+  const LiveNode::Part& part = which.parts[which.winner];
   const Layer& layer = layers_[part.layer];
   Result<Origin> origin = layer.fs->origin(part.inode);
   if (origin && layers_[part.layer].live) {
@@ -392,41 +309,9 @@ Result<Origin> LiveOverlayFileSystem::origin(Inode inode) {
   return origin;
 }
 
-std::string LiveOverlayFileSystem::path_of(const Node& node) const {
-  std::vector<std::string_view> names;
-  for (const Node* here = &node; here->parent != nullptr; here = here->parent) {
-    names.push_back(here->name);
-  }
-  std::reverse(names.begin(), names.end());
-  return absolute_path(names);
-}
-
 void LiveOverlayFileSystem::forget(Inode inode, std::uint64_t count) {
   if (!is_handed_through(inode) && inode != root()) {
-    drop(&node(inode), count);
-  }
-}
-
-void LiveOverlayFileSystem::drop(Node* which, std::uint64_t count) {
-  while (which != root_.get()) {
-    Node* const parent = which->parent;
-    {
-      const std::lock_guard lock(mutex_);
-      which->references -= count;
-      if (which->references != 0) {
-        return;
-      }
-      const auto known = parent->children.find(which->name);
-      if (known != parent->children.end() && known->second == which) {
-        parent->children.erase(known);
-      }
-    }
-    for (const Part& part : which->parts) {
-      release(part);
-    }
-    delete which;
-    which = parent;
-    count = 1;
+    nodes_.forget(node(inode), count);
   }
 }
 

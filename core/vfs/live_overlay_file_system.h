@@ -1,30 +1,29 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <array>
-#include <atomic>
 #include <cstdint>
-#include <deque>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "core/vfs/file_system.h"
+#include "core/vfs/live_nodes.h"
 #include "core/vfs/merge.h"
 #include "core/vfs/overlay_file_system.h"
 
 namespace pkgfs::vfs {
 
-/// An overlay some of whose layers change under us: host directories. Every lookup asks the layers anew, so edits show
-/// at once (after the caches above). A subtree that only one unchanging layer has is handed through to it: nothing is
-/// added to its cost. All other inodes are counted, and go when the last reference is forgotten.
+/// Layers on top of each other as one tree, of which some are host directories that change at any time. Every look-up
+/// asks the layers again, so that edits show as soon as the caches above allow. Inodes are counted (LiveNodes).
+///
+/// A subtree that a single unchanging layer has is handed through to that layer, so that it costs what it costs there;
+/// such inodes aren't counted. To list a directory in one go, a reader continues with the listing that it began with,
+/// even if the directory has changed since.
 class LiveOverlayFileSystem final : public FileSystem {
  public:
-  /// `layers` in order of precedence; the file system of one that isn't live is an OverlayFileSystem. Throws
-  /// Error(kUnsupported) for more than limits::kLiveLayers.
+  /// `layers` in order of precedence; those that aren't live are OverlayFileSystems. Throws Error(kUnsupported) for
+  /// more than limits::kLiveLayers.
   LiveOverlayFileSystem(std::vector<Layer> layers, const OverlayOptions& options);
   ~LiveOverlayFileSystem() override;
 
@@ -43,31 +42,19 @@ class LiveOverlayFileSystem final : public FileSystem {
   [[nodiscard]] std::vector<OverlayConflict> find_conflicts();
 
  private:
-  struct Node;
-  struct Part {
-    std::uint32_t layer;
-    Inode inode;  // in that layer; holds a reference if the layer is live
-    friend bool operator==(const Part&, const Part&) = default;
-  };
-  struct Listing;
-
-  [[nodiscard]] bool is_handed_through(Inode inode) const { return (inode & 1U) != 0; }
+  [[nodiscard]] static bool is_handed_through(Inode inode) { return (inode & 1U) != 0; }
   [[nodiscard]] std::pair<OverlayFileSystem*, Inode> handed_through(Inode inode) const;
   [[nodiscard]] static Inode hand_through(std::uint32_t layer, Inode inode);
-  [[nodiscard]] Node& node(Inode inode) const;
 
   [[nodiscard]] Decision choose(std::vector<Candidate>& candidates) const;
-  [[nodiscard]] std::vector<Candidate> ask_layers(const Node& dir, std::string_view name);
-  [[nodiscard]] Result<Entry> settle(Node& dir, std::string_view name, std::vector<Candidate>& candidates);
-  [[nodiscard]] std::shared_ptr<const Listing> list(Node& dir, int& error);
-  [[nodiscard]] std::string path_of(const Node& node) const;
-  void release(const Part& part);
-  void drop(Node* node, std::uint64_t count);
+  [[nodiscard]] std::vector<Candidate> ask_layers(const LiveNode& dir, std::string_view name);
+  /// Makes one entry of the candidates and releases those that aren't part of it.
+  [[nodiscard]] Result<Entry> settle(LiveNode& dir, std::string_view name, std::vector<Candidate>& candidates);
+  [[nodiscard]] std::shared_ptr<const LiveListing> list(LiveNode& dir, int& error);
 
   std::vector<Layer> layers_;
   OverlayOptions options_;
-  std::mutex mutex_;  // guards the tree of nodes and their counts; not held while a layer works
-  std::unique_ptr<Node> root_;
+  LiveNodes nodes_;
   std::vector<OverlayConflict>* conflicts_ = nullptr;  // set while `find_conflicts` runs, before the mount
 };
 

@@ -106,7 +106,7 @@ Result<Extent> MappedPathFileSystem::extent(Inode inode) {
 }
 
 void MappedPathFileSystem::forget(Inode inode, std::uint64_t count) {
-  // The mapping itself holds the mount point's inode; who looks it up holds nothing.
+  // The file system itself holds the reference of its mount path; look-ups of it give none.
   if (!is_ancestor(inode) && to_inner(inode) != inner_root_) {
     inner_->forget(to_inner(inode), count);
   }

@@ -9,13 +9,13 @@
 
 namespace pkgfs::vfs {
 
-/// Another file system's subtree `original_path` shown at `mount_path`. The ancestors of the mount path exist as
-/// synthetic directories with one entry each. Works on names and inodes, so listings are always right
+/// Shows the subtree `original_path` of another file system at `mount_path`. The ancestors of the mount path are
+/// synthetic directories with one entry each. Maps inodes, not paths, so that listings are always right
 /// (docs/rules/filesystem.md, 3).
 class MappedPathFileSystem final : public FileSystem {
  public:
-  /// Both paths absolute and normal. `original_path` may be a file: the mount path is that file then. Fails with the
-  /// errno of walking `original_path`, e.g. ENOENT; `inner` is lost then.
+  /// Both paths are absolute and normal. If `original_path` is a file, so is the mount path. Fails with the errno of
+  /// the look-up of `original_path`, such as ENOENT, and destroys `inner` then.
   [[nodiscard]] static Result<std::unique_ptr<FileSystem>> make(std::unique_ptr<FileSystem> inner,
                                                                 const std::string& original_path,
                                                                 const std::string& mount_path);
@@ -35,7 +35,7 @@ class MappedPathFileSystem final : public FileSystem {
  private:
   MappedPathFileSystem(std::unique_ptr<FileSystem> inner, Inode inner_root, const std::string& mount_path);
 
-  // Inodes 1 to depth are the ancestors; the inner ones follow, moved up by depth.
+  // Inodes 1 to `depth` are the ancestors; the inodes of `inner_` follow, `depth` higher.
   [[nodiscard]] Inode depth() const { return names_.size(); }
   [[nodiscard]] bool is_ancestor(Inode inode) const { return inode <= depth(); }
   [[nodiscard]] Inode to_inner(Inode inode) const { return inode - depth(); }

@@ -12,8 +12,8 @@
 #include "core/vfs/label.h"
 #include "core/vfs/path_text.h"
 
-/// The rule that decides what stands at a path where several layers have something (docs/rules/filesystem.md, 9.2):
-/// shared by the overlay of layers that never change and the one of layers that do.
+/// The rule that decides which entry is at a path where several layers have one (docs/rules/filesystem.md, 9.2).
+/// OverlayFileSystem, whose layers never change, and LiveOverlayFileSystem share it.
 namespace pkgfs::vfs {
 
 /// What happens where mappings meet (docs/rules/filesystem.md, 9.3).
@@ -23,21 +23,34 @@ enum class Conflicts {
   kError,   // hiding a file, or being hidden by one, is an error that names both packages
 };
 
-/// One file system of an overlay, with what is known of it.
+struct OverlayOptions {
+  Conflicts conflicts = Conflicts::kMerge;
+  /// Show the texts of symbolic links as stored, even of those that lead out of the mount.
+  bool raw_links = false;
+};
+
+/// A path where one layer hides a file of another, or a file hides something.
+struct OverlayConflict {
+  std::string path;
+  std::string winner;
+  std::string loser;
+};
+
+/// One file system of an overlay, and where it comes from.
 struct Layer {
   std::unique_ptr<FileSystem> fs;
   std::string mount_path = "/";   // where its content shows, absolute and normal
   std::string source_path = "/";  // which part of the volume that is
   Label package;                  // for messages and attributes
   std::string volume;
-  bool live = false;      // changes under us
+  bool live = false;      // may change at any time
   bool fallback = false;  // being hidden is no conflict
 
   [[nodiscard]] Mapping mapping() const { return {mount_path, source_path}; }
   [[nodiscard]] std::string label() const { return package.text() + " (volume \"" + volume + "\")"; }
 };
 
-/// What one layer has at a path: an entry, or an error in place of one.
+/// The entry of one layer at a path, or the error in its place.
 struct Candidate {
   std::uint32_t layer = 0;
   int error = 0;
@@ -46,17 +59,18 @@ struct Candidate {
   [[nodiscard]] bool is_directory() const { return error == 0 && entry.attributes.type == FileType::kDirectory; }
 };
 
-/// What the candidates, in layer order, add up to. Reorders `candidates`: the first `count` are those that take part,
-/// one for a file or link (or an error), all merged ones for a directory. `winner` has the attributes.
+/// The result of `decide`. The first `count` of the candidates take part: one for a file, a link or an error, all
+/// merged ones for a directory. `winner` has the attributes.
 struct Decision {
   std::size_t count = 0;
   std::size_t winner = 0;
-  /// Something that isn't a directory was hidden by, or hides, the result: `count` entries stay, `hidden` is the first
-  /// candidate left out.
+  /// Something that isn't a directory is hidden by the result or hides something. `hidden` is the first candidate left
+  /// out.
   bool conflict = false;
   std::size_t hidden = 0;
 };
-/// `depth` gives the length of a layer's mount path; asked only for Conflicts::kShadow.
+/// Decides between `candidates`, which are in layer order and not empty, and reorders them. `depth` answers the length
+/// of a layer's mount path; it is called only for Conflicts::kShadow.
 [[nodiscard]] Decision decide(std::vector<Candidate>& candidates, Conflicts conflicts,
                               FunctionRef<std::size_t(std::uint32_t layer)> depth);
 

@@ -2,38 +2,27 @@
 #pragma once
 
 #include <array>
-#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "core/base/thread_annotations.h"
 #include "core/vfs/file_system.h"
 #include "core/vfs/merge.h"
+#include "core/vfs/overlay_merger.h"
+#include "core/vfs/overlay_node.h"
 
 namespace pkgfs::vfs {
 
-struct OverlayOptions {
-  Conflicts conflicts = Conflicts::kMerge;
-  /// Show link texts as stored, even where they lead out of the mount.
-  bool raw_links = false;
-};
-
-/// A path where one layer hides a file of another, or a file hides something.
-struct OverlayConflict {
-  std::string path;
-  std::string winner;
-  std::string loser;
-};
-
 /// Layers on top of each other as one tree: the first wins, directories merge (merge.h). The layers never change.
 ///
-/// A directory is merged when it is first touched, into one array of nodes sorted by name; that happens once, under one
-/// of a few locks. Afterwards `lookup` is a binary search, `metadata` a load, `read_dir` a walk: no lock, no
-/// allocation, no call into a layer. An inode is the address of its node; nodes live as long as the file system, so
-/// `forget` has nothing to do. Names and link texts stay in the mapping that they come from. A node takes 80 bytes.
+/// A directory is merged when it is first touched, once, under one of a few locks, into one array of nodes sorted by
+/// name. Afterwards `lookup` is a binary search, `metadata` a load and `read_dir` a loop, without a lock, an allocation
+/// or a call into a layer. An inode is the address of its node. Nodes live as long as the file system, so that `forget`
+/// is ignored. Names and link texts stay in the memory of the layer that they come from.
 class OverlayFileSystem : public FileSystem {
  public:
   /// `layers` in order of precedence, at least one, each with a directory as root. None may be live.
@@ -52,35 +41,27 @@ class OverlayFileSystem : public FileSystem {
   [[nodiscard]] bool is_immutable() const final;
   [[nodiscard]] Result<Origin> origin(Inode inode) final;
 
-  /// The path of `inode` in this tree. Not on the hot path.
+  /// The path of `inode` in this tree. Slow.
   [[nodiscard]] std::string path_of(Inode inode) const;
-  /// Merges every directory and returns the conflicts found. EIO-directories are passed over.
+  /// Merges every directory and returns the conflicts found. Directories that can't be listed are passed over.
   [[nodiscard]] std::vector<OverlayConflict> visit_all();
 
  private:
-  struct Node;
-  struct Directory;
-  struct Content;
-
-  [[nodiscard]] static Attributes attributes(const Node& node);
-  [[nodiscard]] Result<const Content*> content(const Node& node);
-  [[nodiscard]] const Content* merge(Directory& dir);
-  void fill(Content& content, Directory& dir, std::vector<struct NamedCandidate>& named);
-  void fill_node(Node& node, Content& content, const Directory& dir, std::string_view name,
-                 std::vector<Candidate>& candidates);
-  [[nodiscard]] std::string directory_path(const Directory& dir) const;
+  [[nodiscard]] static Attributes attributes(const OverlayNode& node);
+  [[nodiscard]] Result<const OverlayContent*> content(const OverlayNode& node);
+  [[nodiscard]] const OverlayContent* merge(OverlayDirectory& dir);
 
   std::vector<Layer> layers_;
   OverlayOptions options_;
-  std::unique_ptr<Node> root_;
-  std::unique_ptr<Directory> root_directory_;
+  OverlayMerger merger_;
+  OverlayNode root_;
+  OverlayDirectory root_directory_;
 
   static constexpr std::size_t kMergeLocks = 16;
-  std::array<std::mutex, kMergeLocks> merge_locks_;  // by directory
+  std::array<Mutex, kMergeLocks> merge_locks_;  // held while a directory is merged; chosen by its address
 
-  std::mutex owned_mutex_;
-  std::vector<std::unique_ptr<Content>> owned_;  // every merged directory; guarded by `owned_mutex_`
-  std::vector<OverlayConflict> conflicts_;       // guarded by `owned_mutex_`
+  Mutex owned_mutex_;
+  std::vector<std::unique_ptr<OverlayContent>> owned_ PKGFS_GUARDED_BY(owned_mutex_);  // of every merged directory
 };
 
 }  // namespace pkgfs::vfs

@@ -7,19 +7,19 @@
 #include <string_view>
 #include <vector>
 
-/// Lexical work on paths of the merged tree. All paths are absolute and normal ("/", "/a/b"); none touches a file
-/// system.
+/// Functions on the text of paths of the merged tree; none accesses a file system. All paths are absolute and normal
+/// ("/", "/a/b").
 namespace pkgfs::vfs {
 
-/// The components of `path`; "." and empty ones dropped, ".." kept.
+/// The components of `path` without "." and empty ones; ".." stays.
 [[nodiscard]] std::vector<std::string_view> path_components(std::string_view path);
 [[nodiscard]] std::string join_path(std::string_view dir, std::string_view name);
-/// The path that ends with `components`, below "/".
+/// The path of `components`, below "/".
 [[nodiscard]] std::string absolute_path(const std::vector<std::string_view>& components);
 
 /// Whether `path` is `prefix` or lies below it.
 [[nodiscard]] bool path_covers(std::string_view prefix, std::string_view path);
-/// `path` without `prefix`, which covers it: "/" or "/rest".
+/// The rest of `path` behind `prefix`, which must cover it: "/" or "/rest".
 [[nodiscard]] std::string_view path_below(std::string_view prefix, std::string_view path);
 
 /// The number (st_ino) of the entry `name` of the directory numbered `parent`: a hash of the visible path with the top
@@ -29,7 +29,7 @@ inline constexpr std::uint64_t kRootNumber = 1;
 /// The number of a live host entry: top bit set, the same for all links to one file.
 [[nodiscard]] std::uint64_t host_number(std::uint64_t device, std::uint64_t inode);
 
-/// Where a mapping shows: `source_path` of a volume at `mount_path`.
+/// A mapping shows `source_path` of a volume at `mount_path`.
 struct Mapping {
   std::string_view mount_path;
   std::string_view source_path;

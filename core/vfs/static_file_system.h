@@ -20,9 +20,9 @@ struct StaticFile {
   Label package = {};  // for `origin`
 };
 
-/// Files that are known beforehand, with the directories that their paths need: commands, the metadata volume of a
-/// directory package. Of two files with one path the first stays; a file whose path runs through another file is left
-/// out.
+/// A tree of files that are given at construction, with the directories that their paths need: for the commands, and
+/// for the metadata volume of a directory package. Of two files with one path the first is kept; a file below the path
+/// of another file is left out.
 class StaticFileSystem final : public FileSystem {
  public:
   explicit StaticFileSystem(std::vector<StaticFile> files);

@@ -19,19 +19,20 @@ struct Mount {
   std::string source_path = "/";  // absolute, normal, in `fs`
   Label package;                  // for messages and attributes
   std::string volume;
-  bool live = false;  // changes under us: a host directory
-  /// Stands below everything else wherever it is mounted: the commands.
+  bool live = false;  // may change at any time: a host directory
+  /// Below all other mounts wherever it is mounted, as the commands are.
   bool fallback = false;
 };
 
-/// File systems mounted at any paths, nested ones too, as one tree (docs/rules/filesystem.md, 9.1 and 9.2): each is
-/// mapped to its path (MappedPathFileSystem), and all are laid over each other, the deepest mount path on top, then
-/// list order. A path above a mount is always a directory. Layers that never change become one OverlayFileSystem; a
-/// live one makes the whole a LiveOverlayFileSystem over it. No mounts: EmptyFileSystem.
+/// Combines file systems that are mounted at any paths, nested ones too, into one tree (docs/rules/filesystem.md, 9.1
+/// and 9.2). Each is mapped to its path (MappedPathFileSystem). All are laid over each other: those with the deepest
+/// mount path on top, then in the order of `mounts`. A path above a mount is always a directory. Layers that never
+/// change become one OverlayFileSystem; if one is live, a LiveOverlayFileSystem is laid over them. Without mounts the
+/// result is an EmptyFileSystem.
 ///
-/// `mounts` are in order of precedence. Files that a mount point hides are warned of. A source path that doesn't exist
-/// or a file mounted at "/" is warned of and left out, or thrown as Error(kLoad) with `strict`. With Conflicts::kError
-/// the whole tree is visited and Error(kLoad) lists what collides.
+/// Logs a warning for each file that a mount point hides. If a source path doesn't exist, or a file is mounted at "/",
+/// the mount is left out with a warning; with `strict`, throws Error(kLoad). With Conflicts::kError, visits the whole
+/// tree and throws Error(kLoad) with a list of the conflicts.
 [[nodiscard]] std::unique_ptr<FileSystem> make_union_file_system(std::vector<Mount> mounts,
                                                                  const OverlayOptions& options, bool strict = false);
 

@@ -169,7 +169,7 @@ Result<void> WebcVolumeFileSystem::check_content(webc::EntryRef ref, const webc:
     return {};  // version 1 stores none
   }
   {
-    const std::lock_guard lock(verified_mutex_);
+    const MutexLock lock(verified_mutex_);
     if (verified_.contains(ref)) {
       return {};
     }
@@ -192,7 +192,7 @@ Result<void> WebcVolumeFileSystem::check_content(webc::EntryRef ref, const webc:
               volume_->source()->name(), volume_->name(), info.offset);
     return fail(EIO);
   }
-  const std::lock_guard lock(verified_mutex_);
+  const MutexLock lock(verified_mutex_);
   verified_.insert(ref);
   return {};
 }

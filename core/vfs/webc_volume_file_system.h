@@ -2,16 +2,16 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <unordered_set>
 
+#include "core/base/thread_annotations.h"
 #include "core/vfs/file_system.h"
 #include "core/webc/volume.h"
 
 namespace pkgfs::vfs {
 
 struct VolumeOptions {
-  /// Check a file's SHA-256 when it is first opened, where the container has one: EIO if it differs.
+  /// Check a file's SHA-256 when it is first opened, if the container has one; EIO if it differs.
   bool verify_on_open = false;
   /// Set the x bits of files that begin like a program (WebAssembly, ELF, "#!"); reads the start of each file listed.
   bool detect_executables = false;
@@ -19,8 +19,8 @@ struct VolumeOptions {
   std::int64_t default_modified = 1;
 };
 
-/// One volume of one container, decoded from the mapping at each call: stateless, for the layers above to keep what
-/// they have seen. `lookup` is linear in the directory.
+/// One volume of one container. Decodes the mapped file at each call and keeps nothing, since the layers above do.
+/// `lookup` takes time linear in the size of the directory.
 class WebcVolumeFileSystem final : public FileSystem {
  public:
   explicit WebcVolumeFileSystem(std::shared_ptr<const webc::Volume> volume, const VolumeOptions& options = {});
@@ -41,8 +41,8 @@ class WebcVolumeFileSystem final : public FileSystem {
 
   std::shared_ptr<const webc::Volume> volume_;
   VolumeOptions options_;
-  std::mutex verified_mutex_;
-  std::unordered_set<webc::EntryRef> verified_;  // files whose hash was right; guarded by `verified_mutex_`
+  Mutex verified_mutex_;
+  std::unordered_set<webc::EntryRef> verified_ PKGFS_GUARDED_BY(verified_mutex_);  // files whose checksum was right
 };
 
 }  // namespace pkgfs::vfs
