@@ -37,7 +37,8 @@ int OwnMount::list(const std::string& path, std::uint64_t from) {
     return errno;
   }
   constexpr std::size_t kBuffer = 32U << 10U;
-  alignas(16) std::array<char, kBuffer> buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init): only the kernel writes it
+  alignas(16) std::array<char, kBuffer>
+      buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init): only the kernel writes it
   return ::getdents64(directory.get(), buffer.data(), buffer.size()) < 0 ? errno : 0;
 }
 

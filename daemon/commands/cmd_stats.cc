@@ -22,8 +22,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr auto kProbeLimit = std::chrono::seconds(1);
-
 /// `17 us`, with at most three digits.
 std::string duration_text(std::uint64_t nanoseconds) {
   constexpr std::array kUnits{"ns", "us", "ms", "s"};

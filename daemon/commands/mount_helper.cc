@@ -75,7 +75,6 @@ std::size_t read_letters(std::string_view letters, std::span<const std::string> 
 
 /// The source of a live mount of pkgfs at `mountpoint`; nothing if there is none.
 std::optional<std::string> live_source(const std::string& mountpoint) {
-  constexpr auto kProbeLimit = std::chrono::seconds(1);
   const std::string path = resolve_mountpoint(mountpoint);
   const std::optional<MountEntry> mounted = find_mount(path);
   const bool live = mounted && mounted->type == kMountType && probe_mount(path, kProbeLimit) == MountState::kLive;

@@ -15,8 +15,6 @@
 namespace pkgfs::doctor {
 namespace {
 
-constexpr auto kProbeLimit = std::chrono::seconds(1);
-
 /// The state letter of /proc/PID/stat: T for a stopped process, D for one that waits in the kernel; ? if unknown.
 char state_of(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");

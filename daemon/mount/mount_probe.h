@@ -15,6 +15,9 @@ enum class MountState {
 };
 [[nodiscard]] std::string_view to_string(MountState state);
 
+/// How long a command waits for the answers of all mounts.
+inline constexpr std::chrono::seconds kProbeLimit{1};
+
 /// Asks the mount at `path` whether it answers. The request is one that the kernel can't answer from its caches and
 /// that costs the daemon nothing. A child process sends it (run_bounded.h), so this never waits longer than `limit`.
 [[nodiscard]] MountState probe_mount(const std::string& path, std::chrono::milliseconds limit);

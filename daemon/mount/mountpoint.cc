@@ -27,8 +27,6 @@
 
 namespace pkgfs {
 namespace {
-
-constexpr auto kProbeLimit = std::chrono::seconds(1);
 constexpr int kMostLinks = 40;  // as the kernel
 
 std::string name_of_mountpoint(const std::string& given) { return "The mount point \"" + given + "\""; }

@@ -21,8 +21,6 @@
 namespace pkgfs {
 namespace {
 
-constexpr auto kProbeLimit = std::chrono::seconds(1);
-
 /// Every user may look below the directory: the options of each mount decide who may see it.
 void make_public_directory(const std::string& path) {
   std::error_code failed;

@@ -11,7 +11,6 @@
 namespace pkgfs {
 namespace {
 
-constexpr unsigned kBadRequest = 400;
 constexpr unsigned kTooLarge = 413;
 
 /// Engines stay far below these bounds. A call that waits for a mount occupies a handler thread for seconds.

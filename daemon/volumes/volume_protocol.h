@@ -13,6 +13,9 @@
 
 namespace pkgfs {
 
+/// The HTTP status of a request that the plugin can't understand.
+inline constexpr unsigned kBadRequest = 400;
+
 /// A volume as a container engine sees it.
 struct VolumeDescription {
   std::string name;

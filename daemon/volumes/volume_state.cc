@@ -11,12 +11,12 @@
 namespace pkgfs {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr int kVersion = 1;
 constexpr std::size_t kMostBytes = 64U << 20U;
 
-VolumeRecord record_from(const Json& json) {
+VolumeRecord record_from(const OrderedJson& json) {
   VolumeRecord record;
   record.name = json.at("name").get<std::string>();
   check_volume_name(record.name);  // it becomes a path
@@ -30,7 +30,7 @@ VolumeRecord record_from(const Json& json) {
 }  // namespace
 
 void save_volume_state(const std::string& path, const VolumeState& state) {
-  Json volumes = Json::array();
+  OrderedJson volumes = OrderedJson::array();
   for (const VolumeRecord& record : state.volumes) {
     volumes.push_back({{"name", record.name},
                        {"options", record.options},
@@ -38,8 +38,9 @@ void save_volume_state(const std::string& path, const VolumeState& state) {
                        {"prepared", record.prepared},
                        {"ids", record.ids}});
   }
-  const Json document{{"version", kVersion}, {"boot", state.boot}, {"volumes", std::move(volumes)}};
-  write_file_atomically(path, document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n", Durability::kSynced);
+  const OrderedJson document{{"version", kVersion}, {"boot", state.boot}, {"volumes", std::move(volumes)}};
+  write_file_atomically(path, document.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n",
+                        Durability::kSynced);
   sync_directory(std::filesystem::path(path).parent_path());
 }
 
@@ -51,16 +52,16 @@ VolumeState load_volume_state(const std::string& path) {
   }
   const auto what = [&] { return "Unable to use the volumes in \"" + path + "\""; };
   try {
-    const Json document = Json::parse(*text);
+    const OrderedJson document = OrderedJson::parse(*text);
     if (const int version = document.at("version").get<int>(); version > kVersion) {
       throw Error(ErrorCode::kUnsupported,
                   {what(), "a newer pkgfs wrote them (version " + std::to_string(version) + ")"});
     }
     state.boot = document.at("boot").get<std::string>();
-    for (const Json& volume : document.at("volumes")) {
+    for (const OrderedJson& volume : document.at("volumes")) {
       state.volumes.push_back(record_from(volume));
     }
-  } catch (const Json::exception& error) {
+  } catch (const OrderedJson::exception& error) {
     throw Error(ErrorCode::kCorrupt, {what(), error.what()});
   } catch (Error& error) {
     if (error.code() == ErrorCode::kUnsupported) {
