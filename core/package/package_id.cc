@@ -15,7 +15,8 @@ constexpr std::string_view kPrefix = "sha256:";
 struct PackageHash::State {
   Mutex mutex;
   std::function<Sha256()> compute PKGFS_GUARDED_BY(mutex);  // empty once `digest` is set
-  Sha256 digest PKGFS_GUARDED_BY(mutex){};                  // doesn't change any more when `compute` is empty
+  // Written under the mutex only, and never again once `compute` is empty, so that `digest()` may return a reference.
+  Sha256 digest{};
 };
 
 PackageHash::PackageHash(const Sha256& digest) : state_(std::make_shared<State>()) {
