@@ -116,14 +116,14 @@ TEST(InfoFromManifest, EveryFormOfDependency) {
     EXPECT_EQ(got.dependencies[i].alias, expected[i].first);
     EXPECT_EQ(got.dependencies[i].specifier.to_string(), expected[i].second);
   }
-  EXPECT_NE(got.dependencies[6].source.hash(), nullptr);
-  EXPECT_NE(got.dependencies[7].source.path(), nullptr);
+  EXPECT_NE(got.dependencies[6].specifier.hash(), nullptr);
+  EXPECT_NE(got.dependencies[7].specifier.path(), nullptr);
 }
 
 TEST(InfoFromManifest, TextWithAColonIsNoUrl) {
   const PackageInfo got = info(manifest(R"({"use": {"a": "reg.com:ns/name@1"}})"), 3);
-  ASSERT_NE(got.dependencies.at(0).source.named(), nullptr);
-  EXPECT_EQ(got.dependencies[0].source.named()->registry, "reg.com");
+  ASSERT_NE(got.dependencies.at(0).specifier.named(), nullptr);
+  EXPECT_EQ(got.dependencies[0].specifier.named()->registry, "reg.com");
 }
 
 TEST(InfoFromManifest, UnusableDependencies) {
