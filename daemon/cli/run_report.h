@@ -31,8 +31,9 @@ struct RunReport {
   std::optional<Error> error;
 };
 
-/// A writer keeps a report below this size: it cuts long texts, and leaves out messages after the first hundred.
-inline constexpr std::size_t kMostReportBytes = std::size_t{2} << 20U;
+/// A writer keeps a report below this size. It cuts a text at 4,096 bytes, each of which takes at most six as JSON, and
+/// leaves out messages after the first hundred.
+inline constexpr std::size_t kMostReportBytes = std::size_t{8} << 20U;
 
 inline constexpr const char* kReportVariable = "PKGFS_REPORT";
 /// The value of that variable for a child of this process.

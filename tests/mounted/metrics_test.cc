@@ -247,9 +247,9 @@ TEST_F(Metrics, ThatCantBeServedAreRefusedBeforeTheMount) {
       {"unix:/" + std::string(200, 'x'), 2, "at most 107 bytes"},
       {"unix:", 2, "no path"},
       {"example.org:80", 2, "isn't a numeric address"},
-      {"127.0.0.1:99999", 2, "is wanted"},
-      {"::1:80", 2, "in brackets"},
-      {"", 2, "is wanted"},
+      {"127.0.0.1:99999", 2, "must be unix:PATH"},
+      {"::1:80", 2, "needs brackets"},
+      {"", 2, "must be unix:PATH"},
       {"192.0.2.1:0", 1, "Cannot assign requested address"}};
   for (const auto& [address, code, why] : bad) {
     const MountedPackage mount(kPkgfs, package_, {"--metrics", address});

@@ -69,7 +69,7 @@ TEST_F(DoctorNet, SaysWhatIsWrongWithIt) {
   server_.set_fault({.kind = Fault::Kind::kUnauthorized, .token = "right"});
   expect(ask(), "registry problem " + server_.endpoint() + " answers 401 Unauthorized");
   expect(ask(), "wasmer login");
-  expect(ask({"--token=wrong"}), "the token isn't accepted");
+  expect(ask({"--token=wrong"}), "does not accept the token");
   expect(ask({"--token=right"}, 0), "registry ok");
   server_.set_fault({.kind = Fault::Kind::kStatus, .status = 503});
   expect(ask(), "answers 503 Service Unavailable");
@@ -94,7 +94,7 @@ TEST_F(DoctorNet, NoticesAWrongClock) {
   ASSERT_TRUE(eventually([&] { return other.out().ends_with('\n'); })) << other.err();
   const std::string port = std::to_string(std::stoi(other.out()));
   const std::string lines = ask({"--registry", "http://127.0.0.1:" + port + "/graphql"}, 0);
-  expect(lines, "clock warning it is ");
+  expect(lines, "clock warning this clock is ");
   expect(lines, "timedatectl");
 }
 

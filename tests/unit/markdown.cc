@@ -125,7 +125,8 @@ std::vector<Link> links(std::string_view text) {
     add_targets(line, "](", " )", number, found);
     add_targets(line, "href=\"", "\"", number, found);
     add_targets(line, "src=\"", "\"", number, found);
-    if (const std::size_t close = line.find("]: "); line.starts_with('[') && close != std::string::npos) {
+    if (const std::size_t close = line.find("]: ");
+        line.starts_with('[') && !line.starts_with("[^") && close != std::string::npos) {
       const std::size_t at = close + 3;
       found.push_back({line.substr(at, line.find(' ', at) - at), number});
     }
