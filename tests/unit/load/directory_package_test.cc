@@ -80,8 +80,8 @@ TEST_F(Sources, OpenAsTheReferenceOpensThem) {
       EXPECT_EQ(package->manifest().to_json().dump(), golden["manifest_json"].get<std::string>());
       ASSERT_EQ(package->atoms().size(), golden["atoms"].size());
       for (std::size_t i = 0; i < package->atoms().size(); ++i) {
-        EXPECT_EQ(package->atoms()[i].name, golden["atoms"][i]["name"]);
-        EXPECT_EQ(to_hex(sha256(package->atoms()[i].body.bytes())), golden["atoms"][i]["sha256"]);
+        EXPECT_EQ(package->atoms()[i].name, golden["atoms"][i]["name"].get<std::string>());
+        EXPECT_EQ(to_hex(sha256(package->atoms()[i].body.bytes())), golden["atoms"][i]["sha256"].get<std::string>());
       }
       std::vector<std::string> volumes;
       for (const auto& volume : golden["volumes"]) {

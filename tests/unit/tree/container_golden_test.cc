@@ -18,10 +18,10 @@ void check_commands(const PackageTree& tree, const Json& golden) {
   ASSERT_EQ(tree.commands.size(), golden["commands"].size());
   for (std::size_t i = 0; i < tree.commands.size(); ++i) {
     const auto& wanted = golden["commands"][i];
-    EXPECT_EQ(tree.commands[i].name, wanted["name"]);
-    EXPECT_EQ(tree.commands[i].metadata.runner, wanted["runner"]);
-    EXPECT_EQ(to_hex(sha256(tree.commands[i].atom.bytes())), wanted["atom_sha256"]);
-    EXPECT_EQ(to_upper_hex(tree.commands[i].module_hash), wanted["hash"]);
+    EXPECT_EQ(tree.commands[i].name, wanted["name"].get<std::string>());
+    EXPECT_EQ(tree.commands[i].metadata.runner, wanted["runner"].get<std::string>());
+    EXPECT_EQ(to_hex(sha256(tree.commands[i].atom.bytes())), wanted["atom_sha256"].get<std::string>());
+    EXPECT_EQ(to_upper_hex(tree.commands[i].module_hash), wanted["hash"].get<std::string>());
   }
 }
 

@@ -87,13 +87,13 @@ void check_package(const PackageTree& tree, const Json& golden) {
   Json wanted = golden["commands"];
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     if (!wanted[i]["origin"].is_null() && i < tree.commands.size()) {
-      EXPECT_EQ(tree.commands[i].package.to_string(), wanted[i]["origin"]["package"]);
-      EXPECT_EQ(tree.commands[i].origin_package.to_string(), wanted[i]["origin"]["atom_package"]);
+      EXPECT_EQ(tree.commands[i].package.to_string(), wanted[i]["origin"]["package"].get<std::string>());
+      EXPECT_EQ(tree.commands[i].origin_package.to_string(), wanted[i]["origin"]["atom_package"].get<std::string>());
     }
     wanted[i]["origin"] = nullptr;
   }
   EXPECT_EQ(commands.dump(1), wanted.dump(1));
-  EXPECT_EQ(tree.id.to_string(), golden["id"]);
+  EXPECT_EQ(tree.id.to_string(), golden["id"].get<std::string>());
   std::set<std::string> ids;
   for (const auto& id : tree.package_ids) {
     ids.insert(lower(id.to_string()));

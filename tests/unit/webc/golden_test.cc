@@ -45,13 +45,13 @@ class Golden : public testing::TestWithParam<fs::path> {
 };
 
 TEST_P(Golden, Version) {
-  EXPECT_EQ(std::to_string(static_cast<int>(container_->version())), golden_["format_version"]);
+  EXPECT_EQ(std::to_string(static_cast<int>(container_->version())), golden_["format_version"].get<std::string>());
 }
 
 TEST_P(Golden, Manifest) {
   const Manifest& manifest = container_->manifest();
   EXPECT_EQ(manifest.to_json().dump(), golden_["manifest_json"].get<std::string>());
-  EXPECT_EQ(to_hex(sha256(container_->manifest_bytes())), golden_["manifest_cbor"]["sha256"]);
+  EXPECT_EQ(to_hex(sha256(container_->manifest_bytes())), golden_["manifest_cbor"]["sha256"].get<std::string>());
   EXPECT_EQ(manifest.entrypoint ? Json(*manifest.entrypoint) : Json(), golden_["entrypoint"]);
   // What we write is what we read.
   EXPECT_EQ(parse_manifest(encode_manifest(manifest.to_json())).to_json(), manifest.to_json());
@@ -80,7 +80,7 @@ TEST_P(Golden, Commands) {
   for (const Json& expected : golden_["commands"]) {
     const Command* command = manifest.find_command(expected["name"].get<std::string>());
     ASSERT_NE(command, nullptr);
-    EXPECT_EQ(command->runner, expected["runner"]);
+    EXPECT_EQ(command->runner, expected["runner"].get<std::string>());
     EXPECT_EQ(nlohmann::json(command->annotations), nlohmann::json(expected["annotations"]));
     const auto atom = command_atom(*command);
     Json found;
@@ -112,13 +112,13 @@ TEST_P(Golden, Atoms) {
   ASSERT_EQ(atoms.size(), golden_["atoms"].size());
   for (std::size_t i = 0; i < atoms.size(); ++i) {
     const Json& expected = golden_["atoms"][i];
-    EXPECT_EQ(atoms[i].name, expected["name"]);
+    EXPECT_EQ(atoms[i].name, expected["name"].get<std::string>());
     EXPECT_EQ(atoms[i].body.length, expected["len"]);
-    EXPECT_EQ(to_hex(sha256(atoms[i].body.bytes())), expected["sha256"]);
+    EXPECT_EQ(to_hex(sha256(atoms[i].body.bytes())), expected["sha256"].get<std::string>());
     const AtomEntry* entry = container_->manifest().find_atom(atoms[i].name);
     ASSERT_NE(entry, nullptr);
-    EXPECT_EQ(entry->signature, expected["signature"]);
-    EXPECT_EQ(entry->kind, expected["kind"]);
+    EXPECT_EQ(entry->signature, expected["signature"].get<std::string>());
+    EXPECT_EQ(entry->kind, expected["kind"].get<std::string>());
     EXPECT_EQ(nlohmann::json(entry->annotations), nlohmann::json(expected["annotations"]));
     EXPECT_EQ(container_->find_atom(atoms[i].name), &atoms[i]);
   }
@@ -149,7 +149,7 @@ TEST_P(Golden, Volumes) {
       ASSERT_EQ(walk.entries[j].path, entry["path"]);
       const std::string hash = test::hex_of(info.sha256);
       if (container_->version() == Version::kV3) {
-        EXPECT_EQ(hash, entry["hash"]);
+        EXPECT_EQ(hash, entry["hash"].get<std::string>());
       }
       EXPECT_EQ(info.modified ? Json(*info.modified * 1'000'000'000) : Json(), entry["mtime_ns"]);
       switch (info.kind) {
@@ -159,12 +159,12 @@ TEST_P(Golden, Volumes) {
         case EntryKind::kFile:
           EXPECT_EQ(entry["type"], "file");
           EXPECT_EQ(info.length, entry["len"]);
-          EXPECT_EQ(to_hex(sha256(test::body(volume, info))), entry["sha256"]);
-          EXPECT_TRUE(hash.empty() || hash == entry["sha256"]);
+          EXPECT_EQ(to_hex(sha256(test::body(volume, info))), entry["sha256"].get<std::string>());
+          EXPECT_TRUE(hash.empty() || hash == entry["sha256"].get<std::string>());
           break;
         case EntryKind::kSymlink:
           EXPECT_EQ(entry["type"], "symlink");
-          EXPECT_EQ(info.target, entry["target"]);
+          EXPECT_EQ(info.target, entry["target"].get<std::string>());
           break;
       }
       const auto again = volume.info(walk.entries[j].record.ref);

@@ -146,7 +146,7 @@ TEST(Cat, BigFilesComeWhole) {
   const json entries = json::parse(run({"tree", "--json", file}).out);
   for (const json& entry : entries) {
     if (entry["type"] == "file") {
-      EXPECT_EQ(to_hex(sha256(run({"cat", file, entry["path"]}).out)), entry["sha256"]);
+      EXPECT_EQ(to_hex(sha256(run({"cat", file, entry["path"]}).out)), entry["sha256"].get<std::string>());
     }
   }
 }
