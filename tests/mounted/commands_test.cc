@@ -75,7 +75,7 @@ TEST_F(CommandFiles, FileOfThePackageWinsWithAWarning) {
     packaged = entry.at("path") == "/bin/tool" ? entry.at("sha256").get<std::string>() : packaged;
   }
   ASSERT_FALSE(packaged.empty());
-  ASSERT_NE(packaged, golden.at("atoms").at(0).at("sha256"));
+  ASSERT_NE(packaged, golden.at("atoms").at(0).at("sha256").get<std::string>());
   MountedPackage mount(kPkgfs, single("basic-v2"));
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
   EXPECT_EQ(file_sha256(mount / "bin/tool"), packaged);
