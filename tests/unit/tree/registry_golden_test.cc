@@ -186,7 +186,7 @@ TEST_P(RegistryGolden, LoadsAsTheReferenceDoes) {
       (void)load_package_tree(loaded.root, *loaded.loader, loaded.resolution, only_files());
       FAIL() << "loads, but should say " << expected["error"];
     } catch (const Error& error) {
-      EXPECT_EQ(error.message(), expected["error"]);
+      EXPECT_EQ(error.message(), expected["error"].get<std::string>());
       EXPECT_EQ(error.code(), ErrorCode::kLoad);
     }
     return;

@@ -59,7 +59,7 @@ TEST_P(Golden, Manifest) {
   ASSERT_EQ(manifest.use.size(), golden_["use"].size());
   for (std::size_t i = 0; i < manifest.use.size(); ++i) {
     const Dependency& dependency = manifest.use[i];
-    EXPECT_EQ(dependency.alias, golden_["use"][i]["alias"]);
+    EXPECT_EQ(dependency.alias, golden_["use"][i]["alias"].get<std::string>());
     const Json& value = golden_["use"][i]["value"];
     EXPECT_EQ(dependency.text.has_value(), value.is_string());
     if (dependency.text) {
