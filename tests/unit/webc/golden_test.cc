@@ -63,7 +63,7 @@ TEST_P(Golden, Manifest) {
     const Json& value = golden_["use"][i]["value"];
     EXPECT_EQ(dependency.text.has_value(), value.is_string());
     if (dependency.text) {
-      EXPECT_EQ(*dependency.text, value);
+      EXPECT_EQ(*dependency.text, value.get<std::string>());
     } else {
       EXPECT_EQ(nlohmann::json(*dependency.vendored), nlohmann::json(value));
     }
