@@ -131,7 +131,7 @@ TEST_P(Golden, Volumes) {
   for (std::size_t i = 0; i < volumes.size(); ++i) {
     const Volume& volume = *volumes[i];
     const Json& expected = golden_["volumes"][i];
-    ASSERT_EQ(volume.name(), expected["name"]);
+    ASSERT_EQ(volume.name(), expected["name"].get<std::string>());
     EXPECT_EQ(container_->find_volume(volume.name()), volumes[i]);
     const auto root = volume.info(kRootRef);
     ASSERT_TRUE(root);
