@@ -19,18 +19,6 @@ namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-/// Whether a thread of the process is left that isn't just waiting to be collected.
-bool lives(pid_t process) {
-  std::error_code gone;
-  for (const auto& task : fs::directory_iterator("/proc/" + std::to_string(process) + "/task", gone)) {
-    const std::string status = process_status(task.path());
-    if (!status.empty() && status[0] != 'Z' && status[0] != 'X') {
-      return true;
-    }
-  }
-  return false;
-}
-
 constexpr const char* kReaders = R"(
 import os, sys, threading
 paths = [os.path.join(at, name) for at, _, names in os.walk(sys.argv[1]) for name in names]
@@ -91,7 +79,7 @@ TEST_F(Killed, NobodyHangsWhateverItWasDoing) {
     ASSERT_TRUE(eventually([&] { return readers.out() == "go"; })) << readers.err();
     sleep_ms(static_cast<int>(random() % 30));
     ::kill(daemon, i % 2 == 0 ? SIGKILL : SIGABRT);  // a crash stops threads in another way
-    EXPECT_TRUE(eventually([&] { return !lives(daemon); }, seconds(3))) << "the daemon can't die, round " << i;
+    EXPECT_TRUE(eventually([&] { return !is_running(daemon); }, seconds(3))) << "the daemon can't die, round " << i;
     EXPECT_TRUE(readers.ends_within(seconds(3))) << "readers hang, round " << i;
     struct stat status{};
     const bool dead = ::stat((mount / "absent").c_str(), &status) != 0 && errno == ENOTCONN;
@@ -119,13 +107,13 @@ TEST_F(Killed, TheGuardianEndsWithItsDaemon) {
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
   const pid_t guardian = guardian_of(mount.daemon());
   EXPECT_TRUE(mount.unmount().ok());
-  EXPECT_TRUE(eventually([&] { return !lives(guardian); }));
+  EXPECT_TRUE(eventually([&] { return !is_running(guardian); }));
 
   MountedPackage killed(kPkgfs, package());
   ASSERT_TRUE(killed.ok()) << killed.result().describe();
   const pid_t other = guardian_of(killed.daemon());
   ::kill(killed.daemon(), SIGKILL);
-  EXPECT_TRUE(eventually([&] { return !lives(other); }));
+  EXPECT_TRUE(eventually([&] { return !is_running(other); }));
   force_unmount(killed.path());
 }
 
@@ -143,9 +131,9 @@ TEST_F(Killed, SignalsToTheGuardianAndItsEndDoTheMountNoHarm) {
   }
   sleep_ms(300);
   EXPECT_EQ(read_text(mount / "d1/f100").size(), 6000U);
-  EXPECT_TRUE(lives(guardian));
+  EXPECT_TRUE(is_running(guardian));
   ::kill(guardian, SIGKILL);
-  EXPECT_TRUE(eventually([&] { return !lives(guardian); }));
+  EXPECT_TRUE(eventually([&] { return !is_running(guardian); }));
   sleep_ms(100);
   for (int i = 200; i < 300; ++i) {
     EXPECT_EQ(read_text(mount / ("d2/f" + std::to_string(i))).size(), 6000U);

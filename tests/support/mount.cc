@@ -97,6 +97,17 @@ std::string process_status(const fs::path& directory) {
   return name_ends == std::string::npos ? std::string() : text.substr(name_ends + 2);
 }
 
+bool is_running(pid_t process) {
+  std::error_code gone;
+  for (const auto& task : fs::directory_iterator("/proc/" + std::to_string(process) + "/task", gone)) {
+    const std::string status = process_status(task.path());
+    if (!status.empty() && status[0] != 'Z' && status[0] != 'X') {
+      return true;
+    }
+  }
+  return false;
+}
+
 std::vector<pid_t> processes_with(const std::string& argument) {
   std::map<pid_t, pid_t> found;  // and their parents
   for (const fs::directory_entry& entry : fs::directory_iterator("/proc")) {

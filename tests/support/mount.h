@@ -34,6 +34,9 @@ struct MountLine {
 /// (proc_pid_stat(5), field 3): "S 1 …". Empty when it is gone.
 [[nodiscard]] std::string process_status(const std::filesystem::path& directory);
 
+/// Whether a process has a thread that has not ended; a zombie has none.
+[[nodiscard]] bool is_running(pid_t process);
+
 /// A line of shell for a mount namespace of one's own, where mounts are private: lets go of what other tests have
 /// mounted, and perhaps stopped. As long as one of its copies is there, a mount's daemon goes on; one may be gone
 /// first.

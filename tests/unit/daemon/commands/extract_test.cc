@@ -21,10 +21,9 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+using test::package;
 using test::run;
 using ::testing::HasSubstr;
-
-std::string package(const std::string& name) { return (test::fixtures() / name).string(); }
 
 /// A directory on disk in the form of `tree --json`, with modes where `with_modes`.
 json disk_tree(const fs::path& root) {

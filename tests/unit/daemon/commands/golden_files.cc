@@ -9,6 +9,8 @@ namespace pkgfs::test {
 
 namespace fs = std::filesystem;
 
+std::string package(const std::string& name) { return (fixtures() / name).string(); }
+
 std::vector<fs::path> files_ending(const fs::path& dir, const std::string& ending) {
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(dir)) {

@@ -9,6 +9,9 @@
 
 namespace pkgfs::test {
 
+/// The path of a package among the fixtures, as a command line takes it.
+std::string package(const std::string& name);
+
 /// The files below `dir` whose name ends with `ending`, sorted.
 std::vector<std::filesystem::path> files_ending(const std::filesystem::path& dir, const std::string& ending);
 

@@ -13,10 +13,9 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+using test::package;
 using test::run;
 using ::testing::HasSubstr;
-
-std::string package(const std::string& name) { return (test::fixtures() / name).string(); }
 
 /// Resolved by pkgfs although the runtimes can't: `sha256:…` is a hash and no URL (docs/rules/resolution.md, 3.2).
 bool resolves_after_all(const std::string& root) {

@@ -14,10 +14,9 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+using test::package;
 using test::run;
 using ::testing::HasSubstr;
-
-std::string package(const std::string& name) { return (test::fixtures() / name).string(); }
 
 /// The problems that the container layer finds; nothing if it can't be opened.
 std::optional<std::vector<std::string>> problems_of(const fs::path& file) {

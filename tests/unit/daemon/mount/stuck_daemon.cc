@@ -172,17 +172,6 @@ std::string process_of(int pidfd) {
 
 }  // namespace
 
-bool is_running(pid_t process) {
-  std::error_code gone;
-  for (const auto& task : fs::directory_iterator("/proc/" + std::to_string(process) + "/task", gone)) {
-    const std::string status = process_status(task.path());
-    if (!status.empty() && status[0] != 'Z' && status[0] != 'X') {
-      return true;
-    }
-  }
-  return false;
-}
-
 StuckDaemon::StuckDaemon(Guarded guarded) : mountpoint_(directory_.path() / "mnt") {
   fs::create_directory(mountpoint_);
   std::array<int, 2> ends{};

@@ -55,7 +55,4 @@ class StuckDaemon {
   std::unique_ptr<Process> reader_;
 };
 
-/// Whether a process has a thread that has not ended.
-[[nodiscard]] bool is_running(pid_t process);
-
 }  // namespace pkgfs::test
