@@ -19,39 +19,38 @@
 
 namespace pkgfs::fuse {
 
-/// Prefetches small files into the kernel's page cache (FUSE_NOTIFY_STORE), so that a reader that goes through a
-/// directory file by file causes one or two READ requests instead of one a file.
+/// Prefetches small files into the kernel's page cache (FUSE_NOTIFY_STORE). A reader that reads a directory file by
+/// file then causes one or two READ requests instead of one for each file.
 ///
-/// What is prefetched:
-/// - After the first read in a directory, the files behind that one, up to a window (ReadRegion). A read behind the
-///   window doubles it; reads in random order end it.
-/// - After a reader has finished one directory and begun the next, as a walk does, the next few directories: twice as
-///   many each time. The first file of the last one is left out, so that its READ shows that the walk still goes on.
-/// - When directories that were listed have been read several times, each of the next few as soon as it is listed.
-///   Listing alone prefetches nothing.
-/// The kernel takes only files that it knows. If a reader goes on by names that it didn't list, the prefetcher lists
-/// the directory itself (KernelCache::list).
+/// The prefetcher chooses the files by these rules:
+/// - After the first read in a directory: the next files of its listing, as many as fit a window (ReadRegion). A read
+///   behind the prefetched files doubles the window; reads in random order close it.
+/// - When a reader has finished one directory and begins the next, as a walk does: the next few directories, twice as
+///   many each time. The first file of the last one is left out: its READ shows that the walk goes on.
+/// - After the first read in a directory of which nothing was prefetched: the next few directories, each as soon as a
+///   reader lists it. Listing alone prefetches nothing.
+/// The kernel accepts only files that it knows. If a reader opens files by name without listing their directory, the
+/// prefetcher lists it (KernelCache::list).
 ///
-/// Threads that answer requests only post hints and never wait. All other work happens on a thread of its own: the
-/// kernel makes that thread wait for a page while a READ of the same page is being answered, so that it must neither
-/// answer requests nor hold a lock that an answering thread takes.
+/// Server threads only post hints and never wait. One thread does all other work. The kernel may make that thread wait
+/// for a page while a server thread answers a READ of the same page. So it must neither answer requests nor hold a lock
+/// that a server thread takes.
 class ContentPrefetcher {
  public:
-  /// Both must outlive it. `fs` must be immutable and know places (`FileSystem::place`); else nothing is prefetched.
+  /// Both must outlive this. `fs` must be immutable and know places (`FileSystem::place`); else nothing is prefetched.
   ContentPrefetcher(vfs::FileSystem& fs, Statistics& statistics) : fs_(fs), statistics_(statistics) {}
   /// Ends the thread. If that takes more than some seconds, ends the process.
   ~ContentPrefetcher();
   ContentPrefetcher(const ContentPrefetcher&) = delete;
   ContentPrefetcher& operator=(const ContentPrefetcher&) = delete;
 
-  /// Starts the thread, which fills `cache` and destroys it at its end. Once. Throws std::system_error if there is no
-  /// thread.
+  /// Starts the thread, which fills `cache` and destroys it at its end. Call it only once. Throws std::system_error if
+  /// no thread can be started.
   void start(std::unique_ptr<KernelCache> cache);
-  /// Ends the thread; call it while requests are still answered. False: it didn't end within `limit`.
+  /// Ends the thread; call it while server threads still answer requests. False: it didn't end within `limit`.
   [[nodiscard]] bool stop(std::chrono::milliseconds limit);
 
-  // Hints from the threads that answer requests: they never wait, and some hints may get lost. No effect before
-  // `start`.
+  // Hints from the server threads. These functions never wait; some hints may get lost. No effect before `start`.
   void file_was_read(vfs::Inode file, std::uint64_t size);
   void directory_was_listed(vfs::Inode directory);
 
@@ -59,18 +58,18 @@ class ContentPrefetcher {
   [[nodiscard]] const std::atomic<bool>& is_busy() const { return busy_; }
 
  private:
-  /// A directory in which to prefetch, perhaps.
+  /// A directory in which the thread may prefetch.
   struct Task {
     vfs::Inode directory = 0;
     unsigned ahead = 0;   // ReadRegion::ahead before the read
-    bool listed = false;  // it was listed, not read
+    bool listed = false;  // a reader listed it; else a reader read a file of it
   };
-  /// What one run through a directory prefetched.
+  /// The result of one run through a directory.
   struct Run {
     std::uint64_t position = 0;  // behind the last file that was prefetched or passed over
     std::uint64_t first = 0;     // behind the first file that fits, 0 if there is none
     std::uint64_t bytes = 0;
-    bool all = false;  // it came to the end of the directory
+    bool all = false;  // the run came to the end of the directory
   };
   struct RunOptions {
     int patience = 0;            // how often to try again if the kernel doesn't know the first file yet
@@ -82,14 +81,14 @@ class ContentPrefetcher {
   void post(std::uint64_t event);
   void work();
   void handle_tasks();
-  /// Takes all waiting hints; false: there are none.
+  /// Takes all waiting hints; false: there were none.
   bool take_hints();
   void note_read(vfs::Inode file);
-  /// Whether a reader that has read nearly all of the last directory now comes to `directory`, the next one.
+  /// Whether `directory` comes right after `last_directory_`, of which nearly all files were read or prefetched.
   bool walks_to(vfs::Inode directory);
   void handle_reading(const Task& task);
   void handle_listing(vfs::Inode directory);
-  /// Prefetches `count` directories that a walk comes to after `directory`.
+  /// Prefetches the `count` directories that a walk visits after `directory`.
   void prefetch_next_directories(vfs::Inode directory, unsigned count);
   /// Prefetches files of `directory` from position `from` on until `window` bytes are used up.
   Run prefetch(vfs::Inode directory, std::uint64_t from, std::uint64_t window, RunOptions options);
@@ -107,20 +106,20 @@ class ContentPrefetcher {
   std::atomic<bool> ended_{false};
   std::atomic<bool> busy_{false};
 
-  // Shared between the threads that post and the one that works.
+  // Shared between the server threads and the prefetching thread.
   HintRing hints_;
   std::atomic<int> credit_{0};          // directories that are prefetched when they are listed
   std::atomic<unsigned> ignored_{0};    // reads that cause no hint
   std::atomic<bool> by_name_{false};    // readers look up names without listing them
   std::atomic<vfs::Inode> listing_{0};  // the directory that `list` listed last
 
-  // The thread's own.
+  // Used by the prefetching thread only.
   std::optional<PageCacheWriter> writer_;
   std::unordered_map<vfs::Inode, ReadRegion> regions_;
   std::vector<Task> tasks_;
-  vfs::Inode last_directory_ = 0;  // of the last read that began a directory
-  int gain_ = 1;                   // what the next directory that is read adds to `credit_`
-  std::uint64_t lead_ = 0;         // files that readers get ahead while a prefetch is under way
+  vfs::Inode last_directory_ = 0;  // the directory in which a reader last began to read
+  int gain_ = 1;                   // the value that `credit_` got last; the next one is twice as large
+  std::uint64_t lead_ = 0;         // how many files readers advance while a prefetch is under way
   unsigned in_vain_ = 0;           // files in a row that the kernel didn't know
 };
 

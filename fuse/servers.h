@@ -21,44 +21,47 @@ namespace pkgfs::fuse {
 class Statistics;
 
 struct ServerOptions {
-  /// The most threads, and so the most requests that can wait for a disk at the same time.
+  /// The limit of threads, and so of requests that can wait for a disk at the same time.
   unsigned threads = 4;
   /// How many of them read the device at the same time; 0: one for every two CPUs, at least one.
   unsigned on_duty = 0;
-  /// Poll the device for a moment before sleeping, when that pays (PollWindow).
+  /// A thread polls the device for a moment before it sleeps, if that helps (PollWindow).
   bool poll = true;
   /// True while another thread of this mount needs a CPU: then no thread polls. May be null.
   const std::atomic<bool>* others_busy = nullptr;
 };
 
-/// The threads that answer the requests of one session.
+/// The server threads: they answer the requests of one session.
 ///
 /// A thread on duty reads a request from the device, answers it, and reads the next. Normally one thread is on duty; if
-/// many requests are queued, a few are. The others are parked, and are started only when they are first needed, so that
-/// a request wakes no thread without need. A thread that is about to block on disk I/O calls `about_to_wait` first, and
-/// a parked thread takes over its duty. If a thread is stuck in an answer without having said so, the watch thread
-/// relieves it. The watch sleeps while there are no requests.
+/// many requests are queued, a few are. The other threads are parked: they sleep until a thread on duty needs help.
+/// Each is started only when it is first needed, so that a request wakes no thread without need.
 ///
-/// They replace libfuse's own loop, which in libfuse 3.14 doesn't wake up to end (fuse_session_exit only sets a flag),
-/// and which wakes all its threads in turn.
+/// A thread that is about to block on disk I/O calls `about_to_wait` first, and a parked thread takes over its duty. If
+/// a thread answers one request for long without that call, the watch thread relieves it: it gives the duty to a parked
+/// thread. The watch thread sleeps while there are no requests.
+///
+/// This class replaces libfuse's own loop for two reasons. In libfuse 3.14, fuse_session_exit only sets a flag, and
+/// threads that sleep don't see it. And the threads of that loop take requests in turn, so that requests wake all of
+/// them.
 class Servers {
  public:
-  /// For `session`, which is mounted. Makes its device non-blocking. Both must outlive this.
+  /// Makes the device of `session` non-blocking. The session is mounted. Both references must outlive this.
   Servers(fuse_session* session, Statistics& statistics, const ServerOptions& options);
   /// Ends the threads. If one is stuck in a request for more than some seconds, ends the process.
   ~Servers();
   Servers(const Servers&) = delete;
   Servers& operator=(const Servers&) = delete;
 
-  /// Starts one thread and the watch. Installs a handler for SIGUSR1, which wakes threads. Once.
+  /// Starts one server thread and the watch thread. Installs a handler for SIGUSR1, which wakes threads. Call it once.
   void start();
   /// Becomes readable when every thread has ended, as they do after an unmount. Owned by this object.
   [[nodiscard]] int ended_fd() const { return ended_.get(); }
   /// Asks the threads to end and waits up to `limit` for them. False: one is still answering a request.
   [[nodiscard]] bool stop(std::chrono::milliseconds limit);
 
-  /// A server thread calls this while it answers a request, before an operation that may block on disk I/O. It passes
-  /// the thread's duty to another one. Does nothing on any other thread.
+  /// A server thread calls this while it answers a request, before an operation that may block on disk I/O. Gives the
+  /// duty of the calling thread to another one. Does nothing on a thread that isn't a server thread.
   static void about_to_wait();
 
  private:
@@ -74,16 +77,16 @@ class Servers {
   void sleep_until_readable(Server& self);
   /// Takes the duty from `server`, if it still has it, and gives it to a parked thread.
   void relieve(Server& server);
-  /// Puts one more thread on duty, up to the limit.
+  /// Puts one more thread on duty, unless `most_on_duty_` are.
   void call_help();
   /// Calls a parked thread, or starts a new one; false: there is none.
   bool call_one() PKGFS_REQUIRES(parking_mutex_);
   void start_thread() PKGFS_REQUIRES(parking_mutex_);
-  /// Gives up the duty of `self` if another thread has duty; whether it did.
+  /// Gives up the duty of `self` if another thread is on duty. Returns whether it did.
   bool step_down(Server& self);
   void watch();
-  /// Relieves threads that have been answering the same request since the last call (`steps`). Whether there was no
-  /// request since then.
+  /// Relieves threads that have been answering the same request since the last call (`steps`). Returns whether no
+  /// request came since then.
   bool is_quiet(std::vector<std::uint32_t>& steps);
   void wake_all();
 

@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <thread>
 
 namespace pkgfs {
 
-/// Cancels work that waits for the network, a lock or a pause. The worker polls the flag and throws
-/// Error(kInterrupted) within a fraction of a second. Thread-safe; `cancel()` may be called in a signal handler.
+/// Cancels work that waits for the network or a lock, or pauses. The worker polls the flag and throws
+/// Error(kInterrupted) within a fraction of a second. Thread-safe; a signal handler may call `cancel()`.
 class CancelFlag {
  public:
-  /// This flag also counts as cancelled if `outer` is, which must outlive it.
+  /// This flag also counts as cancelled if `outer` is cancelled. `outer` must outlive it; it may be null.
   explicit CancelFlag(const CancelFlag* outer = nullptr) : outer_(outer) {}
   CancelFlag(const CancelFlag&) = delete;
   CancelFlag& operator=(const CancelFlag&) = delete;
 
   void cancel() noexcept { set_.store(true, std::memory_order_relaxed); }
-  /// As `cancel()`, because the disk is full: a worker then also deletes its unfinished files.
+  /// Cancels because the disk is full: a worker then also deletes its unfinished files.
   void cancel_for_room() noexcept {
     for_room_.store(true, std::memory_order_relaxed);
     cancel();

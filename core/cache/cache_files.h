@@ -24,7 +24,7 @@ struct File {
   Clock::time_point used;  // the later one of access and modification
 };
 
-/// The regular files of `directory`, by name. A missing directory has none. `failed` tells why the list is incomplete.
+/// The regular files of `directory`, by name. A missing directory has none. `failed` says why the list is incomplete.
 [[nodiscard]] std::vector<File> list(const std::string& directory, std::error_code& failed);
 
 /// Removes the regular files of `directory` whose name `matches` and that were last modified at `limit` or earlier.

@@ -19,17 +19,18 @@ namespace pkgfs {
 class DownloadObserver;
 class HttpClient;
 
-/// What to do with a download whose content doesn't have the announced hash. It never enters the cache.
+/// What the fetcher does with a download whose content doesn't have the announced hash. It never enters the cache.
 enum class VerifyDownloads {
   kFail,
   kWarn,  // use it once, with a warning
   kOff,   // use it once
 };
 
-/// Brings container files to this machine: from the caches, else by a download into them, which happens once for all
-/// threads and processes, and continues where an earlier one was interrupted. A caller passes a function that uses the
-/// file, because only reading a file shows that it is damaged: a cached file that can't be used is downloaded again.
-/// Thread-safe.
+/// Provides container files: from the caches, else by a download into them. Of all threads and processes that need a
+/// file, one downloads it. A download continues where an earlier one was interrupted.
+///
+/// A caller passes a function that uses the file, because only reading a file shows that it is damaged. If a cached
+/// file can't be used, the fetcher downloads it again. Thread-safe.
 class ContainerFetcher {
  public:
   /// The pointers must outlive the fetcher.
@@ -41,7 +42,7 @@ class ContainerFetcher {
     VerifyDownloads verify = VerifyDownloads::kFail;
     std::uint64_t max_bytes = limits::kDownloadBytes;  // of one download
     DownloadObserver* observer = nullptr;              // may be null
-    std::chrono::seconds url_lifetime{300};            // how long a file by URL is used without asking the server
+    std::chrono::seconds url_lifetime{300};            // how long a cached file of a URL is used without a request
   };
 
   /// A container that a registry announced.
@@ -58,12 +59,13 @@ class ContainerFetcher {
   explicit ContainerFetcher(Options options);
 
   /// Calls `use` with a file that has the announced hash, or that `VerifyDownloads` accepts in spite of its hash.
-  /// Returns where the file is kept; none if it isn't. Throws Error, also what `use` throws, and Error(kInterrupted).
+  /// Returns the path of the file in a cache; none if the cache doesn't keep it. Throws Error, also the errors of
+  /// `use`, and Error(kInterrupted) when cancelled.
   std::optional<std::string> fetch(const Announced& wanted, const CancelFlag& cancel, const Use& use);
 
-  /// Calls `use` with the file at `url`. A cached file is used for some minutes, then the server is asked with a HEAD
-  /// request whether its ETag changed. If the server can't be reached, the cached file is used, with a warning that
-  /// gives its age. Returns where the file is kept. Throws Error, also what `use` throws, and Error(kInterrupted).
+  /// Calls `use` with the file at `url`. Uses a cached file for some minutes without a request. After that, asks the
+  /// server with a HEAD request whether the ETag changed. If the server can't be reached, uses the cached file and
+  /// warns with its age. Returns the path of the file in the cache. Throws as the other `fetch`.
   std::string fetch(const Url& url, const CancelFlag& cancel, const Use& use);
 
   /// The containers whose hash was announced.
@@ -79,9 +81,9 @@ class ContainerFetcher {
 
   [[nodiscard]] bool is_offline() const { return options_.client == nullptr; }
   [[nodiscard]] bool is_fresh(const ContainersByUrl::Found& found) const;
-  /// Whether there is an entry that `use` can use. A damaged one is set aside.
+  /// Calls `use` with the entry of `hash`. False if there is none, or if it is damaged; a damaged one is set aside.
   [[nodiscard]] bool use_cached(const Sha256& hash, const Use& use);
-  /// Whether the cache by URL has a file with this hash, which `use` then uses.
+  /// Calls `use` with the cached file of `url`, if it has this hash. False if there is no such file.
   [[nodiscard]] bool use_by_url(const Url& url, const Sha256& hash, const Use& use) const;
   /// Downloads into `partial`, checks the hash, uses the file and keeps it if its hash is right.
   std::optional<std::string> download_announced(const Announced& wanted, const Url& url, const PartialEntry& partial,

@@ -15,10 +15,11 @@
 
 namespace pkgfs {
 
-/// The cache of downloaded containers whose hash was known: `{directory}/{SHA-256 in hex}.bin`. Wasmer uses the same
-/// directory (its `checkouts`, docs/rules/loading.md, 1.4). An entry appears by rename, so it is always complete; pkgfs
-/// makes it read-only. Readers take no lock. Partial downloads are in `__temp__`, the locks of their writers in
-/// `.locks`. Any process may remove an entry at any time; a reader that has it open can go on reading. Thread-safe.
+/// The cache of downloaded containers whose hash a registry announced: `{directory}/{SHA-256 in hex}.bin`. Wasmer uses
+/// the same directory (its `checkouts`, docs/rules/loading.md, 1.4). An entry appears by rename, so it is always
+/// complete; pkgfs makes it read-only. Readers take no lock. Partial downloads are in `__temp__`, and the locks of
+/// their writers in `.locks`. Any process may remove an entry at any time; a process that has it open can continue to
+/// read it. Thread-safe.
 class ContainersByHash {
  public:
   /// Creates and opens nothing; the first `reserve` creates the directory.
@@ -28,15 +29,15 @@ class ContainersByHash {
     Sha256 hash{};
     std::string path;
     std::uint64_t size = 0;
-    std::chrono::system_clock::time_point used;  // last, as far as the file system records it
+    std::chrono::system_clock::time_point used;  // the last use, as far as the file system records it
   };
 
   [[nodiscard]] const std::string& directory() const { return directory_; }
   [[nodiscard]] std::string path_of(const Sha256& hash) const;
 
-  /// The path of an entry that can be trusted, which is marked as used now; none if there is no such entry. A writable
-  /// entry is by another program: it is hashed, and then made read-only. An entry that is damaged or unreadable is set
-  /// aside and counts as missing. Throws Error if the directory can't be read.
+  /// The path of an entry that can be trusted; none if there is none. Marks the entry as used now. If the entry is
+  /// writable, another program wrote it: pkgfs hashes it and makes it read-only. An entry that is damaged or unreadable
+  /// is set aside and counts as missing. Throws Error if the directory can't be read.
   [[nodiscard]] std::optional<std::string> find(const Sha256& hash);
   /// The hash of the entry's content. None if the entry is gone, or unreadable, in which case it is set aside.
   [[nodiscard]] std::optional<Sha256> hash_or_set_aside(const Sha256& hash);
@@ -44,13 +45,13 @@ class ContainersByHash {
   void set_aside(const Sha256& hash, const std::string& why);
 
   /// Waits until no other thread or process fills the entry. Call `find` again afterwards: the other one may have
-  /// succeeded. Throws Error if the directory can't be written, and Error(kInterrupted).
+  /// succeeded. Throws Error if the directory can't be written, and Error(kInterrupted) when cancelled.
   [[nodiscard]] PartialEntry reserve(const Sha256& hash, const CancelFlag& cancel);
-  /// Makes the partial file, whose content must have the hash `hash`, the entry. Returns the entry's path. Throws
-  /// Error.
-  std::string commit(const PartialEntry& partial, const Sha256& hash);
-  /// Makes all commits since the last call survive a power cut. One call for many commits is cheaper than one for each.
+  /// Makes the partial file the entry of `hash`, which must be the hash of its content. Returns the path of the entry.
   /// Throws Error.
+  std::string commit(const PartialEntry& partial, const Sha256& hash);
+  /// Syncs all commits since the last call, so that they survive a power cut. One call for many commits is cheaper than
+  /// one for each. Throws Error.
   void sync();
 
   /// All entries, by hash. A missing directory has none. Throws Error `Could not read image cache dir: '{d}'`.

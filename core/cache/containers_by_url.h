@@ -14,9 +14,10 @@ namespace pkgfs {
 
 class Url;
 
-/// The cache of containers that a user named by URL: `{directory}/{SHA-256 of the URL in hex}`, with the server's ETag
-/// in a file beside it that ends in ".etag". The URL itself isn't stored. The modification time of an entry is when the
-/// server last confirmed it. Partial downloads and the locks of their writers are in `__temp__`. Thread-safe.
+/// The cache of containers that a user named by URL: `{directory}/{SHA-256 of the URL in hex}`. A file beside each
+/// entry that ends in ".etag" has the server's ETag. The URL itself isn't stored. The modification time of an entry is
+/// the time at which the server last confirmed it. Partial downloads and the locks of their writers are in `__temp__`.
+/// Thread-safe.
 class ContainersByUrl {
  public:
   /// Creates and opens nothing; the first `reserve` creates the directory.
@@ -26,7 +27,7 @@ class ContainersByUrl {
     std::string key;  // 64 hex digits
     std::string path;
     std::uint64_t size = 0;
-    std::chrono::system_clock::time_point used;  // last, as far as the file system records it
+    std::chrono::system_clock::time_point used;  // the last use, as far as the file system records it
   };
 
   /// An entry that can be used.
@@ -43,9 +44,9 @@ class ContainersByUrl {
   void mark_current(const Url& url);
 
   /// Waits until no other thread or process fills the entry. Call `find` again afterwards: the other one may have
-  /// succeeded. Throws Error if the directory can't be written, and Error(kInterrupted).
+  /// succeeded. Throws Error if the directory can't be written, and Error(kInterrupted) when cancelled.
   [[nodiscard]] PartialEntry reserve(const Url& url, const CancelFlag& cancel);
-  /// Makes the partial file the entry of `url`, durably. Returns the entry's path. Throws Error.
+  /// Makes the partial file the entry of `url`, synced. Returns the path of the entry. Throws Error.
   std::string commit(const PartialEntry& partial, const Url& url, const std::optional<std::string>& etag);
 
   /// All entries, by key. A missing directory has none. Throws Error naming the directory.

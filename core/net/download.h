@@ -45,8 +45,8 @@ struct Downloaded {
 ///
 /// After a broken connection, a Range request continues where it broke. After a failure that another attempt may cure,
 /// `part` stays, and a later call continues it, also in another process. That needs a server whose strong ETag or
-/// Last-Modified date is still the same (If-Range); else the download starts anew. `part` doesn't stay if the disk is
-/// full, which `cancel` tells if another download met that.
+/// Last-Modified date is still the same (If-Range); else the download starts anew. If the disk is full, removes `part`.
+/// If another download found the disk full, `cancel` says so (CancelFlag::is_for_room), and `part` is removed, too.
 ///
 /// Throws HttpError, Error(kInterrupted), Error naming `part`, and for a status that isn't a success Error
 /// `package download failed: GET request to "{url}" failed with status {status}` (docs/rules/loading.md, 1.3).

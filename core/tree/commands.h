@@ -12,16 +12,16 @@
 
 namespace pkgfs {
 
-/// The packages that the atoms of commands come from: targets of atom annotations that name a dependency, as far as the
-/// declaring packages are in `packages` and can be understood (what can't is reported by `build_commands`).
+/// The dependencies whose atoms the commands run, as the `atom` annotations of the commands name them. Leaves out a
+/// command whose package isn't in `packages`, and a command that is broken: `build_commands` reports it.
 [[nodiscard]] std::set<PackageId> atom_owners(const Resolution& resolution, const LoadedPackages& packages);
 
 struct CommandSet {
   std::vector<LoadedCommand> commands;  // by name
-  std::vector<Error> errors;            // of those that are broken, by name
+  std::vector<Error> errors;            // one for each broken command, by its name
 };
 
-/// Builds every command of the resolution (docs/rules/loading.md, 4). A command with an unknown runner is left out with
+/// Builds every command of the resolution (docs/rules/loading.md, 4). Leaves out a command with an unknown runner, with
 /// a warning.
 [[nodiscard]] CommandSet build_commands(const Resolution& resolution, const LoadedPackages& packages);
 

@@ -10,7 +10,7 @@
 namespace pkgfs {
 
 struct LoadedFileSystem {
-  std::vector<LoadedMapping> mappings;  // in precedence order of the list
+  std::vector<LoadedMapping> mappings;  // of two at the same path, the first has precedence
   std::unique_ptr<vfs::FileSystem> file_system;
 };
 

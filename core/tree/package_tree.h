@@ -40,7 +40,7 @@ struct TreeOptions {
   /// Visit the whole tree first, and throw for command errors, missing source paths and damaged directories.
   bool strict = false;
   bool raw_links = false;
-  /// The directory in which commands appear as executable files; none: they don't.
+  /// The directory in which commands appear as executable files; none: commands don't appear.
   std::optional<std::string> commands_dir = "/bin";
   Verify verify = Verify::kNone;
 };
@@ -52,7 +52,7 @@ struct PackageTree {
   int webc_version = 3;                // of the root
   std::optional<std::string> entrypoint;
   std::vector<LoadedCommand> commands;  // by name
-  std::vector<LoadedMapping> mappings;  // in precedence order of the list
+  std::vector<LoadedMapping> mappings;  // of two at the same path, the first has precedence
   std::map<PackageId, std::shared_ptr<const Package>> packages;
   std::unique_ptr<vfs::FileSystem> file_system;
   /// The command errors for which `strict` throws.
@@ -62,8 +62,8 @@ struct PackageTree {
 /// The opened packages of a tree.
 using LoadedPackages = std::map<PackageId, std::shared_ptr<const Package>>;
 
-/// Loads everything that a visible command or a mapping needs (docs/rules/loading.md, 3), and nothing else. `root` is
-/// the opened root package, or null: then its node says where it is. Throws Error.
+/// Loads the packages that a visible command or a mapping needs (docs/rules/loading.md, 3), and no others. `root` is
+/// the opened root package. If it is null, the root's node in the graph says where the package is. Throws Error.
 [[nodiscard]] LoadedPackages fetch_packages(std::shared_ptr<const Package> root, PackageLoader& loader,
                                             const Resolution& resolution);
 

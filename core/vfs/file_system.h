@@ -22,34 +22,37 @@ using Inode = std::uint64_t;
 
 enum class FileType : std::uint8_t { kDirectory, kFile, kSymlink };
 
-/// What `stat` shows. The times of access and of change equal `modified`; the FUSE adapter adds the owner.
+/// The attributes that stat(2) shows. The times of access and of change equal `modified`; the FUSE adapter adds the
+/// owner.
 struct Attributes {
   FileType type = FileType::kFile;
   std::uint16_t mode = 0644;      // permission bits only
   std::uint32_t modified_ns = 0;  // below 10^9
-  std::int64_t modified = 1;      // seconds since the epoch; the reference's "no time" is 1
+  std::int64_t modified = 1;      // seconds since the epoch; 1 stands for "no time", as in Wasmer
   std::uint64_t size = 0;         // file: bytes; symbolic link: length of the text; directory: 0
   std::uint64_t number = 0;       // st_ino; 0: this layer doesn't decide it
   std::uint32_t links = 1;
-  /// No layer has this directory: it exists only because something is mounted below it.
+  /// No layer has this directory: it exists only because a layer is mounted below it.
   bool synthetic = false;
-  /// Something is mounted below this path, so that it is a directory whatever the layers have
+  /// A layer is mounted below this path. So this is a directory, even if a layer has a file here
   /// (docs/rules/filesystem.md, 9.2 rule 1).
   bool mount_ancestor = false;
   /// The entry may change at any time, as a host file does: its attributes may be cached only for a short time.
   bool live = false;
 };
 
-/// The result of a look-up. Where inodes are counted, the caller owns one reference and returns it with `forget`.
+/// The result of a look-up. In a file system that counts references to inodes, the caller owns one reference and
+/// returns it with `forget`.
 struct Entry {
   Inode inode = 0;
   Attributes attributes;
 };
 
-/// One name of a listing. `name` is valid during the visit; where nothing is `live`, as long as the file system.
+/// One name of a listing. `name` is valid during the visit; in a file system without `live` entries, as long as the
+/// file system.
 struct DirEntry {
   std::string_view name;
-  Inode inode = 0;         // 0: not looked up. Never a reference: set only where inodes live as long as the file system
+  Inode inode = 0;         // 0: not looked up. Set only if inodes live as long as the file system; never a reference
   int error = 0;           // not 0: the errno with which `lookup` of this name fails; `inode` is 0 then
   std::uint64_t next = 0;  // the position to pass to `read_dir` to continue after this entry
   Attributes attributes;   // type and number are always right; the rest only if `inode` isn't 0
@@ -72,15 +75,15 @@ struct Extent {
 class OpenFile {
  public:
   virtual ~OpenFile() = default;
-  /// Reads up to `out.size()` bytes at `offset`; fewer only at the end of the file. EIO, never a short answer, when the
-  /// container lost bytes.
+  /// Reads up to `out.size()` bytes at `offset`; fewer only at the end of the file. EIO, never fewer bytes, if the
+  /// container has lost some of them.
   [[nodiscard]] virtual Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> out) = 0;
-  /// The descriptor of the host file that this is, open for reading and owned by this object; -1 if this is no whole
-  /// host file.
+  /// The descriptor of the host file, open for reading and owned by this object; -1 if the file isn't a whole host
+  /// file.
   [[nodiscard]] virtual int descriptor() const { return -1; }
 };
 
-/// Where an entry comes from; for `user.pkgfs.*` and messages.
+/// The package, volume and path that an entry comes from; for `user.pkgfs.*` and messages.
 struct Origin {
   std::string package;
   std::string volume;
@@ -88,10 +91,10 @@ struct Origin {
   std::optional<Sha256> sha256;
 };
 
-/// A read-only tree: inodes, and directories that give them names. A layer is a FileSystem that owns others.
+/// A read-only tree: inodes, and directories that give them names. A FileSystem that is made of others owns them.
 ///
-/// All functions are thread-safe; they answer errno numbers instead of throwing. An inode passed in is the root, or was
-/// answered by this file system and isn't forgotten. `find_path` and `TreeWalk` (walk.h) work on any FileSystem.
+/// All functions are thread-safe; they return errno numbers and don't throw. A caller passes only the root, or an inode
+/// that this file system returned and that isn't forgotten. `find_path` and `TreeWalk` (walk.h) work on any FileSystem.
 class FileSystem {
  public:
   virtual ~FileSystem() = default;
@@ -100,11 +103,11 @@ class FileSystem {
   /// The entry `name` of directory `dir`. ENOENT, ENOTDIR, ENAMETOOLONG, EIO.
   [[nodiscard]] virtual Result<Entry> lookup(Inode dir, std::string_view name) = 0;
   [[nodiscard]] virtual Result<Attributes> metadata(Inode inode) = 0;
-  /// Calls `visit` for the entries of `dir`, sorted by the bytes of their names, without "." and "..": from position
-  /// `from` (0, or a `next`) until `visit` answers false. ENOTDIR, EIO.
+  /// Calls `visit` for the entries of `dir`, sorted by the bytes of their names, without "." and "..". Begins at
+  /// position `from` (0, or a `next`) and ends when `visit` returns false. ENOTDIR, EIO.
   ///
-  /// No lock is held meanwhile: `visit` may call every function of this file system, `read_dir` included. What it
-  /// throws passes through.
+  /// Holds no lock during a visit: `visit` may call every function of this file system, `read_dir` included. An
+  /// exception of `visit` reaches the caller.
   [[nodiscard]] virtual Result<void> read_dir(Inode dir, std::uint64_t from,
                                               FunctionRef<bool(const DirEntry&)> visit) = 0;
   /// The number (`Attributes::number`) of the parent of directory `dir`; the root is its own parent.
@@ -112,17 +115,17 @@ class FileSystem {
   /// The text of a symbolic link, valid until the inode is forgotten. EINVAL for anything else.
   [[nodiscard]] virtual Result<std::string_view> read_link(Inode inode) = 0;
   [[nodiscard]] virtual Result<std::unique_ptr<OpenFile>> open(Inode inode) = 0;
-  /// The file's bytes as one run, for readers that need no open file. EINVAL where they aren't one (a host file).
+  /// The file's bytes as one run, for callers that need no open file. EINVAL if they aren't one run (a host file).
   [[nodiscard]] virtual Result<Extent> extent(Inode inode);
-  /// ENOTSUP where the file system doesn't know the places of its entries; EINVAL for the root.
+  /// ENOTSUP if the file system doesn't know the places of its entries; EINVAL for the root.
   [[nodiscard]] virtual Result<Place> place(Inode inode);
-  /// True: nothing here ever changes, and `extent` works for every file, so that no file needs `open`. It is asked
-  /// once, when the mount begins, and for the whole mount: one layer that can change makes it false for all.
+  /// True: nothing here ever changes, and `extent` works for every file, so that no file needs `open`. The daemon asks
+  /// when the mount begins, and uses the answer for the whole mount. One layer that can change makes it false for all.
   [[nodiscard]] virtual bool is_immutable() const { return false; }
-  /// Returns `count` references that `lookup` gave. By default inodes live as long as the file system and this does
-  /// nothing; OverlayFileSystem relies on that.
+  /// Returns `count` references that `lookup` gave. By default this does nothing: inodes live as long as the file
+  /// system. OverlayFileSystem relies on that: it returns no references to its layers.
   virtual void forget(Inode inode, std::uint64_t count);
-  /// Where `inode` comes from; slow. ENODATA for what comes from no package (a synthetic directory).
+  /// The origin of `inode`; slow. ENODATA if it comes from no package (a synthetic directory).
   [[nodiscard]] virtual Result<Origin> origin(Inode inode);
 };
 

@@ -17,12 +17,12 @@
 
 namespace pkgfs::vfs {
 
-/// Layers on top of each other as one tree: the first wins, directories merge (merge.h). The layers never change.
+/// Shows several layers as one tree: the first layer wins, directories merge (merge.h). The layers never change.
 ///
-/// A directory is merged when it is first touched, once, under one of a few locks, into one array of nodes sorted by
-/// name. Afterwards `lookup` is a binary search, `metadata` a load and `read_dir` a loop, without a lock, an allocation
-/// or a call into a layer. An inode is the address of its node. Nodes live as long as the file system, so that `forget`
-/// is ignored. Names and link texts stay in the memory of the layer that they come from.
+/// The first access to a directory merges it, under one of a few locks, into one array of nodes sorted by name. After
+/// that, `lookup` is a binary search, `metadata` a load and `read_dir` a loop. They take no lock, allocate nothing and
+/// call no layer. An inode is the address of its node. Nodes live as long as the file system, so `forget` does nothing.
+/// Names and link texts stay in the memory of the layer that they come from.
 class OverlayFileSystem : public FileSystem {
  public:
   /// `layers` in order of precedence, at least one, each with a directory as root. None may be live.
@@ -43,7 +43,7 @@ class OverlayFileSystem : public FileSystem {
 
   /// The path of `inode` in this tree. Slow.
   [[nodiscard]] std::string path_of(Inode inode) const;
-  /// Merges every directory and returns the conflicts found. Directories that can't be listed are passed over.
+  /// Merges every directory and returns the conflicts found. Skips directories that can't be listed.
   [[nodiscard]] std::vector<OverlayConflict> visit_all();
 
  private:
@@ -58,7 +58,7 @@ class OverlayFileSystem : public FileSystem {
   OverlayDirectory root_directory_;
 
   static constexpr std::size_t kMergeLocks = 16;
-  std::array<Mutex, kMergeLocks> merge_locks_;  // held while a directory is merged; chosen by its address
+  std::array<Mutex, kMergeLocks> merge_locks_;  // one is held while a directory is merged; its address chooses which
 
   Mutex owned_mutex_;
   std::vector<std::unique_ptr<OverlayContent>> owned_ PKGFS_GUARDED_BY(owned_mutex_);  // of every merged directory

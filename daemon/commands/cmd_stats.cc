@@ -100,7 +100,7 @@ void print_table(std::ostream& out, const MountStatus& mount) {
   for (const Json& failures : errors) {
     failed += sum(failures);
   }
-  out << fmt::format("{} requests, {} errors, {} read; {} files pushed ({})\n\n", sum(requests), failed,
+  out << fmt::format("{} requests, {} errors, {} read; {} files prefetched ({})\n\n", sum(requests), failed,
                      size_text(number(said, "bytes_read")), number(said, "files_pushed"),
                      size_text(number(said, "bytes_pushed")));
   constexpr const char* kRow = "{:<12}{:>12}{:>9}{:>10}{:>10}{:>10}  {}\n";

@@ -11,24 +11,24 @@
 
 namespace pkgfs {
 
-/// Prepares, mounts and unmounts volumes by processes of pkgfs: short ones that resolve and download, and one for each
-/// mount, which goes on when the plugin ends. All its state is on the disk and in the kernel's mount table. Different
-/// threads may work on different volumes at the same time, but only one on each volume.
+/// Prepares, mounts and unmounts volumes. Short `pkgfs` processes resolve and download; each mount has a process of its
+/// own, which continues when the plugin ends. All state is on the disk and in the kernel's mount table. Several threads
+/// may work on different volumes at the same time, but only one thread on each volume.
 class Mounter {
  public:
-  /// Mounts appear at `mount_root`/NAME. The packages that were chosen stand in `state_directory`/packages/NAME.lock.
-  /// Creates the directories. Throws Error.
+  /// Mounts appear at `mount_root`/NAME. The lock file `state_directory`/packages/NAME.lock holds the packages that
+  /// were chosen. Creates the directories. Throws Error.
   Mounter(std::string state_directory, std::string mount_root);
 
   /// Resolves the package and downloads all that a mount needs. Writes a lock file for a package that is given by name,
-  /// so that later mounts show the same versions. Throws Error, kInterrupted when cancelled; the volume keeps the lock
-  /// file that it had.
+  /// so that later mounts show the same versions. Throws Error, kInterrupted when cancelled; then the volume keeps its
+  /// earlier lock file, if it had one.
   void prepare(const std::string& name, const VolumeOptions& options, const CancelFlag& cancel) const;
-  /// Returns when the mount answers. Clears a dead mount at its place. Throws Error; nothing is mounted then.
+  /// Returns when the mount answers. Clears a dead mount at its mount point. Throws Error; then nothing is mounted.
   void mount(const std::string& name, const VolumeOptions& options, const CancelFlag& cancel) const;
   /// Does nothing if the volume is not mounted. Throws Error(kBusy) while the mount is used, unless `lazy`.
   void unmount(const std::string& name, bool lazy) const;
-  /// Whether the lock file that `prepare` wrote still exists. True for a volume that has none.
+  /// Whether the lock file that `prepare` wrote still exists. True for a volume that needs no lock file.
   [[nodiscard]] bool is_prepared(const std::string& name, const VolumeOptions& options) const;
   /// The id of the package that the volume shows ("python/python@3.12.5"), from its lock file; empty without one.
   [[nodiscard]] std::string resolved(const std::string& name) const;
@@ -44,7 +44,7 @@ class Mounter {
     MountState state = MountState::kLive;
     std::string package;  // the source that df(1) shows
   };
-  /// The mounts of pkgfs directly below the mount root, by volume name. Takes at most a second, however many of them do
+  /// The mounts of pkgfs directly below the mount root, by volume name. Takes at most a second, even if many of them do
   /// not answer. Throws Error.
   [[nodiscard]] std::map<std::string, Found> find_mounts() const;
   /// Whether the mount table has a mount of the volume. The mount itself is not asked.
@@ -57,7 +57,7 @@ class Mounter {
 
   std::string state_directory_;
   std::string mount_root_;
-  std::string empty_directory_;  // the processes' working directory: a package's name is never a file there
+  std::string empty_directory_;  // the working directory of the processes: there, no package name is a file's name
 };
 
 }  // namespace pkgfs

@@ -10,25 +10,25 @@
 
 namespace pkgfs {
 
-/// How a `pkgfs` process that this one started has ended.
+/// The result of a `pkgfs` process that this process started.
 struct CommandResult {
-  RunReport report;    // its log messages; its error, which is there exactly when it failed
+  RunReport report;    // its log messages, and its error if it failed
   std::string output;  // what it wrote to standard error, for people: at most 64 KiB
 };
 
-/// What happens to the started process when this one ends before it.
+/// What happens to the started process if this process ends before it.
 enum class IfWeDie {
   kEndsToo,  // the kernel sends it SIGTERM
-  kGoesOn,   // because it would leave its work half done
+  kGoesOn,   // it continues, because otherwise it would leave its work half done
 };
 
-/// Runs `pkgfs ARGUMENTS...` in `directory` and waits for its end. It is this very executable, even if its file has
-/// been replaced meanwhile. The process has a process group of its own and this process's environment, but neither its
-/// file descriptors nor its blocked signals.
+/// Runs `pkgfs ARGUMENTS...` in `directory` and waits for its end. Runs the executable of this process, even if its
+/// file has been replaced meanwhile. The started process has its own process group. It inherits the environment of this
+/// process, but neither file descriptors nor blocked signals.
 ///
-/// When `cancel` is set, the process gets SIGTERM, later SIGKILL, and this throws Error(kInterrupted). Throws Error if
-/// the process can't be started. Thread-safe. With kEndsToo, the calling thread must live as long as the process: the
-/// kernel watches the thread that forked.
+/// When `cancel` is set, sends SIGTERM to the process, later SIGKILL, and throws Error(kInterrupted). Throws Error if
+/// the process can't be started. Thread-safe. With kEndsToo, the calling thread must live as long as the process,
+/// because the kernel watches the thread that forked.
 [[nodiscard]] CommandResult run_own_command(const std::vector<std::string>& arguments, const std::string& directory,
                                             IfWeDie if_we_die, const CancelFlag& cancel);
 

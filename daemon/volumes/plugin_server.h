@@ -11,8 +11,8 @@ namespace pkgfs {
 /// Returns after SIGTERM or SIGINT. Several threads call `driver`. A slow, broken or endless client loses its
 /// connection and affects no other client.
 ///
-/// At the signal, `stopping` is called first; it must make calls of `driver` that wait return soon. Then this waits for
-/// them. Ignores SIGPIPE in this process for ever. Throws Error.
+/// At the signal, calls `stopping` first, which must make waiting calls of `driver` return soon. Then waits for those
+/// calls. Makes this process ignore SIGPIPE from now on. Throws Error.
 void serve_plugin(int listener, VolumeDriver& driver, const std::function<void()>& stopping);
 
 }  // namespace pkgfs

@@ -10,14 +10,14 @@
 
 namespace pkgfs {
 
-/// The listening socket of the volume plugin: one that it makes itself, which only its owner may use, or one that a
-/// service manager passes to it.
+/// The listening socket of the volume plugin. The plugin makes it itself, for its own user only, or a service manager
+/// passes it.
 class PluginSocket {
  public:
   /// Makes the socket at `path`, and the directories above it. Throws Error as UnixListener does.
   explicit PluginSocket(const std::string& path);
-  /// The socket that a service manager passed (sd_listen_fds(3)); nothing if it passed none. It stays in the file
-  /// system when this process ends. Throws Error(kUsage) unless it is one Unix socket that listens.
+  /// The socket that a service manager passed (sd_listen_fds(3)); nothing if it passed none. The socket stays in the
+  /// file system when this process ends. Throws Error(kUsage) unless it is one Unix socket that listens.
   [[nodiscard]] static std::optional<PluginSocket> passed(const Environment& environment);
 
   [[nodiscard]] int fd() const { return own_ ? own_->fd() : passed_.get(); }

@@ -8,15 +8,16 @@
 
 namespace pkgfs {
 
-/// The options of a volume as an engine passes them on: `-o package=python/python -o registry=wasmer.io`. All but
-/// `package` are those of `pkgfs mount -o`, under the same names; `o` takes several of them, as in `-o`.
+/// The options of a volume as an engine passes them: `-o package=python/python -o registry=wasmer.io`. All but
+/// `package` are those of `pkgfs mount -o`, with the same names. The option `o` holds several of them, separated by
+/// commas.
 using DriverOptions = std::map<std::string, std::string>;
 
 /// The parsed and checked options of a volume. Made by `parse_volume_options` only.
 struct VolumeOptions {
   std::string package;
   std::vector<std::string> words;   // the words of -o, not escaped: "registry=wasmer.io", "strict"
-  std::vector<std::string> flags;   // those that resolving and downloading take: "--registry=wasmer.io"
+  std::vector<std::string> flags;   // the options for resolving and downloading: "--registry=wasmer.io"
   std::optional<std::string> lock;  // a lock file that the user wrote
   bool is_path = false;             // `package` is a file or directory, opened anew at each mount
 };
@@ -26,12 +27,12 @@ struct VolumeOptions {
 /// option: kUsage, or kNotFound for a package file that does not exist.
 [[nodiscard]] VolumeOptions parse_volume_options(const DriverOptions& given);
 
-/// Throws Error(kUsage) unless Docker and Podman allow the name for a volume: letters, digits, "_", "." and "-", of
-/// which the first is a letter or a digit. The name becomes that of a directory, so nothing else may be in it.
+/// Throws Error(kUsage) unless Docker and Podman allow the name for a volume. A name consists of letters, digits, "_",
+/// "." and "-"; the first is a letter or a digit. A directory gets this name, so it must contain nothing else.
 void check_volume_name(const std::string& name);
 
-/// The arguments of the `pkgfs` commands that resolve the package and write the lock file `lock`, that download all
-/// packages, and that mount them. An empty `lock` stands for none, or for the one in `options`.
+/// The arguments of `pkgfs resolve`, which writes the lock file `lock`, of `pkgfs pull` and of `pkgfs mount`. If
+/// `options` name a lock file, the last two read that one instead of `lock`. An empty `lock` stands for none.
 [[nodiscard]] std::vector<std::string> resolve_arguments(const VolumeOptions& options, const std::string& lock);
 [[nodiscard]] std::vector<std::string> pull_arguments(const VolumeOptions& options, const std::string& lock);
 [[nodiscard]] std::vector<std::string> mount_arguments(const VolumeOptions& options, const std::string& lock,

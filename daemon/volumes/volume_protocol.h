@@ -24,8 +24,8 @@ struct VolumeDescription {
   nlohmann::json status;   // an object, shown by `volume inspect`
 };
 
-/// The operations that a container engine asks of a volume plugin. Thread-safe. Each throws Error; the engine shows its
-/// messages to the user.
+/// The operations that a container engine requests from a volume plugin. Thread-safe. Each throws Error; the engine
+/// shows the messages of the error to the user.
 class VolumeDriver {
  public:
   VolumeDriver() = default;
@@ -38,7 +38,7 @@ class VolumeDriver {
   [[nodiscard]] virtual std::vector<VolumeDescription> list() = 0;
   struct Mounted {
     std::string mountpoint;
-    bool is_new = false;  // `id` was not a user of the volume before
+    bool is_new = false;  // before, `id` was not among the users of the volume
   };
   /// Mounts the volume if it is not mounted, and adds `id` to its users. Docker passes an id for each container; Podman
   /// passes the same id every time.
@@ -57,7 +57,7 @@ struct PluginRequest {
 struct PluginAnswer {
   unsigned status = 200;
   std::string body;            // JSON
-  std::function<void()> undo;  // reverts the request if the engine does not take the answer; may be empty
+  std::function<void()> undo;  // reverts the request if the engine does not receive the answer; may be empty
 };
 
 inline constexpr std::string_view kPluginContentType = "application/vnd.docker.plugins.v1.1+json";
@@ -66,7 +66,7 @@ inline constexpr std::string_view kPluginContentType = "application/vnd.docker.p
 /// returns the answer to send. Never throws: an error of the driver, or a request that is not valid, becomes `{"Err":
 /// text}`.
 [[nodiscard]] PluginAnswer answer_plugin_request(const PluginRequest& request, VolumeDriver& driver);
-/// All messages of an error, outermost first, in one line: engines show what they get in a line of their own.
+/// All messages of an error, outermost first, in one line, because an engine shows the text inside one of its lines.
 [[nodiscard]] std::string one_line(const Error& error);
 /// The answer to a request that failed: `{"Err": text}`.
 [[nodiscard]] PluginAnswer plugin_error(unsigned status, std::string_view text);

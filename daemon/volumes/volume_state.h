@@ -19,19 +19,19 @@ struct VolumeRecord {
 };
 
 struct VolumeState {
-  std::string boot;  // `current_boot()` when it was written: mounts and users end with it
+  std::string boot;  // `current_boot()` when the file was written: no mount and no user outlives that boot
   std::vector<VolumeRecord> volumes;
 };
 
-/// Writes the state file, which is JSON. A reader sees the old or the new file, even after a power failure. Throws
+/// Writes the state file, which is JSON. Other processes see the old or the new file, even after a power cut. Throws
 /// Error naming the file.
 void save_volume_state(const std::string& path, const VolumeState& state);
 
-/// Reads the state file; a missing file is an empty state. Throws Error naming the file: kCorrupt with what is wrong,
-/// kUnsupported if a newer pkgfs wrote it.
+/// Reads the state file; a missing file is an empty state. Throws Error naming the file: kCorrupt with the problem, or
+/// kUnsupported if a newer pkgfs wrote the file.
 [[nodiscard]] VolumeState load_volume_state(const std::string& path);
 
-/// The id that the kernel gives to the time since the machine started; empty if it can't be read.
+/// The id of the current boot (/proc/sys/kernel/random/boot_id); empty if it can't be read.
 [[nodiscard]] std::string current_boot();
 
 }  // namespace pkgfs

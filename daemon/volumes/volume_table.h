@@ -20,28 +20,29 @@
 
 namespace pkgfs {
 
-/// All volumes, their users, and the work that is going on for them. Thread-safe. Everything that an engine was told
-/// has succeeded is in the state file.
+/// All volumes, their users, and the work that is going on for them. Thread-safe. The table saves a change in the state
+/// file before it reports success to the engine. Only for an unmount, a failure to save is just logged.
 ///
 /// Slow work (downloading, mounting, unmounting) runs without the lock, one job at a time for each volume
-/// (`Volume::busy`). A request that needs its result waits for a limited time; then it fails with an error that says
-/// what is still going on.
+/// (`Volume::busy`). A request that needs the result of a job waits for a limited time. Then it fails with an error
+/// that names the job.
 class VolumeTable final : public VolumeDriver {
  public:
   struct Settings {
     std::string state_file;
-    /// How long a request may wait for a mount. Engines give up after five seconds, and do not ask again.
+    /// How long a request may wait for a mount. Podman gives up after five seconds, and does not ask again.
     std::chrono::milliseconds mount_wait{3500};
-    /// How long `create` waits for the registry, so that it can report that a package does not exist.
+    /// How long `create` waits for the resolution, so that it can report that a package does not exist.
     std::chrono::milliseconds create_wait{2000};
-    /// How long an unused mount stays: Docker mounts, unmounts and mounts again for one container.
+    /// How long an unused mount stays. Docker mounts, unmounts and mounts again for one container.
     std::chrono::milliseconds keep{10000};
     /// How often mounts in use are checked.
     std::chrono::milliseconds look_after{5000};
   };
 
-  /// Reads the state file. Keeps live mounts, makes dead ones that were in use anew, unmounts those of no volume, and
-  /// starts unfinished downloads again. Renames a damaged state file and starts empty. Throws Error.
+  /// Reads the state file. Keeps live mounts, and replaces dead mounts that were in use. Unmounts a mount that belongs
+  /// to no volume, and starts unfinished downloads again. Renames a damaged state file and starts without volumes.
+  /// Throws Error.
   VolumeTable(Settings settings, Mounter mounter);
   /// Cancels the work, waits for its threads, and unmounts the volumes that have no users.
   ~VolumeTable() override;
@@ -64,13 +65,13 @@ class VolumeTable final : public VolumeDriver {
     VolumeRecord record;
     bool mounted = false;
     bool busy = false;             // a thread works on it; only that thread changes `mounted` and `record.prepared`
-    bool wants_mount = false;      // that thread is to mount it
-    bool removed = false;          // is being removed: requests no longer find it
+    bool wants_mount = false;      // that thread mounts it after preparing it
+    bool removed = false;          // it is being removed, and requests no longer find it
     std::string resolved;          // the id of the package that was chosen; empty: not resolved yet, or a path
     std::size_t tries = 0;         // attempts that have ended
-    std::optional<Error> problem;  // of the last attempt
+    std::optional<Error> problem;  // the error of the last attempt; none if it succeeded
     Clock::time_point idle_since;
-    std::unique_ptr<CancelFlag> cancel;  // of the worker
+    std::unique_ptr<CancelFlag> cancel;  // cancels the work of `worker`
     std::thread worker;                  // has ended or is about to end when `busy` is false
 
     [[nodiscard]] std::string package() const;
@@ -92,9 +93,10 @@ class VolumeTable final : public VolumeDriver {
   bool wait_until_free(Lock& lock, const Volume& volume, Clock::time_point deadline) PKGFS_REQUIRES(mutex_);
   /// Returns when the volume is mounted and the mount answers. Throws Error.
   void ensure_mounted(Lock& lock, const VolumePtr& volume) PKGFS_REQUIRES(mutex_);
-  /// Asks the mount whether it answers, and unmounts it when it is dead. Throws Error if it does not answer in time.
+  /// Checks whether the mount answers, and unmounts it if it is dead. Throws Error if it does not answer in time.
   void check_mount(Lock& lock, Volume& volume) PKGFS_REQUIRES(mutex_);
-  /// Removes a volume that is not busy, with its mount and its files. Throws Error; then the volume stays.
+  /// Removes a volume that is not busy, with its mount and its files. Throws Error and keeps the volume if the state
+  /// file can't be written.
   void drop(Lock& lock, const VolumePtr& volume) PKGFS_REQUIRES(mutex_);
 
   void keep_mounts();
@@ -110,7 +112,7 @@ class VolumeTable final : public VolumeDriver {
   std::condition_variable changed_;
   std::map<std::string, VolumePtr> volumes_ PKGFS_GUARDED_BY(mutex_);
   bool stopping_ PKGFS_GUARDED_BY(mutex_) = false;
-  std::thread keeper_;  // unmounts idle volumes, makes dead mounts anew
+  std::thread keeper_;  // unmounts idle volumes, replaces dead mounts
 };
 
 }  // namespace pkgfs

@@ -16,7 +16,7 @@
 
 #include "tests/bench/profile.h"
 
-// glibc's own, under the names that it keeps for those who replace the others.
+// glibc's own functions, under the names that it offers to programs that replace malloc.
 // NOLINTBEGIN(bugprone-reserved-identifier)
 extern "C" {
 void* __libc_malloc(std::size_t size);

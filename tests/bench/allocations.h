@@ -5,9 +5,8 @@
 #include <string>
 #include <vector>
 
-/// Counts what is taken from the heap: the program that links this has malloc and its like replaced, and with them
-/// operator new. Threads count that said so. What the heap itself does isn't
-/// profiled.
+/// Counts allocations on the heap. In a program that links this, malloc, its like and operator new are replaced. Counts
+/// only the threads that called `count_this_thread`. Callgrind doesn't profile the work of the heap itself.
 namespace pkgfs::bench::allocations {
 
 struct Counts {

@@ -9,7 +9,8 @@
 #include <valgrind/callgrind.h>
 #endif
 
-/// What callgrind is told, on one thread: what to collect, and when to write it down. Does nothing before `start`.
+/// Controls callgrind from one thread: what it collects, and when it writes its counts to a file. Does nothing before
+/// `start`.
 namespace pkgfs::bench::profile {
 
 inline bool collecting = false;
@@ -34,7 +35,7 @@ inline void collect(bool on) {
   }
 }
 
-/// What was collected since the last time goes to a file of its own, under this name.
+/// Writes the counts since the last call to a file of their own, under this name.
 inline void dump([[maybe_unused]] const std::string& name) {
 #ifdef PKGFS_CALLGRIND
   CALLGRIND_DUMP_STATS_AT(name.c_str());

@@ -126,7 +126,7 @@ class Replay {
     }
   }
 
-  /// Whatever is done after an answer has been done when the next one comes.
+  /// Waits for the work that a server does after a reply: it is done when the next reply comes.
   void settle() {
     const fuse_getattr_in getattr{};
     (void)kernel_.ask(FUSE_GETATTR, FUSE_ROOT_ID, &getattr, sizeof(getattr));
@@ -223,7 +223,7 @@ class Replay {
     }
   }
 
-  /// Nothing has to be opened, as the kernel is told each time it asks. It must close what was opened all the same.
+  /// Opens and closes all items. If the daemon answers that nothing has to be opened, there is nothing to close.
   void open() {
     const fuse_open_in body{};
     for (std::size_t item = 0; item < items_.size(); ++item) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One workload of the benchmark, in a process of its own: the same system calls whatever file system is below. Prints
-// what it took and what it saw as JSON; lists are read before the clock starts.
+// One workload of the benchmark, in a process of its own: the same system calls for every file system. Prints as JSON
+// the time that it took and what it saw. Reads its lists before the clock starts.
 //   bench_workload walk ROOT
 //   bench_workload read ROOT LIST THREADS
 //   bench_workload lstat ROOT LIST TIMES

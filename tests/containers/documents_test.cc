@@ -77,11 +77,11 @@ TEST_P(Documents, DoesWhatItSays) {
     return;
   }
   std::string script = block->second.before + document_block(kDocument, GetParam());
-  if (GetParam() == "binfmt") {  // goes on where the block before it ended
+  if (GetParam() == "binfmt") {  // needs the files of the block before it
     const std::string node = document_block(kDocument, "node");
     script = node.substr(0, node.find("mkdir")) + script;
   }
-  // A block leaves nothing of ours: neither a mount nor, but for the plugin, a process.
+  // A block leaves no mount and no process of pkgfs, except for the plugin.
   script +=
       "\nif grep -q ' fuse.pkgfs ' /proc/self/mounts && [ ! -S /run/docker/plugins/pkgfs.sock ]; then echo A MOUNT IS "
       "LEFT; fi\n";

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Risk: real engines ask otherwise than the protocol's description says, or a failure leaves them or us stuck.
+// Risk: real engines send other requests than the protocol's description says, or a failure leaves the engine or the
+// plugin stuck.
 #include "tests/containers/sandbox.h"
 #include "tests/net/net.h"
 
@@ -110,7 +111,7 @@ TEST_F(Podman, APackageThatTakesLongIsReadyLater) {
   }
   TestRegistry slow({sandbox_.registry()});
   slow.set_fault({.where = Fault::Where::kFiles, .latency_ms = 7000});
-  // 10 s: podman's patience and ours are seconds, and both are waited for.
+  // 10 s, because the script waits for the time-outs of both podman and the plugin.
   expect(run("podman", R"sh(
 plugin
 begin=$(date +%s%N)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: the end of the plugin, however it comes, costs somebody a mount, or leaves one that nobody ends.
+// Risk: when the plugin ends or is killed, a container loses its mount, or a mount stays for ever.
 #include <csignal>
 #include <fstream>
 #include <thread>
@@ -30,7 +30,7 @@ class PluginRestart : public PluginTest {
   }
   static void kill_daemon(const Plugin& plugin, const std::string& volume) {
     const pid_t pid = daemon(plugin, volume);
-    ASSERT_GT(pid, 1);  // -1 is everybody
+    ASSERT_GT(pid, 1);  // kill(2) takes -1 for all processes
     ::kill(pid, SIGKILL);
     ASSERT_TRUE(eventually([&] { return !fs::exists("/proc/" + std::to_string(pid) + "/exe"); }));
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: a package that takes long makes an engine wait until it gives up, and what it asked for is an orphan then.
+// Risk: a slow package makes an engine wait until it gives up, and then the plugin still does the work of that request.
 #include "tests/containers/plugin.h"
 #include "tests/support/containers/package_builder.h"
 

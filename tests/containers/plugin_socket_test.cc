@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: two plugins on one state, a file overwritten by a socket, a socket that a service manager made lost.
+// Risk: two plugins use one state file, a socket overwrites a file, or a service manager's socket is lost.
 #include <sys/stat.h>
 
 #include <csignal>

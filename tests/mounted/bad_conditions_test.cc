@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Risk: one reader on a disk that hangs holds up everybody, a reader that is killed leaves something behind, many
-// readers or little memory make wrong bytes, a hang, or a daemon that grows.
+// Risk: a reader that waits for a hanging disk blocks all other readers, or a killed reader leaves something behind.
+// Or many readers, or little memory, cause wrong bytes, a hang, or a daemon that grows.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>

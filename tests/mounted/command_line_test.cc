@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: a message that sends whoever reads it the wrong way.
+// Risk: a message names a wrong cause, or gives advice that doesn't help.
 #include <unistd.h>
 
 #include <chrono>
@@ -77,7 +77,7 @@ class OtherUser : public MountedTest {
     }
   }
 
-  /// As somebody who isn't root and whose mount it isn't.
+  /// Unmounts as a user that isn't root and that didn't make the mount.
   static ProcessResult unmount(const MountedPackage& mount, const std::string& path) {
     fs::permissions(mount.path().parent_path(), fs::perms::others_exec, fs::perm_options::add);
     return run({"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", "PATH=" + path, kPkgfs, "unmount",

@@ -26,7 +26,7 @@ class CpuLatency : public MountedTest {
       GTEST_SKIP() << "this machine has no " << kDevice << ", or it isn't for us";
     }
   }
-  /// The kernel's own sum is everybody's: what counts is whether this daemon has the device open.
+  /// Whether this daemon has the device open. The value that the kernel shows combines the wishes of all processes.
   static bool is_wished(pid_t daemon) {
     std::error_code gone;
     for (const auto& entry : fs::directory_iterator("/proc/" + std::to_string(daemon) + "/fd", gone)) {

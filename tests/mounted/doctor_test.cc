@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Risk: a problem that isn't found, advice that is no use, or a check that hangs where everything else hangs. Each
-// problem is made real, in a mount namespace of its own where it would concern the machine.
+// Risk: `pkgfs doctor` misses a problem, gives useless advice, or hangs because a mount hangs. The tests cause each
+// problem for real, in a mount namespace of their own if it would disturb the machine.
 #include <sys/stat.h>
 
 #include <chrono>

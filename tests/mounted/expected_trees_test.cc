@@ -9,7 +9,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-/// Where the mount does something else than the golden facts, and why. The differences in resolution itself are in
+/// A case in which the mount differs from the golden facts, and the reason. The differences in resolution itself are in
 /// tests/unit/resolve/golden_test.cc.
 struct Difference {
   const char* set_prefix;

@@ -13,9 +13,8 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::seconds;
 
-/// Mounts as a user who needs fusermount3, with a stand-in for that program, and interrupts it. $1: a directory, $2:
-/// what the stand-in does to mount, $3: the program, $4: the package, $5: the signal. All of it in a namespace of its
-/// own.
+/// In a namespace of its own, mounts as a user that needs fusermount3, with a stand-in for that program, and interrupts
+/// the mount. $1: a directory, $2: what the stand-in does to mount, $3: the program, $4: the package, $5: the signal.
 constexpr const char* kScript = R"sh(
 set -eu -m   # -m: what runs in the background doesn't ignore SIGINT
 real=$(command -v fusermount3)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: the daemon is killed while it works, and whoever uses the mount hangs for ever.
+// Risk: the daemon is killed while it works, and every process that uses the mount hangs for ever.
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -74,7 +74,7 @@ TEST_F(Killed, NobodyHangsWhateverItWasDoing) {
     MountedPackage mount(kPkgfs, package());
     ASSERT_TRUE(mount.ok()) << mount.result().describe();
     const pid_t daemon = mount.daemon();
-    // Readers that take turns file by file often want just what is being pushed.
+    // Readers that take turns file by file often read the very file that the daemon prefetches.
     Process readers({"/usr/bin/python3", "-c", kReaders, mount.path()});
     ASSERT_TRUE(eventually([&] { return readers.out() == "go"; })) << readers.err();
     sleep_ms(static_cast<int>(random() % 30));
@@ -84,12 +84,12 @@ TEST_F(Killed, NobodyHangsWhateverItWasDoing) {
     struct stat status{};
     const bool dead = ::stat((mount / "absent").c_str(), &status) != 0 && errno == ENOTCONN;
     EXPECT_TRUE(dead) << "round " << i;
-    force_unmount(mount.path());  // frees whoever hangs
+    force_unmount(mount.path());  // frees processes that hang
     ASSERT_FALSE(HasFailure());
   }
 }
 
-/// The guardian of a daemon, once it is on guard; throws if there is none.
+/// The guardian of a daemon, as soon as it watches the daemon; throws if there is none.
 pid_t guardian_of(pid_t daemon) {
   std::string found;
   const std::string title = "^fuse-guardian of " + std::to_string(daemon) + "$";

@@ -1,56 +1,19 @@
 // SPDX-License-Identifier: MIT
 // Risk: a mount that hangs, stays behind, lies about being ready, or lands where it shouldn't.
-#include <fcntl.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
-#include <csignal>
-#include <cstring>
-#include <fstream>
 #include <map>
-#include <thread>
 
 #include <nlohmann/json.hpp>
 
-#include "tests/mounted/mounted.h"
+#include "tests/mounted/lifecycle.h"
 
 namespace pkgfs::test {
 namespace {
 
 namespace fs = std::filesystem;
 using std::chrono::seconds;
-
-bool mentions(const ProcessResult& result, const std::string& text) {
-  return result.err.find(text) != std::string::npos;
-}
-
-class Lifecycle : public MountedTest {
- protected:
-  const std::string package_ = single("basic-v3");
-
-  static ProcessResult pkgfs(Arguments arguments) {
-    arguments.insert(arguments.begin(), kPkgfs);
-    return run(arguments, {.timeout = seconds(15)});
-  }
-
-  /// Expects that mounting at `where` is refused with a message that has `text`, which says something.
-  void refuse(const std::string& where, const std::string& text) const {
-    const ProcessResult result = pkgfs({"mount", package_, where});
-    EXPECT_GT(result.exit_code, 0) << result.describe();
-    EXPECT_TRUE(mentions(result, where)) << result.describe();
-    EXPECT_FALSE(text.empty());
-    EXPECT_TRUE(mentions(result, text)) << "expected '" << text << "' in " << result.describe();
-    EXPECT_FALSE(find_mount(where).has_value());
-    EXPECT_TRUE(eventually([&] { return processes_with(where).empty(); }));
-  }
-
-  static bool ended(const fs::path& mountpoint) {
-    return eventually([&] { return processes_with(mountpoint).empty() && !find_mount(mountpoint).has_value(); });
-  }
-};
 
 TEST_F(Lifecycle, ParentReturnsOnlyWhenTheMountAnswers) {
   for (int round = 0; round < 5; ++round) {
@@ -134,104 +97,6 @@ TEST_F(Lifecycle, ContentUnderTheMountpointIsHiddenAndComesBack) {
   EXPECT_EQ(read_text(where / "precious"), "kept");
 }
 
-TEST_F(Lifecycle, DeadMountIsRecognisedAndClearedByTheNextOne) {
-  MountedPackage mount(kPkgfs, package_);
-  ASSERT_TRUE(mount.ok()) << mount.result().describe();
-  ::kill(mount.daemon(), SIGKILL);
-  ASSERT_TRUE(eventually([&] {
-    struct stat status{};  // of the root the kernel may remember what others have asked
-    return ::stat((mount / "absent").c_str(), &status) != 0 && errno == ENOTCONN;
-  }));
-  const ProcessResult again = pkgfs({"mount", package_, mount.path()});
-  EXPECT_TRUE(again.ok()) << again.describe();
-  EXPECT_TRUE(fs::is_directory(mount / "data"));
-}
-
-TEST_F(Lifecycle, DeadMountCanBeUnmounted) {
-  MountedPackage mount(kPkgfs, package_);
-  ASSERT_TRUE(mount.ok()) << mount.result().describe();
-  ::kill(mount.daemon(), SIGKILL);
-  ASSERT_TRUE(eventually([&] { return processes_with(mount.path()).empty(); }));
-  const ProcessResult result = mount.unmount();
-  EXPECT_TRUE(result.ok()) << result.describe();
-  EXPECT_FALSE(find_mount(mount.path()).has_value());
-}
-
-class StopSignals : public Lifecycle, public ::testing::WithParamInterface<int> {};
-
-TEST_P(StopSignals, EndTheMountSoonEvenWithAFileOpen) {
-  MountedPackage mount(kPkgfs, single("big4m-v3"));
-  ASSERT_TRUE(mount.ok()) << mount.result().describe();
-  std::string file;
-  for (const auto& [path, entry] : list_tree(mount.path())) {
-    file = entry.type == "file" && entry.length > 1'000'000 ? mount.path().string() + path : file;
-  }
-  ASSERT_FALSE(file.empty());
-  const UniqueFd held(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  ASSERT_TRUE(held);
-  const auto begin = std::chrono::steady_clock::now();
-  ::kill(mount.daemon(), GetParam());
-  EXPECT_TRUE(ended(mount.path())) << "still there after five seconds";
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, seconds(5));
-}
-
-INSTANTIATE_TEST_SUITE_P(Signals, StopSignals, ::testing::Values(SIGTERM, SIGINT),
-                         [](const auto& signal) { return signal.param == SIGTERM ? "SIGTERM" : "SIGINT"; });
-
-TEST_F(Lifecycle, SigpipeDoesNotEndTheDaemon) {
-  MountedPackage mount(kPkgfs, package_);
-  ASSERT_TRUE(mount.ok()) << mount.result().describe();
-  ::kill(mount.daemon(), SIGPIPE);
-  sleep_ms(50);
-  EXPECT_TRUE(fs::is_directory(mount / "data"));
-  EXPECT_GT(mount.daemon(), 0);
-}
-
-TEST_F(Lifecycle, PlainUmountEndsTheDaemon) {
-  MountedPackage mount(kPkgfs, package_);
-  ASSERT_TRUE(mount.ok()) << mount.result().describe();
-  EXPECT_TRUE(run({"umount", mount.path()}).ok());
-  EXPECT_TRUE(ended(mount.path()));
-}
-
-TEST_F(Lifecycle, WhoAsksAMountDoesNotKeepItFromBeingUnmounted) {
-  for (const char* command : {"stats", "mounts", "mount"}) {
-    MountedPackage mount(kPkgfs, package_);
-    ASSERT_TRUE(mount.ok()) << mount.result().describe();
-    const pid_t daemon = mount.daemon();
-    ::kill(daemon, SIGSTOP);  // the question waits for a second
-    std::thread asking([&] {
-      Arguments words{kPkgfs, command};
-      if (command == std::string("mount")) {
-        words.push_back(package_);
-      }
-      if (command != std::string("mounts")) {
-        words.push_back(mount.path());
-      }
-      (void)run(words);
-    });
-    sleep_ms(300);
-    EXPECT_EQ(::umount2(mount.path().c_str(), 0), 0) << command << ": " << std::strerror(errno);
-    ::kill(daemon, SIGCONT);
-    asking.join();
-    EXPECT_TRUE(ended(mount.path())) << command;
-  }
-}
-
-TEST_F(Lifecycle, WhoLooksForAMomentDoesNotKeepItFromBeingUnmounted) {
-  MountedPackage mount(kPkgfs, package_);
-  ASSERT_TRUE(mount.ok()) << mount.result().describe();
-  UniqueFd held(::open((mount / "data").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  ASSERT_TRUE(held);
-  std::thread looking([&] {
-    sleep_ms(60);
-    held.reset();
-  });
-  const ProcessResult unmounted = mount.unmount();
-  looking.join();
-  EXPECT_TRUE(unmounted.ok()) << unmounted.describe();
-}
-
 TEST_F(Lifecycle, WhatIsNeededLaterIsLoadedBeforeTheMount) {
   const auto mount_without_libcrypto = [&](const std::string& verify) {
     const TempDir place;
@@ -247,56 +112,6 @@ TEST_F(Lifecycle, WhatIsNeededLaterIsLoadedBeforeTheMount) {
   EXPECT_TRUE(mentions(refused, "libcrypto.so.3") && mentions(refused, "libssl3")) << refused.describe();
   const ProcessResult unneeded = mount_without_libcrypto("none");
   EXPECT_TRUE(unneeded.ok()) << unneeded.describe();
-}
-
-TEST_F(Lifecycle, LazyUmountWithAFileOpenEndsTheDaemonAfterTheLastClose) {
-  MountedPackage mount(kPkgfs, package_);
-  ASSERT_TRUE(mount.ok()) << mount.result().describe();
-  {
-    const UniqueFd held(::open((mount / "data").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    ASSERT_TRUE(held);
-    EXPECT_TRUE(run({"umount", "-l", mount.path()}).ok());
-  }
-  EXPECT_TRUE(ended(mount.path()));
-}
-
-TEST_F(Lifecycle, UnmountingTwiceSaysThatNothingIsMounted) {
-  MountedPackage mount(kPkgfs, package_);
-  ASSERT_TRUE(mount.ok()) << mount.result().describe();
-  EXPECT_TRUE(mount.unmount().ok());
-  const ProcessResult again = mount.unmount();
-  EXPECT_GT(again.exit_code, 0) << again.describe();
-  EXPECT_TRUE(mentions(again, mount.path())) << again.describe();
-}
-
-TEST_F(Lifecycle, UnmountLeavesForeignFileSystemsAlone) {
-  if (::geteuid() != 0) {
-    GTEST_SKIP() << "only root can mount a tmpfs";
-  }
-  TempDir directory;
-  const fs::path where = directory.path() / "mnt";
-  fs::create_directory(where);
-  const MountGuard guard(where);
-  ASSERT_EQ(::mount("tmpfs", where.c_str(), "tmpfs", 0, nullptr), 0);
-  const ProcessResult result = pkgfs({"unmount", where});
-  EXPECT_EQ(result.exit_code, 2) << result.describe();
-  EXPECT_TRUE(mentions(result, "isn't a mount of pkgfs")) << result.describe();
-  EXPECT_TRUE(find_mount(where).has_value());
-}
-
-TEST_F(Lifecycle, TwentyRoundsLeaveNothing) {
-  TempDir directory;
-  const fs::path where = directory.path() / "mnt";
-  fs::create_directory(where);
-  const MountGuard guard(where);
-  for (int round = 0; round < 20; ++round) {
-    const ProcessResult mounted = pkgfs({"mount", package_, where});
-    ASSERT_TRUE(mounted.ok()) << "round " << round << ": " << mounted.describe();
-    const ProcessResult unmounted = pkgfs({"unmount", where});
-    ASSERT_TRUE(unmounted.ok()) << "round " << round << ": " << unmounted.describe();
-    ASSERT_FALSE(find_mount(where).has_value()) << "round " << round;
-  }
-  EXPECT_TRUE(ended(where));
 }
 
 TEST_F(Lifecycle, MountsListsEveryMountOfOurs) {

@@ -31,10 +31,10 @@ inline std::string single(const std::string& name) { return fixtures() / "webc" 
 /// A registry of the fixtures.
 inline std::string registry(const std::string& set) { return fixtures() / "registry" / set; }
 
-/// What the mount's own attribute user.pkgfs.stats has.
+/// The value of the attribute user.pkgfs.stats of the mount's root.
 [[nodiscard]] nlohmann::json statistics(const MountedPackage& mount);
 
-/// Whether all tests run without pushing (PKGFS_TEST_MOUNT_OPTIONS).
+/// Whether all tests run without prefetching (PKGFS_TEST_MOUNT_OPTIONS has --push=off).
 [[nodiscard]] bool nothing_is_pushed();
 
 /// What GoogleTest accepts as the name of a parametrised test.
@@ -50,7 +50,8 @@ inline std::string test_name(std::string text) {
 /// The file names (without `suffix`) in a folder of the fixtures, sorted.
 [[nodiscard]] std::vector<std::string> fixture_names(const std::string& folder, const std::string& suffix);
 
-/// Expects that `pkgfs mount` refused: exit code neither 0 nor that of a crash, nothing mounted, nobody left running.
+/// Expects that `pkgfs mount` refused: the exit code is neither 0 nor that of a crash, nothing is mounted, and no
+/// process is left.
 void expect_refused(const MountedPackage& mount);
 
 }  // namespace pkgfs::test

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: a package is mounted, or something unmounted, where nobody meant it.
+// Risk: pkgfs mounts a package, or unmounts, at another place than the user named.
 #include <sys/mount.h>
 #include <unistd.h>
 
@@ -22,7 +22,7 @@ class Mountpoint : public MountedTest {
     fs::copy_file(single("basic-v3"), package_);
   }
 
-  /// Whatever was mounted, wherever that was.
+  /// Unmounts all mounts that the test made, at any place.
   void TearDown() override { const MountGuard guard(directory_.path(), package_); }
 
   [[nodiscard]] ProcessResult pkgfs(Arguments arguments) const {
@@ -134,8 +134,8 @@ class OwnSource : public Mountpoint {
     EXPECT_FALSE(find_mount(fs::canonical(where)).has_value()) << where;
   }
 
-  /// Lists the whole mount. If that never ends, the connection is aborted, so that the test goes on: a daemon that
-  /// waits for itself can't even be killed.
+  /// Lists the whole mount. If that doesn't end, aborts the connection, so that the test continues: a daemon that waits
+  /// for itself can't even be killed.
   static void expect_find_ends(const MountedPackage& mount) {
     Process find({"find", mount.path()}, {.timeout = seconds(5)});
     const bool ended = find.ends_within(seconds(10));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: what is read ahead brings wrong bytes, is brought for nobody, or keeps the mount in use.
+// Risk: the daemon prefetches wrong bytes, prefetches files that no reader wants, or keeps the mount in use.
 #include <sys/stat.h>
 
 #include "tests/mounted/mounted.h"
@@ -37,11 +37,11 @@ class Pushing : public MountedTest {
   static int requests(const MountedPackage& mount, const std::string& kind) {
     return statistics(mount).at("requests").at(kind).get<int>();
   }
-  /// Reads by names that nobody listed, and waits for what that brings.
+  /// Reads files by name, in a directory that was never listed, and waits for the prefetch that this causes.
   static void read_first(const MountedPackage& mount, int directory) {
     for (int i = 0; i < 3; ++i) {
       EXPECT_EQ(read_text(mount / name(directory, i)), content(directory, i));
-      sleep_ms(5);  // one reader who waits for nothing may be too fast for anything to be brought
+      sleep_ms(5);  // a reader that never waits may be faster than the prefetch
     }
   }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Risk: the kernel asks again for what it was told, files that were brought before they were asked for have wrong
-// bytes, or whole packages are brought that nobody reads. Counted by the daemon itself.
+// Risk: the kernel requests data again that it should have cached, prefetched files have wrong bytes, or the daemon
+// prefetches whole packages that no process reads. The daemon's own counts show it.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -52,7 +52,7 @@ class Requests : public MountedTest {
     return "d" + std::to_string(directory) + "/f" + std::to_string(file);
   }
 
-  /// But for what every look at it changes.
+  /// The statistics without the values that change at each call.
   static nlohmann::json statistics(const MountedPackage& mount) {
     nlohmann::json counted = test::statistics(mount);
     counted["requests"].erase("getxattr");  // this one

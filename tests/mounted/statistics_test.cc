@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: what pkgfs says of its mounts isn't what happened, or asking hangs beside a mount that does.
+// Risk: the statistics of a mount differ from the requests that it answered, or a command hangs because a mount hangs.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: a mount that doesn't answer takes every command down with it, or one that works is taken for such.
+// Risk: because one mount doesn't answer, a pkgfs command hangs too, or pkgfs reports a working mount as stuck.
 #include <chrono>
 #include <csignal>
 #include <map>

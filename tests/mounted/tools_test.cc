@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: a tool that people point at any directory behaves differently on a mounted package.
+// Risk: a common tool behaves differently in a mounted package than in any other directory.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>

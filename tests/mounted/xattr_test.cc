@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Risk: tools that copy listed attributes (cp -a, rsync -X, overlay copy-up) copy ours, or scripts can't ask where a
-// file comes from.
+// Risk: tools that copy listed attributes (cp -a, rsync -X, overlay copy-up) copy those of pkgfs, or scripts can't find
+// out which package a file comes from.
 #include <sys/xattr.h>
 
 #include <array>

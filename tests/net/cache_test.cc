@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Risk: the cache gets into a state that only its user can get it out of, or says that it did what it didn't.
+// Risk: the cache gets into a state that only a user can repair, or a `pkgfs cache` command reports work that it didn't
+// do.
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>

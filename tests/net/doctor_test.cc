@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: a registry that is no use is called good, or one that says nothing is waited for.
+// Risk: `pkgfs doctor` calls an unusable registry good, or waits too long for one that doesn't reply.
 #include <chrono>
 
 #include <nlohmann/json.hpp>

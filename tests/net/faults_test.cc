@@ -47,7 +47,7 @@ class Faults : public NetTest {
   }
 };
 
-/// What the registry does, and what the user is told.
+/// A fault of the registry, and the exit code and messages of pkgfs that it causes.
 struct Case {
   const char* name;
   Fault fault;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: a name server that says nothing keeps pkgfs waiting for longer than anybody should, or deaf to signals.
+// Risk: because of a name server that doesn't reply, pkgfs waits too long, or doesn't react to signals.
 #include <csignal>
 #include <ctime>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: a specifier names a registry, another one answers, and nobody says so.
+// Risk: a specifier names a registry, another registry answers, and pkgfs doesn't warn.
 #include "tests/net/net.h"
 #include "tests/support/containers/package_builder.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: what was fetched once can't be used without the network, or something else is used than what was locked.
+// Risk: a package that was downloaded can't be used without the network, or another one than the locked one is used.
 #include <fstream>
 
 #include <nlohmann/json.hpp>

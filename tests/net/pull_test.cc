@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: what is downloaded is downloaded too often, too much of it, or doesn't stay.
+// Risk: `pkgfs pull` downloads a package too often, downloads too much of it, or doesn't keep it.
 #include <sys/stat.h>
 
 #include <algorithm>

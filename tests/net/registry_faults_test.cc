@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: a fault of the test registry isn't what its name says, so that the test which uses it proves nothing.
+// Risk: a fault of the test registry doesn't do what its name says, so that a test with that fault proves nothing.
 #include <nlohmann/json.hpp>
 
 #include "tests/net/curl.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: the registry that the other tests trust says something else than it should, or leaves something behind.
+// Risk: the test registry, which the other tests trust, gives wrong replies, or leaves processes or files behind.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -290,7 +290,7 @@ TEST_F(RegistrySelf, LeavesNothingBehindAfterACrash) {
   EXPECT_EQ(group_of(leader).size(), 2U);
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
-  // A zombie may stay where nobody reaps orphans; it has no command line.
+  // A zombie may stay if no process reaps orphans; it has no command line.
   EXPECT_TRUE(eventually([&] { return processes_alive(group_of(leader)) == 0 && !fs::exists(directory); }));
   ::close(ends[0]);
   ::close(ends[1]);

@@ -13,7 +13,7 @@ namespace pkgfs::test {
 
 /// The source tree. Only here, so that no other object depends on where it lies.
 [[nodiscard]] std::filesystem::path source_directory();
-/// `tests/fixtures` of the source tree: the generated fixtures that are ours.
+/// `tests/fixtures` of the source tree: the generated fixtures of this project.
 [[nodiscard]] std::filesystem::path fixtures();
 /// The shared fixture set with the third-party packages (`PKGFS_SHARED_FIXTURES`, else `../shared/fixtures` beside the
 /// source tree); nothing where it isn't there. A test that needs it skips with a reason.

@@ -9,9 +9,9 @@
 
 namespace pkgfs::test {
 
-/// For test programs that run pkgfs: nobody's login and cache play a part, and nothing is asked of another machine. A
-/// test that doesn't say where its packages are asks a port of this one on which nobody listens, and a URL elsewhere
-/// goes to a proxy there.
+/// Isolates test programs that run pkgfs from this machine and the network: they use no user's login or cache, and send
+/// no request to another machine. The default registry and the proxy are a port of this machine on which no process
+/// listens.
 class HomeOfItsOwn : public ::testing::Environment {
  public:
   void SetUp() override;

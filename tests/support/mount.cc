@@ -119,7 +119,7 @@ std::vector<pid_t> processes_with(const std::string& argument) {
     }
     const std::vector<std::string> words = split(read_proc(entry.path() / "cmdline"), '\0');
     std::error_code gone;
-    // Who ends a mount doesn't serve it: sandboxes of other tests unmount what they inherited.
+    // A process of umount(8) doesn't serve the mount: sandboxes of other tests unmount the mounts that they inherited.
     const bool ends = fs::read_symlink(entry.path() / "exe", gone).filename() == "umount";
     if (!ends && std::find(words.begin(), words.end(), argument) != words.end()) {
       const std::string status = process_status(entry.path());

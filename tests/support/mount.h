@@ -37,9 +37,9 @@ struct MountLine {
 /// Whether a process has a thread that has not ended; a zombie has none.
 [[nodiscard]] bool is_running(pid_t process);
 
-/// A line of shell for a mount namespace of one's own, where mounts are private: lets go of what other tests have
-/// mounted, and perhaps stopped. As long as one of its copies is there, a mount's daemon goes on; one may be gone
-/// first.
+/// A line of shell for a private mount namespace: unmounts, in that namespace, the mounts of other tests. A daemon runs
+/// until the last copy of its mount is gone, so a copy in this namespace would keep it. A mount may end before its
+/// turn, and its daemon may be stopped.
 inline constexpr const char* kForgetOthers =
     "findmnt -rno TARGET -t fuse.pkgfs | while read -r m; do umount -l \"$(printf %b \"$m\")\" 2> /dev/null || true; "
     "done";
@@ -48,11 +48,11 @@ inline constexpr const char* kForgetOthers =
 inline constexpr const char* kHideLibcrypto =
     "mount --bind /dev/null \"$(/sbin/ldconfig -p | awk '$1 == \"libcrypto.so.3\" { print $NF; exit }')\"";
 
-/// Unmounts whatever is at `mountpoint` (lazily if it must be) and kills what served it. For clean-up only.
+/// Unmounts what is mounted at `mountpoint` (lazily if necessary) and kills its daemon. For clean-up only.
 void force_unmount(const std::filesystem::path& mountpoint);
 
-/// Cleans up after a test that mounts by hand, whichever way it ends: `force_unmount` at the end of the scope. For a
-/// mountpoint that was given as a relative path, `word` is another word of the daemon's command line, and no other's.
+/// Cleans up after a test that mounts by hand: calls `force_unmount` at the end of the scope. If the test gave the
+/// mount point as a relative path, `word` is a word that only this daemon's command line has.
 class MountGuard {
  public:
   explicit MountGuard(std::filesystem::path mountpoint, std::string word = {})
@@ -66,7 +66,7 @@ class MountGuard {
   std::string word_;
 };
 
-/// Whether PKGFS_TEST_MOUNT_OPTIONS has this option: what a test of just that trick expects isn't there then.
+/// Whether PKGFS_TEST_MOUNT_OPTIONS has this option. A test whose expectations depend on the option asks this.
 [[nodiscard]] bool every_mount_has(const std::string& option);
 
 /// `pkgfs mount` in the background on a directory of its own. The destructor unmounts, and fails the test when that
@@ -88,8 +88,8 @@ class MountedPackage {
   [[nodiscard]] const ProcessResult& result() const { return result_; }
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
   [[nodiscard]] std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-  /// The process that serves the mount. Throws std::runtime_error unless there is exactly one: no number stands for
-  /// "none", as kill(2) would take -1 for everybody.
+  /// The process that serves the mount. Throws std::runtime_error unless there is exactly one. It never returns -1,
+  /// which kill(2) takes for all processes.
   [[nodiscard]] pid_t daemon() const;
   /// `pkgfs unmount`, then waits for the daemon's end.
   ProcessResult unmount();

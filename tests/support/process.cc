@@ -108,7 +108,7 @@ Process::Process(const Arguments& arguments, ProcessOptions options)
   if (pid_ == 0) {
     become(argv.data(), envp.data(), options_.directory.c_str(), out_.get(), err_.get());
   }
-  ::setpgid(pid_, pid_);  // in both: whoever comes first
+  ::setpgid(pid_, pid_);  // in both processes, because either may run first
 }
 
 Process::~Process() {

@@ -17,7 +17,7 @@ using Arguments = std::vector<std::string>;
 struct ProcessOptions {
   /// After this the whole process group is killed.
   std::chrono::milliseconds timeout = std::chrono::seconds(30);
-  /// Working directory; empty: ours.
+  /// Working directory; empty: that of the calling process.
   std::string directory = {};
   /// Added to the environment.
   std::vector<std::pair<std::string, std::string>> environment = {};
@@ -36,8 +36,8 @@ struct ProcessResult {
   [[nodiscard]] std::string describe() const;
 };
 
-/// A program running in a process group of its own, its output kept in memory files: a grandchild that keeps them open
-/// holds nobody up. The destructor continues and kills the group and waits for the program.
+/// A program that runs in its own process group and writes its output to memory files. So a grandchild that keeps the
+/// output open doesn't delay `wait`. The destructor continues and kills the group, and waits for the program.
 class Process {
  public:
   /// Throws std::runtime_error when the program can't be started; a program that isn't there ends with exit code 127.
@@ -49,7 +49,7 @@ class Process {
   [[nodiscard]] pid_t pid() const { return pid_; }
   /// Waits for the end, at most the time-out counted from now.
   const ProcessResult& wait();
-  /// Whether it ends within `limit`; it goes on if it doesn't.
+  /// Whether the program ends within `limit`. If it doesn't, it continues to run.
   [[nodiscard]] bool ends_within(std::chrono::milliseconds limit) const;
   void signal(int number) const;
   /// What has been written to standard output and error so far.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: boot, where nobody sees why a line of fstab or of an autofs map doesn't work, or waits for itself.
+// Risk: a line of fstab or of an autofs map fails or waits for itself at boot, when no administrator sees the message.
 #include <gmock/gmock.h>
 
 #include <regex>

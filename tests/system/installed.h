@@ -9,15 +9,15 @@
 
 namespace pkgfs::test {
 
-/// Tests of pkgfs as an administrator has it: the program in PATH, its helpers where mount(8) looks. Lines of shell run
-/// as root in a mount namespace of their own, whose /usr/sbin is this machine's with both added; nothing outside
-/// sees their mounts. In the lines, $R is the sample's registry, $T a directory of the test, $M an empty directory in
-/// it to mount at.
+/// Tests of an installed pkgfs: the program is in PATH, and its helpers are where mount(8) looks. Lines of shell run as
+/// root in a mount namespace of their own; no other process sees their mounts. Its /usr/sbin is that of this machine,
+/// with the program and the helpers added. In the lines, $R is the sample's registry, $T a directory of the test, and
+/// $M an empty directory in $T to mount at.
 class InstalledTest : public MountedTest {
  protected:
   void SetUp() override;
 
-  /// `set -e` holds. Whatever is mounted at `mountpoint()` and the points named is gone after the test.
+  /// Runs the lines with `set -e`. After the test, nothing is mounted at `mountpoint()` or at a directory of `point()`.
   [[nodiscard]] ProcessResult run_lines(const std::string& lines, std::chrono::milliseconds limit = {});
   /// Runs them and expects that they succeed; returns what they wrote to standard output.
   std::string sh(const std::string& lines, std::chrono::milliseconds limit = {});

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: mount(8), fstab or mount.fuse(8) says something that pkgfs doesn't understand, or the other way round.
+// Risk: pkgfs doesn't understand the arguments of mount(8), fstab or mount.fuse(8), or gives a wrong exit code.
 #include <gmock/gmock.h>
 
 #include "daemon/cli/mount_words.h"

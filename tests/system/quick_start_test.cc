@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: the first page that people read has a line that doesn't work.
+// Risk: a line of the quick start, the first page that a user reads, doesn't work.
 #include <gmock/gmock.h>
 
 #include <sstream>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: systemd believes that a package is mounted when it isn't, or shoots one that is.
+// Risk: systemd takes a package for mounted that isn't, or kills the daemon of a mount that works.
 #include <gmock/gmock.h>
 #include <unistd.h>
 
@@ -39,7 +39,7 @@ class Service : public MountedTest {
   MountGuard guard_{mountpoint()};
 };
 
-/// The whole life, by what the manager is told.
+/// Runs `command` from start to end, and expects the messages that a service manager should get.
 void expect_life(const NotifySocket& socket, const Arguments& command, const ProcessOptions& options,
                  const fs::path& mountpoint) {
   Process daemon(command, options);

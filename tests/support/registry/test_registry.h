@@ -20,8 +20,8 @@ namespace pkgfs::test {
 /// Why the test registry can't run here (a missing program, named with its Debian package); empty when it can.
 [[nodiscard]] std::string registry_missing();
 
-/// Something the registry does wrong. `where` and `match` say on which requests, `skip` and `times` on how many of
-/// them. `latency_ms`, `rate` and `etag` go with every kind; with `kPlain` they are all there is.
+/// A fault of the registry. `where` and `match` select the requests that it concerns, `skip` and `times` say how many
+/// of them get it. `latency_ms`, `rate` and `etag` can be combined with every kind; `kPlain` has only these.
 struct Fault {
   enum class Kind {
     kPlain,  ///< the right answer
@@ -41,7 +41,7 @@ struct Fault {
     kBadManifest,     ///< webcManifest and piritaManifest aren't JSON
     kWrongHash,       ///< the first digit of piritaSha256Hash is another one
     kUrl,             ///< URLs of files are `location`
-    kUnknownFields,   ///< fields nobody asked for, at every level
+    kUnknownFields,   ///< fields that the query didn't ask for, at every level
     // How a body is sent.
     kTruncate,  ///< right Content-Length, closed after `after` bytes
     kStall,     ///< right Content-Length, nothing more after `after` bytes, but not closed
@@ -51,8 +51,8 @@ struct Fault {
     kGzip,     ///< Content-Encoding: gzip, asked for or not, a range too (of the part); weak ETag
     // Of files only.
     kWrongBytes,   ///< the byte in the middle of the file is another one
-    kIgnoreRange,  ///< 200 with everything, whatever is asked for; no Accept-Ranges
-    kLyingRange,   ///< 206 with everything, and a Content-Range that says so, to any range
+    kIgnoreRange,  ///< 200 with the whole file, for any range; no Accept-Ranges
+    kLyingRange,   ///< 206 with the whole file and its Content-Range, for any range
     kWrongSlice,   ///< 206 with the Content-Range asked for and the first bytes of the file
   };
   enum class Where { kBoth, kGraphql, kFiles };
@@ -67,9 +67,9 @@ struct Fault {
   Where where = Where::kBoth;
   /// The package ("acme/app"), the version ("acme/app@1.0.0") or the hash it aims at; empty: all.
   std::string match = {};
-  /// So many requests that it aims at go well before it starts.
+  /// The number of matching requests that succeed before the fault begins.
   int skip = 0;
-  /// So many requests go wrong then; 0: for ever.
+  /// The number of requests that then get the fault; 0: all.
   int times = 0;
   int status = 0;
   std::string retry_after = {};
@@ -164,7 +164,8 @@ class TestRegistry {
   [[nodiscard]] const std::filesystem::path& directory() const { return directory_.path(); }
 
  private:
-  /// A port that nobody else gets, bound but not listening: connections are refused until a server binds it too.
+  /// A port that no other process gets. It is bound but doesn't listen: the kernel refuses connections until a server
+  /// binds it too.
   struct Port {
     Port();
     UniqueFd reserved;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: an idle mount takes a CPU, or a busy machine's readers wait for one that we keep.
+// Risk: an idle mount uses a CPU, or readers on a busy machine wait for a CPU on which a server thread polls.
 #include "fuse/poll_window.h"
 
 #include <gtest/gtest.h>

@@ -34,7 +34,7 @@ vfs::StaticFileSystem large_tree() {
   return vfs::StaticFileSystem(std::move(files));
 }
 
-/// A tree that may be live, or may keep whoever lists it.
+/// A tree that may be live, and whose listings may take long.
 class Slow final : public vfs::FileSystem {
  public:
   explicit Slow(bool live) : live_(live), tree_(large_tree()) {}

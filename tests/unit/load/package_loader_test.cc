@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: a package is opened twice, or a location is told where it isn't.
+// Risk: the loader opens a package twice, or returns a location where the package isn't.
 #include "core/load/package_loader.h"
 
 #include <gmock/gmock.h>

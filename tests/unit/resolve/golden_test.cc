@@ -141,7 +141,8 @@ std::string joined(const std::vector<std::string>& chain) {
   return text;
 }
 
-/// Whether `ours` begins as one of `theirs` does and tells what that one tells in the end.
+/// Expects that the chain of messages `ours` begins like one of Wasmer's chains in `theirs`, and contains the fact that
+/// the last message of that chain gives.
 void expect_same_error(const std::vector<std::string>& ours, const std::vector<std::vector<std::string>>& theirs) {
   ASSERT_FALSE(ours.empty()) << "resolved, but should fail: " << joined(theirs.front());
   std::string expected;

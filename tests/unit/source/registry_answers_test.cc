@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a registry is asked, what it answers, and how that is kept: without a network.
+// The requests to a registry, its replies, and their cache, without a network.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

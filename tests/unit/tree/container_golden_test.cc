@@ -25,7 +25,7 @@ void check_commands(const PackageTree& tree, const Json& golden) {
   }
 }
 
-/// Everything that the runtime's tree has, with the same content, is in ours; with `all`, nothing else is.
+/// Expects that `tree` has all entries of Wasmer's tree, with the same content; with `all`, that it has no others.
 void check_tree(PackageTree& tree, const Json& golden, bool all) {
   std::map<std::string, Json> shown;
   for (const auto& entry : listing(*tree.file_system)) {

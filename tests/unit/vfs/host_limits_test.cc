@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: a live directory shows less than there is without saying so, or what isn't its own.
+// Risk: a live directory leaves out entries without a warning, or shows entries from outside itself.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

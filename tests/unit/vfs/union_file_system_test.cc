@@ -71,7 +71,7 @@ TEST(Union, AMountPointOverAFileIsADirectoryAndIsWarnedOf) {
   const test::CapturedLog log;
   const auto fs = union_of({}, mount_of("deep", "/k/sub", {{"/x", "1"}}), mount_of("b", "/", {{"/k", "file"}}),
                            mount_of("c", "/", {{"/k/c", "3"}}));
-  // The file doesn't stop the merge here: the path is a directory whatever else is there
+  // The file doesn't stop the merge here: the path is a directory, even if a layer has a file there
   // (docs/rules/filesystem.md, 9.2 rule 1).
   EXPECT_THAT(tree_of(*fs), ElementsAre("/k/", "/k/c=3", "/k/sub/", "/k/sub/x=1"));
   EXPECT_THAT(log.text(), HasSubstr("\"/k/sub\" of \"deep\" hides the file \"/k\" of \"b\""));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: one volume of a container, asked without the layers above it, answers something else than they rely on.
+// Risk: the file system of one volume returns other results than the layers above it rely on.
 #include <gtest/gtest.h>
 
 #include <algorithm>

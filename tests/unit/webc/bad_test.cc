@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Every damaged fixture: what is refused at open, what is answered with EIO when touched, what verify finds.
+// For every damaged fixture: whether pkgfs refuses to open it, which entries fail with EIO, and what `verify` finds.
 #include <gtest/gtest.h>
 
 #include <map>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Every sound fixture against what the reference says about it.
+// Compares every sound fixture with the facts that Wasmer's own crates found in it.
 #include <gtest/gtest.h>
 
 #include <map>

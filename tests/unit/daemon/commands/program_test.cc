@@ -104,7 +104,7 @@ TEST(Program, AMissingPackageIsNotFound) {
   EXPECT_EQ(name.code, 11);
   EXPECT_THAT(name.err,
               HasSubstr("failed to query package 'acme/ghost': there is no cached answer for \"acme/ghost\""));
-  // A user who forgot the "./" before a file, or --registry, sees that in the message.
+  // The message must help a user that forgot the "./" before a file, or forgot --registry.
   const std::string registry = test::fixtures() / "registry/versions-v3";
   const auto unknown = run({"tree", "--offline", "--registry", registry, "app.webc"});
   EXPECT_EQ(unknown.code, 3);
@@ -122,7 +122,7 @@ TEST(Program, AMissingRegistryIsNamed) {
   EXPECT_THAT(result.err, HasSubstr("package directory does not exist: \"/no/such/registry\""));
 }
 
-/// A stream that takes nothing, as a pipe whose reader is gone with SIGPIPE ignored.
+/// A stream that accepts no bytes, like a pipe without a reader while SIGPIPE is ignored.
 class Broken : public std::streambuf {
  protected:
   int_type overflow(int_type /*c*/) override {

@@ -22,7 +22,7 @@ class StuckDaemon {
 
   /// Forks; call it before any thread is started.
   explicit StuckDaemon(Guarded guarded);
-  /// Frees the process, whatever it waits for, and unmounts.
+  /// Frees the process from any wait in the kernel, and unmounts.
   ~StuckDaemon();
   StuckDaemon(const StuckDaemon&) = delete;
   StuckDaemon& operator=(const StuckDaemon&) = delete;
