@@ -30,7 +30,7 @@ struct Attributes {
   std::uint32_t modified_ns = 0;  // below 10^9
   std::int64_t modified = 1;      // seconds since the epoch; 1 stands for "no time", as in Wasmer
   std::uint64_t size = 0;         // file: bytes; symbolic link: length of the text; directory: 0
-  std::uint64_t number = 0;       // st_ino; 0: this layer doesn't decide it
+  std::uint64_t number = 0;       // st_ino, or the number in this layer (`FileSystem::numbers`); 0: not known here
   std::uint32_t links = 1;
   /// No layer has this directory: it exists only because a layer is mounted below it.
   bool synthetic = false;
@@ -125,6 +125,12 @@ class FileSystem {
   /// Returns `count` references that `lookup` gave. By default this does nothing: inodes live as long as the file
   /// system. OverlayFileSystem relies on that: it returns no references to its layers.
   virtual void forget(Inode inode, std::uint64_t count);
+  /// A layer numbers its entries from 1 to this, whatever is looked up in which order. Two entries that aren't live
+  /// never have the same number. Live entries aren't counted here: theirs are the host's (`device`).
+  [[nodiscard]] virtual std::uint64_t numbers() const { return 0; }
+  /// The device of a host directory; 0: this is none. The numbers of live entries below 2^63 are inode numbers of it,
+  /// the others are made by `host_number`.
+  [[nodiscard]] virtual std::uint64_t device() const { return 0; }
   /// The origin of `inode`; slow. ENODATA if it comes from no package (a synthetic directory).
   [[nodiscard]] virtual Result<Origin> origin(Inode inode);
 };

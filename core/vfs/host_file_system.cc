@@ -35,7 +35,19 @@ std::optional<FileType> to_type(mode_t mode) {
   return std::nullopt;  // devices, pipes and sockets are no part of a package
 }
 
-std::optional<Attributes> to_attributes(const struct statx& status) {
+/// An inode number of `device`, the root's, stays what it is, so that it can be small.
+std::uint64_t to_number(std::uint64_t device, const struct statx& status) {
+  constexpr std::uint64_t kMost = std::uint64_t{1} << 47U;
+  const std::uint64_t own = ::makedev(status.stx_dev_major, status.stx_dev_minor);
+  return own == device && status.stx_ino < kMost ? status.stx_ino : host_number(own, status.stx_ino);
+}
+
+std::uint64_t device_of(const UniqueFd& fd) {
+  struct stat status{};
+  return ::fstat(fd.get(), &status) == 0 ? status.st_dev : 0;
+}
+
+std::optional<Attributes> to_attributes(std::uint64_t device, const struct statx& status) {
   const std::optional<FileType> type = to_type(status.stx_mode);
   if (!type) {
     return std::nullopt;
@@ -47,7 +59,7 @@ std::optional<Attributes> to_attributes(const struct statx& status) {
   attributes.modified = status.stx_mtime.tv_sec;
   attributes.modified_ns = status.stx_mtime.tv_nsec;
   attributes.links = status.stx_nlink;
-  attributes.number = host_number(::makedev(status.stx_dev_major, status.stx_dev_minor), status.stx_ino);
+  attributes.number = to_number(device, status);
   attributes.live = true;
   return attributes;
 }
@@ -132,7 +144,11 @@ Node& to_node(Inode inode) {
 }  // namespace
 
 HostFileSystem::HostFileSystem(UniqueFd root, std::string name, std::shared_ptr<const HostFilter> filter)
-    : root_fd_(std::move(root)), name_(std::move(name)), filter_(std::move(filter)), root_(new Node) {}
+    : root_fd_(std::move(root)),
+      device_(device_of(root_fd_)),
+      name_(std::move(name)),
+      filter_(std::move(filter)),
+      root_(new Node) {}
 
 HostFileSystem::~HostFileSystem() { delete root_; }
 
@@ -175,7 +191,7 @@ Result<Entry> HostFileSystem::lookup(Inode dir, std::string_view name) {
   if (!status) {
     return fail(status.error());
   }
-  const std::optional<Attributes> attributes = to_attributes(*status);
+  const std::optional<Attributes> attributes = to_attributes(device_, *status);
   if (!attributes || (filter_ != nullptr && filter_->hidden(child->path(), attributes->type == FileType::kDirectory))) {
     return fail(ENOENT);
   }
@@ -201,7 +217,7 @@ Result<Attributes> HostFileSystem::metadata(Inode inode) {
   if (!status) {
     return fail(status.error());
   }
-  const std::optional<Attributes> attributes = to_attributes(*status);
+  const std::optional<Attributes> attributes = to_attributes(device_, *status);
   return attributes ? Result<Attributes>(*attributes) : fail(ENOENT);
 }
 
@@ -241,7 +257,7 @@ Result<void> HostFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef
     if (status ? (status->stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0 : status.error() == ENOENT) {
       continue;
     }
-    const std::optional<Attributes> attributes = status ? to_attributes(*status) : Attributes{};
+    const std::optional<Attributes> attributes = status ? to_attributes(device_, *status) : Attributes{};
     if (!attributes || (filter_ != nullptr && filter_->hidden(path.empty() ? std::string(name) : join_path(path, name),
                                                               attributes->type == FileType::kDirectory))) {
       continue;

@@ -39,6 +39,7 @@ class HostFileSystem final : public FileSystem {
   [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) override;
   void forget(Inode inode, std::uint64_t count) override;
   [[nodiscard]] Result<Origin> origin(Inode inode) override;
+  [[nodiscard]] std::uint64_t device() const override { return device_; }
 
  private:
   struct Node;
@@ -46,6 +47,7 @@ class HostFileSystem final : public FileSystem {
   void drop(Node* node, std::uint64_t count);
 
   UniqueFd root_fd_;
+  std::uint64_t device_;
   std::string name_;
   std::shared_ptr<const HostFilter> filter_;
   Node* root_;

@@ -28,13 +28,16 @@ LiveNode& node(Inode inode) {
 
 }  // namespace
 
-LiveOverlayFileSystem::LiveOverlayFileSystem(std::vector<Layer> layers, const OverlayOptions& options)
-    : layers_(std::move(layers)), options_(options), nodes_(layers_) {
+LiveOverlayFileSystem::LiveOverlayFileSystem(std::vector<Layer> layers, const OverlayOptions& options,
+                                             std::uint64_t host_base)
+    : layers_(std::move(layers)), options_(options), host_base_(host_base), nodes_(layers_) {
   if (layers_.size() > limits::kLiveLayers) {
     throw Error(ErrorCode::kUnsupported, "The tree has a live directory and " + std::to_string(layers_.size()) +
                                              " layers; at most " + std::to_string(limits::kLiveLayers) +
                                              " can be laid over each other");
   }
+  const auto live = std::ranges::find(layers_, true, &Layer::live);
+  device_ = live == layers_.end() ? 0 : live->fs->device();
   std::vector<Candidate> candidates;
   for (std::uint32_t i = 0; i < layers_.size(); ++i) {
     const Inode inode = layers_[i].fs->root();
@@ -63,6 +66,19 @@ std::pair<OverlayFileSystem*, Inode> LiveOverlayFileSystem::handed_through(Inode
 
 Inode LiveOverlayFileSystem::hand_through(std::uint32_t layer, Inode inode) {
   return (Inode{layer} << kLayerShift) | inode | 1U;
+}
+
+std::uint64_t LiveOverlayFileSystem::number(const Candidate& from) const {
+  const Layer& layer = layers_[from.layer];
+  const Attributes& attributes = from.entry.attributes;
+  if (attributes.number == 0 || (attributes.number >> 63U) != 0) {
+    return attributes.number;
+  }
+  if (!attributes.live) {
+    return layer.number_base + attributes.number;  // a package's entry, or a directory above a mount
+  }
+  return layer.fs->device() == device_ ? host_base_ + attributes.number
+                                       : host_number(layer.fs->device(), attributes.number);
 }
 
 Decision LiveOverlayFileSystem::choose(std::vector<Candidate>& candidates) const {
@@ -97,6 +113,7 @@ Result<Entry> LiveOverlayFileSystem::settle(LiveNode& dir, std::string_view name
   }
   Entry result{0, winner.entry.attributes};
   result.attributes.live = true;
+  result.attributes.number = number(winner);
   for (std::size_t i = 0; i < decision.count; ++i) {
     result.attributes.mount_ancestor |= candidates[i].entry.attributes.mount_ancestor;
   }
@@ -201,6 +218,7 @@ std::shared_ptr<const LiveListing> LiveOverlayFileSystem::list(LiveNode& dir, in
                              layers_[candidates[decision.hidden].layer].label()});
     }
     LiveListing::Item item{name, winner.error, winner.entry.attributes};
+    item.attributes.number = number(winner);
     if (item.attributes.number == 0) {
       item.attributes.number = path_number(dir.number, name);
     }

@@ -22,9 +22,11 @@ namespace pkgfs::vfs {
 /// even if the directory has changed since.
 class LiveOverlayFileSystem final : public FileSystem {
  public:
-  /// `layers` in order of precedence; those that aren't live are OverlayFileSystems. Throws Error(kUnsupported) for
-  /// more than limits::kLiveLayers.
-  LiveOverlayFileSystem(std::vector<Layer> layers, const OverlayOptions& options);
+  /// `layers` in order of precedence; those that aren't live are OverlayFileSystems. `host_base` is added to the host's
+  /// inode numbers, so that they differ from those of all layers. Throws Error(kUnsupported) for more than
+  /// limits::kLiveLayers.
+  LiveOverlayFileSystem(std::vector<Layer> layers, const OverlayOptions& options,
+                        std::uint64_t host_base = kRootNumber);
   ~LiveOverlayFileSystem() override;
 
   [[nodiscard]] Inode root() const override;
@@ -46,6 +48,8 @@ class LiveOverlayFileSystem final : public FileSystem {
   [[nodiscard]] std::pair<OverlayFileSystem*, Inode> handed_through(Inode inode) const;
   [[nodiscard]] static Inode hand_through(std::uint32_t layer, Inode inode);
 
+  /// The number to show for an entry of a layer (docs/rules/filesystem.md, 9.6); 0: the layer knows none.
+  [[nodiscard]] std::uint64_t number(const Candidate& from) const;
   [[nodiscard]] Decision choose(std::vector<Candidate>& candidates) const;
   [[nodiscard]] std::vector<Candidate> ask_layers(const LiveNode& dir, std::string_view name);
   /// Makes one entry of the candidates and releases those that aren't part of it.
@@ -54,6 +58,8 @@ class LiveOverlayFileSystem final : public FileSystem {
 
   std::vector<Layer> layers_;
   OverlayOptions options_;
+  std::uint64_t host_base_;
+  std::uint64_t device_ = 0;  // whose inode numbers are shown, moved by `host_base_`: that of the first live layer
   LiveNodes nodes_;
   std::vector<OverlayConflict>* conflicts_ = nullptr;  // set while `find_conflicts` runs, before the mount
 };

@@ -9,7 +9,9 @@
 namespace pkgfs::vfs {
 namespace {
 
-constexpr Attributes kAncestor{.type = FileType::kDirectory, .mode = 0755, .synthetic = true, .mount_ancestor = true};
+Attributes ancestor(Inode inode) {
+  return {.type = FileType::kDirectory, .mode = 0755, .number = inode, .synthetic = true, .mount_ancestor = true};
+}
 
 }  // namespace
 
@@ -20,12 +22,12 @@ Result<std::unique_ptr<FileSystem>> MappedPathFileSystem::make(std::unique_ptr<F
   if (!root) {
     return fail(root.error());
   }
-  return std::unique_ptr<FileSystem>(new MappedPathFileSystem(std::move(inner), root->inode, mount_path));
+  return std::unique_ptr<FileSystem>(new MappedPathFileSystem(std::move(inner), *root, mount_path));
 }
 
-MappedPathFileSystem::MappedPathFileSystem(std::unique_ptr<FileSystem> inner, Inode inner_root,
+MappedPathFileSystem::MappedPathFileSystem(std::unique_ptr<FileSystem> inner, const Entry& inner_root,
                                            const std::string& mount_path)
-    : inner_(std::move(inner)), inner_root_(inner_root) {
+    : inner_(std::move(inner)), inner_root_(inner_root.inode), inner_root_number_(inner_root.attributes.number) {
   for (const std::string_view name : path_components(mount_path)) {
     names_.emplace_back(name);
   }
@@ -41,13 +43,29 @@ Inode MappedPathFileSystem::root() const { return names_.empty() ? from_inner(in
 
 Result<Entry> MappedPathFileSystem::child_of_ancestor(Inode ancestor) {
   if (ancestor < depth()) {
-    return Entry{ancestor + 1, kAncestor};
+    return Entry{ancestor + 1, vfs::ancestor(ancestor + 1)};
   }
-  const Result<Attributes> root = inner_->metadata(inner_root_);
+  const Result<Attributes> root = attributes_of_inner_root();
   if (!root) {
     return fail(root.error());
   }
   return Entry{from_inner(inner_root_), *root};
+}
+
+Result<Attributes> MappedPathFileSystem::attributes_of_inner_root() {
+  Result<Attributes> root = inner_->metadata(inner_root_);
+  if (root) {
+    root->number = root->live ? root->number : inner_root_number_;
+    root = from_inner(*root);
+  }
+  return root;
+}
+
+Attributes MappedPathFileSystem::from_inner(Attributes attributes) const {
+  if (!attributes.live && attributes.number != 0) {
+    attributes.number += depth();
+  }
+  return attributes;
 }
 
 Result<Entry> MappedPathFileSystem::lookup(Inode dir, std::string_view name) {
@@ -56,16 +74,20 @@ Result<Entry> MappedPathFileSystem::lookup(Inode dir, std::string_view name) {
   }
   Result<Entry> entry = inner_->lookup(to_inner(dir), name);
   if (entry) {
-    entry->inode = from_inner(entry->inode);
+    *entry = {from_inner(entry->inode), from_inner(entry->attributes)};
   }
   return entry;
 }
 
 Result<Attributes> MappedPathFileSystem::metadata(Inode inode) {
   if (is_ancestor(inode)) {
-    return kAncestor;
+    return ancestor(inode);
   }
-  return inner_->metadata(to_inner(inode));
+  if (to_inner(inode) == inner_root_) {
+    return attributes_of_inner_root();
+  }
+  const Result<Attributes> attributes = inner_->metadata(to_inner(inode));
+  return attributes ? from_inner(*attributes) : attributes;
 }
 
 Result<void> MappedPathFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
@@ -73,6 +95,7 @@ Result<void> MappedPathFileSystem::read_dir(Inode dir, std::uint64_t from, Funct
     return inner_->read_dir(to_inner(dir), from, [&](const DirEntry& inner) {
       DirEntry entry = inner;
       entry.inode = inner.inode == 0 ? 0 : from_inner(inner.inode);
+      entry.attributes = from_inner(inner.attributes);
       return visit(entry);
     });
   }

@@ -31,19 +31,24 @@ class MappedPathFileSystem final : public FileSystem {
   [[nodiscard]] bool is_immutable() const override { return inner_->is_immutable(); }
   void forget(Inode inode, std::uint64_t count) override;
   [[nodiscard]] Result<Origin> origin(Inode inode) override;
+  [[nodiscard]] std::uint64_t numbers() const override { return depth() + inner_->numbers(); }
+  [[nodiscard]] std::uint64_t device() const override { return inner_->device(); }
 
  private:
-  MappedPathFileSystem(std::unique_ptr<FileSystem> inner, Inode inner_root, const std::string& mount_path);
+  MappedPathFileSystem(std::unique_ptr<FileSystem> inner, const Entry& inner_root, const std::string& mount_path);
 
-  // Inodes 1 to `depth` are the ancestors; the inodes of `inner_` follow, `depth` higher.
+  // Inodes 1 to `depth` are the ancestors; the inodes of `inner_` follow, `depth` higher. So it is with the numbers.
   [[nodiscard]] Inode depth() const { return names_.size(); }
   [[nodiscard]] bool is_ancestor(Inode inode) const { return inode <= depth(); }
   [[nodiscard]] Inode to_inner(Inode inode) const { return inode - depth(); }
   [[nodiscard]] Inode from_inner(Inode inode) const { return inode + depth(); }
   [[nodiscard]] Result<Entry> child_of_ancestor(Inode ancestor);
+  [[nodiscard]] Result<Attributes> attributes_of_inner_root();
+  [[nodiscard]] Attributes from_inner(Attributes attributes) const;
 
   std::unique_ptr<FileSystem> inner_;
-  Inode inner_root_;  // holds a reference
+  Inode inner_root_;                 // holds a reference
+  std::uint64_t inner_root_number_;  // `metadata` need not know it
   std::vector<std::string> names_;
 };
 

@@ -5,6 +5,15 @@
 
 namespace pkgfs::vfs {
 
+std::uint64_t number_layers(std::vector<Layer>& layers) {
+  std::uint64_t base = kRootNumber;
+  for (Layer& layer : layers) {
+    layer.number_base = base;
+    base += layer.fs->numbers();
+  }
+  return base;
+}
+
 Decision decide(std::vector<Candidate>& candidates, Conflicts conflicts,
                 FunctionRef<std::size_t(std::uint32_t layer)> depth) {
   Decision decision;

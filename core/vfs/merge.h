@@ -45,10 +45,15 @@ struct Layer {
   std::string volume;
   bool live = false;      // may change at any time
   bool fallback = false;  // being hidden is no conflict
+  /// Added to the layer's numbers, so that no two layers of a tree have the same one. 1 is the root of the tree.
+  std::uint64_t number_base = kRootNumber;
 
   [[nodiscard]] Mapping mapping() const { return {mount_path, source_path}; }
   [[nodiscard]] std::string label() const { return package.text() + " (volume \"" + volume + "\")"; }
 };
+
+/// Gives each layer its `number_base`, in their order. Answers the base behind the last one.
+std::uint64_t number_layers(std::vector<Layer>& layers);
 
 /// The entry of one layer at a path, or the error in its place.
 struct Candidate {

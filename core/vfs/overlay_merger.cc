@@ -111,7 +111,7 @@ void OverlayMerger::fill_node(OverlayNode& node, OverlayContent& content, const 
   node.modified = from.modified;
   node.modified_ns = from.modified_ns;
   node.synthetic = from.synthetic;
-  node.number = dir.self == nullptr ? kRootNumber : path_number(dir.self->number, name);
+  node.number = dir.self == nullptr ? kRootNumber : layers_[winner.layer].number_base + from.number;
   if (decision.conflict && !layers_[candidates[decision.hidden].layer].fallback) {
     const MutexLock lock(mutex_);
     conflicts_.push_back({dir.self == nullptr ? "/" : join_path(path_of(dir), name), layers_[winner.layer].label(),

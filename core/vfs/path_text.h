@@ -22,11 +22,12 @@ namespace pkgfs::vfs {
 /// The rest of `path` behind `prefix`, which must cover it: "/" or "/rest".
 [[nodiscard]] std::string_view path_below(std::string_view prefix, std::string_view path);
 
-/// The number (st_ino) of the entry `name` of the directory numbered `parent`: a hash of the visible path with the top
-/// bit clear, never 0 or 1 (docs/rules/filesystem.md, 9.6). The root is `kRootNumber`.
+/// The number (st_ino) of the root (docs/rules/filesystem.md, 9.6).
 inline constexpr std::uint64_t kRootNumber = 1;
+/// The number of the entry `name` of the directory numbered `parent`, where no layer knows one: a live entry without
+/// attributes. A hash of the visible path with the top bit clear, never 0 or 1.
 [[nodiscard]] std::uint64_t path_number(std::uint64_t parent, std::string_view name);
-/// The number of a live host entry: top bit set, the same for all links to one file.
+/// The number of a live host entry whose own number can't be shown: top bit set, the same for all links to one file.
 [[nodiscard]] std::uint64_t host_number(std::uint64_t device, std::uint64_t inode);
 
 /// A mapping shows `source_path` of a volume at `mount_path`.

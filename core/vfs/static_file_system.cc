@@ -47,12 +47,13 @@ Result<Entry> StaticFileSystem::lookup(Inode dir, std::string_view name) {
 Result<Attributes> StaticFileSystem::metadata(Inode inode) {
   const Node& which = node(inode);
   if (which.directory) {
-    return Attributes{.type = FileType::kDirectory, .mode = 0755};
+    return Attributes{.type = FileType::kDirectory, .mode = 0755, .number = inode};
   }
   return Attributes{.type = FileType::kFile,
                     .mode = which.file.mode,
                     .modified = which.file.modified,
-                    .size = which.file.content.length};
+                    .size = which.file.content.length,
+                    .number = inode};
 }
 
 Result<void> StaticFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {

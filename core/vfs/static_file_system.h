@@ -35,6 +35,7 @@ class StaticFileSystem final : public FileSystem {
   [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) override;
   [[nodiscard]] Result<Extent> extent(Inode inode) override;
   [[nodiscard]] bool is_immutable() const override { return true; }
+  [[nodiscard]] std::uint64_t numbers() const override { return nodes_.size(); }
   [[nodiscard]] Result<Origin> origin(Inode inode) override;
 
  private:

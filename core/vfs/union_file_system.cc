@@ -117,7 +117,8 @@ std::vector<Layer> group(std::vector<Layer> layers, const OverlayOptions& option
                  .package = run.front().package,
                  .volume = run.front().volume,
                  .live = false,
-                 .fallback = run.front().fallback};
+                 .fallback = run.front().fallback,
+                 .number_base = 0};  // its numbers are final
     as_one.fs = std::make_unique<OverlayFileSystem>(std::exchange(run, {}), options);
     groups.push_back(std::move(as_one));
   };
@@ -154,6 +155,7 @@ std::unique_ptr<FileSystem> make_union_file_system(std::vector<Mount> mounts, co
     return std::make_unique<EmptyFileSystem>();
   }
   warn_of_hidden_files(layers);
+  const std::uint64_t base = number_layers(layers);
   const bool live = std::any_of(layers.begin(), layers.end(), [](const Layer& layer) { return layer.live; });
   if (!live) {
     auto overlay = std::make_unique<OverlayFileSystem>(std::move(layers), options);
@@ -162,7 +164,7 @@ std::unique_ptr<FileSystem> make_union_file_system(std::vector<Mount> mounts, co
     }
     return overlay;
   }
-  auto overlay = std::make_unique<LiveOverlayFileSystem>(group(std::move(layers), options), options);
+  auto overlay = std::make_unique<LiveOverlayFileSystem>(group(std::move(layers), options), options, base);
   if (options.conflicts == Conflicts::kError) {
     refuse(overlay->find_conflicts());
   }

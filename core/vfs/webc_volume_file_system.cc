@@ -9,6 +9,7 @@
 
 #include "core/base/log.h"
 #include "core/vfs/blob_file.h"
+#include "core/vfs/path_text.h"
 
 namespace pkgfs::vfs {
 namespace {
@@ -44,8 +45,9 @@ WebcVolumeFileSystem::WebcVolumeFileSystem(std::shared_ptr<const webc::Volume> v
 
 Inode WebcVolumeFileSystem::root() const { return to_inode(webc::kRootRef); }
 
-Attributes WebcVolumeFileSystem::attributes(const webc::EntryInfo& info) const {
+Attributes WebcVolumeFileSystem::attributes(const webc::EntryInfo& info, std::uint64_t number) const {
   Attributes attributes;
+  attributes.number = number;
   attributes.type = to_type(info.kind);
   attributes.size = info.length;
   attributes.modified = std::max<std::int64_t>(info.modified.value_or(options_.default_modified), 1);
@@ -80,7 +82,7 @@ Result<Entry> WebcVolumeFileSystem::lookup(Inode dir, std::string_view name) {
     if (record.error != 0) {
       found = fail(record.error);
     } else {
-      found = Entry{to_inode(record.ref), attributes(record.info)};
+      found = Entry{to_inode(record.ref), attributes(record.info, record.number)};
     }
     return false;
   });
@@ -95,16 +97,17 @@ Result<Attributes> WebcVolumeFileSystem::metadata(Inode inode) {
   if (!info) {
     return fail(info.error());
   }
-  return attributes(*info);
+  return attributes(*info, inode == root() ? kRootNumber : 0);
 }
 
 Result<void> WebcVolumeFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
   std::vector<DirEntry> entries;
   const Result<void> listed = volume_->list(to_ref(dir), [&](const webc::DirRecord& record) {
     DirEntry entry{.name = record.name, .inode = 0, .error = record.error, .next = 0, .attributes = {}};
+    entry.attributes.number = record.number;
     if (record.error == 0) {
       entry.inode = to_inode(record.ref);
-      entry.attributes = attributes(record.info);
+      entry.attributes = attributes(record.info, record.number);
     }
     entries.push_back(entry);
     return true;

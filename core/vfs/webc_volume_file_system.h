@@ -20,7 +20,8 @@ struct VolumeOptions {
 };
 
 /// One volume of one container. Decodes the mapped file at each call and keeps nothing, since the layers above do.
-/// `lookup` takes time linear in the size of the directory.
+/// `lookup` takes time linear in the size of the directory. Its answer and a listing tell an entry's number, `metadata`
+/// only the root's.
 class WebcVolumeFileSystem final : public FileSystem {
  public:
   explicit WebcVolumeFileSystem(std::shared_ptr<const webc::Volume> volume, const VolumeOptions& options = {});
@@ -34,9 +35,10 @@ class WebcVolumeFileSystem final : public FileSystem {
   [[nodiscard]] Result<Extent> extent(Inode inode) override;
   [[nodiscard]] bool is_immutable() const override { return !options_.verify_on_open; }
   [[nodiscard]] Result<Origin> origin(Inode inode) override;
+  [[nodiscard]] std::uint64_t numbers() const override { return volume_->numbers(); }
 
  private:
-  [[nodiscard]] Attributes attributes(const webc::EntryInfo& info) const;
+  [[nodiscard]] Attributes attributes(const webc::EntryInfo& info, std::uint64_t number) const;
   [[nodiscard]] Result<void> check_content(webc::EntryRef ref, const webc::EntryInfo& info);
 
   std::shared_ptr<const webc::Volume> volume_;

@@ -35,7 +35,7 @@ struct TreeVolume::Slot {
 };
 
 TreeVolume::TreeVolume(std::string name, std::shared_ptr<const ByteSource> source, std::unique_ptr<Tree> tree)
-    : Volume(std::move(name), std::move(source)), tree_(std::move(tree)) {}
+    : Volume(std::move(name), std::move(source)), tree_(std::move(tree)), record_bits_(tree_->record_bits()) {}
 
 Result<EntryInfo> TreeVolume::info(EntryRef ref) const {
   auto info = tree_->entry(ref & kLow);
@@ -63,6 +63,7 @@ Result<void> TreeVolume::list(EntryRef dir, FunctionRef<bool(const DirRecord&)> 
     DirRecord record;
     record.name = slot.child.name;
     record.ref = slot.child.entry & kLow;
+    record.number = number_at(slot.child.at);
     if (!slot.info) {
       report(slot.info.error());
       record.error = EIO;

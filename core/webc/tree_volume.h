@@ -29,9 +29,13 @@ class TreeVolume final : public Volume {
 
   [[nodiscard]] Result<EntryInfo> info(EntryRef ref) const override;
   [[nodiscard]] Result<void> list(EntryRef dir, FunctionRef<bool(const DirRecord&)> visit) const override;
+  [[nodiscard]] std::uint64_t numbers() const override { return number_at(tree_->parts().header_length); }
   [[nodiscard]] const Tree& tree() const { return *tree_; }
 
  private:
+  /// The number of the record at `offset` of the header.
+  [[nodiscard]] std::uint64_t number_at(std::uint64_t offset) const { return (offset >> record_bits_) + 2; }
+
   struct Slot;
   using Owners =
       std::unordered_map<std::uint64_t, std::uint64_t>;  // start of a table -> offset of the record that owns it
@@ -42,6 +46,7 @@ class TreeVolume final : public Volume {
   void report(const Problem& problem) const;
 
   std::unique_ptr<Tree> tree_;
+  unsigned record_bits_;
   mutable std::once_flag scanned_;
   mutable Owners owners_;
   mutable Mutex reported_mutex_;

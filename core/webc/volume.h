@@ -38,6 +38,9 @@ struct DirRecord {
   /// If not 0, the record is damaged: a look-up of the name answers this errno (EIO), and `info` is meaningless.
   int error = 0;
   EntryInfo info;
+  /// From 2 to `Volume::numbers()`; no two records of the volume have the same. Depends on nothing but the container's
+  /// bytes. 1 is the root's.
+  std::uint64_t number = 0;
 };
 
 /// One volume of a container. Thread-safe. Decodes directories from the mapped header on demand and caches nothing: the
@@ -62,6 +65,8 @@ class Volume {
   /// Calls `visit` for each record of the directory `dir`, in stored order, until it returns false. `visit` may call
   /// this volume. Fails with ENOTDIR or EIO.
   [[nodiscard]] virtual Result<void> list(EntryRef dir, FunctionRef<bool(const DirRecord&)> visit) const = 0;
+  /// The highest number that a record can have. Known without reading any.
+  [[nodiscard]] virtual std::uint64_t numbers() const = 0;
 
  protected:
   Volume(std::string name, std::shared_ptr<const ByteSource> source)

@@ -131,15 +131,6 @@ TEST(Union, TheFallbackIsBelowEverythingAndForcesNothing) {
               ElementsAre("/bin=a file"));
 }
 
-TEST(Union, NumbersDependOnThePathOnly) {
-  const auto one = union_of({}, mount_of("a", "/m", {{"/d/x", "1"}, {"/e/y", "2"}}));
-  const auto other = union_of({}, mount_of("b", "/m/d", {{"/x", "other"}}), mount_of("c", "/m/e", {{"/y", "2"}}));
-  EXPECT_EQ(find_path(*one, "/m/d/x")->attributes.number, find_path(*other, "/m/d/x")->attributes.number);
-  (void)find_path(*other, "/m/e/y");  // another order of visits
-  EXPECT_EQ(find_path(*one, "/m/e/y")->attributes.number, find_path(*other, "/m/e/y")->attributes.number);
-  EXPECT_NE(find_path(*one, "/m/e/y")->attributes.number, find_path(*one, "/m/d/x")->attributes.number);
-}
-
 TEST(Union, ErrnoNumbers) {
   const auto fs = union_of({}, mount_of("a", "/m", {{"/x", "1"}}));
   const Inode file = find_path(*fs, "/m/x")->inode;
