@@ -47,9 +47,11 @@ TEST_F(InodeNumbers, AProgramWith32BitsSeesEveryEntry) {
     for (const fs::path& directory : directories) {
       const auto entries = std::distance(fs::directory_iterator(directory), fs::directory_iterator()) + 2;
       const ProcessResult result = run({program, directory, file});
-      ASSERT_EQ(result.out, "readdir " + std::to_string(entries) +
-                                " entries, errno 0 Success\nstat 0 Success\nopen 3 Success\nfstat 0 Success\n")
-          << directory;
+      ASSERT_TRUE(std::regex_match(result.out, std::regex("readdir " + std::to_string(entries) +
+                                                          " entries, errno 0 Success\nstat 0 Success\n"
+                                                          "open [0-9]+ Success\nfstat 0 Success\n")))
+          << directory << "\n"
+          << result.out;
       if (++tried == 200) {
         break;
       }

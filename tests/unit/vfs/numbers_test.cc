@@ -41,9 +41,11 @@ Numbers numbers_of(FileSystem& fs) {
       continue;
     }
     EXPECT_EQ(fs.metadata(step.inode)->number, step.attributes.number) << path;
-    const Result<Entry> found = find_path(fs, path);
-    EXPECT_EQ(found->attributes.number, step.attributes.number) << path;
-    fs.forget(found->inode, 1);
+    if (numbers.size() < 200) {
+      const Result<Entry> found = find_path(fs, path);
+      EXPECT_EQ(found->attributes.number, step.attributes.number) << path;
+      fs.forget(found->inode, 1);
+    }
     if (step.attributes.type == FileType::kDirectory) {
       EXPECT_EQ(fs.parent_number(step.inode).value(), numbers.at(path.substr(0, path.rfind('/')))) << path;
     }
@@ -126,27 +128,27 @@ TEST(Numbers, OneVolumeAtManyPathsHasOtherNumbersAtEach) {
 }
 
 TEST(Numbers, ManyMappingsOfABigVolumeFitThirtyTwoBits) {
-  // A directory of 300,000 files has 40 MB of directory data in version 3, and 200 mappings would have 8 GB.
+  // A directory of 50,000 files has 7 MB of directory data in version 3.
   webc::WriterNode root;
-  for (int i = 0; i < 300'000; ++i) {
+  for (int i = 0; i < 50'000; ++i) {
     root.children.push_back({.name = "file" + std::to_string(i), .kind = webc::EntryKind::kFile});
   }
   webc::Writer writer(webc::Version::kV3, webc::Json::object());
   writer.add_volume("v", std::move(root));
   const auto container = webc::Container::open(std::make_shared<MemoryBytes>("big", writer.to_bytes()));
   std::vector<Mount> mounts;
-  for (int i = 0; i < 200; ++i) {
+  for (int i = 0; i < 1000; ++i) {
     std::ranges::move(mounts_of(container, "/at" + std::to_string(i)), std::back_inserter(mounts));
   }
   const auto fs = make_union_file_system(std::move(mounts), {});
   std::set<std::uint64_t> seen;
-  for (const char* path : {"/at0/v", "/at199/v"}) {
+  for (const char* path : {"/at0/v", "/at999/v"}) {
     ASSERT_TRUE(fs->read_dir(find_path(*fs, path)->inode, 0, [&](const DirEntry& entry) {
       EXPECT_TRUE(seen.insert(entry.attributes.number).second) << entry.name;
       return true;
     }));
   }
-  EXPECT_EQ(seen.size(), 600'000U);
+  EXPECT_EQ(seen.size(), 100'000U);
   EXPECT_EQ(*seen.rbegin() >> 32U, 0U);
 }
 
