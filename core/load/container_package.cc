@@ -9,6 +9,7 @@
 
 #include "core/base/libcrypto.h"
 #include "core/vfs/webc_volume_file_system.h"
+#include "core/webc/header_digest.h"
 
 namespace pkgfs {
 
@@ -32,6 +33,19 @@ std::int64_t file_time(const ByteSource& source) {
   struct stat status{};
   const auto* file = dynamic_cast<const MappedFile*>(&source);
   return file != nullptr && ::fstat(file->fd(), &status) == 0 ? status.st_mtim.tv_sec : 1;
+}
+
+/// The time of the entries of a container that have none, if no hash of their own is stored either.
+std::int64_t default_time(const webc::Container& container, vfs::Times times) {
+  switch (times) {
+    case vfs::Times::kDigest:
+      return vfs::digest_time(webc::header_digest(container));
+    case vfs::Times::kContainer:
+      return file_time(*container.source());
+    case vfs::Times::kStored:
+      break;
+  }
+  return 1;
 }
 
 void refuse_damaged(const std::string& name, const webc::Container& container, webc::VerifyDepth depth) {
@@ -58,7 +72,8 @@ ContainerPackage::ContainerPackage(std::string name, std::shared_ptr<const webc:
       atoms_(container_->atoms().begin(), container_->atoms().end()),
       volume_options_{.verify_on_open = options.verify == Verify::kRead,
                       .detect_executables = options.detect_executables,
-                      .default_modified = options.container_times ? file_time(*container_->source()) : 1} {
+                      .default_modified = default_time(*container_, options.times),
+                      .digest_times = options.times == vfs::Times::kDigest} {
   if (options.verify == Verify::kRead) {
     (void)libcrypto();  // loaded now, so that a failure shows before the mount and no request waits for it
   }

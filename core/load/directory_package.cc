@@ -59,7 +59,10 @@ class HostDirectory final : public PackageDirectory {
 }  // namespace
 
 DirectoryPackage::DirectoryPackage(const std::string& path, const DirectoryOptions& options)
-    : name_(path), fd_(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)), as_built_(options.as_built) {
+    : name_(path),
+      fd_(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)),
+      as_built_(options.as_built),
+      times_(options.times) {
   while (name_.size() > 1 && name_.ends_with('/')) {
     name_.pop_back();
   }
@@ -139,7 +142,8 @@ std::unique_ptr<vfs::FileSystem> DirectoryPackage::open_volume(std::string_view 
     for (const auto& file : parts_.metadata_files) {
       files.push_back({.path = file.path, .content = file.body, .modified = file.modified});
     }
-    return std::make_unique<vfs::StaticFileSystem>(std::move(files));
+    const bool digest = times_ == vfs::Times::kDigest;
+    return std::make_unique<vfs::StaticFileSystem>(std::move(files), digest ? vfs::digest_time(header_digest()) : 1);
   }
   const auto found = std::ranges::find(host_volumes_, name, &HostVolume::name);
   if (found == host_volumes_.end()) {

@@ -16,6 +16,8 @@ namespace pkgfs {
 struct DirectoryOptions {
   /// Hide the files that a build leaves out (ignore_rules.h).
   bool as_built = false;
+  /// The time of the directories of the volume `metadata`, which are on no host.
+  vfs::Times times = vfs::Times::kStored;
 };
 
 /// A directory with a `wasmer.toml`, served live (docs/rules/webc-format.md, 12). The manifest and the modules are read
@@ -56,6 +58,7 @@ class DirectoryPackage final : public Package {
   std::string name_;
   UniqueFd fd_;
   bool as_built_;
+  vfs::Times times_;
   std::optional<PackageHash> hash_;
   PackageParts parts_;
   std::vector<HostVolume> host_volumes_;

@@ -9,6 +9,7 @@
 #include "core/load/container_package.h"
 #include "core/load/directory_package.h"
 #include "core/load/tarball.h"
+#include "core/webc/header_digest.h"
 
 namespace pkgfs {
 
@@ -60,6 +61,14 @@ const webc::Atom* Package::find_atom(std::string_view name) const {
   return found != all.end() && found->name == name ? &*found : nullptr;
 }
 
+std::uint64_t Package::header_digest() const {
+  if (container() != nullptr) {
+    return webc::header_digest(*container());
+  }
+  const std::string text = manifest().to_json().dump();
+  return webc::digest64(0, std::as_bytes(std::span(text)));
+}
+
 std::shared_ptr<const Package> open_package(const std::string& path, const OpenOptions& options) {
   const std::string what = "Unable to open the package \"" + path + "\"";
   struct stat status{};
@@ -69,6 +78,7 @@ std::shared_ptr<const Package> open_package(const std::string& path, const OpenO
   if (S_ISDIR(status.st_mode)) {
     DirectoryOptions directory;
     directory.as_built = options.as_built;
+    directory.times = options.times;
     return open_directory_package(path, directory);
   }
   if (!S_ISREG(status.st_mode)) {

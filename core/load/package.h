@@ -9,6 +9,7 @@
 
 #include "core/base/byte_source.h"
 #include "core/package/package_id.h"
+#include "core/vfs/digest_time.h"
 #include "core/vfs/file_system.h"
 #include "core/webc/container.h"
 
@@ -45,6 +46,9 @@ class Package {
   [[nodiscard]] bool is_live() const { return container() == nullptr; }
 
   [[nodiscard]] const webc::Atom* find_atom(std::string_view name) const;
+  /// A number that differs between two versions of the package: webc::header_digest of a container, a hash of the
+  /// manifest of a directory.
+  [[nodiscard]] std::uint64_t header_digest() const;
 };
 
 struct OpenOptions {
@@ -55,8 +59,8 @@ struct OpenOptions {
   bool as_built = false;
   /// Containers: set the x bits of files that begin like a program (docs/rules/filesystem.md, 9.5).
   bool detect_executables = false;
-  /// Containers: entries without a time show that of the container file.
-  bool container_times = false;
+  /// Containers: the time of entries that have none.
+  vfs::Times times = vfs::Times::kStored;
 };
 
 /// Opens the package at `path`. Its content decides the format, not its name (docs/rules/webc-format.md, 1). Throws

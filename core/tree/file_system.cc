@@ -11,6 +11,8 @@
 #include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/package/package_info.h"
+#include "core/tree/package_view.h"
+#include "core/vfs/digest_time.h"
 #include "core/vfs/path_text.h"
 #include "core/vfs/static_file_system.h"
 #include "core/vfs/union_file_system.h"
@@ -139,9 +141,23 @@ bool provides(const vfs::Mount& mount, std::string_view path) {
   return found || found.error() == ENOTDIR;
 }
 
-/// A layer with the commands as files, below all layers of the packages.
-void add_commands(const std::vector<LoadedCommand>& commands, const std::string& directory,
+/// The modified time of directories that no package has. It changes with every package of the tree.
+std::int64_t synthetic_time(const LoadedPackages& packages, vfs::Times times) {
+  if (times != vfs::Times::kDigest) {
+    return 1;
+  }
+  std::uint64_t digest = 0;
+  for (const auto& [id, package] : packages) {
+    digest = digest * 0x100000001b3ULL + package->header_digest();
+  }
+  return vfs::digest_time(digest);
+}
+
+/// A layer with the commands as files, below all layers of the packages. `directory_time` is the time of its
+/// directories.
+void add_commands(const std::vector<LoadedCommand>& commands, const TreeOptions& options, std::int64_t directory_time,
                   std::vector<vfs::Mount>& mounts) {
+  const std::string directory = normalize_mount_path(*options.commands_dir);
   std::vector<vfs::StaticFile> files;
   for (const auto& command : commands) {
     if (!usable_name(command.name)) {
@@ -160,11 +176,14 @@ void add_commands(const std::vector<LoadedCommand>& commands, const std::string&
     files.push_back({.path = path,
                      .content = command.atom,
                      .mode = 0755,
+                     .modified = options.times == vfs::Times::kDigest
+                                     ? vfs::digest_time(std::as_bytes(std::span(command.module_hash)))
+                                     : 1,
                      .sha256 = command.module_hash,
                      .package = label(command.origin_package)});
   }
   if (!files.empty()) {
-    mounts.push_back({.fs = std::make_unique<vfs::StaticFileSystem>(std::move(files)),
+    mounts.push_back({.fs = std::make_unique<vfs::StaticFileSystem>(std::move(files), directory_time),
                       .mount_path = "/",
                       .source_path = "/",
                       .package = "",
@@ -183,10 +202,9 @@ void refuse_damage(vfs::FileSystem& fs) {
   }
 }
 
-}  // namespace
-
-LoadedFileSystem build_file_system(const Resolution& resolution, const LoadedPackages& packages,
-                                   const std::vector<LoadedCommand>& commands, const TreeOptions& options) {
+LoadedFileSystem build_merged(const Resolution& resolution, const LoadedPackages& packages,
+                              const std::vector<LoadedCommand>& commands, const TreeOptions& options,
+                              std::int64_t synthetic) {
   Builder builder{.resolution = resolution, .packages = packages, .options = options, .mappings = {}, .mounts = {}};
   const PackageId& root_id = resolution.package.root;
   const Package& root = *packages.at(root_id);
@@ -199,12 +217,25 @@ LoadedFileSystem build_file_system(const Resolution& resolution, const LoadedPac
     }
   }
   if (options.commands_dir) {
-    add_commands(commands, normalize_mount_path(*options.commands_dir), builder.mounts);
+    add_commands(commands, options, synthetic, builder.mounts);
   }
   LoadedFileSystem loaded;
   loaded.mappings = std::move(builder.mappings);
   loaded.file_system = vfs::make_union_file_system(
-      std::move(builder.mounts), {.conflicts = options.conflicts, .raw_links = options.raw_links}, options.strict);
+      std::move(builder.mounts),
+      {.conflicts = options.conflicts, .raw_links = options.raw_links, .synthetic_modified = synthetic},
+      options.strict);
+  return loaded;
+}
+
+}  // namespace
+
+LoadedFileSystem build_file_system(const Resolution& resolution, const LoadedPackages& packages,
+                                   const std::vector<LoadedCommand>& commands, const TreeOptions& options) {
+  const std::int64_t synthetic = synthetic_time(packages, options.times);
+  LoadedFileSystem loaded = options.view == View::kPackage
+                                ? build_package_view(resolution, packages, options, synthetic)
+                                : build_merged(resolution, packages, commands, options, synthetic);
   if (options.strict) {
     refuse_damage(*loaded.file_system);
   }

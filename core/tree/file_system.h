@@ -15,7 +15,8 @@ struct LoadedFileSystem {
 };
 
 /// Builds the tree from the resolution's mappings, the host directories of a live root and the commands
-/// (docs/rules/loading.md, 5.4 and 5.5). Throws Error(kLoad) with the texts of docs/rules/loading.md, 5.1 and 5.2.
+/// (docs/rules/loading.md, 5.4 and 5.5), or as `options.view` says. Throws Error(kLoad) with the texts of
+/// docs/rules/loading.md, 5.1 and 5.2.
 [[nodiscard]] LoadedFileSystem build_file_system(const Resolution& resolution, const LoadedPackages& packages,
                                                  const std::vector<LoadedCommand>& commands,
                                                  const TreeOptions& options);

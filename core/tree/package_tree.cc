@@ -61,6 +61,13 @@ LoadedPackages fetch_packages(std::shared_ptr<const Package> root, PackageLoader
 PackageTree load_package_tree(std::shared_ptr<const Package> root, PackageLoader& loader, const Resolution& resolution,
                               const TreeOptions& options) {
   LoadedPackages packages = fetch_packages(std::move(root), loader, resolution);
+  if (options.view == View::kPackage) {
+    std::set<PackageId> all;
+    for (const auto& node : resolution.graph.nodes) {
+      all.insert(node.pkg.id);
+    }
+    fetch(all, resolution.graph, loader, packages);
+  }
   const int webc_version = packages.at(resolution.package.root)->webc_version();
   CommandSet commands = build_commands(resolution, packages);
   if (options.strict && !commands.errors.empty()) {

@@ -35,7 +35,13 @@ struct LoadedMapping {
   bool live = false;  // a host directory of a directory package
 };
 
+enum class View {
+  kMerged,   // the mappings of all packages and the commands, as programs in the package see them
+  kPackage,  // the parts of each package, as they are stored (package_view.h)
+};
+
 struct TreeOptions {
+  View view = View::kMerged;
   vfs::Conflicts conflicts = vfs::Conflicts::kMerge;
   /// Visit the whole tree first, and throw for command errors, missing source paths and damaged directories.
   bool strict = false;
@@ -43,6 +49,9 @@ struct TreeOptions {
   /// The directory in which commands appear as executable files; none: commands don't appear.
   std::optional<std::string> commands_dir = "/bin";
   Verify verify = Verify::kNone;
+  /// The time of directories that no package has, and of commands; that of other entries is the packages'
+  /// (OpenOptions).
+  vfs::Times times = vfs::Times::kStored;
 };
 
 /// A package with its dependencies as one file system: the value that mount, inspect, ls and extract use.

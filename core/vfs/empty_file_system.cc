@@ -10,7 +10,8 @@ namespace pkgfs::vfs {
 Result<Entry> EmptyFileSystem::lookup(Inode /*dir*/, std::string_view /*name*/) { return fail(ENOENT); }
 
 Result<Attributes> EmptyFileSystem::metadata(Inode /*inode*/) {
-  return Attributes{.type = FileType::kDirectory, .mode = 0755, .number = kRootNumber, .synthetic = true};
+  return Attributes{
+      .type = FileType::kDirectory, .mode = 0755, .modified = modified_, .number = kRootNumber, .synthetic = true};
 }
 
 Result<void> EmptyFileSystem::read_dir(Inode /*dir*/, std::uint64_t /*from*/,

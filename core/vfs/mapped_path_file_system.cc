@@ -7,27 +7,23 @@
 #include "core/vfs/walk.h"
 
 namespace pkgfs::vfs {
-namespace {
-
-Attributes ancestor(Inode inode) {
-  return {.type = FileType::kDirectory, .mode = 0755, .number = inode, .synthetic = true, .mount_ancestor = true};
-}
-
-}  // namespace
-
 Result<std::unique_ptr<FileSystem>> MappedPathFileSystem::make(std::unique_ptr<FileSystem> inner,
                                                                const std::string& original_path,
-                                                               const std::string& mount_path) {
+                                                               const std::string& mount_path, std::int64_t modified) {
   const Result<Entry> root = find_path(*inner, original_path);
   if (!root) {
     return fail(root.error());
   }
-  return std::unique_ptr<FileSystem>(new MappedPathFileSystem(std::move(inner), *root, mount_path));
+  return std::unique_ptr<FileSystem>(new MappedPathFileSystem(std::move(inner), *root, mount_path, modified));
 }
 
 MappedPathFileSystem::MappedPathFileSystem(std::unique_ptr<FileSystem> inner, const Entry& inner_root,
-                                           const std::string& mount_path)
-    : inner_(std::move(inner)), inner_root_(inner_root.inode), inner_root_number_(inner_root.attributes.number) {
+                                           const std::string& mount_path, std::int64_t modified)
+    : inner_(std::move(inner)),
+      inner_root_(inner_root.inode),
+      inner_root_number_(inner_root.attributes.number),
+      ancestor_{
+          .type = FileType::kDirectory, .mode = 0755, .modified = modified, .synthetic = true, .mount_ancestor = true} {
   for (const std::string_view name : path_components(mount_path)) {
     names_.emplace_back(name);
   }
@@ -43,13 +39,19 @@ Inode MappedPathFileSystem::root() const { return names_.empty() ? from_inner(in
 
 Result<Entry> MappedPathFileSystem::child_of_ancestor(Inode ancestor) {
   if (ancestor < depth()) {
-    return Entry{ancestor + 1, vfs::ancestor(ancestor + 1)};
+    return Entry{ancestor + 1, attributes_of_ancestor(ancestor + 1)};
   }
   const Result<Attributes> root = attributes_of_inner_root();
   if (!root) {
     return fail(root.error());
   }
   return Entry{from_inner(inner_root_), *root};
+}
+
+Attributes MappedPathFileSystem::attributes_of_ancestor(Inode ancestor) const {
+  Attributes attributes = ancestor_;
+  attributes.number = ancestor;
+  return attributes;
 }
 
 Result<Attributes> MappedPathFileSystem::attributes_of_inner_root() {
@@ -81,7 +83,7 @@ Result<Entry> MappedPathFileSystem::lookup(Inode dir, std::string_view name) {
 
 Result<Attributes> MappedPathFileSystem::metadata(Inode inode) {
   if (is_ancestor(inode)) {
-    return ancestor(inode);
+    return attributes_of_ancestor(inode);
   }
   if (to_inner(inode) == inner_root_) {
     return attributes_of_inner_root();

@@ -14,11 +14,13 @@ namespace pkgfs::vfs {
 /// (docs/rules/filesystem.md, 3).
 class MappedPathFileSystem final : public FileSystem {
  public:
-  /// Both paths are absolute and normal. If `original_path` is a file, so is the mount path. Fails with the errno of
-  /// the look-up of `original_path`, such as ENOENT, and destroys `inner` then.
+  /// Both paths are absolute and normal. If `original_path` is a file, so is the mount path. The ancestors have the
+  /// modified time `modified`. Fails with the errno of the look-up of `original_path`, such as ENOENT, and destroys
+  /// `inner` then.
   [[nodiscard]] static Result<std::unique_ptr<FileSystem>> make(std::unique_ptr<FileSystem> inner,
                                                                 const std::string& original_path,
-                                                                const std::string& mount_path);
+                                                                const std::string& mount_path,
+                                                                std::int64_t modified = 1);
   ~MappedPathFileSystem() override;
 
   [[nodiscard]] Inode root() const override;
@@ -35,7 +37,8 @@ class MappedPathFileSystem final : public FileSystem {
   [[nodiscard]] std::uint64_t device() const override { return inner_->device(); }
 
  private:
-  MappedPathFileSystem(std::unique_ptr<FileSystem> inner, const Entry& inner_root, const std::string& mount_path);
+  MappedPathFileSystem(std::unique_ptr<FileSystem> inner, const Entry& inner_root, const std::string& mount_path,
+                       std::int64_t modified);
 
   // Inodes 1 to `depth` are the ancestors; the inodes of `inner_` follow, `depth` higher. So it is with the numbers.
   [[nodiscard]] Inode depth() const { return names_.size(); }
@@ -43,6 +46,7 @@ class MappedPathFileSystem final : public FileSystem {
   [[nodiscard]] Inode to_inner(Inode inode) const { return inode - depth(); }
   [[nodiscard]] Inode from_inner(Inode inode) const { return inode + depth(); }
   [[nodiscard]] Result<Entry> child_of_ancestor(Inode ancestor);
+  [[nodiscard]] Attributes attributes_of_ancestor(Inode ancestor) const;
   [[nodiscard]] Result<Attributes> attributes_of_inner_root();
   [[nodiscard]] Attributes from_inner(Attributes attributes) const;
 
@@ -50,6 +54,7 @@ class MappedPathFileSystem final : public FileSystem {
   Inode inner_root_;                 // holds a reference
   std::uint64_t inner_root_number_;  // `metadata` need not know it
   std::vector<std::string> names_;
+  Attributes ancestor_;  // of all ancestors, but for their numbers
 };
 
 }  // namespace pkgfs::vfs

@@ -27,6 +27,8 @@ struct OverlayOptions {
   Conflicts conflicts = Conflicts::kMerge;
   /// Show the texts of symbolic links as stored, even of those that lead out of the mount.
   bool raw_links = false;
+  /// The modified time of directories that no layer has.
+  std::int64_t synthetic_modified = 1;
 };
 
 /// A path where one layer hides a file of another, or a file hides something.

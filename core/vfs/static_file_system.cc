@@ -9,7 +9,8 @@
 
 namespace pkgfs::vfs {
 
-StaticFileSystem::StaticFileSystem(std::vector<StaticFile> files) : nodes_(1) {
+StaticFileSystem::StaticFileSystem(std::vector<StaticFile> files, std::int64_t directory_modified)
+    : nodes_(1), directory_modified_(directory_modified) {
   for (StaticFile& file : files) {
     const std::vector<std::string_view> components = path_components(file.path);
     Inode here = root();
@@ -47,7 +48,7 @@ Result<Entry> StaticFileSystem::lookup(Inode dir, std::string_view name) {
 Result<Attributes> StaticFileSystem::metadata(Inode inode) {
   const Node& which = node(inode);
   if (which.directory) {
-    return Attributes{.type = FileType::kDirectory, .mode = 0755, .number = inode};
+    return Attributes{.type = FileType::kDirectory, .mode = 0755, .modified = directory_modified_, .number = inode};
   }
   return Attributes{.type = FileType::kFile,
                     .mode = which.file.mode,

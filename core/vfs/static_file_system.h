@@ -25,7 +25,8 @@ struct StaticFile {
 /// of another file is left out.
 class StaticFileSystem final : public FileSystem {
  public:
-  explicit StaticFileSystem(std::vector<StaticFile> files);
+  /// `directory_modified` is the modified time of all directories.
+  explicit StaticFileSystem(std::vector<StaticFile> files, std::int64_t directory_modified = 1);
 
   [[nodiscard]] Inode root() const override { return 1; }
   [[nodiscard]] Result<Entry> lookup(Inode dir, std::string_view name) override;
@@ -47,6 +48,7 @@ class StaticFileSystem final : public FileSystem {
   [[nodiscard]] const Node& node(Inode inode) const { return nodes_[inode - 1]; }
 
   std::vector<Node> nodes_;  // an inode is its index + 1
+  std::int64_t directory_modified_;
 };
 
 }  // namespace pkgfs::vfs

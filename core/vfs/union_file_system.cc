@@ -2,6 +2,7 @@
 #include "core/vfs/union_file_system.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <system_error>
 #include <utility>
@@ -28,7 +29,7 @@ void reject(const std::string& message, bool strict) {
 }
 
 // The mounts as layers in order of precedence, each mapped to its path.
-std::vector<Layer> to_layers(std::vector<Mount> mounts, Conflicts conflicts, bool strict) {
+std::vector<Layer> to_layers(std::vector<Mount> mounts, const OverlayOptions& options, bool strict) {
   std::stable_sort(mounts.begin(), mounts.end(), [](const Mount& a, const Mount& b) {
     if (a.fallback != b.fallback) {
       return b.fallback;
@@ -38,7 +39,7 @@ std::vector<Layer> to_layers(std::vector<Mount> mounts, Conflicts conflicts, boo
   std::vector<Layer> layers;
   std::set<std::string> taken;
   for (Mount& mount : mounts) {
-    if (conflicts == Conflicts::kShadow && !mount.fallback && !taken.insert(mount.mount_path).second) {
+    if (options.conflicts == Conflicts::kShadow && !mount.fallback && !taken.insert(mount.mount_path).second) {
       continue;  // of two mounts at one path the first is kept
     }
     for (const std::string_view name : path_components(mount.mount_path)) {
@@ -47,8 +48,8 @@ std::vector<Layer> to_layers(std::vector<Mount> mounts, Conflicts conflicts, boo
                                           mount.mount_path + "\", which has a name longer than 255 bytes");
       }
     }
-    Result<std::unique_ptr<FileSystem>> mapped =
-        MappedPathFileSystem::make(std::move(mount.fs), mount.source_path, mount.mount_path);
+    Result<std::unique_ptr<FileSystem>> mapped = MappedPathFileSystem::make(
+        std::move(mount.fs), mount.source_path, mount.mount_path, options.synthetic_modified);
     const auto refuse_mapping = [&](const std::string& reason) {
       reject("The \"" + mount.package.text() + "\" package maps \"" + mount.source_path + "\" of its \"" +
                  mount.volume + "\" volume, but " + reason,
@@ -79,24 +80,39 @@ std::vector<Layer> to_layers(std::vector<Mount> mounts, Conflicts conflicts, boo
 // One warning for each file that is a directory now because something is mounted there, or below it
 // (docs/rules/filesystem.md, 9.2 rule 1).
 void warn_of_hidden_files(const std::vector<Layer>& layers) {
+  std::multimap<std::string_view, const Layer*> by_path;
+  for (const Layer& layer : layers) {
+    if (!layer.fallback) {
+      by_path.emplace(layer.mount_path, &layer);
+    }
+  }
   std::set<std::pair<std::string, const Layer*>> warned;
   for (const Layer& mount : layers) {
     const std::vector<std::string_view> names = path_components(mount.mount_path);
-    for (std::size_t length = 1; length <= names.size(); ++length) {
-      const std::string above = absolute_path({names.begin(), names.begin() + static_cast<std::ptrdiff_t>(length)});
-      for (const Layer& other : layers) {
-        // Two mounts at one path are in their list's order: nothing to warn of.
-        if (!path_covers(other.mount_path, above) || other.mount_path == mount.mount_path || other.fallback) {
+    const auto path_above = [&](std::size_t length) {
+      return absolute_path({names.begin(), names.begin() + static_cast<std::ptrdiff_t>(length)});
+    };
+    // Two mounts at one path are in their list's order: nothing to warn of.
+    std::vector<const Layer*> others;
+    for (std::size_t length = 0; length < names.size(); ++length) {
+      const auto [first, last] = by_path.equal_range(path_above(length));
+      std::for_each(first, last, [&](const auto& found) { others.push_back(found.second); });
+    }
+    std::sort(others.begin(), others.end());  // in their order of precedence
+    for (std::size_t length = 1; length <= names.size() && !others.empty(); ++length) {
+      const std::string above = path_above(length);
+      for (const Layer* other : others) {
+        if (!path_covers(other->mount_path, above)) {
           continue;
         }
-        const Result<Entry> hidden = find_path(*other.fs, above);
+        const Result<Entry> hidden = find_path(*other->fs, above);
         if (!hidden) {
           continue;
         }
-        other.fs->forget(hidden->inode, 1);
-        if (hidden->attributes.type != FileType::kDirectory && warned.insert({above, &other}).second) {
+        other->fs->forget(hidden->inode, 1);
+        if (hidden->attributes.type != FileType::kDirectory && warned.insert({above, other}).second) {
           log::warn("\"{}\" of \"{}\" hides the file \"{}\" of \"{}\"", mount.mount_path, mount.package.text(), above,
-                    other.package.text());
+                    other->package.text());
         }
       }
     }
@@ -150,9 +166,9 @@ void refuse(const std::vector<OverlayConflict>& conflicts) {
 
 std::unique_ptr<FileSystem> make_union_file_system(std::vector<Mount> mounts, const OverlayOptions& options,
                                                    bool strict) {
-  std::vector<Layer> layers = to_layers(std::move(mounts), options.conflicts, strict);
+  std::vector<Layer> layers = to_layers(std::move(mounts), options, strict);
   if (layers.empty()) {
-    return std::make_unique<EmptyFileSystem>();
+    return std::make_unique<EmptyFileSystem>(options.synthetic_modified);
   }
   warn_of_hidden_files(layers);
   const std::uint64_t base = number_layers(layers);

@@ -9,6 +9,7 @@
 
 #include "core/base/log.h"
 #include "core/vfs/blob_file.h"
+#include "core/vfs/digest_time.h"
 #include "core/vfs/path_text.h"
 
 namespace pkgfs::vfs {
@@ -45,12 +46,21 @@ WebcVolumeFileSystem::WebcVolumeFileSystem(std::shared_ptr<const webc::Volume> v
 
 Inode WebcVolumeFileSystem::root() const { return to_inode(webc::kRootRef); }
 
+std::int64_t WebcVolumeFileSystem::modified(const webc::EntryInfo& info) const {
+  if (options_.digest_times && info.modified.value_or(0) == 0) {
+    // The stored hash of a directory leaves out the names in it: a directory changes with its container.
+    const bool hashed = !info.sha256.empty() && info.kind != webc::EntryKind::kDirectory;
+    return hashed ? digest_time(info.sha256) : options_.default_modified;
+  }
+  return std::max<std::int64_t>(info.modified.value_or(options_.default_modified), 1);
+}
+
 Attributes WebcVolumeFileSystem::attributes(const webc::EntryInfo& info, std::uint64_t number) const {
   Attributes attributes;
   attributes.number = number;
   attributes.type = to_type(info.kind);
   attributes.size = info.length;
-  attributes.modified = std::max<std::int64_t>(info.modified.value_or(options_.default_modified), 1);
+  attributes.modified = modified(info);
   switch (info.kind) {
     case webc::EntryKind::kDirectory:
       attributes.mode = 0755;

@@ -17,6 +17,9 @@ struct VolumeOptions {
   bool detect_executables = false;
   /// Modified time, in seconds, of entries that have none: versions 1 and 2.
   std::int64_t default_modified = 1;
+  /// Files and links with a stored hash but without a time have one made of the hash (digest_time.h). A stored time of
+  /// 0 counts as none.
+  bool digest_times = false;
 };
 
 /// One volume of one container. Decodes the mapped file at each call and keeps nothing, since the layers above do.
@@ -38,6 +41,7 @@ class WebcVolumeFileSystem final : public FileSystem {
   [[nodiscard]] std::uint64_t numbers() const override { return volume_->numbers(); }
 
  private:
+  [[nodiscard]] std::int64_t modified(const webc::EntryInfo& info) const;
   [[nodiscard]] Attributes attributes(const webc::EntryInfo& info, std::uint64_t number) const;
   [[nodiscard]] Result<void> check_content(webc::EntryRef ref, const webc::EntryInfo& info);
 

@@ -91,8 +91,14 @@ void set_exec(Options& options, std::string_view value) {
 }
 
 void set_mtime(Options& options, std::string_view value) {
-  static constexpr Choices<bool, 2> kChoices{{{"container", true}, {"stored", false}}};
-  options.tree.mtime_container = parse_choice("mtime", value, kChoices);
+  static constexpr Choices<vfs::Times, 3> kChoices{
+      {{"digest", vfs::Times::kDigest}, {"stored", vfs::Times::kStored}, {"container", vfs::Times::kContainer}}};
+  options.tree.times = parse_choice("mtime", value, kChoices);
+}
+
+void set_view(Options& options, std::string_view value) {
+  static constexpr Choices<View, 2> kChoices{{{"merged", View::kMerged}, {"package", View::kPackage}}};
+  options.tree.view = parse_choice("view", value, kChoices);
 }
 
 void set_log_level(Options& options, std::string_view value) {
@@ -159,6 +165,11 @@ constexpr std::array kOptions{
                "fail where pkgfs would only warn: damaged parts, broken commands, mappings of missing "
                "directories. pkgfs walks the whole tree first",
                kTreeCommands, true, [](Options& options, std::string_view) { options.tree.strict = true; }},
+    OptionSpec{Group::kTree, "view", '\0', "merged|package",
+               "merged (default): show the directories that the packages map, and the commands. package: show the "
+               "package as it is stored, in /atoms, /volumes, /metadata and /manifest.json, and its dependencies "
+               "in /packages",
+               kTreeCommands & ~set_of(CommandId::kVerify), true, set_view},
     OptionSpec{Group::kTree, "commands-dir", '\0', "DIR",
                "show the package's commands as executable files in DIR (default: /bin)", kTreeCommands, true,
                set_commands_dir},
@@ -172,9 +183,10 @@ constexpr std::array kOptions{
                "auto: make a file executable if it starts like a program (WebAssembly, ELF, #!). none "
                "(default): do not look into files",
                kTreeCommands, true, set_exec},
-    OptionSpec{Group::kTree, "mtime", '\0', "container|stored",
-               "container: an entry without a stored time shows the time of the container file. stored "
-               "(default): it shows 1970",
+    OptionSpec{Group::kTree, "mtime", '\0', "digest|stored|container",
+               "digest (default): an entry without a stored time shows one from 1980 to 2019 that is made of "
+               "the hash of its content, so that rsync, git or a web server notice a new version; \"tree "
+               "--json\" shows 1970. stored: it shows 1970. container: it shows the time of the container file",
                kTreeCommands, true, set_mtime},
     OptionSpec{Group::kTree, "raw-links", '\0', "",
                "show symbolic links that lead out of the tree as they are stored. Without the option their "

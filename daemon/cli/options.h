@@ -38,8 +38,9 @@ struct TreeFlags {
   bool strict = false;
   bool as_built = false;
   bool raw_links = false;
-  bool exec_auto = false;        // files that start like programs get x bits
-  bool mtime_container = false;  // an entry without a stored time shows the container file's
+  bool exec_auto = false;           // files that start like programs get x bits
+  std::optional<vfs::Times> times;  // of what has no time of its own; none: made of a hash, but stored in `tree --json`
+  View view = View::kMerged;
   vfs::Conflicts conflicts = vfs::Conflicts::kMerge;
   std::optional<std::string> commands_dir = "/bin";  // absolute and normal; none: commands aren't shown
 };

@@ -130,8 +130,11 @@ class JsonTree final : public vfs::TreeVisitor {
 }  // namespace
 
 int cmd_tree(const std::vector<std::string>& args, const Io& io) {
-  const Options options = parse_options(CommandId::kTree, args, 1, 1);
+  Options options = parse_options(CommandId::kTree, args, 1, 1);
   set_log_level(options.log);
+  if (options.json && !options.tree.times) {
+    options.tree.times = vfs::Times::kStored;  // the JSON says what the packages hold
+  }
   const OpenedTree opened = open_tree(options.operands[0], options.tree, io);
   vfs::FileSystem& fs = *opened.tree.file_system;
   if (options.json) {
@@ -140,7 +143,10 @@ int cmd_tree(const std::vector<std::string>& args, const Io& io) {
     return tree.finish();
   }
   PlainTree tree(fs, io);
-  *io.out << printable(opened.tree.id.to_string()) << '\n';
+  *io.out << printable(opened.tree.id.to_string())
+          << (options.tree.view == View::kPackage
+                  ? ": atoms in /atoms/, files in /volumes/ and /metadata/, dependencies in /packages/\n"
+                  : "\n");
   visit_tree(fs, fs.root(), tree);
   return tree.finish();
 }

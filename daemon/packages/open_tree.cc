@@ -61,6 +61,15 @@ Error with_places(const QueryError& error, const std::string& text, const Settin
   return {error.code(), std::move(chain)};
 }
 
+/// A package may have no more than atoms, for other packages to use.
+void tell_if_empty(const PackageTree& tree, const TreeFlags& flags, const std::string& package) {
+  const bool commands = flags.commands_dir && !tree.commands.empty();
+  if (flags.view == View::kMerged && tree.mappings.empty() && !commands) {
+    log::warn("\"{}\" shows no files: it maps no directories{}. --view=package shows its atoms, volumes and manifest",
+              package, tree.commands.empty() ? " and has no commands" : "");
+  }
+}
+
 }  // namespace
 
 OpenOptions open_options(const TreeFlags& flags) {
@@ -68,15 +77,17 @@ OpenOptions open_options(const TreeFlags& flags) {
           .strict = flags.strict,
           .as_built = flags.as_built,
           .detect_executables = flags.exec_auto,
-          .container_times = flags.mtime_container};
+          .times = flags.times.value_or(vfs::Times::kDigest)};
 }
 
 TreeOptions tree_options(const TreeFlags& flags) {
-  return {.conflicts = flags.conflicts,
+  return {.view = flags.view,
+          .conflicts = flags.conflicts,
           .strict = flags.strict,
           .raw_links = flags.raw_links,
           .commands_dir = flags.commands_dir,
-          .verify = flags.verify};
+          .verify = flags.verify,
+          .times = flags.times.value_or(vfs::Times::kDigest)};
 }
 
 PackageOpener::PackageOpener(const TreeFlags& flags, const Io& io, DownloadObserver* observer)
@@ -230,6 +241,7 @@ OpenedTree open_tree(const std::string& package, const TreeFlags& flags, const I
   for (const Error& broken : tree.command_errors) {
     log::warn("{}", broken.what());
   }
+  tell_if_empty(tree, flags, package);
   std::shared_ptr<const Package> opened = tree.packages.at(tree.id);
   return {std::move(opened), std::move(resolution), std::move(tree)};
 }

@@ -74,7 +74,7 @@ TEST_P(ExpectedTrees, MountShowsExactlyTheGoldenTree) {
   ASSERT_FALSE(golden.empty());
   for (const auto& [root, expected] : golden.items()) {
     SCOPED_TRACE(set + " " + root);
-    MountedPackage mount(kPkgfs, root, {"--no-commands", "--offline", "--registry", registry(set)});
+    MountedPackage mount(kPkgfs, root, {"--no-commands", "--offline", "--mtime=stored", "--registry", registry(set)});
     const Difference* different = find_difference(set, root);
     if (different != nullptr && different->text == nullptr) {
       ASSERT_TRUE(mount.ok()) << mount.result().describe();

@@ -69,7 +69,7 @@ class SinglePackages : public MountedTest, public ::testing::WithParamInterface<
 
 TEST_P(SinglePackages, ShowsItsVolumesOrSaysWhyNot) {
   const std::string& name = GetParam();
-  MountedPackage mount(kPkgfs, single(name), {"--no-commands", "--offline"});
+  MountedPackage mount(kPkgfs, single(name), {"--no-commands", "--offline", "--mtime=stored"});
   if (const std::string failure = expected_failure(name); !failure.empty()) {
     expect_refused(mount);
     EXPECT_NE(mount.result().err.find(failure), std::string::npos) << "expected: " << failure << "\n"

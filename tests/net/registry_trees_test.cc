@@ -83,7 +83,7 @@ TEST_P(RegistryTrees, MountShowsTheGoldenTree) {
     if (!expected.contains("tree") || find_difference(set, root) != nullptr) {
       continue;
     }
-    const MountedPackage mount(kPkgfs, root, {"--no-commands", "--registry", server.endpoint()},
+    const MountedPackage mount(kPkgfs, root, {"--no-commands", "--mtime=stored", "--registry", server.endpoint()},
                                {.environment = environment()});
     ASSERT_TRUE(mount.ok()) << root << mount.result().describe();
     EXPECT_EQ(difference(tree_from_json(expected.at("tree")), list_tree(mount.path())), "") << root;

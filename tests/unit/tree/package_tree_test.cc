@@ -81,6 +81,14 @@ TEST(PackageTreeTest, CommandsAreExecutableFilesBelowWhatPackagesBring) {
   ASSERT_TRUE(run);
   EXPECT_EQ(run->attributes.mode, 0755);
   EXPECT_EQ(run->attributes.modified, 1);
+  TreeOptions digest;
+  digest.times = vfs::Times::kDigest;
+  const PackageTree dated = load_alone(write_package(dir, 3, Json::array({mapping("v", "/a/b")}), add_bin), digest);
+  const Sha256 hash = sha256("AAA");
+  EXPECT_EQ(vfs::find_path(*dated.file_system, "/bin/run")->attributes.modified,
+            vfs::digest_time(std::as_bytes(std::span(hash))));
+  EXPECT_GT(vfs::find_path(*dated.file_system, "/bin")->attributes.modified, 1);
+  EXPECT_GT(vfs::find_path(*dated.file_system, "/a")->attributes.modified, 1);
   EXPECT_THAT(log.text(), HasSubstr("the command \"two\" of \"acme/x@1.0.0\" isn't shown: \"acme/x@1.0.0\" already has "
                                     "\"/bin/two\""));
   EXPECT_THAT(log.text(), Not(HasSubstr("\"run\"")));

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "core/vfs/digest_time.h"
 #include "core/vfs/empty_file_system.h"
 #include "core/vfs/walk.h"
 #include "core/vfs/webc_volume_file_system.h"
@@ -121,6 +122,37 @@ TEST(Volume, WhatBeginsLikeAProgramMayBeExecutable) {
     const auto unasked = volume_of(bytes);
     EXPECT_EQ(unasked->metadata(inode_of(*unasked, "d/inner.txt"))->mode, 0644U);
   }
+}
+
+TEST(Volume, WhatHasNoTimeGetsOneOfItsHash) {
+  const vfs::VolumeOptions options{.default_modified = 1'000'000'000, .digest_times = true};
+  const auto v2 = volume_of(bytes_of("basic-v2"), options);
+  EXPECT_EQ(v2->metadata(v2->root())->modified, 1'000'000'000);
+  const Inode file = inode_of(*v2, "README.md");
+  const Sha256 hash = *v2->origin(file)->sha256;
+  EXPECT_EQ(v2->metadata(file)->modified, vfs::digest_time(std::as_bytes(std::span(hash))));
+  const auto v1 = volume_of(bytes_of("basic-v1"), options);
+  EXPECT_EQ(v1->metadata(inode_of(*v1, "README.md"))->modified, 1'000'000'000) << "stores no hash";
+  const auto v3 = volume_of(bytes_of("times-v3"), options);
+  const auto stored = volume_of(bytes_of("times-v3"));
+  int zeros = 0;
+  ASSERT_TRUE(v3->read_dir(v3->root(), 0, [&](const vfs::DirEntry& entry) {
+    const std::int64_t time = stored->lookup(stored->root(), entry.name)->attributes.modified;
+    if (time > 1) {
+      EXPECT_EQ(entry.attributes.modified, time) << entry.name;
+    } else {
+      zeros += entry.attributes.modified > 1 ? 1 : 0;
+    }
+    return true;
+  }));
+  EXPECT_GT(zeros, 0) << "a stored time of 0 is none";
+}
+
+TEST(DigestTime, IsAnEvenSecondOfTheYearsThatZipKnows) {
+  EXPECT_EQ(vfs::digest_time(0), 315'619'200);
+  EXPECT_EQ(vfs::digest_time(~std::uint64_t{0}), 1'577'836'798);
+  const std::array<std::byte, 4> hash{std::byte{0x80}};
+  EXPECT_EQ(vfs::digest_time(std::span<const std::byte>(hash)), 946'728'000) << "the first byte counts most";
 }
 
 TEST(EmptyTree, IsADirectoryWithNothingInIt) {

@@ -78,7 +78,7 @@ TEST(Options, FlagsAndMountWordsMeanTheSame) {
     EXPECT_TRUE(options.tree.strict && options.tree.raw_links && options.tree.as_built);
     EXPECT_EQ(options.tree.verify, Verify::kRead);
     EXPECT_TRUE(options.debug && options.foreground && options.allow_other);
-    EXPECT_TRUE(options.tree.exec_auto && options.tree.mtime_container);
+    EXPECT_TRUE(options.tree.exec_auto && options.tree.times == vfs::Times::kContainer);
     EXPECT_EQ(options.uid, 7);
     EXPECT_EQ(options.gid, 8);
     EXPECT_EQ(options.fmask, 022);

@@ -65,10 +65,13 @@ TEST(Extract, WritesExactlyTheTree) {
     const test::TempDir dir;
     const fs::path target = dir.path() / "out";
     const std::string file = package("webc/" + std::string(name) + ".webc");
-    const test::Run result = run({"extract", file, target.string()});
+    const test::Run result = run({"extract", "--mtime=stored", file, target.string()});
     ASSERT_EQ(result.code, 0) << result.err;
     EXPECT_EQ(result.out, "");
-    EXPECT_EQ(disk_tree(target), json::parse(run({"tree", "--json", file}).out));
+    EXPECT_EQ(disk_tree(target), json::parse(run({"tree", "--json", file}).out)) << "whose default is stored times";
+    const fs::path other = dir.path() / "other";
+    ASSERT_EQ(run({"extract", file, other.string()}).code, 0);
+    EXPECT_EQ(disk_tree(other), json::parse(run({"tree", "--json", "--mtime=digest", file}).out));
     EXPECT_EQ(mode_of(target), 0755U);
   }
 }
@@ -239,7 +242,7 @@ TEST(Extract, TheRealPackagesComeWhole) {
     SCOPED_TRACE(file.filename().string());
     const test::TempDir dir;
     const fs::path target = dir.path() / "out";
-    const test::Run result = run({"extract", "--registry", stubs, file.string(), target.string()});
+    const test::Run result = run({"extract", "--mtime=stored", "--registry", stubs, file.string(), target.string()});
     ASSERT_EQ(result.code, 0) << result.err;
     EXPECT_EQ(disk_tree(target), json::parse(run({"tree", "--json", "--registry", stubs, file.string()}).out));
   }

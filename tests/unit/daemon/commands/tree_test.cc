@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <set>
+
 #include "core/base/hash.h"
 #include "tests/support/fixtures.h"
 #include "tests/unit/daemon/commands/golden_files.h"
@@ -47,6 +50,36 @@ TEST(Tree, EveryRootOfEverySetShowsTheExpectedTree) {
   EXPECT_EQ(compared, 181U);
 }
 
+TEST(Tree, AnEmptyTreeNamesTheOptionThatShowsMore) {
+  const std::string file = package("atoms/lib.webc");
+  for (const std::string command : {"tree", "ls"}) {
+    const test::Run merged = run({command, file});
+    EXPECT_EQ(merged.code, 0);
+    EXPECT_THAT(merged.err, HasSubstr("--view=package"));
+    EXPECT_EQ(std::ranges::count(merged.err, '\n'), 1) << merged.err;
+    const test::Run whole = run({command, "--view=package", file});
+    EXPECT_EQ(whole.err, "");
+    EXPECT_THAT(whole.out, HasSubstr("manifest.json"));
+  }
+  EXPECT_EQ(run({"cat", "--view=package", file, "/metadata/README.md"}).out, "# hi\n");
+  EXPECT_EQ(run({"tree", package("webc/basic-v3.webc")}).err, "") << "where something is shown";
+}
+
+TEST(Tree, ThePackageViewShowsDependencies) {
+  const test::Run result = run(
+      {"tree", "--json", "--view=package", "--offline", "--registry", package("registry/chain-v3"), "acme/app@2.0.0"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  std::set<std::string> paths;
+  for (const json& entry : json::parse(result.out)) {
+    paths.insert(entry["path"]);
+  }
+  for (const char* path :
+       {"/atoms/appbin", "/volumes/app/main.txt", "/manifest.json", "/packages/acme/lib@1.0.0/manifest.json",
+        "/packages/acme/lib@1.0.0/volumes/usr%2Flib%2Flib/lib.txt", "/packages/acme/base@0.3.0/atoms/basebin"}) {
+    EXPECT_TRUE(paths.contains(path)) << path;
+  }
+}
+
 TEST(Tree, CommandsAppearAsExecutableFiles) {
   const std::string file = package("webc/basic-v3.webc");
   const auto entry = [&](const std::vector<std::string>& options, const std::string& path) -> json {
@@ -64,7 +97,9 @@ TEST(Tree, CommandsAppearAsExecutableFiles) {
   EXPECT_EQ(entry({}, "/bin/tool")["sha256"], atom);
   EXPECT_EQ(entry({"--commands-dir=/usr/bin"}, "/usr/bin/tool")["sha256"], atom);
   EXPECT_TRUE(entry({"--no-commands"}, "/bin").is_null());
-  EXPECT_THAT(run({"ls", "-l", file, "/bin"}).out, HasSubstr("-rwxr-xr-x 21 1970-01-01 00:00:01 tool\n"));
+  EXPECT_THAT(run({"ls", "-l", "--mtime=stored", file, "/bin"}).out,
+              HasSubstr("-rwxr-xr-x 21 1970-01-01 00:00:01 tool\n"));
+  EXPECT_THAT(run({"ls", "-l", file, "/bin"}).out, HasSubstr("-rwxr-xr-x 21 2008-09-11 05:44:28 tool\n"));
 }
 
 TEST(Tree, ThePlainFormIsADrawing) {
