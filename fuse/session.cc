@@ -4,6 +4,7 @@
 #define FUSE_USE_VERSION 314
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -52,7 +53,8 @@ std::string take_messages() {
   return text;
 }
 
-[[noreturn]] void throw_mount_error(const std::string& what) {
+/// `security`: whether words for SELinux were passed to the kernel.
+[[noreturn]] void throw_mount_error(const std::string& what, bool security = false) {
   std::vector<std::string> chain{what};
   if (const std::string said = take_messages(); !said.empty()) {
     chain.push_back(said);
@@ -60,7 +62,31 @@ std::string take_messages() {
       chain.emplace_back("add a line \"user_allow_other\" to /etc/fuse.conf, or mount without allow_other");
     }
   }
+  if (security && ::access("/sys/fs/selinux/enforce", F_OK) != 0) {
+    chain.emplace_back(
+        "this kernel doesn't use SELinux, which the options context=, fscontext=, defcontext= and "
+        "rootcontext= are for");
+  }
   throw Error(ErrorCode::kMount, std::move(chain));
+}
+
+/// Makes the kernel follow no symbolic link of a mount. The first request isn't answered yet, so that no program is in
+/// the mount before.
+void forbid_links(const std::string& mountpoint) {
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_NOSYMFOLLOW;
+  if (::mount_setattr(AT_FDCWD, mountpoint.c_str(), AT_NO_AUTOMOUNT, &attributes, sizeof attributes) == 0) {
+    return;
+  }
+  const int error = errno;
+  const std::string what = "Unable to mount \"" + mountpoint + "\" with nosymfollow";
+  if (error == EPERM) {
+    throw Error(ErrorCode::kPermission, {what, "only root can use this option"});
+  }
+  if (error == EINVAL || error == ENOSYS) {
+    throw Error(ErrorCode::kUnsupported, {what, "it needs Linux 5.14"});
+  }
+  throw system_error(what, error);
 }
 
 /// In a value of `-o`, commas and backslashes are escaped.
@@ -88,6 +114,9 @@ std::string mount_words(const MountSettings& settings) {
   }
   for (const std::string& word : settings.extra) {
     words += "," + word;
+  }
+  for (const std::string& word : settings.security) {
+    words += "," + escaped(word);
   }
   return words;
 }
@@ -125,7 +154,7 @@ Session::Session(Adapter& adapter, const MountSettings& settings) : adapter_(ada
   session_ = fuse_session_new(&args, &Adapter::operations(), sizeof(fuse_lowlevel_ops), &adapter_);
   fuse_opt_free_args(&args);
   if (session_ == nullptr) {
-    throw_mount_error("Unable to prepare the mount");
+    throw_mount_error("Unable to prepare the mount", !settings_.security.empty());
   }
 }
 
@@ -143,11 +172,14 @@ Session::~Session() {
 
 void Session::mount() {
   if (fuse_session_mount(session_, settings_.mountpoint.c_str()) != 0) {
-    throw_mount_error("Unable to mount at \"" + settings_.mountpoint + "\"");
+    throw_mount_error("Unable to mount at \"" + settings_.mountpoint + "\"", !settings_.security.empty());
   }
   mounted_ = true;
   const int flags = ::fcntl(fuse_session_fd(session_), F_GETFD);
   ::fcntl(fuse_session_fd(session_), F_SETFD, flags | FD_CLOEXEC);
+  if (settings_.nosymfollow) {
+    forbid_links(settings_.mountpoint);
+  }
 }
 
 int Session::device_fd() const { return fuse_session_fd(session_); }

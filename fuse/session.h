@@ -17,10 +17,12 @@ struct MountSettings {
   std::string mountpoint;  // absolute
   std::string source;      // the device that df and findmnt show
   bool allow_other = false;
-  bool auto_unmount = false;       // fusermount3 stays, and unmounts when this process dies
-  bool debug = false;              // libfuse prints every request
-  bool io_uring = false;           // libfuse's threads take the requests, from one queue for each CPU
-  std::vector<std::string> extra;  // more `-o` words for the kernel, such as noexec
+  bool auto_unmount = false;          // fusermount3 stays, and unmounts when this process dies
+  bool debug = false;                 // libfuse prints every request
+  bool io_uring = false;              // libfuse's threads take the requests, from one queue for each CPU
+  bool nosymfollow = false;           // the kernel follows no symbolic link of the mount
+  std::vector<std::string> security;  // words for the kernel's SELinux: "context=..."
+  std::vector<std::string> extra;     // more `-o` words for libfuse and the kernel, such as noexec
 };
 
 /// One FUSE mount and the threads that serve it. Not thread-safe.
@@ -33,7 +35,8 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  /// Mounts, always with `ro,nosuid,nodev,noatime,default_permissions`. Throws Error(kMount) with libfuse's messages.
+  /// Mounts, always with `ro,nosuid,nodev,noatime,default_permissions`. Throws Error(kMount) with libfuse's messages,
+  /// and Error(kPermission) or Error(kUnsupported) for `nosymfollow` where it can't be.
   void mount();
   /// Becomes readable when the kernel has sent its first request, right after `mount`. Owned by the session.
   [[nodiscard]] int device_fd() const;

@@ -7,6 +7,7 @@
 #include "core/vfs/walk.h"
 
 namespace pkgfs::vfs {
+
 Result<std::unique_ptr<FileSystem>> MappedPathFileSystem::make(std::unique_ptr<FileSystem> inner,
                                                                const std::string& original_path,
                                                                const std::string& mount_path, std::int64_t modified) {

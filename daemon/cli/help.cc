@@ -94,9 +94,9 @@ std::string enumerated(Condition condition) {
 }
 
 bool names_option(const MountWord& word) {
-  return std::ranges::any_of(option_table(), [&](const OptionSpec& option) {
-    return takes(option, CommandId::kMount) && option.name == word.word.substr(0, word.word.find('='));
-  });
+  return word.refused && std::ranges::any_of(option_table(), [&](const OptionSpec& option) {
+           return takes(option, CommandId::kMount) && option.name == word.word.substr(0, word.word.find('='));
+         });
 }
 
 void print_mount_words(std::ostream& out) {
@@ -117,10 +117,16 @@ void print_mount_words(std::ostream& out) {
                       ", which mount(8) adds by itself. See mount.pkgfs(8).");
   std::string ignored = "pkgfs ignores these words in -o:";
   for (const MountWord& word : mount_words()) {
-    ignored += word.refused ? "" : " " + std::string(word.word);
+    ignored += word.ignored() ? " " + std::string(word.word) : "";
   }
   print_paragraph(out, ignored);
-  print_paragraph(out, "noexec forbids to run files of the mount; exec allows it (default).");
+  out << "pkgfs honours these words in -o:\n";
+  for (const MountWord& word : mount_words()) {
+    if (word.apply != nullptr) {
+      print_item(out, std::string(word.word), sentence(word.why), kCommandColumn);
+    }
+  }
+  out << '\n';
   out << "pkgfs refuses these words in -o:\n";
   for (const MountWord& word : mount_words()) {
     if (word.refused) {

@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <array>
 
+#include "core/base/error.h"
+#include "daemon/cli/options.h"
+
 namespace pkgfs {
 
 namespace {
@@ -14,11 +17,43 @@ constexpr std::string_view kNoTimes = "pkgfs keeps no access times";
 constexpr std::string_view kNoWrites = "a mount is read-only";
 constexpr std::string_view kFewMessages = "--log-level and --quiet set the number of messages";
 
+/// Keeps a word for the kernel's SELinux, which reads a value with commas in quotes.
+void add_security(MountFlags& flags, std::string_view item) {
+  const std::size_t equals = item.find('=');
+  const std::string_view value = item.substr(equals + 1);
+  if (value.empty() || value.find('"') != std::string_view::npos) {
+    throw Error(ErrorCode::kUsage,
+                "mount option '" + std::string(item.substr(0, equals)) + "' needs a context of SELinux");
+  }
+  const bool quoted = value.find(',') != std::string_view::npos;
+  flags.security.push_back(quoted ? std::string(item.substr(0, equals + 1)) + '"' + std::string(value) + '"'
+                                  : std::string(item));
+}
+
 constexpr std::array kMountWords{
+    MountWord{"exec", false, "programs may run files of the mount (default)", false,
+              [](MountFlags& flags, std::string_view) { flags.noexec = false; }},
+    MountWord{"noexec", false, "no program may run a file of the mount", false,
+              [](MountFlags& flags, std::string_view) { flags.noexec = true; }},
+    MountWord{"symfollow", false, "the kernel follows symbolic links of the mount (default)", false,
+              [](MountFlags& flags, std::string_view) { flags.nosymfollow = false; }},
+    MountWord{"nosymfollow", false,
+              "the kernel follows no symbolic link of the mount; programs can read them. Only root can use it, with "
+              "Linux 5.14",
+              false, [](MountFlags& flags, std::string_view) { flags.nosymfollow = true; }},
+    MountWord{"context=", false, "SELinux shows this context for everything in the mount", false, add_security},
+    MountWord{"fscontext=", false, "SELinux uses this context for the file system", false, add_security},
+    MountWord{"defcontext=", false, "SELinux uses this context for files without one", false, add_security},
+    MountWord{"rootcontext=", false, "SELinux uses this context for the root of the mount", false, add_security},
+    MountWord{"remount", false,
+              "with ro, pkgfs checks that a package is mounted there, and changes nothing. Without ro it is refused: "
+              "to change a mount, unmount it and mount it again",
+              false, [](MountFlags& flags, std::string_view) { flags.remount = true; }},
     MountWord{"ro", false, kAlways},
     MountWord{"nosuid", false, kAlways},
     MountWord{"nodev", false, kAlways},
     MountWord{"default_permissions", false, kAlways},
+    MountWord{"nonempty", false, "pkgfs always mounts over a directory that is not empty, as libfuse 3"},
     MountWord{"noatime", false, kNoTimes},
     MountWord{"nodiratime", false, kNoTimes},
     MountWord{"relatime", false, kNoTimes},
@@ -56,7 +91,6 @@ constexpr std::array kMountWords{
     MountWord{"rw", true, "a package is always mounted read-only", true},
     MountWord{"suid", true, "a package is always mounted nosuid", true},
     MountWord{"dev", true, "a package is always mounted nodev", true},
-    MountWord{"remount", true, "a mount can't be changed: unmount it and mount it again"},
     MountWord{"fsname=", true, "the daemon sets it to the package"},
     MountWord{"subtype=", true, "the daemon sets it"},
     MountWord{

@@ -8,12 +8,19 @@
 
 namespace pkgfs {
 
-/// A word of `-o` that isn't an option of pkgfs: mount(8), fstab or libfuse use it, or pkgfs refuses it there.
+struct MountFlags;
+
+/// A word of `-o` that isn't an option of pkgfs: the kernel, mount(8), fstab or libfuse use it, or pkgfs refuses it
+/// there.
 struct MountWord {
   std::string_view word;  // a trailing "*" stands for any rest, a trailing "=" for any value
   bool refused = false;
-  std::string_view why;  // why it has no effect, or why pkgfs refuses it and what to do instead
+  std::string_view why;  // what it does, why it has no effect, or why pkgfs refuses it and what to do instead
   bool unasked = false;  // mount(8) or mount.fuse(8) adds it by itself: refused only where the user wrote it
+  /// Of a word with an effect. `item` is the word with its value. Throws Error(kUsage).
+  void (*apply)(MountFlags& flags, std::string_view item) = nullptr;
+
+  [[nodiscard]] bool ignored() const { return !refused && apply == nullptr; }
 };
 
 [[nodiscard]] std::span<const MountWord> mount_words();

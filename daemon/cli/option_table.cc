@@ -195,16 +195,37 @@ constexpr std::array kOptions{
     OptionSpec{Group::kAccess, "allow-other", '\0', "",
                "let other users see the mount. This is the default for root; other users need "
                "user_allow_other in /etc/fuse.conf",
-               kMountOnly, true, [](Options& options, std::string_view) { options.mount.allow_other = true; }},
+               kMountOnly, true,
+               [](Options& options, std::string_view) {
+                 options.mount.allow_other = true;
+                 options.mount.allow_root = false;
+               }},
+    OptionSpec{Group::kAccess, "allow-root", '\0', "",
+               "let only root and the user who mounts see the mount: directories lose the permissions of group and "
+               "others. Users other than root need user_allow_other in /etc/fuse.conf",
+               kMountOnly, true,
+               [](Options& options, std::string_view) {
+                 options.mount.allow_other = true;
+                 options.mount.allow_root = true;
+               }},
     OptionSpec{Group::kAccess, "no-allow-other", '\0', "",
                "let only the user who mounts see the mount, also if that is root", kMountOnly, true,
-               [](Options& options, std::string_view) { options.mount.allow_other = false; }},
-    OptionSpec{Group::kAccess, "uid", '\0', "ID",
+               [](Options& options, std::string_view) {
+                 options.mount.allow_other = false;
+                 options.mount.allow_root = false;
+               }},
+    OptionSpec{Group::kAccess, "uid", '\0', "ID|NAME",
                "show this user as the owner of everything (default: the user who mounts)", kMountOnly, true,
-               [](Options& options, std::string_view value) { options.mount.uid = parse_id("uid", value); }},
-    OptionSpec{Group::kAccess, "gid", '\0', "ID",
+               [](Options& options, std::string_view value) { options.mount.uid = parse_user("uid", value); }},
+    OptionSpec{Group::kAccess, "gid", '\0', "ID|NAME",
                "show this group as the group of everything (default: the group of the user who mounts)", kMountOnly,
-               true, [](Options& options, std::string_view value) { options.mount.gid = parse_id("gid", value); }},
+               true, [](Options& options, std::string_view value) { options.mount.gid = parse_group("gid", value); }},
+    OptionSpec{Group::kAccess, "umask", '\0', "OCTAL",
+               "remove these permission bits from files and directories, as --fmask and --dmask do (default: 0)",
+               kMountOnly, true,
+               [](Options& options, std::string_view value) {
+                 options.mount.fmask = options.mount.dmask = parse_mask("umask", value);
+               }},
     OptionSpec{Group::kAccess, "fmask", '\0', "OCTAL", "remove these permission bits from files (default: 0)",
                kMountOnly, true,
                [](Options& options, std::string_view value) { options.mount.fmask = parse_mask("fmask", value); }},

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/cli/option_values.h"
 
+#include <grp.h>
+#include <pwd.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <filesystem>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "core/base/error.h"
 
@@ -20,6 +24,14 @@ std::optional<std::uint32_t> whole_number(std::string_view value, int base = 10)
   return error == std::errc() && end == value.data() + value.size() ? std::optional(number) : std::nullopt;
 }
 
+/// For an account of the system's database; a group's members are part of it.
+constexpr std::size_t kAccountBytes = 1U << 20U;
+
+std::optional<std::uint32_t> numeric_id(std::string_view value) {
+  const auto id = whole_number(value);
+  return id && *id != ~0U ? id : std::nullopt;  // ~0 means "don't change" in the kernel's interfaces
+}
+
 }  // namespace
 
 void bad_value(std::string_view option, std::string_view value, std::string_view wanted) {
@@ -27,12 +39,34 @@ void bad_value(std::string_view option, std::string_view value, std::string_view
               "option '" + std::string(option) + "': \"" + std::string(value) + "\" isn't " + std::string(wanted));
 }
 
-std::uint32_t parse_id(std::string_view option, std::string_view value) {
-  const auto id = whole_number(value);
-  if (!id || *id == ~0U) {  // ~0 means "don't change" in the kernel's interfaces
-    bad_value(option, value, "a numeric id");
+std::uint32_t parse_user(std::string_view option, std::string_view value) {
+  const auto id = numeric_id(value);
+  if (id) {
+    return *id;
   }
-  return *id;
+  std::vector<char> buffer(kAccountBytes);
+  passwd account{};
+  passwd* found = nullptr;
+  if (::getpwnam_r(std::string(value).c_str(), &account, buffer.data(), buffer.size(), &found) != 0 ||
+      found == nullptr) {
+    bad_value(option, value, "a numeric id or the name of a user");
+  }
+  return account.pw_uid;
+}
+
+std::uint32_t parse_group(std::string_view option, std::string_view value) {
+  const auto id = numeric_id(value);
+  if (id) {
+    return *id;
+  }
+  std::vector<char> buffer(kAccountBytes);
+  group account{};
+  group* found = nullptr;
+  if (::getgrnam_r(std::string(value).c_str(), &account, buffer.data(), buffer.size(), &found) != 0 ||
+      found == nullptr) {
+    bad_value(option, value, "a numeric id or the name of a group");
+  }
+  return account.gr_gid;
 }
 
 std::uint32_t parse_kib(std::string_view option, std::string_view value) {

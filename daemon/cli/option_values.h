@@ -34,8 +34,9 @@ template <typename Meaning, std::size_t N>
   bad_value(option, value, wanted);
 }
 
-/// A numeric user or group id.
-[[nodiscard]] std::uint32_t parse_id(std::string_view option, std::string_view value);
+/// A numeric id, or the name of a user or group that this machine knows.
+[[nodiscard]] std::uint32_t parse_user(std::string_view option, std::string_view value);
+[[nodiscard]] std::uint32_t parse_group(std::string_view option, std::string_view value);
 /// A number of KiB, at most 1 GiB.
 [[nodiscard]] std::uint32_t parse_kib(std::string_view option, std::string_view value);
 /// Permission bits in octal, at most 0777.

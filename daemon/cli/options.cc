@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/cli/options.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <boost/program_options.hpp>
 #include <string_view>
@@ -39,7 +41,8 @@ struct Findings {
   std::vector<Given> given;
   std::vector<std::string> operands;
   std::vector<Unknown> unknown;
-  bool noexec = false;
+  std::vector<std::pair<const MountWord*, std::string>> words;  // those with an effect, as given
+  bool read_only = false;                                       // `ro` was given
 };
 
 const OptionSpec* find_option(CommandId command, std::string_view name) {
@@ -50,17 +53,16 @@ const OptionSpec* find_option(CommandId command, std::string_view name) {
 }
 
 void read_mount_word(const std::string& item, const MountWordRules& rules, Findings& findings) {
-  // The words of mount(8). The option `exec` of pkgfs always has a value.
-  if (item == "exec" || item == "noexec") {
-    findings.noexec = item == "noexec";
-    return;
-  }
+  findings.read_only |= item == "ro";
   const std::size_t equals = item.find('=');
   if (const MountWord* word = find_mount_word(item)) {
     if (word->refused && !(word->unasked && rules.from_mount)) {
       // Without its value, which may be a secret.
       throw Error(ErrorCode::kUsage,
                   "mount option '" + item.substr(0, equals) + "' is refused: " + std::string(word->why));
+    }
+    if (word->apply != nullptr) {
+      findings.words.emplace_back(word, item);
     }
     return;
   }
@@ -191,9 +193,19 @@ Options parse(CommandId command, const std::vector<std::string>& args, const Mou
     refuse_unknown(command, findings.unknown);
   }
   Options options;
-  options.mount.noexec = findings.noexec;
+  for (const auto& [word, item] : findings.words) {
+    word->apply(options.mount, item);
+  }
   for (const Given& given : findings.given) {
     given.option->apply(options, given.value);
+  }
+  if (options.mount.remount && !findings.read_only) {
+    throw Error(ErrorCode::kUsage,
+                "mount option 'remount' is refused: a mount can't be changed: unmount it and mount it again");
+  }
+  if (options.mount.allow_root && options.mount.uid && *options.mount.uid != ::geteuid()) {
+    throw Error(ErrorCode::kUsage,
+                "option 'allow-root' shows the mount to you and to root only, so 'uid' can't be another user");
   }
   options.operands = std::move(findings.operands);
   count_operands(command, options.operands, minimum, maximum);

@@ -51,8 +51,12 @@ struct MountFlags {
   bool debug = false;               // set together with `foreground` and the log level debug
   std::optional<bool> allow_other;  // other users may use the mount; none: yes if root mounts
   bool auto_unmount = false;        // a fusermount3 process unmounts when the daemon dies
+  bool allow_root = false;          // root may use the mount, too; other users may not
   bool noexec = false;
-  std::optional<std::uint32_t> uid;  // none: that of the mounting process
+  bool nosymfollow = false;
+  bool remount = false;               // remount,ro: change nothing
+  std::vector<std::string> security;  // words for the kernel's SELinux: "context=..."
+  std::optional<std::uint32_t> uid;   // none: that of the mounting process
   std::optional<std::uint32_t> gid;
   std::uint16_t fmask = 0;          // permission bits that files lose
   std::uint16_t dmask = 0;          // and directories

@@ -166,7 +166,8 @@ int run_mount_helper(const std::vector<std::string>& arguments, const Io& io) {
     enter_namespace(parsed.mount_namespace);
   }
   // mount(8) doesn't notice that an entry is mounted already: fstab has the specifier, the kernel shows the version.
-  if (const auto source = live_source(options.mountpoint); source && shows_package(*source, options, io)) {
+  if (const auto source = options.remount ? std::nullopt : live_source(options.mountpoint);
+      source && shows_package(*source, options, io)) {
     log::warn("\"{}\" is already mounted at \"{}\"; nothing was changed", *source, options.mountpoint);
     return kExitOk;
   }

@@ -2,12 +2,15 @@
 #include "daemon/mount/mount_package.h"
 
 #include <chrono>
+#include <optional>
 #include <utility>
 
 #include "core/base/log.h"
+#include "daemon/cli/exit_code.h"
 #include "daemon/cli/logging.h"
 #include "daemon/mount/background.h"
 #include "daemon/mount/mount_service.h"
+#include "daemon/mount/mount_table.h"
 #include "daemon/mount/mountpoint.h"
 #include "fuse/session.h"
 
@@ -17,12 +20,25 @@ namespace {
 /// From the fork to the mount's first reply. The packages are loaded before the fork.
 constexpr auto kStartLimit = std::chrono::seconds(30);
 
+/// What `remount,ro` asks for is what every mount is. Throws Error(kMount) if no package is mounted there.
+int confirm_mounted(const std::string& mountpoint) {
+  const std::optional<MountEntry> mounted = find_mount(resolve_mountpoint(mountpoint));
+  if (!mounted || mounted->type != kMountType) {
+    throw Error(ErrorCode::kMount, "\"" + mountpoint + "\" can't be remounted: no package is mounted there");
+  }
+  log::info("\"{}\" is read-only already; nothing was changed", mountpoint);
+  return kExitOk;
+}
+
 }  // namespace
 
 /// Checks the device and the mount point and loads the tree before the fork, so that their errors reach the user. No
 /// thread lives across the fork: the threads of the network end with `open_tree`.
 int mount_package(const MountOptions& options, const Io& io) {
   set_log_level(options.log);
+  if (options.remount) {
+    return confirm_mounted(options.mountpoint);
+  }
   fuse::check_device();
   const std::string mountpoint = prepare_mountpoint(options.mountpoint);
   // A service manager follows the process that it started, which is not the one of a mount in the background.

@@ -49,7 +49,8 @@ fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCou
   return {.uid = options.uid.value_or(::geteuid()),
           .gid = options.gid.value_or(::getegid()),
           .file_mask = options.fmask,
-          .directory_mask = options.dmask,
+          // The kernel answers others from its caches without asking: their permissions keep them out.
+          .directory_mask = static_cast<std::uint16_t>(options.dmask | (options.allow_root ? 0077 : 0)),
           .live_timeout = options.live_timeout,
           .skip_open = options.skip_open,
           .passthrough = options.passthrough,
@@ -79,9 +80,14 @@ fuse::MountSettings mount_settings(const MountOptions& options, const MountFacts
                                .auto_unmount = options.auto_unmount,
                                .debug = options.debug,
                                .io_uring = options.io_uring,
+                               .nosymfollow = options.nosymfollow,
+                               .security = options.security,
                                .extra = {}};
   if (options.noexec) {
     settings.extra.emplace_back("noexec");
+  }
+  if (options.allow_root) {
+    settings.extra.emplace_back("allow_root");
   }
   return settings;
 }

@@ -95,7 +95,9 @@ void write_mount_options(std::ostream& out) {
 void write_mount_words(std::ostream& out) {
   std::string ignored;
   for (const MountWord& word : mount_words()) {
-    if (!word.refused) {
+    if (word.apply != nullptr) {
+      out << bold(word.word) << "\n\t" << escaped(sentence(word.why)) << "\n\n";
+    } else if (word.ignored()) {
       ignored += (ignored.empty() ? "" : ", ") + bold(word.word);
     }
   }

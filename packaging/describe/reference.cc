@@ -27,7 +27,7 @@ constexpr std::string_view kOptions =
     "quote the value: `-o 'lock=\"a,b\"'`. `pkgfs mount -o` also takes `\\,`.";
 
 constexpr std::string_view kMountWords =
-    "mount(8), `/etc/fstab` and libfuse use more words in `-o`. pkgfs honours `exec` and `noexec`.";
+    "mount(8), `/etc/fstab` and libfuse use more words in `-o`. pkgfs honours these:";
 
 constexpr std::string_view kExitCodes =
     "mount(8) expects other codes of its helpers. When mount(8) calls pkgfs, the exit code is the one in the last "
@@ -99,14 +99,18 @@ void write_options(std::ostream& out) {
 }
 
 void write_mount_words(std::ostream& out) {
-  out << "## Words of `-o` that are not options of pkgfs\n\n" << paragraph(kMountWords) << '\n';
+  out << "## Words of `-o` that are not options of pkgfs\n\n"
+      << paragraph(kMountWords) << "\n| word | what it does |\n| --- | --- |\n";
   std::string ignored;
   for (const MountWord& word : mount_words()) {
-    if (!word.refused) {
+    if (word.apply != nullptr) {
+      out << "| " << code(word.word) << " | " << cell(word.why) << " |\n";
+    } else if (word.ignored()) {
       add(ignored, code(word.word));
     }
   }
-  out << paragraph("pkgfs accepts these and ignores them: " + ignored + ".") << "\npkgfs refuses these:\n\n"
+  out << '\n'
+      << paragraph("pkgfs accepts these and ignores them: " + ignored + ".") << "\npkgfs refuses these:\n\n"
       << "| word | why |\n| --- | --- |\n";
   for (const MountWord& word : mount_words()) {
     if (word.refused) {

@@ -58,7 +58,7 @@ std::string mount_word_of(const OptionSpec& option) {
 }
 
 std::vector<std::string> words_of_mount() {
-  std::vector<std::string> words{"exec", "noexec"};
+  std::vector<std::string> words;
   for (const OptionSpec* option : options_of(CommandId::kMount)) {
     if (option->mount_word) {
       words.push_back(mount_word_of(*option) + (option->argument.empty() ? "" : "="));

@@ -121,7 +121,7 @@ TEST_F(MountHelper, AnotherPackageAtTheSamePointIsRefused) {
 TEST_F(MountHelper, WordsWithoutEffectHaveNone) {
   std::string words;
   for (const MountWord& word : mount_words()) {
-    if (!word.refused || word.unasked) {
+    if (word.ignored() || word.unasked) {
       std::string text(word.word);
       if (text.ends_with('*') || text.ends_with('=')) {
         text = text.substr(0, text.find('*')) + "root";
@@ -139,6 +139,12 @@ TEST_F(MountHelper, NoexecIsHonoured) {
                "umount $M\nmount -t pkgfs demo/greetings $M -o user,exec,registry=$R\n"
                "findmnt -n -o VFS-OPTIONS --mountpoint $M\numount $M"),
             "ro,nosuid,nodev,noexec,noatime\nro,nosuid,nodev,noatime\n");
+}
+
+TEST_F(MountHelper, RemountReadOnlyChangesNothing) {
+  EXPECT_EQ(sh("mount -t pkgfs demo/greetings $M -o registry=$R\nmount -o remount,ro $M\n"
+               "findmnt -n -o VFS-OPTIONS --mountpoint $M\numount $M"),
+            "ro,nosuid,nodev,noatime\n");
 }
 
 TEST_F(MountHelper, BlanksAndCommasArriveWhole) {

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <map>
@@ -180,11 +181,53 @@ TEST(Options, WordsOfMountAreAcceptedOrRefused) {
   EXPECT_NO_THROW(mount_options({"-o",
                                  "ro,noatime,nosuid,nodev,defaults,_netdev,noauto,nofail,x-systemd.automount,"
                                  "comment=a b,user,users,auto,default_permissions,,"}));
-  for (const char* word : {"rw", "suid", "dev", "fsname=x", "subtype=y"}) {
+  for (const char* word : {"rw", "suid", "dev", "remount", "fsname=x", "subtype=y"}) {
     EXPECT_THAT(
         usage_error({"-o", word}),
         HasSubstr("mount option '" + std::string(word).substr(0, std::string(word).find('=')) + "' is refused: "));
   }
+}
+
+/// Every row of the table.
+TEST(Options, EveryWordDoesWhatItsRowSays) {
+  for (const MountWord& word : mount_words()) {
+    std::string item(word.word);
+    if (item.ends_with('=') || item.ends_with('*')) {
+      item = item.substr(0, item.find('*')) + "value";
+    }
+    const std::string error = usage_error({"-o", "ro," + item, "pkg", "/mnt"});
+    EXPECT_EQ(error != "no error", word.refused) << item << ": " << error;
+    EXPECT_EQ(find_mount_word(item), &word) << item;
+    EXPECT_FALSE(word.why.empty()) << item;
+    EXPECT_FALSE(word.refused && word.apply != nullptr) << item;
+  }
+}
+
+TEST(Options, WordsWithAnEffectHaveIt) {
+  EXPECT_TRUE(mount_options({"-o", "symfollow,nosymfollow"}).nosymfollow);
+  EXPECT_FALSE(mount_options({"-o", "nosymfollow,symfollow"}).nosymfollow);
+  EXPECT_TRUE(mount_options({"-o", "remount,ro"}).remount);
+  EXPECT_THAT(mount_options({"-o", R"(context="a:b:c:s0:c1,c2",fscontext=a:b:c,defcontext=d,rootcontext=e)"}).security,
+              ElementsAre(R"(context="a:b:c:s0:c1,c2")", "fscontext=a:b:c", "defcontext=d", "rootcontext=e"));
+  EXPECT_THAT(usage_error({"-o", "context="}), HasSubstr("needs a context"));
+  EXPECT_THAT(usage_error({"-o", R"(context=a\,"b)"}), HasSubstr("needs a context"));
+}
+
+TEST(Options, UsersMayBeNamed) {
+  EXPECT_EQ(mount_options({"--uid=root", "-o", "gid=root"}).uid, 0U);
+  EXPECT_EQ(mount_options({"--uid=root", "-o", "gid=root"}).gid, 0U);
+  EXPECT_EQ(usage_error({"--uid=no such user"}),
+            "option 'uid': \"no such user\" isn't a numeric id or the name of a user");
+  const MountOptions masks = mount_options({"-o", "umask=027,fmask=0133"});
+  EXPECT_EQ(masks.fmask, 0133);
+  EXPECT_EQ(masks.dmask, 027);
+}
+
+TEST(Options, AllowRootIsForTheUserWhoMounts) {
+  const MountOptions options = mount_options({"-o", "allow_root"});
+  EXPECT_TRUE(options.allow_root && options.allow_other.value_or(false));
+  EXPECT_FALSE(mount_options({"-o", "allow_root,allow_other"}).allow_root);
+  EXPECT_THAT(usage_error({"-o", "allow_root,uid=" + std::to_string(::geteuid() + 1)}), HasSubstr("'uid' can't be"));
 }
 
 TEST(Options, BadValuesAreNamed) {
@@ -194,10 +237,10 @@ TEST(Options, BadValuesAreNamed) {
   for (const char* bad : {"0", "17", "-1", "2x"}) {
     EXPECT_NE(usage_error({std::string("--threads=") + bad}).find("a number from 1 to 16"), std::string::npos) << bad;
   }
-  for (const char* bad :
-       {"--uid=-1", "--uid=root", "--uid=4294967295", "--uid=1x", "--gid=", "--fmask=8", "--fmask=1000", "--dmask=-1",
-        "--live-timeout=-1", "--live-timeout=nan", "--live-timeout=1e9", "--commands-dir=bin", "--commands-dir=/../x",
-        "--exec=yes", "--mtime=now", "--log-level=loud", "--strict=yes"}) {
+  for (const char* bad : {"--uid=-1", "--uid=no such user", "--gid=no such group", "--umask=8", "--uid=4294967295",
+                          "--uid=1x", "--gid=", "--fmask=8", "--fmask=1000", "--dmask=-1", "--live-timeout=-1",
+                          "--live-timeout=nan", "--live-timeout=1e9", "--commands-dir=bin", "--commands-dir=/../x",
+                          "--exec=yes", "--mtime=now", "--log-level=loud", "--strict=yes"}) {
     EXPECT_NE(usage_error({bad}), "no error") << bad;
   }
   EXPECT_THAT(usage_error({"--registry"}), HasSubstr("registry"));
