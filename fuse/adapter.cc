@@ -9,6 +9,7 @@
 #include "fuse/call.h"
 #include "fuse/directory_operations.h"
 #include "fuse/file_operations.h"
+#include "fuse/live_operations.h"
 
 namespace pkgfs::fuse {
 
@@ -161,7 +162,7 @@ void Adapter::init(void* user_data, fuse_conn_info* conn) {
   self.ready_ = true;
 }
 
-const fuse_lowlevel_ops& Adapter::operations() {
+const fuse_lowlevel_ops& Adapter::operations() const {
   static const fuse_lowlevel_ops table = [] {
     fuse_lowlevel_ops ops{};
     ops.init = Adapter::init;
@@ -196,7 +197,12 @@ const fuse_lowlevel_ops& Adapter::operations() {
     ops.fallocate = fuse::refuse;
     return ops;
   }();
-  return table;
+  static const fuse_lowlevel_ops live_table = [] {
+    fuse_lowlevel_ops ops = table;
+    LiveOperations::put_into(ops);
+    return ops;
+  }();
+  return changes_ == nullptr ? table : live_table;
 }
 
 }  // namespace pkgfs::fuse

@@ -9,12 +9,14 @@
 #include <utility>
 
 #include "core/vfs/file_system.h"
+#include "fuse/live_files.h"
 #include "fuse/newer_libfuse.h"
 #include "fuse/statistics.h"
 #include "fuse/usage.h"
 
 struct fuse_conn_info;
 struct fuse_lowlevel_ops;
+struct fuse_session;
 
 namespace pkgfs::fuse {
 
@@ -50,10 +52,12 @@ class Adapter {
  public:
   /// Both must outlive the adapter.
   Adapter(vfs::FileSystem& fs, Statistics& statistics, AdapterOptions options)
-      : fs_(fs), statistics_(statistics), options_(std::move(options)) {}
+      : fs_(fs), changes_(fs.changes()), statistics_(statistics), options_(std::move(options)) {}
 
   /// For fuse_session_new, with the adapter as user data.
-  [[nodiscard]] static const fuse_lowlevel_ops& operations();
+  [[nodiscard]] const fuse_lowlevel_ops& operations() const;
+  /// The session that the requests come from, before the first of them.
+  void attach(fuse_session* session) { session_ = session; }
   /// Whether the kernel's INIT request was answered: the mount works.
   [[nodiscard]] bool is_ready() const { return ready_; }
   [[nodiscard]] Statistics& statistics() const { return statistics_; }
@@ -65,6 +69,7 @@ class Adapter {
   static void init(void* user_data, fuse_conn_info* conn);
 
   vfs::FileSystem& fs_;
+  vfs::LiveChanges* changes_;  // null: nothing is live
   Statistics& statistics_;
   AdapterOptions options_;
   // Set by `init`, before any other request.
@@ -72,6 +77,8 @@ class Adapter {
   bool skip_opendir_ = false;  // the same for directories
   bool passthrough_ = false;   // the kernel reads host files itself
   Passthrough backing_;
+  LiveFiles live_files_;
+  fuse_session* session_ = nullptr;
   bool ready_ = false;
 };
 

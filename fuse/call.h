@@ -37,6 +37,10 @@ struct Call {
   static const AdapterOptions& options(fuse_req_t req) { return adapter(req).options_; }
   static Statistics& statistics(fuse_req_t req) { return adapter(req).statistics_; }
   static Passthrough& backing(fuse_req_t req) { return adapter(req).backing_; }
+  /// Only for LiveOperations.
+  static vfs::LiveChanges& changes(fuse_req_t req) { return *adapter(req).changes_; }
+  static LiveFiles& live_files(fuse_req_t req) { return adapter(req).live_files_; }
+  static fuse_session* session(fuse_req_t req) { return adapter(req).session_; }
   static bool skips_open(fuse_req_t req) { return adapter(req).skip_open_; }
   static bool skips_opendir(fuse_req_t req) { return adapter(req).skip_opendir_; }
   static bool passes_through(fuse_req_t req) { return adapter(req).passthrough_; }

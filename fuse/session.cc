@@ -18,6 +18,7 @@
 #include "core/base/error.h"
 #include "core/base/log.h"
 #include "core/base/thread_annotations.h"
+#include "fuse/change_notifier.h"
 #include "fuse/content_prefetcher.h"
 #include "fuse/newer_libfuse.h"
 #include "fuse/session_cache.h"
@@ -151,11 +152,12 @@ Session::Session(Adapter& adapter, const MountSettings& settings) : adapter_(ada
   if (settings_.debug) {
     fuse_opt_add_arg(&args, "-d");
   }
-  session_ = fuse_session_new(&args, &Adapter::operations(), sizeof(fuse_lowlevel_ops), &adapter_);
+  session_ = fuse_session_new(&args, &adapter_.operations(), sizeof(fuse_lowlevel_ops), &adapter_);
   fuse_opt_free_args(&args);
   if (session_ == nullptr) {
     throw_mount_error("Unable to prepare the mount", !settings_.security.empty());
   }
+  adapter_.attach(session_);
 }
 
 Session::~Session() {
@@ -207,6 +209,13 @@ void Session::start_prefetching(ContentPrefetcher& prefetcher, unsigned device) 
   prefetcher_ = &prefetcher;
 }
 
+void Session::start_notifying(ChangeNotifier& notifier) {
+  notifier.start(session_);
+  notifier_ = &notifier;
+}
+
+bool Session::stop_notifying(std::chrono::milliseconds limit) { return notifier_ == nullptr || notifier_->stop(limit); }
+
 bool Session::stop_prefetching(std::chrono::milliseconds limit) {
   return prefetcher_ == nullptr || prefetcher_->stop(limit);
 }
@@ -220,13 +229,13 @@ bool Session::end_rings(std::chrono::milliseconds limit) {
 }
 
 bool Session::stop(std::chrono::milliseconds limit) {
-  // The prefetcher first: it may be waiting for READs that must still be answered.
+  // The prefetcher and the notifier first: they may be waiting for requests that must still be answered.
   const auto deadline = std::chrono::steady_clock::now() + limit;
   const auto left = [deadline] {
     const auto time = deadline - std::chrono::steady_clock::now();
     return std::max(std::chrono::duration_cast<std::chrono::milliseconds>(time), std::chrono::milliseconds(1));
   };
-  const bool prefetcher_ended = stop_prefetching(limit);
+  const bool prefetcher_ended = stop_prefetching(limit) && stop_notifying(left());
   const bool servers_ended = servers_ == nullptr || servers_->stop(left());
   const bool rings_ended = end_rings(left());
   if (mounted_) {

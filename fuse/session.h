@@ -13,6 +13,8 @@ struct fuse_session;
 
 namespace pkgfs::fuse {
 
+class ChangeNotifier;
+
 struct MountSettings {
   std::string mountpoint;  // absolute
   std::string source;      // the device that df and findmnt show
@@ -52,6 +54,11 @@ class Session {
   void start_prefetching(ContentPrefetcher& prefetcher, unsigned device);
   /// Ends the prefetcher. False: it didn't end within `limit`.
   [[nodiscard]] bool stop_prefetching(std::chrono::milliseconds limit);
+  /// Starts `notifier`, which must outlive the session; call it after `start`. If this process is killed while it waits
+  /// in the kernel, the same holds as for the prefetcher. Throws std::system_error.
+  void start_notifying(ChangeNotifier& notifier);
+  /// Ends the notifier. False: it didn't end within `limit`.
+  [[nodiscard]] bool stop_notifying(std::chrono::milliseconds limit);
   /// Becomes readable when every thread has ended, as they do after an unmount. Only after `start`.
   [[nodiscard]] int ended_fd() const { return servers_->ended_fd(); }
   /// Ends the threads and unmounts. Waits up to `limit` for requests that are being answered; files that are still open
@@ -68,6 +75,7 @@ class Session {
   bool rings_ = false;                // libfuse may have started its threads for io_uring
   std::unique_ptr<Servers> servers_;  // since `start`
   ContentPrefetcher* prefetcher_ = nullptr;
+  ChangeNotifier* notifier_ = nullptr;
 };
 
 /// Checks before mounting that /dev/fuse is there and can be opened. Throws Error(kMount or kPermission).

@@ -7,6 +7,8 @@
 #include <new>
 #include <optional>
 
+#include "core/vfs/live_changes.h"
+
 namespace pkgfs::fuse {
 namespace {
 
@@ -153,6 +155,12 @@ Snapshot Statistics::snapshot() const {
     all.polled += slot.polled.load(kRelaxed);
     all.relieved += slot.relieved.load(kRelaxed);
   });
+  if (const vfs::LiveChanges* const changes = live_.load(std::memory_order_acquire); changes != nullptr) {
+    const vfs::HostWatcher::Counts counts = changes->watcher()->counts();
+    all.live = {.watched = counts.watched,
+                .unwatched = counts.limited + counts.unsupported,
+                .notices = notices_.load(kRelaxed)};
+  }
   all.uptime = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
   return all;
 }

@@ -5,9 +5,14 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "fuse/latency.h"
+
+namespace pkgfs::vfs {
+class LiveChanges;
+}
 
 namespace pkgfs::fuse {
 
@@ -66,7 +71,14 @@ struct Snapshot {
   std::uint64_t bytes_pushed = 0;
   std::uint64_t polled = 0;    // requests that a thread found by polling
   std::uint64_t relieved = 0;  // threads that gave their duty to another one
-  double uptime = 0;           // seconds
+  /// Of live directories; without value where nothing is live.
+  struct Live {
+    std::uint64_t watched = 0;    // directories, now
+    std::uint64_t unwatched = 0;  // times that a directory could not be watched
+    std::uint64_t notices = 0;    // changes that the kernel was told of
+  };
+  std::optional<Live> live;
+  double uptime = 0;  // seconds
 
   [[nodiscard]] const Operation& operator[](Request request) const {
     return operations.at(static_cast<std::size_t>(request));
@@ -114,6 +126,10 @@ class Statistics {
     slot.bytes_pushed.fetch_add(bytes, kRelaxed);
   }
 
+  /// The kernel was told of a change.
+  void add_notice() { notices_.fetch_add(1, kRelaxed); }
+  /// Counts the watched directories of this tree, too. It must outlive this object.
+  void count_live(const vfs::LiveChanges& changes) { live_.store(&changes, std::memory_order_release); }
   /// A thread found a request by polling, without going to sleep.
   void add_polled() { own().polled.fetch_add(1, kRelaxed); }
   /// A thread on duty was about to block, or was stuck, and another one took over (Servers).
@@ -146,6 +162,8 @@ class Statistics {
   void for_each_slot(Visit&& visit) const;
 
   std::array<std::atomic<Slot*>, kSlots> slots_{};
+  Count notices_{0};
+  std::atomic<const vfs::LiveChanges*> live_{nullptr};
   Slot spare_;  // for threads that had no memory for a slot
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };

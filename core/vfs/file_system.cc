@@ -11,6 +11,8 @@ Result<Extent> FileSystem::extent(Inode /*inode*/) { return fail(EINVAL); }
 
 Result<Place> FileSystem::place(Inode /*inode*/) { return fail(ENOTSUP); }
 
+bool FileSystem::watch(Inode /*dir*/, HostWatcher& /*watcher*/, std::uint64_t /*watch*/) { return false; }
+
 void FileSystem::forget(Inode /*inode*/, std::uint64_t /*count*/) {}
 
 Result<Origin> FileSystem::origin(Inode /*inode*/) { return fail(ENODATA); }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -16,11 +17,20 @@
 
 namespace pkgfs::vfs {
 
+class HostWatcher;
+class LiveChanges;
+
 /// A file system's handle of one of its own inodes, below 2^62; callers can't interpret it. The number that `stat`
 /// shows is `Attributes::number`.
 using Inode = std::uint64_t;
 
 enum class FileType : std::uint8_t { kDirectory, kFile, kSymlink };
+
+/// The numbers of live entries: on `device`, the host's inode number plus `base`; on other devices, `host_number`.
+struct HostNumbers {
+  std::uint64_t device = 0;
+  std::uint64_t base = 0;
+};
 
 /// The attributes that stat(2) shows. The times of access and of change equal `modified`; the FUSE adapter adds the
 /// owner.
@@ -39,6 +49,8 @@ struct Attributes {
   bool mount_ancestor = false;
   /// The entry may change at any time, as a host file does: its attributes may be cached only for a short time.
   bool live = false;
+  /// Live, and changed within the last two seconds, so that the next change may come at any moment.
+  bool recent = false;
 };
 
 /// The result of a look-up. In a file system that counts references to inodes, the caller owns one reference and
@@ -81,6 +93,8 @@ class OpenFile {
   /// The descriptor of the host file, open for reading and owned by this object; -1 if the file isn't a whole host
   /// file.
   [[nodiscard]] virtual int descriptor() const { return -1; }
+  /// The attributes of the open file itself, which may have lost its name. ENOTSUP where that can't happen.
+  [[nodiscard]] virtual Result<Attributes> attributes() const { return fail(ENOTSUP); }
 };
 
 /// The package, volume and path that an entry comes from; for `user.pkgfs.*` and messages.
@@ -122,15 +136,21 @@ class FileSystem {
   /// True: nothing here ever changes, and `extent` works for every file, so that no file needs `open`. The daemon asks
   /// when the mount begins, and uses the answer for the whole mount. One layer that can change makes it false for all.
   [[nodiscard]] virtual bool is_immutable() const { return false; }
+  /// What the kernel must be told of changes; null where nothing is live.
+  [[nodiscard]] virtual LiveChanges* changes() { return nullptr; }
+  /// Watches what directory `dir` of a live layer is on the host; changes of its entries are reported as those of
+  /// `watch`. False: not all changes will be reported.
+  [[nodiscard]] virtual bool watch(Inode dir, HostWatcher& watcher, std::uint64_t watch);
   /// Returns `count` references that `lookup` gave. By default this does nothing: inodes live as long as the file
   /// system. OverlayFileSystem relies on that: it returns no references to its layers.
   virtual void forget(Inode inode, std::uint64_t count);
   /// A layer numbers its entries from 1 to this, whatever is looked up in which order. Two entries that aren't live
   /// never have the same number. Live entries aren't counted here: theirs are the host's (`device`).
   [[nodiscard]] virtual std::uint64_t numbers() const { return 0; }
-  /// The device of a host directory; 0: this is none. The numbers of live entries below 2^63 are inode numbers of it,
-  /// the others are made by `host_number`.
+  /// The device of a host directory; 0: this is none.
   [[nodiscard]] virtual std::uint64_t device() const { return 0; }
+  /// Decides the numbers of live entries, before the first look-up.
+  virtual void number_hosts(const HostNumbers& /*numbers*/) {}
   /// The origin of `inode`; slow. ENODATA if it comes from no package (a synthetic directory).
   [[nodiscard]] virtual Result<Origin> origin(Inode inode);
 };

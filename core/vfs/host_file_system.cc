@@ -12,11 +12,13 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <ctime>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "core/base/limits.h"
+#include "core/vfs/host_watcher.h"
 #include "core/vfs/path_text.h"
 
 namespace pkgfs::vfs {
@@ -35,11 +37,21 @@ std::optional<FileType> to_type(mode_t mode) {
   return std::nullopt;  // devices, pipes and sockets are no part of a package
 }
 
-/// An inode number of `device`, the root's, stays what it is, so that it can be small.
-std::uint64_t to_number(std::uint64_t device, const struct statx& status) {
+/// Whether a change at `changed` was a moment ago. It counts the last change of the inode (ctime), which no program can
+/// set. A time in the future is "a moment ago": the clock was set back, or belongs to another machine.
+bool is_recent(const statx_timestamp& changed) {
+  constexpr std::int64_t kRecent = 2;  // seconds
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return changed.tv_sec >= now.tv_sec - kRecent;
+}
+
+/// A small inode number of the host stays small.
+std::uint64_t to_number(const HostNumbers& numbers, const struct statx& status) {
   constexpr std::uint64_t kMost = std::uint64_t{1} << 47U;
-  const std::uint64_t own = ::makedev(status.stx_dev_major, status.stx_dev_minor);
-  return own == device && status.stx_ino < kMost ? status.stx_ino : host_number(own, status.stx_ino);
+  const std::uint64_t device = ::makedev(status.stx_dev_major, status.stx_dev_minor);
+  return device == numbers.device && status.stx_ino < kMost ? numbers.base + status.stx_ino
+                                                            : host_number(device, status.stx_ino);
 }
 
 std::uint64_t device_of(const UniqueFd& fd) {
@@ -47,7 +59,7 @@ std::uint64_t device_of(const UniqueFd& fd) {
   return ::fstat(fd.get(), &status) == 0 ? status.st_dev : 0;
 }
 
-std::optional<Attributes> to_attributes(std::uint64_t device, const struct statx& status) {
+std::optional<Attributes> to_attributes(const HostNumbers& numbers, const struct statx& status) {
   const std::optional<FileType> type = to_type(status.stx_mode);
   if (!type) {
     return std::nullopt;
@@ -59,8 +71,9 @@ std::optional<Attributes> to_attributes(std::uint64_t device, const struct statx
   attributes.modified = status.stx_mtime.tv_sec;
   attributes.modified_ns = status.stx_mtime.tv_nsec;
   attributes.links = status.stx_nlink;
-  attributes.number = to_number(device, status);
+  attributes.number = to_number(numbers, status);
   attributes.live = true;
+  attributes.recent = is_recent(status.stx_ctime);
   return attributes;
 }
 
@@ -90,7 +103,7 @@ using Stream = std::unique_ptr<DIR, CloseStream>;
 
 class HostFile final : public OpenFile {
  public:
-  explicit HostFile(UniqueFd fd) : fd_(std::move(fd)) {}
+  HostFile(UniqueFd fd, const HostNumbers& numbers) : fd_(std::move(fd)), numbers_(numbers) {}
 
   [[nodiscard]] Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> out) override {
     std::size_t done = 0;
@@ -112,8 +125,18 @@ class HostFile final : public OpenFile {
 
   [[nodiscard]] int descriptor() const override { return fd_.get(); }
 
+  [[nodiscard]] Result<Attributes> attributes() const override {
+    const Result<struct statx> status = status_of(fd_);
+    if (!status) {
+      return fail(status.error());
+    }
+    const std::optional<Attributes> attributes = to_attributes(numbers_, *status);
+    return attributes ? Result<Attributes>(*attributes) : fail(ENOENT);
+  }
+
  private:
   UniqueFd fd_;
+  HostNumbers numbers_;
 };
 
 }  // namespace
@@ -146,6 +169,7 @@ Node& to_node(Inode inode) {
 HostFileSystem::HostFileSystem(UniqueFd root, std::string name, std::shared_ptr<const HostFilter> filter)
     : root_fd_(std::move(root)),
       device_(device_of(root_fd_)),
+      numbers_{device_, 0},
       name_(std::move(name)),
       filter_(std::move(filter)),
       root_(new Node) {}
@@ -191,7 +215,7 @@ Result<Entry> HostFileSystem::lookup(Inode dir, std::string_view name) {
   if (!status) {
     return fail(status.error());
   }
-  const std::optional<Attributes> attributes = to_attributes(device_, *status);
+  const std::optional<Attributes> attributes = to_attributes(numbers_, *status);
   if (!attributes || (filter_ != nullptr && filter_->hidden(child->path(), attributes->type == FileType::kDirectory))) {
     return fail(ENOENT);
   }
@@ -217,7 +241,7 @@ Result<Attributes> HostFileSystem::metadata(Inode inode) {
   if (!status) {
     return fail(status.error());
   }
-  const std::optional<Attributes> attributes = to_attributes(device_, *status);
+  const std::optional<Attributes> attributes = to_attributes(numbers_, *status);
   return attributes ? Result<Attributes>(*attributes) : fail(ENOENT);
 }
 
@@ -257,7 +281,7 @@ Result<void> HostFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef
     if (status ? (status->stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0 : status.error() == ENOENT) {
       continue;
     }
-    const std::optional<Attributes> attributes = status ? to_attributes(device_, *status) : Attributes{};
+    const std::optional<Attributes> attributes = status ? to_attributes(numbers_, *status) : Attributes{};
     if (!attributes || (filter_ != nullptr && filter_->hidden(path.empty() ? std::string(name) : join_path(path, name),
                                                               attributes->type == FileType::kDirectory))) {
       continue;
@@ -294,7 +318,12 @@ Result<std::unique_ptr<OpenFile>> HostFileSystem::open(Inode inode) {
   if (!S_ISREG(status.st_mode)) {
     return fail(S_ISDIR(status.st_mode) ? EISDIR : EINVAL);
   }
-  return std::make_unique<HostFile>(std::move(*fd));
+  return std::make_unique<HostFile>(std::move(*fd), numbers_);
+}
+
+bool HostFileSystem::watch(Inode dir, HostWatcher& watcher, std::uint64_t watch) {
+  const Result<UniqueFd> fd = open_path(to_node<Node>(dir), O_PATH | O_DIRECTORY);
+  return fd && watcher.add(fd->get(), watch) == HostWatcher::Added::kYes;
 }
 
 void HostFileSystem::forget(Inode inode, std::uint64_t count) {

@@ -37,9 +37,11 @@ class HostFileSystem final : public FileSystem {
   [[nodiscard]] Result<void> read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) override;
   [[nodiscard]] Result<std::string_view> read_link(Inode inode) override;
   [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) override;
+  [[nodiscard]] bool watch(Inode dir, HostWatcher& watcher, std::uint64_t watch) override;
   void forget(Inode inode, std::uint64_t count) override;
   [[nodiscard]] Result<Origin> origin(Inode inode) override;
   [[nodiscard]] std::uint64_t device() const override { return device_; }
+  void number_hosts(const HostNumbers& numbers) override { numbers_ = numbers; }
 
  private:
   struct Node;
@@ -48,6 +50,7 @@ class HostFileSystem final : public FileSystem {
 
   UniqueFd root_fd_;
   std::uint64_t device_;
+  HostNumbers numbers_;
   std::string name_;
   std::shared_ptr<const HostFilter> filter_;
   Node* root_;

@@ -71,6 +71,9 @@ void LiveNodes::forget(LiveNode& node, std::uint64_t count) {
         parent->children.erase(known);
       }
     }
+    if (dropped_ && which->type == FileType::kDirectory) {
+      dropped_(*which);
+    }
     for (const LiveNode::Part& part : which->parts) {
       release(part);
     }
@@ -83,6 +86,36 @@ void LiveNodes::forget(LiveNode& node, std::uint64_t count) {
 void LiveNodes::release(const LiveNode::Part& part) const {
   if (layers_[part.layer].live) {
     layers_[part.layer].fs->forget(part.inode, 1);
+  }
+}
+
+void LiveNodes::visit(LiveNode& node, FunctionRef<bool(LiveNode&)> visit) {
+  const MutexLock lock(mutex_);
+  if ((&node == &root_ || node.references > 0) && visit(node)) {
+    ++node.references;
+  }
+}
+
+void LiveNodes::visit_child(const LiveNode& dir, std::string_view name, FunctionRef<bool(LiveNode&)> visit) {
+  const MutexLock lock(mutex_);
+  const auto found = dir.children.find(name);
+  if (found != dir.children.end() && visit(*found->second)) {
+    ++found->second->references;
+  }
+}
+
+void LiveNodes::visit_all(FunctionRef<bool(LiveNode&)> visit) {
+  const MutexLock lock(mutex_);
+  std::vector<LiveNode*> pending{&root_};
+  while (!pending.empty()) {
+    LiveNode* const node = pending.back();
+    pending.pop_back();
+    for (const auto& [name, child] : node->children) {
+      pending.push_back(child);
+    }
+    if (visit(*node)) {
+      ++node->references;
+    }
   }
 }
 

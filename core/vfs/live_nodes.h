@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
+#include "core/base/function_ref.h"
 #include "core/base/thread_annotations.h"
 #include "core/vfs/file_system.h"
 #include "core/vfs/merge.h"
@@ -27,8 +34,37 @@ struct LiveListing {
   std::vector<Item> items;
 };
 
+/// What the kernel knows of a node, and what changed since (LiveChanges).
+struct LiveKnowledge {
+  /// What tells an entry from an earlier state of it.
+  struct Told {
+    std::uint64_t number = 0;
+    std::uint64_t size = 0;
+    std::int64_t modified = 0;
+    std::uint32_t modified_ns = 0;
+    FileType type = FileType::kFile;
+
+    bool operator==(const Told&) const = default;
+  };
+  enum class Watch : std::uint8_t { kUntried, kWatched, kUnwatched };
+  static constexpr std::uint64_t kNever = ~std::uint64_t{0};
+
+  // Of a directory.
+  std::atomic<Watch> watch{Watch::kUntried};
+  std::atomic<std::int64_t> tried_at{0};      // when watching was tried, in seconds of the monotonic clock
+  std::atomic<std::int64_t> changed_at{0};    // when an entry last came or went; 0: long ago
+  std::set<std::string, std::less<>> absent;  // names that the kernel may believe to be absent; guarded by LiveChanges
+
+  std::atomic<std::uint64_t> version{0};     // grows with each change
+  std::atomic<std::uint64_t> clean{kNever};  // the version of which the kernel has no older content
+  std::atomic<bool> queued{false};           // a notice is on its way
+  std::atomic<bool> told_since{true};        // the kernel was told something since the last notice
+  std::atomic<bool> entry_changed{false};    // the name may lead to another entry
+  std::optional<Told> told;                  // guarded by LiveChanges
+};
+
 /// A path at which a live layer has something, or several layers are merged. Its address is its inode. Nothing in it
-/// changes once other threads can see it, except what LiveNodes guards.
+/// changes once other threads can see it, except what LiveNodes and LiveChanges guard.
 struct LiveNode {
   /// An entry of a layer that takes part.
   struct Part {
@@ -43,6 +79,7 @@ struct LiveNode {
   std::size_t winner = 0;  // of `parts`: has the attributes
   bool mount_ancestor = false;
   std::string link;  // the text of a symbolic link
+  LiveKnowledge known;
 
  private:
   friend class LiveNodes;
@@ -73,6 +110,16 @@ class LiveNodes {
   /// Returns the reference that `part` holds, if it holds one.
   void release(const LiveNode::Part& part) const;
 
+  /// `dropped` is called before a directory's node is deleted, with no lock held. To be set before there are nodes.
+  void on_dropped(std::function<void(const LiveNode&)> dropped) { dropped_ = std::move(dropped); }
+  /// Calls `visit` for the node, unless its last reference was just returned, with the mutex held. If it answers true,
+  /// takes a reference for the caller.
+  void visit(LiveNode& node, FunctionRef<bool(LiveNode&)> visit);
+  /// The same for the node that look-ups of `name` find now, if there is one.
+  void visit_child(const LiveNode& dir, std::string_view name, FunctionRef<bool(LiveNode&)> visit);
+  /// The same for the root and every node that look-ups find.
+  void visit_all(FunctionRef<bool(LiveNode&)> visit);
+
   /// Gives `listing` its generation and keeps it for readers that go on with it later; the oldest are dropped.
   void keep_listing(LiveNode& directory, const std::shared_ptr<LiveListing>& listing);
   /// The listing of that generation (its low 30 bits); null if it isn't kept any more.
@@ -80,10 +127,13 @@ class LiveNodes {
 
  private:
   const std::vector<Layer>& layers_;
+  std::function<void(const LiveNode&)> dropped_;
   Mutex mutex_;  // for the counts, children and listings of all nodes
   LiveNode root_;
 };
 
+/// Whether an inode of the overlay isn't the address of a LiveNode: it belongs to a single layer that never changes.
+[[nodiscard]] inline bool is_handed_through(Inode inode) { return (inode & 1U) != 0; }
 /// The path of `node` in the overlay.
 [[nodiscard]] std::string path_of(const LiveNode& node);
 

@@ -30,14 +30,18 @@ LiveNode& node(Inode inode) {
 
 LiveOverlayFileSystem::LiveOverlayFileSystem(std::vector<Layer> layers, const OverlayOptions& options,
                                              std::uint64_t host_base)
-    : layers_(std::move(layers)), options_(options), host_base_(host_base), nodes_(layers_) {
+    : layers_(std::move(layers)), options_(options), nodes_(layers_) {
   if (layers_.size() > limits::kLiveLayers) {
     throw Error(ErrorCode::kUnsupported, "The tree has a live directory and " + std::to_string(layers_.size()) +
                                              " layers; at most " + std::to_string(limits::kLiveLayers) +
                                              " can be laid over each other");
   }
+  // The inode numbers of the first live layer's device are shown, moved by `host_base`.
   const auto live = std::ranges::find(layers_, true, &Layer::live);
-  device_ = live == layers_.end() ? 0 : live->fs->device();
+  const HostNumbers numbers{live == layers_.end() ? 0 : live->fs->device(), host_base};
+  for (const Layer& layer : layers_) {
+    layer.fs->number_hosts(numbers);
+  }
   std::vector<Candidate> candidates;
   for (std::uint32_t i = 0; i < layers_.size(); ++i) {
     const Inode inode = layers_[i].fs->root();
@@ -71,14 +75,7 @@ Inode LiveOverlayFileSystem::hand_through(std::uint32_t layer, Inode inode) {
 std::uint64_t LiveOverlayFileSystem::number(const Candidate& from) const {
   const Layer& layer = layers_[from.layer];
   const Attributes& attributes = from.entry.attributes;
-  if (attributes.number == 0 || (attributes.number >> 63U) != 0) {
-    return attributes.number;
-  }
-  if (!attributes.live) {
-    return layer.number_base + attributes.number;  // a package's entry, or a directory above a mount
-  }
-  return layer.fs->device() == device_ ? host_base_ + attributes.number
-                                       : host_number(layer.fs->device(), attributes.number);
+  return attributes.number == 0 || attributes.live ? attributes.number : layer.number_base + attributes.number;
 }
 
 Decision LiveOverlayFileSystem::choose(std::vector<Candidate>& candidates) const {
@@ -186,7 +183,10 @@ Result<Attributes> LiveOverlayFileSystem::metadata(Inode inode) {
   const LiveNode::Part& part = which.parts[which.winner];
   Result<Attributes> attributes = layers_[part.layer].fs->metadata(part.inode);
   if (attributes) {
-    attributes->number = which.number;
+    attributes->number = number({part.layer, 0, {part.inode, *attributes}});
+    if (attributes->number == 0) {
+      attributes->number = which.number;
+    }
     attributes->live = true;
     attributes->mount_ancestor = which.mount_ancestor;
     if (which.type == FileType::kSymlink) {

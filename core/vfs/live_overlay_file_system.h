@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/vfs/file_system.h"
+#include "core/vfs/live_changes.h"
 #include "core/vfs/live_nodes.h"
 #include "core/vfs/merge.h"
 #include "core/vfs/overlay_file_system.h"
@@ -37,6 +38,7 @@ class LiveOverlayFileSystem final : public FileSystem {
   [[nodiscard]] Result<std::string_view> read_link(Inode inode) override;
   [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) override;
   [[nodiscard]] Result<Extent> extent(Inode inode) override;
+  [[nodiscard]] LiveChanges* changes() override { return &changes_; }
   void forget(Inode inode, std::uint64_t count) override;
   [[nodiscard]] Result<Origin> origin(Inode inode) override;
 
@@ -44,7 +46,6 @@ class LiveOverlayFileSystem final : public FileSystem {
   [[nodiscard]] std::vector<OverlayConflict> find_conflicts();
 
  private:
-  [[nodiscard]] static bool is_handed_through(Inode inode) { return (inode & 1U) != 0; }
   [[nodiscard]] std::pair<OverlayFileSystem*, Inode> handed_through(Inode inode) const;
   [[nodiscard]] static Inode hand_through(std::uint32_t layer, Inode inode);
 
@@ -58,9 +59,8 @@ class LiveOverlayFileSystem final : public FileSystem {
 
   std::vector<Layer> layers_;
   OverlayOptions options_;
-  std::uint64_t host_base_;
-  std::uint64_t device_ = 0;  // whose inode numbers are shown, moved by `host_base_`: that of the first live layer
   LiveNodes nodes_;
+  LiveChanges changes_{nodes_, layers_};
   std::vector<OverlayConflict>* conflicts_ = nullptr;  // set while `find_conflicts` runs, before the mount
 };
 

@@ -131,6 +131,18 @@ Result<Extent> MappedPathFileSystem::extent(Inode inode) {
   return is_ancestor(inode) ? fail(EISDIR) : inner_->extent(to_inner(inode));
 }
 
+bool MappedPathFileSystem::watch(Inode dir, HostWatcher& watcher, std::uint64_t watch) {
+  if (!is_ancestor(dir)) {
+    return inner_->watch(to_inner(dir), watcher, watch);
+  }
+  if (dir < depth()) {
+    return true;  // never changes
+  }
+  // The root directory of a host file system stays what it is; a file there, or a path below, may change.
+  const Result<Attributes> root = inner_->metadata(inner_root_);
+  return inner_root_ == inner_->root() && root && root->type == FileType::kDirectory;
+}
+
 void MappedPathFileSystem::forget(Inode inode, std::uint64_t count) {
   // The file system itself holds the reference of its mount path; look-ups of it give none.
   if (!is_ancestor(inode) && to_inner(inode) != inner_root_) {

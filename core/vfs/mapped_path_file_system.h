@@ -31,10 +31,12 @@ class MappedPathFileSystem final : public FileSystem {
   [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) override;
   [[nodiscard]] Result<Extent> extent(Inode inode) override;
   [[nodiscard]] bool is_immutable() const override { return inner_->is_immutable(); }
+  [[nodiscard]] bool watch(Inode dir, HostWatcher& watcher, std::uint64_t watch) override;
   void forget(Inode inode, std::uint64_t count) override;
   [[nodiscard]] Result<Origin> origin(Inode inode) override;
   [[nodiscard]] std::uint64_t numbers() const override { return depth() + inner_->numbers(); }
   [[nodiscard]] std::uint64_t device() const override { return inner_->device(); }
+  void number_hosts(const HostNumbers& numbers) override { inner_->number_hosts(numbers); }
 
  private:
   MappedPathFileSystem(std::unique_ptr<FileSystem> inner, const Entry& inner_root, const std::string& mount_path,

@@ -24,6 +24,7 @@
 #include "daemon/observe/mount_facts.h"
 #include "daemon/observe/stats_json.h"
 #include "fuse/adapter.h"
+#include "fuse/change_notifier.h"
 #include "fuse/content_prefetcher.h"
 #include "fuse/cpu_latency.h"
 #include "fuse/session.h"
@@ -123,6 +124,24 @@ void start_prefetching(fuse::Session& session, fuse::ContentPrefetcher& prefetch
   }
 }
 
+/// Lets `notifier` tell the kernel of changes. Without a guardian it doesn't, as it may wait in the kernel.
+void start_notifying(fuse::Session& session, fuse::ChangeNotifier& notifier, Guardian& guardian,
+                     const std::string& device) {
+  const std::string minor = device.substr(device.find(':') + 1);
+  std::string why = minor.empty() ? "another mount covers this one" : guardian.start(minor);
+  if (why.empty()) {
+    try {
+      session.start_notifying(notifier);
+      return;
+    } catch (const std::system_error& error) {
+      why = error.code() == std::errc::too_many_files_open
+                ? "this user has too many inotify instances; raise fs.inotify.max_user_instances"
+                : error.what();
+    }
+  }
+  log::warn("changes of live directories show only after --live-timeout: {}", why);
+}
+
 void start_cpu_latency(fuse::CpuLatency& cpu_latency, std::optional<bool> asked) {
   if (const std::string why = cpu_latency.start(cpu_latency_use(asked)); !why.empty()) {
     log::write(asked == true ? log::Level::kWarn : log::Level::kDebug, "idle CPUs may sleep (--cpu-latency): " + why);
@@ -163,6 +182,10 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   fuse::Adapter adapter(tree, statistics,
                         adapter_options(options, usage, used_prefetcher, cpu_latency, facts, statistics));
   const fuse::MountSettings settings = mount_settings(options, facts);
+  std::optional<fuse::ChangeNotifier> notifier;
+  if (tree.changes() != nullptr && options.live_timeout > 0) {
+    notifier.emplace(tree, statistics);
+  }
   Guardian guardian;  // outlives the session: it guards the connection
   fuse::Session session(adapter, settings);
   UniqueFd claim = claim_mountpoint(options.mountpoint, mountpoint);
@@ -187,6 +210,9 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
     set_read_ahead(device, options.read_ahead);
     if (used_prefetcher != nullptr) {
       start_prefetching(session, *used_prefetcher, guardian, device);
+    }
+    if (notifier) {
+      start_notifying(session, *notifier, guardian, device);
     }
     const int end = watch.wait_for_end(session, settings, manager, guardian);
     log::info("\"{}\" ends: {}", mountpoint, end == 0 ? "unmounted" : "a signal asked for it");

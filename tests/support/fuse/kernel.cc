@@ -39,7 +39,7 @@ Kernel::Kernel(fuse::Adapter& adapter, std::uint32_t capabilities, const fuse::S
   char name[] = "pkgfs";
   char* argv[] = {name, nullptr};
   fuse_args args = FUSE_ARGS_INIT(1, argv);
-  session_ = fuse_session_new(&args, &fuse::Adapter::operations(), sizeof(fuse_lowlevel_ops), &adapter);
+  session_ = fuse_session_new(&args, &adapter.operations(), sizeof(fuse_lowlevel_ops), &adapter);
   fuse_opt_free_args(&args);
   static const fuse_custom_io io = socket_io();
   const int taken = session_ == nullptr ? -ENOMEM : fuse_session_custom_io(session_, &io, ends[1]);

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+#include "core/vfs/host_watcher.h"
+
+#include <sys/inotify.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <limits>
+
+namespace pkgfs::vfs {
+namespace {
+
+constexpr std::uint32_t kContent = IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE;
+constexpr std::uint32_t kEntry = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO;
+
+/// The file systems whose changes all come through this kernel (`f_type` of statfs(2)). Of any other, such as NFS,
+/// CIFS, 9p or FUSE, another machine or process can change files without inotify noticing.
+constexpr std::array<std::uint32_t, 22> kLocal{
+    0xEF53,                                          // ext2, ext3, ext4
+    0x9123683E, 0x58465342, 0x01021994,              // btrfs, xfs, tmpfs
+    0x858458F6, 0x794C7630, 0xF2F52010,              // ramfs, overlayfs, f2fs
+    0x2FC12FC1, 0xCA451A4E,                          // zfs, bcachefs
+    0x4D44,     0x2011BAB0, 0x7366746E,              // vfat, exfat, ntfs3
+    0x73717368, 0xE0F5E1E2, 0x9660,     0x28CD3D45,  // squashfs, erofs, isofs, cramfs
+    0x3153464A, 0x52654973, 0x3434,     0x24051905,  // jfs, reiserfs, nilfs2, ubifs
+    0x15013346, 0x00011954,                          // udf, ufs
+};
+
+bool is_local(int directory) {
+  struct statfs status{};
+  return ::fstatfs(directory, &status) == 0 &&
+         std::ranges::find(kLocal, static_cast<std::uint32_t>(status.f_type)) != kLocal.end();
+}
+
+}  // namespace
+
+std::size_t HostWatcher::share_of_limit() {
+  std::size_t limit = 0;
+  if (std::ifstream("/proc/sys/fs/inotify/max_user_watches") >> limit) {
+    return limit / 2;
+  }
+  return std::numeric_limits<std::size_t>::max();
+}
+
+HostWatcher::HostWatcher(std::size_t most) : most_(most), queue_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
+  if (!queue_) {
+    error_ = errno;
+  }
+}
+
+HostWatcher::Counts HostWatcher::counts() const {
+  const MutexLock lock(mutex_);
+  return {.watched = watches_.size(), .limited = limited_, .unsupported = unsupported_};
+}
+
+HostWatcher::Added HostWatcher::add(int directory, std::uint64_t watch) {
+  const MutexLock lock(mutex_);
+  const Added added = try_add(directory, watch);
+  limited_ += added == Added::kLimit ? 1 : 0;
+  unsupported_ += added == Added::kUnsupported ? 1 : 0;
+  return added;
+}
+
+HostWatcher::Added HostWatcher::try_add(int directory, std::uint64_t watch) {
+  if (!queue_) {
+    return error_ == EMFILE ? Added::kLimit : Added::kUnsupported;
+  }
+  if (!is_local(directory)) {
+    return Added::kUnsupported;
+  }
+  const std::string path = "/proc/self/fd/" + std::to_string(directory);
+  if (watches_.size() >= most_) {
+    return Added::kLimit;
+  }
+  const int number = ::inotify_add_watch(queue_.get(), path.c_str(), kContent | kEntry | IN_ONLYDIR);
+  if (number < 0) {
+    return errno == ENOSPC || errno == ENOMEM ? Added::kLimit : Added::kUnsupported;
+  }
+  std::vector<std::uint64_t>& known = watches_[number];
+  if (std::ranges::find(known, watch) == known.end()) {
+    known.push_back(watch);
+    descriptors_[watch].push_back(number);
+  }
+  return Added::kYes;
+}
+
+void HostWatcher::drop(int descriptor, std::uint64_t watch) {
+  const auto found = watches_.find(descriptor);
+  if (found == watches_.end()) {
+    return;
+  }
+  std::erase(found->second, watch);
+  if (found->second.empty()) {
+    watches_.erase(found);
+    (void)::inotify_rm_watch(queue_.get(), descriptor);
+  }
+}
+
+void HostWatcher::remove(std::uint64_t watch) {
+  const MutexLock lock(mutex_);
+  const auto found = descriptors_.find(watch);
+  if (found == descriptors_.end()) {
+    return;
+  }
+  for (const int descriptor : found->second) {
+    drop(descriptor, watch);
+  }
+  descriptors_.erase(found);
+}
+
+void HostWatcher::report_one(int descriptor, std::uint32_t mask, std::string_view name,
+                             FunctionRef<void(const HostChange&)> report) {
+  using Kind = HostChange::Kind;
+  if ((mask & IN_Q_OVERFLOW) != 0) {
+    report({.kind = Kind::kAll, .watch = 0, .name = {}});
+    return;
+  }
+  const auto found = watches_.find(descriptor);
+  if (found == watches_.end()) {
+    return;  // removed since; inotify doesn't use the number again soon
+  }
+  const bool ended = (mask & IN_IGNORED) != 0;
+  const Kind kind = ended ? Kind::kUnwatched : (mask & kEntry) != 0 ? Kind::kEntry : Kind::kContent;
+  for (const std::uint64_t watch : found->second) {
+    report({.kind = kind, .watch = watch, .name = name});
+    if (ended) {
+      std::erase(descriptors_[watch], descriptor);
+    }
+  }
+  if (ended) {
+    watches_.erase(found);
+  }
+}
+
+void HostWatcher::collect(FunctionRef<void(const HostChange&)> report) {
+  if (!queue_) {
+    return;
+  }
+  // The lock is held from the reading to the reporting: a thread that finds the queue empty knows that all is reported.
+  const MutexLock lock(mutex_);
+  while (true) {
+    const ssize_t length = ::read(queue_.get(), buffer_.data(), buffer_.size());
+    if (length <= 0) {
+      return;
+    }
+    for (std::size_t at = 0; at < static_cast<std::size_t>(length);) {
+      inotify_event event{};
+      std::memcpy(&event, buffer_.data() + at, sizeof(event));
+      const char* const name = buffer_.data() + at + sizeof(event);
+      report_one(event.wd, event.mask, event.len == 0 ? std::string_view() : std::string_view(name), report);
+      at += sizeof(event) + event.len;
+    }
+  }
+}
+
+}  // namespace pkgfs::vfs

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "core/base/function_ref.h"
+#include "core/base/thread_annotations.h"
+#include "core/base/unique_fd.h"
+
+namespace pkgfs::vfs {
+
+/// Something changed in a watched directory.
+struct HostChange {
+  enum class Kind : std::uint8_t {
+    kContent,    // bytes or attributes of the entry `name`; with an empty name, of the directory itself
+    kEntry,      // `name` leads to another entry, or to none
+    kUnwatched,  // the directory was removed, or its file system unmounted: it is watched no longer
+    kAll,        // changes were lost: everything may have changed. `watch` is 0
+  };
+  Kind kind = Kind::kAll;
+  std::uint64_t watch = 0;  // as given to `add`
+  std::string_view name;
+};
+
+/// Watches directories of the host by inotify(7). Thread-safe.
+///
+/// The kernel queues a change before the system call that makes it returns. So `collect`, called later than that,
+/// reports it at once, by whichever thread. Not reported: what other machines do to a network file system, stores into
+/// shared mappings before their file is closed, writes through a hard link in another directory, and mounts.
+class HostWatcher {
+ public:
+  enum class Added : std::uint8_t {
+    kYes,
+    kLimit,        // of this object, or of the user (fs.inotify.max_user_watches)
+    kUnsupported,  // a file system whose changes inotify doesn't report, or no permission
+  };
+
+  /// The share of the user's watches that one mount takes: half of them, so that other programs have some, too.
+  [[nodiscard]] static std::size_t share_of_limit();
+
+  /// Watches `most` directories at a time.
+  explicit HostWatcher(std::size_t most = share_of_limit());
+
+  /// 0, or the errno with which inotify refused: EMFILE where the user has too many instances.
+  [[nodiscard]] int error() const { return error_; }
+  /// Readable while there are changes to collect. Owned by this object.
+  [[nodiscard]] int descriptor() const { return queue_.get(); }
+  struct Counts {
+    std::uint64_t watched = 0;      // directories now
+    std::uint64_t limited = 0;      // calls of `add` that answered kLimit, since the beginning
+    std::uint64_t unsupported = 0;  // the same for kUnsupported
+  };
+  [[nodiscard]] Counts counts() const PKGFS_EXCLUDES(mutex_);
+
+  /// Watches the directory that the descriptor (O_PATH is enough) refers to. Its changes are reported as those of
+  /// `watch`, which may stand for several directories, as a directory may stand for several watches.
+  Added add(int directory, std::uint64_t watch) PKGFS_EXCLUDES(mutex_);
+  /// Afterwards nothing is reported for `watch`, not even by a `collect` that has begun.
+  void remove(std::uint64_t watch) PKGFS_EXCLUDES(mutex_);
+
+  /// Reports the changes since the last call, in their order, without waiting. When it returns, all changes that were
+  /// made before it was called have been reported, here or in another thread. `report` must not call this object.
+  void collect(FunctionRef<void(const HostChange&)> report) PKGFS_EXCLUDES(mutex_);
+
+ private:
+  void report_one(int descriptor, std::uint32_t mask, std::string_view name,
+                  FunctionRef<void(const HostChange&)> report) PKGFS_REQUIRES(mutex_);
+  [[nodiscard]] Added try_add(int directory, std::uint64_t watch) PKGFS_REQUIRES(mutex_);
+  void drop(int descriptor, std::uint64_t watch) PKGFS_REQUIRES(mutex_);
+
+  std::size_t most_;
+  int error_ = 0;
+  UniqueFd queue_;
+  mutable Mutex mutex_;
+  std::uint64_t limited_ PKGFS_GUARDED_BY(mutex_) = 0;
+  std::uint64_t unsupported_ PKGFS_GUARDED_BY(mutex_) = 0;
+  std::unordered_map<int, std::vector<std::uint64_t>> watches_ PKGFS_GUARDED_BY(mutex_);      // by inotify's number
+  std::unordered_map<std::uint64_t, std::vector<int>> descriptors_ PKGFS_GUARDED_BY(mutex_);  // the reverse
+  alignas(8) std::array<char, 16384> buffer_ PKGFS_GUARDED_BY(mutex_){};
+};
+
+}  // namespace pkgfs::vfs

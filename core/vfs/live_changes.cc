@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: MIT
+#include "core/vfs/live_changes.h"
+
+#include <algorithm>
+#include <ctime>
+#include <utility>
+
+#include "core/base/log.h"
+
+namespace pkgfs::vfs {
+namespace {
+
+using Watch = LiveKnowledge::Watch;
+
+constexpr std::int64_t kRecent = 2;        // seconds, as for Attributes::recent
+constexpr std::int64_t kTryAgain = 10;     // seconds after which a directory that couldn't be watched is tried again
+constexpr std::size_t kMostAbsent = 1024;  // names of a directory
+
+LiveNode& node_of(Inode inode) {
+  return *reinterpret_cast<LiveNode*>(inode);  // NOLINT(performance-no-int-to-ptr)
+}
+
+Inode inode_of(const LiveNode& node) { return reinterpret_cast<Inode>(&node); }
+
+/// Seconds since the machine started, never 0.
+std::int64_t now() {
+  timespec time{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
+  return time.tv_sec + 1;
+}
+
+LiveKnowledge::Told state(const Attributes& attributes) {
+  return {.number = attributes.number,
+          .size = attributes.size,
+          .modified = attributes.modified,
+          .modified_ns = attributes.modified_ns,
+          .type = attributes.type};
+}
+
+}  // namespace
+
+LiveChanges::LiveChanges(LiveNodes& nodes, const std::vector<Layer>& layers) : nodes_(nodes), layers_(layers) {
+  nodes_.on_dropped([this](const LiveNode& dir) {
+    if (HostWatcher* const watcher = watcher_.load(std::memory_order_acquire);
+        watcher != nullptr && dir.known.watch != Watch::kUntried) {
+      watcher->remove(inode_of(dir));
+    }
+  });
+}
+
+LiveChanges::~LiveChanges() = default;
+
+void LiveChanges::start(std::unique_ptr<HostWatcher> watcher, std::function<void()> wake) {
+  wake_ = std::move(wake);
+  owned_ = std::move(watcher);
+  watcher_.store(owned_.get(), std::memory_order_release);
+}
+
+LiveChanges::Mark LiveChanges::begin(Inode dir) {
+  if (watcher_.load(std::memory_order_acquire) == nullptr) {
+    return 0;
+  }
+  if (dir != 0 && !is_handed_through(dir)) {
+    ensure_watched(node_of(dir));
+  }
+  collect();
+  return events_.load(std::memory_order_acquire);
+}
+
+void LiveChanges::ensure_watched(LiveNode& dir) {
+  const auto needed = [&dir] {
+    const Watch watch = dir.known.watch.load(std::memory_order_acquire);
+    return watch == Watch::kUntried || (watch == Watch::kUnwatched && now() - dir.known.tried_at >= kTryAgain);
+  };
+  if (!needed()) {
+    return;
+  }
+  const MutexLock lock(watch_mutex_);
+  if (!needed()) {
+    return;
+  }
+  HostWatcher& watcher = *watcher_.load(std::memory_order_acquire);
+  dir.known.tried_at = now();
+  bool watched = true;
+  bool recent = false;
+  for (const LiveNode::Part& part : dir.parts) {
+    if (watched && layers_[part.layer].live) {
+      FileSystem& fs = *layers_[part.layer].fs;
+      watched = fs.watch(part.inode, watcher, inode_of(dir));
+      const Result<Attributes> attributes = fs.metadata(part.inode);
+      recent = recent || !attributes || attributes->recent;
+    }
+  }
+  if (watched) {
+    dir.known.changed_at = recent ? now() : 0;
+    dir.known.clean.store(dir.known.version);  // no listing was kept so far
+    dir.known.watch.store(Watch::kWatched, std::memory_order_release);
+    return;
+  }
+  watcher.remove(inode_of(dir));
+  dir.known.watch.store(Watch::kUnwatched, std::memory_order_release);
+  const HostWatcher::Counts counts = watcher.counts();
+  if (!(counts.limited > 0 ? limit_told_ : unsupported_told_).exchange(true)) {
+    log::warn("changes of the host in \"{}\" show only after --live-timeout: {}", path_of(dir),
+              counts.limited > 0 ? "the limit on watched directories is reached; raise fs.inotify.max_user_watches "
+                                   "(pkgfs doctor shows it)"
+                                 : "they can't be watched there, as on network file systems");
+  }
+}
+
+bool LiveChanges::changed_recently(const LiveNode& dir) const {
+  const std::int64_t changed = dir.known.changed_at.load(std::memory_order_relaxed);
+  return changed != 0 && now() - changed <= kRecent;
+}
+
+bool LiveChanges::is_watched(Inode dir) const {
+  return !is_handed_through(dir) && node_of(dir).known.watch.load(std::memory_order_acquire) == Watch::kWatched;
+}
+
+Trust LiveChanges::trust(const LiveNode& node, const Attributes& attributes) const {
+  if (attributes.recent) {
+    return Trust::kNone;
+  }
+  if (attributes.type == FileType::kDirectory) {
+    return !is_watched(inode_of(node)) ? Trust::kShort : changed_recently(node) ? Trust::kNone : Trust::kWatched;
+  }
+  // A write through another name of the file is reported to the directory of that name.
+  const bool reported = node.parent != nullptr && is_watched(inode_of(*node.parent)) && attributes.links <= 1;
+  return reported ? Trust::kWatched : Trust::kShort;
+}
+
+void LiveChanges::note_told(LiveNode& node, const Attributes& attributes) {
+  node.known.told_since = true;
+  const MutexLock lock(mutex_);
+  if (!node.known.told && node.parent != nullptr && is_watched(inode_of(*node.parent)) &&
+      attributes.type != FileType::kDirectory) {
+    node.known.clean.store(node.known.version);  // the kernel has nothing of a file that it hasn't heard of
+  }
+  node.known.told = state(attributes);
+}
+
+LiveChanges::EntryTrust LiveChanges::told_entry(Inode dir, const Entry& found) {
+  if (is_handed_through(dir)) {
+    return {};
+  }
+  const LiveNode& parent = node_of(dir);
+  const bool restless = found.attributes.recent || changed_recently(parent);
+  if (is_handed_through(found.inode)) {
+    return {.entry = restless ? Trust::kNone : Trust::kShort, .attributes = Trust::kShort};
+  }
+  LiveNode& node = node_of(found.inode);
+  node.known.entry_changed = false;
+  note_told(node, found.attributes);
+  return {.entry = restless          ? Trust::kNone
+                   : is_watched(dir) ? Trust::kWatched
+                                     : Trust::kShort,
+          .attributes = trust(node, found.attributes)};
+}
+
+Trust LiveChanges::told_absent(Inode dir, const Attributes& attributes, std::string_view name) {
+  if (is_handed_through(dir)) {
+    return Trust::kShort;
+  }
+  LiveNode& node = node_of(dir);
+  if (attributes.recent || changed_recently(node)) {
+    return Trust::kNone;
+  }
+  if (!is_watched(dir)) {
+    return Trust::kShort;
+  }
+  const MutexLock lock(mutex_);
+  if (node.known.absent.size() >= kMostAbsent && !node.known.absent.contains(name)) {
+    return Trust::kShort;
+  }
+  node.known.absent.emplace(name);
+  return Trust::kWatched;
+}
+
+Trust LiveChanges::told_attributes(Inode inode, const Attributes& attributes) {
+  if (is_handed_through(inode)) {
+    return Trust::kShort;
+  }
+  LiveNode& node = node_of(inode);
+  note_told(node, attributes);
+  return trust(node, attributes);
+}
+
+void LiveChanges::replied(Mark mark, Inode dir, std::string_view name, Inode inode) {
+  if (events_.load(std::memory_order_acquire) == mark) {
+    return;
+  }
+  queue(name.empty() ? Notice{.inode = inode, .name = {}} : Notice{.inode = dir, .name = std::string(name)});
+  wake_();
+}
+
+bool LiveChanges::is_as_told(Inode inode, const Attributes& now) {
+  if (is_handed_through(inode)) {
+    return true;
+  }
+  const LiveNode& node = node_of(inode);
+  if (node.known.entry_changed || node.type != now.type) {
+    return false;
+  }
+  const MutexLock lock(mutex_);
+  const auto& told = node.known.told;
+  return !told || (now.type == FileType::kDirectory ? told->number == now.number : *told == state(now));
+}
+
+bool LiveChanges::was_replaced(Inode inode, const Attributes& now) {
+  if (is_handed_through(inode)) {
+    return false;
+  }
+  const LiveNode& node = node_of(inode);
+  if (node.type != now.type || now.type == FileType::kDirectory) {
+    return node.type != now.type;
+  }
+  const std::uint64_t told = told_number(inode);
+  return told != 0 && told != now.number;
+}
+
+std::uint64_t LiveChanges::told_number(Inode inode) {
+  if (is_handed_through(inode)) {
+    return 0;
+  }
+  const MutexLock lock(mutex_);
+  const auto& told = node_of(inode).known.told;
+  return told ? told->number : 0;
+}
+
+bool LiveChanges::may_keep(Inode inode, const Attributes& now) {
+  if (is_handed_through(inode)) {
+    return true;
+  }
+  LiveNode& node = node_of(inode);
+  node.known.told_since = true;
+  const bool is_directory = now.type == FileType::kDirectory;
+  if (is_directory ? !is_watched(inode) : (node.parent == nullptr || !is_watched(inode_of(*node.parent)))) {
+    return false;
+  }
+  const std::uint64_t clean = node.known.clean;
+  if (clean == LiveKnowledge::kNever) {
+    // The kernel may have pages from the time before the directory was watched.
+    nodes_.visit(node, [this](LiveNode& same) { return queue(same); });
+    wake_();
+  }
+  return clean == node.known.version && !now.recent && (is_directory || now.links <= 1);
+}
+
+void LiveChanges::reading(Inode file) {
+  if (!is_handed_through(file)) {
+    node_of(file).known.told_since = true;
+  }
+}
+
+LiveChanges::Mark LiveChanges::begin_listing(Inode dir) {
+  if (is_handed_through(dir)) {
+    return 0;
+  }
+  const Mark mark = begin();
+  // Held until `listed`: the kernel may forget the directory when it has the reply.
+  nodes_.visit(node_of(dir), [](LiveNode& node) {
+    node.known.told_since = true;
+    return true;
+  });
+  return mark;
+}
+
+void LiveChanges::listed(Mark mark, Inode dir) {
+  if (is_handed_through(dir)) {
+    return;
+  }
+  if (events_.load(std::memory_order_acquire) != mark) {
+    // The listing may have reached the kernel after the notice of a change that it lacks.
+    node_of(dir).known.told_since = true;
+    mark_node(node_of(dir));
+    wake_();
+  }
+  nodes_.forget(node_of(dir), 1);
+}
+
+bool LiveChanges::queue(LiveNode& node) {
+  if (node.known.queued.exchange(true)) {
+    return false;
+  }
+  const MutexLock lock(queue_mutex_);
+  queue_.push_back({.node = &node, .notice = {.inode = inode_of(node), .name = {}}});
+  return true;
+}
+
+void LiveChanges::queue(Notice notice) {
+  const MutexLock lock(queue_mutex_);
+  queue_.push_back({.node = nullptr, .notice = std::move(notice)});
+}
+
+void LiveChanges::mark_entry(LiveNode& dir, std::string_view name, bool other_entry) {
+  if (other_entry) {
+    dir.known.changed_at = now();
+    {
+      const MutexLock lock(mutex_);
+      if (const auto absent = dir.known.absent.find(name); absent != dir.known.absent.end()) {
+        dir.known.absent.erase(absent);
+      }
+    }
+    queue(Notice{.inode = inode_of(dir), .name = std::string(name)});
+    mark_node(dir);
+  }
+  nodes_.visit_child(dir, name, [&](LiveNode& child) {
+    ++child.known.version;
+    if (other_entry) {
+      child.known.entry_changed = true;
+    }
+    return queue(child);
+  });
+}
+
+void LiveChanges::mark_node(LiveNode& node) {
+  ++node.known.version;
+  nodes_.visit(node, [this](LiveNode& same) { return queue(same); });
+}
+
+void LiveChanges::mark_everything() {
+  nodes_.visit_all([this](LiveNode& node) {
+    ++node.known.version;
+    node.known.entry_changed = true;
+    std::set<std::string, std::less<>> absent;
+    {
+      const MutexLock lock(mutex_);
+      absent.swap(node.known.absent);
+    }
+    for (const std::string& name : absent) {
+      queue(Notice{.inode = inode_of(node), .name = name});
+    }
+    if (node.type == FileType::kSymlink) {
+      queue(Notice{.inode = inode_of(*node.parent), .name = node.name});
+    }
+    return queue(node);
+  });
+}
+
+void LiveChanges::mark(const HostChange& change) {
+  events_.fetch_add(1, std::memory_order_acq_rel);
+  if (change.kind == HostChange::Kind::kAll) {
+    log::info("more changes on the host than the kernel could report: everything is looked up anew");
+    mark_everything();
+    return;
+  }
+  LiveNode& dir = node_of(change.watch);
+  if (change.kind == HostChange::Kind::kUnwatched) {
+    dir.known.tried_at = now();
+    dir.known.watch.store(Watch::kUnwatched, std::memory_order_release);
+  }
+  if (change.name.empty()) {
+    mark_node(dir);
+  } else {
+    mark_entry(dir, change.name, change.kind == HostChange::Kind::kEntry);
+  }
+}
+
+void LiveChanges::collect() {
+  HostWatcher* const watcher = watcher_.load(std::memory_order_acquire);
+  if (watcher == nullptr) {
+    return;
+  }
+  bool any = false;
+  watcher->collect([&](const HostChange& change) {
+    any = true;
+    mark(change);
+  });
+  if (any) {
+    wake_();
+  }
+}
+
+void LiveChanges::deliver(FunctionRef<void(const Notice&)> send) {
+  std::vector<Item> items;
+  {
+    const MutexLock lock(queue_mutex_);
+    items.swap(queue_);
+  }
+  for (const Item& item : items) {
+    if (item.node == nullptr) {
+      send(item.notice);
+      continue;
+    }
+    LiveKnowledge& known = item.node->known;
+    known.queued = false;
+    const std::uint64_t version = known.version;
+    if (known.told_since.exchange(false)) {
+      send(item.notice);
+    }
+    known.clean = version;
+    nodes_.forget(*item.node, 1);
+  }
+}
+
+}  // namespace pkgfs::vfs

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <unordered_map>
+
+#include "core/base/thread_annotations.h"
+#include "core/vfs/file_system.h"
+
+namespace pkgfs::fuse {
+
+/// The live files that are open, and the threads that were sent back to look a path up again. Thread-safe.
+class LiveFiles {
+ public:
+  /// `file` stays valid until `closed`.
+  void opened(std::uint64_t node, const vfs::OpenFile& file) PKGFS_EXCLUDES(mutex_);
+  void closed(std::uint64_t node, const vfs::OpenFile& file) PKGFS_EXCLUDES(mutex_);
+  /// The attributes of an open file of `node` with this number (Attributes::number). ENOENT: none is open.
+  [[nodiscard]] Result<vfs::Attributes> attributes(std::uint64_t node, std::uint64_t number) const
+      PKGFS_EXCLUDES(mutex_);
+
+  /// Whether a request of this thread may be answered with ESTALE: the kernel then looks the path up anew and sends the
+  /// request again, but only once. False for that second request, which must be answered as well as possible.
+  [[nodiscard]] bool may_refuse(pid_t thread);
+  /// A request of this thread was answered, not refused.
+  void answered(pid_t thread);
+
+ private:
+  static constexpr std::size_t kThreads = 256;
+
+  mutable Mutex mutex_;
+  std::unordered_multimap<std::uint64_t, const vfs::OpenFile*> open_ PKGFS_GUARDED_BY(mutex_);
+  std::array<std::atomic<pid_t>, kThreads> refused_{};  // by thread id; a collision costs one refusal
+};
+
+}  // namespace pkgfs::fuse

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT
+#include "fuse/live_operations.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "core/vfs/live_changes.h"
+#include "fuse/call.h"
+#include "fuse/directory_operations.h"
+#include "fuse/live_files.h"
+
+namespace pkgfs::fuse {
+namespace {
+
+using vfs::Attributes;
+using vfs::LiveChanges;
+using vfs::Trust;
+
+/// What the kernel holds as the handle of an open file.
+struct Handle {
+  std::unique_ptr<vfs::OpenFile> file;
+  bool counted = false;  // by Passthrough
+};
+
+/// How long the kernel keeps what it is told anew if it changes. A bound, because some changes are never reported, such
+/// as a file system that is mounted inside the directory.
+constexpr double kUntilTold = 60;
+
+double seconds(fuse_req_t req, Trust trust) {
+  const double allowed = Call::options(req).live_timeout;
+  switch (trust) {
+    case Trust::kNone:
+      return 0;
+    case Trust::kShort:
+      return allowed;
+    case Trust::kWatched:
+      return allowed > 0 ? std::max(allowed, kUntilTold) : 0;
+  }
+  return 0;
+}
+
+bool may_refuse(fuse_req_t req) { return Call::live_files(req).may_refuse(fuse_req_ctx(req)->pid); }
+
+void answered(fuse_req_t req) { Call::live_files(req).answered(fuse_req_ctx(req)->pid); }
+
+/// Makes the kernel look the path up anew. Not an error that a program sees, so it isn't counted as one.
+int look_up_again(fuse_req_t req) {
+  fuse_reply_err(req, ESTALE);
+  return 0;
+}
+
+void reply_absent(fuse_req_t req, vfs::Inode dir, const char* name, LiveChanges::Mark mark) {
+  fuse_entry_param param{};  // inode 0: the kernel may keep that there is no such entry
+  LiveChanges& changes = Call::changes(req);
+  if (const Result<Attributes> where = Call::fs(req).metadata(dir); where) {
+    param.entry_timeout = where->live ? seconds(req, changes.told_absent(dir, *where, name)) : Call::timeout(req, *where);
+  }
+  fuse_reply_entry(req, &param);
+  changes.replied(mark, dir, name, 0);
+}
+
+void reply_attributes(fuse_req_t req, vfs::Inode inode, const Attributes& attributes, LiveChanges::Mark mark) {
+  LiveChanges& changes = Call::changes(req);
+  const struct stat status = Call::to_stat(req, attributes);
+  const double timeout =
+      attributes.live ? seconds(req, changes.told_attributes(inode, attributes)) : Call::timeout(req, attributes);
+  fuse_reply_attr(req, &status, timeout);
+  changes.replied(mark, 0, {}, inode);
+}
+
+
+}  // namespace
+
+void LiveOperations::put_into(fuse_lowlevel_ops& table) {
+  table.lookup = lookup;
+  table.getattr = getattr;
+  table.open = open;
+  table.read = read;
+  table.release = release;
+  table.opendir = opendir;
+  table.readdir = readdir;
+  table.readdirplus = readdirplus;
+}
+
+void LiveOperations::lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  Call::guard(req, Request::kLookup, [&] {
+    const vfs::Inode dir = Call::inode(req, parent);
+    LiveChanges& changes = Call::changes(req);
+    vfs::FileSystem& tree = Call::fs(req);  // the request is gone after the reply
+    const LiveChanges::Mark mark = changes.begin(dir);
+    const Result<vfs::Entry> found = tree.lookup(dir, name);
+    if (!found) {
+      if (found.error() != ENOENT) {
+        return found.error();
+      }
+      reply_absent(req, dir, name, mark);
+      return 0;
+    }
+    fuse_entry_param param = Call::to_entry(req, found->inode, found->attributes);
+    const bool live = found->attributes.live;
+    if (live) {
+      const LiveChanges::EntryTrust trust = changes.told_entry(dir, *found);
+      param.entry_timeout = seconds(req, trust.entry);
+      param.attr_timeout = seconds(req, trust.attributes);
+    }
+    const bool is_link = found->attributes.type == vfs::FileType::kSymlink;
+    if (fuse_reply_entry(req, &param) != 0) {
+      tree.forget(found->inode, 1);  // the look-up was interrupted: the kernel took no reference
+    }
+    if (live) {
+      changes.replied(mark, dir, is_link ? std::string_view(name) : std::string_view(), found->inode);
+    }
+    return 0;
+  });
+}
+
+void LiveOperations::getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) {
+  Call::guard(req, Request::kGetattr, [&] {
+    const vfs::Inode inode = Call::inode(req, ino);
+    LiveChanges& changes = Call::changes(req);
+    const LiveChanges::Mark mark = changes.begin();
+    const Result<Attributes> now = Call::fs(req).metadata(inode);
+    if (now && (!now->live || !changes.was_replaced(inode, *now))) {
+      answered(req);
+      reply_attributes(req, inode, *now, mark);
+      return 0;
+    }
+    // Another file, or none, has the name now. A program that has the old one open asks for that.
+    const Result<Attributes> open = Call::live_files(req).attributes(ino, changes.told_number(inode));
+    if (open) {
+      const struct stat status = Call::to_stat(req, *open);
+      fuse_reply_attr(req, &status, 0);
+      return 0;
+    }
+    if (!now) {
+      return now.error();
+    }
+    return look_up_again(req);  // a reply with another type would make the inode useless
+  });
+}
+
+void LiveOperations::open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
+  Call::guard(req, Request::kOpen, [&] {
+    if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC) != 0) {
+      return EROFS;
+    }
+    const vfs::Inode inode = Call::inode(req, ino);
+    LiveChanges& changes = Call::changes(req);
+    (void)changes.begin();
+    Result<std::unique_ptr<vfs::OpenFile>> file = Call::fs(req).open(inode);
+    if (!file) {
+      return may_refuse(req) ? look_up_again(req) : file.error();  // it may be a directory now
+    }
+    const Result<Attributes> now = (*file)->attributes();
+    fi->keep_cache = 1;  // what isn't live never changes
+    if (now) {
+      const bool as_told = changes.is_as_told(inode, *now);
+      if (!as_told && may_refuse(req)) {
+        return look_up_again(req);
+      }
+      fi->keep_cache = changes.may_keep(inode, *now) && as_told ? 1 : 0;
+      if (!as_told && Call::session(req) != nullptr) {
+        // It changes faster than paths are looked up. The kernel asks for the size before it reads; with a negative
+        // offset it takes no lock that this request may hold.
+        (void)fuse_lowlevel_notify_inval_inode(Call::session(req), ino, -1, 0);
+      }
+    } else if (now.error() != ENOTSUP) {
+      return now.error();
+    }
+    answered(req);
+    fi->noflush = 1;
+    auto handle = std::make_unique<Handle>(Handle{std::move(*file)});
+    if (Call::passes_through(req) && now) {
+      handle->counted = Call::backing(req).opened(req, ino, handle->file->descriptor(), *fi);
+    }
+    Passthrough& backing = Call::backing(req);  // the request is gone after the reply
+    LiveFiles& files = Call::live_files(req);
+    Handle* const raw = handle.release();  // the kernel's, until `release`
+    files.opened(ino, *raw->file);
+    fi->fh = reinterpret_cast<std::uint64_t>(raw);
+    if (fuse_reply_open(req, fi) != 0) {
+      if (raw->counted) {
+        backing.open_not_delivered(ino);
+      }
+      files.closed(ino, *raw->file);
+      delete raw;
+    }
+    return 0;
+  });
+}
+
+void LiveOperations::read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* fi) {
+  Call::guard(req, Request::kRead, [&](Statistics::Measure& measure) {
+    const std::span<char> buffer = Call::reply_buffer(req, size);
+    const auto* const handle = reinterpret_cast<Handle*>(fi->fh);  // NOLINT(performance-no-int-to-ptr)
+    Call::changes(req).reading(Call::inode(req, ino));
+    const Result<std::size_t> count =
+        handle->file->read(static_cast<std::uint64_t>(offset), std::as_writable_bytes(buffer));
+    if (!count) {
+      return count.error();
+    }
+    measure.bytes_read(*count);
+    fuse_reply_buf(req, buffer.data(), *count);
+    return 0;
+  });
+}
+
+void LiveOperations::release(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
+  const Statistics::Measure measure(Call::statistics(req), Request::kRelease);
+  const std::unique_ptr<Handle> handle(reinterpret_cast<Handle*>(fi->fh));  // NOLINT(performance-no-int-to-ptr)
+  Call::live_files(req).closed(ino, *handle->file);
+  if (handle->counted) {
+    Call::backing(req).closed(req, ino);
+  }
+  fuse_reply_err(req, 0);
+}
+
+void LiveOperations::opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
+  Call::guard(req, Request::kOpendir, [&] {
+    const vfs::Inode inode = Call::inode(req, ino);
+    LiveChanges& changes = Call::changes(req);
+    (void)changes.begin(inode);
+    const Result<Attributes> now = Call::fs(req).metadata(inode);
+    const bool as_told = now && (!now->live || changes.is_as_told(inode, *now));
+    if (!as_told && may_refuse(req)) {
+      return look_up_again(req);
+    }
+    if (!now || now->type != vfs::FileType::kDirectory) {
+      return now ? ENOTDIR : now.error();
+    }
+    answered(req);
+    fi->cache_readdir = fi->keep_cache = 1;
+    if (now->live) {
+      fi->cache_readdir = changes.is_watched(inode) ? 1 : 0;
+      fi->keep_cache = changes.may_keep(inode, *now) && as_told ? 1 : 0;
+    }
+    fuse_reply_open(req, fi);
+    return 0;
+  });
+}
+
+void LiveOperations::readdir(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* fi) {
+  LiveChanges& changes = Call::changes(req);
+  const vfs::Inode inode = Call::inode(req, ino);
+  const LiveChanges::Mark mark = changes.begin_listing(inode);
+  DirectoryOperations::readdir(req, ino, size, offset, fi);
+  changes.listed(mark, inode);
+}
+
+void LiveOperations::readdirplus(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* fi) {
+  LiveChanges& changes = Call::changes(req);
+  const vfs::Inode inode = Call::inode(req, ino);
+  const LiveChanges::Mark mark = changes.begin_listing(inode);
+  DirectoryOperations::readdirplus(req, ino, size, offset, fi);
+  changes.listed(mark, inode);
+}
+
+}  // namespace pkgfs::fuse

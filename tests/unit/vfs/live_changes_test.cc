@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+// Risk: the kernel keeps what has changed, because no notice comes, or one that comes too early.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "core/vfs/host_file_system.h"
+#include "core/vfs/live_changes.h"
+#include "core/vfs/union_file_system.h"
+#include "tests/support/fixtures.h"
+#include "tests/unit/vfs/trees.h"
+
+namespace pkgfs::vfs {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::Contains;
+using testing::IsEmpty;
+using testing::Not;
+
+class Changes : public testing::Test {
+ protected:
+  Changes() {
+    dir_.write("d/f", "one");
+    dir_.write("d/other", "x");
+    make_old(dir_.path());
+  }
+
+  /// As if the last change was long ago; the change of the time itself is a moment ago, so that this waits.
+  static void make_old(const fs::path& path) {
+    struct statx status{};
+    ::statx(AT_FDCWD, path.c_str(), 0, STATX_CTIME, &status);
+    while (true) {
+      timespec now{};
+      ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+      if (now.tv_sec > status.stx_ctime.tv_sec + 3) {
+        return;
+      }
+      ::usleep(50'000);
+    }
+  }
+
+  void begin(std::size_t most_watches = 100) {
+    std::vector<Mount> mounts;
+    Mount mount;
+    mount.fs = std::make_unique<HostFileSystem>(
+        UniqueFd(::open(dir_.path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)), "host");
+    mount.mount_path = "/";
+    mount.package = "live";
+    mount.volume = "host";
+    mount.live = true;
+    mounts.push_back(std::move(mount));
+    mounts.push_back(test::mount_of("dep", "/d", {{"/packaged", "p"}}));
+    tree_ = make_union_file_system(std::move(mounts), {});
+    changes_ = tree_->changes();
+    ASSERT_NE(changes_, nullptr);
+    changes_->start(std::make_unique<HostWatcher>(most_watches), [] {});
+  }
+
+  /// A look-up as the adapter makes it.
+  Entry look(Inode dir, const std::string& name) {
+    const auto mark = changes_->begin(dir);
+    const Result<Entry> found = tree_->lookup(dir, name);
+    EXPECT_TRUE(found) << name;
+    trust_ = changes_->told_entry(dir, *found);
+    changes_->replied(mark, dir, "", found->inode);
+    return *found;
+  }
+
+  /// What is delivered, as "INODE NAME".
+  std::vector<std::string> notices() {
+    changes_->collect();
+    std::vector<std::string> list;
+    changes_->deliver([&](const Notice& notice) { list.push_back(std::to_string(notice.inode) + " " + notice.name); });
+    return list;
+  }
+  static std::string of(Inode inode, const std::string& name = "") { return std::to_string(inode) + " " + name; }
+  Attributes now(Inode inode) { return tree_->metadata(inode).value_or(Attributes{}); }
+
+  test::TempDir dir_;
+  std::unique_ptr<FileSystem> tree_;
+  LiveChanges* changes_ = nullptr;
+  LiveChanges::EntryTrust trust_;
+};
+
+TEST_F(Changes, WhatIsQuietIsKeptUntilANoticeComes) {
+  begin();
+  const Entry d = look(tree_->root(), "d");
+  const Entry f = look(d.inode, "f");
+  EXPECT_EQ(trust_.entry, Trust::kWatched);
+  EXPECT_EQ(trust_.attributes, Trust::kWatched);
+  EXPECT_TRUE(changes_->may_keep(f.inode, now(f.inode)));
+  EXPECT_TRUE(changes_->is_as_told(f.inode, now(f.inode)));
+  EXPECT_THAT(notices(), IsEmpty());
+
+  dir_.write("d/f", "three");
+  changes_->collect();
+  EXPECT_FALSE(changes_->may_keep(f.inode, now(f.inode))) << "before the notice is delivered";
+  EXPECT_FALSE(changes_->is_as_told(f.inode, now(f.inode)));
+  EXPECT_THAT(notices(), Contains(of(f.inode)));
+  (void)look(d.inode, "f");
+  EXPECT_EQ(trust_.attributes, Trust::kNone) << "it changed a moment ago";
+  EXPECT_EQ(trust_.entry, Trust::kNone);
+  EXPECT_TRUE(changes_->is_as_told(f.inode, now(f.inode)));
+}
+
+TEST_F(Changes, WhatNobodyAskedForSinceIsNotToldAgain) {
+  begin();
+  const Entry d = look(tree_->root(), "d");
+  const Entry f = look(d.inode, "f");
+  dir_.write("d/f", "2");
+  EXPECT_THAT(notices(), Contains(of(f.inode)));
+  dir_.write("d/f", "33");
+  EXPECT_THAT(notices(), Not(Contains(of(f.inode))));
+  changes_->reading(f.inode);
+  dir_.write("d/f", "444");
+  EXPECT_THAT(notices(), Contains(of(f.inode))) << "the kernel has pages again";
+}
+
+TEST_F(Changes, AnAbsentNameIsKeptUntilItAppears) {
+  begin();
+  const Entry d = look(tree_->root(), "d");
+  (void)changes_->begin(d.inode);
+  EXPECT_EQ(changes_->told_absent(d.inode, now(d.inode), "new"), Trust::kWatched);
+  dir_.write("d/new", "1");
+  EXPECT_THAT(notices(), Contains(of(d.inode, "new")));
+  EXPECT_EQ(changes_->told_absent(d.inode, now(d.inode), "new2"), Trust::kNone) << "more may follow";
+}
+
+TEST_F(Changes, AReplacedFileIsNotWhatWasTold) {
+  begin();
+  const Entry d = look(tree_->root(), "d");
+  const Entry f = look(d.inode, "f");
+  dir_.write("d/t", "one");
+  fs::rename(dir_.path() / "d/t", dir_.path() / "d/f");
+  changes_->collect();
+  EXPECT_FALSE(changes_->is_as_told(f.inode, now(f.inode)));
+  EXPECT_TRUE(changes_->was_replaced(f.inode, now(f.inode)));
+  const Entry fresh = look(d.inode, "f");
+  EXPECT_NE(fresh.inode, f.inode);
+  EXPECT_TRUE(changes_->is_as_told(fresh.inode, now(fresh.inode)));
+}
+
+TEST_F(Changes, AChangeDuringAReplyIsToldAfterIt) {
+  begin();
+  const Entry d = look(tree_->root(), "d");
+  const auto mark = changes_->begin(d.inode);
+  const Result<Entry> f = tree_->lookup(d.inode, "f");
+  ASSERT_TRUE(f);
+  dir_.write("d/f", "changed before the reply");
+  (void)notices();  // the notifier was faster than the reply
+  (void)changes_->told_entry(d.inode, *f);
+  changes_->replied(mark, d.inode, "", f->inode);
+  EXPECT_THAT(notices(), Contains(of(f->inode)));
+}
+
+TEST_F(Changes, AListingThatMissedAChangeIsNotKept) {
+  begin();
+  const Entry d = look(tree_->root(), "d");
+  (void)changes_->begin(d.inode);
+  EXPECT_TRUE(changes_->is_watched(d.inode));
+  EXPECT_TRUE(changes_->may_keep(d.inode, now(d.inode)));
+  const auto mark = changes_->begin_listing(d.inode);
+  dir_.write("d/new", "1");
+  (void)notices();
+  changes_->listed(mark, d.inode);
+  Attributes quiet = now(d.inode);
+  quiet.recent = false;
+  EXPECT_FALSE(changes_->may_keep(d.inode, quiet));
+  EXPECT_THAT(notices(), Contains(of(d.inode)));
+  EXPECT_TRUE(changes_->may_keep(d.inode, quiet));
+}
+
+TEST_F(Changes, HardLinksAndUnwatchedDirectoriesHaveTimeouts) {
+  fs::create_hard_link(dir_.path() / "d/f", dir_.path() / "d/link");
+  make_old(dir_.path() / "d");
+  begin(1);
+  const Entry d = look(tree_->root(), "d");  // the root has the only watch
+  (void)look(d.inode, "other");
+  EXPECT_EQ(trust_.entry, Trust::kShort);
+  EXPECT_EQ(trust_.attributes, Trust::kShort);
+  EXPECT_EQ(changes_->watcher()->counts().limited, 1U);
+  EXPECT_FALSE(changes_->is_watched(d.inode));
+  Attributes quiet = now(d.inode);
+  EXPECT_EQ(changes_->told_absent(d.inode, quiet, "no"), Trust::kShort);
+  quiet.recent = true;
+  EXPECT_EQ(changes_->told_absent(d.inode, quiet, "no"), Trust::kNone);
+
+  begin(100);
+  const Entry again = look(tree_->root(), "d");
+  const Entry f = look(again.inode, "f");
+  EXPECT_EQ(trust_.attributes, Trust::kShort) << "it may be written through a name in another directory";
+  EXPECT_FALSE(changes_->may_keep(f.inode, now(f.inode)));
+}
+
+TEST_F(Changes, AForgottenDirectoryIsWatchedNoLonger) {
+  begin();
+  const Entry d = look(tree_->root(), "d");
+  const Entry f = look(d.inode, "f");
+  EXPECT_EQ(changes_->watcher()->counts().watched, 2U);
+  tree_->forget(f.inode, 1);
+  tree_->forget(d.inode, 1);
+  EXPECT_EQ(changes_->watcher()->counts().watched, 1U);
+  dir_.write("d/f", "2");
+  EXPECT_THAT(notices(), IsEmpty());
+}
+
+TEST_F(Changes, AfterLostChangesEverythingIsTold) {
+  std::size_t most = 0;
+  std::ifstream("/proc/sys/fs/inotify/max_queued_events") >> most;
+  if (most == 0 || most > 100'000) {
+    GTEST_SKIP() << "the queue is too long to be filled: " << most;
+  }
+  begin();
+  const Entry d = look(tree_->root(), "d");
+  const Entry f = look(d.inode, "f");
+  EXPECT_EQ(changes_->told_absent(d.inode, now(d.inode), "new"), Trust::kWatched);
+  const fs::path other = dir_.write("d/other2", "");
+  for (std::size_t i = 0; i <= most; ++i) {
+    ASSERT_EQ(::chmod((i % 2 == 0 ? other : dir_.path() / "d/other").c_str(), 0644), 0);
+  }
+  dir_.write("d/f", "lost");
+  const auto told = notices();
+  EXPECT_THAT(told, Contains(of(f.inode)));
+  EXPECT_THAT(told, Contains(of(d.inode)));
+  EXPECT_THAT(told, Contains(of(d.inode, "new")));
+}
+
+}  // namespace
+}  // namespace pkgfs::vfs
