@@ -21,16 +21,38 @@ namespace {
 /// By how much the value of `user.pkgfs.stats` may grow between the question for its size and its reading.
 constexpr std::size_t kStatisticsSlack = 2048;
 
+bool is_dots(std::string_view name) { return name == "." || name == ".."; }
+
+/// The kernel looks up "." of a node that only a file handle names, and ".." to find the way to it. No tree has entries
+/// of these names.
+Result<Entry> lookup_dots(vfs::FileSystem& fs, vfs::Inode node, std::string_view name) {
+  if (name == "..") {
+    const Result<vfs::Place> place = fs.place(node);
+    if (!place) {
+      return fail(place.error());
+    }
+    node = place->directory;
+  }
+  const Result<Attributes> attributes = fs.metadata(node);
+  return attributes ? Result<Entry>(Entry{node, *attributes}) : fail(attributes.error());
+}
+
 void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   Call::guard(req, Request::kLookup, [&] {
     const vfs::Inode dir = Call::inode(req, parent);
-    const Result<Entry> found = Call::fs(req).lookup(dir, name);
+    Result<Entry> found = Call::fs(req).lookup(dir, name);
+    if (!found && is_dots(name)) {
+      found = lookup_dots(Call::fs(req), dir, name);
+    }
     if (!found && found.error() != ENOENT) {
       return found.error();
     }
     fuse_entry_param param{};  // inode 0: the kernel may keep that there is no such entry
     if (found) {
       param = Call::to_entry(req, found->inode, found->attributes);
+      if (found->inode == FUSE_ROOT_ID) {
+        param.generation = 0;  // the kernel's own for the root, which it knows before it asks
+      }
     } else {
       const Result<Attributes> where = Call::fs(req).metadata(dir);
       param.entry_timeout = where ? Call::timeout(req, *where) : 0.0;
@@ -154,6 +176,10 @@ void Adapter::init(void* user_data, fuse_conn_info* conn) {
   // Without READDIRPLUS_AUTO, with which the kernel would guess when a listing needs attributes: it always gets them.
   conn->want = conn->capable & wanted;
   auto& self = *static_cast<Adapter*>(user_data);
+  if (const std::uint64_t fingerprint = self.fs_.fingerprint(); fingerprint != 0) {
+    conn->want |= conn->capable & FUSE_CAP_EXPORT_SUPPORT;
+    self.generation_ = static_cast<std::uint32_t>(fingerprint ^ (fingerprint >> 32U)) | 1U;
+  }
   const bool may_skip = self.options_.skip_open && self.fs_.is_immutable();
   self.skip_open_ = may_skip && (conn->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
   self.skip_opendir_ = may_skip && (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;

@@ -46,8 +46,9 @@ struct AdapterOptions {
 };
 
 /// Translates the kernel's requests into calls of a FileSystem, and the results into replies. The kernel's node ids are
-/// the inodes of the file system, except for the root. Read-only: requests that would change something fail with EROFS.
-/// Thread-safe.
+/// the inodes of the file system, except for the root. If those mean the same in every mount of the tree, so do file
+/// handles (open_by_handle_at(2), NFS): the kernel asks for "." and ".." of a node that it has forgotten. Read-only:
+/// requests that would change something fail with EROFS. Thread-safe.
 class Adapter {
  public:
   /// Both must outlive the adapter.
@@ -79,6 +80,7 @@ class Adapter {
   Passthrough backing_;
   LiveFiles live_files_;
   fuse_session* session_ = nullptr;
+  std::uint32_t generation_ = 0;  // of all nodes but the root: tells the nodes of two trees apart
   bool ready_ = false;
 };
 

@@ -59,21 +59,19 @@ struct Call {
   static vfs::Inode inode(fuse_req_t req, fuse_ino_t ino) { return ino == FUSE_ROOT_ID ? fs(req).root() : ino; }
 
   static struct stat to_stat(fuse_req_t req, const vfs::Attributes& attributes) {
-    const AdapterOptions& shown = options(req);
-    return fuse::to_stat(attributes, {shown.uid, shown.gid, shown.file_mask, shown.directory_mask});
+    return to_stat(options(req), attributes);
   }
 
   /// How long the kernel may keep what it is told, in seconds: what never changes, for ever.
-  static double timeout(fuse_req_t req, const vfs::Attributes& attributes) {
-    constexpr double kForever = 100.0 * 365 * 24 * 3600;
-    return attributes.live ? options(req).live_timeout : kForever;
-  }
+  static double timeout(fuse_req_t req, const vfs::Attributes& attributes) { return timeout(options(req), attributes); }
 
   static fuse_entry_param to_entry(fuse_req_t req, vfs::Inode node, const vfs::Attributes& attributes) {
+    const Adapter& self = adapter(req);
     fuse_entry_param param{};
     param.ino = node;
-    param.attr = to_stat(req, attributes);
-    param.attr_timeout = param.entry_timeout = timeout(req, attributes);
+    param.generation = self.generation_;
+    param.attr = to_stat(self.options_, attributes);
+    param.attr_timeout = param.entry_timeout = timeout(self.options_, attributes);
     return param;
   }
 
@@ -91,6 +89,14 @@ struct Call {
   }
 
  private:
+  static struct stat to_stat(const AdapterOptions& shown, const vfs::Attributes& attributes) {
+    return fuse::to_stat(attributes, {shown.uid, shown.gid, shown.file_mask, shown.directory_mask});
+  }
+  static double timeout(const AdapterOptions& options, const vfs::Attributes& attributes) {
+    constexpr double kForever = 100.0 * 365 * 24 * 3600;
+    return attributes.live ? options.live_timeout : kForever;
+  }
+
   template <typename Body>
   static void answer(fuse_req_t req, Request kind, Adapter& self, Body&& body) noexcept {
     Statistics::Measure measure(self.statistics_, kind);

@@ -88,8 +88,8 @@ bool ChangeNotifier::stop(std::chrono::milliseconds limit) {
 }
 
 void ChangeNotifier::run(fuse_session* session, int queue) {
-  std::array<pollfd, 2> waited{{{.fd = queue, .events = POLLIN, .revents = 0},
-                                {.fd = wake_.get(), .events = POLLIN, .revents = 0}}};
+  std::array<pollfd, 2> waited{
+      {{.fd = queue, .events = POLLIN, .revents = 0}, {.fd = wake_.get(), .events = POLLIN, .revents = 0}}};
   while (!stopping_) {
     if (::poll(waited.data(), waited.size(), -1) < 0 && errno != EINTR) {
       log::warn("changes of the host are no longer noticed: poll: {}", std::generic_category().message(errno));

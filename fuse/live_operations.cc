@@ -56,7 +56,8 @@ void reply_absent(fuse_req_t req, vfs::Inode dir, const char* name, LiveChanges:
   fuse_entry_param param{};  // inode 0: the kernel may keep that there is no such entry
   LiveChanges& changes = Call::changes(req);
   if (const Result<Attributes> where = Call::fs(req).metadata(dir); where) {
-    param.entry_timeout = where->live ? seconds(req, changes.told_absent(dir, *where, name)) : Call::timeout(req, *where);
+    param.entry_timeout =
+        where->live ? seconds(req, changes.told_absent(dir, *where, name)) : Call::timeout(req, *where);
   }
   fuse_reply_entry(req, &param);
   changes.replied(mark, dir, name, 0);
@@ -70,7 +71,6 @@ void reply_attributes(fuse_req_t req, vfs::Inode inode, const Attributes& attrib
   fuse_reply_attr(req, &status, timeout);
   changes.replied(mark, 0, {}, inode);
 }
-
 
 }  // namespace
 

@@ -5,6 +5,8 @@
 
 namespace pkgfs::vfs {
 
+Result<std::string> FileSystem::path_of_number(std::uint64_t /*number*/) { return fail(ENOENT); }
+
 Result<std::uint64_t> FileSystem::parent_number(Inode /*dir*/) { return fail(ENOTSUP); }
 
 Result<Extent> FileSystem::extent(Inode /*inode*/) { return fail(EINVAL); }

@@ -151,6 +151,13 @@ class FileSystem {
   [[nodiscard]] virtual std::uint64_t device() const { return 0; }
   /// Decides the numbers of live entries, before the first look-up.
   virtual void number_hosts(const HostNumbers& /*numbers*/) {}
+  /// The path of the entry that has `number` among the `numbers` of this layer; ENOENT. Slow: it reads directories
+  /// until it comes to the entry.
+  [[nodiscard]] virtual Result<std::string> path_of_number(std::uint64_t number);
+  /// Another one for another tree, the same in every process; 0: not known. An inode of an OverlayFileSystem with a
+  /// fingerprint is the same entry in every other one that has it, and every function answers ESTALE for an inode that
+  /// is none. Other file systems need not be asked for inodes that they didn't give.
+  [[nodiscard]] virtual std::uint64_t fingerprint() const { return 0; }
   /// The origin of `inode`; slow. ENODATA if it comes from no package (a synthetic directory).
   [[nodiscard]] virtual Result<Origin> origin(Inode inode);
 };

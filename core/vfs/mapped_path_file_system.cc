@@ -15,14 +15,17 @@ Result<std::unique_ptr<FileSystem>> MappedPathFileSystem::make(std::unique_ptr<F
   if (!root) {
     return fail(root.error());
   }
-  return std::unique_ptr<FileSystem>(new MappedPathFileSystem(std::move(inner), *root, mount_path, modified));
+  return std::unique_ptr<FileSystem>(
+      new MappedPathFileSystem(std::move(inner), *root, original_path, mount_path, modified));
 }
 
 MappedPathFileSystem::MappedPathFileSystem(std::unique_ptr<FileSystem> inner, const Entry& inner_root,
-                                           const std::string& mount_path, std::int64_t modified)
+                                           const std::string& original_path, const std::string& mount_path,
+                                           std::int64_t modified)
     : inner_(std::move(inner)),
       inner_root_(inner_root.inode),
       inner_root_number_(inner_root.attributes.number),
+      original_path_(original_path),
       ancestor_{
           .type = FileType::kDirectory, .mode = 0755, .modified = modified, .synthetic = true, .mount_ancestor = true} {
   for (const std::string_view name : path_components(mount_path)) {
@@ -114,6 +117,32 @@ Result<void> MappedPathFileSystem::read_dir(Inode dir, std::uint64_t from, Funct
     visit(entry);
   }
   return {};
+}
+
+Result<std::string> MappedPathFileSystem::path_of_number(std::uint64_t number) {
+  const std::vector<std::string_view> names(names_.begin(), names_.end());
+  if (number == 0 || number > numbers()) {
+    return fail(ENOENT);
+  }
+  if (is_ancestor(number)) {
+    return absolute_path({names.begin(), names.begin() + static_cast<std::ptrdiff_t>(number - 1)});
+  }
+  const Result<std::string> inner = inner_->path_of_number(to_inner(number));
+  if (!inner || !path_covers(original_path_, *inner)) {
+    return inner ? fail(ENOENT) : inner;
+  }
+  const std::string mounted = absolute_path(names);
+  const std::string_view below = path_below(original_path_, *inner);
+  return below == "/" ? mounted : join_path(mounted, below.substr(1));
+}
+
+std::uint64_t MappedPathFileSystem::fingerprint() const {
+  const std::uint64_t inner = inner_->fingerprint();
+  std::uint64_t hash = hash_of(inner, original_path_);
+  for (const std::string& name : names_) {
+    hash = hash_of(hash, name);
+  }
+  return inner == 0 ? 0 : hash | 1U;
 }
 
 Result<std::string_view> MappedPathFileSystem::read_link(Inode inode) {

@@ -35,12 +35,14 @@ class MappedPathFileSystem final : public FileSystem {
   void forget(Inode inode, std::uint64_t count) override;
   [[nodiscard]] Result<Origin> origin(Inode inode) override;
   [[nodiscard]] std::uint64_t numbers() const override { return depth() + inner_->numbers(); }
+  [[nodiscard]] Result<std::string> path_of_number(std::uint64_t number) override;
+  [[nodiscard]] std::uint64_t fingerprint() const override;
   [[nodiscard]] std::uint64_t device() const override { return inner_->device(); }
   void number_hosts(const HostNumbers& numbers) override { inner_->number_hosts(numbers); }
 
  private:
-  MappedPathFileSystem(std::unique_ptr<FileSystem> inner, const Entry& inner_root, const std::string& mount_path,
-                       std::int64_t modified);
+  MappedPathFileSystem(std::unique_ptr<FileSystem> inner, const Entry& inner_root, const std::string& original_path,
+                       const std::string& mount_path, std::int64_t modified);
 
   // Inodes 1 to `depth` are the ancestors; the inodes of `inner_` follow, `depth` higher. So it is with the numbers.
   [[nodiscard]] Inode depth() const { return names_.size(); }
@@ -55,6 +57,7 @@ class MappedPathFileSystem final : public FileSystem {
   std::unique_ptr<FileSystem> inner_;
   Inode inner_root_;                 // holds a reference
   std::uint64_t inner_root_number_;  // `metadata` need not know it
+  std::string original_path_;
   std::vector<std::string> names_;
   Attributes ancestor_;  // of all ancestors, but for their numbers
 };

@@ -12,22 +12,99 @@ namespace pkgfs::vfs {
 
 namespace {
 
-const OverlayNode& to_node(Inode inode) {
-  return *reinterpret_cast<const OverlayNode*>(inode);  // NOLINT(performance-no-int-to-ptr)
+constexpr unsigned kIndexBits = 31;  // and as many for the number of the directory: inodes are below 2^62
+constexpr std::uint64_t kIndexMask = (std::uint64_t{1} << kIndexBits) - 1;
+constexpr Inode kRoot = 1;  // the first entry of directory 0; the kernel's own id of every root
+
+OverlayContent content_of_one() {
+  OverlayContent content;
+  content.count = 1;
+  content.nodes = std::make_unique<OverlayNode[]>(1);
+  return content;
 }
 
-Inode to_inode(const OverlayNode& node) { return reinterpret_cast<Inode>(&node); }
+/// The entry `name` of a merged directory; null if it has none.
+const OverlayNode* find_name(const OverlayContent& content, std::string_view name) {
+  const OverlayNode* const first = content.nodes.get();
+  const OverlayNode* const last = first + content.count;
+  const OverlayNode* const node = std::lower_bound(
+      first, last, name, [](const OverlayNode& a, std::string_view wanted) { return a.name_view() < wanted; });
+  return node == last || node->name_view() != name ? nullptr : node;
+}
 
 }  // namespace
 
-OverlayFileSystem::OverlayFileSystem(std::vector<Layer> layers, const OverlayOptions& options)
-    : layers_(std::move(layers)), options_(options), merger_(layers_, options_) {
+OverlayFileSystem::OverlayFileSystem(std::vector<Layer> layers, const OverlayOptions& options, Inodes inodes)
+    : layers_(std::move(layers)),
+      options_(options),
+      merger_(layers_, options_),
+      top_(content_of_one()),
+      root_(top_.nodes[0]),
+      stable_(inodes == Inodes::kStable &&
+              layers_.back().number_base + layers_.back().fs->numbers() < std::uint64_t{1} << kIndexBits) {
   merger_.make_root(root_, root_directory_);
+  merged_.add(0, &top_);
 }
 
 OverlayFileSystem::~OverlayFileSystem() = default;
 
-Inode OverlayFileSystem::root() const { return to_inode(root_); }
+Inode OverlayFileSystem::root() const { return stable_ ? kRoot : reinterpret_cast<Inode>(&root_); }
+
+inline const OverlayNode* OverlayFileSystem::find(Inode inode) {
+  if (!stable_) {
+    return reinterpret_cast<const OverlayNode*>(inode);  // NOLINT(performance-no-int-to-ptr)
+  }
+  const OverlayContent* const content = merged_.find(inode >> kIndexBits);
+  const std::size_t index = (inode & kIndexMask) - 1;
+  if (content == nullptr) [[unlikely]] {
+    return find_unmerged(inode);
+  }
+  return index < content->count ? &content->nodes[index] : nullptr;
+}
+
+const OverlayNode* OverlayFileSystem::find_unmerged(Inode inode) {
+  const OverlayNode* const dir = find_directory(inode >> kIndexBits);
+  const std::size_t index = (inode & kIndexMask) - 1;
+  const Result<const OverlayContent*> found = dir == nullptr ? fail(ESTALE) : content(*dir);
+  return found && index < (*found)->count ? &(*found)->nodes[index] : nullptr;
+}
+
+const OverlayNode* OverlayFileSystem::find_directory(std::uint64_t number) {
+  if (number == kRootNumber) {
+    return &root_;
+  }
+  const auto behind = std::ranges::lower_bound(layers_, number, {}, &Layer::number_base);
+  if (behind == layers_.begin()) {
+    return nullptr;
+  }
+  const Layer& layer = *std::prev(behind);
+  const Result<std::string> path = layer.fs->path_of_number(number - layer.number_base);
+  if (!path) {
+    return nullptr;
+  }
+  const OverlayNode* node = &root_;
+  for (const std::string_view name : path_components(*path)) {
+    const Result<const OverlayContent*> entries = content(*node);
+    node = entries ? find_name(**entries, name) : nullptr;
+    if (node == nullptr) {
+      return nullptr;
+    }
+  }
+  return node->number == number ? node : nullptr;  // another layer's entry may hide it
+}
+
+inline Inode OverlayFileSystem::to_inode(const OverlayNode& dir, const OverlayContent& content,
+                                         std::size_t index) const {
+  return stable_ ? (dir.number << kIndexBits) + index + 1 : reinterpret_cast<Inode>(&content.nodes[index]);
+}
+
+Inode OverlayFileSystem::to_inode(const OverlayNode& node) const {
+  if (node.holder == nullptr) {
+    return root();
+  }
+  const OverlayContent& content = *node.holder->content.load(std::memory_order_acquire);
+  return to_inode(*node.holder->self, content, static_cast<std::size_t>(&node - content.nodes.get()));
+}
 
 Attributes OverlayFileSystem::attributes(const OverlayNode& node) {
   return {.type = node.type,
@@ -69,6 +146,9 @@ const OverlayContent* OverlayFileSystem::merge(OverlayDirectory& dir) {
   {
     const MutexLock owned(owned_mutex_);
     owned_.push_back(std::move(content));
+    if (stable_) {
+      merged_.add(dir.self->number, result);
+    }
   }
   dir.content.store(result, std::memory_order_release);
   return result;
@@ -78,40 +158,46 @@ Result<Entry> OverlayFileSystem::lookup(Inode dir, std::string_view name) {
   if (name.size() > limits::kNameBytes) {
     return fail(ENAMETOOLONG);
   }
-  const Result<const OverlayContent*> found = content(to_node(dir));
+  const OverlayNode* const parent = find(dir);
+  if (parent == nullptr) {
+    return fail(ESTALE);
+  }
+  const Result<const OverlayContent*> found = content(*parent);
   if (!found) {
     return fail(found.error());
   }
-  const OverlayNode* const first = (*found)->nodes.get();
-  const OverlayNode* const last = first + (*found)->count;
-  const OverlayNode* const node = std::lower_bound(
-      first, last, name, [](const OverlayNode& a, std::string_view wanted) { return a.name_view() < wanted; });
-  if (node == last || node->name_view() != name) {
+  const OverlayNode* const node = find_name(**found, name);
+  if (node == nullptr) {
     return fail(ENOENT);
   }
   if (node->error != 0) {
     return fail(node->error);
   }
-  return Entry{to_inode(*node), attributes(*node)};
+  const auto index = static_cast<std::size_t>(node - (*found)->nodes.get());
+  return Entry{to_inode(*parent, **found, index), attributes(*node)};
 }
 
 Result<Attributes> OverlayFileSystem::metadata(Inode inode) {
-  const OverlayNode& node = to_node(inode);
-  if (node.error != 0) {
-    return fail(node.error);
+  const OverlayNode* const node = find(inode);
+  if (node == nullptr || node->error != 0) {
+    return fail(node == nullptr ? ESTALE : node->error);
   }
-  return attributes(node);
+  return attributes(*node);
 }
 
 Result<void> OverlayFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
-  const Result<const OverlayContent*> found = content(to_node(dir));
+  const OverlayNode* const parent = find(dir);
+  if (parent == nullptr) {
+    return fail(ESTALE);
+  }
+  const Result<const OverlayContent*> found = content(*parent);
   if (!found) {
     return fail(found.error());
   }
   for (std::size_t i = from; i < (*found)->count; ++i) {
     const OverlayNode& node = (*found)->nodes[i];
     if (!visit({.name = node.name_view(),
-                .inode = node.error == 0 ? to_inode(node) : 0,
+                .inode = node.error == 0 ? to_inode(*parent, **found, i) : 0,
                 .error = node.error,
                 .next = i + 1,
                 .attributes = attributes(node)})) {
@@ -122,41 +208,44 @@ Result<void> OverlayFileSystem::read_dir(Inode dir, std::uint64_t from, Function
 }
 
 Result<std::uint64_t> OverlayFileSystem::parent_number(Inode dir) {
-  const OverlayNode& node = to_node(dir);
-  return node.holder == nullptr ? kRootNumber : node.holder->self->number;
+  const OverlayNode* const node = find(dir);
+  if (node == nullptr) {
+    return fail(ESTALE);
+  }
+  return node->holder == nullptr ? kRootNumber : node->holder->self->number;
 }
 
 Result<std::string_view> OverlayFileSystem::read_link(Inode inode) {
-  const OverlayNode& node = to_node(inode);
-  if (node.error != 0 || node.type != FileType::kSymlink) {
-    return fail(node.error != 0 ? node.error : EINVAL);
+  const OverlayNode* const node = find(inode);
+  if (node == nullptr || node->error != 0 || node->type != FileType::kSymlink) {
+    return fail(node == nullptr ? ESTALE : node->error != 0 ? node->error : EINVAL);
   }
-  return std::string_view(node.link, node.size);
+  return std::string_view(node->link, node->size);
 }
 
 Result<std::unique_ptr<OpenFile>> OverlayFileSystem::open(Inode inode) {
-  const OverlayNode& node = to_node(inode);
-  if (node.error != 0 || node.type == FileType::kDirectory) {
-    return fail(node.error != 0 ? node.error : EISDIR);
+  const OverlayNode* const node = find(inode);
+  if (node == nullptr || node->error != 0 || node->type == FileType::kDirectory) {
+    return fail(node == nullptr ? ESTALE : node->error != 0 ? node->error : EISDIR);
   }
-  return layers_[node.layer].fs->open(node.inode);
+  return layers_[node->layer].fs->open(node->inode);
 }
 
 Result<Extent> OverlayFileSystem::extent(Inode inode) {
-  const OverlayNode& node = to_node(inode);
-  if (node.error != 0 || node.type == FileType::kDirectory) {
-    return fail(node.error != 0 ? node.error : EISDIR);
+  const OverlayNode* const node = find(inode);
+  if (node == nullptr || node->error != 0 || node->type == FileType::kDirectory) {
+    return fail(node == nullptr ? ESTALE : node->error != 0 ? node->error : EISDIR);
   }
-  return layers_[node.layer].fs->extent(node.inode);
+  return layers_[node->layer].fs->extent(node->inode);
 }
 
 Result<Place> OverlayFileSystem::place(Inode inode) {
-  const OverlayNode& node = to_node(inode);
-  if (node.holder == nullptr) {
-    return fail(EINVAL);
+  const OverlayNode* const node = find(inode);
+  if (node == nullptr || node->holder == nullptr) {
+    return fail(node == nullptr ? ESTALE : EINVAL);
   }
-  const OverlayContent* const content = node.holder->content.load(std::memory_order_acquire);
-  return Place{to_inode(*node.holder->self), static_cast<std::uint64_t>(&node - content->nodes.get()) + 1};
+  const OverlayContent* const content = node->holder->content.load(std::memory_order_acquire);
+  return Place{to_inode(*node->holder->self), static_cast<std::uint64_t>(node - content->nodes.get()) + 1};
 }
 
 bool OverlayFileSystem::is_immutable() const {
@@ -164,12 +253,12 @@ bool OverlayFileSystem::is_immutable() const {
 }
 
 Result<Origin> OverlayFileSystem::origin(Inode inode) {
-  const OverlayNode& node = to_node(inode);
-  if (node.error != 0 || node.synthetic) {
-    return fail(node.error != 0 ? node.error : ENODATA);
+  const OverlayNode* const node = find(inode);
+  if (node == nullptr || node->error != 0 || node->synthetic) {
+    return fail(node == nullptr ? ESTALE : node->error != 0 ? node->error : ENODATA);
   }
-  const Layer& layer = layers_[node.layer];
-  Result<Origin> origin = layer.fs->origin(node.inode);
+  const Layer& layer = layers_[node->layer];
+  Result<Origin> origin = layer.fs->origin(node->inode);
   if (!origin) {
     return origin;
   }
@@ -179,7 +268,7 @@ Result<Origin> OverlayFileSystem::origin(Inode inode) {
   origin->volume = layer.volume;
   const std::vector<std::string_view> source = path_components(layer.source_path);
   std::string path = absolute_path(source);
-  const std::string visible = path_of(inode);
+  const std::string visible = path_of(*node);
   for (const std::string_view name : path_components(path_below(layer.mount_path, visible))) {
     path = join_path(path, name);
   }
@@ -187,9 +276,20 @@ Result<Origin> OverlayFileSystem::origin(Inode inode) {
   return origin;
 }
 
-std::string OverlayFileSystem::path_of(Inode inode) const {
-  const OverlayNode& node = to_node(inode);
+std::string OverlayFileSystem::path_of(const OverlayNode& node) {
   return node.holder == nullptr ? "/" : join_path(vfs::path_of(*node.holder), node.name_view());
+}
+
+std::uint64_t OverlayFileSystem::fingerprint() const {
+  std::uint64_t hash = hash_of(layers_.size(), static_cast<std::uint64_t>(options_.conflicts));
+  for (const Layer& layer : layers_) {
+    const std::uint64_t own = layer.fs->fingerprint();
+    if (own == 0 || !stable_) {
+      return 0;
+    }
+    hash = hash_of(hash, own);
+  }
+  return hash | 1U;
 }
 
 std::vector<OverlayConflict> OverlayFileSystem::visit_all() {

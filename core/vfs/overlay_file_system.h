@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/base/thread_annotations.h"
+#include "core/vfs/directory_table.h"
 #include "core/vfs/file_system.h"
 #include "core/vfs/merge.h"
 #include "core/vfs/overlay_merger.h"
@@ -21,12 +22,20 @@ namespace pkgfs::vfs {
 ///
 /// The first access to a directory merges it, under one of a few locks, into one array of nodes sorted by name. After
 /// that, `lookup` is a binary search, `metadata` a load and `read_dir` a loop. They take no lock, allocate nothing and
-/// call no layer. An inode is the address of its node. Nodes live as long as the file system, so `forget` does nothing.
-/// Names and link texts stay in the memory of the layer that they come from.
+/// call no layer. Nodes live as long as the file system, so `forget` does nothing. Names and link texts stay in the
+/// memory of the layer that they come from.
+///
+/// An inode is the number of the directory, in the upper bits, and the position in its listing. So the same tree has
+/// the same inodes in every process (`fingerprint`). A table leads from the number to the merged directory. If the
+/// directory isn't merged yet, its layer tells its path (`path_of_number`), and the directories on the path are merged.
 class OverlayFileSystem : public FileSystem {
  public:
+  enum class Inodes {
+    kStable,     // as described, unless the tree has more than 2^31 numbers
+    kAddresses,  // of the nodes: even numbers below 2^48, for the life of this object
+  };
   /// `layers` in order of precedence, at least one, each with a directory as root. None may be live.
-  OverlayFileSystem(std::vector<Layer> layers, const OverlayOptions& options);
+  OverlayFileSystem(std::vector<Layer> layers, const OverlayOptions& options, Inodes inodes = Inodes::kStable);
   ~OverlayFileSystem() override;
 
   [[nodiscard]] Inode root() const final;
@@ -40,28 +49,40 @@ class OverlayFileSystem : public FileSystem {
   [[nodiscard]] Result<Place> place(Inode inode) final;
   [[nodiscard]] bool is_immutable() const final;
   [[nodiscard]] Result<Origin> origin(Inode inode) final;
+  [[nodiscard]] std::uint64_t fingerprint() const final;
 
-  /// The path of `inode` in this tree. Slow.
-  [[nodiscard]] std::string path_of(Inode inode) const;
   /// Merges every directory and returns the conflicts found. Skips directories that can't be listed.
   [[nodiscard]] std::vector<OverlayConflict> visit_all();
 
  private:
   [[nodiscard]] static Attributes attributes(const OverlayNode& node);
+  /// The node of an inode; null: there is none (ESTALE).
+  [[nodiscard]] const OverlayNode* find(Inode inode);
+  /// The same where the directory isn't merged yet.
+  [[nodiscard]] const OverlayNode* find_unmerged(Inode inode);
+  [[nodiscard]] const OverlayNode* find_directory(std::uint64_t number);
+  /// The inode of `nodes[index]` of `dir`.
+  [[nodiscard]] Inode to_inode(const OverlayNode& dir, const OverlayContent& content, std::size_t index) const;
+  [[nodiscard]] Inode to_inode(const OverlayNode& node) const;
   [[nodiscard]] Result<const OverlayContent*> content(const OverlayNode& node);
   [[nodiscard]] const OverlayContent* merge(OverlayDirectory& dir);
+  /// The path of `node` in this tree. Slow.
+  [[nodiscard]] static std::string path_of(const OverlayNode& node);
 
   std::vector<Layer> layers_;
   OverlayOptions options_;
   OverlayMerger merger_;
-  OverlayNode root_;
+  OverlayContent top_;  // the root, as if it were the entry of a directory numbered 0
+  OverlayNode& root_;
   OverlayDirectory root_directory_;
+  bool stable_;
 
   static constexpr std::size_t kMergeLocks = 16;
   std::array<Mutex, kMergeLocks> merge_locks_;  // one is held while a directory is merged; its address chooses which
 
   Mutex owned_mutex_;
   std::vector<std::unique_ptr<OverlayContent>> owned_ PKGFS_GUARDED_BY(owned_mutex_);  // of every merged directory
+  DirectoryTable merged_;  // `add` is called with `owned_mutex_`
 };
 
 }  // namespace pkgfs::vfs

@@ -107,6 +107,16 @@ std::uint64_t path_number(std::uint64_t parent, std::string_view name) {
   return hash <= kRootNumber ? hash + 2 : hash;
 }
 
+std::uint64_t hash_of(std::uint64_t hash, std::uint64_t value) { return mix(mix(hash) ^ value); }
+
+std::uint64_t hash_of(std::uint64_t hash, std::string_view text) {
+  hash = mix(hash) ^ text.size();
+  for (const char c : text) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+  }
+  return hash;
+}
+
 std::uint64_t host_number(std::uint64_t device, std::uint64_t inode) { return mix(mix(device) ^ inode) | kTopBit; }
 
 std::optional<std::string> clamp_link(std::string_view target, std::string_view dir, const Mapping& mapping) {

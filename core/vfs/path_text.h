@@ -30,6 +30,10 @@ inline constexpr std::uint64_t kRootNumber = 1;
 /// The number of a live host entry whose own number can't be shown: top bit set, the same for all links to one file.
 [[nodiscard]] std::uint64_t host_number(std::uint64_t device, std::uint64_t inode);
 
+/// Adds `value` to a hash.
+[[nodiscard]] std::uint64_t hash_of(std::uint64_t hash, std::uint64_t value);
+[[nodiscard]] std::uint64_t hash_of(std::uint64_t hash, std::string_view text);
+
 /// A mapping shows `source_path` of a volume at `mount_path`.
 struct Mapping {
   std::string_view mount_path;

@@ -73,6 +73,37 @@ Result<void> StaticFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionR
   return {};
 }
 
+Result<std::string> StaticFileSystem::path_of_number(std::uint64_t number) {
+  std::string path;
+  while (number != root()) {  // a directory is numbered before its entries
+    std::uint64_t parent = 0;
+    for (Inode dir = root(); dir < number && parent == 0; ++dir) {
+      for (const auto& [name, child] : node(dir).children) {
+        if (child == number) {
+          path.insert(0, "/" + name);
+          parent = dir;
+        }
+      }
+    }
+    if (parent == 0) {
+      return fail(ENOENT);
+    }
+    number = parent;
+  }
+  return path.empty() ? "/" : path;
+}
+
+std::uint64_t StaticFileSystem::fingerprint() const {
+  std::uint64_t hash = nodes_.size();
+  for (const Node& node : nodes_) {
+    hash = hash_of(hash, node.directory ? 0 : node.file.content.length + 1);
+    for (const auto& [name, child] : node.children) {
+      hash = hash_of(hash_of(hash, name), child);
+    }
+  }
+  return hash | 1U;
+}
+
 Result<std::string_view> StaticFileSystem::read_link(Inode /*inode*/) { return fail(EINVAL); }
 
 Result<std::unique_ptr<OpenFile>> StaticFileSystem::open(Inode inode) {

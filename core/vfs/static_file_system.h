@@ -37,6 +37,8 @@ class StaticFileSystem final : public FileSystem {
   [[nodiscard]] Result<Extent> extent(Inode inode) override;
   [[nodiscard]] bool is_immutable() const override { return true; }
   [[nodiscard]] std::uint64_t numbers() const override { return nodes_.size(); }
+  [[nodiscard]] Result<std::string> path_of_number(std::uint64_t number) override;
+  [[nodiscard]] std::uint64_t fingerprint() const override;
   [[nodiscard]] Result<Origin> origin(Inode inode) override;
 
  private:

@@ -135,7 +135,8 @@ std::vector<Layer> group(std::vector<Layer> layers, const OverlayOptions& option
                  .live = false,
                  .fallback = run.front().fallback,
                  .number_base = 0};  // its numbers are final
-    as_one.fs = std::make_unique<OverlayFileSystem>(std::exchange(run, {}), options);
+    as_one.fs =
+        std::make_unique<OverlayFileSystem>(std::exchange(run, {}), options, OverlayFileSystem::Inodes::kAddresses);
     groups.push_back(std::move(as_one));
   };
   for (Layer& layer : layers) {

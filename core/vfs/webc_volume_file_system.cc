@@ -138,6 +138,10 @@ Result<void> WebcVolumeFileSystem::read_dir(Inode dir, std::uint64_t from, Funct
   return {};
 }
 
+Result<std::string> WebcVolumeFileSystem::path_of_number(std::uint64_t number) {
+  return number == kRootNumber ? Result<std::string>("/") : volume_->path_of_number(number);
+}
+
 Result<std::string_view> WebcVolumeFileSystem::read_link(Inode inode) {
   const Result<webc::EntryInfo> info = volume_->info(to_ref(inode));
   if (!info) {

@@ -39,6 +39,8 @@ class WebcVolumeFileSystem final : public FileSystem {
   [[nodiscard]] bool is_immutable() const override { return !options_.verify_on_open; }
   [[nodiscard]] Result<Origin> origin(Inode inode) override;
   [[nodiscard]] std::uint64_t numbers() const override { return volume_->numbers(); }
+  [[nodiscard]] Result<std::string> path_of_number(std::uint64_t number) override;
+  [[nodiscard]] std::uint64_t fingerprint() const override { return volume_->fingerprint(); }
 
  private:
   [[nodiscard]] std::int64_t modified(const webc::EntryInfo& info) const;

@@ -4,6 +4,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <deque>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "core/base/log.h"
 #include "core/webc/bytes.h"
@@ -91,6 +95,43 @@ Result<void> TreeVolume::list(EntryRef dir, FunctionRef<bool(const DirRecord&)> 
     return fail(EIO);
   }
   return source()->damaged() ? Result<void>(fail(EIO)) : Result<void>();
+}
+
+bool TreeVolume::may_hold(EntryRef dir, std::uint64_t number) const {
+  const std::uint64_t begin = dir & kLow;
+  const std::uint64_t end = dir >> 32U;
+  return end <= begin || (number >= number_at(begin) && number <= number_at(end));
+}
+
+Result<std::string> TreeVolume::path_of_number(std::uint64_t number) const {
+  std::vector<std::pair<EntryRef, std::string>> pending{{kRootRef, ""}};
+  std::optional<std::string> found;
+  while (!pending.empty() && !found) {
+    const auto [dir, path] = std::move(pending.back());
+    pending.pop_back();
+    (void)list(dir, [&, &path = path](const DirRecord& record) {
+      if (record.number == number) {
+        found = path + "/" + std::string(record.name);
+      } else if (record.error == 0 && record.info.kind == EntryKind::kDirectory && may_hold(record.ref, number)) {
+        pending.emplace_back(record.ref, path + "/" + std::string(record.name));
+      }
+      return !found;
+    });
+  }
+  return found ? Result<std::string>(std::move(*found)) : fail(ENOENT);
+}
+
+std::uint64_t TreeVolume::fingerprint() const {
+  // Versions 2 and 3 begin with the index and its checksums, version 1 with the checksum of the file.
+  constexpr std::size_t kStart = 4096;
+  const VolumeParts& parts = tree_->parts();
+  const std::span<const std::byte> file = tree_->file();
+  std::uint64_t hash = parts.header + (parts.header_length << 16U) + (parts.data_length << 32U);
+  for (std::size_t at = 0; at + 8 <= std::min(file.size(), kStart); at += 8) {
+    hash = (hash ^ load_u64(file, at)) * 0x9e3779b97f4a7c15ULL;
+    hash ^= hash >> 32U;
+  }
+  return hash == 0 ? 1 : hash;
 }
 
 Decoded<void> TreeVolume::visit_slots(std::uint64_t entry, std::uint64_t limit,

@@ -30,6 +30,8 @@ class TreeVolume final : public Volume {
   [[nodiscard]] Result<EntryInfo> info(EntryRef ref) const override;
   [[nodiscard]] Result<void> list(EntryRef dir, FunctionRef<bool(const DirRecord&)> visit) const override;
   [[nodiscard]] std::uint64_t numbers() const override { return number_at(tree_->parts().header_length); }
+  [[nodiscard]] Result<std::string> path_of_number(std::uint64_t number) const override;
+  [[nodiscard]] std::uint64_t fingerprint() const override;
   [[nodiscard]] const Tree& tree() const { return *tree_; }
 
  private:
@@ -40,6 +42,8 @@ class TreeVolume final : public Volume {
   using Owners =
       std::unordered_map<std::uint64_t, std::uint64_t>;  // start of a table -> offset of the record that owns it
 
+  /// False if the directory's range tells that no record below it has this number.
+  [[nodiscard]] bool may_hold(EntryRef dir, std::uint64_t number) const;
   Decoded<void> visit_slots(std::uint64_t entry, std::uint64_t limit, FunctionRef<bool(const Slot&)> visit) const;
   [[nodiscard]] Owners scan() const;
   [[nodiscard]] const Owners& owners() const;

@@ -67,6 +67,10 @@ class Volume {
   [[nodiscard]] virtual Result<void> list(EntryRef dir, FunctionRef<bool(const DirRecord&)> visit) const = 0;
   /// The highest number that a record can have. Known without reading any.
   [[nodiscard]] virtual std::uint64_t numbers() const = 0;
+  /// The path of the record with this number; ENOENT. Reads the directories that may have it.
+  [[nodiscard]] virtual Result<std::string> path_of_number(std::uint64_t number) const = 0;
+  /// A hash of the container's checksums, as stored, and of where the volume lies. Never 0.
+  [[nodiscard]] virtual std::uint64_t fingerprint() const = 0;
 
  protected:
   Volume(std::string name, std::shared_ptr<const ByteSource> source)
