@@ -322,8 +322,9 @@ constexpr std::array kOptions{
                "debug or trace",
                kLoggingCommands, true, set_log_level},
     OptionSpec{Group::kSpeed, "live-timeout", '\0', "SECONDS",
-               "let the kernel cache names and attributes of live host files for this time (default: 1)", kMountOnly,
-               true,
+               "where changes of a live directory can't be watched, let the kernel cache names and attributes for "
+               "this time (default: 1). 0: cache and watch nothing",
+               kMountOnly, true,
                [](Options& options,
                   std::string_view value) { options.mount.live_timeout = parse_seconds("live-timeout", value); }},
     OptionSpec{

@@ -218,6 +218,28 @@ void check_clock(Findings& findings) {
   }
 }
 
+/// How many directories of the host this user may watch; mounts of live directories take half of them at most.
+void check_watches(Findings& findings) {
+  constexpr std::uint64_t kFewWatches = 8192;
+  constexpr std::uint64_t kFewInstances = 16;
+  std::uint64_t watches = 0;
+  std::uint64_t instances = 0;
+  if (!(std::ifstream("/proc/sys/fs/inotify/max_user_watches") >> watches) ||
+      !(std::ifstream("/proc/sys/fs/inotify/max_user_instances") >> instances)) {
+    findings.push_back({"watches", Level::kWarning,
+                        "this kernel has no inotify: edits of live directories show after --live-timeout", ""});
+    return;
+  }
+  const bool few = watches < kFewWatches || instances < kFewInstances;
+  findings.push_back(
+      {"watches", few ? Level::kWarning : Level::kOk,
+       fmt::format("a user may watch {} directories (a mount takes half at most) with {} inotify instances", watches,
+                   instances),
+       few ? "edits in further live directories show after --live-timeout; as root: sysctl "
+             "fs.inotify.max_user_watches=65536 fs.inotify.max_user_instances=128"
+           : ""});
+}
+
 }  // namespace
 
 void check_system(Findings& findings) {
@@ -227,6 +249,7 @@ void check_system(Findings& findings) {
   check_kernel(findings);
   check_libraries(findings);
   check_clock(findings);
+  check_watches(findings);
 }
 
 }  // namespace pkgfs::doctor

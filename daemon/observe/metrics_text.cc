@@ -30,6 +30,9 @@ enum Metric : std::size_t {
   kReadBytes,
   kPushedFiles,
   kPushedBytes,
+  kWatched,
+  kUnwatched,
+  kNotices,
   kCpu,
   kResident,
   kVirtual,
@@ -55,6 +58,12 @@ constexpr std::array kTable{
     MetricSpec{"pkgfs_fuse_pushed_files_total", "counter", "", kExperimental,
                "Files that the daemon prefetched into the page cache."},
     MetricSpec{"pkgfs_fuse_pushed_bytes_total", "counter", "", kExperimental, "Bytes of the prefetched files."},
+    MetricSpec{"pkgfs_live_directories_watched", "gauge", "", kExperimental,
+               "Live directories whose changes the host reports."},
+    MetricSpec{"pkgfs_live_directories_unwatched_total", "counter", "", kExperimental,
+               "Times that a live directory could not be watched."},
+    MetricSpec{"pkgfs_live_notices_total", "counter", "", kExperimental,
+               "Changes of live directories that the kernel was told of."},
     MetricSpec{"process_cpu_seconds_total", "counter", "", kStable, "User and system time of the process."},
     MetricSpec{"process_resident_memory_bytes", "gauge", "", kStable,
                "Resident memory, including the mapped pages of package files."},
@@ -202,6 +211,10 @@ std::string metrics_text(const MountFacts& facts, const fuse::Snapshot& counts) 
   out.single(kReadBytes, counts.bytes_read);
   out.single(kPushedFiles, counts.files_pushed);
   out.single(kPushedBytes, counts.bytes_pushed);
+  const fuse::Snapshot::Live live = counts.live.value_or(fuse::Snapshot::Live{});
+  out.single(kWatched, live.watched);
+  out.single(kUnwatched, live.unwatched);
+  out.single(kNotices, live.notices);
   write_process(out, facts);
   return out.take();
 }

@@ -39,6 +39,10 @@ void add_counts(Json& object, const fuse::Snapshot& counts) {
   object["bytes_pushed"] = counts.bytes_pushed;
   object["polled"] = counts.polled;
   object["relieved"] = counts.relieved;
+  if (counts.live) {
+    object["live"] = {
+        {"watched", counts.live->watched}, {"unwatched", counts.live->unwatched}, {"notices", counts.live->notices}};
+  }
   object["uptime_seconds"] = std::round(counts.uptime * kThousand) / kThousand;
   object["errors"] = std::move(errors);
   object["latency_ns"] = std::move(latencies);

@@ -100,8 +100,8 @@ TEST_F(Doctor, HasNothingToSayWhenAllIsWell) {
   const Told told = doctor("true");
   EXPECT_EQ(told.code, 0) << told.text;
   EXPECT_EQ(told.document["problems"], 0) << told.text;
-  for (const char* check : {"device", "fusermount3", "fuse.conf", "kernel", "libraries", "clock", "mount", "settings",
-                            "cache", "space", "downloads", "registry"}) {
+  for (const char* check : {"device", "fusermount3", "fuse.conf", "kernel", "libraries", "clock", "watches", "mount",
+                            "settings", "cache", "space", "downloads", "registry"}) {
     EXPECT_TRUE(told.find(check).is_object()) << check << ": " << told.text;
   }
   EXPECT_NE(told.find("kernel")["said"].get<std::string>().find(", FUSE 7."), std::string::npos) << told.text;

@@ -23,9 +23,7 @@ using testing::Contains;
 using testing::IsEmpty;
 using testing::Not;
 
-UniqueFd directory(const fs::path& path) {
-  return UniqueFd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-}
+UniqueFd directory(const fs::path& path) { return UniqueFd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)); }
 
 /// "WATCH KIND NAME" of each change since the last call.
 std::vector<std::string> changes(HostWatcher& watcher) {

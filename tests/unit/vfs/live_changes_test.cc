@@ -49,8 +49,8 @@ class Changes : public testing::Test {
   void begin(std::size_t most_watches = 100) {
     std::vector<Mount> mounts;
     Mount mount;
-    mount.fs = std::make_unique<HostFileSystem>(
-        UniqueFd(::open(dir_.path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)), "host");
+    mount.fs = std::make_unique<HostFileSystem>(UniqueFd(::open(dir_.path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)),
+                                                "host");
     mount.mount_path = "/";
     mount.package = "live";
     mount.volume = "host";
