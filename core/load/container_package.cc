@@ -84,6 +84,11 @@ ContainerPackage::ContainerPackage(std::string name, std::shared_ptr<const webc:
   }
 }
 
+void ContainerPackage::set_dependencies(std::vector<webc::Dependency> use) {
+  manifest_ = container_->manifest();
+  manifest_->use = std::move(use);
+}
+
 std::vector<std::string> ContainerPackage::volume_names() const {
   std::vector<std::string> names;
   for (const auto& volume : container_->volumes()) {

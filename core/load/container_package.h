@@ -18,10 +18,14 @@ class ContainerPackage final : public Package {
   /// Checks the container as `options` ask for; throws Error(kCorrupt) with the first problems.
   ContainerPackage(std::string name, std::shared_ptr<const webc::Container> container, std::optional<PackageHash> hash,
                    const OpenOptions& options);
+  /// Replaces the dependencies by `use`: those of a container that was packed just now have lost what was written.
+  void set_dependencies(std::vector<webc::Dependency> use);
 
   [[nodiscard]] const std::string& name() const override { return name_; }
   [[nodiscard]] int webc_version() const override { return static_cast<int>(container_->version()); }
-  [[nodiscard]] const webc::Manifest& manifest() const override { return container_->manifest(); }
+  [[nodiscard]] const webc::Manifest& manifest() const override {
+    return manifest_ ? *manifest_ : container_->manifest();
+  }
   [[nodiscard]] const PackageHash& hash() const override { return hash_; }
   [[nodiscard]] const std::vector<webc::Atom>& atoms() const override { return atoms_; }
   [[nodiscard]] std::vector<std::string> volume_names() const override;
@@ -31,6 +35,7 @@ class ContainerPackage final : public Package {
  private:
   std::string name_;
   std::shared_ptr<const webc::Container> container_;
+  std::optional<webc::Manifest> manifest_;  // instead of the container's
   PackageHash hash_;
   std::vector<webc::Atom> atoms_;
   vfs::VolumeOptions volume_options_;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "core/base/file_kind.h"
 #include "core/load/container_package.h"
 #include "core/load/directory_package.h"
 #include "core/load/tarball.h"
@@ -33,18 +34,9 @@ std::string printed(std::span<const std::byte> bytes) {
 }
 
 /// The reason why a file that is neither a container nor a tarball is no package.
-std::string what_it_is(webc::FileFormat type, std::span<const std::byte> bytes) {
-  switch (type) {
-    case webc::FileFormat::kWasmModule:
-      return "it is a WebAssembly module, not a package";
-    case webc::FileFormat::kZip:
-      return "it is a ZIP archive, not a package";
-    case webc::FileFormat::kZstd:
-      return "it is zstd-compressed data, not a package";
-    case webc::FileFormat::kWebc:
-    case webc::FileFormat::kTarball:
-    case webc::FileFormat::kOther:
-      break;
+std::string what_it_is(std::span<const std::byte> bytes) {
+  if (const auto kind = file_kind(bytes)) {
+    return "it is " + std::string(*kind) + ", not a package";
   }
   if (bytes.size() < 5) {
     return "failed to fill whole buffer";
@@ -91,7 +83,7 @@ std::shared_ptr<const Package> open_package(const std::string& path, const OpenO
   }
   try {
     if (type != webc::FileFormat::kWebc) {
-      throw Error(ErrorCode::kUnsupported, {"Unable to detect the WEBC version", what_it_is(type, file->bytes())});
+      throw Error(ErrorCode::kUnsupported, {"Unable to detect the WEBC version", what_it_is(file->bytes())});
     }
     return std::make_shared<ContainerPackage>(path, webc::Container::open(std::move(file)), std::nullopt, options);
   } catch (Error& error) {

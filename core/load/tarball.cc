@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "core/load/tarball.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "core/base/limits.h"
 #include "core/load/archive_tree.h"
@@ -155,15 +157,18 @@ std::unique_ptr<const ArchiveTree> extract(const ByteSource& archive) {
   }
 }
 
-void pack_archive(const ArchiveTree& tree, const std::string& name, int fd) {
+/// Packs the archive into `fd` and returns the dependencies as the wasmer.toml has them.
+std::vector<webc::Dependency> pack_archive(const ArchiveTree& tree, const std::string& name, int fd) {
   Budget budget;
   const ArchiveDirectory directory(tree, name, budget);
   const WasmerToml toml = read_package_toml(directory, manifest_name(tree));
   PackedVolumes volumes = read_volumes(toml, tree, directory, budget);
-  write_package(derive_parts(toml, directory), std::move(volumes), fd);
+  PackageParts parts = derive_parts(toml, directory);
+  write_package(parts, std::move(volumes), fd);
   if (tree.source().damaged()) {
     throw system_error("Unable to read what was unpacked", EIO);
   }
+  return std::move(parts.manifest.use);
 }
 
 }  // namespace
@@ -171,10 +176,14 @@ void pack_archive(const ArchiveTree& tree, const std::string& name, int fd) {
 std::shared_ptr<const Package> open_tarball(const ByteSource& archive, const OpenOptions& options) {
   try {
     UniqueFd fd = nameless_file();
-    pack_archive(*extract(archive), archive.name(), fd.get());
+    std::vector<webc::Dependency> use = pack_archive(*extract(archive), archive.name(), fd.get());
     auto container = webc::Container::open(MappedFile::adopt(std::move(fd), archive.name()));
-    return std::make_shared<ContainerPackage>(archive.name(), std::move(container),
-                                              PackageHash(sha256(archive.bytes())), options);
+    auto package = std::make_shared<ContainerPackage>(archive.name(), std::move(container),
+                                                      PackageHash(sha256(archive.bytes())), options);
+    if (std::ranges::any_of(use, [](const webc::Dependency& each) { return each.as_written.has_value(); })) {
+      package->set_dependencies(std::move(use));
+    }
+    return package;
   } catch (Error& error) {
     throw std::move(error).context("Unable to open the package \"" + archive.name() + "\"");
   }

@@ -54,7 +54,10 @@ std::vector<webc::Dependency> derive_use(const WasmerToml& toml) {
     if (!is_dependency_name(name)) {
       reject_manifest("The dependency, " + in_quotes(name) + R"(, isn't in the "namespace/name" format)");
     }
-    use.push_back({name, name + "@" + VersionReq::parse(requirement).to_string(), std::nullopt});
+    std::string build;
+    const std::string normal = VersionReq::parse(requirement, &build).to_string();
+    use.push_back({name, name + "@" + normal, std::nullopt,
+                   build.empty() ? std::nullopt : std::optional(name + "@" + requirement)});
   }
   return use;
 }
@@ -157,8 +160,16 @@ std::string inferred_runner(const WasmerToml& toml, const WasmerToml::Command& c
   return runner_url(module->abi);
 }
 
-/// Merges `addition` into `original`: maps and lists grow, null is replaced. False if two values contradict each other.
-bool merge(Json& original, const Json& addition) {
+/// Two values of one key that contradict each other.
+struct Conflict {
+  std::string path;  // of the key: `wasi.atom`
+  Json derived;
+  Json written;
+};
+
+/// Merges `addition` into `original`, the value at `path`: maps and lists grow, null is replaced. Returns the first
+/// conflict.
+std::optional<Conflict> merge(Json& original, const Json& addition, const std::string& path) {
   if (original.is_object() && addition.is_object()) {
     // Only a key from before can collide. Searching the added ones, too, would make large maps slow.
     using Members = std::vector<Json::object_t::value_type, Json::object_t::allocator_type>;
@@ -171,21 +182,42 @@ bool merge(Json& original, const Json& addition) {
       }
       if (i == known) {
         members.emplace_back(key, value);
-      } else if (!merge(members[i].second, value)) {
-        return false;
+      } else if (auto conflict = merge(members[i].second, value, path.empty() ? key : path + "." + key)) {
+        return conflict;
       }
     }
-    return true;
+    return std::nullopt;
   }
   if (original.is_array() && addition.is_array()) {
     original.insert(original.end(), addition.begin(), addition.end());
-    return true;
+    return std::nullopt;
   }
   if (original.is_null()) {
     original = addition;
-    return true;
+    return std::nullopt;
   }
-  return addition.is_null() || (original.type() == addition.type() && original == addition);
+  if (addition.is_null() || (original.type() == addition.type() && original == addition)) {
+    return std::nullopt;
+  }
+  return Conflict{path, original, addition};
+}
+
+/// `value` for a message, which a file of a package may have made very long.
+std::string value_text(const Json& value) {
+  constexpr std::size_t kShown = 100;
+  const std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
+  return text.size() <= kShown ? text : text.substr(0, kShown) + "…";
+}
+
+/// A command with annotations gets only those that follow from its key `module`, so that this one is at odds with them.
+[[noreturn]] void refuse_conflict(const std::string& key, const WasmerToml::Command& command,
+                                  const Conflict& conflict) {
+  throw Error(
+      ErrorCode::kCorrupt,
+      {"Unable to merge in user-defined " + in_quotes(key) + " annotations for the " + in_quotes(command.name) +
+           " command",
+       "the key \"module\" makes " + in_quotes(conflict.path) + " " + value_text(conflict.derived) + ", but the key " +
+           in_quotes("annotations." + conflict.path) + " has " + value_text(conflict.written)});
 }
 
 /// Reads a command's annotations from a file. A YAML file is read if it is JSON as well. Otherwise the command has no
@@ -252,13 +284,14 @@ webc::Command derive_command(const WasmerToml& toml, const WasmerToml::Command& 
   Json custom = command.annotations_file ? annotations_from_file(command, files) : command.annotations;
   if (custom.is_object()) {
     for (auto& [key, value] : result.annotations.items()) {
-      if (const auto found = custom.find(key); found != custom.end() && !merge(value, *found)) {
-        reject_manifest("Unable to merge in user-defined " + in_quotes(key) + " annotations for the " +
-                        in_quotes(command.name) + " command");
+      if (const auto found = custom.find(key); found != custom.end()) {
+        if (const auto conflict = merge(value, *found, key)) {
+          refuse_conflict(key, command, *conflict);
+        }
       }
       custom.erase(key);
     }
-    merge(result.annotations, custom);
+    static_cast<void>(merge(result.annotations, custom, ""));  // no key of both is left
   }
   if (foreign) {
     const std::string dependency = command.module.substr(0, colon);

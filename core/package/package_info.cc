@@ -37,8 +37,10 @@ PackageSpecifier vendored_specifier(const webc::Json& json) {
 
 PackageSpecifier dependency_specifier(const webc::Dependency& dependency) {
   try {
-    return dependency.vendored ? vendored_specifier(*dependency.vendored)
-                               : PackageSpecifier::parse(dependency.text.value_or(""));
+    if (dependency.vendored) {
+      return vendored_specifier(*dependency.vendored);
+    }
+    return PackageSpecifier::parse(dependency.as_written ? *dependency.as_written : dependency.text.value_or(""));
   } catch (const Error& error) {
     throw Error(ErrorCode::kCorrupt, error.chain())
         .context("The \"" + dependency.alias + "\" dependency can't be used");

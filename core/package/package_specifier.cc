@@ -11,10 +11,6 @@
 namespace pkgfs {
 namespace {
 
-constexpr std::string_view kBuildMessage =
-    "build metadata (`+...`) is not supported in a version requirement: it is ignored when matching versions and "
-    "cannot select a specific build, so pin an exact version or a package hash instead";
-
 /// Thrown with the reason why a text is no specifier; `parse` makes the full message.
 struct Reason {
   std::string text;
@@ -163,22 +159,33 @@ void check_full_name(std::string_view full_name) {
   }
 }
 
-std::variant<std::monostate, VersionReq, std::string> parse_tag(std::string_view text) {
+bool is_tag_char(char c) { return is_alpha(c) || is_digit(c) || c == '.' || c == '_' || c == '-'; }
+
+/// Sets the tag of `ident`, and the build metadata that belongs to it.
+void parse_tag(std::string_view text, NamedIdent& ident) {
   if (text.empty()) {
-    return std::monostate{};
+    return;
   }
   if (text == "latest") {
-    return VersionReq{};
+    ident.tag = VersionReq{};
+    return;
   }
-  bool had_build = false;
-  if (std::optional<VersionReq> requirement = VersionReq::try_parse(text, &had_build)) {
-    if (had_build) {
-      reject_specifier(std::string(kBuildMessage));
-    }
-    return *std::move(requirement);
+  VersionReq::Fault fault;
+  if (std::optional<VersionReq> requirement = VersionReq::try_parse(text, &ident.build, &fault)) {
+    ident.tag = *std::move(requirement);
+    return;
   }
   check_component("tag", text);
-  return std::string(text);
+  if (!std::all_of(text.begin(), text.end(), is_tag_char)) {
+    std::string reason = "\"" + std::string(text) + "\" is neither a version requirement (at character " +
+                         std::to_string(fault.at + 1) + ": " + fault.reason +
+                         ") nor a tag (letters, digits, \".\", \"_\" and \"-\")";
+    const std::optional<std::string> near = VersionReq::nearest(text);
+    reason += near ? "; did you mean \"" + *near + "\"?"
+                   : "; a requirement is written like \"^1.2\", \"=1.2.3\" or \">=1, <2\"";
+    reject_specifier(std::move(reason));
+  }
+  ident.tag = std::string(text);
 }
 
 NamedIdent parse_named(std::string_view text) {
@@ -186,7 +193,7 @@ NamedIdent parse_named(std::string_view text) {
   std::string_view left = text;
   const std::string_view trimmed = trim(text);
   if (const std::size_t at = trimmed.rfind('@'); at != std::string_view::npos) {
-    ident.tag = parse_tag(trimmed.substr(at + 1));
+    parse_tag(trimmed.substr(at + 1), ident);
     left = trimmed.substr(0, at);
   }
   const std::size_t slash = left.rfind('/');
@@ -245,6 +252,15 @@ VersionReq NamedIdent::requirement() const {
   return requirement != nullptr ? *requirement : VersionReq{};
 }
 
+std::optional<Version> NamedIdent::wanted_build() const {
+  const auto* requirement = std::get_if<VersionReq>(&tag);
+  if (build.empty() || requirement == nullptr || !requirement->is_exact()) {
+    return std::nullopt;
+  }
+  const VersionReq::Comparator& exact = requirement->comparators().front();
+  return Version{exact.major, exact.minor.value_or(0), exact.patch.value_or(0), exact.pre, build};
+}
+
 bool NamedIdent::matches(const NamedId& id) const {
   if (full_name() != id.full_name) {
     return false;
@@ -263,6 +279,9 @@ std::string NamedIdent::to_string() const {
     text += "@" + *word;
   } else if (const auto* requirement = std::get_if<VersionReq>(&tag)) {
     text += "@" + requirement->to_string();
+    if (!build.empty() && requirement->comparators().size() == 1) {
+      text += "+" + build;
+    }
   }
   return text;
 }

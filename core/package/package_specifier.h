@@ -17,11 +17,16 @@ struct NamedIdent {
   std::optional<std::string> namespace_;
   std::string name;
   std::variant<std::monostate, VersionReq, std::string> tag;
+  /// The build metadata of the requirement, without the "+"; the first one if several comparators have some
+  /// (docs/rules/resolution.md, 2.5).
+  std::string build = {};
 
   [[nodiscard]] std::string full_name() const;
   /// The requirement; `*` without a tag or with a named one (docs/rules/resolution.md, 2.4).
   [[nodiscard]] VersionReq requirement() const;
   [[nodiscard]] const std::string* named_tag() const { return std::get_if<std::string>(&tag); }
+  /// The one build that `=x.y.z+build` asks for; nothing for any other tag.
+  [[nodiscard]] std::optional<Version> wanted_build() const;
   /// Whether the package `id` satisfies this ident: same full name, and the tag's requirement holds (a named tag
   /// must equal the printed version).
   [[nodiscard]] bool matches(const NamedId& id) const;
@@ -48,8 +53,8 @@ class PackageSpecifier {
   PackageSpecifier(Path path) : value_(std::move(path)) {}          // NOLINT(google-explicit-constructor)
 
   /// Parses a specifier (docs/rules/resolution.md, 1.2 and 1.4: `file:` URLs are paths, malformed
-  /// `sha256:` digests and dangerous names are refused). Throws Error(kUsage) `could not parse value as package
-  /// identifier: {message} (value: '{value}')`.
+  /// `sha256:` digests, dangerous names and tags that can't be one are refused). Throws Error(kUsage) `could not parse
+  /// value as package identifier: {message} (value: '{value}')`.
   [[nodiscard]] static PackageSpecifier parse(std::string_view text);
 
   [[nodiscard]] const NamedIdent* named() const { return std::get_if<NamedIdent>(&value_); }

@@ -241,6 +241,10 @@ bool VersionReq::matches(const Version& version) const {
                                             [&](const Comparator& want) { return allows_pre(want, version); });
 }
 
+bool VersionReq::is_exact() const {
+  return comparators_.size() == 1 && comparators_.front().op == Op::kExact && comparators_.front().patch.has_value();
+}
+
 std::string VersionReq::to_string() const {
   if (comparators_.empty()) {
     return "*";

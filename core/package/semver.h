@@ -51,14 +51,26 @@ class VersionReq {
   VersionReq() = default;
   explicit VersionReq(std::vector<Comparator> comparators) : comparators_(std::move(comparators)) {}
 
-  /// Throws Error(kUsage) with the reference's text. `had_build`, if given, is set when a build part was dropped.
-  [[nodiscard]] static VersionReq parse(std::string_view text, bool* had_build = nullptr);
-  [[nodiscard]] static std::optional<VersionReq> try_parse(std::string_view text, bool* had_build = nullptr);
+  /// Why a text is no requirement.
+  struct Fault {
+    std::size_t at = 0;  // the first byte that doesn't fit
+    std::string reason;  // the reference's text
+  };
+
+  /// Throws Error(kUsage) with the reference's text. Build metadata takes no part in a requirement; `build`, if given,
+  /// gets the first one that was dropped, without the "+".
+  [[nodiscard]] static VersionReq parse(std::string_view text, std::string* build = nullptr);
+  [[nodiscard]] static std::optional<VersionReq> try_parse(std::string_view text, std::string* build = nullptr,
+                                                           Fault* fault = nullptr);
+  /// The requirement that `text`, which is none, was probably meant to be: `^1` for `^^1`, `>1, <2` for `>1 <2`.
+  [[nodiscard]] static std::optional<std::string> nearest(std::string_view text);
   /// `=x.y.z-pre`.
   [[nodiscard]] static VersionReq exactly(const Version& version);
 
   [[nodiscard]] bool matches(const Version& version) const;
   [[nodiscard]] std::string to_string() const;
+  /// Whether it names one version: `=x.y.z` or `=x.y.z-pre`.
+  [[nodiscard]] bool is_exact() const;
   [[nodiscard]] const std::vector<Comparator>& comparators() const { return comparators_; }
   friend bool operator==(const VersionReq&, const VersionReq&) = default;
 

@@ -160,8 +160,9 @@ VersionReq::Op take_operator(Scanner& in, bool& written) {
   return Op::kCaret;
 }
 
-/// Reads one comparator. Sets `position`, the part that an error in the text behind it names.
-VersionReq::Comparator take_comparator(Scanner& in, std::string_view& position, bool& had_build) {
+/// Reads one comparator. Sets `position`, the part that an error in the text behind it names, and `build` if it is
+/// empty and the comparator has build metadata.
+VersionReq::Comparator take_comparator(Scanner& in, std::string_view& position, std::string& build) {
   VersionReq::Comparator result;
   bool written = false;
   result.op = take_operator(in, written);
@@ -196,8 +197,10 @@ VersionReq::Comparator take_comparator(Scanner& in, std::string_view& position, 
   }
   if (result.patch && in.take('+')) {
     position = kBuild;
-    (void)in.identifiers(position, true);
-    had_build = true;
+    std::string dropped = in.identifiers(position, true);
+    if (build.empty()) {
+      build = std::move(dropped);
+    }
   }
   in.skip_blanks();
   return result;
@@ -244,8 +247,10 @@ std::optional<Version> Version::try_parse(std::string_view text) {
   }
 }
 
-VersionReq VersionReq::parse(std::string_view text, bool* had_build) {
-  Scanner in{text};
+namespace {
+
+/// Reads a requirement up to its end. If it throws, `in` is where the fault is.
+VersionReq take_requirement(Scanner& in, std::string* build) {
   in.skip_blanks();
   const std::string_view start = in.rest;
   if (in.take_wildcard()) {
@@ -258,8 +263,8 @@ VersionReq VersionReq::parse(std::string_view text, bool* had_build) {
     }
     reject_version("unexpected character after wildcard in version req");
   }
-  std::vector<Comparator> comparators;
-  bool build = false;
+  std::vector<VersionReq::Comparator> comparators;
+  std::string dropped;
   while (true) {
     Scanner ahead = in;
     if (ahead.take_wildcard()) {
@@ -269,7 +274,7 @@ VersionReq VersionReq::parse(std::string_view text, bool* had_build) {
       }
     }
     std::string_view position;
-    comparators.push_back(take_comparator(in, position, build));
+    comparators.push_back(take_comparator(in, position, dropped));
     if (in.rest.empty()) {
       break;
     }
@@ -281,16 +286,27 @@ VersionReq VersionReq::parse(std::string_view text, bool* had_build) {
       reject_version("excessive number of version comparators");
     }
   }
-  if (had_build != nullptr && build) {
-    *had_build = true;
+  if (build != nullptr && !dropped.empty()) {
+    *build = std::move(dropped);
   }
   return VersionReq(std::move(comparators));
 }
 
-std::optional<VersionReq> VersionReq::try_parse(std::string_view text, bool* had_build) {
+}  // namespace
+
+VersionReq VersionReq::parse(std::string_view text, std::string* build) {
+  Scanner in{text};
+  return take_requirement(in, build);
+}
+
+std::optional<VersionReq> VersionReq::try_parse(std::string_view text, std::string* build, Fault* fault) {
+  Scanner in{text};
   try {
-    return parse(text, had_build);
-  } catch (const Error&) {
+    return take_requirement(in, build);
+  } catch (const Error& error) {
+    if (fault != nullptr) {
+      *fault = {text.size() - in.rest.size(), error.message()};
+    }
     return std::nullopt;
   }
 }

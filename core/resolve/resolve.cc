@@ -2,6 +2,7 @@
 #include "core/resolve/resolve.h"
 
 #include <algorithm>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -117,6 +118,20 @@ std::string dot_text(std::string_view text) {
   return quoted + "\"";
 }
 
+/// Once for each specifier that several packages have in common.
+void warn_of_builds(const Draft& draft) {
+  std::set<std::string> warned;
+  for (const Draft::Node& node : draft.nodes) {
+    for (std::size_t i = 0; i < node.targets.size(); ++i) {
+      const PackageSpecifier& specifier = node.pkg->dependencies[i].specifier;
+      if (specifier.named() != nullptr && !specifier.named()->build.empty() &&
+          warned.insert(specifier.to_string()).second) {
+        warn_of_build_metadata(specifier, draft.nodes[node.targets[i]].pkg->id);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 LimitError::LimitError(const char* resource, std::size_t value, std::size_t limit)
@@ -140,6 +155,7 @@ std::optional<std::size_t> DependencyGraph::follow(std::size_t from, const std::
 Resolution resolve(const PackageInfo& root, Source& source) {
   Catalog catalog(source);
   const Draft draft = solve(root, catalog);
+  warn_of_builds(draft);
   DependencyGraph graph = to_graph(draft);
   std::vector<std::size_t> order = topological_order(draft);
   ResolvedPackage package = add_up(graph, order);

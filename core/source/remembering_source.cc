@@ -55,6 +55,7 @@ void RememberingSource::prefetch(std::span<const PackageSpecifier> specifiers) {
   for (std::size_t i = 0; i < asked.size(); ++i) {
     if (!answers[i].error) {
       warn_of_named_tag(asked[i]);
+      keep_wanted_build(asked[i], answers[i].packages);
     }
     answers_.emplace(key_of(asked[i]), std::move(answers[i]));
   }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "core/source/source.h"
 
+#include <algorithm>
+
 #include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/base/parallel.h"
@@ -109,6 +111,33 @@ void warn_of_named_tag(const PackageSpecifier& specifier) {
   log::warn("no source resolves the tag of \"{}\": taking the newest release", specifier.to_string());
 }
 
+void keep_wanted_build(const PackageSpecifier& specifier, std::vector<PackageSummary>& answers) {
+  const auto wanted = specifier.named() == nullptr ? std::nullopt : specifier.named()->wanted_build();
+  const auto is_it = [&](const PackageSummary& answer) {
+    return answer.pkg.id.named() != nullptr && answer.pkg.id.named()->version == *wanted;
+  };
+  if (wanted && std::any_of(answers.begin(), answers.end(), is_it)) {
+    std::erase_if(answers, [&](const PackageSummary& answer) { return !is_it(answer); });
+  }
+}
+
+void warn_of_build_metadata(const PackageSpecifier& specifier, const PackageId& chosen) {
+  const NamedIdent* ident = specifier.named();
+  if (ident == nullptr || ident->build.empty()) {
+    return;
+  }
+  const auto wanted = ident->wanted_build();
+  if (wanted && chosen.named() != nullptr && chosen.named()->version == *wanted) {
+    return;
+  }
+  log::warn("\"{}\" takes \"{}\": {}", specifier.to_string(), chosen.to_string(),
+            wanted
+                ? "no registry has the build that it asks for, and versions that differ only in build metadata count "
+                  "as equal"
+                : "versions are compared without build metadata, so that \"+" + ident->build +
+                      "\" selects nothing; only \"=\" with a whole version selects a build");
+}
+
 const PackageSummary& latest_of(const PackageSpecifier& specifier, const std::vector<PackageSummary>& answers) {
   if (answers.empty()) {
     throw QueryError(QueryError::Kind::kNoMatches, specifier);
@@ -125,9 +154,12 @@ const PackageSummary& latest_of(const PackageSpecifier& specifier, const std::ve
 }
 
 PackageSummary query_latest(Source& source, const PackageSpecifier& specifier) {
-  const std::vector<PackageSummary> answers = source.query(specifier);
+  std::vector<PackageSummary> answers = source.query(specifier);
   warn_of_named_tag(specifier);
-  return latest_of(specifier, answers);
+  keep_wanted_build(specifier, answers);
+  PackageSummary latest = latest_of(specifier, answers);
+  warn_of_build_metadata(specifier, latest.pkg.id);
+  return latest;
 }
 
 }  // namespace pkgfs

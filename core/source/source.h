@@ -76,6 +76,10 @@ class Source {
 [[nodiscard]] PackageSummary query_latest(Source& source, const PackageSpecifier& specifier);
 /// Whether `a` has a higher version than `b` by semver precedence. An id without a version is older than any with one.
 [[nodiscard]] bool is_newer(const PackageId& a, const PackageId& b);
+/// If `specifier` asks for one build (`=1.2.3+b`) and it is among `answers`, removes all others.
+void keep_wanted_build(const PackageSpecifier& specifier, std::vector<PackageSummary>& answers);
+/// Warns if `specifier` has build metadata that didn't select `chosen` (docs/rules/resolution.md, 2.5).
+void warn_of_build_metadata(const PackageSpecifier& specifier, const PackageId& chosen);
 /// If `specifier` has a named tag, warns that the tag was treated as `*` (docs/rules/resolution.md, 2.4).
 void warn_of_named_tag(const PackageSpecifier& specifier);
 

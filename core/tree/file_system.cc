@@ -60,11 +60,33 @@ bool source_exists(const LoadedMapping& mapping, vfs::FileSystem& volume, bool s
   return false;
 }
 
+/// Whether no manifest names the mapping: a package of version 1 or 2 without an `fs` annotation has it
+/// (docs/rules/resolution.md, 3.2).
+bool is_assumed(const LoadedMapping& mapping, const Package& package) {
+  return package.webc_version() < 3 && mapping.volume_name == "atom" && mapping.mount_path == "/" &&
+         mapping.source_path == "/" && !package.manifest().fs();
+}
+
+/// Throws for a volume that isn't there, or warns if nothing but an assumption needs it.
+void miss_volume(const LoadedMapping& mapping, const Package& package, bool is_root, const TreeOptions& options) {
+  const std::string missing =
+      "The \"" + mapping.package.to_string() + "\" package doesn't have a \"" + mapping.volume_name + "\" volume";
+  if (!is_assumed(mapping, package)) {
+    throw Error(ErrorCode::kLoad, missing);
+  }
+  const std::string why =
+      "its manifest has no \"fs\" annotation, so that the mapping of this volume to \"/\" was assumed";
+  if (options.strict || (is_root && !options.lenient)) {
+    throw Error(ErrorCode::kLoad, {missing, why + (is_root ? "; --strict=no shows an empty tree instead" : "")});
+  }
+  log::warn("{}: {}; the package adds no files", missing, why);
+}
+
 void Builder::add(LoadedMapping mapping, const Package& package) {
   auto volume = package.open_volume(mapping.volume_name);
   if (volume == nullptr) {
-    throw Error(ErrorCode::kLoad, "The \"" + mapping.package.to_string() + "\" package doesn't have a \"" +
-                                      mapping.volume_name + "\" volume");
+    miss_volume(mapping, package, mapping.package == resolution.package.root, options);
+    return;
   }
   if (!source_exists(mapping, *volume, options.strict)) {
     return;

@@ -45,6 +45,9 @@ struct TreeOptions {
   vfs::Conflicts conflicts = vfs::Conflicts::kMerge;
   /// Visit the whole tree first, and throw for command errors, missing source paths and damaged directories.
   bool strict = false;
+  /// Show an empty tree, with a warning, where the root lacks the volume of the mapping that its manifest doesn't name
+  /// but that is assumed (docs/rules/loading.md, 5.2). For a dependency that is the default.
+  bool lenient = false;
   bool raw_links = false;
   /// The directory in which commands appear as executable files; none: commands don't appear.
   std::optional<std::string> commands_dir = "/bin";

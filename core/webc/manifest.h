@@ -49,6 +49,8 @@ struct Dependency {
   std::string alias;
   std::optional<std::string> text;
   std::optional<Json> vendored;
+  /// What a `wasmer.toml` asks for, if `text` has lost its build metadata. It isn't a part of the manifest.
+  std::optional<std::string> as_written = {};
 };
 
 /// A value of `atoms` (docs/rules/webc-format.md, 8.3). It is not checked against the atom's bytes.

@@ -85,6 +85,12 @@ void set_verify_downloads(Options& options, std::string_view value) {
   options.tree.network.verify_downloads = parse_choice("verify-downloads", value, kChoices);
 }
 
+void set_strict(Options& options, std::string_view value) {
+  static constexpr Choices<bool, 2> kChoices{{{"yes", true}, {"no", false}}};
+  options.tree.strict = parse_choice("strict", value, kChoices);
+  options.tree.lenient = !options.tree.strict;
+}
+
 void set_exec(Options& options, std::string_view value) {
   static constexpr Choices<bool, 2> kChoices{{{"auto", true}, {"none", false}}};
   options.tree.exec_auto = parse_choice("exec", value, kChoices);
@@ -161,10 +167,11 @@ constexpr std::array kOptions{
                "hash before the package is used; reads each container once. read: check the hash of a file "
                "when it is first opened; reads that file one more time",
                kTreeCommands & ~set_of(CommandId::kVerify), true, set_verify},
-    OptionSpec{Group::kPackages, "strict", '\0', "",
+    OptionSpec{Group::kPackages, "strict", '\0', "yes|no",
                "fail where pkgfs would only warn: damaged parts, broken commands, mappings of missing "
-               "directories. pkgfs walks the whole tree first",
-               kTreeCommands, true, [](Options& options, std::string_view) { options.tree.strict = true; }},
+               "directories. pkgfs walks the whole tree first. no: warn also where PACKAGE lacks the volume "
+               "of a mapping that its manifest does not name but that pkgfs assumes",
+               kTreeCommands, true, set_strict, true},
     OptionSpec{Group::kTree, "view", '\0', "merged|package",
                "merged (default): show the directories that the packages map, and the commands. package: show the "
                "package as it is stored, in /atoms, /volumes, /metadata and /manifest.json, and its dependencies "
@@ -379,6 +386,18 @@ constexpr std::array kOptions{
 std::span<const OptionGroupSpec> option_groups() { return kGroups; }
 
 std::span<const OptionSpec> option_table() { return kOptions; }
+
+std::string_view implied_value(const OptionSpec& option) {
+  return option.optional ? option.argument.substr(0, option.argument.find('|')) : std::string_view{};
+}
+
+std::string value_text(const OptionSpec& option) {
+  if (option.argument.empty()) {
+    return {};
+  }
+  const std::string text = "=" + std::string(option.argument);
+  return option.optional ? "[" + text + "]" : text;
+}
 
 bool takes(const OptionSpec& option, CommandId command) {
   return ((option.commands >> static_cast<unsigned>(command)) & 1U) != 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "daemon/cli/command_table.h"
@@ -42,11 +43,16 @@ struct OptionSpec {
   unsigned commands = 0;      // bit set over CommandId
   bool mount_word = false;    // `-o` takes it; if not, mount_words() has a row that refuses it with the reason
   void (*apply)(Options& options, std::string_view value) = nullptr;  // throws Error(kUsage)
+  bool optional = false;  // the value may be missing; then it is the first one of `argument`
 };
 
 /// Sorted by group; within a group the most used option comes first. A name can occur in several rows, but no two rows
 /// of one name share a command.
 [[nodiscard]] std::span<const OptionSpec> option_table();
+/// What stands behind the name where the option is described: `=DIR`, `[=yes|no]`; empty for a switch.
+[[nodiscard]] std::string value_text(const OptionSpec& option);
+/// The value of an option that is given without one; empty for a switch.
+[[nodiscard]] std::string_view implied_value(const OptionSpec& option);
 [[nodiscard]] bool takes(const OptionSpec& option, CommandId command);
 
 }  // namespace pkgfs

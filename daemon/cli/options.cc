@@ -76,11 +76,24 @@ void read_mount_word(const std::string& item, const MountWordRules& rules, Findi
     return;
   }
   const bool has_value = equals != std::string::npos;
-  if (has_value == option->argument.empty()) {
+  if (has_value ? option->argument.empty() : !option->argument.empty() && !option->optional) {
     throw Error(ErrorCode::kUsage,
                 "mount option '" + item.substr(0, equals) + "' " + (has_value ? "takes no value" : "needs a value"));
   }
-  findings.given.push_back({option, has_value ? item.substr(equals + 1) : std::string()});
+  findings.given.push_back({option, has_value ? item.substr(equals + 1) : std::string(implied_value(*option))});
+}
+
+/// `args` with the implied values written out. Boost's own implicit values would take the argument that follows.
+std::vector<std::string> with_implied_values(CommandId command, std::vector<std::string> args) {
+  const auto end = std::ranges::find(args, "--");
+  for (auto arg = args.begin(); arg != end; ++arg) {
+    const OptionSpec* option =
+        arg->starts_with("--") ? find_option(command, std::string_view(*arg).substr(2)) : nullptr;
+    if (option != nullptr && option->optional) {
+      *arg += "=" + std::string(implied_value(*option));
+    }
+  }
+  return args;
 }
 
 po::options_description describe(CommandId command) {
@@ -110,7 +123,7 @@ Findings read_arguments(CommandId command, const std::vector<std::string>& args,
   Findings findings;
   try {
     namespace style = po::command_line_style;
-    const auto parsed = po::command_line_parser(args)
+    const auto parsed = po::command_line_parser(with_implied_values(command, args))
                             .options(description)
                             .style(style::unix_style & ~style::allow_guessing)
                             .allow_unregistered()

@@ -36,6 +36,7 @@ struct TreeFlags {
   NetworkFlags network;
   Verify verify = Verify::kNone;
   bool strict = false;
+  bool lenient = false;  // --strict=no
   bool as_built = false;
   bool raw_links = false;
   bool exec_auto = false;           // files that start like programs get x bits

@@ -2,7 +2,6 @@
 #include "daemon/packages/open_tree.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <utility>
 
 #include "core/base/log.h"
@@ -19,23 +18,16 @@
 #include "core/source/url_source.h"
 #include "daemon/cli/progress.h"
 #include "daemon/packages/locked_packages.h"
+#include "daemon/packages/package_path.h"
 #include "daemon/packages/registry_check.h"
 
 namespace pkgfs {
 
 namespace {
 
-namespace stdfs = std::filesystem;
-
 PackageInfo describe(const Package& package) {
   return info_from_manifest(id_from_manifest(package.manifest(), package.hash()), package.manifest(),
                             package.webc_version());
-}
-
-bool is_local(const std::string& text) {
-  std::error_code missing;
-  const auto status = stdfs::status(text, missing);
-  return stdfs::is_regular_file(status) || stdfs::is_directory(status);
 }
 
 PackageSpecifier parse_specifier(const std::string& text) {
@@ -84,6 +76,7 @@ TreeOptions tree_options(const TreeFlags& flags) {
   return {.view = flags.view,
           .conflicts = flags.conflicts,
           .strict = flags.strict,
+          .lenient = flags.lenient,
           .raw_links = flags.raw_links,
           .commands_dir = flags.commands_dir,
           .verify = flags.verify,
@@ -193,8 +186,8 @@ RootPackage PackageOpener::find(const std::string& text) {
     const PackageSummary& root = locked_root(*lock_, lock_path_, text);
     return {nullptr, root.pkg, root.dist};
   }
-  if (is_local(text)) {
-    return {open_package(text, options_), std::nullopt, local_distribution(text)};
+  if (const auto path = package_path(text)) {
+    return {open_path(*path, options_), std::nullopt, local_distribution(*path)};
   }
   const PackageSpecifier specifier = parse_specifier(text);
   try {

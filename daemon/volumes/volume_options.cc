@@ -49,11 +49,13 @@ void add_words(const std::string& key, const std::string& value, std::vector<std
   }
   const OptionSpec* option = find_option(key, CommandId::kMount);
   const bool is_switch = option != nullptr
-                             ? option->argument.empty()
+                             ? option->argument.empty() || option->optional
                              : std::ranges::find(mount_words(), key, &MountWord::word) != mount_words().end();
   if (is_switch) {
     if (parse_switch(key, value)) {
       words.push_back(key);
+    } else if (option != nullptr && option->optional && value == "no") {
+      words.push_back(key + "=no");  // not the same as leaving the option out
     }
     return;
   }

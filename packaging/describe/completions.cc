@@ -32,7 +32,7 @@ std::vector<std::string> command_names() {
 std::vector<std::string> flags_of(CommandId command) {
   std::vector<std::string> flags{"--help"};
   for (const OptionSpec* option : options_of(command)) {
-    flags.push_back("--" + std::string(option->name) + (option->argument.empty() ? "" : "="));
+    flags.push_back("--" + std::string(option->name) + (option->argument.empty() || option->optional ? "" : "="));
     if (option->letter != '\0') {
       flags.push_back(std::string("-") + option->letter);
     }
@@ -134,7 +134,7 @@ void write_bash(std::ostream& out) {
          "  case $option in\n";
   std::map<std::string, std::string> values;  // by name; options that share a name take the same values
   for (const OptionSpec& option : option_table()) {
-    if (!option.argument.empty()) {
+    if (!option.argument.empty() && !option.optional) {
       values["--" + std::string(option.name)] = bash_values(values_of(option));
     }
   }
@@ -184,7 +184,8 @@ void write_zsh(std::ostream& out) {
         out << " \\\n        " << quoted(flag + help);
       } else {
         out << " \\\n        "
-            << quoted("*" + flag + "=" + help + ":" + for_zsh(option->argument) + ":" + zsh_action(values_of(*option)));
+            << quoted("*" + flag + (option->optional ? "=-" : "=") + help + (option->optional ? "::" : ":") +
+                      for_zsh(option->argument) + ":" + zsh_action(values_of(*option)));
       }
       if (option->letter != '\0') {
         out << " \\\n        " << quoted(std::string("-") + option->letter + help);
@@ -239,7 +240,7 @@ void write_fish(std::ostream& out) {
         out << " -s " << option->letter;
       }
       out << " -l " << option->name;
-      if (!option->argument.empty()) {
+      if (!option->argument.empty() && !option->optional) {
         const Values values = values_of(*option);
         out << (values.files || values.directories ? " -r" : " -x");
         if (!values.words.empty()) {

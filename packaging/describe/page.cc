@@ -34,10 +34,7 @@ std::string term(const OptionSpec& option) {
     text = bold(std::string("-") + option.letter) + ", ";
   }
   text += bold("--" + std::string(option.name));
-  if (!option.argument.empty()) {
-    text += "=" + escaped(option.argument);
-  }
-  return text;
+  return text + escaped(value_text(option));
 }
 
 void write_commands(std::ostream& out) {
@@ -85,8 +82,8 @@ void write_mount_options(std::ostream& out) {
       if (!std::exchange(begun, true)) {
         write_heading(out, group);
       }
-      out << bold(mount_word_of(*option)) << (option->argument.empty() ? "" : "=") << escaped(option->argument)
-          << "\n\t" << escaped(sentence(option->help)) << "\n\n";
+      out << bold(mount_word_of(*option)) << escaped(value_text(*option)) << "\n\t" << escaped(sentence(option->help))
+          << "\n\n";
     }
   }
   out << "## Other words\n\n";

@@ -53,8 +53,7 @@ void add(std::string& list, std::string_view word) {
 
 std::string term(const OptionSpec& option) {
   std::string text = option.letter != '\0' ? code(std::string("-") + option.letter) + ", " : "";
-  return text +
-         code("--" + std::string(option.name) + (option.argument.empty() ? "" : "=" + std::string(option.argument)));
+  return text + code("--" + std::string(option.name) + value_text(option));
 }
 
 void write_commands(std::ostream& out) {
@@ -89,9 +88,7 @@ void write_options(std::ostream& out) {
       out << "#### " << term(option) << "\n\n" << paragraph(sentence(option.help)) << '\n';
       std::string commands = "For " + commands_with(option) + ".";
       if (option.mount_word) {
-        commands += " In `-o`: " +
-                    code(mount_word_of(option) + (option.argument.empty() ? "" : "=" + std::string(option.argument))) +
-                    ".";
+        commands += " In `-o`: " + code(mount_word_of(option) + value_text(option)) + ".";
       }
       out << paragraph(commands) << '\n';
     }

@@ -61,7 +61,7 @@ std::vector<std::string> words_of_mount() {
   std::vector<std::string> words;
   for (const OptionSpec* option : options_of(CommandId::kMount)) {
     if (option->mount_word) {
-      words.push_back(mount_word_of(*option) + (option->argument.empty() ? "" : "="));
+      words.push_back(mount_word_of(*option) + (option->argument.empty() || option->optional ? "" : "="));
     }
   }
   for (const MountWord& word : mount_words()) {

@@ -248,8 +248,7 @@ TEST_F(Install, PagesSayWhatTheProgramDoes) {
     EXPECT_THAT(program, HasSubstr(flat(command.description)));
   }
   for (const OptionSpec& option : option_table()) {
-    EXPECT_THAT(program, HasSubstr(" --" + std::string(option.name) +
-                                   (option.argument.empty() ? " " : "=" + std::string(option.argument) + " ")));
+    EXPECT_THAT(program, HasSubstr(" --" + std::string(option.name) + value_text(option) + " "));
     EXPECT_THAT(program, HasSubstr(sentence(option.help)));
   }
   for (const ExitCode& code : exit_codes()) {
@@ -263,7 +262,7 @@ TEST_F(Install, PagesSayWhatTheProgramDoes) {
     std::string name(option.name);
     std::ranges::replace(name, '-', '_');
     if (takes(option, CommandId::kMount) && option.mount_word) {
-      EXPECT_THAT(helper, HasSubstr(" " + name + (option.argument.empty() ? " " : "=")));
+      EXPECT_THAT(helper, HasSubstr(" " + name + (option.argument.empty() ? " " : option.optional ? "[=" : "=")));
     }
   }
   for (const MountWord& word : mount_words()) {

@@ -47,6 +47,8 @@ TEST(OpenPackage, SaysWhatIsNoPackage) {
   EXPECT_THAT(with("\x7f\"ELF"), HasSubstr("but found \"\\x7f\\\"ELF\""));
   EXPECT_THAT(with(std::string_view("\0asm\1\0\0\0", 8)), HasSubstr("is a WebAssembly module, not a package"));
   EXPECT_THAT(with("PK\3\4aaaa"), HasSubstr("ZIP"));
+  EXPECT_THAT(with("!<arch>\ndebian-binary"), HasSubstr("it is a Debian package, not a package"));
+  EXPECT_THAT(with("<!doctype html>"), HasSubstr("it is an HTML page, not a package"));
   EXPECT_THAT(with("\x28\xB5\x2F\xFD____"), HasSubstr("zstd"));
   EXPECT_THAT(with(std::string_view("\0webc004", 8)), HasSubstr("004"));
   EXPECT_THAT(error_of((dir.path() / "gone").string()), HasSubstr("No such file"));

@@ -206,6 +206,13 @@ TEST(DeriveManifest, MergesAnnotations) {
   EXPECT_EQ(annotations("{ wasi = { atom = 'x' } }"),
             R"(Unable to merge in user-defined "wasi" annotations for the "c" command)");
   EXPECT_EQ(annotations("{ wasi = 1 }"), R"(Unable to merge in user-defined "wasi" annotations for the "c" command)");
+  const auto conflict = [](const std::string& command) {
+    return error_chain("[[command]]\nname = 'c'\nmodule = 'm'\nrunner = 'wasi'\n" + command + "\n").at(1);
+  };
+  EXPECT_EQ(conflict("annotations = { wasi = { atom = 'x' } }"),
+            R"(the key "module" makes "wasi.atom" "m", but the key "annotations.wasi.atom" has "x")");
+  EXPECT_EQ(conflict("annotations = { wasi = 1 }"),
+            R"(the key "module" makes "wasi" {"atom":"m"}, but the key "annotations.wasi" has 1)");
   EXPECT_EQ(annotations("'text'"), with(R"("wasi":{"atom":"m"})"));
 }
 

@@ -60,6 +60,8 @@ TEST(PackageSpecifier, AcceptedSpellings) {
       {"ns/name@>=1, <2", "named -|ns|name|>=1, <2"},
       {"ns/name@latest", "named -|ns|name|*"},
       {"ns/name@stable", "named -|ns|name|'stable'"},
+      {"ns/name@v1.2_rc-1", "named -|ns|name|'v1.2_rc-1'"},
+      {"ns/name@1.2.3+b1", "named -|ns|name|^1.2.3"},
       {"ns/name @1", "named -|ns|name|^1"},
       {"ns /name", "named -|ns|name|-"},
       {" ns/name ", "named -|ns|name|-"},
@@ -96,9 +98,34 @@ TEST(PackageSpecifier, RefusedSpellings) {
   EXPECT_EQ(reason("x:/name"), "namespace can not be empty");
   EXPECT_EQ(reason("http://"), "empty host");
   EXPECT_EQ(reason("://x"), "relative URL without a base");
-  EXPECT_EQ(reason("ns/name@1.2.3+b1"),
-            "build metadata (`+...`) is not supported in a version requirement: it is ignored when matching versions "
-            "and cannot select a specific build, so pin an exact version or a package hash instead");
+}
+
+// Risk: a mistyped requirement is taken for a tag, and the newest release instead of the wanted version.
+TEST(PackageSpecifier, ATagThatIsNeitherARequirementNorAWordIsRefused) {
+  EXPECT_EQ(reason("a/b@^^1"),
+            "\"^^1\" is neither a version requirement (at character 2: unexpected character '^' while parsing major "
+            "version number) nor a tag (letters, digits, \".\", \"_\" and \"-\"); did you mean \"^1\"?");
+  EXPECT_EQ(reason("a/b@>1 <2"),
+            "\">1 <2\" is neither a version requirement (at character 4: expected comma after major version number, "
+            "found '<') nor a tag (letters, digits, \".\", \"_\" and \"-\"); did you mean \">1, <2\"?");
+  const std::string hint = "a requirement is written like \"^1.2\", \"=1.2.3\" or \">=1, <2\"";
+  for (const char* text : {"a/b@1 || 2", "a/b@!x", "a/b@$(x)", "a/b@\xc3\xa4"}) {
+    EXPECT_TRUE(reason(text).ends_with(hint)) << reason(text);
+  }
+}
+
+TEST(PackageSpecifier, BuildMetadataIsKeptWithTheRequirement) {
+  const auto ident = [](const char* text) { return *PackageSpecifier::parse(text).named(); };
+  EXPECT_EQ(ident("ns/name@=1.2.3+b1").wanted_build(), Version::parse("1.2.3+b1"));
+  EXPECT_EQ(ident("ns/name@=1.2.3-rc.1+b1").wanted_build(), Version::parse("1.2.3-rc.1+b1"));
+  for (const char* text : {"ns/name@=1.2.3", "ns/name@1.2.3+b1", "ns/name@>=1.2.3+b1", "ns/name@=1.2.3+a, =1.2.3+b"}) {
+    EXPECT_EQ(ident(text).wanted_build(), std::nullopt) << text;
+  }
+  for (const char* text : {"ns/name@=1.2.3+b1", "ns/name@^1.2.3+b1"}) {
+    EXPECT_EQ(ident(text).to_string(), text);
+    EXPECT_EQ(ident(ident(text).to_string().c_str()), ident(text));
+  }
+  EXPECT_NE(ident("ns/name@=1.2.3+b1"), ident("ns/name@=1.2.3+b2"));
 }
 
 TEST(PackageSpecifier, MalformedDigestIsNotAName) {

@@ -210,11 +210,37 @@ TEST(VersionReq, TakesAtMost32Comparators) {
 }
 
 TEST(VersionReq, ReportsBuildMetadata) {
-  bool had_build = false;
-  (void)VersionReq::parse("1.2.3", &had_build);
-  EXPECT_FALSE(had_build);
-  (void)VersionReq::parse(">1, =1.2.3+b1", &had_build);
-  EXPECT_TRUE(had_build);
+  std::string build;
+  (void)VersionReq::parse("1.2.3", &build);
+  EXPECT_EQ(build, "");
+  (void)VersionReq::parse(">1, =1.2.3+b1, =1.2.3+b2", &build);
+  EXPECT_EQ(build, "b1");
+}
+
+// Risk: a user is sent to the wrong character.
+TEST(VersionReq, SaysWhereTheFaultIs) {
+  const std::vector<std::pair<std::string, std::size_t>> rows = {
+      {"^^1", 1}, {">1 <2", 3}, {"1 || 2", 2}, {">", 1}, {"1.2.", 4}, {"!1", 0}, {"01", 0}, {"1.2.3-a!", 7}};
+  for (const auto& [text, at] : rows) {
+    VersionReq::Fault fault;
+    EXPECT_FALSE(VersionReq::try_parse(text, nullptr, &fault)) << text;
+    EXPECT_EQ(fault.at, at) << text;
+    EXPECT_EQ(fault.reason, requirement_error(text));
+  }
+}
+
+TEST(VersionReq, KnowsTheNearestRightForm) {
+  const std::vector<std::pair<std::string, std::string>> rows = {
+      {"^^1", "^1"},      {">1 <2", ">1, <2"},      {">1<2", ">1, <2"},
+      {"=>1.2", ">=1.2"}, {"==1.2.3", "=1.2.3"},    {"1.2 - 2", ">=1.2, <=2"},
+      {">1,", ">1"},      {">=1 && <2", ">=1, <2"}, {"~>1.2", "~1.2"},
+      {"^v1.2", "^1.2"},  {">= 1, , <2", ">=1, <2"}};
+  for (const auto& [text, wanted] : rows) {
+    EXPECT_EQ(VersionReq::nearest(text), wanted) << text;
+  }
+  for (const char* text : {"", "1 || 2", "!=1", "<>1", "a b", "1 - 2 - 3", "- 1", "^", "\xc3\xa4"}) {
+    EXPECT_EQ(VersionReq::nearest(text), std::nullopt) << text;
+  }
 }
 
 }  // namespace

@@ -90,6 +90,20 @@ TEST(Options, FlagsAndMountWordsMeanTheSame) {
   }
 }
 
+// Risk: the word behind a switch with an optional value is taken for that value.
+TEST(Options, StrictHasAnOptionalValue) {
+  for (const auto& given : std::vector<std::vector<std::string>>{{"--strict"}, {"--strict=yes"}, {"-o", "strict"}}) {
+    const MountOptions options = mount_options(given);
+    EXPECT_TRUE(options.tree.strict && !options.tree.lenient);
+    EXPECT_EQ(options.package, "pkg");
+  }
+  for (const auto& given : std::vector<std::vector<std::string>>{{"--strict=no"}, {"-o", "strict=no"}}) {
+    const MountOptions options = mount_options(given);
+    EXPECT_TRUE(!options.tree.strict && options.tree.lenient);
+  }
+  EXPECT_THAT(usage_error({"--strict=maybe", "pkg", "/mnt"}), HasSubstr("yes or no"));
+}
+
 /// A value that `option` accepts, as it follows the option's name; empty for a switch.
 std::string example_value(const OptionSpec& option) {
   if (option.argument.empty()) {
@@ -240,11 +254,11 @@ TEST(Options, BadValuesAreNamed) {
   for (const char* bad : {"--uid=-1", "--uid=no such user", "--gid=no such group", "--umask=8", "--uid=4294967295",
                           "--uid=1x", "--gid=", "--fmask=8", "--fmask=1000", "--dmask=-1", "--live-timeout=-1",
                           "--live-timeout=nan", "--live-timeout=1e9", "--commands-dir=bin", "--commands-dir=/../x",
-                          "--exec=yes", "--mtime=now", "--log-level=loud", "--strict=yes"}) {
+                          "--exec=yes", "--mtime=now", "--log-level=loud", "--raw-links=yes"}) {
     EXPECT_NE(usage_error({bad}), "no error") << bad;
   }
   EXPECT_THAT(usage_error({"--registry"}), HasSubstr("registry"));
-  EXPECT_EQ(usage_error({"-o", "strict=1"}), "mount option 'strict' takes no value");
+  EXPECT_EQ(usage_error({"-o", "raw_links=1"}), "mount option 'raw_links' takes no value");
   EXPECT_EQ(usage_error({"-o", "uid"}), "mount option 'uid' needs a value");
 }
 

@@ -20,6 +20,7 @@ namespace {
 
 using test::run;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 TEST(Program, SaysHowItIsUsedWhenCalledWithNothing) {
@@ -30,7 +31,7 @@ TEST(Program, SaysHowItIsUsedWhenCalledWithNothing) {
 }
 
 TEST(Program, PrintsItsVersion) {
-  for (const char* flag : {"-V", "--version"}) {
+  for (const char* flag : {"-V", "--version", "version"}) {
     const auto result = run({flag});
     EXPECT_EQ(result.code, 0);
     EXPECT_EQ(result.out, "pkgfs " PKGFS_VERSION "\n");
@@ -53,7 +54,7 @@ TEST(Program, HelpOfACommandShowsEachOfItsOptions) {
     const auto help = run({"help", name});
     EXPECT_EQ(help.code, 0);
     for (const OptionSpec& option : option_table()) {
-      const bool shown = std::ranges::any_of(std::string_view(" =\n"), [&](char after) {
+      const bool shown = std::ranges::any_of(std::string_view(" =[\n"), [&](char after) {
         return help.out.find("--" + std::string(option.name) + after) != std::string::npos;
       });
       const bool by_another = std::ranges::any_of(
@@ -106,14 +107,60 @@ TEST(Program, AMissingPackageIsNotFound) {
               HasSubstr("failed to query package 'acme/ghost': there is no cached answer for \"acme/ghost\""));
   // The message must help a user that forgot the "./" before a file, or forgot --registry.
   const std::string registry = test::fixtures() / "registry/versions-v3";
-  const auto unknown = run({"tree", "--offline", "--registry", registry, "app.webc"});
+  const auto unknown = run({"tree", "--offline", "--registry", registry, "acme/app"});
   EXPECT_EQ(unknown.code, 3);
-  EXPECT_THAT(unknown.err, HasSubstr("failed to query package 'app.webc': not found\n  caused by: there is no file or "
-                                     "directory \"app.webc\", nor a package of that name in " +
+  EXPECT_THAT(unknown.err, HasSubstr("failed to query package 'acme/app': not found\n  caused by: there is no file or "
+                                     "directory \"acme/app\", nor a package of that name in " +
                                      registry + "\n"));
   const auto path = run({"tree", "./no/such/file.webc"});
   EXPECT_EQ(path.code, 3);
   EXPECT_THAT(path.err, HasSubstr("./no/such/file.webc"));
+}
+
+// Risk: a registry is asked for a mistyped path, and the message speaks of packages and queries. The registry of the
+// tests answers nothing, so that asking it would give the exit code 11.
+TEST(Program, AMissingFileIsNotAskedFor) {
+  const std::string missing = "No such file or directory";
+  for (const char* text : {"none.webc", "dir/none.webc", "none.wasmer", "none.tar.gz", "x/wasmer.toml", "wasmer.toml",
+                           "dir/", "a/b/c", "~/none", "./none", "/none/x", "file:///none/x"}) {
+    const auto result = run({"ls", text});
+    EXPECT_EQ(result.code, 3) << text << result.err;
+    EXPECT_THAT(result.err, HasSubstr(missing)) << text;
+    EXPECT_THAT(result.err, Not(HasSubstr("query"))) << text;
+  }
+  EXPECT_THAT(run({"ls", "none.webc"}).err, HasSubstr("\".webc\" at its end means a file"));
+  for (const char* text : {"acme/app", "acme/app.webc@1", "registry.example:acme/app", "acme/app@>=1, <2"}) {
+    EXPECT_EQ(run({"ls", text}).code, 11) << text << ": a name";
+  }
+}
+
+TEST(Program, AWasmerTomlStandsForItsDirectory) {
+  const test::TempDir dir;
+  dir.write("p/wasmer.toml", "[fs]\n\"/www\" = \"www\"\n");
+  dir.write("p/www/index.html", "x");
+  const auto result = run({"ls", (dir.path() / "p/wasmer.toml").string(), "/www"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(result.out, "index.html\n");
+}
+
+TEST(Program, WhatIsNoPackageIsNamed) {
+  const auto device = run({"inspect", "/dev/null"});
+  EXPECT_EQ(device.code, 5);
+  EXPECT_THAT(device.err, HasSubstr("it is neither a file nor a directory"));
+  EXPECT_THAT(device.err, Not(HasSubstr("query")));
+  const test::TempDir dir;
+  const auto directory = run({"inspect", dir.path().string()});
+  EXPECT_EQ(directory.code, 3);
+  EXPECT_THAT(directory.err, HasSubstr("has no wasmer.toml"));
+}
+
+TEST(Program, AMistypedRequirementIsNotAskedFor) {
+  const auto result = run({"resolve", "a/b@>1 <2"});
+  EXPECT_EQ(result.code, 2) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("at character 4"));
+  EXPECT_THAT(result.err, HasSubstr("did you mean \">1, <2\"?"));
+  EXPECT_THAT(run({"resolve", "a/b@^^1"}).err, HasSubstr("did you mean \"^1\"?"));
+  EXPECT_EQ(run({"resolve", "a/b@v1.2_x-y"}).code, 11) << "a tag";
 }
 
 TEST(Program, AMissingRegistryIsNamed) {

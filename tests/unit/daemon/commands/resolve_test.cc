@@ -124,6 +124,68 @@ TEST(Resolve, FailuresHaveTheChainOfTexts) {
   EXPECT_EQ(run({"resolve", "--json", "--dot", "x/y"}).code, 2);
 }
 
+/// A registry with two builds of one version, and a directory package that asks for `requirement`.
+class Builds : public ::testing::Test {
+ protected:
+  test::TempDir dir_;
+
+  void SetUp() override {
+    for (const char* version : {"3.12.9+build.9", "3.12.9+build.10"}) {
+      dir_.write("registry/wasmer/python/" + std::string(version) + ".webc",
+                 test::read_text(test::fixtures() / "webc/basic-v3.webc"));
+    }
+  }
+  [[nodiscard]] test::Run resolve(const std::string& package) const {
+    return run({"resolve", "--registry", (dir_.path() / "registry").string(), package});
+  }
+  [[nodiscard]] test::Run resolve_manifest(const std::string& requirement) const {
+    dir_.write("app/wasmer.toml", "[dependencies]\n\"wasmer/python\" = \"" + requirement + "\"\n");
+    return resolve((dir_.path() / "app").string());
+  }
+};
+
+// Risk: a user believes that a requirement has selected a build, and runs another one.
+TEST_F(Builds, ARequirementThatCantSelectABuildWarnsInBothPlacesWithOneText) {
+  const std::string warning =
+      "pkgfs: warning: \"wasmer/python@^3.12.9+build.9\" takes \"wasmer/python@3.12.9+build.10\": versions are "
+      "compared "
+      "without build metadata, so that \"+build.9\" selects nothing; only \"=\" with a whole version selects a build\n";
+  const test::Run manifest = resolve_manifest("3.12.9+build.9");
+  EXPECT_EQ(manifest.code, 0) << manifest.err;
+  EXPECT_THAT(manifest.out, HasSubstr("wasmer/python@3.12.9+build.10\n"));
+  EXPECT_EQ(manifest.err, warning);
+  const test::Run name = resolve("wasmer/python@3.12.9+build.9");
+  EXPECT_EQ(name.code, 0) << name.err;
+  EXPECT_EQ(name.err, warning);
+}
+
+TEST_F(Builds, AnExactVersionSelectsItsBuild) {
+  for (const test::Run& result : {resolve_manifest("=3.12.9+build.9"), resolve("wasmer/python@=3.12.9+build.9")}) {
+    EXPECT_EQ(result.code, 0) << result.err;
+    EXPECT_THAT(result.out, HasSubstr("wasmer/python@3.12.9+build.9\n"));
+    EXPECT_EQ(result.err, "");
+  }
+  EXPECT_THAT(resolve_manifest("=3.12.9").out, HasSubstr("wasmer/python@3.12.9+build.10\n"));
+}
+
+TEST_F(Builds, ABuildThatNoRegistryHasIsSaidToBeMissing) {
+  for (const test::Run& result : {resolve_manifest("=3.12.9+build.8"), resolve("wasmer/python@=3.12.9+build.8")}) {
+    EXPECT_EQ(result.code, 0) << result.err;
+    EXPECT_THAT(result.out, HasSubstr("wasmer/python@3.12.9+build.10\n"));
+    EXPECT_THAT(result.err, HasSubstr("no registry has the build that it asks for"));
+  }
+}
+
+TEST_F(Builds, ALockFileKeepsTheBuild) {
+  const std::string lock = (dir_.path() / "app.lock").string();
+  dir_.write("app/wasmer.toml", "[dependencies]\n\"wasmer/python\" = \"=3.12.9+build.9\"\n");
+  const std::string app = (dir_.path() / "app").string();
+  const test::Run written = run({"resolve", "--lock", lock, "--registry", (dir_.path() / "registry").string(), app});
+  ASSERT_EQ(written.code, 0) << written.err;
+  const test::Run locked = run({"tree", "--lock", lock, app});
+  EXPECT_EQ(locked.code, 0) << locked.err;
+}
+
 TEST(Resolve, SeveralRegistriesAreMerged) {
   const test::Run result = run(
       {"resolve", "--json", "--registry", registry("wide-v3"), "--registry", registry("chain-v3"), "acme/app@2.0.0"});

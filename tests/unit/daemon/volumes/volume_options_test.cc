@@ -32,6 +32,15 @@ TEST(VolumeOptions, BecomeTheArgumentsOfEachCommand) {
                    "acme/app@^2", "/m"}));
 }
 
+TEST(VolumeOptions, ASwitchWithAnOptionalValueMayBeOff) {
+  const auto words = [](const char* value) {
+    return mount_arguments(parse_volume_options({{"package", "/"}, {"strict", value}}), "", "/m");
+  };
+  EXPECT_EQ(words("true"), (Words{"mount", "-o", "strict", "--", "/", "/m"}));
+  EXPECT_EQ(words("no"), (Words{"mount", "-o", "strict=no", "--", "/", "/m"}));
+  EXPECT_EQ(words("false"), (Words{"mount", "--", "/", "/m"}));
+}
+
 TEST(VolumeOptions, AUsersLockFileIsTheOnlyOne) {
   const VolumeOptions options = parse_volume_options({{"package", "acme/app"}, {"lock", "/own.lock"}});
   EXPECT_EQ(pull_arguments(options, ""), (Words{"pull", "--lock=/own.lock", "--", "acme/app"}));
