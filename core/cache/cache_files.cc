@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "core/base/unique_fd.h"
 
@@ -85,6 +86,16 @@ void remove_stale_locks(const std::string& directory, std::string_view ending, b
       ::unlink(path.c_str());
     }
   });
+}
+
+Error unwritable(const std::string& directory, const Error& error) {
+  if (error.code() != ErrorCode::kPermission && error.code() != ErrorCode::kIo) {
+    return error;
+  }
+  std::vector<std::string> chain = error.chain();
+  chain.push_back("downloads are kept in \"" + directory +
+                  "\"; --cache-dir=DIR, or WASMER_CACHE_DIR, selects another directory for the cache");
+  return {error.code(), std::move(chain)};
 }
 
 }  // namespace pkgfs::cache_files

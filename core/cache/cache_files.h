@@ -9,6 +9,8 @@
 #include <system_error>
 #include <vector>
 
+#include "core/base/error.h"
+
 /// The files in a directory of a cache: its entries, and the partial files and locks that killed processes left.
 namespace pkgfs::cache_files {
 
@@ -35,5 +37,19 @@ std::uint64_t remove_old(const std::string& directory, Clock::time_point limit, 
 /// Removes lock files (core/base/files.h, FileLock) with this `ending` that are older than `kLockAge` and that no
 /// process holds. `dry_run` does nothing, because lock files are empty.
 void remove_stale_locks(const std::string& directory, std::string_view ending, bool dry_run);
+
+/// `error`, which happened while a file was looked up or made in the cache directory `directory`. If the directory is
+/// at fault, the last message names it and says how to use another one.
+[[nodiscard]] Error unwritable(const std::string& directory, const Error& error);
+
+/// Calls `make`, which makes files in the cache directory `directory`. Throws what it throws, as `unwritable`.
+template <typename Result, typename Make>
+[[nodiscard]] Result in_directory(const std::string& directory, const Make& make) {
+  try {
+    return make();
+  } catch (const Error& error) {
+    throw unwritable(directory, error);
+  }
+}
 
 }  // namespace pkgfs::cache_files

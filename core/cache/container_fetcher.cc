@@ -5,6 +5,7 @@
 
 #include "core/base/age_text.h"
 #include "core/base/error.h"
+#include "core/base/file_kind.h"
 #include "core/base/log.h"
 #include "core/cache/download_observer.h"
 #include "core/cache/file_hash.h"
@@ -17,12 +18,12 @@ namespace pkgfs {
 namespace {
 
 /// Tells the observer of one download. Its end is told once, by the destructor: as a failure unless `succeeded` was
-/// called.
+/// called, and not at all after `unneeded`.
 class ObservedDownload final : public DownloadProgress {
  public:
   ObservedDownload(DownloadObserver* observer, std::string name) : observer_(observer), name_(std::move(name)) {}
   ~ObservedDownload() override {
-    if (observer_ != nullptr) {
+    if (observer_ != nullptr && !is_unneeded_) {
       observer_->finished(name_, size_, success_);
     }
   }
@@ -42,12 +43,15 @@ class ObservedDownload final : public DownloadProgress {
   /// All bytes are here; they may still turn out to be the wrong ones.
   void complete(std::uint64_t size) { size_ = size; }
   void succeeded() { success_ = true; }
+  /// There was nothing to download.
+  void unneeded() { is_unneeded_ = true; }
 
  private:
   DownloadObserver* observer_;
   std::string name_;
   std::uint64_t size_ = 0;
   bool success_ = false;
+  bool is_unneeded_ = false;
 };
 
 /// Removes a partial file when it goes out of scope.
@@ -69,6 +73,24 @@ Url announced_url(const std::string& text) {
   } catch (const Error& error) {
     throw Error(ErrorCode::kNetwork, error.chain());
   }
+}
+
+/// `, after a redirect to "…"`; empty without one.
+std::string said(const std::vector<std::string>& redirects) {
+  std::string text;
+  for (const std::string& url : redirects) {
+    text +=
+        (text.empty() ? redirects.size() == 1 ? ", after a redirect to \"" : ", after redirects to \"" : "\" and \"") +
+        without_password(url);
+  }
+  return text.empty() ? "" : text + "\"";
+}
+
+/// The error for a page at `url`: a user who copies the address of a package's page gets that.
+Error no_package(const Url& url, const std::vector<std::string>& redirects) {
+  return {ErrorCode::kUnsupported,
+          {"\"" + url.text() + "\" isn't a package: the server sent an HTML page" + said(redirects),
+           "a package of a registry is named without a URL, for example \"namespace/name@^1.2\""}};
 }
 
 }  // namespace
@@ -139,6 +161,7 @@ std::optional<std::string> ContainerFetcher::download_announced(const Announced&
                                                                 const PartialEntry& partial, const CancelFlag& cancel,
                                                                 const Use& use) {
   std::string mismatch;
+  std::vector<std::string> redirects;
   {
     ObservedDownload observed(options_.observer, wanted.name);
     Downloaded downloaded;
@@ -157,6 +180,7 @@ std::optional<std::string> ContainerFetcher::download_announced(const Announced&
       throw std::move(error).context("Unable to download \"" + wanted.url + "\"");
     }
     observed.complete(downloaded.size);
+    redirects = downloaded.redirects;
     if (downloaded.sha256 == wanted.hash) {
       packages_.commit(partial, wanted.hash);
       observed.succeeded();
@@ -172,7 +196,11 @@ std::optional<std::string> ContainerFetcher::download_announced(const Announced&
   }
   const Discarder discarder(partial.part);
   if (options_.verify == VerifyDownloads::kFail) {
-    throw Error(ErrorCode::kCorrupt, mismatch);
+    std::vector<std::string> chain{mismatch};
+    if (is_html_file(partial.part)) {
+      chain.push_back("the server sent an HTML page instead of the package" + said(redirects));
+    }
+    throw Error(ErrorCode::kCorrupt, std::move(chain));
   }
   if (options_.verify == VerifyDownloads::kWarn) {
     log::warn("{}: {}", wanted.name, mismatch);
@@ -220,12 +248,11 @@ ContainerFetcher::UrlFile ContainerFetcher::find_or_download(const Url& url, con
     if (found && is_fresh(*found)) {
       return {found->path, false};  // another process has just downloaded or checked it
     }
-    const auto etag = found ? urls_.etag_of(url) : std::nullopt;
-    if (etag && is_unchanged(url, *etag, cancel)) {
-      urls_.mark_current(url);
-      return {found->path, false};
+    if (std::optional<std::string> path = download_url(url, found.has_value(), partial, cancel)) {
+      return {*std::move(path), true};
     }
-    return {download_url(url, partial, cancel), true};
+    urls_.mark_current(url);
+    return {found->path, false};
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kInterrupted || !found) {
       throw;
@@ -240,33 +267,28 @@ bool ContainerFetcher::is_fresh(const ContainersByUrl::Found& found) const {
   return found.age && *found.age <= options_.url_lifetime;
 }
 
-std::string ContainerFetcher::download_url(const Url& url, const PartialEntry& partial, const CancelFlag& cancel) {
+std::optional<std::string> ContainerFetcher::download_url(const Url& url, bool has_copy, const PartialEntry& partial,
+                                                          const CancelFlag& cancel) {
   ObservedDownload observed(options_.observer, url.text());
-  const Downloaded downloaded = download(
-      *options_.client,
-      {.url = url, .bearer = std::nullopt, .max_bytes = options_.max_bytes, .name = url.text(), .progress = &observed},
-      partial.part, cancel);
+  DownloadRequest request{
+      .url = url, .bearer = std::nullopt, .max_bytes = options_.max_bytes, .name = url.text(), .progress = &observed};
+  if (has_copy) {
+    request.etag = urls_.etag_of(url);
+    request.last_modified = urls_.date_of(url);
+  }
+  const Downloaded downloaded = download(*options_.client, request, partial.part, cancel);
+  if (downloaded.is_unchanged) {
+    observed.unneeded();
+    return std::nullopt;
+  }
   observed.complete(downloaded.size);
-  std::string path = urls_.commit(partial, url, downloaded.etag);
+  if (is_html_file(partial.part)) {
+    PartialFile::discard(partial.part);
+    throw no_package(url, downloaded.redirects);
+  }
+  std::string path = urls_.commit(partial, url, downloaded.etag, downloaded.last_modified);
   observed.succeeded();
   return path;
-}
-
-bool ContainerFetcher::is_unchanged(const Url& url, const std::string& etag, const CancelFlag& cancel) const {
-  try {
-    const HttpResponse response = options_.client->fetch({.method = HttpRequest::Method::kHead,
-                                                          .url = url,
-                                                          .headers = {{"Accept", "application/webc"}},
-                                                          .body = {},
-                                                          .bearer = std::nullopt},
-                                                         cancel);
-    const std::string* now = response.header("etag");
-    constexpr int kOk = 200;
-    return response.status == kOk && now != nullptr && *now == etag;
-  } catch (const HttpError& error) {
-    log::debug("{}", error.what());
-    return false;  // the download that follows reports what is wrong
-  }
 }
 
 }  // namespace pkgfs

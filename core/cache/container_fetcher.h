@@ -64,8 +64,9 @@ class ContainerFetcher {
   std::optional<std::string> fetch(const Announced& wanted, const CancelFlag& cancel, const Use& use);
 
   /// Calls `use` with the file at `url`. Uses a cached file for some minutes without a request. After that, asks the
-  /// server with a HEAD request whether the ETag changed. If the server can't be reached, uses the cached file and
-  /// warns with its age. Returns the path of the file in the cache. Throws as the other `fetch`.
+  /// server with If-None-Match or If-Modified-Since, so that it sends only a version that changed. If the server can't
+  /// be reached, uses the cached file and warns with its age. Returns the path of the file in the cache. Throws as the
+  /// other `fetch`.
   std::string fetch(const Url& url, const CancelFlag& cancel, const Use& use);
 
   /// The containers whose hash was announced.
@@ -89,8 +90,10 @@ class ContainerFetcher {
   std::optional<std::string> download_announced(const Announced& wanted, const Url& url, const PartialEntry& partial,
                                                 const CancelFlag& cancel, const Use& use);
   [[nodiscard]] UrlFile find_or_download(const Url& url, const CancelFlag& cancel);
-  [[nodiscard]] std::string download_url(const Url& url, const PartialEntry& partial, const CancelFlag& cancel);
-  [[nodiscard]] bool is_unchanged(const Url& url, const std::string& etag, const CancelFlag& cancel) const;
+  /// Downloads the file of `url` and returns where it is kept. With `has_copy`, nothing if the server still has the
+  /// version of the entry.
+  [[nodiscard]] std::optional<std::string> download_url(const Url& url, bool has_copy, const PartialEntry& partial,
+                                                        const CancelFlag& cancel);
 
   Options options_;
   ContainersByHash packages_;

@@ -45,7 +45,8 @@ std::optional<std::string> ContainersByHash::find(const Sha256& hash) {
     if (errno == ENOENT || errno == ENOTDIR) {
       return std::nullopt;
     }
-    throw system_error("Unable to read \"" + path + "\"", errno);  // the directory is at fault, not this entry
+    // The directory is at fault, not this entry.
+    throw cache_files::unwritable(directory_, system_error("Unable to read \"" + path + "\"", errno));
   }
   if (!S_ISREG(status.st_mode)) {
     set_aside(hash, "it isn't a regular file");
@@ -93,13 +94,15 @@ void ContainersByHash::set_aside(const Sha256& hash, const std::string& why) {
 PartialEntry ContainersByHash::reserve(const Sha256& hash, const CancelFlag& cancel) {
   const std::string temporary = directory_ + "/__temp__";
   const std::string locks = directory_ + "/.locks";
-  std::call_once(prepared_, [&] {
-    make_private_directory(temporary);
-    make_private_directory(locks);
-    remove_leftovers(cache_files::kLockAge);
-  });
   const std::string name = to_hex(hash);
-  PartialEntry partial{temporary + "/" + name + ".part", FileLock(locks + "/" + name, cancel)};
+  PartialEntry partial = cache_files::in_directory<PartialEntry>(directory_, [&] {
+    std::call_once(prepared_, [&] {
+      make_private_directory(temporary);
+      make_private_directory(locks);
+      remove_leftovers(cache_files::kLockAge);
+    });
+    return PartialEntry{temporary + "/" + name + ".part", FileLock(locks + "/" + name, cancel)};
+  });
   if (::faccessat(AT_FDCWD, partial.part.c_str(), W_OK, AT_EACCESS) != 0 && errno == EACCES) {
     PartialFile::discard(partial.part);  // by another user, or by a release of pkgfs that made it read-only too early
   }

@@ -21,10 +21,12 @@ namespace pkgfs {
 namespace {
 
 constexpr std::string_view kEtag = ".etag";
+constexpr std::string_view kDate = ".modified";
 constexpr std::string_view kLock = ".lock";
 constexpr std::size_t kEtagBytes = 4096;
 
 std::string etag_path(const std::string& path) { return path + std::string(kEtag); }
+std::string date_path(const std::string& path) { return path + std::string(kDate); }
 
 std::string key_of(const Url& url) { return to_upper_hex(sha256(url.text())); }
 
@@ -54,25 +56,34 @@ std::optional<std::string> ContainersByUrl::etag_of(const Url& url) const {
   return read_small_file(etag_path(path_of(url)), kEtagBytes);
 }
 
+std::optional<std::string> ContainersByUrl::date_of(const Url& url) const {
+  return read_small_file(date_path(path_of(url)), kEtagBytes);
+}
+
 void ContainersByUrl::mark_current(const Url& url) { touch(path_of(url)); }
 
 PartialEntry ContainersByUrl::reserve(const Url& url, const CancelFlag& cancel) {
   const std::string temporary = directory_ + "/__temp__";
-  make_private_directory(temporary);
   const std::string partial = temporary + "/" + key_of(url);
-  return {partial + ".part", FileLock(partial + std::string(kLock), cancel)};
+  return cache_files::in_directory<PartialEntry>(directory_, [&] {
+    make_private_directory(temporary);
+    return PartialEntry{partial + ".part", FileLock(partial + std::string(kLock), cancel)};
+  });
 }
 
-std::string ContainersByUrl::commit(const PartialEntry& partial, const Url& url,
-                                    const std::optional<std::string>& etag) {
+std::string ContainersByUrl::commit(const PartialEntry& partial, const Url& url, const std::optional<std::string>& etag,
+                                    const std::optional<std::string>& date) {
   std::string path = path_of(url);
   ::unlink(etag_path(path).c_str());  // a process that dies now must not leave the old ETag beside the new file
+  ::unlink(date_path(path).c_str());
   if (::rename(partial.part.c_str(), path.c_str()) != 0) {
     throw system_error("Unable to save the downloaded file to \"" + path + "\"", errno);
   }
   touch(path);
   if (etag) {
     write_file_atomically(etag_path(path), *etag, Durability::kUnsynced);
+  } else if (date) {
+    write_file_atomically(date_path(path), *date, Durability::kUnsynced);
   }
   sync_directory(directory_);
   return path;
@@ -94,7 +105,7 @@ std::vector<ContainersByUrl::Entry> ContainersByUrl::entries() const {
 
 void ContainersByUrl::remove(const std::string& path) {
   // The ETag last: without a file it is harmless, while an old ETag beside a new file would be believed.
-  for (const std::string& each : {path, etag_path(path)}) {
+  for (const std::string& each : {path, etag_path(path), date_path(path)}) {
     if (::unlink(each.c_str()) != 0 && errno != ENOENT) {
       throw system_error("Unable to remove \"" + each + "\"", errno);
     }
@@ -108,11 +119,12 @@ std::uint64_t ContainersByUrl::remove_leftovers(std::chrono::seconds age, bool d
   const std::uint64_t parts = cache_files::remove_old(temporary, limit, dry_run,
                                                       [&](const std::string& name) { return !name.ends_with(kLock); });
   const std::uint64_t etags = cache_files::remove_old(directory_, limit, dry_run, [&](const std::string& name) {
-    const std::size_t at = name.find(kEtag);
+    const std::string_view ending = name.find(kEtag) == std::string::npos ? kDate : kEtag;
+    const std::size_t at = name.find(ending);
     if (at == std::string::npos) {
       return false;
     }
-    const bool is_half_written = at + kEtag.size() < name.size();  // the temporary name of an atomic write
+    const bool is_half_written = at + ending.size() < name.size();  // the temporary name of an atomic write
     std::error_code unknown;
     return is_half_written || !std::filesystem::exists(directory_ + "/" + name.substr(0, at), unknown);
   });

@@ -15,9 +15,9 @@ namespace pkgfs {
 class Url;
 
 /// The cache of containers that a user named by URL: `{directory}/{SHA-256 of the URL in hex}`. A file beside each
-/// entry that ends in ".etag" has the server's ETag. The URL itself isn't stored. The modification time of an entry is
-/// the time at which the server last confirmed it. Partial downloads and the locks of their writers are in `__temp__`.
-/// Thread-safe.
+/// entry that ends in ".etag" has the server's ETag, or one that ends in ".modified" its Last-Modified date. The URL
+/// itself isn't stored. The modification time of an entry is the time at which the server last confirmed it. Partial
+/// downloads and the locks of their writers are in `__temp__`. Thread-safe.
 class ContainersByUrl {
  public:
   /// Creates and opens nothing; the first `reserve` creates the directory.
@@ -40,21 +40,25 @@ class ContainersByUrl {
   [[nodiscard]] std::optional<Found> find(const Url& url) const;
   /// The ETag that belongs to the entry of `url`; none if the server gave none. Throws Error if it can't be read.
   [[nodiscard]] std::optional<std::string> etag_of(const Url& url) const;
+  /// The Last-Modified date of an entry without an ETag.
+  [[nodiscard]] std::optional<std::string> date_of(const Url& url) const;
   /// Records that the server has just confirmed the entry of `url`.
   void mark_current(const Url& url);
 
   /// Waits until no other thread or process fills the entry. Call `find` again afterwards: the other one may have
   /// succeeded. Throws Error if the directory can't be written, and Error(kInterrupted) when cancelled.
   [[nodiscard]] PartialEntry reserve(const Url& url, const CancelFlag& cancel);
-  /// Makes the partial file the entry of `url`, synced. Returns the path of the entry. Throws Error.
-  std::string commit(const PartialEntry& partial, const Url& url, const std::optional<std::string>& etag);
+  /// Makes the partial file the entry of `url`, synced. Keeps `date`, the Last-Modified date, if there is no ETag.
+  /// Returns the path of the entry. Throws Error.
+  std::string commit(const PartialEntry& partial, const Url& url, const std::optional<std::string>& etag,
+                     const std::optional<std::string>& date = std::nullopt);
 
   /// All entries, by key. A missing directory has none. Throws Error naming the directory.
   [[nodiscard]] std::vector<Entry> entries() const;
-  /// Removes the file at `path`, an entry that may be gone already, and its ETag. Throws Error naming the file.
+  /// Removes the file at `path`, an entry that may be gone already, and its ETag or date. Throws Error naming the file.
   void remove(const std::string& path);
-  /// Removes partial downloads, and ETags without an entry, if they are older than `age`. Also removes locks that are
-  /// older than a day and that no process holds. Returns how many bytes that frees; `dry_run` only counts.
+  /// Removes partial downloads, and ETags and dates without an entry, if they are older than `age`. Also removes locks
+  /// that are older than a day and that no process holds. Returns how many bytes that frees; `dry_run` only counts.
   std::uint64_t remove_leftovers(std::chrono::seconds age, bool dry_run = false);
 
  private:

@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <ctime>
 #include <utility>
 
 #include "core/base/log.h"
 #include "core/net/http_client.h"
+#include "core/net/libcurl.h"
 #include "core/net/partial_file.h"
 
 namespace pkgfs {
@@ -61,11 +63,26 @@ std::optional<ContentRange> parse_content_range(std::string_view text) {
   return ContentRange{*first, *last, parse_number(text.substr(slash + 1))};
 }
 
+/// Thrown while a body begins that the caller has already.
+struct Unchanged {};
+
+/// The Last-Modified date if the file was older than a second when it was sent.
+std::optional<std::string> settled_date(const HttpResponse& head) {
+  const std::string* modified = head.header("last-modified");
+  if (modified == nullptr) {
+    return std::nullopt;
+  }
+  const std::string* sent = head.header("date");
+  const std::time_t then = libcurl().getdate(modified->c_str(), nullptr);
+  const std::time_t now = sent == nullptr ? std::time(nullptr) : libcurl().getdate(sent->c_str(), nullptr);
+  return then != -1 && now != -1 && now - then > 1 ? std::optional(*modified) : std::nullopt;
+}
+
 /// One download: attempts until the file is complete, or until another attempt is of no use.
 class Download {
  public:
   Download(HttpClient& client, const DownloadRequest& request, const std::string& part, const CancelFlag& cancel)
-      : client_(client), request_(request), cancel_(cancel), file_(part, request.url.text()) {}
+      : client_(client), request_(request), cancel_(cancel), part_(part), file_(part, request.url.text()) {}
 
   Downloaded run() {
     const std::string what = "downloading " + request_.name;
@@ -76,7 +93,10 @@ class Download {
       try {
         const HttpResponse response = attempt();
         if (response.status == 200 || (response.status == 206 && is_complete())) {
-          return {file_.finish(), file_.size(), etag_of(response)};
+          return complete(response);
+        }
+        if (response.status == 304 && (request_.etag || request_.last_modified)) {
+          return unchanged();
         }
         if (response.status == 206) {  // the server sent less than was asked for
           constexpr std::uint64_t kWorthARequest = 64U << 10U;
@@ -94,6 +114,8 @@ class Download {
         if (!worth_keeping_ || (wait ? !backoff.again_after(*wait, what) : !backoff.again(what))) {
           throw refused(response);
         }
+      } catch (const Unchanged&) {
+        return unchanged();
       } catch (const HttpError& error) {
         if (file_.size() > before) {
           backoff.reset();
@@ -117,6 +139,23 @@ class Download {
   static std::optional<std::string> etag_of(const HttpResponse& response) {
     const std::string* etag = response.header("etag");
     return etag == nullptr ? std::nullopt : std::optional(*etag);
+  }
+
+  [[nodiscard]] Downloaded complete(const HttpResponse& response) {
+    Downloaded result{.sha256 = file_.finish(),
+                      .size = file_.size(),
+                      .etag = etag_of(response),
+                      .last_modified = settled_date(response),
+                      .redirects = response.redirects};
+    if (!result.redirects.empty()) {
+      result.redirects.back() = response.url;
+    }
+    return result;
+  }
+
+  [[nodiscard]] Downloaded unchanged() const {
+    PartialFile::discard(part_);
+    return {.is_unchanged = true, .etag = {}, .last_modified = {}, .redirects = {}};
   }
 
   [[nodiscard]] Error refused(const HttpResponse& response) const {
@@ -152,6 +191,11 @@ class Download {
       get.headers.emplace_back("Range", "bytes=" + std::to_string(file_.size()) + "-");
       get.headers.emplace_back("If-Range", file_.origin()->validator);
       get.compressed = false;
+    }
+    if (request_.etag) {
+      get.headers.emplace_back("If-None-Match", *request_.etag);
+    } else if (request_.last_modified) {
+      get.headers.emplace_back("If-Modified-Since", *request_.last_modified);
     }
     begun_ = false;
     anew_ = false;
@@ -192,6 +236,9 @@ class Download {
       announce(total_);
       return;
     }
+    if (request_.etag && etag_of(head) == request_.etag) {
+      throw Unchanged{};  // a server that doesn't know If-None-Match
+    }
     anew_ = file_.size() > 0;
     forget();
     const auto validator = validator_of(head);
@@ -230,6 +277,7 @@ class Download {
   HttpClient& client_;
   const DownloadRequest& request_;
   const CancelFlag& cancel_;
+  const std::string& part_;
   PartialFile file_;
   bool begun_ = false;                  // the body of this attempt has begun
   bool anew_ = false;                   // this attempt replaced what earlier ones had brought

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/base/cancel.h"
 #include "core/base/hash.h"
@@ -28,15 +29,22 @@ struct DownloadRequest {
   Url url;
   std::optional<std::string> bearer;
   std::string accept = "application/webc";
+  /// The validators of the copy that the caller has. If the server still has that version, nothing is downloaded.
+  std::optional<std::string> etag = std::nullopt;
+  std::optional<std::string> last_modified = std::nullopt;
   std::uint64_t max_bytes = 0;
   std::string name;                      // for the log
   DownloadProgress* progress = nullptr;  // may be null
 };
 
 struct Downloaded {
+  bool is_unchanged = false;  // the caller's copy is current; nothing else is set, and `part` is gone
   Sha256 sha256{};
   std::uint64_t size = 0;
   std::optional<std::string> etag;
+  /// Only if it is old enough to be a validator: two versions of one second would have the same.
+  std::optional<std::string> last_modified;
+  std::vector<std::string> redirects;  // where the server sent the request, the last one absolute
 };
 
 /// GETs `request.url` into the file `part` (core/net/partial_file.h) and hashes the content meanwhile. On success,

@@ -34,6 +34,7 @@ struct HttpRequest {
 struct HttpResponse {
   int status = 0;
   std::string url;                             // after redirects
+  std::vector<std::string> redirects;          // the Location headers that were followed, as they came
   std::map<std::string, std::string> headers;  // of the final response; names in lower case
   std::string body;                            // decoded; empty if a sink took it
 

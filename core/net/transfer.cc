@@ -138,6 +138,9 @@ void Transfer::add_header(const std::string& line) {
 
 void Transfer::take_header(std::string_view line) {
   if (line.starts_with("HTTP/")) {
+    if (const std::string* location = response_.header("location")) {
+      response_.redirects.push_back(*location);
+    }
     response_.headers.clear();  // another response begins: after a redirect, or after 100 Continue
     return;
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "core/source/backend_source.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/base/age_text.h"
@@ -56,7 +57,12 @@ std::vector<PackageSummary> BackendSource::by_name(const PackageSpecifier& speci
     look_up(entry, full_name, true, cancel);
   }
   graphql::Published published = matching(entry, specifier);
-  if (published.packages.empty() && !entry.asked_registry && !options_.offline) {
+  const auto build = ident.wanted_build();
+  const auto is_missing = [&] {
+    const auto is_it = [&](const PackageSummary& found) { return !build || found.pkg.id.named()->version == *build; };
+    return std::none_of(published.packages.begin(), published.packages.end(), is_it);
+  };
+  if (is_missing() && !entry.asked_registry && !options_.offline) {
     // The cached answer has no match, but a matching version may have been published since.
     look_up(entry, full_name, false, cancel);
     published = matching(entry, specifier);
@@ -94,7 +100,11 @@ void BackendSource::look_up(Known& known, const std::string& full_name, bool use
   }
   try {
     webc::Json response = ask(graphql::package_query(full_name), cached.has_value(), cancel);
-    graphql::check_published(response);
+    try {
+      graphql::check_published(response, full_name);
+    } catch (Error& error) {
+      throw std::move(error).context("\"" + options_.endpoint + "\" gave no usable answer");
+    }
     cache_.store(full_name, response);
     known.response = std::move(response);
     known.failure.reset();

@@ -92,6 +92,45 @@ void refuse_errors(const Json& response) {
   }
 }
 
+/// Whether `full_name` can be the name of a package: one or more parts of letters, digits, "-", "_" and ".", none of
+/// which is "." or "..".
+bool is_package_name(std::string_view full_name) {
+  if (!is_safe(full_name) || full_name.find(':') != std::string_view::npos) {
+    return false;
+  }
+  while (true) {
+    const std::size_t slash = full_name.find('/');
+    const std::string_view part = full_name.substr(0, slash);
+    if (part.empty() || part == "." || part == "..") {
+      return false;
+    }
+    if (slash == std::string_view::npos) {
+      return true;
+    }
+    full_name.remove_prefix(slash + 1);
+  }
+}
+
+/// The form in which two spellings of one name are equal: lower case, "-" for "_", no namespace "_".
+std::string spelling(std::string_view full_name) {
+  std::string name(full_name.starts_with("_/") ? full_name.substr(2) : full_name);
+  std::transform(name.begin(), name.end(), name.begin(), [](char c) {
+    return c == '_' ? '-' : c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
+  return name;
+}
+
+/// Refuses an answer about another package than `asked`. `said` is its name as the registry writes it.
+void check_name(const std::string& said, const std::string& full_name, const std::string& asked) {
+  if (!is_package_name(full_name)) {
+    throw Error(ErrorCode::kCorrupt, "the registry was asked for \"" + asked + "\" and answers for \"" + said +
+                                         "\", which isn't a valid package name");
+  }
+  if (spelling(full_name) != spelling(asked)) {
+    throw Error(ErrorCode::kCorrupt, "the registry was asked for \"" + asked + "\" and answers for \"" + said + "\"");
+  }
+}
+
 /// One container of a version; none if a field is missing or can't be used.
 std::optional<PackageSummary> distribution(const Json& version, const char* key, int webc_version, const NamedId& id) {
   const Json* fields = member(version, key);
@@ -185,9 +224,7 @@ Published published(const Json& response, const NamedIdent& ident, Prefer prefer
     const auto scope = optional_text(package, "namespace", "getPackage");
     // A registry gives a package without a namespace the namespace "_".
     const std::string full_name = scope && !scope->empty() && *scope != "_" ? *scope + "/" + name : name;
-    if (!is_safe(full_name)) {
-      throw Error(ErrorCode::kCorrupt, "the registry calls the package \"" + full_name + "\"");
-    }
+    check_name(scope ? *scope + "/" + name : name, full_name, ident.full_name());
     const VersionReq requirement = ident.requirement();
     for (const Json& entry : expect_list(required(package, "versions", "getPackage"), "getPackage.versions")) {
       const auto text = optional_text(expect_map(entry, "versions"), "version", "versions");
@@ -212,8 +249,9 @@ Published published(const Json& response, const NamedIdent& ident, Prefer prefer
   }
 }
 
-void check_published(const Json& response) {
-  static_cast<void>(published(response, NamedIdent{std::nullopt, std::nullopt, "any", {}}, Prefer::kV3));
+void check_published(const Json& response, std::string_view full_name) {
+  static_cast<void>(
+      published(response, NamedIdent{std::nullopt, std::nullopt, std::string(full_name), {}}, Prefer::kV3));
 }
 
 std::optional<PackageSummary> release(const Json& response, const PackageHash& hash) {

@@ -36,11 +36,13 @@ struct Published {
   std::vector<std::string> archived;     // versions that match but are archived
 };
 /// The versions in `response`, an answer to `package_query`, that match `ident`. A version with unusable fields is left
-/// out, as Wasmer does. Throws Error(kNetwork) for an answer of another shape, and for one with errors but no package.
+/// out, as Wasmer does. Throws Error(kNetwork) for an answer of another shape, for one with errors but no package, and
+/// for one about another package than `ident` names.
 [[nodiscard]] Published published(const webc::Json& response, const NamedIdent& ident, Prefer prefer);
 
-/// Throws as `published` for an answer of another shape. Called before an answer is used, and before it is stored.
-void check_published(const webc::Json& response);
+/// Throws as `published` for an answer of another shape, or about another package than `full_name`. Called before an
+/// answer is used, and before it is stored.
+void check_published(const webc::Json& response, std::string_view full_name);
 
 /// The release in `response`, an answer to `release_query`; none if the registry doesn't have it. Throws
 /// Error(kNetwork).

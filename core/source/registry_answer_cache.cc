@@ -64,9 +64,14 @@ std::optional<RegistryAnswerCache::Entry> RegistryAnswerCache::read(const std::s
     if (written <= now) {
       entry.age = std::chrono::seconds(now - written);
     }
-    graphql::check_published(entry.response);
+    graphql::check_published(entry.response, full_name);
     return entry;
   } catch (const Error& error) {
+    const std::string directory = std::filesystem::path(path).parent_path();
+    if (error.code() == ErrorCode::kPermission && ::access(directory.c_str(), X_OK) != 0) {
+      log::info("the answers in \"{}\" can't be read: {}", directory, error.what());
+      return std::nullopt;  // for example the home directory of another user
+    }
     log::warn("An unexpected error occurred while checking the local query cache: \"{}\": {}", path, error.what());
     if (is_ours && (error.code() == ErrorCode::kCorrupt || error.code() == ErrorCode::kNetwork)) {
       ::unlink(path.c_str());
@@ -82,6 +87,15 @@ void RegistryAnswerCache::store(std::string_view full_name, const webc::Json& re
   document["response"] = webc::Json{{"data", response.at("data")}};
   try {
     make_private_directory(directory_);
+  } catch (const Error& error) {
+    log::info("the answer about \"{}\" isn't kept: {}", full_name, error.what());  // a download says what to do
+    return;
+  }
+  if (::access(directory_.c_str(), W_OK) != 0) {
+    log::info("the answer about \"{}\" isn't kept: \"{}\" can't be written", full_name, directory_);
+    return;
+  }
+  try {
     write_file_atomically(directory_ + "/" + flat(full_name),
                           document.dump(2, ' ', false, webc::Json::error_handler_t::replace), Durability::kUnsynced);
   } catch (const Error& error) {

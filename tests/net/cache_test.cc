@@ -116,6 +116,39 @@ TEST_F(Cache, MismatchIsNeverToldAsFinished) {
   EXPECT_NE(told[2].at("message").get<std::string>().find("image hash mismatch"), std::string::npos);
 }
 
+// Risk: a user without a writable home directory can't use local packages, or gets a message for each package.
+TEST_F(Cache, HomeThatCannotBeWrittenStopsOnlyDownloads) {
+  const fs::path app = fixtures() / "webc/basic-v3.webc";
+  const fs::path home = home_.path() / "home";
+  fs::create_directory(home);
+  const auto as = [&](const std::string& home_variable, Arguments arguments) {
+    arguments.insert(arguments.begin(), {"env", home_variable, kPkgfs});
+    if (::geteuid() == 0) {
+      arguments.insert(arguments.begin(), {"setpriv", "--bounding-set=-dac_override,-dac_read_search"});
+    }
+    return run(arguments, {.environment = environment()});
+  };
+  for (const fs::perms mode : {fs::perms::owner_read | fs::perms::owner_exec, fs::perms::none}) {
+    fs::permissions(home, mode);
+    const ProcessResult local = as("HOME=" + home.string(), {"ls", app.string()});
+    EXPECT_TRUE(local.ok()) << local.describe();
+    EXPECT_EQ(local.err, "");
+    const ProcessResult remote =
+        as("HOME=" + home.string(), {"tree", "acme/app@2.0.0", "--registry", server_.endpoint()});
+    EXPECT_EQ(remote.exit_code, 8) << remote.describe();
+    EXPECT_NE(remote.err.find("--cache-dir=DIR"), std::string::npos) << remote.describe();
+    EXPECT_EQ(remote.err.find("pkgfs: "), remote.err.rfind("pkgfs: ")) << "one message\n" << remote.describe();
+    EXPECT_TRUE(as("HOME=" + home.string(), {"tree", "acme/app@2.0.0", "--registry", server_.endpoint(), "--cache-dir",
+                                             (home_.path() / "elsewhere").string()})
+                    .ok());
+    fs::remove_all(home_.path() / "elsewhere");
+  }
+  fs::permissions(home, fs::perms::owner_all);
+  const ProcessResult unset = as("HOME=", {"ls", app.string()});
+  EXPECT_TRUE(unset.ok()) << unset.describe();
+  EXPECT_EQ(unset.err, "");
+}
+
 TEST_F(Cache, UrlsAreListedAndPruned) {
   ASSERT_TRUE(pkgfs({"tree", server_.file_url(base_)}).ok());
   const auto rows = nlohmann::json::parse(pkgfs({"cache", "list", "--json"}).out);

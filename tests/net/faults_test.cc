@@ -254,6 +254,18 @@ TEST_F(Faults, AnswerOfAnotherShapeIsNotKept) {
   expect_recovery();
 }
 
+TEST_F(Faults, AnswerAboutAnotherPackageIsAProtocolError) {
+  server_.set_fault(
+      {.kind = Kind::kHtml,
+       .where = Where::kGraphql,
+       .body = R"({"data":{"getPackage":{"packageName":"base","namespace":"../../../../tmp/evil","versions":[]}}})"});
+  expect_failure(pull(), 11,
+                 {"\"" + server_.endpoint() + "\" gave no usable answer",
+                  "the registry was asked for \"acme/base\" and answers for \"../../../../tmp/evil/base\""});
+  EXPECT_FALSE(fs::exists(cache() / "queries")) << "it isn't kept";
+  expect_recovery();
+}
+
 TEST_F(Faults, ErrorBesideNullIsNotNotFound) {
   server_.set_fault({.kind = Kind::kHtml,
                      .where = Where::kGraphql,

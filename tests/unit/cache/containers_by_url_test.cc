@@ -70,6 +70,28 @@ TEST_F(ContainersByUrlTest, AnOldEtagNeverStaysBesideANewFile) {
   EXPECT_EQ(cache_.etag_of(url_), "\"3\"");
 }
 
+TEST_F(ContainersByUrlTest, ADateIsKeptWhereThereIsNoEtag) {
+  const auto store_dated = [&](const std::optional<std::string>& etag, const std::optional<std::string>& date) {
+    const PartialEntry partial = cache_.reserve(url_, never_);
+    std::ofstream(partial.part) << "content";
+    cache_.commit(partial, url_, etag, date);
+  };
+  store_dated(std::nullopt, "Sat, 28 Nov 2026 10:00:00 GMT");
+  EXPECT_EQ(cache_.date_of(url_), "Sat, 28 Nov 2026 10:00:00 GMT");
+  EXPECT_THAT(cache_.entries(), SizeIs(1)) << "the date is no entry";
+  store_dated("\"1\"", "Sat, 28 Nov 2026 11:00:00 GMT");
+  EXPECT_EQ(cache_.date_of(url_), std::nullopt) << "an old date beside a new file would be believed";
+  store_dated(std::nullopt, "Sat, 28 Nov 2026 12:00:00 GMT");
+  EXPECT_EQ(cache_.etag_of(url_), std::nullopt);
+  const std::string other = (root_ / (std::string(64, 'A') + ".modified")).string();
+  std::ofstream(other) << "x";
+  set_age(other, std::chrono::hours(48));
+  EXPECT_GT(cache_.remove_leftovers(std::chrono::hours(24)), 0U);
+  EXPECT_FALSE(fs::exists(other)) << "it belongs to no entry";
+  cache_.remove(entry());
+  EXPECT_EQ(cache_.date_of(url_), std::nullopt);
+}
+
 TEST_F(ContainersByUrlTest, AgeIsCountedSinceTheServerConfirmedTheFile) {
   store("content", std::nullopt);
   set_age(entry(), std::chrono::hours(2));

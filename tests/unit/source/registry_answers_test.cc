@@ -127,14 +127,13 @@ TEST(Graphql, UnusableVersionsAreLeftOut) {
 TEST(Graphql, AnswersOfAnotherShapeAreRefused) {
   for (const char* body :
        {"", "<html>", "[]", "{}", "{\"data\":null}", "{\"data\":3}", "{\"data\":{}}", "{\"data\":{\"getPackage\":3}}",
-        "{\"data\":{\"getPackage\":{}}}", "{\"data\":{\"getPackage\":{\"packageName\":\"a\",\"versions\":[3]}}}",
-        "{\"data\":{\"getPackage\":{\"packageName\":\"a\",\"versions\":[{\"version\":\"1.0.0\",\"v3\":3}]}}}",
-        "{\"data\":{\"getPackage\":{\"packageName\":\"a\",\"versions\":3}}}",
+        "{\"data\":{\"getPackage\":{}}}", "{\"data\":{\"getPackage\":{\"packageName\":\"app\",\"versions\":[3]}}}",
+        "{\"data\":{\"getPackage\":{\"packageName\":\"app\",\"versions\":[{\"version\":\"1.0.0\",\"v3\":3}]}}}",
+        "{\"data\":{\"getPackage\":{\"packageName\":\"app\",\"versions\":3}}}",
         "{\"data\":{\"getPackage\":{\"packageName\":\"../..\\\"\",\"versions\":[]}}}"}) {
-    EXPECT_THROW(
-        static_cast<void>(graphql::published(graphql::parse_response(body),
-                                             *PackageSpecifier::parse("acme/app").named(), graphql::Prefer::kV3)),
-        Error)
+    EXPECT_THROW(static_cast<void>(graphql::published(graphql::parse_response(body),
+                                                      *PackageSpecifier::parse("app").named(), graphql::Prefer::kV3)),
+                 Error)
         << body;
   }
   const std::string deep = "{\"data\":" + std::string(100'000, '[') + std::string(100'000, ']') + "}";
@@ -152,7 +151,45 @@ TEST(Graphql, TheRegistrysOwnWordsAreShown) {
 
 TEST(Graphql, NullBesideErrorsIsNoAnswer) {
   const Json response = graphql::parse_response(R"({"data":{"getPackage":null},"errors":[{"message":"time-out"}]})");
-  EXPECT_THROW(graphql::check_published(response), Error);
+  EXPECT_THROW(graphql::check_published(response, "acme/app"), Error);
+}
+
+/// What is wrong with an answer for "acme/my-app" that names `name` in `scope`.
+std::string name_error(const Json& scope, const std::string& name) {
+  Json response = answer({version("1.0.0")});
+  response["data"]["getPackage"]["namespace"] = scope;
+  response["data"]["getPackage"]["packageName"] = name;
+  try {
+    graphql::check_published(response, "acme/my-app");
+    return "";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kNetwork);
+    return error.chain().back();
+  }
+}
+
+// Risk: ids, lock files and paths carry a name that the registry made up.
+TEST(Graphql, AnAnswerAboutAnotherPackageIsRefused) {
+  EXPECT_EQ(name_error("acme", "my-app"), "");
+  EXPECT_EQ(name_error("Acme", "My_App"), "") << "spellings of one name";
+  const std::string asked = "the registry was asked for \"acme/my-app\" and answers for ";
+  EXPECT_EQ(name_error("evil", "my-app"), asked + "\"evil/my-app\"");
+  EXPECT_EQ(name_error("acme", "my-app2"), asked + "\"acme/my-app2\"");
+  EXPECT_EQ(name_error("_", "my-app"), asked + "\"_/my-app\"");
+  EXPECT_EQ(name_error(nullptr, "my-app"), asked + "\"my-app\"");
+  for (const char* scope : {"../../../../tmp/evil", "..", ".", "a:b", "a b", "a\nb", "/"}) {
+    EXPECT_EQ(name_error(scope, "my-app"), asked + "\"" + scope + "/my-app\", which isn't a valid package name");
+  }
+  EXPECT_THAT(name_error("acme", ""), HasSubstr("isn't a valid package name"));
+}
+
+TEST(Graphql, APackageWithoutANamespaceHasTwoSpellings) {
+  Json response = answer({version("1.0.0")});
+  for (const Json& scope : {Json("_"), Json(""), Json(nullptr)}) {
+    response["data"]["getPackage"]["namespace"] = scope;
+    EXPECT_NO_THROW(graphql::check_published(response, "app")) << scope;
+    EXPECT_NO_THROW(graphql::check_published(response, "_/app")) << scope;
+  }
 }
 
 TEST(Graphql, UnknownPackageIsNotFound) {
@@ -185,6 +222,14 @@ TEST_F(RegistryAnswerCacheTest, ReadsTheOlderLayout) {
   ASSERT_TRUE(entry);
   EXPECT_FALSE(entry->is_fresh(std::chrono::seconds(60)));
   EXPECT_TRUE(entry->is_fresh(std::chrono::seconds(600)));
+}
+
+TEST_F(RegistryAnswerCacheTest, AnAnswerAboutAnotherPackageIsRemoved) {
+  const CapturedLog log;
+  cache_.store("acme/other", response_);
+  EXPECT_FALSE(cache_.find("acme/other"));
+  EXPECT_FALSE(std::filesystem::exists(dir_.path() / "queries/acme#other"));
+  EXPECT_THAT(log.text(), HasSubstr("the registry was asked for \"acme/other\" and answers for \"acme/app\""));
 }
 
 TEST_F(RegistryAnswerCacheTest, UnusableFilesAreRemoved) {
