@@ -40,10 +40,7 @@ void print_examples(std::ostream& out, std::string_view examples) {
 std::string option_term(const OptionSpec& option) {
   std::string term = option.letter != '\0' ? std::string("-") + option.letter + ", --" : std::string("    --");
   term += option.name;
-  if (!option.argument.empty()) {
-    term += "=" + std::string(option.argument);
-  }
-  return term;
+  return term + value_text(option);
 }
 
 void print_options(std::ostream& out, const std::vector<const OptionSpec*>& options) {
@@ -147,6 +144,7 @@ void print_general_help(std::ostream& out) {
   }
   print_item(out, "help", "Explain a command (pkgfs help COMMAND) or the exit codes (pkgfs help exit-codes).",
              kCommandColumn);
+  print_item(out, "version", "Show the version, as --version does.", kCommandColumn);
   out << "\nOptions:\n";
   print_item(out, "-h, --help", "Show this help, or the help of a command.", kCommandColumn);
   print_item(out, "-V, --version", "Show the version.", kCommandColumn);
@@ -191,7 +189,7 @@ void print_help_topic(std::ostream& out, const std::string& topic) {
 }
 
 void refuse_unknown_command(const std::string& name) {
-  std::vector<std::string_view> names{"help"};
+  std::vector<std::string_view> names{"help", "version"};
   for (const CommandSpec& command : command_table()) {
     names.push_back(command.name);
   }

@@ -111,8 +111,16 @@ class Builder {
         config_ = parse_wasmer_config(*text);
       }
     } catch (const Error& error) {
+      if (::access(wasmer.value.c_str(), X_OK) != 0) {
+        log::info("there is no configuration of Wasmer in \"{}\": {}", wasmer.value, error.what());
+        return read_cache_directory(wasmer);  // for example the home directory of another user
+      }
       log::warn("Wasmer's configuration \"{}\" is ignored: {}", config_path_, error.what());
     }
+    read_cache_directory(wasmer);
+  }
+
+  void read_cache_directory(const NamedValue& wasmer) {
     NamedValue cache{wasmer.value + "/cache", wasmer.origin};
     if (flags_.cache_dir) {
       cache = {*flags_.cache_dir, "--cache-dir"};

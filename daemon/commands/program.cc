@@ -38,7 +38,7 @@ int dispatch(const std::vector<std::string>& arguments, const Io& io) {
   }
   const std::string& name = arguments[1];
   const std::vector<std::string> args(arguments.begin() + 2, arguments.end());
-  if (name == "-V" || name == "--version") {
+  if (name == "-V" || name == "--version" || name == "version") {
     return print_version(io);
   }
   if (name == "-h" || name == "--help" || name == "help") {
