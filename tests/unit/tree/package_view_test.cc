@@ -36,7 +36,8 @@ std::shared_ptr<const Package> pack(const std::vector<std::string>& volumes, con
   manifest["package"]["wapm"] = {{"name", "acme/x"}, {"version", "1.0.0"}};
   manifest["unknown-key"] = 7;
   for (const std::string& atom : atoms) {
-    manifest["atoms"][atom] = {{"kind", "https://webc.org/kind/wasm"}, {"signature", webc::atom_signature(sha256(atom))}};
+    manifest["atoms"][atom] = {{"kind", "https://webc.org/kind/wasm"},
+                               {"signature", webc::atom_signature(sha256(atom))}};
   }
   webc::Writer writer(webc::Version::kV3, manifest);
   for (const std::string& atom : atoms) {
