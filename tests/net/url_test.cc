@@ -32,7 +32,7 @@ class UrlPackage : public NetTest {
   [[nodiscard]] ProcessResult ls() const { return pkgfs({"tree", url_}); }
   /// Another package under the same URL.
   void replace() const {
-    fs::copy_file(fixtures() / "registry/chain-v3/acme/lib/1.0.0.webc", package_, fs::copy_options::overwrite_existing);
+    fs::copy_file(fixtures() / "webc/basic-v3.webc", package_, fs::copy_options::overwrite_existing);
   }
   /// Makes the kept file older than the five minutes for which it isn't checked.
   void make_old() const {
@@ -92,7 +92,9 @@ TEST_F(UrlPackage, IsCheckedByItsDateIfItHasNoEtag) {
   EXPECT_TRUE(eventually([&] { return server.err().find("\" 304 -") != std::string::npos; })) << server.err();
   replace();
   make_old();
-  EXPECT_NE(ls().out, first.out);
+  const ProcessResult changed = ls();
+  EXPECT_TRUE(changed.ok()) << changed.describe();
+  EXPECT_NE(changed.out, first.out);
   server.signal(SIGTERM);
   static_cast<void>(server.wait());
 }
@@ -117,7 +119,9 @@ TEST_F(UrlPackage, IsDownloadedAgainIfTheServerSaysNothingAboutItsVersion) {
   ASSERT_TRUE(first.ok()) << first.describe();
   replace();
   make_old();
-  EXPECT_NE(ls().out, first.out);
+  const ProcessResult changed = ls();
+  EXPECT_TRUE(changed.ok()) << changed.describe();
+  EXPECT_NE(changed.out, first.out);
 }
 
 TEST_F(UrlPackage, APageIsNamedWithItsUrlAndRedirects) {
