@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::string_view kForMount = "mount(8) uses it";
 constexpr std::string_view kAlways = "every mount has it";
+constexpr std::string_view kShown = "the kernel shows it, and mount(8) repeats it to remount";
 constexpr std::string_view kNoTimes = "pkgfs keeps no access times";
 constexpr std::string_view kNoWrites = "a mount is read-only";
 constexpr std::string_view kFewMessages = "--log-level and --quiet set the number of messages";
@@ -54,6 +55,11 @@ constexpr std::array kMountWords{
     MountWord{"nodev", false, kAlways},
     MountWord{"default_permissions", false, kAlways},
     MountWord{"nonempty", false, "pkgfs always mounts over a directory that is not empty, as libfuse 3"},
+    MountWord{"user_id=", false, kShown},
+    MountWord{"group_id=", false, kShown},
+    MountWord{"max_read=", false, kShown},
+    MountWord{"blksize=", false, kShown},
+    MountWord{"seclabel", false, kShown},
     MountWord{"noatime", false, kNoTimes},
     MountWord{"nodiratime", false, kNoTimes},
     MountWord{"relatime", false, kNoTimes},

@@ -16,6 +16,7 @@
 #include "core/source/path_source.h"
 #include "core/source/registry.h"
 #include "core/source/url_source.h"
+#include "core/webc/tree_volume.h"
 #include "daemon/cli/progress.h"
 #include "daemon/packages/locked_packages.h"
 #include "daemon/packages/package_path.h"
@@ -53,12 +54,36 @@ Error with_places(const QueryError& error, const std::string& text, const Settin
   return {error.code(), std::move(chain)};
 }
 
+/// Whether a mapping shows the root of an empty volume at "/". A volume with more directory data isn't read, so that a
+/// mount of any size is ready at once.
+bool is_empty(const LoadedMapping& mapping, const PackageTree& tree) {
+  constexpr std::uint64_t kMostRead = 64ULL << 10U;
+  const webc::Container* container = tree.packages.at(mapping.package)->container();
+  if (container == nullptr || mapping.mount_path != "/" || mapping.source_path != "/") {
+    return false;
+  }
+  const std::shared_ptr<const webc::Volume> volume = container->find_volume(mapping.volume_name);
+  const auto* stored = dynamic_cast<const webc::TreeVolume*>(volume.get());
+  if (stored == nullptr || stored->tree().parts().header_length > kMostRead) {
+    return false;
+  }
+  bool any = false;
+  const Result<void> listed = stored->list(webc::kRootRef, [&any](const webc::DirRecord&) {
+    any = true;
+    return false;
+  });
+  return listed && !any;
+}
+
 /// A package may have no more than atoms, for other packages to use.
 void tell_if_empty(const PackageTree& tree, const TreeFlags& flags, const std::string& package) {
   const bool commands = flags.commands_dir && !tree.commands.empty();
-  if (flags.view == View::kMerged && tree.mappings.empty() && !commands) {
-    log::warn("\"{}\" shows no files: it maps no directories{}. --view=package shows its atoms, volumes and manifest",
-              package, tree.commands.empty() ? " and has no commands" : "");
+  if (flags.view == View::kMerged && !commands &&
+      std::ranges::all_of(tree.mappings, [&](const LoadedMapping& mapping) { return is_empty(mapping, tree); })) {
+    log::warn(
+        "\"{}\" shows no files: it maps none and shows no commands. --view=package shows its atoms, volumes and "
+        "manifest",
+        package);
   }
 }
 

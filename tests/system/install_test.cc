@@ -362,7 +362,7 @@ TEST_F(Completion, OfZsh) {
                    "done\n"
                    "zpty -d z\n");
   const std::string out =
-      sh("timeout 15 zsh -f $T/type.zsh 'pkgfs mount --' 'pkgfs cache ' 'pkgfs mount -o allow_' 'pkgfs unm'");
+      sh("timeout 15 zsh -f $T/type.zsh 'pkgfs mount --' 'pkgfs cache ' 'pkgfs mount -o allow_ot' 'pkgfs unm'");
   for (const std::string& flag : flags_of(command_spec(CommandId::kMount))) {
     EXPECT_THAT(out, HasSubstr(flag));
   }

@@ -63,6 +63,12 @@ TEST(Tree, AnEmptyTreeNamesTheOptionThatShowsMore) {
   }
   EXPECT_EQ(run({"cat", "--view=package", file, "/metadata/README.md"}).out, "# hi\n");
   EXPECT_EQ(run({"tree", package("webc/basic-v3.webc")}).err, "") << "where something is shown";
+  EXPECT_EQ(run({"tree", "--no-commands", package("webc/basic-v2.webc")}).err, "");
+  for (const char* name : {"webc/nothing-v3.webc", "webc/empty-volume-v1.webc", "webc/empty-volume-v2.webc"}) {
+    EXPECT_THAT(run({"ls", "--no-commands", package(name)}).err, HasSubstr("--view=package")) << name;
+  }
+  EXPECT_EQ(run({"ls", "--view=package", package("webc/nothing-v2.webc")}).out, "manifest.json\n")
+      << "the mapping that can't be made doesn't matter";
 }
 
 TEST(Tree, ThePackageViewShowsDependencies) {
