@@ -69,7 +69,10 @@ PackageTree load_package_tree(std::shared_ptr<const Package> root, PackageLoader
     fetch(all, resolution.graph, loader, packages);
   }
   const int webc_version = packages.at(resolution.package.root)->webc_version();
-  CommandSet commands = build_commands(resolution, packages);
+  CommandSet commands;
+  if (options.view == View::kMerged) {  // the package view shows broken packages, too
+    commands = build_commands(resolution, packages);
+  }
   if (options.strict && !commands.errors.empty()) {
     throw commands.errors.front();
   }

@@ -54,6 +54,29 @@ Error with_places(const QueryError& error, const std::string& text, const Settin
   return {error.code(), std::move(chain)};
 }
 
+/// The root package without its dependencies.
+Resolution alone(const RootPackage& root) {
+  PackageInfo info = info_of(root);
+  ResolvedPackage package{.root = info.id, .commands = {}, .entrypoint = {}, .filesystem = {}};
+  DependencyGraph graph;
+  graph.nodes.push_back({.pkg = std::move(info), .dist = root.dist, .edges = {}});
+  return {.graph = std::move(graph), .order = {0}, .package = std::move(package)};
+}
+
+/// The package view shows also a package whose dependencies can't be found.
+Resolution resolve_for_view(PackageOpener& opener, const RootPackage& root, const std::string& text,
+                            const TreeFlags& flags) {
+  try {
+    return opener.resolve_tree(root);
+  } catch (const Error& error) {
+    if (flags.view != View::kPackage || flags.strict || error.code() == ErrorCode::kInterrupted) {
+      throw;
+    }
+    log::warn("the dependencies of \"{}\" aren't shown: {}", text, error.what());
+    return alone(root);
+  }
+}
+
 /// Whether a mapping shows the root of an empty volume at "/". A volume with more directory data isn't read, so that a
 /// mount of any size is ready at once.
 bool is_empty(const LoadedMapping& mapping, const PackageTree& tree) {
@@ -254,7 +277,7 @@ PackageInfo info_of(const RootPackage& root) {
 OpenedTree open_tree(const std::string& package, const TreeFlags& flags, const Io& io) {
   PackageOpener opener(flags, io);
   RootPackage root = opener.find(package);
-  Resolution resolution = opener.resolve_tree(root);
+  Resolution resolution = resolve_for_view(opener, root, package, flags);
   PackageTree tree = load_package_tree(root.package, opener.loader(), resolution, tree_options(flags));
   for (const Error& broken : tree.command_errors) {
     log::warn("{}", broken.what());

@@ -86,6 +86,16 @@ TEST(Tree, ThePackageViewShowsDependencies) {
   }
 }
 
+TEST(Tree, ThePackageViewNeedsNoDependencies) {
+  const std::string file = package("webc/bundle-v1.webc");
+  EXPECT_NE(run({"tree", "--offline", file}).code, 0);
+  const test::Run result = run({"ls", "--view=package", "--offline", file});
+  EXPECT_EQ(result.code, 0);
+  EXPECT_THAT(result.out, HasSubstr("manifest.json\n"));
+  EXPECT_THAT(result.err, HasSubstr("warning: the dependencies of \"" + file + "\" aren't shown: "));
+  EXPECT_NE(run({"ls", "--view=package", "--strict", "--offline", file}).code, 0);
+}
+
 TEST(Tree, CommandsAppearAsExecutableFiles) {
   const std::string file = package("webc/basic-v3.webc");
   const auto entry = [&](const std::vector<std::string>& options, const std::string& path) -> json {
