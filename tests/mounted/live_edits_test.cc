@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+// Risk: a program that edits a live directory on the host and looks at once sees a file cut at its old length, a name
+// that isn't there any more, or none where there is one.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <fstream>
+#include <thread>
+#include <vector>
+
+#include "tests/mounted/mounted.h"
+
+namespace pkgfs::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// As `read_text`; where that fails, why.
+std::string shown(const fs::path& path) {
+  try {
+    return read_text(path);
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+}
+
+off_t size_of(const fs::path& path) {
+  struct stat status{};
+  return ::stat(path.c_str(), &status) == 0 ? status.st_size : -1;
+}
+
+/// Keeps all CPUs busy.
+class Hogs {
+ public:
+  Hogs() {
+    for (unsigned i = 0; i < std::max(2U, std::thread::hardware_concurrency()); ++i) {
+      threads_.emplace_back([this] {
+        while (!stop_) {
+        }
+      });
+    }
+  }
+  ~Hogs() {
+    stop_ = true;
+    for (std::thread& thread : threads_) {
+      thread.join();
+    }
+  }
+  Hogs(const Hogs&) = delete;
+  Hogs& operator=(const Hogs&) = delete;
+
+ private:
+  std::atomic<bool> stop_{false};
+  std::vector<std::thread> threads_;
+};
+
+class LiveEdits : public MountedTest {
+ protected:
+  void SetUp() override {
+    MountedTest::SetUp();
+    dir_.write("own/wasmer.toml", "[fs]\n\"/pub\" = \"pub\"\n");
+    fs::create_directories(host());
+  }
+  [[nodiscard]] fs::path own() const { return dir_.path() / "own"; }
+  [[nodiscard]] fs::path host() const { return own() / "pub"; }
+  void write(const std::string& name, const std::string& text) const { dir_.write("own/pub/" + name, text); }
+  /// So that the kernel may keep what it is told of what was written so far.
+  static void let_it_get_quiet() { sleep_ms(4'000); }
+
+  TempDir dir_;
+};
+
+TEST_F(LiveEdits, EachKindShowsAtOnceWhileTheCpusAreBusy) {
+  const MountedPackage mount(kPkgfs, own());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const fs::path pub = mount / "pub";
+  const Hogs hogs;
+  std::string grown;
+  for (int i = 0; i < 40; ++i) {
+    SCOPED_TRACE(i);
+    const std::string number = std::to_string(i);
+    const std::string text = "round " + number + std::string(static_cast<std::size_t>(i % 7), '.');
+    write("same", text);
+    EXPECT_EQ(shown(pub / "same"), text);
+    grown += 'x';
+    std::ofstream(host() / "grown", std::ios::app) << 'x';
+    EXPECT_EQ(shown(pub / "grown"), grown);
+    write(".new", text);
+    fs::rename(host() / ".new", host() / "replaced");
+    EXPECT_EQ(shown(pub / "replaced"), text);
+    write("sized", std::string(i % 2 == 0 ? 5000 : 10, 'z'));
+    EXPECT_EQ(size_of(pub / "sized"), i % 2 == 0 ? 5000 : 10);
+
+    const std::string once = "once" + number;
+    EXPECT_EQ(size_of(pub / once), -1);
+    write(once, text);
+    EXPECT_EQ(shown(pub / once), text) << "it was missed before";
+    fs::remove(host() / once);
+    EXPECT_FALSE(fs::exists(pub / once));
+
+    fs::remove_all(host() / "flip");
+    if (i % 2 == 0) {
+      fs::create_directories(host() / "flip");
+      EXPECT_TRUE(fs::is_directory(pub / "flip"));
+    } else {
+      write("flip", text);
+      EXPECT_EQ(shown(pub / "flip"), text);
+    }
+    EXPECT_EQ(list_tree(pub).size(), list_tree(host()).size());
+  }
+}
+
+TEST_F(LiveEdits, AfterAPauseFilesAreReadWhole) {
+  constexpr int kFiles = 30;
+  for (int i = 0; i < kFiles; ++i) {
+    write("f" + std::to_string(i), "1");
+  }
+  const MountedPackage mount(kPkgfs, own(), {"--live-timeout=60"});
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  let_it_get_quiet();
+  for (int i = 0; i < kFiles; ++i) {
+    EXPECT_EQ(shown(mount / ("pub/f" + std::to_string(i))), "1");
+  }
+  for (int i = 0; i < kFiles; ++i) {
+    const std::string text(static_cast<std::size_t>(i) + 2, 'n');
+    const std::string name = "f" + std::to_string(i);
+    if (i % 2 == 0) {
+      write(name, text);
+    } else {
+      write("t", text);
+      fs::rename(host() / "t", host() / name);
+    }
+    EXPECT_EQ(shown(mount / "pub/" + name), text);
+  }
+}
+
+TEST_F(LiveEdits, TheKernelIsToldOfWhatItKeeps) {
+  write("file", "1");
+  write("gone", "1");
+  write("d/inside", "1");
+  fs::create_symlink("file", host() / "link");
+  const MountedPackage mount(kPkgfs, own(), {"--live-timeout=60"});
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  let_it_get_quiet();
+  const fs::path pub = mount / "pub";
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(size_of(pub / "file"), 1);
+    EXPECT_EQ(size_of(pub / "gone"), 1);
+    EXPECT_EQ(size_of(pub / "new"), -1);
+    EXPECT_EQ(size_of(pub / "d/inside"), 1);
+    EXPECT_EQ(shown(pub / "link"), "1");
+  }
+  const UniqueFd open(::open((pub / "file").c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(open);
+
+  std::ofstream(host() / "file", std::ios::app) << "23";
+  fs::remove(host() / "gone");
+  write("new", "12345");
+  fs::rename(host() / "d", host() / "e");
+  fs::remove(host() / "link");
+  fs::create_symlink("new", host() / "link");
+  EXPECT_TRUE(eventually([&] { return size_of(pub / "file") == 3; }));
+  EXPECT_TRUE(eventually([&] { return size_of(pub / "gone") == -1; }));
+  EXPECT_TRUE(eventually([&] { return size_of(pub / "new") == 5; }));
+  EXPECT_TRUE(eventually([&] { return size_of(pub / "d/inside") == -1; }));
+  EXPECT_TRUE(eventually([&] { return size_of(pub / "link") == 5; }));
+  EXPECT_EQ(size_of(pub / "e/inside"), 1);
+  std::array<char, 8> text{};
+  EXPECT_TRUE(eventually([&] { return ::pread(open.get(), text.data(), text.size(), 0) == 3; }))
+      << "a program that has it open sees it grow";
+  EXPECT_GT(statistics(mount).at("live").at("notices"), 0U);
+  EXPECT_EQ(statistics(mount).at("live").at("unwatched"), 0U);
+}
+
+TEST_F(LiveEdits, QuietFilesCostOnlyTheirOpen) {
+  constexpr int kFiles = 20;
+  for (int i = 0; i < kFiles; ++i) {
+    write("d/f" + std::to_string(i), "some text");
+  }
+  const MountedPackage mount(kPkgfs, own());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  let_it_get_quiet();
+  const auto walk = [&] {
+    for (const auto& [path, entry] : list_tree(mount / "pub")) {
+      EXPECT_TRUE(path == "/d" || entry.sha256 != "") << path;
+    }
+  };
+  for (int i = 0; i < 2; ++i) {
+    walk();
+    sleep_ms(1'500);  // longer than --live-timeout
+  }
+  const auto before = statistics(mount).at("requests");
+  walk();
+  const auto after = statistics(mount).at("requests");
+  for (const char* kind : {"lookup", "getattr", "read", "readdirplus", "readdir"}) {
+    EXPECT_EQ(after.at(kind), before.at(kind)) << kind;
+  }
+  EXPECT_EQ(after.at("open"), before.at("open").get<int>() + kFiles);
+}
+
+TEST_F(LiveEdits, AProgramThatHasAReplacedFileOpenReadsAllOfIt) {
+  const std::string old_text(100'000, 'o');
+  write("f", old_text);
+  const MountedPackage mount(kPkgfs, own());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const UniqueFd open(::open((mount / "pub/f").c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(open);
+  write("t", "new");
+  fs::rename(host() / "t", host() / "f");
+  EXPECT_EQ(shown(mount / "pub/f"), "new");
+  EXPECT_EQ(size_of(mount / "pub/f"), 3);
+  struct stat status{};
+  ASSERT_EQ(::fstat(open.get(), &status), 0);
+  EXPECT_EQ(status.st_size, 100'000);
+  std::string text(200'000, '\0');
+  const ssize_t count = ::read(open.get(), text.data(), text.size());
+  text.resize(static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
+  EXPECT_EQ(text.size(), old_text.size());
+  EXPECT_TRUE(text == old_text);
+}
+
+// A user namespace has limits of its own: here it may watch nothing.
+TEST_F(LiveEdits, WithoutWatchesAnOpenStillReadsWholeFilesAndOneMessageSaysWhy) {
+  for (int i = 0; i < 8; ++i) {
+    write("f" + std::to_string(i), "1");
+  }
+  fs::create_directories(dir_.path() / "mnt");
+  const std::string script = R"SH(
+    set -e
+    echo 0 >/proc/sys/user/max_inotify_watches
+    "$0" mount --foreground --live-timeout=60 "$1" "$2" 2>"$2.log" &
+    trap 'umount "$2"; wait' EXIT
+    for i in $(seq 100); do mountpoint -q "$2" && break; sleep 0.1; done
+    sleep 4
+    cat "$2"/pub/f* >/dev/null
+    for i in 0 1 2 3 4 5 6 7; do
+      echo "longer than before" >"$1/pub/f$i"
+      cmp "$1/pub/f$i" "$2/pub/f$i"
+    done
+    for i in 0 1 2 3; do
+      test ! -e "$2/pub/new$i"
+      echo x >"$1/pub/new$i"
+      test "$i" = 0 || test -e "$2/pub/new$i"   # the first of them after a pause may be missed
+    done
+    cat "$2.log" >&2
+    test "$(grep -c 'only after --live-timeout' "$2.log")" = 1
+  )SH";
+  const ProcessResult allowed = run({"unshare", "-Urm", "sh", "-c", "echo 0 >/proc/sys/user/max_inotify_watches"});
+  if (!allowed.ok()) {
+    GTEST_SKIP() << "no user namespaces here: " << allowed.err;
+  }
+  const ProcessResult result =
+      run({"unshare", "-Urm", "bash", "-c", script, kPkgfs, own().string(), (dir_.path() / "mnt").string()});
+  EXPECT_TRUE(result.ok()) << result.describe();
+}
+
+}  // namespace
+}  // namespace pkgfs::test
