@@ -8,12 +8,12 @@
 namespace pkgfs {
 
 /// A child process of the daemon that aborts the FUSE connection when the daemon is killed and can't end. It is needed
-/// while fuse::ContentPrefetcher prefetches files.
+/// while fuse::ContentPrefetcher prefetches files, or fuse::ChangeNotifier tells the kernel of changes.
 ///
-/// The prefetching thread writes into the kernel's page cache. There the kernel may make it wait for a page that
-/// another thread of the daemon was about to fill. If a signal kills the daemon at that moment (kill -9, the kernel's
-/// out-of-memory killer, a crash), the prefetching thread never ends. So the device stays open, and every process that
-/// uses the mount hangs.
+/// Their threads write into the kernel's page cache, or drop parts of it. There the kernel may make a thread wait for a
+/// page that another thread of the daemon was about to fill. If a signal kills the daemon at that moment (kill -9, the
+/// kernel's out-of-memory killer, a crash), the waiting thread never ends. So the device stays open, and every process
+/// that uses the mount hangs.
 ///
 /// The guardian waits until the daemon's main thread ends, or until the daemon tells it of a crash. If the daemon's
 /// process still exists a moment later, the guardian aborts the connection. Readers then get ENOTCONN, as from any
