@@ -5,7 +5,7 @@
 #include <cerrno>
 #include <memory>
 #include <span>
-#include <string_view>
+#include <string>
 
 #include "core/vfs/live_changes.h"
 #include "fuse/call.h"
@@ -52,7 +52,7 @@ int look_up_again(fuse_req_t req) {
   return 0;
 }
 
-void reply_absent(fuse_req_t req, vfs::Inode dir, const char* name, LiveChanges::Mark mark) {
+void reply_absent(fuse_req_t req, vfs::Inode dir, const std::string& name, LiveChanges::Mark mark) {
   fuse_entry_param param{};  // inode 0: the kernel may keep that there is no such entry
   LiveChanges& changes = Call::changes(req);
   if (const Result<Attributes> where = Call::fs(req).metadata(dir); where) {
@@ -106,12 +106,13 @@ void LiveOperations::lookup(fuse_req_t req, fuse_ino_t parent, const char* name)
       param.entry_timeout = seconds(req, trust.entry);
       param.attr_timeout = seconds(req, trust.attributes);
     }
-    const bool is_link = found->attributes.type == vfs::FileType::kSymlink;
+    // The reply may overwrite the name.
+    const std::string link = found->attributes.type == vfs::FileType::kSymlink ? name : "";
     if (fuse_reply_entry(req, &param) != 0) {
       tree.forget(found->inode, 1);  // the look-up was interrupted: the kernel took no reference
     }
     if (live) {
-      changes.replied(mark, dir, is_link ? std::string_view(name) : std::string_view(), found->inode);
+      changes.replied(mark, dir, link, found->inode);
     }
     return 0;
   });

@@ -81,6 +81,7 @@ void LiveChanges::ensure_watched(LiveNode& dir) {
   }
   HostWatcher& watcher = *watcher_.load(std::memory_order_acquire);
   dir.known.tried_at = now();
+  const HostWatcher::Counts before = watcher.counts();
   bool watched = true;
   bool recent = false;
   for (const LiveNode::Part& part : dir.parts) {
@@ -99,12 +100,17 @@ void LiveChanges::ensure_watched(LiveNode& dir) {
   }
   watcher.remove(inode_of(dir));
   dir.known.watch.store(Watch::kUnwatched, std::memory_order_release);
-  const HostWatcher::Counts counts = watcher.counts();
-  if (!(counts.limited > 0 ? limit_told_ : unsupported_told_).exchange(true)) {
-    log::warn("changes of the host in \"{}\" show only after --live-timeout: {}", path_of(dir),
-              counts.limited > 0 ? "the limit on watched directories is reached; raise fs.inotify.max_user_watches "
-                                   "(pkgfs doctor shows it)"
-                                 : "they can't be watched there, as on network file systems");
+  const HostWatcher::Counts after = watcher.counts();
+  if (after.limited > before.limited && !limit_told_.exchange(true)) {
+    log::warn(
+        "changes of the host in \"{}\" show only after --live-timeout: the limit on watched directories is "
+        "reached; raise fs.inotify.max_user_watches (pkgfs doctor shows it)",
+        path_of(dir));
+  } else if (after.unsupported > before.unsupported && !unsupported_told_.exchange(true)) {
+    log::warn(
+        "changes of the host in \"{}\" show only after --live-timeout: they can't be watched there, as on "
+        "network file systems",
+        path_of(dir));
   }
 }
 

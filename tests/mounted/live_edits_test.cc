@@ -223,7 +223,7 @@ TEST_F(LiveEdits, AProgramThatHasAReplacedFileOpenReadsAllOfIt) {
   EXPECT_TRUE(text == old_text);
 }
 
-// A user namespace has limits of its own: here it may watch nothing.
+// In a user namespace the daemon may watch nothing, and it may not abort FUSE connections.
 TEST_F(LiveEdits, WithoutWatchesAnOpenStillReadsWholeFilesAndOneMessageSaysWhy) {
   for (int i = 0; i < 8; ++i) {
     write("f" + std::to_string(i), "1");
