@@ -15,8 +15,8 @@ namespace pkgfs {
 /// "packages":["acme/app@1.0.0"],"mountpoint":"/mnt","version":"0.1.0","pid":7,"since":9}`.
 ///
 /// `requests` has all kinds, `errors` and `latency_ns` only those that had any. `"metrics"` is there if they are
-/// served, and `"live":{"watched":1,"unwatched":0,"notices":0}` if live directories are watched. An attribute holds at most 64 KiB: of very many packages the first are listed, and `"packages_total"` says
-/// how many there are.
+/// served, and `"live":{"watched":1,"unwatched":0,"notices":0}` if live directories are watched. An attribute holds at
+/// most 64 KiB: of very many packages the first are listed, and `"packages_total"` says how many there are.
 [[nodiscard]] std::string stats_json(const MountFacts& facts, const fuse::Snapshot& counts);
 
 }  // namespace pkgfs
