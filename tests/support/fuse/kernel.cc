@@ -79,6 +79,7 @@ std::uint64_t Kernel::send(fuse_opcode opcode, std::uint64_t node, const void* b
   header.opcode = opcode;
   header.unique = ++unique_;
   header.nodeid = node;
+  header.pid = thread_;
   request_.assign(reinterpret_cast<const char*>(&header), sizeof(header));
   request_.append(static_cast<const char*>(body), size);
   if (::write(kernel_, request_.data(), request_.size()) != static_cast<ssize_t>(request_.size())) {

@@ -53,6 +53,8 @@ class Kernel {
 
   [[nodiscard]] const Reply& init_answer() const { return init_; }
 
+  /// Further requests are those of this thread; 0 before: of one that the daemon can't name.
+  void use_thread(std::uint32_t thread) { thread_ = thread; }
   Reply ask(fuse_opcode opcode, std::uint64_t node, const void* body, std::size_t size);
   Reply lookup(std::uint64_t directory, std::string_view name);
   /// The node that a name leads to; 0 where there is none.
@@ -81,6 +83,7 @@ class Kernel {
   std::string request_;
   std::string answer_;
   std::uint64_t unique_ = 0;
+  std::uint32_t thread_ = 0;
   Reply init_;
 };
 

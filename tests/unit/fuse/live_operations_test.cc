@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+// Risk: new bytes of a live file are read under its old size, or a program gets an error that is meant for the kernel.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/fuse.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "core/vfs/host_file_system.h"
+#include "core/vfs/union_file_system.h"
+#include "fuse/adapter.h"
+#include "tests/support/fixtures.h"
+#include "tests/support/fuse/kernel.h"
+
+namespace pkgfs::fuse {
+namespace {
+
+using test::Reply;
+
+std::unique_ptr<vfs::FileSystem> live_tree(const std::filesystem::path& path) {
+  vfs::Mount mount;
+  mount.fs = std::make_unique<vfs::HostFileSystem>(UniqueFd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)),
+                                                   path.string());
+  mount.mount_path = "/";
+  mount.package = "live";
+  mount.volume = "host";
+  mount.live = true;
+  std::vector<vfs::Mount> mounts;
+  mounts.push_back(std::move(mount));
+  return vfs::make_union_file_system(std::move(mounts), {});
+}
+
+class LiveProtocol : public testing::Test {
+ protected:
+  LiveProtocol()
+      : tree_(live_tree(dir_.path())), adapter_(*tree_, statistics_, {.usage = [] { return Usage{}; }, .stats = {}}) {
+    dir_.write("f", "one");
+    try {
+      kernel_.emplace(adapter_);
+      kernel_->use_thread(7);
+    } catch (const test::Kernel::Unavailable& error) {
+      missing_ = error.what();
+    }
+  }
+  void SetUp() override {
+    if (!kernel_) {
+      GTEST_SKIP() << missing_;
+    }
+  }
+
+  Reply open(std::uint64_t node, fuse_opcode opcode = FUSE_OPEN) {
+    const fuse_open_in how{};
+    Reply reply = kernel_->ask(opcode, node, &how, sizeof(how));
+    if (reply.error == 0) {
+      fuse_release_in release{};
+      release.fh = reply.as<fuse_open_out>().fh;
+      kernel_->ask(opcode == FUSE_OPEN ? FUSE_RELEASE : FUSE_RELEASEDIR, node, &release, sizeof(release));
+    }
+    return reply;
+  }
+  Reply getattr(std::uint64_t node) {
+    const fuse_getattr_in in{};
+    return kernel_->ask(FUSE_GETATTR, node, &in, sizeof(in));
+  }
+  void replace(const std::string& text) const {
+    dir_.write("t", text);
+    std::filesystem::rename(dir_.path() / "t", dir_.path() / "f");
+  }
+
+  test::TempDir dir_;
+  std::unique_ptr<vfs::FileSystem> tree_;
+  Statistics statistics_;
+  Adapter adapter_;
+  std::optional<test::Kernel> kernel_;
+  std::string missing_;
+};
+
+TEST_F(LiveProtocol, AnOpenOfAChangedFileSendsTheKernelBackOnce) {
+  const std::uint64_t file = kernel_->node(FUSE_ROOT_ID, "f");
+  EXPECT_EQ(open(file).error, 0);
+  dir_.write("f", "and longer");
+  EXPECT_EQ(open(file).error, ESTALE);
+  EXPECT_EQ(kernel_->lookup(FUSE_ROOT_ID, "f").as<fuse_entry_out>().attr.size, 10U);
+  EXPECT_EQ(open(file).error, 0);
+  dir_.write("f", "changes all the time");
+  EXPECT_EQ(open(file).error, ESTALE);
+  dir_.write("f", "even while the path is looked up");
+  const Reply second = open(file);
+  EXPECT_EQ(second.error, 0) << "a program would see a second ESTALE";
+  EXPECT_EQ(second.as<fuse_open_out>().open_flags & FOPEN_KEEP_CACHE, 0U);
+  EXPECT_EQ(statistics_.snapshot()[Request::kOpen].failures.at(static_cast<std::size_t>(Failure::kStale)), 0U)
+      << "no program saw it";
+}
+
+TEST_F(LiveProtocol, AThreadWithoutANumberIsNeverSentBack) {
+  const std::uint64_t file = kernel_->node(FUSE_ROOT_ID, "f");
+  dir_.write("f", "and longer");
+  kernel_->use_thread(0);
+  EXPECT_EQ(open(file).error, 0);
+}
+
+TEST_F(LiveProtocol, AnotherFileOfTheNameIsAnotherNode) {
+  const std::uint64_t old = kernel_->node(FUSE_ROOT_ID, "f");
+  replace("two");
+  EXPECT_EQ(open(old).error, ESTALE);
+  const std::uint64_t fresh = kernel_->node(FUSE_ROOT_ID, "f");
+  EXPECT_NE(fresh, old);
+  EXPECT_EQ(open(fresh).error, 0);
+}
+
+TEST_F(LiveProtocol, AnOpenFileThatWasReplacedKeepsItsAttributes) {
+  const std::uint64_t old = kernel_->node(FUSE_ROOT_ID, "f");
+  const fuse_open_in how{};
+  const Reply opened = kernel_->ask(FUSE_OPEN, old, &how, sizeof(how));
+  ASSERT_EQ(opened.error, 0);
+  replace("another length");
+  EXPECT_EQ(getattr(old).as<fuse_attr_out>().attr.size, 3U);
+  std::filesystem::remove(dir_.path() / "f");
+  EXPECT_EQ(getattr(old).as<fuse_attr_out>().attr.size, 3U);
+  fuse_release_in release{};
+  release.fh = opened.as<fuse_open_out>().fh;
+  kernel_->ask(FUSE_RELEASE, old, &release, sizeof(release));
+  EXPECT_EQ(getattr(old).error, ENOENT);
+}
+
+TEST_F(LiveProtocol, AFileThatBecameADirectoryIsLookedUpAnew) {
+  const std::uint64_t file = kernel_->node(FUSE_ROOT_ID, "f");
+  std::filesystem::remove(dir_.path() / "f");
+  std::filesystem::create_directories(dir_.path() / "f");
+  EXPECT_EQ(getattr(file).error, ESTALE);
+  EXPECT_EQ(open(kernel_->node(FUSE_ROOT_ID, "f"), FUSE_OPENDIR).error, 0);
+  EXPECT_EQ(open(file).error, ESTALE);
+}
+
+TEST_F(LiveProtocol, WhatJustChangedIsKeptForNoTime) {
+  const auto entry = kernel_->lookup(FUSE_ROOT_ID, "f").as<fuse_entry_out>();
+  EXPECT_EQ(entry.entry_valid, 0U);
+  EXPECT_EQ(entry.entry_valid_nsec, 0U);
+  EXPECT_EQ(entry.attr_valid, 0U);
+  EXPECT_EQ(kernel_->lookup(FUSE_ROOT_ID, "none").as<fuse_entry_out>().entry_valid, 0U);
+}
+
+}  // namespace
+}  // namespace pkgfs::fuse
