@@ -47,7 +47,7 @@ struct Attributes {
   /// A layer is mounted below this path. So this is a directory, even if a layer has a file here
   /// (docs/rules/filesystem.md, 9.2 rule 1).
   bool mount_ancestor = false;
-  /// The entry may change at any time, as a host file does: its attributes may be cached only for a short time.
+  /// The entry may change at any time, as a host file does: LiveChanges says what may be cached of it.
   bool live = false;
   /// Live, and changed within the last two seconds, so that the next change may come at any moment.
   bool recent = false;
