@@ -110,7 +110,7 @@ TEST_F(Changes, WhatIsQuietIsKeptUntilANoticeComes) {
   EXPECT_TRUE(changes_->is_as_told(f.inode, now(f.inode)));
 }
 
-TEST_F(Changes, WhatNobodyAskedForSinceIsNotToldAgain) {
+TEST_F(Changes, WhatTheKernelHasDroppedIsNotToldAgain) {
   begin();
   const Entry d = look(tree_->root(), "d");
   const Entry f = look(d.inode, "f");
