@@ -23,6 +23,13 @@ OverlayContent content_of_one() {
   return content;
 }
 
+/// Stands for an inode that is none.
+const OverlayNode kStale = [] {
+  OverlayNode node;
+  node.error = ESTALE;
+  return node;
+}();
+
 /// The entry `name` of a merged directory; null if it has none.
 const OverlayNode* find_name(const OverlayContent& content, std::string_view name) {
   const OverlayNode* const first = content.nodes.get();
@@ -50,23 +57,23 @@ OverlayFileSystem::~OverlayFileSystem() = default;
 
 Inode OverlayFileSystem::root() const { return stable_ ? kRoot : reinterpret_cast<Inode>(&root_); }
 
-inline const OverlayNode* OverlayFileSystem::find(Inode inode) {
+inline const OverlayNode& OverlayFileSystem::find(Inode inode) {
   if (!stable_) {
-    return reinterpret_cast<const OverlayNode*>(inode);  // NOLINT(performance-no-int-to-ptr)
+    return *reinterpret_cast<const OverlayNode*>(inode);  // NOLINT(performance-no-int-to-ptr)
   }
   const OverlayContent* const content = merged_.find(inode >> kIndexBits);
   const std::size_t index = (inode & kIndexMask) - 1;
   if (content == nullptr) [[unlikely]] {
     return find_unmerged(inode);
   }
-  return index < content->count ? &content->nodes[index] : nullptr;
+  return index < content->count ? content->nodes[index] : kStale;
 }
 
-const OverlayNode* OverlayFileSystem::find_unmerged(Inode inode) {
+const OverlayNode& OverlayFileSystem::find_unmerged(Inode inode) {
   const OverlayNode* const dir = find_directory(inode >> kIndexBits);
   const std::size_t index = (inode & kIndexMask) - 1;
   const Result<const OverlayContent*> found = dir == nullptr ? fail(ESTALE) : content(*dir);
-  return found && index < (*found)->count ? &(*found)->nodes[index] : nullptr;
+  return found && index < (*found)->count ? (*found)->nodes[index] : kStale;
 }
 
 const OverlayNode* OverlayFileSystem::find_directory(std::uint64_t number) {
@@ -158,11 +165,8 @@ Result<Entry> OverlayFileSystem::lookup(Inode dir, std::string_view name) {
   if (name.size() > limits::kNameBytes) {
     return fail(ENAMETOOLONG);
   }
-  const OverlayNode* const parent = find(dir);
-  if (parent == nullptr) {
-    return fail(ESTALE);
-  }
-  const Result<const OverlayContent*> found = content(*parent);
+  const OverlayNode& parent = find(dir);
+  const Result<const OverlayContent*> found = content(parent);
   if (!found) {
     return fail(found.error());
   }
@@ -174,30 +178,27 @@ Result<Entry> OverlayFileSystem::lookup(Inode dir, std::string_view name) {
     return fail(node->error);
   }
   const auto index = static_cast<std::size_t>(node - (*found)->nodes.get());
-  return Entry{to_inode(*parent, **found, index), attributes(*node)};
+  return Entry{to_inode(parent, **found, index), attributes(*node)};
 }
 
 Result<Attributes> OverlayFileSystem::metadata(Inode inode) {
-  const OverlayNode* const node = find(inode);
-  if (node == nullptr || node->error != 0) {
-    return fail(node == nullptr ? ESTALE : node->error);
+  const OverlayNode& node = find(inode);
+  if (node.error != 0) {
+    return fail(node.error);
   }
-  return attributes(*node);
+  return attributes(node);
 }
 
 Result<void> OverlayFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
-  const OverlayNode* const parent = find(dir);
-  if (parent == nullptr) {
-    return fail(ESTALE);
-  }
-  const Result<const OverlayContent*> found = content(*parent);
+  const OverlayNode& parent = find(dir);
+  const Result<const OverlayContent*> found = content(parent);
   if (!found) {
     return fail(found.error());
   }
   for (std::size_t i = from; i < (*found)->count; ++i) {
     const OverlayNode& node = (*found)->nodes[i];
     if (!visit({.name = node.name_view(),
-                .inode = node.error == 0 ? to_inode(*parent, **found, i) : 0,
+                .inode = node.error == 0 ? to_inode(parent, **found, i) : 0,
                 .error = node.error,
                 .next = i + 1,
                 .attributes = attributes(node)})) {
@@ -208,44 +209,44 @@ Result<void> OverlayFileSystem::read_dir(Inode dir, std::uint64_t from, Function
 }
 
 Result<std::uint64_t> OverlayFileSystem::parent_number(Inode dir) {
-  const OverlayNode* const node = find(dir);
-  if (node == nullptr) {
+  const OverlayNode& node = find(dir);
+  if (&node == &kStale) {
     return fail(ESTALE);
   }
-  return node->holder == nullptr ? kRootNumber : node->holder->self->number;
+  return node.holder == nullptr ? kRootNumber : node.holder->self->number;
 }
 
 Result<std::string_view> OverlayFileSystem::read_link(Inode inode) {
-  const OverlayNode* const node = find(inode);
-  if (node == nullptr || node->error != 0 || node->type != FileType::kSymlink) {
-    return fail(node == nullptr ? ESTALE : node->error != 0 ? node->error : EINVAL);
+  const OverlayNode& node = find(inode);
+  if (node.error != 0 || node.type != FileType::kSymlink) {
+    return fail(node.error != 0 ? node.error : EINVAL);
   }
-  return std::string_view(node->link, node->size);
+  return std::string_view(node.link, node.size);
 }
 
 Result<std::unique_ptr<OpenFile>> OverlayFileSystem::open(Inode inode) {
-  const OverlayNode* const node = find(inode);
-  if (node == nullptr || node->error != 0 || node->type == FileType::kDirectory) {
-    return fail(node == nullptr ? ESTALE : node->error != 0 ? node->error : EISDIR);
+  const OverlayNode& node = find(inode);
+  if (node.error != 0 || node.type == FileType::kDirectory) {
+    return fail(node.error != 0 ? node.error : EISDIR);
   }
-  return layers_[node->layer].fs->open(node->inode);
+  return layers_[node.layer].fs->open(node.inode);
 }
 
 Result<Extent> OverlayFileSystem::extent(Inode inode) {
-  const OverlayNode* const node = find(inode);
-  if (node == nullptr || node->error != 0 || node->type == FileType::kDirectory) {
-    return fail(node == nullptr ? ESTALE : node->error != 0 ? node->error : EISDIR);
+  const OverlayNode& node = find(inode);
+  if (node.error != 0 || node.type == FileType::kDirectory) {
+    return fail(node.error != 0 ? node.error : EISDIR);
   }
-  return layers_[node->layer].fs->extent(node->inode);
+  return layers_[node.layer].fs->extent(node.inode);
 }
 
 Result<Place> OverlayFileSystem::place(Inode inode) {
-  const OverlayNode* const node = find(inode);
-  if (node == nullptr || node->holder == nullptr) {
-    return fail(node == nullptr ? ESTALE : EINVAL);
+  const OverlayNode& node = find(inode);
+  if (node.holder == nullptr) {
+    return fail(&node == &kStale ? ESTALE : EINVAL);
   }
-  const OverlayContent* const content = node->holder->content.load(std::memory_order_acquire);
-  return Place{to_inode(*node->holder->self), static_cast<std::uint64_t>(node - content->nodes.get()) + 1};
+  const OverlayContent* const content = node.holder->content.load(std::memory_order_acquire);
+  return Place{to_inode(*node.holder->self), static_cast<std::uint64_t>(&node - content->nodes.get()) + 1};
 }
 
 bool OverlayFileSystem::is_immutable() const {
@@ -253,12 +254,12 @@ bool OverlayFileSystem::is_immutable() const {
 }
 
 Result<Origin> OverlayFileSystem::origin(Inode inode) {
-  const OverlayNode* const node = find(inode);
-  if (node == nullptr || node->error != 0 || node->synthetic) {
-    return fail(node == nullptr ? ESTALE : node->error != 0 ? node->error : ENODATA);
+  const OverlayNode& node = find(inode);
+  if (node.error != 0 || node.synthetic) {
+    return fail(node.error != 0 ? node.error : ENODATA);
   }
-  const Layer& layer = layers_[node->layer];
-  Result<Origin> origin = layer.fs->origin(node->inode);
+  const Layer& layer = layers_[node.layer];
+  Result<Origin> origin = layer.fs->origin(node.inode);
   if (!origin) {
     return origin;
   }
@@ -268,7 +269,7 @@ Result<Origin> OverlayFileSystem::origin(Inode inode) {
   origin->volume = layer.volume;
   const std::vector<std::string_view> source = path_components(layer.source_path);
   std::string path = absolute_path(source);
-  const std::string visible = path_of(*node);
+  const std::string visible = path_of(node);
   for (const std::string_view name : path_components(path_below(layer.mount_path, visible))) {
     path = join_path(path, name);
   }

@@ -56,10 +56,11 @@ class OverlayFileSystem : public FileSystem {
 
  private:
   [[nodiscard]] static Attributes attributes(const OverlayNode& node);
-  /// The node of an inode; null: there is none (ESTALE).
-  [[nodiscard]] const OverlayNode* find(Inode inode);
+  /// The node of an inode; if there is none, a node with the error ESTALE and without a holder.
+  [[nodiscard]] const OverlayNode& find(Inode inode);
   /// The same where the directory isn't merged yet.
-  [[nodiscard]] const OverlayNode* find_unmerged(Inode inode);
+  [[nodiscard]] const OverlayNode& find_unmerged(Inode inode);
+  /// The node of a directory; null if no directory has this number.
   [[nodiscard]] const OverlayNode* find_directory(std::uint64_t number);
   /// The inode of `nodes[index]` of `dir`.
   [[nodiscard]] Inode to_inode(const OverlayNode& dir, const OverlayContent& content, std::size_t index) const;

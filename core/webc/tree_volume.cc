@@ -107,9 +107,10 @@ Result<std::string> TreeVolume::path_of_number(std::uint64_t number) const {
   std::vector<std::pair<EntryRef, std::string>> pending{{kRootRef, ""}};
   std::optional<std::string> found;
   while (!pending.empty() && !found) {
-    const auto [dir, path] = std::move(pending.back());
+    const EntryRef dir = pending.back().first;
+    const std::string path = std::move(pending.back().second);
     pending.pop_back();
-    (void)list(dir, [&, &path = path](const DirRecord& record) {
+    (void)list(dir, [&](const DirRecord& record) {
       if (record.number == number) {
         found = path + "/" + std::string(record.name);
       } else if (record.error == 0 && record.info.kind == EntryKind::kDirectory && may_hold(record.ref, number)) {
