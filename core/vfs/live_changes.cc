@@ -48,8 +48,6 @@ LiveChanges::LiveChanges(LiveNodes& nodes, const std::vector<Layer>& layers) : n
   });
 }
 
-LiveChanges::~LiveChanges() = default;
-
 void LiveChanges::start(std::unique_ptr<HostWatcher> watcher, std::function<void()> wake) {
   wake_ = std::move(wake);
   owned_ = std::move(watcher);
@@ -195,7 +193,7 @@ void LiveChanges::replied(Mark mark, Inode dir, std::string_view name, Inode ino
   if (events_.load(std::memory_order_acquire) == mark) {
     return;
   }
-  queue(name.empty() ? Notice{.inode = inode, .name = {}} : Notice{.inode = dir, .name = std::string(name)});
+  queue({.inode = name.empty() ? inode : dir, .name = std::string(name)});
   wake_();
 }
 

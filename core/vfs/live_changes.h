@@ -48,7 +48,7 @@ class LiveChanges {
 
   /// Both must outlive this.
   LiveChanges(LiveNodes& nodes, const std::vector<Layer>& layers);
-  ~LiveChanges();
+  ~LiveChanges() = default;
   LiveChanges(const LiveChanges&) = delete;
   LiveChanges& operator=(const LiveChanges&) = delete;
 
