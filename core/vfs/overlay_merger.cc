@@ -40,13 +40,12 @@ void OverlayMerger::make_root(OverlayNode& root, OverlayDirectory& directory) {
     candidates.push_back(candidate);
   }
   OverlayContent unused;
+  unused.directories = std::make_unique<OverlayDirectory[]>(1);
   fill_node(root, unused, directory, {}, candidates);
   root.holder = nullptr;
   root.number = kRootNumber;
-  if (root.type == FileType::kDirectory && !unused.directories.empty()) {
-    directory.first = unused.directories.front().first;
-    directory.more = std::move(unused.directories.front().more);
-  }
+  directory.first = unused.directories[0].first;
+  directory.more = std::move(unused.directories[0].more);
   directory.self = &root;
   root.directory = &directory;
 }
@@ -78,10 +77,15 @@ void OverlayMerger::fill(OverlayContent& content, const OverlayDirectory& dir, s
     std::stable_sort(named.begin(), named.end(), by_name);
   }
   std::size_t names = 0;
+  std::size_t directories = 0;  // of any layer: at least as many as will show
   for (std::size_t i = 0; i < named.size(); ++i) {
     names += i == 0 || named[i].name != named[i - 1].name ? 1 : 0;
+    directories += named[i].candidate.is_directory() ? 1 : 0;
   }
   content.nodes = std::make_unique<OverlayNode[]>(names);
+  if (directories != 0) {
+    content.directories = std::make_unique<OverlayDirectory[]>(directories);
+  }
   std::vector<Candidate> candidates;
   for (auto it = named.begin(); it != named.end();) {
     const std::string_view name = it->name;
@@ -121,7 +125,7 @@ void OverlayMerger::fill_node(OverlayNode& node, OverlayContent& content, const 
     return;
   }
   if (node.type == FileType::kDirectory) {
-    OverlayDirectory& child = content.directories.emplace_back();
+    OverlayDirectory& child = content.directories[content.directory_count++];
     child.self = &node;
     for (std::size_t i = 0; i < decision.count; ++i) {
       const OverlayDirectory::Part part{candidates[i].layer, candidates[i].entry.inode};
@@ -152,7 +156,7 @@ void OverlayMerger::fill_link(OverlayNode& node, OverlayContent& content, const 
     if (std::optional<std::string> clamped = clamp_link(*text, where, layer.mapping())) {
       log::warn("the link \"{}\" of {} leads out of its volume to \"{}\": shown as \"{}\"", join_path(where, name),
                 layer.label(), *text, *clamped);
-      shown = content.texts.emplace_back(std::move(*clamped));
+      shown = content.texts.emplace_front(std::move(*clamped));
     }
   }
   node.link = shown.data();

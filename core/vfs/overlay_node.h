@@ -4,7 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <forward_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -60,9 +60,10 @@ struct OverlayNode {
 struct OverlayContent {
   int error = 0;  // not 0: the errno with which the directory can't be listed
   std::size_t count = 0;
-  std::unique_ptr<OverlayNode[]> nodes;      // `count` of them, sorted by name
-  std::deque<OverlayDirectory> directories;  // of the nodes that are directories
-  std::deque<std::string> texts;             // link texts that had to be rewritten
+  std::unique_ptr<OverlayNode[]> nodes;  // `count` of them, sorted by name
+  std::size_t directory_count = 0;
+  std::unique_ptr<OverlayDirectory[]> directories;  // of the nodes that are directories
+  std::forward_list<std::string> texts;             // link texts that had to be rewritten
 };
 
 /// The path of `directory` in the overlay. Slow.
