@@ -5,6 +5,7 @@
 
 #include <array>
 #include <csignal>
+#include <fstream>
 #include <regex>
 #include <sstream>
 
@@ -44,6 +45,12 @@ class Log : public MountedTest {
            "ln -s " +
            (dir_.path() / "log").string() + " /dev/log; ";
   }
+  /// A container that ends too early; its error has a cause.
+  [[nodiscard]] std::string cut_container() const {
+    const std::string path = dir_.path() / "cut.webc";
+    std::ofstream(path) << "x";
+    return path;
+  }
   [[nodiscard]] std::vector<std::string> logged() const {
     std::vector<std::string> messages;
     std::array<char, 8192> text{};
@@ -59,8 +66,8 @@ class Log : public MountedTest {
 };
 
 TEST_F(Log, OfAServiceHasPrioritiesAndOneLineForEachEvent) {
-  const ProcessResult failed = shell(kAsService + kPkgfs + " ls ./absent.webc");
-  EXPECT_EQ(failed.exit_code, 3) << failed.describe();
+  const ProcessResult failed = shell(kAsService + kPkgfs + " ls " + cut_container());
+  EXPECT_EQ(failed.exit_code, 4) << failed.describe();
   ASSERT_EQ(lines_of(failed.err).size(), 1U) << failed.err;
   EXPECT_TRUE(failed.err.starts_with("<3>")) << failed.err;
   EXPECT_NE(failed.err.find("; caused by: "), std::string::npos) << failed.err;
@@ -86,7 +93,7 @@ TEST_F(Log, OfAServiceHasPrioritiesAndOneLineForEachEvent) {
 }
 
 TEST_F(Log, OfAnybodyElseIsForReading) {
-  const ProcessResult other = shell("JOURNAL_STREAM=1:2 " + kPkgfs + " ls ./absent.webc");
+  const ProcessResult other = shell("JOURNAL_STREAM=1:2 " + kPkgfs + " ls " + cut_container());
   EXPECT_TRUE(other.err.starts_with("pkgfs: error: ")) << other.describe();
   EXPECT_NE(other.err.find("\n  caused by: "), std::string::npos) << other.describe();
 }
