@@ -4,6 +4,7 @@
 
 #include "core/base/error.h"
 #include "core/base/hash.h"
+#include "core/webc/buffer.h"
 #include "core/webc/builder.h"
 #include "core/webc/bytes.h"
 #include "core/webc/v1.h"
@@ -11,8 +12,6 @@
 
 namespace pkgfs::webc {
 namespace {
-
-using Bytes = std::span<const std::byte>;
 
 class ContainerCheck {
  public:

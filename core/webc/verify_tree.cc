@@ -6,13 +6,12 @@
 
 #include "core/base/hash.h"
 #include "core/base/limits.h"
+#include "core/webc/buffer.h"
 #include "core/webc/bytes.h"
 #include "core/webc/claims.h"
 
 namespace pkgfs::webc {
 namespace {
-
-using Bytes = std::span<const std::byte>;
 
 // Walks one tree, each directory once, without recursion.
 class TreeCheck {
