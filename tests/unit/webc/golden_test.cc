@@ -146,7 +146,7 @@ TEST_P(Golden, Volumes) {
       const Json& entry = expected["entries"][j];
       const EntryInfo& info = walk.entries[j].record.info;
       SCOPED_TRACE(entry["path"].get<std::string>());
-      ASSERT_EQ(walk.entries[j].path, entry["path"]);
+      ASSERT_EQ(walk.entries[j].path, entry["path"].get<std::string>());
       const std::string hash = test::hex_of(info.sha256);
       if (container_->version() == Version::kV3) {
         EXPECT_EQ(hash, entry["hash"].get<std::string>());
