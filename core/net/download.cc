@@ -236,8 +236,11 @@ class Download {
       announce(total_);
       return;
     }
-    if (request_.etag && etag_of(head) == request_.etag) {
-      throw Unchanged{};  // a server that doesn't know If-None-Match
+    const std::string* const date = head.header("last-modified");
+    const bool same_date =
+        !request_.etag && request_.last_modified && date != nullptr && *date == *request_.last_modified;
+    if ((request_.etag && etag_of(head) == request_.etag) || same_date) {
+      throw Unchanged{};  // a server that doesn't know If-None-Match or If-Modified-Since
     }
     anew_ = file_.size() > 0;
     forget();

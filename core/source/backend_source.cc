@@ -57,12 +57,7 @@ std::vector<PackageSummary> BackendSource::by_name(const PackageSpecifier& speci
     look_up(entry, full_name, true, cancel);
   }
   graphql::Published published = matching(entry, specifier);
-  const auto build = ident.wanted_build();
-  const auto is_missing = [&] {
-    const auto is_it = [&](const PackageSummary& found) { return !build || found.pkg.id.named()->version == *build; };
-    return std::none_of(published.packages.begin(), published.packages.end(), is_it);
-  };
-  if (is_missing() && !entry.asked_registry && !options_.offline) {
+  if (!has_wanted(specifier, published.packages) && !entry.asked_registry && !options_.offline) {
     // The cached answer has no match, but a matching version may have been published since.
     look_up(entry, full_name, false, cancel);
     published = matching(entry, specifier);

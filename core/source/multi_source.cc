@@ -75,7 +75,7 @@ std::vector<Source::Answer> MultiSource::query_all(std::span<const PackageSpecif
     std::vector<PackageSpecifier> asked;
     for (std::size_t i = 0; i < specifiers.size(); ++i) {
       const bool is_settled = merged[i].error && merged[i].error->kind() == QueryError::Kind::kOther;
-      const bool is_enough = part.when == When::kIfNothingFound && !merged[i].packages.empty();
+      const bool is_enough = part.when == When::kIfNothingFound && has_wanted(specifiers[i], merged[i].packages);
       if (!is_settled && !is_enough) {
         which.push_back(i);
         asked.push_back(specifiers[i]);

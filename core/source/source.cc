@@ -111,13 +111,24 @@ void warn_of_named_tag(const PackageSpecifier& specifier) {
   log::warn("no source resolves the tag of \"{}\": taking the newest release", specifier.to_string());
 }
 
+namespace {
+
+bool is_build(const PackageSummary& answer, const Version& wanted) {
+  return answer.pkg.id.named() != nullptr && answer.pkg.id.named()->version == wanted;
+}
+
+}  // namespace
+
+bool has_wanted(const PackageSpecifier& specifier, std::span<const PackageSummary> answers) {
+  const auto wanted = specifier.named() == nullptr ? std::nullopt : specifier.named()->wanted_build();
+  return std::ranges::any_of(answers,
+                             [&](const PackageSummary& answer) { return !wanted || is_build(answer, *wanted); });
+}
+
 void keep_wanted_build(const PackageSpecifier& specifier, std::vector<PackageSummary>& answers) {
   const auto wanted = specifier.named() == nullptr ? std::nullopt : specifier.named()->wanted_build();
-  const auto is_it = [&](const PackageSummary& answer) {
-    return answer.pkg.id.named() != nullptr && answer.pkg.id.named()->version == *wanted;
-  };
-  if (wanted && std::any_of(answers.begin(), answers.end(), is_it)) {
-    std::erase_if(answers, [&](const PackageSummary& answer) { return !is_it(answer); });
+  if (wanted && has_wanted(specifier, answers)) {
+    std::erase_if(answers, [&](const PackageSummary& answer) { return !is_build(answer, *wanted); });
   }
 }
 

@@ -76,6 +76,8 @@ class Source {
 [[nodiscard]] PackageSummary query_latest(Source& source, const PackageSpecifier& specifier);
 /// Whether `a` has a higher version than `b` by semver precedence. An id without a version is older than any with one.
 [[nodiscard]] bool is_newer(const PackageId& a, const PackageId& b);
+/// Whether `answers` has what `specifier` asks for: the one build if it names one, else any package.
+[[nodiscard]] bool has_wanted(const PackageSpecifier& specifier, std::span<const PackageSummary> answers);
 /// If `specifier` asks for one build (`=1.2.3+b`) and it is among `answers`, removes all others.
 void keep_wanted_build(const PackageSpecifier& specifier, std::vector<PackageSummary>& answers);
 /// Warns if `specifier` has build metadata that didn't select `chosen` (docs/rules/resolution.md, 2.5).

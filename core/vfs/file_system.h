@@ -154,9 +154,9 @@ class FileSystem {
   /// The path of the entry that has `number` among the `numbers` of this layer; ENOENT. Slow: it reads directories
   /// until it comes to the entry.
   [[nodiscard]] virtual Result<std::string> path_of_number(std::uint64_t number);
-  /// Another one for another tree, the same in every process; 0: not known. An inode of an OverlayFileSystem with a
-  /// fingerprint is the same entry in every other one that has it, and every function answers ESTALE for an inode that
-  /// is none. Other file systems need not be asked for inodes that they didn't give.
+  /// A number that identifies the tree in every process; 0 if it isn't known. Where two OverlayFileSystems have the
+  /// same fingerprint, an inode is the same entry in both. Their functions answer ESTALE for an inode that doesn't
+  /// exist. Callers pass to other file systems only inodes that these gave.
   [[nodiscard]] virtual std::uint64_t fingerprint() const { return 0; }
   /// The origin of `inode`; slow. ENODATA if it comes from no package (a synthetic directory).
   [[nodiscard]] virtual Result<Origin> origin(Inode inode);

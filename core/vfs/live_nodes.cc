@@ -14,6 +14,7 @@ constexpr std::size_t kKeptListings = 4;
 
 LiveNodes::~LiveNodes() {
   std::vector<LiveNode*> pending;
+  pending.assign(replaced_.begin(), replaced_.end());
   for (const auto& [name, child] : root_.children) {
     pending.push_back(child);
   }
@@ -44,6 +45,9 @@ LiveNode& LiveNodes::add(std::unique_ptr<LiveNode> fresh) {
     } else {
       fresh->references = 1;
       ++parent.references;
+      if (known != parent.children.end()) {
+        replaced_.insert(known->second);
+      }
       parent.children.insert_or_assign(fresh->name, fresh.get());
     }
   }
@@ -69,6 +73,8 @@ void LiveNodes::forget(LiveNode& node, std::uint64_t count) {
       const auto known = parent->children.find(which->name);
       if (known != parent->children.end() && known->second == which) {
         parent->children.erase(known);
+      } else {
+        replaced_.erase(which);
       }
     }
     if (dropped_ && which->type == FileType::kDirectory) {

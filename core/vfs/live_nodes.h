@@ -128,7 +128,8 @@ class LiveNodes {
  private:
   const std::vector<Layer>& layers_;
   std::function<void(const LiveNode&)> dropped_;
-  Mutex mutex_;  // for the counts, children and listings of all nodes
+  Mutex mutex_;                                            // for the counts, children and listings of all nodes
+  std::set<LiveNode*> replaced_ PKGFS_GUARDED_BY(mutex_);  // another entry has their name; the kernel still knows them
   LiveNode root_;
 };
 

@@ -105,12 +105,14 @@ inline Inode OverlayFileSystem::to_inode(const OverlayNode& dir, const OverlayCo
   return stable_ ? (dir.number << kIndexBits) + index + 1 : reinterpret_cast<Inode>(&content.nodes[index]);
 }
 
-Inode OverlayFileSystem::to_inode(const OverlayNode& node) const {
+Inode OverlayFileSystem::to_inode(const OverlayNode& node) {
   if (node.holder == nullptr) {
     return root();
   }
-  const OverlayContent& content = *node.holder->content.load(std::memory_order_acquire);
-  return to_inode(*node.holder->self, content, static_cast<std::size_t>(&node - content.nodes.get()));
+  // The table may have a directory a moment before the directory itself has its content; `content` waits for that.
+  const OverlayNode& dir = *node.holder->self;
+  const OverlayContent& entries = **content(dir);
+  return to_inode(dir, entries, static_cast<std::size_t>(&node - entries.nodes.get()));
 }
 
 Attributes OverlayFileSystem::attributes(const OverlayNode& node) {
@@ -245,8 +247,8 @@ Result<Place> OverlayFileSystem::place(Inode inode) {
   if (node.holder == nullptr) {
     return fail(&node == &kStale ? ESTALE : EINVAL);
   }
-  const OverlayContent* const content = node.holder->content.load(std::memory_order_acquire);
-  return Place{to_inode(*node.holder->self), static_cast<std::uint64_t>(&node - content->nodes.get()) + 1};
+  const OverlayContent& entries = **content(*node.holder->self);
+  return Place{to_inode(*node.holder->self), static_cast<std::uint64_t>(&node - entries.nodes.get()) + 1};
 }
 
 bool OverlayFileSystem::is_immutable() const {

@@ -64,7 +64,7 @@ class OverlayFileSystem : public FileSystem {
   [[nodiscard]] const OverlayNode* find_directory(std::uint64_t number);
   /// The inode of `nodes[index]` of `dir`.
   [[nodiscard]] Inode to_inode(const OverlayNode& dir, const OverlayContent& content, std::size_t index) const;
-  [[nodiscard]] Inode to_inode(const OverlayNode& node) const;
+  [[nodiscard]] Inode to_inode(const OverlayNode& node);
   [[nodiscard]] Result<const OverlayContent*> content(const OverlayNode& node);
   [[nodiscard]] const OverlayContent* merge(OverlayDirectory& dir);
   /// The path of `node` in this tree. Slow.

@@ -31,7 +31,7 @@ struct OverlayDirectory {
   std::atomic<const OverlayContent*> content{nullptr};  // null: not merged yet
 };
 
-/// An entry; its address is its inode. 80 bytes, of which a large package has millions.
+/// An entry. 80 bytes, of which a large package has millions.
 struct OverlayNode {
   const char* name = nullptr;                // in the layer's memory
   const OverlayDirectory* holder = nullptr;  // the directory that has this entry; null for the root

@@ -74,6 +74,9 @@ Result<void> StaticFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionR
 }
 
 Result<std::string> StaticFileSystem::path_of_number(std::uint64_t number) {
+  if (number == 0 || number > nodes_.size()) {
+    return fail(ENOENT);
+  }
   std::string path;
   while (number != root()) {  // a directory is numbered before its entries
     std::uint64_t parent = 0;

@@ -104,6 +104,12 @@ bool TreeVolume::may_hold(EntryRef dir, std::uint64_t number) const {
 }
 
 Result<std::string> TreeVolume::path_of_number(std::uint64_t number) const {
+  // A directory may lie outside of its parent's range. Then only a search through everything finds its entries.
+  const Result<std::string> found = search(number, true);
+  return found ? found : search(number, false);
+}
+
+Result<std::string> TreeVolume::search(std::uint64_t number, bool prune) const {
   std::vector<std::pair<EntryRef, std::string>> pending{{kRootRef, ""}};
   std::optional<std::string> found;
   while (!pending.empty() && !found) {
@@ -113,7 +119,8 @@ Result<std::string> TreeVolume::path_of_number(std::uint64_t number) const {
     (void)list(dir, [&](const DirRecord& record) {
       if (record.number == number) {
         found = path + "/" + std::string(record.name);
-      } else if (record.error == 0 && record.info.kind == EntryKind::kDirectory && may_hold(record.ref, number)) {
+      } else if (record.error == 0 && record.info.kind == EntryKind::kDirectory &&
+                 (!prune || may_hold(record.ref, number))) {
         pending.emplace_back(record.ref, path + "/" + std::string(record.name));
       }
       return !found;

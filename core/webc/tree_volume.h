@@ -44,6 +44,8 @@ class TreeVolume final : public Volume {
 
   /// False if the directory's range tells that no record below it has this number.
   [[nodiscard]] bool may_hold(EntryRef dir, std::uint64_t number) const;
+  /// With `prune`, skips directories whose range doesn't have the number.
+  [[nodiscard]] Result<std::string> search(std::uint64_t number, bool prune) const;
   Decoded<void> visit_slots(std::uint64_t entry, std::uint64_t limit, FunctionRef<bool(const Slot&)> visit) const;
   [[nodiscard]] Owners scan() const;
   [[nodiscard]] const Owners& owners() const;

@@ -384,7 +384,7 @@ TEST_F(ContentPrefetcherTest, AnIdleOneSleeps) {
   ::getrusage(RUSAGE_SELF, &before);
   std::this_thread::sleep_for(300ms);
   ::getrusage(RUSAGE_SELF, &after);
-  EXPECT_LE(after.ru_nvcsw - before.ru_nvcsw, 3);
+  EXPECT_LT(after.ru_nvcsw - before.ru_nvcsw, 10);  // the sanitizers have threads of their own
 }
 
 }  // namespace
