@@ -2,6 +2,7 @@
 #include "core/vfs/host_watcher.h"
 
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -18,13 +19,13 @@ constexpr std::uint32_t kContent = IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE;
 constexpr std::uint32_t kEntry = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO;
 
 /// The file systems whose changes all come through this kernel (`f_type` of statfs(2)). Of any other, such as NFS,
-/// CIFS, 9p or FUSE, another machine or process can change files without inotify noticing.
-constexpr std::array<std::uint32_t, 22> kLocal{
+/// CIFS, 9p or FUSE, another machine or process can change files without inotify noticing. vfat, exfat and ntfs3 aren't
+/// here: they ignore case, and inotify reports another spelling of a name than the kernel looked up.
+constexpr std::array<std::uint32_t, 19> kLocal{
     0xEF53,                                          // ext2, ext3, ext4
     0x9123683E, 0x58465342, 0x01021994,              // btrfs, xfs, tmpfs
     0x858458F6, 0x794C7630, 0xF2F52010,              // ramfs, overlayfs, f2fs
     0x2FC12FC1, 0xCA451A4E,                          // zfs, bcachefs
-    0x4D44,     0x2011BAB0, 0x7366746E,              // vfat, exfat, ntfs3
     0x73717368, 0xE0F5E1E2, 0x9660,     0x28CD3D45,  // squashfs, erofs, isofs, cramfs
     0x3153464A, 0x52654973, 0x3434,     0x24051905,  // jfs, reiserfs, nilfs2, ubifs
     0x15013346, 0x00011954,                          // udf, ufs
@@ -80,10 +81,12 @@ HostWatcher::Added HostWatcher::try_add(int directory, std::uint64_t watch) {
   if (number < 0) {
     return errno == ENOSPC || errno == ENOMEM ? Added::kLimit : Added::kUnsupported;
   }
+  // `remove` looks into `descriptors_`: if memory runs out, it must have the watch rather than lack it.
+  std::vector<int>& descriptors = descriptors_[watch];
   std::vector<std::uint64_t>& known = watches_[number];
   if (std::ranges::find(known, watch) == known.end()) {
+    descriptors.push_back(number);
     known.push_back(watch);
-    descriptors_[watch].push_back(number);
   }
   return Added::kYes;
 }
@@ -142,11 +145,17 @@ void HostWatcher::collect(FunctionRef<void(const HostChange&)> report) {
   }
   // The lock is held from the reading to the reporting: a thread that finds the queue empty knows that all is reported.
   const MutexLock lock(mutex_);
-  while (true) {
+  // Only what is there now: other processes may add events as fast as this thread reports them.
+  int left = 0;
+  if (::ioctl(queue_.get(), FIONREAD, &left) != 0) {
+    return;
+  }
+  while (left > 0) {
     const ssize_t length = ::read(queue_.get(), buffer_.data(), buffer_.size());
     if (length <= 0) {
       return;
     }
+    left -= static_cast<int>(length);
     for (std::size_t at = 0; at < static_cast<std::size_t>(length);) {
       inotify_event event{};
       std::memcpy(&event, buffer_.data() + at, sizeof(event));

@@ -16,12 +16,6 @@ constexpr std::int64_t kRecent = 2;        // seconds, as for Attributes::recent
 constexpr std::int64_t kTryAgain = 10;     // seconds after which a directory that couldn't be watched is tried again
 constexpr std::size_t kMostAbsent = 1024;  // names of a directory
 
-LiveNode& node_of(Inode inode) {
-  return *reinterpret_cast<LiveNode*>(inode);  // NOLINT(performance-no-int-to-ptr)
-}
-
-Inode inode_of(const LiveNode& node) { return reinterpret_cast<Inode>(&node); }
-
 /// Seconds since the machine started, never 0.
 std::int64_t now() {
   timespec time{};
@@ -30,20 +24,15 @@ std::int64_t now() {
 }
 
 LiveKnowledge::Told state(const Attributes& attributes) {
-  return {.number = attributes.number,
-          .size = attributes.size,
-          .modified = attributes.modified,
-          .modified_ns = attributes.modified_ns,
-          .type = attributes.type};
+  return {attributes.number, attributes.size, attributes.modified, attributes.modified_ns, attributes.type};
 }
 
 }  // namespace
 
 LiveChanges::LiveChanges(LiveNodes& nodes, const std::vector<Layer>& layers) : nodes_(nodes), layers_(layers) {
   nodes_.on_dropped([this](const LiveNode& dir) {
-    if (HostWatcher* const watcher = watcher_.load(std::memory_order_acquire);
-        watcher != nullptr && dir.known.watch != Watch::kUntried) {
-      watcher->remove(inode_of(dir));
+    if (HostWatcher* const watcher = watcher_.load(std::memory_order_acquire); watcher != nullptr) {
+      watcher->remove(inode_of(dir));  // also if `ensure_watched` failed halfway
     }
   });
 }
@@ -79,6 +68,7 @@ void LiveChanges::ensure_watched(LiveNode& dir) {
   }
   HostWatcher& watcher = *watcher_.load(std::memory_order_acquire);
   dir.known.tried_at = now();
+  watcher.remove(inode_of(dir));  // what is left of a watch that may have ended unnoticed
   const HostWatcher::Counts before = watcher.counts();
   bool watched = true;
   bool recent = false;
@@ -99,16 +89,13 @@ void LiveChanges::ensure_watched(LiveNode& dir) {
   watcher.remove(inode_of(dir));
   dir.known.watch.store(Watch::kUnwatched, std::memory_order_release);
   const HostWatcher::Counts after = watcher.counts();
-  if (after.limited > before.limited && !limit_told_.exchange(true)) {
-    log::warn(
-        "changes of the host in \"{}\" show only after --live-timeout: the limit on watched directories is "
-        "reached; raise fs.inotify.max_user_watches (pkgfs doctor shows it)",
-        path_of(dir));
-  } else if (after.unsupported > before.unsupported && !unsupported_told_.exchange(true)) {
-    log::warn(
-        "changes of the host in \"{}\" show only after --live-timeout: they can't be watched there, as on "
-        "network file systems",
-        path_of(dir));
+  const bool limited = after.limited > before.limited;
+  std::atomic<bool>& is_told = limited ? limit_told_ : unsupported_told_;
+  if ((limited || after.unsupported > before.unsupported) && !is_told.exchange(true)) {
+    log::warn("changes of the host in \"{}\" show only after --live-timeout: {}", path_of(dir),
+              limited ? "the limit on watched directories is reached; raise fs.inotify.max_user_watches (pkgfs doctor "
+                        "shows it)"
+                      : "they can't be watched there, as on network file systems");
   }
 }
 
@@ -118,7 +105,15 @@ bool LiveChanges::changed_recently(const LiveNode& dir) const {
 }
 
 bool LiveChanges::is_watched(Inode dir) const {
-  return !is_handed_through(dir) && node_of(dir).known.watch.load(std::memory_order_acquire) == Watch::kWatched;
+  if (is_handed_through(dir) || node_of(dir).known.watch.load(std::memory_order_acquire) != Watch::kWatched) {
+    return false;
+  }
+  // Below a directory that was moved away, a node's path shows another directory than the one that is watched.
+  const LiveNode* node = &node_of(dir);
+  while (node->parent != nullptr && !node->known.entry_changed) {
+    node = node->parent;
+  }
+  return node->parent == nullptr;
 }
 
 Trust LiveChanges::trust(const LiveNode& node, const Attributes& attributes) const {
@@ -334,8 +329,12 @@ void LiveChanges::mark_everything() {
     for (const std::string& name : absent) {
       queue(Notice{.inode = inode_of(node), .name = name});
     }
-    if (node.type == FileType::kSymlink) {
+    if (node.type == FileType::kSymlink) {  // not for directories: their notice detaches what is mounted below them
       queue(Notice{.inode = inode_of(*node.parent), .name = node.name});
+    }
+    if (node.known.watch == Watch::kWatched) {  // the end of the watch may be among what was lost
+      node.known.tried_at = now() - kTryAgain;
+      node.known.watch = Watch::kUnwatched;
     }
     return queue(node);
   });

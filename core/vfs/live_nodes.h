@@ -135,6 +135,11 @@ class LiveNodes {
 
 /// Whether an inode of the overlay isn't the address of a LiveNode: it belongs to a single layer that never changes.
 [[nodiscard]] inline bool is_handed_through(Inode inode) { return (inode & 1U) != 0; }
+/// The node with that address.
+[[nodiscard]] inline LiveNode& node_of(Inode inode) {
+  return *reinterpret_cast<LiveNode*>(inode);  // NOLINT(performance-no-int-to-ptr)
+}
+[[nodiscard]] inline Inode inode_of(const LiveNode& node) { return reinterpret_cast<Inode>(&node); }
 /// The path of `node` in the overlay.
 [[nodiscard]] std::string path_of(const LiveNode& node);
 

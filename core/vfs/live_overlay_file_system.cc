@@ -22,10 +22,6 @@ constexpr Inode kAddressMask = (Inode{1} << kLayerShift) - 1;
 // A position in a listing: the listing's generation, and the index below.
 constexpr unsigned kGenerationShift = 32;
 
-LiveNode& node(Inode inode) {
-  return *reinterpret_cast<LiveNode*>(inode);  // NOLINT(performance-no-int-to-ptr)
-}
-
 }  // namespace
 
 LiveOverlayFileSystem::LiveOverlayFileSystem(std::vector<Layer> layers, const OverlayOptions& options,
@@ -163,7 +159,7 @@ Result<Entry> LiveOverlayFileSystem::lookup(Inode dir, std::string_view name) {
   if (name.size() > limits::kNameBytes) {
     return fail(ENAMETOOLONG);
   }
-  LiveNode& which = node(dir);
+  LiveNode& which = node_of(dir);
   if (which.type != FileType::kDirectory) {
     return fail(ENOTDIR);
   }
@@ -179,7 +175,7 @@ Result<Attributes> LiveOverlayFileSystem::metadata(Inode inode) {
     const auto [fs, inner] = handed_through(inode);
     return fs->metadata(inner);
   }
-  const LiveNode& which = node(inode);
+  const LiveNode& which = node_of(inode);
   const LiveNode::Part& part = which.parts[which.winner];
   Result<Attributes> attributes = layers_[part.layer].fs->metadata(part.inode);
   if (attributes) {
@@ -239,7 +235,7 @@ Result<void> LiveOverlayFileSystem::read_dir(Inode dir, std::uint64_t from, Func
       return visit(entry);
     });
   }
-  LiveNode& which = node(dir);
+  LiveNode& which = node_of(dir);
   if (which.type != FileType::kDirectory) {
     return fail(ENOTDIR);
   }
@@ -273,7 +269,7 @@ Result<std::uint64_t> LiveOverlayFileSystem::parent_number(Inode dir) {
     const auto [fs, inner] = handed_through(dir);
     return fs->parent_number(inner);
   }
-  const LiveNode& which = node(dir);
+  const LiveNode& which = node_of(dir);
   return which.parent == nullptr ? kRootNumber : which.parent->number;
 }
 
@@ -282,7 +278,7 @@ Result<std::string_view> LiveOverlayFileSystem::read_link(Inode inode) {
     const auto [fs, inner] = handed_through(inode);
     return fs->read_link(inner);
   }
-  const LiveNode& which = node(inode);
+  const LiveNode& which = node_of(inode);
   return which.type == FileType::kSymlink ? Result<std::string_view>(which.link) : fail(EINVAL);
 }
 
@@ -291,7 +287,7 @@ Result<std::unique_ptr<OpenFile>> LiveOverlayFileSystem::open(Inode inode) {
     const auto [fs, inner] = handed_through(inode);
     return fs->open(inner);
   }
-  const LiveNode& which = node(inode);
+  const LiveNode& which = node_of(inode);
   if (which.type == FileType::kDirectory) {
     return fail(EISDIR);
   }
@@ -311,7 +307,7 @@ Result<Origin> LiveOverlayFileSystem::origin(Inode inode) {
     const auto [fs, inner] = handed_through(inode);
     return fs->origin(inner);
   }
-  const LiveNode& which = node(inode);
+  const LiveNode& which = node_of(inode);
   const LiveNode::Part& part = which.parts[which.winner];
   const Layer& layer = layers_[part.layer];
   Result<Origin> origin = layer.fs->origin(part.inode);
@@ -329,7 +325,7 @@ Result<Origin> LiveOverlayFileSystem::origin(Inode inode) {
 
 void LiveOverlayFileSystem::forget(Inode inode, std::uint64_t count) {
   if (!is_handed_through(inode) && inode != root()) {
-    nodes_.forget(node(inode), count);
+    nodes_.forget(node_of(inode), count);
   }
 }
 
