@@ -2,7 +2,6 @@
 #include "core/vfs/host_watcher.h"
 
 #include <sys/inotify.h>
-#include <sys/ioctl.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -145,17 +144,11 @@ void HostWatcher::collect(FunctionRef<void(const HostChange&)> report) {
   }
   // The lock is held from the reading to the reporting: a thread that finds the queue empty knows that all is reported.
   const MutexLock lock(mutex_);
-  // Only what is there now: other processes may add events as fast as this thread reports them.
-  int left = 0;
-  if (::ioctl(queue_.get(), FIONREAD, &left) != 0) {
-    return;
-  }
-  while (left > 0) {
+  while (true) {
     const ssize_t length = ::read(queue_.get(), buffer_.data(), buffer_.size());
     if (length <= 0) {
       return;
     }
-    left -= static_cast<int>(length);
     for (std::size_t at = 0; at < static_cast<std::size_t>(length);) {
       inotify_event event{};
       std::memcpy(&event, buffer_.data() + at, sizeof(event));

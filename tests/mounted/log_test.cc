@@ -67,7 +67,7 @@ class Log : public MountedTest {
 
 TEST_F(Log, OfAServiceHasPrioritiesAndOneLineForEachEvent) {
   const ProcessResult failed = shell(kAsService + kPkgfs + " ls " + cut_container());
-  EXPECT_EQ(failed.exit_code, 4) << failed.describe();
+  EXPECT_EQ(failed.exit_code, 5) << failed.describe();
   ASSERT_EQ(lines_of(failed.err).size(), 1U) << failed.err;
   EXPECT_TRUE(failed.err.starts_with("<3>")) << failed.err;
   EXPECT_NE(failed.err.find("; caused by: "), std::string::npos) << failed.err;
