@@ -123,6 +123,7 @@ UniqueFd new_file(const char* name) {
 /// `text` must live as long as the result.
 std::vector<char*> pointers(std::vector<std::string>& text) {
   std::vector<char*> result;
+  result.reserve(text.size() + 1);
   for (std::string& one : text) {
     result.push_back(one.data());
   }
