@@ -5,6 +5,8 @@
 #include <array>
 #include <fstream>
 
+#include "core/base/ascii.h"
+
 namespace pkgfs {
 namespace {
 
@@ -53,9 +55,7 @@ bool is_html_text(std::string_view text) {
   if (!text.starts_with('<')) {
     return false;
   }
-  std::string lower(text);
-  std::ranges::transform(lower, lower.begin(),
-                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  const std::string lower = to_lower(std::string(text));
   return lower.starts_with("<!doctype html") || lower.find("<html") != std::string::npos ||
          lower.starts_with("<head") || lower.starts_with("<title");
 }

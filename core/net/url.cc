@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "core/base/ascii.h"
 #include "core/base/error.h"
 #include "core/net/libcurl.h"
 
@@ -13,12 +14,6 @@ namespace pkgfs {
 namespace {
 
 using Handle = std::unique_ptr<CURLU, decltype(Libcurl::url_cleanup)>;
-
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  return text;
-}
 
 std::string part(const Handle& url, CURLUPart what, unsigned flags = 0) {
   char* text = nullptr;
@@ -49,14 +44,14 @@ Url Url::parse(std::string_view text) {
   if (const CURLUcode code = libcurl().url_set(handle.get(), CURLUPART_URL, url.text_.c_str(), 0); code != CURLUE_OK) {
     refuse(text, libcurl().url_strerror(code));
   }
-  url.scheme_ = lower(part(handle, CURLUPART_SCHEME));
+  url.scheme_ = to_lower(part(handle, CURLUPART_SCHEME));
   if (url.scheme_ != "http" && url.scheme_ != "https") {
     refuse(text, "only http and https are");
   }
   if (!part(handle, CURLUPART_USER).empty() || !part(handle, CURLUPART_PASSWORD).empty()) {
     refuse(text, "it holds a user name or password");
   }
-  url.host_ = lower(part(handle, CURLUPART_HOST));
+  url.host_ = to_lower(part(handle, CURLUPART_HOST));
   if (url.host_.empty()) {
     refuse(text, "it has no host");
   }

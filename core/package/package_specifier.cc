@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/base/ascii.h"
 #include "core/base/error.h"
 
 #include "core/package/digits.h"
@@ -20,13 +21,6 @@ struct Reason {
 
 bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  std::transform(result.begin(), result.end(), result.begin(), [](char c) { return lower(c); });
-  return result;
-}
 
 std::string_view trim(std::string_view text) {
   constexpr std::string_view kBlanks = " \t\n\v\f\r";
@@ -39,8 +33,8 @@ std::string_view trim(std::string_view text) {
 
 /// Decodes percent-encoding. As in URL parsers, a `%` without two hex digits stays.
 std::string percent_decode(std::string_view text) {
-  const auto value = [](char c) { return is_digit(c) ? c - '0' : lower(c) - 'a' + 10; };
-  const auto is_hex = [](char c) { return is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'f'); };
+  const auto value = [](char c) { return is_digit(c) ? c - '0' : to_lower(c) - 'a' + 10; };
+  const auto is_hex = [](char c) { return is_digit(c) || (to_lower(c) >= 'a' && to_lower(c) <= 'f'); };
   std::string result;
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '%' && text.size() - i > 2 && is_hex(text[i + 1]) && is_hex(text[i + 2])) {
@@ -111,7 +105,7 @@ void check_authority(std::string_view authority) {
 PackageSpecifier parse_url(std::string_view text) {
   text = trim(text);
   const std::size_t colon = text.find("://");
-  const std::string scheme = lower(text.substr(0, colon));
+  const std::string scheme = to_lower(std::string(text.substr(0, colon)));
   const auto scheme_char = [](char c) { return is_alpha(c) || is_digit(c) || c == '+' || c == '.' || c == '-'; };
   if (scheme.empty() || !is_alpha(scheme.front()) || !std::all_of(scheme.begin(), scheme.end(), scheme_char)) {
     reject_specifier("relative URL without a base");
@@ -124,13 +118,13 @@ PackageSpecifier parse_url(std::string_view text) {
   const std::string_view authority = rest.substr(0, path_start);
   const std::string_view path = rest.substr(path_start);
   if (scheme == "file") {
-    return file_path(lower(authority), path);
+    return file_path(to_lower(std::string(authority)), path);
   }
   std::string url = scheme + "://";
   if (scheme == "http" || scheme == "https") {
     check_authority(authority);
     const std::size_t host = authority.rfind('@') + 1;  // 0 without one
-    url += std::string(authority.substr(0, host)) + lower(authority.substr(host));
+    url += std::string(authority.substr(0, host)) + to_lower(std::string(authority.substr(host)));
     url += path.starts_with('/') ? "" : "/";
   } else {
     url += authority;
@@ -237,7 +231,7 @@ PackageSpecifier parse_specifier(std::string_view text) {
   if (std::optional<PackageHash> hash = PackageHash::parse(text)) {
     return *std::move(hash);
   }
-  if (lower(trim(text).substr(0, 7)) == "sha256:") {
+  if (to_lower(std::string(trim(text).substr(0, 7))) == "sha256:") {
     reject_specifier("a package hash is written `sha256:` and 64 hex digits");
   }
   return parse_named(text);

@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/base/ascii.h"
 #include "core/base/log.h"
 #include "core/webc/json_fields.h"
 
@@ -114,10 +115,8 @@ bool is_package_name(std::string_view full_name) {
 /// The form in which two spellings of one name are equal: lower case, "-" for "_", no namespace "_".
 std::string spelling(std::string_view full_name) {
   std::string name(full_name.starts_with("_/") ? full_name.substr(2) : full_name);
-  std::transform(name.begin(), name.end(), name.begin(), [](char c) {
-    return c == '_' ? '-' : c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  return name;
+  std::replace(name.begin(), name.end(), '_', '-');
+  return to_lower(std::move(name));
 }
 
 /// Refuses an answer about another package than `asked`. `said` is its name as the registry writes it.
