@@ -12,12 +12,6 @@
 namespace pkgfs::fuse {
 namespace {
 
-/// What the kernel holds as the handle of an open file.
-struct Handle {
-  std::unique_ptr<vfs::OpenFile> file;
-  bool counted = false;  // by Passthrough
-};
-
 /// Reads a file that the kernel opened without a request.
 Result<std::size_t> read_extent(fuse_req_t req, fuse_ino_t ino, std::uint64_t offset, std::span<char> buffer) {
   const Result<vfs::Extent> extent = Call::fs(req).extent(Call::inode(req, ino));
@@ -51,24 +45,15 @@ void FileOperations::open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
     if (Call::skips_open(req)) {
       return ENOSYS;  // the kernel opens this and all other files itself from now on, and keeps their pages
     }
-    const Result<vfs::Attributes> attributes = Call::fs(req).metadata(Call::inode(req, ino));
     Result<std::unique_ptr<vfs::OpenFile>> file = Call::fs(req).open(Call::inode(req, ino));
-    if (!attributes || !file) {
-      return attributes ? file.error() : attributes.error();
+    if (!file) {
+      return file.error();
     }
-    fi->keep_cache = attributes->live ? 0 : 1;
+    fi->keep_cache = 1;
     fi->noflush = 1;
-    auto handle = std::make_unique<Handle>(Handle{std::move(*file)});
-    if (Call::passes_through(req) && attributes->live) {
-      handle->counted = Call::backing(req).opened(req, ino, handle->file->descriptor(), *fi);
-    }
-    Passthrough& backing = Call::backing(req);  // the request is gone after the reply
-    Handle* const raw = handle.release();       // the kernel's, until `release`
+    vfs::OpenFile* const raw = file->release();  // the kernel's, until `release`
     fi->fh = reinterpret_cast<std::uint64_t>(raw);
     if (fuse_reply_open(req, fi) != 0) {
-      if (raw->counted) {
-        backing.open_not_delivered(ino);
-      }
       delete raw;
     }
     return 0;
@@ -79,9 +64,9 @@ void FileOperations::read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_
   Call::guard(req, Request::kRead, [&](Statistics::Measure& measure) {
     const std::span<char> buffer = Call::reply_buffer(req, size);
     const auto from = static_cast<std::uint64_t>(offset);
-    const auto* const handle = reinterpret_cast<Handle*>(fi->fh);  // NOLINT(performance-no-int-to-ptr)
-    const Result<std::size_t> count = handle == nullptr ? read_extent(req, ino, from, buffer)
-                                                        : handle->file->read(from, std::as_writable_bytes(buffer));
+    auto* const file = reinterpret_cast<vfs::OpenFile*>(fi->fh);  // NOLINT(performance-no-int-to-ptr)
+    const Result<std::size_t> count =
+        file == nullptr ? read_extent(req, ino, from, buffer) : file->read(from, std::as_writable_bytes(buffer));
     if (!count) {
       return count.error();
     }
@@ -91,12 +76,9 @@ void FileOperations::read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_
   });
 }
 
-void FileOperations::release(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
+void FileOperations::release(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* fi) {
   const Statistics::Measure measure(Call::statistics(req), Request::kRelease);
-  const std::unique_ptr<Handle> handle(reinterpret_cast<Handle*>(fi->fh));  // NOLINT(performance-no-int-to-ptr)
-  if (handle != nullptr && handle->counted) {
-    Call::backing(req).closed(req, ino);
-  }
+  delete reinterpret_cast<vfs::OpenFile*>(fi->fh);  // NOLINT(performance-no-int-to-ptr)
   fuse_reply_err(req, 0);
 }
 
