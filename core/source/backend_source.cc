@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "core/source/backend_source.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "core/base/age_text.h"

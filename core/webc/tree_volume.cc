@@ -12,6 +12,7 @@
 #include "core/base/log.h"
 #include "core/webc/bytes.h"
 #include "core/webc/claims.h"
+#include "core/webc/header_digest.h"
 
 namespace pkgfs::webc {
 namespace {
@@ -134,11 +135,8 @@ std::uint64_t TreeVolume::fingerprint() const {
   constexpr std::size_t kStart = 4096;
   const VolumeParts& parts = tree_->parts();
   const std::span<const std::byte> file = tree_->file();
-  std::uint64_t hash = parts.header + (parts.header_length << 16U) + (parts.data_length << 32U);
-  for (std::size_t at = 0; at + 8 <= std::min(file.size(), kStart); at += 8) {
-    hash = (hash ^ load_u64(file, at)) * 0x9e3779b97f4a7c15ULL;
-    hash ^= hash >> 32U;
-  }
+  const std::uint64_t place = parts.header + (parts.header_length << 16U) + (parts.data_length << 32U);
+  const std::uint64_t hash = digest64(place, file.first(std::min(file.size(), kStart)));
   return hash == 0 ? 1 : hash;
 }
 
