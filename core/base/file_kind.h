@@ -9,8 +9,8 @@
 
 namespace pkgfs {
 
-/// What a file is that a user took for a package, judged by its first bytes: `an HTML page`, `a Debian package`.
-/// Nothing for a container, a gzip'd file, and any other file.
+/// Names the format of a file by its first bytes, for messages about a file that is no package: `an HTML page`,
+/// `a Debian package`. Empty for a container, a gzip'd file, and any other file.
 [[nodiscard]] std::optional<std::string_view> file_kind(std::span<const std::byte> bytes);
 
 /// Whether `bytes` begin like an HTML page.

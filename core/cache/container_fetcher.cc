@@ -77,16 +77,14 @@ Url announced_url(const std::string& text) {
 
 /// `, after a redirect to "…"`; empty without one.
 std::string said(const std::vector<std::string>& redirects) {
-  std::string text;
+  std::string urls;
   for (const std::string& url : redirects) {
-    text +=
-        (text.empty() ? redirects.size() == 1 ? ", after a redirect to \"" : ", after redirects to \"" : "\" and \"") +
-        without_password(url);
+    urls += (urls.empty() ? "\"" : " and \"") + without_password(url) + "\"";
   }
-  return text.empty() ? "" : text + "\"";
+  return urls.empty() ? "" : (redirects.size() == 1 ? ", after a redirect to " : ", after redirects to ") + urls;
 }
 
-/// The error for a page at `url`: a user who copies the address of a package's page gets that.
+/// The error for a page at `url`. The address of a package's page in a browser leads to such a page.
 Error no_package(const Url& url, const std::vector<std::string>& redirects) {
   return {ErrorCode::kUnsupported,
           {"\"" + url.text() + "\" isn't a package: the server sent an HTML page" + said(redirects),
