@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 
+#include "core/base/read_section.h"
 #include "fuse/attributes.h"
 #include "fuse/call.h"
 #include "fuse/directory_operations.h"
@@ -93,6 +94,7 @@ void getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) {
 
 void readlink(fuse_req_t req, fuse_ino_t ino) {
   Call::guard(req, Request::kReadlink, [&] {
+    const ReadSection reading;  // the text stays until it is copied
     const Result<std::string_view> text = Call::fs(req).read_link(Call::inode(req, ino));
     if (!text) {
       return text.error();

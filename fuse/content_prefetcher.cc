@@ -15,6 +15,8 @@ namespace pkgfs::fuse {
 namespace {
 
 constexpr std::uint64_t kGap = ReadRegion::kGap;
+constexpr std::uint64_t kPage = 4096;
+constexpr std::size_t kBatch = 32;
 constexpr std::uint64_t kFirstWindow = ReadRegion::kFirstWindow;
 /// Listed directories that are prefetched before one of them must be read.
 constexpr int kMostCredit = 16;
@@ -204,8 +206,8 @@ void ContentPrefetcher::handle_reading(const Task& task) {
   if (region.end <= region.read + kGap && region.window > 0) {
     const std::uint64_t from = std::max(region.end, region.read);
     const std::uint64_t begin = region.begin;
-    const Run run =
-        prefetch(task.directory, from, region.window, {.lead = lead_, .list = region.in_order || task.ahead > 0});
+    const Run run = prefetch(task.directory, from, region.window,
+                             {.pages = page_cache_, .lead = lead_, .list = region.in_order || task.ahead > 0});
     if (region.begin == begin) {  // else a reader has jumped elsewhere meanwhile
       region.inside = run.position > from ? 0 : region.inside;
       region.end = std::max(region.end, run.position);
@@ -224,6 +226,7 @@ void ContentPrefetcher::handle_reading(const Task& task) {
 
 void ContentPrefetcher::prefetch_next_directories(vfs::Inode directory, unsigned count) {
   std::uint64_t budget = ReadRegion::kMostWindow;
+  std::uint64_t pages = page_cache_;
   for (unsigned number = 1; number <= count && !stopping_; ++number) {
     directory = vfs::next_directory(fs_, directory);
     if (directory == 0) {
@@ -233,8 +236,9 @@ void ContentPrefetcher::prefetch_next_directories(vfs::Inode directory, unsigned
       continue;
     }
     const bool is_last = number == count;
-    const Run run = prefetch(directory, 0, std::min(budget, kFirstWindow),
-                             {.without_first = is_last, .list = by_name_.load(std::memory_order_relaxed)});
+    const Run run =
+        prefetch(directory, 0, std::min(budget, kFirstWindow),
+                 {.pages = pages, .without_first = is_last, .list = by_name_.load(std::memory_order_relaxed)});
     if (run.first == 0 && run.all) {
       continue;  // no file fits: nothing was spent, but no READ can show that the walk comes here
     }
@@ -247,6 +251,7 @@ void ContentPrefetcher::prefetch_next_directories(vfs::Inode directory, unsigned
       return;
     }
     budget -= run.bytes;
+    pages -= run.pages;
   }
 }
 
@@ -255,7 +260,7 @@ void ContentPrefetcher::handle_listing(vfs::Inode directory) {
     return;
   }
   credit_.fetch_sub(1, std::memory_order_relaxed);
-  const Run run = prefetch(directory, 0, kFirstWindow, {.patience = kListingSteps});
+  const Run run = prefetch(directory, 0, kFirstWindow, {.pages = page_cache_, .patience = kListingSteps});
   ReadRegion& region = regions_[directory];
   region.note_prefetch(run.position);
 }
@@ -275,7 +280,9 @@ ContentPrefetcher::Run ContentPrefetcher::prefetch(vfs::Inode directory, std::ui
         run.position = entry.next;
         return true;
       }
-      stopped = run.bytes + entry.attributes.size > window || stopping_ || writer_->is_memory_short();
+      const std::uint64_t pages = run.pages + (entry.attributes.size + kPage - 1) / kPage * kPage;
+      stopped = run.bytes + entry.attributes.size > window || pages > options.pages || stopping_ ||
+                writer_->is_memory_short();
       if (stopped) {
         return false;
       }
@@ -287,12 +294,25 @@ ContentPrefetcher::Run ContentPrefetcher::prefetch(vfs::Inode directory, std::ui
       options.patience = 0;
       in_vain_ = 0;
       run.bytes += entry.attributes.size;
+      run.pages = pages;
     }
     run.first = is_first ? entry.next : run.first;
     run.position = entry.next;
     return true;
   };
-  run.all = fs_.read_dir(directory, from, visit).has_value() && !stopped;
+  // A few entries at a time: as long as `read_dir` goes on, directories that others evict can't be freed.
+  for (bool more = true; more && !stopped;) {
+    batch_.clear();
+    const Result<void> found = fs_.read_dir(directory, run.position, [this](const vfs::DirEntry& entry) {
+      batch_.push_back(entry);
+      return batch_.size() < kBatch;
+    });
+    more = found && batch_.size() == kBatch;
+    stopped = !found;
+    for (std::size_t i = 0; i < batch_.size() && visit(batch_[i]); ++i) {
+    }
+  }
+  run.all = !stopped;
   if (in_vain_ > kInVain) {
     ignored_.store(std::min(in_vain_, kMostIgnored), std::memory_order_relaxed);
   }

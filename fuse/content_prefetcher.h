@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -38,7 +39,11 @@ namespace pkgfs::fuse {
 class ContentPrefetcher {
  public:
   /// Both must outlive this. `fs` must be immutable and know places (`FileSystem::place`); else nothing is prefetched.
-  ContentPrefetcher(vfs::FileSystem& fs, Statistics& statistics) : fs_(fs), statistics_(statistics) {}
+  /// At most `page_cache` bytes of whole pages are filled before the next read: where a control group allows the daemon
+  /// little memory, the kernel would drop the pages before a reader comes.
+  ContentPrefetcher(vfs::FileSystem& fs, Statistics& statistics,
+                    std::uint64_t page_cache = std::numeric_limits<std::uint64_t>::max())
+      : fs_(fs), statistics_(statistics), page_cache_(page_cache) {}
   /// Ends the thread. If that takes more than some seconds, ends the process.
   ~ContentPrefetcher();
   ContentPrefetcher(const ContentPrefetcher&) = delete;
@@ -69,9 +74,11 @@ class ContentPrefetcher {
     std::uint64_t position = 0;  // behind the last file that was prefetched or passed over
     std::uint64_t first = 0;     // behind the first file that fits, 0 if there is none
     std::uint64_t bytes = 0;
-    bool all = false;  // the run came to the end of the directory
+    std::uint64_t pages = 0;  // the same as whole pages, in bytes
+    bool all = false;         // the run came to the end of the directory
   };
   struct RunOptions {
+    std::uint64_t pages = 0;     // bytes of whole pages that may be filled
     int patience = 0;            // how often to try again if the kernel doesn't know the first file yet
     bool without_first = false;  // leaves out the first file
     std::uint64_t lead = 0;      // passes over this many files
@@ -90,7 +97,7 @@ class ContentPrefetcher {
   void handle_listing(vfs::Inode directory);
   /// Prefetches the `count` directories that a walk visits after `directory`.
   void prefetch_next_directories(vfs::Inode directory, unsigned count);
-  /// Prefetches files of `directory` from position `from` on until `window` bytes are used up.
+  /// Prefetches files of `directory` from position `from` on until `window` bytes, or `options.pages`, are used up.
   Run prefetch(vfs::Inode directory, std::uint64_t from, std::uint64_t window, RunOptions options);
   /// Writes one file, after listing or waiting for it where `options` say so. 0, or an errno.
   int write(vfs::Inode directory, const vfs::DirEntry& entry, RunOptions& options, std::uint64_t& listed);
@@ -100,6 +107,7 @@ class ContentPrefetcher {
 
   vfs::FileSystem& fs_;
   Statistics& statistics_;
+  const std::uint64_t page_cache_;
   std::thread thread_;
   std::atomic<bool> started_{false};
   std::atomic<bool> stopping_{false};
@@ -117,10 +125,11 @@ class ContentPrefetcher {
   std::optional<PageCacheWriter> writer_;
   std::unordered_map<vfs::Inode, ReadRegion> regions_;
   std::vector<Task> tasks_;
-  vfs::Inode last_directory_ = 0;  // the directory in which a reader last began to read
-  int gain_ = 1;                   // the value that `credit_` got last; the next one is twice as large
-  std::uint64_t lead_ = 0;         // how many files readers advance while a prefetch is under way
-  unsigned in_vain_ = 0;           // files in a row that the kernel didn't know
+  std::vector<vfs::DirEntry> batch_;  // of the directory that is prefetched
+  vfs::Inode last_directory_ = 0;     // the directory in which a reader last began to read
+  int gain_ = 1;                      // the value that `credit_` got last; the next one is twice as large
+  std::uint64_t lead_ = 0;            // how many files readers advance while a prefetch is under way
+  unsigned in_vain_ = 0;              // files in a row that the kernel didn't know
 };
 
 }  // namespace pkgfs::fuse

@@ -243,10 +243,12 @@ LoadedFileSystem build_merged(const Resolution& resolution, const LoadedPackages
   }
   LoadedFileSystem loaded;
   loaded.mappings = std::move(builder.mappings);
-  loaded.file_system = vfs::make_union_file_system(
-      std::move(builder.mounts),
-      {.conflicts = options.conflicts, .raw_links = options.raw_links, .synthetic_modified = synthetic},
-      options.strict);
+  loaded.file_system = vfs::make_union_file_system(std::move(builder.mounts),
+                                                   {.conflicts = options.conflicts,
+                                                    .raw_links = options.raw_links,
+                                                    .synthetic_modified = synthetic,
+                                                    .memory = options.memory},
+                                                   options.strict);
   return loaded;
 }
 

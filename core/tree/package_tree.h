@@ -49,6 +49,8 @@ struct TreeOptions {
   /// but that is assumed (docs/rules/loading.md, 5.2). For a dependency that is the default.
   bool lenient = false;
   bool raw_links = false;
+  /// For merged directories (OverlayOptions).
+  std::size_t memory = vfs::OverlayOptions{}.memory;
   /// The directory in which commands appear as executable files; none: commands don't appear.
   std::optional<std::string> commands_dir = "/bin";
   Verify verify = Verify::kNone;

@@ -117,7 +117,8 @@ class ViewBuilder {
                        .volume = "package"});
     return {.mappings = std::move(mappings_),
             .file_system = vfs::make_union_file_system(
-                std::move(mounts_), {.raw_links = options_.raw_links, .synthetic_modified = directory_time},
+                std::move(mounts_),
+                {.raw_links = options_.raw_links, .synthetic_modified = directory_time, .memory = options_.memory},
                 options_.strict)};
   }
 

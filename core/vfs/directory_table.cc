@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "core/vfs/directory_table.h"
 
+#include <utility>
+
 namespace pkgfs::vfs {
 
 namespace {
@@ -12,35 +14,63 @@ constexpr unsigned kFirstBits = 5;
 DirectoryTable::Slots::Slots(unsigned bits)
     : shift(64 - bits), mask((std::size_t{1} << bits) - 1), list(std::make_unique<Slot[]>(mask + 1)) {}
 
-void DirectoryTable::Slots::put(std::uint64_t number, const OverlayContent* content) {
-  std::size_t at = first(number);
-  while (list[at].number.load(std::memory_order_relaxed) != kEmpty) {
-    at = (at + 1) & mask;
+DirectoryTable::Slot& DirectoryTable::Slots::slot(std::uint64_t number) {
+  for (std::size_t at = first(number);; at = (at + 1) & mask) {
+    const std::uint64_t key = list[at].number.load(std::memory_order_relaxed);
+    if (key == number || key == kEmpty) {
+      return list[at];
+    }
   }
-  list[at].content.store(content, std::memory_order_relaxed);
-  list[at].number.store(number, std::memory_order_release);
 }
 
-DirectoryTable::DirectoryTable() {
-  all_.push_back(std::make_unique<Slots>(kFirstBits));
-  slots_.store(all_.back().get(), std::memory_order_release);
+DirectoryTable::DirectoryTable(RetiredMemory& retired, std::size_t most_evicted)
+    : retired_(retired), most_evicted_(most_evicted), current_(std::make_unique<Slots>(kFirstBits)) {
+  slots_.store(current_.get(), std::memory_order_seq_cst);
 }
 
 DirectoryTable::~DirectoryTable() = default;
 
-void DirectoryTable::add(std::uint64_t number, const OverlayContent* content) {
-  if (2 * ++count_ > all_.back()->mask) {
-    const Slots& old = *all_.back();
-    auto bigger = std::make_unique<Slots>(64 - old.shift + 1);
-    for (std::size_t at = 0; at <= old.mask; ++at) {
-      if (const std::uint64_t key = old.list[at].number.load(std::memory_order_relaxed); key != kEmpty) {
-        bigger->put(key, old.list[at].content.load(std::memory_order_relaxed));
-      }
-    }
-    all_.push_back(std::move(bigger));
+void DirectoryTable::make_room() {
+  const bool forgets = evicted_ > most_evicted_;
+  const std::size_t kept = forgets ? count_ - evicted_ : count_;
+  unsigned bits = kFirstBits;
+  while ((std::size_t{1} << bits) < 3 * (kept + 1)) {  // at most two thirds of the slots that may be used
+    ++bits;
   }
-  all_.back()->put(number, content);
-  slots_.store(all_.back().get(), std::memory_order_release);
+  auto next = std::make_unique<Slots>(bits);
+  for (std::size_t at = 0; at <= current_->mask; ++at) {
+    const Slot& old = current_->list[at];
+    const std::uint64_t number = old.number.load(std::memory_order_relaxed);
+    const std::uint64_t value = old.value.load(std::memory_order_relaxed);
+    if (number != kEmpty && !(forgets && (value & kEvicted) != 0)) {
+      Slot& slot = next->slot(number);
+      slot.value.store(value, std::memory_order_relaxed);
+      slot.number.store(number, std::memory_order_relaxed);
+    }
+  }
+  count_ = kept;
+  evicted_ = forgets ? 0 : evicted_;
+  slots_.store(next.get(), std::memory_order_seq_cst);
+  retired_.add(std::exchange(current_, std::move(next)));
+}
+
+void DirectoryTable::add(std::uint64_t number, const OverlayContent* content) {
+  if (2 * (count_ + 1) > current_->mask) {
+    make_room();
+  }
+  Slot& slot = current_->slot(number);
+  if (slot.number.load(std::memory_order_relaxed) == number) {
+    --evicted_;
+  } else {
+    ++count_;
+  }
+  slot.value.store(reinterpret_cast<std::uint64_t>(content), std::memory_order_seq_cst);
+  slot.number.store(number, std::memory_order_release);
+}
+
+void DirectoryTable::evict(std::uint64_t number, Inode inode) {
+  current_->slot(number).value.store(inode << 1U | kEvicted, std::memory_order_seq_cst);
+  ++evicted_;
 }
 
 }  // namespace pkgfs::vfs

@@ -5,59 +5,80 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <vector>
 
+#include "core/base/read_section.h"
 #include "core/vfs/overlay_node.h"
 
 namespace pkgfs::vfs {
 
-/// The merged directories of a tree by their numbers. `find` takes no lock and allocates nothing; any thread may call
-/// it, also while another one calls `add`. Only one thread at a time may call `add`.
+/// The merged directories of a tree by their numbers, and the inodes of those that were merged and are evicted. `find`
+/// and `evicted` take no lock and allocate nothing; any thread in a ReadSection may call them, also while another one
+/// changes the table. Only one thread at a time may change it.
 class DirectoryTable {
  public:
-  DirectoryTable();
+  /// Readers may look into arrays that the table has outgrown: those go to `retired`, which must outlive the table. If
+  /// the table must grow and knows more than `most_evicted` evicted directories, it forgets these.
+  DirectoryTable(RetiredMemory& retired, std::size_t most_evicted);
   ~DirectoryTable();
   DirectoryTable(const DirectoryTable&) = delete;
   DirectoryTable& operator=(const DirectoryTable&) = delete;
 
-  /// The entries of the directory `number`; null if they weren't added. They stay the caller's.
+  /// The entries of the directory `number`; null if they weren't added or are evicted. They stay the caller's.
   [[nodiscard]] const OverlayContent* find(std::uint64_t number) const {
-    const Slots& slots = *slots_.load(std::memory_order_acquire);
-    for (std::size_t at = slots.first(number);; at = (at + 1) & slots.mask) {
-      const Slot& slot = slots.list[at];
-      const std::uint64_t key = slot.number.load(std::memory_order_acquire);
-      if (key == number) {
-        return slot.content.load(std::memory_order_relaxed);
-      }
-      if (key == kEmpty) {
-        return nullptr;
-      }
-    }
+    const std::uint64_t value = value_of(number);
+    return (value & kEvicted) == 0 ? reinterpret_cast<const OverlayContent*>(value) : nullptr;  // NOLINT
   }
-  /// `number` must not have been added before.
+  /// The inode of the evicted directory `number`; 0 if it isn't known.
+  [[nodiscard]] Inode evicted(std::uint64_t number) const {
+    const std::uint64_t value = value_of(number);
+    return (value & kEvicted) != 0 ? value >> 1U : 0;
+  }
+  /// The directory `number` must not be there, unless evicted.
   void add(std::uint64_t number, const OverlayContent* content);
+  /// Replaces the entries of `number`, which must be there, by the inode of the directory.
+  void evict(std::uint64_t number, Inode inode);
 
  private:
   static constexpr std::uint64_t kEmpty = ~std::uint64_t{0};
+  static constexpr std::uint64_t kEvicted = 1;  // in a value: the rest is an inode, not an address
   struct Slot {
     std::atomic<std::uint64_t> number{kEmpty};
-    std::atomic<const OverlayContent*> content{nullptr};
+    std::atomic<std::uint64_t> value{0};
   };
   /// A power of two of slots, at most half of them used. A number is in the first free slot behind that of its hash.
   struct Slots {
     explicit Slots(unsigned bits);
     [[nodiscard]] std::size_t first(std::uint64_t number) const { return (number * 0x9e3779b97f4a7c15ULL) >> shift; }
-    void put(std::uint64_t number, const OverlayContent* content);
+    /// The slot of `number`, or the free one where it belongs.
+    [[nodiscard]] Slot& slot(std::uint64_t number);
 
     unsigned shift;
     std::size_t mask;
     std::unique_ptr<Slot[]> list;
   };
 
-  std::atomic<const Slots*> slots_;
-  // The last is in use. Readers may still look into those before it; together they are smaller than the last.
-  std::vector<std::unique_ptr<Slots>> all_;
-  std::size_t count_ = 0;
+  [[nodiscard]] std::uint64_t value_of(std::uint64_t number) const {
+    // Sequentially consistent, as ReadSection asks; on x86 that costs nothing.
+    const Slots& slots = *slots_.load(std::memory_order_seq_cst);
+    for (std::size_t at = slots.first(number);; at = (at + 1) & slots.mask) {
+      const Slot& slot = slots.list[at];
+      const std::uint64_t key = slot.number.load(std::memory_order_acquire);
+      if (key == number) {
+        return slot.value.load(std::memory_order_seq_cst);
+      }
+      if (key == kEmpty) {
+        return 0;
+      }
+    }
+  }
+  void make_room();
+
+  RetiredMemory& retired_;
+  std::size_t most_evicted_;
+  std::unique_ptr<Slots> current_;
+  std::atomic<const Slots*> slots_;  // of `current_`
+  std::size_t count_ = 0;            // of used slots
+  std::size_t evicted_ = 0;          // of these
 };
 
 }  // namespace pkgfs::vfs

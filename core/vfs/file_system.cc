@@ -7,6 +7,15 @@ namespace pkgfs::vfs {
 
 Result<std::string> FileSystem::path_of_number(std::uint64_t /*number*/) { return fail(ENOENT); }
 
+Result<void> FileSystem::list_stored(Inode dir, std::uint64_t from, StoredVisitor visit) {
+  std::uint64_t position = from;
+  return read_dir(dir, from, [&](const DirEntry& entry) {
+    const bool goes_on = visit(position, entry);
+    position = entry.next;
+    return goes_on;
+  });
+}
+
 Result<std::uint64_t> FileSystem::parent_number(Inode /*dir*/) { return fail(ENOTSUP); }
 
 Result<Extent> FileSystem::extent(Inode /*inode*/) { return fail(EINVAL); }

@@ -105,6 +105,9 @@ struct Origin {
   std::optional<Sha256> sha256;
 };
 
+/// Called with an entry and the position of the listing that begins with it; false ends the listing.
+using StoredVisitor = FunctionRef<bool(std::uint64_t position, const DirEntry&)>;
+
 /// A read-only tree: inodes, and directories that give them names. A FileSystem that is made of others owns them.
 ///
 /// All functions are thread-safe; they return errno numbers and don't throw. A caller passes only the root, or an inode
@@ -124,9 +127,14 @@ class FileSystem {
   /// exception of `visit` reaches the caller.
   [[nodiscard]] virtual Result<void> read_dir(Inode dir, std::uint64_t from,
                                               FunctionRef<bool(const DirEntry&)> visit) = 0;
+  /// Like `read_dir`, but in the order in which the layer stores the entries. Begins at position `from`: 0, the
+  /// position of an entry, or its `next`. A layer that may hold large directories reads nothing that lies before the
+  /// position.
+  [[nodiscard]] virtual Result<void> list_stored(Inode dir, std::uint64_t from, StoredVisitor visit);
   /// The number (`Attributes::number`) of the parent of directory `dir`; the root is its own parent.
   [[nodiscard]] virtual Result<std::uint64_t> parent_number(Inode dir);
-  /// The text of a symbolic link, valid until the inode is forgotten. EINVAL for anything else.
+  /// The text of a symbolic link. Valid until the inode is forgotten, and while the caller is in the ReadSection that
+  /// it was in at the call; outside of one, until the next call. EINVAL for anything else.
   [[nodiscard]] virtual Result<std::string_view> read_link(Inode inode) = 0;
   [[nodiscard]] virtual Result<std::unique_ptr<OpenFile>> open(Inode inode) = 0;
   /// The file's bytes as one run, for callers that need no open file. EINVAL if they aren't one run (a host file).

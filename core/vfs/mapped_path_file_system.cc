@@ -96,14 +96,25 @@ Result<Attributes> MappedPathFileSystem::metadata(Inode inode) {
   return attributes ? from_inner(*attributes) : attributes;
 }
 
+DirEntry MappedPathFileSystem::from_inner(const DirEntry& inner) const {
+  DirEntry entry = inner;
+  entry.inode = inner.inode == 0 ? 0 : from_inner(inner.inode);
+  entry.attributes = from_inner(inner.attributes);
+  return entry;
+}
+
+Result<void> MappedPathFileSystem::list_stored(Inode dir, std::uint64_t from, StoredVisitor visit) {
+  if (is_ancestor(dir)) {
+    return FileSystem::list_stored(dir, from, visit);
+  }
+  return inner_->list_stored(to_inner(dir), from, [&](std::uint64_t position, const DirEntry& inner) {
+    return visit(position, from_inner(inner));
+  });
+}
+
 Result<void> MappedPathFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
   if (!is_ancestor(dir)) {
-    return inner_->read_dir(to_inner(dir), from, [&](const DirEntry& inner) {
-      DirEntry entry = inner;
-      entry.inode = inner.inode == 0 ? 0 : from_inner(inner.inode);
-      entry.attributes = from_inner(inner.attributes);
-      return visit(entry);
-    });
+    return inner_->read_dir(to_inner(dir), from, [&](const DirEntry& inner) { return visit(from_inner(inner)); });
   }
   if (from == 0) {
     const Result<Entry> child = child_of_ancestor(dir);

@@ -27,6 +27,7 @@ class MappedPathFileSystem final : public FileSystem {
   [[nodiscard]] Result<Entry> lookup(Inode dir, std::string_view name) override;
   [[nodiscard]] Result<Attributes> metadata(Inode inode) override;
   [[nodiscard]] Result<void> read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) override;
+  [[nodiscard]] Result<void> list_stored(Inode dir, std::uint64_t from, StoredVisitor visit) override;
   [[nodiscard]] Result<std::string_view> read_link(Inode inode) override;
   [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) override;
   [[nodiscard]] Result<Extent> extent(Inode inode) override;
@@ -53,6 +54,7 @@ class MappedPathFileSystem final : public FileSystem {
   [[nodiscard]] Attributes attributes_of_ancestor(Inode ancestor) const;
   [[nodiscard]] Result<Attributes> attributes_of_inner_root();
   [[nodiscard]] Attributes from_inner(Attributes attributes) const;
+  [[nodiscard]] DirEntry from_inner(const DirEntry& inner) const;
 
   std::unique_ptr<FileSystem> inner_;
   Inode inner_root_;                 // holds a reference

@@ -29,6 +29,9 @@ struct OverlayOptions {
   bool raw_links = false;
   /// The modified time of directories that no layer has.
   std::int64_t synthetic_modified = 1;
+  /// How much memory an OverlayFileSystem may use for merged directories, in bytes; that of 400,000 entries. It evicts
+  /// directories beyond it.
+  std::size_t memory = std::size_t{32} << 20U;
 };
 
 /// A path where one layer hides a file of another, or a file hides something.

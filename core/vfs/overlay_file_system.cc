@@ -3,9 +3,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <limits>
+#include <string>
 #include <utility>
 
 #include "core/base/limits.h"
+#include "core/base/read_section.h"
 #include "core/vfs/walk.h"
 
 namespace pkgfs::vfs {
@@ -16,13 +19,6 @@ constexpr unsigned kIndexBits = 31;  // and as many for the number of the direct
 constexpr std::uint64_t kIndexMask = (std::uint64_t{1} << kIndexBits) - 1;
 constexpr Inode kRoot = 1;  // the first entry of directory 0; the kernel's own id of every root
 
-OverlayContent content_of_one() {
-  OverlayContent content;
-  content.count = 1;
-  content.nodes = std::make_unique<OverlayNode[]>(1);
-  return content;
-}
-
 /// Stands for an inode that is none.
 const OverlayNode kStale = [] {
   OverlayNode node;
@@ -30,89 +26,79 @@ const OverlayNode kStale = [] {
   return node;
 }();
 
-/// The entry `name` of a merged directory; null if it has none.
-const OverlayNode* find_name(const OverlayContent& content, std::string_view name) {
-  const OverlayNode* const first = content.nodes.get();
-  const OverlayNode* const last = first + content.count;
-  const OverlayNode* const node = std::lower_bound(
-      first, last, name, [](const OverlayNode& a, std::string_view wanted) { return a.name_view() < wanted; });
-  return node == last || node->name_view() != name ? nullptr : node;
-}
+std::size_t index_of(Inode inode) { return (inode & kIndexMask) - 1; }
 
 }  // namespace
 
 OverlayFileSystem::OverlayFileSystem(std::vector<Layer> layers, const OverlayOptions& options, Inodes inodes)
     : layers_(std::move(layers)),
       options_(options),
-      merger_(layers_, options_),
-      top_(content_of_one()),
-      root_(top_.nodes[0]),
       stable_(inodes == Inodes::kStable &&
-              layers_.back().number_base + layers_.back().fs->numbers() < std::uint64_t{1} << kIndexBits) {
-  merger_.make_root(root_, root_directory_);
-  merged_.add(0, &top_);
+              layers_.back().number_base + layers_.back().fs->numbers() < std::uint64_t{1} << kIndexBits),
+      merger_(layers_, options_, stable_),
+      root_((top_.nodes = std::make_unique<OverlayNode[]>(1))[0]),
+      cache_(stable_ ? options.memory : std::numeric_limits<std::size_t>::max()) {
+  top_.count = 1;
+  merger_.make_root(root_, top_);
+  cache_.pin(top_);
 }
 
 OverlayFileSystem::~OverlayFileSystem() = default;
 
 Inode OverlayFileSystem::root() const { return stable_ ? kRoot : reinterpret_cast<Inode>(&root_); }
 
-inline const OverlayNode& OverlayFileSystem::find(Inode inode) {
+inline const OverlayNode& OverlayFileSystem::find(Inode inode, OverlayRoom& room) {
   if (!stable_) {
     return *reinterpret_cast<const OverlayNode*>(inode);  // NOLINT(performance-no-int-to-ptr)
   }
-  const OverlayContent* const content = merged_.find(inode >> kIndexBits);
-  const std::size_t index = (inode & kIndexMask) - 1;
+  const OverlayContent* const content = cache_.find(inode >> kIndexBits);
+  const std::size_t index = index_of(inode);
   if (content == nullptr) [[unlikely]] {
-    return find_unmerged(inode);
+    return find_unmerged(inode, room);
   }
-  return index < content->count ? content->nodes[index] : kStale;
+  return index < content->count ? content->at(index, room) : kStale;
 }
 
-const OverlayNode& OverlayFileSystem::find_unmerged(Inode inode) {
-  const OverlayNode* const dir = find_directory(inode >> kIndexBits);
-  const std::size_t index = (inode & kIndexMask) - 1;
-  const Result<const OverlayContent*> found = dir == nullptr ? fail(ESTALE) : content(*dir);
-  return found && index < (*found)->count ? (*found)->nodes[index] : kStale;
+const OverlayNode& OverlayFileSystem::find_unmerged(Inode inode, OverlayRoom& room) {
+  const std::uint64_t number = inode >> kIndexBits;
+  Inode dir = cache_.evicted(number);
+  dir = dir != 0 ? dir : find_directory(number);
+  if (dir == 0) {
+    return kStale;
+  }
+  OverlayRoom dir_room;
+  const OverlayNode& node = find(dir, dir_room);
+  const Result<const OverlayContent*> found = node.number == number ? content(node, dir) : fail(ESTALE);
+  return found && index_of(inode) < (*found)->count ? (*found)->at(index_of(inode), room) : kStale;
 }
 
-const OverlayNode* OverlayFileSystem::find_directory(std::uint64_t number) {
+Inode OverlayFileSystem::find_directory(std::uint64_t number) {
   if (number == kRootNumber) {
-    return &root_;
+    return root();
   }
   const auto behind = std::ranges::lower_bound(layers_, number, {}, &Layer::number_base);
   if (behind == layers_.begin()) {
-    return nullptr;
+    return 0;
   }
   const Layer& layer = *std::prev(behind);
   const Result<std::string> path = layer.fs->path_of_number(number - layer.number_base);
   if (!path) {
-    return nullptr;
+    return 0;
   }
-  const OverlayNode* node = &root_;
+  Entry entry{root(), attributes(root_)};
   for (const std::string_view name : path_components(*path)) {
-    const Result<const OverlayContent*> entries = content(*node);
-    node = entries ? find_name(**entries, name) : nullptr;
-    if (node == nullptr) {
-      return nullptr;
+    const Result<Entry> found = lookup(entry.inode, name);
+    if (!found) {
+      return 0;
     }
+    entry = *found;
   }
-  return node->number == number ? node : nullptr;  // another layer's entry may hide it
+  return entry.attributes.number == number ? entry.inode : 0;  // another layer's entry may hide it
 }
 
-inline Inode OverlayFileSystem::to_inode(const OverlayNode& dir, const OverlayContent& content,
-                                         std::size_t index) const {
-  return stable_ ? (dir.number << kIndexBits) + index + 1 : reinterpret_cast<Inode>(&content.nodes[index]);
-}
-
-Inode OverlayFileSystem::to_inode(const OverlayNode& node) {
-  if (node.holder == nullptr) {
-    return root();
-  }
-  // The table may have a directory a moment before the directory itself has its content; `content` waits for that.
-  const OverlayNode& dir = *node.holder->self;
-  const OverlayContent& entries = **content(dir);
-  return to_inode(dir, entries, static_cast<std::size_t>(&node - entries.nodes.get()));
+inline Inode OverlayFileSystem::to_inode(const OverlayContent& content, std::size_t index,
+                                         const OverlayNode& node) const {
+  return stable_ ? (content.number << kIndexBits) + index + 1 : reinterpret_cast<Inode>(&node);
 }
 
 Attributes OverlayFileSystem::attributes(const OverlayNode& node) {
@@ -128,16 +114,16 @@ Attributes OverlayFileSystem::attributes(const OverlayNode& node) {
           .live = false};
 }
 
-Result<const OverlayContent*> OverlayFileSystem::content(const OverlayNode& node) {
+inline Result<const OverlayContent*> OverlayFileSystem::content(const OverlayNode& node, Inode inode) {
   if (node.error != 0) {
     return fail(node.error);
   }
   if (node.type != FileType::kDirectory) {
     return fail(ENOTDIR);
   }
-  const OverlayContent* content = node.directory->content.load(std::memory_order_acquire);
-  if (content == nullptr) {
-    content = merge(*node.directory);
+  const OverlayContent* content = cache_.find(node.number);
+  if (content == nullptr) [[unlikely]] {
+    content = merge(node, inode);
   }
   if (content->error != 0) {
     return fail(content->error);
@@ -145,46 +131,39 @@ Result<const OverlayContent*> OverlayFileSystem::content(const OverlayNode& node
   return content;
 }
 
-const OverlayContent* OverlayFileSystem::merge(OverlayDirectory& dir) {
-  const MutexLock lock(merge_locks_.at((reinterpret_cast<std::uintptr_t>(&dir) / sizeof(dir)) % kMergeLocks));
-  if (const OverlayContent* done = dir.content.load(std::memory_order_acquire); done != nullptr) {
+const OverlayContent* OverlayFileSystem::merge(const OverlayNode& node, Inode inode) {
+  const MutexLock lock(merge_locks_.at(node.number % kMergeLocks));
+  if (const OverlayContent* done = cache_.find(node.number); done != nullptr) {
     return done;
   }
-  std::unique_ptr<OverlayContent> content = merger_.merge(dir);
-  const OverlayContent* result = content.get();
-  {
-    const MutexLock owned(owned_mutex_);
-    owned_.push_back(std::move(content));
-    if (stable_) {
-      merged_.add(dir.self->number, result);
-    }
-  }
-  dir.content.store(result, std::memory_order_release);
-  return result;
+  return cache_.add(merger_.merge(node, inode));
 }
 
 Result<Entry> OverlayFileSystem::lookup(Inode dir, std::string_view name) {
   if (name.size() > limits::kNameBytes) {
     return fail(ENAMETOOLONG);
   }
-  const OverlayNode& parent = find(dir);
-  const Result<const OverlayContent*> found = content(parent);
+  const ReadSection reading;
+  OverlayRoom room;
+  const Result<const OverlayContent*> found = content(find(dir, room), dir);
   if (!found) {
     return fail(found.error());
   }
-  const OverlayNode* const node = find_name(**found, name);
+  std::size_t index = 0;
+  const OverlayNode* const node = (*found)->find(name, index, room);
   if (node == nullptr) {
     return fail(ENOENT);
   }
   if (node->error != 0) {
     return fail(node->error);
   }
-  const auto index = static_cast<std::size_t>(node - (*found)->nodes.get());
-  return Entry{to_inode(parent, **found, index), attributes(*node)};
+  return Entry{to_inode(**found, index, *node), attributes(*node)};
 }
 
 Result<Attributes> OverlayFileSystem::metadata(Inode inode) {
-  const OverlayNode& node = find(inode);
+  const ReadSection reading;
+  OverlayRoom room;
+  const OverlayNode& node = find(inode, room);
   if (node.error != 0) {
     return fail(node.error);
   }
@@ -192,34 +171,37 @@ Result<Attributes> OverlayFileSystem::metadata(Inode inode) {
 }
 
 Result<void> OverlayFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
-  const OverlayNode& parent = find(dir);
-  const Result<const OverlayContent*> found = content(parent);
+  const ReadSection reading;
+  OverlayRoom room;
+  const Result<const OverlayContent*> found = content(find(dir, room), dir);
   if (!found) {
     return fail(found.error());
   }
-  for (std::size_t i = from; i < (*found)->count; ++i) {
-    const OverlayNode& node = (*found)->nodes[i];
-    if (!visit({.name = node.name_view(),
-                .inode = node.error == 0 ? to_inode(parent, **found, i) : 0,
-                .error = node.error,
-                .next = i + 1,
-                .attributes = attributes(node)})) {
-      break;
-    }
-  }
+  const OverlayContent& entries = **found;
+  entries.visit(from, [&](std::size_t index, const OverlayNode& node) {
+    return visit({.name = node.name_view(),
+                  .inode = node.error == 0 ? to_inode(entries, index, node) : 0,
+                  .error = node.error,
+                  .next = index + 1,
+                  .attributes = attributes(node)});
+  });
   return {};
 }
 
 Result<std::uint64_t> OverlayFileSystem::parent_number(Inode dir) {
-  const OverlayNode& node = find(dir);
+  const ReadSection reading;
+  OverlayRoom room;
+  const OverlayNode& node = find(dir, room);
   if (&node == &kStale) {
     return fail(ESTALE);
   }
-  return node.holder == nullptr ? kRootNumber : node.holder->self->number;
+  return node.holder == nullptr ? kRootNumber : node.holder->number;
 }
 
 Result<std::string_view> OverlayFileSystem::read_link(Inode inode) {
-  const OverlayNode& node = find(inode);
+  const ReadSection reading;
+  OverlayRoom room;
+  const OverlayNode& node = find(inode, room);
   if (node.error != 0 || node.type != FileType::kSymlink) {
     return fail(node.error != 0 ? node.error : EINVAL);
   }
@@ -227,15 +209,23 @@ Result<std::string_view> OverlayFileSystem::read_link(Inode inode) {
 }
 
 Result<std::unique_ptr<OpenFile>> OverlayFileSystem::open(Inode inode) {
-  const OverlayNode& node = find(inode);
-  if (node.error != 0 || node.type == FileType::kDirectory) {
-    return fail(node.error != 0 ? node.error : EISDIR);
+  OverlayPart part;
+  {
+    const ReadSection reading;
+    OverlayRoom room;
+    const OverlayNode& node = find(inode, room);
+    if (node.error != 0 || node.type == FileType::kDirectory) {
+      return fail(node.error != 0 ? node.error : EISDIR);
+    }
+    part = {node.layer, node.inode};
   }
-  return layers_[node.layer].fs->open(node.inode);
+  return layers_[part.layer].fs->open(part.inode);  // outside of the section: it may read the whole file to check it
 }
 
 Result<Extent> OverlayFileSystem::extent(Inode inode) {
-  const OverlayNode& node = find(inode);
+  const ReadSection reading;
+  OverlayRoom room;
+  const OverlayNode& node = find(inode, room);
   if (node.error != 0 || node.type == FileType::kDirectory) {
     return fail(node.error != 0 ? node.error : EISDIR);
   }
@@ -243,12 +233,14 @@ Result<Extent> OverlayFileSystem::extent(Inode inode) {
 }
 
 Result<Place> OverlayFileSystem::place(Inode inode) {
-  const OverlayNode& node = find(inode);
+  const ReadSection reading;
+  OverlayRoom room;
+  const OverlayNode& node = find(inode, room);
   if (node.holder == nullptr) {
     return fail(&node == &kStale ? ESTALE : EINVAL);
   }
-  const OverlayContent& entries = **content(*node.holder->self);
-  return Place{to_inode(*node.holder->self), static_cast<std::uint64_t>(&node - entries.nodes.get()) + 1};
+  const std::size_t index = stable_ ? index_of(inode) : static_cast<std::size_t>(&node - node.holder->nodes.get());
+  return Place{node.holder->directory, index + 1};
 }
 
 bool OverlayFileSystem::is_immutable() const {
@@ -256,7 +248,9 @@ bool OverlayFileSystem::is_immutable() const {
 }
 
 Result<Origin> OverlayFileSystem::origin(Inode inode) {
-  const OverlayNode& node = find(inode);
+  const ReadSection reading;
+  OverlayRoom room;
+  const OverlayNode& node = find(inode, room);
   if (node.error != 0 || node.synthetic) {
     return fail(node.error != 0 ? node.error : ENODATA);
   }
@@ -271,16 +265,12 @@ Result<Origin> OverlayFileSystem::origin(Inode inode) {
   origin->volume = layer.volume;
   const std::vector<std::string_view> source = path_components(layer.source_path);
   std::string path = absolute_path(source);
-  const std::string visible = path_of(node);
+  const std::string visible = node.holder == nullptr ? "/" : join_path(node.holder->path, node.name_view());
   for (const std::string_view name : path_components(path_below(layer.mount_path, visible))) {
     path = join_path(path, name);
   }
   origin->path = std::move(path);
   return origin;
-}
-
-std::string OverlayFileSystem::path_of(const OverlayNode& node) {
-  return node.holder == nullptr ? "/" : join_path(vfs::path_of(*node.holder), node.name_view());
 }
 
 std::uint64_t OverlayFileSystem::fingerprint() const {
@@ -296,7 +286,9 @@ std::uint64_t OverlayFileSystem::fingerprint() const {
 }
 
 std::vector<OverlayConflict> OverlayFileSystem::visit_all() {
-  for (TreeWalk walk(*this, root(), {.directories_only = true}); walk.next();) {
+  constexpr std::size_t kBatch = 1024;
+  merger_.collect_conflicts();
+  for (TreeWalk walk(*this, root(), {.directories_only = true, .batch = kBatch}); walk.next();) {
   }
   return merger_.conflicts();
 }

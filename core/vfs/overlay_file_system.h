@@ -5,12 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/base/thread_annotations.h"
-#include "core/vfs/directory_table.h"
+#include "core/vfs/directory_cache.h"
 #include "core/vfs/file_system.h"
 #include "core/vfs/merge.h"
 #include "core/vfs/overlay_merger.h"
@@ -22,17 +21,19 @@ namespace pkgfs::vfs {
 ///
 /// The first access to a directory merges it, under one of a few locks, into one array of nodes sorted by name. After
 /// that, `lookup` is a binary search, `metadata` a load and `read_dir` a loop. They take no lock, allocate nothing and
-/// call no layer. Nodes live as long as the file system, so `forget` does nothing. Names and link texts stay in the
-/// memory of the layer that they come from.
+/// call no layer; in a directory of thousands of entries they read the layer (LargeDirectory). Names and link texts
+/// stay in the memory of the layer that they come from.
 ///
 /// An inode is the number of the directory, in the upper bits, and the position in its listing. So the same tree has
-/// the same inodes in every process (`fingerprint`). A table leads from the number to the merged directory. If the
-/// directory isn't merged yet, its layer tells its path (`path_of_number`), and the directories on the path are merged.
+/// the same inodes in every process (`fingerprint`), and inodes need no memory: `forget` does nothing. A table leads
+/// from the number to the merged directory. Merged directories are a cache (DirectoryCache): one that is evicted is
+/// merged again at its next use. If the table knows nothing of a directory, its layer tells its path
+/// (`path_of_number`), and the directories on the path are merged.
 class OverlayFileSystem : public FileSystem {
  public:
   enum class Inodes {
     kStable,     // as described, unless the tree has more than 2^31 numbers
-    kAddresses,  // of the nodes: even numbers below 2^48, for the life of this object
+    kAddresses,  // of the nodes: even numbers below 2^48, for the life of this object; no directory is evicted
   };
   /// `layers` in order of precedence, at least one, each with a directory as root. None may be live.
   OverlayFileSystem(std::vector<Layer> layers, const OverlayOptions& options, Inodes inodes = Inodes::kStable);
@@ -56,34 +57,29 @@ class OverlayFileSystem : public FileSystem {
 
  private:
   [[nodiscard]] static Attributes attributes(const OverlayNode& node);
-  /// The node of an inode; if there is none, a node with the error ESTALE and without a holder.
-  [[nodiscard]] const OverlayNode& find(Inode inode);
-  /// The same where the directory isn't merged yet.
-  [[nodiscard]] const OverlayNode& find_unmerged(Inode inode);
-  /// The node of a directory; null if no directory has this number.
-  [[nodiscard]] const OverlayNode* find_directory(std::uint64_t number);
-  /// The inode of `nodes[index]` of `dir`.
-  [[nodiscard]] Inode to_inode(const OverlayNode& dir, const OverlayContent& content, std::size_t index) const;
-  [[nodiscard]] Inode to_inode(const OverlayNode& node);
-  [[nodiscard]] Result<const OverlayContent*> content(const OverlayNode& node);
-  [[nodiscard]] const OverlayContent* merge(OverlayDirectory& dir);
-  /// The path of `node` in this tree. Slow.
-  [[nodiscard]] static std::string path_of(const OverlayNode& node);
+  /// The node of an inode, perhaps in `room`; if there is none, a node with the error ESTALE and without a holder.
+  /// Valid while the caller is in its ReadSection, as all nodes and contents are.
+  [[nodiscard]] const OverlayNode& find(Inode inode, OverlayRoom& room);
+  /// The same where the directory isn't merged.
+  [[nodiscard]] const OverlayNode& find_unmerged(Inode inode, OverlayRoom& room);
+  /// The inode of the directory with this number, found through its path; 0 if no directory has it.
+  [[nodiscard]] Inode find_directory(std::uint64_t number);
+  /// The inode of `node`, which is `content`'s entry `index`.
+  [[nodiscard]] Inode to_inode(const OverlayContent& content, std::size_t index, const OverlayNode& node) const;
+  /// The entries of the directory `node`, whose inode is `inode`.
+  [[nodiscard]] Result<const OverlayContent*> content(const OverlayNode& node, Inode inode);
+  [[nodiscard]] const OverlayContent* merge(const OverlayNode& node, Inode inode);
 
   std::vector<Layer> layers_;
   OverlayOptions options_;
+  bool stable_;
   OverlayMerger merger_;
   OverlayContent top_;  // the root, as if it were the entry of a directory numbered 0
   OverlayNode& root_;
-  OverlayDirectory root_directory_;
-  bool stable_;
+  DirectoryCache cache_;
 
   static constexpr std::size_t kMergeLocks = 16;
-  std::array<Mutex, kMergeLocks> merge_locks_;  // one is held while a directory is merged; its address chooses which
-
-  Mutex owned_mutex_;
-  std::vector<std::unique_ptr<OverlayContent>> owned_ PKGFS_GUARDED_BY(owned_mutex_);  // of every merged directory
-  DirectoryTable merged_;  // `add` is called with `owned_mutex_`
+  std::array<Mutex, kMergeLocks> merge_locks_;  // one is held while a directory is merged; its number chooses which
 };
 
 }  // namespace pkgfs::vfs

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "core/base/thread_annotations.h"
@@ -13,29 +17,46 @@ namespace pkgfs::vfs {
 
 /// Makes the nodes of an OverlayFileSystem: lists a directory in every layer that has it, decides for each name which
 /// layers take part (merge.h), and rewrites symbolic links that lead out of their volume. Thread-safe.
+///
+/// A directory may be merged more than once: it is the same each time, but only the first time logs its links.
 class OverlayMerger {
  public:
-  /// Both must outlive the merger.
-  OverlayMerger(const std::vector<Layer>& layers, const OverlayOptions& options) : layers_(layers), options_(options) {}
+  /// Both must outlive the merger. `large`: directories may become large ones (LargeDirectory).
+  OverlayMerger(const std::vector<Layer>& layers, const OverlayOptions& options, bool large)
+      : layers_(layers), options_(options), large_(large) {}
 
-  /// Fills in the root and its directory, from the roots of all layers.
-  void make_root(OverlayNode& root, OverlayDirectory& directory);
-  /// The entries of `dir`.
-  [[nodiscard]] std::unique_ptr<OverlayContent> merge(const OverlayDirectory& dir);
-  /// The conflicts in what was merged so far, in that order.
+  /// Fills in the root, from the roots of all layers. `top` is the directory that has it as its one entry.
+  void make_root(OverlayNode& root, OverlayContent& top);
+  /// The entries of the directory `dir`, whose inode in the overlay is `inode`.
+  [[nodiscard]] std::unique_ptr<OverlayContent> merge(const OverlayNode& dir, Inode inode);
+  /// From now on, remembers the conflicts in what is merged.
+  void collect_conflicts();
+  /// The conflicts so far, in the order in which they were found.
   [[nodiscard]] std::vector<OverlayConflict> conflicts() const;
 
  private:
   struct NamedCandidate;
-  void fill(OverlayContent& content, const OverlayDirectory& dir, std::vector<NamedCandidate>& named);
-  void fill_node(OverlayNode& node, OverlayContent& content, const OverlayDirectory& dir, std::string_view name,
-                 std::vector<Candidate>& candidates);
-  void fill_link(OverlayNode& node, OverlayContent& content, const OverlayDirectory& dir, std::string_view name);
+  /// What one merge has found that a user should know; told at its end, unless it has been told before.
+  struct Findings {
+    std::vector<OverlayConflict> conflicts;
+    std::vector<std::string> warnings;
+  };
+  /// False: the directory is too large.
+  bool list(OverlayContent& content, std::span<const OverlayPart> parts, std::vector<NamedCandidate>& named) const;
+  void fill(OverlayContent& content, std::size_t parts, std::vector<NamedCandidate>& named, Findings& findings) const;
+  void fill_large(OverlayContent& content, std::span<const OverlayPart> parts, Findings& findings) const;
+  void fill_node(OverlayNode& node, OverlayContent& content, std::string_view name, std::vector<Candidate>& candidates,
+                 Findings& findings) const;
+  void fill_link(OverlayNode& node, OverlayContent& content, std::string_view name, Findings& findings) const;
+  void tell(std::uint64_t directory, Findings findings);
 
   const std::vector<Layer>& layers_;
   const OverlayOptions& options_;
+  bool large_;
   mutable Mutex mutex_;
+  bool collects_ PKGFS_GUARDED_BY(mutex_) = false;
   std::vector<OverlayConflict> conflicts_ PKGFS_GUARDED_BY(mutex_);
+  std::unordered_set<std::uint64_t> told_ PKGFS_GUARDED_BY(mutex_);  // numbers of directories
 };
 
 }  // namespace pkgfs::vfs

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -12,32 +13,27 @@
 
 #include "core/vfs/file_system.h"
 
-/// The merged tree of an OverlayFileSystem in memory. Nodes and directories never move and live as long as the file
-/// system; all but `OverlayDirectory::content` is written once, before other threads can see it.
+/// The merged tree of an OverlayFileSystem in memory. All is written before other threads can see it, and never after
+/// that, but for `OverlayContent::used`.
 namespace pkgfs::vfs {
 
+class LargeDirectory;
 struct OverlayContent;
-struct OverlayNode;
 
-struct OverlayDirectory {
-  /// One layer's share of the directory.
-  struct Part {
-    std::uint32_t layer = 0;
-    Inode inode = 0;  // in that layer
-  };
-  const OverlayNode* self = nullptr;
-  Part first;  // most directories have one part
-  std::vector<Part> more = {};
-  std::atomic<const OverlayContent*> content{nullptr};  // null: not merged yet
+/// One layer's share of a directory.
+struct OverlayPart {
+  std::uint32_t layer = 0;
+  Inode inode = 0;  // in that layer
 };
 
 /// An entry. 80 bytes, of which a large package has millions.
 struct OverlayNode {
-  const char* name = nullptr;                // in the layer's memory
-  const OverlayDirectory* holder = nullptr;  // the directory that has this entry; null for the root
+  const char* name = nullptr;              // in the layer's memory
+  const OverlayContent* holder = nullptr;  // the directory that has this entry; null for the root
   union {
-    OverlayDirectory* directory;  // of a directory
-    const char* link;             // of a symbolic link: the text, `size` bytes
+    /// Of a directory: the layers that have it; null: only one has it, `layer` with `inode`.
+    const std::vector<OverlayPart>* parts;
+    const char* link;  // of a symbolic link: the text, `size` bytes
   };
   Inode inode = 0;  // in its layer
   std::uint64_t size = 0;
@@ -52,21 +48,67 @@ struct OverlayNode {
   bool synthetic : 1 = false;
   bool mount_ancestor : 1 = false;
 
-  OverlayNode() : directory(nullptr) {}
+  OverlayNode() : parts(nullptr) {}
   [[nodiscard]] std::string_view name_view() const { return {name, name_length}; }
+};
+
+/// Room for a node that a large directory makes when it is asked for one. Costs nothing where none is made.
+union OverlayRoom {
+  OverlayNode node;
+  OverlayRoom() {}  // NOLINT(modernize-use-equals-default): the default constructor would be deleted
 };
 
 /// The entries of a merged directory.
 struct OverlayContent {
-  int error = 0;  // not 0: the errno with which the directory can't be listed
+  Inode directory = 0;       // in the overlay
+  std::uint64_t number = 0;  // of that inode
+  std::string path;          // absolute
+  int error = 0;             // not 0: the errno with which the directory can't be listed
   std::size_t count = 0;
-  std::unique_ptr<OverlayNode[]> nodes;  // `count` of them, sorted by name
-  std::size_t directory_count = 0;
-  std::unique_ptr<OverlayDirectory[]> directories;  // of the nodes that are directories
-  std::forward_list<std::string> texts;             // link texts that had to be rewritten
-};
+  std::unique_ptr<OverlayNode[]> nodes;  // `count` of them, sorted by name; null if the directory is `large`
+  std::unique_ptr<const LargeDirectory> large;
+  std::forward_list<std::vector<OverlayPart>> parts;  // of nodes
+  std::forward_list<std::string> texts;               // link texts that had to be rewritten
+  std::size_t bytes = 0;                              // of memory, about
+  mutable std::atomic<bool> used{false};              // since the cache last looked
 
-/// The path of `directory` in the overlay. Slow.
-[[nodiscard]] std::string path_of(const OverlayDirectory& directory);
+  OverlayContent();
+  ~OverlayContent();
+  OverlayContent(const OverlayContent&) = delete;
+  OverlayContent& operator=(const OverlayContent&) = delete;
+
+  /// The entry at `index`, which is below `count`; perhaps in `room`.
+  [[nodiscard]] const OverlayNode& at(std::size_t index, OverlayRoom& room) const {
+    return nodes != nullptr ? nodes[index] : at_large(index, room);
+  }
+  /// The entry `name` and its index; null if there is none.
+  [[nodiscard]] const OverlayNode* find(std::string_view name, std::size_t& index, OverlayRoom& room) const {
+    if (nodes == nullptr) [[unlikely]] {
+      return find_large(name, index, room);
+    }
+    const OverlayNode* const first = nodes.get();
+    const OverlayNode* const last = first + count;
+    const OverlayNode* const node = std::lower_bound(
+        first, last, name, [](const OverlayNode& a, std::string_view wanted) { return a.name_view() < wanted; });
+    index = static_cast<std::size_t>(node - first);
+    return node == last || node->name_view() != name ? nullptr : node;
+  }
+  /// Calls `visit` for the entries from `index` on until it returns false.
+  template <typename Visit>
+  void visit(std::size_t index, Visit&& visit) const {
+    if (large != nullptr) {
+      visit_large(index, visit);
+      return;
+    }
+    while (index < count && visit(index, nodes[index])) {
+      ++index;
+    }
+  }
+
+ private:
+  [[nodiscard]] const OverlayNode* find_large(std::string_view name, std::size_t& index, OverlayRoom& room) const;
+  [[nodiscard]] const OverlayNode& at_large(std::size_t index, OverlayRoom& room) const;
+  void visit_large(std::size_t index, FunctionRef<bool(std::size_t index, const OverlayNode&)> visit) const;
+};
 
 }  // namespace pkgfs::vfs

@@ -110,15 +110,21 @@ Result<Attributes> WebcVolumeFileSystem::metadata(Inode inode) {
   return attributes(*info, inode == root() ? kRootNumber : 0);
 }
 
-Result<void> WebcVolumeFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
-  std::vector<DirEntry> entries;
-  const Result<void> listed = volume_->list(to_ref(dir), [&](const webc::DirRecord& record) {
-    DirEntry entry{.name = record.name, .inode = 0, .error = record.error, .next = 0, .attributes = {}};
+Result<void> WebcVolumeFileSystem::list_stored(Inode dir, std::uint64_t from, StoredVisitor visit) {
+  return volume_->list(to_ref(dir), from, [&](const webc::DirRecord& record) {
+    DirEntry entry{.name = record.name, .inode = 0, .error = record.error, .next = record.next, .attributes = {}};
     entry.attributes.number = record.number;
     if (record.error == 0) {
       entry.inode = to_inode(record.ref);
       entry.attributes = attributes(record.info, record.number);
     }
+    return visit(record.position, entry);
+  });
+}
+
+Result<void> WebcVolumeFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
+  std::vector<DirEntry> entries;
+  const Result<void> listed = list_stored(dir, 0, [&](std::uint64_t /*position*/, const DirEntry& entry) {
     entries.push_back(entry);
     return true;
   });

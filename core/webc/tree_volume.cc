@@ -37,6 +37,8 @@ struct TreeVolume::Slot {
   ByteRange table;        // of a directory
   bool inside = false;    // a directory in its range, or one without a table: it can have no other owner
   std::uint64_t end = 0;  // of that range
+  std::uint64_t position = 0;
+  std::uint64_t next = 0;
 };
 
 TreeVolume::TreeVolume(std::string name, std::shared_ptr<const ByteSource> source, std::unique_ptr<Tree> tree)
@@ -54,7 +56,7 @@ Result<EntryInfo> TreeVolume::info(EntryRef ref) const {
   return *info;
 }
 
-Result<void> TreeVolume::list(EntryRef dir, FunctionRef<bool(const DirRecord&)> visit) const {
+Result<void> TreeVolume::list(EntryRef dir, std::uint64_t position, FunctionRef<bool(const DirRecord&)> visit) const {
   const std::uint64_t entry = dir & kLow;
   const auto own = info(dir);
   if (!own) {
@@ -69,6 +71,8 @@ Result<void> TreeVolume::list(EntryRef dir, FunctionRef<bool(const DirRecord&)> 
     record.name = slot.child.name;
     record.ref = slot.child.entry & kLow;
     record.number = number_at(slot.child.at);
+    record.position = slot.position;
+    record.next = slot.next;
     if (!slot.info) {
       report(slot.info.error());
       record.error = EIO;
@@ -90,7 +94,7 @@ Result<void> TreeVolume::list(EntryRef dir, FunctionRef<bool(const DirRecord&)> 
     }
     return visit(record);
   };
-  const auto visited = visit_slots(entry, limit, answer);
+  const auto visited = visit_slots(entry, limit, position, answer);
   if (!visited) {
     report(visited.error());
     return fail(EIO);
@@ -140,21 +144,26 @@ std::uint64_t TreeVolume::fingerprint() const {
   return hash == 0 ? 1 : hash;
 }
 
-Decoded<void> TreeVolume::visit_slots(std::uint64_t entry, std::uint64_t limit,
+Decoded<void> TreeVolume::visit_slots(std::uint64_t entry, std::uint64_t limit, std::uint64_t position,
                                       FunctionRef<bool(const Slot&)> visit) const {
   const auto table = tree_->table(entry);
   if (!table) {
     return tl::unexpected<Problem>(table.error());
   }
-  const Cursor first = tree_->children(*table);
-  for (Cursor cursor = first; !cursor.done();) {  // all or nothing: a damaged table isn't listed in part
-    const auto child = tree_->next(cursor);
-    if (!child) {
-      return tl::unexpected<Problem>(child.error());
+  Cursor first = tree_->children(*table);
+  std::uint64_t floor = table->end;  // where the next directory may begin
+  if (position != 0) {
+    first.at = std::max(first.at, position & kLow);
+    floor = position >> 32U;
+  } else {  // all or nothing: a damaged table isn't listed in part
+    for (Cursor cursor = first; !cursor.done();) {
+      const auto child = tree_->next(cursor);
+      if (!child) {
+        return tl::unexpected<Problem>(child.error());
+      }
     }
   }
   SeenNames seen(*tree_, first);
-  std::uint64_t floor = table->end;  // where the next directory may begin
   for (Cursor cursor = first; !cursor.done();) {
     const auto child = tree_->next(cursor);
     if (!child) {  // the file changed in between
@@ -169,7 +178,7 @@ Decoded<void> TreeVolume::visit_slots(std::uint64_t entry, std::uint64_t limit,
       continue;
     }
     auto info = entry_of(*tree_, *child);
-    Slot slot{.child = *child, .info = info, .table = {}, .inside = false, .end = 0};
+    Slot slot{.child = *child, .info = info, .table = {}, .position = child->at | floor << 32U};
     if (info && info->kind == EntryKind::kDirectory) {
       slot.table = tree_->table(child->entry).value_or(ByteRange{});
       slot.inside = slot.table.empty();
@@ -182,6 +191,7 @@ Decoded<void> TreeVolume::visit_slots(std::uint64_t entry, std::uint64_t limit,
         floor = slot.inside ? slot.end : floor;
       }
     }
+    slot.next = cursor.at | floor << 32U;
     if (!visit(slot)) {
       break;
     }
@@ -215,7 +225,7 @@ TreeVolume::Owners TreeVolume::scan() const {
   }
   pending.emplace_back(kRootRef, tree_->parts().header_length);
   for (; !pending.empty(); pending.pop_front()) {
-    (void)visit_slots(pending.front().first, pending.front().second, visit);
+    (void)visit_slots(pending.front().first, pending.front().second, 0, visit);
   }
   std::sort(inside.begin(), inside.end(), [](const ByteRange& a, const ByteRange& b) { return a.begin < b.begin; });
   Owners owners;
@@ -226,7 +236,7 @@ TreeVolume::Owners TreeVolume::scan() const {
       continue;
     }
     owners.emplace(reference.table.begin, reference.record);
-    (void)visit_slots(reference.entry, reference.entry, visit);
+    (void)visit_slots(reference.entry, reference.entry, 0, visit);
   }
   return owners;
 }

@@ -28,7 +28,9 @@ class TreeVolume final : public Volume {
   TreeVolume(std::string name, std::shared_ptr<const ByteSource> source, std::unique_ptr<Tree> tree);
 
   [[nodiscard]] Result<EntryInfo> info(EntryRef ref) const override;
-  [[nodiscard]] Result<void> list(EntryRef dir, FunctionRef<bool(const DirRecord&)> visit) const override;
+  using Volume::list;
+  [[nodiscard]] Result<void> list(EntryRef dir, std::uint64_t position,
+                                  FunctionRef<bool(const DirRecord&)> visit) const override;
   [[nodiscard]] std::uint64_t numbers() const override { return number_at(tree_->parts().header_length); }
   [[nodiscard]] Result<std::string> path_of_number(std::uint64_t number) const override;
   [[nodiscard]] std::uint64_t fingerprint() const override;
@@ -46,7 +48,9 @@ class TreeVolume final : public Volume {
   [[nodiscard]] bool may_hold(EntryRef dir, std::uint64_t number) const;
   /// With `prune`, skips directories whose range doesn't have the number.
   [[nodiscard]] Result<std::string> search(std::uint64_t number, bool prune) const;
-  Decoded<void> visit_slots(std::uint64_t entry, std::uint64_t limit, FunctionRef<bool(const Slot&)> visit) const;
+  /// `position`: of a DirRecord. The low half is the record's offset, the high half the end of the ranges before it.
+  Decoded<void> visit_slots(std::uint64_t entry, std::uint64_t limit, std::uint64_t position,
+                            FunctionRef<bool(const Slot&)> visit) const;
   [[nodiscard]] Owners scan() const;
   [[nodiscard]] const Owners& owners() const;
   void report(const Problem& problem) const;

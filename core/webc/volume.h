@@ -41,6 +41,9 @@ struct DirRecord {
   /// From 2 to `Volume::numbers()`; no two records of the volume have the same. Depends on nothing but the container's
   /// bytes. 1 is the root's.
   std::uint64_t number = 0;
+  /// Where a listing of the directory begins with this record, and with the one stored behind it. Never 0.
+  std::uint64_t position = 0;
+  std::uint64_t next = 0;
 };
 
 /// One volume of a container. Thread-safe. Decodes directories from the mapped header on demand and caches nothing: the
@@ -64,7 +67,13 @@ class Volume {
   [[nodiscard]] virtual Result<EntryInfo> info(EntryRef ref) const = 0;
   /// Calls `visit` for each record of the directory `dir`, in stored order, until it returns false. `visit` may call
   /// this volume. Fails with ENOTDIR or EIO.
-  [[nodiscard]] virtual Result<void> list(EntryRef dir, FunctionRef<bool(const DirRecord&)> visit) const = 0;
+  [[nodiscard]] Result<void> list(EntryRef dir, FunctionRef<bool(const DirRecord&)> visit) const {
+    return list(dir, 0, visit);
+  }
+  /// The same from a position that a record of `dir` has told; 0: from the beginning. Costs nothing for the records
+  /// before it. Of a name that stands twice, and first before the position, the second record is listed.
+  [[nodiscard]] virtual Result<void> list(EntryRef dir, std::uint64_t position,
+                                          FunctionRef<bool(const DirRecord&)> visit) const = 0;
   /// The highest number that a record can have. Known without reading any.
   [[nodiscard]] virtual std::uint64_t numbers() const = 0;
   /// The path of the record with this number; ENOENT. Reads the directories that may have it.

@@ -340,6 +340,12 @@ constexpr std::array kOptions{
         " Only root can change it",
         kMountOnly, true,
         [](Options& options, std::string_view value) { options.mount.read_ahead = parse_kib("read-ahead", value); }},
+    OptionSpec{Group::kSpeed, "memory", '\0', "SIZE|auto",
+               "keep up to SIZE, such as 16M, of the directories that programs look at; directories unused for longest"
+               " are read again when needed. auto (default): 32M, or a 16th of the control group's limit if that is"
+               " less",
+               kMountOnly, true,
+               [](Options& options, std::string_view value) { options.tree.memory = parse_memory("memory", value); }},
     OptionSpec{
         Group::kSpeed, "threads", '\0', "N",
         "serve at most N requests at the same time, 1 to 16 (default: one for every two CPUs). "

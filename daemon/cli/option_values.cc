@@ -160,6 +160,18 @@ std::uint64_t parse_size(std::string_view option, std::string_view value) {
   return static_cast<std::uint64_t>(bytes);
 }
 
+std::optional<std::uint64_t> parse_memory(std::string_view option, std::string_view value) {
+  constexpr std::uint64_t kLeast = std::uint64_t{1} << 20U;
+  if (value == "auto") {
+    return std::nullopt;
+  }
+  const std::uint64_t bytes = parse_size(option, value);
+  if (bytes < kLeast) {
+    bad_value(option, value, "\"auto\", or a size of at least 1M");
+  }
+  return bytes;
+}
+
 std::chrono::seconds parse_age(std::string_view option, std::string_view value) {
   long number = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);

@@ -57,6 +57,8 @@ template <typename Meaning, std::size_t N>
 [[nodiscard]] std::optional<bool> parse_auto_on_off(std::string_view option, std::string_view value);
 /// A size in bytes: `10M`, `1.5G`; the units are powers of 1024.
 [[nodiscard]] std::uint64_t parse_size(std::string_view option, std::string_view value);
+/// "auto" (nothing), or a size of at least 1M, below which directories would be merged anew for nearly every request.
+[[nodiscard]] std::optional<std::uint64_t> parse_memory(std::string_view option, std::string_view value);
 /// `30d`, `12h`, `10m`, `45s`; a number without a unit is in days.
 [[nodiscard]] std::chrono::seconds parse_age(std::string_view option, std::string_view value);
 

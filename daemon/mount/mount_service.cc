@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/mount/mount_service.h"
 
+#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,6 +24,7 @@
 #include "daemon/observe/metrics_text.h"
 #include "daemon/observe/mount_facts.h"
 #include "daemon/observe/stats_json.h"
+#include "daemon/packages/memory_budget.h"
 #include "fuse/adapter.h"
 #include "fuse/change_notifier.h"
 #include "fuse/content_prefetcher.h"
@@ -148,6 +150,14 @@ void start_cpu_latency(fuse::CpuLatency& cpu_latency, std::optional<bool> asked)
   }
 }
 
+/// By default each thread has a heap. Directories that one thread merges and another one evicts would then fill all of
+/// them, one after the other. The threads that serve requests allocate too seldom to wait for each other.
+void keep_one_heap() {
+#ifdef M_ARENA_MAX
+  ::mallopt(M_ARENA_MAX, 1);  // NOLINT(concurrency-mt-unsafe): before any thread
+#endif
+}
+
 }  // namespace
 
 std::string mount_source(const OpenedTree& opened, const std::string& package) {
@@ -166,10 +176,12 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   // A write to a client or to standard error that has gone is an error of that write, not the end of the mount.
   std::signal(SIGPIPE, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): before any thread
 
+  keep_one_heap();
+
   vfs::FileSystem& tree = *opened.tree.file_system;
   fuse::UsageCounter usage(tree);
   fuse::Statistics statistics;
-  fuse::ContentPrefetcher prefetcher(tree, statistics);
+  fuse::ContentPrefetcher prefetcher(tree, statistics, page_cache_ahead(control_group_limit()));
   fuse::CpuLatency cpu_latency(statistics);
   fuse::ContentPrefetcher* const used_prefetcher =
       options.push && options.skip_open && tree.is_immutable() ? &prefetcher : nullptr;

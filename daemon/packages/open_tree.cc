@@ -19,6 +19,7 @@
 #include "core/webc/tree_volume.h"
 #include "daemon/cli/progress.h"
 #include "daemon/packages/locked_packages.h"
+#include "daemon/packages/memory_budget.h"
 #include "daemon/packages/package_path.h"
 #include "daemon/packages/registry_check.h"
 
@@ -126,6 +127,7 @@ TreeOptions tree_options(const TreeFlags& flags) {
           .strict = flags.strict,
           .lenient = flags.lenient,
           .raw_links = flags.raw_links,
+          .memory = directory_memory(flags.memory, control_group_limit()),
           .commands_dir = flags.commands_dir,
           .verify = flags.verify,
           .times = flags.times.value_or(vfs::Times::kDigest)};

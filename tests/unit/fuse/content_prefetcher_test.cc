@@ -129,7 +129,7 @@ class ContentPrefetcherTest : public testing::Test {
         paths_[walk.step().inode] = path;
       }
     }
-    prefetcher_.emplace(*tree_, statistics_);
+    prefetcher_.emplace(*tree_, statistics_, page_cache_);
     prefetcher_->start(std::make_unique<FakeCache>(kernel_));
   }
 
@@ -172,6 +172,7 @@ class ContentPrefetcherTest : public testing::Test {
 
   Kernel kernel_;
   Statistics statistics_;
+  std::uint64_t page_cache_ = std::numeric_limits<std::uint64_t>::max();
   std::unique_ptr<vfs::FileSystem> tree_;
   std::map<std::string, vfs::Inode> inodes_;
   std::map<vfs::Inode, std::string> paths_;
@@ -204,6 +205,15 @@ TEST_F(ContentPrefetcherTest, EachReadBehindTheWindowDoublesItUpToAMebibyte) {
     next += 1 + windows.back();
   }
   EXPECT_THAT(windows, ElementsAre(4, 8, 16, 32, 32));
+}
+
+TEST_F(ContentPrefetcherTest, NoMorePagesAreFilledThanTheControlGroupHasRoomFor) {
+  page_cache_ = 10 * 4096;
+  start({"d", "e", "f"}, 40, 5000);  // two pages each
+  read("d/f03");
+  EXPECT_EQ(stored(), names("d", 4, 8));
+  read("d/f09");
+  EXPECT_EQ(stored(), names("d", 4, 8) + names("d", 10, 14));
 }
 
 TEST_F(ContentPrefetcherTest, ReadsInRandomOrderEndIt) {

@@ -149,12 +149,14 @@ TEST(Fingerprint, TellsTreesApart) {
 
 TEST(DirectoryTable, IsReadWhileItGrows) {
   constexpr std::uint64_t kCount = 20'000;
-  std::vector<OverlayContent> contents(kCount);
-  DirectoryTable table;
+  const auto contents = std::make_unique<OverlayContent[]>(kCount);
+  RetiredMemory retired;
+  DirectoryTable table(retired, 0);
   std::atomic<std::uint64_t> added{0};
   std::thread reader([&] {
     for (std::uint64_t count = 0; count < kCount;) {
       count = added.load(std::memory_order_acquire);
+      const ReadSection reading;
       for (std::uint64_t i = 0; i < count; i += 1 + count / 64) {
         ASSERT_EQ(table.find(i * 31), &contents[i]);
       }
@@ -163,6 +165,7 @@ TEST(DirectoryTable, IsReadWhileItGrows) {
   });
   for (std::uint64_t i = 0; i < kCount; ++i) {
     table.add(i * 31, &contents[i]);
+    retired.free_unread();
     added.store(i + 1, std::memory_order_release);
   }
   reader.join();

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+/// Memory that threads read without a lock while another thread replaces it: "epoch-based reclamation" (K. Fraser,
+/// Practical lock-freedom, 2004). A reader announces itself with a ReadSection. A writer first takes away the pointer
+/// that leads readers to the memory, then gives the memory to RetiredMemory, which frees it once no reader can have it.
+namespace pkgfs {
+
+namespace detail {
+
+/// What one thread announces. 64 bytes apart, so that threads don't write to each other's cache lines.
+struct alignas(64) ReaderSlot {
+  std::atomic<std::uint64_t> epoch{0};  // when the outermost section began; 0: in none
+  unsigned depth = 0;                   // of sections; only the thread itself uses it
+  std::atomic<bool> taken{true};
+  ReaderSlot* next = nullptr;
+};
+
+// Written when memory is retired, so seldom.
+extern std::atomic<std::uint64_t> reader_epoch;
+extern constinit thread_local ReaderSlot* reader_slot;
+/// Finds or makes the slot of this thread, which it gives back at its end. Throws std::bad_alloc.
+ReaderSlot& take_reader_slot();
+
+}  // namespace detail
+
+/// Between its construction and its destruction, what the thread finds isn't freed. Takes no lock, and allocates only
+/// in a thread's first section. Sections of one thread may be nested. A thread that waits inside of a section keeps all
+/// retired memory from being freed.
+class ReadSection {
+ public:
+  ReadSection() : slot_(detail::reader_slot != nullptr ? *detail::reader_slot : detail::take_reader_slot()) {
+    if (slot_.depth++ == 0) {
+      // Sequentially consistent: the store comes before the reader's first look at any pointer.
+      slot_.epoch.store(detail::reader_epoch.load(std::memory_order_acquire), std::memory_order_seq_cst);
+    }
+  }
+  ~ReadSection() {
+    if (--slot_.depth == 0) {
+      slot_.epoch.store(0, std::memory_order_release);
+    }
+  }
+  ReadSection(const ReadSection&) = delete;
+  ReadSection& operator=(const ReadSection&) = delete;
+
+ private:
+  detail::ReaderSlot& slot_;
+};
+
+/// Memory that readers may still use. Not thread-safe: its owner's lock guards it.
+class RetiredMemory {
+ public:
+  /// The owner has taken away every pointer to `memory`, with sequentially consistent stores.
+  template <typename T>
+  void add(std::unique_ptr<T> memory) {
+    add({0, nullptr, [](void* pointer) { delete static_cast<T*>(pointer); }}, memory.get());
+    (void)memory.release();
+  }
+  /// Frees what no reader can have any more.
+  void free_unread();
+  [[nodiscard]] std::size_t count() const { return items_.size(); }
+
+  RetiredMemory() = default;
+  RetiredMemory(const RetiredMemory&) = delete;
+  RetiredMemory& operator=(const RetiredMemory&) = delete;
+  /// Frees everything. No reader may be left.
+  ~RetiredMemory();
+
+ private:
+  struct Item {
+    std::uint64_t epoch;  // a section that began in this epoch or later can't have it
+    void* memory;
+    void (*free)(void*);
+  };
+  void add(Item item, void* memory);
+
+  std::vector<Item> items_;  // by `epoch`
+};
+
+}  // namespace pkgfs

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/base/read_section.h"
+#include "core/base/thread_annotations.h"
+#include "core/vfs/directory_table.h"
+#include "core/vfs/overlay_node.h"
+
+namespace pkgfs::vfs {
+
+/// The merged directories of an OverlayFileSystem, within a budget of memory. If they outgrow it, those longest unused
+/// are evicted ("clock": the hand passes over a directory that was used since it came by last). Thread-safe.
+///
+/// `find` takes no lock and allocates nothing. Its caller is in a ReadSection, so that the result isn't freed before
+/// the section ends. A directory that is larger than the budget may be evicted as soon as it was added.
+class DirectoryCache {
+ public:
+  /// `budget`: in bytes.
+  explicit DirectoryCache(std::size_t budget);
+
+  /// The entries of the directory `number`; null if it isn't merged.
+  [[nodiscard]] const OverlayContent* find(std::uint64_t number) const {
+    const OverlayContent* const content = table_.find(number);
+    if (content != nullptr && !content->used.load(std::memory_order_relaxed)) {
+      content->used.store(true, std::memory_order_relaxed);
+    }
+    return content;
+  }
+  /// The inode of the directory `number`, if it was evicted; 0: not known.
+  [[nodiscard]] Inode evicted(std::uint64_t number) const { return table_.evicted(number); }
+  /// Adds a directory that isn't here, and evicts others. The result is valid like that of `find`.
+  const OverlayContent* add(std::unique_ptr<OverlayContent> content);
+  /// Adds a directory that stays the caller's, and stays.
+  void pin(const OverlayContent& content);
+  /// What is in use now, in bytes; about.
+  [[nodiscard]] std::size_t bytes() const;
+
+ private:
+  void sweep() PKGFS_REQUIRES(mutex_);
+
+  const std::size_t budget_;
+  mutable Mutex mutex_;  // guards every change
+  std::vector<std::unique_ptr<OverlayContent>> all_ PKGFS_GUARDED_BY(mutex_);
+  std::size_t hand_ PKGFS_GUARDED_BY(mutex_) = 0;  // in `all_`
+  std::size_t bytes_ PKGFS_GUARDED_BY(mutex_) = 0;
+  RetiredMemory retired_ PKGFS_GUARDED_BY(mutex_);
+  DirectoryTable table_;
+};
+
+}  // namespace pkgfs::vfs

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+#include "core/vfs/large_directory.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <new>
+#include <utility>
+
+namespace pkgfs::vfs {
+
+void show_entry(OverlayNode& node, const Layer& layer, std::uint32_t index, std::string_view name,
+                const Candidate& candidate) {
+  const Attributes& from = candidate.entry.attributes;
+  node.name = name.data();
+  node.name_length = static_cast<std::uint8_t>(name.size());
+  node.inode = candidate.entry.inode;
+  node.layer = index;
+  node.error = candidate.error;
+  node.type = from.type;
+  node.mode = from.mode;
+  node.size = from.size;
+  node.modified = from.modified;
+  node.modified_ns = from.modified_ns;
+  node.synthetic = from.synthetic;
+  node.mount_ancestor = from.mount_ancestor;
+  node.number = layer.number_base + from.number;
+}
+
+std::size_t LargeDirectory::bytes() const {
+  return sizeof(*this) + runs_.capacity() * sizeof(Run) + nodes_.size() * sizeof(OverlayNode) +
+         parts_.capacity() * sizeof(OverlayPart);
+}
+
+void LargeDirectory::start_run(std::uint32_t part, std::string_view name, std::uint64_t position) {
+  runs_.push_back({.position = position,
+                   .name = name.data(),
+                   .first = static_cast<std::uint32_t>(count_),
+                   .part = part & kOwnNode,
+                   .name_length = static_cast<std::uint8_t>(name.size())});
+}
+
+void LargeDirectory::add(std::size_t part, std::string_view name, std::uint64_t position, std::uint64_t next) {
+  const auto index = static_cast<std::uint32_t>(part);
+  const bool follows =
+      !runs_.empty() && runs_.back().part == index && position == next_ && count_ - runs_.back().first < kMostInRun;
+  if (!follows) {
+    start_run(index, name, position);
+  }
+  next_ = next;
+  ++count_;
+}
+
+void LargeDirectory::add(const OverlayNode& node) {
+  start_run(kOwnNode, node.name_view(), nodes_.size());
+  nodes_.push_back(node);
+  ++count_;
+}
+
+void LargeDirectory::finish(const OverlayContent& holder) {
+  holder_ = &holder;
+  runs_.shrink_to_fit();
+  for (OverlayNode& node : nodes_) {
+    node.holder = &holder;
+  }
+}
+
+bool LargeDirectory::visit_run(const Run& run, std::size_t end,
+                               FunctionRef<bool(std::size_t index, const OverlayNode&)> visit) const {
+  if (run.part == kOwnNode) {
+    return visit(run.first, nodes_[run.position]);
+  }
+  const OverlayPart& part = parts_[run.part];
+  const Layer& layer = layers_[part.layer];
+  std::size_t index = run.first;
+  bool goes_on = true;
+  const auto show = [&](std::uint64_t /*position*/, const DirEntry& entry) {
+    OverlayNode node;
+    show_entry(node, layer, part.layer, entry.name, {part.layer, entry.error, {entry.inode, entry.attributes}});
+    node.holder = holder_;
+    if (node.error == 0 && node.type == FileType::kSymlink) {
+      const Result<std::string_view> text = layer.fs->read_link(node.inode);
+      node.error = text ? 0 : text.error();
+      node.link = text ? text->data() : nullptr;
+      node.size = text ? text->size() : 0;
+    }
+    goes_on = visit(index++, node);
+    return goes_on && index < end;
+  };
+  const Result<void> listed = layer.fs->list_stored(part.inode, run.position, show);
+  for (; goes_on && index < end; ++index) {  // the layer has lost what it had
+    OverlayNode lost;
+    lost.name = run.name;
+    lost.name_length = run.name_length;
+    lost.holder = holder_;
+    lost.error = listed ? EIO : listed.error();
+    goes_on = visit(index, lost);
+  }
+  return goes_on;
+}
+
+void LargeDirectory::visit(std::size_t index, FunctionRef<bool(std::size_t index, const OverlayNode&)> visit) const {
+  if (index >= count_) {
+    return;
+  }
+  auto run = std::prev(std::ranges::upper_bound(runs_, index, {}, &Run::first));
+  const auto wanted = [&](std::size_t at, const OverlayNode& node) { return at < index || visit(at, node); };
+  for (bool goes_on = true; goes_on && run != runs_.end(); ++run) {
+    const auto next = std::next(run);
+    goes_on = visit_run(*run, next == runs_.end() ? count_ : next->first, wanted);
+  }
+}
+
+const OverlayNode& LargeDirectory::at(std::size_t index, OverlayRoom& room) const {
+  visit(index, [&](std::size_t /*index*/, const OverlayNode& node) {
+    new (&room.node) OverlayNode(node);
+    return false;
+  });
+  return room.node;
+}
+
+const OverlayNode* LargeDirectory::find(std::string_view name, std::size_t& index, OverlayRoom& room) const {
+  const auto behind = std::ranges::upper_bound(runs_, name, {}, &Run::name_view);
+  if (behind == runs_.begin()) {
+    return nullptr;
+  }
+  const OverlayNode* found = nullptr;
+  visit(std::prev(behind)->first, [&](std::size_t at, const OverlayNode& node) {
+    if (node.name_view() == name) {
+      index = at;
+      found = new (&room.node) OverlayNode(node);
+    }
+    return node.name_view() < name;
+  });
+  return found;
+}
+
+SortedPart::SortedPart(FileSystem& fs, const OverlayPart& part) : fs_(fs), inode_(part.inode) {
+  bool sorted = true;
+  std::string_view last;
+  const auto look = [&](std::uint64_t /*position*/, const DirEntry& entry) {
+    sorted = sorted && (count_ == 0 || last < entry.name);
+    last = entry.name;
+    ++count_;
+    return true;
+  };
+  Result<void> listed = fs_.list_stored(inode_, 0, look);
+  if (listed && !sorted) {
+    order_.reserve(count_);
+    listed = fs_.list_stored(inode_, 0, [&](std::uint64_t position, const DirEntry& entry) {
+      order_.push_back({entry.name, position});
+      return true;
+    });
+    std::ranges::sort(order_, {}, &Name::name);
+  }
+  error_ = listed ? 0 : listed.error();
+  if (error_ == 0 && count_ != 0) {
+    if (order_.empty()) {
+      buffer_.reserve(kBuffered);
+      fill(0, kBuffered);
+    } else {
+      advance();
+    }
+  }
+}
+
+void SortedPart::fill(std::uint64_t position, std::size_t most) {
+  buffer_.clear();
+  at_ = 0;
+  const Result<void> listed = fs_.list_stored(inode_, position, [&](std::uint64_t at, const DirEntry& entry) {
+    buffer_.push_back({at, entry});
+    return buffer_.size() < most;
+  });
+  error_ = listed ? 0 : listed.error();
+}
+
+void SortedPart::advance() {
+  if (!order_.empty()) {
+    if (next_name_ == order_.size()) {
+      buffer_.clear();
+      at_ = 0;
+    } else {
+      fill(order_[next_name_++].position, 1);
+    }
+  } else if (++at_ == buffer_.size()) {
+    fill(buffer_.back().entry.next, kBuffered);
+  }
+}
+
+}  // namespace pkgfs::vfs

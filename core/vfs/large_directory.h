@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "core/vfs/merge.h"
+#include "core/vfs/overlay_node.h"
+
+namespace pkgfs::vfs {
+
+/// The entries of a directory that is too large for a node each. Remembers where a layer stores every 16th entry, and
+/// reads the others from the layer when they are asked for: two bytes an entry, instead of 80, where one layer stores
+/// the directory in the order of the names. Thread-safe, and takes no lock.
+///
+/// The entries, in the order of their names, are cut into runs. A run is up to 16 entries that one layer stores one
+/// behind the other; or one entry with a node of its own, because several layers have its name, or because it is a link
+/// whose text was rewritten.
+class LargeDirectory {
+ public:
+  /// A directory with more entries is large, so that its access costs a decoded record more.
+  static constexpr std::size_t kEntries = 4096;
+
+  /// `layers` must outlive this.
+  LargeDirectory(const std::vector<Layer>& layers, std::vector<OverlayPart> parts)
+      : layers_(layers), parts_(std::move(parts)) {}
+
+  [[nodiscard]] const std::vector<OverlayPart>& parts() const { return parts_; }
+  [[nodiscard]] std::size_t count() const { return count_; }
+  [[nodiscard]] std::size_t bytes() const;
+
+  /// Appends the next name: an entry of a part, with its position and that of the one behind it (`list_stored`).
+  void add(std::size_t part, std::string_view name, std::uint64_t position, std::uint64_t next);
+  /// Appends the next name, with a node of its own. The node is the directory's.
+  void add(const OverlayNode& node);
+  /// Gives all nodes their `holder`. Called once, after the last `add`.
+  void finish(const OverlayContent& holder);
+
+  /// As those of OverlayContent.
+  [[nodiscard]] const OverlayNode& at(std::size_t index, OverlayRoom& room) const;
+  [[nodiscard]] const OverlayNode* find(std::string_view name, std::size_t& index, OverlayRoom& room) const;
+  void visit(std::size_t index, FunctionRef<bool(std::size_t index, const OverlayNode&)> visit) const;
+
+ private:
+  static constexpr std::uint32_t kMostInRun = 16;
+  static constexpr std::uint32_t kOwnNode = 0xff'ffff;  // in the place of a part
+  struct Run {
+    std::uint64_t position = 0;  // in the layer, or an index of `nodes_`
+    const char* name = nullptr;  // of the first entry
+    std::uint32_t first = 0;     // the index of the first entry
+    std::uint32_t part : 24 = 0;
+    std::uint32_t name_length : 8 = 0;
+    [[nodiscard]] std::string_view name_view() const { return {name, name_length}; }
+  };
+  void start_run(std::uint32_t part, std::string_view name, std::uint64_t position);
+  /// Visits the entries of `run`; false: `visit` returned false.
+  bool visit_run(const Run& run, std::size_t end, FunctionRef<bool(std::size_t index, const OverlayNode&)> visit) const;
+
+  const std::vector<Layer>& layers_;
+  std::vector<OverlayPart> parts_;
+  const OverlayContent* holder_ = nullptr;
+  std::size_t count_ = 0;
+  std::vector<Run> runs_;
+  std::deque<OverlayNode> nodes_;
+  std::uint64_t next_ = 0;  // behind the last entry of the last run, unless that has a node
+};
+
+/// Fills in what a node has from the one layer entry that it shows.
+void show_entry(OverlayNode& node, const Layer& layer, std::uint32_t index, std::string_view name,
+                const Candidate& candidate);
+
+/// One part of a directory, entry by entry in the order of the names.
+class SortedPart {
+ public:
+  static constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
+  /// Reads all names once. `error()` if they can't be listed.
+  SortedPart(FileSystem& fs, const OverlayPart& part);
+
+  [[nodiscard]] int error() const { return error_; }
+  [[nodiscard]] std::size_t count() const { return count_; }
+  [[nodiscard]] bool done() const { return error_ != 0 || at_ == buffer_.size(); }
+  /// The current entry, its position, and the position behind it, or `kNowhere` if the next name isn't stored there.
+  [[nodiscard]] const DirEntry& entry() const { return buffer_[at_].entry; }
+  [[nodiscard]] std::uint64_t position() const { return buffer_[at_].position; }
+  [[nodiscard]] std::uint64_t next() const { return order_.empty() ? entry().next : kNowhere; }
+  void advance();
+
+ private:
+  struct Stored {
+    std::uint64_t position;
+    DirEntry entry;
+  };
+  struct Name {
+    std::string_view name;
+    std::uint64_t position;
+  };
+  void fill(std::uint64_t position, std::size_t most);
+
+  static constexpr std::size_t kBuffered = 64;
+  FileSystem& fs_;
+  Inode inode_;
+  int error_ = 0;
+  std::size_t count_ = 0;
+  std::vector<Name> order_;     // sorted; empty if the layer stores the names in their order
+  std::size_t next_name_ = 0;   // of `order_`
+  std::vector<Stored> buffer_;  // the current entry and some behind it
+  std::size_t at_ = 0;          // of `buffer_`
+};
+
+}  // namespace pkgfs::vfs
