@@ -86,11 +86,10 @@ void DirectoryOperations::opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info
     if (Call::skips_opendir(req)) {
       return ENOSYS;
     }
-    const Result<Attributes> attributes = Call::fs(req).metadata(Call::inode(req, ino));
-    if (!attributes) {
+    if (const Result<Attributes> attributes = Call::fs(req).metadata(Call::inode(req, ino)); !attributes) {
       return attributes.error();
     }
-    fi->cache_readdir = fi->keep_cache = attributes->live ? 0 : 1;
+    fi->cache_readdir = fi->keep_cache = 1;
     fuse_reply_open(req, fi);
     return 0;
   });

@@ -11,7 +11,8 @@ using fuse_req_t = struct fuse_req*;
 
 namespace pkgfs::fuse {
 
-/// The adapter's operations on directories, as libfuse calls them.
+/// The adapter's operations on directories, as libfuse calls them. Trees with live entries replace `opendir`, and call
+/// the others (LiveOperations).
 struct DirectoryOperations {
   static void opendir(fuse_req_t req, std::uint64_t ino, fuse_file_info* fi);
   static void readdir(fuse_req_t req, std::uint64_t ino, std::size_t size, off_t offset, fuse_file_info* fi);
