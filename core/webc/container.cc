@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
+#include "core/base/file_kind.h"
 #include "core/base/log.h"
 #include "core/webc/builder.h"
 #include "core/webc/bytes.h"
@@ -79,16 +80,7 @@ FileFormat detect_format(std::span<const std::byte> bytes) {
   if (start.starts_with("\x1f\x8b"sv)) {
     return FileFormat::kTarball;
   }
-  if (start.starts_with(kMagic)) {
-    return FileFormat::kWebc;
-  }
-  if (start.starts_with("\0asm"sv)) {
-    return FileFormat::kWasmModule;
-  }
-  if (start.starts_with("PK\x03\x04"sv) || start.starts_with("PK\x05\x06"sv)) {
-    return FileFormat::kZip;
-  }
-  return start.starts_with("\x28\xb5\x2f\xfd"sv) ? FileFormat::kZstd : FileFormat::kOther;
+  return start.starts_with(kMagic) ? FileFormat::kWebc : FileFormat::kOther;
 }
 
 Layout read_layout(const ByteSource& source) {
@@ -101,13 +93,10 @@ Layout read_layout(const ByteSource& source) {
       break;
     case FileFormat::kTarball:
       throw unsupported("is a gzip archive, not a WEBC container");
-    case FileFormat::kWasmModule:
-      throw unsupported("is a WebAssembly module, not a package");
-    case FileFormat::kZip:
-      throw unsupported("is a ZIP archive, not a package");
-    case FileFormat::kZstd:
-      throw unsupported("is a zstd archive, not a package");
     case FileFormat::kOther:
+      if (const auto kind = file_kind(source.bytes())) {
+        throw unsupported("is " + std::string(*kind) + ", not a package");
+      }
       throw unsupported(source.size() == 0
                             ? "is an empty file, not a package"
                             : "is not a WEBC container: offset 0x0: expected the magic bytes \"\\x00webc\", found " +

@@ -18,8 +18,9 @@ namespace pkgfs::webc {
 
 enum class Version : std::uint8_t { kV1 = 1, kV2 = 2, kV3 = 3 };
 
-/// The format of a file, judged by its first bytes (docs/rules/webc-format.md, 1).
-enum class FileFormat { kWebc, kTarball, kWasmModule, kZip, kZstd, kOther };
+/// The format of a file, judged by its first bytes (docs/rules/webc-format.md, 1). `file_kind` (core/base/file_kind.h)
+/// names some of the others.
+enum class FileFormat { kWebc, kTarball, kOther };
 [[nodiscard]] FileFormat detect_format(std::span<const std::byte> bytes);
 
 /// An atom: a WebAssembly module or another program, by name. Its bytes are not checked against the manifest's
