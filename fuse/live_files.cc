@@ -2,18 +2,22 @@
 #include "fuse/live_files.h"
 
 #include <cerrno>
+#include <utility>
+#include <vector>
 
 namespace pkgfs::fuse {
 
-void LiveFiles::opened(std::uint64_t node, const vfs::OpenFile& file) {
+void LiveFiles::opened(std::uint64_t node, std::shared_ptr<const vfs::OpenFile> file) {
   const MutexLock lock(mutex_);
-  open_.emplace(node, &file);
+  open_.emplace(node, std::move(file));
 }
 
 void LiveFiles::closed(std::uint64_t node, const vfs::OpenFile& file) {
+  std::shared_ptr<const vfs::OpenFile> last;  // closed after the lock is released
   const MutexLock lock(mutex_);
   for (auto [at, end] = open_.equal_range(node); at != end; ++at) {
-    if (at->second == &file) {
+    if (at->second.get() == &file) {
+      last = std::move(at->second);
       open_.erase(at);
       return;
     }
@@ -21,9 +25,15 @@ void LiveFiles::closed(std::uint64_t node, const vfs::OpenFile& file) {
 }
 
 Result<vfs::Attributes> LiveFiles::attributes(std::uint64_t node, std::uint64_t number) const {
-  const MutexLock lock(mutex_);
-  for (auto [at, end] = open_.equal_range(node); at != end; ++at) {
-    if (Result<vfs::Attributes> found = at->second->attributes(); found && found->number == number) {
+  std::vector<std::shared_ptr<const vfs::OpenFile>> files;
+  {
+    const MutexLock lock(mutex_);
+    for (auto [at, end] = open_.equal_range(node); at != end; ++at) {
+      files.push_back(at->second);
+    }
+  }
+  for (const auto& file : files) {
+    if (Result<vfs::Attributes> found = file->attributes(); found && found->number == number) {
       return found;
     }
   }

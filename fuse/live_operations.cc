@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <new>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -21,7 +23,7 @@ using vfs::Trust;
 
 /// What the kernel holds as the handle of an open file.
 struct Handle {
-  std::unique_ptr<vfs::OpenFile> file;
+  std::shared_ptr<vfs::OpenFile> file;
   bool counted = false;  // by Passthrough
 };
 
@@ -183,13 +185,16 @@ void LiveOperations::open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
     answered(req);
     fi->noflush = 1;
     auto handle = std::make_unique<Handle>(Handle{std::move(*file)});
-    if (Call::passes_through(req) && now) {
-      handle->counted = Call::backing(req).opened(req, ino, handle->file->descriptor(), *fi);
-    }
     Passthrough& backing = Call::backing(req);  // the request is gone after the reply
     LiveFiles& files = Call::live_files(req);
+    files.opened(ino, handle->file);
+    try {
+      handle->counted = Call::passes_through(req) && now && backing.opened(req, ino, handle->file->descriptor(), *fi);
+    } catch (const std::bad_alloc&) {
+      files.closed(ino, *handle->file);
+      throw;
+    }
     Handle* const raw = handle.release();  // the kernel's, until `release`
-    files.opened(ino, *raw->file);
     fi->fh = reinterpret_cast<std::uint64_t>(raw);
     if (fuse_reply_open(req, fi) != 0) {
       if (raw->counted) {
