@@ -217,6 +217,10 @@ bool LiveChanges::was_replaced(Inode inode, const Attributes& now) {
   return told != 0 && told != now.number;
 }
 
+bool LiveChanges::is_of_type(Inode inode, FileType type) {
+  return is_handed_through(inode) || node_of(inode).type == type;
+}
+
 std::uint64_t LiveChanges::told_number(Inode inode) {
   if (is_handed_through(inode)) {
     return 0;

@@ -79,6 +79,8 @@ class LiveChanges {
   [[nodiscard]] bool is_as_told(Inode inode, const Attributes& now);
   /// Whether the name of `inode` leads to another file now, or to an entry of another type.
   [[nodiscard]] bool was_replaced(Inode inode, const Attributes& now);
+  /// Whether the kernel knows `inode` as an entry of this type.
+  [[nodiscard]] static bool is_of_type(Inode inode, FileType type);
   /// The number (Attributes::number) of the entry that `inode` was when it was last told; 0 if it wasn't.
   [[nodiscard]] std::uint64_t told_number(Inode inode);
   /// Whether the kernel may keep the pages of a file, or the listing of a directory, that it has from before.

@@ -126,6 +126,31 @@ TEST_F(LiveProtocol, AnOpenFileThatWasReplacedKeepsItsAttributes) {
   EXPECT_EQ(getattr(old).error, ENOENT);
 }
 
+TEST_F(LiveProtocol, AFileThatIsReplacedAllTheTimeHasAttributes) {
+  const std::uint64_t old = kernel_->node(FUSE_ROOT_ID, "f");
+  const auto first = getattr(old).as<fuse_attr_out>();
+  replace("another length");
+  const Reply reply = getattr(old);
+  ASSERT_EQ(reply.error, 0) << "the kernel looks the path up anew only once, and may be late again";
+  const auto fresh = reply.as<fuse_attr_out>();
+  EXPECT_EQ(fresh.attr.size, 14U);
+  EXPECT_NE(fresh.attr.ino, first.attr.ino);
+  EXPECT_EQ(fresh.attr_valid, 0U);
+  EXPECT_EQ(open(old).error, ESTALE) << "the name leads to another file, whatever `stat` has shown";
+  std::filesystem::remove(dir_.path() / "f");
+  EXPECT_EQ(getattr(old).error, ENOENT);
+}
+
+TEST_F(LiveProtocol, AnOpenIsRefusedOnceEvenIfTheKernelAsksForAttributesInBetween) {
+  const std::uint64_t file = kernel_->node(FUSE_ROOT_ID, "f");
+  dir_.write("f", "changes");
+  EXPECT_EQ(open(file).error, ESTALE);
+  EXPECT_EQ(kernel_->lookup(FUSE_ROOT_ID, "f").as<fuse_entry_out>().nodeid, file);
+  EXPECT_EQ(getattr(file).error, 0) << "the kernel checks permissions";
+  dir_.write("f", "changes again");
+  EXPECT_EQ(open(file).error, 0);
+}
+
 TEST_F(LiveProtocol, AFileThatBecameADirectoryIsLookedUpAnew) {
   const std::uint64_t file = kernel_->node(FUSE_ROOT_ID, "f");
   std::filesystem::remove(dir_.path() / "f");
