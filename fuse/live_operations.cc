@@ -73,14 +73,21 @@ void reply_attributes(fuse_req_t req, vfs::Inode inode, const Attributes& attrib
   fuse_reply_attr(req, &status, timeout);
   changes.replied(mark, 0, {}, inode);
 }
+
 /// Answers a listing by `reply`, and finds the changes that came meanwhile.
 template <typename Reply>
-void list(fuse_req_t req, fuse_ino_t ino, const Reply& reply) {
+void list(fuse_req_t req, fuse_ino_t ino, Request kind, const Reply& reply) {
   LiveChanges& changes = Call::changes(req);
   const vfs::Inode inode = Call::inode(req, ino);  // the request is gone after the reply
-  const LiveChanges::Mark mark = changes.begin_listing(inode);
+  std::optional<LiveChanges::Mark> mark;
+  try {
+    mark = changes.begin_listing(inode);
+  } catch (const std::bad_alloc&) {
+    Call::guard(req, kind, [] { return ENOMEM; });
+    return;
+  }
   reply();
-  changes.listed(mark, inode);
+  changes.listed(*mark, inode);
 }
 
 }  // namespace
@@ -264,11 +271,11 @@ void LiveOperations::opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi)
 }
 
 void LiveOperations::readdir(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* fi) {
-  list(req, ino, [&] { DirectoryOperations::readdir(req, ino, size, offset, fi); });
+  list(req, ino, Request::kReaddir, [&] { DirectoryOperations::readdir(req, ino, size, offset, fi); });
 }
 
 void LiveOperations::readdirplus(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* fi) {
-  list(req, ino, [&] { DirectoryOperations::readdirplus(req, ino, size, offset, fi); });
+  list(req, ino, Request::kReaddirplus, [&] { DirectoryOperations::readdirplus(req, ino, size, offset, fi); });
 }
 
 }  // namespace pkgfs::fuse

@@ -21,6 +21,11 @@ inline constexpr std::uint64_t kIndexBytes = 64ULL << 20U;
 inline constexpr std::size_t kTreeDepth = 4096;
 /// Layers of a tree with live directories: of the 62 bits of an inode, 48 number the inodes of one layer.
 inline constexpr std::size_t kLiveLayers = 1U << 14U;
+/// Changes of live directories that a server thread reads before it answers a request. It reads the queue of the
+/// kernel, which other programs can fill as fast as it is read.
+inline constexpr std::size_t kHostChanges = 1024;
+/// Notices of changed names that wait to be told to the kernel, as long as the queue of inotify by default.
+inline constexpr std::size_t kLiveNotices = 1U << 14U;
 /// Unpacked bytes of a gzip'd tar: limits a decompression bomb.
 inline constexpr std::uint64_t kTarballBytes = 8ULL << 30U;
 inline constexpr std::size_t kTarballEntries = 1'000'000;

@@ -11,6 +11,8 @@
 #include <fstream>
 #include <limits>
 
+#include "core/base/limits.h"
+
 namespace pkgfs::vfs {
 namespace {
 
@@ -129,8 +131,8 @@ void HostWatcher::report_one(int descriptor, std::uint32_t mask, std::string_vie
   const Kind kind = ended ? Kind::kUnwatched : (mask & kEntry) != 0 ? Kind::kEntry : Kind::kContent;
   for (const std::uint64_t watch : found->second) {
     report({.kind = kind, .watch = watch, .name = name});
-    if (ended) {
-      std::erase(descriptors_[watch], descriptor);
+    if (const auto listed = descriptors_.find(watch); ended && listed != descriptors_.end()) {
+      std::erase(listed->second, descriptor);
     }
   }
   if (ended) {
@@ -144,9 +146,10 @@ void HostWatcher::collect(FunctionRef<void(const HostChange&)> report) {
   }
   // The lock is held from the reading to the reporting: a thread that finds the queue empty knows that all is reported.
   const MutexLock lock(mutex_);
-  while (true) {
+  for (std::size_t count = 0; count < limits::kHostChanges;) {
     const ssize_t length = ::read(queue_.get(), buffer_.data(), buffer_.size());
     if (length <= 0) {
+      behind_.store(false, std::memory_order_release);
       return;
     }
     for (std::size_t at = 0; at < static_cast<std::size_t>(length);) {
@@ -155,8 +158,10 @@ void HostWatcher::collect(FunctionRef<void(const HostChange&)> report) {
       const char* const name = buffer_.data() + at + sizeof(event);
       report_one(event.wd, event.mask, event.len == 0 ? std::string_view() : std::string_view(name), report);
       at += sizeof(event) + event.len;
+      ++count;
     }
   }
+  behind_.store(true, std::memory_order_release);
 }
 
 }  // namespace pkgfs::vfs

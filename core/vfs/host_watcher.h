@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -64,9 +65,13 @@ class HostWatcher {
   /// Afterwards nothing is reported for `watch`, not even by a `collect` that has begun.
   void remove(std::uint64_t watch) PKGFS_EXCLUDES(mutex_);
 
-  /// Reports the changes since the last call, in their order, without waiting. When it returns, all changes that were
-  /// made before it was called have been reported, here or in another thread. `report` must not call this object.
+  /// Reports the changes since the last call, in their order, without waiting. Ends after limits::kHostChanges and some
+  /// more, so that programs that change files all the time don't keep the caller here. If `is_behind` is false
+  /// afterwards, all changes that were made before the call have been reported, here or in another thread. `report`
+  /// must neither throw nor call this object.
   void collect(FunctionRef<void(const HostChange&)> report) PKGFS_EXCLUDES(mutex_);
+  /// Whether the last `collect` of any thread left changes for the next.
+  [[nodiscard]] bool is_behind() const { return behind_.load(std::memory_order_acquire); }
 
  private:
   void report_one(int descriptor, std::uint32_t mask, std::string_view name,
@@ -77,6 +82,7 @@ class HostWatcher {
   std::size_t most_;
   int error_ = 0;
   UniqueFd queue_;
+  std::atomic<bool> behind_{false};
   mutable Mutex mutex_;
   std::uint64_t limited_ PKGFS_GUARDED_BY(mutex_) = 0;
   std::uint64_t unsupported_ PKGFS_GUARDED_BY(mutex_) = 0;

@@ -2,9 +2,10 @@
 #include "core/vfs/live_changes.h"
 
 #include <algorithm>
-#include <ctime>
+#include <exception>
 #include <utility>
 
+#include "core/base/limits.h"
 #include "core/base/log.h"
 
 namespace pkgfs::vfs {
@@ -13,15 +14,7 @@ namespace {
 using Watch = LiveKnowledge::Watch;
 
 constexpr std::int64_t kRecent = 2;        // seconds, as for Attributes::recent
-constexpr std::int64_t kTryAgain = 10;     // seconds after which a directory that couldn't be watched is tried again
 constexpr std::size_t kMostAbsent = 1024;  // names of a directory
-
-/// Seconds since the machine started, never 0.
-std::int64_t now() {
-  timespec time{};
-  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
-  return time.tv_sec + 1;
-}
 
 LiveKnowledge::Told state(const Attributes& attributes) {
   return {attributes.number, attributes.size, attributes.modified, attributes.modified_ns, attributes.type};
@@ -51,6 +44,7 @@ LiveChanges::Mark LiveChanges::begin(Inode dir) {
     ensure_watched(node_of(dir));
   }
   collect();
+  NoticeQueue::prepare(limits::kNameBytes);  // last: to mark changes needs items, too
   return events_.load(std::memory_order_acquire);
 }
 
@@ -99,13 +93,22 @@ void LiveChanges::ensure_watched(LiveNode& dir) {
   }
 }
 
+bool LiveChanges::is_behind() const {
+  const HostWatcher* const watcher = watcher_.load(std::memory_order_acquire);
+  return lost_.load(std::memory_order_acquire) || (watcher != nullptr && watcher->is_behind());
+}
+
 bool LiveChanges::changed_recently(const LiveNode& dir) const {
+  if (is_behind()) {
+    return true;
+  }
   const std::int64_t changed = dir.known.changed_at.load(std::memory_order_relaxed);
   return changed != 0 && now() - changed <= kRecent;
 }
 
 bool LiveChanges::is_watched(Inode dir) const {
-  if (is_handed_through(dir) || node_of(dir).known.watch.load(std::memory_order_acquire) != Watch::kWatched) {
+  if (is_handed_through(dir) || is_behind() ||
+      node_of(dir).known.watch.load(std::memory_order_acquire) != Watch::kWatched) {
     return false;
   }
   // Below a directory that was moved away, a node's path shows another directory than the one that is watched.
@@ -117,7 +120,7 @@ bool LiveChanges::is_watched(Inode dir) const {
 }
 
 Trust LiveChanges::trust(const LiveNode& node, const Attributes& attributes) const {
-  if (attributes.recent) {
+  if (attributes.recent || is_behind()) {
     return Trust::kNone;
   }
   if (attributes.type == FileType::kDirectory) {
@@ -184,11 +187,16 @@ Trust LiveChanges::told_attributes(Inode inode, const Attributes& attributes) {
   return trust(node, attributes);
 }
 
-void LiveChanges::replied(Mark mark, Inode dir, std::string_view name, Inode inode) {
+void LiveChanges::replied(Mark mark, Inode dir, std::string_view name, Inode inode) noexcept {
   if (events_.load(std::memory_order_acquire) == mark) {
     return;
   }
-  queue({.inode = name.empty() ? inode : dir, .name = std::string(name)});
+  try {
+    // Changes leave room for replies: this notice may be the only one that reaches the kernel after the reply.
+    (void)queue(name.empty() ? inode : dir, name, 2 * limits::kLiveNotices);
+  } catch (const std::exception&) {
+    lose();  // `begin` didn't watch yet, and has taken no memory
+  }
   wake_();
 }
 
@@ -268,136 +276,21 @@ LiveChanges::Mark LiveChanges::begin_listing(Inode dir) {
   return mark;
 }
 
-void LiveChanges::listed(Mark mark, Inode dir) {
+void LiveChanges::listed(Mark mark, Inode dir) noexcept {
   if (is_handed_through(dir)) {
     return;
   }
   if (events_.load(std::memory_order_acquire) != mark) {
     // The listing may have reached the kernel after the notice of a change that it lacks.
     node_of(dir).known.told_since = true;
-    mark_node(node_of(dir));
+    try {
+      mark_node(node_of(dir));
+    } catch (const std::exception&) {
+      lose();  // as in `replied`
+    }
     wake_();
   }
   nodes_.forget(node_of(dir), 1);
-}
-
-bool LiveChanges::queue(LiveNode& node) {
-  if (node.known.queued.exchange(true)) {
-    return false;
-  }
-  const MutexLock lock(queue_mutex_);
-  queue_.push_back({.node = &node, .notice = {.inode = inode_of(node), .name = {}}});
-  return true;
-}
-
-void LiveChanges::queue(Notice notice) {
-  const MutexLock lock(queue_mutex_);
-  queue_.push_back({.node = nullptr, .notice = std::move(notice)});
-}
-
-void LiveChanges::mark_entry(LiveNode& dir, std::string_view name, bool other_entry) {
-  if (other_entry) {
-    dir.known.changed_at = now();
-    {
-      const MutexLock lock(mutex_);
-      if (const auto absent = dir.known.absent.find(name); absent != dir.known.absent.end()) {
-        dir.known.absent.erase(absent);
-      }
-    }
-    queue(Notice{.inode = inode_of(dir), .name = std::string(name)});
-    mark_node(dir);
-  }
-  nodes_.visit_child(dir, name, [&](LiveNode& child) {
-    ++child.known.version;
-    if (other_entry) {
-      child.known.entry_changed = true;
-    }
-    return queue(child);
-  });
-}
-
-void LiveChanges::mark_node(LiveNode& node) {
-  ++node.known.version;
-  nodes_.visit(node, [this](LiveNode& same) { return queue(same); });
-}
-
-void LiveChanges::mark_everything() {
-  nodes_.visit_all([this](LiveNode& node) {
-    ++node.known.version;
-    node.known.entry_changed = true;
-    std::set<std::string, std::less<>> absent;
-    {
-      const MutexLock lock(mutex_);
-      absent.swap(node.known.absent);
-    }
-    for (const std::string& name : absent) {
-      queue(Notice{.inode = inode_of(node), .name = name});
-    }
-    if (node.type == FileType::kSymlink) {  // not for directories: their notice detaches what is mounted below them
-      queue(Notice{.inode = inode_of(*node.parent), .name = node.name});
-    }
-    if (node.known.watch == Watch::kWatched) {  // the end of the watch may be among what was lost
-      node.known.tried_at = now() - kTryAgain;
-      node.known.watch = Watch::kUnwatched;
-    }
-    return queue(node);
-  });
-}
-
-void LiveChanges::mark(const HostChange& change) {
-  events_.fetch_add(1, std::memory_order_acq_rel);
-  if (change.kind == HostChange::Kind::kAll) {
-    log::info("more changes on the host than the kernel could report: everything is looked up anew");
-    mark_everything();
-    return;
-  }
-  LiveNode& dir = node_of(change.watch);
-  if (change.kind == HostChange::Kind::kUnwatched) {
-    dir.known.tried_at = now();
-    dir.known.watch.store(Watch::kUnwatched, std::memory_order_release);
-  }
-  if (change.name.empty()) {
-    mark_node(dir);
-  } else {
-    mark_entry(dir, change.name, change.kind == HostChange::Kind::kEntry);
-  }
-}
-
-void LiveChanges::collect() {
-  HostWatcher* const watcher = watcher_.load(std::memory_order_acquire);
-  if (watcher == nullptr) {
-    return;
-  }
-  bool any = false;
-  watcher->collect([&](const HostChange& change) {
-    any = true;
-    mark(change);
-  });
-  if (any) {
-    wake_();
-  }
-}
-
-void LiveChanges::deliver(FunctionRef<void(const Notice&)> send) {
-  std::vector<Item> items;
-  {
-    const MutexLock lock(queue_mutex_);
-    items.swap(queue_);
-  }
-  for (const Item& item : items) {
-    if (item.node == nullptr) {
-      send(item.notice);
-      continue;
-    }
-    LiveKnowledge& known = item.node->known;
-    known.queued = false;
-    const std::uint64_t version = known.version;
-    if (known.told_since.exchange(false)) {
-      send(item.notice);
-    }
-    known.clean = version;
-    nodes_.forget(*item.node, 1);
-  }
 }
 
 }  // namespace pkgfs::vfs

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -15,6 +14,7 @@
 #include "core/vfs/host_watcher.h"
 #include "core/vfs/live_nodes.h"
 #include "core/vfs/merge.h"
+#include "core/vfs/notice_queue.h"
 
 namespace pkgfs::vfs {
 
@@ -23,13 +23,6 @@ enum class Trust : std::uint8_t {
   kNone,     // ask again each time: the entry changed a moment ago, and changes come in bursts
   kShort,    // for the time that the user allows: nothing reports changes
   kWatched,  // until a notice comes
-};
-
-/// What a cache above must drop. With a name: what it knows of the entry `name` of directory `inode`, also that there
-/// is none. Without: the attributes and the content of `inode`.
-struct Notice {
-  Inode inode = 0;
-  std::string name;
 };
 
 /// What the kernel knows of the entries of a LiveOverlayFileSystem, and what changed since. Thread-safe.
@@ -42,6 +35,10 @@ struct Notice {
 /// answers no requests. So a request that the kernel sends always finds the marks; an answer that the kernel has
 /// cached is wrong until `deliver` has told it. Nothing is kept that changed within the last two seconds
 /// (Attributes::recent), so that this concerns only the first change after a pause.
+///
+/// The notices that wait are bounded, and so are the changes that one call reads (HostWatcher::collect). Until all
+/// changes are marked, nothing is kept. If notices are lost, because there are too many or no memory, `deliver` tells
+/// the kernel to drop everything, as after an overflow of inotify.
 class LiveChanges {
  public:
   using Mark = std::uint64_t;
@@ -58,7 +55,8 @@ class LiveChanges {
   /// Null before `start`.
   [[nodiscard]] const HostWatcher* watcher() const { return watcher_.load(std::memory_order_acquire); }
 
-  /// Before the host is asked for entries of `dir`, or (0) for anything else.
+  /// Before the host is asked for entries of `dir`, or (0) for anything else. Takes the memory that `replied` or
+  /// `listed` of this thread may need.
   [[nodiscard]] Mark begin(Inode dir = 0);
   struct EntryTrust {
     Trust entry = Trust::kShort;
@@ -72,7 +70,7 @@ class LiveChanges {
   [[nodiscard]] Trust told_attributes(Inode inode, const Attributes& attributes);
   /// After the reply. `name` is that of an entry of `dir` that was absent or a symbolic link; else `inode` is what the
   /// reply was about. None of them is accessed.
-  void replied(Mark mark, Inode dir, std::string_view name, Inode inode);
+  void replied(Mark mark, Inode dir, std::string_view name, Inode inode) noexcept;
 
   /// Whether `inode`, which is `now` on the host, is what was told last: the same entry, and for a file the same size
   /// and time.
@@ -91,25 +89,31 @@ class LiveChanges {
   void reading(Inode file);
   /// Around a reply with a listing of `dir`.
   [[nodiscard]] Mark begin_listing(Inode dir);
-  void listed(Mark mark, Inode dir);
+  void listed(Mark mark, Inode dir) noexcept;
 
   /// Marks the changes that the host has reported.
-  void collect();
-  /// Calls `send` for what was changed since the last call. Only one thread may use it.
-  void deliver(FunctionRef<void(const Notice&)> send);
+  void collect() noexcept;
+  /// Calls `send`, which must not throw, for what was changed since the last call. False: there was no memory to find
+  /// everything that the kernel must drop; call it again soon. Only one thread may use it.
+  bool deliver(FunctionRef<void(const Notice&)> send) noexcept;
 
  private:
-  struct Item {
-    LiveNode* node = nullptr;  // holds a reference; null: the notice is sent as it is
-    Notice notice;
-  };
+  /// Seconds after which a directory that couldn't be watched is tried again.
+  static constexpr std::int64_t kTryAgain = 10;
+  /// Seconds since the machine started, never 0.
+  [[nodiscard]] static std::int64_t now();
   void mark(const HostChange& change);
   void mark_node(LiveNode& node);
   void mark_entry(LiveNode& dir, std::string_view name, bool other_entry);
   void mark_everything();
   /// Queues the node itself; true: for that a reference must be taken, with the mutex of the nodes still held.
   [[nodiscard]] bool queue(LiveNode& node);
-  void queue(Notice notice);
+  [[nodiscard]] bool queue(Inode inode, std::string_view name, std::size_t most);
+  /// Everything is to be told: a notice couldn't be queued.
+  void lose() noexcept { lost_.store(true, std::memory_order_release); }
+  /// Whether there are changes that are neither marked nor on their way to the kernel.
+  [[nodiscard]] bool is_behind() const;
+  void send_queued(FunctionRef<void(const Notice&)> send) noexcept;
   void ensure_watched(LiveNode& dir);
   [[nodiscard]] bool changed_recently(const LiveNode& dir) const;
   [[nodiscard]] Trust trust(const LiveNode& node, const Attributes& attributes) const;
@@ -124,9 +128,9 @@ class LiveChanges {
   std::atomic<bool> limit_told_{false};        // the user was warned of it
   std::atomic<bool> unsupported_told_{false};  // the same
   Mutex watch_mutex_;                          // held while a directory is being watched
-  Mutex mutex_;                                // for `told` and `absent` of all nodes; no other lock is taken with it
-  Mutex queue_mutex_;
-  std::vector<Item> queue_ PKGFS_GUARDED_BY(queue_mutex_);
+  Mutex mutex_;  // for `told` and `absent` of all nodes; with it only that of the queue is taken
+  std::atomic<bool> lost_{false};
+  NoticeQueue queue_;  // an item with a node holds a reference to it
 };
 
 }  // namespace pkgfs::vfs

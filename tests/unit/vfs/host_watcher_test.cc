@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/limits.h"
 #include "core/base/unique_fd.h"
 #include "core/vfs/host_watcher.h"
 #include "tests/support/fixtures.h"
@@ -28,11 +29,13 @@ UniqueFd directory(const fs::path& path) { return UniqueFd(::open(path.c_str(), 
 /// "WATCH KIND NAME" of each change since the last call.
 std::vector<std::string> changes(HostWatcher& watcher) {
   std::vector<std::string> list;
-  watcher.collect([&list](const HostChange& change) {
-    constexpr std::array kKinds{"content", "entry", "unwatched", "all"};
-    list.push_back(std::to_string(change.watch) + " " + kKinds.at(static_cast<std::size_t>(change.kind)) + " " +
-                   std::string(change.name));
-  });
+  do {
+    watcher.collect([&list](const HostChange& change) {
+      constexpr std::array kKinds{"content", "entry", "unwatched", "all"};
+      list.push_back(std::to_string(change.watch) + " " + kKinds.at(static_cast<std::size_t>(change.kind)) + " " +
+                     std::string(change.name));
+    });
+  } while (watcher.is_behind());
   return list;
 }
 
@@ -110,6 +113,25 @@ TEST(HostWatcher, FileSystemsThatChangeUnnoticedAreRefused) {
   HostWatcher watcher;
   EXPECT_EQ(watcher.add(directory("/proc").get(), 1), HostWatcher::Added::kUnsupported);
   EXPECT_EQ(watcher.counts().unsupported, 1U);
+}
+
+TEST(HostWatcher, ProgramsThatChangeFilesAllTheTimeDoNotHoldTheCaller) {
+  constexpr std::size_t kAll = 4 * limits::kHostChanges;
+  const test::TempDir dir;
+  dir.write("f", "");
+  dir.write("g", "");
+  HostWatcher watcher;
+  ASSERT_EQ(watcher.add(directory(dir.path()).get(), 1), HostWatcher::Added::kYes);
+  for (std::size_t i = 0; i < kAll; ++i) {
+    ASSERT_EQ(::chmod((dir.path() / (i % 2 == 0 ? "f" : "g")).c_str(), 0644), 0);
+  }
+  std::size_t count = 0;
+  watcher.collect([&count](const HostChange& /*change*/) { ++count; });
+  EXPECT_GE(count, limits::kHostChanges);
+  EXPECT_LE(count, 2 * limits::kHostChanges);
+  EXPECT_TRUE(watcher.is_behind());
+  EXPECT_EQ(count + changes(watcher).size(), kAll);
+  EXPECT_FALSE(watcher.is_behind());
 }
 
 TEST(HostWatcher, LostChangesAreReported) {

@@ -5,15 +5,20 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "core/base/limits.h"
 #include "core/vfs/host_file_system.h"
 #include "core/vfs/live_changes.h"
 #include "core/vfs/union_file_system.h"
 #include "tests/support/fixtures.h"
+#include "tests/unit/vfs/no_memory.h"
 #include "tests/unit/vfs/trees.h"
 
 namespace pkgfs::vfs {
@@ -75,10 +80,22 @@ class Changes : public testing::Test {
 
   /// What is delivered, as "INODE NAME".
   std::vector<std::string> notices() {
-    changes_->collect();
     std::vector<std::string> list;
-    changes_->deliver([&](const Notice& notice) { list.push_back(std::to_string(notice.inode) + " " + notice.name); });
+    do {
+      changes_->collect();
+    } while (changes_->watcher()->is_behind());
+    changes_->deliver([&](const Notice& notice) { list.push_back(of(notice.inode, notice.name)); });
     return list;
+  }
+  /// The notifier is faster than the reply of this thread.
+  void notify_elsewhere() {
+    std::thread([this] { (void)notices(); }).join();
+  }
+  /// Makes changes, but none that concerns a name.
+  void change_modes(std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {  // by turns, because equal changes in a row are one
+      ASSERT_EQ(::chmod((dir_.path() / (i % 2 == 0 ? "d" : "d/other")).c_str(), 0755), 0);
+    }
   }
   static std::string of(Inode inode, const std::string& name = "") { return std::to_string(inode) + " " + name; }
   Attributes now(Inode inode) { return tree_->metadata(inode).value_or(Attributes{}); }
@@ -211,6 +228,101 @@ TEST_F(Changes, AForgottenDirectoryIsWatchedNoLonger) {
   EXPECT_THAT(notices(), IsEmpty());
 }
 
+TEST_F(Changes, WhileChangesAreUnreadNothingIsKept) {
+  begin();
+  const Entry d = look(tree_->root(), "d");
+  const Entry f = look(d.inode, "f");
+  (void)changes_->begin(d.inode);
+  ASSERT_TRUE(changes_->is_watched(d.inode));
+  change_modes(4 * limits::kHostChanges);
+  (void)look(d.inode, "f");
+  EXPECT_EQ(trust_.entry, Trust::kNone);
+  EXPECT_EQ(trust_.attributes, Trust::kNone);
+  EXPECT_EQ(changes_->told_attributes(f.inode, now(f.inode)), Trust::kNone);
+  Attributes quiet = now(d.inode);
+  quiet.recent = false;
+  EXPECT_EQ(changes_->told_absent(d.inode, quiet, "no"), Trust::kNone);
+  EXPECT_FALSE(changes_->is_watched(d.inode));
+  EXPECT_FALSE(changes_->may_keep(f.inode, now(f.inode)));
+  (void)notices();
+  (void)look(d.inode, "f");
+  EXPECT_EQ(trust_.attributes, Trust::kWatched);
+}
+
+TEST_F(Changes, MoreNamesThanTheQueueHoldsAreToldAsEverything) {
+  begin();
+  const Entry d = look(tree_->root(), "d");
+  const Entry f = look(d.inode, "f");
+  (void)look(d.inode, "other");
+  ASSERT_EQ(changes_->told_absent(d.inode, now(d.inode), "new"), Trust::kWatched);
+  const std::string one = (dir_.path() / "d/other").string();
+  const std::string two = (dir_.path() / "d/renamed").string();
+  for (std::size_t i = 0; i < limits::kLiveNotices; ++i) {  // two names each time
+    ASSERT_EQ(i % 2 == 0 ? std::rename(one.c_str(), two.c_str()) : std::rename(two.c_str(), one.c_str()), 0);
+    if (i % 100 == 0) {
+      changes_->collect();
+    }
+  }
+  dir_.write("d/new", "1");
+  changes_->collect();
+  EXPECT_FALSE(changes_->is_watched(d.inode)) << "not all is known until everything is told";
+  const auto told = notices();
+  EXPECT_LT(told.size(), limits::kLiveNotices + 100);
+  EXPECT_THAT(told, Contains(of(d.inode, "new")));
+  EXPECT_THAT(told, Contains(of(f.inode)));
+  (void)changes_->begin(d.inode);
+  (void)look(tree_->root(), "d");
+  EXPECT_TRUE(changes_->is_watched(d.inode));
+}
+
+TEST_F(Changes, WithoutMemoryAChangeDuringAReplyIsToldAfterIt) {
+  begin();
+  const Entry d = look(tree_->root(), "d");
+  (void)look(d.inode, "f");
+  const std::string name(limits::kNameBytes, 'n');
+  auto mark = changes_->begin(d.inode);
+  dir_.write("d/f", "changed before the reply");
+  notify_elsewhere();
+  {
+    const test::NoMemory none;
+    changes_->replied(mark, d.inode, name, 0);
+  }
+  EXPECT_THAT(notices(), Contains(of(d.inode, name)));
+  mark = changes_->begin_listing(d.inode);
+  dir_.write("d/f", "and again");
+  notify_elsewhere();
+  {
+    const test::NoMemory none;
+    changes_->listed(mark, d.inode);
+  }
+  EXPECT_THAT(notices(), Contains(of(d.inode)));
+}
+
+TEST_F(Changes, WithoutMemoryForAChangeEverythingIsToldLater) {
+  begin();
+  const Entry d = look(tree_->root(), "d");
+  const Entry f = look(d.inode, "f");
+  const Entry other = look(d.inode, "other");
+  ASSERT_EQ(changes_->told_absent(d.inode, now(d.inode), "new"), Trust::kWatched);
+  changes_->collect();
+  dir_.write("d/new", "1");
+  dir_.write("d/f", "2");
+  bool new_is_told = false;
+  bool all_told = true;
+  {
+    const test::NoMemory none;
+    changes_->collect();
+    all_told = changes_->deliver([&](const Notice& notice) { new_is_told |= notice.name == "new"; });
+  }
+  EXPECT_FALSE(all_told);
+  EXPECT_FALSE(changes_->is_watched(d.inode));
+  EXPECT_FALSE(changes_->may_keep(other.inode, now(other.inode)));
+  const auto told = notices();
+  EXPECT_TRUE(new_is_told || std::ranges::find(told, of(d.inode, "new")) != told.end());
+  EXPECT_THAT(told, Contains(of(f.inode)));
+  EXPECT_THAT(told, Contains(of(other.inode)));
+}
+
 TEST_F(Changes, AfterLostChangesEverythingIsTold) {
   std::size_t most = 0;
   std::ifstream("/proc/sys/fs/inotify/max_queued_events") >> most;
@@ -221,10 +333,7 @@ TEST_F(Changes, AfterLostChangesEverythingIsTold) {
   const Entry d = look(tree_->root(), "d");
   const Entry f = look(d.inode, "f");
   EXPECT_EQ(changes_->told_absent(d.inode, now(d.inode), "new"), Trust::kWatched);
-  const fs::path other = dir_.write("d/other2", "");
-  for (std::size_t i = 0; i <= most; ++i) {
-    ASSERT_EQ(::chmod((i % 2 == 0 ? other : dir_.path() / "d/other").c_str(), 0644), 0);
-  }
+  change_modes(most + 1);
   dir_.write("d/f", "lost");
   const auto told = notices();
   EXPECT_THAT(told, Contains(of(f.inode)));

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+// The way of a change from the host to the kernel: marks on the nodes, and notices.
+#include <ctime>
+#include <exception>
+#include <utility>
+
+#include "core/base/limits.h"
+#include "core/base/log.h"
+#include "core/vfs/live_changes.h"
+
+namespace pkgfs::vfs {
+
+using Watch = LiveKnowledge::Watch;
+
+std::int64_t LiveChanges::now() {
+  timespec time{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
+  return time.tv_sec + 1;
+}
+
+bool LiveChanges::queue(LiveNode& node) {
+  if (node.known.queued) {
+    return false;
+  }
+  NoticeQueue::prepare(0);  // before: another thread relies on the flag
+  if (node.known.queued.exchange(true)) {
+    return false;
+  }
+  queue_.add(node);
+  return true;
+}
+
+bool LiveChanges::queue(Inode inode, std::string_view name, std::size_t most) {
+  const bool has_room = queue_.add_below(most, inode, name);
+  if (!has_room) {
+    lose();
+  }
+  return has_room;
+}
+
+void LiveChanges::mark_entry(LiveNode& dir, std::string_view name, bool other_entry) {
+  if (other_entry) {
+    dir.known.changed_at = now();
+    if (queue(inode_of(dir), name, limits::kLiveNotices)) {  // else `mark_everything` needs the name
+      const MutexLock lock(mutex_);
+      if (const auto absent = dir.known.absent.find(name); absent != dir.known.absent.end()) {
+        dir.known.absent.erase(absent);
+      }
+    }
+    mark_node(dir);
+  }
+  nodes_.visit_child(dir, name, [&](LiveNode& child) {
+    ++child.known.version;
+    if (other_entry) {
+      child.known.entry_changed = true;
+    }
+    return queue(child);
+  });
+}
+
+void LiveChanges::mark_node(LiveNode& node) {
+  ++node.known.version;
+  nodes_.visit(node, [this](LiveNode& same) { return queue(same); });
+}
+
+void LiveChanges::mark_everything() {
+  nodes_.visit_all([this](LiveNode& node) {
+    ++node.known.version;
+    node.known.entry_changed = true;
+    {
+      const MutexLock lock(mutex_);
+      while (!node.known.absent.empty()) {
+        queue_.add({.inode = inode_of(node), .name = *node.known.absent.begin()});
+        node.known.absent.erase(node.known.absent.begin());
+      }
+    }
+    if (node.type == FileType::kSymlink) {  // not for directories: their notice detaches what is mounted below them
+      queue_.add({.inode = inode_of(*node.parent), .name = node.name});
+    }
+    if (node.known.watch == Watch::kWatched) {  // the end of the watch may be among what was lost
+      node.known.tried_at = now() - kTryAgain;
+      node.known.watch = Watch::kUnwatched;
+    }
+    return queue(node);
+  });
+}
+
+void LiveChanges::mark(const HostChange& change) {
+  events_.fetch_add(1, std::memory_order_acq_rel);
+  if (change.kind == HostChange::Kind::kAll) {
+    log::info("more changes on the host than the kernel could report: everything is looked up anew");
+    mark_everything();
+    return;
+  }
+  LiveNode& dir = node_of(change.watch);
+  if (change.kind == HostChange::Kind::kUnwatched) {
+    dir.known.tried_at = now();
+    dir.known.watch.store(Watch::kUnwatched, std::memory_order_release);
+  }
+  if (change.name.empty()) {
+    mark_node(dir);
+  } else {
+    mark_entry(dir, change.name, change.kind == HostChange::Kind::kEntry);
+  }
+}
+
+void LiveChanges::collect() noexcept {
+  HostWatcher* const watcher = watcher_.load(std::memory_order_acquire);
+  if (watcher == nullptr) {
+    return;
+  }
+  bool any = false;
+  watcher->collect([&](const HostChange& change) {
+    any = true;
+    try {
+      mark(change);
+    } catch (const std::exception&) {
+      lose();  // no memory
+    }
+  });
+  if (any) {
+    wake_();
+  }
+}
+
+void LiveChanges::send_queued(FunctionRef<void(const Notice&)> send) noexcept {
+  for (const NoticeQueue::Item& item : queue_.take()) {
+    if (item.node == nullptr) {
+      send(item.notice);
+      continue;
+    }
+    LiveKnowledge& known = item.node->known;
+    known.queued = false;
+    const std::uint64_t version = known.version;
+    if (known.told_since.exchange(false)) {
+      send(item.notice);
+    }
+    known.clean = version;
+    nodes_.forget(*item.node, 1);
+  }
+}
+
+bool LiveChanges::deliver(FunctionRef<void(const Notice&)> send) noexcept {
+  send_queued(send);
+  if (!lost_.exchange(false)) {
+    return true;
+  }
+  try {
+    mark_everything();
+  } catch (const std::exception&) {
+    lose();  // no memory
+  }
+  send_queued(send);
+  return !lost_;
+}
+
+}  // namespace pkgfs::vfs
