@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <utility>
 
-#include "core/base/error.h"
 #include "core/base/limits.h"
 #include "core/base/parallel.h"
 #include "core/cache/container_fetcher.h"
@@ -23,6 +22,34 @@ std::shared_ptr<const Package> PackageLoader::load(const PackageSummary& summary
 }
 
 std::vector<std::shared_ptr<const Package>> PackageLoader::load_all(std::span<const PackageSummary> summaries) {
+  return load_each(summaries, [&](std::size_t i, const CancelFlag& cancel) { return load(summaries[i], cancel); });
+}
+
+std::vector<std::shared_ptr<const Package>> PackageLoader::load_available(
+    std::span<const PackageSummary> summaries, FunctionRef<void(const PackageSummary&, const Error&)> failed) {
+  std::vector<std::optional<Error>> failures(summaries.size());
+  const auto load_one = [&](std::size_t i, const CancelFlag& cancel) -> std::shared_ptr<const Package> {
+    try {
+      return load(summaries[i], cancel);
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::kInterrupted) {
+        throw;
+      }
+      failures[i] = error;
+      return nullptr;
+    }
+  };
+  auto packages = load_each(summaries, load_one);
+  for (std::size_t i = 0; i < summaries.size(); ++i) {
+    if (failures[i]) {
+      failed(summaries[i], *failures[i]);
+    }
+  }
+  return packages;
+}
+
+std::vector<std::shared_ptr<const Package>> PackageLoader::load_each(std::span<const PackageSummary> summaries,
+                                                                     Load load_one) {
   const CancelFlag& cancel = cancel_ == nullptr ? kNever : *cancel_;
   std::vector<std::shared_ptr<const Package>> packages(summaries.size());
   std::vector<std::size_t> missing;
@@ -30,11 +57,11 @@ std::vector<std::shared_ptr<const Package>> PackageLoader::load_all(std::span<co
     if (needs_download(summaries[i])) {
       missing.push_back(i);
     } else {
-      packages[i] = load(summaries[i], cancel);
+      packages[i] = load_one(i, cancel);
     }
   }
   for_each_in_parallel(missing.size(), limits::kParallelRequests, cancel, [&](std::size_t i, const CancelFlag& stop) {
-    packages[missing[i]] = load(summaries[missing[i]], stop);
+    packages[missing[i]] = load_one(missing[i], stop);
   });
   sync();
   return packages;

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "core/base/cancel.h"
+#include "core/base/error.h"
+#include "core/base/function_ref.h"
 #include "core/base/hash.h"
 #include "core/base/thread_annotations.h"
 #include "core/load/package.h"
@@ -33,6 +35,10 @@ class PackageLoader {
   [[nodiscard]] std::shared_ptr<const Package> load(const PackageSummary& summary);
   /// The same for many, in their order, with up to 32 downloads at a time. The first failure stops the others.
   [[nodiscard]] std::vector<std::shared_ptr<const Package>> load_all(std::span<const PackageSummary> summaries);
+  /// The same, but a failure stops no other: calls `failed` for the packages that can't be loaded, in their order. The
+  /// place of such a package is null. Throws only Error(kInterrupted).
+  [[nodiscard]] std::vector<std::shared_ptr<const Package>> load_available(
+      std::span<const PackageSummary> summaries, FunctionRef<void(const PackageSummary&, const Error&)> failed);
 
   /// Where the container of a loaded package is: at its local path, or in a cache. None if it isn't kept, because the
   /// download didn't have the announced hash.
@@ -46,6 +52,10 @@ class PackageLoader {
     std::optional<std::string> location PKGFS_GUARDED_BY(loading);
   };
 
+  using Load = FunctionRef<std::shared_ptr<const Package>(std::size_t i, const CancelFlag& cancel)>;
+  /// Calls `load_one` for each, in parallel for those that must be downloaded.
+  [[nodiscard]] std::vector<std::shared_ptr<const Package>> load_each(std::span<const PackageSummary> summaries,
+                                                                      Load load_one);
   /// Makes what was downloaded survive a power cut.
   void sync();
   [[nodiscard]] bool needs_download(const PackageSummary& summary) const;

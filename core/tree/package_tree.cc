@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "core/base/log.h"
 #include "core/tree/commands.h"
 #include "core/tree/file_system.h"
 #include "core/vfs/walk.h"
@@ -12,10 +13,10 @@ namespace pkgfs {
 
 namespace {
 
-/// Loads the packages of `ids` that aren't in `packages` yet. One without a distribution (only the root may have
-/// none) is left out.
-void fetch(const std::set<PackageId>& ids, const DependencyGraph& graph, PackageLoader& loader,
-           LoadedPackages& packages) {
+/// The packages of `ids` that aren't in `packages` yet. One without a distribution (only the root may have none) is
+/// left out.
+std::vector<PackageSummary> missing_of(const std::set<PackageId>& ids, const DependencyGraph& graph,
+                                       const LoadedPackages& packages) {
   std::vector<PackageSummary> missing;
   for (const auto& id : ids) {
     const auto node = packages.contains(id) ? std::nullopt : graph.find(id);
@@ -23,10 +24,45 @@ void fetch(const std::set<PackageId>& ids, const DependencyGraph& graph, Package
       missing.push_back({.pkg = graph.nodes[*node].pkg, .dist = *graph.nodes[*node].dist});
     }
   }
+  return missing;
+}
+
+/// Loads the packages of `ids` that aren't in `packages` yet.
+void fetch(const std::set<PackageId>& ids, const DependencyGraph& graph, PackageLoader& loader,
+           LoadedPackages& packages) {
+  const std::vector<PackageSummary> missing = missing_of(ids, graph, packages);
   const auto loaded = loader.load_all(missing);
   for (std::size_t i = 0; i < missing.size(); ++i) {
     packages.emplace(missing[i].pkg.id, loaded[i]);
   }
+}
+
+/// Loads the packages of a package view: the root, and those of the others that can be loaded.
+LoadedPackages fetch_view(std::shared_ptr<const Package> root, PackageLoader& loader, const Resolution& resolution,
+                          bool strict) {
+  LoadedPackages packages;
+  if (root != nullptr) {
+    packages.emplace(resolution.package.root, std::move(root));
+  }
+  fetch({resolution.package.root}, resolution.graph, loader, packages);
+  std::set<PackageId> all;
+  for (const auto& node : resolution.graph.nodes) {
+    all.insert(node.pkg.id);
+  }
+  if (strict) {
+    fetch(all, resolution.graph, loader, packages);
+    return packages;
+  }
+  const std::vector<PackageSummary> missing = missing_of(all, resolution.graph, packages);
+  const auto loaded = loader.load_available(missing, [](const PackageSummary& package, const Error& reason) {
+    log::warn("the dependency \"{}\" isn't shown: {}", package.pkg.id.to_string(), reason.what());
+  });
+  for (std::size_t i = 0; i < missing.size(); ++i) {
+    if (loaded[i] != nullptr) {
+      packages.emplace(missing[i].pkg.id, loaded[i]);
+    }
+  }
+  return packages;
 }
 
 std::string quoted_list(const std::vector<LoadedCommand>& commands) {
@@ -60,14 +96,9 @@ LoadedPackages fetch_packages(std::shared_ptr<const Package> root, PackageLoader
 
 PackageTree load_package_tree(std::shared_ptr<const Package> root, PackageLoader& loader, const Resolution& resolution,
                               const TreeOptions& options) {
-  LoadedPackages packages = fetch_packages(std::move(root), loader, resolution);
-  if (options.view == View::kPackage) {
-    std::set<PackageId> all;
-    for (const auto& node : resolution.graph.nodes) {
-      all.insert(node.pkg.id);
-    }
-    fetch(all, resolution.graph, loader, packages);
-  }
+  LoadedPackages packages = options.view == View::kPackage
+                                ? fetch_view(std::move(root), loader, resolution, options.strict)
+                                : fetch_packages(std::move(root), loader, resolution);
   const int webc_version = packages.at(resolution.package.root)->webc_version();
   CommandSet commands;
   if (options.view == View::kMerged) {  // the package view shows broken packages, too

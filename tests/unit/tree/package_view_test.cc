@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <optional>
 #include <set>
 
 #include "core/load/container_package.h"
@@ -15,7 +17,10 @@
 namespace pkgfs::test {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 TreeOptions package_view() {
   TreeOptions options;
@@ -82,6 +87,54 @@ TEST(PackageView, EveryVolumeHasADirectoryOfItsOwn) {
   for (const std::string& volume : volumes) {
     EXPECT_TRUE(found.contains("of " + volume)) << volume;
   }
+}
+
+/// A root with the dependencies acme/gone, whose container isn't there, and acme/here.
+Resolution with_dependencies(const TempDir& dir) {
+  const auto id = [](const char* name) { return PackageId(NamedId{name, Version::try_parse("1.0.0").value()}); };
+  const auto at = [&](const std::string& name) {
+    const std::string path = (dir.path() / name).string();
+    return DistributionInfo{.url = "file://" + path, .path = path, .webc_sha256 = std::nullopt};
+  };
+  std::filesystem::copy_file(fixtures() / "webc/bundle-v1.webc", dir.path() / "here.webc");
+  DependencyGraph graph;
+  const auto add = [&](const char* name, std::optional<DistributionInfo> dist) {
+    PackageInfo info{.id = id(name), .commands = {}, .entrypoint = {}, .dependencies = {}, .filesystem = {}};
+    graph.nodes.push_back({.pkg = std::move(info), .dist = std::move(dist), .edges = {}});
+  };
+  add("acme/x", std::nullopt);
+  add("acme/gone", at("gone.webc"));
+  add("acme/here", at("here.webc"));
+  ResolvedPackage package{.root = id("acme/x"), .commands = {}, .entrypoint = {}, .filesystem = {}};
+  package.filesystem.push_back(
+      {.mount_path = "/", .volume_name = "atom", .original_path = std::nullopt, .package = id("acme/gone")});
+  return {.graph = std::move(graph), .order = {0, 1, 2}, .package = std::move(package)};
+}
+
+TEST(PackageView, ADependencyThatCannotBeLoadedIsLeftOut) {
+  const TempDir dir;
+  const Resolution resolution = with_dependencies(dir);
+  const CapturedLog log;
+  PackageLoader loader({});
+  const PackageTree tree = load_package_tree(pack({"web"}, {}), loader, resolution, package_view());
+  EXPECT_EQ(content(*tree.file_system, "/volumes/web/f"), "of web");
+  EXPECT_THAT(paths(*tree.file_system), Contains("/packages/acme/here@1.0.0/manifest.json"));
+  EXPECT_THAT(paths(*tree.file_system), Not(Contains(HasSubstr("gone"))));
+  const std::string text = log.text();
+  EXPECT_THAT(text, HasSubstr("the dependency \"acme/gone@1.0.0\" isn't shown: "));
+  EXPECT_THAT(text, HasSubstr("No such file"));
+  EXPECT_EQ(text.find("isn't shown"), text.rfind("isn't shown")) << text;
+}
+
+TEST(PackageView, WithoutItsRootOrStrictlyItIsAnError) {
+  const TempDir dir;
+  Resolution resolution = with_dependencies(dir);
+  PackageLoader loader({});
+  TreeOptions strict = package_view();
+  strict.strict = true;
+  EXPECT_THROW((void)load_package_tree(pack({"web"}, {}), loader, resolution, strict), Error);
+  resolution.package.root = resolution.graph.nodes[1].pkg.id;
+  EXPECT_THROW((void)load_package_tree(nullptr, loader, resolution, package_view()), Error);
 }
 
 TEST(PackageView, NamesBecomeFileNames) {
