@@ -95,8 +95,17 @@ class Download {
         if (response.status == 200 || (response.status == 206 && is_complete())) {
           return complete(response);
         }
-        if (response.status == 304 && (request_.etag || request_.last_modified)) {
+        if (response.status == 304 && request_.etag) {
           return unchanged();
+        }
+        if (response.status == 304 && asks_by_date_) {
+          const std::string* const date = response.header("last-modified");
+          if (date != nullptr && *date == *request_.last_modified) {
+            return unchanged();
+          }
+          // Many servers say so of any file that isn't newer, also of an older one. `begin` compares the dates.
+          asks_by_date_ = false;
+          continue;
         }
         if (response.status == 206) {  // the server sent less than was asked for
           constexpr std::uint64_t kWorthARequest = 64U << 10U;
@@ -194,7 +203,7 @@ class Download {
     }
     if (request_.etag) {
       get.headers.emplace_back("If-None-Match", *request_.etag);
-    } else if (request_.last_modified) {
+    } else if (asks_by_date_) {
       get.headers.emplace_back("If-Modified-Since", *request_.last_modified);
     }
     begun_ = false;
@@ -282,6 +291,7 @@ class Download {
   const CancelFlag& cancel_;
   const std::string& part_;
   PartialFile file_;
+  bool asks_by_date_ = !request_.etag && request_.last_modified;
   bool begun_ = false;                  // the body of this attempt has begun
   bool anew_ = false;                   // this attempt replaced what earlier ones had brought
   bool worth_keeping_ = false;          // another attempt may succeed

@@ -29,7 +29,8 @@ struct DownloadRequest {
   Url url;
   std::optional<std::string> bearer;
   std::string accept = "application/webc";
-  /// The validators of the copy that the caller has. If the server still has that version, nothing is downloaded.
+  /// The validators of the copy that the caller has. If the server still has that version, nothing is downloaded. The
+  /// date counts if there is no ETag, and only the same date is the same version: an older one is another version.
   std::optional<std::string> etag = std::nullopt;
   std::optional<std::string> last_modified = std::nullopt;
   std::uint64_t max_bytes = 0;

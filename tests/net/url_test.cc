@@ -91,10 +91,15 @@ TEST_F(UrlPackage, IsCheckedByItsDateIfItHasNoEtag) {
   EXPECT_EQ(ls().out, first.out);
   EXPECT_TRUE(eventually([&] { return server.err().find("\" 304 -") != std::string::npos; })) << server.err();
   replace();
+  fs::last_write_time(package_, fs::file_time_type::clock::now() - std::chrono::hours(12));
   make_old();
   const ProcessResult changed = ls();
   EXPECT_TRUE(changed.ok()) << changed.describe();
   EXPECT_NE(changed.out, first.out);
+  fs::copy_file(fixtures() / "registry/chain-v3/acme/base/0.3.0.webc", package_, fs::copy_options::overwrite_existing);
+  fs::last_write_time(package_, fs::file_time_type::clock::now() - std::chrono::hours(48));
+  make_old();
+  EXPECT_EQ(ls().out, first.out) << "the server went back to an older file, which isn't newer than the kept one";
   server.signal(SIGTERM);
   static_cast<void>(server.wait());
 }
