@@ -199,6 +199,23 @@ void count_operands(CommandId command, const std::vector<std::string>& operands,
   }
 }
 
+/// What was given besides `remount` and would have an effect on a new mount.
+std::vector<std::string> words_with_effect(const Findings& findings) {
+  std::vector<std::string> words;
+  for (const auto& [word, item] : findings.words) {
+    words.push_back(item);
+  }
+  for (const Given& given : findings.given) {
+    if (given.option->group != OptionGroup::kOutput) {
+      std::string word(given.option->name);
+      std::ranges::replace(word, '-', '_');
+      words.push_back(given.option->argument.empty() ? word : word + "=" + given.value);
+    }
+  }
+  std::erase(words, "remount");
+  return words;
+}
+
 Options parse(CommandId command, const std::vector<std::string>& args, const MountWordRules& rules, std::size_t minimum,
               std::size_t maximum) {
   Findings findings = read_arguments(command, args, rules);
@@ -215,6 +232,9 @@ Options parse(CommandId command, const std::vector<std::string>& args, const Mou
   if (options.mount.remount && !findings.read_only) {
     throw Error(ErrorCode::kUsage,
                 "mount option 'remount' is refused: a mount can't be changed: unmount it and mount it again");
+  }
+  if (options.mount.remount) {
+    options.mount.unchanged = words_with_effect(findings);
   }
   if (options.mount.allow_root && options.mount.uid && *options.mount.uid != ::geteuid()) {
     throw Error(ErrorCode::kUsage,

@@ -56,9 +56,10 @@ struct MountFlags {
   bool allow_root = false;          // root may use the mount, too; other users may not
   bool noexec = false;
   bool nosymfollow = false;
-  bool remount = false;               // remount,ro: change nothing
-  std::vector<std::string> security;  // words for the kernel's SELinux: "context=..."
-  std::optional<std::uint32_t> uid;   // none: that of the mounting process
+  bool remount = false;                // remount,ro: change nothing
+  std::vector<std::string> unchanged;  // with `remount`: the words of `-o` that would change a mount, with their values
+  std::vector<std::string> security;   // words for the kernel's SELinux: "context=..."
+  std::optional<std::uint32_t> uid;    // none: that of the mounting process
   std::optional<std::uint32_t> gid;
   std::uint16_t fmask = 0;          // permission bits that files lose
   std::uint16_t dmask = 0;          // and directories

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/mount/mount_package.h"
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "core/base/log.h"
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/logging.h"
+#include "daemon/cli/mount_words.h"
 #include "daemon/mount/background.h"
 #include "daemon/mount/mount_service.h"
 #include "daemon/mount/mount_table.h"
@@ -20,13 +23,34 @@ namespace {
 /// From the fork to the mount's first reply. The packages are loaded before the fork.
 constexpr auto kStartLimit = std::chrono::seconds(30);
 
-/// What `remount,ro` asks for is what every mount is. Throws Error(kMount) if no package is mounted there.
-int confirm_mounted(const std::string& mountpoint) {
+/// Those of `words` that the mount doesn't have already, without their values: one may be a secret. mount(8) repeats
+/// what the kernel shows.
+std::string missing_words(const std::vector<std::string>& words, const MountEntry& mounted) {
+  const std::vector<std::string> shown = split_mount_words(mounted.options + "," + mounted.super_options);
+  const auto shows = [&](std::string_view word) { return std::ranges::find(shown, word) != shown.end(); };
+  std::string text;
+  for (const std::string& word : words) {
+    const bool is_default = (word == "exec" || word == "symfollow") && !shows("no" + word);
+    const std::string name = word.substr(0, word.find('='));
+    if (!is_default && !shows(word) && (", " + text).find(", " + name + ",") == std::string::npos) {
+      text += name + ", ";
+    }
+  }
+  return text.substr(0, text.empty() ? 0 : text.size() - 2);
+}
+
+/// What `remount,ro` asks for is what every mount is. Warns of the words that it can't change, as the kernel ignores
+/// them. Throws Error(kMount) if no package is mounted there.
+int confirm_mounted(const std::string& mountpoint, const std::vector<std::string>& words) {
   const std::optional<MountEntry> mounted = find_mount(resolve_mountpoint(mountpoint));
   if (!mounted || mounted->type != kMountType) {
     throw Error(ErrorCode::kMount, "\"" + mountpoint + "\" can't be remounted: no package is mounted there");
   }
   log::info("\"{}\" is read-only already; nothing was changed", mountpoint);
+  if (const std::string missing = missing_words(words, *mounted); !missing.empty()) {
+    log::warn("\"{}\" stays as it was mounted: remount doesn't change {}; unmount it and mount it again to change that",
+              mountpoint, missing);
+  }
   return kExitOk;
 }
 
@@ -37,7 +61,7 @@ int confirm_mounted(const std::string& mountpoint) {
 int mount_package(const MountOptions& options, const Io& io) {
   set_log_level(options.log);
   if (options.remount) {
-    return confirm_mounted(options.mountpoint);
+    return confirm_mounted(options.mountpoint, options.unchanged);
   }
   fuse::check_device();
   const std::string mountpoint = prepare_mountpoint(options.mountpoint);

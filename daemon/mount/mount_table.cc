@@ -32,13 +32,15 @@ std::optional<MountEntry> parse_line(const std::string& line) {
   std::istringstream fields(line);
   std::string skipped;
   MountEntry entry;
-  // id, parent, major:minor, root, mount point, options, optional fields up to "-", type, source
+  // id, parent, major:minor, root, mount point, options, optional fields up to "-", type, source, options of the file
+  // system
   fields >> skipped >> skipped >> entry.device >> skipped >> entry.mountpoint >> entry.options;
   while (fields >> skipped && skipped != "-") {
   }
   if (!(fields >> entry.type >> entry.source)) {
     return std::nullopt;
   }
+  fields >> entry.super_options;
   entry.mountpoint = unescape(entry.mountpoint);
   entry.source = unescape(entry.source);
   return entry;

@@ -16,8 +16,9 @@ struct MountEntry {
   std::string mountpoint;
   std::string type;
   std::string source;
-  std::string options;  // of the mount, comma-separated
-  std::string device;   // "0:53": the part behind the colon is the number of the FUSE connection
+  std::string options;        // of the mount, comma-separated
+  std::string super_options;  // of the file system, the same
+  std::string device;         // "0:53": the part behind the colon is the number of the FUSE connection
 };
 
 /// Parses the text of mountinfo, in the order of its lines: a later mount at the same path covers an earlier one.

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "tests/mounted/mounted.h"
@@ -120,6 +121,11 @@ TEST_F(MountWords, RemountReadOnlyIsDoneAlready) {
   EXPECT_TRUE(done.ok()) << done.describe();
   EXPECT_EQ(done.err, "");
   EXPECT_EQ(read_text(mount / "d/f"), "content");
+  const ProcessResult more = remount("remount,ro,nosuid,exec,noatime,uid=7,view=package,noexec", mount.path());
+  EXPECT_EQ(more.exit_code, 0) << more.describe();
+  EXPECT_NE(more.err.find("remount doesn't change noexec, uid, view;"), std::string::npos) << more.describe();
+  EXPECT_EQ(std::ranges::count(more.err, '\n'), 1) << more.describe();
+  EXPECT_EQ(remount("remount,ro,quiet,view=package", mount.path()).err, "");
   EXPECT_EQ(remount("remount", mount.path()).exit_code, 2);
   EXPECT_EQ(remount("remount,rw", mount.path()).exit_code, 2);
   const ProcessResult nothing = remount("remount,ro", dir_.path());

@@ -17,6 +17,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 std::string usage_error(const std::vector<std::string>& args, CommandId command = CommandId::kMount) {
   try {
@@ -221,6 +222,9 @@ TEST(Options, WordsWithAnEffectHaveIt) {
   EXPECT_TRUE(mount_options({"-o", "symfollow,nosymfollow"}).nosymfollow);
   EXPECT_FALSE(mount_options({"-o", "nosymfollow,symfollow"}).nosymfollow);
   EXPECT_TRUE(mount_options({"-o", "remount,ro"}).remount);
+  EXPECT_THAT(mount_options({"-o", "remount,ro"}).unchanged, IsEmpty());
+  EXPECT_THAT(mount_options({"-o", "remount,ro,noexec,noatime,live_timeout=3", "-q"}).unchanged,
+              ElementsAre("noexec", "live_timeout=3"));
   EXPECT_THAT(mount_options({"-o", R"(context="a:b:c:s0:c1,c2",fscontext=a:b:c,defcontext=d,rootcontext=e)"}).security,
               ElementsAre(R"(context="a:b:c:s0:c1,c2")", "fscontext=a:b:c", "defcontext=d", "rootcontext=e"));
   EXPECT_THAT(usage_error({"-o", "context="}), HasSubstr("needs a context"));
