@@ -4,9 +4,7 @@
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -18,32 +16,12 @@
 
 #include "core/base/log.h"
 #include "core/vfs/host_watcher.h"
+#include "fuse/wake_up_first.h"
 
 namespace pkgfs::fuse {
 namespace {
 
-/// As of linux/sched/types.h, which can't be included together with sched.h.
-struct SchedulingAttributes {
-  std::uint32_t size = sizeof(SchedulingAttributes);
-  std::uint32_t policy = SCHED_OTHER;
-  std::uint64_t flags = 0;
-  std::int32_t nice = 0;
-  std::uint32_t priority = 0;
-  std::uint64_t runtime = 0;  // nanoseconds
-  std::uint64_t deadline = 0;
-  std::uint64_t period = 0;
-};
-
-/// Lets the calling thread run at once when it wakes up. It does little at a time, so that it takes nothing from other
-/// programs. The lowest real-time priority needs CAP_SYS_NICE; a short time slice needs no right, but Linux 6.12.
-void wake_up_first() {
-  constexpr std::uint64_t kSlice = 100'000;  // nanoseconds, the shortest that the kernel allows
-  const SchedulingAttributes real_time{.policy = SCHED_RR, .priority = 1};
-  const SchedulingAttributes short_slice{.runtime = kSlice};
-  if (::syscall(SYS_sched_setattr, 0, &real_time, 0) != 0) {
-    (void)::syscall(SYS_sched_setattr, 0, &short_slice, 0);
-  }
-}
+constexpr int kNoMemory = 1000;  // milliseconds until the next attempt
 
 }  // namespace
 
@@ -66,7 +44,6 @@ void ChangeNotifier::start(fuse_session* session) {
     throw std::system_error(errno, std::generic_category(), "eventfd");
   }
   thread_ = std::thread([this, session, queue = watcher->descriptor()] {
-    wake_up_first();
     run(session, queue);
     done_.set_value();
   });
@@ -90,15 +67,22 @@ bool ChangeNotifier::stop(std::chrono::milliseconds limit) {
 void ChangeNotifier::run(fuse_session* session, int queue) {
   std::array<pollfd, 2> waited{
       {{.fd = queue, .events = POLLIN, .revents = 0}, {.fd = wake_.get(), .events = POLLIN, .revents = 0}}};
+  WakeUpFirst first;
+  int pause = -1;  // milliseconds
   while (!stopping_) {
-    if (::poll(waited.data(), waited.size(), -1) < 0 && errno != EINTR) {
+    if (::poll(waited.data(), waited.size(), pause) < 0 && errno != EINTR) {
       log::warn("changes of the host are no longer noticed: poll: {}", std::generic_category().message(errno));
       return;
     }
     eventfd_t ignored = 0;
     (void)::eventfd_read(wake_.get(), &ignored);
     changes_.collect();
-    changes_.deliver([&](const vfs::Notice& notice) { send(session, notice); });
+    const bool all_told = changes_.deliver([&](const vfs::Notice& notice) {
+      first.working();
+      send(session, notice);
+    });
+    first.working();
+    pause = all_told ? -1 : kNoMemory;
   }
 }
 

@@ -20,8 +20,9 @@ namespace pkgfs::fuse {
 /// and attributes until then.
 ///
 /// This has a thread of its own, which answers no requests: the kernel makes it wait for locks that it holds while
-/// requests are being answered. The thread wakes up before other work of the machine, where it may. Between an edit on
-/// the host and its notice, programs may still see what the kernel has cached.
+/// requests are being answered. The thread wakes up before other work of the machine, where it may, with a bound on the
+/// processor time that it takes so (WakeUpFirst). Between an edit on the host and its notice, programs may still see
+/// what the kernel has cached.
 class ChangeNotifier {
  public:
   /// Both must outlive it; `fs` has changes.

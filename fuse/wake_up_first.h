@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+
+namespace pkgfs::fuse {
+
+/// Counts how much processor time a thread uses in each period. Not thread-safe.
+class ShareOfTime {
+ public:
+  ShareOfTime(std::chrono::nanoseconds most, std::chrono::nanoseconds period) : most_(most), period_(period) {}
+  /// Whether the thread has used at most `most` in the current period. `used` is its processor time since it began, and
+  /// `now` any clock that goes on while it sleeps.
+  [[nodiscard]] bool is_kept(std::chrono::nanoseconds used, std::chrono::nanoseconds now);
+
+ private:
+  std::chrono::nanoseconds most_;
+  std::chrono::nanoseconds period_;
+  std::chrono::nanoseconds begin_{0};  // of the period
+  std::chrono::nanoseconds used_before_{0};
+};
+
+/// Lets the thread that makes this object run at once when it wakes up: with the lowest real-time priority, which needs
+/// CAP_SYS_NICE. Without that right the thread gets a short time slice, which needs Linux 6.12.
+///
+/// The real-time priority is for a thread that does little at a time. Programs can make the thread work without a
+/// pause, by changing files all the time. So once it has used 50 ms of processor time within a second, it has normal
+/// priority for the rest of that second. Only that thread may use this object. No child process inherits the priority.
+class WakeUpFirst {
+ public:
+  WakeUpFirst();
+  /// Gives the priority up, or takes it back. The thread calls this often while it works, at least every few ms.
+  void working();
+
+ private:
+  ShareOfTime share_;
+  bool may_ = false;  // the thread may have real-time priority
+  bool has_ = false;
+};
+
+}  // namespace pkgfs::fuse
