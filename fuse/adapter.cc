@@ -187,6 +187,7 @@ void Adapter::init(void* user_data, fuse_conn_info* conn) {
   self.skip_opendir_ = may_skip && (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
   // A kernel that doesn't ask for `open` can't be given a file to read by itself.
   self.passthrough_ = self.options_.passthrough && !self.skip_open_ && self.backing_.ask(*conn);
+  self.can_expire_ = fuse::can_expire(*conn);
   self.ready_ = true;
 }
 

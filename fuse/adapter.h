@@ -61,6 +61,8 @@ class Adapter {
   void attach(fuse_session* session) { session_ = session; }
   /// Whether the kernel's INIT request was answered: the mount works.
   [[nodiscard]] bool is_ready() const { return ready_; }
+  /// Whether the kernel can look up an entry anew on request (newer_libfuse.h). False until it is ready.
+  [[nodiscard]] bool can_expire() const { return can_expire_; }
   [[nodiscard]] Statistics& statistics() const { return statistics_; }
 
  private:
@@ -77,6 +79,7 @@ class Adapter {
   bool skip_open_ = false;     // `open` is answered with ENOSYS, so that the kernel opens files itself
   bool skip_opendir_ = false;  // the same for directories
   bool passthrough_ = false;   // the kernel reads host files itself
+  bool can_expire_ = false;
   Passthrough backing_;
   LiveFiles live_files_;
   fuse_session* session_ = nullptr;

@@ -16,6 +16,7 @@
 
 #include "core/base/log.h"
 #include "core/vfs/host_watcher.h"
+#include "fuse/newer_libfuse.h"
 #include "fuse/wake_up_first.h"
 
 namespace pkgfs::fuse {
@@ -34,7 +35,8 @@ ChangeNotifier::~ChangeNotifier() {
   }
 }
 
-void ChangeNotifier::start(fuse_session* session) {
+void ChangeNotifier::start(fuse_session* session, bool can_expire) {
+  can_expire_ = can_expire;
   auto watcher = std::make_unique<vfs::HostWatcher>();
   if (watcher->error() != 0) {
     throw std::system_error(watcher->error(), std::generic_category(), "inotify_init1");
@@ -89,7 +91,12 @@ void ChangeNotifier::run(fuse_session* session, int queue) {
 void ChangeNotifier::send(fuse_session* session, const vfs::Notice& notice) {
   const fuse_ino_t node = notice.inode == fs_.root() ? FUSE_ROOT_ID : notice.inode;
   // ENOENT, the kernel doesn't know it, is the usual answer for what no program has looked at.
-  if (notice.name.empty()) {
+  if (notice.expire) {
+    if (!can_expire_) {
+      return;  // the entry is found anew after a minute at most
+    }
+    expire_entry(session, node, notice.name);
+  } else if (notice.name.empty()) {
     (void)fuse_lowlevel_notify_inval_inode(session, node, 0, 0);
   } else {
     (void)fuse_lowlevel_notify_inval_entry(session, node, notice.name.data(), notice.name.size());

@@ -32,9 +32,9 @@ class ChangeNotifier {
   ChangeNotifier(const ChangeNotifier&) = delete;
   ChangeNotifier& operator=(const ChangeNotifier&) = delete;
 
-  /// Begins to watch, and to tell the kernel of this mounted session, which must outlive the thread. Once. Throws
-  /// std::system_error if there is no thread or no inotify.
-  void start(fuse_session* session);
+  /// Begins to watch, and to tell the kernel of this mounted session, which must outlive the thread. `can_expire`
+  /// is the kernel's (Adapter). Once. Throws std::system_error if there is no thread or no inotify.
+  void start(fuse_session* session, bool can_expire);
   /// Ends the thread; call it while requests are still answered. False: it didn't end within `limit`.
   [[nodiscard]] bool stop(std::chrono::milliseconds limit);
 
@@ -46,6 +46,7 @@ class ChangeNotifier {
   vfs::LiveChanges& changes_;
   Statistics& statistics_;
   UniqueFd wake_;  // an eventfd
+  bool can_expire_ = false;
   std::atomic<bool> stopping_{false};
   std::promise<void> done_;
   std::future<void> ended_;

@@ -3,16 +3,20 @@
 
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
+#include <linux/fuse.h>
 #include <pthread.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 #include <algorithm>
+#include <array>
 #include <future>
 #include <memory>
 #include <thread>
 
 #include "core/base/error.h"
 #include "core/base/files.h"
+#include "core/base/limits.h"
 
 namespace pkgfs::fuse {
 
@@ -72,6 +76,32 @@ bool end_io_uring(fuse_session* /*session*/, std::chrono::milliseconds /*limit*/
 bool never_cancelled() { return true; }
 
 #endif
+
+bool can_expire(const fuse_conn_info& conn) {
+  constexpr unsigned kMinor = 38;  // of the protocol
+  return conn.proto_major > FUSE_KERNEL_VERSION ||
+         (conn.proto_major == FUSE_KERNEL_VERSION && conn.proto_minor >= kMinor);
+}
+
+void expire_entry(fuse_session* session, std::uint64_t parent, std::string_view name) {
+  struct {
+    fuse_out_header header;
+    std::uint64_t parent;
+    std::uint32_t name_bytes;
+    std::uint32_t flags;  // older headers have none
+  } message{};
+  static_assert(sizeof(message) == sizeof(fuse_out_header) + sizeof(fuse_notify_inval_entry_out));
+  constexpr std::uint32_t kExpireOnly = 1;
+  std::array<char, limits::kNameBytes + 1> text{};  // with a NUL
+  const std::size_t size = name.copy(text.data(), text.size() - 1);
+  message.header.len = static_cast<std::uint32_t>(sizeof(message) + size + 1);
+  message.header.error = FUSE_NOTIFY_INVAL_ENTRY;
+  message.parent = parent;
+  message.name_bytes = static_cast<std::uint32_t>(size);
+  message.flags = kExpireOnly;
+  const std::array<iovec, 2> parts{{{&message, sizeof(message)}, {text.data(), size + 1}}};
+  (void)::writev(fuse_session_fd(session), parts.data(), static_cast<int>(parts.size()));
+}
 
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
 #include "core/base/thread_annotations.h"
@@ -37,6 +38,12 @@ namespace pkgfs::fuse {
 /// Makes the calling thread safe from pthread_cancel, with which libfuse ends its io_uring threads: it must not hit a
 /// thread that is answering a request. True.
 bool never_cancelled();
+
+/// The capability to tell the kernel that it must look up an entry anew, while what is mounted below the entry stays.
+/// It needs Linux 6.2. libfuse has a function for it, but with other parameters in each version.
+[[nodiscard]] bool can_expire(const fuse_conn_info& conn);
+/// Tells it so. Only with that capability: an older kernel detaches what is mounted below the entry.
+void expire_entry(fuse_session* session, std::uint64_t parent, std::string_view name);
 
 /// Host files that the kernel reads itself instead of sending READ requests (libfuse 3.17, Linux 6.9, root).
 /// Thread-safe.

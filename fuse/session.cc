@@ -210,7 +210,7 @@ void Session::start_prefetching(ContentPrefetcher& prefetcher, unsigned device) 
 }
 
 void Session::start_notifying(ChangeNotifier& notifier) {
-  notifier.start(session_);
+  notifier.start(session_, adapter_.can_expire());
   notifier_ = &notifier;
 }
 

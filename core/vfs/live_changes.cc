@@ -61,6 +61,7 @@ void LiveChanges::ensure_watched(LiveNode& dir) {
     return;
   }
   HostWatcher& watcher = *watcher_.load(std::memory_order_acquire);
+  const bool is_first = dir.known.watch.load(std::memory_order_acquire) == Watch::kUntried;
   dir.known.tried_at = now();
   watcher.remove(inode_of(dir));  // what is left of a watch that may have ended unnoticed
   const HostWatcher::Counts before = watcher.counts();
@@ -76,7 +77,9 @@ void LiveChanges::ensure_watched(LiveNode& dir) {
   }
   if (watched) {
     dir.known.changed_at = recent ? now() : 0;
-    dir.known.clean.store(dir.known.version);  // no listing was kept so far
+    if (is_first) {
+      dir.known.clean.store(dir.known.version);  // no listing was kept so far
+    }
     dir.known.watch.store(Watch::kWatched, std::memory_order_release);
     return;
   }

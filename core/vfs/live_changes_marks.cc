@@ -74,8 +74,9 @@ void LiveChanges::mark_everything() {
         node.known.absent.erase(node.known.absent.begin());
       }
     }
-    if (node.type == FileType::kSymlink) {  // not for directories: their notice detaches what is mounted below them
-      queue_.add({.inode = inode_of(*node.parent), .name = node.name});
+    if (node.parent != nullptr && node.type != FileType::kFile) {
+      // A notice that drops a directory would detach what is mounted below it.
+      queue_.add({.inode = inode_of(*node.parent), .name = node.name, .expire = node.type == FileType::kDirectory});
     }
     if (node.known.watch == Watch::kWatched) {  // the end of the watch may be among what was lost
       node.known.tried_at = now() - kTryAgain;

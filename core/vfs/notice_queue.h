@@ -18,6 +18,9 @@ struct LiveNode;
 struct Notice {
   Inode inode = 0;
   std::string name;
+  /// Only the time ends for which the entry may be kept: it is looked up anew, and what is mounted below it stays if it
+  /// is still the same.
+  bool expire = false;
 };
 
 /// The notices that wait for the thread that tells the kernel of them. Thread-safe.

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <csignal>
 #include <fstream>
 #include <thread>
 #include <vector>
@@ -174,6 +175,44 @@ TEST_F(LiveEdits, TheKernelIsToldOfWhatItKeeps) {
       << "a program that has it open sees it grow";
   EXPECT_GT(statistics(mount).at("live").at("notices"), 0U);
   EXPECT_EQ(statistics(mount).at("live").at("unwatched"), 0U);
+}
+
+TEST_F(LiveEdits, AfterLostChangesADirectoryIsLookedUpAnewAndKeepsWhatIsMountedBelowIt) {
+  std::size_t most = 0;
+  std::ifstream("/proc/sys/fs/inotify/max_queued_events") >> most;
+  if (::geteuid() != 0 || most == 0 || most > 100'000) {
+    GTEST_SKIP() << "only root can mount below it, and the queue must not be too long: " << most;
+  }
+  write("d/below/inside", "1");
+  write("replaced/old", "1");
+  write("one", "");
+  write("two", "");
+  const MountedPackage mount(kPkgfs, own());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  let_it_get_quiet();
+  const fs::path pub = mount / "pub";
+  EXPECT_EQ(size_of(pub / "d/below/inside"), 1);
+  EXPECT_EQ(size_of(pub / "replaced/old"), 1);
+  ASSERT_TRUE(run({"mount", "-t", "tmpfs", "none", pub / "d/below"}).ok());
+  const pid_t daemon = mount.daemon();
+  ASSERT_GT(daemon, 0);
+  ASSERT_EQ(::kill(daemon, SIGSTOP), 0);
+  for (std::size_t i = 0; i <= most; ++i) {
+    EXPECT_EQ(::chmod((host() / (i % 2 == 0 ? "one" : "two")).c_str(), 0644), 0);
+  }
+  fs::rename(host() / "replaced", host() / "moved");
+  write("replaced/new", "12");
+  ASSERT_EQ(::kill(daemon, SIGCONT), 0);
+  const auto lookups = [&] { return statistics(mount).at("requests").at("lookup").get<int>(); };
+  EXPECT_TRUE(eventually([&] {
+    const int before = lookups();
+    (void)size_of(pub / "d");
+    return lookups() > before;
+  })) << "long before the minute ends for which the kernel keeps it";
+  EXPECT_EQ(size_of(pub / "replaced/new"), 2);
+  EXPECT_EQ(size_of(pub / "replaced/old"), -1);
+  EXPECT_TRUE(run({"mountpoint", "-q", pub / "d/below"}).ok());
+  EXPECT_TRUE(run({"umount", "-l", pub / "d/below"}).ok());
 }
 
 TEST_F(LiveEdits, QuietFilesCostOnlyTheirOpen) {

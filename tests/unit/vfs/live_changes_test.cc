@@ -84,7 +84,9 @@ class Changes : public testing::Test {
     do {
       changes_->collect();
     } while (changes_->watcher()->is_behind());
-    changes_->deliver([&](const Notice& notice) { list.push_back(of(notice.inode, notice.name)); });
+    changes_->deliver([&](const Notice& notice) {
+      list.push_back(of(notice.inode, notice.name) + (notice.expire ? " expires" : ""));
+    });
     return list;
   }
   /// The notifier is faster than the reply of this thread.
@@ -333,9 +335,23 @@ TEST_F(Changes, AfterLostChangesEverythingIsTold) {
   const Entry d = look(tree_->root(), "d");
   const Entry f = look(d.inode, "f");
   EXPECT_EQ(changes_->told_absent(d.inode, now(d.inode), "new"), Trust::kWatched);
+  (void)changes_->begin(d.inode);
+  EXPECT_TRUE(changes_->may_keep(d.inode, now(d.inode)));
   change_modes(most + 1);
   dir_.write("d/f", "lost");
+  do {
+    (void)look(tree_->root(), "d");
+    (void)changes_->begin(d.inode);
+  } while (changes_->watcher()->is_behind());
+  (void)look(tree_->root(), "d");
+  (void)changes_->begin(d.inode);
+  Attributes quiet = now(d.inode);
+  quiet.recent = false;
+  EXPECT_TRUE(changes_->is_watched(d.inode)) << "it is watched anew";
+  EXPECT_FALSE(changes_->may_keep(d.inode, quiet)) << "the kernel still has the old listing";
   const auto told = notices();
+  EXPECT_THAT(told, Contains(of(tree_->root(), "d") + " expires")) << "what is mounted below it stays";
+  EXPECT_THAT(told, Not(Contains(of(tree_->root(), "d"))));
   EXPECT_THAT(told, Contains(of(f.inode)));
   EXPECT_THAT(told, Contains(of(d.inode)));
   EXPECT_THAT(told, Contains(of(d.inode, "new")));
