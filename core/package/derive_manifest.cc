@@ -24,6 +24,9 @@ constexpr std::string_view kRunners = "https://webc.org/runner/";
 constexpr std::size_t kAnnotationsBytes = 128U << 10U;  // of a file with annotations, which is written by hand
 
 std::string in_quotes(std::string_view text) { return '"' + std::string(text) + '"'; }
+std::string joined(const std::string& first, char between, const std::string& second) {
+  return first + between + second;
+}
 
 [[noreturn]] void reject_manifest(std::string message) { throw Error(ErrorCode::kCorrupt, std::move(message)); }
 
@@ -56,8 +59,8 @@ std::vector<webc::Dependency> derive_use(const WasmerToml& toml) {
     }
     std::string build;
     const std::string normal = VersionReq::parse(requirement, &build).to_string();
-    use.push_back({name, name + "@" + normal, std::nullopt,
-                   build.empty() ? std::nullopt : std::optional(name + "@" + requirement)});
+    use.push_back({name, joined(name, '@', normal), std::nullopt,
+                   build.empty() ? std::nullopt : std::optional(joined(name, '@', requirement))});
   }
   return use;
 }
@@ -182,7 +185,7 @@ std::optional<Conflict> merge(Json& original, const Json& addition, const std::s
       }
       if (i == known) {
         members.emplace_back(key, value);
-      } else if (auto conflict = merge(members[i].second, value, path.empty() ? key : path + "." + key)) {
+      } else if (auto conflict = merge(members[i].second, value, path.empty() ? key : joined(path, '.', key))) {
         return conflict;
       }
     }

@@ -58,10 +58,10 @@ std::unique_ptr<OverlayContent> OverlayMerger::merge(const OverlayNode& dir, Ino
   content->bytes = sizeof(OverlayContent) + content->path.capacity() +
                    (content->large != nullptr ? content->large->bytes() : content->count * sizeof(OverlayNode));
   for (const std::vector<OverlayPart>& list : content->parts) {
-    content->bytes += sizeof(list) + list.capacity() * sizeof(OverlayPart);
+    content->bytes += sizeof(std::vector<OverlayPart>) + list.capacity() * sizeof(OverlayPart);
   }
   for (const std::string& text : content->texts) {
-    content->bytes += sizeof(text) + text.capacity();
+    content->bytes += sizeof(std::string) + text.capacity();
   }
   return content;
 }

@@ -202,6 +202,7 @@ void count_operands(CommandId command, const std::vector<std::string>& operands,
 /// What was given besides `remount` and would have an effect on a new mount.
 std::vector<std::string> words_with_effect(const Findings& findings) {
   std::vector<std::string> words;
+  words.reserve(findings.words.size() + findings.given.size());
   for (const auto& [word, item] : findings.words) {
     words.push_back(item);
   }
