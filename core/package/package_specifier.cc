@@ -153,7 +153,14 @@ void check_full_name(std::string_view full_name) {
   }
 }
 
-bool is_tag_char(char c) { return is_alpha(c) || is_digit(c) || c == '.' || c == '_' || c == '-'; }
+/// Whether a text can be the name of a tag. What begins like a version (`1.02`, `v1.2`) is a mistyped requirement.
+bool is_tag(std::string_view text) {
+  const bool is_version = (text.starts_with('v') || text.starts_with('V')) && text.size() > 1 && is_digit(text[1]) &&
+                          text.find('_') == std::string_view::npos;
+  return is_alpha(text.front()) && !is_version && std::all_of(text.begin(), text.end(), [](char c) {
+           return is_alpha(c) || is_digit(c) || c == '.' || c == '_' || c == '-';
+         });
+}
 
 /// Sets the tag of `ident`, and the build metadata that belongs to it.
 void parse_tag(std::string_view text, NamedIdent& ident) {
@@ -170,10 +177,10 @@ void parse_tag(std::string_view text, NamedIdent& ident) {
     return;
   }
   check_component("tag", text);
-  if (!std::all_of(text.begin(), text.end(), is_tag_char)) {
+  if (!is_tag(text)) {
     std::string reason = "\"" + std::string(text) + "\" is neither a version requirement (at character " +
                          std::to_string(fault.at + 1) + ": " + fault.reason +
-                         ") nor a tag (letters, digits, \".\", \"_\" and \"-\")";
+                         ") nor a tag (a letter, then letters, digits, \".\", \"_\" and \"-\")";
     const std::optional<std::string> near = VersionReq::nearest(text);
     reason += near ? "; did you mean \"" + *near + "\"?"
                    : "; a requirement is written like \"^1.2\", \"=1.2.3\" or \">=1, <2\"";

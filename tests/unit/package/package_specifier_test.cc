@@ -104,14 +104,21 @@ TEST(PackageSpecifier, RefusedSpellings) {
 TEST(PackageSpecifier, ATagThatIsNeitherARequirementNorAWordIsRefused) {
   EXPECT_EQ(reason("a/b@^^1"),
             "\"^^1\" is neither a version requirement (at character 2: unexpected character '^' while parsing major "
-            "version number) nor a tag (letters, digits, \".\", \"_\" and \"-\"); did you mean \"^1\"?");
+            "version number) nor a tag (a letter, then letters, digits, \".\", \"_\" and \"-\"); did you mean \"^1\"?");
   EXPECT_EQ(reason("a/b@>1 <2"),
             "\">1 <2\" is neither a version requirement (at character 4: expected comma after major version number, "
-            "found '<') nor a tag (letters, digits, \".\", \"_\" and \"-\"); did you mean \">1, <2\"?");
+            "found '<') nor a tag (a letter, then letters, digits, \".\", \"_\" and \"-\"); did you mean \">1, <2\"?");
   const std::string hint = "a requirement is written like \"^1.2\", \"=1.2.3\" or \">=1, <2\"";
-  for (const char* text : {"a/b@1 || 2", "a/b@!x", "a/b@$(x)", "a/b@\xc3\xa4"}) {
+  for (const char* text :
+       {"a/b@1 || 2", "a/b@!x", "a/b@$(x)", "a/b@\xc3\xa4", "z/a@^1 || ^2", "z/a@99999999999999999999.0.0", "a/b@1.02",
+        "a/b@1.2.3.4", "a/b@1.2.3-01", "a/b@-1", "a/b@.1", "a/b@_1", "a/b@v99999999999999999999"}) {
     EXPECT_TRUE(reason(text).ends_with(hint)) << reason(text);
   }
+  EXPECT_TRUE(reason("a/b@v1.2.3").ends_with("; did you mean \"1.2.3\"?")) << reason("a/b@v1.2.3");
+  EXPECT_EQ(reason("z/a@99999999999999999999.0.0"),
+            "\"99999999999999999999.0.0\" is neither a version requirement (at character 1: value of major version "
+            "number exceeds u64::MAX) nor a tag (a letter, then letters, digits, \".\", \"_\" and \"-\"); " +
+                hint);
 }
 
 TEST(PackageSpecifier, BuildMetadataIsKeptWithTheRequirement) {
