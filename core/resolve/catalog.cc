@@ -15,6 +15,15 @@ bool is_preferred(const PackageSummary* a, const PackageSummary* b) {
   return is_newer(a->pkg.id, b->pkg.id) || (!is_newer(b->pkg.id, a->pkg.id) && a > b);
 }
 
+/// Two specifiers with equal keys get the same answer. The first part is there because kinds can share a text.
+std::pair<std::size_t, std::string> key_of(const PackageSpecifier& specifier) {
+  const std::size_t kind = specifier.named() != nullptr  ? 0
+                           : specifier.hash() != nullptr ? 1
+                           : specifier.url() != nullptr  ? 2
+                                                         : 3;
+  return {kind, specifier.to_string()};
+}
+
 }  // namespace
 
 bool Candidates::contains(const PackageId& id) const {
@@ -29,6 +38,7 @@ const Candidates& Catalog::of(const PackageInfo& pkg, std::size_t index) {
   }
   const PackageSpecifier& specifier = pkg.dependencies[index].specifier;
   const Source::Answer& answer = source_.ask(specifier);
+  asked_.insert(key_of(specifier));
   const auto [at, is_new] = prepared_.try_emplace(&answer);
   Candidates& result = at->second;
   known[index] = &result;
@@ -54,6 +64,14 @@ const Candidates& Catalog::of(const PackageInfo& pkg, std::size_t index) {
   return result;
 }
 
+bool Catalog::is_known(const PackageInfo& pkg, std::size_t index) const {
+  const auto known = of_package_.find(&pkg);
+  if (known != of_package_.end() && index < known->second.size() && known->second[index] != nullptr) {
+    return true;
+  }
+  return asked_.contains(key_of(pkg.dependencies[index].specifier));
+}
+
 void Catalog::prefetch(std::span<const PackageInfo* const> packages) {
   std::vector<PackageSpecifier> specifiers;
   for (const PackageInfo* pkg : packages) {
@@ -62,6 +80,9 @@ void Catalog::prefetch(std::span<const PackageInfo* const> packages) {
     }
   }
   source_.prefetch(specifiers);
+  for (const PackageSpecifier& specifier : specifiers) {
+    asked_.insert(key_of(specifier));
+  }
 }
 
 Error unresolved(const PackageSpecifier& specifier, const QueryError& reason) {

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstddef>
+#include <set>
 #include <span>
+#include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "core/source/remembering_source.h"
@@ -33,11 +36,14 @@ class Catalog {
 
   /// The candidates of dependency `index` of `pkg`, which must outlive this. Valid as long as this object.
   [[nodiscard]] const Candidates& of(const PackageInfo& pkg, std::size_t index);
+  /// Whether `of` answers without asking the source.
+  [[nodiscard]] bool is_known(const PackageInfo& pkg, std::size_t index) const;
   /// Asks for all dependencies of `packages` at once, so that `of` need not wait for each of them.
   void prefetch(std::span<const PackageInfo* const> packages);
 
  private:
   RememberingSource source_;
+  std::set<std::pair<std::size_t, std::string>> asked_;  // kind and text
   std::unordered_map<const Source::Answer*, Candidates> prepared_;
   std::unordered_map<const PackageInfo*, std::vector<const Candidates*>> of_package_;
 };

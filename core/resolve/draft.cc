@@ -86,31 +86,6 @@ std::optional<std::size_t> first_on_cycle(const Draft& draft, const std::vector<
   return std::nullopt;
 }
 
-/// Breadth-first from `start` until an edge leads back to it.
-std::vector<std::size_t> shortest_way_back(const Draft& draft, std::size_t start) {
-  std::vector<std::size_t> parent(draft.nodes.size(), kNone);
-  std::vector<std::size_t> queue = {start};
-  for (std::size_t head = 0; head < queue.size(); ++head) {
-    const std::size_t node = queue[head];
-    for (const std::size_t target : draft.nodes[node].targets) {
-      if (target == start) {
-        std::vector<std::size_t> way = {start};
-        for (std::size_t at = node; at != start; at = parent[at]) {
-          way.push_back(at);
-        }
-        way.push_back(start);
-        std::reverse(way.begin(), way.end());
-        return way;
-      }
-      if (parent[target] == kNone) {
-        parent[target] = node;
-        queue.push_back(target);
-      }
-    }
-  }
-  return {};
-}
-
 std::map<std::string_view, std::set<Version>> versions_of(const Draft& draft) {
   std::map<std::string_view, std::set<Version>> versions;
   for (const Draft::Node& node : draft.nodes) {
@@ -157,25 +132,41 @@ std::vector<std::size_t> find_cycle(const Draft& draft) {
     return {};
   }
   const auto start = first_on_cycle(draft, components(draft, order));
-  return start ? shortest_way_back(draft, *start) : std::vector<std::size_t>();
-}
-
-bool reaches(const Draft& draft, std::size_t from, std::size_t to) {
-  std::vector<bool> seen(draft.nodes.size());
-  std::vector<std::size_t> stack = {from};
-  while (!stack.empty()) {
-    const std::size_t node = stack.back();
-    stack.pop_back();
-    if (node == to) {
-      return true;
-    }
-    if (!seen[node]) {
-      seen[node] = true;
-      const auto& targets = draft.nodes[node].targets;
-      stack.insert(stack.end(), targets.begin(), targets.end());
+  if (!start) {
+    return {};
+  }
+  std::vector<std::size_t> shortest;
+  for (const std::size_t target : draft.nodes[*start].targets) {
+    std::vector<std::size_t> way = shortest_way(draft, target, *start);
+    if (!way.empty() && (shortest.empty() || way.size() < shortest.size())) {
+      shortest = std::move(way);
     }
   }
-  return false;
+  shortest.insert(shortest.begin(), *start);
+  return shortest;
+}
+
+std::vector<std::size_t> shortest_way(const Draft& draft, std::size_t from, std::size_t to) {
+  std::vector<std::size_t> parent(draft.nodes.size(), kNone);
+  std::vector<std::size_t> queue = {from};
+  parent[from] = from;
+  for (std::size_t head = 0; head < queue.size() && parent[to] == kNone; ++head) {
+    for (const std::size_t target : draft.nodes[queue[head]].targets) {
+      if (parent[target] == kNone) {
+        parent[target] = queue[head];
+        queue.push_back(target);
+      }
+    }
+  }
+  if (parent[to] == kNone) {
+    return {};
+  }
+  std::vector<std::size_t> way = {to};
+  while (way.back() != from) {
+    way.push_back(parent[way.back()]);
+  }
+  std::reverse(way.begin(), way.end());
+  return way;
 }
 
 std::optional<std::string> cycle_message(const Draft& draft) {
@@ -198,37 +189,6 @@ std::optional<std::string> duplicates_message(const Draft& draft) {
     }
   }
   return std::nullopt;
-}
-
-std::vector<std::string> explain_duplicates(const Draft& draft) {
-  constexpr std::size_t kMostShown = 20;  // half of a large tree may depend on one name
-  std::vector<std::string> lines;
-  for (const auto& [name, found] : versions_of(draft)) {
-    if (found.size() < 2) {
-      continue;
-    }
-    std::size_t dependants = 0;
-    std::string text = "no choice of versions satisfies every dependency on \"" + std::string(name) + "\":";
-    if (const NamedId* root = draft.nodes.front().pkg->id.named(); root != nullptr && root->full_name == name) {
-      text += " the package itself is \"" + root->version.to_string() + "\",";
-    }
-    for (const Draft::Node& node : draft.nodes) {
-      for (std::size_t i = 0; i < node.targets.size(); ++i) {
-        const NamedId* target = draft.nodes[node.targets[i]].pkg->id.named();
-        if (target == nullptr || target->full_name != name || ++dependants > kMostShown) {
-          continue;
-        }
-        text += " \"" + node.pkg->id.to_string() + "\" depends on \"" +
-                node.pkg->dependencies[i].specifier.to_string() + "\" (" + target->version.to_string() + "),";
-      }
-    }
-    text.pop_back();
-    if (dependants > kMostShown) {
-      text += " and " + std::to_string(dependants - kMostShown) + " more";
-    }
-    lines.push_back(std::move(text));
-  }
-  return lines;
 }
 
 }  // namespace pkgfs

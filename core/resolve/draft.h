@@ -45,8 +45,8 @@ struct Draft {
 /// A shortest cycle through the earliest discovered node that lies on one: `[a, b, a]`. Empty if there is none.
 [[nodiscard]] std::vector<std::size_t> find_cycle(const Draft& draft);
 
-/// Whether a path of dependencies leads from one node to another. A node reaches itself.
-[[nodiscard]] bool reaches(const Draft& draft, std::size_t from, std::size_t to);
+/// A path of dependencies with the fewest nodes, both ends included; empty if there is none. A node has one to itself.
+[[nodiscard]] std::vector<std::size_t> shortest_way(const Draft& draft, std::size_t from, std::size_t to);
 
 /// `Dependency cycle detected: a@1.0.0 → b@1.0.0 → a@1.0.0`; nothing when the draft is acyclic.
 [[nodiscard]] std::optional<std::string> cycle_message(const Draft& draft);
@@ -54,9 +54,5 @@ struct Draft {
 /// `Multiple versions of {full_name} were found {v1}, {v2}` for the first such name in byte order; nothing when every
 /// name has one version.
 [[nodiscard]] std::optional<std::string> duplicates_message(const Draft& draft);
-
-/// For each name with several versions: a line for each package that depends on it, with its requirement and the
-/// version chosen for it.
-[[nodiscard]] std::vector<std::string> explain_duplicates(const Draft& draft);
 
 }  // namespace pkgfs

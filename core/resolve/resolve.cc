@@ -20,10 +20,7 @@ Draft solve(const PackageInfo& root, Catalog& catalog) {
     if (!duplicates) {
       return draft;
     }
-    std::vector<std::string> chain{std::move(*duplicates)};
-    const std::vector<std::string> reasons = explain_duplicates(draft);
-    chain.insert(chain.end(), reasons.begin(), reasons.end());
-    failure.emplace(ErrorCode::kResolve, std::move(chain));
+    failure.emplace(ErrorCode::kResolve, std::move(*duplicates));
   } catch (const LimitError&) {
     throw;
   } catch (const BrokenDependency&) {
@@ -34,17 +31,14 @@ Draft solve(const PackageInfo& root, Catalog& catalog) {
     }
     failure = error;
   }
-  try {
-    if (auto draft = search(root, catalog)) {
-      log::info("older versions were chosen than the newest that match, because with those: {}", failure->what());
-      return std::move(*draft);
-    }
-  } catch (const LimitError& limit) {
-    std::vector<std::string> chain = limit.chain();
-    chain.insert(chain.end(), failure->chain().begin(), failure->chain().end());
-    throw Error(ErrorCode::kResolve, std::move(chain));
+  SearchResult result = search(root, catalog);
+  if (result.draft) {
+    log::info("older versions were chosen than the newest that match, because with those: {}", failure->what());
+    return std::move(*result.draft);
   }
-  throw Error(*failure);
+  std::vector<std::string> chain = failure->chain();
+  chain.insert(chain.end(), result.reasons.begin(), result.reasons.end());
+  throw Error(failure->code(), std::move(chain));
 }
 
 DependencyGraph to_graph(const Draft& draft) {
@@ -132,11 +126,20 @@ void warn_of_builds(const Draft& draft) {
   }
 }
 
+std::vector<std::string> with_advice(std::string text, const std::string& advice) {
+  std::vector<std::string> chain{std::move(text)};
+  if (!advice.empty()) {
+    chain.push_back(advice);
+  }
+  return chain;
+}
+
 }  // namespace
 
-LimitError::LimitError(const char* resource, std::size_t value, std::size_t limit)
-    : Error(ErrorCode::kResolve, "Dependency resolution exceeded safety limits (" + std::string(resource) + "=" +
-                                     std::to_string(value) + ", limit=" + std::to_string(limit) + ")") {}
+LimitError::LimitError(const char* resource, std::size_t value, std::size_t limit, const std::string& advice)
+    : Error(ErrorCode::kResolve, with_advice("Dependency resolution exceeded safety limits (" + std::string(resource) +
+                                                 "=" + std::to_string(value) + ", limit=" + std::to_string(limit) + ")",
+                                             advice)) {}
 
 std::optional<std::size_t> DependencyGraph::find(const PackageId& id) const {
   const auto at = std::find_if(nodes.begin(), nodes.end(), [&](const Node& node) { return node.pkg.id == id; });

@@ -58,7 +58,7 @@ struct Resolution {
   ResolvedPackage package;
 };
 
-/// Resolves the tree below `root` (docs/rules/resolution.md, 4.2 and 5): unification first, backtracking if that leaves
+/// Resolves the tree below `root` (docs/rules/resolution.md, 4.2 and 5): unification first, a search if that leaves
 /// two versions of a name. Deterministic; asks `source` once for each specifier. Throws Error(kResolve) with the texts
 /// of docs/rules/resolution.md, 4.3.
 [[nodiscard]] Resolution resolve(const PackageInfo& root, Source& source);

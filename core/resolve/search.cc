@@ -3,198 +3,173 @@
 #include <cstddef>
 #include <optional>
 #include <string>
-#include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "core/base/limits.h"
+#include "core/resolve/explanation.h"
+#include "core/resolve/incompatibilities.h"
+#include "core/resolve/package_table.h"
+#include "core/resolve/partial_solution.h"
+#include "core/resolve/requirements.h"
 #include "core/resolve/solver.h"
 
 namespace pkgfs {
 namespace {
 
-/// A depth-first search over the choices for a queue of dependencies, first in, first out. It changes one draft and
-/// undoes the changes; frame i holds the alternatives for queue entry i. A choice is skipped as soon as it can't lead
-/// to a solution, which shortens the search but doesn't change its result.
+/// Walks over a queue of dependencies, first in, first out, and builds the draft. At the first dependency on a name it
+/// decides its version: the newest one that nothing excludes. After a conflict it goes back over the decisions that
+/// the conflict follows from. It skips only choices that can't lead to a tree, so that the tree it finds is the first
+/// one in the order of a search that skips nothing.
 class Search {
  public:
-  Search(const PackageInfo& root, Catalog& catalog) : catalog_(catalog), draft_(root) { remember_name(root.id); }
+  Search(const PackageInfo& root, Catalog& catalog, std::size_t most_conflicts)
+      : most_conflicts_(most_conflicts),
+        catalog_(catalog),
+        table_(root),
+        incompatibilities_(solution_),
+        requirements_(catalog_, table_, incompatibilities_),
+        draft_(root) {}
 
-  std::optional<Draft> run() {
-    enqueue(0);
-    if (is_hopeless(0)) {
-      return std::nullopt;
+  SearchResult run() {
+    solution_.decide(kRoot);
+    enqueue(kRoot);
+    while (requirements_.add(kRoot)) {
     }
-    std::vector<Frame> frames;
-    while (frames.size() < queue_.size()) {
-      frames.push_back(enter(frames.size()));
-      while (!advance(frames.back(), frames.size() - 1)) {
-        frames.pop_back();
-        if (frames.empty()) {
-          return std::nullopt;
-        }
+    while (at_ < queue_.size()) {
+      const auto conflict = advance();
+      if (conflict && !learn(*conflict)) {
+        return {std::nullopt, explain(incompatibilities_, table_)};
       }
     }
-    return std::move(draft_);
+    return {std::move(draft_), {}};
   }
 
  private:
+  static constexpr PackageAt kRoot{0, 0};
+
   struct Pending {
-    std::size_t parent;
+    PackageAt parent;
     std::size_t dependency;
   };
-  struct Frame {
-    const Candidates* candidates;
-    std::size_t next = 0;
-    // The state before this frame.
+  /// The state before a decision.
+  struct Level {
+    std::size_t at;
     std::size_t nodes;
     std::size_t queued;
-    bool linked = false;
   };
 
-  const PackageSpecifier& specifier_of(const Pending& pending) const {
-    return draft_.nodes[pending.parent].pkg->dependencies[pending.dependency].specifier;
-  }
-  const Candidates& candidates_of(const Pending& pending) {
-    return catalog_.of(*draft_.nodes[pending.parent].pkg, pending.dependency);
-  }
-
-  Frame enter(std::size_t at) {
-    const Candidates& candidates = candidates_of(queue_[at]);
+  /// Does the next step of the walk. Returns an incompatibility that the choices so far satisfy, if there is one.
+  std::optional<std::size_t> advance() {
+    if (const auto conflict = incompatibilities_.propagate()) {
+      return conflict;
+    }
+    const Pending pending = queue_[at_];
+    const PackageInfo& parent = *table_[pending.parent].pkg;
+    const Candidates& candidates = catalog_.of(parent, pending.dependency);
     if (candidates.is_broken()) {
-      throw BrokenDependency(unresolved(specifier_of(queue_[at]), *candidates.error));
+      throw BrokenDependency(unresolved(parent.dependencies[pending.dependency].specifier, *candidates.error));
     }
-    return {&candidates, 0, draft_.nodes.size(), queue_.size(), false};
-  }
-
-  /// Takes the next alternative that can lead to a solution; false, with everything undone, if there is none.
-  bool advance(Frame& frame, std::size_t at) {
-    undo(frame, at);
-    while (frame.next < frame.candidates->by_preference.size()) {
-      if (apply(frame, at, *frame.candidates->by_preference[frame.next++])) {
-        return true;
-      }
-      undo(frame, at);
-    }
-    return false;
-  }
-
-  bool apply(Frame& frame, std::size_t at, const PackageSummary& candidate) {
-    const std::size_t parent = queue_[at].parent;
-    auto target = draft_.find(candidate.pkg.id);
-    const bool is_new = !target;
-    if (is_new && is_name_taken(candidate.pkg.id)) {
-      return false;
-    }
-    if (++states_ > limits::kResolveStates) {
-      throw LimitError("backtrack_states", states_, limits::kResolveStates);
-    }
-    if (!is_new && reaches(draft_, *target, parent)) {
-      return false;
-    }
-    if (is_new) {
-      target = draft_.add(candidate);
-      remember_name(candidate.pkg.id);
-      if (draft_.nodes.size() > limits::kResolvePackages) {
-        throw LimitError("packages", draft_.nodes.size(), limits::kResolvePackages);
-      }
-      enqueue(*target);
-      const std::size_t waiting = queue_.size() - at - 1;
-      if (waiting > limits::kResolvePending) {
-        throw LimitError("pending_dependencies", waiting, limits::kResolvePending);
-      }
-    }
-    draft_.nodes[parent].targets.push_back(*target);
-    frame.linked = true;
-    return !is_new || (!is_hopeless(*target) && !is_refused(candidate.pkg.id, at + 1));
-  }
-
-  void undo(Frame& frame, std::size_t at) {
-    if (frame.linked) {
-      draft_.nodes[queue_[at].parent].targets.pop_back();
-      frame.linked = false;
-    }
-    queue_.resize(frame.queued);
-    while (draft_.nodes.size() > frame.nodes) {
-      if (const NamedId* id = draft_.nodes.back().pkg->id.named()) {
-        chosen_.erase(id->full_name);
-      }
-      draft_.remove_last();
-    }
-  }
-
-  void enqueue(std::size_t node) {
-    for (std::size_t i = 0; i < draft_.nodes[node].pkg->dependencies.size(); ++i) {
-      queue_.push_back({node, i});
-    }
-  }
-
-  /// Whether a dependency of `node` has no candidate, or none that fits the packages chosen so far.
-  bool is_hopeless(std::size_t node) {
-    const PackageInfo& pkg = *draft_.nodes[node].pkg;
-    for (std::size_t i = 0; i < pkg.dependencies.size(); ++i) {
-      const Candidates& candidates = catalog_.of(pkg, i);
-      if (candidates.is_broken()) {
-        continue;  // fails when its turn comes; an older version must not hide it
-      }
-      if (candidates.error != nullptr) {
-        return true;
-      }
-      if (const NamedIdent* ident = pkg.dependencies[i].specifier.named()) {
-        const auto chosen = chosen_.find(ident->full_name());
-        if (chosen != chosen_.end() && !candidates.contains(*chosen->second)) {
-          return true;
-        }
-      }
-    }
-    return false;
-  }
-
-  /// Whether a dependency in the queue requires another version of `id`.
-  bool is_refused(const PackageId& id, std::size_t from) {
-    if (id.named() == nullptr) {
-      return false;
-    }
-    for (std::size_t i = from; i < queue_.size(); ++i) {
-      const NamedIdent* ident = specifier_of(queue_[i]).named();
-      if (ident == nullptr || !is_called(*ident, id.named()->full_name)) {
+    for (const PackageAt package : table_.add(candidates)) {
+      if (!solution_.allows(package)) {
         continue;
       }
-      const Candidates& candidates = candidates_of(queue_[i]);
-      if (!candidates.is_broken() && !candidates.contains(id)) {
-        return true;
+      if (solution_.is_decided(package)) {
+        return link(table_[package].node);
       }
+      if (!requirements_.add(package)) {
+        decide(package);
+      }
+      return std::nullopt;
     }
-    return false;
+    return table_[pending.parent].requirements[pending.dependency];
   }
 
-  static bool is_called(const NamedIdent& ident, std::string_view full_name) {
-    if (!full_name.ends_with(ident.name)) {
-      return false;  // early, because the message is expensive to build
+  /// Leads the current dependency to a node that was there before. Returns the cycle that this makes, if it makes one.
+  std::optional<std::size_t> link(std::size_t target) {
+    const std::size_t parent = table_[queue_[at_].parent].node;
+    const std::vector<std::size_t> way = shortest_way(draft_, target, parent);
+    if (!way.empty()) {
+      std::vector<PackageAt> packages;
+      packages.reserve(way.size());
+      for (const std::size_t node : way) {
+        packages.push_back(packages_[node]);
+      }
+      return requirements_.add_cycle(packages);
     }
-    return ident.full_name() == full_name;
+    draft_.nodes[parent].targets.push_back(target);
+    ++at_;
+    return std::nullopt;
   }
 
-  bool is_name_taken(const PackageId& id) const {
-    return id.named() != nullptr && chosen_.contains(id.named()->full_name);
-  }
-
-  void remember_name(const PackageId& id) {
-    if (id.named() != nullptr) {
-      chosen_.emplace(id.named()->full_name, &id);
+  void decide(PackageAt package) {
+    levels_.push_back({at_, draft_.nodes.size(), queue_.size()});
+    solution_.decide(package);
+    const std::size_t target = draft_.add(*table_[package].summary);
+    if (draft_.nodes.size() > limits::kResolvePackages) {
+      throw LimitError("packages", draft_.nodes.size(), limits::kResolvePackages);
+    }
+    draft_.nodes[table_[queue_[at_++].parent].node].targets.push_back(target);
+    table_[package].node = target;
+    enqueue(package);
+    if (queue_.size() - at_ > limits::kResolvePending) {
+      throw LimitError("pending_dependencies", queue_.size() - at_, limits::kResolvePending);
     }
   }
 
+  /// False if the conflict leaves no choice.
+  bool learn(std::size_t conflict) {
+    if (++conflicts_ > most_conflicts_) {
+      throw LimitError("backtrack_states", conflicts_, most_conflicts_,
+                       "pkgfs gave up the search, so a choice of versions may exist or not; require exact versions "
+                       "(\"=1.2.3\") of the packages that \"" +
+                           draft_.nodes.front().pkg->id.to_string() + "\" depends on, to leave fewer choices");
+    }
+    const auto level = incompatibilities_.learn(conflict);
+    if (level && *level < levels_.size()) {
+      undo(levels_[*level]);
+      levels_.resize(*level);
+    }
+    return level.has_value();
+  }
+
+  void undo(const Level& before) {
+    while (at_ > before.at) {
+      draft_.nodes[table_[queue_[--at_].parent].node].targets.pop_back();
+    }
+    queue_.resize(before.queued);
+    while (draft_.nodes.size() > before.nodes) {
+      draft_.remove_last();
+    }
+    packages_.resize(before.nodes);
+  }
+
+  /// Adds the dependencies of the newest node.
+  void enqueue(PackageAt package) {
+    packages_.push_back(package);
+    for (std::size_t i = 0; i < table_[package].pkg->dependencies.size(); ++i) {
+      queue_.push_back({package, i});
+    }
+  }
+
+  const std::size_t most_conflicts_;
   Catalog& catalog_;
+  PackageTable table_;
+  PartialSolution solution_;
+  Incompatibilities incompatibilities_;
+  Requirements requirements_;
   Draft draft_;
+  std::vector<PackageAt> packages_;  // of each node
   std::vector<Pending> queue_;
-  std::unordered_map<std::string, const PackageId*> chosen_;
-  std::size_t states_ = 0;
+  std::vector<Level> levels_;
+  std::size_t at_ = 0;  // the dependency in the queue whose turn it is
+  std::size_t conflicts_ = 0;
 };
 
 }  // namespace
 
-std::optional<Draft> search(const PackageInfo& root, Catalog& catalog) { return Search(root, catalog).run(); }
+SearchResult search(const PackageInfo& root, Catalog& catalog, std::size_t most_conflicts) {
+  return Search(root, catalog, most_conflicts).run();
+}
 
 }  // namespace pkgfs
