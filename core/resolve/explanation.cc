@@ -67,9 +67,13 @@ class Words {
   }
 
  private:
-  [[nodiscard]] std::string root() const { return quoted(table_[{0, 0}].pkg->id.to_string()); }
+  /// A root without a name has a hash of 64 digits, which tells a reader nothing.
+  [[nodiscard]] std::string root() const {
+    const PackageId& id = table_[{0, 0}].pkg->id;
+    return id.named() != nullptr ? quoted(id.to_string()) : "the root package";
+  }
 
-  /// `"a@1.0.0"`, `"a" 2.0.0 or 1.0.0`, or `any "a@^1"`.
+  /// `"a@1.0.0"`, `"a" 2.0.0 or 1.0.0`, `any "a@^1"`, or the root.
   [[nodiscard]] std::string versions(const Term& term) const {
     const PackageTable::Name& name = table_.name(term.name);
     std::vector<const PackageId*> ids;
@@ -77,7 +81,7 @@ class Words {
       ids.push_back(&name.versions[version].pkg->id);
     }
     if (ids.size() == 1) {
-      return quoted(ids.front()->to_string());
+      return ids.front() == &table_[{0, 0}].pkg->id ? root() : quoted(ids.front()->to_string());
     }
     const auto same = std::find_if(name.sets.begin(), name.sets.end(),
                                    [&](const PackageTable::NamedSet& set) { return set.versions == term.versions; });

@@ -122,8 +122,7 @@ class Search {
     if (++conflicts_ > most_conflicts_) {
       throw LimitError("backtrack_states", conflicts_, most_conflicts_,
                        "pkgfs gave up the search, so a choice of versions may exist or not; require exact versions "
-                       "(\"=1.2.3\") of the packages that \"" +
-                           draft_.nodes.front().pkg->id.to_string() + "\" depends on, to leave fewer choices");
+                       "(\"=1.2.3\") of some dependencies, to leave fewer choices");
     }
     const auto level = incompatibilities_.learn(conflict);
     if (level && *level < levels_.size()) {

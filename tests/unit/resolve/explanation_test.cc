@@ -11,6 +11,7 @@
 namespace pkgfs::test {
 namespace {
 
+using testing::Contains;
 using testing::ElementsAre;
 using testing::EndsWith;
 using testing::StartsWith;
@@ -83,6 +84,18 @@ TEST(Explanation, OfACycleThatNoVersionAvoids) {
                           "or 1.0.0 can't be chosen, and \"root@1.0.0\" depends on \"a@*\" (2.0.0 or 1.0.0)",
                           "\"a\" 2.0.0 or 1.0.0 can't be chosen, because \"a\" 2.0.0 or 1.0.0 and \"b@1.0.0\" depend "
                           "on each other in a cycle, and \"a\" 2.0.0 or 1.0.0 depends on \"b@*\" (1.0.0)"));
+}
+
+// Risk: the lines about a directory repeat a hash of 64 digits.
+TEST(Explanation, CallsARootWithoutANameTheRoot) {
+  TestRegistry registry;
+  registry.add("a@1.0.0").dep("ghost@*");
+  TestPackage root(PackageHash(sha256("directory")));
+  root.dep("a@*");
+  const auto chain = error_chain([&] { return resolve(root.info(), registry); });
+  EXPECT_THAT(chain, Contains("no choice of versions satisfies all dependencies below the root package, because "
+                              "\"a@1.0.0\" depends on \"ghost@*\", which doesn't exist, and the root package depends "
+                              "on \"a@*\" (1.0.0)"));
 }
 
 TEST(Explanation, OfOneDependencyAloneNeedsNoLine) {
