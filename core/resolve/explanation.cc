@@ -112,6 +112,7 @@ class Words {
     const std::string text = quoted(what.specifier->to_string());
     const NamedIdent* ident = what.specifier->named();
     std::vector<const PackageId*> ids;
+    ids.reserve(what.candidates->by_preference.size());
     for (const PackageSummary* candidate : what.candidates->by_preference) {
       ids.push_back(&candidate->pkg.id);
     }
@@ -132,6 +133,7 @@ class Words {
 
   [[nodiscard]] std::string cycle(const Incompatibility& what) const {
     std::vector<std::string> members;
+    members.reserve(what.terms.size());
     for (const Term& term : what.terms) {
       members.push_back(versions(term));
     }
