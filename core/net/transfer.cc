@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <fmt/core.h>
+
 #include "core/net/transfer.h"
 
 #include <algorithm>
@@ -112,7 +114,7 @@ void Transfer::set_options(const HttpClient::Options& options) {
     add_header("Expect:");  // saves the round trip of "100 Continue"
   }
   for (const auto& [name, value] : request_.headers) {
-    add_header(name + ": " + value);
+    add_header(fmt::format("{}: {}", name, value));
   }
   if (request_.bearer) {
     if (!is_printable(*request_.bearer)) {
@@ -132,8 +134,9 @@ void Transfer::add_header(const std::string& line) {
   if (longer == nullptr) {
     throw std::bad_alloc();
   }
-  static_cast<void>(headers_.release());  // it is the beginning of the longer list
+  curl_slist* const shorter = headers_.release();  // the beginning of the longer list, except for the first line
   headers_.reset(longer);
+  static_cast<void>(shorter);
 }
 
 void Transfer::take_header(std::string_view line) {
