@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-#include <fmt/core.h>
-
 #include "core/net/transfer.h"
 
 #include <algorithm>
 #include <cctype>
 #include <new>
 #include <utility>
+
+#include <fmt/core.h>
 
 #include "core/base/log.h"
 
