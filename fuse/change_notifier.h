@@ -16,24 +16,25 @@ struct fuse_session;
 
 namespace pkgfs::fuse {
 
-/// Tells the kernel what changed in live directories (FUSE_NOTIFY_INVAL_ENTRY and _INODE), so that it can keep names
-/// and attributes until then.
+/// Tells the kernel of changes in live directories (FUSE_NOTIFY_INVAL_ENTRY and _INODE). So the kernel can keep names
+/// and attributes until they change.
 ///
-/// This has a thread of its own, which answers no requests: the kernel makes it wait for locks that it holds while
-/// requests are being answered. The thread wakes up before other work of the machine, where it may, with a bound on the
-/// processor time that it takes so (WakeUpFirst). Between an edit on the host and its notice, programs may still see
-/// what the kernel has cached.
+/// A thread of its own does this and answers no requests. The kernel may make that thread wait for a lock that the
+/// kernel holds until a server thread has answered a request. Where the daemon has the right, the thread runs before
+/// other work when it wakes up. WakeUpFirst bounds the processor time that it takes in this way. Between an edit on the
+/// host and its notice, programs may still see what the kernel has cached.
 class ChangeNotifier {
  public:
-  /// Both must outlive it; `fs` has changes.
+  /// Both must outlive this. `fs.changes()` must not be null.
   ChangeNotifier(vfs::FileSystem& fs, Statistics& statistics);
   /// Ends the thread. If that takes more than some seconds, ends the process.
   ~ChangeNotifier();
   ChangeNotifier(const ChangeNotifier&) = delete;
   ChangeNotifier& operator=(const ChangeNotifier&) = delete;
 
-  /// Begins to watch, and to tell the kernel of this mounted session, which must outlive the thread. `can_expire`
-  /// is the kernel's (Adapter). Once. Throws std::system_error if there is no thread or no inotify.
+  /// Begins to watch, and to tell the kernel of changes through `session`, which must be mounted and outlive the
+  /// thread. `can_expire`: whether the kernel can expire an entry (`Adapter::can_expire`). Call it only once. Throws
+  /// std::system_error if no thread can be started or inotify can't be used.
   void start(fuse_session* session, bool can_expire);
   /// Ends the thread; call it while requests are still answered. False: it didn't end within `limit`.
   [[nodiscard]] bool stop(std::chrono::milliseconds limit);

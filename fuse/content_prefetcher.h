@@ -25,9 +25,10 @@ namespace pkgfs::fuse {
 ///
 /// The prefetcher chooses the files by these rules:
 /// - After the first read in a directory: the next files of its listing, as many as fit a window (ReadRegion). A read
-///   behind the prefetched files doubles the window; reads in random order close it.
+///   behind the prefetched files doubles the window. After reads in random order, nothing more is prefetched there.
 /// - When a reader has finished one directory and begins the next, as a walk does: the next few directories, twice as
-///   many each time. The first file of the last one is left out: its READ shows that the walk goes on.
+///   many each time. The prefetcher leaves out the first file of the last directory. A READ of that file shows that the
+///   walk goes on.
 /// - After the first read in a directory of which nothing was prefetched: the next few directories, each as soon as a
 ///   reader lists it. Listing alone prefetches nothing.
 /// The kernel accepts only files that it knows. If a reader opens files by name without listing their directory, the
@@ -39,8 +40,8 @@ namespace pkgfs::fuse {
 class ContentPrefetcher {
  public:
   /// Both must outlive this. `fs` must be immutable and know places (`FileSystem::place`); else nothing is prefetched.
-  /// At most `page_cache` bytes of whole pages are filled before the next read: where a control group allows the daemon
-  /// little memory, the kernel would drop the pages before a reader comes.
+  /// The prefetcher fills at most `page_cache` bytes of whole pages before the next read. If a control group allows the
+  /// daemon little memory, the kernel would drop more pages than that before a reader comes.
   ContentPrefetcher(vfs::FileSystem& fs, Statistics& statistics,
                     std::uint64_t page_cache = std::numeric_limits<std::uint64_t>::max())
       : fs_(fs), statistics_(statistics), page_cache_(page_cache) {}

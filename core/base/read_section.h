@@ -9,7 +9,8 @@
 
 /// Memory that threads read without a lock while another thread replaces it: "epoch-based reclamation" (K. Fraser,
 /// Practical lock-freedom, 2004). A reader announces itself with a ReadSection. A writer first takes away the pointer
-/// that leads readers to the memory, then gives the memory to RetiredMemory, which frees it once no reader can have it.
+/// that leads readers to the memory, and then gives the memory to RetiredMemory. RetiredMemory frees it once no reader
+/// can use it.
 namespace pkgfs {
 
 namespace detail {
@@ -22,17 +23,17 @@ struct alignas(64) ReaderSlot {
   ReaderSlot* next = nullptr;
 };
 
-// Written when memory is retired, so seldom.
+// Written only when memory is retired, which is seldom.
 extern std::atomic<std::uint64_t> reader_epoch;
 extern constinit thread_local ReaderSlot* reader_slot;
-/// Finds or makes the slot of this thread, which it gives back at its end. Throws std::bad_alloc.
+/// Finds or makes the slot of this thread. The thread gives the slot back when it ends. Throws std::bad_alloc.
 ReaderSlot& take_reader_slot();
 
 }  // namespace detail
 
-/// Between its construction and its destruction, what the thread finds isn't freed. Takes no lock, and allocates only
-/// in a thread's first section. Sections of one thread may be nested. A thread that waits inside of a section keeps all
-/// retired memory from being freed.
+/// As long as this object lives, RetiredMemory frees nothing to which this thread finds a pointer. The constructor
+/// takes no lock, and allocates only in a thread's first section. Sections of one thread may be nested. A thread that
+/// waits inside of a section keeps all retired memory from being freed.
 class ReadSection {
  public:
   ReadSection() : slot_(detail::reader_slot != nullptr ? *detail::reader_slot : detail::take_reader_slot()) {
@@ -56,13 +57,14 @@ class ReadSection {
 /// Memory that readers may still use. Not thread-safe: its owner's lock guards it.
 class RetiredMemory {
  public:
-  /// The owner has taken away every pointer to `memory`, with sequentially consistent stores.
+  /// Before the call, the owner takes away every pointer that leads readers to `memory`, with sequentially consistent
+  /// stores.
   template <typename T>
   void add(std::unique_ptr<T> memory) {
     add({0, nullptr, [](void* pointer) { delete static_cast<T*>(pointer); }}, memory.get());
     (void)memory.release();
   }
-  /// Frees what no reader can have any more.
+  /// Frees the memory that no reader can use any more.
   void free_unread();
   [[nodiscard]] std::size_t count() const { return items_.size(); }
 

@@ -58,9 +58,9 @@ struct Resolution {
   ResolvedPackage package;
 };
 
-/// Resolves the tree below `root` (docs/rules/resolution.md, 4.2 and 5): unification first, a search if that leaves
-/// two versions of a name. Deterministic; asks `source` once for each specifier. Throws Error(kResolve) with the texts
-/// of docs/rules/resolution.md, 4.3.
+/// Resolves the tree below `root` (docs/rules/resolution.md, 4.2 and 5): first by unification; by a search if that
+/// fails or leaves two versions of a name. Deterministic; asks `source` once for each specifier. Throws Error(kResolve)
+/// with the texts of docs/rules/resolution.md, 4.3.
 [[nodiscard]] Resolution resolve(const PackageInfo& root, Source& source);
 
 /// The graph in DOT (docs/rules/resolution.md, 4.5).

@@ -58,7 +58,8 @@ class Source {
   [[nodiscard]] virtual std::vector<Answer> query_all(std::span<const PackageSpecifier> specifiers);
 };
 
-/// Calls `query` and returns its packages, or what it throws as the error. Throws Error(kInterrupted) only.
+/// Calls `query` and returns its packages. If `query` throws or returns none, the answer has an error. Throws
+/// Error(kInterrupted) only.
 [[nodiscard]] Source::Answer answer_of(const PackageSpecifier& specifier,
                                        const std::function<std::vector<PackageSummary>()>& query);
 /// `answer_of` for many specifiers at once, in their order: `query` is called from up to 32 threads at a time. Throws
@@ -68,15 +69,16 @@ class Source {
     const std::function<std::vector<PackageSummary>(const PackageSpecifier& specifier, const CancelFlag& cancel)>&
         query);
 
-/// The best of `answers` (docs/rules/resolution.md, 6.1): for a name the newest by semver precedence, the last of equal
-/// ones; else the first. Throws QueryError if `answers` is empty.
+/// The best of `answers` (docs/rules/resolution.md, 6.1). For a name it is the newest by semver precedence, and the
+/// last one if several are equally new. For any other specifier it is the first. Throws QueryError if `answers` is
+/// empty.
 [[nodiscard]] const PackageSummary& latest_of(const PackageSpecifier& specifier,
                                               const std::vector<PackageSummary>& answers);
 /// Queries `source`, warns of a named tag, and returns the best answer. Throws as `Source::query`.
 [[nodiscard]] PackageSummary query_latest(Source& source, const PackageSpecifier& specifier);
 /// Whether `a` has a higher version than `b` by semver precedence. An id without a version is older than any with one.
 [[nodiscard]] bool is_newer(const PackageId& a, const PackageId& b);
-/// Whether `answers` has what `specifier` asks for: the one build if it names one, else any package.
+/// Whether `answers` has what `specifier` asks for: the build that it names, or any package if it names no build.
 [[nodiscard]] bool has_wanted(const PackageSpecifier& specifier, std::span<const PackageSummary> answers);
 /// If `specifier` asks for one build (`=1.2.3+b`) and it is among `answers`, removes all others.
 void keep_wanted_build(const PackageSpecifier& specifier, std::vector<PackageSummary>& answers);

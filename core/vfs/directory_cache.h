@@ -13,11 +13,12 @@
 
 namespace pkgfs::vfs {
 
-/// The merged directories of an OverlayFileSystem, within a budget of memory. If they outgrow it, those longest unused
-/// are evicted ("clock": the hand passes over a directory that was used since it came by last). Thread-safe.
+/// The merged directories of an OverlayFileSystem, within a budget of memory. If they outgrow the budget, the cache
+/// evicts directories that were unused for long. It chooses them by the "clock" algorithm: a hand goes around and
+/// evicts each directory that wasn't used since the hand's last visit. Thread-safe.
 ///
-/// `find` takes no lock and allocates nothing. Its caller is in a ReadSection, so that the result isn't freed before
-/// the section ends. A directory that is larger than the budget may be evicted as soon as it was added.
+/// `find` takes no lock and allocates nothing. Its caller must be in a ReadSection; the result isn't freed before that
+/// section ends. A directory that is larger than the budget may be evicted as soon as it is added.
 class DirectoryCache {
  public:
   /// `budget`: in bytes.
@@ -35,9 +36,9 @@ class DirectoryCache {
   [[nodiscard]] Inode evicted(std::uint64_t number) const { return table_.evicted(number); }
   /// Adds a directory that isn't here, and evicts others. The result is valid like that of `find`.
   const OverlayContent* add(std::unique_ptr<OverlayContent> content);
-  /// Adds a directory that stays the caller's, and stays.
+  /// Adds a directory that the caller owns. It is never evicted.
   void pin(const OverlayContent& content);
-  /// What is in use now, in bytes; about.
+  /// About how many bytes the directories take now, without those that the caller owns.
   [[nodiscard]] std::size_t bytes() const;
 
  private:

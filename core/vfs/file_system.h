@@ -26,7 +26,8 @@ using Inode = std::uint64_t;
 
 enum class FileType : std::uint8_t { kDirectory, kFile, kSymlink };
 
-/// The numbers of live entries: on `device`, the host's inode number plus `base`; on other devices, `host_number`.
+/// How live entries are numbered. An entry on `device` has the host's inode number plus `base`. An entry on another
+/// device, or with a huge inode number, has a hash (`host_number`).
 struct HostNumbers {
   std::uint64_t device = 0;
   std::uint64_t base = 0;
@@ -49,7 +50,7 @@ struct Attributes {
   bool mount_ancestor = false;
   /// The entry may change at any time, as a host file does: LiveChanges says what may be cached of it.
   bool live = false;
-  /// Live, and changed within the last two seconds, so that the next change may come at any moment.
+  /// The entry is live and changed within the last two seconds. More changes are likely to come soon.
   bool recent = false;
 };
 
@@ -60,8 +61,8 @@ struct Entry {
   Attributes attributes;
 };
 
-/// One name of a listing. `name` is valid during the visit; in a file system without `live` entries, as long as the
-/// file system.
+/// One name of a listing. `name` is valid during the visit. In a file system without `live` entries it stays valid as
+/// long as the file system exists.
 struct DirEntry {
   std::string_view name;
   Inode inode = 0;         // 0: not looked up. Set only if inodes live as long as the file system; never a reference
@@ -76,7 +77,7 @@ struct Place {
   std::uint64_t next = 0;  // the position to pass to `read_dir` to continue after the entry
 };
 
-/// The bytes of a file as one run of a source. Valid as long as the file system.
+/// The bytes of a file as one run of a source. Valid as long as the file system exists.
 struct Extent {
   const ByteSource* source = nullptr;
   std::uint64_t offset = 0;
@@ -87,8 +88,8 @@ struct Extent {
 class OpenFile {
  public:
   virtual ~OpenFile() = default;
-  /// Reads up to `out.size()` bytes at `offset`; fewer only at the end of the file. EIO, never fewer bytes, if the
-  /// container has lost some of them.
+  /// Reads up to `out.size()` bytes at `offset`; fewer only at the end of the file. If the container has lost some of
+  /// the bytes, it fails with EIO and never returns fewer bytes.
   [[nodiscard]] virtual Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> out) = 0;
   /// The descriptor of the host file, open for reading and owned by this object; -1 if the file isn't a whole host
   /// file.
@@ -105,7 +106,7 @@ struct Origin {
   std::optional<Sha256> sha256;
 };
 
-/// Called with an entry and the position of the listing that begins with it; false ends the listing.
+/// Called with an entry and its position; a listing from that position begins with the entry. False ends the listing.
 using StoredVisitor = FunctionRef<bool(std::uint64_t position, const DirEntry&)>;
 
 /// A read-only tree: inodes, and directories that give them names. A FileSystem that is made of others owns them.
@@ -133,8 +134,9 @@ class FileSystem {
   [[nodiscard]] virtual Result<void> list_stored(Inode dir, std::uint64_t from, StoredVisitor visit);
   /// The number (`Attributes::number`) of the parent of directory `dir`; the root is its own parent.
   [[nodiscard]] virtual Result<std::uint64_t> parent_number(Inode dir);
-  /// The text of a symbolic link. Valid until the inode is forgotten, and while the caller is in the ReadSection that
-  /// it was in at the call; outside of one, until the next call. EINVAL for anything else.
+  /// The text of a symbolic link; EINVAL for an inode of another type. The text is valid until the inode is forgotten,
+  /// but at most until the end of the ReadSection in which the caller is. A caller that is in none may use the text
+  /// until its next call.
   [[nodiscard]] virtual Result<std::string_view> read_link(Inode inode) = 0;
   [[nodiscard]] virtual Result<std::unique_ptr<OpenFile>> open(Inode inode) = 0;
   /// The file's bytes as one run, for callers that need no open file. EINVAL if they aren't one run (a host file).
@@ -144,27 +146,29 @@ class FileSystem {
   /// True: nothing here ever changes, and `extent` works for every file, so that no file needs `open`. The daemon asks
   /// when the mount begins, and uses the answer for the whole mount. One layer that can change makes it false for all.
   [[nodiscard]] virtual bool is_immutable() const { return false; }
-  /// What the kernel must be told of changes; null where nothing is live.
+  /// The changes of live entries that the kernel must be told of; null where nothing is live.
   [[nodiscard]] virtual LiveChanges* changes() { return nullptr; }
-  /// Watches what directory `dir` of a live layer is on the host; changes of its entries are reported as those of
-  /// `watch`. False: not all changes will be reported.
+  /// Makes `watcher` watch the host directory that `dir` of a live layer shows. The watcher reports changes of its
+  /// entries with the number `watch`. False: not all changes will be reported.
   [[nodiscard]] virtual bool watch(Inode dir, HostWatcher& watcher, std::uint64_t watch);
   /// Returns `count` references that `lookup` gave. By default this does nothing: inodes live as long as the file
-  /// system. OverlayFileSystem relies on that: it returns no references to its layers.
+  /// system. OverlayFileSystem relies on that: it never calls `forget` of its layers.
   virtual void forget(Inode inode, std::uint64_t count);
-  /// A layer numbers its entries from 1 to this, whatever is looked up in which order. Two entries that aren't live
-  /// never have the same number. Live entries aren't counted here: theirs are the host's (`device`).
+  /// The highest number (`Attributes::number`) of an entry of this layer that isn't live. A layer numbers these entries
+  /// from 1, in an order that doesn't depend on look-ups. No two of them have the same number. Live entries aren't
+  /// counted, because their numbers come from the host (HostNumbers).
   [[nodiscard]] virtual std::uint64_t numbers() const { return 0; }
-  /// The device of a host directory; 0: this is none.
+  /// The device (`st_dev`) of the host directory that this file system shows; 0 if it shows none.
   [[nodiscard]] virtual std::uint64_t device() const { return 0; }
-  /// Decides the numbers of live entries, before the first look-up.
+  /// Sets how live entries are numbered. Called before the first look-up.
   virtual void number_hosts(const HostNumbers& /*numbers*/) {}
   /// The path of the entry that has `number` among the `numbers` of this layer; ENOENT. Slow: it reads directories
   /// until it comes to the entry.
   [[nodiscard]] virtual Result<std::string> path_of_number(std::uint64_t number);
   /// A number that identifies the tree in every process; 0 if it isn't known. Where two OverlayFileSystems have the
-  /// same fingerprint, an inode is the same entry in both. Their functions answer ESTALE for an inode that doesn't
-  /// exist. Callers pass to other file systems only inodes that these gave.
+  /// same fingerprint, an inode is the same entry in both. Such file systems answer ESTALE for an inode that doesn't
+  /// exist, so that callers may pass an inode of an earlier process. Any other file system gets only inodes that it
+  /// returned.
   [[nodiscard]] virtual std::uint64_t fingerprint() const { return 0; }
   /// The origin of `inode`; slow. ENODATA if it comes from no package (a synthetic directory).
   [[nodiscard]] virtual Result<Origin> origin(Inode inode);

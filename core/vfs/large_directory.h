@@ -14,16 +14,17 @@
 
 namespace pkgfs::vfs {
 
-/// The entries of a directory that is too large for a node each. Remembers where a layer stores every 16th entry, and
-/// reads the others from the layer when they are asked for: two bytes an entry, instead of 80, where one layer stores
-/// the directory in the order of the names. Thread-safe, and takes no lock.
+/// The entries of a directory that has too many of them to keep a node for each. The object remembers where a layer
+/// stores every 16th entry, and reads the others from the layer when a caller asks for them. If one layer stores the
+/// whole directory in the order of the names, an entry takes two bytes instead of 80. Thread-safe, and takes no lock.
 ///
-/// The entries, in the order of their names, are cut into runs. A run is up to 16 entries that one layer stores one
-/// behind the other; or one entry with a node of its own, because several layers have its name, or because it is a link
-/// whose text was rewritten.
+/// The entries, in the order of their names, are cut into runs. A run is up to 16 entries that one layer stores next to
+/// each other. An entry has a run and a node of its own if several layers have its name. So has a symbolic link whose
+/// text was rewritten.
 class LargeDirectory {
  public:
-  /// A directory with more entries is large, so that its access costs a decoded record more.
+  /// A directory with more entries than this is large. Each access to its entries then also decodes some of the layer's
+  /// records.
   static constexpr std::size_t kEntries = 4096;
 
   /// `layers` must outlive this.
@@ -34,14 +35,15 @@ class LargeDirectory {
   [[nodiscard]] std::size_t count() const { return count_; }
   [[nodiscard]] std::size_t bytes() const;
 
-  /// Appends the next name: an entry of a part, with its position and that of the one behind it (`list_stored`).
+  /// Appends the next name, an entry of a part: `position` is its own, `next` that of the entry behind it
+  /// (`list_stored`).
   void add(std::size_t part, std::string_view name, std::uint64_t position, std::uint64_t next);
-  /// Appends the next name, with a node of its own. The node is the directory's.
+  /// Appends the next name, with a node of its own: a copy of `node`.
   void add(const OverlayNode& node);
   /// Gives all nodes their `holder`. Called once, after the last `add`.
   void finish(const OverlayContent& holder);
 
-  /// As those of OverlayContent.
+  /// These work like the functions of OverlayContent.
   [[nodiscard]] const OverlayNode& at(std::size_t index, OverlayRoom& room) const;
   [[nodiscard]] const OverlayNode* find(std::string_view name, std::size_t& index, OverlayRoom& room) const;
   void visit(std::size_t index, FunctionRef<bool(std::size_t index, const OverlayNode&)> visit) const;
@@ -70,7 +72,7 @@ class LargeDirectory {
   std::uint64_t next_ = 0;  // behind the last entry of the last run, unless that has a node
 };
 
-/// Fills in what a node has from the one layer entry that it shows.
+/// Fills `node` with the data of `candidate`, the one entry of a layer that the node shows.
 void show_entry(OverlayNode& node, const Layer& layer, std::uint32_t index, std::string_view name,
                 const Candidate& candidate);
 
@@ -78,7 +80,7 @@ void show_entry(OverlayNode& node, const Layer& layer, std::uint32_t index, std:
 class SortedPart {
  public:
   static constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
-  /// Reads all names once. `error()` if they can't be listed.
+  /// Reads all names once. If they can't be listed, `error()` says why.
   SortedPart(FileSystem& fs, const OverlayPart& part);
 
   [[nodiscard]] int error() const { return error_; }

@@ -18,7 +18,7 @@
 
 namespace pkgfs::vfs {
 
-/// How long a cache above may keep an answer about a live entry.
+/// How long the kernel may keep an answer about a live entry.
 enum class Trust : std::uint8_t {
   kNone,     // ask again each time: the entry changed a moment ago, and changes come in bursts
   kShort,    // for the time that the user allows: nothing reports changes
@@ -29,16 +29,17 @@ enum class Trust : std::uint8_t {
 ///
 /// An answer about a live entry goes through four steps: `begin`, asking the file system, one of the `told` functions,
 /// and, when the kernel has the reply, `replied`. `begin` watches the directory before the host is asked, so that no
-/// change falls in between; `replied` finds the changes that came while the reply was on its way.
+/// change is missed in between. `replied` finds the changes that came while the reply was on its way.
 ///
-/// Changes are marked on the nodes by `collect`, in any thread, and told to the kernel by `deliver`, in one thread that
-/// answers no requests. So a request that the kernel sends always finds the marks; an answer that the kernel has
-/// cached is wrong until `deliver` has told it. Nothing is kept that changed within the last two seconds
-/// (Attributes::recent), so that this concerns only the first change after a pause.
+/// `collect` marks changes on the nodes, in any thread. `deliver` tells the kernel of them, in one thread that answers
+/// no requests. So the answer to a request always respects the marks, but an answer that the kernel has cached stays
+/// wrong until `deliver` runs. The kernel may keep nothing that changed within the last two seconds
+/// (Attributes::recent). So it has a wrong answer only after the first change that follows a pause.
 ///
-/// The notices that wait are bounded, and so are the changes that one call reads (HostWatcher::collect). Until all
-/// changes are marked, nothing is kept. If notices are lost, because there are too many or no memory, `deliver` tells
-/// the kernel to drop everything, as after an overflow of inotify.
+/// The number of waiting notices is bounded, and so is the number of changes that one call reads
+/// (HostWatcher::collect). Until all changes are marked, the kernel may keep no new answer. Notices are lost if there
+/// are too many or if memory is short. Then `deliver` tells the kernel to ask for everything anew, as after an overflow
+/// of inotify.
 class LiveChanges {
  public:
   using Mark = std::uint64_t;
@@ -49,45 +50,46 @@ class LiveChanges {
   LiveChanges(const LiveChanges&) = delete;
   LiveChanges& operator=(const LiveChanges&) = delete;
 
-  /// From now on directories are watched. `wake` is called, by any thread, when there is something to deliver. Once;
-  /// requests may be answered meanwhile.
+  /// Begins to watch directories. Any thread may call `wake`, when there is something to deliver. Call `start` only
+  /// once; other threads may answer requests meanwhile.
   void start(std::unique_ptr<HostWatcher> watcher, std::function<void()> wake);
   /// Null before `start`.
   [[nodiscard]] const HostWatcher* watcher() const { return watcher_.load(std::memory_order_acquire); }
 
-  /// Before the host is asked for entries of `dir`, or (0) for anything else. Takes the memory that `replied` or
-  /// `listed` of this thread may need.
+  /// Call it before you ask the host: for entries of `dir`, or, with 0, for anything else. Allocates the memory that
+  /// `replied` or `listed` of this thread may need.
   [[nodiscard]] Mark begin(Inode dir = 0);
   struct EntryTrust {
     Trust entry = Trust::kShort;
     Trust attributes = Trust::kShort;
   };
-  /// Before the reply that `dir` has `found` as `name`.
+  /// Call it before the reply that `dir` has the entry `found`.
   [[nodiscard]] EntryTrust told_entry(Inode dir, const Entry& found);
-  /// Before the reply that `dir`, with these attributes, has no `name`.
+  /// Call it before the reply that `dir`, with these attributes, has no entry `name`.
   [[nodiscard]] Trust told_absent(Inode dir, const Attributes& attributes, std::string_view name);
-  /// Before a reply with the attributes of `inode`.
+  /// Call it before a reply with the attributes of `inode`.
   [[nodiscard]] Trust told_attributes(Inode inode, const Attributes& attributes);
-  /// After the reply. `name` is that of an entry of `dir` that was absent or a symbolic link; else `inode` is what the
-  /// reply was about. None of them is accessed.
+  /// Call it after the reply. If the reply was about a name of `dir` that is absent or a symbolic link, pass `dir` and
+  /// `name`. Otherwise pass an empty `name`, and as `inode` the entry that the reply was about. The call accesses no
+  /// node, because the kernel may have forgotten them.
   void replied(Mark mark, Inode dir, std::string_view name, Inode inode) noexcept;
 
-  /// Whether `inode`, which is `now` on the host, is what was told last: the same entry, and for a file the same size
-  /// and time.
+  /// Whether the last answer about `inode` still holds if the host now shows the attributes `now`. It holds for the
+  /// same entry; for a file, size and time must be the same, too.
   [[nodiscard]] bool is_as_told(Inode inode, const Attributes& now);
   /// Whether the name of `inode` leads to another file now, or to an entry of another type.
   [[nodiscard]] bool was_replaced(Inode inode, const Attributes& now);
   /// Whether the kernel knows `inode` as an entry of this type.
   [[nodiscard]] static bool is_of_type(Inode inode, FileType type);
-  /// The number (Attributes::number) of the entry that `inode` was when it was last told; 0 if it wasn't.
+  /// The number (Attributes::number) of `inode` in the last answer about it; 0 if there was none.
   [[nodiscard]] std::uint64_t told_number(Inode inode);
   /// Whether the kernel may keep the pages of a file, or the listing of a directory, that it has from before.
   [[nodiscard]] bool may_keep(Inode inode, const Attributes& now);
   /// Whether the directory is watched, so that a listing may be kept later.
   [[nodiscard]] bool is_watched(Inode dir) const;
-  /// Before content of the file is read for a reply.
+  /// Call it before you read content of the file for a reply.
   void reading(Inode file);
-  /// Around a reply with a listing of `dir`.
+  /// Call `begin_listing` before a reply with a listing of `dir`, and `listed` after it.
   [[nodiscard]] Mark begin_listing(Inode dir);
   void listed(Mark mark, Inode dir) noexcept;
 
@@ -106,7 +108,8 @@ class LiveChanges {
   void mark_node(LiveNode& node);
   void mark_entry(LiveNode& dir, std::string_view name, bool other_entry);
   void mark_everything();
-  /// Queues the node itself; true: for that a reference must be taken, with the mutex of the nodes still held.
+  /// Queues the node itself. True: the caller must take a reference for the queue before it releases the mutex of the
+  /// nodes.
   [[nodiscard]] bool queue(LiveNode& node);
   [[nodiscard]] bool queue(Inode inode, std::string_view name, std::size_t most);
   /// Everything is to be told: a notice couldn't be queued.
@@ -128,7 +131,7 @@ class LiveChanges {
   std::atomic<bool> limit_told_{false};        // the user was warned of it
   std::atomic<bool> unsupported_told_{false};  // the same
   Mutex watch_mutex_;                          // held while a directory is being watched
-  Mutex mutex_;  // for `told` and `absent` of all nodes; with it only that of the queue is taken
+  Mutex mutex_;  // for `told` and `absent` of all nodes; its holder takes no other mutex but that of the queue
   std::atomic<bool> lost_{false};
   NoticeQueue queue_;  // an item with a node holds a reference to it
 };

@@ -21,18 +21,18 @@ namespace pkgfs::vfs {
 ///
 /// The first access to a directory merges it, under one of a few locks, into one array of nodes sorted by name. After
 /// that, `lookup` is a binary search, `metadata` a load and `read_dir` a loop. They take no lock, allocate nothing and
-/// call no layer; in a directory of thousands of entries they read the layer (LargeDirectory). Names and link texts
-/// stay in the memory of the layer that they come from.
+/// call no layer. Only in a directory of thousands of entries do they read the layer, too (LargeDirectory). Names and
+/// link texts stay in the memory of the layer that they come from.
 ///
-/// An inode is the number of the directory, in the upper bits, and the position in its listing. So the same tree has
-/// the same inodes in every process (`fingerprint`), and inodes need no memory: `forget` does nothing. A table leads
-/// from the number to the merged directory. Merged directories are a cache (DirectoryCache): one that is evicted is
-/// merged again at its next use. If the table knows nothing of a directory, its layer tells its path
-/// (`path_of_number`), and the directories on the path are merged.
+/// The upper bits of an inode are the number of the directory that has the entry. The lower bits are the entry's
+/// position in that directory. So the same tree has the same inodes in every process (`fingerprint`), and inodes need
+/// no memory: `forget` does nothing. DirectoryCache finds a merged directory by its number. An evicted directory is
+/// merged again at its next use. If the cache doesn't know a number, the layer to which the number belongs tells the
+/// path (`path_of_number`). Then the directories on that path are merged.
 class OverlayFileSystem : public FileSystem {
  public:
   enum class Inodes {
-    kStable,     // as described, unless the tree has more than 2^31 numbers
+    kStable,     // as described; a tree with 2^31 numbers or more has kAddresses instead
     kAddresses,  // of the nodes: even numbers below 2^48, for the life of this object; no directory is evicted
   };
   /// `layers` in order of precedence, at least one, each with a directory as root. None may be live.
@@ -57,8 +57,8 @@ class OverlayFileSystem : public FileSystem {
 
  private:
   [[nodiscard]] static Attributes attributes(const OverlayNode& node);
-  /// The node of an inode, perhaps in `room`; if there is none, a node with the error ESTALE and without a holder.
-  /// Valid while the caller is in its ReadSection, as all nodes and contents are.
+  /// The node of an inode, which may be made in `room`. If there is none, a node with the error ESTALE and without a
+  /// holder. Valid while the caller is in its ReadSection, as all nodes and contents are.
   [[nodiscard]] const OverlayNode& find(Inode inode, OverlayRoom& room);
   /// The same where the directory isn't merged.
   [[nodiscard]] const OverlayNode& find_unmerged(Inode inode, OverlayRoom& room);
