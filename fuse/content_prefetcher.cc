@@ -158,6 +158,7 @@ void ContentPrefetcher::note_read(vfs::Inode file) {
   if (!place) {
     return;
   }
+  pages_left_ = page_cache_;
   const vfs::Inode directory = place->directory;
   const auto [found, is_new] = regions_.try_emplace(directory);
   ReadRegion& region = found->second;
@@ -206,8 +207,8 @@ void ContentPrefetcher::handle_reading(const Task& task) {
   if (region.end <= region.read + kGap && region.window > 0) {
     const std::uint64_t from = std::max(region.end, region.read);
     const std::uint64_t begin = region.begin;
-    const Run run = prefetch(task.directory, from, region.window,
-                             {.pages = page_cache_, .lead = lead_, .list = region.in_order || task.ahead > 0});
+    const Run run =
+        prefetch(task.directory, from, region.window, {.lead = lead_, .list = region.in_order || task.ahead > 0});
     if (region.begin == begin) {  // else a reader has jumped elsewhere meanwhile
       region.inside = run.position > from ? 0 : region.inside;
       region.end = std::max(region.end, run.position);
@@ -226,7 +227,6 @@ void ContentPrefetcher::handle_reading(const Task& task) {
 
 void ContentPrefetcher::prefetch_next_directories(vfs::Inode directory, unsigned count) {
   std::uint64_t budget = ReadRegion::kMostWindow;
-  std::uint64_t pages = page_cache_;
   for (unsigned number = 1; number <= count && !stopping_; ++number) {
     directory = vfs::next_directory(fs_, directory);
     if (directory == 0) {
@@ -236,9 +236,8 @@ void ContentPrefetcher::prefetch_next_directories(vfs::Inode directory, unsigned
       continue;
     }
     const bool is_last = number == count;
-    const Run run =
-        prefetch(directory, 0, std::min(budget, kFirstWindow),
-                 {.pages = pages, .without_first = is_last, .list = by_name_.load(std::memory_order_relaxed)});
+    const Run run = prefetch(directory, 0, std::min(budget, kFirstWindow),
+                             {.without_first = is_last, .list = by_name_.load(std::memory_order_relaxed)});
     if (run.first == 0 && run.all) {
       continue;  // no file fits: nothing was spent, but no READ can show that the walk comes here
     }
@@ -251,7 +250,6 @@ void ContentPrefetcher::prefetch_next_directories(vfs::Inode directory, unsigned
       return;
     }
     budget -= run.bytes;
-    pages -= run.pages;
   }
 }
 
@@ -260,7 +258,7 @@ void ContentPrefetcher::handle_listing(vfs::Inode directory) {
     return;
   }
   credit_.fetch_sub(1, std::memory_order_relaxed);
-  const Run run = prefetch(directory, 0, kFirstWindow, {.pages = page_cache_, .patience = kListingSteps});
+  const Run run = prefetch(directory, 0, kFirstWindow, {.patience = kListingSteps});
   ReadRegion& region = regions_[directory];
   region.note_prefetch(run.position);
 }
@@ -280,9 +278,9 @@ ContentPrefetcher::Run ContentPrefetcher::prefetch(vfs::Inode directory, std::ui
         run.position = entry.next;
         return true;
       }
-      const std::uint64_t pages = run.pages + (entry.attributes.size + kPage - 1) / kPage * kPage;
-      stopped = run.bytes + entry.attributes.size > window || pages > options.pages || stopping_ ||
-                writer_->is_memory_short();
+      const std::uint64_t pages = (entry.attributes.size + kPage - 1) / kPage * kPage;
+      stopped =
+          run.bytes + entry.attributes.size > window || pages > pages_left_ || stopping_ || writer_->is_memory_short();
       if (stopped) {
         return false;
       }
@@ -294,7 +292,7 @@ ContentPrefetcher::Run ContentPrefetcher::prefetch(vfs::Inode directory, std::ui
       options.patience = 0;
       in_vain_ = 0;
       run.bytes += entry.attributes.size;
-      run.pages = pages;
+      pages_left_ -= pages;
     }
     run.first = is_first ? entry.next : run.first;
     run.position = entry.next;

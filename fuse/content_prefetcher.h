@@ -75,11 +75,9 @@ class ContentPrefetcher {
     std::uint64_t position = 0;  // behind the last file that was prefetched or passed over
     std::uint64_t first = 0;     // behind the first file that fits, 0 if there is none
     std::uint64_t bytes = 0;
-    std::uint64_t pages = 0;  // the same as whole pages, in bytes
-    bool all = false;         // the run came to the end of the directory
+    bool all = false;  // the run came to the end of the directory
   };
   struct RunOptions {
-    std::uint64_t pages = 0;     // bytes of whole pages that may be filled
     int patience = 0;            // how often to try again if the kernel doesn't know the first file yet
     bool without_first = false;  // leaves out the first file
     std::uint64_t lead = 0;      // passes over this many files
@@ -98,7 +96,7 @@ class ContentPrefetcher {
   void handle_listing(vfs::Inode directory);
   /// Prefetches the `count` directories that a walk visits after `directory`.
   void prefetch_next_directories(vfs::Inode directory, unsigned count);
-  /// Prefetches files of `directory` from position `from` on until `window` bytes, or `options.pages`, are used up.
+  /// Prefetches files of `directory` from position `from` on until `window` bytes are used up, or `pages_left_`.
   Run prefetch(vfs::Inode directory, std::uint64_t from, std::uint64_t window, RunOptions options);
   /// Writes one file, after listing or waiting for it where `options` say so. 0, or an errno.
   int write(vfs::Inode directory, const vfs::DirEntry& entry, RunOptions& options, std::uint64_t& listed);
@@ -126,6 +124,7 @@ class ContentPrefetcher {
   std::optional<PageCacheWriter> writer_;
   std::unordered_map<vfs::Inode, ReadRegion> regions_;
   std::vector<Task> tasks_;
+  std::uint64_t pages_left_ = 0;      // bytes of whole pages that may be filled before the next read
   std::vector<vfs::DirEntry> batch_;  // of the directory that is prefetched
   vfs::Inode last_directory_ = 0;     // the directory in which a reader last began to read
   int gain_ = 1;                      // the value that `credit_` got last; the next one is twice as large

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <new>
 #include <utility>
 
 namespace pkgfs {
@@ -45,10 +46,12 @@ ReaderSlot& take_reader_slot() {
 
 }  // namespace detail
 
-void RetiredMemory::add(Item item, void* memory) {
-  item.memory = memory;
-  items_.push_back(item);
-  items_.back().epoch = detail::reader_epoch.fetch_add(1, std::memory_order_seq_cst) + 1;
+void RetiredMemory::add(Item item) noexcept {
+  item.epoch = detail::reader_epoch.fetch_add(1, std::memory_order_seq_cst) + 1;
+  try {
+    items_.push_back(item);
+  } catch (const std::bad_alloc&) {  // see the header
+  }
 }
 
 void RetiredMemory::free_unread() {

@@ -54,15 +54,38 @@ class ReadSection {
   detail::ReaderSlot& slot_;
 };
 
+/// Between its construction and its destruction, the thread's section is suspended, unless that lies within another
+/// one. For long work inside of a section; the caller keeps no pointer from before.
+class ReadPause {
+ public:
+  ReadPause()
+      : slot_(detail::reader_slot != nullptr && detail::reader_slot->depth == 1 ? detail::reader_slot : nullptr) {
+    if (slot_ != nullptr) {
+      slot_->depth = 0;
+      slot_->epoch.store(0, std::memory_order_release);
+    }
+  }
+  ~ReadPause() {
+    if (slot_ != nullptr) {
+      slot_->depth = 1;
+      slot_->epoch.store(detail::reader_epoch.load(std::memory_order_acquire), std::memory_order_seq_cst);
+    }
+  }
+  ReadPause(const ReadPause&) = delete;
+  ReadPause& operator=(const ReadPause&) = delete;
+
+ private:
+  detail::ReaderSlot* slot_;
+};
+
 /// Memory that readers may still use. Not thread-safe: its owner's lock guards it.
 class RetiredMemory {
  public:
   /// Before the call, the owner takes away every pointer that leads readers to `memory`, with sequentially consistent
-  /// stores.
+  /// stores. If there is no memory to remember it, it is never freed: readers may still use it.
   template <typename T>
-  void add(std::unique_ptr<T> memory) {
-    add({0, nullptr, [](void* pointer) { delete static_cast<T*>(pointer); }}, memory.get());
-    (void)memory.release();
+  void add(std::unique_ptr<T> memory) noexcept {
+    add({0, memory.release(), [](void* pointer) { delete static_cast<T*>(pointer); }});
   }
   /// Frees the memory that no reader can use any more.
   void free_unread();
@@ -80,7 +103,7 @@ class RetiredMemory {
     void* memory;
     void (*free)(void*);
   };
-  void add(Item item, void* memory);
+  void add(Item item) noexcept;
 
   std::vector<Item> items_;  // by `epoch`
 };

@@ -7,7 +7,7 @@ namespace pkgfs::vfs {
 
 namespace {
 
-/// One evicted directory takes up to 64 bytes of the table: an eighth of the budget at most.
+/// An evicted directory takes up to 96 bytes of the table: with this number, a fifth of the budget at most.
 std::size_t most_evicted(std::size_t budget) { return budget / 512; }
 
 }  // namespace
@@ -17,12 +17,14 @@ DirectoryCache::DirectoryCache(std::size_t budget) : budget_(budget), table_(ret
 const OverlayContent* DirectoryCache::add(std::unique_ptr<OverlayContent> content) {
   const OverlayContent* const added = content.get();
   const MutexLock lock(mutex_);
-  all_.push_back(std::move(content));
+  if (all_.size() == all_.capacity()) {  // whatever needs memory comes before the first change
+    all_.reserve(2 * all_.size() + 1);
+  }
   table_.add(added->number, added);
+  all_.push_back(std::move(content));
   bytes_ += added->bytes;
   if (bytes_ > budget_) {
-    added->used.store(true, std::memory_order_relaxed);  // the last one to be evicted
-    sweep();
+    sweep(*added);
   }
   return added;
 }
@@ -32,21 +34,22 @@ void DirectoryCache::pin(const OverlayContent& content) {
   table_.add(content.number, &content);
 }
 
-void DirectoryCache::sweep() {
+void DirectoryCache::sweep(const OverlayContent& added) {
   const std::size_t target = budget_ - budget_ / 8;  // so that not every `add` sweeps
   // Two rounds: the first one may find that all were used.
   for (std::size_t steps = 2 * all_.size(); steps > 0 && bytes_ > target && all_.size() > 1; --steps) {
     hand_ = hand_ < all_.size() ? hand_ : 0;
     std::unique_ptr<OverlayContent>& here = all_[hand_];
-    if (here->used.exchange(false, std::memory_order_relaxed)) {
+    if (here->used.exchange(false, std::memory_order_relaxed) || here.get() == &added) {
       ++hand_;
       continue;
     }
-    table_.evict(here->number, here->directory);
-    bytes_ -= here->bytes;
-    retired_.add(std::exchange(here, std::move(all_.back())));
+    std::unique_ptr<OverlayContent> evicted = std::exchange(here, std::move(all_.back()));
     all_.pop_back();
-    ++hand_;  // what has come here is the newest
+    ++hand_;  // the directory that moved here was added late
+    bytes_ -= evicted->bytes;
+    table_.evict(evicted->number, evicted->directory);
+    retired_.add(std::move(evicted));
   }
   retired_.free_unread();
 }

@@ -18,7 +18,7 @@ namespace pkgfs::vfs {
 /// evicts each directory that wasn't used since the hand's last visit. Thread-safe.
 ///
 /// `find` takes no lock and allocates nothing. Its caller must be in a ReadSection; the result isn't freed before that
-/// section ends. A directory that is larger than the budget may be evicted as soon as it is added.
+/// section ends. The directory that was added last stays, even if it is larger than the budget.
 class DirectoryCache {
  public:
   /// `budget`: in bytes.
@@ -42,7 +42,8 @@ class DirectoryCache {
   [[nodiscard]] std::size_t bytes() const;
 
  private:
-  void sweep() PKGFS_REQUIRES(mutex_);
+  /// Evicts directories, but not `added`.
+  void sweep(const OverlayContent& added) PKGFS_REQUIRES(mutex_);
 
   const std::size_t budget_;
   mutable Mutex mutex_;  // guards every change

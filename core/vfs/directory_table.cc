@@ -31,25 +31,31 @@ DirectoryTable::DirectoryTable(RetiredMemory& retired, std::size_t most_evicted)
 DirectoryTable::~DirectoryTable() = default;
 
 void DirectoryTable::make_room() {
-  const bool forgets = evicted_ > most_evicted_;
-  const std::size_t kept = forgets ? count_ - evicted_ : count_;
+  const std::size_t forgotten = evicted_ > most_evicted_ ? evicted_ - most_evicted_ / 2 : 0;
+  const std::size_t kept = count_ - forgotten;
   unsigned bits = kFirstBits;
-  while ((std::size_t{1} << bits) < 3 * (kept + 1)) {  // at most two thirds of the slots that may be used
+  while ((std::size_t{1} << bits) < 3 * (kept + 1)) {  // a third of the slots is used then
     ++bits;
   }
   auto next = std::make_unique<Slots>(bits);
+  std::size_t to_forget = forgotten;
   for (std::size_t at = 0; at <= current_->mask; ++at) {
     const Slot& old = current_->list[at];
     const std::uint64_t number = old.number.load(std::memory_order_relaxed);
     const std::uint64_t value = old.value.load(std::memory_order_relaxed);
-    if (number != kEmpty && !(forgets && (value & kEvicted) != 0)) {
-      Slot& slot = next->slot(number);
-      slot.value.store(value, std::memory_order_relaxed);
-      slot.number.store(number, std::memory_order_relaxed);
+    if (number == kEmpty) {
+      continue;
     }
+    if (to_forget != 0 && (value & kEvicted) != 0) {
+      --to_forget;
+      continue;
+    }
+    Slot& slot = next->slot(number);
+    slot.value.store(value, std::memory_order_relaxed);
+    slot.number.store(number, std::memory_order_relaxed);
   }
   count_ = kept;
-  evicted_ = forgets ? 0 : evicted_;
+  evicted_ -= forgotten;
   slots_.store(next.get(), std::memory_order_seq_cst);
   retired_.add(std::exchange(current_, std::move(next)));
 }

@@ -17,7 +17,7 @@ namespace pkgfs::vfs {
 class DirectoryTable {
  public:
   /// Readers may look into arrays that the table has outgrown: those go to `retired`, which must outlive the table. If
-  /// the table must grow and knows more than `most_evicted` evicted directories, it forgets these.
+  /// the table must grow and knows more than `most_evicted` evicted directories, it forgets all but half as many.
   DirectoryTable(RetiredMemory& retired, std::size_t most_evicted);
   ~DirectoryTable();
   DirectoryTable(const DirectoryTable&) = delete;

@@ -64,15 +64,16 @@ void LargeDirectory::finish(const OverlayContent& holder) {
   }
 }
 
-bool LargeDirectory::visit_run(const Run& run, std::size_t end,
-                               FunctionRef<bool(std::size_t index, const OverlayNode&)> visit) const {
+int LargeDirectory::visit_run(const Run& run, std::size_t end,
+                              FunctionRef<bool(std::size_t index, const OverlayNode&)> visit) const {
   if (run.part == kOwnNode) {
-    return visit(run.first, nodes_[run.position]);
+    (void)visit(run.first, nodes_[run.position]);
+    return 0;
   }
   const OverlayPart& part = parts_[run.part];
   const Layer& layer = layers_[part.layer];
   std::size_t index = run.first;
-  bool goes_on = true;
+  bool stopped = false;
   const auto show = [&](std::uint64_t /*position*/, const DirEntry& entry) {
     OverlayNode node;
     show_entry(node, layer, part.layer, entry.name, {part.layer, entry.error, {entry.inode, entry.attributes}});
@@ -83,39 +84,46 @@ bool LargeDirectory::visit_run(const Run& run, std::size_t end,
       node.link = text ? text->data() : nullptr;
       node.size = text ? text->size() : 0;
     }
-    goes_on = visit(index++, node);
-    return goes_on && index < end;
+    stopped = !visit(index++, node);
+    return !stopped && index < end;
   };
-  const Result<void> listed = layer.fs->list_stored(part.inode, run.position, show);
-  for (; goes_on && index < end; ++index) {  // the layer has lost what it had
-    OverlayNode lost;
-    lost.name = run.name;
-    lost.name_length = run.name_length;
-    lost.holder = holder_;
-    lost.error = listed ? EIO : listed.error();
-    goes_on = visit(index, lost);
+  if (const Result<void> listed = layer.fs->list_stored(part.inode, run.position, show); !listed) {
+    return listed.error();
   }
-  return goes_on;
+  return stopped || index == end ? 0 : EIO;  // the file has changed: it had more entries
 }
 
-void LargeDirectory::visit(std::size_t index, FunctionRef<bool(std::size_t index, const OverlayNode&)> visit) const {
+int LargeDirectory::visit(std::size_t index, FunctionRef<bool(std::size_t index, const OverlayNode&)> visit) const {
   if (index >= count_) {
-    return;
+    return 0;
   }
-  auto run = std::prev(std::ranges::upper_bound(runs_, index, {}, &Run::first));
-  const auto wanted = [&](std::size_t at, const OverlayNode& node) { return at < index || visit(at, node); };
-  for (bool goes_on = true; goes_on && run != runs_.end(); ++run) {
+  bool stopped = false;
+  const auto wanted = [&](std::size_t at, const OverlayNode& node) {
+    stopped = at >= index && !visit(at, node);
+    return !stopped;
+  };
+  int error = 0;
+  for (auto run = std::prev(std::ranges::upper_bound(runs_, index, {}, &Run::first));
+       error == 0 && !stopped && run != runs_.end(); ++run) {
     const auto next = std::next(run);
-    goes_on = visit_run(*run, next == runs_.end() ? count_ : next->first, wanted);
+    error = visit_run(*run, next == runs_.end() ? count_ : next->first, wanted);
   }
+  return error;
+}
+
+const OverlayNode& LargeDirectory::failed(int error, OverlayRoom& room) const {
+  new (&room.node) OverlayNode;
+  room.node.holder = holder_;
+  room.node.error = error;
+  return room.node;
 }
 
 const OverlayNode& LargeDirectory::at(std::size_t index, OverlayRoom& room) const {
-  visit(index, [&](std::size_t /*index*/, const OverlayNode& node) {
+  const int error = visit(index, [&](std::size_t /*index*/, const OverlayNode& node) {
     new (&room.node) OverlayNode(node);
     return false;
   });
-  return room.node;
+  return error == 0 ? room.node : failed(error, room);
 }
 
 const OverlayNode* LargeDirectory::find(std::string_view name, std::size_t& index, OverlayRoom& room) const {
@@ -124,14 +132,14 @@ const OverlayNode* LargeDirectory::find(std::string_view name, std::size_t& inde
     return nullptr;
   }
   const OverlayNode* found = nullptr;
-  visit(std::prev(behind)->first, [&](std::size_t at, const OverlayNode& node) {
+  const int error = visit(std::prev(behind)->first, [&](std::size_t at, const OverlayNode& node) {
     if (node.name_view() == name) {
       index = at;
       found = new (&room.node) OverlayNode(node);
     }
     return node.name_view() < name;
   });
-  return found;
+  return error == 0 ? found : &failed(error, room);  // EIO, and not ENOENT, which the kernel would keep
 }
 
 SortedPart::SortedPart(FileSystem& fs, const OverlayPart& part) : fs_(fs), inode_(part.inode) {
@@ -155,7 +163,7 @@ SortedPart::SortedPart(FileSystem& fs, const OverlayPart& part) : fs_(fs), inode
   error_ = listed ? 0 : listed.error();
   if (error_ == 0 && count_ != 0) {
     if (order_.empty()) {
-      buffer_.reserve(kBuffered);
+      buffer_.reserve(std::min(count_, kBuffered));
       fill(0, kBuffered);
     } else {
       advance();
@@ -164,10 +172,14 @@ SortedPart::SortedPart(FileSystem& fs, const OverlayPart& part) : fs_(fs), inode
 }
 
 void SortedPart::fill(std::uint64_t position, std::size_t most) {
+  const std::string_view last = buffer_.empty() ? std::string_view() : buffer_.back().entry.name;
   buffer_.clear();
   at_ = 0;
   const Result<void> listed = fs_.list_stored(inode_, position, [&](std::uint64_t at, const DirEntry& entry) {
-    buffer_.push_back({at, entry});
+    // A listing that begins here doesn't know that a name stood before.
+    if (!order_.empty() || entry.name > last) {
+      buffer_.push_back({at, entry});
+    }
     return buffer_.size() < most;
   });
   error_ = listed ? 0 : listed.error();

@@ -43,10 +43,11 @@ class LargeDirectory {
   /// Gives all nodes their `holder`. Called once, after the last `add`.
   void finish(const OverlayContent& holder);
 
-  /// These work like the functions of OverlayContent.
+  /// These work like the functions of OverlayContent. If a layer can't read what it had, `at` and `find` answer a node
+  /// with the error, whatever the name.
   [[nodiscard]] const OverlayNode& at(std::size_t index, OverlayRoom& room) const;
   [[nodiscard]] const OverlayNode* find(std::string_view name, std::size_t& index, OverlayRoom& room) const;
-  void visit(std::size_t index, FunctionRef<bool(std::size_t index, const OverlayNode&)> visit) const;
+  int visit(std::size_t index, FunctionRef<bool(std::size_t index, const OverlayNode&)> visit) const;
 
  private:
   static constexpr std::uint32_t kMostInRun = 16;
@@ -60,8 +61,10 @@ class LargeDirectory {
     [[nodiscard]] std::string_view name_view() const { return {name, name_length}; }
   };
   void start_run(std::uint32_t part, std::string_view name, std::uint64_t position);
-  /// Visits the entries of `run`; false: `visit` returned false.
-  bool visit_run(const Run& run, std::size_t end, FunctionRef<bool(std::size_t index, const OverlayNode&)> visit) const;
+  /// Visits the entries of `run`, which ends before index `end`, until `visit` returns false. 0 or an errno.
+  int visit_run(const Run& run, std::size_t end, FunctionRef<bool(std::size_t index, const OverlayNode&)> visit) const;
+  /// A node in `room` with nothing but an error.
+  const OverlayNode& failed(int error, OverlayRoom& room) const;
 
   const std::vector<Layer>& layers_;
   std::vector<OverlayPart> parts_;
@@ -84,7 +87,6 @@ class SortedPart {
   SortedPart(FileSystem& fs, const OverlayPart& part);
 
   [[nodiscard]] int error() const { return error_; }
-  [[nodiscard]] std::size_t count() const { return count_; }
   [[nodiscard]] bool done() const { return error_ != 0 || at_ == buffer_.size(); }
   /// The current entry, its position, and the position behind it, or `kNowhere` if the next name isn't stored there.
   [[nodiscard]] const DirEntry& entry() const { return buffer_[at_].entry; }

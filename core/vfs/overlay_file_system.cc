@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <limits>
+#include <new>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "core/base/limits.h"
 #include "core/base/read_section.h"
@@ -56,20 +58,74 @@ inline const OverlayNode& OverlayFileSystem::find(Inode inode, OverlayRoom& room
   if (content == nullptr) [[unlikely]] {
     return find_unmerged(inode, room);
   }
-  return index < content->count ? content->at(index, room) : kStale;
+  return index < content->count ? content->at(index, room) : find_merged(inode, room);
 }
 
 const OverlayNode& OverlayFileSystem::find_unmerged(Inode inode, OverlayRoom& room) {
-  const std::uint64_t number = inode >> kIndexBits;
-  Inode dir = cache_.evicted(number);
-  dir = dir != 0 ? dir : find_directory(number);
-  if (dir == 0) {
-    return kStale;
+  constexpr int kTries = 16;  // other threads may evict the directory before this one looks
+  for (int tries = 0; tries < kTries && cache_.find(inode >> kIndexBits) == nullptr; ++tries) {
+    if (const int error = merge_directory_of(inode); error != 0) {
+      return failed(error, room);
+    }
   }
-  OverlayRoom dir_room;
-  const OverlayNode& node = find(dir, dir_room);
-  const Result<const OverlayContent*> found = node.number == number ? content(node, dir) : fail(ESTALE);
-  return found && index_of(inode) < (*found)->count ? (*found)->at(index_of(inode), room) : kStale;
+  return find_merged(inode, room);
+}
+
+int OverlayFileSystem::merge_directory_of(Inode inode) {
+  const ReadPause pause;  // a section for each directory on the way, so that evicted ones can be freed
+  // Upwards to a directory that is merged. Each one is the directory that has the one before.
+  std::vector<Inode> chain;
+  for (Inode below = inode;;) {
+    const std::uint64_t number = below >> kIndexBits;
+    Inode dir = 0;
+    {
+      const ReadSection reading;
+      if (cache_.find(number) != nullptr) {
+        break;
+      }
+      dir = cache_.evicted(number);
+    }
+    dir = dir != 0 ? dir : find_directory(number);
+    if (dir == 0 || chain.size() > limits::kTreeDepth) {
+      return ESTALE;
+    }
+    chain.push_back(dir);
+    below = dir;
+  }
+  for (; !chain.empty(); chain.pop_back()) {
+    const ReadSection reading;
+    OverlayRoom room;
+    const OverlayNode& node = find_merged(chain.back(), room);
+    const Inode below = chain.size() > 1 ? chain[chain.size() - 2] : inode;
+    if (node.error == ENOMEM) {
+      return 0;  // evicted again: the caller tries again
+    }
+    if (node.error == 0 && node.number != below >> kIndexBits) {
+      return ESTALE;
+    }
+    if (const Result<const OverlayContent*> found = content(node, chain.back()); !found) {
+      return found.error() == ENOTDIR ? ESTALE : found.error();
+    }
+  }
+  return 0;
+}
+
+const OverlayNode& OverlayFileSystem::find_merged(Inode inode, OverlayRoom& room) {
+  const OverlayContent* const content = cache_.find(inode >> kIndexBits);
+  if (content == nullptr) {
+    return failed(ENOMEM, room);  // other threads evict faster than this one merges
+  }
+  if (content->error != 0) {
+    return failed(content->error, room);
+  }
+  const std::size_t index = index_of(inode);
+  return index < content->count ? content->at(index, room) : kStale;
+}
+
+const OverlayNode& OverlayFileSystem::failed(int error, OverlayRoom& room) {
+  new (&room.node) OverlayNode;
+  room.node.error = error;
+  return room.node;
 }
 
 Inode OverlayFileSystem::find_directory(std::uint64_t number) {
@@ -178,22 +234,22 @@ Result<void> OverlayFileSystem::read_dir(Inode dir, std::uint64_t from, Function
     return fail(found.error());
   }
   const OverlayContent& entries = **found;
-  entries.visit(from, [&](std::size_t index, const OverlayNode& node) {
+  const int error = entries.visit(from, [&](std::size_t index, const OverlayNode& node) {
     return visit({.name = node.name_view(),
                   .inode = node.error == 0 ? to_inode(entries, index, node) : 0,
                   .error = node.error,
                   .next = index + 1,
                   .attributes = attributes(node)});
   });
-  return {};
+  return error == 0 ? Result<void>() : fail(error);
 }
 
 Result<std::uint64_t> OverlayFileSystem::parent_number(Inode dir) {
   const ReadSection reading;
   OverlayRoom room;
   const OverlayNode& node = find(dir, room);
-  if (&node == &kStale) {
-    return fail(ESTALE);
+  if (node.error != 0) {
+    return fail(node.error);
   }
   return node.holder == nullptr ? kRootNumber : node.holder->number;
 }
@@ -237,7 +293,7 @@ Result<Place> OverlayFileSystem::place(Inode inode) {
   OverlayRoom room;
   const OverlayNode& node = find(inode, room);
   if (node.holder == nullptr) {
-    return fail(&node == &kStale ? ESTALE : EINVAL);
+    return fail(node.error != 0 ? node.error : EINVAL);
   }
   const std::size_t index = stable_ ? index_of(inode) : static_cast<std::size_t>(&node - node.holder->nodes.get());
   return Place{node.holder->directory, index + 1};
@@ -265,7 +321,7 @@ Result<Origin> OverlayFileSystem::origin(Inode inode) {
   origin->volume = layer.volume;
   const std::vector<std::string_view> source = path_components(layer.source_path);
   std::string path = absolute_path(source);
-  const std::string visible = node.holder == nullptr ? "/" : join_path(node.holder->path, node.name_view());
+  const std::string visible = node.holder == nullptr ? "/" : join_path(node.holder->path->text(), node.name_view());
   for (const std::string_view name : path_components(path_below(layer.mount_path, visible))) {
     path = join_path(path, name);
   }
@@ -290,7 +346,7 @@ std::vector<OverlayConflict> OverlayFileSystem::visit_all() {
   merger_.collect_conflicts();
   for (TreeWalk walk(*this, root(), {.directories_only = true, .batch = kBatch}); walk.next();) {
   }
-  return merger_.conflicts();
+  return merger_.take_conflicts();
 }
 
 }  // namespace pkgfs::vfs

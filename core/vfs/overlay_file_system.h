@@ -60,8 +60,14 @@ class OverlayFileSystem : public FileSystem {
   /// The node of an inode, which may be made in `room`. If there is none, a node with the error ESTALE and without a
   /// holder. Valid while the caller is in its ReadSection, as all nodes and contents are.
   [[nodiscard]] const OverlayNode& find(Inode inode, OverlayRoom& room);
-  /// The same where the directory isn't merged.
+  /// The same where the directory isn't merged. Suspends the caller's ReadSection meanwhile.
   [[nodiscard]] const OverlayNode& find_unmerged(Inode inode, OverlayRoom& room);
+  /// Merges the directory that has `inode`, and those above it that aren't merged. 0 or an errno; ESTALE: none has it.
+  [[nodiscard]] int merge_directory_of(Inode inode);
+  /// The same, but if the directory isn't merged, a node with an error.
+  [[nodiscard]] const OverlayNode& find_merged(Inode inode, OverlayRoom& room);
+  /// A node in `room` with nothing but an error.
+  [[nodiscard]] static const OverlayNode& failed(int error, OverlayRoom& room);
   /// The inode of the directory with this number, found through its path; 0 if no directory has it.
   [[nodiscard]] Inode find_directory(std::uint64_t number);
   /// The inode of `node`, which is `content`'s entry `index`.

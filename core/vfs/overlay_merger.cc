@@ -2,16 +2,28 @@
 #include "core/vfs/overlay_merger.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <iterator>
 #include <optional>
+#include <queue>
 #include <string>
 #include <utility>
 
+#include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/vfs/large_directory.h"
 #include "core/vfs/path_text.h"
 
 namespace pkgfs::vfs {
+
+namespace {
+
+/// A hostile package has findings in millions of directories, and millions in one: only so many directories are told
+/// of, and so many warnings of each.
+constexpr std::size_t kMostTold = 10'000;
+constexpr std::size_t kMostWarnings = 100;
+
+}  // namespace
 
 /// A name of one layer's directory.
 struct OverlayMerger::NamedCandidate {
@@ -41,13 +53,20 @@ std::unique_ptr<OverlayContent> OverlayMerger::merge(const OverlayNode& dir, Ino
   auto content = std::make_unique<OverlayContent>();
   content->directory = inode;
   content->number = dir.number;
-  content->path = dir.holder == nullptr ? "/" : join_path(dir.holder->path, dir.name_view());
+  content->path = std::make_shared<const OverlayPath>(
+      dir.holder == nullptr ? OverlayPath{}
+                            : OverlayPath{dir.holder->path, dir.name_view(), dir.holder->path->depth + 1});
+  content->bytes = sizeof(OverlayContent) + sizeof(OverlayPath);
+  if (content->path->depth > limits::kTreeDepth) {
+    content->error = ELOOP;
+    return content;
+  }
   const OverlayPart only{dir.layer, dir.inode};
   const std::span<const OverlayPart> parts = dir.parts == nullptr ? std::span(&only, 1) : std::span(*dir.parts);
-  Findings findings;
+  Findings findings = wanted_findings(content->number);
   std::vector<NamedCandidate> named;
   if (!list(*content, parts, named)) {
-    named = {};
+    named = std::vector<NamedCandidate>();
     fill_large(*content, parts, findings);
   } else if (content->error == 0) {
     fill(*content, parts.size(), named, findings);
@@ -55,8 +74,7 @@ std::unique_ptr<OverlayContent> OverlayMerger::merge(const OverlayNode& dir, Ino
   if (!findings.conflicts.empty() || !findings.warnings.empty()) {
     tell(content->number, std::move(findings));
   }
-  content->bytes = sizeof(OverlayContent) + content->path.capacity() +
-                   (content->large != nullptr ? content->large->bytes() : content->count * sizeof(OverlayNode));
+  content->bytes += content->large != nullptr ? content->large->bytes() : content->count * sizeof(OverlayNode);
   for (const std::vector<OverlayPart>& list : content->parts) {
     content->bytes += sizeof(std::vector<OverlayPart>) + list.capacity() * sizeof(OverlayPart);
   }
@@ -114,30 +132,31 @@ void OverlayMerger::fill_large(OverlayContent& content, std::span<const OverlayP
   for (const OverlayPart& part : parts) {
     sorted.emplace_back(*layers_[part.layer].fs, part);
   }
+  // The parts that aren't done, as a heap: the smallest name is on top, of equal names that of the first layer.
+  const auto comes_later = [&](std::size_t a, std::size_t b) {
+    const int order = sorted[a].entry().name.compare(sorted[b].entry().name);
+    return order > 0 || (order == 0 && a > b);
+  };
+  std::priority_queue<std::size_t, std::vector<std::size_t>, decltype(comes_later)> heap(comes_later);
+  const auto push = [&](std::size_t part) {
+    if (!sorted[part].done()) {
+      heap.push(part);
+    }
+  };
+  for (std::size_t i = 0; i < sorted.size(); ++i) {
+    push(i);
+  }
   std::vector<Candidate> candidates;
   std::vector<std::size_t> having;  // the parts that have the name
-  while (true) {
+  while (!heap.empty()) {
     candidates.clear();
     having.clear();
-    std::string_view name;
-    for (std::size_t i = 0; i < sorted.size(); ++i) {
-      if (sorted[i].done()) {
-        continue;
-      }
+    const std::string_view name = sorted[heap.top()].entry().name;
+    for (; !heap.empty() && sorted[heap.top()].entry().name == name; heap.pop()) {
+      const std::size_t i = heap.top();
       const DirEntry& entry = sorted[i].entry();
-      if (!having.empty() && name < entry.name) {
-        continue;
-      }
-      if (having.empty() || entry.name < name) {
-        name = entry.name;
-        candidates.clear();
-        having.clear();
-      }
       candidates.push_back({parts[i].layer, entry.error, {entry.inode, entry.attributes}});
       having.push_back(i);
-    }
-    if (having.empty()) {
-      break;
     }
     bool own_node = having.size() > 1;
     if (own_node || candidates.front().entry.attributes.type == FileType::kSymlink) {
@@ -155,6 +174,7 @@ void OverlayMerger::fill_large(OverlayContent& content, std::span<const OverlayP
     }
     for (const std::size_t i : having) {
       sorted[i].advance();
+      push(i);
     }
   }
   for (const SortedPart& part : sorted) {
@@ -175,9 +195,9 @@ void OverlayMerger::fill_node(OverlayNode& node, OverlayContent& content, std::s
   const Layer& layer = layers_[winner.layer];
   show_entry(node, layer, winner.layer, name, winner);
   node.holder = &content;
-  if (decision.conflict && !layers_[candidates[decision.hidden].layer].fallback) {
+  if (findings.wants_conflicts && decision.conflict && !layers_[candidates[decision.hidden].layer].fallback) {
     findings.conflicts.push_back(
-        {join_path(content.path, name), layer.label(), layers_[candidates[decision.hidden].layer].label()});
+        {join_path(content.path->text(), name), layer.label(), layers_[candidates[decision.hidden].layer].label()});
   }
   if (winner.error != 0) {
     return;
@@ -209,10 +229,15 @@ void OverlayMerger::fill_link(OverlayNode& node, OverlayContent& content, std::s
   }
   std::string_view shown = *text;
   if (!options_.raw_links) {
-    if (std::optional<std::string> clamped = clamp_link(*text, content.path, layer.mapping())) {
-      findings.warnings.push_back("the link \"" + join_path(content.path, name) + "\" of " + layer.label() +
-                                  " leads out of its volume to \"" + std::string(*text) + "\": shown as \"" + *clamped +
-                                  "\"");
+    const std::string where = content.path->text();
+    if (std::optional<std::string> clamped = clamp_link(*text, where, layer.mapping())) {
+      if (findings.wants_warnings && findings.warnings.size() < kMostWarnings) {
+        findings.warnings.push_back("the link \"" + join_path(where, name) + "\" of " + layer.label() +
+                                    " leads out of its volume to \"" + std::string(*text) + "\": shown as \"" +
+                                    *clamped + "\"");
+      } else {
+        ++findings.more;
+      }
       shown = content.texts.emplace_front(std::move(*clamped));
     }
   }
@@ -220,20 +245,28 @@ void OverlayMerger::fill_link(OverlayNode& node, OverlayContent& content, std::s
   node.size = shown.size();
 }
 
-void OverlayMerger::tell(std::uint64_t directory, Findings findings) {
-  constexpr std::size_t kMostTold = 10'000;  // a hostile package has findings in millions of directories
+OverlayMerger::Findings OverlayMerger::wanted_findings(std::uint64_t directory) {
   const MutexLock lock(mutex_);
-  if (!collects_ && (findings.warnings.empty() || told_.size() >= kMostTold)) {
-    return;
-  }
-  if (!told_.insert(directory).second) {
-    return;
+  const bool is_new = (collects_ || told_.size() < kMostTold) && !told_.contains(directory);
+  Findings findings;
+  findings.wants_conflicts = collects_ && is_new;
+  findings.wants_warnings = is_new;
+  return findings;
+}
+
+void OverlayMerger::tell(std::uint64_t directory, Findings findings) {
+  {
+    const MutexLock lock(mutex_);
+    if (!told_.insert(directory).second) {
+      return;
+    }
+    std::ranges::move(findings.conflicts, std::back_inserter(conflicts_));
   }
   for (const std::string& warning : findings.warnings) {
     log::warn("{}", warning);
   }
-  if (collects_) {
-    std::ranges::move(findings.conflicts, std::back_inserter(conflicts_));
+  if (findings.more != 0) {
+    log::warn("{} more links of that directory lead out of their volumes", findings.more);
   }
 }
 
@@ -243,9 +276,10 @@ void OverlayMerger::collect_conflicts() {
   told_.clear();
 }
 
-std::vector<OverlayConflict> OverlayMerger::conflicts() const {
+std::vector<OverlayConflict> OverlayMerger::take_conflicts() {
   const MutexLock lock(mutex_);
-  return conflicts_;
+  collects_ = false;
+  return std::exchange(conflicts_, {});
 }
 
 }  // namespace pkgfs::vfs

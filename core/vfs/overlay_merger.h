@@ -31,16 +31,20 @@ class OverlayMerger {
   [[nodiscard]] std::unique_ptr<OverlayContent> merge(const OverlayNode& dir, Inode inode);
   /// From now on, remembers the conflicts in what is merged.
   void collect_conflicts();
-  /// The conflicts so far, in the order in which they were found.
-  [[nodiscard]] std::vector<OverlayConflict> conflicts() const;
+  /// The conflicts since then, in the order in which they were found. Ends the collecting.
+  [[nodiscard]] std::vector<OverlayConflict> take_conflicts();
 
  private:
   struct NamedCandidate;
-  /// What one merge has found that a user should know; told at its end, unless it has been told before.
+  /// What one merge has found that a user should know; told at its end.
   struct Findings {
+    bool wants_conflicts = false;
+    bool wants_warnings = false;  // not for a directory that was told before
     std::vector<OverlayConflict> conflicts;
     std::vector<std::string> warnings;
+    std::size_t more = 0;  // warnings that were left out
   };
+  [[nodiscard]] Findings wanted_findings(std::uint64_t directory);
   /// False: the directory is too large.
   bool list(OverlayContent& content, std::span<const OverlayPart> parts, std::vector<NamedCandidate>& named) const;
   void fill(OverlayContent& content, std::size_t parts, std::vector<NamedCandidate>& named, Findings& findings) const;

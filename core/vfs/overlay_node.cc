@@ -2,8 +2,17 @@
 #include "core/vfs/overlay_node.h"
 
 #include "core/vfs/large_directory.h"
+#include "core/vfs/path_text.h"
 
 namespace pkgfs::vfs {
+
+std::string OverlayPath::text() const {
+  std::vector<std::string_view> names(depth);
+  for (const OverlayPath* here = this; here->parent != nullptr; here = here->parent.get()) {
+    names[here->depth - 1] = here->name;
+  }
+  return absolute_path(names);
+}
 
 OverlayContent::OverlayContent() = default;
 OverlayContent::~OverlayContent() = default;
@@ -12,9 +21,9 @@ const OverlayNode& OverlayContent::at_large(std::size_t index, OverlayRoom& room
   return large->at(index, room);
 }
 
-void OverlayContent::visit_large(std::size_t index,
-                                 FunctionRef<bool(std::size_t index, const OverlayNode&)> visit) const {
-  large->visit(index, visit);
+int OverlayContent::visit_large(std::size_t index,
+                                FunctionRef<bool(std::size_t index, const OverlayNode&)> visit) const {
+  return large == nullptr ? 0 : large->visit(index, visit);
 }
 
 const OverlayNode* OverlayContent::find_large(std::string_view name, std::size_t& index, OverlayRoom& room) const {

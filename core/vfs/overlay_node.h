@@ -20,6 +20,16 @@ namespace pkgfs::vfs {
 class LargeDirectory;
 struct OverlayContent;
 
+/// The path of a directory, as the names on it. A directory shares it with those below it, so that a path can be told
+/// while the directories above are evicted.
+struct OverlayPath {
+  std::shared_ptr<const OverlayPath> parent;  // null: this is the root
+  std::string_view name;                      // in the layer's memory
+  std::size_t depth = 0;
+
+  [[nodiscard]] std::string text() const;
+};
+
 /// One layer's share of a directory.
 struct OverlayPart {
   std::uint32_t layer = 0;
@@ -62,8 +72,8 @@ union OverlayRoom {
 struct OverlayContent {
   Inode directory = 0;       // in the overlay
   std::uint64_t number = 0;  // of that inode
-  std::string path;          // absolute
-  int error = 0;             // not 0: the errno with which the directory can't be listed
+  std::shared_ptr<const OverlayPath> path;
+  int error = 0;  // not 0: the errno with which the directory can't be listed
   std::size_t count = 0;
   std::unique_ptr<OverlayNode[]> nodes;  // `count` of them, sorted by name; null if the directory is `large`
   std::unique_ptr<const LargeDirectory> large;
@@ -93,22 +103,23 @@ struct OverlayContent {
     index = static_cast<std::size_t>(node - first);
     return node == last || node->name_view() != name ? nullptr : node;
   }
-  /// Calls `visit` for the entries from `index` on until it returns false.
+  /// Calls `visit` for the entries from `index` on until it returns false. 0, or the errno of a layer that can't read
+  /// what it had.
   template <typename Visit>
-  void visit(std::size_t index, Visit&& visit) const {
-    if (large != nullptr) {
-      visit_large(index, visit);
-      return;
+  int visit(std::size_t index, Visit&& visit) const {
+    if (nodes == nullptr) {
+      return visit_large(index, visit);
     }
     while (index < count && visit(index, nodes[index])) {
       ++index;
     }
+    return 0;
   }
 
  private:
   [[nodiscard]] const OverlayNode* find_large(std::string_view name, std::size_t& index, OverlayRoom& room) const;
   [[nodiscard]] const OverlayNode& at_large(std::size_t index, OverlayRoom& room) const;
-  void visit_large(std::size_t index, FunctionRef<bool(std::size_t index, const OverlayNode&)> visit) const;
+  int visit_large(std::size_t index, FunctionRef<bool(std::size_t index, const OverlayNode&)> visit) const;
 };
 
 }  // namespace pkgfs::vfs

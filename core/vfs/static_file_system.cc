@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "core/vfs/static_file_system.h"
 
+#include <algorithm>
 #include <cerrno>
-#include <iterator>
+#include <functional>
+#include <map>
 
 #include "core/vfs/blob_file.h"
 #include "core/vfs/path_text.h"
@@ -11,14 +13,16 @@ namespace pkgfs::vfs {
 
 StaticFileSystem::StaticFileSystem(std::vector<StaticFile> files, std::int64_t directory_modified)
     : nodes_(1), directory_modified_(directory_modified) {
+  std::vector<std::map<std::string, Inode, std::less<>>> children(1);  // of the nodes
   for (StaticFile& file : files) {
     const std::vector<std::string_view> components = path_components(file.path);
     Inode here = root();
     for (std::size_t i = 0; i < components.size() && node(here).directory; ++i) {
-      const auto [child, added] = nodes_[here - 1].children.try_emplace(std::string(components[i]), nodes_.size() + 1);
+      const auto [child, added] = children[here - 1].try_emplace(std::string(components[i]), nodes_.size() + 1);
       const Inode next = child->second;
       if (added) {
-        nodes_.emplace_back();  // moves the nodes: `child` is used up
+        nodes_.emplace_back();
+        children.emplace_back();  // moves the maps: `child` is used up
         if (i + 1 == components.size()) {
           nodes_.back().directory = false;
         }
@@ -32,14 +36,19 @@ StaticFileSystem::StaticFileSystem(std::vector<StaticFile> files, std::int64_t d
       }
     }
   }
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    nodes_[i].children.assign(children[i].begin(), children[i].end());
+  }
 }
 
 Result<Entry> StaticFileSystem::lookup(Inode dir, std::string_view name) {
   if (!node(dir).directory) {
     return fail(ENOTDIR);
   }
-  const auto child = node(dir).children.find(name);
-  if (child == node(dir).children.end()) {
+  const auto& children = node(dir).children;
+  const auto child = std::lower_bound(children.begin(), children.end(), name,
+                                      [](const auto& entry, std::string_view wanted) { return entry.first < wanted; });
+  if (child == children.end() || child->first != name) {
     return fail(ENOENT);
   }
   return Entry{child->second, *metadata(child->second)};
@@ -62,11 +71,9 @@ Result<void> StaticFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionR
     return fail(ENOTDIR);
   }
   const auto& children = node(dir).children;
-  if (from >= children.size()) {
-    return {};
-  }
-  for (auto it = std::next(children.begin(), static_cast<std::ptrdiff_t>(from)); it != children.end(); ++it) {
-    if (!visit({.name = it->first, .inode = it->second, .next = ++from, .attributes = *metadata(it->second)})) {
+  for (std::uint64_t at = from; at < children.size(); ++at) {
+    const auto& [name, inode] = children[at];
+    if (!visit({.name = name, .inode = inode, .next = at + 1, .attributes = *metadata(inode)})) {
       break;
     }
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/vfs/file_system.h"
@@ -45,7 +45,7 @@ class StaticFileSystem final : public FileSystem {
   struct Node {
     bool directory = true;
     StaticFile file;
-    std::map<std::string, Inode, std::less<>> children;
+    std::vector<std::pair<std::string, Inode>> children;  // sorted
   };
   [[nodiscard]] const Node& node(Inode inode) const { return nodes_[inode - 1]; }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/mount/mount_package.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <chrono>
 #include <optional>
@@ -54,6 +56,14 @@ int confirm_mounted(const std::string& mountpoint, const std::vector<std::string
   return kExitOk;
 }
 
+/// By default each thread has a heap. Directories that one thread merges and another one evicts would then fill all of
+/// them, one after the other. The threads that serve requests allocate too seldom to wait for each other.
+void keep_one_heap() {
+#ifdef M_ARENA_MAX
+  ::mallopt(M_ARENA_MAX, 1);  // NOLINT(concurrency-mt-unsafe): before any thread
+#endif
+}
+
 }  // namespace
 
 /// Checks the device and the mount point and loads the tree before the fork, so that their errors reach the user. No
@@ -63,6 +73,7 @@ int mount_package(const MountOptions& options, const Io& io) {
   if (options.remount) {
     return confirm_mounted(options.mountpoint, options.unchanged);
   }
+  keep_one_heap();
   fuse::check_device();
   const std::string mountpoint = prepare_mountpoint(options.mountpoint);
   // A service manager follows the process that it started, which is not the one of a mount in the background.

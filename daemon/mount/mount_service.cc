@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/mount/mount_service.h"
 
-#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -150,14 +149,6 @@ void start_cpu_latency(fuse::CpuLatency& cpu_latency, std::optional<bool> asked)
   }
 }
 
-/// By default each thread has a heap. Directories that one thread merges and another one evicts would then fill all of
-/// them, one after the other. The threads that serve requests allocate too seldom to wait for each other.
-void keep_one_heap() {
-#ifdef M_ARENA_MAX
-  ::mallopt(M_ARENA_MAX, 1);  // NOLINT(concurrency-mt-unsafe): before any thread
-#endif
-}
-
 }  // namespace
 
 std::string mount_source(const OpenedTree& opened, const std::string& package) {
@@ -175,8 +166,6 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   MountWatch watch;  // before any thread: they inherit the blocked signals
   // A write to a client or to standard error that has gone is an error of that write, not the end of the mount.
   std::signal(SIGPIPE, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): before any thread
-
-  keep_one_heap();
 
   vfs::FileSystem& tree = *opened.tree.file_system;
   fuse::UsageCounter usage(tree);

@@ -90,11 +90,12 @@ TEST_F(Memory, FollowsTheLimitOfTheControlGroup) {
     GTEST_SKIP() << "no memory control group can be made here";
   }
   const fs::path inside = dir_->path() / "inside";
-  std::ofstream(inside) << "#!/bin/sh\necho $$ >" << (group.path() / "cgroup.procs").string() << "\nexec " << kPkgfs
-                        << " \"$@\"\n";
+  std::ofstream(inside) << "#!/bin/sh\necho $$ >" << (group.path() / "cgroup.procs").string() << " || exit 1\nexec "
+                        << kPkgfs << " \"$@\"\n";
   fs::permissions(inside, fs::perms::owner_all);
   const MountedPackage mount(inside, package());
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  EXPECT_NE(read_text(group.path() / "cgroup.procs").find(std::to_string(mount.daemon()) + "\n"), std::string::npos);
   expect_all_there(mount);
 }
 

@@ -23,6 +23,8 @@
 namespace pkgfs::vfs {
 namespace {
 
+using namespace std::string_literals;
+
 /// Everything that can be asked about an entry.
 struct Asked {
   Inode inode = 0;
@@ -121,7 +123,7 @@ INSTANTIATE_TEST_SUITE_P(Containers, Evicted, testing::Values("many-v1", "many-v
                          });
 
 /// Lists what another file system lists, but stores it from the last name to the first.
-class Backwards final : public FileSystem {
+class Backwards : public FileSystem {
  public:
   explicit Backwards(std::unique_ptr<FileSystem> inner) : inner_(std::move(inner)) {}
   [[nodiscard]] Inode root() const override { return inner_->root(); }
@@ -152,6 +154,9 @@ class Backwards final : public FileSystem {
   [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) override { return inner_->open(inode); }
   [[nodiscard]] Result<Extent> extent(Inode inode) override { return inner_->extent(inode); }
   [[nodiscard]] std::uint64_t numbers() const override { return inner_->numbers(); }
+
+ protected:
+  [[nodiscard]] FileSystem& inner() { return *inner_; }
 
  private:
   std::unique_ptr<FileSystem> inner_;
@@ -309,6 +314,7 @@ TEST(DirectoryCache, KeepsItsBudgetAndWhatIsUsed) {
 TEST(DirectoryCache, RemembersSomeOfTheEvicted) {
   DirectoryCache cache(100'000);
   for (std::uint64_t number = 1; number <= 150; ++number) {
+    const ReadSection reading;
     cache.add(content(number, 1'000));
   }
   const ReadSection reading;
@@ -318,7 +324,105 @@ TEST(DirectoryCache, RemembersSomeOfTheEvicted) {
   for (std::uint64_t number = 151; number <= 100'000; ++number) {
     cache.add(content(number, 1'000));
   }
-  EXPECT_EQ(cache.evicted(1), 0U) << "a table that never forgets grows without a bound";
+  std::size_t known = 0;
+  for (std::uint64_t number = 1; number <= 100'000; ++number) {
+    known += cache.evicted(number) != 0 ? 1 : 0;
+  }
+  EXPECT_GT(known, 90U);
+  EXPECT_LT(known, 1'000U) << "a table that never forgets grows without a bound";
+}
+
+/// A directory in a directory, `depth` deep, each with `files` files.
+std::unique_ptr<FileSystem> deep_volume(int depth, int files) {
+  webc::WriterNode root;
+  webc::WriterNode* here = &root;
+  for (int level = 0; level < depth; ++level) {
+    for (int file = 0; file < files; ++file) {
+      here->children.push_back({.name = "f" + std::to_string(file), .kind = webc::EntryKind::kFile, .content = "x"s});
+    }
+    here->children.insert(here->children.begin(), webc::WriterNode{.name = std::string(200, 'd')});
+    here = &here->children.front();
+  }
+  webc::Writer writer(webc::Version::kV3, webc::Json::object());
+  writer.add_volume("v", std::move(root));
+  const auto container = webc::Container::open(std::make_shared<MemoryBytes>("deep", writer.to_bytes()));
+  return std::make_unique<WebcVolumeFileSystem>(container->volumes().front());
+}
+
+TEST(Evicted, AChainOfDirectoriesIsMergedAgainInBoundedMemory) {
+  const test::CapturedLog log;
+  std::vector<Mount> mounts;
+  mounts.push_back({.fs = deep_volume(60, 50), .mount_path = "/", .package = "p", .volume = "v"});
+  const auto fs = make_union_file_system(std::move(mounts), {.memory = 1});
+  const auto known = everything(*fs);
+  ASSERT_EQ(known.size(), 60U * 51);
+  const Asked& deepest = known[59];
+  expect_same(deepest, ask(*fs, deepest.inode));
+  EXPECT_EQ(fs->origin(deepest.inode)->path, deepest.path);
+}
+
+/// A layer that fails from some moment on, as a container does that was cut.
+class Failing final : public Backwards {
+ public:
+  explicit Failing(std::unique_ptr<FileSystem> inner, const bool& fails) : Backwards(std::move(inner)), fails_(fails) {}
+  [[nodiscard]] Result<void> list_stored(Inode dir, std::uint64_t from, StoredVisitor visit) override {
+    return fails_ ? fail(EIO) : inner().list_stored(dir, from, visit);
+  }
+
+ private:
+  const bool& fails_;
+};
+
+TEST(Large, ALayerThatFailsIsAnErrorAndNotAMissingName) {
+  bool fails = false;
+  std::vector<Layer> layers;
+  layers.push_back({.fs = std::make_unique<Failing>(volume(7'000, 1), fails), .package = "p", .volume = "v"});
+  number_layers(layers);
+  OverlayFileSystem fs(std::move(layers), {});
+  const Result<Entry> before = fs.lookup(fs.root(), "f100017");
+  ASSERT_TRUE(before);
+  fails = true;
+  EXPECT_EQ(fs.lookup(fs.root(), "f100017").error(), EIO);
+  EXPECT_EQ(fs.lookup(fs.root(), "f100018").error(), EIO);
+  EXPECT_EQ(fs.metadata(before->inode).error(), EIO);
+  EXPECT_EQ(fs.read_dir(fs.root(), 3, [](const DirEntry&) { return true; }).error(), EIO);
+  fails = false;
+  EXPECT_TRUE(fs.lookup(fs.root(), "f100017"));
+}
+
+TEST(Large, ANameThatStandsTwiceShowsOnce) {
+  const test::CapturedLog log;
+  webc::WriterNode root;
+  for (int i = 0; i < 5'000; ++i) {  // the record behind the 64th gets the first one's name afterwards
+    const int number = i < 64 ? 2 * i : (i == 64 ? 127 : 2 * i - 2);
+    root.children.push_back(
+        {.name = "n" + std::to_string(1'000'000 + number), .kind = webc::EntryKind::kFile, .content = "x"s});
+  }
+  webc::Writer writer(webc::Version::kV2, webc::Json::object());
+  writer.add_volume("v", std::move(root));
+  std::vector<std::byte> bytes = writer.to_bytes();
+  const std::string renamed = "n1000127";
+  const auto at = std::ranges::search(bytes, std::as_bytes(std::span(renamed))).begin();
+  ASSERT_NE(at, bytes.end());
+  const std::string first = "n1000000";
+  std::ranges::copy(std::as_bytes(std::span(first)), at);
+  const auto container = webc::Container::open(std::make_shared<MemoryBytes>("twice", std::move(bytes)));
+  std::vector<Layer> layers;
+  layers.push_back(
+      {.fs = std::make_unique<WebcVolumeFileSystem>(container->volumes().front()), .package = "p", .volume = "v"});
+  number_layers(layers);
+  OverlayFileSystem fs(std::move(layers), {});
+  std::vector<std::string> names;
+  ASSERT_TRUE(fs.read_dir(fs.root(), 0, [&](const DirEntry& entry) {
+    names.emplace_back(entry.name);
+    return true;
+  }));
+  EXPECT_TRUE(std::ranges::is_sorted(names));
+  EXPECT_EQ(std::ranges::adjacent_find(names), names.end());
+  EXPECT_EQ(names.size(), 4'999U);
+  for (const std::string& name : names) {
+    EXPECT_TRUE(fs.lookup(fs.root(), name)) << name;
+  }
 }
 
 TEST(Evicted, DirectoriesAreReadByOtherThreadsMeanwhile) {
