@@ -23,8 +23,8 @@ namespace pkgfs::vfs {
 /// text was rewritten.
 class LargeDirectory {
  public:
-  /// A directory with more entries than this is large. Each access to its entries then also decodes some of the layer's
-  /// records.
+  /// A directory is large if its layers together have more entries than this. Each access to its entries then also
+  /// decodes some of the layer's records.
   static constexpr std::size_t kEntries = 4096;
 
   /// `layers` must outlive this.

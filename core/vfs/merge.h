@@ -29,8 +29,8 @@ struct OverlayOptions {
   bool raw_links = false;
   /// The modified time of directories that no layer has.
   std::int64_t synthetic_modified = 1;
-  /// How much memory an OverlayFileSystem may use for merged directories, in bytes; that of 400,000 entries. It evicts
-  /// directories beyond it.
+  /// The memory for merged directories, in bytes: OverlayFileSystem evicts directories beyond it. The default has room
+  /// for 400,000 entries. LiveOverlayFileSystem and the layers in it know no such bound.
   std::size_t memory = std::size_t{32} << 20U;
 };
 

@@ -18,7 +18,8 @@ namespace pkgfs::vfs {
 /// Makes the nodes of an OverlayFileSystem: lists a directory in every layer that has it, decides for each name which
 /// layers take part (merge.h), and rewrites symbolic links that lead out of their volume. Thread-safe.
 ///
-/// A directory may be merged more than once: it is the same each time, but only the first time logs its links.
+/// A directory may be merged more than once, to the same result. Only the first time logs the links that it rewrites,
+/// and only for the first 10,000 directories that have some.
 class OverlayMerger {
  public:
   /// Both must outlive the merger. `large`: directories may become large ones (LargeDirectory).

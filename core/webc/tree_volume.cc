@@ -83,8 +83,8 @@ Result<void> TreeVolume::list(EntryRef dir, std::uint64_t position, FunctionRef<
       if (slot.inside) {
         record.ref |= slot.end << 32U;
       } else {
-        const auto owner = owners().find(slot.table.begin);
-        if (owner == owners().end() || owner->second != slot.child.at) {
+        const auto owner = std::ranges::lower_bound(owners(), slot.table.begin, {}, &Owner::table);
+        if (owner == owners().end() || owner->table != slot.table.begin || owner->record != slot.child.at) {
           report({.at = slot.child.at, .text = "directory " + hex(slot.table.begin) + " is reached twice"});
           record.error = EIO;
         } else {
@@ -235,9 +235,11 @@ TreeVolume::Owners TreeVolume::scan() const {
     if (overlaps(inside, reference.table) || !late.add(reference.table)) {
       continue;
     }
-    owners.emplace(reference.table.begin, reference.record);
+    owners.push_back({static_cast<std::uint32_t>(reference.table.begin), static_cast<std::uint32_t>(reference.record)});
     (void)visit_slots(reference.entry, reference.entry, 0, visit);
   }
+  std::ranges::sort(owners, {}, &Owner::table);
+  owners.shrink_to_fit();
   return owners;
 }
 

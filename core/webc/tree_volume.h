@@ -4,8 +4,8 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <unordered_map>
 #include <unordered_set>
+#include <vector>
 
 #include "core/base/thread_annotations.h"
 #include "core/webc/tree.h"
@@ -41,8 +41,12 @@ class TreeVolume final : public Volume {
   [[nodiscard]] std::uint64_t number_at(std::uint64_t offset) const { return (offset >> record_bits_) + 2; }
 
   struct Slot;
-  using Owners =
-      std::unordered_map<std::uint64_t, std::uint64_t>;  // start of a table -> offset of the record that owns it
+  /// The record that owns the directory with a table at `table`, both as offsets of the header.
+  struct Owner {
+    std::uint32_t table = 0;
+    std::uint32_t record = 0;
+  };
+  using Owners = std::vector<Owner>;  // sorted by `table`; 8 bytes for each directory of version 1
 
   /// False if the directory's range tells that no record below it has this number.
   [[nodiscard]] bool may_hold(EntryRef dir, std::uint64_t number) const;
