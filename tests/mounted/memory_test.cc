@@ -12,8 +12,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr long kMiB = 1L << 20U;
-constexpr int kDirectories = 180;
-constexpr int kFiles = 1000;        // in each
+constexpr int kFullDirectories = 180;
+constexpr int kFilesInEach = 1000;  // in each
 constexpr int kFlat = 60'000;       // in one directory
 constexpr long kLimit = 12 * kMiB;  // 240,000 nodes of 80 bytes would need 19 MB
 
@@ -29,9 +29,9 @@ class Memory : public MountedTest {
             {.name = "f" + std::to_string(file), .kind = webc::EntryKind::kFile, .content = std::to_string(file)});
       }
     };
-    for (int directory = 0; directory < kDirectories; ++directory) {
+    for (int directory = 0; directory < kFullDirectories; ++directory) {
       fill(builder.volume("data").children.emplace_back(webc::WriterNode{.name = "d" + std::to_string(directory)}),
-           kFiles);
+           kFilesInEach);
     }
     fill(builder.volume("flat"), kFlat);
     builder.write(package());
@@ -51,12 +51,12 @@ class Memory : public MountedTest {
   }
   static void expect_all_there(const MountedPackage& mount) {
     for (int pass = 0; pass < 2; ++pass) {
-      EXPECT_EQ(count(mount.path()), static_cast<std::size_t>(2 + kDirectories * (kFiles + 1) + kFlat));
+      EXPECT_EQ(count(mount.path()), static_cast<std::size_t>(2 + kFullDirectories * (kFilesInEach + 1) + kFlat));
     }
     for (int file = 7; file < kFlat; file += 977) {
       EXPECT_EQ(read_text(mount / ("flat/f" + std::to_string(file))), std::to_string(file));
     }
-    for (int directory = 0; directory < kDirectories; ++directory) {
+    for (int directory = 0; directory < kFullDirectories; ++directory) {
       EXPECT_EQ(read_text(mount / ("data/d" + std::to_string(directory) + "/f13")), "13");
     }
   }

@@ -9,7 +9,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kFiles[] = {
+constexpr const char* kPackageFiles[] = {
     "bash-1.0.16-f097441a-a80b-4e0d-87d7-684918ef4bb6.webc",
     "dash-1.0.18-f0d13233-bcda-4cf1-9a23-3460bffaae2a.webc",
     "hello-0.1.0-665d2ddc-80e6-4845-85d3-4587b1693bb7.webc",
@@ -90,7 +90,7 @@ TEST_P(RealPackages, WithoutItsDependenciesItSaysWhichOneIsMissing) {
   EXPECT_NE(mount.result().err.find("Unable to find \"" + name), std::string::npos) << mount.result().describe();
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, RealPackages, ::testing::ValuesIn(kFiles), [](const auto& file) {
+INSTANTIATE_TEST_SUITE_P(Files, RealPackages, ::testing::ValuesIn(kPackageFiles), [](const auto& file) {
   const std::string name = file.param;
   return test_name(name.substr(0, name.find('.')));
 });

@@ -23,7 +23,7 @@ using nlohmann::json;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 
-constexpr int kFiles = 40;
+constexpr int kReadFiles = 40;
 constexpr int kBytes = 1000;
 
 class StatisticsOfMounts : public MountedTest {
@@ -32,7 +32,7 @@ class StatisticsOfMounts : public MountedTest {
     MountedTest::SetUp();
     PackageBuilder builder("acme/counted@1.0.0");
     builder.mount("/data", "data").link("data", "link", "f0");
-    for (int i = 0; i < kFiles; ++i) {
+    for (int i = 0; i < kReadFiles; ++i) {
       builder.file("data", "f" + std::to_string(i), std::string(kBytes, 'x'));
     }
     builder.write(package());
@@ -109,15 +109,15 @@ TEST_F(StatisticsOfMounts, KnowNoIoctl) {
 TEST_F(StatisticsOfMounts, AgreeWithAKnownSetOfOperations) {
   const MountedPackage mount(kPkgfs, package(), {"--skip-open=off", "--push=off"});
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
-  for (int i = 0; i < kFiles; ++i) {
+  for (int i = 0; i < kReadFiles; ++i) {
     ASSERT_EQ(read_text(mount / ("data/f" + std::to_string(i))).size(), static_cast<std::size_t>(kBytes));
   }
-  ASSERT_TRUE(eventually([&] { return stats(mount)["requests"]["release"] == kFiles; }));
+  ASSERT_TRUE(eventually([&] { return stats(mount)["requests"]["release"] == kReadFiles; }));
   const json said = stats(mount);
-  EXPECT_EQ(said["requests"]["lookup"], kFiles + 1) << "each file and the directory";
-  EXPECT_EQ(said["requests"]["open"], kFiles);
-  EXPECT_EQ(said["requests"]["read"], kFiles);
-  EXPECT_EQ(said["bytes_read"], kFiles * kBytes);
+  EXPECT_EQ(said["requests"]["lookup"], kReadFiles + 1) << "each file and the directory";
+  EXPECT_EQ(said["requests"]["open"], kReadFiles);
+  EXPECT_EQ(said["requests"]["read"], kReadFiles);
+  EXPECT_EQ(said["bytes_read"], kReadFiles * kBytes);
   EXPECT_EQ(said["files_pushed"], 0);
   EXPECT_EQ(said["errors"], json::object());
   for (const char* operation : {"lookup", "open", "read", "release"}) {

@@ -61,7 +61,7 @@ std::optional<std::string> read_from_root(const std::string& path) {
   return fs::is_regular_file(file) && file.extension() == ".md" ? read_text(file) : std::string();
 }
 
-std::vector<std::string> pages() {
+std::vector<std::string> linked_pages() {
   std::vector<std::string> found;
   for (const auto& entry : fs::directory_iterator(source_directory())) {
     if (entry.path().extension() == ".md") {
@@ -79,7 +79,7 @@ std::vector<std::string> pages() {
 
 TEST(Links, LeadToFilesAndHeadingsThatExist) {
   std::size_t read = 0;
-  for (const std::string& page : pages()) {
+  for (const std::string& page : linked_pages()) {
     const std::string text = read_text(source_directory() / page);
     read += links(text).size();
     for (const std::string& dead : dead_links(page, text, read_from_root)) {

@@ -9,7 +9,7 @@
 namespace pkgfs::test {
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_decimal(char c) { return c >= '0' && c <= '9'; }
 
 /// Calls `visit(line, number)` for each line that is not in a fenced code block.
 template <typename Visit>
@@ -57,7 +57,7 @@ std::string title_of(std::string_view text) {
 /// "4.2" of "4.2 The choice of versions", or of "1." of a list item; empty if there is no number.
 std::string leading_number(std::string_view text) {
   std::size_t length = 0;
-  while (length < text.size() && (is_digit(text[length]) || (text[length] == '.' && length > 0))) {
+  while (length < text.size() && (is_decimal(text[length]) || (text[length] == '.' && length > 0))) {
     ++length;
   }
   if (length < text.size() && text[length] != ' ') {

@@ -11,19 +11,19 @@
 namespace pkgfs {
 namespace {
 
-const std::string kHex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+const std::string kDigest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
 TEST(PackageHash, ParsesEitherCaseOfDigitsAndPrintsLower) {
-  std::string upper = kHex;
+  std::string upper = kDigest;
   std::transform(upper.begin(), upper.end(), upper.begin(),
                  [](char c) { return c >= 'a' && c <= 'f' ? static_cast<char>(c - 'a' + 'A') : c; });
   ASSERT_TRUE(PackageHash::parse("sha256:" + upper));
-  EXPECT_EQ(PackageHash::parse("sha256:" + upper)->to_string(), "sha256:" + kHex);
-  EXPECT_EQ(PackageHash::parse("sha256:" + kHex)->digest(), sha256("abc"));
-  EXPECT_FALSE(PackageHash::parse("SHA256:" + kHex));
+  EXPECT_EQ(PackageHash::parse("sha256:" + upper)->to_string(), "sha256:" + kDigest);
+  EXPECT_EQ(PackageHash::parse("sha256:" + kDigest)->digest(), sha256("abc"));
+  EXPECT_FALSE(PackageHash::parse("SHA256:" + kDigest));
   EXPECT_FALSE(PackageHash::parse("sha256:abcd"));
-  EXPECT_FALSE(PackageHash::parse("sha256:" + kHex + "0"));
-  EXPECT_FALSE(PackageHash::parse(kHex));
+  EXPECT_FALSE(PackageHash::parse("sha256:" + kDigest + "0"));
+  EXPECT_FALSE(PackageHash::parse(kDigest));
 }
 
 TEST(PackageHash, ComputesOnceAndOnlyWhenAsked) {
@@ -35,7 +35,7 @@ TEST(PackageHash, ComputesOnceAndOnlyWhenAsked) {
   const PackageHash copy = lazy;
   EXPECT_EQ(copy, lazy);  // the same state: no need to look
   EXPECT_EQ(calls, 0);
-  EXPECT_EQ(copy.to_string(), "sha256:" + kHex);
+  EXPECT_EQ(copy.to_string(), "sha256:" + kDigest);
   EXPECT_EQ(lazy, PackageHash(sha256("abc")));
   EXPECT_EQ(calls, 1);
 }
@@ -66,7 +66,7 @@ TEST(PackageId, HashesComeBeforeNames) {
 
 TEST(PackageId, Prints) {
   EXPECT_EQ(PackageId(NamedId{"ns/name", Version::parse("1.2.3-a+b")}).to_string(), "ns/name@1.2.3-a+b");
-  EXPECT_EQ(PackageId(PackageHash(sha256("abc"))).to_string(), "sha256:" + kHex);
+  EXPECT_EQ(PackageId(PackageHash(sha256("abc"))).to_string(), "sha256:" + kDigest);
 }
 
 }  // namespace

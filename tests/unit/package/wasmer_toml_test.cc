@@ -25,7 +25,7 @@ std::string error_text(const std::string& toml) {
 }
 
 /// The last line: what is wrong.
-std::string reason(const std::string& toml) {
+std::string toml_reason(const std::string& toml) {
   std::string text = error_text(toml);
   if (text.ends_with('\n')) {
     text.pop_back();
@@ -169,32 +169,32 @@ TEST(ParseWasmerToml, GoldenErrors) {
 }
 
 TEST(ParseWasmerToml, WrongTypes) {
-  EXPECT_EQ(reason("package = 1.0"), "invalid type: floating point `1.0`, expected struct Package");
-  EXPECT_EQ(reason("dependencies = true"), "invalid type: boolean `true`, expected a map");
-  EXPECT_EQ(reason("fs = 'x'"), "invalid type: string \"x\", expected a map");
-  EXPECT_EQ(reason("[module]\nname = 'x'"), "invalid type: map, expected a sequence");
-  EXPECT_EQ(reason("module = [1]"), "invalid type: integer `1`, expected struct Module");
-  EXPECT_EQ(reason("[fs]\na = []"), "invalid type: sequence, expected path string");
-  EXPECT_EQ(reason("[package]\nprivate = 'x'"), "invalid type: string \"x\", expected a boolean");
-  EXPECT_EQ(reason("[package]\nname = 1979-05-27"), "invalid type: datetime, expected a string");
-  EXPECT_EQ(reason("[package]\nversion = 1"), "invalid type: integer `1`, expected a string");
-  EXPECT_EQ(reason("[dependencies]\n'a/b' = {}"), "invalid type: map, expected a string");
-  EXPECT_EQ(reason("[[module]]\nname = 'm'"), "missing field `source`");
-  EXPECT_EQ(reason("[[command]]\nmodule = 'm'"), "missing field `name`");
-  EXPECT_EQ(reason("[[command]]\nname = 'c'\nmodule = 'm'\nextra = 1"), "missing field `runner`");
-  EXPECT_EQ(reason("[[command]]\nname = 'c'\nmodule = 'a:b:c'"), "Invalid format");
-  EXPECT_EQ(reason("[[module]]\nname = 'm'\nsource = 's'\nabi = 'x'"),
+  EXPECT_EQ(toml_reason("package = 1.0"), "invalid type: floating point `1.0`, expected struct Package");
+  EXPECT_EQ(toml_reason("dependencies = true"), "invalid type: boolean `true`, expected a map");
+  EXPECT_EQ(toml_reason("fs = 'x'"), "invalid type: string \"x\", expected a map");
+  EXPECT_EQ(toml_reason("[module]\nname = 'x'"), "invalid type: map, expected a sequence");
+  EXPECT_EQ(toml_reason("module = [1]"), "invalid type: integer `1`, expected struct Module");
+  EXPECT_EQ(toml_reason("[fs]\na = []"), "invalid type: sequence, expected path string");
+  EXPECT_EQ(toml_reason("[package]\nprivate = 'x'"), "invalid type: string \"x\", expected a boolean");
+  EXPECT_EQ(toml_reason("[package]\nname = 1979-05-27"), "invalid type: datetime, expected a string");
+  EXPECT_EQ(toml_reason("[package]\nversion = 1"), "invalid type: integer `1`, expected a string");
+  EXPECT_EQ(toml_reason("[dependencies]\n'a/b' = {}"), "invalid type: map, expected a string");
+  EXPECT_EQ(toml_reason("[[module]]\nname = 'm'"), "missing field `source`");
+  EXPECT_EQ(toml_reason("[[command]]\nmodule = 'm'"), "missing field `name`");
+  EXPECT_EQ(toml_reason("[[command]]\nname = 'c'\nmodule = 'm'\nextra = 1"), "missing field `runner`");
+  EXPECT_EQ(toml_reason("[[command]]\nname = 'c'\nmodule = 'a:b:c'"), "Invalid format");
+  EXPECT_EQ(toml_reason("[[module]]\nname = 'm'\nsource = 's'\nabi = 'x'"),
             "unknown variant `x`, expected one of `emscripten`, `none`, `wasi`, `wasm4`");
 }
 
 TEST(ParseWasmerToml, Bindings) {
   const std::string module = "[[module]]\nname = 'm'\nsource = 's'\n[module.bindings]\n";
   const std::string both = R"(expected one of "wit-bindgen" or "wai-version" to be provided, but not both)";
-  EXPECT_EQ(reason(module), both);
-  EXPECT_EQ(reason(module + "wit-bindgen = '0.1.0'\nwai-version = '0.1.0'\n"), both);
-  EXPECT_EQ(reason(module + "wit-bindgen = '0.1.0'\n"), "missing field `wit-exports`");
-  EXPECT_EQ(reason(module + "wai-version = '0'\n"), "unexpected end of input while parsing major version number");
-  EXPECT_EQ(reason(module + "wai-version = '0.1.0'\nimports = [1]\n"),
+  EXPECT_EQ(toml_reason(module), both);
+  EXPECT_EQ(toml_reason(module + "wit-bindgen = '0.1.0'\nwai-version = '0.1.0'\n"), both);
+  EXPECT_EQ(toml_reason(module + "wit-bindgen = '0.1.0'\n"), "missing field `wit-exports`");
+  EXPECT_EQ(toml_reason(module + "wai-version = '0'\n"), "unexpected end of input while parsing major version number");
+  EXPECT_EQ(toml_reason(module + "wai-version = '0.1.0'\nimports = [1]\n"),
             "invalid type: integer `1`, expected path string");
   const auto bindings = parse_wasmer_toml(module + "wai-version = '0.1.0'\nimports = ['b', 'a']\n").modules[0].bindings;
   ASSERT_TRUE(bindings);
@@ -204,13 +204,13 @@ TEST(ParseWasmerToml, Bindings) {
 
 TEST(ParseWasmerToml, RefusesNulInPaths) {
   const std::string message = "a path can't contain a NUL";
-  EXPECT_EQ(reason(R"([fs]
+  EXPECT_EQ(toml_reason(R"([fs]
 "/x" = "a\u0000b")"),
             message);
-  EXPECT_EQ(reason(R"([fs]
+  EXPECT_EQ(toml_reason(R"([fs]
 "/x\u0000" = "a")"),
             message);
-  EXPECT_EQ(reason("[[module]]\nname = 'm'\nsource = \"a\\u0000\"\n"), message);
+  EXPECT_EQ(toml_reason("[[module]]\nname = 'm'\nsource = \"a\\u0000\"\n"), message);
 }
 
 std::string repeated(const std::string& text, std::size_t count) {
@@ -222,10 +222,10 @@ std::string repeated(const std::string& text, std::size_t count) {
 }
 
 TEST(ParseWasmerToml, BoundsNestingAndSize) {
-  EXPECT_EQ(reason("x = " + repeated("[", 100'000)), "nested too deep");
-  EXPECT_EQ(reason("x = " + repeated("{a=", 100'000)), "nested too deep");
-  EXPECT_EQ(reason("[" + repeated("a.", 100'000) + "a]\n"), "nested too deep");
-  EXPECT_EQ(reason("a = \"\"\"x\"\"\"\n" + repeated("\"a\" . ", 100'000) + "a = 1\n"), "nested too deep");
+  EXPECT_EQ(toml_reason("x = " + repeated("[", 100'000)), "nested too deep");
+  EXPECT_EQ(toml_reason("x = " + repeated("{a=", 100'000)), "nested too deep");
+  EXPECT_EQ(toml_reason("[" + repeated("a.", 100'000) + "a]\n"), "nested too deep");
+  EXPECT_EQ(toml_reason("a = \"\"\"x\"\"\"\n" + repeated("\"a\" . ", 100'000) + "a = 1\n"), "nested too deep");
   EXPECT_TRUE(error_text("# no more\n\nx = '[[' # [[[\ny = [[[\n" + repeated("[", 40))
                   .starts_with("TOML parse error at line 5, column "));
   EXPECT_NE(error_text(repeated("#", (1U << 20U) + 1)).find("more than"), std::string::npos);
@@ -233,7 +233,7 @@ TEST(ParseWasmerToml, BoundsNestingAndSize) {
   for (int i = 0; i <= 4096; ++i) {
     commands += "[[command]]\nname = '" + std::to_string(i) + "'\nmodule = 'm'\nrunner = 'x'\n";
   }
-  EXPECT_EQ(reason(commands), "more than 4096 entries");
+  EXPECT_EQ(toml_reason(commands), "more than 4096 entries");
   // Brackets and dots in strings and comments don't count.
   const std::string harmless = "# " + repeated("[.", 1000) + "\n[package]\ndescription = \"\"\"\\\"\n" +
                                repeated("[. ", 1000) + "\"\"\"\nname = '" + repeated("{.", 1000) + "'\n";

@@ -31,7 +31,7 @@ using test::tree_of;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-std::unique_ptr<FileSystem> host(const std::filesystem::path& path) {
+std::unique_ptr<FileSystem> small_host(const std::filesystem::path& path) {
   return std::make_unique<HostFileSystem>(UniqueFd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)),
                                           path.string());
 }
@@ -49,7 +49,7 @@ bool fail_system_call(unsigned number) {
 TEST(HostFileSystem, AListingThatFailsIsNoShortListing) {
   const test::TempDir dir;
   dir.write("f", "x");
-  const auto fs = host(dir.path());
+  const auto fs = small_host(dir.path());
   bool arranged = false;
   int error = 0;
   std::thread([&] {
@@ -66,7 +66,7 @@ TEST(HostFileSystem, AListingThatFailsIsNoShortListing) {
 TEST(HostFileSystem, AnEntryThatCannotBeAskedIsListedWithItsError) {
   const test::TempDir dir;
   dir.write("f", "x");
-  const auto fs = host(dir.path());
+  const auto fs = small_host(dir.path());
   bool arranged = false;
   int error = 0;
   std::thread([&] {
@@ -89,7 +89,7 @@ TEST(HostFileSystem, WhatIsMountedInsideIsNeitherShownNorEntered) {
   const test::TempDir dir;
   dir.write("d/f", "x");
   dir.write("d/under/g", "y");
-  const auto fs = host(dir.path());
+  const auto fs = small_host(dir.path());
   const auto known = find_path(*fs, "/d/under");
   ASSERT_TRUE(known);
   const auto inside = fs->lookup(known->inode, "g");
@@ -109,7 +109,7 @@ TEST(HostFileSystem, WhatIsMountedInsideIsNeitherShownNorEntered) {
   EXPECT_THAT(tree_of(*fs), ElementsAre("/d/", "/d/f=x"));
   EXPECT_EQ(::umount2(tmpfs.c_str(), MNT_DETACH), 0);
   EXPECT_THAT(tree_of(*fs), ElementsAre("/d/", "/d/f=x", "/d/under/", "/d/under/g=y")) << "as before";
-  EXPECT_THAT(tree_of(*host(tmpfs)), ElementsAre("/g=y"));
+  EXPECT_THAT(tree_of(*small_host(tmpfs)), ElementsAre("/g=y"));
 }
 
 TEST(LiveOverlayFileSystem, MoreLayersThanAnInodeCanNameAreRefused) {

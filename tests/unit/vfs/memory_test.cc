@@ -47,7 +47,7 @@ Asked ask(FileSystem& fs, Inode inode) {
   return asked;
 }
 
-std::vector<Asked> everything(FileSystem& fs) {
+std::vector<Asked> ask_everything(FileSystem& fs) {
   std::vector<Asked> all;
   for (TreeWalk walk(fs, fs.root()); walk.next();) {
     if (!walk.step().leaving && walk.step().error == 0) {
@@ -98,11 +98,11 @@ class Evicted : public testing::TestWithParam<const char*> {};
 TEST_P(Evicted, DirectoriesAreTheSameWhenTheyAreMergedAgain) {
   const test::CapturedLog log;
   const auto roomy = tree(GetParam(), std::size_t{1} << 30U);
-  const auto known = everything(*roomy);
+  const auto known = ask_everything(*roomy);
   ASSERT_GT(known.size(), 20U);
   for (const std::size_t memory : {std::size_t{1}, std::size_t{5'000}}) {
     const auto fs = tree(GetParam(), memory);
-    auto order = everything(*fs);
+    auto order = ask_everything(*fs);
     ASSERT_EQ(order.size(), known.size());
     for (std::size_t i = 0; i < known.size(); ++i) {
       expect_same(known[i], order[i]);
@@ -189,7 +189,7 @@ TEST(Evicted, LinksThatLeadOutAreToldOnce) {
   mounts.push_back({.fs = volume(1, 1), .mount_path = "/", .package = "p", .volume = "v"});
   const auto fs = make_union_file_system(std::move(mounts), {.memory = 1});
   for (int i = 0; i < 2; ++i) {
-    (void)everything(*fs);
+    (void)ask_everything(*fs);
     const std::string text = log.text();
     const std::size_t told = text.find("leads out of its volume");
     EXPECT_NE(told, std::string::npos);
@@ -238,8 +238,8 @@ TEST_P(Large, DirectoriesShowWhatANodeForEachEntryWouldShow) {
   const test::CapturedLog log;
   OverlayFileSystem large(layers(GetParam()), {});
   OverlayFileSystem nodes(layers(GetParam()), {}, OverlayFileSystem::Inodes::kAddresses);
-  const auto wanted = everything(nodes);
-  const auto found = everything(large);
+  const auto wanted = ask_everything(nodes);
+  const auto found = ask_everything(large);
   ASSERT_EQ(found.size(), wanted.size());
   ASSERT_GT(found.size(), LargeDirectory::kEntries);
   for (std::size_t i = 0; i < found.size(); ++i) {
@@ -354,7 +354,7 @@ TEST(Evicted, AChainOfDirectoriesIsMergedAgainInBoundedMemory) {
   std::vector<Mount> mounts;
   mounts.push_back({.fs = deep_volume(60, 50), .mount_path = "/", .package = "p", .volume = "v"});
   const auto fs = make_union_file_system(std::move(mounts), {.memory = 1});
-  const auto known = everything(*fs);
+  const auto known = ask_everything(*fs);
   ASSERT_EQ(known.size(), 60U * 51);
   const Asked& deepest = known[59];
   expect_same(deepest, ask(*fs, deepest.inode));
@@ -428,7 +428,7 @@ TEST(Large, ANameThatStandsTwiceShowsOnce) {
 TEST(Evicted, DirectoriesAreReadByOtherThreadsMeanwhile) {
   const test::CapturedLog log;
   const auto fs = tree("many-v3", 20'000);
-  const auto known = everything(*fs);
+  const auto known = ask_everything(*fs);
   std::atomic<bool> ends{false};
   const auto read = [&](unsigned seed) {
     std::mt19937 random(seed);
