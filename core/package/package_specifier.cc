@@ -153,11 +153,15 @@ void check_full_name(std::string_view full_name) {
   }
 }
 
+/// `v1.2`: a mistyped requirement, not a tag.
+bool is_version_behind_v(std::string_view text) {
+  return (text.starts_with('v') || text.starts_with('V')) && text.size() > 1 && is_digit(text[1]) &&
+         text.find('_') == std::string_view::npos;
+}
+
 /// Whether a text can be the name of a tag. What begins like a version (`1.02`, `v1.2`) is a mistyped requirement.
 bool is_tag(std::string_view text) {
-  const bool is_version = (text.starts_with('v') || text.starts_with('V')) && text.size() > 1 && is_digit(text[1]) &&
-                          text.find('_') == std::string_view::npos;
-  return is_alpha(text.front()) && !is_version && std::all_of(text.begin(), text.end(), [](char c) {
+  return is_alpha(text.front()) && !is_version_behind_v(text) && std::all_of(text.begin(), text.end(), [](char c) {
            return is_alpha(c) || is_digit(c) || c == '.' || c == '_' || c == '-';
          });
 }
@@ -180,7 +184,8 @@ void parse_tag(std::string_view text, NamedIdent& ident) {
   if (!is_tag(text)) {
     std::string reason = "\"" + std::string(text) + "\" is neither a version requirement (at character " +
                          std::to_string(fault.at + 1) + ": " + fault.reason +
-                         ") nor a tag (a letter, then letters, digits, \".\", \"_\" and \"-\")";
+                         ") nor a tag (a letter, then letters, digits, \".\", \"_\" and \"-\"" +
+                         (is_version_behind_v(text) ? ", and not `v` with a digit behind it)" : ")");
     const std::optional<std::string> near = VersionReq::nearest(text);
     reason += near ? "; did you mean \"" + *near + "\"?"
                    : "; a requirement is written like \"^1.2\", \"=1.2.3\" or \">=1, <2\"";

@@ -114,7 +114,10 @@ TEST(PackageSpecifier, ATagThatIsNeitherARequirementNorAWordIsRefused) {
         "a/b@1.2.3.4", "a/b@1.2.3-01", "a/b@-1", "a/b@.1", "a/b@_1", "a/b@v99999999999999999999"}) {
     EXPECT_TRUE(reason(text).ends_with(hint)) << reason(text);
   }
-  EXPECT_TRUE(reason("a/b@v1.2.3").ends_with("; did you mean \"1.2.3\"?")) << reason("a/b@v1.2.3");
+  EXPECT_TRUE(reason("a/b@v1.2.3")
+                  .ends_with(" nor a tag (a letter, then letters, digits, \".\", \"_\" and \"-\", and not `v` with a "
+                             "digit behind it); did you mean \"1.2.3\"?"))
+      << reason("a/b@v1.2.3");
   EXPECT_EQ(reason("z/a@99999999999999999999.0.0"),
             "\"99999999999999999999.0.0\" is neither a version requirement (at character 1: value of major version "
             "number exceeds u64::MAX) nor a tag (a letter, then letters, digits, \".\", \"_\" and \"-\"); " +
