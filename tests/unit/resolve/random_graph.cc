@@ -17,7 +17,7 @@ void require(Graph::Dependency& dependency, unsigned count, unsigned loose, std:
   dependency.requirement = "*";
   if (below(100) >= loose) {
     low = below(count);
-    high = low + below(2) * below(count - low);
+    high = below(2) == 0 ? low : low + below(count - low);
     const auto text = [](unsigned version) { return std::to_string(version + 1); };
     dependency.requirement = low == high ? "=" + text(low) : ">=" + text(low) + ", <" + text(high + 1);
   }
