@@ -78,17 +78,21 @@ class Words {
     const PackageTable::Name& name = table_.name(term.name);
     std::vector<const PackageId*> ids;
     for (const std::size_t version : term.versions.items()) {
-      ids.push_back(&name.versions[version].pkg->id);
+      const PackageId& id = name.versions[version].pkg->id;
+      if (std::none_of(ids.begin(), ids.end(), [&](const PackageId* other) { return *other == id; })) {
+        ids.push_back(&id);
+      }
     }
     if (ids.size() == 1) {
-      return ids.front() == &table_[{0, 0}].pkg->id ? root() : quoted(ids.front()->to_string());
+      return *ids.front() == table_[{0, 0}].pkg->id ? root() : quoted(ids.front()->to_string());
     }
     const auto same = std::find_if(name.sets.begin(), name.sets.end(),
                                    [&](const PackageTable::NamedSet& set) { return set.versions == term.versions; });
     if (ids.size() > kMostShown && same != name.sets.end()) {
       return "any " + quoted(same->specifier);
     }
-    return quoted(ids.front()->named()->full_name) + " " + newest_first(ids);
+    const NamedId* named = ids.front()->named();
+    return named != nullptr ? quoted(named->full_name) + " " + newest_first(ids) : newest_first(ids);
   }
 
   static std::string newest_first(std::vector<const PackageId*> ids) {
@@ -121,14 +125,9 @@ class Words {
   }
 
   static std::string lack(const Incompatibility& what) {
-    switch (what.candidates->error->kind()) {
-      case QueryError::Kind::kNotFound:
-        return "which doesn't exist";
-      case QueryError::Kind::kNoMatches:
-        return "which no published version matches";
-      default:
-        return "which no source has";
-    }
+    const bool has_versions =
+        what.specifier->named() != nullptr && what.candidates->error->kind() == QueryError::Kind::kNoMatches;
+    return has_versions ? "which no usable version matches" : "which no source has";
   }
 
   [[nodiscard]] std::string cycle(const Incompatibility& what) const {

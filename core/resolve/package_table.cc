@@ -1,36 +1,79 @@
 // SPDX-License-Identifier: MIT
 #include "core/resolve/package_table.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace pkgfs {
+namespace {
 
-PackageTable::PackageTable(const PackageInfo& root) { add(root, nullptr); }
+bool have_equal_dependencies(const PackageInfo& a, const PackageInfo& b) {
+  return std::equal(a.dependencies.begin(), a.dependencies.end(), b.dependencies.begin(), b.dependencies.end(),
+                    [](const DependencySpec& x, const DependencySpec& y) { return x.specifier == y.specifier; });
+}
 
-PackageAt PackageTable::add(const PackageSummary& summary) { return add(summary.pkg, &summary); }
+}  // namespace
+
+PackageTable::PackageTable(const PackageInfo& root) { add(root); }
 
 const std::vector<PackageAt>& PackageTable::add(const Candidates& candidates) {
   const auto [at, is_new] = answers_.try_emplace(&candidates);
   if (is_new) {
     for (const PackageSummary* candidate : candidates.by_preference) {
-      at->second.push_back(add(*candidate));
+      at->second.push_back(add(candidate->pkg));
     }
   }
   return at->second;
 }
 
-PackageAt PackageTable::add(const PackageInfo& pkg, const PackageSummary* summary) {
-  if (const auto known = index_.find(&pkg.id); known != index_.end()) {
-    return known->second;
+PackageAt PackageTable::add(const PackageInfo& pkg) {
+  const auto known = index_.find(&pkg.id);
+  const bool is_known = known != index_.end();
+  std::vector<std::size_t> twins;
+  if (is_known) {
+    const PackageAt first = known->second;
+    twins = {first.version};
+    twins.insert(twins.end(), (*this)[first].twins.begin(), (*this)[first].twins.end());
+    for (const std::size_t version : twins) {
+      if (have_equal_dependencies(*names_[first.name].versions[version].pkg, pkg)) {
+        return {first.name, version};
+      }
+    }
+    has_new_twin_ = true;
   }
-  const NamedId* id = pkg.id.named();
-  const auto [name, is_new] = by_text_.emplace(id != nullptr ? id->full_name : pkg.id.to_string(), names_.size());
-  if (is_new) {
-    names_.emplace_back();
+  const std::size_t name = is_known ? known->second.name : name_of(pkg.id);
+  std::vector<Entry>& versions = names_[name].versions;
+  const PackageAt at{name, versions.size()};
+  for (const std::size_t twin : twins) {
+    versions[twin].twins.push_back(at.version);
   }
-  std::vector<Entry>& versions = names_[name->second].versions;
-  const PackageAt at{name->second, versions.size()};
-  versions.push_back({&pkg, summary, std::vector<std::size_t>(pkg.dependencies.size(), kUnknown), 0});
+  versions.push_back({&pkg, std::vector<std::size_t>(pkg.dependencies.size(), kUnknown), std::move(twins)});
   index_.emplace(&pkg.id, at);
   return at;
+}
+
+/// A name of its own for an id that has none.
+std::size_t PackageTable::name_of(const PackageId& id) {
+  const NamedId* named = id.named();
+  if (named != nullptr) {
+    const auto [name, is_new] = by_text_.emplace(named->full_name, names_.size());
+    if (!is_new) {
+      return name->second;
+    }
+  }
+  names_.emplace_back();
+  return names_.size() - 1;
+}
+
+void PackageTable::forget_requirements() {
+  for (Name& name : names_) {
+    name.sets.clear();
+    for (Entry& entry : name.versions) {
+      std::fill(entry.requirements.begin(), entry.requirements.end(), kUnknown);
+      entry.is_counted = false;
+    }
+  }
+  has_new_twin_ = false;
 }
 
 }  // namespace pkgfs

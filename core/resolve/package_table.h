@@ -22,16 +22,20 @@ struct PackageAt {
 };
 
 /// All packages that a search has seen, as small numbers. The root is version 0 of name 0. Refers to the packages of a
-/// Catalog, which must outlive it. Of two packages with one id, the first one counts.
+/// Catalog, which must outlive it.
+///
+/// Sources can have different packages with one id. If their dependencies are equal, they share one number. Otherwise
+/// they are twins: versions of one name, of which each satisfies what the other one satisfies.
 class PackageTable {
  public:
   static constexpr std::size_t kUnknown = static_cast<std::size_t>(-1);  // nothing was recorded for a dependency yet
 
   struct Entry {
     const PackageInfo* pkg = nullptr;
-    const PackageSummary* summary = nullptr;  // null for the root
-    std::vector<std::size_t> requirements;    // for each dependency the incompatibility that stands for it
-    std::size_t node = 0;                     // in the draft, if it has the package
+    std::vector<std::size_t> requirements;  // for each dependency the incompatibility that stands for it
+    std::vector<std::size_t> twins;         // versions with the same id and other dependencies
+    std::size_t node = 0;                   // in the draft, if it has the package
+    bool is_counted = false;                // by the limit of a search
   };
   /// Versions that satisfy one requirement, which therefore can name them.
   struct NamedSet {
@@ -45,22 +49,26 @@ class PackageTable {
 
   explicit PackageTable(const PackageInfo& root);
 
-  /// The indices of `summary`, which must outlive this; new ones if its id wasn't seen before.
-  PackageAt add(const PackageSummary& summary);
-  /// The indices of `candidates`, newest first; new ones as with `add`.
+  /// The indices of `candidates`, newest first; new ones for packages that weren't seen before.
   const std::vector<PackageAt>& add(const Candidates& candidates);
+  /// Whether a twin was added since the last `forget_requirements`. Sets of versions from before may lack it.
+  [[nodiscard]] bool has_new_twin() const { return has_new_twin_; }
+  /// Forgets all but the packages and their indices.
+  void forget_requirements();
   [[nodiscard]] Entry& operator[](PackageAt at) { return names_[at.name].versions[at.version]; }
   [[nodiscard]] const Entry& operator[](PackageAt at) const { return names_[at.name].versions[at.version]; }
   [[nodiscard]] Name& name(std::size_t index) { return names_[index]; }
   [[nodiscard]] const Name& name(std::size_t index) const { return names_[index]; }
 
  private:
-  PackageAt add(const PackageInfo& pkg, const PackageSummary* summary);
+  PackageAt add(const PackageInfo& pkg);
+  [[nodiscard]] std::size_t name_of(const PackageId& id);
 
   std::vector<Name> names_;
   std::map<std::string, std::size_t> by_text_;
-  std::map<const PackageId*, PackageAt, Draft::IdLess> index_;
+  std::map<const PackageId*, PackageAt, Draft::IdLess> index_;  // the first one of twins
   std::unordered_map<const Candidates*, std::vector<PackageAt>> answers_;
+  bool has_new_twin_ = false;
 };
 
 }  // namespace pkgfs

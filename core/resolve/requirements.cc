@@ -64,6 +64,9 @@ std::vector<Term> Requirements::none_of(const Candidates& candidates) {
   for (const PackageAt at : table_.add(candidates)) {
     Term term{at.name, false, {}};
     term.versions.add(at.version);
+    for (const std::size_t twin : table_[at].twins) {
+      term.versions.add(twin);
+    }
     merge(terms, term);
   }
   return terms;
@@ -85,6 +88,29 @@ std::vector<std::size_t*> Requirements::unrecorded(const PackageSpecifier& speci
     }
   }
   return places;
+}
+
+std::size_t Requirements::add_order(PackageAt package, std::size_t dependency,
+                                    const std::vector<PackageAt>& decisions) {
+  const PackageInfo& pkg = *table_[package].pkg;
+  const Candidates& candidates = catalog_.of(pkg, dependency);
+  std::vector<Term> terms;
+  const auto add_term = [&](PackageAt at, bool is_positive) {
+    Term term{at.name, is_positive, {}};
+    term.versions.add(at.version);
+    merge(terms, term);
+  };
+  add_term(package, true);
+  for (const PackageAt at : decisions) {
+    add_term(at, true);
+  }
+  for (const PackageAt at : table_.add(candidates)) {
+    add_term(at, false);
+  }
+  return incompatibilities_.add({.kind = Incompatibility::Kind::kDependency,
+                                 .terms = std::move(terms),
+                                 .specifier = &pkg.dependencies[dependency].specifier,
+                                 .candidates = &candidates});
 }
 
 /// Whether it is known that every choice for some dependency of `package` has that name.

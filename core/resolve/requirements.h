@@ -22,6 +22,9 @@ class Requirements {
   bool add(PackageAt package);
   /// Adds that each package of `way` depends on the next one, and the last one on the first. Returns the index.
   std::size_t add_cycle(const std::vector<PackageAt>& way);
+  /// Adds that after `decisions`, which include `package`, its dependency decides a name, so that none of the twins of
+  /// its candidates is chosen. Returns the index.
+  std::size_t add_order(PackageAt package, std::size_t dependency, const std::vector<PackageAt>& decisions);
 
  private:
   void add(PackageAt package, std::size_t dependency);

@@ -12,6 +12,17 @@
 namespace pkgfs {
 namespace {
 
+/// Pass 2 after the failure of pass 1, which is the cause of an error of the search.
+SearchResult search_because(const Error& failure, const PackageInfo& root, Catalog& catalog) {
+  try {
+    return search(root, catalog);
+  } catch (const LimitError& error) {
+    std::vector<std::string> chain = error.chain();
+    chain.insert(chain.end(), failure.chain().begin(), failure.chain().end());
+    throw Error(error.code(), std::move(chain));
+  }
+}
+
 Draft solve(const PackageInfo& root, Catalog& catalog) {
   std::optional<Error> failure;
   try {
@@ -31,7 +42,7 @@ Draft solve(const PackageInfo& root, Catalog& catalog) {
     }
     failure = error;
   }
-  SearchResult result = search(root, catalog);
+  SearchResult result = search_because(*failure, root, catalog);
   if (result.draft) {
     log::info("older versions were chosen than the newest that match, because with those: {}", failure->what());
     return std::move(*result.draft);

@@ -23,26 +23,37 @@ namespace {
 /// one in the order of a search that skips nothing.
 class Search {
  public:
-  Search(const PackageInfo& root, Catalog& catalog, std::size_t most_conflicts)
-      : most_conflicts_(most_conflicts),
+  /// What all searches for one tree have done so far.
+  struct Effort {
+    std::size_t most = 0;  // of each
+    std::size_t conflicts = 0;
+    std::size_t packages = 0;  // whose requirements were added
+  };
+
+  Search(const PackageInfo& root, Catalog& catalog, PackageTable& table, Effort& effort)
+      : effort_(effort),
         catalog_(catalog),
-        table_(root),
+        table_(table),
         incompatibilities_(solution_),
         requirements_(catalog_, table_, incompatibilities_),
         draft_(root) {}
 
-  SearchResult run() {
+  /// Nothing if a twin became known, which the incompatibilities may contradict.
+  std::optional<SearchResult> run() {
     solution_.decide(kRoot);
     enqueue(kRoot);
     while (requirements_.add(kRoot)) {
     }
     while (at_ < queue_.size()) {
       const auto conflict = advance();
+      if (table_.has_new_twin()) {
+        return std::nullopt;
+      }
       if (conflict && !learn(*conflict)) {
-        return {std::nullopt, explain(incompatibilities_, table_)};
+        return SearchResult{std::nullopt, explain(incompatibilities_, table_)};
       }
     }
-    return {std::move(draft_), {}};
+    return SearchResult{std::move(draft_), {}};
   }
 
  private:
@@ -70,19 +81,29 @@ class Search {
     if (candidates.is_broken()) {
       throw BrokenDependency(unresolved(parent.dependencies[pending.dependency].specifier, *candidates.error));
     }
-    for (const PackageAt package : table_.add(candidates)) {
-      if (!solution_.allows(package)) {
-        continue;
-      }
+    const std::vector<PackageAt>& packages = table_.add(candidates);
+    bool is_twin_possible = false;
+    for (std::size_t i = 0; i < packages.size(); ++i) {
+      const PackageAt package = packages[i];
       if (solution_.is_decided(package)) {
         return link(table_[package].node);
       }
-      if (!requirements_.add(package)) {
-        decide(package);
+      for (const std::size_t twin : table_[package].twins) {
+        if (solution_.is_decided({package.name, twin})) {
+          return link(table_[{package.name, twin}].node);
+        }
+        is_twin_possible = is_twin_possible || solution_.allows({package.name, twin});
       }
-      return std::nullopt;
+      if (solution_.allows(package)) {
+        count(package);
+        if (!requirements_.add(package)) {
+          decide(package, *candidates.by_preference[i]);
+        }
+        return std::nullopt;
+      }
     }
-    return table_[pending.parent].requirements[pending.dependency];
+    return is_twin_possible ? requirements_.add_order(pending.parent, pending.dependency, packages_)
+                            : table_[pending.parent].requirements[pending.dependency];
   }
 
   /// Leads the current dependency to a node that was there before. Returns the cycle that this makes, if it makes one.
@@ -102,10 +123,12 @@ class Search {
     return std::nullopt;
   }
 
-  void decide(PackageAt package) {
+  /// Of the packages with this id and these dependencies, chooses the one that the current dependency asks for.
+  void decide(PackageAt package, const PackageSummary& summary) {
+    table_[package].pkg = &summary.pkg;
     levels_.push_back({at_, draft_.nodes.size(), queue_.size()});
     solution_.decide(package);
-    const std::size_t target = draft_.add(*table_[package].summary);
+    const std::size_t target = draft_.add(summary);
     if (draft_.nodes.size() > limits::kResolvePackages) {
       throw LimitError("packages", draft_.nodes.size(), limits::kResolvePackages);
     }
@@ -117,13 +140,23 @@ class Search {
     }
   }
 
-  /// False if the conflict leaves no choice.
-  bool learn(std::size_t conflict) {
-    if (++conflicts_ > most_conflicts_) {
-      throw LimitError("backtrack_states", conflicts_, most_conflicts_,
+  void count(PackageAt package) {
+    if (!std::exchange(table_[package].is_counted, true)) {
+      check(++effort_.packages);
+    }
+  }
+
+  void check(std::size_t states) const {
+    if (states > effort_.most) {
+      throw LimitError("backtrack_states", states, effort_.most,
                        "pkgfs gave up the search, so a choice of versions may exist or not; require exact versions "
                        "(\"=1.2.3\") of some dependencies, to leave fewer choices");
     }
+  }
+
+  /// False if the conflict leaves no choice.
+  bool learn(std::size_t conflict) {
+    check(++effort_.conflicts);
     const auto level = incompatibilities_.learn(conflict);
     if (level && *level < levels_.size()) {
       undo(levels_[*level]);
@@ -151,9 +184,9 @@ class Search {
     }
   }
 
-  const std::size_t most_conflicts_;
+  Effort& effort_;
   Catalog& catalog_;
-  PackageTable table_;
+  PackageTable& table_;
   PartialSolution solution_;
   Incompatibilities incompatibilities_;
   Requirements requirements_;
@@ -162,13 +195,20 @@ class Search {
   std::vector<Pending> queue_;
   std::vector<Level> levels_;
   std::size_t at_ = 0;  // the dependency in the queue whose turn it is
-  std::size_t conflicts_ = 0;
 };
 
 }  // namespace
 
-SearchResult search(const PackageInfo& root, Catalog& catalog, std::size_t most_conflicts) {
-  return Search(root, catalog, most_conflicts).run();
+SearchResult search(const PackageInfo& root, Catalog& catalog, std::size_t most_states) {
+  PackageTable table(root);
+  Search::Effort effort{.most = most_states};
+  while (true) {
+    std::optional<SearchResult> result = Search(root, catalog, table, effort).run();
+    if (result) {
+      return *std::move(result);
+    }
+    table.forget_requirements();
+  }
 }
 
 }  // namespace pkgfs

@@ -40,8 +40,8 @@ struct SearchResult {
 /// Pass 2 (docs/rules/resolution.md, 4.2): the first complete acyclic tree with one version a name, in the order of a
 /// search that tries newest first and goes back step by step. It learns from conflicts (PubGrub), so it doesn't meet
 /// one conflict twice. Asks only for the dependencies of packages that it is about to choose. Throws BrokenDependency,
-/// and LimitError, also after more than `most_conflicts` conflicts.
+/// and LimitError, also after more than `most_states` conflicts, or as many packages that it tried.
 [[nodiscard]] SearchResult search(const PackageInfo& root, Catalog& catalog,
-                                  std::size_t most_conflicts = limits::kResolveStates);
+                                  std::size_t most_states = limits::kResolveStates);
 
 }  // namespace pkgfs

@@ -46,6 +46,10 @@ class TestPackage {
     info_.filesystem.push_back({std::move(volume), std::move(mount), std::move(original), std::move(from)});
     return *this;
   }
+  TestPackage& url(std::string url) {
+    url_ = std::move(url);
+    return *this;
+  }
   TestPackage& hash(std::string_view content) {
     hash_ = sha256(content);
     return *this;
@@ -53,12 +57,13 @@ class TestPackage {
 
   [[nodiscard]] const PackageInfo& info() const { return info_; }
   [[nodiscard]] PackageSummary summary() const {
-    return {info_, {"http://example.com/" + info_.id.to_string(), std::nullopt, hash_}};
+    return {info_, {url_.value_or("http://example.com/" + info_.id.to_string()), std::nullopt, hash_}};
   }
 
  private:
   PackageInfo info_;
   std::optional<Sha256> hash_;
+  std::optional<std::string> url_;
 };
 
 /// A registry in memory that counts what it is asked.
@@ -75,6 +80,9 @@ class TestRegistry final : public Source {
     if (const auto at = broken.find(specifier.to_string()); at != broken.end()) {
       throw QueryError(specifier, Error(ErrorCode::kIo, at->second));
     }
+    if (const auto at = elsewhere.find(specifier.to_string()); at != elsewhere.end()) {
+      return {at->second.summary()};
+    }
     if (!source_) {
       source_.emplace();
       for (const TestPackage& package : packages_) {
@@ -90,7 +98,8 @@ class TestRegistry final : public Source {
   }
 
   std::map<std::string, int> asked;
-  std::map<std::string, std::string> broken;  // specifier -> what is wrong
+  std::map<std::string, std::string> broken;     // specifier -> what is wrong
+  std::map<std::string, TestPackage> elsewhere;  // URL -> the package there
 
  private:
   std::deque<TestPackage> packages_;

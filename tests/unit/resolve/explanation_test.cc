@@ -70,7 +70,7 @@ TEST(Explanation, OfDependenciesThatCantBeHad) {
                           "no choice of versions satisfies all dependencies below \"root@1.0.0\", because \"a\" 2.0.0 "
                           "or 1.0.0 can't be chosen, and \"root@1.0.0\" depends on \"a@*\" (2.0.0 or 1.0.0)",
                           "\"a\" 2.0.0 or 1.0.0 can't be chosen, because \"a@1.0.0\" depends on \"a@^7\", which no "
-                          "published version matches, and \"a@2.0.0\" depends on \"ghost@^2\", which doesn't exist"));
+                          "usable version matches, and \"a@2.0.0\" depends on \"ghost@^2\", which no source has"));
 }
 
 TEST(Explanation, OfACycleThatNoVersionAvoids) {
@@ -94,7 +94,7 @@ TEST(Explanation, CallsARootWithoutANameTheRoot) {
   root.dep("a@*");
   const auto chain = error_chain([&] { return resolve(root.info(), registry); });
   EXPECT_THAT(chain, Contains("no choice of versions satisfies all dependencies below the root package, because "
-                              "\"a@1.0.0\" depends on \"ghost@*\", which doesn't exist, and the root package depends "
+                              "\"a@1.0.0\" depends on \"ghost@*\", which no source has, and the root package depends "
                               "on \"a@*\" (1.0.0)"));
 }
 

@@ -155,6 +155,32 @@ TEST_F(Limits, ASearchThatWasGivenUpSaysOnlyThat) {
                           "(\"=1.2.3\") of some dependencies, to leave fewer choices"));
 }
 
+/// `names` names with `versions` versions each, of which all but the oldest need a package of their own that is
+/// missing.
+void add_ghosts(TestRegistry& registry, int names, int versions) {
+  TestPackage& root = registry.add("root@1.0.0");
+  for (int i = 0; i < names; ++i) {
+    const std::string name = "a" + std::to_string(i);
+    root.dep(name);
+    for (int v = 1; v <= versions; ++v) {
+      TestPackage& package = registry.add(name + "@" + std::to_string(v) + ".0.0");
+      if (v > 1) {
+        package.dep("ghost" + std::to_string(v) + "-" + name);
+      }
+    }
+  }
+}
+
+// Risk: a registry makes pkgfs send a request for each of 100,000 versions, without a conflict.
+TEST_F(Limits, VersionsThatEachLackSomethingElse) {
+  add_ghosts(registry_, 1, 300);
+  const PackageInfo root = query_latest(registry_, PackageSpecifier::parse("root")).pkg;
+  Catalog catalog(registry_);
+  EXPECT_EQ(error_text([&] { return search(root, catalog, 100); }),
+            "Dependency resolution exceeded safety limits (backtrack_states=101, limit=100)");
+  EXPECT_LT(registry_.asked.size(), 110U);
+}
+
 /// Layers of `names` names with the versions 1 to `versions`. Each package needs its own version of the whole next
 /// layer; in the last layer only version 1 can be had.
 void add_layers(TestRegistry& registry, int layers, int versions, std::initializer_list<std::string> names) {
@@ -241,6 +267,16 @@ TEST(Search, FiftyPackagesOfTwentyVersions) {
   std::printf("solved: %d, slowest: %.3f s\n", solved, slowest);
   EXPECT_GT(solved, 2);
   EXPECT_LT(solved, 22);
+}
+
+// Risk: the message of a search that was given up names no package.
+TEST(Search, ThatWasGivenUpSaysWhatItWasFor) {
+  TestRegistry registry;
+  add_ghosts(registry, 102, 101);
+  EXPECT_THAT(error_chain([&] { return registry.resolve("root"); }),
+              ElementsAre("Dependency resolution exceeded safety limits (backtrack_states=10001, limit=10000)",
+                          HasSubstr("pkgfs gave up the search"), "Unable to find \"ghost101-a0\" in the registry",
+                          "failed to query package 'ghost101-a0': not found"));
 }
 
 }  // namespace
