@@ -48,6 +48,9 @@ PackageAt PackageTable::add(const PackageInfo& pkg) {
     versions[twin].twins.push_back(at.version);
   }
   versions.push_back({&pkg, std::vector<std::size_t>(pkg.dependencies.size(), kUnknown), std::move(twins)});
+  for (std::size_t i = 0; i < pkg.dependencies.size(); ++i) {
+    names_[name].dependencies[pkg.dependencies[i].specifier.to_string()].push_back({at.version, i});
+  }
   index_.emplace(&pkg.id, at);
   return at;
 }

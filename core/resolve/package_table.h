@@ -42,8 +42,14 @@ class PackageTable {
     VersionSet versions;
     std::string specifier;
   };
+  /// A dependency of one version.
+  struct Dependency {
+    std::size_t version = 0;
+    std::size_t index = 0;
+  };
   struct Name {
     std::vector<Entry> versions;
+    std::unordered_map<std::string, std::vector<Dependency>> dependencies;  // by the text of the specifier
     std::vector<NamedSet> sets;
   };
 

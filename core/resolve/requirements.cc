@@ -77,14 +77,11 @@ std::vector<Term> Requirements::none_of(const Candidates& candidates) {
 std::vector<std::size_t*> Requirements::unrecorded(const PackageSpecifier& specifier, Term& dependants) {
   std::vector<std::size_t*> places;
   std::vector<PackageTable::Entry>& versions = table_.name(dependants.name).versions;
-  for (std::size_t version = 0; version < versions.size(); ++version) {
-    const std::vector<DependencySpec>& dependencies = versions[version].pkg->dependencies;
-    for (std::size_t i = 0; i < dependencies.size(); ++i) {
-      std::size_t& place = versions[version].requirements[i];
-      if (place == PackageTable::kUnknown && dependencies[i].specifier == specifier) {
-        dependants.versions.add(version);
-        places.push_back(&place);
-      }
+  for (const auto& [version, i] : table_.name(dependants.name).dependencies[specifier.to_string()]) {
+    std::size_t& place = versions[version].requirements[i];
+    if (place == PackageTable::kUnknown && versions[version].pkg->dependencies[i].specifier == specifier) {
+      dependants.versions.add(version);
+      places.push_back(&place);
     }
   }
   return places;
