@@ -60,8 +60,10 @@ HostWatcher::Counts HostWatcher::counts() const {
 }
 
 HostWatcher::Added HostWatcher::add(int directory, std::uint64_t watch) {
+  // Before the lock, which each look-up needs: a network file system may not answer.
+  const bool unsupported = queue_ && !is_local(directory);
   const MutexLock lock(mutex_);
-  const Added added = try_add(directory, watch);
+  const Added added = unsupported ? Added::kUnsupported : try_add(directory, watch);
   limited_ += added == Added::kLimit ? 1 : 0;
   unsupported_ += added == Added::kUnsupported ? 1 : 0;
   return added;
@@ -70,9 +72,6 @@ HostWatcher::Added HostWatcher::add(int directory, std::uint64_t watch) {
 HostWatcher::Added HostWatcher::try_add(int directory, std::uint64_t watch) {
   if (!queue_) {
     return error_ == EMFILE ? Added::kLimit : Added::kUnsupported;
-  }
-  if (!is_local(directory)) {
-    return Added::kUnsupported;
   }
   const std::string path = "/proc/self/fd/" + std::to_string(directory);
   if (watches_.size() >= most_) {

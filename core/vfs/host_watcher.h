@@ -60,7 +60,8 @@ class HostWatcher {
   [[nodiscard]] Counts counts() const PKGFS_EXCLUDES(mutex_);
 
   /// Watches the directory that the descriptor (O_PATH is enough) refers to. Its changes are reported as those of
-  /// `watch`, which may stand for several directories, as a directory may stand for several watches.
+  /// `watch`, which may stand for several directories, as a directory may stand for several watches. Asks the file
+  /// system with no lock held.
   Added add(int directory, std::uint64_t watch) PKGFS_EXCLUDES(mutex_);
   /// Afterwards nothing is reported for `watch`, not even by a `collect` that has begun.
   void remove(std::uint64_t watch) PKGFS_EXCLUDES(mutex_);
@@ -76,6 +77,7 @@ class HostWatcher {
  private:
   void report_one(int descriptor, std::uint32_t mask, std::string_view name,
                   FunctionRef<void(const HostChange&)> report) PKGFS_REQUIRES(mutex_);
+  /// `directory` is of a local file system.
   [[nodiscard]] Added try_add(int directory, std::uint64_t watch) PKGFS_REQUIRES(mutex_);
   void drop(int descriptor, std::uint64_t watch) PKGFS_REQUIRES(mutex_);
 

@@ -16,6 +16,25 @@ using Watch = LiveKnowledge::Watch;
 constexpr std::int64_t kRecent = 2;        // seconds, as for Attributes::recent
 constexpr std::size_t kMostAbsent = 1024;  // names of a directory
 
+/// The right to watch one directory. A host that doesn't answer there stops no look-up in another one.
+class Turn {
+ public:
+  explicit Turn(std::atomic<bool>& taken) : taken_(taken) {
+    while (taken_.exchange(true, std::memory_order_acquire)) {
+      taken_.wait(true, std::memory_order_relaxed);
+    }
+  }
+  ~Turn() {
+    taken_.store(false, std::memory_order_release);
+    taken_.notify_all();
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  std::atomic<bool>& taken_;
+};
+
 LiveKnowledge::Told state(const Attributes& attributes) {
   return {attributes.number, attributes.size, attributes.modified, attributes.modified_ns, attributes.type};
 }
@@ -56,7 +75,7 @@ void LiveChanges::ensure_watched(LiveNode& dir) {
   if (!needed()) {
     return;
   }
-  const MutexLock lock(watch_mutex_);
+  const Turn turn(dir.known.watching);
   if (!needed()) {
     return;
   }
@@ -79,6 +98,8 @@ void LiveChanges::ensure_watched(LiveNode& dir) {
     dir.known.changed_at = recent ? now() : 0;
     if (is_first) {
       dir.known.clean.store(dir.known.version);  // no listing was kept so far
+    } else {
+      events_.fetch_add(1, std::memory_order_acq_rel);  // a change between two watches may be missing in a reply
     }
     dir.known.watch.store(Watch::kWatched, std::memory_order_release);
     return;
@@ -98,7 +119,7 @@ void LiveChanges::ensure_watched(LiveNode& dir) {
 
 bool LiveChanges::is_behind() const {
   const HostWatcher* const watcher = watcher_.load(std::memory_order_acquire);
-  return lost_.load(std::memory_order_acquire) || (watcher != nullptr && watcher->is_behind());
+  return has_untold_losses() || (watcher != nullptr && watcher->is_behind());
 }
 
 bool LiveChanges::changed_recently(const LiveNode& dir) const {

@@ -38,8 +38,8 @@ enum class Trust : std::uint8_t {
 ///
 /// The number of waiting notices is bounded, and so is the number of changes that one call reads
 /// (HostWatcher::collect). Until all changes are marked, the kernel may keep no new answer. Notices are lost if there
-/// are too many or if memory is short. Then `deliver` tells the kernel to ask for everything anew, as after an overflow
-/// of inotify.
+/// are too many or if memory is short. Then `deliver` marks everything, and tells the kernel to ask for it anew, as
+/// after an overflow of inotify. However often changes are lost before, it does this once.
 class LiveChanges {
  public:
   using Mark = std::uint64_t;
@@ -107,13 +107,18 @@ class LiveChanges {
   void mark(const HostChange& change);
   void mark_node(LiveNode& node);
   void mark_entry(LiveNode& dir, std::string_view name, bool other_entry);
+  /// Marks every node, and queues the names that the kernel may know. Only for `deliver`: it takes long, and adds as
+  /// many notices as there are nodes.
   void mark_everything();
   /// Queues the node itself. True: the caller must take a reference for the queue before it releases the mutex of the
   /// nodes.
   [[nodiscard]] bool queue(LiveNode& node);
   [[nodiscard]] bool queue(Inode inode, std::string_view name, std::size_t most);
-  /// Everything is to be told: a notice couldn't be queued.
-  void lose() noexcept { lost_.store(true, std::memory_order_release); }
+  /// The next `deliver` tells everything: the host lost changes, or a notice couldn't be queued.
+  void lose() noexcept { losses_.fetch_add(1, std::memory_order_acq_rel); }
+  [[nodiscard]] bool has_untold_losses() const {
+    return losses_.load(std::memory_order_acquire) != told_losses_.load(std::memory_order_acquire);
+  }
   /// Whether there are changes that are neither marked nor on their way to the kernel.
   [[nodiscard]] bool is_behind() const;
   void send_queued(FunctionRef<void(const Notice&)> send) noexcept;
@@ -130,10 +135,10 @@ class LiveChanges {
   std::atomic<Mark> events_{0};
   std::atomic<bool> limit_told_{false};        // the user was warned of it
   std::atomic<bool> unsupported_told_{false};  // the same
-  Mutex watch_mutex_;                          // held while a directory is being watched
   Mutex mutex_;  // for `told` and `absent` of all nodes; its holder takes no other mutex but that of the queue
-  std::atomic<bool> lost_{false};
-  NoticeQueue queue_;  // an item with a node holds a reference to it
+  std::atomic<std::uint64_t> losses_{0};
+  std::atomic<std::uint64_t> told_losses_{0};  // `losses_` when `deliver` last began to tell everything
+  NoticeQueue queue_;                          // an item with a node holds a reference to it
 };
 
 }  // namespace pkgfs::vfs

@@ -74,9 +74,9 @@ void LiveChanges::mark_everything() {
         node.known.absent.erase(node.known.absent.begin());
       }
     }
-    if (node.parent != nullptr && node.type != FileType::kFile) {
-      // A notice that drops a directory would detach what is mounted below it.
-      queue_.add({.inode = inode_of(*node.parent), .name = node.name, .expire = node.type == FileType::kDirectory});
+    if (node.parent != nullptr) {
+      // A notice that drops a name would detach what is mounted there. Nothing can be mounted on a symbolic link.
+      queue_.add({.inode = inode_of(*node.parent), .name = node.name, .expire = node.type != FileType::kSymlink});
     }
     if (node.known.watch == Watch::kWatched) {  // the end of the watch may be among what was lost
       node.known.tried_at = now() - kTryAgain;
@@ -90,7 +90,7 @@ void LiveChanges::mark(const HostChange& change) {
   events_.fetch_add(1, std::memory_order_acq_rel);
   if (change.kind == HostChange::Kind::kAll) {
     log::info("more changes on the host than the kernel could report: everything is looked up anew");
-    mark_everything();
+    lose();  // `mark_everything` takes long, and this thread holds a lock that each look-up needs
     return;
   }
   LiveNode& dir = node_of(change.watch);
@@ -143,16 +143,21 @@ void LiveChanges::send_queued(FunctionRef<void(const Notice&)> send) noexcept {
 
 bool LiveChanges::deliver(FunctionRef<void(const Notice&)> send) noexcept {
   send_queued(send);
-  if (!lost_.exchange(false)) {
+  const std::uint64_t losses = losses_.load(std::memory_order_acquire);
+  if (losses == told_losses_.load(std::memory_order_relaxed)) {
     return true;
   }
+  bool all_marked = true;
   try {
     mark_everything();
   } catch (const std::exception&) {
-    lose();  // no memory
+    all_marked = false;  // no memory
   }
   send_queued(send);
-  return !lost_;
+  if (all_marked) {  // only now, so that the kernel keeps no answer before; later losses count anew
+    told_losses_.store(losses, std::memory_order_release);
+  }
+  return !has_untold_losses();
 }
 
 }  // namespace pkgfs::vfs

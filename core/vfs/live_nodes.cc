@@ -47,6 +47,7 @@ LiveNode& LiveNodes::add(std::unique_ptr<LiveNode> fresh) {
       ++parent.references;
       if (known != parent.children.end()) {
         replaced_.insert(known->second);
+        known->second->known.entry_changed = true;  // its path and those below it lead elsewhere now
       }
       parent.children.insert_or_assign(fresh->name, fresh.get());
     }

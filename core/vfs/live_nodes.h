@@ -51,6 +51,7 @@ struct LiveKnowledge {
 
   // Of a directory.
   std::atomic<Watch> watch{Watch::kUntried};
+  std::atomic<bool> watching{false};          // a thread is about to watch it
   std::atomic<std::int64_t> tried_at{0};      // when watching was tried, in seconds of the monotonic clock
   std::atomic<std::int64_t> changed_at{0};    // when an entry last came or went; 0: long ago
   std::set<std::string, std::less<>> absent;  // names that the kernel may believe to be absent; guarded by LiveChanges

@@ -48,7 +48,6 @@ void NoticeQueue::add(Notice notice) {
   item.front().notice = std::move(notice);
   const MutexLock lock(mutex_);
   items_.splice(items_.end(), item);
-  ++named_;
 }
 
 bool NoticeQueue::add_below(std::size_t most, Inode inode, std::string_view name) {

@@ -40,7 +40,8 @@ class NoticeQueue {
   /// Without `prepare`, each of these may throw std::bad_alloc, and then has added nothing.
   void add(LiveNode& node) PKGFS_EXCLUDES(mutex_);
   void add(Notice notice) PKGFS_EXCLUDES(mutex_);
-  /// False: `most` notices are waiting already, those of nodes not counted. Nothing was added.
+  /// False: `most` notices that this function added are waiting already. Nothing was added. The notices of `add` don't
+  /// count: however many there are, a later change still finds room.
   [[nodiscard]] bool add_below(std::size_t most, Inode inode, std::string_view name) PKGFS_EXCLUDES(mutex_);
   /// Removes and returns all.
   [[nodiscard]] std::list<Item> take() noexcept PKGFS_EXCLUDES(mutex_);
@@ -48,7 +49,7 @@ class NoticeQueue {
  private:
   Mutex mutex_;
   std::list<Item> items_ PKGFS_GUARDED_BY(mutex_);
-  std::size_t named_ PKGFS_GUARDED_BY(mutex_) = 0;  // items without a node
+  std::size_t named_ PKGFS_GUARDED_BY(mutex_) = 0;  // items of `add_below`
 };
 
 }  // namespace pkgfs::vfs
