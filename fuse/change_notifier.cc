@@ -22,7 +22,8 @@
 namespace pkgfs::fuse {
 namespace {
 
-constexpr int kNoMemory = 1000;  // milliseconds until the next attempt
+constexpr int kNoMemory = 1000;    // milliseconds until the next attempt
+constexpr int kNoPriority = 1000;  // the same to take the priority back
 
 }  // namespace
 
@@ -78,13 +79,17 @@ void ChangeNotifier::run(fuse_session* session, int queue) {
     }
     eventfd_t ignored = 0;
     (void)::eventfd_read(wake_.get(), &ignored);
+    first.working();
     changes_.collect();
     const bool all_told = changes_.deliver([&](const vfs::Notice& notice) {
+      if (stopping_) {
+        return;  // the kernel needs no notice of what is unmounted
+      }
       first.working();
       send(session, notice);
     });
     first.working();
-    pause = all_told ? -1 : kNoMemory;
+    pause = !all_told ? kNoMemory : first.gave_up() ? kNoPriority : -1;
   }
 }
 

@@ -26,7 +26,8 @@ class LiveFiles {
       PKGFS_EXCLUDES(mutex_);
 
   /// Whether a request of this thread may be answered with ESTALE: the kernel then looks the path up anew and sends the
-  /// request again, but only once. False for that second request, which must be answered as well as possible.
+  /// request again, but only once. False for that second request, which must be answered as well as possible. The
+  /// second request doesn't always come, such as when the path is gone. So an old refusal doesn't count.
   [[nodiscard]] bool may_refuse(pid_t thread);
   /// An open of this thread was answered, not refused. Other requests don't count: the kernel sends some of them
   /// between the refused open and the second one.
@@ -35,9 +36,15 @@ class LiveFiles {
  private:
   static constexpr std::size_t kThreads = 256;
 
+  /// The thread that was refused, and the time in milliseconds. 0: none.
+  using Refusal = std::uint64_t;
+  [[nodiscard]] std::atomic<Refusal>& refusal_of(pid_t thread) {
+    return refused_.at(static_cast<std::size_t>(thread) % kThreads);
+  }
+
   mutable Mutex mutex_;
   std::unordered_multimap<std::uint64_t, std::shared_ptr<const vfs::OpenFile>> open_ PKGFS_GUARDED_BY(mutex_);
-  std::array<std::atomic<pid_t>, kThreads> refused_{};  // by thread id; a collision costs one refusal
+  std::array<std::atomic<Refusal>, kThreads> refused_{};  // by thread id; a collision costs one refusal
 };
 
 }  // namespace pkgfs::fuse

@@ -25,12 +25,16 @@ class ShareOfTime {
 ///
 /// The real-time priority is for a thread that does little at a time. Programs can make the thread work without a
 /// pause, by changing files all the time. So once it has used 50 ms of processor time within a second, it has normal
-/// priority for the rest of that second. Only that thread may use this object. No child process inherits the priority.
+/// priority until the first call of `working` after that second. Only that thread may use this object. No child process
+/// inherits the priority.
 class WakeUpFirst {
  public:
   WakeUpFirst();
-  /// Gives the priority up, or takes it back. The thread calls this often while it works, at least every few ms.
+  /// Gives the priority up, or takes it back. The thread calls this often while it works, at least every few ms. While
+  /// `gave_up`, it also wakes up to call this after a second, so that it doesn't wait for work at normal priority.
   void working();
+  /// Whether the thread has the right to the priority, and doesn't have it now.
+  [[nodiscard]] bool gave_up() const { return may_ && !has_; }
 
  private:
   ShareOfTime share_;

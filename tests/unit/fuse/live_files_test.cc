@@ -9,6 +9,7 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <thread>
 #include <utility>
 
 namespace pkgfs::fuse {
@@ -64,6 +65,18 @@ TEST(LiveFiles, AHostThatHangsBlocksNoOtherFile) {
   EXPECT_TRUE(files.attributes(7, 2));
   another.wait();
   EXPECT_TRUE(went_on);
+}
+
+TEST(LiveFiles, ARefusalCountsOnlyUntilTheKernelHadTimeToAskAgain) {
+  constexpr pid_t kThread = 7;
+  LiveFiles files;
+  EXPECT_TRUE(files.may_refuse(kThread));
+  EXPECT_FALSE(files.may_refuse(kThread)) << "the second request of the kernel";
+  EXPECT_TRUE(files.may_refuse(kThread));
+  files.answered(kThread);
+  EXPECT_TRUE(files.may_refuse(kThread));
+  std::this_thread::sleep_for(std::chrono::milliseconds(2'100));
+  EXPECT_TRUE(files.may_refuse(kThread)) << "the second request never came";
 }
 
 }  // namespace
