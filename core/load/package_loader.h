@@ -36,7 +36,7 @@ class PackageLoader {
   /// The same for many, in their order, with up to 32 downloads at a time. The first failure stops the others.
   [[nodiscard]] std::vector<std::shared_ptr<const Package>> load_all(std::span<const PackageSummary> summaries);
   /// The same, but a failure stops no other: calls `failed` for the packages that can't be loaded, in their order. The
-  /// place of such a package is null. Throws only Error(kInterrupted).
+  /// place of such a package is null. Throws only Error(kInterrupted) and Error(kFull).
   [[nodiscard]] std::vector<std::shared_ptr<const Package>> load_available(
       std::span<const PackageSummary> summaries, FunctionRef<void(const PackageSummary&, const Error&)> failed);
 
