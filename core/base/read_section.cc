@@ -50,7 +50,8 @@ void RetiredMemory::add(Item item) noexcept {
   item.epoch = detail::reader_epoch.fetch_add(1, std::memory_order_seq_cst) + 1;
   try {
     items_.push_back(item);
-  } catch (const std::bad_alloc&) {  // see the header
+  } catch (const std::bad_alloc&) {
+    ++lost_;
   }
 }
 

@@ -106,6 +106,7 @@ class RetiredMemory {
   void add(Item item) noexcept;
 
   std::vector<Item> items_;  // by `epoch`
+  std::size_t lost_ = 0;     // what is never freed
 };
 
 }  // namespace pkgfs
