@@ -5,23 +5,12 @@
 #include <optional>
 #include <string>
 
-#include "core/base/error.h"
 #include "core/base/files.h"
 
 namespace pkgfs::fuse {
 namespace {
 
 constexpr double kShortPercent = 5;
-constexpr std::size_t kMostText = 4096;
-
-/// Kernel files give no size beforehand.
-std::optional<std::string> read_kernel_file(const std::string& path) {
-  try {
-    return read_small_file(path, kMostText);
-  } catch (const Error&) {
-    return std::nullopt;
-  }
-}
 
 std::string pressure_file() {
   constexpr std::string_view kUnified = "0::";

@@ -174,6 +174,15 @@ std::optional<std::string> read_small_file(const std::string& path, std::size_t 
   }
 }
 
+std::optional<std::string> read_kernel_file(const std::string& path) {
+  constexpr std::size_t kMostText = 65'536;
+  try {
+    return read_small_file(path, kMostText);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
 void sync_directory(const std::string& directory) {
   const UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd || ::fsync(fd.get()) != 0) {

@@ -33,6 +33,10 @@ void write_named_file(const std::string& path, std::string_view text);
 /// more than `limit` bytes.
 [[nodiscard]] std::optional<std::string> read_small_file(const std::string& path, std::size_t limit);
 
+/// The content of a file of the kernel, such as those in /proc and /sys, which tell no size beforehand. Nothing if it
+/// can't be read.
+[[nodiscard]] std::optional<std::string> read_kernel_file(const std::string& path);
+
 /// Syncs `directory`, so that renames and removals in it survive a power cut. Throws Error.
 void sync_directory(const std::string& directory);
 

@@ -15,16 +15,21 @@ namespace pkgfs {
 
 namespace detail {
 
+// Written only when memory is retired, which is seldom.
+extern std::atomic<std::uint64_t> reader_epoch;
+
 /// What one thread announces. 64 bytes apart, so that threads don't write to each other's cache lines.
 struct alignas(64) ReaderSlot {
   std::atomic<std::uint64_t> epoch{0};  // when the outermost section began; 0: in none
   unsigned depth = 0;                   // of sections; only the thread itself uses it
   std::atomic<bool> taken{true};
   ReaderSlot* next = nullptr;
+
+  /// Sequentially consistent: the store comes before the reader's first look at any pointer.
+  void begin() { epoch.store(reader_epoch.load(std::memory_order_acquire), std::memory_order_seq_cst); }
+  void end() { epoch.store(0, std::memory_order_release); }
 };
 
-// Written only when memory is retired, which is seldom.
-extern std::atomic<std::uint64_t> reader_epoch;
 extern constinit thread_local ReaderSlot* reader_slot;
 /// Finds or makes the slot of this thread. The thread gives the slot back when it ends. Throws std::bad_alloc.
 ReaderSlot& take_reader_slot();
@@ -38,13 +43,12 @@ class ReadSection {
  public:
   ReadSection() : slot_(detail::reader_slot != nullptr ? *detail::reader_slot : detail::take_reader_slot()) {
     if (slot_.depth++ == 0) {
-      // Sequentially consistent: the store comes before the reader's first look at any pointer.
-      slot_.epoch.store(detail::reader_epoch.load(std::memory_order_acquire), std::memory_order_seq_cst);
+      slot_.begin();
     }
   }
   ~ReadSection() {
     if (--slot_.depth == 0) {
-      slot_.epoch.store(0, std::memory_order_release);
+      slot_.end();
     }
   }
   ReadSection(const ReadSection&) = delete;
@@ -62,13 +66,13 @@ class ReadPause {
       : slot_(detail::reader_slot != nullptr && detail::reader_slot->depth == 1 ? detail::reader_slot : nullptr) {
     if (slot_ != nullptr) {
       slot_->depth = 0;
-      slot_->epoch.store(0, std::memory_order_release);
+      slot_->end();
     }
   }
   ~ReadPause() {
     if (slot_ != nullptr) {
       slot_->depth = 1;
-      slot_->epoch.store(detail::reader_epoch.load(std::memory_order_acquire), std::memory_order_seq_cst);
+      slot_->begin();
     }
   }
   ReadPause(const ReadPause&) = delete;

@@ -24,6 +24,12 @@ void show_entry(OverlayNode& node, const Layer& layer, std::uint32_t index, std:
   node.synthetic = from.synthetic;
   node.mount_ancestor = from.mount_ancestor;
   node.number = layer.number_base + from.number;
+  if (node.error == 0 && node.type == FileType::kSymlink) {
+    const Result<std::string_view> text = layer.fs->read_link(node.inode);
+    node.error = text ? 0 : text.error();
+    node.link = text ? text->data() : nullptr;
+    node.size = text ? text->size() : 0;
+  }
 }
 
 std::size_t LargeDirectory::bytes() const {
@@ -78,12 +84,6 @@ int LargeDirectory::visit_run(const Run& run, std::size_t end,
     OverlayNode node;
     show_entry(node, layer, part.layer, entry.name, {part.layer, entry.error, {entry.inode, entry.attributes}});
     node.holder = holder_;
-    if (node.error == 0 && node.type == FileType::kSymlink) {
-      const Result<std::string_view> text = layer.fs->read_link(node.inode);
-      node.error = text ? 0 : text.error();
-      node.link = text ? text->data() : nullptr;
-      node.size = text ? text->size() : 0;
-    }
     stopped = !visit(index++, node);
     return !stopped && index < end;
   };
@@ -111,19 +111,12 @@ int LargeDirectory::visit(std::size_t index, FunctionRef<bool(std::size_t index,
   return error;
 }
 
-const OverlayNode& LargeDirectory::failed(int error, OverlayRoom& room) const {
-  new (&room.node) OverlayNode;
-  room.node.holder = holder_;
-  room.node.error = error;
-  return room.node;
-}
-
 const OverlayNode& LargeDirectory::at(std::size_t index, OverlayRoom& room) const {
   const int error = visit(index, [&](std::size_t /*index*/, const OverlayNode& node) {
     new (&room.node) OverlayNode(node);
     return false;
   });
-  return error == 0 ? room.node : failed(error, room);
+  return error == 0 ? room.node : room.failed(error, holder_);
 }
 
 const OverlayNode* LargeDirectory::find(std::string_view name, std::size_t& index, OverlayRoom& room) const {
@@ -139,7 +132,7 @@ const OverlayNode* LargeDirectory::find(std::string_view name, std::size_t& inde
     }
     return node.name_view() < name;
   });
-  return error == 0 ? found : &failed(error, room);  // EIO, and not ENOENT, which the kernel would keep
+  return error == 0 ? found : &room.failed(error, holder_);  // EIO, and not ENOENT, which the kernel would keep
 }
 
 SortedPart::SortedPart(FileSystem& fs, const OverlayPart& part) : fs_(fs), inode_(part.inode) {

@@ -4,8 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <memory>
-#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -31,7 +29,6 @@ class LargeDirectory {
   LargeDirectory(const std::vector<Layer>& layers, std::vector<OverlayPart> parts)
       : layers_(layers), parts_(std::move(parts)) {}
 
-  [[nodiscard]] const std::vector<OverlayPart>& parts() const { return parts_; }
   [[nodiscard]] std::size_t count() const { return count_; }
   [[nodiscard]] std::size_t bytes() const;
 
@@ -63,8 +60,6 @@ class LargeDirectory {
   void start_run(std::uint32_t part, std::string_view name, std::uint64_t position);
   /// Visits the entries of `run`, which ends before index `end`, until `visit` returns false. 0 or an errno.
   int visit_run(const Run& run, std::size_t end, FunctionRef<bool(std::size_t index, const OverlayNode&)> visit) const;
-  /// A node in `room` with nothing but an error.
-  const OverlayNode& failed(int error, OverlayRoom& room) const;
 
   const std::vector<Layer>& layers_;
   std::vector<OverlayPart> parts_;
@@ -75,7 +70,7 @@ class LargeDirectory {
   std::uint64_t next_ = 0;  // behind the last entry of the last run, unless that has a node
 };
 
-/// Fills `node` with the data of `candidate`, the one entry of a layer that the node shows.
+/// Fills `node` with the data of `candidate`, the one entry of a layer that the node shows, and the text of a link.
 void show_entry(OverlayNode& node, const Layer& layer, std::uint32_t index, std::string_view name,
                 const Candidate& candidate);
 

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <limits>
-#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -65,7 +64,7 @@ const OverlayNode& OverlayFileSystem::find_unmerged(Inode inode, OverlayRoom& ro
   constexpr int kTries = 16;  // other threads may evict the directory before this one looks
   for (int tries = 0; tries < kTries && cache_.find(inode >> kIndexBits) == nullptr; ++tries) {
     if (const int error = merge_directory_of(inode); error != 0) {
-      return failed(error, room);
+      return room.failed(error);
     }
   }
   return find_merged(inode, room);
@@ -113,19 +112,13 @@ int OverlayFileSystem::merge_directory_of(Inode inode) {
 const OverlayNode& OverlayFileSystem::find_merged(Inode inode, OverlayRoom& room) {
   const OverlayContent* const content = cache_.find(inode >> kIndexBits);
   if (content == nullptr) {
-    return failed(ENOMEM, room);  // other threads evict faster than this one merges
+    return room.failed(ENOMEM);  // other threads evict faster than this one merges
   }
   if (content->error != 0) {
-    return failed(content->error, room);
+    return room.failed(content->error);
   }
   const std::size_t index = index_of(inode);
   return index < content->count ? content->at(index, room) : kStale;
-}
-
-const OverlayNode& OverlayFileSystem::failed(int error, OverlayRoom& room) {
-  new (&room.node) OverlayNode;
-  room.node.error = error;
-  return room.node;
 }
 
 Inode OverlayFileSystem::find_directory(std::uint64_t number) {

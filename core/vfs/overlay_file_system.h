@@ -66,8 +66,6 @@ class OverlayFileSystem : public FileSystem {
   [[nodiscard]] int merge_directory_of(Inode inode);
   /// The same, but if the directory isn't merged, a node with an error.
   [[nodiscard]] const OverlayNode& find_merged(Inode inode, OverlayRoom& room);
-  /// A node in `room` with nothing but an error.
-  [[nodiscard]] static const OverlayNode& failed(int error, OverlayRoom& room);
   /// The inode of the directory with this number, found through its path; 0 if no directory has it.
   [[nodiscard]] Inode find_directory(std::uint64_t number);
   /// The inode of `node`, which is `content`'s entry `index`.

@@ -199,7 +199,7 @@ void OverlayMerger::fill_node(OverlayNode& node, OverlayContent& content, std::s
     findings.conflicts.push_back(
         {join_path(content.path->text(), name), layer.label(), layers_[candidates[decision.hidden].layer].label()});
   }
-  if (winner.error != 0) {
+  if (node.error != 0) {
     return;
   }
   if (node.type == FileType::kDirectory) {
@@ -214,33 +214,27 @@ void OverlayMerger::fill_node(OverlayNode& node, OverlayContent& content, std::s
       }
       node.parts = &parts;
     }
-  } else if (node.type == FileType::kSymlink) {
-    fill_link(node, content, name, findings);
+  } else if (node.type == FileType::kSymlink && !options_.raw_links) {
+    clamp(node, content, findings);
   }
 }
 
-void OverlayMerger::fill_link(OverlayNode& node, OverlayContent& content, std::string_view name,
-                              Findings& findings) const {
+void OverlayMerger::clamp(OverlayNode& node, OverlayContent& content, Findings& findings) const {
   const Layer& layer = layers_[node.layer];
-  const Result<std::string_view> text = layer.fs->read_link(node.inode);
-  if (!text) {
-    node.error = text.error();
+  const std::string_view text(node.link, node.size);
+  const std::string where = content.path->text();
+  std::optional<std::string> clamped = clamp_link(text, where, layer.mapping());
+  if (!clamped) {
     return;
   }
-  std::string_view shown = *text;
-  if (!options_.raw_links) {
-    const std::string where = content.path->text();
-    if (std::optional<std::string> clamped = clamp_link(*text, where, layer.mapping())) {
-      if (findings.wants_warnings && findings.warnings.size() < kMostWarnings) {
-        findings.warnings.push_back("the link \"" + join_path(where, name) + "\" of " + layer.label() +
-                                    " leads out of its volume to \"" + std::string(*text) + "\": shown as \"" +
-                                    *clamped + "\"");
-      } else {
-        ++findings.more;
-      }
-      shown = content.texts.emplace_front(std::move(*clamped));
-    }
+  if (findings.wants_warnings && findings.warnings.size() < kMostWarnings) {
+    findings.warnings.push_back("the link \"" + join_path(where, node.name_view()) + "\" of " + layer.label() +
+                                " leads out of its volume to \"" + std::string(text) + "\": shown as \"" + *clamped +
+                                "\"");
+  } else {
+    ++findings.more;
   }
+  const std::string& shown = content.texts.emplace_front(std::move(*clamped));
   node.link = shown.data();
   node.size = shown.size();
 }

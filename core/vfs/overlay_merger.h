@@ -52,7 +52,8 @@ class OverlayMerger {
   void fill_large(OverlayContent& content, std::span<const OverlayPart> parts, Findings& findings) const;
   void fill_node(OverlayNode& node, OverlayContent& content, std::string_view name, std::vector<Candidate>& candidates,
                  Findings& findings) const;
-  void fill_link(OverlayNode& node, OverlayContent& content, std::string_view name, Findings& findings) const;
+  /// Replaces the text of a link that leads out of its volume.
+  void clamp(OverlayNode& node, OverlayContent& content, Findings& findings) const;
   void tell(std::uint64_t directory, Findings findings);
 
   const std::vector<Layer>& layers_;

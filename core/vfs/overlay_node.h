@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <forward_list>
 #include <memory>
+#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -66,6 +67,13 @@ struct OverlayNode {
 union OverlayRoom {
   OverlayNode node;
   OverlayRoom() {}  // NOLINT(modernize-use-equals-default): the default constructor would be deleted
+  /// Makes a node that has nothing but an error, and perhaps a holder.
+  const OverlayNode& failed(int error, const OverlayContent* holder = nullptr) {
+    new (&node) OverlayNode;
+    node.error = error;
+    node.holder = holder;
+    return node;
+  }
 };
 
 /// The entries of a merged directory.

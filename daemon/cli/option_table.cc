@@ -208,7 +208,7 @@ constexpr std::array kOptions{
                  options.mount.allow_root = false;
                }},
     OptionSpec{Group::kAccess, "allow-root", '\0', "",
-               "let only root and the user who mounts see the mount. pkgfs takes the permissions of group and others "
+               "let only root and the mounting user see the mount. pkgfs takes the permissions of group and others "
                "away from directories. Users other than root need user_allow_other in /etc/fuse.conf",
                kMountOnly, true,
                [](Options& options, std::string_view) {

@@ -7,36 +7,26 @@
 #include <string>
 #include <string_view>
 
-#include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/vfs/merge.h"
 
 namespace pkgfs {
 namespace {
 
-constexpr std::size_t kMostText = 65'536;
 constexpr std::uint64_t kShare = 16;  // one sixteenth of a limit for each use
 constexpr std::uint64_t kLeast = std::uint64_t{1} << 20U;
-
-std::string read_kernel_file(const std::filesystem::path& path) {
-  try {
-    return read_small_file(path.string(), kMostText).value_or("");
-  } catch (const Error&) {
-    return {};
-  }
-}
 
 /// The lowest number in the files `name` of `group` and of the groups above it, up to `mount`.
 void lower(std::optional<std::uint64_t>& limit, const std::filesystem::path& mount, std::string_view group,
            const char* name) {
   std::filesystem::path directory = mount / std::filesystem::path(group).relative_path();
   for (std::size_t levels = 0; levels < 64; ++levels) {
-    const std::string text = read_kernel_file(directory / name);  // "max": no limit
+    const std::string text = read_kernel_file(directory / name).value_or("");  // "max": no limit
     std::uint64_t value = 0;
     if (std::from_chars(text.data(), text.data() + text.size(), value).ec == std::errc()) {
       limit = std::min(limit.value_or(value), value);
     }
-    if (directory == mount || directory.string().size() <= mount.string().size()) {
+    if (directory.string().size() <= mount.string().size()) {
       return;
     }
     directory = directory.parent_path();
@@ -46,7 +36,7 @@ void lower(std::optional<std::uint64_t>& limit, const std::filesystem::path& mou
 }  // namespace
 
 std::optional<std::uint64_t> control_group_limit(const std::filesystem::path& root) {
-  const std::string groups = read_kernel_file(root / "proc/self/cgroup");
+  const std::string groups = read_kernel_file(root / "proc/self/cgroup").value_or("");
   const std::filesystem::path mount = root / "sys/fs/cgroup";
   std::optional<std::uint64_t> limit;
   for (std::string_view rest = groups; !rest.empty();) {  // lines "ID:CONTROLLERS:GROUP"
@@ -64,6 +54,11 @@ std::optional<std::uint64_t> control_group_limit(const std::filesystem::path& ro
       lower(limit, mount / "memory", line.substr(second + 1), "memory.limit_in_bytes");
     }
   }
+  return limit;
+}
+
+std::optional<std::uint64_t> control_group_limit() {
+  static const std::optional<std::uint64_t> limit = control_group_limit("/");
   return limit;
 }
 

@@ -9,9 +9,10 @@
 namespace pkgfs {
 
 /// The lowest memory limit, in bytes, of this process's control group and the groups above it. It is memory.max in
-/// version 2 of control groups, and memory.limit_in_bytes in version 1. Nothing if none can be read. Only tests pass
-/// another `root` than "/".
-[[nodiscard]] std::optional<std::uint64_t> control_group_limit(const std::filesystem::path& root = "/");
+/// version 2 of control groups, and memory.limit_in_bytes in version 1. Nothing if none can be read. Read once.
+[[nodiscard]] std::optional<std::uint64_t> control_group_limit();
+/// The same, read each time. `root` has `proc` and `sys`; only tests pass another one than "/".
+[[nodiscard]] std::optional<std::uint64_t> control_group_limit(const std::filesystem::path& root);
 
 /// The memory that a tree may use for merged directories, in bytes: `asked` if it is given, else a share of `limit`
 /// that leaves room for ten mounts in one control group.
