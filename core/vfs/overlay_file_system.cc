@@ -53,72 +53,72 @@ inline const OverlayNode& OverlayFileSystem::find(Inode inode, OverlayRoom& room
     return *reinterpret_cast<const OverlayNode*>(inode);  // NOLINT(performance-no-int-to-ptr)
   }
   const OverlayContent* const content = cache_.find(inode >> kIndexBits);
-  const std::size_t index = index_of(inode);
-  if (content == nullptr) [[unlikely]] {
-    return find_unmerged(inode, room);
-  }
-  return index < content->count ? content->at(index, room) : find_merged(inode, room);
+  return content != nullptr ? entry(*content, inode, room) : find_unmerged(inode, room);
 }
 
 const OverlayNode& OverlayFileSystem::find_unmerged(Inode inode, OverlayRoom& room) {
-  constexpr int kTries = 16;  // other threads may evict the directory before this one looks
-  for (int tries = 0; tries < kTries && cache_.find(inode >> kIndexBits) == nullptr; ++tries) {
-    if (const int error = merge_directory_of(inode); error != 0) {
-      return room.failed(error);
+  {
+    // First each directory on the way in a section of its own, so that evicted ones can be freed meanwhile.
+    const ReadPause pause;
+    const std::vector<Inode> chain = way_to(inode).chain;
+    for (std::size_t i = chain.size(); i > 0; --i) {
+      const ReadSection reading;
+      (void)directory_of(chain[i - 1]);
     }
   }
-  return find_merged(inode, room);
+  // Then in the caller's section: other threads can evict what this one finds now, but not take it away.
+  const Result<const OverlayContent*> found = directory_of(inode);
+  return found ? entry(**found, inode, room) : room.failed(found.error());
 }
 
-int OverlayFileSystem::merge_directory_of(Inode inode) {
-  const ReadPause pause;  // a section for each directory on the way, so that evicted ones can be freed
-  // Upwards to a directory that is merged. Each one is the directory that has the one before.
-  std::vector<Inode> chain;
+OverlayFileSystem::Way OverlayFileSystem::way_to(Inode inode) {
+  Way way;
   for (Inode below = inode;;) {
     const std::uint64_t number = below >> kIndexBits;
     Inode dir = 0;
     {
       const ReadSection reading;
-      if (cache_.find(number) != nullptr) {
-        break;
-      }
-      dir = cache_.evicted(number);
+      way.merged = cache_.find(number);
+      dir = way.merged == nullptr ? cache_.evicted(number) : 0;
+    }
+    if (way.merged != nullptr) {
+      return way;
     }
     dir = dir != 0 ? dir : find_directory(number);
-    if (dir == 0 || chain.size() > limits::kTreeDepth) {
-      return ESTALE;
+    if (dir == 0 || way.chain.size() > limits::kTreeDepth) {
+      return {};
     }
-    chain.push_back(dir);
+    way.chain.push_back(dir);
     below = dir;
   }
-  for (; !chain.empty(); chain.pop_back()) {
-    const ReadSection reading;
-    OverlayRoom room;
-    const OverlayNode& node = find_merged(chain.back(), room);
-    const Inode below = chain.size() > 1 ? chain[chain.size() - 2] : inode;
-    if (node.error == ENOMEM) {
-      return 0;  // evicted again: the caller tries again
-    }
-    if (node.error == 0 && node.number != below >> kIndexBits) {
-      return ESTALE;
-    }
-    if (const Result<const OverlayContent*> found = content(node, chain.back()); !found) {
-      return found.error() == ENOTDIR ? ESTALE : found.error();
-    }
-  }
-  return 0;
 }
 
-const OverlayNode& OverlayFileSystem::find_merged(Inode inode, OverlayRoom& room) {
-  const OverlayContent* const content = cache_.find(inode >> kIndexBits);
-  if (content == nullptr) {
-    return room.failed(ENOMEM);  // other threads evict faster than this one merges
+Result<const OverlayContent*> OverlayFileSystem::directory_of(Inode inode) {
+  Way way = way_to(inode);
+  if (way.merged == nullptr) {
+    return fail(ESTALE);
   }
-  if (content->error != 0) {
-    return room.failed(content->error);
+  Result<const OverlayContent*> found = way.merged;
+  while (found && !way.chain.empty()) {
+    const Inode dir = way.chain.back();
+    way.chain.pop_back();
+    const std::uint64_t number = (way.chain.empty() ? inode : way.chain.back()) >> kIndexBits;
+    OverlayRoom room;
+    const OverlayNode& node = entry(**found, dir, room);
+    if (node.error == 0 && (node.number != number || node.type != FileType::kDirectory)) {
+      return fail(ESTALE);
+    }
+    found = content(node, dir);
+  }
+  return found;
+}
+
+const OverlayNode& OverlayFileSystem::entry(const OverlayContent& content, Inode inode, OverlayRoom& room) {
+  if (content.error != 0) {
+    return room.failed(content.error);
   }
   const std::size_t index = index_of(inode);
-  return index < content->count ? content->at(index, room) : kStale;
+  return index < content.count ? content.at(index, room) : kStale;
 }
 
 Inode OverlayFileSystem::find_directory(std::uint64_t number) {

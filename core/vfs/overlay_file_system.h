@@ -62,10 +62,16 @@ class OverlayFileSystem : public FileSystem {
   [[nodiscard]] const OverlayNode& find(Inode inode, OverlayRoom& room);
   /// The same where the directory isn't merged. Suspends the caller's ReadSection meanwhile.
   [[nodiscard]] const OverlayNode& find_unmerged(Inode inode, OverlayRoom& room);
-  /// Merges the directory that has `inode`, and those above it that aren't merged. 0 or an errno; ESTALE: none has it.
-  [[nodiscard]] int merge_directory_of(Inode inode);
-  /// The same, but if the directory isn't merged, a node with an error.
-  [[nodiscard]] const OverlayNode& find_merged(Inode inode, OverlayRoom& room);
+  /// The way from a merged directory down to an entry, over directories that aren't merged.
+  struct Way {
+    const OverlayContent* merged = nullptr;  // null: there is none, because no directory has the inode
+    std::vector<Inode> chain;                // of the directories, the lowest first; the last is an entry of `merged`
+  };
+  [[nodiscard]] Way way_to(Inode inode);
+  /// The directory that has `inode`, after merging what isn't merged on the way to it. ESTALE: none has it.
+  [[nodiscard]] Result<const OverlayContent*> directory_of(Inode inode);
+  /// The node of `inode`, which `content` has; if it has none, a node with an error.
+  [[nodiscard]] static const OverlayNode& entry(const OverlayContent& content, Inode inode, OverlayRoom& room);
   /// The inode of the directory with this number, found through its path; 0 if no directory has it.
   [[nodiscard]] Inode find_directory(std::uint64_t number);
   /// The inode of `node`, which is `content`'s entry `index`.

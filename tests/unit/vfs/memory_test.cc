@@ -434,7 +434,9 @@ TEST(Evicted, DirectoriesAreReadByOtherThreadsMeanwhile) {
     std::mt19937 random(seed);
     while (!ends) {
       const Asked& one = known[random() % known.size()];
-      ASSERT_EQ(fs->metadata(one.inode)->number, one.attributes.number);
+      const Result<Attributes> found = fs->metadata(one.inode);
+      ASSERT_TRUE(found) << found.error();
+      ASSERT_EQ(found->number, one.attributes.number);
       if (one.attributes.type == FileType::kDirectory) {
         (void)fs->read_dir(one.inode, 0, [&](const DirEntry& entry) {
           EXPECT_EQ(fs->lookup(one.inode, entry.name)->inode, entry.inode);
