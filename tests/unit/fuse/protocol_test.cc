@@ -15,16 +15,13 @@
 #include "fuse/adapter.h"
 #include "fuse/memory_pressure.h"
 #include "tests/support/fuse/kernel.h"
+#include "tests/unit/vfs/trees.h"
 
 namespace pkgfs::fuse {
 namespace {
 
+using test::blob_of;
 using test::Reply;
-
-Blob blob_of(const std::string& text) {
-  const auto bytes = std::as_bytes(std::span(text));
-  return {std::make_shared<MemoryBytes>("text", std::vector<std::byte>(bytes.begin(), bytes.end())), 0, text.size()};
-}
 
 class Protocol : public testing::Test {
  protected:

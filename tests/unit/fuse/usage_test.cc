@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "core/vfs/static_file_system.h"
+#include "tests/unit/vfs/trees.h"
 
 namespace pkgfs::fuse {
 namespace {
@@ -19,16 +20,11 @@ using namespace std::chrono_literals;
 constexpr std::size_t kDirectories = 20;
 constexpr std::size_t kFiles = 100;
 
-Blob blob_of(const std::string& text) {
-  const auto bytes = std::as_bytes(std::span(text));
-  return {std::make_shared<MemoryBytes>("text", std::vector<std::byte>(bytes.begin(), bytes.end())), 0, text.size()};
-}
-
 vfs::StaticFileSystem large_tree() {
   std::vector<vfs::StaticFile> files;
   for (std::size_t i = 0; i < kDirectories; ++i) {
     for (std::size_t j = 0; j < kFiles; ++j) {
-      files.push_back({.path = "/d" + std::to_string(i) + "/f" + std::to_string(j), .content = blob_of("abc")});
+      files.push_back({.path = "/d" + std::to_string(i) + "/f" + std::to_string(j), .content = test::blob_of("abc")});
     }
   }
   return vfs::StaticFileSystem(std::move(files));

@@ -27,16 +27,6 @@ std::unique_ptr<FileSystem> host(const std::filesystem::path& path) {
                                           path.string());
 }
 
-Mount live(const std::filesystem::path& path, const std::string& mount_path) {
-  Mount mount;
-  mount.fs = host(path);
-  mount.mount_path = mount_path;
-  mount.package = "live";
-  mount.volume = "host";
-  mount.live = true;
-  return mount;
-}
-
 std::unique_ptr<FileSystem> union_of(std::vector<Mount> mounts, Conflicts conflicts = Conflicts::kMerge) {
   return make_union_file_system(std::move(mounts), {.conflicts = conflicts});
 }
@@ -84,7 +74,7 @@ TEST(LiveUnion, EditsShowAtOnceAndMergeWithPackages) {
   const test::TempDir dir;
   dir.write("f", "old");
   std::vector<Mount> mounts;
-  mounts.push_back(live(dir.path(), "/app"));
+  mounts.push_back(test::live_mount(dir.path(), "/app"));
   mounts.push_back(mount_of("dep", "/app", {{"/f", "package"}, {"/g", "package"}, {"/s/x", "1"}}));
   const auto fs = union_of(std::move(mounts));
   EXPECT_THAT(tree_of(*fs), ElementsAre("/app/", "/app/f=old", "/app/g=package", "/app/s/", "/app/s/x=1"));
@@ -102,7 +92,7 @@ TEST(LiveUnion, ADeeperPackageMountIsAboveALiveDirectory) {
   dir.write("lib/x", "host");
   dir.write("lib/y", "host");
   std::vector<Mount> mounts;
-  mounts.push_back(live(dir.path(), "/"));
+  mounts.push_back(test::live_mount(dir.path(), "/"));
   mounts.push_back(mount_of("dep", "/lib", {{"/x", "package"}}));
   EXPECT_THAT(tree_of(*union_of(std::move(mounts))), ElementsAre("/lib/", "/lib/x=package", "/lib/y=host"));
 }
@@ -113,7 +103,7 @@ TEST(LiveUnion, LinksStayInside) {
   std::filesystem::create_symlink("/etc/passwd", dir.path() / "d/abs");
   std::filesystem::create_symlink("../../../up", dir.path() / "d/climb");
   std::vector<Mount> mounts;
-  mounts.push_back(live(dir.path(), "/m"));
+  mounts.push_back(test::live_mount(dir.path(), "/m"));
   EXPECT_THAT(tree_of(*union_of(std::move(mounts))),
               ElementsAre("/m/", "/m/d/", "/m/d/abs->../etc/passwd", "/m/d/climb->../up", "/m/d/f=x"));
 }
@@ -122,7 +112,7 @@ TEST(LiveUnion, OneInodeForOneEntryAsLongAsItIsKnown) {
   const test::TempDir dir;
   dir.write("d/f", "x");
   std::vector<Mount> mounts;
-  mounts.push_back(live(dir.path(), "/m"));
+  mounts.push_back(test::live_mount(dir.path(), "/m"));
   const auto fs = union_of(std::move(mounts));
   const auto first = find_path(*fs, "/m/d/f");
   const auto second = find_path(*fs, "/m/d/f");
@@ -136,7 +126,7 @@ TEST(LiveUnion, ConflictsAreFound) {
   const test::TempDir dir;
   dir.write("d/f", "x");
   std::vector<Mount> mounts;
-  mounts.push_back(live(dir.path(), "/m"));
+  mounts.push_back(test::live_mount(dir.path(), "/m"));
   mounts.push_back(mount_of("dep", "/m", {{"/d/f", "package"}}));
   try {
     (void)union_of(std::move(mounts), Conflicts::kError);
@@ -150,7 +140,7 @@ TEST(LiveUnion, ShadowHidesPackagesBelowALiveMount) {
   const test::TempDir dir;
   dir.write("f", "x");
   std::vector<Mount> mounts;
-  mounts.push_back(live(dir.path(), "/lib/m"));
+  mounts.push_back(test::live_mount(dir.path(), "/lib/m"));
   mounts.push_back(mount_of("dep", "/lib", {{"/m/hidden", "1"}, {"/seen", "2"}}));
   EXPECT_THAT(tree_of(*union_of(std::move(mounts), Conflicts::kShadow)),
               ElementsAre("/lib/", "/lib/m/", "/lib/m/f=x", "/lib/seen=2"));

@@ -171,15 +171,6 @@ TEST(Numbers, AMergedDirectoryHasTheNumberOfTheLayerThatItShows) {
   EXPECT_EQ(find_path(*single, "/m/d")->attributes.number, find_path(*unmounted, "/m/d")->attributes.number);
 }
 
-Mount live(const std::filesystem::path& path, const std::string& mount_path) {
-  return {.fs = std::make_unique<HostFileSystem>(UniqueFd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)),
-                                                 path.string()),
-          .mount_path = mount_path,
-          .package = "live",
-          .volume = "host",
-          .live = true};
-}
-
 TEST(Numbers, LiveEntriesHaveTheHostsNumbersBehindThoseOfThePackages) {
   const test::TempDir dir;
   dir.write("a/f", "1");
@@ -189,8 +180,8 @@ TEST(Numbers, LiveEntriesHaveTheHostsNumbersBehindThoseOfThePackages) {
   const auto container = open(test::fixtures() / "webc/many-v3.webc");
   std::vector<Mount> mounts = mounts_of(container, "/dep");
   const std::uint64_t packages = container->volumes().front()->numbers();
-  mounts.push_back(live(dir.path() / "a", "/live/a"));
-  mounts.push_back(live(dir.path() / "b", "/live/b"));
+  mounts.push_back(test::live_mount(dir.path() / "a", "/live/a"));
+  mounts.push_back(test::live_mount(dir.path() / "b", "/live/b"));
   mounts.push_back(mount_of("dep", "/live/a/d", {{"/package", "4"}}));
   const auto fs = make_union_file_system(std::move(mounts), {});
   Numbers numbers = numbers_of(*fs);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <fcntl.h>
+
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -8,6 +11,7 @@
 #include <vector>
 
 #include "core/vfs/file_system.h"
+#include "core/vfs/host_file_system.h"
 #include "core/vfs/static_file_system.h"
 #include "core/vfs/union_file_system.h"
 
@@ -32,6 +36,16 @@ inline std::unique_ptr<vfs::FileSystem> files(const std::map<std::string, std::s
 inline vfs::Mount mount_of(const std::string& package, const std::string& path,
                            const std::map<std::string, std::string>& contents, const std::string& source = "/") {
   return {.fs = files(contents), .mount_path = path, .source_path = source, .package = package, .volume = "v"};
+}
+
+/// A directory of the host that is shown live at `mount_path`.
+inline vfs::Mount live_mount(const std::filesystem::path& path, const std::string& mount_path) {
+  return {.fs = std::make_unique<vfs::HostFileSystem>(UniqueFd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)),
+                                                      path.string()),
+          .mount_path = mount_path,
+          .package = "live",
+          .volume = "host",
+          .live = true};
 }
 
 inline std::string content_of(vfs::FileSystem& fs, vfs::Inode inode) {
