@@ -5,7 +5,7 @@ namespace pkgfs::fuse {
 namespace {
 
 /// Entries between two looks at the clock.
-constexpr std::size_t kBatch = 256;
+constexpr std::size_t kWalkBatch = 256;
 
 }  // namespace
 
@@ -31,12 +31,12 @@ void UsageCounter::begin() {
   const Result<vfs::Attributes> root = fs_.metadata(fs_.root());
   if (root && !root->live) {
     inodes_ = 1;
-    walk_.emplace(fs_, fs_.root(), vfs::WalkOptions{.batch = kBatch});
+    walk_.emplace(fs_, fs_.root(), vfs::WalkOptions{.batch = kWalkBatch});
   }
 }
 
 bool UsageCounter::count_some() {
-  for (std::size_t i = 0; i < kBatch; ++i) {
+  for (std::size_t i = 0; i < kWalkBatch; ++i) {
     if (!walk_ || !walk_->next()) {
       walk_.reset();
       return false;

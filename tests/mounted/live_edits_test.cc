@@ -23,7 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 
 /// As `read_text`; where that fails, why.
-std::string shown(const fs::path& path) {
+std::string text_of(const fs::path& path) {
   try {
     return read_text(path);
   } catch (const std::exception& error) {
@@ -97,20 +97,20 @@ TEST_F(LiveEdits, EachKindShowsAtOnceWhileTheCpusAreBusy) {
     const std::string number = std::to_string(i);
     const std::string text = "round " + number + std::string(static_cast<std::size_t>(i % 7), '.');
     write("same", text);
-    EXPECT_EQ(shown(pub / "same"), text);
+    EXPECT_EQ(text_of(pub / "same"), text);
     grown += 'x';
     std::ofstream(host() / "grown", std::ios::app) << 'x';
-    EXPECT_EQ(shown(pub / "grown"), grown);
+    EXPECT_EQ(text_of(pub / "grown"), grown);
     write(".new", text);
     fs::rename(host() / ".new", host() / "replaced");
-    EXPECT_EQ(shown(pub / "replaced"), text);
+    EXPECT_EQ(text_of(pub / "replaced"), text);
     write("sized", std::string(i % 2 == 0 ? 5000 : 10, 'z'));
     EXPECT_EQ(size_of(pub / "sized"), i % 2 == 0 ? 5000 : 10);
 
     const std::string once = "once" + number;
     EXPECT_EQ(size_of(pub / once), -1);
     write(once, text);
-    EXPECT_EQ(shown(pub / once), text) << "it was missed before";
+    EXPECT_EQ(text_of(pub / once), text) << "it was missed before";
     fs::remove(host() / once);
     EXPECT_FALSE(fs::exists(pub / once));
 
@@ -120,7 +120,7 @@ TEST_F(LiveEdits, EachKindShowsAtOnceWhileTheCpusAreBusy) {
       EXPECT_TRUE(fs::is_directory(pub / "flip"));
     } else {
       write("flip", text);
-      EXPECT_EQ(shown(pub / "flip"), text);
+      EXPECT_EQ(text_of(pub / "flip"), text);
     }
     EXPECT_EQ(list_tree(pub).size(), list_tree(host()).size());
   }
@@ -135,7 +135,7 @@ TEST_F(LiveEdits, AfterAPauseFilesAreReadWhole) {
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
   let_it_get_quiet();
   for (int i = 0; i < kFiles; ++i) {
-    EXPECT_EQ(shown(mount / ("pub/f" + std::to_string(i))), "1");
+    EXPECT_EQ(text_of(mount / ("pub/f" + std::to_string(i))), "1");
   }
   for (int i = 0; i < kFiles; ++i) {
     const std::string text(static_cast<std::size_t>(i) + 2, 'n');
@@ -146,7 +146,7 @@ TEST_F(LiveEdits, AfterAPauseFilesAreReadWhole) {
       write("t", text);
       fs::rename(host() / "t", host() / name);
     }
-    EXPECT_EQ(shown(mount / "pub/" + name), text);
+    EXPECT_EQ(text_of(mount / "pub/" + name), text);
   }
 }
 
@@ -164,7 +164,7 @@ TEST_F(LiveEdits, TheKernelIsToldOfWhatItKeeps) {
     EXPECT_EQ(size_of(pub / "gone"), 1);
     EXPECT_EQ(size_of(pub / "new"), -1);
     EXPECT_EQ(size_of(pub / "d/inside"), 1);
-    EXPECT_EQ(shown(pub / "link"), "1");
+    EXPECT_EQ(text_of(pub / "link"), "1");
   }
   const UniqueFd open(::open((pub / "file").c_str(), O_RDONLY | O_CLOEXEC));
   ASSERT_TRUE(open);
@@ -267,7 +267,7 @@ TEST_F(LiveEdits, AProgramThatHasAReplacedFileOpenReadsAllOfIt) {
   ASSERT_TRUE(open);
   write("t", "new");
   fs::rename(host() / "t", host() / "f");
-  EXPECT_EQ(shown(mount / "pub/f"), "new");
+  EXPECT_EQ(text_of(mount / "pub/f"), "new");
   EXPECT_EQ(size_of(mount / "pub/f"), 3);
   struct stat status{};
   ASSERT_EQ(::fstat(open.get(), &status), 0);

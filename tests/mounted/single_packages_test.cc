@@ -9,8 +9,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr std::int64_t kSecond = 1'000'000'000;
-
 /// The golden files show what the 0.28 crates do with these alone: the texts are in trees/webc. "" where they load.
 std::string expected_failure(const std::string& name) {
   const std::filesystem::path golden = fixtures() / "trees/webc" / (name + ".webc.wasix-0.28.json");

@@ -15,8 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kSecond = 1'000'000'000;
-
 /// Two versions of a package without times. `/www/app.js` has 9 bytes in both, with different content.
 class EqualTimes : public MountedTest {
  protected:

@@ -17,12 +17,12 @@ namespace {
 namespace fs = std::filesystem;
 
 /// A package with dependencies and commands, one with many files, one with links, one with awkward names.
-struct Sample {
+struct ToolSample {
   std::string package;
   Arguments options;
 };
 
-std::vector<Sample> samples() {
+std::vector<ToolSample> samples() {
   return {{"acme/app@2.0.0", {"--registry", registry("chain-v3")}},
           {"acme/top@5.0.0", {"--registry", registry("nested-v2")}},
           {"acme/tools@1.5.0", {"--registry", registry("commands-v3")}},
@@ -31,7 +31,7 @@ std::vector<Sample> samples() {
           {single("names-v3"), {}}};
 }
 
-class Tools : public MountedTest, public ::testing::WithParamInterface<Sample> {
+class Tools : public MountedTest, public ::testing::WithParamInterface<ToolSample> {
  protected:
   void SetUp() override {
     MountedTest::SetUp();

@@ -11,6 +11,8 @@
 
 namespace pkgfs::test {
 
+constexpr std::int64_t kSecond = 1'000'000'000;  // of `TreeEntry::mtime_ns`
+
 /// One entry as the golden files describe it.
 struct TreeEntry {
   std::string type;  // "dir", "file", "symlink", or "other"

@@ -58,15 +58,15 @@ std::optional<Choice> unified(const PackageInfo& root, MemorySource& source, std
   }
 }
 
-struct Outcome {
+struct Answer {
   Choice choice;  // empty if there is none
   std::string failure;
   double seconds = 0;
 };
 
-Outcome resolve_graph(const PackageInfo& root, MemorySource& source, std::size_t names) {
+Answer resolve_graph(const PackageInfo& root, MemorySource& source, std::size_t names) {
   const std::clock_t start = std::clock();
-  Outcome outcome;
+  Answer outcome;
   try {
     const Resolution resolution = resolve(root, source);
     outcome.choice =
@@ -102,7 +102,7 @@ TEST(RandomGraph, TheFirstTreeOfABruteForceSearchIsFound) {
     const std::vector<TestPackage> packages = graph.test_packages();
     const PackageInfo& root = packages.front().info();
     MemorySource source = graph.source();
-    const Outcome outcome = resolve_graph(root, source, graph.packages.size());
+    const Answer outcome = resolve_graph(root, source, graph.packages.size());
     ASSERT_EQ(outcome.failure.find("safety limits"), std::string::npos) << outcome.failure;
     slowest = std::max(slowest, outcome.seconds);
     std::optional<Choice> expected = unified(root, source, graph.packages.size());

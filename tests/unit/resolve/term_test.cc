@@ -11,12 +11,12 @@
 namespace pkgfs::test {
 namespace {
 
-constexpr std::size_t kVersions = 4;  // the last one stands for no version at all
-constexpr std::size_t kNames = 3;
+constexpr std::size_t kTermVersions = 4;  // the last one stands for no version at all
+constexpr std::size_t kTermNames = 3;
 
 VersionSet set_of(unsigned bits) {
   VersionSet set;
-  for (std::size_t i = 0; i + 1 < kVersions; ++i) {
+  for (std::size_t i = 0; i + 1 < kTermVersions; ++i) {
     if (((bits >> i) & 1U) != 0) {
       set.add(i);
     }
@@ -31,9 +31,9 @@ bool all_hold(const std::vector<Term>& terms, std::size_t tree) {
   for (const Term& term : terms) {
     std::size_t version = tree;
     for (std::size_t name = 0; name < term.name; ++name) {
-      version /= kVersions;
+      version /= kTermVersions;
     }
-    if (!holds(term, version % kVersions)) {
+    if (!holds(term, version % kTermVersions)) {
       return false;
     }
   }
@@ -42,7 +42,7 @@ bool all_hold(const std::vector<Term>& terms, std::size_t tree) {
 
 std::vector<Term> all_terms() {
   std::vector<Term> terms;
-  for (unsigned bits = 0; bits < 1U << (kVersions - 1); ++bits) {
+  for (unsigned bits = 0; bits < 1U << (kTermVersions - 1); ++bits) {
     terms.push_back({0, true, set_of(bits)});
     terms.push_back({0, false, set_of(bits)});
   }
@@ -54,7 +54,7 @@ TEST(Term, RelationSaysWhatHoldsInEveryTree) {
     for (const Term& term : all_terms()) {
       bool always = true;
       bool never = true;
-      for (std::size_t version = 0; version < kVersions; ++version) {
+      for (std::size_t version = 0; version < kTermVersions; ++version) {
         always = always && (!holds(known, version) || holds(term, version));
         never = never && (!holds(known, version) || !holds(term, version));
       }
@@ -73,7 +73,7 @@ TEST(Term, IntersectionAndInverse) {
   for (const Term& a : all_terms()) {
     for (const Term& b : all_terms()) {
       const Term both = intersect(a, b);
-      for (std::size_t version = 0; version < kVersions; ++version) {
+      for (std::size_t version = 0; version < kTermVersions; ++version) {
         EXPECT_EQ(holds(both, version), holds(a, version) && holds(b, version));
         EXPECT_NE(holds(a, version), holds(a.inverse(), version));
       }
@@ -85,7 +85,7 @@ TEST(Term, AResolventHoldsOnlyWhereOneOfTheTwoHolds) {
   std::mt19937 random(6);
   const auto some_terms = [&] {
     std::vector<Term> terms;
-    for (std::size_t name = 0; name < kNames; ++name) {
+    for (std::size_t name = 0; name < kTermNames; ++name) {
       if (name == 0 || random() % 2 == 0) {
         merge(terms, {name, random() % 2 == 0, set_of(static_cast<unsigned>(random()))});
       }
@@ -96,7 +96,7 @@ TEST(Term, AResolventHoldsOnlyWhereOneOfTheTwoHolds) {
     const std::vector<Term> a = some_terms();
     const std::vector<Term> b = some_terms();
     const std::vector<Term> both = resolvent(a, b, 0);
-    for (std::size_t tree = 0; tree < kVersions * kVersions * kVersions; ++tree) {
+    for (std::size_t tree = 0; tree < kTermVersions * kTermVersions * kTermVersions; ++tree) {
       EXPECT_TRUE(!all_hold(both, tree) || all_hold(a, tree) || all_hold(b, tree)) << run;
     }
   }

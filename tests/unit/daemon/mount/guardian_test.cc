@@ -109,7 +109,7 @@ TEST_F(GuardianTest, SignalsNeitherEndItNorMakeItAbort) {
 TEST_F(GuardianTest, ItsOwnerLearnsOfItsEndAndLeavesNoProcess) {
   const StuckDaemon daemon(Guarded::kNo);
   ASSERT_EQ(daemon.problem(), "");
-  const auto other_children = [&] { return run({"pgrep", "-P", std::to_string(::getpid()), "fuse-guardian"}).out; };
+  const auto other_children = [&] { return run({"pgrep", "-P", std::to_string(::getpid()), "fuse-guardian"}, {}).out; };
   {
     Guardian guardian;
     EXPECT_EQ(guardian.ended_fd(), -1);
