@@ -20,9 +20,9 @@ namespace pkgfs::fuse {
 /// and attributes until they change.
 ///
 /// A thread of its own does this and answers no requests. The kernel may make that thread wait for a lock that the
-/// kernel holds until a server thread has answered a request. Where the daemon has the right, the thread runs before
-/// other work when it wakes up. WakeUpFirst bounds the processor time that it takes in this way. Between an edit on the
-/// host and its notice, programs may still see what the kernel has cached.
+/// kernel holds until a server thread has answered a request. If the daemon may use real-time priority (CAP_SYS_NICE),
+/// the thread runs before other work when it wakes up. WakeUpFirst bounds the processor time that the thread uses with
+/// this priority. Between an edit on the host and its notice, programs may still see what the kernel has cached.
 class ChangeNotifier {
  public:
   /// Both must outlive this. `fs.changes()` must not be null.

@@ -26,22 +26,22 @@ namespace pkgfs::fuse {
 /// The prefetcher chooses the files by these rules:
 /// - After the first read in a directory: the next files of its listing, as many as fit a window (ReadRegion). A read
 ///   behind the prefetched files doubles the window. After reads in random order, nothing more is prefetched there.
-/// - When a reader has finished one directory and begins the next, as a walk does: the next few directories, twice as
-///   many each time. The prefetcher leaves out the first file of the last directory. A READ of that file shows that the
-///   walk goes on.
-/// - After the first read in a directory of which nothing was prefetched: the next few directories, each as soon as a
-///   reader lists it. Listing alone prefetches nothing.
+/// - When a reader has finished one directory and begins the next, as a walk does: the next few directories. Each time
+///   this happens, there are twice as many, up to a limit. The prefetcher leaves out the first file of the last
+///   directory. A READ of that file shows that the walk goes on.
+/// - After the first read in a directory of which nothing was prefetched: the next few directories that readers list.
+///   Each is prefetched as soon as it is listed. Without such a read, a listing prefetches nothing.
 /// The kernel accepts only files that it knows. If a reader opens files by name without listing their directory, the
 /// prefetcher lists it (KernelCache::list).
 ///
 /// Server threads only post hints and never wait. One thread does all other work. The kernel may make that thread wait
-/// for a page while a server thread answers a READ of the same page. So it must neither answer requests nor hold a lock
-/// that a server thread takes.
+/// for a page while a server thread answers a READ of the same page. So it must not answer requests. While it writes to
+/// the page cache, it must not hold a lock that a server thread takes.
 class ContentPrefetcher {
  public:
   /// Both must outlive this. `fs` must be immutable and know places (`FileSystem::place`); else nothing is prefetched.
-  /// The prefetcher fills at most `page_cache` bytes of whole pages before the next read. If a control group allows the
-  /// daemon little memory, the kernel would drop more pages than that before a reader comes.
+  /// After each read, the prefetcher fills at most `page_cache` bytes, counted in whole pages, until the next read.
+  /// This matters in a control group with little memory: the kernel would drop further pages before a reader uses them.
   ContentPrefetcher(vfs::FileSystem& fs, Statistics& statistics,
                     std::uint64_t page_cache = std::numeric_limits<std::uint64_t>::max())
       : fs_(fs), statistics_(statistics), page_cache_(page_cache) {}
@@ -100,7 +100,7 @@ class ContentPrefetcher {
   Run prefetch(vfs::Inode directory, std::uint64_t from, std::uint64_t window, RunOptions options);
   /// Writes one file, after listing or waiting for it where `options` say so. 0, or an errno.
   int write(vfs::Inode directory, const vfs::DirEntry& entry, RunOptions& options, std::uint64_t& listed);
-  /// Makes the kernel know some entries of `directory` from position `from` on; false: it doesn't.
+  /// Makes the kernel know some entries of `directory` from position `from` on; false: that failed.
   bool list(vfs::Inode directory, std::uint64_t from);
   [[nodiscard]] bool was_read(vfs::Inode directory, std::uint64_t position) const;
 
@@ -115,8 +115,8 @@ class ContentPrefetcher {
 
   // Shared between the server threads and the prefetching thread.
   HintRing hints_;
-  std::atomic<int> credit_{0};          // directories that are prefetched when they are listed
-  std::atomic<unsigned> ignored_{0};    // reads that cause no hint
+  std::atomic<int> credit_{0};          // how many of the next listed directories are prefetched
+  std::atomic<unsigned> ignored_{0};    // how many of the next reads cause no hint
   std::atomic<bool> by_name_{false};    // readers look up names without listing them
   std::atomic<vfs::Inode> listing_{0};  // the directory that `list` listed last
 

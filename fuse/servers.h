@@ -23,7 +23,7 @@ class Statistics;
 struct ServerOptions {
   /// The limit of threads, and so of requests that can wait for a disk at the same time.
   unsigned threads = 4;
-  /// How many of them read the device at the same time; 0: one for every two CPUs, at least one.
+  /// How many of them may read the device at the same time; 0: one for every two CPUs, at least one.
   unsigned on_duty = 0;
   /// A thread polls the device for a moment before it sleeps, if that helps (PollWindow).
   bool poll = true;
@@ -34,8 +34,8 @@ struct ServerOptions {
 /// The server threads: they answer the requests of one session.
 ///
 /// A thread on duty reads a request from the device, answers it, and reads the next. Normally one thread is on duty; if
-/// many requests are queued, a few are. The other threads are parked: they sleep until a thread on duty needs help.
-/// Each is started only when it is first needed, so that a request wakes no thread without need.
+/// many requests are queued, a few are. The other threads are parked: they sleep until a thread on duty needs help. So
+/// a request wakes no thread that isn't needed. A thread is started only when it is first needed.
 ///
 /// A thread that is about to block on disk I/O calls `about_to_wait` first, and a parked thread takes over its duty. If
 /// a thread answers one request for long without that call, the watch thread relieves it: it gives the duty to a parked
@@ -46,7 +46,8 @@ struct ServerOptions {
 /// them.
 class Servers {
  public:
-  /// Makes the device of `session` non-blocking. The session is mounted. Both references must outlive this.
+  /// Makes the device of `session` non-blocking. `session` must be mounted. `session` and `statistics` must outlive
+  /// this.
   Servers(fuse_session* session, Statistics& statistics, const ServerOptions& options);
   /// Ends the threads. If one is stuck in a request for more than some seconds, ends the process.
   ~Servers();
@@ -69,7 +70,7 @@ class Servers {
   static thread_local Server* current_;
 
   void serve(Server& self);
-  /// Waits until this thread has duty; false: it is to end.
+  /// Waits until this thread is on duty; false: the thread must end.
   bool wait_for_duty(Server& self);
   /// The size of the next request. 0: the session has ended; -EINTR or -EAGAIN: check the duty and try again.
   int next_request(Server& self, fuse_buf& buffer);
@@ -100,7 +101,7 @@ class Servers {
 
   Mutex parking_mutex_;
   std::condition_variable parking_;
-  std::atomic<unsigned> on_duty_{0};  // threads that read the device or are called to; changed under `parking_mutex_`
+  std::atomic<unsigned> on_duty_{0};  // threads on duty, and those called to duty; changed under `parking_mutex_`
   unsigned started_ PKGFS_GUARDED_BY(parking_mutex_) = 0;
   unsigned parked_ PKGFS_GUARDED_BY(parking_mutex_) = 0;
   unsigned calls_ PKGFS_GUARDED_BY(parking_mutex_) = 0;  // parked threads that are to go on duty

@@ -37,8 +37,8 @@ ReaderSlot& take_reader_slot();
 }  // namespace detail
 
 /// As long as this object lives, RetiredMemory frees nothing to which this thread finds a pointer. The constructor
-/// takes no lock, and allocates only in a thread's first section. Sections of one thread may be nested. A thread that
-/// waits inside of a section keeps all retired memory from being freed.
+/// takes no lock, and allocates only in a thread's first section. Sections of one thread may be nested. While a thread
+/// is inside of a section, no memory is freed that is retired meanwhile. So a thread shouldn't wait there.
 class ReadSection {
  public:
   ReadSection() : slot_(detail::reader_slot != nullptr ? *detail::reader_slot : detail::take_reader_slot()) {
@@ -58,8 +58,8 @@ class ReadSection {
   detail::ReaderSlot& slot_;
 };
 
-/// Between its construction and its destruction, the thread's section is suspended, unless that lies within another
-/// one. For long work inside of a section; the caller keeps no pointer from before.
+/// As long as this object lives, the thread's ReadSection is suspended. If the thread is in nested sections, nothing is
+/// suspended. For long work inside of a section; the caller must not use pointers from before.
 class ReadPause {
  public:
   ReadPause()
@@ -86,7 +86,7 @@ class ReadPause {
 class RetiredMemory {
  public:
   /// Before the call, the owner takes away every pointer that leads readers to `memory`, with sequentially consistent
-  /// stores. If there is no memory to remember it, it is never freed: readers may still use it.
+  /// stores. If memory is too short to record it, `memory` is never freed, because readers may still use it.
   template <typename T>
   void add(std::unique_ptr<T> memory) noexcept {
     add({0, memory.release(), [](void* pointer) { delete static_cast<T*>(pointer); }});
@@ -103,14 +103,14 @@ class RetiredMemory {
 
  private:
   struct Item {
-    std::uint64_t epoch;  // a section that began in this epoch or later can't have it
+    std::uint64_t epoch;  // a section that began in this epoch or later has no pointer to `memory`
     void* memory;
     void (*free)(void*);
   };
   void add(Item item) noexcept;
 
   std::vector<Item> items_;  // by `epoch`
-  std::size_t lost_ = 0;     // what is never freed
+  std::size_t lost_ = 0;     // number of objects that are never freed
 };
 
 }  // namespace pkgfs

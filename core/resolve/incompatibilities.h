@@ -12,11 +12,11 @@
 
 namespace pkgfs {
 
-/// Terms that no tree satisfies all at once, and why. For `a@1` depends on `b@^2`: a is 1, and b is not one of the
-/// versions that satisfy ^2.
+/// A set of terms that no tree satisfies all at once, and the reason. An example is "a@1 depends on b@^2". Its terms
+/// are "a has version 1" and "b has none of the versions that satisfy ^2".
 struct Incompatibility {
   enum class Kind { kDependency, kUnavailable, kCycle, kLearned };
-  /// Resolution with another incompatibility, which removes what both say of `name`.
+  /// One step of learning: the resolvent with the incompatibility `with`, for the name `name`.
   struct Step {
     std::size_t with = 0;
     std::size_t name = 0;
@@ -26,13 +26,14 @@ struct Incompatibility {
   std::vector<Term> terms = {};                 // at most one for each name
   const PackageSpecifier* specifier = nullptr;  // of a dependency, available or not
   const Candidates* candidates = nullptr;       // the answer for `specifier`
-  std::size_t first = 0;                        // learned: where the steps begin
+  std::size_t first = 0;                        // learned: the incompatibility with which the steps begin
   std::vector<Step> steps = {};                 // learned
 };
 
 /// Adds `term` to `terms`, which has one term for each name.
 void merge(std::vector<Term>& terms, const Term& term);
-/// The resolvent: what follows from two incompatibilities for all names but `name`, and for that what they leave open.
+/// The resolvent of two incompatibilities. For each name but `name`, it has what both say of the name as one term. For
+/// `name`, it has a term that is satisfied if one of the two is; none if one of the two always is.
 [[nodiscard]] std::vector<Term> resolvent(const std::vector<Term>& a, const std::vector<Term>& b, std::size_t name);
 
 /// All incompatibilities of a search, the unit propagation with them, and the learning from conflicts (PubGrub). It
@@ -43,10 +44,12 @@ class Incompatibilities {
   explicit Incompatibilities(PartialSolution& solution) : solution_(solution) {}
 
   std::size_t add(Incompatibility incompatibility);
-  /// Derives all that follows from the partial solution. Returns an incompatibility that it satisfies, if there is one.
+  /// Derives all that follows from the partial solution. If the partial solution satisfies an incompatibility (a
+  /// conflict), returns its index.
   [[nodiscard]] std::optional<std::size_t> propagate();
-  /// Learns why the partial solution satisfies `conflict`, and goes back to the earliest level at which the lesson has
-  /// a consequence. Returns that level; nothing if no choice is left. Then the last incompatibility is the reason.
+  /// Derives the lesson of `conflict`: an incompatibility that says why the choices so far can't lead to a tree. Goes
+  /// back to the earliest level at which `propagate` derives a term from the lesson, and returns that level. Returns
+  /// nothing if there is no tree. Then the last incompatibility is the reason.
   [[nodiscard]] std::optional<std::size_t> learn(std::size_t conflict);
 
   [[nodiscard]] const Incompatibility& operator[](std::size_t index) const { return all_[index].what; }
@@ -57,14 +60,14 @@ class Incompatibilities {
     Incompatibility what;
     std::array<std::size_t, 2> watched{};  // two of the terms, as far as possible ones that aren't satisfied
   };
-  /// The assignment that was the last one to satisfy a term.
+  /// Of the assignments that made the terms of an incompatibility satisfied, the last one.
   struct Satisfier {
     const Term* term = nullptr;
     std::size_t assignment = 0;
-    std::size_t previous_level = 0;  // at the end of which everything else was satisfied
+    std::size_t previous_level = 0;  // the highest level of the other assignments that are needed
   };
 
-  /// An incompatibility with a copy of the term that it watches, so that most visits read nothing else.
+  /// The index of an incompatibility, with a copy of a term that it watches, so that most visits read nothing else.
   struct Watcher {
     std::size_t index = 0;
     Term term;

@@ -10,15 +10,15 @@
 
 namespace pkgfs {
 
-/// What a search has decided, and what it has derived from that, in the order of time. A level is one decision with all
-/// that was derived before the next one; level 0 is the root.
+/// The decisions of a search and the terms that it has derived from them, in the order of time. A level is one decision
+/// with all terms that were derived before the next decision. Level 0 begins with the decision for the root.
 class PartialSolution {
  public:
   static constexpr std::size_t kDecision = static_cast<std::size_t>(-1);
 
   struct Assignment {
     Term term;
-    Term known;  // all assignments about this name so far as one term
+    Term known;  // all assignments about this name up to this one, as one term
     std::size_t level = 0;
     std::size_t cause = kDecision;  // the incompatibility it was derived from
   };

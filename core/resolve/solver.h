@@ -14,7 +14,8 @@
 
 namespace pkgfs {
 
-/// A bound of base/limits.h was reached: `Dependency resolution exceeded safety limits (…)`, and what to do, if given.
+/// A limit of core/base/limits.h was reached. The text is `Dependency resolution exceeded safety limits (…)`, with
+/// `advice` if there is some.
 class LimitError : public Error {
  public:
   LimitError(const char* resource, std::size_t value, std::size_t limit, const std::string& advice = {});
@@ -26,9 +27,10 @@ class BrokenDependency : public Error {
   explicit BrokenDependency(Error error) : Error(std::move(error)) {}
 };
 
-/// Pass 1 (docs/rules/resolution.md, 4.2): everything newest, then per name the newest that satisfies all dependencies,
-/// until nothing changes. The result may hold two versions of a name. Throws Error for a cycle or a dependency that
-/// can't be had.
+/// Pass 1 (docs/rules/resolution.md, 4.2): unification. The first round takes the newest version for each dependency.
+/// Each further round takes, for each name, the newest version that satisfies all dependencies on it, if there is one.
+/// Ends when a round makes a choice that was made before, or after 256 rounds. The result may hold two versions of a
+/// name. Throws Error for a cycle or a dependency that nothing satisfies.
 [[nodiscard]] Draft unify(const PackageInfo& root, Catalog& catalog);
 
 /// A tree, or the reasons why there is none (explanation.h).
@@ -37,10 +39,11 @@ struct SearchResult {
   std::vector<std::string> reasons;
 };
 
-/// Pass 2 (docs/rules/resolution.md, 4.2): the first complete acyclic tree with one version a name, in the order of a
-/// search that tries newest first and goes back step by step. It learns from conflicts (PubGrub), so it doesn't meet
-/// one conflict twice. Asks only for the dependencies of packages that it is about to choose. Throws BrokenDependency,
-/// and LimitError, also after more than `most_states` conflicts, or as many packages that it tried.
+/// Pass 2 (docs/rules/resolution.md, 4.2): search. The result is the first acyclic tree with one version of each name
+/// that a plain search would find. A plain search tries the newest version first and goes back step by step. This one
+/// learns from conflicts (PubGrub), so it doesn't meet one conflict twice. It asks the catalog only for the
+/// dependencies of packages that it is about to choose. Throws BrokenDependency and LimitError. It throws LimitError
+/// also if it has more than `most_states` conflicts, or tries more than `most_states` packages.
 [[nodiscard]] SearchResult search(const PackageInfo& root, Catalog& catalog,
                                   std::size_t most_states = limits::kResolveStates);
 

@@ -10,12 +10,12 @@ namespace pkgfs::vfs {
 /// The modified time of an entry that has none of its own: docs/rules/filesystem.md, 9.5.
 enum class Times : std::uint8_t {
   kDigest,     // made of a hash of the content, so that a changed file has another time
-  kStored,     // 1 s after 1970, as in the reference
+  kStored,     // 1970-01-01 00:00:01 UTC, as in the reference
   kContainer,  // that of the container file
 };
 
-/// A time made of a hash: an even second from 1980-01-02 to 2019-12-31, since FAT and ZIP have no others. Times of
-/// equal hashes are equal; those of two different hashes are equal once in 600 million cases.
+/// A time made of a hash: an even second from 1980-01-02 to 2019-12-31. FAT and ZIP store only even seconds, and none
+/// before 1980. Times of equal hashes are equal; those of two different hashes are equal once in 600 million cases.
 [[nodiscard]] constexpr std::int64_t digest_time(std::uint64_t digest) {
   constexpr std::uint64_t kFirst = 315'619'200;   // 1980-01-02 00:00:00 UTC: still 1980 in every time zone
   constexpr std::uint64_t kLast = 1'577'836'800;  // 2020-01-01 00:00:00 UTC

@@ -31,14 +31,15 @@ struct HostChange {
 
 /// Watches directories of the host by inotify(7). Thread-safe.
 ///
-/// The kernel queues a change before the system call that makes it returns. So `collect`, called later than that,
-/// reports it at once, by whichever thread. Not reported: what other machines do to a network file system, stores into
-/// shared mappings before their file is closed, writes through a hard link in another directory, and mounts.
+/// When a program makes a change by a system call, the kernel queues the change before the call returns. When a later
+/// `collect` of any thread returns, the change is reported, unless that call stopped early (`is_behind`). Not reported
+/// are changes of a network file system by other machines, and stores into a shared mapping before the file is closed.
+/// Writes through a hard link in another directory and mounts aren't reported, either.
 class HostWatcher {
  public:
   enum class Added : std::uint8_t {
     kYes,
-    kLimit,        // of this object, or of the user (fs.inotify.max_user_watches)
+    kLimit,        // a limit was reached: of this object, of the user (fs.inotify.*), or of memory
     kUnsupported,  // a file system whose changes inotify doesn't report, or no permission
   };
 
@@ -59,15 +60,15 @@ class HostWatcher {
   };
   [[nodiscard]] Counts counts() const PKGFS_EXCLUDES(mutex_);
 
-  /// Watches the directory that the descriptor (O_PATH is enough) refers to. Its changes are reported as those of
-  /// `watch`, which may stand for several directories, as a directory may stand for several watches. Asks the file
-  /// system with no lock held.
+  /// Watches the directory that the descriptor (O_PATH is enough) refers to. `collect` reports its changes with the
+  /// number `watch`. Several directories may have the same number, and one directory may have several. The call holds
+  /// no lock while it asks for the type of the file system, which may not answer.
   Added add(int directory, std::uint64_t watch) PKGFS_EXCLUDES(mutex_);
   /// Afterwards nothing is reported for `watch`, not even by a `collect` that has begun.
   void remove(std::uint64_t watch) PKGFS_EXCLUDES(mutex_);
 
-  /// Reports the changes since the last call, in their order, without waiting. Ends after limits::kHostChanges and some
-  /// more, so that programs that change files all the time don't keep the caller here. If `is_behind` is false
+  /// Reports the changes since the last call, in their order, without waiting. Ends after about limits::kHostChanges
+  /// changes, so that programs that change files all the time don't keep the caller here. If `is_behind` is false
   /// afterwards, all changes that were made before the call have been reported, here or in another thread. `report`
   /// must neither throw nor call this object.
   void collect(FunctionRef<void(const HostChange&)> report) PKGFS_EXCLUDES(mutex_);

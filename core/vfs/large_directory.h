@@ -14,7 +14,7 @@ namespace pkgfs::vfs {
 
 /// The entries of a directory that has too many of them to keep a node for each. The object remembers where a layer
 /// stores every 16th entry, and reads the others from the layer when a caller asks for them. If one layer stores the
-/// whole directory in the order of the names, an entry takes two bytes instead of 80. Thread-safe, and takes no lock.
+/// whole directory in the order of the names, an entry takes 1.5 bytes instead of 80. Thread-safe, and takes no lock.
 ///
 /// The entries, in the order of their names, are cut into runs. A run is up to 16 entries that one layer stores next to
 /// each other. An entry has a run and a node of its own if several layers have its name. So has a symbolic link whose
@@ -32,23 +32,23 @@ class LargeDirectory {
   [[nodiscard]] std::size_t count() const { return count_; }
   [[nodiscard]] std::size_t bytes() const;
 
-  /// Appends the next name, an entry of a part: `position` is its own, `next` that of the entry behind it
-  /// (`list_stored`).
+  /// Appends the next name, an entry of part number `part`. `position` is the entry's position in its layer
+  /// (`list_stored`), `next` that of the entry after it.
   void add(std::size_t part, std::string_view name, std::uint64_t position, std::uint64_t next);
   /// Appends the next name, with a node of its own: a copy of `node`.
   void add(const OverlayNode& node);
   /// Gives all nodes their `holder`. Called once, after the last `add`.
   void finish(const OverlayContent& holder);
 
-  /// These work like the functions of OverlayContent. If a layer can't read what it had, `at` and `find` answer a node
-  /// with the error, whatever the name.
+  /// These work like the functions of OverlayContent. If a layer can't read its entries any more, `at` and `find`
+  /// return a node with the error. `find` does so even for a name that the directory doesn't have.
   [[nodiscard]] const OverlayNode& at(std::size_t index, OverlayRoom& room) const;
   [[nodiscard]] const OverlayNode* find(std::string_view name, std::size_t& index, OverlayRoom& room) const;
   int visit(std::size_t index, FunctionRef<bool(std::size_t index, const OverlayNode&)> visit) const;
 
  private:
   static constexpr std::uint32_t kMostInRun = 16;
-  static constexpr std::uint32_t kOwnNode = 0xff'ffff;  // in the place of a part
+  static constexpr std::uint32_t kOwnNode = 0xff'ffff;  // Run::part of a run that has a node of its own
   struct Run {
     std::uint64_t position = 0;  // in the layer, or an index of `nodes_`
     const char* name = nullptr;  // of the first entry
@@ -67,10 +67,11 @@ class LargeDirectory {
   std::size_t count_ = 0;
   std::vector<Run> runs_;
   std::deque<OverlayNode> nodes_;
-  std::uint64_t next_ = 0;  // behind the last entry of the last run, unless that has a node
+  std::uint64_t next_ = 0;  // the position after the last entry of the last run that has no node of its own
 };
 
-/// Fills `node` with the data of `candidate`, the one entry of a layer that the node shows, and the text of a link.
+/// Fills `node` with the data of `candidate`, an entry of `layer`, whose number is `index`. For a symbolic link, also
+/// reads its text.
 void show_entry(OverlayNode& node, const Layer& layer, std::uint32_t index, std::string_view name,
                 const Candidate& candidate);
 
@@ -78,12 +79,14 @@ void show_entry(OverlayNode& node, const Layer& layer, std::uint32_t index, std:
 class SortedPart {
  public:
   static constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
-  /// Reads all names once. If they can't be listed, `error()` says why.
+  /// The constructor reads all names, to find out whether the layer stores them in order. If they can't be listed,
+  /// `error()` says why.
   SortedPart(FileSystem& fs, const OverlayPart& part);
 
   [[nodiscard]] int error() const { return error_; }
   [[nodiscard]] bool done() const { return error_ != 0 || at_ == buffer_.size(); }
-  /// The current entry, its position, and the position behind it, or `kNowhere` if the next name isn't stored there.
+  /// The current entry, its position, and the position after it. The last is `kNowhere` if the layer doesn't store the
+  /// names in their order.
   [[nodiscard]] const DirEntry& entry() const { return buffer_[at_].entry; }
   [[nodiscard]] std::uint64_t position() const { return buffer_[at_].position; }
   [[nodiscard]] std::uint64_t next() const { return order_.empty() ? entry().next : kNowhere; }

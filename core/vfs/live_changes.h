@@ -20,28 +20,30 @@ namespace pkgfs::vfs {
 
 /// How long the kernel may keep an answer about a live entry.
 enum class Trust : std::uint8_t {
-  kNone,     // ask again each time: the entry changed a moment ago, and changes come in bursts
-  kShort,    // for the time that the user allows: nothing reports changes
-  kWatched,  // until a notice comes
+  kNone,     // not at all: the entry changed a moment ago and may change again, or not all changes are marked yet
+  kShort,    // for --live-timeout: not all changes of the entry are reported, as without a watch
+  kWatched,  // until a notice comes; LiveOperations limits this to a minute, or to --live-timeout if that is longer
 };
 
 /// What the kernel knows of the entries of a LiveOverlayFileSystem, and what changed since. Thread-safe.
 ///
-/// An answer about a live entry goes through four steps: `begin`, asking the file system, one of the `told` functions,
-/// and, when the kernel has the reply, `replied`. `begin` watches the directory before the host is asked, so that no
-/// change is missed in between. `replied` finds the changes that came while the reply was on its way.
+/// The caller answers a request about a live entry in four steps. It calls `begin`, asks the file system, and calls one
+/// of the `told` functions. When the kernel has the reply, it calls `replied`. `begin` watches the directory before the
+/// host is asked, so that no change is missed in between. `replied` finds the changes that came while the reply was on
+/// its way.
 ///
 /// `collect` marks changes on the nodes, in any thread. `deliver` tells the kernel of them, in one thread that answers
-/// no requests. So the answer to a request always respects the marks, but an answer that the kernel has cached stays
-/// wrong until `deliver` runs. The kernel may keep nothing that changed within the last two seconds
-/// (Attributes::recent). So it has a wrong answer only after the first change that follows a pause.
+/// no requests. So a new answer takes all marks into account, but an answer that the kernel has cached stays wrong
+/// until `deliver` runs. The kernel may keep no answer about an entry that changed within the last two seconds
+/// (Attributes::recent). So only the first change of an entry after two seconds can make a cached answer wrong.
 ///
-/// The number of waiting notices is bounded, and so is the number of changes that one call reads
-/// (HostWatcher::collect). Until all changes are marked, the kernel may keep no new answer. Notices are lost if there
-/// are too many or if memory is short. Then `deliver` marks everything, and tells the kernel to ask for it anew, as
-/// after an overflow of inotify. However often changes are lost before, it does this once.
+/// The number of waiting notices about names is bounded (limits::kLiveNotices), and so is the number of changes that
+/// one call reads (HostWatcher::collect). Until all changes are marked, the kernel may keep no new answer. Notices are
+/// lost if there are too many or if memory is short. Then `deliver` marks everything, and tells the kernel to ask for
+/// it anew, as after an overflow of inotify. If several changes were lost before the call, it does this only once.
 class LiveChanges {
  public:
+  /// The number of changes that had been collected at a moment. (The marks on the nodes are something else.)
   using Mark = std::uint64_t;
 
   /// Both must outlive this.
@@ -50,28 +52,28 @@ class LiveChanges {
   LiveChanges(const LiveChanges&) = delete;
   LiveChanges& operator=(const LiveChanges&) = delete;
 
-  /// Begins to watch directories. Any thread may call `wake`, when there is something to deliver. Call `start` only
-  /// once; other threads may answer requests meanwhile.
+  /// From now on, `begin` watches directories. This object calls `wake`, in any thread, when there is something to
+  /// deliver. Call `start` only once; other threads may answer requests meanwhile.
   void start(std::unique_ptr<HostWatcher> watcher, std::function<void()> wake);
   /// Null before `start`.
   [[nodiscard]] const HostWatcher* watcher() const { return watcher_.load(std::memory_order_acquire); }
 
-  /// Call it before you ask the host: for entries of `dir`, or, with 0, for anything else. Allocates the memory that
-  /// `replied` or `listed` of this thread may need.
+  /// Call it before you ask the host. `dir` is the directory of whose entries you ask; 0 if you ask for anything else.
+  /// Allocates the memory that this thread's next call of `replied` or `listed` may need.
   [[nodiscard]] Mark begin(Inode dir = 0);
   struct EntryTrust {
     Trust entry = Trust::kShort;
     Trust attributes = Trust::kShort;
   };
-  /// Call it before the reply that `dir` has the entry `found`.
+  /// Call it before a reply that says that `dir` has the entry `found`.
   [[nodiscard]] EntryTrust told_entry(Inode dir, const Entry& found);
-  /// Call it before the reply that `dir`, with these attributes, has no entry `name`.
+  /// Call it before a reply that says that `dir` has no entry `name`. `attributes` are those of `dir`.
   [[nodiscard]] Trust told_absent(Inode dir, const Attributes& attributes, std::string_view name);
   /// Call it before a reply with the attributes of `inode`.
   [[nodiscard]] Trust told_attributes(Inode inode, const Attributes& attributes);
   /// Call it after the reply. If the reply was about a name of `dir` that is absent or a symbolic link, pass `dir` and
   /// `name`. Otherwise pass an empty `name`, and as `inode` the entry that the reply was about. The call accesses no
-  /// node, because the kernel may have forgotten them.
+  /// node: the kernel may have forgotten it, and then it is deleted.
   void replied(Mark mark, Inode dir, std::string_view name, Inode inode) noexcept;
 
   /// Whether the last answer about `inode` still holds if the host now shows the attributes `now`. It holds for the
@@ -83,9 +85,10 @@ class LiveChanges {
   [[nodiscard]] static bool is_of_type(Inode inode, FileType type);
   /// The number (Attributes::number) of `inode` in the last answer about it; 0 if there was none.
   [[nodiscard]] std::uint64_t told_number(Inode inode);
-  /// Whether the kernel may keep the pages of a file, or the listing of a directory, that it has from before.
+  /// Whether the kernel may keep the pages of a file, or the listing of a directory, that it cached before this call.
+  /// If it may have cached them before the directory was watched, queues a notice that drops them.
   [[nodiscard]] bool may_keep(Inode inode, const Attributes& now);
-  /// Whether the directory is watched, so that a listing may be kept later.
+  /// Whether the directory is watched, so that the kernel may cache a listing of it.
   [[nodiscard]] bool is_watched(Inode dir) const;
   /// Call it before you read content of the file for a reply.
   void reading(Inode file);
@@ -95,8 +98,8 @@ class LiveChanges {
 
   /// Marks the changes that the host has reported.
   void collect() noexcept;
-  /// Calls `send`, which must not throw, for what was changed since the last call. False: there was no memory to find
-  /// everything that the kernel must drop; call it again soon. Only one thread may use it.
+  /// Calls `send`, which must not throw, for each notice of the changes since the last call. False: call it again soon,
+  /// because memory was short or more changes were lost during the call. Only one thread may use it.
   bool deliver(FunctionRef<void(const Notice&)> send) noexcept;
 
  private:
@@ -107,8 +110,8 @@ class LiveChanges {
   void mark(const HostChange& change);
   void mark_node(LiveNode& node);
   void mark_entry(LiveNode& dir, std::string_view name, bool other_entry);
-  /// Marks every node, and queues the names that the kernel may know. Only for `deliver`: it takes long, and adds as
-  /// many notices as there are nodes.
+  /// Marks every node, and queues the names that the kernel may know. Only for `deliver`: it takes long, and adds
+  /// several notices for each node.
   void mark_everything();
   /// Queues the node itself. True: the caller must take a reference for the queue before it releases the mutex of the
   /// nodes.
@@ -133,8 +136,8 @@ class LiveChanges {
   std::atomic<HostWatcher*> watcher_{nullptr};
   std::function<void()> wake_;
   std::atomic<Mark> events_{0};
-  std::atomic<bool> limit_told_{false};        // the user was warned of it
-  std::atomic<bool> unsupported_told_{false};  // the same
+  std::atomic<bool> limit_told_{false};        // a warning about the limit of watches was logged
+  std::atomic<bool> unsupported_told_{false};  // a warning about a directory that can't be watched was logged
   Mutex mutex_;  // for `told` and `absent` of all nodes; its holder takes no other mutex but that of the queue
   std::atomic<std::uint64_t> losses_{0};
   std::atomic<std::uint64_t> told_losses_{0};  // `losses_` when `deliver` last began to tell everything

@@ -57,10 +57,11 @@ class OverlayFileSystem : public FileSystem {
 
  private:
   [[nodiscard]] static Attributes attributes(const OverlayNode& node);
-  /// The node of an inode, which may be made in `room`. If there is none, a node with the error ESTALE and without a
-  /// holder. Valid while the caller is in its ReadSection, as all nodes and contents are.
+  /// The node of `inode`; it may be made in `room`. If no entry has the inode, a node with the error ESTALE and without
+  /// a holder. Valid while the caller is in its ReadSection, as all nodes and contents are.
   [[nodiscard]] const OverlayNode& find(Inode inode, OverlayRoom& room);
-  /// The same where the directory isn't merged. Suspends the caller's ReadSection meanwhile.
+  /// The same for an inode whose directory isn't merged. Suspends the caller's ReadSection for a time, so earlier
+  /// pointers become invalid.
   [[nodiscard]] const OverlayNode& find_unmerged(Inode inode, OverlayRoom& room);
   /// The way from a merged directory down to an entry, over directories that aren't merged.
   struct Way {
@@ -70,7 +71,7 @@ class OverlayFileSystem : public FileSystem {
   [[nodiscard]] Way way_to(Inode inode);
   /// The directory that has `inode`, after merging what isn't merged on the way to it. ESTALE: none has it.
   [[nodiscard]] Result<const OverlayContent*> directory_of(Inode inode);
-  /// The node of `inode`, which `content` has; if it has none, a node with an error.
+  /// The node of `inode`, an entry of `content`. If `content` has no such entry, a node with an error.
   [[nodiscard]] static const OverlayNode& entry(const OverlayContent& content, Inode inode, OverlayRoom& room);
   /// The inode of the directory with this number, found through its path; 0 if no directory has it.
   [[nodiscard]] Inode find_directory(std::uint64_t number);
@@ -89,7 +90,7 @@ class OverlayFileSystem : public FileSystem {
   DirectoryCache cache_;
 
   static constexpr std::size_t kMergeLocks = 16;
-  std::array<Mutex, kMergeLocks> merge_locks_;  // one is held while a directory is merged; its number chooses which
+  std::array<Mutex, kMergeLocks> merge_locks_;  // one is held during a merge; the directory's number chooses it
 };
 
 }  // namespace pkgfs::vfs
