@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <ctime>
+#include <random>
 
 #include "core/resolve/solver.h"
 #include "core/source/source.h"

@@ -4,13 +4,17 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/resolve/solver.h"
+
 namespace pkgfs::test {
 namespace {
+
+using Random = FunctionRef<std::uint_fast32_t()>;
 
 std::string name_of(std::size_t name) { return "p" + std::to_string(name); }
 
 /// A requirement on a name with `count` versions, and those that satisfy it.
-void require(Graph::Dependency& dependency, unsigned count, unsigned loose, std::mt19937& random) {
+void require(Graph::Dependency& dependency, unsigned count, unsigned loose, Random random) {
   const auto below = [&](unsigned n) { return static_cast<unsigned>(random() % n); };
   unsigned low = 0;
   unsigned high = count - 1;
@@ -26,8 +30,7 @@ void require(Graph::Dependency& dependency, unsigned count, unsigned loose, std:
   }
 }
 
-Graph::Dependency random_dependency(std::size_t from, const Graph& graph, const GraphShape& shape,
-                                    std::mt19937& random) {
+Graph::Dependency random_dependency(std::size_t from, const Graph& graph, const GraphShape& shape, Random random) {
   const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
   const std::size_t names = graph.packages.size();
   Graph::Dependency dependency;
@@ -39,6 +42,16 @@ Graph::Dependency random_dependency(std::size_t from, const Graph& graph, const 
   dependency.name = is_free ? below(names) : from + 1 + below(names - from - 1);
   require(dependency, static_cast<unsigned>(graph.packages[dependency.name].size()), shape.loose, random);
   return dependency;
+}
+
+template <typename Nodes>
+Choice choice_of(const Nodes& nodes, const Graph& graph, const auto& id_of) {
+  Choice choice(graph.packages.size());
+  for (const auto& node : nodes) {
+    const NamedId& id = *id_of(node).named();
+    choice[std::stoul(id.full_name.substr(1))] = id.version.major - 1;
+  }
+  return choice;
 }
 
 }  // namespace
@@ -64,7 +77,7 @@ MemorySource Graph::source() const {
   return result;
 }
 
-Graph random_graph(std::mt19937& random, const GraphShape& shape) {
+Graph random_graph(Random random, const GraphShape& shape) {
   const auto upto = [&](unsigned n) { return shape.is_full ? n : 1 + static_cast<unsigned>(random() % n); };
   Graph graph;
   graph.packages.resize(1 + upto(shape.names));
@@ -82,7 +95,34 @@ Graph random_graph(std::mt19937& random, const GraphShape& shape) {
   return graph;
 }
 
-std::optional<std::vector<std::optional<std::size_t>>> BruteForce::first() {
+std::optional<Choice> unified_choice(const Graph& graph) {
+  MemorySource source = graph.source();
+  Catalog catalog(source);
+  const std::vector<TestPackage> packages = graph.test_packages();
+  try {
+    const Draft draft = unify(packages.front().info(), catalog);
+    if (duplicates_message(draft)) {
+      return std::nullopt;
+    }
+    return choice_of(draft.nodes, graph, [](const Draft::Node& node) -> const PackageId& { return node.pkg->id; });
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+ResolvedGraph resolved_choice(const Graph& graph) {
+  MemorySource source = graph.source();
+  const std::vector<TestPackage> packages = graph.test_packages();
+  try {
+    const Resolution resolution = resolve(packages.front().info(), source);
+    return {choice_of(resolution.graph.nodes, graph, [](const auto& node) -> const PackageId& { return node.pkg.id; }),
+            {}};
+  } catch (const Error& error) {
+    return {{}, error.what()};
+  }
+}
+
+std::optional<Choice> BruteForce::first() {
   chosen_.assign(graph_.packages.size(), std::nullopt);
   queue_.clear();
   states_ = 0;
@@ -90,7 +130,7 @@ std::optional<std::vector<std::optional<std::size_t>>> BruteForce::first() {
   if (states_ > kMostStates) {
     return std::nullopt;
   }
-  return found ? chosen_ : std::vector<std::optional<std::size_t>>();
+  return found ? chosen_ : Choice();
 }
 
 bool BruteForce::choose(std::size_t name, std::size_t version, std::size_t at) {

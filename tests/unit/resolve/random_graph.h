@@ -2,11 +2,12 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
-#include <random>
 #include <string>
 #include <vector>
 
+#include "core/base/function_ref.h"
 #include "core/source/memory_source.h"
 #include "tests/unit/resolve/builder.h"
 
@@ -37,15 +38,28 @@ struct Graph {
   [[nodiscard]] MemorySource source() const;
 };
 
-[[nodiscard]] Graph random_graph(std::mt19937& random, const GraphShape& shape);
+/// `random` answers any number: a generator of <random>, or the bytes of a fuzzer.
+[[nodiscard]] Graph random_graph(FunctionRef<std::uint_fast32_t()> random, const GraphShape& shape);
+
+/// A tree as the version of each name (none if the tree doesn't have it); empty: there is no tree.
+using Choice = std::vector<std::optional<std::size_t>>;
+
+/// The tree that pass 1 of the resolver finds; nothing if it fails.
+[[nodiscard]] std::optional<Choice> unified_choice(const Graph& graph);
+
+/// What `resolve` answers.
+struct ResolvedGraph {
+  Choice choice;
+  std::string failure;  // empty if there is a tree
+};
+[[nodiscard]] ResolvedGraph resolved_choice(const Graph& graph);
 
 /// The first tree in the order of docs/rules/resolution.md, 4.2, by a search that goes back step by step.
 struct BruteForce {
   explicit BruteForce(const Graph& graph) : graph_(graph) {}
 
-  /// The version of each name (none if the tree doesn't have it); empty if there is no tree. Nothing after
-  /// `kMostStates` states.
-  [[nodiscard]] std::optional<std::vector<std::optional<std::size_t>>> first();
+  /// Nothing after `kMostStates` states.
+  [[nodiscard]] std::optional<Choice> first();
 
   static constexpr std::size_t kMostStates = 30'000;
 
@@ -62,7 +76,7 @@ struct BruteForce {
   [[nodiscard]] bool leads_to(std::size_t from, std::size_t to) const;
 
   const Graph& graph_;
-  std::vector<std::optional<std::size_t>> chosen_;
+  Choice chosen_;
   std::vector<Waiting> queue_;
   std::size_t states_ = 0;
 };

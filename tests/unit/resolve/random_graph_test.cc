@@ -8,15 +8,13 @@
 #include <algorithm>
 #include <cstdlib>
 #include <ctime>
+#include <random>
 #include <string>
 
-#include "core/resolve/solver.h"
 #include "tests/support/fixtures.h"
 
 namespace pkgfs::test {
 namespace {
-
-using Choice = std::vector<std::optional<std::size_t>>;
 
 constexpr GraphShape kShapes[] = {
     {},                                                               // sparse
@@ -31,51 +29,6 @@ constexpr GraphShape kShapes[] = {
 unsigned graphs_wanted() {
   const char* text = std::getenv("PKGFS_RANDOM_GRAPHS");
   return text != nullptr ? static_cast<unsigned>(std::strtoul(text, nullptr, 10)) : 400;
-}
-
-/// The version of each name in a tree of `names` names.
-template <typename Nodes>
-Choice choice_of(const Nodes& nodes, std::size_t names, const auto& id_of) {
-  Choice choice(names);
-  for (const auto& node : nodes) {
-    const NamedId& id = *id_of(node).named();
-    choice[std::stoul(id.full_name.substr(1))] = id.version.major - 1;
-  }
-  return choice;
-}
-
-/// What pass 1 finds; nothing if it fails.
-std::optional<Choice> unified(const PackageInfo& root, MemorySource& source, std::size_t names) {
-  Catalog catalog(source);
-  try {
-    const Draft draft = unify(root, catalog);
-    if (duplicates_message(draft)) {
-      return std::nullopt;
-    }
-    return choice_of(draft.nodes, names, [](const Draft::Node& node) -> const PackageId& { return node.pkg->id; });
-  } catch (const Error&) {
-    return std::nullopt;
-  }
-}
-
-struct Answer {
-  Choice choice;  // empty if there is none
-  std::string failure;
-  double seconds = 0;
-};
-
-Answer resolve_graph(const PackageInfo& root, MemorySource& source, std::size_t names) {
-  const std::clock_t start = std::clock();
-  Answer outcome;
-  try {
-    const Resolution resolution = resolve(root, source);
-    outcome.choice =
-        choice_of(resolution.graph.nodes, names, [](const auto& node) -> const PackageId& { return node.pkg.id; });
-  } catch (const Error& error) {
-    outcome.failure = error.what();
-  }
-  outcome.seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
-  return outcome;
 }
 
 std::string print(const Choice& choice) {
@@ -99,13 +52,11 @@ TEST(RandomGraph, TheFirstTreeOfABruteForceSearchIsFound) {
   for (unsigned run = 0; run < graphs_wanted(); ++run) {
     const Graph graph = random_graph(random, kShapes[run % std::size(kShapes)]);
     SCOPED_TRACE(run);
-    const std::vector<TestPackage> packages = graph.test_packages();
-    const PackageInfo& root = packages.front().info();
-    MemorySource source = graph.source();
-    const Answer outcome = resolve_graph(root, source, graph.packages.size());
+    const std::clock_t start = std::clock();
+    const ResolvedGraph outcome = resolved_choice(graph);
+    slowest = std::max(slowest, static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
     ASSERT_EQ(outcome.failure.find("safety limits"), std::string::npos) << outcome.failure;
-    slowest = std::max(slowest, outcome.seconds);
-    std::optional<Choice> expected = unified(root, source, graph.packages.size());
+    std::optional<Choice> expected = unified_choice(graph);
     unified_at_once += expected ? 1 : 0;
     if (!expected) {
       expected = BruteForce(graph).first();
