@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include <spdlog/spdlog.h>
-
 #include "core/base/error.h"
 #include "core/webc/container.h"
 
@@ -8,7 +6,6 @@ using namespace pkgfs;
 using namespace pkgfs::webc;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::byte* data, std::size_t size) try {
-  spdlog::set_level(spdlog::level::off);
   const auto container = Container::open(std::make_shared<MemoryBytes>("fuzz", std::vector(data, data + size)));
   for (const auto& volume : container->volumes()) {
     std::vector<EntryRef> pending = {kRootRef};
