@@ -90,7 +90,7 @@ PackageBuilder& PackageBuilder::command(const std::string& name, const std::stri
   return *this;
 }
 
-void PackageBuilder::write(const std::filesystem::path& path) const {
+webc::Writer PackageBuilder::writer() const {
   webc::Json manifest{{"package", {{"wapm", {{"name", name_}, {"version", version_text_}, {"description", "test"}}}}}};
   manifest["package"]["fs"] = fs_;
   if (!use_.empty()) {
@@ -107,12 +107,16 @@ void PackageBuilder::write(const std::filesystem::path& path) const {
   for (const auto& [name, root] : volumes_) {
     writer.add_volume(name, root);
   }
+  return writer;
+}
+
+void PackageBuilder::write(const std::filesystem::path& path) const {
   std::filesystem::create_directories(path.parent_path());
   const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (!fd) {
     throw std::runtime_error("can't write " + path.string());
   }
-  static_cast<void>(writer.write(fd.get()));
+  static_cast<void>(writer().write(fd.get()));
 }
 
 std::filesystem::path PackageBuilder::publish(const std::filesystem::path& registry) const {

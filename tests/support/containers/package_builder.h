@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/webc/writer.h"
 
@@ -34,10 +36,12 @@ class PackageBuilder {
   [[nodiscard]] webc::WriterNode& volume(const std::string& name) { return volumes_[name]; }
 
   void write(const std::filesystem::path& path) const;
+  [[nodiscard]] std::vector<std::byte> bytes() const { return writer().to_bytes(); }
   /// Writes it to its place in a local registry; returns that path.
   std::filesystem::path publish(const std::filesystem::path& registry) const;
 
  private:
+  [[nodiscard]] webc::Writer writer() const;
   webc::WriterNode& node(const std::string& volume, std::string_view path);
 
   std::string name_;
