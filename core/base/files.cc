@@ -2,7 +2,6 @@
 #include "core/base/files.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,16 +33,45 @@ class Unlinker {
   std::string path_;
 };
 
-void write_all(int fd, std::string_view text, const std::string& path) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(fd, text.data(), text.size());
-    if (written < 0) {
-      if (errno == EINTR) {
-        continue;
-      }
-      throw system_error("Unable to write '" + path + "'", errno);
+/// The content of the file `name` in `directory`, which is at `path`; nothing if there is none.
+std::optional<std::string> read_file(int directory, const std::string& name, int flags, const std::string& path,
+                                     std::size_t limit) {
+  const std::string failed = "Unable to read '" + path + "'";
+  // O_NONBLOCK: opening a FIFO of this name must not wait for its writer.
+  const UniqueFd fd(::openat(directory, name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags));
+  if (!fd) {
+    if (errno == ENOENT || errno == ENOTDIR) {
+      return std::nullopt;
     }
-    text.remove_prefix(static_cast<std::size_t>(written));
+    if (errno == ELOOP && (flags & O_NOFOLLOW) != 0) {
+      throw Error(ErrorCode::kCorrupt, failed + ": it is a symbolic link, which pkgfs doesn't follow there");
+    }
+    throw system_error(failed, errno);
+  }
+  struct stat status{};
+  if (::fstat(fd.get(), &status) != 0) {
+    throw system_error(failed, errno);
+  }
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(ErrorCode::kIo, failed + ": it isn't a regular file");
+  }
+  std::string text;
+  std::array<char, 16384> buffer{};
+  while (true) {
+    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) {
+      continue;
+    }
+    if (got < 0) {
+      throw system_error(failed, errno);
+    }
+    if (got == 0) {
+      return text;
+    }
+    text.append(buffer.data(), static_cast<std::size_t>(got));
+    if (text.size() > limit) {
+      throw Error(ErrorCode::kCorrupt, failed + ": it has more than " + std::to_string(limit) + " bytes");
+    }
   }
 }
 
@@ -64,13 +92,26 @@ UniqueFd new_file_beside(const std::string& path, ::mode_t mode, std::string& na
   return fd;
 }
 
+}  // namespace
+
+void write_all(int fd, std::string_view text, const std::string& path) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(fd, text.data(), text.size());
+    if (written < 0) {
+      if (errno == EINTR) {
+        continue;
+      }
+      throw system_error("Unable to write '" + path + "'", errno);
+    }
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
 /// A file in the place of a directory gives ENOTDIR, which `system_error` reports as a missing package: kIo is right.
-Error cant_create(const std::string& path, int errnum) {
+Error cannot_create_directory(const std::string& path, int errnum) {
   Error failure = system_error("Unable to create directory '" + path + "'", errnum);
   return failure.code() == ErrorCode::kNotFound ? Error(ErrorCode::kIo, failure.chain()) : failure;
 }
-
-}  // namespace
 
 void make_private_directory(const std::string& path) {
   const std::filesystem::path whole(path);
@@ -86,13 +127,13 @@ void make_private_directory(const std::string& path) {
       std::error_code ignored;
       if (!std::filesystem::is_directory(so_far,
                                          ignored)) {  // mkdir on an existing "/" may give EROFS, on "/home" EACCES
-        throw cant_create(path, errnum);
+        throw cannot_create_directory(path, errnum);
       }
     }
   }
   std::error_code ignored;
   if (!std::filesystem::is_directory(whole, ignored)) {
-    throw cant_create(path, ENOTDIR);
+    throw cannot_create_directory(path, ENOTDIR);
   }
 }
 
@@ -138,40 +179,16 @@ void write_named_file(const std::string& path, std::string_view text) {
 }
 
 std::optional<std::string> read_small_file(const std::string& path, std::size_t limit) {
-  // O_NONBLOCK: opening a FIFO of this name must not wait for its writer.
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) {
-    if (errno == ENOENT || errno == ENOTDIR) {
-      return std::nullopt;
-    }
-    throw system_error("Unable to read '" + path + "'", errno);
-  }
-  struct stat status{};
-  if (::fstat(fd.get(), &status) != 0) {
-    throw system_error("Unable to read '" + path + "'", errno);
-  }
-  if (!S_ISREG(status.st_mode)) {
-    throw Error(ErrorCode::kIo, "Unable to read '" + path + "': it isn't a regular file");
-  }
-  std::string text;
-  std::array<char, 16384> buffer{};
-  while (true) {
-    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) {
-      continue;
-    }
-    if (got < 0) {
-      throw system_error("Unable to read '" + path + "'", errno);
-    }
-    if (got == 0) {
-      return text;
-    }
-    text.append(buffer.data(), static_cast<std::size_t>(got));
-    if (text.size() > limit) {
-      throw Error(ErrorCode::kCorrupt,
-                  "Unable to read '" + path + "': it has more than " + std::to_string(limit) + " bytes");
-    }
-  }
+  return read_file(AT_FDCWD, path, 0, path, limit);
+}
+
+std::optional<std::string> read_own_file(const std::string& path, std::size_t limit) {
+  return read_own_file(path, limit, AT_FDCWD, path);
+}
+
+std::optional<std::string> read_own_file(const std::string& path, std::size_t limit, int directory,
+                                         const std::string& name) {
+  return read_file(directory, name, O_NOFOLLOW, path, limit);
 }
 
 std::optional<std::string> read_kernel_file(const std::string& path) {
@@ -187,39 +204,6 @@ void sync_directory(const std::string& directory) {
   const UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd || ::fsync(fd.get()) != 0) {
     throw system_error("Unable to sync the directory '" + directory + "'", errno);
-  }
-}
-
-FileLock::FileLock(std::string path, const CancelFlag& cancel) : path_(std::move(path)) {
-  constexpr auto kStep = std::chrono::milliseconds(50);
-  while (true) {
-    fd_.reset(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!fd_) {
-      throw system_error("Unable to lock '" + path_ + "'", errno);
-    }
-    if (::flock(fd_.get(), LOCK_EX | LOCK_NB) == 0) {
-      // The process that held the lock has removed the file. If it is not at `path` any more, its lock excludes no
-      // process.
-      struct stat ours{};
-      struct stat there{};
-      if (::fstat(fd_.get(), &ours) == 0 && ::stat(path_.c_str(), &there) == 0 && ours.st_ino == there.st_ino &&
-          ours.st_dev == there.st_dev) {
-        return;
-      }
-      continue;
-    }
-    if (errno != EWOULDBLOCK && errno != EINTR) {
-      throw system_error("Unable to lock '" + path_ + "'", errno);
-    }
-    if (cancel.wait_for(kStep)) {
-      throw Error(ErrorCode::kInterrupted, "interrupted while waiting for '" + path_ + "'");
-    }
-  }
-}
-
-FileLock::~FileLock() {
-  if (fd_) {
-    ::unlink(path_.c_str());  // while the lock is still held: closing the descriptor releases it
   }
 }
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "core/base/cancel.h"
+#include "core/base/error.h"
 #include "core/base/unique_fd.h"
 
 /// Files that other processes read and write at the same time. No reader ever sees a half-written one.
@@ -16,6 +16,8 @@ namespace pkgfs {
 /// Makes the directory `path` and its missing parents, with mode 0700. Throws Error `Unable to create directory
 /// '{path}'`.
 void make_private_directory(const std::string& path);
+/// The Error of a directory that can't be made.
+[[nodiscard]] Error cannot_create_directory(const std::string& path, int errnum);
 
 enum class Durability {
   kSynced,    // survives a power cut
@@ -32,6 +34,14 @@ void write_named_file(const std::string& path, std::string_view text);
 /// The content of a regular file; nothing if it doesn't exist. Throws Error naming `path` if it can't be read or has
 /// more than `limit` bytes.
 [[nodiscard]] std::optional<std::string> read_small_file(const std::string& path, std::size_t limit);
+/// The same for a file that pkgfs wrote, where other users may put a symbolic link: one is an Error(kCorrupt). With
+/// `directory`, a descriptor, opens the file `name` in it, and `path` is for messages only.
+[[nodiscard]] std::optional<std::string> read_own_file(const std::string& path, std::size_t limit);
+[[nodiscard]] std::optional<std::string> read_own_file(const std::string& path, std::size_t limit, int directory,
+                                                       const std::string& name);
+
+/// Writes all of `text` to `fd`. Throws Error naming `path`.
+void write_all(int fd, std::string_view text, const std::string& path);
 
 /// The content of a file of the kernel, such as those in /proc and /sys, which tell no size beforehand. Nothing if it
 /// can't be read.
@@ -39,20 +49,5 @@ void write_named_file(const std::string& path, std::string_view text);
 
 /// Syncs `directory`, so that renames and removals in it survive a power cut. Throws Error.
 void sync_directory(const std::string& directory);
-
-/// An exclusive lock between processes and between the threads of one: flock(2) on the file `path`. The file exists
-/// while a process holds the lock or waits for it. The kernel releases the lock when its process dies.
-class FileLock {
- public:
-  /// Waits for the lock. Throws Error naming `path`, and Error(kInterrupted) when cancelled.
-  FileLock(std::string path, const CancelFlag& cancel);
-  ~FileLock();
-  FileLock(FileLock&&) = default;
-  FileLock& operator=(FileLock&&) = delete;
-
- private:
-  std::string path_;
-  UniqueFd fd_;
-};
 
 }  // namespace pkgfs

@@ -4,12 +4,14 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/base/private_directory.h"
 
 /// The files in a directory of a cache: its entries, and the partial files and locks that killed processes left.
 namespace pkgfs::cache_files {
@@ -29,14 +31,19 @@ struct File {
 /// The regular files of `directory`, by name. A missing directory has none. `failed` says why the list is incomplete.
 [[nodiscard]] std::vector<File> list(const std::string& directory, std::error_code& failed);
 
-/// Removes the regular files of `directory` whose name `matches` and that were last modified at `limit` or earlier.
-/// Returns how many bytes that frees. A file that can't be removed stays. `dry_run` only counts.
-std::uint64_t remove_old(const std::string& directory, Clock::time_point limit, bool dry_run,
+/// Removes the regular files of `directory`, if there is one, whose name `matches` and that were last modified at
+/// `limit` or earlier. Returns how many bytes that frees. A file that can't be removed stays. `dry_run` only counts.
+std::uint64_t remove_old(const std::optional<PrivateDirectory>& directory, Clock::time_point limit, bool dry_run,
                          const std::function<bool(const std::string& name)>& matches);
 
-/// Removes lock files (core/base/files.h, FileLock) with this `ending` that are older than `kLockAge` and that no
+/// Removes lock files (core/base/file_lock.h) with this `ending` that are older than `kLockAge` and that no
 /// process holds. `dry_run` does nothing, because lock files are empty.
-void remove_stale_locks(const std::string& directory, std::string_view ending, bool dry_run);
+void remove_stale_locks(const std::optional<PrivateDirectory>& directory, std::string_view ending, bool dry_run);
+
+/// Makes the partial file `part` the file `path`. Returns an errno number, or 0.
+[[nodiscard]] int move_into_place(const std::string& part, const std::string& path);
+/// Gives the regular file at `path`, not the target of a link, the mode 0444. Fails silently.
+void make_read_only(const std::string& path);
 
 /// `error`, which happened while a file was looked up or made in the cache directory `directory`. If the directory is
 /// at fault, the last message names it and says how to use another one.

@@ -9,20 +9,19 @@
 #include <array>
 #include <cerrno>
 #include <string_view>
+#include <utility>
 
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/log.h"
 #include "core/cache/cache_files.h"
 #include "core/cache/file_hash.h"
-#include "core/net/partial_file.h"
 
 namespace pkgfs {
 namespace {
 
 constexpr std::string_view kEnding = ".bin";
 constexpr std::string_view kSetAside = ".bin.corrupt-";
-constexpr ::mode_t kVerified = 0444;
 constexpr ::mode_t kWritable = 0222;
 
 /// Sets the access time only, because `--mtime=container` shows the modification time. Fails silently for an entry of
@@ -67,7 +66,7 @@ std::optional<std::string> ContainersByHash::find(const Sha256& hash) {
       set_aside(hash, "its content has the hash " + to_hex(*actual));
       return std::nullopt;
     }
-    ::chmod(path.c_str(), kVerified);  // if that fails, the entry is hashed again the next time
+    cache_files::make_read_only(path);  // if that fails, the entry is hashed again the next time
   }
   mark_used(path);
   return path;
@@ -93,30 +92,23 @@ void ContainersByHash::set_aside(const Sha256& hash, const std::string& why) {
 
 PartialEntry ContainersByHash::reserve(const Sha256& hash, const CancelFlag& cancel) {
   const std::string temporary = directory_ + "/__temp__";
-  const std::string locks = directory_ + "/.locks";
   const std::string name = to_hex(hash);
-  PartialEntry partial = cache_files::in_directory<PartialEntry>(directory_, [&] {
-    std::call_once(prepared_, [&] {
-      make_private_directory(temporary);
-      make_private_directory(locks);
-      remove_leftovers(cache_files::kLockAge);
-    });
-    return PartialEntry{temporary + "/" + name + ".part", FileLock(locks + "/" + name, cancel)};
+  return cache_files::in_directory<PartialEntry>(directory_, [&] {
+    const PrivateDirectory opened = PrivateDirectory::make(temporary);
+    PrivateDirectory locks = PrivateDirectory::make(directory_ + "/.locks");
+    std::call_once(prepared_, [&] { remove_leftovers(cache_files::kLockAge); });
+    return PartialEntry{opened.path_of(name + ".part"), FileLock(std::move(locks), name, cancel)};
   });
-  if (::faccessat(AT_FDCWD, partial.part.c_str(), W_OK, AT_EACCESS) != 0 && errno == EACCES) {
-    PartialFile::discard(partial.part);  // by another user, or by a release of pkgfs that made it read-only too early
-  }
-  return partial;
 }
 
 std::string ContainersByHash::commit(const PartialEntry& partial, const Sha256& hash) {
   std::string path = path_of(hash);
-  if (::rename(partial.part.c_str(), path.c_str()) != 0) {
-    throw system_error("Unable to save the downloaded package to \"" + path + "\"", errno);
+  if (const int errnum = cache_files::move_into_place(partial.part, path); errnum != 0) {
+    throw system_error("Unable to save the downloaded package to \"" + path + "\"", errnum);
   }
   // After the rename: a process that is killed in between leaves a writable entry, which is hashed once more. The other
   // order would leave a read-only partial file, which can't be continued.
-  ::chmod(path.c_str(), kVerified);
+  cache_files::make_read_only(path);
   dirty_ = true;
   return path;
 }
@@ -164,9 +156,11 @@ void ContainersByHash::remove(const Entry& entry) {
 
 std::uint64_t ContainersByHash::remove_leftovers(std::chrono::seconds age, bool dry_run) {
   const auto limit = cache_files::Clock::now() - age;
-  cache_files::remove_stale_locks(directory_ + "/.locks", "", dry_run);
-  return cache_files::remove_old(directory_ + "/__temp__", limit, dry_run, [](const std::string&) { return true; }) +
-         cache_files::remove_old(directory_, limit, dry_run,
+  std::error_code ignored;
+  cache_files::remove_stale_locks(PrivateDirectory::find(directory_ + "/.locks"), "", dry_run);
+  return cache_files::remove_old(PrivateDirectory::find(directory_ + "/__temp__"), limit, dry_run,
+                                 [](const std::string&) { return true; }) +
+         cache_files::remove_old(PrivateDirectory::find_chosen(directory_, ignored), limit, dry_run,
                                  [](const std::string& name) { return name.find(kSetAside) != std::string::npos; });
 }
 

@@ -10,10 +10,12 @@
 #include <ctime>
 #include <filesystem>
 #include <string_view>
+#include <utility>
 
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/hash.h"
+#include "core/base/log.h"
 #include "core/cache/cache_files.h"
 #include "core/net/url.h"
 
@@ -30,9 +32,22 @@ std::string date_path(const std::string& path) { return path + std::string(kDate
 
 std::string key_of(const Url& url) { return to_upper_hex(sha256(url.text())); }
 
+/// The content of an ETag file or its like; nothing if there is none. One that pkgfs didn't write is removed.
+std::optional<std::string> read_beside(const std::string& path) {
+  try {
+    return read_own_file(path, kEtagBytes);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kCorrupt || ::unlink(path.c_str()) != 0) {
+      throw;
+    }
+    log::warn("{}; it was removed", error.what());
+    return std::nullopt;
+  }
+}
+
 void touch(const std::string& path) {
   const std::array<timespec, 2> times{timespec{0, UTIME_NOW}, timespec{0, UTIME_NOW}};
-  ::utimensat(AT_FDCWD, path.c_str(), times.data(), 0);
+  ::utimensat(AT_FDCWD, path.c_str(), times.data(), AT_SYMLINK_NOFOLLOW);
 }
 
 }  // namespace
@@ -42,7 +57,7 @@ std::string ContainersByUrl::path_of(const Url& url) const { return directory_ +
 std::optional<ContainersByUrl::Found> ContainersByUrl::find(const Url& url) const {
   Found found{path_of(url), std::nullopt};
   struct stat status{};
-  if (::stat(found.path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) {
+  if (::lstat(found.path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) {
     return std::nullopt;
   }
   const std::time_t now = std::time(nullptr);
@@ -53,21 +68,22 @@ std::optional<ContainersByUrl::Found> ContainersByUrl::find(const Url& url) cons
 }
 
 std::optional<std::string> ContainersByUrl::etag_of(const Url& url) const {
-  return read_small_file(etag_path(path_of(url)), kEtagBytes);
+  return read_beside(etag_path(path_of(url)));
 }
 
 std::optional<std::string> ContainersByUrl::date_of(const Url& url) const {
-  return read_small_file(date_path(path_of(url)), kEtagBytes);
+  return read_beside(date_path(path_of(url)));
 }
 
 void ContainersByUrl::mark_current(const Url& url) { touch(path_of(url)); }
 
 PartialEntry ContainersByUrl::reserve(const Url& url, const CancelFlag& cancel) {
   const std::string temporary = directory_ + "/__temp__";
-  const std::string partial = temporary + "/" + key_of(url);
+  const std::string key = key_of(url);
   return cache_files::in_directory<PartialEntry>(directory_, [&] {
-    make_private_directory(temporary);
-    return PartialEntry{partial + ".part", FileLock(partial + std::string(kLock), cancel)};
+    PrivateDirectory opened = PrivateDirectory::make(temporary);
+    std::string part = opened.path_of(key + ".part");
+    return PartialEntry{std::move(part), FileLock(std::move(opened), key + std::string(kLock), cancel)};
   });
 }
 
@@ -76,8 +92,8 @@ std::string ContainersByUrl::commit(const PartialEntry& partial, const Url& url,
   std::string path = path_of(url);
   ::unlink(etag_path(path).c_str());  // a process that dies now must not leave the old ETag beside the new file
   ::unlink(date_path(path).c_str());
-  if (::rename(partial.part.c_str(), path.c_str()) != 0) {
-    throw system_error("Unable to save the downloaded file to \"" + path + "\"", errno);
+  if (const int errnum = cache_files::move_into_place(partial.part, path); errnum != 0) {
+    throw system_error("Unable to save the downloaded file to \"" + path + "\"", errnum);
   }
   touch(path);
   if (etag) {
@@ -114,11 +130,13 @@ void ContainersByUrl::remove(const std::string& path) {
 
 std::uint64_t ContainersByUrl::remove_leftovers(std::chrono::seconds age, bool dry_run) {
   const auto limit = cache_files::Clock::now() - age;
-  const std::string temporary = directory_ + "/__temp__";
+  const auto temporary = PrivateDirectory::find(directory_ + "/__temp__");
   cache_files::remove_stale_locks(temporary, kLock, dry_run);
   const std::uint64_t parts = cache_files::remove_old(temporary, limit, dry_run,
                                                       [&](const std::string& name) { return !name.ends_with(kLock); });
-  const std::uint64_t etags = cache_files::remove_old(directory_, limit, dry_run, [&](const std::string& name) {
+  std::error_code ignored;
+  const auto here = PrivateDirectory::find_chosen(directory_, ignored);
+  const std::uint64_t etags = cache_files::remove_old(here, limit, dry_run, [&](const std::string& name) {
     const std::string_view ending = name.find(kEtag) == std::string::npos ? kDate : kEtag;
     const std::size_t at = name.find(ending);
     if (at == std::string::npos) {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "core/base/files.h"
+#include "core/base/file_lock.h"
 
 namespace pkgfs {
 

@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <utility>
 #include <vector>
 
-#include "core/base/files.h"
 #include "core/base/log.h"
 
 namespace pkgfs {
@@ -17,12 +17,32 @@ namespace {
 constexpr std::size_t kOriginBytes = 64U << 10U;
 constexpr std::size_t kReadBytes = 1U << 20U;
 
-std::string origin_path(const std::string& path) { return path + ".from"; }
+constexpr const char* kOriginEnding = ".from";
+
+/// Where the file at a path is.
+struct Place {
+  PrivateDirectory directory;
+  std::string name;
+};
+
+/// None if there is no such directory.
+std::optional<Place> find_place(const std::string& path) {
+  const std::filesystem::path whole(path);
+  auto directory = PrivateDirectory::find(whole.has_parent_path() ? whole.parent_path().string() : ".");
+  return directory ? std::optional(Place{*std::move(directory), whole.filename()}) : std::nullopt;
+}
+
+PrivateDirectory directory_of(const std::string& path) {
+  if (auto place = find_place(path)) {
+    return std::move(place->directory);
+  }
+  throw Error(ErrorCode::kIo, "Unable to open '" + path + "': its directory was removed or replaced by a link");
+}
 
 /// From two lines: the URL and the validator. None if the file is missing or malformed.
-std::optional<PartialFile::Origin> read_origin(const std::string& path) {
+std::optional<PartialFile::Origin> read_origin(const PrivateDirectory& directory, const std::string& name) {
   try {
-    const auto text = read_small_file(origin_path(path), kOriginBytes);
+    const auto text = directory.read_file(name, kOriginBytes);
     if (!text) {
       return std::nullopt;
     }
@@ -40,12 +60,12 @@ std::optional<PartialFile::Origin> read_origin(const std::string& path) {
 
 }  // namespace
 
-PartialFile::PartialFile(std::string path, const std::string& url) : path_(std::move(path)) {
-  fd_.reset(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd_) {
-    throw failed("open", errno);
-  }
-  origin_ = read_origin(path_);
+PartialFile::PartialFile(std::string path, const std::string& url)
+    : path_(std::move(path)),
+      directory_(directory_of(path_)),
+      name_(std::filesystem::path(path_).filename()),
+      fd_(directory_.open_file(name_, PrivateDirectory::Content::kTrusted)),
+      origin_(read_origin(directory_, name_ + kOriginEnding)) {
   if (origin_ && origin_->url == url) {
     hash_content();
   } else {
@@ -73,7 +93,7 @@ void PartialFile::hash_content() {
 
 void PartialFile::clear() {
   origin_.reset();
-  ::unlink(origin_path(path_).c_str());
+  directory_.remove(name_ + kOriginEnding);
   if (::ftruncate(fd_.get(), 0) != 0) {
     throw failed("truncate", errno);
   }
@@ -86,7 +106,7 @@ void PartialFile::set_origin(Origin origin) {
     return;  // it couldn't be read back
   }
   origin_ = std::move(origin);
-  write_file_atomically(origin_path(path_), origin_->url + "\n" + origin_->validator + "\n", Durability::kUnsynced);
+  directory_.write_file(name_ + kOriginEnding, origin_->url + "\n" + origin_->validator + "\n");
 }
 
 void PartialFile::append(std::span<const std::byte> piece) {
@@ -108,14 +128,16 @@ Sha256 PartialFile::finish() {
   if (::fsync(fd_.get()) != 0) {
     throw failed("write", errno);
   }
-  ::unlink(origin_path(path_).c_str());
+  directory_.remove(name_ + kOriginEnding);
   return hasher_->finish();
 }
 
 void PartialFile::discard(const std::string& path) noexcept {
-  ::unlink(path.c_str());
   try {
-    ::unlink(origin_path(path).c_str());
+    if (const auto place = find_place(path)) {
+      place->directory.remove(place->name);
+      place->directory.remove(place->name + kOriginEnding);
+    }
   } catch (...) {  // NOLINT(bugprone-empty-catch): out of memory; a stale file is removed with other old ones
   }
 }

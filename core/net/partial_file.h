@@ -10,13 +10,15 @@
 
 #include "core/base/error.h"
 #include "core/base/hash.h"
+#include "core/base/private_directory.h"
 #include "core/base/unique_fd.h"
 
 namespace pkgfs {
 
 /// A file that a download fills, with the hash of its content. A small file beside it (`{path}.from`) holds the origin
 /// of the bytes, so that another process can continue the download. Only one thread of all processes may use a path at
-/// a time, for which the caller holds a lock. All methods throw Error naming the path.
+/// a time, for which the caller holds a lock. The directory must exist and may be writable for other users; no link is
+/// followed that they put there (core/base/private_directory.h). All methods throw Error naming the path.
 class PartialFile {
  public:
   /// Where the bytes come from.
@@ -49,6 +51,8 @@ class PartialFile {
   [[nodiscard]] Error failed(const char* what, int errnum) const;
 
   std::string path_;
+  PrivateDirectory directory_;
+  std::string name_;
   UniqueFd fd_;
   std::uint64_t size_ = 0;
   std::unique_ptr<Sha256Hasher> hasher_ = std::make_unique<Sha256Hasher>();

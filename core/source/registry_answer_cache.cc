@@ -14,6 +14,7 @@
 #include "core/base/files.h"
 #include "core/base/limits.h"
 #include "core/base/log.h"
+#include "core/base/private_directory.h"
 #include "core/source/graphql.h"
 #include "core/webc/json_fields.h"
 
@@ -46,7 +47,7 @@ std::optional<RegistryAnswerCache::Entry> RegistryAnswerCache::find(std::string_
 std::optional<RegistryAnswerCache::Entry> RegistryAnswerCache::read(const std::string& path, std::string_view full_name,
                                                                     bool is_ours) const {
   try {
-    const auto text = read_small_file(path, limits::kAnswerBytes);
+    const auto text = read_own_file(path, limits::kAnswerBytes);
     if (!text) {
       return std::nullopt;
     }
@@ -86,7 +87,7 @@ void RegistryAnswerCache::store(std::string_view full_name, const webc::Json& re
   document["package_name"] = full_name;
   document["response"] = webc::Json{{"data", response.at("data")}};
   try {
-    make_private_directory(directory_);
+    static_cast<void>(PrivateDirectory::make(directory_));  // no link that another user put there is followed
   } catch (const Error& error) {
     log::info("the answer about \"{}\" isn't kept: {}", full_name, error.what());  // a download says what to do
     return;

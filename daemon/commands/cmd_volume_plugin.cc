@@ -2,7 +2,10 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <system_error>
+#include <utility>
 
+#include "core/base/file_lock.h"
 #include "core/base/files.h"
 #include "core/base/log.h"
 #include "daemon/cli/exit_code.h"
@@ -17,12 +20,18 @@
 namespace pkgfs {
 namespace {
 
-/// Locks the state directory. Throws Error(kBusy) if another plugin has locked it.
+/// Makes and locks the state directory. Throws Error(kBusy) if another plugin has locked it.
 FileLock lock_state(const std::string& directory) {
   CancelFlag at_once;
   at_once.cancel();
+  make_private_directory(directory);
+  std::error_code failed;
+  std::optional<PrivateDirectory> opened = PrivateDirectory::find_chosen(directory, failed);
+  if (!opened) {
+    throw cannot_create_directory(directory, failed.value());
+  }
   try {
-    return {directory + "/lock", at_once};
+    return {*std::move(opened), "lock", at_once};
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kInterrupted) {
       throw Error(ErrorCode::kBusy, "Another volume plugin uses the state directory \"" + directory +
@@ -44,7 +53,6 @@ int cmd_volume_plugin(const std::vector<std::string>& args, const Io& io) {
   set_log_level(options.log);
   fuse::check_device();
   std::optional<PluginSocket> socket = PluginSocket::passed(io.environment);
-  make_private_directory(flags.state_dir);
   const FileLock lock = lock_state(flags.state_dir);
   if (!socket) {
     socket.emplace(flags.socket);

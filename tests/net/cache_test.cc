@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/net/net.h"
+#include "tests/support/containers/package_builder.h"
 
 namespace pkgfs::test {
 namespace {
@@ -254,6 +255,43 @@ TEST_F(Cache, ProgressKeepsToTheTerminalAndLeavesNothing) {
     const std::size_t begin = result.out.find_last_of("\nJ", at) + 1;
     EXPECT_LE(at + 2 - begin, 80U + 2) << result.out.substr(begin, at + 2 - begin);  // the ellipsis has three bytes
   }
+}
+
+TEST_F(Cache, PlantedLinksInASharedCacheAreNotFollowed) {
+  const fs::path victim = home_.write("victim/precious", "precious");
+  fs::last_write_time(victim, fs::file_time_type::clock::now() - std::chrono::hours(48));
+  fs::create_directories(checkouts());
+  for (const char* name : {"__temp__", ".locks"}) {
+    fs::create_directory_symlink(victim.parent_path(), checkouts() / name);
+  }
+  const ProcessResult first = pkgfs(pull());
+  EXPECT_TRUE(first.ok()) << first.describe();
+  EXPECT_EQ(read_text(victim), "precious");
+  EXPECT_EQ(std::distance(fs::directory_iterator(victim.parent_path()), {}), 1);
+
+  fs::remove(entry(hash()));
+  fs::create_symlink(victim, checkouts() / "__temp__" / (hash() + ".part"));
+  fs::create_symlink(victim, checkouts() / "__temp__" / (hash() + ".part.from"));
+  fs::create_symlink(victim, checkouts() / ".locks" / hash());
+  const ProcessResult second = pkgfs(pull());
+  EXPECT_TRUE(second.ok()) << second.describe();
+  EXPECT_NE(second.err.find("a symbolic link to \"" + victim.string()), std::string::npos) << second.describe();
+  EXPECT_EQ(read_text(victim), "precious");
+  EXPECT_TRUE(litter().empty()) << ::testing::PrintToString(litter());
+}
+
+TEST_F(Cache, WhatCannotBeRemovedFromACacheStopsOnePullOnly) {
+  fs::create_directories(checkouts() / ".locks" / hash() / "not empty");
+  const ProcessResult blocked = pkgfs(pull());
+  EXPECT_EQ(blocked.exit_code, 1) << blocked.describe();
+  for (const char* text : {"is a directory, which pkgfs doesn't use", "must be removed", "--cache-dir=DIR"}) {
+    EXPECT_NE(blocked.err.find(text), std::string::npos) << blocked.describe();
+  }
+  const fs::path packages = home_.path() / "packages";
+  PackageBuilder("test/other@1.0.0").file("data", "f", "x").mount("/", "data").publish(packages);
+  TestRegistry server({packages});
+  const ProcessResult other = pkgfs({"pull", "test/other", "--registry", server.endpoint()});
+  EXPECT_TRUE(other.ok()) << other.describe();
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "core/base/error.h"
+#include "core/base/file_lock.h"
 #include "core/base/parallel.h"
 #include "tests/support/fixtures.h"
 
@@ -108,7 +109,7 @@ TEST(FileLock, OneAtATimeAndNothingStays) {
     std::vector<std::jthread> crew;
     for (int i = 0; i < 8; ++i) {
       crew.emplace_back([&] {
-        const FileLock lock(path, never);
+        const FileLock lock(PrivateDirectory::make(dir.path()), "lock", never);
         worst = std::max<int>(worst, ++inside);
         std::this_thread::sleep_for(std::chrono::milliseconds(2));
         --inside;
@@ -123,9 +124,9 @@ TEST(FileLock, WaitingCanBeInterrupted) {
   const TempDir dir;
   const std::string path = dir.path() / "lock";
   CancelFlag flag;
-  const FileLock held(path, flag);
+  const FileLock held(PrivateDirectory::make(dir.path()), "lock", flag);
   flag.cancel();
-  EXPECT_THROW(FileLock(path, flag), Error);
+  EXPECT_THROW(FileLock(PrivateDirectory::make(dir.path()), "lock", flag), Error);
 }
 
 TEST(Parallel, DoesEverythingOnce) {

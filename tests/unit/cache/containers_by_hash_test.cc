@@ -12,6 +12,7 @@
 #include <fstream>
 
 #include "core/base/error.h"
+#include "core/net/partial_file.h"
 #include "tests/support/fixtures.h"
 
 namespace pkgfs::test {
@@ -174,6 +175,72 @@ TEST_F(ContainersByHashTest, PartialFilesSurviveForTheNextAttempt) {
   }
   const PartialEntry again = cache_.reserve(hash_, never_);
   EXPECT_EQ(read_text(again.part), "the content");
+}
+
+TEST_F(ContainersByHashTest, PlantedDirectoriesAreNotFollowed) {
+  const CapturedLog log;
+  fs::create_directories(root_);
+  const fs::path victim = old_file("../victim/precious", "12345");
+  for (const char* name : {"__temp__", ".locks"}) {
+    fs::create_directory_symlink(victim.parent_path(), root_ / name);
+  }
+  EXPECT_EQ(cache_.remove_leftovers(std::chrono::seconds(0)), 0U) << "it isn't a leftover of this cache";
+  store();
+  EXPECT_TRUE(fs::exists(victim));
+  EXPECT_EQ(std::distance(fs::directory_iterator(victim.parent_path()), {}), 1) << "nothing is made there";
+  EXPECT_TRUE(fs::is_directory(fs::symlink_status(root_ / "__temp__")));
+  EXPECT_TRUE(cache_.find(hash_));
+  EXPECT_THAT(log.text(), HasSubstr("removed \"" + (root_ / "__temp__").string() + "\", a symbolic link to \""));
+}
+
+TEST_F(ContainersByHashTest, PlantedFilesAreReplaced) {
+  const CapturedLog log;
+  const fs::path victim = dir_.write("victim", "precious");
+  const auto plant = [&](const fs::path& path, const std::string& kind) {
+    fs::remove(path);
+    if (kind == "link") {
+      fs::create_symlink(victim, path);
+    } else if (kind == "dangling") {
+      fs::create_symlink(dir_.path() / "none", path);
+    } else if (kind == "hard link") {
+      fs::create_hard_link(victim, path);
+    } else if (kind == "fifo") {
+      ASSERT_EQ(::mkfifo(path.c_str(), 0666), 0);
+    } else {
+      fs::create_directory(path);
+    }
+  };
+  store();
+  for (const char* kind : {"link", "dangling", "hard link", "fifo", "directory"}) {
+    SCOPED_TRACE(kind);
+    fs::remove(entry());
+    plant(root_ / "__temp__" / (to_hex(hash_) + ".part"), kind);
+    plant(root_ / ".locks" / to_hex(hash_), kind);
+    const PartialEntry partial = cache_.reserve(hash_, never_);
+    {
+      PartialFile file(partial.part, "http://h/x");
+      file.append(std::as_bytes(std::span(content_)));
+      static_cast<void>(file.finish());
+    }
+    cache_.commit(partial, hash_);
+    EXPECT_EQ(read_text(entry()), content_);
+    EXPECT_EQ(read_text(victim), "precious");
+    EXPECT_NE(fs::status(victim).permissions() & fs::perms::owner_write, fs::perms::none);
+    EXPECT_FALSE(fs::exists(dir_.path() / "none"));
+  }
+}
+
+TEST_F(ContainersByHashTest, WhatCannotBeRemovedIsNamedAndOtherEntriesAreFilled) {
+  const CapturedLog log;
+  fs::create_directories(root_ / ".locks" / to_hex(hash_) / "not empty");
+  try {
+    static_cast<void>(cache_.reserve(hash_, never_));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr((root_ / ".locks" / to_hex(hash_)).string() + "\" is a directory"));
+    EXPECT_THAT(error.what(), HasSubstr("must be removed"));
+  }
+  EXPECT_NO_THROW(static_cast<void>(cache_.reserve(sha256("another"), never_)));
 }
 
 TEST_F(ContainersByHashTest, LeftoversGoWhenTheyAreOldAndUnlocked) {

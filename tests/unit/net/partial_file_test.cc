@@ -95,11 +95,32 @@ TEST_F(PartialFileTest, DiscardRemovesBothFilesAndIsRepeatable) {
   EXPECT_TRUE(fs::is_empty(dir_.path()));
 }
 
-TEST_F(PartialFileTest, IsNoLinkToAnotherFile) {
-  const fs::path target = dir_.write("target", "precious");
-  fs::create_symlink(target, path_);
-  EXPECT_THROW(PartialFile(path_, url_), Error);
-  EXPECT_EQ(read_text(target), "precious");
+TEST_F(PartialFileTest, PlantedLinksAreReplaced) {
+  const CapturedLog log;
+  const fs::path target = dir_.write("target", url_ + "\n\"v1\"\n");
+  const std::string content = read_text(target);
+  for (const bool symbolic : {true, false}) {
+    for (const std::string& path : {path_, from_}) {
+      symbolic ? fs::create_symlink(target, path) : fs::create_hard_link(target, path);
+    }
+    PartialFile file(path_, url_);
+    EXPECT_EQ(file.size(), 0U);
+    file.set_origin({url_, "\"v2\""});
+    file.append(bytes("new"));
+    EXPECT_EQ(read_text(path_), "new");
+    EXPECT_TRUE(fs::is_regular_file(fs::symlink_status(from_)));
+    EXPECT_EQ(read_text(target), content);
+    PartialFile::discard(path_);
+  }
+}
+
+TEST_F(PartialFileTest, TheDirectoryIsNoLink) {
+  fs::create_directory(dir_.path() / "real");
+  fs::create_directory_symlink(dir_.path() / "real", dir_.path() / "link");
+  const fs::path other = dir_.write("real/x.part", "precious");
+  EXPECT_THROW(PartialFile(dir_.path() / "link/x.part", url_), Error);
+  PartialFile::discard(dir_.path() / "link/x.part");
+  EXPECT_EQ(read_text(other), "precious");
 }
 
 }  // namespace

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+#include "core/base/private_directory.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <filesystem>
+#include <memory>
+#include <utility>
+
+#include "core/base/error.h"
+#include "core/base/files.h"
+#include "core/base/log.h"
+
+namespace pkgfs {
+namespace {
+
+constexpr int kOpenDirectory = O_PATH | O_DIRECTORY | O_CLOEXEC;
+// O_NONBLOCK: opening a FIFO or a device must not wait.
+constexpr int kOpenFile = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+
+/// `a symbolic link to "/etc/passwd"`, `a file of user 1000`, and so on, of the entry `name` of `directory`.
+std::string kind_of(int directory, const std::string& name, const struct stat& status) {
+  switch (status.st_mode & static_cast<unsigned>(S_IFMT)) {
+    case S_IFLNK: {
+      std::array<char, PATH_MAX> target{};
+      const ssize_t length = ::readlinkat(directory, name.c_str(), target.data(), target.size());
+      return "a symbolic link to \"" + std::string(target.data(), length < 0 ? 0 : static_cast<std::size_t>(length)) +
+             "\"";
+    }
+    case S_IFDIR:
+      return "a directory";
+    case S_IFREG:
+      return status.st_nlink > 1 ? "a file with other names" : "a file of user " + std::to_string(status.st_uid);
+    default:
+      return "neither a file nor a directory";
+  }
+}
+
+/// Removes the entry `name` of `directory`, which is at `path`, because it is in the way. `errnum`: why it can't be
+/// used as it is, if it went unnoticed what it is.
+void remove_obstacle(int directory, const std::string& name, const std::string& path, int errnum) {
+  struct stat status{};
+  if (::fstatat(directory, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (errno == ENOENT) {
+      return;
+    }
+    throw system_error("Unable to open '" + path + "'", errnum);
+  }
+  const std::string kind = kind_of(directory, name, status);
+  if (::unlinkat(directory, name.c_str(), S_ISDIR(status.st_mode) ? AT_REMOVEDIR : 0) == 0) {
+    log::warn("removed \"{}\", {}: pkgfs uses only files and directories of its own there", path, kind);
+    return;
+  }
+  if (errno == ENOENT) {
+    return;
+  }
+  throw system_error("\"" + path + "\" is " + kind + ", which pkgfs doesn't use. It belongs to user " +
+                         std::to_string(status.st_uid) + " and must be removed, but pkgfs can't",
+                     errno);
+}
+
+/// Whether an open file that was there already can be taken for ours.
+bool is_usable(int fd, PrivateDirectory::Content content) {
+  struct stat status{};
+  if (::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+    return false;
+  }
+  return content == PrivateDirectory::Content::kNone || (status.st_uid == ::geteuid() && status.st_nlink <= 1);
+}
+
+}  // namespace
+
+PrivateDirectory PrivateDirectory::make(const std::string& path) {
+  const std::filesystem::path whole(path);
+  const std::string parent = whole.has_parent_path() ? whole.parent_path().string() : ".";
+  const std::string name = whole.filename();
+  make_private_directory(parent);
+  const UniqueFd above(::open(parent.c_str(), kOpenDirectory));
+  constexpr int kAttempts = 10;  // another process may make, remove or plant it at the same time
+  for (int i = 0; above && i < kAttempts; ++i) {
+    if (::mkdirat(above.get(), name.c_str(), 0700) != 0 && errno != EEXIST) {
+      break;
+    }
+    UniqueFd fd(::openat(above.get(), name.c_str(), kOpenDirectory | O_NOFOLLOW));
+    if (fd) {
+      return {std::move(fd), path};
+    }
+    struct stat status{};
+    if ((errno != ENOTDIR && errno != ELOOP) ||
+        ::fstatat(above.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISLNK(status.st_mode)) {
+      break;
+    }
+    remove_obstacle(above.get(), name, path, errno);
+  }
+  throw cannot_create_directory(path, errno);
+}
+
+std::optional<PrivateDirectory> PrivateDirectory::find(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), kOpenDirectory | O_NOFOLLOW));
+  if (!fd && errno != ENOENT && errno != ENOTDIR && errno != ELOOP) {
+    throw system_error("Unable to open '" + path + "'", errno);
+  }
+  return fd ? std::optional(PrivateDirectory(std::move(fd), path)) : std::nullopt;
+}
+
+std::optional<PrivateDirectory> PrivateDirectory::find_chosen(const std::string& path, std::error_code& failed) {
+  UniqueFd fd(::open(path.c_str(), kOpenDirectory));
+  failed.assign(fd ? 0 : errno, std::generic_category());
+  return fd ? std::optional(PrivateDirectory(std::move(fd), path)) : std::nullopt;
+}
+
+UniqueFd PrivateDirectory::open_file(const std::string& name, Content content) const {
+  constexpr int kAttempts = 10;  // another process may make, remove or plant it at the same time
+  for (int i = 0; i < kAttempts; ++i) {
+    UniqueFd fd(::openat(fd_.get(), name.c_str(), O_RDWR | kOpenFile));
+    int errnum = fd ? 0 : errno;
+    if (fd && is_usable(fd.get(), content)) {
+      return fd;
+    }
+    if (errnum == ENOENT) {
+      fd.reset(::openat(fd_.get(), name.c_str(), O_RDWR | O_CREAT | O_EXCL | kOpenFile, 0600));
+      if (fd) {
+        return fd;  // it is ours, also where the file system of a server names another owner
+      }
+      if (errno == EEXIST) {
+        continue;
+      }
+      errnum = errno;
+    } else if (fd || errnum == ELOOP || errnum == EISDIR || errnum == ENXIO || errnum == EACCES) {
+      struct stat status{};
+      // A lock of another user may be held: without it, two processes would write one file.
+      const bool is_lock = content == Content::kNone &&
+                           ::fstatat(fd_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+                           S_ISREG(status.st_mode);
+      if (!is_lock) {
+        remove_obstacle(fd_.get(), name, path_of(name), errnum);
+        continue;
+      }
+    }
+    throw system_error("Unable to open '" + path_of(name) + "'", errnum);
+  }
+  throw Error(ErrorCode::kIo, "Unable to open '" + path_of(name) +
+                                  "': another process puts something else in its place again and again");
+}
+
+std::optional<std::string> PrivateDirectory::read_file(const std::string& name, std::size_t limit) const {
+  return read_own_file(path_of(name), limit, fd_.get(), name);
+}
+
+void PrivateDirectory::write_file(const std::string& name, std::string_view text) const {
+  const UniqueFd fd = open_file(name, Content::kTrusted);
+  if (::ftruncate(fd.get(), 0) != 0) {
+    throw system_error("Unable to write '" + path_of(name) + "'", errno);
+  }
+  write_all(fd.get(), text, path_of(name));
+}
+
+bool PrivateDirectory::remove(const std::string& name) const noexcept {
+  return ::unlinkat(fd_.get(), name.c_str(), 0) == 0;
+}
+
+int PrivateDirectory::move_out(const std::string& name, const std::string& target) const {
+  return ::renameat(fd_.get(), name.c_str(), AT_FDCWD, target.c_str()) == 0 ? 0 : errno;
+}
+
+void PrivateDirectory::for_each_file(
+    std::error_code& failed,
+    const std::function<void(const std::string& name, const struct stat& status)>& visit) const {
+  UniqueFd fd(::openat(fd_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const std::unique_ptr<DIR, int (*)(DIR*)> listing(fd ? ::fdopendir(fd.get()) : nullptr, ::closedir);
+  if (listing == nullptr) {
+    failed.assign(errno, std::generic_category());
+    return;
+  }
+  static_cast<void>(fd.release());
+  errno = 0;
+  while (const dirent* entry = ::readdir(listing.get())) {  // NOLINT(concurrency-mt-unsafe): a stream of its own
+    struct stat status{};
+    const std::string name(std::data(entry->d_name));
+    if (::fstatat(fd_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(status.st_mode)) {
+      visit(name, status);
+    }
+    errno = 0;
+  }
+  if (errno != 0) {
+    failed.assign(errno, std::generic_category());
+  }
+}
+
+}  // namespace pkgfs
