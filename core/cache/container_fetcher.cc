@@ -79,7 +79,7 @@ Url announced_url(const std::string& text) {
 std::string said(const std::vector<std::string>& redirects) {
   std::string urls;
   for (const std::string& url : redirects) {
-    urls += (urls.empty() ? "\"" : " and \"") + without_password(url) + "\"";
+    urls += (urls.empty() ? "\"" : " and \"") + shortened(without_password(url)) + "\"";
   }
   return urls.empty() ? "" : (redirects.size() == 1 ? ", after a redirect to " : ", after redirects to ") + urls;
 }
@@ -106,7 +106,8 @@ std::optional<std::string> ContainerFetcher::fetch(const Announced& wanted, cons
   }
   if (is_offline()) {
     throw Error(ErrorCode::kNetwork, "it isn't in the cache \"" + packages_.directory() +
-                                         "\", and with --offline it can't be downloaded from \"" + wanted.url + "\"");
+                                         "\", and with --offline it can't be downloaded from \"" +
+                                         shortened(wanted.url) + "\"");
   }
   const PartialEntry partial = packages_.reserve(wanted.hash, cancel);
   if (use_cached(wanted.hash, use)) {
@@ -168,6 +169,7 @@ std::optional<std::string> ContainerFetcher::download_announced(const Announced&
                             {.url = url,
                              .bearer = token_for(url, options_.tokens),
                              .max_bytes = options_.max_bytes,
+                             .may_leave_https = wanted.is_hash_safe && options_.verify == VerifyDownloads::kFail,
                              .name = wanted.name,
                              .progress = &observed},
                             partial.part, cancel);
@@ -175,16 +177,20 @@ std::optional<std::string> ContainerFetcher::download_announced(const Announced&
       if (error.code() == ErrorCode::kInterrupted) {
         throw;
       }
-      throw std::move(error).context("Unable to download \"" + wanted.url + "\"");
+      throw std::move(error).context("Unable to download \"" + shortened(wanted.url) + "\"");
     }
     observed.complete(downloaded.size);
     redirects = downloaded.redirects;
+    if (downloaded.left_https) {
+      log::warn("{} came over a connection without encryption{}; its hash is checked, but others could see it",
+                wanted.name, said(redirects));
+    }
     if (downloaded.sha256 == wanted.hash) {
       packages_.commit(partial, wanted.hash);
       observed.succeeded();
     } else {
       mismatch = "image hash mismatch! expected hash '" + to_upper_hex(wanted.hash) + "', but the computed hash is '" +
-                 to_upper_hex(downloaded.sha256) + "' (source '" + wanted.url + "')";
+                 to_upper_hex(downloaded.sha256) + "' (source '" + shortened(wanted.url) + "')";
     }
   }
   if (mismatch.empty()) {

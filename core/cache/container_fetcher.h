@@ -49,7 +49,8 @@ class ContainerFetcher {
   struct Announced {
     Sha256 hash{};
     std::string url;
-    std::string name;  // of the package, for the observer and for messages
+    std::string name;          // of the package, for the observer and for messages
+    bool is_hash_safe = true;  // the hash came over https or from this machine, so a redirect may leave https
   };
 
   /// Uses the container at `path`, which may be removed or replaced once this returns. Throws Error if it can't be

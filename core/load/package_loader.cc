@@ -149,8 +149,11 @@ std::shared_ptr<const Package> PackageLoader::load_remote(const PackageSummary& 
   if (remote->package == nullptr) {
     std::shared_ptr<const Package> package;
     remote->location =
-        fetcher_->fetch({.hash = hash, .url = summary.dist.url, .name = summary.pkg.id.to_string()}, cancel,
-                        [&](const std::string& path) { package = open_package(path, options_); });
+        fetcher_->fetch({.hash = hash,
+                         .url = summary.dist.url,
+                         .name = summary.pkg.id.to_string(),
+                         .is_hash_safe = summary.dist.is_hash_safe},
+                        cancel, [&](const std::string& path) { package = open_package(path, options_); });
     remote->package = std::move(package);
   }
   return remote->package;

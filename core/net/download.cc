@@ -2,94 +2,38 @@
 #include "core/net/download.h"
 
 #include <algorithm>
-#include <charconv>
-#include <ctime>
 #include <utility>
 
 #include "core/base/log.h"
+#include "core/net/byte_range.h"
+#include "core/net/download_effort.h"
 #include "core/net/http_client.h"
-#include "core/net/libcurl.h"
 #include "core/net/partial_file.h"
 
 namespace pkgfs {
 namespace {
 
-/// The value for an If-Range header (RFC 9110 13.1.5): a strong ETag, else a date. A weak ETag can't be used.
-std::optional<std::string> validator_of(const HttpResponse& head) {
-  if (const std::string* etag = head.header("etag")) {
-    if (etag->starts_with('"')) {
-      return *etag;
-    }
-    return std::nullopt;
-  }
-  const std::string* date = head.header("last-modified");
-  return date == nullptr ? std::nullopt : std::optional(*date);
-}
-
-bool is_encoded(const HttpResponse& head) {
-  const std::string* encoding = head.header("content-encoding");
-  return encoding != nullptr && *encoding != "identity";
-}
-
-std::optional<std::uint64_t> parse_number(std::string_view text) {
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
-}
-
-struct ContentRange {
-  std::uint64_t first = 0;
-  std::uint64_t last = 0;
-  std::optional<std::uint64_t> total;
-};
-
-/// `bytes {first}-{last}/{total or *}`.
-std::optional<ContentRange> parse_content_range(std::string_view text) {
-  constexpr std::string_view kUnit = "bytes ";
-  if (!text.starts_with(kUnit)) {
-    return std::nullopt;
-  }
-  text.remove_prefix(kUnit.size());
-  const std::size_t dash = text.find('-');
-  const std::size_t slash = text.find('/');
-  if (dash == std::string_view::npos || slash == std::string_view::npos || dash > slash) {
-    return std::nullopt;
-  }
-  const auto first = parse_number(text.substr(0, dash));
-  const auto last = parse_number(text.substr(dash + 1, slash - dash - 1));
-  if (!first || !last || *last < *first) {
-    return std::nullopt;
-  }
-  return ContentRange{*first, *last, parse_number(text.substr(slash + 1))};
-}
-
 /// Thrown while a body begins that the caller has already.
 struct Unchanged {};
-
-/// The Last-Modified date if the file was older than a second when it was sent.
-std::optional<std::string> settled_date(const HttpResponse& head) {
-  const std::string* modified = head.header("last-modified");
-  if (modified == nullptr) {
-    return std::nullopt;
-  }
-  const std::string* sent = head.header("date");
-  const std::time_t then = libcurl().getdate(modified->c_str(), nullptr);
-  const std::time_t now = sent == nullptr ? std::time(nullptr) : libcurl().getdate(sent->c_str(), nullptr);
-  return then != -1 && now != -1 && now - then > 1 ? std::optional(*modified) : std::nullopt;
-}
 
 /// One download: attempts until the file is complete, or until another attempt is of no use.
 class Download {
  public:
   Download(HttpClient& client, const DownloadRequest& request, const std::string& part, const CancelFlag& cancel)
-      : client_(client), request_(request), cancel_(cancel), part_(part), file_(part, request.url.text()) {}
+      : client_(client),
+        request_(request),
+        cancel_(cancel),
+        part_(part),
+        file_(part, request.url.text()),
+        effort_(file_.size()),
+        deadline_(client.download_deadline()) {}
 
   Downloaded run() {
     const std::string what = "downloading " + request_.name;
-    Backoff backoff(client_.retry_policy(), cancel_);
+    Backoff backoff(client_.retry_policy(), cancel_, deadline_);
     while (true) {
-      const std::uint64_t before = file_.size();
       worth_keeping_ = false;
+      const auto begun = Backoff::Clock::now();
       try {
         const HttpResponse response = attempt();
         if (response.status == 200 || (response.status == 206 && is_complete())) {
@@ -108,14 +52,19 @@ class Download {
           continue;
         }
         if (response.status == 206) {  // the server sent less than was asked for
-          constexpr std::uint64_t kWorthARequest = 64U << 10U;
-          if (file_.size() - before < kWorthARequest && !backoff.again(what)) {
+          if (effort_.has_progressed(file_.size())) {
+            backoff.reset();
+          } else if (!backoff.again(what)) {
             throw failed("the server sends it in tiny pieces", true);
           }
           continue;
         }
-        if (response.status == 416 && before > 0) {
-          forget();  // the file on the server is shorter than the part that we have
+        if (response.status == 416 && file_.size() > 0) {
+          start_anew("the server has no bytes after byte " + std::to_string(file_.size()));
+          tell_of_restart();
+          if (!backoff.again(what)) {
+            throw refused(response);
+          }
           continue;
         }
         worth_keeping_ = HttpClient::is_transient(response.status);
@@ -126,12 +75,14 @@ class Download {
       } catch (const Unchanged&) {
         return unchanged();
       } catch (const HttpError& error) {
-        if (file_.size() > before) {
+        tell_of_restart();
+        const bool has_progressed = effort_.has_progressed(file_.size());
+        if (has_progressed) {
           backoff.reset();
         }
         worth_keeping_ = error.is_transient();
-        if (!worth_keeping_ || !(error.is_timeout() ? backoff.again_after_timeout(what) : backoff.again(what))) {
-          throw;
+        if (!worth_keeping_ || !(has_progressed ? backoff.again(what) : backoff.again_after(error, begun, what))) {
+          throw error.after(backoff.attempts());
         }
       }
       worth_keeping_ = true;  // if the pause is interrupted
@@ -155,7 +106,8 @@ class Download {
                       .size = file_.size(),
                       .etag = etag_of(response),
                       .last_modified = settled_date(response),
-                      .redirects = response.redirects};
+                      .redirects = response.redirects,
+                      .left_https = response.left_https};
     if (!result.redirects.empty()) {
       result.redirects.back() = response.url;
     }
@@ -170,32 +122,48 @@ class Download {
   [[nodiscard]] Error refused(const HttpResponse& response) const {
     const std::string status = response.status_text();
     return {ErrorCode::kNetwork,
-            {"package download failed: GET request to \"" + request_.url.text() + "\" failed with status " +
+            {"package download failed: GET request to \"" + shortened(request_.url.text()) + "\" failed with status " +
                  status.substr(0, status.find(" (")),
              status}};
   }
 
   /// After a 206: whether that was the rest of the file.
-  [[nodiscard]] bool is_complete() const { return !total_ || file_.size() >= *total_; }
+  [[nodiscard]] bool is_complete() const { return total_ && file_.size() == *total_; }
 
   [[nodiscard]] HttpError failed(std::string why, bool transient) const {
-    return {ErrorCode::kNetwork, {"GET \"" + request_.url.text() + "\" failed", std::move(why)}, transient};
+    return {ErrorCode::kNetwork, {"GET \"" + shortened(request_.url.text()) + "\" failed", std::move(why)}, transient};
   }
 
-  void forget() {
+  /// Throws away what there is, because of `why`. Throws HttpError if that happened too often. May be called on the
+  /// client's thread, so it leaves the message to `tell_of_restart`.
+  void start_anew(const std::string& why) {
+    if (file_.size() > 0) {
+      if (!effort_.restart()) {
+        throw failed("it was started anew " + std::to_string(DownloadEffort::kMostRestarts) + " times, and now " + why,
+                     false);
+      }
+      restart_ = why + "; " + std::to_string(file_.size()) + " bytes are thrown away";
+    }
     total_.reset();
     file_.clear();
   }
 
-  HttpResponse attempt() {
-    if (!file_.origin()) {
-      file_.clear();
+  void tell_of_restart() {
+    if (restart_) {
+      log::warn("downloading {} starts anew ({} of at most {} times): {}", request_.name, effort_.restarts(),
+                DownloadEffort::kMostRestarts, *std::exchange(restart_, std::nullopt));
     }
+  }
+
+  [[nodiscard]] HttpRequest next_request() const {
     HttpRequest get{.url = request_.url,
                     .headers = {{"Accept", request_.accept}},
                     .body = {},
                     .bearer = request_.bearer,
-                    .max_bytes = request_.max_bytes};
+                    .max_bytes = request_.max_bytes,
+                    .purpose = HttpRequest::Purpose::kDownload,
+                    .may_leave_https = request_.may_leave_https,
+                    .deadline = deadline_};
     if (file_.size() > 0) {
       get.headers.emplace_back("Range", "bytes=" + std::to_string(file_.size()) + "-");
       get.headers.emplace_back("If-Range", file_.origin()->validator);
@@ -206,40 +174,58 @@ class Download {
     } else if (asks_by_date_) {
       get.headers.emplace_back("If-Modified-Since", *request_.last_modified);
     }
-    begun_ = false;
-    anew_ = false;
-    HttpResponse response = client_.fetch_once(get, cancel_, [&](const HttpResponse& head, auto piece) {
-      if (!begun_) {
-        begin(head);
-      }
-      if (piece.size() > request_.max_bytes - std::min(request_.max_bytes, file_.size())) {
-        throw failed("the answer has more than " + std::to_string(request_.max_bytes) + " bytes", false);
-      }
-      file_.append(piece);
-      if (request_.progress != nullptr) {
-        request_.progress->received(file_.size());
-      }
-    });
-    if (anew_) {  // logged here, because a blocked terminal must not block the client's thread
-      log::info("{}: the server has another version or no ranges, it was downloaded anew", request_.name);
+    return get;
+  }
+
+  HttpResponse attempt() {
+    if (!file_.origin()) {
+      start_anew("the server gave no ETag and no date by which the rest could be asked for");
+      tell_of_restart();
     }
+    begun_ = false;
+    HttpResponse response =
+        client_.fetch_once(next_request(), cancel_, [&](const HttpResponse& head, auto piece) { take(head, piece); });
+    tell_of_restart();
     if (response.status == 200 && !begun_) {
-      forget();  // an empty body
+      total_.reset();
+      file_.clear();  // an empty body
     }
     if (response.status == 206 && !begun_) {
-      forget();
+      start_anew("the server answered with an empty range");
       throw failed("the server answered with an empty range", true);
     }
     if (response.status == 204 || (response.status > 206 && response.status < 300)) {
-      throw Error(ErrorCode::kNetwork, {"package download failed", "GET \"" + request_.url.text() + "\": " +
+      throw Error(ErrorCode::kNetwork, {"package download failed", "GET \"" + shortened(request_.url.text()) + "\": " +
                                                                        response.status_text() + ", without a body"});
     }
     return response;
   }
 
+  /// Called on the client's thread.
+  void take(const HttpResponse& head, std::span<const std::byte> piece) {
+    if (!begun_) {
+      begin(head);
+    }
+    if (piece.size() > request_.max_bytes - std::min(request_.max_bytes, file_.size())) {
+      throw failed("the answer has more than " + std::to_string(request_.max_bytes) + " bytes", false);
+    }
+    if (!effort_.spend(piece.size())) {
+      throw failed("the server sent more than twice the size of the file, because of broken attempts", false);
+    }
+    if (range_end_ && piece.size() > *range_end_ - file_.size()) {
+      start_anew("the server sent more than the range that it announced");
+      throw failed("the server sent more than the range that it announced", true);
+    }
+    file_.append(piece);
+    if (request_.progress != nullptr) {
+      request_.progress->received(file_.size());
+    }
+  }
+
   /// Decides by the head of the response whether the body continues the file or replaces it.
   void begin(const HttpResponse& head) {
     begun_ = true;
+    range_end_.reset();
     if (head.status == 206) {
       check_range(head);
       announce(total_);
@@ -251,15 +237,14 @@ class Download {
     if ((request_.etag && etag_of(head) == request_.etag) || same_date) {
       throw Unchanged{};  // a server that doesn't know If-None-Match or If-Modified-Since
     }
-    anew_ = file_.size() > 0;
-    forget();
+    start_anew("the server has another version or no ranges");
     const auto validator = validator_of(head);
-    const bool encoded = is_encoded(head);
-    if (validator && !encoded) {
+    if (validator && !is_encoded(head)) {
       file_.set_origin({request_.url.text(), *validator});
     }
-    const std::string* length = head.header("content-length");
-    announce(encoded || length == nullptr ? std::nullopt : parse_number(*length));
+    total_ = announced_size(head);
+    effort_.expect(total_.value_or(0));
+    announce(total_);
   }
 
   /// Throws HttpError unless the body of this 206 begins where the file ends, and belongs to the same version.
@@ -270,14 +255,17 @@ class Download {
     const std::string* range = head.header("content-range");
     const auto parsed = range == nullptr ? std::nullopt : parse_content_range(*range);
     const bool is_same = validator_of(head) == file_.origin()->validator && !is_encoded(head);
-    if (!parsed || parsed->first != file_.size() || !is_same) {
-      const std::uint64_t wanted = file_.size();
-      forget();
-      throw failed("the server answered another range (" + (range == nullptr ? "none" : *range) +
-                       ", or of another version) than from byte " + std::to_string(wanted),
-                   true);
+    const auto total = parsed && parsed->total ? parsed->total : total_;  // without it, the end can't be known
+    if (!parsed || parsed->first != file_.size() || !is_same || !total || (total_ && *total_ != *total)) {
+      const std::string why = "the server answered another range (" +
+                              (range == nullptr ? "none" : "\"" + shortened(*range) + "\"") +
+                              ", or of another version) than from byte " + std::to_string(file_.size());
+      start_anew(why);
+      throw failed(why, true);
     }
-    total_ = parsed->total;
+    total_ = total;
+    range_end_ = parsed->last + 1;
+    effort_.expect(*total);
   }
 
   void announce(std::optional<std::uint64_t> total) {
@@ -292,10 +280,13 @@ class Download {
   const std::string& part_;
   PartialFile file_;
   bool asks_by_date_ = !request_.etag && request_.last_modified;
-  bool begun_ = false;                  // the body of this attempt has begun
-  bool anew_ = false;                   // this attempt replaced what earlier ones had brought
-  bool worth_keeping_ = false;          // another attempt may succeed
-  std::optional<std::uint64_t> total_;  // size of the whole file, as the last 206 says
+  bool begun_ = false;                      // the body of this attempt has begun
+  bool worth_keeping_ = false;              // another attempt may succeed
+  std::optional<std::uint64_t> total_;      // size of the whole file, as the server says
+  std::optional<std::uint64_t> range_end_;  // where the range of this attempt ends
+  DownloadEffort effort_;
+  std::optional<std::string> restart_;  // why the file was just cleared, if that wasn't told yet
+  std::optional<Backoff::Clock::time_point> deadline_;
 };
 
 }  // namespace

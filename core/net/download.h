@@ -34,6 +34,7 @@ struct DownloadRequest {
   std::optional<std::string> etag = std::nullopt;
   std::optional<std::string> last_modified = std::nullopt;
   std::uint64_t max_bytes = 0;
+  bool may_leave_https = false;          // the caller can tell by a hash whether the content was changed on its way
   std::string name;                      // for the log
   DownloadProgress* progress = nullptr;  // may be null
 };
@@ -46,6 +47,7 @@ struct Downloaded {
   /// Only if it is old enough to be a validator: two versions of one second would have the same.
   std::optional<std::string> last_modified;
   std::vector<std::string> redirects;  // where the server sent the request, the last one absolute
+  bool left_https = false;             // one of them led from https to http
 };
 
 /// GETs `request.url` into the file `part` (core/net/partial_file.h) and hashes the content meanwhile. On success,
@@ -54,7 +56,9 @@ struct Downloaded {
 ///
 /// After a broken connection, a Range request continues where it broke. After a failure that another attempt may cure,
 /// `part` stays, and a later call continues it, also in another process. That needs a server whose strong ETag or
-/// Last-Modified date is still the same (If-Range); else the download starts anew. If the disk is full, removes `part`.
+/// Last-Modified date is still the same (If-Range); else the download starts anew, with a warning. It starts anew at
+/// most twice, receives at most twice the size of the file, and ends after four attempts without progress
+/// (core/net/download_effort.h). If the disk is full, removes `part`.
 /// If another download found the disk full, `cancel` says so (CancelFlag::is_for_room), and `part` is removed, too.
 ///
 /// Throws HttpError, Error(kInterrupted), Error naming `part`, and for a status that isn't a success Error

@@ -26,12 +26,20 @@ HttpResponse HttpClient::fetch_once(const HttpRequest& request, const CancelFlag
   return transfer.take_response(code);
 }
 
-HttpResponse HttpClient::fetch(const HttpRequest& request, const CancelFlag& cancel, std::optional<int> attempts) {
+std::optional<std::chrono::steady_clock::time_point> HttpClient::download_deadline() const {
+  return options_.download_deadline ? std::optional(std::chrono::steady_clock::now() + *options_.download_deadline)
+                                    : std::nullopt;
+}
+
+HttpResponse HttpClient::fetch(const HttpRequest& given, const CancelFlag& cancel, std::optional<int> attempts) {
+  HttpRequest request = given;
+  request.deadline = given.deadline.value_or(std::chrono::steady_clock::now() + options_.query_deadline);
   RetryPolicy policy = options_.retry;
   policy.attempts = attempts.value_or(policy.attempts);
-  Backoff backoff(policy, cancel);
+  Backoff backoff(policy, cancel, request.deadline);
   const std::string what = describe(request);
   while (true) {
+    const auto begun = std::chrono::steady_clock::now();
     try {
       HttpResponse response = fetch_once(request, cancel);
       if (!is_transient(response.status)) {
@@ -42,8 +50,8 @@ HttpResponse HttpClient::fetch(const HttpRequest& request, const CancelFlag& can
         return response;
       }
     } catch (const HttpError& error) {
-      if (!error.is_transient() || !(error.is_timeout() ? backoff.again_after_timeout(what) : backoff.again(what))) {
-        throw;
+      if (!error.is_transient() || !backoff.again_after(error, begun, what)) {
+        throw error.after(backoff.attempts());
       }
     }
   }

@@ -25,7 +25,13 @@ class HttpClient {
     std::optional<std::string> proxy;
     std::optional<std::string> ca_file;  // replaces the system's certificates
     std::chrono::milliseconds connect_timeout{10'000};
-    std::chrono::seconds stall_timeout{30};  // a transfer that is slower than 32 bytes a second for so long fails
+    /// A transfer without a byte for so long fails. So does one whose rate over this time, or for a download over half
+    /// a minute if that is longer, is below a few hundred bytes a second (core/net/pace.h).
+    std::chrono::seconds stall_timeout{30};
+    /// The longest time of `fetch`, with all its attempts.
+    std::chrono::seconds query_deadline{600};
+    /// The same for a download; none: it may take any time as long as bytes come.
+    std::optional<std::chrono::seconds> download_deadline = std::nullopt;
     int max_redirects = 10;
     RetryPolicy retry;
   };
@@ -46,6 +52,8 @@ class HttpClient {
                                    std::optional<int> attempts = std::nullopt);
 
   [[nodiscard]] const RetryPolicy& retry_policy() const { return options_.retry; }
+  /// When a download that begins now must be complete; none if it may take any time.
+  [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> download_deadline() const;
   /// Whether another attempt may get another status than `status`.
   [[nodiscard]] static bool is_transient(int status);
 

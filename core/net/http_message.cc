@@ -59,8 +59,28 @@ const char* name_of(HttpRequest::Method method) {
 
 }  // namespace
 
+std::string shortened(std::string_view text) {
+  constexpr std::size_t kShown = 300;
+  if (text.size() <= kShown) {
+    return std::string(text);
+  }
+  std::size_t end = kShown;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) {
+    --end;  // inside a character of UTF-8
+  }
+  return std::string(text.substr(0, end)) + "… (" + std::to_string(text.size()) + " bytes)";
+}
+
 std::string describe(const HttpRequest& request) {
-  return std::string(name_of(request.method)) + " \"" + request.url.text() + "\"";
+  return std::string(name_of(request.method)) + " \"" + shortened(request.url.text()) + "\"";
+}
+
+HttpError HttpError::after(int attempts) const {
+  std::vector<std::string> messages = chain();
+  if (attempts > 1) {
+    messages.front() += " in " + std::to_string(attempts) + " attempts";
+  }
+  return {code(), std::move(messages), transient_, timed_out_};
 }
 
 const std::string* HttpResponse::header(const std::string& lower_case_name) const {

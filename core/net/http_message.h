@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,6 +20,10 @@ namespace pkgfs {
 
 struct HttpRequest {
   enum class Method { kGet, kHead, kPost };
+  enum class Purpose {
+    kQuery,     // the answer is short
+    kDownload,  // the answer may be of any size, so its rate is measured over half a minute at least
+  };
 
   Method method = Method::kGet;
   Url url;
@@ -29,12 +34,17 @@ struct HttpRequest {
   std::optional<std::string> bearer;
   std::uint64_t max_bytes = 16ULL << 20U;  // of the decoded body of the response
   bool compressed = true;                  // accept all encodings that libcurl can decode (gzip, zstd, br)
+  Purpose purpose = Purpose::kQuery;
+  bool may_leave_https = false;  // follow a redirect from https to http
+  /// When the whole response must have come; none: `HttpClient::Options` says.
+  std::optional<std::chrono::steady_clock::time_point> deadline = std::nullopt;
 };
 
 struct HttpResponse {
   int status = 0;
   std::string url;                             // after redirects
   std::vector<std::string> redirects;          // the Location headers that were followed, as they came
+  bool left_https = false;                     // a redirect led from https to http
   std::map<std::string, std::string> headers;  // of the final response; names in lower case
   std::string body;                            // decoded; empty if a sink took it
 
@@ -53,8 +63,10 @@ class HttpError : public Error {
       : Error(code, std::move(chain)), transient_(transient), timed_out_(timed_out) {}
   /// Whether another attempt may succeed: true for lost connections and time-outs, false for a wrong certificate.
   [[nodiscard]] bool is_transient() const { return transient_; }
-  /// Whether a name server, a proxy or the server stayed silent for too long.
+  /// Whether a name server, a proxy or the server was silent or slow for too long.
   [[nodiscard]] bool is_timeout() const { return timed_out_; }
+  /// The same error, which says that it is the last of so many attempts.
+  [[nodiscard]] HttpError after(int attempts) const;
 
  private:
   bool transient_;
@@ -65,6 +77,9 @@ class HttpError : public Error {
 /// client's thread, so it must not block for long. An exception ends the transfer, and the caller of the client
 /// receives it. Any other response has the first 64 KiB of its body in `HttpResponse::body` instead.
 using HttpSink = std::function<void(const HttpResponse& head, std::span<const std::byte> piece)>;
+
+/// `text` of a server for messages: at most 300 bytes of it, and how many it has if they are more.
+[[nodiscard]] std::string shortened(std::string_view text);
 
 /// `GET "https://…"`, for messages.
 [[nodiscard]] std::string describe(const HttpRequest& request);

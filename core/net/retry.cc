@@ -6,6 +6,7 @@
 
 #include "core/base/error.h"
 #include "core/base/log.h"
+#include "core/net/http_message.h"
 
 namespace pkgfs {
 
@@ -18,8 +19,18 @@ bool Backoff::again(const std::string& what, int failures) {
   constexpr int kMaxDoublings = 6;
   const auto longest = policy_.first_pause * (1 << std::min(failed_ - 1, kMaxDoublings));
   std::uniform_int_distribution<long> part(longest.count() / 2, longest.count());
-  wait(std::chrono::milliseconds(part(random)), what);
-  return true;
+  return wait(std::chrono::milliseconds(part(random)), what);
+}
+
+bool Backoff::again_after_timeout(std::chrono::milliseconds took, const std::string& what) {
+  silent_ += took;
+  return silent_ + took <= policy_.silence && again(what, 2);
+}
+
+bool Backoff::again_after(const HttpError& error, Clock::time_point begun, const std::string& what) {
+  return error.is_timeout()
+             ? again_after_timeout(std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun), what)
+             : again(what, 1);
 }
 
 bool Backoff::again_after(std::chrono::seconds retry_after, const std::string& what) {
@@ -29,15 +40,24 @@ bool Backoff::again_after(std::chrono::seconds retry_after, const std::string& w
   }
   waited_ += pause;
   log::info("{}: waiting {} s, as the server asks", what, pause.count());
-  wait(pause, what);
-  return true;
+  return wait(pause, what);
 }
 
-void Backoff::wait(std::chrono::milliseconds pause, const std::string& what) {
+void Backoff::reset() {
+  failed_ = 0;
+  silent_ = {};
+}
+
+bool Backoff::wait(std::chrono::milliseconds pause, const std::string& what) {
+  if (deadline_ && Clock::now() + pause >= *deadline_) {
+    return false;
+  }
   log::debug("{}: trying again in {} ms", what, pause.count());
   if (cancel_.wait_for(pause)) {
     throw Error(ErrorCode::kInterrupted, what + ": interrupted");
   }
+  ++attempts_;
+  return true;
 }
 
 }  // namespace pkgfs

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 
 #include "core/base/cancel.h"
 
 namespace pkgfs {
+
+class HttpError;
 
 /// Says how often a client repeats a failed request, and how long it waits in between.
 struct RetryPolicy {
@@ -15,34 +18,48 @@ struct RetryPolicy {
   /// Limit for the sum of all waits that the server asks for with a Retry-After header. A registry does so while it is
   /// still building a container (docs/rules/loading.md, 1.3). Zero: never wait for the server.
   std::chrono::seconds server_wait{60};
+  /// A request that timed out is repeated only if both attempts together stay below this time.
+  std::chrono::milliseconds silence{30'000};
 };
 
 /// The pauses between the attempts of one operation. Each pause is twice as long as the one before, and is shortened at
 /// random by up to half. So many clients don't repeat their requests at the same moment. Not thread-safe.
 class Backoff {
  public:
-  /// `cancel` must outlive this.
-  Backoff(const RetryPolicy& policy, const CancelFlag& cancel) : policy_(policy), cancel_(cancel) {}
+  using Clock = std::chrono::steady_clock;
+
+  /// `cancel` must outlive this. No attempt begins after `deadline`.
+  Backoff(const RetryPolicy& policy, const CancelFlag& cancel, std::optional<Clock::time_point> deadline = std::nullopt)
+      : policy_(policy), cancel_(cancel), deadline_(deadline) {}
 
   /// Waits before the next attempt, and returns true; returns false at once if no attempt is left. `what` names the
   /// operation in the log. Throws Error(kInterrupted) when cancelled.
   [[nodiscard]] bool again(const std::string& what) { return again(what, 1); }
-  /// The same after a time-out. It counts as two failed attempts, because the attempt itself has taken long already.
-  [[nodiscard]] bool again_after_timeout(const std::string& what) { return again(what, 2); }
-  /// The same after a server asked for a pause of `retry_after`. Counts no attempt, but adds to the time that
+  /// The same after a time-out of `took`. It counts as two failed attempts, because the attempt itself has taken long
+  /// already.
+  [[nodiscard]] bool again_after_timeout(std::chrono::milliseconds took, const std::string& what);
+  /// The one of these that fits `error`, a transient one of an attempt that began at `begun`.
+  [[nodiscard]] bool again_after(const HttpError& error, Clock::time_point begun, const std::string& what);
+  /// The same after a server asked for a pause of `retry_after`. Counts no failed attempt, but adds to the time that
   /// `RetryPolicy::server_wait` limits.
   [[nodiscard]] bool again_after(std::chrono::seconds retry_after, const std::string& what);
   /// Forgets all failed attempts. Call it after progress: for example, when a download has received bytes.
-  void reset() { failed_ = 0; }
+  void reset();
+  /// How many attempts were made, if the last one failed.
+  [[nodiscard]] int attempts() const { return attempts_; }
 
  private:
   [[nodiscard]] bool again(const std::string& what, int failures);
-  void wait(std::chrono::milliseconds pause, const std::string& what);
+  /// False if the deadline comes first.
+  [[nodiscard]] bool wait(std::chrono::milliseconds pause, const std::string& what);
 
   RetryPolicy policy_;
   const CancelFlag& cancel_;
+  std::optional<Clock::time_point> deadline_;
+  int attempts_ = 1;
   int failed_ = 0;
-  std::chrono::seconds waited_{0};  // the sum of the pauses that the server asked for
+  std::chrono::milliseconds silent_{0};  // the sum of the time-outs
+  std::chrono::seconds waited_{0};       // the sum of the pauses that the server asked for
 };
 
 }  // namespace pkgfs

@@ -8,16 +8,26 @@
 
 #include <fmt/core.h>
 
+#include "core/base/ascii.h"
 #include "core/base/log.h"
 
 namespace pkgfs {
 namespace {
 
-constexpr std::size_t kKeptOfFailure = 64U << 10U;  // bytes of the body of a response that isn't 2xx
-constexpr long kSlowestBytesPerSecond = 32;         // a slower transfer counts as stalled
+constexpr std::size_t kKeptOfFailure = 64U << 10U;   // bytes of the body of a response that isn't 2xx
+constexpr std::uint64_t kMostHeaders = 256U << 10U;  // bytes of the headers of one exchange
+constexpr std::chrono::seconds kDownloadWindow{30};
 
 bool is_printable(const std::string& text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7F; });
+}
+
+Pace::Limits pace_limits(const HttpRequest& request, const HttpClient::Options& options) {
+  const bool is_download = request.purpose == HttpRequest::Purpose::kDownload;
+  const std::chrono::milliseconds silence = options.stall_timeout;
+  return {.silence = silence,
+          .window = is_download ? std::max<std::chrono::milliseconds>(silence, kDownloadWindow) : silence,
+          .deadline = request.deadline};
 }
 
 /// Initialises libcurl once; the end of the process frees it.
@@ -62,7 +72,7 @@ void Transfer::FreeList::operator()(curl_slist* list) const { libcurl().slist_fr
 
 Transfer::Transfer(const HttpRequest& request, const HttpSink& sink, const CancelFlag& cancel,
                    const HttpClient::Options& options)
-    : request_(request), sink_(sink), cancel_(cancel) {
+    : request_(request), sink_(sink), cancel_(cancel), pace_(pace_limits(request, options)) {
   start_libcurl();
   easy_.reset(libcurl().easy_init());
   if (easy_ == nullptr) {
@@ -75,15 +85,15 @@ void Transfer::set_options(const HttpClient::Options& options) {
   CURL* const easy = easy_.get();
   set(easy, CURLOPT_URL, request_.url.text().c_str());
   set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-  set(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+  set(easy, CURLOPT_REDIR_PROTOCOLS_STR, must_keep_https() ? "https" : "http,https");
   set(easy, CURLOPT_NOSIGNAL, 1L);
   // Otherwise the end of a transfer would wait for the thread that looks up a name, which a silent name server can
   // delay for long, and all other transfers would wait as well.
   set(easy, CURLOPT_QUICK_EXIT, 1L);
   set(easy, CURLOPT_USERAGENT, options.user_agent.c_str());
   set(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options.connect_timeout.count()));
-  set(easy, CURLOPT_LOW_SPEED_LIMIT, kSlowestBytesPerSecond);
-  set(easy, CURLOPT_LOW_SPEED_TIME, static_cast<long>(options.stall_timeout.count()));
+  set(easy, CURLOPT_PREREQFUNCTION, &request_callback);
+  set(easy, CURLOPT_PREREQDATA, static_cast<void*>(this));
   set(easy, CURLOPT_FOLLOWLOCATION, 1L);
   set(easy, CURLOPT_MAXREDIRS, static_cast<long>(options.max_redirects));
   set(easy, CURLOPT_POSTREDIR, static_cast<long>(CURL_REDIR_POST_ALL));
@@ -140,7 +150,17 @@ void Transfer::add_header(const std::string& line) {
 }
 
 void Transfer::take_header(std::string_view line) {
+  header_bytes_ += line.size();
+  if (header_bytes_ > kMostHeaders) {
+    throw HttpError(ErrorCode::kNetwork,
+                    {name() + " failed", fmt::format("the headers have more than {} bytes", kMostHeaders)}, false);
+  }
+  if (line == "\r\n" || line == "\n") {
+    head_ended_ = true;  // what follows are trailers or another response
+    return;
+  }
   if (line.starts_with("HTTP/")) {
+    head_ended_ = false;
     if (const std::string* location = response_.header("location")) {
       response_.redirects.push_back(*location);
     }
@@ -193,6 +213,51 @@ bool Transfer::take_body(std::span<const std::byte> piece) {
   return true;
 }
 
+std::uint64_t Transfer::body_bytes() const {
+  curl_off_t bytes = 0;
+  libcurl().easy_getinfo(easy_.get(), CURLINFO_SIZE_DOWNLOAD_T, &bytes);
+  return static_cast<std::uint64_t>(std::max<curl_off_t>(bytes, 0));
+}
+
+bool Transfer::is_overdue(Pace::Clock::time_point now, std::size_t transfers) {
+  const std::uint64_t body = body_bytes();
+  if (body < last_body_) {
+    passed_bytes_ += last_body_;
+  }
+  last_body_ = body;
+  pace_.received(header_bytes_ + passed_bytes_ + body, now);
+  verdict_ = pace_.judge(now, transfers);
+  return verdict_ != Pace::Verdict::kFine;
+}
+
+std::string Transfer::overdue_text() const {
+  const Pace::Limits& limits = pace_.limits();
+  const auto seconds = [](std::chrono::milliseconds time) { return static_cast<double>(time.count()) / 1000; };
+  switch (verdict_) {
+    case Pace::Verdict::kSilent:
+      return fmt::format("the server sent nothing for {:g} s (--timeout)", seconds(limits.silence));
+    case Pace::Verdict::kSlow:
+      return fmt::format("the server sent less than {} bytes a second for {:g} s", limits.slowest,
+                         seconds(limits.window));
+    case Pace::Verdict::kLate:
+      return "it wasn't complete in the time that --deadline gives";
+    case Pace::Verdict::kFine:
+      break;
+  }
+  return {};
+}
+
+int Transfer::request_callback(void* user, char* /*remote*/, char* /*local*/, int /*remote_port*/, int /*local_port*/) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  transfer.pace_.sent(Pace::Clock::now());
+  const char* scheme = nullptr;
+  libcurl().easy_getinfo(transfer.easy(), CURLINFO_SCHEME, &scheme);
+  transfer.response_.left_https =
+      transfer.response_.left_https ||
+      (transfer.request_.url.is_https() && scheme != nullptr && to_lower(std::string(scheme)) == "http");
+  return CURL_PREREQFUNC_OK;
+}
+
 std::size_t Transfer::header_callback(char* data, std::size_t /*one*/, std::size_t size, void* user) {
   auto& transfer = *static_cast<Transfer*>(user);
   try {
@@ -223,9 +288,22 @@ HttpResponse Transfer::take_response(CURLcode code) {
     const std::string limit = std::to_string(request_.max_bytes);
     throw HttpError(ErrorCode::kNetwork, {failed, "the answer has more than " + limit + " bytes"}, false);
   }
+  if (verdict_ != Pace::Verdict::kFine) {
+    throw HttpError(ErrorCode::kNetwork, {failed, overdue_text()}, true, true);
+  }
+  if (const std::string* to = response_.header("location");
+      code == CURLE_UNSUPPORTED_PROTOCOL && to != nullptr && must_keep_https() && to_lower(*to).starts_with("http:")) {
+    throw HttpError(ErrorCode::kNetwork,
+                    {failed, "the server redirects from https to \"" + shortened(without_password(*to)) +
+                                 "\", where others could read and change what is sent"},
+                    false);
+  }
   if (code != CURLE_OK) {
     const char* detail = message_.front() != '\0' ? message_.data() : libcurl().easy_strerror(code);
     throw HttpError(ErrorCode::kNetwork, {failed, detail}, is_transient_code(code), code == CURLE_OPERATION_TIMEDOUT);
+  }
+  if (!head_ended_) {  // libcurl takes it for a response without a body
+    throw HttpError(ErrorCode::kNetwork, {failed, "the connection ended within the headers of the response"}, true);
   }
   const char* url = nullptr;
   libcurl().easy_getinfo(easy_.get(), CURLINFO_EFFECTIVE_URL, &url);

@@ -13,6 +13,7 @@
 #include "core/base/cancel.h"
 #include "core/net/http_client.h"
 #include "core/net/libcurl.h"
+#include "core/net/pace.h"
 
 namespace pkgfs {
 
@@ -31,6 +32,8 @@ class Transfer {
   /// The request, for messages.
   [[nodiscard]] std::string name() const { return describe(request_); }
   [[nodiscard]] bool is_cancelled() const { return cancel_.is_cancelled(); }
+  /// Whether the exchange is to end now because it is too slow, as one of `transfers`. `take_response` then throws.
+  [[nodiscard]] bool is_overdue(Pace::Clock::time_point now, std::size_t transfers);
 
   /// The response of an exchange that libcurl ended with `code`. Throws HttpError, and what the sink threw.
   [[nodiscard]] HttpResponse take_response(CURLcode code);
@@ -49,10 +52,14 @@ class Transfer {
   /// False if the body is too large.
   [[nodiscard]] bool take_body(std::span<const std::byte> piece);
   [[nodiscard]] int status() const;
+  [[nodiscard]] bool must_keep_https() const { return request_.url.is_https() && !request_.may_leave_https; }
   [[nodiscard]] bool announces_too_much() const;
+  [[nodiscard]] std::uint64_t body_bytes() const;  // as they came, before they are decoded
+  [[nodiscard]] std::string overdue_text() const;
 
   static std::size_t header_callback(char* data, std::size_t one, std::size_t size, void* user);
   static std::size_t body_callback(char* data, std::size_t one, std::size_t size, void* user);
+  static int request_callback(void* user, char* remote, char* local, int remote_port, int local_port);
 
   const HttpRequest& request_;
   const HttpSink& sink_;
@@ -64,6 +71,12 @@ class Transfer {
   std::exception_ptr thrown_;                    // by the sink
   std::uint64_t received_ = 0;
   bool too_large_ = false;
+  bool head_ended_ = false;  // the blank line after the headers came
+  Pace pace_;
+  Pace::Verdict verdict_ = Pace::Verdict::kFine;
+  std::uint64_t header_bytes_ = 0;  // of all responses of the exchange
+  std::uint64_t passed_bytes_ = 0;  // of bodies before a redirect; libcurl counts those of the last response
+  std::uint64_t last_body_ = 0;
 };
 
 }  // namespace pkgfs

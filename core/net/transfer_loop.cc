@@ -10,7 +10,7 @@ namespace pkgfs {
 namespace {
 
 constexpr long kMaxConnections = 32;    // to one host
-constexpr int kPollMilliseconds = 100;  // between two looks at the cancel flags
+constexpr int kPollMilliseconds = 100;  // between two looks at the cancel flags and at the pace
 constexpr int kIdleMilliseconds = 10'000;
 
 }  // namespace
@@ -70,7 +70,7 @@ void TransferLoop::serve() {
     int running = 0;
     libcurl().multi_perform(multi_, &running);
     take_results();
-    drop_cancelled();
+    drop_cancelled_and_slow();
     libcurl().multi_poll(multi_, nullptr, 0, active_.empty() ? kIdleMilliseconds : kPollMilliseconds, nullptr);
   }
 }
@@ -88,11 +88,14 @@ void TransferLoop::take_results() {
   }
 }
 
-void TransferLoop::drop_cancelled() {
+void TransferLoop::drop_cancelled_and_slow() {
   const std::vector<Job*> all = active_;
+  const auto now = Pace::Clock::now();
   for (Job* job : all) {
     if (job->transfer.is_cancelled()) {
       end(*job, CURLE_ABORTED_BY_CALLBACK, true);
+    } else if (job->transfer.is_overdue(now, all.size())) {
+      end(*job, CURLE_OPERATION_TIMEDOUT, false);
     }
   }
 }

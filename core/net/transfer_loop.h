@@ -38,7 +38,7 @@ class TransferLoop {
   void open_multi();
   void serve();
   void take_results();
-  void drop_cancelled();
+  void drop_cancelled_and_slow();
   void end(Job& job, CURLcode code, bool cancelled);
 
   CURLM* multi_ = nullptr;

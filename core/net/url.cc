@@ -8,6 +8,7 @@
 
 #include "core/base/ascii.h"
 #include "core/base/error.h"
+#include "core/net/http_message.h"
 #include "core/net/libcurl.h"
 
 namespace pkgfs {
@@ -26,7 +27,8 @@ std::string part(const Handle& url, CURLUPart what, unsigned flags = 0) {
 }
 
 [[noreturn]] void refuse(std::string_view text, std::string_view why) {
-  throw Error(ErrorCode::kUsage, "\"" + without_password(text) + "\" isn't a usable URL: " + std::string(why));
+  throw Error(ErrorCode::kUsage,
+              "\"" + shortened(without_password(text)) + "\" isn't a usable URL: " + std::string(why));
 }
 
 }  // namespace

@@ -44,6 +44,7 @@ struct DistributionInfo {
   std::string url;                    // `file://…` or http(s); text for messages
   std::optional<std::string> path;    // set when it is a local file or directory: opened in place
   std::optional<Sha256> webc_sha256;  // as the source states it; none: unknown
+  bool is_hash_safe = true;           // false: the hash came over a connection without encryption
 };
 
 /// A package as a Source reports it.

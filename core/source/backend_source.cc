@@ -67,6 +67,10 @@ std::vector<PackageSummary> BackendSource::by_name(const PackageSpecifier& speci
   if (published.packages.empty()) {
     throw QueryError(specifier, published.archived);
   }
+  const bool is_hash_safe = Url::parse(options_.endpoint).is_https();
+  for (PackageSummary& package : published.packages) {
+    package.dist.is_hash_safe = is_hash_safe;
+  }
   return std::move(published.packages);
 }
 

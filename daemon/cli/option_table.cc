@@ -296,6 +296,14 @@ constexpr std::array kOptions{
                [](Options& options, std::string_view value) {
                  options.tree.network.timeout = parse_timeout("timeout", value);
                }},
+    OptionSpec{Group::kNetwork, "deadline", '\0', "SECONDS",
+               "give up a registry's answer that isn't complete after this time (default: 600). If the option is "
+               "given, it limits each download, too. Without it, a download may take any time as long as the server "
+               "sends 256 bytes a second",
+               kFetchingCommands | set_of(CommandId::kConfig), true,
+               [](Options& options, std::string_view value) {
+                 options.tree.network.deadline = parse_timeout("deadline", value);
+               }},
     OptionSpec{Group::kNetwork, "no-wait", '\0', "",
                "fail when a server asks pkgfs to come back later. Without the option pkgfs waits for up to a"
                " minute",

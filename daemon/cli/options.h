@@ -29,6 +29,7 @@ struct NetworkFlags {
   std::optional<VerifyDownloads> verify_downloads;
   std::optional<std::uint64_t> max_download;  // bytes
   std::optional<std::uint32_t> timeout;       // seconds
+  std::optional<std::uint32_t> deadline;      // seconds
 };
 
 /// How packages are opened and how their tree is put together.

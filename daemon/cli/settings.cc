@@ -220,6 +220,12 @@ class Builder {
         origin(flags_.max_download.has_value(), "--max-download"));
     settings_.timeout = std::chrono::seconds(flags_.timeout.value_or(kStallSeconds));
     row("timeout", std::to_string(settings_.timeout.count()), origin(flags_.timeout.has_value(), "--timeout"));
+    if (flags_.deadline) {
+      settings_.query_deadline = std::chrono::seconds(*flags_.deadline);
+      settings_.download_deadline = settings_.query_deadline;
+    }
+    row("deadline", std::to_string(settings_.query_deadline.count()),
+        origin(flags_.deadline.has_value(), "--deadline"));
     row("query-time", std::to_string(settings_.query_time.count()), kDefault);
   }
 

@@ -33,7 +33,9 @@ struct Settings {
   bool wait = true;  // when a server asks pkgfs to come back later
   VerifyDownloads verify_downloads = VerifyDownloads::kFail;
   std::uint64_t max_download = limits::kDownloadBytes;
-  std::chrono::seconds timeout{30};  // the longest silence of a server
+  std::chrono::seconds timeout{30};                       // the longest silence of a server
+  std::chrono::seconds query_deadline{600};               // for an answer of a registry, with all attempts
+  std::optional<std::chrono::seconds> download_deadline;  // for a download, with all attempts; none: unlimited
   std::chrono::seconds query_time{600};
 
   /// The directories in `cache_dir`, named as Wasmer names them: packages by hash, downloads by the hash of their URL,

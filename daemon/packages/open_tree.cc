@@ -166,6 +166,8 @@ void PackageOpener::set_up_network(DownloadObserver* observer, const Io& io) {
     http.ca_file = settings_.ca_file;
     http.connect_timeout = std::min<std::chrono::milliseconds>(http.connect_timeout, settings_.timeout);
     http.stall_timeout = settings_.timeout;
+    http.query_deadline = settings_.query_deadline;
+    http.download_deadline = settings_.download_deadline;
     if (!settings_.wait) {
       http.retry.server_wait = {};
     }

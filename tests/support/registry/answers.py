@@ -99,6 +99,8 @@ def file_answer(path, headers, fault, seen):
     if kind == "ignore_range":
         del answer.headers["Accept-Ranges"]
         return answer
+    if kind == "range_lie" and "range" in headers:
+        return range_lie(fault.lie, int(re.match(r"bytes=(\d+)", headers["range"])[1]), answer)
     wanted = wanted_range(headers, answer)
     if wanted == "bad":
         answer.status, answer.end = 416, 0
@@ -111,6 +113,20 @@ def file_answer(path, headers, fault, seen):
         answer.headers["Content-Range"] = f"bytes {answer.start}-{answer.end - 1}/{body.size}"
         if kind == "wrong_slice":  # says what was asked for, gives the beginning
             answer.start, answer.end = 0, answer.end - answer.start
+    return answer
+
+
+def range_lie(lie, start, answer):
+    """What a server says that can't or won't continue a file from `start`."""
+    size = answer.body.size
+    end = {"416": start, "empty": start, "one_byte": start + 1}.get(lie, size)
+    answer.status, answer.start, answer.end = (416 if lie == "416" else 206), start, end
+    first, last = (0, size - 1) if lie == "wrong_range" else (start, start if lie == "one_byte" else size - 1)
+    answer.headers["Content-Range"] = "bytes */1" if lie == "416" else f"bytes {first}-{last}/{size}"
+    if lie == "no_range":
+        del answer.headers["Content-Range"]
+    if lie == "other_etag":
+        answer.headers["ETag"] = '"other"'
     return answer
 
 
@@ -212,6 +228,9 @@ def send_body(sender, answer, fault):
         if kind == "stall":
             while not client_left(sender.connection, 3600):
                 pass
+        return False
+    if kind == "range_lie" and answer.status == 200:
+        sender.send_part(answer, answer.length // 2)
         return False
     sender.send_part(answer, answer.length)
     if kind == "excess":

@@ -24,6 +24,7 @@ class Fault:
     latency_ms: int = 0
     rate: int = 0
     etag: str = "normal"  # normal, weak, none, changes
+    lie: str = ""
     seen: int = field(default=0, compare=False)
 
     @property
@@ -43,7 +44,7 @@ class Fault:
 # These change what is said, so they only make sense for GraphQL; those below only for files.
 SAID = {"graphql_errors", "graphql_partial", "null_package", "archived", "bad_manifest", "wrong_hash", "null_fields",
         "unknown_fields", "url"}  # fmt: skip
-OF_FILES = {"wrong_bytes", "ignore_range", "lying_range", "wrong_slice"}
+OF_FILES = {"wrong_bytes", "ignore_range", "lying_range", "wrong_slice", "range_lie"}
 
 
 class Faults:

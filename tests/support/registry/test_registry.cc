@@ -79,6 +79,8 @@ const char* kind_name(Fault::Kind kind) {
       return "lying_range";
     case Kind::kWrongSlice:
       return "wrong_slice";
+    case Kind::kRangeLie:
+      return "range_lie";
   }
   return "";
 }
@@ -105,6 +107,24 @@ const char* etag_name(Fault::Etag etag) {
       return "none";
     case Fault::Etag::kChanges:
       return "changes";
+  }
+  return "";
+}
+
+const char* lie_name(Fault::Lie lie) {
+  switch (lie) {
+    case Fault::Lie::k416:
+      return "416";
+    case Fault::Lie::kOtherEtag:
+      return "other_etag";
+    case Fault::Lie::kNoRange:
+      return "no_range";
+    case Fault::Lie::kWrongRange:
+      return "wrong_range";
+    case Fault::Lie::kEmpty:
+      return "empty";
+    case Fault::Lie::kOneByte:
+      return "one_byte";
   }
   return "";
 }
@@ -140,7 +160,8 @@ Json to_json(const Fault& fault) {
           {"location", fault.location},
           {"latency_ms", fault.latency_ms},
           {"rate", fault.rate},
-          {"etag", etag_name(fault.etag)}};
+          {"etag", etag_name(fault.etag)},
+          {"lie", lie_name(fault.lie)}};
 }
 
 [[noreturn]] void fail(const std::string& what) {

@@ -54,6 +54,7 @@ struct Fault {
     kIgnoreRange,  ///< 200 with the whole file, for any range; no Accept-Ranges
     kLyingRange,   ///< 206 with the whole file and its Content-Range, for any range
     kWrongSlice,   ///< 206 with the Content-Range asked for and the first bytes of the file
+    kRangeLie,     ///< the whole file is cut off at its half, and every range is answered with `lie`
   };
   enum class Where { kBoth, kGraphql, kFiles };
   enum class Etag {
@@ -61,6 +62,15 @@ struct Fault {
     kWeak,     ///< W/, so no If-Range matches it
     kNone,     ///< no ETag, no Last-Modified
     kChanges,  ///< another one on every request, no Last-Modified
+  };
+
+  enum class Lie {
+    k416,         ///< 416, "the file has one byte"
+    kOtherEtag,   ///< 206 with another ETag
+    kNoRange,     ///< 206 without Content-Range
+    kWrongRange,  ///< 206 with the Content-Range of the whole file
+    kEmpty,       ///< 206 with the right Content-Range and no body
+    kOneByte,     ///< 206 with one byte
   };
 
   Kind kind = Kind::kPlain;
@@ -84,6 +94,7 @@ struct Fault {
   /// Body bytes a second; 0: as fast as it goes.
   std::uint64_t rate = 0;
   Etag etag = Etag::kNormal;
+  Lie lie = Lie::k416;  ///< of kRangeLie
 };
 
 /// A registry as the real one is to its clients: GraphQL at `endpoint()`, containers as files behind nginx with ETag

@@ -26,10 +26,26 @@ TEST(Backoff, GivesUpAfterTheLastAttempt) {
 TEST(Backoff, WaitsLessOftenForTheSilent) {
   const CancelFlag never;
   Backoff backoff(kQuick, never);
-  EXPECT_TRUE(backoff.again_after_timeout("x"));
-  EXPECT_FALSE(backoff.again_after_timeout("x"));
+  EXPECT_TRUE(backoff.again_after_timeout(seconds(1), "x"));
+  EXPECT_EQ(backoff.attempts(), 2);
+  EXPECT_FALSE(backoff.again_after_timeout(seconds(1), "x"));
   Backoff impatient({.attempts = 2, .first_pause = milliseconds(1)}, never);
-  EXPECT_FALSE(impatient.again_after_timeout("x"));
+  EXPECT_FALSE(impatient.again_after_timeout(seconds(1), "x"));
+}
+
+TEST(Backoff, ALongSilenceIsNotWaitedForTwice) {
+  const CancelFlag never;
+  Backoff backoff(kQuick, never);
+  EXPECT_FALSE(backoff.again_after_timeout(seconds(16), "x"));
+  Backoff twice(kQuick, never);
+  EXPECT_TRUE(twice.again_after_timeout(seconds(15), "x"));
+}
+
+TEST(Backoff, NoAttemptBeginsAfterTheDeadline) {
+  const CancelFlag never;
+  Backoff backoff({.first_pause = milliseconds(500)}, never, Backoff::Clock::now() + milliseconds(200));
+  EXPECT_FALSE(backoff.again("x"));
+  EXPECT_FALSE(backoff.again_after(seconds(0), "x"));
 }
 
 TEST(Backoff, StartsAnewAfterProgress) {

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace pkgfs {
+
+/// What one download has cost so far, compared with what it brought. A server that cuts connections and lies about
+/// ranges could otherwise make a client download the same bytes again and again. Not thread-safe.
+class DownloadEffort {
+ public:
+  static constexpr int kMostRestarts = 2;
+  /// A download may receive its size this many times.
+  static constexpr std::uint64_t kMostTimes = 2;
+
+  /// `kept`: bytes that an earlier call left.
+  explicit DownloadEffort(std::uint64_t kept) : furthest_(kept) {}
+
+  /// A server says that the file has `size` bytes.
+  void expect(std::uint64_t size) { size_ = std::max(size_, size); }
+  /// `bytes` came. False if that is more than the download is worth. A file of unknown size has only the limit for
+  /// restarts.
+  [[nodiscard]] bool spend(std::uint64_t bytes) {
+    spent_ += bytes;
+    return size_ == 0 || spent_ / kMostTimes <= size_;
+  }
+  /// `kept` bytes are in the file now. True if that is progress: enough of them are beyond the furthest that there ever
+  /// was. Pieces of a few bytes must add up first, else a server could send one byte for each request.
+  [[nodiscard]] bool has_progressed(std::uint64_t kept) {
+    if (kept < furthest_ + step()) {
+      return false;
+    }
+    furthest_ = kept;
+    return true;
+  }
+  /// The bytes that there are will be thrown away. False if that happened too often.
+  [[nodiscard]] bool restart() { return ++restarts_ <= kMostRestarts; }
+  [[nodiscard]] int restarts() const { return restarts_; }
+
+ private:
+  [[nodiscard]] std::uint64_t step() const {
+    constexpr std::uint64_t kWorthARequest = 64U << 10U;
+    constexpr std::uint64_t kParts = 16;  // a small file may come in so many pieces
+    return size_ == 0 ? kWorthARequest : std::clamp<std::uint64_t>(size_ / kParts, 1, kWorthARequest);
+  }
+
+  std::uint64_t furthest_;   // of the bytes that were ever in the file, as far as they counted
+  std::uint64_t size_ = 0;   // the largest that was announced; 0: unknown
+  std::uint64_t spent_ = 0;  // bytes received
+  int restarts_ = 0;
+};
+
+}  // namespace pkgfs

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <utility>
+
+namespace pkgfs {
+
+/// Judges whether a transfer still gets on, from the number of bytes that have come and the time. libcurl's own limit
+/// for slow transfers isn't used: it averages over the request, too, and so ends a silent one seconds late. The caller
+/// gives the time, in any order of calls but ascending. Not thread-safe.
+class Pace {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  struct Limits {
+    std::chrono::milliseconds silence{30'000};  // the longest time without a byte
+    std::chrono::milliseconds window{30'000};   // the time over which the rate is measured
+    std::uint64_t slowest = 256;                // bytes a second; for all transfers of the caller together
+    std::optional<Clock::time_point> deadline = std::nullopt;  // when the transfer must have ended
+  };
+  enum class Verdict {
+    kFine,
+    kSilent,  // no byte came for `Limits::silence`
+    kSlow,    // a window had too few bytes
+    kLate,    // the deadline has passed
+  };
+
+  explicit Pace(const Limits& limits) : limits_(limits) {}
+
+  /// A request goes out on an open connection. Until the first call, only the deadline counts: libcurl limits the time
+  /// for a connection.
+  void sent(Clock::time_point now) { last_ = now; }
+  /// `bytes` have come so far, in all.
+  void received(std::uint64_t bytes, Clock::time_point now);
+  /// `transfers`: how many share the connection to the network. Each of them needs only its part of the lowest rate.
+  [[nodiscard]] Verdict judge(Clock::time_point now, std::size_t transfers) const;
+
+  [[nodiscard]] const Limits& limits() const { return limits_; }
+
+ private:
+  static constexpr int kSamples = 10;  // in one window
+
+  Limits limits_;
+  std::optional<Clock::time_point> last_;  // of the last byte, or of the request
+  std::uint64_t bytes_ = 0;
+  /// How many bytes had come at which time, from the first byte on. At most one is older than the window.
+  std::deque<std::pair<Clock::time_point, std::uint64_t>> samples_;
+};
+
+}  // namespace pkgfs
