@@ -125,8 +125,9 @@ class Words {
   }
 
   static std::string lack(const Incompatibility& what) {
-    const bool has_versions =
-        what.specifier->named() != nullptr && what.candidates->error->kind() == QueryError::Kind::kNoMatches;
+    const QueryError::Kind kind = what.candidates->error->kind();
+    const bool has_versions = what.specifier->named() != nullptr &&
+                              (kind == QueryError::Kind::kNoMatches || kind == QueryError::Kind::kUnusable);
     return has_versions ? "which no usable version matches" : "which no source has";
   }
 

@@ -37,7 +37,7 @@ Draft solve(const PackageInfo& root, Catalog& catalog) {
   } catch (const BrokenDependency&) {
     throw;
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::kResolve) {
+    if (error.code() == ErrorCode::kInterrupted) {
       throw;
     }
     failure = error;

@@ -64,14 +64,30 @@ std::vector<PackageSummary> BackendSource::by_name(const PackageSpecifier& speci
   if (!published.found) {
     throw QueryError(QueryError::Kind::kNotFound, specifier);
   }
+  if (published.packages.empty() && !published.unusable.empty()) {
+    const graphql::Published::Unusable& newest = published.unusable.back();
+    throw QueryError(specifier, newest.id.version.to_string(), published.unusable.size(), newest.why);
+  }
   if (published.packages.empty()) {
     throw QueryError(specifier, published.archived);
   }
+  tell_of_unusable(published);
   const bool is_hash_safe = Url::parse(options_.endpoint).is_https();
   for (PackageSummary& package : published.packages) {
     package.dist.is_hash_safe = is_hash_safe;
   }
   return std::move(published.packages);
+}
+
+void BackendSource::tell_of_unusable(const graphql::Published& published) {
+  const NamedId& newest = *published.packages.back().pkg.id.named();
+  const MutexLock lock(mutex_);
+  for (const graphql::Published::Unusable& left_out : published.unusable) {
+    if (compare_precedence(left_out.id.version, newest.version) > 0 && told_.insert(left_out.id).second) {
+      log::warn("\"{}\" can't be used, so that {} is the newest: {}", PackageId(left_out.id).to_string(),
+                newest.version.to_string(), left_out.why.what());
+    }
+  }
 }
 
 graphql::Published BackendSource::matching(const Known& known, const PackageSpecifier& specifier) const {

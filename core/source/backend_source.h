@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "core/base/thread_annotations.h"
@@ -56,6 +57,8 @@ class BackendSource final : public Source {
   /// The versions of `known` that match. Throws QueryError if the look-up failed.
   [[nodiscard]] graphql::Published matching(const Known& known, const PackageSpecifier& specifier) const
       PKGFS_REQUIRES(known.mutex);
+  /// Warns, once for each version, if a newer version than those in `published` is left out because it can't be used.
+  void tell_of_unusable(const graphql::Published& published);
   /// Records that the registry can't be used, so that later queries don't wait for it. Returns whether it is the first
   /// failure.
   [[nodiscard]] bool is_first_failure(const Error& error);
@@ -69,6 +72,7 @@ class BackendSource final : public Source {
   Mutex mutex_;                                                                   // taken after that of a Known
   std::map<std::string, std::unique_ptr<Known>> known_ PKGFS_GUARDED_BY(mutex_);  // by full name; never removed
   std::optional<Error> unreachable_ PKGFS_GUARDED_BY(mutex_);                     // why the registry isn't asked again
+  std::set<NamedId> told_ PKGFS_GUARDED_BY(mutex_);                               // versions that a warning named
 };
 
 }  // namespace pkgfs

@@ -9,6 +9,7 @@
 
 #include "core/base/ascii.h"
 #include "core/base/log.h"
+#include "core/net/http_message.h"
 #include "core/webc/json_fields.h"
 
 namespace pkgfs::graphql {
@@ -55,6 +56,7 @@ constexpr std::string_view kReleaseQuery = R"({
 })";
 
 constexpr std::size_t kShownErrors = 5;
+constexpr std::size_t kMostUrl = 8192;  // bytes; web servers refuse longer ones
 
 std::string body_of(std::string_view query, std::string_view placeholder, std::string_view value) {
   std::string text(query);
@@ -62,7 +64,16 @@ std::string body_of(std::string_view query, std::string_view placeholder, std::s
   return Json{{"query", text}}.dump();
 }
 
+/// The messages with at most 300 bytes of each, because they may have any text of the registry.
+std::vector<std::string> shortened(std::vector<std::string> messages) {
+  for (std::string& message : messages) {
+    message = pkgfs::shortened(message);
+  }
+  return messages;
+}
+
 Error unusable(std::vector<std::string> why) {
+  why = shortened(std::move(why));
   why.insert(why.begin(), "Unable to deserialize the response");
   return {ErrorCode::kNetwork, std::move(why)};
 }
@@ -76,7 +87,7 @@ std::vector<std::string> errors_of(const Json& response) {
   for (const Json& error : *errors) {
     const Json* message = error.is_object() ? member(error, "message") : nullptr;
     if (message != nullptr && message->is_string() && messages.size() < kShownErrors) {
-      messages.push_back("the registry says: " + message->get<std::string>());
+      messages.push_back("the registry says: " + pkgfs::shortened(message->get<std::string>()));
     }
   }
   return messages;
@@ -122,15 +133,23 @@ std::string spelling(std::string_view full_name) {
 /// Refuses an answer about another package than `asked`. `said` is its name as the registry writes it.
 void check_name(const std::string& said, const std::string& full_name, const std::string& asked) {
   if (!is_package_name(full_name)) {
-    throw Error(ErrorCode::kCorrupt, "the registry was asked for \"" + asked + "\" and answers for \"" + said +
-                                         "\", which isn't a valid package name");
+    throw Error(ErrorCode::kCorrupt, "the registry was asked for \"" + asked + "\" and answers for \"" +
+                                         pkgfs::shortened(said) + "\", which isn't a valid package name");
   }
   if (spelling(full_name) != spelling(asked)) {
-    throw Error(ErrorCode::kCorrupt, "the registry was asked for \"" + asked + "\" and answers for \"" + said + "\"");
+    throw Error(ErrorCode::kCorrupt,
+                "the registry was asked for \"" + asked + "\" and answers for \"" + pkgfs::shortened(said) + "\"");
   }
 }
 
-/// One container of a version; none if a field is missing or can't be used.
+/// What the registry says of a container has the right shape, but can't be used.
+class UnusableContainer : public Error {
+ public:
+  using Error::Error;
+};
+
+/// One container of a version. None if the registry has none. Throws UnusableContainer, and Error for a value of
+/// another type.
 std::optional<PackageSummary> distribution(const Json& version, const char* key, int webc_version, const NamedId& id) {
   const Json* fields = member(version, key);
   if (fields == nullptr || fields->is_null()) {
@@ -141,34 +160,54 @@ std::optional<PackageSummary> distribution(const Json& version, const char* key,
   const auto url = optional_text(*fields, "piritaDownloadUrl", where);
   const auto hash = optional_text(*fields, "piritaSha256Hash", where);
   const auto manifest = optional_text(*fields, "webcManifest", where);
-  if (!url || !hash || !manifest) {
+  if (!url && !hash && !manifest) {
     return std::nullopt;
   }
+  if (!url || !hash || !manifest) {
+    const char* missing = !url ? "download URL" : !hash ? "hash" : "manifest";
+    throw UnusableContainer(ErrorCode::kNetwork, std::string("the registry gives no ") + missing);
+  }
+  if (url->size() > kMostUrl) {
+    throw UnusableContainer(ErrorCode::kNetwork, "the download URL has " + std::to_string(url->size()) + " bytes");
+  }
+  const auto sha256 = sha256_from_hex(*hash);
+  if (!sha256) {
+    throw UnusableContainer(ErrorCode::kNetwork, "the hash that the registry gives, \"" + pkgfs::shortened(*hash) +
+                                                     "\", isn't a SHA-256 in hex");
+  }
   try {
-    const auto sha256 = sha256_from_hex(*hash);
-    if (!sha256) {
-      throw Error(ErrorCode::kCorrupt, "\"" + *hash + "\" isn't a SHA-256 in hex");
-    }
     const webc::Manifest parsed = webc::manifest_from_json(webc::parse_json(*manifest));
     return PackageSummary{info_from_manifest(id, parsed, webc_version), {*url, std::nullopt, sha256}};
   } catch (const Error& error) {
-    log::info("{}@{}: the registry's data of the version {} container can't be used: {}", id.full_name,
-              id.version.to_string(), webc_version, error.what());
-    return std::nullopt;
+    std::vector<std::string> chain = shortened(error.chain());
+    chain.insert(chain.begin(), "the manifest that the registry gives is damaged");
+    throw UnusableContainer(ErrorCode::kCorrupt, std::move(chain));
   }
 }
 
-std::optional<PackageSummary> preferred(const Json& version, const NamedId& id, Prefer prefer) {
+/// The preferred container of a version, or the other one if that is missing or unusable. Throws UnusableContainer if
+/// both are, for the preferred one that isn't missing.
+PackageSummary preferred(const Json& version, const NamedId& id, Prefer prefer) {
   std::array<std::pair<const char*, int>, 2> order{{{"v3", 3}, {"v2", 2}}};
   if (prefer == Prefer::kV2) {
     std::swap(order[0], order[1]);
   }
+  std::optional<UnusableContainer> why;
   for (const auto& [key, webc_version] : order) {
-    if (auto found = distribution(version, key, webc_version, id)) {
-      return found;
+    try {
+      if (auto found = distribution(version, key, webc_version, id)) {
+        return *std::move(found);
+      }
+    } catch (const UnusableContainer& error) {
+      log::info("{}@{}: the registry's data of the version {} container can't be used: {}", id.full_name,
+                id.version.to_string(), webc_version, error.what());
+      if (!why) {
+        why = error;
+      }
     }
   }
-  return std::nullopt;
+  throw why ? *why
+            : UnusableContainer(ErrorCode::kNetwork, "the registry gives no download URL, no hash and no manifest");
 }
 
 }  // namespace
@@ -236,12 +275,17 @@ Published published(const Json& response, const NamedIdent& ident, Prefer prefer
         result.archived.push_back(version->to_string());
         continue;
       }
-      if (auto summary = preferred(entry, NamedId{full_name, *version}, prefer)) {
-        result.packages.push_back(std::move(*summary));
+      const NamedId id{full_name, *version};
+      try {
+        result.packages.push_back(preferred(entry, id, prefer));
+      } catch (const UnusableContainer& error) {
+        result.unusable.push_back({id, error});
       }
     }
     std::sort(result.packages.begin(), result.packages.end(),
               [](const PackageSummary& a, const PackageSummary& b) { return a.pkg.id < b.pkg.id; });
+    std::sort(result.unusable.begin(), result.unusable.end(),
+              [](const Published::Unusable& a, const Published::Unusable& b) { return a.id.version < b.id.version; });
     return result;
   } catch (const Error& error) {
     throw unusable(error.chain());

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/base/error.h"
 #include "core/package/package_info.h"
 #include "core/package/package_specifier.h"
 #include "core/webc/manifest.h"
@@ -34,10 +35,16 @@ struct Published {
   bool found = false;                    // the package exists
   std::vector<PackageSummary> packages;  // versions that match and can be downloaded, ascending
   std::vector<std::string> archived;     // versions that match but are archived
+  /// A version that matches, but can't be downloaded or used.
+  struct Unusable {
+    NamedId id;
+    Error why;  // kCorrupt: a damaged manifest; kNetwork: a missing or wrong field
+  };
+  std::vector<Unusable> unusable;  // ascending
 };
 /// The versions in `response`, an answer to `package_query`, that match `ident`. A version with unusable fields is left
-/// out, as Wasmer does. Throws Error(kNetwork) for an answer of another shape, for one with errors but no package, and
-/// for one about another package than `ident` names.
+/// out of `packages`, as Wasmer does. Throws Error(kNetwork) for an answer of another shape, for one with errors but no
+/// package, and for one about another package than `ident` names.
 [[nodiscard]] Published published(const webc::Json& response, const NamedIdent& ident, Prefer prefer);
 
 /// Throws as `published` for an answer of another shape, or about another package than `full_name`. Called before an

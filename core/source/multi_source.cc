@@ -19,10 +19,12 @@ int error_priority(QueryError::Kind kind) {
       return 1;
     case QueryError::Kind::kNoMatches:
       return 2;
+    case QueryError::Kind::kUnusable:
+      return 3;
     case QueryError::Kind::kOther:
       break;
   }
-  return 3;
+  return 4;
 }
 
 /// Merges the answer of one source into that of the sources before it.

@@ -10,7 +10,7 @@ namespace pkgfs {
 
 /// Several sources as one, which are asked in order (docs/rules/resolution.md, 6.4). The packages of all of them are
 /// merged, sorted by id; of two with the same id, the earlier source's is taken. If none has a package, the error is
-/// the one that says most: kNoMatches before kNotFound before kUnsupported.
+/// the one that says most: kUnusable before kNoMatches before kNotFound before kUnsupported.
 ///
 /// A source that fails (kOther: I/O, network, a damaged package) ends the query, because a later source could have a
 /// different package of the same name. If an earlier source had a package, the failure is only logged.

@@ -23,6 +23,7 @@ const char* reason_of(QueryError::Kind kind) {
       return "not found";
     case QueryError::Kind::kNoMatches:
       return "the package was found, but no published versions matched the constraint";
+    case QueryError::Kind::kUnusable:
     case QueryError::Kind::kOther:
       break;
   }
@@ -40,10 +41,17 @@ std::string no_matches(const std::vector<std::string>& archived) {
          std::to_string(archived.size() - 1) + " are all archived";
 }
 
-std::vector<std::string> chain_of(const PackageSpecifier& specifier, const Error& cause) {
-  std::vector<std::string> chain = {failed_to_query(specifier, cause.message())};
+std::vector<std::string> chain_of(const PackageSpecifier& specifier, const std::string& reason, const Error& cause) {
+  std::vector<std::string> chain = {failed_to_query(specifier, reason)};
   chain.insert(chain.end(), cause.chain().begin(), cause.chain().end());
   return chain;
+}
+
+std::string unusable(const std::string& version, std::size_t count) {
+  if (count == 1) {
+    return "version " + version + " was found, but it can't be used";
+  }
+  return "version " + version + " was found, but it can't be used, as " + std::to_string(count - 1) + " older";
 }
 
 }  // namespace
@@ -57,7 +65,11 @@ QueryError::QueryError(const PackageSpecifier& specifier, const std::vector<std:
     : Error(ErrorCode::kNotFound, failed_to_query(specifier, no_matches(archived))), kind_(Kind::kNoMatches) {}
 
 QueryError::QueryError(const PackageSpecifier& specifier, const Error& cause)
-    : Error(cause.code(), chain_of(specifier, cause)), kind_(Kind::kOther) {}
+    : Error(cause.code(), chain_of(specifier, cause.message(), cause)), kind_(Kind::kOther) {}
+
+QueryError::QueryError(const PackageSpecifier& specifier, const std::string& version, std::size_t count,
+                       const Error& why)
+    : Error(why.code(), chain_of(specifier, unusable(version, count), why)), kind_(Kind::kUnusable) {}
 
 Source::Answer answer_of(const PackageSpecifier& specifier, const std::function<std::vector<PackageSummary>()>& query) {
   Source::Answer answer;

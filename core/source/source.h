@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <optional>
 #include <span>
@@ -22,12 +23,15 @@ class QueryError : public Error {
     kUnsupported,  // the source doesn't answer specifiers of this kind
     kNotFound,     // there is no such package
     kNoMatches,    // the package exists, but no version matches
+    kUnusable,     // versions match, but what the source says of them can't be used
     kOther,        // the source itself failed
   };
 
   QueryError(Kind kind, const PackageSpecifier& specifier);
   /// kNoMatches, with the versions that match but are archived.
   QueryError(const PackageSpecifier& specifier, const std::vector<std::string>& archived);
+  /// kUnusable, with the newest of the `count` versions that match, and why it can't be used. Has the code of `why`.
+  QueryError(const PackageSpecifier& specifier, const std::string& version, std::size_t count, const Error& why);
   /// kOther, with the failure of the source.
   QueryError(const PackageSpecifier& specifier, const Error& cause);
 

@@ -25,7 +25,7 @@ constexpr Difference kDifferences[] = {
     {"identity-", "sha256:", nullptr, kById},
     {"identity-", "acme/useshash@", nullptr, kById},
     {"identity-", "acme/useshash2@", nullptr, kById},
-    {"fserr-", "acme/badfs@", "no published versions matched the constraint", kUnreadable},
+    {"fserr-", "acme/badfs@", "was found, but it can't be used", kUnreadable},
 };
 
 const Difference* find_difference(const std::string& set, const std::string& root) {

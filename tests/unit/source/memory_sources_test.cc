@@ -188,6 +188,7 @@ TEST(MultiSource, TheMostTellingError) {
   EXPECT_EQ(of({Kind::kUnsupported, Kind::kNotFound}), Kind::kNotFound);
   EXPECT_EQ(of({Kind::kNoMatches, Kind::kNotFound, Kind::kUnsupported}), Kind::kNoMatches);
   EXPECT_EQ(of({Kind::kNotFound, Kind::kOther, Kind::kNoMatches}), Kind::kOther);
+  EXPECT_EQ(of({Kind::kNoMatches, Kind::kUnusable, Kind::kNotFound}), Kind::kUnusable);
 }
 
 TEST(MultiSource, AnAnswerSurvivesALaterFailure) {

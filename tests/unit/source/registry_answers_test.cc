@@ -124,6 +124,69 @@ TEST(Graphql, UnusableVersionsAreLeftOut) {
   EXPECT_THAT(found(response, "acme/app"), IsEmpty());
 }
 
+TEST(Graphql, UnusableVersionsAreNamedWithTheReason) {
+  struct Case {
+    const char* field;
+    Json value;
+    ErrorCode code;
+    std::string text;
+  };
+  const std::string long_text(5000, 'x');
+  for (const Case& each : std::vector<Case>{
+           {"piritaDownloadUrl", nullptr, ErrorCode::kNetwork, "gives no download URL"},
+           {"piritaDownloadUrl", "http://h/" + std::string(10'000, 'x'), ErrorCode::kNetwork, "has 10009 bytes"},
+           {"piritaSha256Hash", nullptr, ErrorCode::kNetwork, "gives no hash"},
+           {"piritaSha256Hash", long_text, ErrorCode::kNetwork, "isn't a SHA-256 in hex"},
+           {"webcManifest", nullptr, ErrorCode::kNetwork, "gives no manifest"},
+           {"webcManifest", "{\"" + long_text, ErrorCode::kCorrupt, "the manifest that the registry gives is damaged"},
+           {"webcManifest", R"({"package": {"fs": 3}})", ErrorCode::kCorrupt, "damaged"},
+           {"webcManifest", R"({"use": {"a": ")" + long_text + "@@\"}}", ErrorCode::kCorrupt, "damaged"}}) {
+    SCOPED_TRACE(each.text);
+    Json response = answer({version("1.0.0"), version("2.0.0")});
+    for (Json& broken : response["data"]["getPackage"]["versions"]) {
+      broken["v2"] = nullptr;
+      broken["v3"][each.field] = each.value;
+    }
+    const auto published =
+        graphql::published(response, *PackageSpecifier::parse("acme/app").named(), graphql::Prefer::kV3);
+    EXPECT_THAT(published.packages, IsEmpty());
+    ASSERT_EQ(published.unusable.size(), 2U);
+    EXPECT_EQ(published.unusable.back().id.version.to_string(), "2.0.0");
+    EXPECT_EQ(published.unusable.back().why.code(), each.code);
+    EXPECT_THAT(published.unusable.back().why.what(), HasSubstr(each.text));
+    for (const std::string& message : published.unusable.back().why.chain()) {
+      EXPECT_LE(message.size(), 450U) << "a text of a server is shortened";
+    }
+  }
+}
+
+TEST(Graphql, TextsOfTheRegistryAreShortened) {
+  const std::string long_text(5000, 'x');
+  const auto texts_of = [](const std::string& body) {
+    try {
+      static_cast<void>(graphql::published(graphql::parse_response(body), *PackageSpecifier::parse("acme/app").named(),
+                                           graphql::Prefer::kV3));
+    } catch (const Error& error) {
+      return error.chain();
+    }
+    return std::vector<std::string>{"no error"};
+  };
+  for (const std::string& body :
+       {Json{{"errors", Json::array({Json{{"message", long_text}}})}}.dump(), "{\"" + long_text,
+        Json{{"data", {{"getPackage", {{"packageName", long_text}, {"versions", Json::array()}}}}}}.dump()}) {
+    for (const std::string& message : texts_of(body)) {
+      EXPECT_LE(message.size(), 450U) << message;
+    }
+  }
+}
+
+TEST(Graphql, AnswersCutOffAtAnyByteAreRefused) {
+  const std::string body = answer({version("1.0.0")}).dump();
+  for (std::size_t length = 0; length < body.size(); ++length) {
+    EXPECT_THROW(static_cast<void>(graphql::parse_response(body.substr(0, length))), Error) << length;
+  }
+}
+
 TEST(Graphql, AnswersOfAnotherShapeAreRefused) {
   for (const char* body :
        {"", "<html>", "[]", "{}", "{\"data\":null}", "{\"data\":3}", "{\"data\":{}}", "{\"data\":{\"getPackage\":3}}",
@@ -243,6 +306,24 @@ TEST_F(RegistryAnswerCacheTest, UnusableFilesAreRemoved) {
     EXPECT_FALSE(std::filesystem::exists(path)) << content;
   }
   EXPECT_THAT(log.text(), HasSubstr("checking the local query cache"));
+}
+
+TEST_F(RegistryAnswerCacheTest, PlantedLinksAreNotFollowed) {
+  namespace fs = std::filesystem;
+  const CapturedLog log;
+  cache_.store("acme/app", response_);
+  const fs::path stored = dir_.path() / "queries/acme#app";
+  fs::rename(stored, dir_.path() / "elsewhere");
+  fs::create_symlink(dir_.path() / "elsewhere", stored);
+  EXPECT_FALSE(cache_.find("acme/app"));
+  EXPECT_FALSE(fs::is_symlink(stored));
+  EXPECT_TRUE(fs::exists(dir_.path() / "elsewhere"));
+  fs::remove_all(dir_.path() / "queries");
+  fs::create_directory(dir_.path() / "victim");
+  fs::create_directory_symlink(dir_.path() / "victim", dir_.path() / "queries");
+  cache_.store("acme/app", response_);
+  EXPECT_TRUE(fs::is_empty(dir_.path() / "victim"));
+  EXPECT_TRUE(cache_.find("acme/app"));
 }
 
 TEST(Age, IsSaidInWords) {
