@@ -25,6 +25,18 @@ class Claims {
     return true;
   }
 
+  /// The first part of [0, end) that no range has; empty if there is none.
+  [[nodiscard]] ByteRange first_gap(std::uint64_t end) const {
+    std::uint64_t begin = 0;
+    for (const auto& [start, stop] : ranges_) {
+      if (start > begin) {
+        return {.begin = begin, .end = start};
+      }
+      begin = stop;
+    }
+    return {.begin = begin, .end = end};
+  }
+
   /// In ascending order.
   void append_to(std::vector<ByteRange>& list) const {
     for (const auto& [begin, end] : ranges_) {

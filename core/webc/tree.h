@@ -102,6 +102,8 @@ class Tree {
   /// True if writers store a directory's subtree right behind it, in the order of its records. The place of a child
   /// then tells whether another directory can contain it, too.
   [[nodiscard]] virtual bool depth_first() const = 0;
+  /// True if the header has nothing but directory tables, so that bytes outside of all tables show damage.
+  [[nodiscard]] virtual bool tables_fill_header() const = 0;
   /// No child record is shorter than two to the power of this. The offset of a record, shifted right by this many bits,
   /// is another one for each record.
   [[nodiscard]] virtual unsigned record_bits() const = 0;

@@ -29,6 +29,7 @@ class V1Tree final : public Tree {
   [[nodiscard]] Decoded<EntryInfo> entry(std::uint64_t entry) const override;
   [[nodiscard]] std::uint64_t entry_length(std::uint64_t, const EntryInfo&) const override { return 0; }
   [[nodiscard]] bool depth_first() const override { return false; }
+  [[nodiscard]] bool tables_fill_header() const override { return true; }
   [[nodiscard]] unsigned record_bits() const override { return 4; }  // 24 bytes and the name
 };
 

@@ -26,6 +26,7 @@ class EntryTree final : public Tree {
   [[nodiscard]] Decoded<Child> next(Cursor& cursor) const override;
   [[nodiscard]] Decoded<EntryInfo> entry(std::uint64_t entry) const override;
   [[nodiscard]] bool depth_first() const override { return true; }
+  [[nodiscard]] bool tables_fill_header() const override { return false; }
   [[nodiscard]] unsigned record_bits() const override { return hashed_ ? 5 : 4; }  // 48 or 16 bytes and the name
   [[nodiscard]] std::uint64_t entry_length(std::uint64_t entry, const EntryInfo& info) const override;
 

@@ -30,6 +30,12 @@ class TreeCheck {
       directory(pending_.front());
     }
     check_entries();
+    // What a damaged record leads to can't be reached, so gaps say nothing new then.
+    if (tree_.tables_fill_header() && !found_) {
+      if (const ByteRange gap = tables_.first_gap(tree_.parts().header_length); !gap.empty()) {
+        add({.at = gap.begin, .text = "no directory has the bytes up to " + hex(gap.end)});
+      }
+    }
   }
 
  private:
@@ -38,7 +44,10 @@ class TreeCheck {
     std::size_t depth = 0;
   };
 
-  void add(const Problem& problem) { problems_.add(describe(tree_.parts(), atoms_, problem)); }
+  void add(const Problem& problem) {
+    found_ = true;
+    problems_.add(describe(tree_.parts(), atoms_, problem));
+  }
 
   void directory(const Directory& directory) {
     const auto table = tree_.table(directory.entry);
@@ -163,6 +172,7 @@ class TreeCheck {
   std::vector<ByteRange> entries_;
   std::uint64_t hashed_ = 0;
   bool gave_up_ = false;
+  bool found_ = false;  // a problem
 };
 
 }  // namespace
