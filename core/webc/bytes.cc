@@ -8,47 +8,6 @@
 
 namespace pkgfs::webc {
 
-bool is_utf8(std::string_view text) {
-  std::size_t at = 0;
-  while (at < text.size()) {
-    const auto lead = static_cast<unsigned char>(text[at]);
-    if (lead < 0x80) {
-      ++at;
-      continue;
-    }
-    std::size_t more = 0;
-    std::uint32_t point = 0;
-    if (lead >= 0xc2 && lead <= 0xdf) {
-      more = 1;
-      point = lead & 0x1fU;
-    } else if (lead >= 0xe0 && lead <= 0xef) {
-      more = 2;
-      point = lead & 0x0fU;
-    } else if (lead >= 0xf0 && lead <= 0xf4) {
-      more = 3;
-      point = lead & 0x07U;
-    } else {
-      return false;
-    }
-    if (more >= text.size() - at) {
-      return false;
-    }
-    for (std::size_t i = 1; i <= more; ++i) {
-      const auto byte = static_cast<unsigned char>(text[at + i]);
-      if ((byte & 0xc0U) != 0x80U) {
-        return false;
-      }
-      point = (point << 6U) | (byte & 0x3fU);
-    }
-    const bool overlong = (more == 2 && point < 0x800) || (more == 3 && point < 0x10000);
-    if (overlong || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff)) {
-      return false;
-    }
-    at += more + 1;
-  }
-  return true;
-}
-
 const char* name_problem(std::string_view name) {
   if (name.empty()) {
     return "is empty";

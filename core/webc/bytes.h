@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "core/base/utf8.h"
+
 /// Helpers of the parsers in this folder: read integers, check names, write messages.
 namespace pkgfs::webc {
 
@@ -28,7 +30,7 @@ namespace pkgfs::webc {
   return start <= size && length <= size - start;
 }
 
-[[nodiscard]] bool is_utf8(std::string_view text);
+using pkgfs::is_utf8;
 
 /// Why `name` can't be the name of a directory entry ("is empty"); null if it can.
 [[nodiscard]] const char* name_problem(std::string_view name);

@@ -11,27 +11,6 @@
 
 namespace pkgfs {
 
-std::string printable(std::string_view text, bool keep_newlines) {
-  static constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string out;
-  out.reserve(text.size());
-  const auto escape = [&out](unsigned char byte) { out += {'\\', 'x', kDigits[byte >> 4U], kDigits[byte & 15U]}; };
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    // U+0080 to U+009F are control characters as well, and terminals interpret them.
-    const bool c1 = byte == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
-    if (c1) {
-      escape(byte);
-      escape(static_cast<unsigned char>(text[++i]));
-    } else if ((byte < 0x20 && !(keep_newlines && byte == '\n')) || byte == 0x7F) {
-      escape(byte);
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
-}
-
 std::string sentence(std::string_view text) {
   std::string result(text);
   if (result.empty()) {

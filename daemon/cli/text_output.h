@@ -5,13 +5,10 @@
 #include <string_view>
 
 #include "core/base/error.h"
+#include "core/base/printable.h"
 #include "core/vfs/file_system.h"
 
 namespace pkgfs {
-
-/// `text` with control characters as `\xNN`, so that a name in a hostile package can't move the cursor or set the title
-/// of a terminal. `keep_newlines` is for messages of several lines.
-[[nodiscard]] std::string printable(std::string_view text, bool keep_newlines = false);
 
 /// `text` with a capital and a full stop. A word that is typed and that its explanation follows ("auto (default): ...")
 /// gets no capital.

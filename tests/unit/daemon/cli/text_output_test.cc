@@ -11,16 +11,6 @@
 namespace pkgfs {
 namespace {
 
-TEST(TextOutput, ControlCharactersAreEscaped) {
-  EXPECT_EQ(printable("a\tb\x7f\x1b[2J"), "a\\x09b\\x7f\\x1b[2J");
-  EXPECT_EQ(printable("a\nb"), "a\\x0ab");
-  EXPECT_EQ(printable("a\nb", true), "a\nb");
-  EXPECT_EQ(printable("\xc2\x9b"
-                      "1m \xc3\xbc"),
-            "\\xc2\\x9b1m \xc3\xbc")
-      << "U+009B starts a sequence, too";
-}
-
 TEST(TextOutput, ModesTimesAndSizes) {
   EXPECT_EQ(mode_text({.type = vfs::FileType::kFile, .mode = 0755}), "-rwxr-xr-x");
   EXPECT_EQ(mode_text({.type = vfs::FileType::kDirectory, .mode = 0500}), "dr-x------");

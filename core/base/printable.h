@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+/// Texts from outside (names, paths, ids, versions, messages of servers, the environment, lock files) as parts of a
+/// message. Such a text must not begin a line of its own, move the cursor of a terminal, or change the order in which
+/// the characters after it are shown.
+namespace pkgfs {
+
+/// `text` with each byte as `\xNN` of: control characters (C0, DEL, C1), line and paragraph separators, bidirectional
+/// embeddings, overrides and isolates (U+202A to U+202E, U+2066 to U+2069), and what isn't UTF-8. Backslashes stay, so
+/// that to apply it twice changes nothing more. `keep_newlines` is for a message of several lines whose parts are
+/// printable already.
+[[nodiscard]] std::string printable(std::string_view text, bool keep_newlines = false);
+
+/// `text`, of which "…" replaces the middle if it has more than `limit` characters (code points; a byte that isn't
+/// UTF-8 counts as one). The result has `limit` characters then, and its end is as long as its beginning: both ends of
+/// a path tell most.
+[[nodiscard]] std::string shortened(std::string_view text, std::size_t limit = 200);
+
+}  // namespace pkgfs
