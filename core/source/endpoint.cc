@@ -31,7 +31,7 @@ std::string graphql_endpoint(std::string_view registry) {
   }
   const std::string bare = "http://" + std::string(registry);
   if (registry.find("localhost") != std::string_view::npos || Url::parse(bare).is_loopback()) {
-    return bare + "/graphql";
+    return Url::parse(bare + "/graphql").text();
   }
   return Url::parse("https://registry." + std::string(registry) + "/graphql").text();
 }

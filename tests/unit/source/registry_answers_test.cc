@@ -29,7 +29,7 @@ TEST(Endpoint, FollowsWasmersRules) {
   EXPECT_EQ(graphql_endpoint("https://r.example"), "https://r.example/graphql");
   EXPECT_EQ(graphql_endpoint("https://r.example/"), "https://r.example/graphql");
   EXPECT_EQ(graphql_endpoint("https://r.example/api"), "https://r.example/api");
-  for (const char* text : {"", "a/b", "ftp://x", "a b", "user@host"}) {
+  for (const char* text : {"", "a/b", "ftp://x", "a b", "user@host", "localhost:80x"}) {
     EXPECT_THROW(static_cast<void>(graphql_endpoint(text)), Error) << text;
   }
 }
