@@ -1,48 +1,68 @@
 // SPDX-License-Identifier: MIT
 #include "core/resolve/lock_file.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
+#include "core/base/printable.h"
+#include "core/webc/ambiguous_json.h"
 #include "core/webc/json_fields.h"
 
 namespace pkgfs {
 namespace {
 
+using webc::below;
 using webc::expect_list;
 using webc::expect_map;
 using webc::expect_text;
 using webc::Json;
+using webc::member;
 using webc::optional_text;
 using webc::required;
 
-constexpr std::uint64_t kFormat = 1;
+/// What a manifest states, and what the file states only to be read.
+constexpr const char* kProperties[] = {"commands", "entrypoint", "filesystem"};
 
 Json or_null(const std::optional<std::string>& text) { return text ? Json(*text) : Json(nullptr); }
 
-Json to_json(const LockFile::Locked& locked) {
+/// The properties of a directory may change, and so the file doesn't state them.
+bool is_directory(const DistributionInfo& dist) { return dist.path && !dist.webc_sha256; }
+
+Json mappings_json(const PackageInfo& pkg) {
+  Json list = Json::array();
+  for (const FileSystemMapping& mapping : pkg.filesystem) {
+    list.push_back({{"mount_path", mapping.mount_path},
+                    {"volume_name", mapping.volume_name},
+                    {"original_path", or_null(mapping.original_path)},
+                    {"dependency", or_null(mapping.dependency_name)}});
+  }
+  return list;
+}
+
+Json to_json(const LockFile::Locked& locked, int format) {
   const PackageInfo& pkg = locked.summary.pkg;
   const DistributionInfo& dist = locked.summary.dist;
   Json entry = Json::object();
   entry["id"] = pkg.id.to_string();
   entry["url"] = dist.url;
   entry["sha256"] = dist.webc_sha256 ? Json(to_hex(*dist.webc_sha256)) : Json(nullptr);
-  entry["commands"] = pkg.commands;
-  entry["entrypoint"] = or_null(pkg.entrypoint);
-  entry["filesystem"] = Json::array();
-  for (const FileSystemMapping& mapping : pkg.filesystem) {
-    entry["filesystem"].push_back({{"mount_path", mapping.mount_path},
-                                   {"volume_name", mapping.volume_name},
-                                   {"original_path", or_null(mapping.original_path)},
-                                   {"dependency", or_null(mapping.dependency_name)}});
+  if (format > 1) {
+    entry["registry"] = dist.registry ? Json{{"url", *dist.registry}, {"id", pkg.id.to_string()}} : Json(nullptr);
+  }
+  if (!is_directory(dist)) {
+    entry["commands"] = pkg.commands;
+    entry["entrypoint"] = or_null(pkg.entrypoint);
+    entry["filesystem"] = mappings_json(pkg);
   }
   entry["dependencies"] = Json::array();
   for (std::size_t i = 0; i < pkg.dependencies.size(); ++i) {
-    entry["dependencies"].push_back({{"alias", pkg.dependencies[i].alias},
-                                     {"specifier", pkg.dependencies[i].specifier.to_string()},
-                                     {"id", locked.dependency_ids.at(i)}});
+    entry["dependencies"].push_back(
+        {{"alias", pkg.dependencies[i].alias},
+         {"specifier", pkg.dependencies[i].specifier.to_string()},
+         {"id", i < locked.dependency_ids.size() ? Json(locked.dependency_ids[i]) : Json(nullptr)}});
   }
   return entry;
 }
@@ -61,7 +81,7 @@ PackageId parse_id(const std::string& text) {
 }
 
 DistributionInfo parse_distribution(const Json& entry, const std::string& where) {
-  DistributionInfo dist{expect_text(required(entry, "url", where), where + ".url"), std::nullopt, std::nullopt};
+  DistributionInfo dist{expect_text(required(entry, "url", where), below(where, "url")), std::nullopt, std::nullopt};
   if (dist.url.starts_with("file:")) {
     const PackageSpecifier specifier = PackageSpecifier::parse(dist.url);
     if (specifier.path() == nullptr) {
@@ -81,30 +101,115 @@ DistributionInfo parse_distribution(const Json& entry, const std::string& where)
   return dist;
 }
 
-LockFile::Locked parse_entry(const Json& entry, const std::string& where) {
+/// The registry that gave the package its id; it must be the id of the entry.
+std::optional<std::string> parse_registry(const Json& entry, const std::string& id, const std::string& where) {
+  const Json& registry = required(entry, "registry", where);
+  if (registry.is_null()) {
+    return std::nullopt;
+  }
+  const std::string inner = below(where, "registry");
+  const std::string& answered = expect_text(required(expect_map(registry, inner), "id", inner), below(inner, "id"));
+  if (answered != id) {
+    throw Error(ErrorCode::kCorrupt,
+                where + ".id is \"" + id + "\", but the registry's answer was \"" + answered + "\" (registry.id)");
+  }
+  return expect_text(required(registry, "url", inner), below(inner, "url"));
+}
+
+LockFile::Locked parse_entry(const Json& entry, int format, const std::string& where) {
   expect_map(entry, where);
-  PackageInfo pkg{parse_id(expect_text(required(entry, "id", where), where + ".id")), {}, {}, {}, {}};
-  for (const Json& command : expect_list(required(entry, "commands", where), where + ".commands")) {
-    pkg.commands.push_back(expect_text(command, where + ".commands"));
+  const std::string& id = expect_text(required(entry, "id", where), below(where, "id"));
+  LockFile::Locked locked{.summary = {.pkg = {parse_id(id), {}, {}, {}, {}}, .dist = parse_distribution(entry, where)},
+                          .dependency_ids = {},
+                          .entry = entry};
+  if (format > 1) {
+    locked.summary.dist.registry = parse_registry(entry, id, where);
   }
-  pkg.entrypoint = optional_text(entry, "entrypoint", where);
-  for (const Json& mapping : expect_list(required(entry, "filesystem", where), where + ".filesystem")) {
-    const std::string inner = where + ".filesystem";
-    expect_map(mapping, inner);
-    pkg.filesystem.push_back({expect_text(required(mapping, "volume_name", inner), inner),
-                              expect_text(required(mapping, "mount_path", inner), inner),
-                              optional_text(mapping, "original_path", inner),
-                              optional_text(mapping, "dependency", inner)});
+  const std::string inner = below(where, "dependencies");
+  for (const Json& dependency : expect_list(required(entry, "dependencies", where), inner)) {
+    locked.dependency_ids.push_back(
+        expect_text(required(expect_map(dependency, inner), "id", inner), below(inner, "id")));
   }
-  std::vector<std::string> ids;
-  for (const Json& dependency : expect_list(required(entry, "dependencies", where), where + ".dependencies")) {
-    const std::string inner = where + ".dependencies";
-    expect_map(dependency, inner);
-    pkg.dependencies.push_back({expect_text(required(dependency, "alias", inner), inner),
-                                PackageSpecifier::parse(expect_text(required(dependency, "specifier", inner), inner))});
-    ids.push_back(expect_text(required(dependency, "id", inner), inner));
+  return locked;
+}
+
+/// Every package must be there, and some package must need it: pkgfs opens all that the file names.
+void check_edges(const LockFile& lock, const std::set<std::string>& ids) {
+  std::set<std::string> needed{lock.packages.front().summary.pkg.id.to_string()};
+  for (const LockFile::Locked& locked : lock.packages) {
+    for (const std::string& id : locked.dependency_ids) {
+      if (!ids.contains(id)) {
+        throw Error(ErrorCode::kCorrupt,
+                    "\"" + locked.summary.pkg.id.to_string() + "\" needs \"" + id + "\", which the lock file lacks");
+      }
+      needed.insert(id);
+    }
   }
-  return {{std::move(pkg), parse_distribution(entry, where)}, std::move(ids)};
+  for (const std::string& id : ids) {
+    if (!needed.contains(id)) {
+      throw Error(ErrorCode::kCorrupt, "no package in the lock file needs \"" + id + "\"");
+    }
+  }
+}
+
+std::string where_of(std::size_t package) { return "packages." + std::to_string(package); }
+
+/// How a value differs: the key, and the text of both.
+struct Difference {
+  std::string key;
+  std::string locked;
+  std::string found;
+};
+
+std::string value_text(const Json* value) {
+  return value == nullptr ? "missing" : shortened(value->dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+std::optional<Difference> difference(const Json* locked, const Json* found, const std::string& where) {
+  if (locked != nullptr && found != nullptr && locked->is_object() && found->is_object()) {
+    for (const auto& [key, value] : found->items()) {
+      if (auto differs = difference(member(*locked, key), &value, below(where, key))) {
+        return differs;
+      }
+    }
+    for (const auto& [key, value] : locked->items()) {
+      if (member(*found, key) == nullptr) {
+        return Difference{below(where, key), value_text(&value), value_text(nullptr)};
+      }
+    }
+    return std::nullopt;
+  }
+  if (locked != nullptr && found != nullptr && locked->is_array() && found->is_array()) {
+    for (std::size_t i = 0; i < std::max(locked->size(), found->size()); ++i) {
+      const auto at = [i](const Json& list) { return i < list.size() ? &list[i] : nullptr; };
+      if (auto differs = difference(at(*locked), at(*found), below(where, std::to_string(i)))) {
+        return differs;
+      }
+    }
+    return std::nullopt;
+  }
+  if (locked != nullptr && found != nullptr && *locked == *found) {
+    return std::nullopt;
+  }
+  return Difference{where, value_text(locked), value_text(found)};
+}
+
+Error mismatch(const PackageId& id, const Difference& differs) {
+  return {ErrorCode::kCorrupt,
+          {differs.key + " is " + differs.locked + " in the lock file and " + differs.found + " in the package \"" +
+               id.to_string() + "\"",
+           "the lock file was edited, or the package changed; \"pkgfs resolve --lock\" writes the file again"}};
+}
+
+/// Whether the entry may have its id. `own` is the id that the package gives itself.
+bool may_have_id(const LockFile::Locked& locked, const PackageId& own, int format) {
+  const PackageId& id = locked.summary.pkg.id;
+  const DistributionInfo& dist = locked.summary.dist;
+  if (id.hash() != nullptr && dist.webc_sha256) {
+    return id.hash()->digest() == *dist.webc_sha256;  // not `own`, for which the whole file would be hashed once more
+  }
+  // Version 1 doesn't tell where an id is from: one that the container doesn't contradict is taken.
+  return dist.registry || (format == 1 && own.named() == nullptr && dist.webc_sha256) || id == own;
 }
 
 }  // namespace
@@ -123,47 +228,74 @@ LockFile make_lock(const Resolution& resolution) {
 
 std::string print_lock(const LockFile& lock) {
   Json document = Json::object();
-  document["pkgfs_lock"] = kFormat;
+  document["pkgfs_lock"] = lock.format;
   document["packages"] = Json::array();
   for (const LockFile::Locked& locked : lock.packages) {
-    document["packages"].push_back(to_json(locked));
+    document["packages"].push_back(to_json(locked, lock.format));
   }
   return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 LockFile parse_lock(std::string_view text) {
+  webc::refuse_ambiguous_json(text);
   const Json document = webc::parse_json(text);
   expect_map(document, "");
-  if (const std::uint64_t format = webc::expect_unsigned(required(document, "pkgfs_lock", ""), "pkgfs_lock");
-      format != kFormat) {
+  const std::uint64_t format = webc::expect_unsigned(required(document, "pkgfs_lock", ""), "pkgfs_lock");
+  if (format < 1 || format > LockFile::kNewestFormat) {
     throw Error(ErrorCode::kUnsupported,
-                "the lock file has format " + std::to_string(format) + ", and only 1 is known");
+                "pkgfs_lock: the lock file has version " + std::to_string(format) + ", and only 1 and 2 are known");
+  }
+  for (const auto& [key, value] : document.items()) {
+    if (key != "pkgfs_lock" && key != "packages") {
+      throw Error(ErrorCode::kCorrupt, "a lock file has no member \"" + key + "\"");
+    }
   }
   LockFile lock;
+  lock.format = static_cast<int>(format);
   std::set<std::string> ids;
   for (const Json& entry : expect_list(required(document, "packages", ""), "packages")) {
-    const std::string where = "packages." + std::to_string(lock.packages.size());
+    const std::string where = where_of(lock.packages.size());
     try {
-      lock.packages.push_back(parse_entry(entry, where));
+      lock.packages.push_back(parse_entry(entry, lock.format, where));
     } catch (const Error& error) {
       throw Error(ErrorCode::kCorrupt, error.chain()).context("entry " + std::to_string(lock.packages.size()));
     }
     if (!ids.insert(lock.packages.back().summary.pkg.id.to_string()).second) {
-      throw Error(ErrorCode::kCorrupt, where + ": a second \"" + *ids.rbegin() + "\"");
+      throw Error(ErrorCode::kCorrupt,
+                  where + ": a second \"" + lock.packages.back().summary.pkg.id.to_string() + "\"");
     }
   }
   if (lock.packages.empty()) {
     throw Error(ErrorCode::kCorrupt, "the lock file names no package");
   }
-  for (const LockFile::Locked& locked : lock.packages) {
-    for (const std::string& id : locked.dependency_ids) {
-      if (!ids.contains(id)) {
-        throw Error(ErrorCode::kCorrupt,
-                    "\"" + locked.summary.pkg.id.to_string() + "\" needs \"" + id + "\", which the lock file lacks");
+  check_edges(lock, ids);
+  return lock;
+}
+
+void confirm(LockFile& lock, std::vector<std::optional<PackageInfo>> found) {
+  for (std::size_t i = 0; i < lock.packages.size(); ++i) {
+    LockFile::Locked& locked = lock.packages[i];
+    if (!found[i]) {
+      locked.dependency_ids.clear();
+      continue;
+    }
+    const PackageId id = locked.summary.pkg.id;
+    if (!may_have_id(locked, found[i]->id, lock.format)) {
+      throw mismatch(id, {where_of(i) + ".id", Json(id.to_string()).dump(), Json(found[i]->id.to_string()).dump()});
+    }
+    locked.summary.pkg = *std::move(found[i]);
+    locked.summary.pkg.id = id;
+    Json stated = std::exchange(locked.entry, {});
+    if (is_directory(locked.summary.dist)) {
+      for (const char* key : kProperties) {
+        stated.erase(key);
       }
     }
+    const Json actual = to_json(locked, lock.format);
+    if (const auto differs = difference(&stated, &actual, where_of(i))) {
+      throw mismatch(id, *differs);
+    }
   }
-  return lock;
 }
 
 LockSource::LockSource(const LockFile& lock) {
@@ -174,7 +306,13 @@ LockSource::LockSource(const LockFile& lock) {
   for (const LockFile::Locked& locked : lock.packages) {
     const auto& dependencies = locked.summary.pkg.dependencies;
     for (std::size_t i = 0; i < dependencies.size(); ++i) {
-      packages_.emplace(dependencies[i].specifier.to_string(), *by_id.at(locked.dependency_ids[i]));
+      const PackageSummary& package = *by_id.at(locked.dependency_ids[i]);
+      const std::string specifier = dependencies[i].specifier.to_string();
+      const auto [known, is_new] = packages_.emplace(specifier, package);
+      if (!is_new && known->second.pkg.id != package.pkg.id) {
+        throw Error(ErrorCode::kCorrupt, "the lock file has both \"" + known->second.pkg.id.to_string() + "\" and \"" +
+                                             package.pkg.id.to_string() + "\" for \"" + specifier + "\"");
+      }
     }
   }
 }

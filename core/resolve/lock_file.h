@@ -2,22 +2,33 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/resolve/resolve.h"
+#include "core/webc/manifest.h"
 
 namespace pkgfs {
 
 /// A stored resolution. It gives the same packages later, even if the registries then answer differently. The file is
-/// JSON with one entry a package: id, URL, SHA-256, the properties that the resolver uses, and for each dependency its
-/// specifier and the id that it was resolved to.
+/// JSON with one entry a package: id, URL, SHA-256, the registry that gave the id, the properties that the resolver
+/// uses, and for each dependency its specifier and the id that it was resolved to.
+///
+/// The properties are in the file for its readers. pkgfs takes them from the manifest, whose hash the file has, and
+/// refuses a file that states others (`confirm`): else an edit of the file could add or hide mounts and commands.
 struct LockFile {
+  /// Version 1 doesn't tell which registry gave an id, and states the properties of directories, too.
+  static constexpr int kNewestFormat = 2;
+
   struct Locked {
+    /// Of `pkg`, `parse_lock` fills only the id. `confirm` fills the rest.
     PackageSummary summary;
     std::vector<std::string> dependency_ids;  // those of the dependencies of `summary.pkg`, in order
+    webc::Json entry = {};                    // as the file has it
   };
+  int format = kNewestFormat;
   std::vector<Locked> packages;  // the root first
 };
 
@@ -27,12 +38,22 @@ struct LockFile {
 
 /// The text of the file. Deterministic: the same resolution gives the same bytes.
 [[nodiscard]] std::string print_lock(const LockFile& lock);
-/// Throws Error(kCorrupt) naming the entry and its problem. `file:` URLs become paths.
+/// Parses versions 1 and 2. Throws Error(kCorrupt) naming the entry and its problem, and Error(kUnsupported) for
+/// another version. Refuses duplicate keys, a byte order mark and what follows the document, with their position.
+/// `file:` URLs become paths.
 [[nodiscard]] LockFile parse_lock(std::string_view text);
 
-/// Answers each specifier with the package that the lock file has for it, and finds no other package.
+/// Takes the properties that the packages of `lock` state: `found[i]` is what the manifest of `lock.packages[i]` says,
+/// nothing if it can't be read; then the package counts as one without properties and dependencies. Throws
+/// Error(kCorrupt) that names entry, key, locked value and found value if the file differs from a manifest. Of a
+/// directory, whose contents may change, only id and dependencies are compared. An id may differ from the one that a
+/// container gives itself if a registry gave it.
+void confirm(LockFile& lock, std::vector<std::optional<PackageInfo>> found);
+
+/// Answers each specifier with the package that a confirmed lock file has for it, and finds no other package.
 class LockSource final : public Source {
  public:
+  /// Throws Error(kCorrupt) if the file has two packages for one specifier.
   explicit LockSource(const LockFile& lock);
   [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
 

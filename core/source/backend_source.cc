@@ -7,6 +7,7 @@
 #include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/net/http_client.h"
+#include "core/net/url.h"
 
 namespace pkgfs {
 namespace {
@@ -75,6 +76,7 @@ std::vector<PackageSummary> BackendSource::by_name(const PackageSpecifier& speci
   const bool is_hash_safe = Url::parse(options_.endpoint).is_https();
   for (PackageSummary& package : published.packages) {
     package.dist.is_hash_safe = is_hash_safe;
+    package.dist.registry = without_password(options_.endpoint);
   }
   return std::move(published.packages);
 }

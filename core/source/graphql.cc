@@ -123,7 +123,7 @@ bool is_package_name(std::string_view full_name) {
   }
 }
 
-/// The form in which two spellings of one name are equal: lower case, "-" for "_", no namespace "_".
+/// The form in which two spellings of one name are equal (`is_same_name`).
 std::string spelling(std::string_view full_name) {
   std::string name(full_name.starts_with("_/") ? full_name.substr(2) : full_name);
   std::replace(name.begin(), name.end(), '_', '-');
@@ -136,7 +136,7 @@ void check_name(const std::string& said, const std::string& full_name, const std
     throw Error(ErrorCode::kCorrupt, "the registry was asked for \"" + asked + "\" and answers for \"" +
                                          pkgfs::shortened(said) + "\", which isn't a valid package name");
   }
-  if (spelling(full_name) != spelling(asked)) {
+  if (!is_same_name(full_name, asked)) {
     throw Error(ErrorCode::kCorrupt,
                 "the registry was asked for \"" + asked + "\" and answers for \"" + pkgfs::shortened(said) + "\"");
   }
@@ -218,6 +218,8 @@ bool is_safe(std::string_view text) {
            c == '.' || c == '/' || c == ':';
   });
 }
+
+bool is_same_name(std::string_view a, std::string_view b) { return spelling(a) == spelling(b); }
 
 std::string package_query(std::string_view full_name) { return body_of(kPackageQuery, "$NAME", full_name); }
 

@@ -21,6 +21,10 @@ enum class Prefer { kV3, kV2 };
 /// any characters but letters, digits, "-", "_", ".", "/" and ":".
 [[nodiscard]] bool is_safe(std::string_view text);
 
+/// Whether a registry takes both for the name of one package: upper and lower case, "-" and "_" are equal, and the
+/// namespace "_" is none.
+[[nodiscard]] bool is_same_name(std::string_view a, std::string_view b);
+
 /// The body of the request for all versions of the package `full_name`, or for the release whose container has `hash`
 /// (`sha256:…`). The text is the same as Wasmer's. The parameters must be safe.
 [[nodiscard]] std::string package_query(std::string_view full_name);

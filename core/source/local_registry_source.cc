@@ -199,6 +199,9 @@ PackageSummary LocalRegistrySource::load(const std::string& path, const std::opt
   try {
     PackageSummary summary = id ? container_summary(path, *id) : container_summary(path);
     summary.dist.webc_sha256 = stated;
+    if (id) {
+      summary.dist.registry = local_distribution(root_).path;
+    }
     return summary;
   } catch (Error& error) {
     error.context("Unable to load \"" + path + "\"");

@@ -145,7 +145,8 @@ PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options,
   set_up_network(observer, io);
   if (flags.network.lock) {
     lock_path_ = *flags.network.lock;
-    lock_ = read_lock_file(lock_path_);
+    // The package view shows also a package whose dependencies can't be found.
+    lock_ = read_lock_file(lock_path_, *loader_, flags.view == View::kPackage && !flags.strict);
     source_ = std::make_unique<LockSource>(*lock_);
   } else {
     add_sources(true);

@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: MIT
 #include "core/resolve/lock_file.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <functional>
+
+#include <nlohmann/json.hpp>
 
 #include "tests/support/fixtures.h"
 #include "tests/unit/resolve/builder.h"
 
 namespace pkgfs::test {
 namespace {
+
+using ::testing::HasSubstr;
+using Json = nlohmann::ordered_json;
 
 /// A root with two dependencies, one of them shared and aliased.
 Resolution resolved() {
@@ -25,9 +33,33 @@ Resolution resolved() {
   return resolution;
 }
 
+/// What the manifests of the packages of `resolution` state.
+std::vector<std::optional<PackageInfo>> manifests(const Resolution& resolution) {
+  std::vector<std::optional<PackageInfo>> infos;
+  for (const auto& node : resolution.graph.nodes) {
+    infos.emplace_back(node.pkg);
+  }
+  return infos;
+}
+
+std::string good() { return print_lock(make_lock(resolved())); }
+Json document() { return Json::parse(good()); }
+
+/// Parses and confirms `text`. Returns the error, "" if there is none.
+std::string refusal(const std::string& text) {
+  try {
+    LockFile lock = parse_lock(text);
+    confirm(lock, manifests(resolved()));
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
 TEST(LockFile, GivesTheSameResolutionBack) {
   const Resolution before = resolved();
-  const LockFile lock = parse_lock(print_lock(make_lock(before)));
+  LockFile lock = parse_lock(print_lock(make_lock(before)));
+  confirm(lock, manifests(before));
   LockSource source(lock);
   const Resolution after = resolve(lock.packages.front().summary.pkg, source);
   EXPECT_EQ(to_dot(before.graph), to_dot(after.graph));
@@ -43,9 +75,7 @@ TEST(LockFile, GivesTheSameResolutionBack) {
   EXPECT_EQ(after.graph.nodes[1].dist->url, before.graph.nodes[1].dist->url);
 }
 
-TEST(LockFile, SameResolutionSameBytes) {
-  EXPECT_EQ(print_lock(make_lock(resolved())), print_lock(make_lock(resolved())));
-}
+TEST(LockFile, SameResolutionSameBytes) { EXPECT_EQ(good(), good()); }
 
 TEST(LockFile, LocalFilesKeepTheirPath) {
   LockFile lock = make_lock(resolved());
@@ -59,27 +89,147 @@ TEST(LockFile, AnswersNothingElse) {
   EXPECT_THROW(static_cast<void>(source.query(PackageSpecifier::parse("acme/base@^2"))), QueryError);
 }
 
-TEST(LockFile, NonsenseIsRefused) {
-  const std::string good = print_lock(make_lock(resolved()));
-  EXPECT_NO_THROW(static_cast<void>(parse_lock(good)));
-  const auto refused = [&](const std::string& from, const std::string& to) {
-    std::string text = good;
-    const std::size_t at = text.find(from);
-    ASSERT_NE(at, std::string::npos) << from;
-    text.replace(at, from.size(), to);
-    EXPECT_THROW(static_cast<void>(parse_lock(text)), Error) << from << " -> " << to;
+// Risk: an edit adds or hides a mount or a command, and nothing tells.
+TEST(LockFile, WhatTheManifestDoesNotSayIsRefusedWithBothValues) {
+  const auto edited = [](const std::function<void(Json&)>& edit) {
+    Json lock = document();
+    edit(lock["packages"]);
+    return refusal(lock.dump());
   };
-  refused("\"pkgfs_lock\": 1", "\"pkgfs_lock\": 2");
-  refused("\"pkgfs_lock\": 1", "\"pkgfs_lock\": \"1\"");
+  EXPECT_EQ(edited([](Json&) {}), "");
+  EXPECT_THAT(edited([](Json& p) { p[0]["filesystem"][0]["mount_path"] = "/etc"; }),
+              HasSubstr("packages.0.filesystem.0.mount_path is \"/etc\" in the lock file and \"/app\" in the package "
+                        "\"acme/app@1.0.0\""));
+  EXPECT_THAT(edited([](Json& p) { p[0]["filesystem"][0]["original_path"] = "/"; }),
+              HasSubstr("packages.0.filesystem.0.original_path is \"/\" in the lock file and \"/sub\""));
+  EXPECT_THAT(edited([](Json& p) { p[0]["filesystem"].erase(0); }),
+              HasSubstr("packages.0.filesystem.0 is missing in the lock file and {\"mount_path\":\"/app\""));
+  EXPECT_THAT(edited([](Json& p) { p[2]["commands"].push_back("more"); }),
+              HasSubstr("packages.2.commands.1 is \"more\" in the lock file and missing in the package"));
+  EXPECT_THAT(edited([](Json& p) { p[0]["entrypoint"] = nullptr; }),
+              HasSubstr("packages.0.entrypoint is null in the lock file and \"run\" in the package"));
+  EXPECT_THAT(edited([](Json& p) { p[0]["dependencies"][0]["alias"] = "b"; }),
+              HasSubstr("dependencies.0.alias is \"b\""));
+  EXPECT_THAT(edited([](Json& p) { p[0]["dependencies"][0]["specifier"] = "acme/lib"; }),
+              HasSubstr("dependencies.0.specifier is \"acme/lib\" in the lock file and \"acme/lib@^1\""));
+  EXPECT_THAT(edited([](Json& p) { p[0]["more"] = 1; }),
+              HasSubstr("packages.0.more is 1 in the lock file and missing"));
+}
+
+// Risk: a package is shown under the name of another.
+TEST(LockFile, AnIdIsThatOfTheContainerOrOfTheRecordedAnswer) {
+  std::string renamed = good();
+  for (std::size_t at = 0; (at = renamed.find("base@1.0.0", at)) != std::string::npos;) {
+    renamed.replace(at, 10, "base@1.0.9");
+  }
+  EXPECT_THAT(refusal(renamed), HasSubstr("packages.2.id is \"acme/base@1.0.9\" in the lock file and "
+                                          "\"acme/base@1.0.0\" in the package"));
+  LockFile lock = make_lock(resolved());
+  for (LockFile::Locked& locked : lock.packages) {
+    locked.summary.dist.registry = "https://registry.example/graphql";
+  }
+  Json answered = Json::parse(print_lock(lock));
+  EXPECT_EQ(answered["packages"][2]["registry"]["id"], "acme/base@1.0.0");
+  auto infos = manifests(resolved());
+  infos[2]->id = named_id("other/name@0.0.0");
+  LockFile parsed = parse_lock(answered.dump());
+  EXPECT_NO_THROW(confirm(parsed, infos));
+  EXPECT_EQ(parsed.packages[2].summary.pkg.id, named_id("acme/base@1.0.0"));
+  answered["packages"][0]["registry"]["id"] = "acme/app@1.0.1";
+  EXPECT_THAT(refusal(answered.dump()), HasSubstr("packages.0.id is \"acme/app@1.0.0\", but the registry's answer was "
+                                                  "\"acme/app@1.0.1\""));
+}
+
+TEST(LockFile, VersionOneIsReadAndChecked) {
+  LockFile old = make_lock(resolved());
+  old.format = 1;
+  const std::string text = print_lock(old);
+  EXPECT_EQ(text.find("registry"), std::string::npos);
+  EXPECT_EQ(refusal(text), "");
+  Json edited = Json::parse(text);
+  edited["packages"][2]["filesystem"].clear();
+  EXPECT_THAT(refusal(edited.dump()), HasSubstr("packages.2.filesystem.0 is missing in the lock file"));
+}
+
+// Risk: a live directory that changed can't be mounted with its lock any more, or the lock's word replaces its own.
+TEST(LockFile, OfADirectoryOnlyIdAndDependenciesAreCompared) {
+  for (const int format : {1, 2}) {
+    LockFile lock = make_lock(resolved());
+    lock.format = format;
+    lock.packages[0].summary.dist = {"file:///dir", "/dir", std::nullopt};
+    Json text = Json::parse(print_lock(lock));
+    EXPECT_FALSE(text["packages"][0].contains("filesystem"));
+    text["packages"][0]["filesystem"] = Json::array();  // as version 1 has it
+    LockFile parsed = parse_lock(text.dump());
+    confirm(parsed, manifests(resolved()));
+    EXPECT_EQ(parsed.packages[0].summary.pkg.filesystem.size(), 1U) << "the manifest's";
+    text["packages"][0]["dependencies"].erase(1);
+    parsed = parse_lock(text.dump());
+    EXPECT_THROW(confirm(parsed, manifests(resolved())), Error);
+  }
+}
+
+TEST(LockFile, WhatCantBeReadHasNoProperties) {
+  LockFile lock = parse_lock(good());
+  auto infos = manifests(resolved());
+  infos[1].reset();
+  confirm(lock, infos);
+  EXPECT_TRUE(lock.packages[1].summary.pkg.dependencies.empty());
+  EXPECT_TRUE(lock.packages[1].dependency_ids.empty());
+  EXPECT_NO_THROW(LockSource{lock});
+}
+
+TEST(LockFile, OneSpecifierHasOnePackage) {
+  LockFile lock = make_lock(resolved());
+  lock.packages[1].dependency_ids[0] = "acme/lib@1.2.0";
+  lock.packages[1].summary.pkg.dependencies[0].specifier = PackageSpecifier::parse("acme/base");
+  EXPECT_THROW(LockSource{lock}, Error);
+}
+
+// Risk: two readers of one file see different packages.
+TEST(LockFile, AmbiguousTextsAreRefusedWithTheirPosition) {
+  const std::string text = good();
+  EXPECT_EQ(refusal("\xef\xbb\xbf" + text), "line 1, column 1 (byte 0): a byte order mark");
+  EXPECT_THAT(refusal(text + std::string(1, '\0') + "{}"), HasSubstr("): a NUL"));
+  EXPECT_THAT(refusal(text + "{}"), HasSubstr("expected end of input"));
+  EXPECT_THAT(refusal(text + "x"), HasSubstr("parse error at line"));
+  EXPECT_EQ(refusal(R"({"pkgfs_lock": 2, "packages": [], "packages": []})"),
+            "line 1, column 43 (byte 42): the object has the key \"packages\" a second time");
+  EXPECT_THAT(refusal("{\n \"pkgfs_lock\": 2,\n \"p\\u006bgfs_lock\": 2}"),
+              HasSubstr("line 3, column 18 (byte 38): the object has the key \"pkgfs_lock\" a second time"));
+  std::string twice = text;
+  twice.insert(twice.find("\"url\""), "\"id\": \"acme/app@1.0.0\", ");
+  EXPECT_THAT(refusal(twice), HasSubstr("the object has the key \"id\" a second time"));
+  EXPECT_THAT(refusal(std::string(100, '[')), HasSubstr("nested too deep"));
+}
+
+TEST(LockFile, NonsenseIsRefused) {
+  const std::string text = good();
+  const auto refused = [&](const std::string& from, const std::string& to) {
+    std::string edited = text;
+    const std::size_t at = edited.find(from);
+    ASSERT_NE(at, std::string::npos) << from;
+    edited.replace(at, from.size(), to);
+    EXPECT_THROW(static_cast<void>(parse_lock(edited)), Error) << from << " -> " << to;
+  };
+  refused("\"pkgfs_lock\": 2", "\"pkgfs_lock\": 3");
+  refused("\"pkgfs_lock\": 2", "\"pkgfs_lock\": 0");
+  refused("\"pkgfs_lock\": 2", "\"pkgfs_lock\": \"1\"");
+  refused("\"pkgfs_lock\": 2", "\"more\": 1, \"pkgfs_lock\": 2");
   refused("acme/app@1.0.0\"", "acme/app\"");
   refused("acme/app@1.0.0\"", "acme/lib@1.2.0\"");
   refused("\"id\": \"acme/base@1.0.0\"", "\"id\": \"acme/gone@1.0.0\"");
   refused("\"sha256\": \"", "\"sha256\": \"x");
-  refused("\"specifier\": \"acme/lib@^1\"", "\"specifier\": \"\"");
-  refused("\"commands\": []", "\"commands\": {}");
-  for (std::size_t length = 0; length + 2 < good.size(); length += 7) {
-    EXPECT_THROW(static_cast<void>(parse_lock(std::string_view(good).substr(0, length))), Error) << length;
+  for (std::size_t length = 0; length + 2 < text.size(); length += 7) {
+    EXPECT_THROW(static_cast<void>(parse_lock(std::string_view(text).substr(0, length))), Error) << length;
   }
+}
+
+TEST(LockFile, APackageThatNoneNeedsIsRefused) {
+  Json lock = document();
+  lock["packages"].push_back(lock["packages"][2]);
+  lock["packages"][3]["id"] = "acme/more@1.0.0";
+  EXPECT_THAT(refusal(lock.dump()), HasSubstr("no package in the lock file needs \"acme/more@1.0.0\""));
 }
 
 }  // namespace

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+// Risk: an edited lock file changes what a mount shows, and nothing tells.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/support/fixtures.h"
+#include "tests/unit/daemon/commands/run.h"
+
+namespace pkgfs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using Json = nlohmann::ordered_json;
+using Pointer = Json::json_pointer;
+
+class LockedPackages : public ::testing::Test {
+ protected:
+  TempDir dir_;
+  std::string lock_ = (dir_.path() / "app.lock").string();
+
+  [[nodiscard]] Json write_lock(const std::string& package, const fs::path& registry) const {
+    const test::Run written = run({"resolve", "--lock", lock_, "--registry", registry.string(), package});
+    EXPECT_EQ(written.code, 0) << written.err;
+    return read_json(lock_);
+  }
+  [[nodiscard]] test::Run tree(const Json& lock, const std::string& package,
+                         const std::vector<std::string>& more = {}) const {
+    dir_.write("app.lock", lock.dump());
+    std::vector<std::string> arguments{"tree", "--lock", lock_, package};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run(arguments);
+  }
+  /// All that a user sees of a package.
+  [[nodiscard]] std::vector<std::string> seen(const Json& lock, const std::string& package) const {
+    std::vector<std::string> texts;
+    for (const std::vector<std::string>& more :
+         {std::vector<std::string>{}, {"--json"}, {"--view=package"}, {"--view=package", "--json"}}) {
+      const test::Run result = tree(lock, package, more);
+      if (result.code != 0) {
+        EXPECT_THAT(result.err, HasSubstr(lock_)) << "the message names the file";
+        return {};
+      }
+      texts.push_back(result.out);
+    }
+    return texts;
+  }
+  /// Tries `edited`. Returns whether it was refused.
+  bool try_edit(const Json& edited, const std::string& what, const std::string& package,
+                const std::vector<std::string>& before) const {
+    SCOPED_TRACE(what);
+    const std::vector<std::string> after = seen(edited, package);
+    EXPECT_TRUE(after.empty() || after == before) << "an edit changes the tree";
+    return after.empty();
+  }
+  void try_all_edits(const Json& lock, const std::string& package) const;
+};
+
+/// The pointers to all values below `value`.
+std::vector<Pointer> pointers(const Json& value, const Pointer& at = {}) {
+  std::vector<Pointer> all;
+  for (const auto& [key, member] : value.items()) {
+    const Pointer below = value.is_array() ? at / static_cast<std::size_t>(std::stoul(key)) : at / key;
+    all.push_back(below);
+    const auto inner = pointers(member, below);
+    all.insert(all.end(), inner.begin(), inner.end());
+  }
+  return all;
+}
+
+/// Other values for a scalar: those that other members with its name have, and some of its own.
+std::vector<Json> others(const Json& document, const Pointer& at) {
+  std::vector<Json> values{"", "/", "x", nullptr, 1, true, Json::array()};
+  for (const Pointer& other : pointers(document)) {
+    if (other.back() == at.back() && document[other].is_primitive()) {
+      values.push_back(document[other]);
+    }
+  }
+  if (document[at].is_string()) {
+    values.push_back(document[at].get<std::string>() + "x");
+    values.push_back("x" + document[at].get<std::string>());
+  }
+  std::erase(values, document[at]);
+  return values;
+}
+
+void LockedPackages::try_all_edits(const Json& lock, const std::string& package) const {
+  const std::vector<std::string> before = seen(lock, package);
+  ASSERT_FALSE(before.empty());
+  std::size_t tried = 0;
+  std::size_t refused = 0;
+  for (const Pointer& at : pointers(lock)) {
+    const std::string where = at.to_string();
+    if (lock[at].is_primitive()) {
+      for (const Json& value : others(lock, at)) {
+        Json edited = lock;
+        edited[at] = value;
+        refused += try_edit(edited, where + " = " + value.dump(), package, before) ? 1 : 0;
+        ++tried;
+      }
+    }
+    Json without = lock;
+    Json& parent = without[at.parent_pointer()];
+    if (parent.is_array()) {
+      parent.erase(std::stoul(at.back()));
+      Json twice = lock;
+      twice[at.parent_pointer()].push_back(lock[at]);
+      refused += try_edit(twice, where + " twice", package, before) ? 1 : 0;
+      ++tried;
+    } else {
+      parent.erase(at.back());
+    }
+    refused += try_edit(without, where + " removed", package, before) ? 1 : 0;
+    ++tried;
+  }
+  EXPECT_GT(tried, 100U);
+  EXPECT_GT(refused, tried * 9 / 10) << "of " << tried;
+}
+
+TEST_F(LockedPackages, NoEditOfAChainChangesTheTree) {
+  try_all_edits(write_lock("acme/app@2.0.0", fixtures() / "registry/chain-v3"), "acme/app@2.0.0");
+}
+
+TEST_F(LockedPackages, NoEditOfAliasesChangesTheTree) {
+  try_all_edits(write_lock("acme/two", fixtures() / "registry/alias-v3"), "acme/two");
+}
+
+TEST_F(LockedPackages, NoEditOfAnOriginalPathChangesTheTree) {
+  try_all_edits(write_lock("acme/o1", fixtures() / "registry/orig-v2"), "acme/o1");
+}
+
+// A directory is locked by its path: neither commands nor mounts of it are in the file.
+TEST_F(LockedPackages, NoEditOfADirectoryWithDependenciesChangesTheTree) {
+  dir_.write("dir/wasmer.toml",
+             "[package]\nname = \"me/dir\"\nversion = \"1.0.0\"\n"
+             "[dependencies]\n\"acme/lib\" = \"^1\"\n[fs]\n\"/data\" = \"data\"\n");
+  dir_.write("dir/data/file", "text");
+  const std::string package = (dir_.path() / "dir").string();
+  try_all_edits(write_lock(package, fixtures() / "registry/chain-v3"), package);
+}
+
+/// As an earlier pkgfs wrote it.
+Json version_one(Json lock) {
+  lock["pkgfs_lock"] = 1;
+  for (Json& package : lock["packages"]) {
+    package.erase("registry");
+  }
+  return lock;
+}
+
+TEST_F(LockedPackages, NoEditOfVersionOneChangesTheTree) {
+  try_all_edits(version_one(write_lock("acme/app@2.0.0", fixtures() / "registry/chain-v3")), "acme/app@2.0.0");
+}
+
+TEST_F(LockedPackages, ARegistryMayNameAPackageOtherwise) {
+  const fs::path registry = fixtures() / "registry/identity-v3";
+  for (const std::string package : {"acme/liar", "acme/unnamed", "acme/uses", "acme/useshash"}) {
+    SCOPED_TRACE(package);
+    const Json lock = write_lock(package, registry);
+    const test::Run locked = tree(lock, package);
+    EXPECT_EQ(locked.code, 0) << locked.err;
+    EXPECT_EQ(locked.out, run({"tree", "--registry", registry.string(), package}).out);
+    EXPECT_EQ(tree(version_one(lock), package).code, package == "acme/liar" ? 4 : 0);
+  }
+}
+
+TEST_F(LockedPackages, APackageMustBeWhatItsDependentsAskFor) {
+  Json lock = write_lock("acme/app@2.0.0", fixtures() / "registry/chain-v3");
+  for (const char* member : {"id", "url", "sha256", "registry", "commands", "entrypoint", "filesystem"}) {
+    std::swap(lock["packages"][1][member], lock["packages"][2][member]);
+  }
+  std::swap(lock["packages"][1]["dependencies"], lock["packages"][2]["dependencies"]);
+  lock["packages"][0]["dependencies"][0]["id"] = lock["packages"][1]["id"];
+  const test::Run result = tree(lock, "acme/app@2.0.0");
+  EXPECT_EQ(result.code, 4) << result.out;
+}
+
+TEST_F(LockedPackages, ADirectoryIsNoAnswerToAName) {
+  dir_.write("dir/wasmer.toml", "[package]\nname = \"acme/lib\"\nversion = \"1.0.0\"\n");
+  Json lock = write_lock("acme/app@2.0.0", fixtures() / "registry/chain-v3");
+  lock["packages"].erase(2);
+  Json& lib = lock["packages"][1];
+  lib["url"] = "file://" + (dir_.path() / "dir").string();
+  lib["sha256"] = nullptr;
+  lib["dependencies"] = Json::array();
+  const test::Run result = tree(lock, "acme/app@2.0.0");
+  EXPECT_EQ(result.code, 4) << result.out;
+  EXPECT_THAT(result.err, HasSubstr("isn't that"));
+}
+
+}  // namespace
+}  // namespace pkgfs::test
