@@ -79,7 +79,7 @@ Url announced_url(const std::string& text) {
 std::string said(const std::vector<std::string>& redirects) {
   std::string urls;
   for (const std::string& url : redirects) {
-    urls += (urls.empty() ? "\"" : " and \"") + shortened(without_password(url)) + "\"";
+    urls += (urls.empty() ? "\"" : " and \"") + server_text(without_password(url)) + "\"";
   }
   return urls.empty() ? "" : (redirects.size() == 1 ? ", after a redirect to " : ", after redirects to ") + urls;
 }
@@ -107,7 +107,7 @@ std::optional<std::string> ContainerFetcher::fetch(const Announced& wanted, cons
   if (is_offline()) {
     throw Error(ErrorCode::kNetwork, "it isn't in the cache \"" + packages_.directory() +
                                          "\", and with --offline it can't be downloaded from \"" +
-                                         shortened(wanted.url) + "\"");
+                                         server_text(wanted.url) + "\"");
   }
   const PartialEntry partial = packages_.reserve(wanted.hash, cancel);
   if (use_cached(wanted.hash, use)) {
@@ -177,7 +177,7 @@ std::optional<std::string> ContainerFetcher::download_announced(const Announced&
       if (error.code() == ErrorCode::kInterrupted) {
         throw;
       }
-      throw std::move(error).context("Unable to download \"" + shortened(wanted.url) + "\"");
+      throw std::move(error).context("Unable to download \"" + server_text(wanted.url) + "\"");
     }
     observed.complete(downloaded.size);
     redirects = downloaded.redirects;
@@ -190,7 +190,7 @@ std::optional<std::string> ContainerFetcher::download_announced(const Announced&
       observed.succeeded();
     } else {
       mismatch = "image hash mismatch! expected hash '" + to_upper_hex(wanted.hash) + "', but the computed hash is '" +
-                 to_upper_hex(downloaded.sha256) + "' (source '" + shortened(wanted.url) + "')";
+                 to_upper_hex(downloaded.sha256) + "' (source '" + server_text(wanted.url) + "')";
     }
   }
   if (mismatch.empty()) {

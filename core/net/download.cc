@@ -122,8 +122,8 @@ class Download {
   [[nodiscard]] Error refused(const HttpResponse& response) const {
     const std::string status = response.status_text();
     return {ErrorCode::kNetwork,
-            {"package download failed: GET request to \"" + shortened(request_.url.text()) + "\" failed with status " +
-                 status.substr(0, status.find(" (")),
+            {"package download failed: GET request to \"" + server_text(request_.url.text()) +
+                 "\" failed with status " + status.substr(0, status.find(" (")),
              status}};
   }
 
@@ -131,7 +131,8 @@ class Download {
   [[nodiscard]] bool is_complete() const { return total_ && file_.size() == *total_; }
 
   [[nodiscard]] HttpError failed(std::string why, bool transient) const {
-    return {ErrorCode::kNetwork, {"GET \"" + shortened(request_.url.text()) + "\" failed", std::move(why)}, transient};
+    return {
+        ErrorCode::kNetwork, {"GET \"" + server_text(request_.url.text()) + "\" failed", std::move(why)}, transient};
   }
 
   /// Throws away what there is, because of `why`. Throws HttpError if that happened too often. May be called on the
@@ -195,8 +196,9 @@ class Download {
       throw failed("the server answered with an empty range", true);
     }
     if (response.status == 204 || (response.status > 206 && response.status < 300)) {
-      throw Error(ErrorCode::kNetwork, {"package download failed", "GET \"" + shortened(request_.url.text()) + "\": " +
-                                                                       response.status_text() + ", without a body"});
+      throw Error(ErrorCode::kNetwork,
+                  {"package download failed",
+                   "GET \"" + server_text(request_.url.text()) + "\": " + response.status_text() + ", without a body"});
     }
     return response;
   }
@@ -258,7 +260,7 @@ class Download {
     const auto total = parsed && parsed->total ? parsed->total : total_;  // without it, the end can't be known
     if (!parsed || parsed->first != file_.size() || !is_same || !total || (total_ && *total_ != *total)) {
       const std::string why = "the server answered another range (" +
-                              (range == nullptr ? "none" : "\"" + shortened(*range) + "\"") +
+                              (range == nullptr ? "none" : "\"" + server_text(*range) + "\"") +
                               ", or of another version) than from byte " + std::to_string(file_.size());
       start_anew(why);
       throw failed(why, true);

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <ctime>
 
+#include "core/base/printable.h"
 #include "core/net/libcurl.h"
 
 namespace pkgfs {
@@ -59,20 +60,10 @@ const char* name_of(HttpRequest::Method method) {
 
 }  // namespace
 
-std::string shortened(std::string_view text) {
-  constexpr std::size_t kShown = 300;
-  if (text.size() <= kShown) {
-    return std::string(text);
-  }
-  std::size_t end = kShown;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) {
-    --end;  // inside a character of UTF-8
-  }
-  return std::string(text.substr(0, end)) + "… (" + std::to_string(text.size()) + " bytes)";
-}
+std::string server_text(std::string_view text) { return shortened(text, 300); }
 
 std::string describe(const HttpRequest& request) {
-  return std::string(name_of(request.method)) + " \"" + shortened(request.url.text()) + "\"";
+  return std::string(name_of(request.method)) + " \"" + server_text(request.url.text()) + "\"";
 }
 
 HttpError HttpError::after(int attempts) const {

@@ -78,8 +78,8 @@ class HttpError : public Error {
 /// receives it. Any other response has the first 64 KiB of its body in `HttpResponse::body` instead.
 using HttpSink = std::function<void(const HttpResponse& head, std::span<const std::byte> piece)>;
 
-/// `text` of a server for messages: at most 300 bytes of it, and how many it has if they are more.
-[[nodiscard]] std::string shortened(std::string_view text);
+/// A text or an address that a server gave, for messages: at most 300 characters of it (`shortened`).
+[[nodiscard]] std::string server_text(std::string_view text);
 
 /// `GET "https://…"`, for messages.
 [[nodiscard]] std::string describe(const HttpRequest& request);

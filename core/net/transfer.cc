@@ -294,7 +294,7 @@ HttpResponse Transfer::take_response(CURLcode code) {
   if (const std::string* to = response_.header("location");
       code == CURLE_UNSUPPORTED_PROTOCOL && to != nullptr && must_keep_https() && to_lower(*to).starts_with("http:")) {
     throw HttpError(ErrorCode::kNetwork,
-                    {failed, "the server redirects from https to \"" + shortened(without_password(*to)) +
+                    {failed, "the server redirects from https to \"" + server_text(without_password(*to)) +
                                  "\", where others could read and change what is sent"},
                     false);
   }

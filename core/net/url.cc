@@ -28,7 +28,7 @@ std::string part(const Handle& url, CURLUPart what, unsigned flags = 0) {
 
 [[noreturn]] void refuse(std::string_view text, std::string_view why) {
   throw Error(ErrorCode::kUsage,
-              "\"" + shortened(without_password(text)) + "\" isn't a usable URL: " + std::string(why));
+              "\"" + server_text(without_password(text)) + "\" isn't a usable URL: " + std::string(why));
 }
 
 }  // namespace

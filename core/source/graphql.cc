@@ -65,15 +65,15 @@ std::string body_of(std::string_view query, std::string_view placeholder, std::s
 }
 
 /// The messages with at most 300 bytes of each, because they may have any text of the registry.
-std::vector<std::string> shortened(std::vector<std::string> messages) {
+std::vector<std::string> server_texts(std::vector<std::string> messages) {
   for (std::string& message : messages) {
-    message = pkgfs::shortened(message);
+    message = server_text(message);
   }
   return messages;
 }
 
 Error unusable(std::vector<std::string> why) {
-  why = shortened(std::move(why));
+  why = server_texts(std::move(why));
   why.insert(why.begin(), "Unable to deserialize the response");
   return {ErrorCode::kNetwork, std::move(why)};
 }
@@ -87,7 +87,7 @@ std::vector<std::string> errors_of(const Json& response) {
   for (const Json& error : *errors) {
     const Json* message = error.is_object() ? member(error, "message") : nullptr;
     if (message != nullptr && message->is_string() && messages.size() < kShownErrors) {
-      messages.push_back("the registry says: " + pkgfs::shortened(message->get<std::string>()));
+      messages.push_back("the registry says: " + server_text(message->get<std::string>()));
     }
   }
   return messages;
@@ -134,11 +134,11 @@ std::string spelling(std::string_view full_name) {
 void check_name(const std::string& said, const std::string& full_name, const std::string& asked) {
   if (!is_package_name(full_name)) {
     throw Error(ErrorCode::kCorrupt, "the registry was asked for \"" + asked + "\" and answers for \"" +
-                                         pkgfs::shortened(said) + "\", which isn't a valid package name");
+                                         server_text(said) + "\", which isn't a valid package name");
   }
   if (!is_same_name(full_name, asked)) {
     throw Error(ErrorCode::kCorrupt,
-                "the registry was asked for \"" + asked + "\" and answers for \"" + pkgfs::shortened(said) + "\"");
+                "the registry was asked for \"" + asked + "\" and answers for \"" + server_text(said) + "\"");
   }
 }
 
@@ -172,14 +172,14 @@ std::optional<PackageSummary> distribution(const Json& version, const char* key,
   }
   const auto sha256 = sha256_from_hex(*hash);
   if (!sha256) {
-    throw UnusableContainer(ErrorCode::kNetwork, "the hash that the registry gives, \"" + pkgfs::shortened(*hash) +
-                                                     "\", isn't a SHA-256 in hex");
+    throw UnusableContainer(ErrorCode::kNetwork,
+                            "the hash that the registry gives, \"" + server_text(*hash) + "\", isn't a SHA-256 in hex");
   }
   try {
     const webc::Manifest parsed = webc::manifest_from_json(webc::parse_json(*manifest));
     return PackageSummary{info_from_manifest(id, parsed, webc_version), {*url, std::nullopt, sha256}};
   } catch (const Error& error) {
-    std::vector<std::string> chain = shortened(error.chain());
+    std::vector<std::string> chain = server_texts(error.chain());
     chain.insert(chain.begin(), "the manifest that the registry gives is damaged");
     throw UnusableContainer(ErrorCode::kCorrupt, std::move(chain));
   }
