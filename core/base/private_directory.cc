@@ -81,23 +81,29 @@ PrivateDirectory PrivateDirectory::make(const std::string& path) {
   const std::string name = whole.filename();
   make_private_directory(parent);
   const UniqueFd above(::open(parent.c_str(), kOpenDirectory));
+  int errnum = errno;
   constexpr int kAttempts = 10;  // another process may make, remove or plant it at the same time
   for (int i = 0; above && i < kAttempts; ++i) {
-    if (::mkdirat(above.get(), name.c_str(), 0700) != 0 && errno != EEXIST) {
-      break;
-    }
     UniqueFd fd(::openat(above.get(), name.c_str(), kOpenDirectory | O_NOFOLLOW));
     if (fd) {
       return {std::move(fd), path};
     }
+    errnum = errno;
+    if (errnum == ENOENT) {
+      if (::mkdirat(above.get(), name.c_str(), 0700) == 0 || errno == EEXIST) {
+        continue;
+      }
+      errnum = errno;
+      break;
+    }
     struct stat status{};
-    if ((errno != ENOTDIR && errno != ELOOP) ||
+    if ((errnum != ENOTDIR && errnum != ELOOP) ||
         ::fstatat(above.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISLNK(status.st_mode)) {
       break;
     }
-    remove_obstacle(above.get(), name, path, errno);
+    remove_obstacle(above.get(), name, path, errnum);
   }
-  throw cannot_create_directory(path, errno);
+  throw cannot_create_directory(path, errnum);
 }
 
 std::optional<PrivateDirectory> PrivateDirectory::find(const std::string& path) {

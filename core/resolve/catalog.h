@@ -48,8 +48,8 @@ class Catalog {
   std::unordered_map<const PackageInfo*, std::vector<const Candidates*>> of_package_;
 };
 
-/// `Unable to find "…" in the registry` and its like, with the source's reason (docs/rules/resolution.md, 4.3). The code
-/// is kResolve, or that of the source if it failed or has versions that can't be used.
+/// `Unable to find "…" in the registry` and its like, with the source's reason (docs/rules/resolution.md, 4.3). The
+/// code is kResolve, or that of the source if it failed or has versions that can't be used.
 [[nodiscard]] Error unresolved(const PackageSpecifier& specifier, const QueryError& reason);
 
 }  // namespace pkgfs

@@ -26,6 +26,7 @@ constexpr Difference kDifferences[] = {
     {"identity-", "acme/useshash@", nullptr, kById},
     {"identity-", "acme/useshash2@", nullptr, kById},
     {"fserr-", "acme/badfs@", "was found, but it can't be used", kUnreadable},
+    {"missing-", "acme/usesbroken@", "was found, but it can't be used", kUnreadable},
 };
 
 const Difference* find_difference(const std::string& set, const std::string& root) {

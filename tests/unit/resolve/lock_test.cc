@@ -194,9 +194,9 @@ TEST(LockFile, AmbiguousTextsAreRefusedWithTheirPosition) {
   EXPECT_THAT(refusal(text + "{}"), HasSubstr("expected end of input"));
   EXPECT_THAT(refusal(text + "x"), HasSubstr("parse error at line"));
   EXPECT_EQ(refusal(R"({"pkgfs_lock": 2, "packages": [], "packages": []})"),
-            "line 1, column 43 (byte 42): the object has the key \"packages\" a second time");
+            "line 1, column 44 (byte 43): the object has the key \"packages\" a second time");
   EXPECT_THAT(refusal("{\n \"pkgfs_lock\": 2,\n \"p\\u006bgfs_lock\": 2}"),
-              HasSubstr("line 3, column 18 (byte 38): the object has the key \"pkgfs_lock\" a second time"));
+              HasSubstr("line 3, column 18 (byte 37): the object has the key \"pkgfs_lock\" a second time"));
   std::string twice = text;
   twice.insert(twice.find("\"url\""), "\"id\": \"acme/app@1.0.0\", ");
   EXPECT_THAT(refusal(twice), HasSubstr("the object has the key \"id\" a second time"));

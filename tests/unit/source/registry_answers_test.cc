@@ -140,7 +140,7 @@ TEST(Graphql, UnusableVersionsAreNamedWithTheReason) {
            {"webcManifest", nullptr, ErrorCode::kNetwork, "gives no manifest"},
            {"webcManifest", "{\"" + long_text, ErrorCode::kCorrupt, "the manifest that the registry gives is damaged"},
            {"webcManifest", R"({"package": {"fs": 3}})", ErrorCode::kCorrupt, "damaged"},
-           {"webcManifest", R"({"use": {"a": ")" + long_text + "@@\"}}", ErrorCode::kCorrupt, "damaged"}}) {
+           {"webcManifest", R"({"use": 3})", ErrorCode::kCorrupt, "damaged"}}) {
     SCOPED_TRACE(each.text);
     Json response = answer({version("1.0.0"), version("2.0.0")});
     for (Json& broken : response["data"]["getPackage"]["versions"]) {

@@ -26,16 +26,16 @@ class LockedPackages : public ::testing::Test {
   std::string lock_ = (dir_.path() / "app.lock").string();
 
   [[nodiscard]] Json write_lock(const std::string& package, const fs::path& registry) const {
-    const test::Run written = run({"resolve", "--lock", lock_, "--registry", registry.string(), package});
+    const test::Run written = test::run({"resolve", "--lock", lock_, "--registry", registry.string(), package});
     EXPECT_EQ(written.code, 0) << written.err;
     return read_json(lock_);
   }
   [[nodiscard]] test::Run tree(const Json& lock, const std::string& package,
-                         const std::vector<std::string>& more = {}) const {
+                               const std::vector<std::string>& more = {}) const {
     dir_.write("app.lock", lock.dump());
     std::vector<std::string> arguments{"tree", "--lock", lock_, package};
     arguments.insert(arguments.end(), more.begin(), more.end());
-    return run(arguments);
+    return test::run(arguments);
   }
   /// All that a user sees of a package.
   [[nodiscard]] std::vector<std::string> seen(const Json& lock, const std::string& package) const {
@@ -63,7 +63,7 @@ class LockedPackages : public ::testing::Test {
 };
 
 /// The pointers to all values below `value`.
-std::vector<Pointer> pointers(const Json& value, const Pointer& at = {}) {
+std::vector<Pointer> pointers(const Json& value, const Pointer& at = Pointer("")) {
   std::vector<Pointer> all;
   for (const auto& [key, member] : value.items()) {
     const Pointer below = value.is_array() ? at / static_cast<std::size_t>(std::stoul(key)) : at / key;
@@ -165,7 +165,7 @@ TEST_F(LockedPackages, ARegistryMayNameAPackageOtherwise) {
     const Json lock = write_lock(package, registry);
     const test::Run locked = tree(lock, package);
     EXPECT_EQ(locked.code, 0) << locked.err;
-    EXPECT_EQ(locked.out, run({"tree", "--registry", registry.string(), package}).out);
+    EXPECT_EQ(locked.out, test::run({"tree", "--registry", registry.string(), package}).out);
     EXPECT_EQ(tree(version_one(lock), package).code, package == "acme/liar" ? 4 : 0);
   }
 }
