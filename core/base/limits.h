@@ -15,8 +15,26 @@ inline constexpr std::size_t kLinkBytes = 4095;
 inline constexpr std::size_t kCborDepth = 64;
 /// Items in one CBOR document. Each takes tens of bytes in memory, even if it takes one byte in the file.
 inline constexpr std::size_t kCborItems = 1'000'000;
+/// The CBOR of a manifest. It is decoded as a whole, and takes many times its size in memory. Real ones have kilobytes.
 inline constexpr std::uint64_t kManifestBytes = 16ULL << 20U;
-inline constexpr std::uint64_t kIndexBytes = 64ULL << 20U;
+/// The CBOR of an index: a hundred bytes and a name for each volume, so this suffices for kVolumes with long names.
+inline constexpr std::uint64_t kIndexBytes = 16ULL << 20U;
+/// Volumes of a container. Each is a file system in memory, and a tree shows at most kMappings of them.
+inline constexpr std::size_t kVolumes = 10'000;
+/// Mappings of a tree, of all packages together. Each is a layer, and the directories above its mount path are merged
+/// from all layers. Real trees have fewer than 100.
+inline constexpr std::size_t kMappings = 10'000;
+/// Components of a mount path. Each layer has a directory for each of them. Real mount paths have fewer than 10.
+inline constexpr std::size_t kMountDepth = 256;
+/// Linux's PATH_MAX: no system call takes a longer path. Of a mount path, and of the path that a mapping has in its
+/// volume.
+inline constexpr std::size_t kPathBytes = 4096;
+/// Commands of a tree, of all packages together. Each is a file in one directory. Real packages have fewer than 300.
+inline constexpr std::size_t kCommands = 20'000;
+/// Messages of one kind that are told in full (core/base/repeated_warning.h): enough to see what is wrong.
+inline constexpr std::size_t kRepeatedWarnings = 3;
+/// Characters of a path in a message (core/base/cut_middle.h): two lines of a terminal, and a file's name stays whole.
+inline constexpr std::size_t kShownPath = 200;
 /// Nesting of directories in a walk (verify, extract, footprint). A path has at most PATH_MAX / 2 components.
 inline constexpr std::size_t kTreeDepth = 4096;
 /// Layers of a tree with live directories: of the 62 bits of an inode, 48 number the inodes of one layer.

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/base/cut_middle.h"
 #include "core/base/error.h"
 #include "core/webc/manifest.h"
 
@@ -112,7 +113,7 @@ std::string sanitize_path(std::string_view path) {
 
 std::string normalize_mount_path(std::string_view path) {
   const auto invalid = [&](std::string_view reason) {
-    return Error(ErrorCode::kLoad, "Invalid guest mount path \"" + std::string(path) + "\": " + std::string(reason));
+    return Error(ErrorCode::kLoad, "Invalid guest mount path \"" + cut_middle(path) + "\": " + std::string(reason));
   };
   if (path.find('\0') != std::string_view::npos) {
     throw invalid("it contains a NUL");

@@ -68,16 +68,18 @@ DependencyGraph to_graph(const Draft& draft) {
   return graph;
 }
 
-ResolvedMapping resolve_mapping(const DependencyGraph& graph, std::size_t node, const FileSystemMapping& mapping) {
+/// `aliases`: of the node.
+ResolvedMapping resolve_mapping(const DependencyGraph& graph, std::size_t node, const FileSystemMapping& mapping,
+                                const std::map<std::string_view, std::size_t>& aliases) {
   std::size_t owner = node;
   if (mapping.dependency_name) {
-    const auto target = graph.follow(node, *mapping.dependency_name);
-    if (!target) {
+    const auto target = aliases.find(*mapping.dependency_name);
+    if (target == aliases.end()) {
       throw Error(ErrorCode::kResolve, "The \"" + graph.nodes[node].pkg.id.to_string() +
                                            "\" package maps a volume from \"" + *mapping.dependency_name +
                                            "\", but that isn't one of its dependencies");
     }
-    owner = *target;
+    owner = target->second;
   }
   return {mapping.mount_path, mapping.volume_name, mapping.original_path, graph.nodes[owner].pkg.id};
 }
@@ -101,8 +103,9 @@ ResolvedPackage add_up(const DependencyGraph& graph, const std::vector<std::size
     for (const std::string& command : pkg.commands) {
       package.commands.try_emplace(command, ResolvedCommand{command, pkg.id});
     }
+    const std::map<std::string_view, std::size_t> aliases = graph.aliases(node);
     for (const FileSystemMapping& mapping : pkg.filesystem) {
-      package.filesystem.push_back(resolve_mapping(graph, node, mapping));
+      package.filesystem.push_back(resolve_mapping(graph, node, mapping, aliases));
     }
   }
   return package;
@@ -157,6 +160,14 @@ std::optional<std::size_t> DependencyGraph::find(const PackageId& id) const {
   return at == nodes.end() ? std::nullopt : std::optional(static_cast<std::size_t>(at - nodes.begin()));
 }
 
+std::map<PackageId, std::size_t> DependencyGraph::index() const {
+  std::map<PackageId, std::size_t> found;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    found.emplace(nodes[i].pkg.id, i);
+  }
+  return found;
+}
+
 std::optional<std::size_t> DependencyGraph::follow(std::size_t from, const std::string& alias) const {
   for (const Edge& edge : nodes[from].edges) {
     if (edge.alias == alias) {
@@ -164,6 +175,14 @@ std::optional<std::size_t> DependencyGraph::follow(std::size_t from, const std::
     }
   }
   return std::nullopt;
+}
+
+std::map<std::string_view, std::size_t> DependencyGraph::aliases(std::size_t from) const {
+  std::map<std::string_view, std::size_t> found;
+  for (const Edge& edge : nodes[from].edges) {
+    found.emplace(edge.alias, edge.target);
+  }
+  return found;
 }
 
 Resolution resolve(const PackageInfo& root, Source& source) {

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/package/package_info.h"
@@ -27,8 +28,12 @@ struct DependencyGraph {
   std::vector<Node> nodes;
 
   [[nodiscard]] std::optional<std::size_t> find(const PackageId& id) const;
+  /// The node of each id, for callers that look many up.
+  [[nodiscard]] std::map<PackageId, std::size_t> index() const;
   /// The node that `alias` of node `from` leads to.
   [[nodiscard]] std::optional<std::size_t> follow(std::size_t from, const std::string& alias) const;
+  /// The node that each alias of node `from` leads to, for callers that follow many. Refers to the graph.
+  [[nodiscard]] std::map<std::string_view, std::size_t> aliases(std::size_t from) const;
 };
 
 /// A mapping whose package is known (docs/rules/resolution.md, 5).

@@ -38,6 +38,11 @@ void prefetch(const Draft& draft, std::size_t first, Catalog& catalog) {
   catalog.prefetch(level);
 }
 
+/// The package whose dependencies exceed a limit.
+std::string needed_by(const PackageInfo& root) {
+  return "they are the dependencies of \"" + root.id.to_string() + "\"";
+}
+
 Draft build(const PackageInfo& root, Catalog& catalog, const Choice& choice) {
   Draft draft(root);
   std::size_t pending = root.dependencies.size();
@@ -45,7 +50,7 @@ Draft build(const PackageInfo& root, Catalog& catalog, const Choice& choice) {
   std::size_t level_end = 0;
   for (std::size_t node = 0; node < draft.nodes.size(); ++node) {
     if (pending > limits::kResolvePending) {
-      throw LimitError("pending_dependencies", pending, limits::kResolvePending);
+      throw LimitError("pending_dependencies", pending, limits::kResolvePending, needed_by(root));
     }
     if (node == level_end) {
       level_end = draft.nodes.size();
@@ -66,7 +71,7 @@ Draft build(const PackageInfo& root, Catalog& catalog, const Choice& choice) {
       if (!target) {
         target = draft.add(chosen);
         if (draft.nodes.size() > limits::kResolvePackages) {
-          throw LimitError("packages", draft.nodes.size(), limits::kResolvePackages);
+          throw LimitError("packages", draft.nodes.size(), limits::kResolvePackages, needed_by(root));
         }
         pending += chosen.pkg.dependencies.size();
       }

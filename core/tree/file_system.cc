@@ -3,18 +3,21 @@
 
 #include <cerrno>
 #include <functional>
+#include <map>
+#include <optional>
+#include <set>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <utility>
 
-#include "core/base/limits.h"
+#include "core/base/cut_middle.h"
 #include "core/base/log.h"
+#include "core/base/repeated_warning.h"
 #include "core/package/package_info.h"
+#include "core/tree/command_files.h"
 #include "core/tree/package_view.h"
 #include "core/vfs/digest_time.h"
-#include "core/vfs/path_text.h"
-#include "core/vfs/static_file_system.h"
+#include "core/vfs/name_index.h"
 #include "core/vfs/union_file_system.h"
 #include "core/vfs/walk.h"
 
@@ -27,37 +30,53 @@ vfs::Label label(const PackageId& id) {
   return std::function<std::string()>([id] { return id.to_string(); });
 }
 
-struct Builder {
-  const Resolution& resolution;
-  const LoadedPackages& packages;
-  const TreeOptions& options;
+class Builder {
+ public:
+  Builder(const Resolution& resolution, const LoadedPackages& packages, const TreeOptions& options)
+      : resolution_(resolution), packages_(packages), options_(options) {}
+
+  /// The mappings of a live root.
+  void add_live_root(const Package& root);
+  void add(const ResolvedMapping& resolved);
+  /// Tells the rest of the warnings.
+  void finish() { missing_sources_.end(); }
+
   std::vector<LoadedMapping> mappings;
   std::vector<vfs::Mount> mounts;
 
+ private:
+  /// A volume that mappings show. It has one file system, however many mappings there are, unless it is live.
+  struct Volume {
+    std::shared_ptr<vfs::FileSystem> fs;                  // null: the package has no such volume
+    std::set<std::pair<std::string, std::string>> shown;  // mount path and source path
+  };
   void add(LoadedMapping mapping, const Package& package);
-  void add_live_root(const Package& root);
-  void add_resolved(const ResolvedMapping& resolved);
+  [[nodiscard]] Volume& volume_of(const LoadedMapping& mapping, const Package& package);
+  [[nodiscard]] std::optional<vfs::Entry> find_source(const LoadedMapping& mapping, vfs::FileSystem& volume);
+
+  const Resolution& resolution_;
+  const LoadedPackages& packages_;
+  const TreeOptions& options_;
+  std::map<std::pair<const Package*, std::string>, Volume> volumes_;
+  vfs::NameIndex names_;
+  RepeatedWarning missing_sources_{"mappings show a path that doesn't exist or can't be read"};
 };
 
-/// Looks up the mapping's source path; a volume's root always exists.
-bool source_exists(const LoadedMapping& mapping, vfs::FileSystem& volume, bool strict) {
-  if (mapping.source_path == "/") {
-    return true;
-  }
-  const auto found = vfs::find_path(volume, mapping.source_path);
+/// Looks up the mapping's source path; a volume's root always exists. Nothing: the mapping can't be shown.
+std::optional<vfs::Entry> Builder::find_source(const LoadedMapping& mapping, vfs::FileSystem& volume) {
+  const auto found = names_.find(volume, mapping.live, mapping.source_path);
   if (found) {
-    volume.forget(found->inode, 1);
-    return true;
+    return *found;
   }
-  std::string text = "The \"" + mapping.package.to_string() + "\" package maps \"" + mapping.source_path +
-                     "\" of its \"" + mapping.volume_name + "\" volume, but that path ";
+  std::string text = "The \"" + mapping.package.to_string() + "\" package maps \"" + cut_middle(mapping.source_path) +
+                     "\" of its \"" + cut_middle(mapping.volume_name) + "\" volume, but that path ";
   const bool missing = found.error() == ENOENT || found.error() == ENOTDIR;
   text += missing ? "doesn't exist" : "can't be read: " + std::generic_category().message(found.error());
-  if (strict) {
+  if (options_.strict) {
     throw Error(missing ? ErrorCode::kLoad : ErrorCode::kCorrupt, std::move(text));
   }
-  log::warn("{}", text);
-  return false;
+  missing_sources_.add("{}", text);
+  return std::nullopt;
 }
 
 /// Whether no manifest names the mapping: a package of version 1 or 2 without an `fs` annotation has it
@@ -82,23 +101,38 @@ void miss_volume(const LoadedMapping& mapping, const Package& package, bool is_r
   log::warn("{}: {}; the package adds no files", missing, why);
 }
 
-void Builder::add(LoadedMapping mapping, const Package& package) {
-  auto volume = package.open_volume(mapping.volume_name);
-  if (volume == nullptr) {
-    miss_volume(mapping, package, mapping.package == resolution.package.root, options);
-    return;
+Builder::Volume& Builder::volume_of(const LoadedMapping& mapping, const Package& package) {
+  const auto [volume, added] = volumes_.try_emplace({&package, mapping.volume_name});
+  if (added || mapping.live) {
+    volume->second.fs = package.open_volume(mapping.volume_name);
   }
-  if (!source_exists(mapping, *volume, options.strict)) {
+  return volume->second;
+}
+
+void Builder::add(LoadedMapping mapping, const Package& package) {
+  vfs::check_paths(label(mapping.package), mapping.mount_path, mapping.source_path);
+  Volume& volume = volume_of(mapping, package);
+  if (volume.fs == nullptr) {
+    miss_volume(mapping, package, mapping.package == resolution_.package.root, options_);
     return;
   }
   vfs::Mount mount;
-  mount.fs = std::move(volume);
-  mount.mount_path = mapping.mount_path;
-  mount.source_path = mapping.source_path;
-  mount.package = label(mapping.package);
-  mount.volume = mapping.volume_name;
-  mount.live = mapping.live;
-  mounts.push_back(std::move(mount));
+  if (mapping.source_path != "/") {
+    mount.source = find_source(mapping, *volume.fs);
+    if (!mount.source) {
+      return;
+    }
+  }
+  // What a mapping shows for the second time can't be seen (docs/rules/filesystem.md, 9.3).
+  if (mapping.live || volume.shown.emplace(mapping.mount_path, mapping.source_path).second) {
+    mount.fs = volume.fs;
+    mount.mount_path = mapping.mount_path;
+    mount.source_path = mapping.source_path;
+    mount.package = label(mapping.package);
+    mount.volume = mapping.volume_name;
+    mount.live = mapping.live;
+    mounts.push_back(std::move(mount));
+  }
   mappings.push_back(std::move(mapping));
 }
 
@@ -111,16 +145,16 @@ void Builder::add_live_root(const Package& root) {
     add({.mount_path = normalize_mount_path(entry.mount_path),
          .volume_name = entry.volume_name,
          .source_path = "/",
-         .package = resolution.package.root,
+         .package = resolution_.package.root,
          .live = true},
         root);
   }
 }
 
-void Builder::add_resolved(const ResolvedMapping& resolved) {
-  const auto found = packages.find(resolved.package);
-  if (found == packages.end()) {
-    throw Error(ErrorCode::kLoad, "\"" + resolution.package.root.to_string() + "\" wants to use the \"" +
+void Builder::add(const ResolvedMapping& resolved) {
+  const auto found = packages_.find(resolved.package);
+  if (found == packages_.end()) {
+    throw Error(ErrorCode::kLoad, "\"" + resolution_.package.root.to_string() + "\" wants to use the \"" +
                                       resolved.package.to_string() + "\" package, but it isn't in the dependency tree");
   }
   const Package& package = *found->second;
@@ -140,29 +174,6 @@ void Builder::add_resolved(const ResolvedMapping& resolved) {
   add(std::move(mapping), package);
 }
 
-/// Whether a command can be a file name.
-bool usable_name(std::string_view name) {
-  return !name.empty() && name != "." && name != ".." && name.size() <= limits::kNameBytes &&
-         name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos;
-}
-
-/// Whether `mount` has an entry at `path`, or a file above it that hides the path.
-bool provides(const vfs::Mount& mount, std::string_view path) {
-  if (vfs::path_covers(path, mount.mount_path)) {
-    return true;  // a mount point is a directory, or what is mounted
-  }
-  if (!vfs::path_covers(mount.mount_path, path)) {
-    return false;
-  }
-  const std::string inside =
-      (mount.source_path == "/" ? "" : mount.source_path) + std::string(vfs::path_below(mount.mount_path, path));
-  const auto found = vfs::find_path(*mount.fs, inside);
-  if (found) {
-    mount.fs->forget(found->inode, 1);
-  }
-  return found || found.error() == ENOTDIR;
-}
-
 /// The modified time of directories that no package has. It changes with every package of the tree.
 std::int64_t synthetic_time(const LoadedPackages& packages, vfs::Times times) {
   if (times != vfs::Times::kDigest) {
@@ -175,50 +186,11 @@ std::int64_t synthetic_time(const LoadedPackages& packages, vfs::Times times) {
   return vfs::digest_time(digest);
 }
 
-/// A layer with the commands as files, below all layers of the packages. `directory_time` is the time of its
-/// directories.
-void add_commands(const std::vector<LoadedCommand>& commands, const TreeOptions& options, std::int64_t directory_time,
-                  std::vector<vfs::Mount>& mounts) {
-  const std::string directory = normalize_mount_path(*options.commands_dir);
-  std::vector<vfs::StaticFile> files;
-  for (const auto& command : commands) {
-    if (!usable_name(command.name)) {
-      log::warn("the command \"{}\" of \"{}\" isn't shown in \"{}\": its name is no file name", command.name,
-                command.package.to_string(), directory);
-      continue;
-    }
-    const std::string path = vfs::join_path(directory, command.name);
-    for (const auto& mount : mounts) {
-      if (provides(mount, path)) {
-        log::warn("the command \"{}\" of \"{}\" isn't shown: \"{}\" already has \"{}\"", command.name,
-                  command.package.to_string(), mount.package.text(), path);
-        break;
-      }
-    }
-    files.push_back({.path = path,
-                     .content = command.atom,
-                     .mode = 0755,
-                     .modified = options.times == vfs::Times::kDigest
-                                     ? vfs::digest_time(std::as_bytes(std::span(command.module_hash)))
-                                     : 1,
-                     .sha256 = command.module_hash,
-                     .package = label(command.origin_package)});
-  }
-  if (!files.empty()) {
-    mounts.push_back({.fs = std::make_unique<vfs::StaticFileSystem>(std::move(files), directory_time),
-                      .mount_path = "/",
-                      .source_path = "/",
-                      .package = "",
-                      .volume = "commands",
-                      .fallback = true});
-  }
-}
-
 /// Visits the whole tree and throws at the first entry that can't be read.
 void refuse_damage(vfs::FileSystem& fs) {
   for (vfs::TreeWalk walk(fs, fs.root()); walk.next();) {
     if (const vfs::WalkStep& step = walk.step(); step.error != 0) {
-      throw Error(ErrorCode::kCorrupt, "\"" + std::string(step.path.empty() ? "/" : step.path) +
+      throw Error(ErrorCode::kCorrupt, "\"" + cut_middle(step.path.empty() ? "/" : step.path) +
                                            "\" can't be read: " + std::generic_category().message(step.error));
     }
   }
@@ -227,7 +199,7 @@ void refuse_damage(vfs::FileSystem& fs) {
 LoadedFileSystem build_merged(const Resolution& resolution, const LoadedPackages& packages,
                               const std::vector<LoadedCommand>& commands, const TreeOptions& options,
                               std::int64_t synthetic) {
-  Builder builder{.resolution = resolution, .packages = packages, .options = options, .mappings = {}, .mounts = {}};
+  Builder builder(resolution, packages, options);
   const PackageId& root_id = resolution.package.root;
   const Package& root = *packages.at(root_id);
   if (root.is_live()) {
@@ -235,11 +207,12 @@ LoadedFileSystem build_merged(const Resolution& resolution, const LoadedPackages
   }
   for (const auto& mapping : resolution.package.filesystem) {
     if (!root.is_live() || mapping.package != root_id) {
-      builder.add_resolved(mapping);
+      builder.add(mapping);
     }
   }
+  builder.finish();
   if (options.commands_dir) {
-    add_commands(commands, options, synthetic, builder.mounts);
+    add_command_files(commands, options, synthetic, builder.mounts);
   }
   LoadedFileSystem loaded;
   loaded.mappings = std::move(builder.mappings);

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "core/tree/package_tree.h"
 
+#include <map>
 #include <set>
 #include <utility>
 
+#include "core/base/limit_error.h"
+#include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/tree/commands.h"
 #include "core/tree/file_system.h"
@@ -13,15 +16,33 @@ namespace pkgfs {
 
 namespace {
 
+/// Throws for more mappings or commands than a tree may have. Names the package that adds the one too many.
+void check_limits(const Resolution& resolution) {
+  std::size_t mappings = 0;
+  std::size_t commands = 0;
+  for (const std::size_t node : resolution.order) {
+    const PackageInfo& package = resolution.graph.nodes[node].pkg;
+    mappings += package.filesystem.size();
+    commands += package.commands.size();
+    if (mappings > limits::kMappings) {
+      throw limit_error(package.id.to_string(), "mappings in a tree", mappings, limits::kMappings);
+    }
+    if (commands > limits::kCommands) {
+      throw limit_error(package.id.to_string(), "commands in a tree", commands, limits::kCommands);
+    }
+  }
+}
+
 /// The packages of `ids` that aren't in `packages` yet. One without a distribution (only the root may have none) is
 /// left out.
 std::vector<PackageSummary> missing_of(const std::set<PackageId>& ids, const DependencyGraph& graph,
                                        const LoadedPackages& packages) {
   std::vector<PackageSummary> missing;
+  const std::map<PackageId, std::size_t> index = graph.index();
   for (const auto& id : ids) {
-    const auto node = packages.contains(id) ? std::nullopt : graph.find(id);
-    if (node && graph.nodes[*node].dist) {
-      missing.push_back({.pkg = graph.nodes[*node].pkg, .dist = *graph.nodes[*node].dist});
+    const auto node = packages.contains(id) ? index.end() : index.find(id);
+    if (node != index.end() && graph.nodes[node->second].dist) {
+      missing.push_back({.pkg = graph.nodes[node->second].pkg, .dist = *graph.nodes[node->second].dist});
     }
   }
   return missing;
@@ -96,6 +117,9 @@ LoadedPackages fetch_packages(std::shared_ptr<const Package> root, PackageLoader
 
 PackageTree load_package_tree(std::shared_ptr<const Package> root, PackageLoader& loader, const Resolution& resolution,
                               const TreeOptions& options) {
+  if (options.view == View::kMerged) {
+    check_limits(resolution);
+  }
   LoadedPackages packages = options.view == View::kPackage
                                 ? fetch_view(std::move(root), loader, resolution, options.strict)
                                 : fetch_packages(std::move(root), loader, resolution);

@@ -1,35 +1,38 @@
 // SPDX-License-Identifier: MIT
 #include "core/vfs/mapped_path_file_system.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "core/vfs/path_text.h"
 #include "core/vfs/walk.h"
 
 namespace pkgfs::vfs {
 
-Result<std::unique_ptr<FileSystem>> MappedPathFileSystem::make(std::unique_ptr<FileSystem> inner,
+Result<std::unique_ptr<FileSystem>> MappedPathFileSystem::make(std::shared_ptr<FileSystem> inner,
                                                                const std::string& original_path,
                                                                const std::string& mount_path, std::int64_t modified) {
   const Result<Entry> root = find_path(*inner, original_path);
   if (!root) {
     return fail(root.error());
   }
-  return std::unique_ptr<FileSystem>(
-      new MappedPathFileSystem(std::move(inner), *root, original_path, mount_path, modified));
+  return std::make_unique<MappedPathFileSystem>(std::move(inner), *root, original_path, mount_path, modified);
 }
 
-MappedPathFileSystem::MappedPathFileSystem(std::unique_ptr<FileSystem> inner, const Entry& inner_root,
+MappedPathFileSystem::MappedPathFileSystem(std::shared_ptr<FileSystem> inner, const Entry& inner_root,
                                            const std::string& original_path, const std::string& mount_path,
                                            std::int64_t modified)
     : inner_(std::move(inner)),
       inner_root_(inner_root.inode),
       inner_root_number_(inner_root.attributes.number),
       original_path_(original_path),
+      mount_path_(mount_path == "/" ? "" : mount_path),
       ancestor_{
           .type = FileType::kDirectory, .mode = 0755, .modified = modified, .synthetic = true, .mount_ancestor = true} {
-  for (const std::string_view name : path_components(mount_path)) {
-    names_.emplace_back(name);
+  for (std::size_t end = 0; end < mount_path_.size();) {
+    end = std::min(mount_path_.find('/', end + 1), mount_path_.size());
+    ends_.push_back(static_cast<std::uint32_t>(end));
   }
 }
 
@@ -39,7 +42,12 @@ MappedPathFileSystem::~MappedPathFileSystem() {
   }
 }
 
-Inode MappedPathFileSystem::root() const { return names_.empty() ? from_inner(inner_root_) : 1; }
+Inode MappedPathFileSystem::root() const { return ends_.empty() ? from_inner(inner_root_) : 1; }
+
+std::string_view MappedPathFileSystem::name_in(Inode ancestor) const {
+  const std::size_t begin = ancestor == 1 ? 1 : ends_[ancestor - 2] + 1;
+  return std::string_view(mount_path_).substr(begin, ends_[ancestor - 1] - begin);
+}
 
 Result<Entry> MappedPathFileSystem::child_of_ancestor(Inode ancestor) {
   if (ancestor < depth()) {
@@ -76,7 +84,7 @@ Attributes MappedPathFileSystem::from_inner(Attributes attributes) const {
 
 Result<Entry> MappedPathFileSystem::lookup(Inode dir, std::string_view name) {
   if (is_ancestor(dir)) {
-    return name == names_[dir - 1] ? child_of_ancestor(dir) : fail(ENOENT);
+    return name == name_in(dir) ? child_of_ancestor(dir) : fail(ENOENT);
   }
   Result<Entry> entry = inner_->lookup(to_inner(dir), name);
   if (entry) {
@@ -118,7 +126,7 @@ Result<void> MappedPathFileSystem::read_dir(Inode dir, std::uint64_t from, Funct
   }
   if (from == 0) {
     const Result<Entry> child = child_of_ancestor(dir);
-    DirEntry entry{.name = names_[dir - 1], .inode = 0, .error = 0, .next = 1, .attributes = {}};
+    DirEntry entry{.name = name_in(dir), .inode = 0, .error = 0, .next = 1, .attributes = {}};
     if (child) {
       entry.inode = child->inode;
       entry.attributes = child->attributes;
@@ -131,18 +139,17 @@ Result<void> MappedPathFileSystem::read_dir(Inode dir, std::uint64_t from, Funct
 }
 
 Result<std::string> MappedPathFileSystem::path_of_number(std::uint64_t number) {
-  const std::vector<std::string_view> names(names_.begin(), names_.end());
   if (number == 0 || number > numbers()) {
     return fail(ENOENT);
   }
   if (is_ancestor(number)) {
-    return absolute_path({names.begin(), names.begin() + static_cast<std::ptrdiff_t>(number - 1)});
+    return number == 1 ? "/" : mount_path_.substr(0, ends_[number - 2]);
   }
   const Result<std::string> inner = inner_->path_of_number(to_inner(number));
   if (!inner || !path_covers(original_path_, *inner)) {
     return inner ? fail(ENOENT) : inner;
   }
-  const std::string mounted = absolute_path(names);
+  const std::string mounted = mount_path_.empty() ? "/" : mount_path_;
   const std::string_view below = path_below(original_path_, *inner);
   return below == "/" ? mounted : join_path(mounted, below.substr(1));
 }
@@ -150,8 +157,8 @@ Result<std::string> MappedPathFileSystem::path_of_number(std::uint64_t number) {
 std::uint64_t MappedPathFileSystem::fingerprint() const {
   const std::uint64_t inner = inner_->fingerprint();
   std::uint64_t hash = hash_of(inner, original_path_);
-  for (const std::string& name : names_) {
-    hash = hash_of(hash, name);
+  for (Inode ancestor = 1; ancestor <= depth(); ++ancestor) {
+    hash = hash_of(hash, name_in(ancestor));
   }
   return inner == 0 ? 0 : hash | 1U;
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/vfs/file_system.h"
@@ -15,12 +17,16 @@ namespace pkgfs::vfs {
 class MappedPathFileSystem final : public FileSystem {
  public:
   /// Both paths are absolute and normal. If `original_path` is a file, so is the mount path. The ancestors have the
-  /// modified time `modified`. Fails with the errno of the look-up of `original_path`, such as ENOENT, and destroys
+  /// modified time `modified`. Fails with the errno of the look-up of `original_path`, such as ENOENT, and releases
   /// `inner` then.
-  [[nodiscard]] static Result<std::unique_ptr<FileSystem>> make(std::unique_ptr<FileSystem> inner,
+  [[nodiscard]] static Result<std::unique_ptr<FileSystem>> make(std::shared_ptr<FileSystem> inner,
                                                                 const std::string& original_path,
                                                                 const std::string& mount_path,
                                                                 std::int64_t modified = 1);
+  /// As `make`, of an `original_path` that was looked up: `inner_root` is its entry in `inner`, with a reference that
+  /// this file system takes over.
+  MappedPathFileSystem(std::shared_ptr<FileSystem> inner, const Entry& inner_root, const std::string& original_path,
+                       const std::string& mount_path, std::int64_t modified);
   ~MappedPathFileSystem() override;
 
   [[nodiscard]] Inode root() const override;
@@ -42,11 +48,10 @@ class MappedPathFileSystem final : public FileSystem {
   void number_hosts(const HostNumbers& numbers) override { inner_->number_hosts(numbers); }
 
  private:
-  MappedPathFileSystem(std::unique_ptr<FileSystem> inner, const Entry& inner_root, const std::string& original_path,
-                       const std::string& mount_path, std::int64_t modified);
-
   // Inodes 1 to `depth` are the ancestors; the inodes of `inner_` follow, `depth` higher. So it is with the numbers.
-  [[nodiscard]] Inode depth() const { return names_.size(); }
+  [[nodiscard]] Inode depth() const { return ends_.size(); }
+  /// The name that is the one entry of `ancestor`.
+  [[nodiscard]] std::string_view name_in(Inode ancestor) const;
   [[nodiscard]] bool is_ancestor(Inode inode) const { return inode <= depth(); }
   [[nodiscard]] Inode to_inner(Inode inode) const { return inode - depth(); }
   [[nodiscard]] Inode from_inner(Inode inode) const { return inode + depth(); }
@@ -56,12 +61,13 @@ class MappedPathFileSystem final : public FileSystem {
   [[nodiscard]] Attributes from_inner(Attributes attributes) const;
   [[nodiscard]] DirEntry from_inner(const DirEntry& inner) const;
 
-  std::unique_ptr<FileSystem> inner_;
+  std::shared_ptr<FileSystem> inner_;
   Inode inner_root_;                 // holds a reference
   std::uint64_t inner_root_number_;  // `metadata` need not know it
   std::string original_path_;
-  std::vector<std::string> names_;
-  Attributes ancestor_;  // of all ancestors, but for their numbers
+  std::string mount_path_;
+  std::vector<std::uint32_t> ends_;  // of the names in the mount path: a tree may have thousands of long ones
+  Attributes ancestor_;              // of all ancestors, but for their numbers
 };
 
 }  // namespace pkgfs::vfs

@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "core/base/cut_middle.h"
 #include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/vfs/large_directory.h"
@@ -18,10 +19,8 @@ namespace pkgfs::vfs {
 
 namespace {
 
-/// A hostile package has findings in millions of directories, and millions in one: only so many directories are told
-/// of, and so many warnings of each.
-constexpr std::size_t kMostTold = 10'000;
-constexpr std::size_t kMostWarnings = 100;
+/// A hostile package has findings in millions of directories: the first ones suffice for a diagnosis.
+constexpr std::size_t kMostTold = 100;
 
 }  // namespace
 
@@ -222,15 +221,20 @@ void OverlayMerger::fill_node(OverlayNode& node, OverlayContent& content, std::s
 void OverlayMerger::clamp(OverlayNode& node, OverlayContent& content, Findings& findings) const {
   const Layer& layer = layers_[node.layer];
   const std::string_view text(node.link, node.size);
+  const Depths& depths = depths_[node.layer];
+  const std::size_t depth = content.path->depth;  // below the mount path: only there has a layer links
+  if (!text.starts_with('/') && !link_climbs(text, std::min(depth, depth - depths.mount + depths.source))) {
+    return;  // as most do: the text of the path, which may be long, isn't needed
+  }
   const std::string where = content.path->text();
   std::optional<std::string> clamped = clamp_link(text, where, layer.mapping());
   if (!clamped) {
     return;
   }
-  if (findings.wants_warnings && findings.warnings.size() < kMostWarnings) {
-    findings.warnings.push_back("the link \"" + join_path(where, node.name_view()) + "\" of " + layer.label() +
-                                " leads out of its volume to \"" + std::string(text) + "\": shown as \"" + *clamped +
-                                "\"");
+  if (findings.wants_warnings && findings.warnings.size() < limits::kRepeatedWarnings) {
+    findings.warnings.push_back("the link \"" + cut_middle(join_path(where, node.name_view())) + "\" of " +
+                                layer.label() + " leads out of its volume to \"" + cut_middle(text) +
+                                "\": shown as \"" + cut_middle(*clamped) + "\"");
   } else {
     ++findings.more;
   }
@@ -249,18 +253,23 @@ OverlayMerger::Findings OverlayMerger::wanted_findings(std::uint64_t directory) 
 }
 
 void OverlayMerger::tell(std::uint64_t directory, Findings findings) {
+  bool last = false;
   {
     const MutexLock lock(mutex_);
     if (!told_.insert(directory).second) {
       return;
     }
+    last = !collects_ && told_.size() == kMostTold;
     std::ranges::move(findings.conflicts, std::back_inserter(conflicts_));
   }
   for (const std::string& warning : findings.warnings) {
     log::warn("{}", warning);
   }
   if (findings.more != 0) {
-    log::warn("{} more links of that directory lead out of their volumes", findings.more);
+    log::warn("and {} more links of that directory lead out of their volumes", findings.more);
+  }
+  if (last && !findings.warnings.empty()) {
+    log::warn("links of further directories that lead out of their volumes aren't reported");
   }
 }
 

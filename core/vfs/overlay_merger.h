@@ -19,12 +19,17 @@ namespace pkgfs::vfs {
 /// layers take part (merge.h), and rewrites symbolic links that lead out of their volume. Thread-safe.
 ///
 /// A directory may be merged more than once, to the same result. Only the first time logs the links that it rewrites,
-/// and only for the first 10,000 directories that have some.
+/// three of a directory, and only for the first 100 directories that have some.
 class OverlayMerger {
  public:
   /// Both must outlive the merger. `large`: directories may become large ones (LargeDirectory).
   OverlayMerger(const std::vector<Layer>& layers, const OverlayOptions& options, bool large)
-      : layers_(layers), options_(options), large_(large) {}
+      : layers_(layers), options_(options), large_(large) {
+    depths_.reserve(layers.size());
+    for (const Layer& layer : layers) {
+      depths_.push_back({path_depth(layer.mount_path), path_depth(layer.source_path)});
+    }
+  }
 
   /// Fills in the root, from the roots of all layers. `top` is the directory that has it as its one entry.
   void make_root(OverlayNode& root, OverlayContent& top);
@@ -37,6 +42,10 @@ class OverlayMerger {
 
  private:
   struct NamedCandidate;
+  struct Depths {
+    std::size_t mount = 0;
+    std::size_t source = 0;
+  };
   /// What one merge has found that a user should know; told at its end.
   struct Findings {
     bool wants_conflicts = false;
@@ -59,6 +68,7 @@ class OverlayMerger {
   const std::vector<Layer>& layers_;
   const OverlayOptions& options_;
   bool large_;
+  std::vector<Depths> depths_;  // of the layers' paths
   mutable Mutex mutex_;
   bool collects_ PKGFS_GUARDED_BY(mutex_) = false;
   std::vector<OverlayConflict> conflicts_ PKGFS_GUARDED_BY(mutex_);

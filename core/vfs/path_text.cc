@@ -18,18 +18,6 @@ std::uint64_t mix(std::uint64_t hash) {
   return hash ^ (hash >> 33U);
 }
 
-// Whether following `components` from `depth` levels below a root steps above that root.
-bool climbs_out(const std::vector<std::string_view>& components, std::size_t depth) {
-  for (const std::string_view component : components) {
-    if (component != "..") {
-      ++depth;
-    } else if (depth-- == 0) {
-      return true;
-    }
-  }
-  return false;
-}
-
 // Applies `components` to `base`; ".." at the top stays there.
 void append_clamped(std::vector<std::string_view>& base, const std::vector<std::string_view>& components) {
   for (const std::string_view component : components) {
@@ -90,6 +78,22 @@ bool path_covers(std::string_view prefix, std::string_view path) {
   return prefix == "/" || (path.starts_with(prefix) && (path.size() == prefix.size() || path[prefix.size()] == '/'));
 }
 
+bool path_before(std::string_view a, std::string_view b) {
+  if (a == "/" || b == "/") {
+    return a == "/" && b != "/";
+  }
+  const auto [left, right] = std::ranges::mismatch(a, b);
+  if (left == a.end() || right == b.end()) {
+    return left == a.end() && right != b.end();
+  }
+  const auto rank = [](char c) { return c == '/' ? 0 : static_cast<unsigned>(static_cast<unsigned char>(c)); };
+  return rank(*left) < rank(*right);  // no name has a NUL
+}
+
+std::size_t path_depth(std::string_view path) {
+  return path == "/" ? 0 : static_cast<std::size_t>(std::ranges::count(path, '/'));
+}
+
 std::string_view path_below(std::string_view prefix, std::string_view path) {
   if (prefix == "/") {
     return path;
@@ -119,6 +123,21 @@ std::uint64_t hash_of(std::uint64_t hash, std::string_view text) {
 
 std::uint64_t host_number(std::uint64_t device, std::uint64_t inode) { return mix(mix(device) ^ inode) | kTopBit; }
 
+bool link_climbs(std::string_view target, std::size_t depth) {
+  while (!target.empty()) {
+    const std::string_view component = target.substr(0, target.find('/'));
+    target.remove_prefix(std::min(target.size(), component.size() + 1));
+    if (component == "..") {
+      if (depth-- == 0) {
+        return true;
+      }
+    } else if (!component.empty() && component != ".") {
+      ++depth;
+    }
+  }
+  return false;
+}
+
 std::optional<std::string> clamp_link(std::string_view target, std::string_view dir, const Mapping& mapping) {
   const std::vector<std::string_view> steps = path_components(target);
   const std::vector<std::string_view> visible_dir = path_components(dir);
@@ -126,7 +145,7 @@ std::optional<std::string> clamp_link(std::string_view target, std::string_view 
   if (!target.starts_with('/')) {
     in_volume = path_components(mapping.source_path);
     append_clamped(in_volume, path_components(path_below(mapping.mount_path, dir)));
-    if (!climbs_out(steps, in_volume.size()) && !climbs_out(steps, visible_dir.size())) {
+    if (!link_climbs(target, std::min(in_volume.size(), visible_dir.size()))) {
       return std::nullopt;
     }
   }

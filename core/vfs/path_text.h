@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -19,6 +20,10 @@ namespace pkgfs::vfs {
 
 /// Whether `path` is `prefix` or lies below it.
 [[nodiscard]] bool path_covers(std::string_view prefix, std::string_view path);
+/// Whether `a` stands before `b` in an order in which a path is followed at once by those below it.
+[[nodiscard]] bool path_before(std::string_view a, std::string_view b);
+/// The number of components; 0 for "/".
+[[nodiscard]] std::size_t path_depth(std::string_view path);
 /// The rest of `path` behind `prefix`, which must cover it: "/" or "/rest".
 [[nodiscard]] std::string_view path_below(std::string_view prefix, std::string_view path);
 
@@ -40,6 +45,8 @@ struct Mapping {
   std::string_view source_path;
 };
 
+/// Whether a relative link with the text `target`, in a directory `depth` levels below a root, leads above that root.
+[[nodiscard]] bool link_climbs(std::string_view target, std::size_t depth);
 /// The text to show for a link with the stored text `target` in the visible directory `dir` of a mapping; nothing when
 /// the stored text stays inside the volume and the mount and is shown as it is (docs/rules/filesystem.md, 9.4).
 [[nodiscard]] std::optional<std::string> clamp_link(std::string_view target, std::string_view dir,

@@ -2,71 +2,122 @@
 #include "core/vfs/union_file_system.h"
 
 #include <algorithm>
-#include <map>
+#include <cerrno>
 #include <set>
+#include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
+#include "core/base/cut_middle.h"
 #include "core/base/error.h"
+#include "core/base/limit_error.h"
 #include "core/base/limits.h"
-#include "core/base/log.h"
+#include "core/base/repeated_warning.h"
 #include "core/vfs/empty_file_system.h"
+#include "core/vfs/hidden_files.h"
 #include "core/vfs/live_overlay_file_system.h"
 #include "core/vfs/mapped_path_file_system.h"
+#include "core/vfs/name_index.h"
 #include "core/vfs/path_text.h"
-#include "core/vfs/walk.h"
 
 namespace pkgfs::vfs {
 namespace {
 
 constexpr std::size_t kConflictsShown = 20;
 
-void reject(const std::string& message, bool strict) {
-  if (strict) {
-    throw Error(ErrorCode::kLoad, message);
-  }
-  log::warn("{}", message);
-}
+// Of `mounts`, leaves out those that can't be shown. The others are in order of precedence then, each with its source.
+class Preparation {
+ public:
+  Preparation(const OverlayOptions& options, bool strict, NameIndex& index)
+      : options_(options), strict_(strict), index_(index) {}
 
-// The mounts as layers in order of precedence, each mapped to its path.
-std::vector<Layer> to_layers(std::vector<Mount> mounts, const OverlayOptions& options, bool strict) {
-  std::stable_sort(mounts.begin(), mounts.end(), [](const Mount& a, const Mount& b) {
-    if (a.fallback != b.fallback) {
-      return b.fallback;
+  std::vector<Mount> run(std::vector<Mount> mounts) {
+    std::vector<std::pair<std::size_t, Mount*>> sorted;  // by depth
+    sorted.reserve(mounts.size());
+    for (Mount& mount : mounts) {
+      sorted.emplace_back(path_depth(mount.mount_path), &mount);
     }
-    return path_components(a.mount_path).size() > path_components(b.mount_path).size();
-  });
-  std::vector<Layer> layers;
-  std::set<std::string> taken;
-  for (Mount& mount : mounts) {
-    if (options.conflicts == Conflicts::kShadow && !mount.fallback && !taken.insert(mount.mount_path).second) {
-      continue;  // of two mounts at one path the first is kept
+    std::ranges::stable_sort(sorted, [](const auto& a, const auto& b) {
+      return a.second->fallback != b.second->fallback ? b.second->fallback : a.first > b.first;
+    });
+    std::vector<Mount> kept;
+    kept.reserve(mounts.size());
+    for (const auto& [depth, mount] : sorted) {
+      if (prepare(*mount)) {
+        kept.push_back(std::move(*mount));
+      }
     }
+    unusable_.end();
+    return kept;
+  }
+
+ private:
+  bool prepare(Mount& mount) {
+    if (options_.conflicts == Conflicts::kShadow && !mount.fallback && !taken_.insert(mount.mount_path).second) {
+      return false;  // of two mounts at one path the first is kept
+    }
+    check_paths(mount.package, mount.mount_path, mount.source_path);
     for (const std::string_view name : path_components(mount.mount_path)) {
       if (name.size() > limits::kNameBytes) {
         throw Error(ErrorCode::kLoad, "The \"" + mount.package.text() + "\" package wants to mount a volume at \"" +
-                                          mount.mount_path + "\", which has a name longer than 255 bytes");
+                                          cut_middle(mount.mount_path) + "\", which has a name longer than 255 bytes");
       }
     }
-    Result<std::unique_ptr<FileSystem>> mapped = MappedPathFileSystem::make(
-        std::move(mount.fs), mount.source_path, mount.mount_path, options.synthetic_modified);
-    const auto refuse_mapping = [&](const std::string& reason) {
-      reject("The \"" + mount.package.text() + "\" package maps \"" + mount.source_path + "\" of its \"" +
-                 mount.volume + "\" volume, but " + reason,
-             strict);
-    };
-    if (!mapped) {
-      refuse_mapping(mapped.error() == ENOENT || mapped.error() == ENOTDIR
-                         ? "that path doesn't exist"
-                         : "that path can't be read: " + std::generic_category().message(mapped.error()));
-      continue;
+    if (!mount.source) {
+      const Result<Entry> source = index_.find(*mount.fs, mount.live, mount.source_path);
+      if (!source) {
+        reject(mount, source.error() == ENOENT || source.error() == ENOTDIR
+                          ? "that path doesn't exist"
+                          : "that path can't be read: " + std::generic_category().message(source.error()));
+        return false;
+      }
+      mount.source = *source;
     }
-    const Result<Attributes> root = (*mapped)->metadata((*mapped)->root());
-    if (root && root->type != FileType::kDirectory) {
-      refuse_mapping("that is not a directory and can't be mounted at \"/\"");
-      continue;
+    if (mount.mount_path == "/" && mount.source->attributes.type != FileType::kDirectory) {
+      reject(mount, "that is not a directory and can't be mounted at \"/\"");
+      return false;
     }
-    layers.push_back({.fs = std::move(*mapped),
+    return true;
+  }
+
+  void reject(const Mount& mount, const std::string& reason) {
+    const std::string message = "The \"" + mount.package.text() + "\" package maps \"" + cut_middle(mount.source_path) +
+                                "\" of its \"" + mount.volume + "\" volume, but " + reason;
+    if (strict_) {
+      throw Error(ErrorCode::kLoad, message);
+    }
+    unusable_.add("{}", message);
+  }
+
+  const OverlayOptions& options_;
+  bool strict_;
+  NameIndex& index_;
+  std::set<std::string> taken_;
+  RepeatedWarning unusable_{"mappings can't be shown"};
+};
+
+// One warning for each file that is a directory now because something is mounted there, or below it
+// (docs/rules/filesystem.md, 9.2 rule 1).
+void warn_of_hidden_files(const std::vector<Mount>& mounts, NameIndex& index) {
+  RepeatedWarning hidden("files are hidden by mount points");
+  for (const HiddenFile& file : find_hidden_files(mounts, index)) {
+    const Mount& mount = mounts[file.mount];
+    hidden.add("\"{}\" of \"{}\" hides the file \"{}\" of \"{}\"", cut_middle(mount.mount_path), mount.package.text(),
+               cut_middle(std::string_view(mount.mount_path).substr(0, file.length)),
+               mounts[file.other].package.text());
+  }
+  hidden.end();
+}
+
+// The mounts as layers, each mapped to its path.
+std::vector<Layer> to_layers(std::vector<Mount> mounts, const OverlayOptions& options) {
+  std::vector<Layer> layers;
+  layers.reserve(mounts.size());
+  for (Mount& mount : mounts) {
+    auto mapped = std::make_unique<MappedPathFileSystem>(std::move(mount.fs), *mount.source, mount.source_path,
+                                                         mount.mount_path, options.synthetic_modified);
+    layers.push_back({.fs = std::move(mapped),
                       .mount_path = std::move(mount.mount_path),
                       .source_path = std::move(mount.source_path),
                       .package = std::move(mount.package),
@@ -75,48 +126,6 @@ std::vector<Layer> to_layers(std::vector<Mount> mounts, const OverlayOptions& op
                       .fallback = mount.fallback});
   }
   return layers;
-}
-
-// One warning for each file that is a directory now because something is mounted there, or below it
-// (docs/rules/filesystem.md, 9.2 rule 1).
-void warn_of_hidden_files(const std::vector<Layer>& layers) {
-  std::multimap<std::string_view, const Layer*> by_path;
-  for (const Layer& layer : layers) {
-    if (!layer.fallback) {
-      by_path.emplace(layer.mount_path, &layer);
-    }
-  }
-  std::set<std::pair<std::string, const Layer*>> warned;
-  for (const Layer& mount : layers) {
-    const std::vector<std::string_view> names = path_components(mount.mount_path);
-    const auto path_above = [&](std::size_t length) {
-      return absolute_path({names.begin(), names.begin() + static_cast<std::ptrdiff_t>(length)});
-    };
-    // Two mounts at one path are in their list's order: nothing to warn of.
-    std::vector<const Layer*> others;
-    for (std::size_t length = 0; length < names.size(); ++length) {
-      const auto [first, last] = by_path.equal_range(path_above(length));
-      std::for_each(first, last, [&](const auto& found) { others.push_back(found.second); });
-    }
-    std::sort(others.begin(), others.end());  // in their order of precedence
-    for (std::size_t length = 1; length <= names.size() && !others.empty(); ++length) {
-      const std::string above = path_above(length);
-      for (const Layer* other : others) {
-        if (!path_covers(other->mount_path, above)) {
-          continue;
-        }
-        const Result<Entry> hidden = find_path(*other->fs, above);
-        if (!hidden) {
-          continue;
-        }
-        other->fs->forget(hidden->inode, 1);
-        if (hidden->attributes.type != FileType::kDirectory && warned.insert({above, other}).second) {
-          log::warn("\"{}\" of \"{}\" hides the file \"{}\" of \"{}\"", mount.mount_path, mount.package.text(), above,
-                    other->package.text());
-        }
-      }
-    }
-  }
 }
 
 // Runs of layers that never change, as one layer each; live ones stay what they are.
@@ -158,20 +167,32 @@ void refuse(const std::vector<OverlayConflict>& conflicts) {
                                  (conflicts.size() == 1 ? " path is" : " paths are") +
                                  " provided by more than one mapping"};
   for (std::size_t i = 0; i < std::min(conflicts.size(), kConflictsShown); ++i) {
-    chain.push_back("\"" + conflicts[i].path + "\" of " + conflicts[i].winner + " hides that of " + conflicts[i].loser);
+    chain.push_back("\"" + cut_middle(conflicts[i].path) + "\" of " + conflicts[i].winner + " hides that of " +
+                    conflicts[i].loser);
   }
   throw Error(ErrorCode::kLoad, std::move(chain));
 }
 
 }  // namespace
 
+void check_paths(const Label& package, std::string_view mount_path, std::string_view source_path) {
+  if (const std::size_t longest = std::max(mount_path.size(), source_path.size()); longest > limits::kPathBytes) {
+    throw limit_error(package.text(), "bytes in the path of a mapping", longest, limits::kPathBytes);
+  }
+  if (const std::size_t depth = path_depth(mount_path); depth > limits::kMountDepth) {
+    throw limit_error(package.text(), "directories in a mount path", depth, limits::kMountDepth);
+  }
+}
+
 std::unique_ptr<FileSystem> make_union_file_system(std::vector<Mount> mounts, const OverlayOptions& options,
                                                    bool strict) {
-  std::vector<Layer> layers = to_layers(std::move(mounts), options, strict);
-  if (layers.empty()) {
+  NameIndex index;
+  std::vector<Mount> kept = Preparation(options, strict, index).run(std::move(mounts));
+  if (kept.empty()) {
     return std::make_unique<EmptyFileSystem>(options.synthetic_modified);
   }
-  warn_of_hidden_files(layers);
+  warn_of_hidden_files(kept, index);
+  std::vector<Layer> layers = to_layers(std::move(kept), options);
   const std::uint64_t base = number_layers(layers);
   const bool live = std::any_of(layers.begin(), layers.end(), [](const Layer& layer) { return layer.live; });
   if (!live) {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/vfs/file_system.h"
@@ -14,15 +16,21 @@ namespace pkgfs::vfs {
 
 /// One mount of a union: `source_path` of `fs` shows at `mount_path`.
 struct Mount {
-  std::unique_ptr<FileSystem> fs;
-  std::string mount_path = "/";   // absolute, normal
-  std::string source_path = "/";  // absolute, normal, in `fs`
-  Label package;                  // for messages and attributes
+  std::shared_ptr<FileSystem> fs;  // several mounts that aren't live may share one
+  std::string mount_path = "/";    // absolute, normal
+  std::string source_path = "/";   // absolute, normal, in `fs`
+  Label package;                   // for messages and attributes
   std::string volume;
   bool live = false;  // may change at any time: a host directory
+  /// The entry of `source_path`, if the caller has looked it up already.
+  std::optional<Entry> source = std::nullopt;
   /// Below all other mounts wherever it is mounted, as the commands are.
   bool fallback = false;
 };
+
+/// Throws the error of `package` (limit_error.h) if a mount path has more than limits::kMountDepth components, or one
+/// of both paths more than limits::kPathBytes bytes.
+void check_paths(const Label& package, std::string_view mount_path, std::string_view source_path);
 
 /// Combines file systems that are mounted at any paths, nested ones too, into one tree (docs/rules/filesystem.md, 9.1
 /// and 9.2). Each is mapped to its path (MappedPathFileSystem). All are laid over each other: those with the deepest
@@ -30,9 +38,9 @@ struct Mount {
 /// change become one OverlayFileSystem; if one is live, a LiveOverlayFileSystem is laid over them. Without mounts the
 /// result is an EmptyFileSystem.
 ///
-/// Logs a warning for each file that a mount point hides. If a source path doesn't exist, or a file is mounted at "/",
+/// Warns of the files that mount points hide. If a source path doesn't exist, or a file is mounted at "/",
 /// the mount is left out with a warning; with `strict`, throws Error(kLoad). With Conflicts::kError, visits the whole
-/// tree and throws Error(kLoad) with a list of the conflicts.
+/// tree and throws Error(kLoad) with a list of the conflicts. Throws as `check_paths` does.
 [[nodiscard]] std::unique_ptr<FileSystem> make_union_file_system(std::vector<Mount> mounts,
                                                                  const OverlayOptions& options, bool strict = false);
 

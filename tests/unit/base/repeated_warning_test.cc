@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+// Risk: a package with 20,000 faults prints 20,000 lines, or a line of a megabyte.
+#include "core/base/repeated_warning.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "core/base/cut_middle.h"
+#include "core/base/limit_error.h"
+#include "tests/support/fixtures.h"
+
+namespace pkgfs {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+TEST(RepeatedWarningTest, TheFirstThreeAndTheCount) {
+  const test::CapturedLog log;
+  RepeatedWarning warning("commands are broken");
+  for (int i = 1; i <= 20; ++i) {
+    warning.add("the command {}.", i);
+  }
+  warning.end();
+  warning.end();
+  EXPECT_THAT(log.text(), HasSubstr("the command 3."));
+  EXPECT_THAT(log.text(), Not(HasSubstr("the command 4.")));
+  const std::string rest = "and 17 more commands are broken (20 in all)";
+  EXPECT_THAT(log.text(), HasSubstr(rest));
+  EXPECT_EQ(log.text().find(rest), log.text().rfind(rest)) << "said twice";
+}
+
+TEST(RepeatedWarningTest, ThreeAreAllToldWithoutACount) {
+  const test::CapturedLog log;
+  RepeatedWarning warning("commands are broken");
+  for (int i = 1; i <= 3; ++i) {
+    warning.add("the command {}.", i);
+  }
+  warning.end();
+  EXPECT_THAT(log.text(), HasSubstr("the command 3."));
+  EXPECT_THAT(log.text(), Not(HasSubstr("more")));
+}
+
+TEST(CutMiddle, BothEndsStay) {
+  const std::string path = "/begin" + std::string(5'000, 'x') + "/end";
+  const std::string cut = cut_middle(path);
+  EXPECT_TRUE(cut.starts_with("/beginxx"));
+  EXPECT_TRUE(cut.ends_with("xx/end"));
+  EXPECT_EQ(cut.size(), 199 + std::string("…").size());
+  EXPECT_EQ(cut_middle(std::string(200, 'x')), std::string(200, 'x'));
+  EXPECT_EQ(cut_middle(std::string(201, 'x'), 5), "xx…xx");
+  EXPECT_EQ(cut_middle(""), "");
+}
+
+// Risk: a cut in a character makes a message that isn't UTF-8.
+TEST(CutMiddle, CharactersStayWhole) {
+  std::string text;
+  for (int i = 0; i < 300; ++i) {
+    text += i % 2 == 0 ? "é" : "€";
+  }
+  EXPECT_EQ(cut_middle(text, 5), "é€…é€");
+  EXPECT_EQ(cut_middle(text, 300), text);
+  EXPECT_LT(cut_middle(std::string(5'000, '\xff')).size(), 900U);  // no UTF-8
+  EXPECT_LT(cut_middle(std::string(5'000, '\x80')).size(), 900U);
+}
+
+TEST(LimitError, NamesPackageLimitAndValue) {
+  const Error error = limit_error("acme/app@1.0.0", "mappings in a tree", 10'001, 10'000);
+  EXPECT_EQ(error.message(), "The \"acme/app@1.0.0\" package exceeds the limit of 10000 mappings in a tree: 10001");
+  EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+}
+
+}  // namespace
+}  // namespace pkgfs
