@@ -2,32 +2,21 @@
 #include "core/tree/commands.h"
 
 #include <algorithm>
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "core/base/cut_middle.h"
 #include "core/base/log.h"
+#include "core/base/repeated_warning.h"
 
 namespace pkgfs {
 
 namespace {
 
 [[noreturn]] void fail_load(std::string message) { throw Error(ErrorCode::kLoad, std::move(message)); }
-
-/// The package that a command's atom comes from.
-PackageId atom_package(const Resolution& resolution, const std::string& command, const PackageId& declaring,
-                       const std::optional<std::string>& dependency) {
-  if (!dependency) {
-    return declaring;
-  }
-  const auto from = resolution.graph.find(declaring);
-  const auto target = from ? resolution.graph.follow(*from, *dependency) : std::nullopt;
-  if (!target) {
-    fail_load("Unable to find the \"" + *dependency + "\" dependency for the \"" + command + "\" command in \"" +
-              declaring.to_string() + "\"");
-  }
-  return resolution.graph.nodes[*target].pkg.id;
-}
 
 /// Which atom the command wants (docs/rules/loading.md, 4.2); nothing if its runner is unknown.
 std::optional<webc::AtomRef> wanted_atom(const std::string& name, const webc::Command& command) {
@@ -41,10 +30,16 @@ std::optional<webc::AtomRef> wanted_atom(const std::string& name, const webc::Co
   return std::nullopt;
 }
 
+/// The names of the first atoms: a package may have many, and as many commands that name them in a message.
 std::string joined_names(const std::vector<webc::Atom>& atoms) {
+  constexpr std::size_t kShown = 10;
+  constexpr std::size_t kCharacters = 60;  // of a name
   std::string names;
-  for (const auto& atom : atoms) {
-    names += (names.empty() ? "" : ", ") + atom.name;
+  for (std::size_t i = 0; i < std::min(atoms.size(), kShown); ++i) {
+    names += (names.empty() ? "" : ", ") + cut_middle(atoms[i].name, kCharacters);
+  }
+  if (atoms.size() > kShown) {
+    names += " and " + std::to_string(atoms.size() - kShown) + " more";
   }
   return names.empty() ? "none" : names;
 }
@@ -91,39 +86,132 @@ std::vector<std::string> features_of(const webc::AtomEntry& entry) {
   return features;
 }
 
-struct Declared {
-  const webc::Command* command;
-  const Package* package;
+/// The names of one package, sorted, so that a look-up of each takes no more than n log n together.
+class PackageNames {
+ public:
+  PackageNames(const Package& package, std::map<std::string_view, std::size_t> aliases)
+      : package_(package), aliases_(std::move(aliases)), atoms_(joined_names(package.atoms())) {
+    for (const webc::Command& command : package.manifest().commands) {
+      commands_.emplace(command.name, &command);
+    }
+    for (const webc::AtomEntry& entry : package.manifest().atoms) {
+      entries_.emplace(entry.name, &entry);
+    }
+  }
+
+  [[nodiscard]] const Package& package() const { return package_; }
+  [[nodiscard]] const std::string& atoms() const { return atoms_; }
+  [[nodiscard]] const webc::Command* find_command(std::string_view name) const { return found(commands_, name); }
+  [[nodiscard]] const webc::AtomEntry* find_atom(std::string_view name) const { return found(entries_, name); }
+  /// The node that an alias of `use` leads to.
+  [[nodiscard]] std::optional<std::size_t> follow(std::string_view alias) const {
+    const auto target = aliases_.find(alias);
+    return target == aliases_.end() ? std::nullopt : std::optional(target->second);
+  }
+
+ private:
+  template <typename Map>
+  static typename Map::mapped_type found(const Map& map, std::string_view name) {
+    const auto at = map.find(name);
+    return at == map.end() ? nullptr : at->second;
+  }
+
+  const Package& package_;
+  std::map<std::string_view, std::size_t> aliases_;
+  std::string atoms_;                                          // for messages
+  std::map<std::string_view, const webc::Command*> commands_;  // of equal names the first
+  std::map<std::string_view, const webc::AtomEntry*> entries_;
 };
 
-Declared declared(const std::string& name, const ResolvedCommand& resolved, const LoadedPackages& packages) {
-  const auto found = packages.find(resolved.package);
-  if (found == packages.end()) {
+/// Builds the commands of a resolution.
+class CommandBuilder {
+ public:
+  CommandBuilder(const Resolution& resolution, const LoadedPackages& packages)
+      : resolution_(resolution), packages_(packages), nodes_(resolution.graph.index()) {}
+
+  /// Nothing: its runner is unknown, of which this has warned.
+  std::optional<LoadedCommand> build(const std::string& name, const ResolvedCommand& resolved);
+  /// The dependency that has the command's atom, if one has it.
+  std::optional<PackageId> atom_owner(const std::string& name, const ResolvedCommand& resolved);
+  /// Tells the rest of the warnings.
+  void finish() { unsupported_.end(); }
+
+ private:
+  /// Null: the package isn't loaded.
+  const PackageNames* names_of(const PackageId& id);
+  const webc::Command& declared(const std::string& name, const ResolvedCommand& resolved);
+  /// The package that a command's atom comes from.
+  PackageId atom_package(const std::string& command, const PackageId& declaring,
+                         const std::optional<std::string>& dependency);
+
+  const Resolution& resolution_;
+  const LoadedPackages& packages_;
+  std::map<PackageId, std::size_t> nodes_;
+  std::map<PackageId, PackageNames> names_;
+  RepeatedWarning unsupported_{"commands have a runner that isn't supported"};
+};
+
+const PackageNames* CommandBuilder::names_of(const PackageId& id) {
+  if (const auto known = names_.find(id); known != names_.end()) {
+    return &known->second;
+  }
+  const auto package = packages_.find(id);
+  if (package == packages_.end()) {
+    return nullptr;
+  }
+  const auto node = nodes_.find(id);
+  auto aliases =
+      node == nodes_.end() ? std::map<std::string_view, std::size_t>() : resolution_.graph.aliases(node->second);
+  return &names_.try_emplace(id, *package->second, std::move(aliases)).first->second;
+}
+
+const webc::Command& CommandBuilder::declared(const std::string& name, const ResolvedCommand& resolved) {
+  const PackageNames* const names = names_of(resolved.package);
+  if (names == nullptr) {
     fail_load("Unable to find the \"" + resolved.package.to_string() + "\" package for the \"" + name + "\" command");
   }
-  const auto* command = found->second->manifest().find_command(resolved.name);
+  const webc::Command* const command = names->find_command(resolved.name);
   if (command == nullptr) {
     fail_load("Unable to find the \"" + resolved.name + "\" command metadata in the \"" + resolved.package.to_string() +
               "\" package");
   }
-  return {.command = command, .package = found->second.get()};
+  return *command;
 }
 
-std::optional<LoadedCommand> build_command(const std::string& name, const ResolvedCommand& resolved,
-                                           const Resolution& resolution, const LoadedPackages& packages) {
-  const webc::Command& command = *declared(name, resolved, packages).command;
+PackageId CommandBuilder::atom_package(const std::string& command, const PackageId& declaring,
+                                       const std::optional<std::string>& dependency) {
+  if (!dependency) {
+    return declaring;
+  }
+  const PackageNames* const names = names_of(declaring);
+  const auto target = names == nullptr ? std::nullopt : names->follow(*dependency);
+  if (!target) {
+    fail_load("Unable to find the \"" + *dependency + "\" dependency for the \"" + command + "\" command in \"" +
+              declaring.to_string() + "\"");
+  }
+  return resolution_.graph.nodes[*target].pkg.id;
+}
+
+std::optional<PackageId> CommandBuilder::atom_owner(const std::string& name, const ResolvedCommand& resolved) {
+  const auto wanted = wanted_atom(name, declared(name, resolved));
+  return wanted && wanted->dependency ? std::optional(atom_package(name, resolved.package, wanted->dependency))
+                                      : std::nullopt;
+}
+
+std::optional<LoadedCommand> CommandBuilder::build(const std::string& name, const ResolvedCommand& resolved) {
+  const webc::Command& command = declared(name, resolved);
   const auto wanted = wanted_atom(name, command);
   if (!wanted) {
-    log::warn("Skipping unsupported command \"{}\" of \"{}\": its runner is \"{}\"", name, resolved.package.to_string(),
-              command.runner);
+    unsupported_.add("Skipping unsupported command \"{}\" of \"{}\": its runner is \"{}\"", cut_middle(name),
+                     resolved.package.to_string(), cut_middle(command.runner));
     return std::nullopt;
   }
-  const PackageId origin = atom_package(resolution, name, resolved.package, wanted->dependency);
-  const auto provider = packages.find(origin);
-  if (provider == packages.end()) {
+  const PackageId origin = atom_package(name, resolved.package, wanted->dependency);
+  const PackageNames* const provider = names_of(origin);
+  if (provider == nullptr) {
     fail_load("Unable to find the \"" + origin.to_string() + "\" package");
   }
-  const Package& package = *provider->second;
+  const Package& package = provider->package();
   const webc::Atom* atom = package.find_atom(wanted->name);
   if (atom == nullptr && command.annotations.empty()) {
     if (package.atoms().empty()) {
@@ -134,9 +222,9 @@ std::optional<LoadedCommand> build_command(const std::string& name, const Resolv
   }
   if (atom == nullptr) {
     fail_load("The '" + name + "' command uses the '" + wanted->name + "' atom, but it isn't present in the package: " +
-              origin.to_string() + " (available: " + joined_names(package.atoms()) + ")");
+              origin.to_string() + " (available: " + provider->atoms() + ")");
   }
-  const auto* entry = package.manifest().find_atom(atom->name);
+  const webc::AtomEntry* const entry = provider->find_atom(atom->name);
   if (entry == nullptr) {
     fail_load("failed to get atom: " + atom->name);
   }
@@ -153,11 +241,11 @@ std::optional<LoadedCommand> build_command(const std::string& name, const Resolv
 
 std::set<PackageId> atom_owners(const Resolution& resolution, const LoadedPackages& packages) {
   std::set<PackageId> owners;
+  CommandBuilder builder(resolution, packages);
   for (const auto& [name, resolved] : resolution.package.commands) {
     try {
-      const auto wanted = wanted_atom(name, *declared(name, resolved, packages).command);
-      if (wanted && wanted->dependency) {
-        owners.insert(atom_package(resolution, name, resolved.package, wanted->dependency));
+      if (auto owner = builder.atom_owner(name, resolved)) {
+        owners.insert(std::move(*owner));
       }
     } catch (const Error& error) {
       log::debug("{}", error.what());  // build_commands reports it
@@ -168,15 +256,17 @@ std::set<PackageId> atom_owners(const Resolution& resolution, const LoadedPackag
 
 CommandSet build_commands(const Resolution& resolution, const LoadedPackages& packages) {
   CommandSet set;
+  CommandBuilder builder(resolution, packages);
   for (const auto& [name, resolved] : resolution.package.commands) {
     try {
-      if (auto command = build_command(name, resolved, resolution, packages)) {
+      if (auto command = builder.build(name, resolved)) {
         set.commands.push_back(std::move(*command));
       }
     } catch (const Error& error) {
       set.errors.push_back(error);
     }
   }
+  builder.finish();
   return set;
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/base/log.h"
+#include "core/base/repeated_warning.h"
 #include "core/cache/container_fetcher.h"
 #include "core/net/http_client.h"
 #include "core/net/url.h"
@@ -284,9 +285,11 @@ OpenedTree open_tree(const std::string& package, const TreeFlags& flags, const I
   RootPackage root = opener.find(package);
   Resolution resolution = resolve_for_view(opener, root, package, flags);
   PackageTree tree = load_package_tree(root.package, opener.loader(), resolution, tree_options(flags));
+  RepeatedWarning broken_commands("commands are broken");
   for (const Error& broken : tree.command_errors) {
-    log::warn("{}", broken.what());
+    broken_commands.add("{}", broken.what());
   }
+  broken_commands.end();
   tell_if_empty(tree, flags, package);
   std::shared_ptr<const Package> opened = tree.packages.at(tree.id);
   return {std::move(opened), std::move(resolution), std::move(tree)};
