@@ -70,6 +70,10 @@ std::string in_quotes(std::string_view text) {
   return out;
 }
 
+std::string over_limit(std::uint64_t value, std::uint64_t limit, std::string_view what) {
+  return std::to_string(value) + " " + std::string(what) + ", more than the limit of " + std::to_string(limit);
+}
+
 std::string hex(std::uint64_t value) {
   std::array<char, 18> digits{'0', 'x'};
   const auto end = std::to_chars(digits.data() + 2, digits.data() + digits.size(), value, 16).ptr;

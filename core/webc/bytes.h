@@ -42,6 +42,9 @@ using pkgfs::is_utf8;
 /// longer than 80 bytes is cut.
 [[nodiscard]] std::string in_quotes(std::string_view text);
 
+/// The end of a message: "1000000 volumes, more than the limit of 10000".
+[[nodiscard]] std::string over_limit(std::uint64_t value, std::uint64_t limit, std::string_view what);
+
 /// Hexadecimal with a prefix: "0x1f".
 [[nodiscard]] std::string hex(std::uint64_t value);
 

@@ -8,6 +8,7 @@
 #include "core/base/error.h"
 #include "core/base/file_kind.h"
 #include "core/base/log.h"
+#include "core/base/repeated_warning.h"
 #include "core/webc/builder.h"
 #include "core/webc/bytes.h"
 #include "core/webc/json_fields.h"
@@ -27,9 +28,10 @@ std::vector<Atom> read_atoms(const std::shared_ptr<const ByteSource>& source, co
   const auto refuse = [&](const Problem& problem) {
     return Error(ErrorCode::kCorrupt, source->name() + ": " + describe(layout.atoms, true, problem));
   };
+  RepeatedWarning left_out("atoms are left out");
   const auto leave_out = [&](const Child& child, const std::string& why) {
-    log::warn("{}: {}", source->name(),
-              describe(layout.atoms, true, {.at = child.at, .text = "atom " + in_quotes(child.name) + " " + why}));
+    left_out.add("{}: {}", source->name(),
+                 describe(layout.atoms, true, {.at = child.at, .text = "atom " + in_quotes(child.name) + " " + why}));
   };
   const auto table = tree->table(kRootRef);
   if (!table) {
@@ -58,6 +60,7 @@ std::vector<Atom> read_atoms(const std::shared_ptr<const ByteSource>& source, co
                        .body = {.source = source, .offset = info->offset, .length = info->length}});
     }
   }
+  left_out.end();
   std::sort(atoms.begin(), atoms.end(), [](const Atom& a, const Atom& b) { return a.name < b.name; });
   return atoms;
 }

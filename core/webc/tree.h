@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -145,7 +145,7 @@ class SeenNames {
   Cursor first_;
   bool sorted_ = true;
   std::string_view last_;
-  std::unordered_set<std::string_view> names_;
+  std::set<std::string_view> names_;  // no hash: a package could choose names that collide
 };
 
 /// `volume "/public", header offset 0x1c2: …`, or `atoms, …` if `atoms` is true.

@@ -2,7 +2,7 @@
 #include "core/webc/v1.h"
 
 #include <array>
-#include <unordered_set>
+#include <set>
 
 #include "core/base/error.h"
 #include "core/base/limits.h"
@@ -24,11 +24,14 @@ class Chain {
     layout.version = Version::kV1;
     std::tie(layout.manifest, layout.manifest_length) = part("manifest", "length");
     if (layout.manifest_length > limits::kManifestBytes) {
-      refuse("manifest", layout.manifest, "longer than " + std::to_string(limits::kManifestBytes) + " bytes");
+      refuse("manifest", layout.manifest, over_limit(layout.manifest_length, limits::kManifestBytes, "bytes"));
     }
     layout.atoms = volume("atoms", part("atoms", "length"));
-    std::unordered_set<std::string_view> names;
+    std::set<std::string_view> names;
     while (at_ < bytes_.size()) {
+      if (layout.volumes.size() == limits::kVolumes) {
+        refuse("volumes", at_, "more than the limit of " + std::to_string(limits::kVolumes) + " volumes");
+      }
       const std::string number = "volume " + std::to_string(layout.volumes.size());
       const auto [start, length] = part(number, "name length");
       const std::string_view name = as_text(bytes_.subspan(start, length));

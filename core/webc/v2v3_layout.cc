@@ -131,7 +131,10 @@ class LayoutReader {
     layout_.manifest = manifest.begin;
     layout_.manifest_length = manifest.end - manifest.begin;
     if (layout_.manifest_length > limits::kManifestBytes) {
-      refuse(source_, "manifest", manifest.begin, "longer than " + std::to_string(limits::kManifestBytes) + " bytes");
+      refuse(source_, "manifest", manifest.begin, over_limit(layout_.manifest_length, limits::kManifestBytes, "bytes"));
+    }
+    if (index.volumes.size() > limits::kVolumes) {
+      refuse(source_, "index", kPrefix, over_limit(index.volumes.size(), limits::kVolumes, "volumes"));
     }
     layout_.atoms = parts(section(index.atoms, Tag::kAtoms, "atoms"), "atoms", nullptr);
     for (const auto& [name, entry] : index.volumes) {
@@ -157,7 +160,7 @@ class LayoutReader {
       refuse(source_, "index", kPrefix, "length " + hex(length) + " is past the file end (" + hex(bytes_.size()) + ")");
     }
     if (length > limits::kIndexBytes) {
-      refuse(source_, "index", kPrefix, "longer than " + std::to_string(limits::kIndexBytes) + " bytes");
+      refuse(source_, "index", kPrefix, over_limit(length, limits::kIndexBytes, "bytes"));
     }
     spans_.push_back({ByteRange{.begin = kPrefix, .end = payload + length}, "index"});
     try {

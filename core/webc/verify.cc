@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
-#include <unordered_set>
+#include <set>
 
 #include "core/base/error.h"
 #include "core/base/hash.h"
@@ -96,7 +96,7 @@ class ContainerCheck {
 
   void check_manifest() {
     const Manifest& manifest = container_.manifest();
-    std::unordered_set<std::string_view> listed;
+    std::set<std::string_view> listed;
     for (const AtomEntry& entry : manifest.atoms) {
       check_atom(entry);
       listed.insert(entry.name);
@@ -161,7 +161,7 @@ class ContainerCheck {
   VerifyDepth depth_;
   bool content_;
   Problems& problems_;
-  std::unordered_set<std::string_view> aliases_;
+  std::set<std::string_view> aliases_;
 };
 
 }  // namespace

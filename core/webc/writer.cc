@@ -77,9 +77,11 @@ Buffer index_cbor(const std::vector<Section>& sections, const std::vector<std::s
     return dummy ? index_entry(~0ULL, ~0ULL, section.hash)
                  : index_entry(section.start, section.length + framing, section.hash);
   };
-  Json volumes = Json::object();
+  // The names differ. `volumes[name]` would look through all of them first.
+  using Members = std::vector<Json::object_t::value_type, Json::object_t::allocator_type>;
+  Json::object_t volumes;
   for (std::size_t i = 0; i < names.size(); ++i) {
-    volumes[names[i]] = entry(sections[i + 2]);
+    static_cast<Members&>(volumes).emplace_back(names[i], entry(sections[i + 2]));
   }
   return encode_manifest({{"manifest", entry(sections[0])},
                           {"atoms", entry(sections[1])},
