@@ -145,8 +145,9 @@ std::unique_ptr<vfs::FileSystem> DirectoryPackage::open_volume(std::string_view 
     const bool digest = times_ == vfs::Times::kDigest;
     return std::make_unique<vfs::StaticFileSystem>(std::move(files), digest ? vfs::digest_time(header_digest()) : 1);
   }
-  const auto found = std::ranges::find(host_volumes_, name, &HostVolume::name);
-  if (found == host_volumes_.end()) {
+  const auto found = std::ranges::lower_bound(host_volumes_, name, {},
+                                              [](const HostVolume& volume) -> std::string_view { return volume.name; });
+  if (found == host_volumes_.end() || found->name != name) {
     return nullptr;
   }
   UniqueFd fd(::fcntl(found->fd.get(), F_DUPFD_CLOEXEC, 0));

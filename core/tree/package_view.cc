@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -97,8 +98,13 @@ class ViewBuilder {
     const vfs::Label label = std::function<std::string()>([id] { return id.to_string(); });
     const bool digest = options_.times == vfs::Times::kDigest;
     const std::int64_t time = digest ? vfs::digest_time(package.header_digest()) : 1;
+    std::map<std::string_view, const webc::AtomEntry*> entries;
+    for (const webc::AtomEntry& entry : package.manifest().atoms) {
+      entries.emplace(entry.name, &entry);
+    }
     for (const webc::Atom& atom : package.atoms()) {
-      const auto hash = stated_hash(package.manifest().find_atom(atom.name));
+      const auto entry = entries.find(atom.name);
+      const auto hash = stated_hash(entry == entries.end() ? nullptr : entry->second);
       files_.push_back({.path = directory + "/atoms/" + to_file_name(atom.name),
                         .content = atom.body,
                         .mode = 0755,

@@ -2,14 +2,18 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <map>
+#include <memory>
 #include <ostream>
 #include <set>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
+#include "core/base/cut_middle.h"
 #include "core/base/log.h"
 #include "core/package/package_info.h"
+#include "core/vfs/name_index.h"
 #include "core/vfs/read_file.h"
 #include "core/vfs/walk.h"
 #include "daemon/cli/exit_code.h"
@@ -98,17 +102,23 @@ void check_sources(const std::string& id, const Package& package, const Sources&
   if (package.is_live() || package.webc_version() >= 3) {
     return;
   }
+  std::map<std::string, std::unique_ptr<vfs::FileSystem>> volumes;
+  vfs::NameIndex index;
   for (const auto& [volume_name, path] : sources) {
-    const auto volume = path == "/" ? nullptr : package.open_volume(volume_name);
+    const auto [opened, added] = volumes.try_emplace(volume_name);
+    if (added) {
+      opened->second = package.open_volume(volume_name);
+    }
+    vfs::FileSystem* const volume = path == "/" ? nullptr : opened->second.get();
     if (volume == nullptr) {
       continue;
     }
-    const auto found = vfs::find_path(*volume, path);
+    const auto found = index.find(*volume, false, path);
     const bool missing = !found && (found.error() == ENOENT || found.error() == ENOTDIR);
     if (missing || (found && found->attributes.type != vfs::FileType::kDirectory)) {
       problems.push_back(
           fmt::format("{}: manifest: the package \"{}\" has no directory \"{}\" in its volume \"{}\", which is mapped",
-                      package.name(), id, path, volume_name));
+                      package.name(), id, cut_middle(path), volume_name));
     }
   }
 }
@@ -162,16 +172,17 @@ std::string label(const RootPackage& root) {
 /// Checks the dependencies as far as possible; the root may be damaged.
 void check_tree(PackageOpener& opener, const RootPackage& root, const TreeFlags& flags, Report& report) {
   const Resolution resolution = resolve(info_of(root), opener.source());
+  std::map<PackageId, Sources> sources;
+  for (const ResolvedMapping& mapping : resolution.package.filesystem) {
+    if (mapping.original_path) {
+      sources[mapping.package].emplace(mapping.volume_name, sanitize_path(*mapping.original_path));
+    }
+  }
   for (const std::size_t index : resolution.order) {
     const auto& node = resolution.graph.nodes.at(index);
     if (node.dist) {
-      Sources sources;
-      for (const ResolvedMapping& mapping : resolution.package.filesystem) {
-        if (mapping.package == node.pkg.id && mapping.original_path) {
-          sources.emplace(mapping.volume_name, sanitize_path(*mapping.original_path));
-        }
-      }
-      report.add(node.pkg.id.to_string(), *opener.loader().load({node.pkg, *node.dist}), std::move(sources));
+      report.add(node.pkg.id.to_string(), *opener.loader().load({node.pkg, *node.dist}),
+                 std::move(sources[node.pkg.id]));
     }
   }
   if (report.sound()) {

@@ -4,7 +4,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <map>
 #include <optional>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -42,9 +45,14 @@ json index_json(const webc::Index* index) {
 }
 
 json atoms_json(const Package& package) {
+  std::map<std::string_view, const webc::AtomEntry*> entries;
+  for (const webc::AtomEntry& entry : package.manifest().atoms) {
+    entries.emplace(entry.name, &entry);
+  }
   json atoms = json::array();
   for (const webc::Atom& atom : package.atoms()) {
-    const webc::AtomEntry* entry = package.manifest().find_atom(atom.name);
+    const auto found = entries.find(atom.name);
+    const webc::AtomEntry* entry = found == entries.end() ? nullptr : found->second;
     atoms.push_back({{"name", atom.name},
                      {"len", atom.body.length},
                      {"sha256", to_hex(sha256(atom.body.bytes()))},
@@ -366,6 +374,10 @@ std::string stated_id(const Package& package) {
 
 std::vector<CommandRow> command_rows(const Package& package) {
   const webc::Manifest& manifest = package.manifest();
+  std::set<std::string_view> aliases;
+  for (const webc::Dependency& dependency : manifest.use) {
+    aliases.insert(dependency.alias);
+  }
   std::vector<CommandRow> rows;
   for (const webc::Command& command : manifest.commands) {
     CommandRow row{&command, std::nullopt, std::nullopt};
@@ -375,7 +387,7 @@ std::vector<CommandRow> command_rows(const Package& package) {
       row.problem = error.what();
     }
     if (row.atom && row.atom->dependency) {
-      if (std::ranges::find(manifest.use, *row.atom->dependency, &webc::Dependency::alias) == manifest.use.end()) {
+      if (!aliases.contains(*row.atom->dependency)) {
         row.problem = "Unable to find the \"" + *row.atom->dependency + "\" dependency for the \"" + command.name +
                       "\" command in \"" + stated_id(package) + "\"";
       }
