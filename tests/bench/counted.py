@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What tests/bench/guard counts, each as nested dictionaries of names and numbers."""
 import contextlib
+import dataclasses
 import glob
 import json
 import os
@@ -17,6 +18,8 @@ SEED = 1
 ROWS = ["fresh_walk", "fresh_read", "warm_walk", "warm_lstat", "absent_first", "absent_again", "warm_read", "warm_tar",
         "warm_open", "fresh_tar"]
 PUSHES = ("off", "auto")
+# Of instructions, for twice as much: n log n, and what a hash table or a vector that grows adds.
+MOST_GROWTH = 2.3
 # Nothing is resolved while requests are answered, and each CPU gets the same functions of glibc, so that a run depends
 # on the program only.
 PROFILE_ENVIRONMENT = {"LD_BIND_NOW": "1",
@@ -107,20 +110,53 @@ def valgrind_version():
     return run(["valgrind", "--version"]).strip().removeprefix("valgrind-") if not valgrind_missing() else "none"
 
 
+def profiled(words, out):
+    """What a program prints, and the instructions of each dump that it asks for."""
+    answer = json.loads(run(["valgrind", "-q", "--tool=callgrind", "--instr-atstart=no", "--collect-atstart=no",
+                             f"--callgrind-out-file={out}", *words], PROFILE_ENVIRONMENT))
+    return answer, dict(map(dumped, glob.glob(glob.escape(out) + ".*")))
+
+
 def instructions(build, packages, place):
     """A request, by package, pass and kind."""
     found = {}
     for name, words in packages.items():
-        out = os.path.join(place, f"callgrind-{name}")
-        answer = json.loads(run(["valgrind", "-q", "--tool=callgrind", "--instr-atstart=no", "--collect-atstart=no",
-                                 f"--callgrind-out-file={out}", *replay(build, "--profile", *words)],
-                                PROFILE_ENVIRONMENT))
-        totals = dict(map(dumped, glob.glob(glob.escape(out) + ".*")))
+        answer, totals = profiled(replay(build, "--profile", *words), os.path.join(place, f"callgrind-{name}"))
         found[name] = {
             pass_name: {kind: round(totals[f"{pass_name} {kind}"] / counts["requests"])
                         for kind, counts in kinds.items()}
             for pass_name, kinds in answer["passes"].items()}
     return found
+
+
+@dataclasses.dataclass
+class Growth:
+    """The instructions of the same work for one and for twice as much of something."""
+
+    row: str
+    sizes: list
+    once: int
+    twice: int
+
+    def ratio(self):
+        return self.twice / self.once
+
+    def is_worse(self):
+        return self.ratio() > MOST_GROWTH
+
+    def __str__(self):
+        return f"{self.row}: {self.once} instructions for {self.sizes[0]}, {self.twice} for {self.sizes[1]}, " \
+               f"{self.ratio():.2f} times as many"
+
+
+def growth(build, place):
+    """How the work of a mount and a walk grows with a package, one Growth a row."""
+    packages = os.path.join(place, "scale")
+    os.makedirs(packages)
+    rows, totals = profiled([os.path.join(tools(build), "bench_scale"), packages],
+                            os.path.join(place, "callgrind-scale"))
+    shutil.rmtree(packages)
+    return [Growth(row, sizes, totals[f"{row} once"], totals[f"{row} twice"]) for row, sizes in rows.items()]
 
 
 def dumped(path):
