@@ -5,6 +5,9 @@
 #include <atomic>
 #include <chrono>
 #include <thread>
+#include <utility>
+
+#include "core/base/error.h"
 
 namespace pkgfs {
 
@@ -52,5 +55,29 @@ class CancelFlag {
   std::atomic<bool> for_room_ = false;
   const CancelFlag* outer_;
 };
+
+/// While it lives, `throw_if_cancelled()` looks at `flag` in this thread. For long calculations, such as parsing, which
+/// are too deep in the call tree to take a flag. InterruptGuard and `for_each_in_parallel` have one. `flag` must
+/// outlive this; scopes of one thread end in reverse order.
+class CancelScope {
+ public:
+  explicit CancelScope(const CancelFlag& flag) : before_(std::exchange(current_, &flag)) {}
+  ~CancelScope() { current_ = before_; }
+  CancelScope(const CancelScope&) = delete;
+  CancelScope& operator=(const CancelScope&) = delete;
+
+ private:
+  friend void throw_if_cancelled();
+
+  static inline thread_local const CancelFlag* current_ = nullptr;
+  const CancelFlag* before_;
+};
+
+/// Throws Error(kInterrupted) if the flag of the innermost CancelScope of this thread is set. Costs a few nanoseconds.
+inline void throw_if_cancelled() {
+  if (CancelScope::current_ != nullptr && CancelScope::current_->is_cancelled()) {
+    throw Error(ErrorCode::kInterrupted, "interrupted");
+  }
+}
 
 }  // namespace pkgfs

@@ -11,12 +11,18 @@ namespace pkgfs::limits {
 inline constexpr std::size_t kNameBytes = 255;
 /// Linux's PATH_MAX less the NUL: readlink can't return a longer target.
 inline constexpr std::size_t kLinkBytes = 4095;
-/// Nesting of CBOR and JSON. Copying and printing a value recurse. Real manifests stay below 10.
-inline constexpr std::size_t kCborDepth = 64;
-/// Items in one CBOR document. Each takes tens of bytes in memory, even if it takes one byte in the file.
-inline constexpr std::size_t kCborItems = 1'000'000;
-/// The CBOR of a manifest. It is decoded as a whole, and takes many times its size in memory. Real ones have kilobytes.
+/// Nesting of JSON and CBOR. Copying and printing a value recurse. Real manifests stay below 10.
+inline constexpr std::size_t kJsonDepth = 64;
+/// Memory that the value of any JSON or CBOR document may take. A longer one may take `kJsonGrowth` or `kCborGrowth`
+/// bytes for each of its own. A value takes tens of bytes, even if it takes one byte in the file.
+inline constexpr std::size_t kJsonMemory = 4U << 20U;
+inline constexpr std::size_t kJsonGrowth = 6;
+inline constexpr std::size_t kCborGrowth = 20;
+/// A manifest or index: its bytes, values and keys, and the memory of its value. With these, any command can show any
+/// package in 64 MB. 20,000 commands take 280,000 items; real manifests have less than 200.
 inline constexpr std::uint64_t kManifestBytes = 16ULL << 20U;
+inline constexpr std::size_t kManifestItems = 300'000;
+inline constexpr std::size_t kManifestMemory = 32U << 20U;
 /// The CBOR of an index: a hundred bytes and a name for each volume, so this suffices for kVolumes with long names.
 inline constexpr std::uint64_t kIndexBytes = 16ULL << 20U;
 /// Volumes of a container. Each is a file system in memory, and a tree shows at most kMappings of them.
@@ -53,6 +59,8 @@ inline constexpr std::size_t kTarballDepth = 256;
 inline constexpr std::uint64_t kDownloadBytes = 16ULL << 30U;
 /// Bytes of a registry's reply, which holds all versions of a package with their manifests.
 inline constexpr std::uint64_t kAnswerBytes = 64ULL << 20U;
+/// Values and keys of such a reply: 20,000 versions have 280,000.
+inline constexpr std::size_t kAnswerItems = 500'000;
 /// Transfers and queries at a time (docs/rules/loading.md, 3).
 inline constexpr std::size_t kParallelRequests = 32;
 /// The reference's limits of dependency resolution (docs/rules/resolution.md, 4.2).

@@ -30,6 +30,7 @@ void for_each_in_parallel(std::size_t count, std::size_t threads, const CancelFl
   std::vector<std::exception_ptr> failures(count);
   std::atomic<std::size_t> next = 0;
   const auto serve = [&] {
+    const CancelScope scope(cancel);
     for (std::size_t i = next++; i < count && !cancel.is_cancelled(); i = next++) {
       try {
         work(i, cancel);

@@ -8,10 +8,10 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
-#include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/package/package_info.h"
 #include "core/package/wasmer_toml.h"
+#include "core/webc/parse_json.h"
 
 namespace pkgfs {
 namespace {
@@ -242,17 +242,14 @@ Json annotations_from_file(const WasmerToml::Command& command, const PackageFile
   if (text.size() > kAnnotationsBytes) {
     throw failed("the file has more than " + std::to_string(kAnnotationsBytes) + " bytes");
   }
-  const auto check_depth = [&](int depth, Json::parse_event_t /*event*/, Json& /*value*/) {
-    if (static_cast<std::size_t>(depth) > limits::kCborDepth) {
-      throw failed("nested too deep");
-    }
-    return true;
-  };
   try {
-    return Json::parse(text, check_depth);
-  } catch (const Json::exception& error) {
-    if (kind == "json") {
-      throw failed(error.what());
+    return webc::parse_json(text, webc::kManifestJson);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kCorrupt) {
+      throw;
+    }
+    if (kind == "json" || Json::accept(text)) {
+      throw failed(error.message());
     }
     log::warn("The annotations of the \"{}\" command in \"{}\" are left out: YAML isn't supported, JSON is",
               command.name, shown(files, path));

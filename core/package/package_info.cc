@@ -23,7 +23,7 @@ Version stored_version(const std::string& text) {
 
 /// The specifier of a vendored package: exactly its name and version.
 PackageSpecifier vendored_specifier(const webc::Json& json) {
-  const std::optional<webc::Wapm> wapm = webc::manifest_from_json(json).wapm();
+  const std::optional<webc::Wapm> wapm = webc::wapm_of(json);
   if (!wapm || !wapm->name || !wapm->version) {
     throw Error(ErrorCode::kCorrupt, "Unable to determine a package specifier for a vendored dependency");
   }

@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/printable.h"
-#include "core/webc/ambiguous_json.h"
 #include "core/webc/json_fields.h"
+#include "core/webc/parse_json.h"
 
 namespace pkgfs {
 namespace {
@@ -237,8 +237,7 @@ std::string print_lock(const LockFile& lock) {
 }
 
 LockFile parse_lock(std::string_view text) {
-  webc::refuse_ambiguous_json(text);
-  const Json document = webc::parse_json(text);
+  const Json document = webc::parse_json(text, webc::kLockJson);
   expect_map(document, "");
   const std::uint64_t format = webc::expect_unsigned(required(document, "pkgfs_lock", ""), "pkgfs_lock");
   if (format < 1 || format > LockFile::kNewestFormat) {

@@ -11,6 +11,7 @@
 #include "core/base/log.h"
 #include "core/net/http_message.h"
 #include "core/webc/json_fields.h"
+#include "core/webc/parse_json.h"
 
 namespace pkgfs::graphql {
 namespace {
@@ -77,6 +78,8 @@ Error unusable(std::vector<std::string> why) {
   why.insert(why.begin(), "Unable to deserialize the response");
   return {ErrorCode::kNetwork, std::move(why)};
 }
+
+Error unusable(const Error& why) { return why.code() == ErrorCode::kInterrupted ? why : unusable(why.chain()); }
 
 std::vector<std::string> errors_of(const Json& response) {
   std::vector<std::string> messages;
@@ -176,9 +179,12 @@ std::optional<PackageSummary> distribution(const Json& version, const char* key,
                             "the hash that the registry gives, \"" + server_text(*hash) + "\", isn't a SHA-256 in hex");
   }
   try {
-    const webc::Manifest parsed = webc::manifest_from_json(webc::parse_json(*manifest));
+    const webc::Manifest parsed = webc::manifest_from_json(webc::parse_json(*manifest, webc::kManifestJson));
     return PackageSummary{info_from_manifest(id, parsed, webc_version), {*url, std::nullopt, sha256}};
   } catch (const Error& error) {
+    if (error.code() == ErrorCode::kInterrupted) {
+      throw;
+    }
     std::vector<std::string> chain = server_texts(error.chain());
     chain.insert(chain.begin(), "the manifest that the registry gives is damaged");
     throw UnusableContainer(ErrorCode::kCorrupt, std::move(chain));
@@ -245,7 +251,7 @@ Json parse_response(std::string_view body) {
     if (error.code() == ErrorCode::kNetwork) {
       throw;
     }
-    throw unusable(error.chain());
+    throw unusable(error);
   }
   return response;
 }
@@ -290,7 +296,7 @@ Published published(const Json& response, const NamedIdent& ident, Prefer prefer
               [](const Published::Unusable& a, const Published::Unusable& b) { return a.id.version < b.id.version; });
     return result;
   } catch (const Error& error) {
-    throw unusable(error.chain());
+    throw unusable(error);
   }
 }
 
@@ -312,14 +318,14 @@ std::optional<PackageSummary> release(const Json& response, const PackageHash& h
         expect_text(required(found, "piritaManifest", "getPackageRelease"), "getPackageRelease.piritaManifest");
     webc::Manifest manifest;
     try {
-      manifest = webc::manifest_from_json(webc::parse_json(text));
+      manifest = webc::manifest_from_json(webc::parse_json(text, webc::kManifestJson));
     } catch (Error& error) {
       throw std::move(error).context("Unable to deserialize the manifest");
     }
     constexpr int kWebcVersion = 3;
     return PackageSummary{info_from_manifest(hash, manifest, kWebcVersion), {url, std::nullopt, hash.digest()}};
   } catch (const Error& error) {
-    throw unusable(error.chain());
+    throw unusable(error);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <ctime>
 #include <filesystem>
+#include <sstream>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -17,6 +18,8 @@
 #include "core/base/private_directory.h"
 #include "core/source/graphql.h"
 #include "core/webc/json_fields.h"
+#include "core/webc/json_writer.h"
+#include "core/webc/parse_json.h"
 
 namespace pkgfs {
 namespace {
@@ -61,13 +64,17 @@ std::optional<RegistryAnswerCache::Entry> RegistryAnswerCache::read(const std::s
     const std::uint64_t written =
         webc::expect_unsigned(webc::required(document, "unix_timestamp", ""), "unix_timestamp");
     const auto now = static_cast<std::uint64_t>(std::time(nullptr));
-    Entry entry{webc::required(document, "response", ""), std::nullopt};
+    static_cast<void>(webc::required(document, "response", ""));
+    Entry entry{std::move(*webc::member(document, "response")), std::nullopt};
     if (written <= now) {
       entry.age = std::chrono::seconds(now - written);
     }
     graphql::check_published(entry.response, full_name);
     return entry;
   } catch (const Error& error) {
+    if (error.code() == ErrorCode::kInterrupted) {
+      throw;
+    }
     const std::string directory = std::filesystem::path(path).parent_path();
     if (error.code() == ErrorCode::kPermission && ::access(directory.c_str(), X_OK) != 0) {
       log::info("the answers in \"{}\" can't be read: {}", directory, error.what());
@@ -82,10 +89,6 @@ std::optional<RegistryAnswerCache::Entry> RegistryAnswerCache::read(const std::s
 }
 
 void RegistryAnswerCache::store(std::string_view full_name, const webc::Json& response) const {
-  webc::Json document = webc::Json::object();
-  document["unix_timestamp"] = static_cast<std::uint64_t>(std::time(nullptr));
-  document["package_name"] = full_name;
-  document["response"] = webc::Json{{"data", response.at("data")}};
   try {
     static_cast<void>(PrivateDirectory::make(directory_));  // no link that another user put there is followed
   } catch (const Error& error) {
@@ -96,9 +99,14 @@ void RegistryAnswerCache::store(std::string_view full_name, const webc::Json& re
     log::info("the answer about \"{}\" isn't kept: \"{}\" can't be written", full_name, directory_);
     return;
   }
+  std::ostringstream text;
+  webc::JsonWriter writer(text, webc::JsonWriter::kOrdered);
+  const auto data = [&] { writer.value(response.at("data")); };
+  writer.object({{"unix_timestamp", [&] { writer.value(webc::Json(std::time(nullptr))); }},
+                 {"package_name", [&] { writer.text(full_name); }},
+                 {"response", [&] { writer.object({{"data", data}}); }}});
   try {
-    write_file_atomically(directory_ + "/" + flat(full_name),
-                          document.dump(2, ' ', false, webc::Json::error_handler_t::replace), Durability::kUnsynced);
+    write_file_atomically(directory_ + "/" + flat(full_name), std::move(text).str(), Durability::kUnsynced);
   } catch (const Error& error) {
     log::warn("An error occurred while caching the GraphQL response: {}", error.what());
   }

@@ -14,15 +14,18 @@
 #include "core/base/error.h"
 #include "core/base/limits.h"
 #include "core/webc/bytes.h"
+#include "core/webc/json_builder.h"
 #include "core/webc/manifest.h"
 
 namespace pkgfs::webc {
 namespace {
 
-using Object = Json::object_t;
-// Appending to the vector below an ordered_map, which itself would look for the key first, in linear time.
-using Members = std::vector<Object::value_type, Object::allocator_type>;
-
+constexpr JsonLimits kLimits{.bytes = std::numeric_limits<std::size_t>::max(),  // the caller knows the section
+                             .items = limits::kManifestItems,
+                             .growth = limits::kCborGrowth,
+                             .memory = limits::kManifestMemory,
+                             .is_strict = true};
+constexpr std::byte kBreak{0xff};
 constexpr std::uint64_t kIndefinite = std::numeric_limits<std::uint64_t>::max();
 
 struct Head {
@@ -47,38 +50,35 @@ double half_to_double(std::uint64_t bits) {
 
 class Reader {
  public:
-  explicit Reader(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  explicit Reader(std::span<const std::byte> bytes) : bytes_(bytes), builder_(kLimits, bytes.size()) {}
 
   Json read() {
-    Json result;
-    bool done = false;
-    while (!done) {
-      std::optional<Json> item = next_item();
-      if (!item) {  // an array or map was opened: its items come next
-        continue;
+    try {
+      do {
+        read_item();
+      } while (!levels_.empty());
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kCorrupt) {
+        throw;
       }
-      result = std::move(*item);
-      done = store(result);
+      throw Error(ErrorCode::kCorrupt, "CBOR offset " + hex(item_) + ": " + error.message());
     }
-    return result;
+    return builder_.take();
   }
 
  private:
   struct Level {
-    Json container;
-    std::uint64_t left = 0;  // items still to come, kIndefinite until a break
-    std::size_t start = 0;
-    std::string key;
-    bool has_key = false;
+    bool is_map;
+    bool has_key;
+    std::uint64_t left;  // values still to come, kIndefinite until a break
+    std::size_t start;
   };
 
-  [[noreturn]] static void refuse(const std::string& what, std::size_t at) {
-    throw Error(ErrorCode::kCorrupt, "CBOR offset " + hex(at) + ": " + what);
-  }
+  [[noreturn]] static void refuse(const std::string& what) { throw Error(ErrorCode::kCorrupt, what); }
 
-  std::uint64_t big_endian(std::size_t count, std::size_t item) {
+  std::uint64_t big_endian(std::size_t count) {
     if (count > bytes_.size() - at_) {
-      refuse("ends in the middle of an item", item);
+      refuse("ends in the middle of an item");
     }
     std::uint64_t value = 0;
     for (std::size_t i = 0; i < count; ++i) {
@@ -88,23 +88,22 @@ class Reader {
   }
 
   Head head() {
-    const std::size_t item = at_;
-    const auto first = static_cast<unsigned>(big_endian(1, item));
+    const auto first = static_cast<unsigned>(big_endian(1));
     Head head{.major = first >> 5U, .info = first & 0x1fU};
     if (head.info < 24) {
       head.value = head.info;
     } else if (head.info < 28) {
-      head.value = big_endian(std::size_t{1} << (head.info - 24), item);
+      head.value = big_endian(std::size_t{1} << (head.info - 24));
     } else if (head.info == 31 && head.major >= 2 && head.major != 6) {
       head.value = kIndefinite;
     } else {
-      refuse("reserved form of an item", item);
+      refuse("reserved form of an item");
     }
     return head;
   }
 
   // The bytes of a string; those of indefinite length are put together from their chunks.
-  std::string string(const Head& first, std::size_t item) {
+  std::string string(const Head& first) {
     std::string text;
     const bool chunked = first.info == 31;
     Head part = first;
@@ -115,15 +114,15 @@ class Reader {
           return text;
         }
         if (part.major != first.major || part.info == 31) {
-          refuse("a string of indefinite length holds something else than its chunks", item);
+          refuse("a string of indefinite length holds something else than its chunks");
         }
       }
       if (part.value > bytes_.size() - at_) {
-        refuse("a string of " + std::to_string(part.value) + " bytes is longer than what is left", item);
+        refuse("a string of " + std::to_string(part.value) + " bytes is longer than what is left");
       }
       const std::string_view piece = as_text(bytes_.subspan(at_, part.value));
       if (part.major == 3 && !is_utf8(piece)) {
-        refuse("text is not UTF-8", item);
+        refuse("text is not UTF-8");
       }
       text += piece;
       at_ += part.value;
@@ -133,43 +132,45 @@ class Reader {
     }
   }
 
-  void open(const Head& head, std::size_t item) {
-    const bool map = head.major == 5;
-    if (levels_.size() >= limits::kCborDepth) {
-      refuse("nested deeper than " + std::to_string(limits::kCborDepth) + " levels", item);
-    }
+  void open(const Head& head) {
+    const bool is_map = head.major == 5;
     // Each item takes at least one byte, so a count above the bytes left is false.
-    if (head.info != 31 && head.value > (bytes_.size() - at_) / (map ? 2 : 1)) {
-      refuse("claims " + std::to_string(head.value) + (map ? " entries" : " items") + ", more than bytes are left",
-             item);
+    if (head.info != 31 && head.value > (bytes_.size() - at_) / (is_map ? 2 : 1)) {
+      refuse("claims " + std::to_string(head.value) + (is_map ? " entries" : " items") + ", more than bytes are left");
     }
-    levels_.push_back({.container = map ? Json(Json::object()) : Json(Json::array()),
-                       .left = head.info == 31 ? kIndefinite : head.value,
-                       .start = item,
-                       .key = {},
-                       .has_key = false});
+    is_map ? builder_.open_object() : builder_.open_array();
+    levels_.push_back(
+        {.is_map = is_map, .has_key = false, .left = head.info == 31 ? kIndefinite : head.value, .start = item_});
   }
 
-  Json close() {
-    Level level = std::move(levels_.back());
+  /// Ends the innermost array or map if it is complete.
+  bool close() {
+    const Level& level = levels_.back();
+    const bool at_break = level.left == kIndefinite && !level.has_key && at_ < bytes_.size() && bytes_[at_] == kBreak;
+    if (level.left != 0 && !at_break) {
+      return false;
+    }
+    at_ += at_break ? 1 : 0;
+    item_ = level.start;
     levels_.pop_back();
-    if (level.container.is_object() && level.container.size() > 1) {
-      const auto& members = level.container.get_ref<const Object&>();
-      std::vector<std::string_view> keys;
-      keys.reserve(members.size());
-      for (const auto& member : members) {
-        keys.push_back(member.first);
-      }
-      std::sort(keys.begin(), keys.end());
-      const auto twin = std::adjacent_find(keys.begin(), keys.end());
-      if (twin != keys.end()) {
-        refuse("duplicate field " + in_quotes(*twin), level.start);
-      }
-    }
-    return std::move(level.container);
+    builder_.close();
+    count_value();
+    return true;
   }
 
-  Json simple(const Head& head, std::size_t item) {
+  /// Counts a whole value in its array or map.
+  void count_value() {
+    if (levels_.empty()) {
+      return;
+    }
+    Level& level = levels_.back();
+    level.has_key = false;
+    if (level.left != kIndefinite) {
+      --level.left;
+    }
+  }
+
+  Json simple(const Head& head) {
     switch (head.info) {
       case 20:
         return false;
@@ -185,83 +186,65 @@ class Reader {
       case 27:
         return std::bit_cast<double>(head.value);
       default:
-        refuse(head.info == 31 ? "a break where an item should be" : "unknown simple value", item);
+        refuse(head.info == 31 ? "a break where an item should be" : "unknown simple value");
     }
   }
 
-  // The next whole item; nothing if an array or map was opened, whose items follow.
-  std::optional<Json> next_item() {
-    if (!levels_.empty()) {
-      Level& level = levels_.back();
-      if (level.left == 0) {
-        return close();
-      }
-      if (level.left == kIndefinite && !level.has_key && at_ < bytes_.size() && bytes_[at_] == std::byte{0xff}) {
-        ++at_;
-        return close();
-      }
+  Json number(const Head& head) {
+    if (head.major == 0) {
+      return head.value;
     }
-    std::size_t item = at_;
-    Head head = this->head();
-    while (head.major == 6) {  // a tag says what an item means; no value of a manifest needs one
-      item = at_;
+    // -1 - value; below int64 only a float can hold it.
+    return head.value <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())
+               ? Json(-1 - static_cast<std::int64_t>(head.value))
+               : Json(-1.0 - static_cast<double>(head.value));
+  }
+
+  /// Reads a key, a whole value, the head of an array or map, or ends an array or map.
+  void read_item() {
+    if (!levels_.empty() && close()) {
+      return;
+    }
+    Head head;
+    do {  // a tag says what an item means; no value of a manifest needs one
+      item_ = at_;
       head = this->head();
-    }
-    if (++items_ > limits::kCborItems) {
-      refuse("more than " + std::to_string(limits::kCborItems) + " items", item);
-    }
-    const bool key = !levels_.empty() && levels_.back().container.is_object() && !levels_.back().has_key;
-    if (key && head.major != 3) {
-      refuse("a key is not text", item);
+    } while (head.major == 6);
+    if (!levels_.empty() && levels_.back().is_map && !levels_.back().has_key) {
+      if (head.major != 3) {
+        refuse("a key is not text");
+      }
+      builder_.key(string(head));
+      levels_.back().has_key = true;
+      return;
     }
     switch (head.major) {
       case 0:
-        return Json(head.value);
       case 1:
-        // -1 - value; below int64 only a float can hold it.
-        return head.value <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())
-                   ? Json(-1 - static_cast<std::int64_t>(head.value))
-                   : Json(-1.0 - static_cast<double>(head.value));
+        builder_.value(number(head));
+        break;
       case 2: {
-        const std::string bytes = string(head, item);
-        return Json(Json::binary({bytes.begin(), bytes.end()}));
+        const std::string bytes = string(head);
+        builder_.value(Json::binary({bytes.begin(), bytes.end()}));
+        break;
       }
       case 3:
-        return Json(string(head, item));
+        builder_.text(string(head));
+        break;
       case 4:
       case 5:
-        open(head, item);
-        return std::nullopt;
+        open(head);
+        return;
       default:
-        return simple(head, item);
+        builder_.value(simple(head));
     }
-  }
-
-  // Adds a finished item to its array or map. True if it is the outermost one.
-  bool store(Json& item) {
-    if (levels_.empty()) {
-      return true;
-    }
-    Level& level = levels_.back();
-    if (level.container.is_array()) {
-      level.container.get_ref<Json::array_t&>().push_back(std::move(item));
-    } else if (!level.has_key) {
-      level.key = std::move(item.get_ref<std::string&>());
-      level.has_key = true;
-      return false;
-    } else {
-      static_cast<Members&>(level.container.get_ref<Object&>()).emplace_back(std::move(level.key), std::move(item));
-      level.has_key = false;
-    }
-    if (level.left != kIndefinite) {
-      --level.left;
-    }
-    return false;
+    count_value();
   }
 
   std::span<const std::byte> bytes_;
   std::size_t at_ = 0;
-  std::size_t items_ = 0;
+  std::size_t item_ = 0;  // the offset that messages name
+  JsonBuilder builder_;
   std::vector<Level> levels_;
 };
 

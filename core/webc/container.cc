@@ -65,7 +65,7 @@ std::vector<Atom> read_atoms(const std::shared_ptr<const ByteSource>& source, co
   return atoms;
 }
 
-// `<own name>@<own version>` as version 1 prefixes its volumes. A `wapm` annotation without them counts as empty.
+// `<own name>@<own version>/` as version 1 prefixes its volumes. A `wapm` annotation without them counts as empty.
 std::string own_prefix(const Manifest& manifest) {
   const auto text = [](const Json& map, const char* key) {
     const Json* value = member(map, key);
@@ -73,7 +73,7 @@ std::string own_prefix(const Manifest& manifest) {
   };
   const Json* wapm = member(manifest.package, "wapm");
   const Json& from = wapm != nullptr && wapm->is_object() ? *wapm : manifest.package;
-  return text(from, "name") + "@" + text(from, "version");
+  return text(from, "name") + "@" + text(from, "version") + "/";
 }
 
 }  // namespace
@@ -137,6 +137,7 @@ std::shared_ptr<const Container> ContainerBuilder::build(std::shared_ptr<const B
   std::sort(container->volumes_.begin(), container->volumes_.end(),
             [](const auto& a, const auto& b) { return a->name() < b->name(); });
   container->index_ = std::move(layout.index);
+  container->own_prefix_ = own_prefix(container->manifest_);
   if (layout.uncovered != 0) {
     log::debug("{}: {} bytes belong to no section", source->name(), layout.uncovered);
   }
@@ -164,7 +165,7 @@ std::shared_ptr<const Volume> Container::find_volume(std::string_view name) cons
     return found != volumes_.end() && (*found)->name() == wanted ? *found : nullptr;
   };
   if (version_ == Version::kV1) {
-    if (auto own = find(own_prefix(manifest_) + "/" + std::string(name))) {
+    if (auto own = find(own_prefix_ + std::string(name))) {
       return own;
     }
   }

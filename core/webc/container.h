@@ -85,6 +85,7 @@ class Container {
   std::vector<Atom> atoms_;
   std::vector<std::shared_ptr<const Volume>> volumes_;
   std::optional<Index> index_;
+  std::string own_prefix_;  // of version 1: `<own name>@<own version>/`
 };
 
 /// How much of a container `verify` reads.

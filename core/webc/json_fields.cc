@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "core/webc/json_fields.h"
 
+#include <utility>
+
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
-#include "core/base/limits.h"
 
 namespace pkgfs::webc {
 namespace {
@@ -38,22 +39,6 @@ std::string kind_of(const Json& value) {
 
 }  // namespace
 
-Json parse_json(std::string_view text) {
-  const auto check_depth = [](int depth, Json::parse_event_t /*event*/, Json& /*value*/) {
-    if (static_cast<std::size_t>(depth) > limits::kCborDepth) {
-      throw Error(ErrorCode::kCorrupt, "JSON that is nested too deep");
-    }
-    return true;
-  };
-  try {
-    return Json::parse(text, check_depth);
-  } catch (const Json::exception& error) {
-    const std::string_view what = error.what();  // "[json.exception.parse_error.101] parse error at …"
-    const std::size_t end = what.find("] ");
-    throw Error(ErrorCode::kCorrupt, std::string(end == std::string_view::npos ? what : what.substr(end + 2)));
-  }
-}
-
 const Json* member(const Json& map, std::string_view key) {
   for (const auto& [name, value] : map.get_ref<const Json::object_t&>()) {
     if (name == key) {
@@ -62,6 +47,8 @@ const Json* member(const Json& map, std::string_view key) {
   }
   return nullptr;
 }
+
+Json* member(Json& map, std::string_view key) { return const_cast<Json*>(member(std::as_const(map), key)); }
 
 const Json& required(const Json& map, std::string_view key, std::string_view where) {
   const Json* value = member(map, key);

@@ -5,19 +5,16 @@
 #include <string>
 #include <string_view>
 
-#include "core/webc/manifest.h"
+#include "core/webc/json_builder.h"
 
 /// Reading typed fields from a JSON value. All functions throw Error(kCorrupt) in the words of the reference's decoder:
 /// "missing field `x`", "invalid type: null, expected a string". `where` is the path of the value ("commands.sh"); it
 /// begins the message.
 namespace pkgfs::webc {
 
-/// Parses a JSON text from outside. Throws Error(kCorrupt) with the byte at which it is wrong, or if it is nested
-/// deeper than CBOR may be (base/limits.h): copying and printing a value recurse.
-[[nodiscard]] Json parse_json(std::string_view text);
-
 /// The member `key` of the object `map`; null if there is none.
 [[nodiscard]] const Json* member(const Json& map, std::string_view key);
+[[nodiscard]] Json* member(Json& map, std::string_view key);
 [[nodiscard]] const Json& required(const Json& map, std::string_view key, std::string_view where);
 const Json& expect_map(const Json& value, std::string_view where);
 const Json& expect_map(Json&& value, std::string_view where) = delete;  // the result refers to the argument

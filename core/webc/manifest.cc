@@ -14,9 +14,13 @@ namespace pkgfs::webc {
 namespace {
 
 // Levels of vendored manifests inside each other; each takes two levels of CBOR.
-constexpr std::size_t kVendoredDepth = limits::kCborDepth / 2;
+constexpr std::size_t kVendoredDepth = limits::kJsonDepth / 2;
 
-Manifest read_manifest(const Json& json, const std::string& where, std::size_t depth);
+/// The members of an ordered map as a vector: adding to the map would look for the key first, in linear time.
+using Members = std::vector<Json::object_t::value_type, Json::object_t::allocator_type>;
+
+/// Takes the parts of `json`, which may be large, out of it.
+Manifest read_manifest(Json& json, const std::string& where, std::size_t depth);
 
 bool has_scheme(std::string_view url) {
   const std::size_t colon = url.find(':');
@@ -28,10 +32,10 @@ bool has_scheme(std::string_view url) {
   });
 }
 
-Dependency read_dependency(const std::string& alias, const Json& value, std::size_t depth) {
+Dependency read_dependency(const std::string& alias, Json& value, std::size_t depth) {
   Dependency dependency{.alias = alias, .text = {}, .vendored = {}};
   if (value.is_string()) {
-    dependency.text = value.get<std::string>();
+    dependency.text = std::move(value.get_ref<std::string&>());
     return dependency;
   }
   const std::string where = below("use", alias);
@@ -47,7 +51,7 @@ Dependency read_dependency(const std::string& alias, const Json& value, std::siz
   throw Error(ErrorCode::kCorrupt, where + ": data did not match any variant of untagged enum UrlOrManifest");
 }
 
-AtomEntry read_atom(const std::string& name, const Json& value, const std::string& where) {
+AtomEntry read_atom(const std::string& name, Json& value, const std::string& where) {
   expect_map(value, where);
   AtomEntry atom;
   atom.name = name;
@@ -56,52 +60,67 @@ AtomEntry read_atom(const std::string& name, const Json& value, const std::strin
     throw Error(ErrorCode::kCorrupt, below(where, "kind") + ": relative URL without a base");
   }
   atom.signature = expect_text(required(value, "signature", where), below(where, "signature"));
-  if (const Json* annotations = member(value, "annotations")) {
-    atom.annotations = expect_map(*annotations, below(where, "annotations"));
+  if (Json* annotations = member(value, "annotations")) {
+    expect_map(*annotations, below(where, "annotations"));
+    atom.annotations = std::move(*annotations);
   }
   return atom;
 }
 
-Command read_command(const std::string& name, const Json& value, const std::string& where) {
+Command read_command(const std::string& name, Json& value, const std::string& where) {
   expect_map(value, where);
   Command command;
   command.name = name;
   command.runner = expect_text(required(value, "runner", where), below(where, "runner"));
-  command.annotations = expect_map(required(value, "annotations", where), below(where, "annotations"));
+  expect_map(required(value, "annotations", where), below(where, "annotations"));
+  command.annotations = std::move(*member(value, "annotations"));
   return command;
 }
 
-Json read_binding(const Json& value, const std::string& where) {
+Json read_binding(Json& value, const std::string& where) {
   expect_map(value, where);
   Json binding = Json::object();
   for (const char* key : {"name", "kind"}) {
     binding[key] = expect_text(required(value, key, where), below(where, key));
   }
-  binding["annotations"] = required(value, "annotations", where);
+  static_cast<void>(required(value, "annotations", where));
+  binding["annotations"] = std::move(*member(value, "annotations"));
   return binding;
 }
 
-Manifest read_manifest(const Json& json, const std::string& where, std::size_t depth) {
-  expect_map(json, where);
+Json::object_t& members_of(Json& value, const std::string& where) {
+  expect_map(value, where);
+  return value.get_ref<Json::object_t&>();
+}
+
+Manifest read_manifest(Json& json, const std::string& where, std::size_t depth) {
   Manifest manifest;
-  for (const auto& [key, value] : json.get_ref<const Json::object_t&>()) {
+  for (auto& [key, value] : members_of(json, where)) {
     const std::string here = below(where, key);
     if (key == "use") {
-      for (const auto& [alias, dependency] : expect_map(value, here).get_ref<const Json::object_t&>()) {
+      Json::object_t& all = members_of(value, here);
+      manifest.use.reserve(all.size());
+      for (auto& [alias, dependency] : all) {
         manifest.use.push_back(read_dependency(alias, dependency, depth));
       }
     } else if (key == "package") {
-      manifest.package = expect_map(value, here);
+      expect_map(value, here);
+      manifest.package = std::move(value);
     } else if (key == "atoms") {
-      for (const auto& [name, atom] : expect_map(value, here).get_ref<const Json::object_t&>()) {
+      Json::object_t& all = members_of(value, here);
+      manifest.atoms.reserve(all.size());
+      for (auto& [name, atom] : all) {
         manifest.atoms.push_back(read_atom(name, atom, below(here, name)));
       }
     } else if (key == "commands") {
-      for (const auto& [name, command] : expect_map(value, here).get_ref<const Json::object_t&>()) {
+      Json::object_t& all = members_of(value, here);
+      manifest.commands.reserve(all.size());
+      for (auto& [name, command] : all) {
         manifest.commands.push_back(read_command(name, command, below(here, name)));
       }
     } else if (key == "bindings") {
-      for (const Json& binding : expect_list(value, here)) {
+      expect_list(value, here);
+      for (Json& binding : value) {
         manifest.bindings.push_back(read_binding(binding, below(here, std::to_string(manifest.bindings.size()))));
       }
     } else if (key == "entrypoint") {
@@ -163,9 +182,8 @@ std::vector<FsEntry> read_fs(const Json& json) {
 }
 
 template <typename Read>
-auto annotation(const Manifest& manifest, const char* name, Read read)
-    -> std::optional<decltype(read(manifest.package))> {
-  const Json* value = member(manifest.package, name);
+auto annotation(const Json& package, const char* name, Read read) -> std::optional<decltype(read(package))> {
+  const Json* value = member(package, name);
   if (value == nullptr) {
     return std::nullopt;
   }
@@ -208,9 +226,9 @@ std::optional<std::string> runner_atom(const Command& command, const char* name)
 
 }  // namespace
 
-std::optional<Wapm> Manifest::wapm() const { return annotation(*this, "wapm", read_wapm); }
+std::optional<Wapm> Manifest::wapm() const { return annotation(package, "wapm", read_wapm); }
 
-std::optional<std::vector<FsEntry>> Manifest::fs() const { return annotation(*this, "fs", read_fs); }
+std::optional<std::vector<FsEntry>> Manifest::fs() const { return annotation(package, "fs", read_fs); }
 
 const Command* Manifest::find_command(std::string_view name) const {
   const auto found = std::find_if(commands.begin(), commands.end(), [&](const Command& c) { return c.name == name; });
@@ -222,39 +240,45 @@ const AtomEntry* Manifest::find_atom(std::string_view name) const {
   return found == atoms.end() ? nullptr : &*found;
 }
 
-Json Manifest::to_json() const {
-  // Built as vectors of pairs: looking for each key first would make big maps quadratic.
-  using Members = std::vector<Json::object_t::value_type, Json::object_t::allocator_type>;
-  const auto add_map = [](Json& parent, const char* key, const auto& values, auto entry) {
+Json Manifest::to_json() const& { return Manifest(*this).to_json(); }
+
+Json Manifest::to_json() && {
+  const auto add_map = [](Json& parent, const char* key, auto& values, auto entry) {
     if (values.empty()) {
       return;
     }
     Json::object_t map;
-    for (const auto& value : values) {
-      static_cast<Members&>(map).emplace_back(entry(value));
+    Members& members = map;
+    members.reserve(values.size());  // to grow, the vector would copy them
+    for (auto& value : values) {
+      members.emplace_back(entry(value));
     }
     parent[key] = std::move(map);
   };
   using Member = std::pair<std::string, Json>;
   Json json = Json::object();
-  add_map(json, "use", use, [](const Dependency& dependency) {
-    return Member(dependency.alias, dependency.vendored ? *dependency.vendored : Json(dependency.text.value_or("")));
+  constexpr std::size_t kMostMembers = 6;
+  json.get_ref<Json::object_t&>().reserve(kMostMembers);  // as above
+  add_map(json, "use", use, [](Dependency& dependency) {
+    return Member(std::move(dependency.alias),
+                  dependency.vendored ? std::move(*dependency.vendored) : Json(dependency.text.value_or("")));
   });
   if (!package.empty()) {
-    json["package"] = package;
+    json["package"] = std::move(package);
   }
-  add_map(json, "atoms", atoms, [](const AtomEntry& atom) {
+  add_map(json, "atoms", atoms, [](AtomEntry& atom) {
     Json entry = {{"kind", atom.kind}, {"signature", atom.signature}};
     if (!atom.annotations.empty()) {
-      entry["annotations"] = atom.annotations;
+      entry["annotations"] = std::move(atom.annotations);
     }
-    return Member(atom.name, std::move(entry));
+    return Member(std::move(atom.name), std::move(entry));
   });
-  add_map(json, "commands", commands, [](const Command& command) {
-    return Member(command.name, Json{{"runner", command.runner}, {"annotations", command.annotations}});
+  add_map(json, "commands", commands, [](Command& command) {
+    return Member(std::move(command.name),
+                  Json{{"runner", command.runner}, {"annotations", std::move(command.annotations)}});
   });
   if (!bindings.empty()) {
-    json["bindings"] = bindings;
+    json["bindings"] = std::move(bindings);
   }
   if (entrypoint) {
     json["entrypoint"] = *entrypoint;
@@ -294,7 +318,12 @@ std::optional<AtomRef> command_atom(const Command& command) {
 
 Manifest parse_manifest(std::span<const std::byte> cbor) { return manifest_from_json(parse_cbor(cbor)); }
 
-Manifest manifest_from_json(const Json& json) { return read_manifest(json, "", 0); }
+Manifest manifest_from_json(Json json) { return read_manifest(json, "", 0); }
+
+std::optional<Wapm> wapm_of(const Json& manifest) {
+  const Json* package = member(manifest, "package");
+  return package == nullptr ? std::nullopt : annotation(*package, "wapm", read_wapm);
+}
 
 std::vector<std::byte> encode_manifest(const Json& json) {
   const std::vector<std::uint8_t> cbor = Json::to_cbor(json);

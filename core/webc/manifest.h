@@ -11,10 +11,9 @@
 
 #include <nlohmann/json.hpp>
 
-namespace pkgfs::webc {
+#include "core/webc/json_builder.h"
 
-/// A JSON value that keeps the order of its keys, because the order of `use`, `commands` and `fs` has a meaning.
-using Json = nlohmann::ordered_json;
+namespace pkgfs::webc {
 
 /// A file inside a volume, as `license-file` and `readme` name it.
 struct VolumePath {
@@ -93,7 +92,8 @@ struct Manifest {
   [[nodiscard]] const AtomEntry* find_atom(std::string_view name) const;
 
   /// The form in which the reference writes it: keys in declaration order, empty ones left out.
-  [[nodiscard]] Json to_json() const;
+  [[nodiscard]] Json to_json() const&;
+  [[nodiscard]] Json to_json() &&;
 };
 
 /// The atom that the annotations of `command` name; nothing if they name none. Throws Error
@@ -105,7 +105,9 @@ struct Manifest {
 [[nodiscard]] Manifest parse_manifest(std::span<const std::byte> cbor);
 
 /// As `parse_manifest`, from a JSON value: a registry's answer or a derived manifest.
-[[nodiscard]] Manifest manifest_from_json(const Json& json);
+[[nodiscard]] Manifest manifest_from_json(Json json);
+/// `Manifest::wapm()` of a vendored manifest.
+[[nodiscard]] std::optional<Wapm> wapm_of(const Json& manifest);
 
 /// The CBOR of `json`, with definite lengths and its order of keys.
 [[nodiscard]] std::vector<std::byte> encode_manifest(const Json& json);

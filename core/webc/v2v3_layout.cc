@@ -165,7 +165,10 @@ class LayoutReader {
     spans_.push_back({ByteRange{.begin = kPrefix, .end = payload + length}, "index"});
     try {
       layout_.index = read_index(bytes_.subspan(payload, length));
-    } catch (Error& error) {
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kCorrupt) {
+        throw;
+      }
       refuse(source_, "index", payload, error.message());
     }
   }

@@ -13,6 +13,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/webc/parse_json.h"
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/json_output.h"
 #include "daemon/cli/logging.h"
@@ -56,6 +57,17 @@ void write_line(int fd, const Json& event) {
   const std::string line = json_line(event) + "\n";
   while (::write(fd, line.data(), line.size()) < 0 && errno == EINTR) {
   }
+}
+
+/// Empty for what isn't an object.
+Json object_from(std::string_view line) {
+  try {
+    if (Json event(webc::parse_json(line)); event.is_object()) {
+      return event;
+    }
+  } catch (const Error&) {  // not JSON
+  }
+  return Json::object();
 }
 
 std::string text_of(const Json& event, const char* key) {
@@ -102,11 +114,8 @@ RunReport parse_run_report(std::string_view text) {
   RunReport report;
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());
-    const Json event = Json::parse(text.substr(0, end), nullptr, false);
+    const Json event = object_from(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
-    if (!event.is_object()) {
-      continue;
-    }
     if (const std::string kind = text_of(event, "event"); kind == "error") {
       report.error = error_from(event);
     } else if (kind == "message") {

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
+#include "core/webc/parse_json.h"
 #include "daemon/mount/run_bounded.h"
 
 namespace pkgfs {
@@ -73,6 +74,17 @@ std::optional<T> member(const nlohmann::ordered_json& object, const char* name) 
                                                                            : std::nullopt;
 }
 
+/// Null for what isn't an object: any user can mount a file system of this type.
+webc::Json statistics_from(std::string_view text) {
+  try {
+    if (webc::Json statistics = webc::parse_json(text); statistics.is_object()) {
+      return statistics;
+    }
+  } catch (const Error&) {  // not JSON
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 std::optional<pid_t> MountStatus::pid() const {
@@ -114,11 +126,7 @@ std::vector<MountStatus> ask_mounts(std::vector<MountEntry> mounts, std::chrono:
       unsure.push_back(i);
       paths.push_back(status.entry.mountpoint);
     } else {
-      status.statistics =
-          nlohmann::ordered_json::parse(std::string_view(answers[i].text, answers[i].size), nullptr, false);
-      if (!status.statistics.is_object()) {
-        status.statistics = nullptr;
-      }
+      status.statistics = statistics_from(std::string_view(answers[i].text, answers[i].size));
     }
     all.push_back(std::move(status));
   }

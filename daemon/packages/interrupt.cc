@@ -31,7 +31,7 @@ void on_signal(int number) {
 
 }  // namespace
 
-InterruptGuard::InterruptGuard(CancelFlag& flag) {
+InterruptGuard::InterruptGuard(CancelFlag& flag) : scope_(flag) {
   received = 0;
   target = &flag;
   struct sigaction action{};

@@ -9,7 +9,8 @@ namespace pkgfs {
 
 /// While it lives, SIGINT, SIGTERM and SIGHUP set a flag instead of ending the process, so that a download can clean up
 /// and throw Error(kInterrupted). The signal ends the process after all if the guard is still alive two seconds later,
-/// or at a second signal. Only one guard may exist at a time.
+/// or at a second signal. `throw_if_cancelled()` looks at the flag, in the guard's thread. Only one guard may exist at
+/// a time.
 class InterruptGuard {
  public:
   /// `flag` must outlive this.
@@ -19,6 +20,7 @@ class InterruptGuard {
   InterruptGuard& operator=(const InterruptGuard&) = delete;
 
  private:
+  CancelScope scope_;
   struct sigaction before_[4]{};  // NOLINT(modernize-avoid-c-arrays): as the kernel gives them
 };
 

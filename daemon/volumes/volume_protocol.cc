@@ -8,6 +8,7 @@
 
 #include "core/base/error.h"
 #include "core/base/log.h"
+#include "core/webc/parse_json.h"
 #include "daemon/cli/json_output.h"
 
 namespace pkgfs {
@@ -142,12 +143,12 @@ Json parse_body(std::string_view text) {
     return Json::object();
   }
   try {
-    Json body = Json::parse(text);
+    Json body(webc::parse_json(text));
     if (body.is_object()) {
       return body;
     }
-  } catch (const Json::exception& error) {
-    throw BadRequest(std::string("the request isn't JSON: ") + error.what());
+  } catch (const Error& error) {
+    throw BadRequest("the request isn't JSON: " + error.message());
   }
   throw BadRequest("the request isn't a JSON object");
 }

@@ -7,6 +7,7 @@
 
 #include "core/base/error.h"
 #include "core/base/files.h"
+#include "core/webc/parse_json.h"
 
 namespace pkgfs {
 namespace {
@@ -52,7 +53,7 @@ VolumeState load_volume_state(const std::string& path) {
   }
   const auto what = [&] { return "Unable to use the volumes in \"" + path + "\""; };
   try {
-    const OrderedJson document = OrderedJson::parse(*text);
+    const OrderedJson document = webc::parse_json(*text);
     if (const int version = document.at("version").get<int>(); version > kVersion) {
       throw Error(ErrorCode::kUnsupported,
                   {what(), "a newer pkgfs wrote them (version " + std::to_string(version) + ")"});

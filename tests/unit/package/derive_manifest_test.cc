@@ -230,7 +230,7 @@ TEST(DeriveManifest, AnnotationsFromAFile) {
             (std::vector<std::string>{outer, R"(Error reading "c".annotation ("/pkg/a"): missing)"}));
   EXPECT_EQ(error_chain(toml("json"), {{"a", "{"}}).at(0), outer);
   EXPECT_EQ(error_chain(toml("json"), {{"a", std::string(100'000, '[')}}).at(1),
-            R"(Error reading "c".annotation ("/pkg/a"): nested too deep)");
+            R"(Error reading "c".annotation ("/pkg/a"): nested deeper than 64 levels)");
   EXPECT_EQ(error_chain(toml("json"), {{"a", std::string((1U << 20U) + 1, ' ')}}).at(0), outer);
   const test::CapturedLog log;
   EXPECT_EQ(annotations("yaml", "b: 1\n"), R"({"atom":{"name":"m"}})");

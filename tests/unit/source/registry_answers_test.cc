@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "core/base/age_text.h"
+#include "core/base/cancel.h"
 #include "core/net/registry_token.h"
 #include "core/source/endpoint.h"
 #include "core/source/graphql.h"
@@ -260,6 +261,30 @@ TEST(Graphql, UnknownPackageIsNotFound) {
   EXPECT_FALSE(graphql::published(response, *PackageSpecifier::parse("a/b").named(), graphql::Prefer::kV3).found);
 }
 
+/// Expects that `work` is stopped by an interruption, and doesn't take it for a bad answer.
+template <typename Work>
+void expect_interrupted(Work work) {
+  CancelFlag cancel;
+  cancel.cancel();
+  const CancelScope scope(cancel);
+  try {
+    work();
+    ADD_FAILURE() << "not interrupted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kInterrupted) << error.what();
+  }
+}
+
+TEST(Graphql, AnInterruptionIsNoBadAnswer) {
+  const std::string long_manifest = "{" + std::string(100'000, ' ') + "}";
+  const Json response = answer({version("1.0.0", long_manifest)});
+  EXPECT_THAT(found(response, "acme/app"), ElementsAre("acme/app@1.0.0"));
+  expect_interrupted([&] { static_cast<void>(found(response, "acme/app")); });
+  expect_interrupted([&] { static_cast<void>(graphql::parse_response(response.dump())); });
+  const Json release{{"data", {{"getPackageRelease", {{"webcUrl", "http://h/1"}, {"piritaManifest", long_manifest}}}}}};
+  expect_interrupted([&] { static_cast<void>(graphql::release(release, PackageHash(Sha256{}))); });
+}
+
 class RegistryAnswerCacheTest : public ::testing::Test {
  protected:
   TempDir dir_;
@@ -323,6 +348,15 @@ TEST_F(RegistryAnswerCacheTest, PlantedLinksAreNotFollowed) {
   fs::create_directory_symlink(dir_.path() / "victim", dir_.path() / "queries");
   cache_.store("acme/app", response_);
   EXPECT_TRUE(fs::is_empty(dir_.path() / "victim"));
+  EXPECT_TRUE(cache_.find("acme/app"));
+}
+
+TEST_F(RegistryAnswerCacheTest, AnInterruptionKeepsTheFile) {
+  response_ = answer({version("1.0.0", "{" + std::string(100'000, ' ') + "}")});
+  expect_interrupted([&] { cache_.store("acme/app", response_); });
+  EXPECT_FALSE(cache_.find("acme/app"));
+  cache_.store("acme/app", response_);
+  expect_interrupted([&] { static_cast<void>(cache_.find("acme/app")); });
   EXPECT_TRUE(cache_.find("acme/app"));
 }
 

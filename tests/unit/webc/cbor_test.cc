@@ -81,11 +81,19 @@ TEST(Cbor, IsBounded) {
   EXPECT_NE(refusal("\x9b\xff\xff\xff\xff\xff\xff\xff\xff"sv).find("more than bytes are left"), std::string::npos);
   EXPECT_NE(refusal("\xbb\x7f\xff\xff\xff\xff\xff\xff\xff"sv).find("more than bytes are left"), std::string::npos);
   const auto nested = [](std::size_t depth) { return std::string(depth, '\x81') + "\x01"; };
-  EXPECT_NO_THROW((void)parse(nested(limits::kCborDepth)));
-  EXPECT_NE(refusal(nested(limits::kCborDepth + 1)).find("nested deeper"), std::string::npos);
+  EXPECT_NO_THROW((void)parse(nested(limits::kJsonDepth)));
+  EXPECT_NE(refusal(nested(limits::kJsonDepth + 1)).find("nested deeper"), std::string::npos);
   EXPECT_NE(refusal(std::string(5'000'000, '\x9f')).find("nested deeper"), std::string::npos);
   EXPECT_EQ(parse(std::string(2'000'000, '\xc0') + "\x07"), 7) << "tags cost nothing";
-  EXPECT_NE(refusal("\x9f" + std::string(limits::kCborItems + 1, '\x01') + "\xff").find("items"), std::string::npos);
+  std::string texts = "\x9f";
+  for (std::size_t i = 0; i < limits::kManifestItems; ++i) {
+    texts +=
+        "\x67"
+        "seven..";
+  }
+  EXPECT_NE(refusal(texts + "\xff").find("more than 300000 items"), std::string::npos);
+  EXPECT_EQ(refusal("\x9f" + std::string(200'000, '\x80') + "\xff"),
+            "CBOR offset 0x10000: its 200002 bytes would take more than 4194304 bytes of memory");
 }
 
 TEST(Cbor, BigMapsAreNotQuadratic) {

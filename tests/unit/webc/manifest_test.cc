@@ -61,7 +61,7 @@ TEST(Manifest, VendoredManifestsAreBounded) {
     outer["use"]["a"] = std::move(json);
     json = std::move(outer);
   }
-  EXPECT_NE(refusal([&] { return manifest_from_json(json); }).find("UrlOrManifest"), std::string::npos);
+  EXPECT_NE(refusal([&] { return manifest_from_json(std::move(json)); }).find("UrlOrManifest"), std::string::npos);
 }
 
 TEST(Manifest, KeepsOrderAndVendoredManifests) {

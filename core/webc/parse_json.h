@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string_view>
+
+#include "core/webc/json_builder.h"
+
+namespace pkgfs::webc {
+
+/// For a registry's answer, a cached one, and what other processes write.
+inline constexpr JsonLimits kAnyJson{.bytes = limits::kAnswerBytes,
+                                     .items = limits::kAnswerItems,
+                                     .growth = limits::kJsonGrowth,
+                                     .memory = limits::kAnswerBytes * limits::kJsonGrowth,
+                                     .is_strict = false};
+/// For a lock file.
+inline constexpr JsonLimits kLockJson{.bytes = kAnyJson.bytes,
+                                      .items = kAnyJson.items,
+                                      .growth = kAnyJson.growth,
+                                      .memory = kAnyJson.memory,
+                                      .is_strict = true};
+/// For the manifest of one package.
+inline constexpr JsonLimits kManifestJson{.bytes = limits::kManifestBytes,
+                                          .items = limits::kManifestItems,
+                                          .growth = limits::kJsonGrowth,
+                                          .memory = limits::kManifestMemory,
+                                          .is_strict = false};
+
+/// Parses a JSON text from outside, in linear time and within `limits`. Throws Error(kCorrupt) that names the limit, or
+/// the byte at which the text is wrong; with `is_strict`, for a byte order mark, too. Throws Error(kInterrupted) within
+/// a fraction of a second (core/base/cancel.h).
+[[nodiscard]] Json parse_json(std::string_view text, const JsonLimits& limits = kAnyJson);
+
+}  // namespace pkgfs::webc
