@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/webc/json_fields.h"
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/json_output.h"
 #include "daemon/cli/logging.h"
@@ -59,51 +60,68 @@ void print_commands(std::ostream& out, const Package& package) {
   }
 }
 
-void print_plain(std::ostream& out, const Package& package, const json& facts) {
-  print_line(out, "package", facts.at("package_id"));
-  print_line(out, "source", package.name());
-  print_line(out, "format", package.is_live() ? "directory" : "WEBC " + facts.at("format_version").get<std::string>());
-  if (facts.contains("size")) {
-    print_line(out, "size", size_text(facts.at("size").get<std::uint64_t>()));
-    print_line(out, "sha256", facts.at("sha256"));
-  }
-  const json& manifest = facts.at("manifest");
-  const json wapm = manifest.value("/package/wapm"_json_pointer, json::object());
+/// What the `wapm` annotation says, of any type.
+void print_wapm(std::ostream& out, const webc::Manifest& manifest) {
+  const webc::Json* wapm = webc::member(manifest.package, "wapm");
   for (const char* key : {"description", "license", "homepage", "repository"}) {
-    print_line(out, key, wapm.is_object() ? wapm.value(key, json()) : json());
+    const webc::Json* value = wapm != nullptr && wapm->is_object() ? webc::member(*wapm, key) : nullptr;
+    print_line(out, key, value == nullptr ? json() : json(*value));
   }
-  print_line(out, "entrypoint", facts.at("entrypoint"));
-  if (!facts.at("use").empty()) {
+}
+
+void print_mappings(std::ostream& out, const webc::Manifest& manifest) {
+  std::optional<std::vector<webc::FsEntry>> entries;
+  try {
+    entries = manifest.fs();
+  } catch (const Error&) {  // `verify` and a mount say what is wrong
+  }
+  if (!entries || entries->empty()) {
+    return;
+  }
+  out << "file system:\n";
+  for (const webc::FsEntry& entry : *entries) {
+    out << "  " << printable(entry.mount_path) << "  volume \"" << printable(entry.volume_name) << '"'
+        << (entry.from ? " of " + printable(*entry.from) : "") << '\n';
+  }
+}
+
+void print_plain(std::ostream& out, const Package& package, const PackageFacts& facts) {
+  const webc::Manifest& manifest = package.manifest();
+  print_line(out, "package", id_json(package));
+  print_line(out, "source", package.name());
+  print_line(out, "format", package.is_live() ? "directory" : "WEBC " + std::to_string(package.webc_version()));
+  if (facts.size) {
+    print_line(out, "size", size_text(*facts.size));
+    print_line(out, "sha256", to_hex(package.hash().digest()));
+  }
+  print_wapm(out, manifest);
+  print_line(out, "entrypoint", optional_json(manifest.entrypoint));
+  if (!manifest.use.empty()) {
     out << "dependencies:\n";
   }
-  for (const json& use : facts.at("use")) {
-    out << "  " << shown(use.at("alias")) << " = " << shown(use.at("value")) << '\n';
+  for (const webc::Dependency& use : manifest.use) {
+    out << "  " << printable(use.alias) << " = " << shown(use.vendored ? json(*use.vendored) : optional_json(use.text))
+        << '\n';
   }
-  if (!facts.at("commands").empty()) {
+  if (!manifest.commands.empty()) {
     out << "commands:\n";
     print_commands(out, package);
   }
-  if (!facts.at("atoms").empty()) {
+  if (!package.atoms().empty()) {
     out << "atoms:\n";
   }
-  for (const json& atom : facts.at("atoms")) {
-    out << "  " << shown(atom.at("name")) << "  " << size_text(atom.at("len").get<std::uint64_t>()) << "  "
-        << shown(atom.at("sha256")) << '\n';
+  for (std::size_t i = 0; i < facts.atoms.size(); ++i) {
+    const webc::Atom& atom = package.atoms()[i];
+    out << "  " << printable(atom.name) << "  " << size_text(atom.body.length) << "  " << to_hex(facts.atoms[i])
+        << '\n';
   }
-  const json& filesystem = facts.at("filesystem");
-  if (filesystem.is_array() && !filesystem.empty()) {
-    out << "file system:\n";
-    for (const json& entry : filesystem) {
-      out << "  " << shown(entry.at("mount_path")) << "  volume \"" << shown(entry.at("volume_name")) << '"'
-          << (entry.at("from").is_null() ? "" : " of " + shown(entry.at("from"))) << '\n';
-    }
+  print_mappings(out, manifest);
+  print_volumes(out, facts.volumes);
+  for (const std::string& problem : facts.problems) {
+    out << "problem: " << printable(problem) << '\n';
   }
-  print_volumes(out, facts.at("volumes"));
-  for (const json& problem : facts.at("problems")) {
-    out << "problem: " << shown(problem) << '\n';
-  }
-  if (facts.at("problems").empty() && facts.at("validate") != "ok") {
-    out << "problem: " << shown(facts.at("validate")) << '\n';
+  if (facts.problems.empty() && facts.validate != "ok") {
+    out << "problem: " << printable(facts.validate) << '\n';
   }
 }
 
@@ -128,7 +146,7 @@ int list_commands(const Io& io, const Package& package, bool as_json) {
     }
   }
   if (as_json) {
-    print_json(*io.out, commands_json(package.manifest()));
+    print_commands_json(*io.out, package);
   } else {
     print_commands(*io.out, package);
   }
@@ -152,13 +170,13 @@ int cmd_inspect(const std::vector<std::string>& args, const Io& io) {
   if (options.commands) {
     return list_commands(io, *package, options.json);
   }
-  const json facts = inspect_json(*package, std::move(findings));
+  const PackageFacts facts = read_facts(*package, std::move(findings));
   if (options.json) {
-    print_json(*io.out, facts);
+    print_inspect_json(*io.out, *package, facts);
   } else {
     print_plain(*io.out, *package, facts);
   }
-  return facts.at("problems").empty() ? kExitOk : to_exit_code(ErrorCode::kCorrupt);
+  return facts.problems.empty() ? kExitOk : to_exit_code(ErrorCode::kCorrupt);
 }
 
 }  // namespace pkgfs

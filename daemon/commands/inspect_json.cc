@@ -6,20 +6,18 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <ostream>
 #include <set>
 #include <string_view>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
-#include "core/base/limits.h"
-#include "core/vfs/read_file.h"
-#include "core/vfs/walk.h"
 #include "daemon/cli/json_output.h"
+#include "daemon/commands/volume_listing.h"
 
 namespace pkgfs {
 
 using nlohmann::json;
+using webc::JsonWriter;
 
 namespace {
 
@@ -28,39 +26,6 @@ json error_json(const Error& error) { return {{"error", error.chain()}}; }
 json index_json(const webc::IndexEntry& entry) {
   return {{"span", {{"start", entry.start}, {"len", entry.length}}},
           {"checksum", {{"tag", entry.checksum_tag}, {"value", hex(std::as_bytes(std::span(entry.checksum)))}}}};
-}
-
-json index_json(const webc::Index* index) {
-  if (index == nullptr) {
-    return {};
-  }
-  json volumes = json::object();
-  for (const auto& [name, entry] : index->volumes) {
-    volumes[name] = index_json(entry);
-  }
-  return {{"manifest", index_json(index->manifest)},
-          {"atoms", index_json(index->atoms)},
-          {"volumes", std::move(volumes)},
-          {"signature", {{"tag", index->signature_tag}, {"value", hex(std::as_bytes(std::span(index->signature)))}}}};
-}
-
-json atoms_json(const Package& package) {
-  std::map<std::string_view, const webc::AtomEntry*> entries;
-  for (const webc::AtomEntry& entry : package.manifest().atoms) {
-    entries.emplace(entry.name, &entry);
-  }
-  json atoms = json::array();
-  for (const webc::Atom& atom : package.atoms()) {
-    const auto found = entries.find(atom.name);
-    const webc::AtomEntry* entry = found == entries.end() ? nullptr : found->second;
-    atoms.push_back({{"name", atom.name},
-                     {"len", atom.body.length},
-                     {"sha256", to_hex(sha256(atom.body.bytes()))},
-                     {"kind", entry == nullptr ? json() : json(entry->kind)},
-                     {"signature", entry == nullptr ? json() : json(entry->signature)},
-                     {"annotations", entry == nullptr ? json::object() : json(entry->annotations)}});
-  }
-  return atoms;
 }
 
 json atom_json(const webc::Command& command) {
@@ -72,253 +37,159 @@ json atom_json(const webc::Command& command) {
   }
 }
 
-json command_order_json(const webc::Manifest& manifest) {
-  json names = json::array();
-  for (const webc::Command& command : manifest.commands) {
-    names.push_back(command.name);
-  }
-  return names;
+json mapping_json(const webc::FsEntry& entry) {
+  return {{"from", optional_json(entry.from)},
+          {"volume_name", entry.volume_name},
+          {"original_path", optional_json(entry.host_path)},
+          {"mount_path", entry.mount_path}};
 }
 
-json use_json(const webc::Manifest& manifest) {
-  json use = json::array();
-  for (const webc::Dependency& dependency : manifest.use) {
-    use.push_back({{"alias", dependency.alias},
-                   {"value", dependency.vendored ? json(*dependency.vendored) : optional_json(dependency.text)}});
-  }
-  return use;
-}
-
-json filesystem_json(const webc::Manifest& manifest) {
-  try {
-    const auto entries = manifest.fs();
-    if (!entries) {
-      return {};
-    }
-    json list = json::array();
-    for (const webc::FsEntry& entry : *entries) {
-      list.push_back({{"from", optional_json(entry.from)},
-                      {"volume_name", entry.volume_name},
-                      {"original_path", optional_json(entry.host_path)},
-                      {"mount_path", entry.mount_path}});
-    }
-    return list;
-  } catch (const Error& error) {
-    return error_json(error);
-  }
-}
-
-json id_json(const Package& package) {
-  try {
-    return stated_id(package);
-  } catch (const Error& error) {
-    return error_json(error);
-  }
-}
-
-json modified_json(const std::optional<std::int64_t>& modified) {
-  return modified ? json(nanoseconds(*modified)) : json();
-}
-
-/// The entries of one container volume, depth first in stored order, without recursion.
-class VolumeListing {
+/// Prints the values of the document. Those of the manifest, which can be large, are printed where they are.
+class Document {
  public:
-  VolumeListing(const webc::Volume& volume, bool stored_hashes, std::vector<std::string>& problems)
-      : volume_(volume), stored_hashes_(stored_hashes), problems_(problems) {}
+  Document(std::ostream& out, const Package& package, const PackageFacts& facts)
+      : writer_(out, JsonWriter::kSorted), package_(package), manifest_(package.manifest()), facts_(facts) {}
 
-  json run() {
-    json root_time;
-    if (const auto root = volume_.info(webc::kRootRef)) {
-      root_time = modified_json(root->modified);
+  void print() {
+    const std::filesystem::path path = package_.name();
+    const std::string file = (path.has_filename() ? path.filename() : path.parent_path().filename()).string();
+    const auto small = [this](const json& value) { return [this, value] { writer_.value(value); }; };
+    const auto name = small(file);
+    const auto version = small(std::to_string(package_.webc_version()));
+    const auto id = small(id_json(package_));
+    const auto entrypoint = small(optional_json(manifest_.entrypoint));
+    const auto validate = small(facts_.validate);
+    const auto problems = small(facts_.problems);
+    const auto sha256 = small(facts_.size ? json(to_hex(package_.hash().digest())) : json());
+    const auto size = small(facts_.size.value_or(0));
+    const auto manifest = [this] { webc::write_manifest(writer_, manifest_); };
+    const auto text = [&] {
+      writer_.quoted([this](JsonWriter& compact) { webc::write_manifest(compact, manifest_); });
+    };
+    const auto use = [this] { print_use(); };
+    const auto order = [this] { print_command_order(); };
+    const auto commands = [this] { print_commands(); };
+    const auto atoms = [this] { print_atoms(); };
+    const auto filesystem = [this] { print_filesystem(); };
+    const auto volumes = [this] { writer_.value(facts_.volumes); };
+    const auto index = [this] { print_index(); };
+    const auto cbor = [this] { print_manifest_cbor(); };
+    std::vector<JsonWriter::Member> members{{"file", name},
+                                            {"webc_hash", sha256},
+                                            {"format_version", version},
+                                            {"package_id", id},
+                                            {"manifest", manifest},
+                                            {"manifest_json", text},
+                                            {"entrypoint", entrypoint},
+                                            {"use", use},
+                                            {"command_order", order},
+                                            {"commands", commands},
+                                            {"atoms", atoms},
+                                            {"filesystem", filesystem},
+                                            {"volumes", volumes},
+                                            {"validate", validate},
+                                            {"problems", problems}};
+    if (facts_.size) {
+      members.insert(members.end(), {{"size", size}, {"sha256", sha256}, {"index", index}, {"manifest_cbor", cbor}});
     }
-    enter(webc::kRootRef, "");
-    while (!pending_.empty()) {
-      Item item = std::move(pending_.back());
-      pending_.pop_back();
-      add(item);
-      if (item.info.kind == webc::EntryKind::kDirectory) {
-        enter(item.ref, item.path);
-      }
-    }
-    return {{"name", volume_.name()}, {"root_mtime_ns", std::move(root_time)}, {"entries", std::move(entries_)}};
+    writer_.object(members);
   }
 
- private:
-  struct Item {
-    webc::EntryRef ref;
-    std::string path;
-    webc::EntryInfo info;
-  };
-
-  void problem(const std::string& path, int error) {
-    problems_.push_back(
-        system_error("volume \"" + volume_.name() + "\", \"" + (path.empty() ? "/" : path) + "\"", error).message());
-  }
-
-  void enter(webc::EntryRef ref, const std::string& path) {
-    if (static_cast<std::size_t>(std::ranges::count(path, '/')) > limits::kTreeDepth) {
-      problem(path, ELOOP);
-      return;
+  void print_commands() {
+    std::vector<const webc::Command*> sorted;
+    sorted.reserve(manifest_.commands.size());
+    for (const webc::Command& command : manifest_.commands) {
+      sorted.push_back(&command);
     }
-    const std::size_t first = pending_.size();
-    const auto listed = volume_.list(ref, [&](const webc::DirRecord& record) {
-      std::string child = path + "/" + std::string(record.name);
-      if (record.error != 0) {
-        problem(child, record.error);
-      } else {
-        pending_.push_back({record.ref, std::move(child), record.info});
-      }
-      return true;
+    std::ranges::sort(sorted, {}, [](const webc::Command* command) -> std::string_view { return command->name; });
+    writer_.list(sorted, [this](const webc::Command* command) {
+      writer_.object({{"name", [&] { writer_.text(command->name); }},
+                      {"runner", [&] { writer_.text(command->runner); }},
+                      {"annotations", [&] { writer_.value(command->annotations); }},
+                      {"atom", [&] { writer_.value(atom_json(*command)); }}});
     });
-    std::reverse(pending_.begin() + static_cast<std::ptrdiff_t>(first), pending_.end());
-    if (!listed) {
-      problem(path, listed.error());
-    }
-  }
-
-  void add(const Item& item) {
-    const webc::EntryInfo& info = item.info;
-    json entry{{"path", item.path},
-               {"mtime_ns", modified_json(info.modified)},
-               {"hash", stored_hashes_ && !info.sha256.empty() ? json(hex(info.sha256)) : json()}};
-    switch (info.kind) {
-      case webc::EntryKind::kDirectory:
-        entry["type"] = "dir";
-        break;
-      case webc::EntryKind::kFile: {
-        const Blob body{volume_.source(), info.offset, info.length};
-        entry["type"] = "file";
-        entry["len"] = info.length;
-        entry["sha256"] = to_hex(sha256(body.bytes()));
-        break;
-      }
-      case webc::EntryKind::kSymlink:
-        entry["type"] = "symlink";
-        entry["target"] = info.target;
-        break;
-    }
-    entries_.push_back(std::move(entry));
-  }
-
-  const webc::Volume& volume_;
-  bool stored_hashes_;
-  std::vector<std::string>& problems_;
-  std::vector<Item> pending_;
-  json entries_ = json::array();
-};
-
-/// The entries of a volume of a directory package.
-class LiveListing final : public vfs::TreeVisitor {
- public:
-  LiveListing(vfs::FileSystem& fs, std::string name, std::vector<std::string>& problems)
-      : fs_(fs), name_(std::move(name)), problems_(problems) {}
-
-  json run() {
-    json root_time;
-    const auto root = fs_.metadata(fs_.root());
-    if (!root) {
-      problem("/", root.error());
-    } else if (root->type == vfs::FileType::kDirectory) {
-      root_time = nanoseconds(root->modified, root->modified_ns);
-      visit_tree(fs_, fs_.root(), *this);
-    } else {  // the host path is one file
-      add("/", fs_.root(), *root);
-    }
-    return {{"name", name_}, {"root_mtime_ns", std::move(root_time)}, {"entries", std::move(entries_)}};
-  }
-
-  bool visit(const vfs::WalkStep& step) override {
-    if (step.error == 0) {
-      add(step.path, step.inode, step.attributes);
-    } else {
-      problem(step.path, step.error);
-    }
-    return step.attributes.type == vfs::FileType::kDirectory;
-  }
-
-  void leave(const vfs::WalkStep& step) override {
-    if (step.error != 0) {
-      problem(step.path, step.error);
-    }
   }
 
  private:
-  void problem(std::string_view path, int error) {
-    problems_.push_back(system_error("volume \"" + name_ + "\", \"" + std::string(path) + "\"", error).message());
+  void print_use() {
+    writer_.list(manifest_.use, [this](const webc::Dependency& dependency) {
+      const auto value = [&] {
+        dependency.vendored ? writer_.value(*dependency.vendored) : writer_.value(optional_json(dependency.text));
+      };
+      writer_.object({{"alias", [&] { writer_.text(dependency.alias); }}, {"value", value}});
+    });
   }
 
-  void add(std::string_view path, vfs::Inode inode, const vfs::Attributes& attributes) {
-    std::optional<Sha256> sha256;
-    std::string target;
-    if (attributes.type == vfs::FileType::kFile) {
-      const auto hash = sha256_of(fs_, inode);
-      if (!hash) {
-        problem(path, hash.error());
-        return;
-      }
-      sha256 = *hash;
-    } else if (attributes.type == vfs::FileType::kSymlink) {
-      target = fs_.read_link(inode).value_or("");
+  void print_command_order() {
+    writer_.list(manifest_.commands, [this](const webc::Command& command) { writer_.text(command.name); });
+  }
+
+  void print_atoms() {
+    std::map<std::string_view, const webc::AtomEntry*> entries;
+    for (const webc::AtomEntry& entry : manifest_.atoms) {
+      entries.emplace(entry.name, &entry);
     }
-    json entry = entry_json(path, attributes, sha256, target);
-    entry["hash"] = nullptr;
-    entries_.push_back(std::move(entry));
+    auto hash = facts_.atoms.begin();
+    writer_.list(package_.atoms(), [&](const webc::Atom& atom) {
+      const auto found = entries.find(atom.name);
+      const webc::AtomEntry* entry = found == entries.end() ? nullptr : found->second;
+      const json kind = entry == nullptr ? json() : json(entry->kind);
+      const json signature = entry == nullptr ? json() : json(entry->signature);
+      const auto annotations = [&] {
+        entry == nullptr ? writer_.value(json::object()) : writer_.value(entry->annotations);
+      };
+      writer_.object({{"name", [&] { writer_.text(atom.name); }},
+                      {"len", [&] { writer_.value(json(atom.body.length)); }},
+                      {"sha256", [&] { writer_.text(to_hex(*hash)); }},
+                      {"kind", [&] { writer_.value(kind); }},
+                      {"signature", [&] { writer_.value(signature); }},
+                      {"annotations", annotations}});
+      ++hash;
+    });
   }
 
-  vfs::FileSystem& fs_;
-  std::string name_;
-  std::vector<std::string>& problems_;
-  json entries_ = json::array();
+  void print_filesystem() {
+    std::optional<std::vector<webc::FsEntry>> entries;
+    try {
+      entries = manifest_.fs();
+    } catch (const Error& error) {
+      return writer_.value(error_json(error));
+    }
+    if (!entries) {
+      return writer_.value(json());
+    }
+    writer_.list(*entries, [this](const webc::FsEntry& entry) { writer_.value(mapping_json(entry)); });
+  }
+
+  void print_index() {
+    const webc::Index* index = package_.container()->index();
+    if (index == nullptr) {
+      return writer_.value(json());
+    }
+    const auto volumes = [&] {
+      writer_.map(
+          index->volumes, [](const auto& volume) -> const std::string& { return volume.first; },
+          [this](const auto& volume) { writer_.value(index_json(volume.second)); });
+    };
+    const json signature{{"tag", index->signature_tag}, {"value", hex(std::as_bytes(std::span(index->signature)))}};
+    writer_.object({{"manifest", [&] { writer_.value(index_json(index->manifest)); }},
+                    {"atoms", [&] { writer_.value(index_json(index->atoms)); }},
+                    {"volumes", volumes},
+                    {"signature", [&] { writer_.value(signature); }}});
+  }
+
+  void print_manifest_cbor() {
+    const std::span<const std::byte> bytes = package_.container()->manifest_bytes();
+    writer_.value(json{{"len", bytes.size()}, {"sha256", to_hex(sha256(bytes))}});
+  }
+
+  JsonWriter writer_;
+  const Package& package_;
+  const webc::Manifest& manifest_;
+  const PackageFacts& facts_;
 };
-
-json volumes_json(const Package& package, std::vector<std::string>& problems) {
-  json volumes = json::array();
-  if (const webc::Container* container = package.container()) {
-    for (const auto& volume : container->volumes()) {
-      // Version 2 stores hashes too, but the reference implementation doesn't read them.
-      const bool stored_hashes = container->version() == webc::Version::kV3;
-      volumes.push_back(VolumeListing(*volume, stored_hashes, problems).run());
-    }
-    return volumes;
-  }
-  for (const std::string& name : package.volume_names()) {
-    if (const auto volume = package.open_volume(name)) {
-      volumes.push_back(LiveListing(*volume, name, problems).run());
-    }
-  }
-  return volumes;
-}
-
-void add_container_facts(const Package& package, json& facts) {
-  const webc::Container& container = *package.container();
-  std::error_code failed;
-  const std::uintmax_t size = std::filesystem::file_size(package.name(), failed);
-  facts["size"] = failed ? container.source()->size() : size;
-  facts["sha256"] = to_hex(package.hash().digest());
-  facts["webc_hash"] = facts["sha256"];
-  facts["index"] = index_json(container.index());
-  facts["manifest_cbor"] = {{"len", container.manifest_bytes().size()},
-                            {"sha256", to_hex(sha256(container.manifest_bytes()))}};
-}
 
 }  // namespace
-
-json commands_json(const webc::Manifest& manifest) {
-  std::vector<const webc::Command*> sorted;
-  sorted.reserve(manifest.commands.size());
-  for (const webc::Command& command : manifest.commands) {
-    sorted.push_back(&command);
-  }
-  std::ranges::sort(sorted, {}, [](const webc::Command* command) -> std::string_view { return command->name; });
-  json commands = json::array();
-  for (const webc::Command* command : sorted) {
-    commands.push_back({{"name", command->name},
-                        {"runner", command->runner},
-                        {"annotations", json(command->annotations)},
-                        {"atom", atom_json(*command)}});
-  }
-  return commands;
-}
 
 Findings check_package(const Package& package) {
   Findings findings;
@@ -332,36 +203,42 @@ Findings check_package(const Package& package) {
   return findings;
 }
 
-json inspect_json(const Package& package, Findings findings) {
-  std::vector<std::string>& problems = findings.damage;  // entries that can't be read are added
-  const webc::Manifest& manifest = package.manifest();
-  const webc::Json stated = manifest.to_json();
-  const std::filesystem::path path = package.name();
-  json result{
-      {"file", (path.has_filename() ? path.filename() : path.parent_path().filename()).string()},
-      {"webc_hash", nullptr},
-      {"format_version", std::to_string(package.webc_version())},
-      {"package_id", id_json(package)},
-      {"manifest", json(stated)},
-      {"manifest_json", stated.dump(-1, ' ', false, webc::Json::error_handler_t::replace)},
-      {"entrypoint", optional_json(manifest.entrypoint)},
-      {"use", use_json(manifest)},
-      {"command_order", command_order_json(manifest)},
-      {"commands", commands_json(manifest)},
-      {"atoms", atoms_json(package)},
-      {"filesystem", filesystem_json(manifest)},
-      {"volumes", volumes_json(package, problems)},
-  };
-  if (package.container() != nullptr) {
-    add_container_facts(package, result);
+PackageFacts read_facts(const Package& package, Findings findings) {
+  PackageFacts facts;
+  std::vector<std::string>& problems = facts.problems = std::move(findings.damage);
+  facts.volumes = volumes_json(package, problems);  // adds entries that can't be read
+  for (const webc::Atom& atom : package.atoms()) {
+    facts.atoms.push_back(sha256(atom.body.bytes()));
   }
-  if (package.container() != nullptr && package.container()->source()->damaged()) {
-    problems.push_back(system_error(package.name(), EIO).message());
+  if (const webc::Container* container = package.container()) {
+    std::error_code failed;
+    const std::uintmax_t size = std::filesystem::file_size(package.name(), failed);
+    facts.size = failed ? container->source()->size() : size;
+    if (container->source()->damaged()) {
+      problems.push_back(system_error(package.name(), EIO).message());
+    }
   }
   const std::vector<std::string>& worst = problems.empty() ? findings.mappings : problems;
-  result["validate"] = worst.empty() ? "ok" : worst.front();
-  result["problems"] = problems;
-  return result;
+  facts.validate = worst.empty() ? "ok" : worst.front();
+  return facts;
+}
+
+void print_inspect_json(std::ostream& out, const Package& package, const PackageFacts& facts) {
+  Document(out, package, facts).print();
+  out << '\n';
+}
+
+void print_commands_json(std::ostream& out, const Package& package) {
+  Document(out, package, {}).print_commands();
+  out << '\n';
+}
+
+json id_json(const Package& package) {
+  try {
+    return stated_id(package);
+  } catch (const Error& error) {
+    return error_json(error);
+  }
 }
 
 std::string stated_id(const Package& package) {

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -154,7 +155,9 @@ const ProcessResult& Process::wait() {
     ::kill(-pid_, SIGKILL);
   }
   int status = 0;
-  ::waitpid(pid_, &status, 0);
+  struct rusage usage{};
+  ::wait4(pid_, &status, 0, &usage);
+  result_.peak_memory = usage.ru_maxrss * 1024;
   collect(status);
   return result_;
 }

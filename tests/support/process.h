@@ -28,6 +28,7 @@ struct ProcessResult {
   int exit_code = -1;  // -1 when a signal ended it
   int signal = 0;
   bool timed_out = false;
+  long peak_memory = 0;  // bytes that were resident at a time
   std::string out;
   std::string err;
 
