@@ -50,8 +50,14 @@ inline constexpr std::size_t kLiveLayers = 1U << 14U;
 inline constexpr std::size_t kHostChanges = 1024;
 /// Notices of changed names that wait to be told to the kernel, as long as the queue of inotify by default.
 inline constexpr std::size_t kLiveNotices = 1U << 14U;
-/// Unpacked bytes of a gzip'd tar: limits a decompression bomb.
+/// Unpacked bytes of a gzip'd tar, which take room in the directory for temporary files.
 inline constexpr std::uint64_t kTarballBytes = 8ULL << 30U;
+/// Unpacked bytes of a gzip'd tar up to which its ratio doesn't matter: zeros shrink to a thousandth, and packages with
+/// an empty disk image or database exist. To unpack, pack and hash so many takes a second.
+inline constexpr std::uint64_t kUnpackedFreely = 64ULL << 20U;
+/// Beyond that, unpacked bytes for each byte that was read: a decompression bomb of any size is refused within a
+/// second. Text shrinks to a tenth, logs to a fiftieth, and a bomb to a thousandth.
+inline constexpr std::uint64_t kUnpackedRatio = 100;
 inline constexpr std::size_t kTarballEntries = 1'000'000;
 /// Nesting of directories in a tar: far more than any package has. A name of 512 bytes already asks for 256 levels.
 inline constexpr std::size_t kTarballDepth = 256;

@@ -20,8 +20,7 @@ Libarchive load() {
   library.bind(archive.read_free, "archive_read_free");
   library.bind(archive.read_new, "archive_read_new");
   library.bind(archive.read_next_header, "archive_read_next_header");
-  library.bind(archive.read_open_memory, "archive_read_open_memory");
-  library.bind(archive.read_support_filter_gzip, "archive_read_support_filter_gzip");
+  library.bind(archive.read_open, "archive_read_open");
   library.bind(archive.read_support_format_tar, "archive_read_support_format_tar");
   return archive;
 }

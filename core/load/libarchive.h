@@ -20,8 +20,7 @@ struct Libarchive {
   decltype(&::archive_read_free) read_free;
   decltype(&::archive_read_new) read_new;
   decltype(&::archive_read_next_header) read_next_header;
-  decltype(&::archive_read_open_memory) read_open_memory;
-  decltype(&::archive_read_support_filter_gzip) read_support_filter_gzip;
+  decltype(&::archive_read_open) read_open;
   decltype(&::archive_read_support_format_tar) read_support_format_tar;
 };
 

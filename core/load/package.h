@@ -61,6 +61,8 @@ struct OpenOptions {
   bool detect_executables = false;
   /// Containers: the time of entries that have none.
   vfs::Times times = vfs::Times::kStored;
+  /// Tarballs: the bytes that one may unpack to (UnpackLimit); none: what limits.h allows.
+  std::optional<std::uint64_t> max_unpacked = std::nullopt;
 };
 
 /// Opens the package at `path`. Its content decides the format, not its name (docs/rules/webc-format.md, 1). Throws

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <clocale>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +12,8 @@
 #include "core/base/limits.h"
 #include "core/load/libarchive.h"
 #include "core/load/nameless_file.h"
+#include "core/load/tar_reader.h"
+#include "core/webc/bytes.h"
 
 namespace pkgfs {
 
@@ -20,36 +21,6 @@ namespace {
 
 using webc::EntryKind;
 using Index = ArchiveTree::Index;
-
-/// Gives the thread a UTF-8 locale: libarchive converts names with it, and "C" refuses or mangles all but ASCII.
-class Utf8Locale {
- public:
-  Utf8Locale() : locale_(::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)) {
-    if (locale_ != nullptr) {
-      before_ = ::uselocale(locale_);
-    }
-  }
-  ~Utf8Locale() {
-    if (locale_ != nullptr) {
-      ::uselocale(before_);
-      ::freelocale(locale_);
-    }
-  }
-  Utf8Locale(const Utf8Locale&) = delete;
-  Utf8Locale& operator=(const Utf8Locale&) = delete;
-
- private:
-  locale_t locale_;
-  locale_t before_ = nullptr;
-};
-
-struct ReadArchive {
-  ReadArchive() : handle(libarchive().read_new()) {}
-  ~ReadArchive() { libarchive().read_free(handle); }
-  ReadArchive(const ReadArchive&) = delete;
-  ReadArchive& operator=(const ReadArchive&) = delete;
-  struct archive* handle;
-};
 
 /// `name` in quotes for a message, cut, because a name can have megabytes.
 std::string shown(std::string_view name) {
@@ -61,8 +32,9 @@ std::string shown(std::string_view name) {
   throw Error(ErrorCode::kCorrupt, "the entry " + shown(entry) + " " + std::string(why));
 }
 
+/// In the words of the system call that would fail if the archive were unpacked.
 [[noreturn]] void fail_errno(std::string_view entry, int errnum) {
-  throw system_error("the entry " + shown(entry), errnum);
+  throw Error(ErrorCode::kCorrupt, system_error("the entry " + shown(entry), errnum).message());
 }
 
 /// The components of an entry's name, which point into it. Refuses a name that leads out of the archive.
@@ -114,37 +86,21 @@ bool stays_inside(std::string_view target, std::size_t depth) {
 
 class Reader {
  public:
-  Reader(struct archive* archive, ArchiveTree& tree) : archive_(archive), tree_(tree) {}
+  Reader(TarReader& tar, ArchiveTree& tree, const UnpackLimit& limit) : tar_(tar), tree_(tree), limit_(limit) {}
 
   void run(const std::string& name) {
-    struct archive_entry* entry = nullptr;
-    while (next(entry)) {
+    while (struct archive_entry* entry = tar_.next()) {
       if (++entries_ > limits::kTarballEntries) {  // replaced ones count
         throw Error(ErrorCode::kUnsupported,
                     "it has more than " + std::to_string(limits::kTarballEntries) + " entries");
       }
       read(entry);
     }
+    tar_.finish();
     tree_.set_source(spool_.finish(name));
   }
 
  private:
-  [[nodiscard]] Error archive_error() const {
-    const char* text = libarchive().error_string(archive_);
-    return {ErrorCode::kCorrupt, text != nullptr ? text : "the archive is damaged"};
-  }
-
-  bool next(struct archive_entry*& entry) {
-    const int result = libarchive().read_next_header(archive_, &entry);
-    if (result == ARCHIVE_EOF) {
-      return false;
-    }
-    if (result != ARCHIVE_OK && result != ARCHIVE_WARN) {
-      throw archive_error();
-    }
-    return true;
-  }
-
   void read(struct archive_entry* entry) {
     const char* raw = libarchive().entry_pathname(entry);
     if (raw == nullptr) {
@@ -217,32 +173,24 @@ class Reader {
     node.offset = spool_.position();
     node.length = 0;
     while (true) {
-      const void* data = nullptr;
-      std::size_t length = 0;
-      la_int64_t offset = 0;
-      const int result = libarchive().read_data_block(archive_, &data, &length, &offset);
-      if (result != ARCHIVE_OK && result != ARCHIVE_WARN && result != ARCHIVE_EOF) {
-        throw archive_error().context("the entry " + shown(name));
-      }
-      if (result == ARCHIVE_EOF) {
-        length = 0;  // and the offset is the size: there may be a hole at the end
+      TarReader::Part part;
+      try {
+        part = tar_.next_part();
+      } catch (Error& error) {
+        throw std::move(error).context("the entry " + shown(name));
       }
       // Holes count: packing writes them out.
-      const auto start = static_cast<std::uint64_t>(std::max<la_int64_t>(offset, 0));
-      if (start > limits::kTarballBytes || length > limits::kTarballBytes - start) {
-        too_large();
-      }
-      if (start > node.length) {
-        count_bytes(start - node.length);
-        spool_.skip(start - node.length);
-        node.length = start;
-      } else if (start < node.length && length > 0) {
+      if (part.offset > node.length) {
+        count_bytes(part.offset - node.length);
+        spool_.skip(part.offset - node.length);
+        node.length = part.offset;
+      } else if (part.offset < node.length && !part.bytes.empty()) {
         refuse(name, "has a part that overlaps another");
       }
-      count_bytes(length);
-      spool_.append({static_cast<const char*>(data), length});
-      node.length += length;
-      if (result == ARCHIVE_EOF) {
+      count_bytes(part.bytes.size());
+      spool_.append(webc::as_text(part.bytes));
+      node.length += part.bytes.size();
+      if (part.end) {
         return;
       }
     }
@@ -297,42 +245,48 @@ class Reader {
 
   void count_bytes(std::uint64_t count) {
     bytes_ += count;
-    if (bytes_ > limits::kTarballBytes) {
-      too_large();
-    }
+    limit_.check(bytes_, tar_.position(), "unpacked");
   }
 
-  [[noreturn]] static void too_large() {
-    throw Error(ErrorCode::kUnsupported,
-                "it holds more than " + std::to_string(limits::kTarballBytes) + " bytes when unpacked");
-  }
-
-  struct archive* archive_;
+  TarReader& tar_;
   ArchiveTree& tree_;
+  const UnpackLimit& limit_;
   Spool spool_;
   std::size_t entries_ = 0;
   std::uint64_t bytes_ = 0;
 };
 
+/// Throws if what follows in the file shows that it is damaged. An entry that can't be used is then a consequence.
+void refuse_if_damaged(TarReader& tar) {
+  try {
+    tar.finish();
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kCorrupt) {
+      throw;
+    }
+  }
+}
+
 }  // namespace
 
-std::unique_ptr<const ArchiveTree> read_tarball(const ByteSource& archive) {
-  const Utf8Locale locale;
-  const ReadArchive reader;
-  if (reader.handle == nullptr || libarchive().read_support_filter_gzip(reader.handle) != ARCHIVE_OK ||
-      libarchive().read_support_format_tar(reader.handle) != ARCHIVE_OK) {
-    throw Error(ErrorCode::kInternal, "libarchive can't read gzip'd tar archives");
-  }
-  const auto bytes = archive.bytes();
-  if (libarchive().read_open_memory(reader.handle, bytes.data(), bytes.size()) != ARCHIVE_OK) {
-    const char* text = libarchive().error_string(reader.handle);
-    throw Error(ErrorCode::kCorrupt, text != nullptr ? text : "the archive is damaged");
-  }
+std::unique_ptr<const ArchiveTree> read_tarball(const ByteSource& archive, const UnpackLimit& limit) {
+  const auto refuse_if_unreadable = [&archive] {  // what it held then are zeros
+    if (archive.damaged()) {
+      throw system_error("\"" + archive.name() + "\"", EIO);
+    }
+  };
   auto tree = std::make_unique<ArchiveTree>();
-  Reader(reader.handle, *tree).run(archive.name());
-  if (archive.damaged()) {
-    throw system_error("\"" + archive.name() + "\"", EIO);
+  TarReader tar(archive.bytes(), limit);
+  try {
+    Reader(tar, *tree, limit).run(archive.name());
+  } catch (const Error& error) {
+    refuse_if_unreadable();
+    if (error.code() == ErrorCode::kCorrupt) {
+      refuse_if_damaged(tar);
+    }
+    throw;
   }
+  refuse_if_unreadable();
   return tree;
 }
 

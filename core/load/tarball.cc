@@ -27,12 +27,11 @@ using Index = ArchiveTree::Index;
 /// Counts what goes into the container: an archive may map the same file any number of times.
 class Budget {
  public:
+  /// `packed`: the size of the archive.
+  Budget(const UnpackLimit& limit, std::uint64_t packed) : limit_(limit), packed_(packed) {}
   void add_bytes(std::uint64_t count) {
     bytes_ += count;
-    if (bytes_ > limits::kTarballBytes) {
-      throw Error(ErrorCode::kUnsupported,
-                  "it holds more than " + std::to_string(limits::kTarballBytes) + " bytes when packed");
-    }
+    limit_.check(bytes_, packed_, "packed");
   }
   void add_entries(std::size_t count) {
     entries_ += count;
@@ -43,6 +42,8 @@ class Budget {
   }
 
  private:
+  const UnpackLimit& limit_;
+  std::uint64_t packed_;
   std::uint64_t bytes_ = 0;
   std::size_t entries_ = 0;
 };
@@ -149,17 +150,20 @@ std::string manifest_name(const ArchiveTree& tree) {
   throw Error(ErrorCode::kNotFound, "Unable to find the \"wasmer.toml\"");
 }
 
-std::unique_ptr<const ArchiveTree> extract(const ByteSource& archive) {
+std::unique_ptr<const ArchiveTree> extract(const ByteSource& archive, const UnpackLimit& limit) {
   try {
-    return read_tarball(archive);
+    return read_tarball(archive, limit);
   } catch (Error& error) {
     throw std::move(error).context("Unable to extract the tarball");
   }
 }
 
 /// Packs the archive into `fd` and returns the dependencies as the wasmer.toml has them.
-std::vector<webc::Dependency> pack_archive(const ArchiveTree& tree, const std::string& name, int fd) {
-  Budget budget;
+std::vector<webc::Dependency> pack_archive(const ByteSource& archive, const UnpackLimit& limit, int fd) {
+  const std::unique_ptr<const ArchiveTree> unpacked = extract(archive, limit);
+  const ArchiveTree& tree = *unpacked;
+  const std::string& name = archive.name();
+  Budget budget(limit, archive.size());
   const ArchiveDirectory directory(tree, name, budget);
   const WasmerToml toml = read_package_toml(directory, manifest_name(tree));
   PackedVolumes volumes = read_volumes(toml, tree, directory, budget);
@@ -176,7 +180,7 @@ std::vector<webc::Dependency> pack_archive(const ArchiveTree& tree, const std::s
 std::shared_ptr<const Package> open_tarball(const ByteSource& archive, const OpenOptions& options) {
   try {
     UniqueFd fd = nameless_file();
-    std::vector<webc::Dependency> use = pack_archive(*extract(archive), archive.name(), fd.get());
+    std::vector<webc::Dependency> use = pack_archive(archive, UnpackLimit(options.max_unpacked), fd.get());
     auto container = webc::Container::open(MappedFile::adopt(std::move(fd), archive.name()));
     auto package = std::make_shared<ContainerPackage>(archive.name(), std::move(container),
                                                       PackageHash(sha256(archive.bytes())), options);

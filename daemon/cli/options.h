@@ -40,8 +40,9 @@ struct TreeFlags {
   bool lenient = false;  // --strict=no
   bool as_built = false;
   bool raw_links = false;
-  std::optional<std::uint64_t> memory;  // bytes for merged directories; none: chosen by the control group's limit
-  bool exec_auto = false;               // files that start like programs get x bits
+  std::optional<std::uint64_t> max_unpacked;  // bytes that a tarball may unpack to; none: as limits.h says
+  std::optional<std::uint64_t> memory;        // bytes for merged directories; none: chosen by the control group's limit
+  bool exec_auto = false;                     // files that start like programs get x bits
   std::optional<vfs::Times> times;  // of what has no time of its own; none: made of a hash, but stored in `tree --json`
   View view = View::kMerged;
   vfs::Conflicts conflicts = vfs::Conflicts::kMerge;

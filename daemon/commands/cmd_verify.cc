@@ -196,7 +196,8 @@ int cmd_verify(const std::vector<std::string>& args, const Io& io) {
   const Options options = parse_options(CommandId::kVerify, args, 1, 1);
   set_log_level(options.log);
   // The packages are opened without checks: one problem would hide the others.
-  PackageOpener opener(options.tree, {.as_built = options.tree.as_built}, io);
+  PackageOpener opener(options.tree, {.as_built = options.tree.as_built, .max_unpacked = options.tree.max_unpacked},
+                       io);
   const RootPackage root = opener.open(options.operands[0]);
   Report report(io, options);
   report.add(label(root), *root.package, {});

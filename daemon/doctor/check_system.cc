@@ -22,6 +22,7 @@
 #include "core/base/libcrypto.h"
 #include "core/base/unique_fd.h"
 #include "core/load/libarchive.h"
+#include "core/load/zlib.h"
 #include "core/net/version.h"
 #include "daemon/mount/run_bounded.h"
 #include "fuse/kernel_features.h"
@@ -200,6 +201,7 @@ void check_libraries(Findings& findings) {
     }
   };
   check(Level::kWarning, "libarchive can't be loaded: tarballs can't be read", "libarchive13", libarchive);
+  check(Level::kWarning, "zlib can't be loaded: tarballs can't be read", "zlib1g", zlib);
   check(Level::kProblem, "libcrypto can't be loaded: nothing can be downloaded or verified, and no directory mounted",
         "libssl3", libcrypto);
 }

@@ -119,7 +119,8 @@ OpenOptions open_options(const TreeFlags& flags) {
           .strict = flags.strict,
           .as_built = flags.as_built,
           .detect_executables = flags.exec_auto,
-          .times = flags.times.value_or(vfs::Times::kDigest)};
+          .times = flags.times.value_or(vfs::Times::kDigest),
+          .max_unpacked = flags.max_unpacked};
 }
 
 TreeOptions tree_options(const TreeFlags& flags) {
@@ -221,9 +222,8 @@ void PackageOpener::add_sources(bool with_cache) {
         MultiSource::When::kIfNothingFound);
   }
   // Reads only the manifest: the loader opens the package again, with the checks that the user asked for.
-  const auto look = [as_built = options_.as_built](const std::string& path) {
-    return describe(*open_package(path, {.as_built = as_built}));
-  };
+  const auto look = [options = OpenOptions{.as_built = options_.as_built, .max_unpacked = options_.max_unpacked}](
+                        const std::string& path) { return describe(*open_package(path, options)); };
   sources->add(std::make_unique<UrlSource>(*fetcher_, look, cancel_));
   sources->add(std::make_unique<PathSource>(
       [look](const std::string& path) { return PackageSummary{look(path), local_distribution(path)}; }));

@@ -246,6 +246,54 @@ TEST(DamagedMapping, VerifyMissesTheDirectoryThatIsMapped) {
   EXPECT_EQ(in_one.out.find("\"acme/base@1.0.0\" has no"), std::string::npos) << in_one.describe();
 }
 
+/// What every command that opens a package answers for `package`, by command.
+std::map<std::string, ProcessResult> all_commands(const std::string& package, const Arguments& options) {
+  const TempDir dir;
+  std::map<std::string, Arguments> commands;
+  for (const char* name : {"inspect", "verify", "tree", "ls", "resolve", "pull"}) {
+    commands[name] = {package};
+  }
+  commands["cat"] = {package, "/w/file"};
+  commands["extract"] = {package, dir.path() / "out"};
+  commands["mount"] = {package, dir.path() / "mnt"};
+  fs::create_directory(dir.path() / "mnt");
+  std::map<std::string, ProcessResult> results;
+  for (const auto& [name, operands] : commands) {
+    Arguments arguments{kPkgfs, name};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    arguments.insert(arguments.end(), operands.begin(), operands.end());
+    results[name] = run(arguments);
+  }
+  EXPECT_FALSE(fs::exists(dir.path() / "out"));
+  return results;
+}
+
+TEST(DamagedTarball, IsRefusedByEveryCommand) {
+  const TempDir dir;
+  dir.write("p/wasmer.toml", "[fs]\n\"/w\" = \"web\"\n");
+  dir.write("p/web/file", "the content\n");
+  const std::string file = dir.path() / "p.tar.gz";
+  ASSERT_TRUE(run({"tar", "-C", dir.path() / "p", "-czf", file, "wasmer.toml", "web"}).ok());
+  EXPECT_EQ(run({kPkgfs, "cat", file, "/w/file"}).out, "the content\n");
+  for (const char* command : {"tree", "verify", "extract", "inspect"}) {
+    const ProcessResult limited = run({kPkgfs, command, "--max-unpacked=1K", file,
+                                       command == std::string("extract") ? (dir.path() / "out").string() : "-q"});
+    EXPECT_EQ(limited.exit_code, 5) << limited.describe();
+    EXPECT_NE(limited.err.find("it holds more than 1024 bytes when unpacked"), std::string::npos) << limited.describe();
+  }
+  const ProcessResult mounted = run({kPkgfs, "mount", "-o", "max_unpacked=1K", file, dir.path() / "p"});
+  EXPECT_EQ(mounted.exit_code, 5) << mounted.describe();
+
+  std::string bytes = read_text(file);
+  bytes[bytes.size() - 5] ^= 1;  // of the CRC
+  dir.write("p.tar.gz", bytes);
+  for (const auto& [command, result] : all_commands(file, {"--offline"})) {
+    EXPECT_EQ(result.exit_code, 4) << command << result.describe();
+    EXPECT_EQ(result.out, "") << command;
+    EXPECT_NE(result.err.find("gzip member 1, offset 0x"), std::string::npos) << command << result.describe();
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Kinds, Damaged, ::testing::ValuesIn(groups()),
                          [](const auto& group) { return test_name(group.param); });
 

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <clocale>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "core/base/error.h"
+#include "core/load/gzip_stream.h"
+#include "core/load/libarchive.h"
+#include "core/load/unpack_limit.h"
+
+namespace pkgfs {
+
+/// Reads the entries of a gzip'd tar. GzipStream unpacks, since it checks everything; libarchive reads the tar format.
+/// Not thread-safe; all calls come from the thread that made it, whose locale it changes.
+class TarReader {
+ public:
+  /// `packed` must outlive this. Throws Error.
+  TarReader(std::span<const std::byte> packed, const UnpackLimit& limit);
+
+  /// The next entry, valid until the next call; null at the end. Throws Error(kCorrupt), and what UnpackLimit throws.
+  [[nodiscard]] struct archive_entry* next();
+
+  /// A part of the content of the current entry. Between the parts are holes.
+  struct Part {
+    std::span<const std::byte> bytes;
+    std::uint64_t offset = 0;
+    bool end = false;  // no part: `offset` is the size, since there may be a hole at the end
+  };
+  /// The next part. Throws as `next`.
+  [[nodiscard]] Part next_part();
+
+  /// Reads to the end of the file, which lies behind the end of the tar. Throws as `next`.
+  void finish();
+  /// The number of packed bytes that have been read.
+  [[nodiscard]] std::uint64_t position() const { return stream_.position(); }
+
+ private:
+  /// Gives the thread a UTF-8 locale: libarchive converts names with it, and "C" refuses or mangles all but ASCII.
+  class Utf8Locale {
+   public:
+    Utf8Locale();
+    ~Utf8Locale();
+    Utf8Locale(const Utf8Locale&) = delete;
+    Utf8Locale& operator=(const Utf8Locale&) = delete;
+
+   private:
+    locale_t locale_;
+    locale_t before_ = nullptr;
+  };
+
+  struct Free {
+    void operator()(struct archive* archive) const { libarchive().read_free(archive); }
+  };
+
+  /// libarchive's callback. An exception must not pass through C code, so it waits in `failure_`.
+  static la_ssize_t read(struct archive* archive, void* self, const void** buffer);
+  /// The next unpacked bytes, counted.
+  std::span<const std::byte> unpack();
+  [[noreturn]] void fail();
+
+  Utf8Locale locale_;
+  GzipStream stream_;
+  UnpackLimit limit_;
+  std::optional<Error> failure_;
+  std::unique_ptr<struct archive, Free> archive_;  // calls `read`, so it ends first
+};
+
+}  // namespace pkgfs

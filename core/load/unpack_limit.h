@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "core/base/limits.h"
+
+namespace pkgfs {
+
+/// How much a tarball may unpack to. A value.
+class UnpackLimit {
+ public:
+  /// `most`: the bytes that a user allows, at whatever ratio. None: limits::kTarballBytes, and what
+  /// limits::kUnpackedFreely and limits::kUnpackedRatio allow.
+  explicit UnpackLimit(std::optional<std::uint64_t> most = std::nullopt)
+      : most_(std::min(most.value_or(limits::kTarballBytes), kMost)), by_ratio_(!most) {}
+
+  /// Throws Error(kUnsupported) if `bytes` are too many to come from `packed` bytes of the tarball. `when`, such as
+  /// "unpacked", is for the message.
+  void check(std::uint64_t bytes, std::uint64_t packed, std::string_view when) const {
+    if (bytes > most_ || (by_ratio_ && bytes > limits::kUnpackedFreely && bytes / limits::kUnpackedRatio > packed)) {
+      refuse(bytes, packed, when);
+    }
+  }
+
+ private:
+  static constexpr std::uint64_t kMost = 1ULL << 62U;  // sums of two sizes of files don't overflow
+
+  [[noreturn]] void refuse(std::uint64_t bytes, std::uint64_t packed, std::string_view when) const;
+
+  std::uint64_t most_;
+  bool by_ratio_;
+};
+
+}  // namespace pkgfs
