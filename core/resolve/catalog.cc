@@ -96,7 +96,8 @@ Error unresolved(const PackageSpecifier& specifier, const QueryError& reason) {
   }
   std::vector<std::string> chain = {std::move(text)};
   chain.insert(chain.end(), reason.chain().begin(), reason.chain().end());
-  const bool is_told = reason.code() == ErrorCode::kNetwork || reason.kind() == QueryError::Kind::kUnusable;
+  const bool is_told = reason.code() == ErrorCode::kNetwork || reason.code() == ErrorCode::kCorrupt ||
+                       reason.kind() == QueryError::Kind::kUnusable;
   return {is_told ? reason.code() : ErrorCode::kResolve, std::move(chain)};
 }
 

@@ -38,7 +38,7 @@ int cmd_cat(const std::vector<std::string>& args, const Io& io) {
   Damage damage(*io.err);
   for (std::size_t i = 1; i < options.operands.size() && !io.out->fail(); ++i) {
     if (const auto done = cat(*opened.tree.file_system, options.operands[i], *io.out); !done) {
-      damage.report(options.operands[i], done.error());
+      damage.report(look_up_error("\"" + options.operands[i] + "\" in the tree", done.error()));
     }
   }
   return damage.exit_code();

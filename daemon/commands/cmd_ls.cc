@@ -30,7 +30,11 @@ class Collector final : public vfs::TreeVisitor {
   void add(std::string_view name, vfs::Inode inode, const vfs::Attributes& attributes) {
     Row row{std::string(name), {}, attributes};
     if (attributes.type == vfs::FileType::kSymlink) {
-      row.target = fs_.read_link(inode).value_or("?");
+      const auto target = fs_.read_link(inode);
+      row.target = target.value_or("?");
+      if (!target) {
+        damage_.report(name, target.error());
+      }
     }
     rows_.push_back(std::move(row));
   }
@@ -84,7 +88,7 @@ int cmd_ls(const std::vector<std::string>& args, const Io& io) {
   vfs::FileSystem& fs = *opened.tree.file_system;
   const Result<vfs::Entry> found = find_path(fs, path, vfs::Follow::kAllButLast);
   if (!found) {
-    throw system_error("\"" + path + "\" in \"" + options.operands[0] + "\"", found.error());
+    throw look_up_error("\"" + path + "\" in \"" + options.operands[0] + "\"", found.error());
   }
   Collector collector(fs, *io.err);
   if (found->attributes.type == vfs::FileType::kDirectory) {

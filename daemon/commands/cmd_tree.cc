@@ -30,6 +30,9 @@ class PlainTree final : public vfs::TreeVisitor {
     if (step.attributes.type == vfs::FileType::kSymlink) {
       const auto target = fs_.read_link(step.inode);
       out_ << " -> " << (target ? printable(*target) : "?");
+      if (!target) {
+        damage_.report(step.path, target.error());
+      }
     }
     out_ << '\n';
     const bool directory = step.attributes.type == vfs::FileType::kDirectory;

@@ -1,20 +1,32 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/commands/damage.h"
 
+#include <cerrno>
 #include <ostream>
 #include <string>
 
-#include "core/base/error.h"
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/text_output.h"
 
 namespace pkgfs {
 
-void Damage::report(std::string_view path, int error) {
-  first_ = first_ == 0 ? error : first_;
-  err_ << error_text(system_error("\"" + std::string(path) + "\" in the tree", error).what());
+Error look_up_error(std::string_view what, int errnum) {
+  const Error error = system_error(what, errnum);
+  return errnum == EIO ? Error(ErrorCode::kCorrupt, error.chain()) : error;
 }
 
-int Damage::exit_code() const { return first_ == 0 ? kExitOk : to_exit_code(system_error("", first_).code()); }
+Error entry_error(std::string_view path, int errnum) {
+  const Error error = look_up_error("\"" + std::string(path) + "\" in the tree", errnum);
+  return errnum == ELOOP ? Error(ErrorCode::kCorrupt, error.chain()) : error;
+}
+
+void Damage::report(const Error& error) {
+  if (!code_ || error.code() == ErrorCode::kCorrupt) {
+    code_ = error.code();
+  }
+  err_ << error_text(error.what());
+}
+
+int Damage::exit_code() const { return code_ ? to_exit_code(*code_) : kExitOk; }
 
 }  // namespace pkgfs

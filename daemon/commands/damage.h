@@ -2,22 +2,33 @@
 #pragma once
 
 #include <iosfwd>
+#include <optional>
 #include <string_view>
 
+#include "core/base/error.h"
+
 namespace pkgfs {
+
+/// The Error `{what}: {text of errnum}` for a path that can't be looked up in a package's tree. EIO is damage, so the
+/// code is kCorrupt then.
+[[nodiscard]] Error look_up_error(std::string_view what, int errnum);
+/// The Error for the entry `path`, which a walk came to and which can't be read. EIO is damage, and so is ELOOP: too
+/// many levels of directories.
+[[nodiscard]] Error entry_error(std::string_view path, int errnum);
 
 /// Reports the entries that a command can't read. The command goes on with the other entries and fails at its end.
 class Damage {
  public:
   explicit Damage(std::ostream& err) : err_(err) {}
-  /// Prints a message at once. `error` is an errno number.
-  void report(std::string_view path, int error);
-  /// The exit code for the first failure; 0 if there was none.
+  /// Prints `entry_error` at once.
+  void report(std::string_view path, int errnum) { report(entry_error(path, errnum)); }
+  void report(const Error& error);
+  /// The exit code for the first failure; 0 if there was none. Damage comes before others.
   [[nodiscard]] int exit_code() const;
 
  private:
   std::ostream& err_;
-  int first_ = 0;
+  std::optional<ErrorCode> code_;
 };
 
 }  // namespace pkgfs

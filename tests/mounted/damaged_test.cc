@@ -294,6 +294,22 @@ TEST(DamagedTarball, IsRefusedByEveryCommand) {
   }
 }
 
+TEST(DamagedDependency, IsDamageForEveryCommandThatNeedsIt) {
+  const TempDir dir;
+  const std::string registry = (dir.path() / "registry").string();
+  const fs::path base =
+      PackageBuilder("acme/base@1.0.0").file("data", "file", "x").mount("/w", "data").publish(registry);
+  const std::string top = dir.path() / "top.webc";
+  PackageBuilder("acme/top@1.0.0").use("base", "acme/base@^1").mount("/w", "data", "base").write(top);
+  fs::resize_file(base, fs::file_size(base) / 2);
+  for (const auto& [command, result] : all_commands(top, {"--registry", registry})) {
+    if (command != "inspect") {  // looks at one package only
+      EXPECT_EQ(result.exit_code, 4) << command << result.describe();
+      EXPECT_NE(result.err.find("base/1.0.0.webc"), std::string::npos) << command << result.describe();
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Kinds, Damaged, ::testing::ValuesIn(groups()),
                          [](const auto& group) { return test_name(group.param); });
 

@@ -145,7 +145,7 @@ TEST(Tree, AConflictIsAnErrorWhenAskedFor) {
 
 TEST(Tree, DamageIsNamedAndTheRestIsShown) {
   const test::Run result = run({"tree", "--json", package("bad/v3-file-beyond.webc")});
-  EXPECT_EQ(result.code, 1);
+  EXPECT_EQ(result.code, 4);
   EXPECT_TRUE(json::accept(result.out));
   EXPECT_THAT(result.err, HasSubstr("Input/output error"));
   EXPECT_EQ(run({"tree", "--strict", package("bad/v3-file-beyond.webc")}).code, 4);
