@@ -110,7 +110,7 @@ struct Call {
     } catch (const std::bad_alloc&) {
       error = ENOMEM;
     } catch (const std::exception& e) {
-      log::warn("{}: {}", name_of(kind), e.what());
+      log::warn("{}: {}", name_of(kind), e);
     }
     if (error != 0) {
       measure.failed(error);

@@ -115,7 +115,7 @@ void ContentPrefetcher::work() {
     }
   } catch (const std::exception& error) {
     started_ = false;
-    log::warn("no files are prefetched any more: {}", error.what());
+    log::warn("no files are prefetched any more: {}", error);
   }
   writer_.reset();
   busy_ = false;

@@ -35,8 +35,10 @@ __attribute__((format(printf, 2, 0))) void keep_message(fuse_log_level level, co
   if (length <= 0) {
     return;
   }
-  if (level >= FUSE_LOG_INFO) {  // the requests that `-d` prints
-    std::fputs(text.data(), stderr);
+  if (level >= FUSE_LOG_INFO) {  // the requests that `-d` prints, one on a line, with names from packages
+    std::string_view line(text.data());
+    line.remove_suffix(line.ends_with('\n') ? 1 : 0);
+    std::fputs((printable(line) + "\n").c_str(), stderr);
     return;
   }
   const MutexLock lock(messages_mutex);
@@ -58,7 +60,11 @@ std::string take_messages() {
 [[noreturn]] void throw_mount_error(const std::string& what, bool security = false) {
   std::vector<std::string> chain{what};
   if (const std::string said = take_messages(); !said.empty()) {
-    chain.push_back(said);
+    for (std::size_t at = 0; at <= said.size();) {
+      const std::size_t end = std::min(said.find('\n', at), said.size());
+      chain.push_back(said.substr(at, end - at));
+      at = end + 1;
+    }
     if (said.find("user_allow_other") != std::string::npos) {
       chain.emplace_back("add a line \"user_allow_other\" to /etc/fuse.conf, or mount without allow_other");
     }

@@ -5,27 +5,55 @@
 #include <system_error>
 #include <utility>
 
+#include "core/base/printable.h"
+
 namespace pkgfs {
 
-Error::Error(ErrorCode code, std::string message) : code_(code) {
-  chain_.push_back(std::move(message));
+namespace {
+
+std::string shown(std::string message, Error::LineBreaks breaks = Error::LineBreaks::kEscaped) {
+  message = printable(message, breaks == Error::LineBreaks::kKept);
+  return shortened(message, kLongestMessage);
+}
+
+}  // namespace
+
+Error::Error(ErrorCode code, std::string message, LineBreaks breaks) : code_(code) {
+  chain_.push_back(shown(std::move(message), breaks));
   render();
 }
 
 Error::Error(ErrorCode code, std::vector<std::string> chain) : code_(code), chain_(std::move(chain)) {
+  for (std::string& message : chain_) {
+    message = shown(std::move(message));
+  }
   if (chain_.empty()) {
     chain_.emplace_back("unknown error");
   }
   render();
 }
 
+Error::Error(ErrorCode code, const Error& cause) : code_(code), chain_(cause.chain_), text_(cause.text_) {}
+
 Error& Error::context(std::string outer) & {
-  chain_.insert(chain_.begin(), std::move(outer));
+  chain_.insert(chain_.begin(), shown(std::move(outer)));
   render();
   return *this;
 }
 
 Error&& Error::context(std::string outer) && { return std::move(this->context(std::move(outer))); }
+
+Error& Error::caused_by(std::string cause, LineBreaks breaks) {
+  chain_.push_back(shown(std::move(cause), breaks));
+  render();
+  return *this;
+}
+
+Error& Error::caused_by(const Error& cause) {
+  chain_.insert(chain_.end(), cause.chain_.begin(), cause.chain_.end());
+  render();
+  return *this;
+}
 
 void Error::render() {
   text_ = chain_.front();

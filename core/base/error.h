@@ -30,14 +30,27 @@ enum class ErrorCode {
 
 /// The exception of all code that runs before a mount serves requests; code on the read path returns `Result` instead.
 /// Holds a chain of messages, the outermost first. A message names the operation, its object and the cause.
+///
+/// Each message is made printable (printable.h) and bounded when it is added, because names and paths from outside are
+/// in it: none begins a line or drives a terminal. A message has several lines only if its author says so.
 class Error : public std::exception {
  public:
-  Error(ErrorCode code, std::string message);
+  enum class LineBreaks {
+    kEscaped,  // one line
+    kKept,     // those that the author wrote; the parts from outside must be printable already
+  };
+
+  Error(ErrorCode code, std::string message, LineBreaks breaks = LineBreaks::kEscaped);
   Error(ErrorCode code, std::vector<std::string> chain);
+  /// The chain of `cause` with another code.
+  Error(ErrorCode code, const Error& cause);
 
   /// Adds `outer` in front of the chain: the operation during which the failure happened.
   Error& context(std::string outer) &;
   Error&& context(std::string outer) &&;
+  /// Adds `cause`, or its chain, at the end of the chain.
+  Error& caused_by(std::string cause, LineBreaks breaks = LineBreaks::kEscaped);
+  Error& caused_by(const Error& cause);
 
   [[nodiscard]] ErrorCode code() const noexcept { return code_; }
   [[nodiscard]] const std::vector<std::string>& chain() const noexcept { return chain_; }

@@ -110,7 +110,7 @@ void write_all(int fd, std::string_view text, const std::string& path) {
 /// A file in the place of a directory gives ENOTDIR, which `system_error` reports as a missing package: kIo is right.
 Error cannot_create_directory(const std::string& path, int errnum) {
   Error failure = system_error("Unable to create directory '" + path + "'", errnum);
-  return failure.code() == ErrorCode::kNotFound ? Error(ErrorCode::kIo, failure.chain()) : failure;
+  return failure.code() == ErrorCode::kNotFound ? Error(ErrorCode::kIo, failure) : failure;
 }
 
 void make_private_directory(const std::string& path) {

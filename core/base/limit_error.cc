@@ -3,13 +3,13 @@
 
 #include <fmt/core.h>
 
-#include "core/base/cut_middle.h"
+#include "core/base/printable.h"
 
 namespace pkgfs {
 
 Error limit_error(std::string_view package, std::string_view what, std::size_t value, std::size_t limit) {
   return {ErrorCode::kUnsupported,
-          fmt::format("The \"{}\" package exceeds the limit of {} {}: {}", cut_middle(package), limit, what, value)};
+          fmt::format("The \"{}\" package exceeds the limit of {} {}: {}", shortened(package), limit, what, value)};
 }
 
 }  // namespace pkgfs

@@ -39,8 +39,6 @@ inline constexpr std::size_t kPathBytes = 4096;
 inline constexpr std::size_t kCommands = 20'000;
 /// Messages of one kind that are told in full (core/base/repeated_warning.h): enough to see what is wrong.
 inline constexpr std::size_t kRepeatedWarnings = 3;
-/// Characters of a path in a message (core/base/cut_middle.h): two lines of a terminal, and a file's name stays whole.
-inline constexpr std::size_t kShownPath = 200;
 /// Nesting of directories in a walk (verify, extract, footprint). A path has at most PATH_MAX / 2 components.
 inline constexpr std::size_t kTreeDepth = 4096;
 /// Layers of a tree with live directories: of the 62 bits of an inode, 48 number the inodes of one layer.

@@ -22,6 +22,6 @@ spdlog::level::level_enum to_spdlog(Level level) {
 
 bool enabled(Level level) { return spdlog::should_log(to_spdlog(level)); }
 
-void write(Level level, std::string_view message) { spdlog::log(to_spdlog(level), "{}", message); }
+void write(Level level, std::string_view message) { spdlog::log(to_spdlog(level), "{}", printable(message, true)); }
 
 }  // namespace pkgfs::log

@@ -10,10 +10,6 @@ namespace {
 
 constexpr std::string_view kEllipsis = "…";
 
-bool is_hidden(char32_t c) {
-  return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
-}
-
 /// The bytes of the first character of `text`, which isn't empty.
 std::size_t character_bytes(std::string_view text) { return std::max<std::size_t>(first_code_point(text).bytes, 1); }
 

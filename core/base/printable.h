@@ -10,10 +10,19 @@
 /// the characters after it are shown.
 namespace pkgfs {
 
-/// `text` with each byte as `\xNN` of: control characters (C0, DEL, C1), line and paragraph separators, bidirectional
-/// embeddings, overrides and isolates (U+202A to U+202E, U+2066 to U+2069), and what isn't UTF-8. Backslashes stay, so
-/// that to apply it twice changes nothing more. `keep_newlines` is for a message of several lines whose parts are
-/// printable already.
+/// A message is cut in its middle at this many characters, whatever its parts are.
+inline constexpr std::size_t kLongestMessage = 2000;
+/// The same for a text of a server in a message.
+inline constexpr std::size_t kLongestServerText = 300;
+
+/// Whether `c` drives a terminal or reorders text: control characters (C0, DEL, C1), line and paragraph separators,
+/// bidirectional embeddings, overrides and isolates (U+202A to U+202E, U+2066 to U+2069).
+[[nodiscard]] constexpr bool is_hidden(char32_t c) {
+  return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
+/// `text` with each byte as `\xNN` of hidden characters, and of what isn't UTF-8. Backslashes stay, so that to apply it
+/// twice changes nothing more. `keep_newlines` is for a message of several lines whose parts are printable already.
 [[nodiscard]] std::string printable(std::string_view text, bool keep_newlines = false);
 
 /// `text`, of which "…" replaces the middle if it has more than `limit` characters (code points; a byte that isn't

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <fmt/core.h>
-
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -20,9 +18,9 @@ class RepeatedWarning {
   explicit RepeatedWarning(std::string_view rest) : rest_(rest) {}
 
   template <typename... Args>
-  void add(fmt::format_string<Args...> format, Args&&... args) {
+  void add(MessageFormat<Args...> format, const Args&... args) {
     if (count_++ < limits::kRepeatedWarnings) {
-      log::warn("{}", fmt::vformat(format, fmt::make_format_args(args...)));
+      log::warn<Args...>(format, args...);
     }
   }
   /// Tells how many there were beyond the first three, and begins anew.

@@ -101,10 +101,10 @@ Error unwritable(const std::string& directory, const Error& error) {
   if (error.code() != ErrorCode::kPermission && error.code() != ErrorCode::kIo) {
     return error;
   }
-  std::vector<std::string> chain = error.chain();
-  chain.push_back("downloads are kept in \"" + directory +
-                  "\"; --cache-dir=DIR, or WASMER_CACHE_DIR, selects another directory for the cache");
-  return {error.code(), std::move(chain)};
+  Error with_advice = error;
+  with_advice.caused_by("downloads are kept in \"" + directory +
+                        "\"; --cache-dir=DIR, or WASMER_CACHE_DIR, selects another directory for the cache");
+  return with_advice;
 }
 
 }  // namespace pkgfs::cache_files

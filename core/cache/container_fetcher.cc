@@ -71,7 +71,7 @@ Url announced_url(const std::string& text) {
   try {
     return Url::parse(text);
   } catch (const Error& error) {
-    throw Error(ErrorCode::kNetwork, error.chain());
+    throw Error(ErrorCode::kNetwork, error);
   }
 }
 
@@ -149,7 +149,7 @@ bool ContainerFetcher::use_by_url(const Url& url, const Sha256& hash, const Use&
       return false;
     }
   } catch (const Error& error) {
-    log::debug("{}", error.what());
+    log::debug("{}", error);
     return false;
   }
   use(found->path);
@@ -222,7 +222,7 @@ std::string ContainerFetcher::fetch(const Url& url, const CancelFlag& cancel, co
       if (file.is_new || is_offline()) {
         throw;
       }
-      log::warn("the cached file of \"{}\" can't be used and is downloaded again: {}", url.text(), error.what());
+      log::warn("the cached file of \"{}\" can't be used and is downloaded again: {}", url.text(), error);
       urls_.remove(file.path);
       file = find_or_download(url, cancel);
       use(file.path);
@@ -262,7 +262,7 @@ ContainerFetcher::UrlFile ContainerFetcher::find_or_download(const Url& url, con
       throw;
     }
     log::warn("Download failed, using the file of \"{}\" that was downloaded {} ago: {}", url.text(),
-              age_text(found->age), error.what());
+              age_text(found->age), error);
     return {found->path, false};
   }
 }

@@ -60,7 +60,7 @@ const char* name_of(HttpRequest::Method method) {
 
 }  // namespace
 
-std::string server_text(std::string_view text) { return shortened(text, 300); }
+std::string server_text(std::string_view text) { return shortened(printable(text), kLongestServerText); }
 
 std::string describe(const HttpRequest& request) {
   return std::string(name_of(request.method)) + " \"" + server_text(request.url.text()) + "\"";

@@ -53,7 +53,7 @@ std::optional<PartialFile::Origin> read_origin(const PrivateDirectory& directory
     }
     return PartialFile::Origin{text->substr(0, first), text->substr(first + 1, second - first - 1)};
   } catch (const Error& error) {
-    log::debug("{}", error.what());
+    log::debug("{}", error);
     return std::nullopt;
   }
 }

@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/base/cut_middle.h"
+#include "core/base/printable.h"
 #include "core/base/error.h"
 #include "core/webc/manifest.h"
 
@@ -17,7 +17,7 @@ Version stored_version(const std::string& text) {
   try {
     return Version::parse(text);
   } catch (const Error& error) {
-    throw Error(ErrorCode::kCorrupt, error.chain());
+    throw Error(ErrorCode::kCorrupt, error);
   }
 }
 
@@ -43,8 +43,7 @@ PackageSpecifier dependency_specifier(const webc::Dependency& dependency) {
     }
     return PackageSpecifier::parse(dependency.as_written ? *dependency.as_written : dependency.text.value_or(""));
   } catch (const Error& error) {
-    throw Error(ErrorCode::kCorrupt, error.chain())
-        .context("The \"" + dependency.alias + "\" dependency can't be used");
+    throw Error(ErrorCode::kCorrupt, error).context("The \"" + dependency.alias + "\" dependency can't be used");
   }
 }
 
@@ -113,7 +112,7 @@ std::string sanitize_path(std::string_view path) {
 
 std::string normalize_mount_path(std::string_view path) {
   const auto invalid = [&](std::string_view reason) {
-    return Error(ErrorCode::kLoad, "Invalid guest mount path \"" + cut_middle(path) + "\": " + std::string(reason));
+    return Error(ErrorCode::kLoad, "Invalid guest mount path \"" + shortened(path) + "\": " + std::string(reason));
   };
   if (path.find('\0') != std::string_view::npos) {
     throw invalid("it contains a NUL");

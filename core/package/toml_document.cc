@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
+#include "core/base/printable.h"
 
 namespace pkgfs {
 namespace {
@@ -134,7 +135,7 @@ void TomlDocument::reject_at(std::size_t line, std::size_t column, std::size_t l
   if (shown.ends_with('\r')) {
     shown.pop_back();
   }
-  // The file may contain control sequences, which must not reach a terminal.
+  // The file may contain control sequences, which must not reach a terminal. One "?" for each keeps the columns.
   std::replace_if(
       shown.begin(), shown.end(),
       [](char c) { return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f; }, '?');
@@ -147,7 +148,7 @@ void TomlDocument::reject_at(std::size_t line, std::size_t column, std::size_t l
     const std::size_t room = shown.size() >= column ? shown.size() - column + 1 : 1;
     message += std::string(std::clamp<std::size_t>(length, 1, room), '^') + "\n";
   }
-  throw Error(ErrorCode::kCorrupt, message + std::string(reason) + "\n");
+  throw Error(ErrorCode::kCorrupt, message + printable(reason) + "\n", Error::LineBreaks::kKept);
 }
 
 void TomlDocument::reject(const toml::node& node, std::string_view reason) const {

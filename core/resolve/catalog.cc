@@ -94,11 +94,11 @@ Error unresolved(const PackageSpecifier& specifier, const QueryError& reason) {
   } else {
     text = "Unable to find \"" + specifier.to_string() + "\" in the registry";
   }
-  std::vector<std::string> chain = {std::move(text)};
-  chain.insert(chain.end(), reason.chain().begin(), reason.chain().end());
   const bool is_told = reason.code() == ErrorCode::kNetwork || reason.code() == ErrorCode::kCorrupt ||
                        reason.kind() == QueryError::Kind::kUnusable;
-  return {is_told ? reason.code() : ErrorCode::kResolve, std::move(chain)};
+  Error error(is_told ? reason.code() : ErrorCode::kResolve, std::move(text));
+  error.caused_by(reason);
+  return error;
 }
 
 }  // namespace pkgfs

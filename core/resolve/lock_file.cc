@@ -257,7 +257,7 @@ LockFile parse_lock(std::string_view text) {
     try {
       lock.packages.push_back(parse_entry(entry, lock.format, where));
     } catch (const Error& error) {
-      throw Error(ErrorCode::kCorrupt, error.chain()).context("entry " + std::to_string(lock.packages.size()));
+      throw Error(ErrorCode::kCorrupt, error).context("entry " + std::to_string(lock.packages.size()));
     }
     if (!ids.insert(lock.packages.back().summary.pkg.id.to_string()).second) {
       throw Error(ErrorCode::kCorrupt,

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/base/log.h"
+#include "core/base/printable.h"
 #include "core/resolve/solver.h"
 
 namespace pkgfs {
@@ -17,9 +18,9 @@ SearchResult search_because(const Error& failure, const PackageInfo& root, Catal
   try {
     return search(root, catalog);
   } catch (const LimitError& error) {
-    std::vector<std::string> chain = error.chain();
-    chain.insert(chain.end(), failure.chain().begin(), failure.chain().end());
-    throw Error(error.code(), std::move(chain));
+    Error both(error.code(), error);
+    both.caused_by(failure);
+    throw both;
   }
 }
 
@@ -44,12 +45,13 @@ Draft solve(const PackageInfo& root, Catalog& catalog) {
   }
   SearchResult result = search_because(*failure, root, catalog);
   if (result.draft) {
-    log::info("older versions were chosen than the newest that match, because with those: {}", failure->what());
+    log::info("older versions were chosen than the newest that match, because with those: {}", *failure);
     return std::move(*result.draft);
   }
-  std::vector<std::string> chain = failure->chain();
-  chain.insert(chain.end(), result.reasons.begin(), result.reasons.end());
-  throw Error(failure->code(), std::move(chain));
+  for (std::string& reason : result.reasons) {
+    failure->caused_by(std::move(reason));
+  }
+  throw Error(*failure);
 }
 
 DependencyGraph to_graph(const Draft& draft) {
@@ -113,7 +115,7 @@ ResolvedPackage add_up(const DependencyGraph& graph, const std::vector<std::size
 
 std::string dot_text(std::string_view text) {
   std::string quoted = "\"";
-  for (const char c : text) {
+  for (const char c : printable(text, true)) {
     if (c == '"' || c == '\\') {
       quoted += '\\';
     }

@@ -137,7 +137,7 @@ void BackendSource::look_up(Known& known, const std::string& full_name, bool use
     const std::string text = "the registry " + options_.endpoint + " can't be used; using its answer for \"" +
                              full_name + "\" from " + age_text(cached->age) + " ago";
     if (is_first_failure(error)) {
-      log::warn("{} ({})", text, error.what());
+      log::warn("{} ({})", text, error);
     } else {
       log::info("{}", text);
     }

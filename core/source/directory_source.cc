@@ -51,7 +51,7 @@ MemorySource DirectorySource::scan() const {
         if (!options_.skip_damaged) {
           throw;
         }
-        log::warn("{}", error.what());
+        log::warn("{}", error);
       }
     }
   } catch (Error& error) {

@@ -18,7 +18,7 @@ std::vector<PackageSummary> DownloadedSource::query(const PackageSpecifier& spec
       return {std::move(summary)};
     }
   } catch (const Error& error) {
-    log::info("the cache can't be used: {}", error.what());  // the next source may have the package
+    log::info("the cache can't be used: {}", error);  // the next source may have the package
   }
   throw QueryError(QueryError::Kind::kNotFound, specifier);
 }

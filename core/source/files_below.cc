@@ -39,7 +39,7 @@ class Walk {
       if (dir.level == 1) {
         throw Error(error);
       }
-      log::warn("{}", error.what());
+      log::warn("{}", error);
       return below;
     }
     if (!visited_.emplace(st.st_dev, st.st_ino).second) {

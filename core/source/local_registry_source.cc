@@ -162,7 +162,7 @@ PackageSummary LocalRegistrySource::by_hash(const PackageSpecifier& specifier) {
     try {
       stated = sidecar_of(path);
     } catch (const Error& error) {
-      log::warn("{}; leaving out \"{}\"", error.what(), path);
+      log::warn("{}; leaving out \"{}\"", error, path);
       continue;
     }
     if (!stated) {
@@ -176,7 +176,7 @@ PackageSummary LocalRegistrySource::by_hash(const PackageSpecifier& specifier) {
     try {
       digest = hashes_.of(path);
     } catch (const Error& error) {
-      log::warn("{}", error.what());
+      log::warn("{}", error);
     }
     if (digest == wanted) {
       PackageSummary answer = load(path, id_of(path));

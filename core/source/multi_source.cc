@@ -39,7 +39,7 @@ void merge_into(Source::Answer& merged, Source::Answer answer) {
     return;
   }
   if (answer.error->kind() == QueryError::Kind::kOther && !merged.packages.empty()) {
-    log::warn("{}; using the packages that other sources have", answer.error->what());
+    log::warn("{}; using the packages that other sources have", *answer.error);
   } else if (!merged.error || error_priority(answer.error->kind()) > error_priority(merged.error->kind())) {
     merged.error = std::move(answer.error);
   }

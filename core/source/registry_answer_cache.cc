@@ -77,10 +77,10 @@ std::optional<RegistryAnswerCache::Entry> RegistryAnswerCache::read(const std::s
     }
     const std::string directory = std::filesystem::path(path).parent_path();
     if (error.code() == ErrorCode::kPermission && ::access(directory.c_str(), X_OK) != 0) {
-      log::info("the answers in \"{}\" can't be read: {}", directory, error.what());
+      log::info("the answers in \"{}\" can't be read: {}", directory, error);
       return std::nullopt;  // for example the home directory of another user
     }
-    log::warn("An unexpected error occurred while checking the local query cache: \"{}\": {}", path, error.what());
+    log::warn("An unexpected error occurred while checking the local query cache: \"{}\": {}", path, error);
     if (is_ours && (error.code() == ErrorCode::kCorrupt || error.code() == ErrorCode::kNetwork)) {
       ::unlink(path.c_str());
     }
@@ -92,7 +92,7 @@ void RegistryAnswerCache::store(std::string_view full_name, const webc::Json& re
   try {
     static_cast<void>(PrivateDirectory::make(directory_));  // no link that another user put there is followed
   } catch (const Error& error) {
-    log::info("the answer about \"{}\" isn't kept: {}", full_name, error.what());  // a download says what to do
+    log::info("the answer about \"{}\" isn't kept: {}", full_name, error);  // a download says what to do
     return;
   }
   if (::access(directory_.c_str(), W_OK) != 0) {
@@ -108,7 +108,7 @@ void RegistryAnswerCache::store(std::string_view full_name, const webc::Json& re
   try {
     write_file_atomically(directory_ + "/" + flat(full_name), std::move(text).str(), Durability::kUnsynced);
   } catch (const Error& error) {
-    log::warn("An error occurred while caching the GraphQL response: {}", error.what());
+    log::warn("An error occurred while caching the GraphQL response: {}", error);
   }
 }
 

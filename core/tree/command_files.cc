@@ -8,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-#include "core/base/cut_middle.h"
+#include "core/base/printable.h"
 #include "core/base/limits.h"
 #include "core/base/repeated_warning.h"
 #include "core/package/package_info.h"
@@ -36,7 +36,7 @@ std::vector<const LoadedCommand*> usable(const std::vector<LoadedCommand>& comma
       files.push_back(&command);
     } else {
       unusable.add("the command \"{}\" of \"{}\" isn't shown in \"{}\": its name is no file name",
-                   cut_middle(command.name), command.package.to_string(), directory);
+                   shortened(command.name), command.package.to_string(), directory);
     }
   }
   unusable.end();
@@ -56,7 +56,7 @@ void warn_of_hidden(const std::vector<const LoadedCommand*>& commands, const std
     if (providers[i] < mounts.size()) {
       hidden.add("the command \"{}\" of \"{}\" isn't shown: \"{}\" already has \"{}\"", commands[i]->name,
                  commands[i]->package.to_string(), mounts[providers[i]].package.text(),
-                 cut_middle(vfs::join_path(directory, commands[i]->name)));
+                 shortened(vfs::join_path(directory, commands[i]->name)));
     }
   }
   hidden.end();

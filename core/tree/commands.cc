@@ -8,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-#include "core/base/cut_middle.h"
+#include "core/base/printable.h"
 #include "core/base/log.h"
 #include "core/base/repeated_warning.h"
 
@@ -36,7 +36,7 @@ std::string joined_names(const std::vector<webc::Atom>& atoms) {
   constexpr std::size_t kCharacters = 60;  // of a name
   std::string names;
   for (std::size_t i = 0; i < std::min(atoms.size(), kShown); ++i) {
-    names += (names.empty() ? "" : ", ") + cut_middle(atoms[i].name, kCharacters);
+    names += (names.empty() ? "" : ", ") + shortened(atoms[i].name, kCharacters);
   }
   if (atoms.size() > kShown) {
     names += " and " + std::to_string(atoms.size() - kShown) + " more";
@@ -202,8 +202,8 @@ std::optional<LoadedCommand> CommandBuilder::build(const std::string& name, cons
   const webc::Command& command = declared(name, resolved);
   const auto wanted = wanted_atom(name, command);
   if (!wanted) {
-    unsupported_.add("Skipping unsupported command \"{}\" of \"{}\": its runner is \"{}\"", cut_middle(name),
-                     resolved.package.to_string(), cut_middle(command.runner));
+    unsupported_.add("Skipping unsupported command \"{}\" of \"{}\": its runner is \"{}\"", shortened(name),
+                     resolved.package.to_string(), shortened(command.runner));
     return std::nullopt;
   }
   const PackageId origin = atom_package(name, resolved.package, wanted->dependency);
@@ -248,7 +248,7 @@ std::set<PackageId> atom_owners(const Resolution& resolution, const LoadedPackag
         owners.insert(std::move(*owner));
       }
     } catch (const Error& error) {
-      log::debug("{}", error.what());  // build_commands reports it
+      log::debug("{}", error);  // build_commands reports it
     }
   }
   return owners;

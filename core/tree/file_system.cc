@@ -10,7 +10,7 @@
 #include <system_error>
 #include <utility>
 
-#include "core/base/cut_middle.h"
+#include "core/base/printable.h"
 #include "core/base/log.h"
 #include "core/base/repeated_warning.h"
 #include "core/package/package_info.h"
@@ -68,8 +68,8 @@ std::optional<vfs::Entry> Builder::find_source(const LoadedMapping& mapping, vfs
   if (found) {
     return *found;
   }
-  std::string text = "The \"" + mapping.package.to_string() + "\" package maps \"" + cut_middle(mapping.source_path) +
-                     "\" of its \"" + cut_middle(mapping.volume_name) + "\" volume, but that path ";
+  std::string text = "The \"" + mapping.package.to_string() + "\" package maps \"" + shortened(mapping.source_path) +
+                     "\" of its \"" + shortened(mapping.volume_name) + "\" volume, but that path ";
   const bool missing = found.error() == ENOENT || found.error() == ENOTDIR;
   text += missing ? "doesn't exist" : "can't be read: " + std::generic_category().message(found.error());
   if (options_.strict) {
@@ -190,7 +190,7 @@ std::int64_t synthetic_time(const LoadedPackages& packages, vfs::Times times) {
 void refuse_damage(vfs::FileSystem& fs) {
   for (vfs::TreeWalk walk(fs, fs.root()); walk.next();) {
     if (const vfs::WalkStep& step = walk.step(); step.error != 0) {
-      throw Error(ErrorCode::kCorrupt, "\"" + cut_middle(step.path.empty() ? "/" : step.path) +
+      throw Error(ErrorCode::kCorrupt, "\"" + shortened(step.path.empty() ? "/" : step.path) +
                                            "\" can't be read: " + std::generic_category().message(step.error));
     }
   }

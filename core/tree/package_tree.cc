@@ -76,7 +76,7 @@ LoadedPackages fetch_view(std::shared_ptr<const Package> root, PackageLoader& lo
   }
   const std::vector<PackageSummary> missing = missing_of(all, resolution.graph, packages);
   const auto loaded = loader.load_available(missing, [](const PackageSummary& package, const Error& reason) {
-    log::warn("the dependency \"{}\" isn't shown: {}", package.pkg.id.to_string(), reason.what());
+    log::warn("the dependency \"{}\" isn't shown: {}", package.pkg.id.to_string(), reason);
   });
   for (std::size_t i = 0; i < missing.size(); ++i) {
     if (loaded[i] != nullptr) {

@@ -9,7 +9,7 @@
 #include <string>
 #include <utility>
 
-#include "core/base/cut_middle.h"
+#include "core/base/printable.h"
 #include "core/base/limits.h"
 #include "core/base/log.h"
 #include "core/vfs/large_directory.h"
@@ -232,9 +232,9 @@ void OverlayMerger::clamp(OverlayNode& node, OverlayContent& content, Findings& 
     return;
   }
   if (findings.wants_warnings && findings.warnings.size() < limits::kRepeatedWarnings) {
-    findings.warnings.push_back("the link \"" + cut_middle(join_path(where, node.name_view())) + "\" of " +
-                                layer.label() + " leads out of its volume to \"" + cut_middle(text) +
-                                "\": shown as \"" + cut_middle(*clamped) + "\"");
+    findings.warnings.push_back("the link \"" + shortened(join_path(where, node.name_view())) + "\" of " +
+                                layer.label() + " leads out of its volume to \"" + shortened(text) +
+                                "\": shown as \"" + shortened(*clamped) + "\"");
   } else {
     ++findings.more;
   }

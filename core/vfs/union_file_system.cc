@@ -9,7 +9,7 @@
 #include <system_error>
 #include <utility>
 
-#include "core/base/cut_middle.h"
+#include "core/base/printable.h"
 #include "core/base/error.h"
 #include "core/base/limit_error.h"
 #include "core/base/limits.h"
@@ -61,7 +61,7 @@ class Preparation {
     for (const std::string_view name : path_components(mount.mount_path)) {
       if (name.size() > limits::kNameBytes) {
         throw Error(ErrorCode::kLoad, "The \"" + mount.package.text() + "\" package wants to mount a volume at \"" +
-                                          cut_middle(mount.mount_path) + "\", which has a name longer than 255 bytes");
+                                          shortened(mount.mount_path) + "\", which has a name longer than 255 bytes");
       }
     }
     if (!mount.source) {
@@ -82,7 +82,7 @@ class Preparation {
   }
 
   void reject(const Mount& mount, const std::string& reason) {
-    const std::string message = "The \"" + mount.package.text() + "\" package maps \"" + cut_middle(mount.source_path) +
+    const std::string message = "The \"" + mount.package.text() + "\" package maps \"" + shortened(mount.source_path) +
                                 "\" of its \"" + mount.volume + "\" volume, but " + reason;
     if (strict_) {
       throw Error(ErrorCode::kLoad, message);
@@ -103,8 +103,8 @@ void warn_of_hidden_files(const std::vector<Mount>& mounts, NameIndex& index) {
   RepeatedWarning hidden("files are hidden by mount points");
   for (const HiddenFile& file : find_hidden_files(mounts, index)) {
     const Mount& mount = mounts[file.mount];
-    hidden.add("\"{}\" of \"{}\" hides the file \"{}\" of \"{}\"", cut_middle(mount.mount_path), mount.package.text(),
-               cut_middle(std::string_view(mount.mount_path).substr(0, file.length)),
+    hidden.add("\"{}\" of \"{}\" hides the file \"{}\" of \"{}\"", shortened(mount.mount_path), mount.package.text(),
+               shortened(std::string_view(mount.mount_path).substr(0, file.length)),
                mounts[file.other].package.text());
   }
   hidden.end();
@@ -167,7 +167,7 @@ void refuse(const std::vector<OverlayConflict>& conflicts) {
                                  (conflicts.size() == 1 ? " path is" : " paths are") +
                                  " provided by more than one mapping"};
   for (std::size_t i = 0; i < std::min(conflicts.size(), kConflictsShown); ++i) {
-    chain.push_back("\"" + cut_middle(conflicts[i].path) + "\" of " + conflicts[i].winner + " hides that of " +
+    chain.push_back("\"" + shortened(conflicts[i].path) + "\" of " + conflicts[i].winner + " hides that of " +
                     conflicts[i].loser);
   }
   throw Error(ErrorCode::kLoad, std::move(chain));

@@ -40,7 +40,8 @@ constexpr std::array kCommands{
                 "pkgfs tree ./app.webc"},
     CommandSpec{CommandId::kLs, "ls", "PACKAGE [PATH]", "list a directory of the merged tree",
                 "Symbolic links on the way to PATH are followed inside the tree; a link at its end is "
-                "not.",
+                "not. A control character in a name is shown as \\xNN, also in a pipe; \"pkgfs tree "
+                "--json\" gives the name itself.",
                 "pkgfs ls -l python/python /lib"},
     CommandSpec{CommandId::kCat, "cat", "PACKAGE PATH...", "write files of the merged tree to standard output",
                 "Symbolic links are followed inside the tree.", "pkgfs cat ./app.webc /etc/app.conf"},

@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/cli/json_output.h"
 
+#include <fmt/format.h>
+
+#include <cstdint>
 #include <limits>
 #include <ostream>
 
 #include <nlohmann/json.hpp>
+
+#include "core/base/printable.h"
+#include "core/base/utf8.h"
 
 namespace pkgfs {
 
@@ -12,17 +18,45 @@ using nlohmann::json;
 
 namespace {
 
-constexpr auto kReplace = json::error_handler_t::replace;
+/// The text of `document`. nlohmann::json escapes C0; the other characters can only be inside of its strings.
+template <typename Json>
+std::string text_of(const Json& document, int indent) {
+  const std::string dumped = document.dump(indent, ' ', false, Json::error_handler_t::replace);
+  std::string text;
+  std::size_t copied = 0;
+  for (std::size_t at = 0; at < dumped.size(); ++at) {
+    const auto byte = static_cast<unsigned char>(dumped[at]);
+    if (byte != 0x7f && byte != 0xc2 && byte != 0xe2) {  // the first bytes of the hidden characters
+      continue;
+    }
+    const CodePoint point = first_code_point(std::string_view(dumped).substr(at));
+    if (is_hidden(point.value)) {
+      text.append(dumped, copied, at - copied);
+      text += fmt::format("\\u{:04x}", static_cast<std::uint32_t>(point.value));
+      copied = at + point.bytes;
+    }
+  }
+  return text.append(dumped, copied);
+}
 
 }  // namespace
 
-void print_json(std::ostream& out, const json& document) { out << document.dump(2, ' ', false, kReplace) << '\n'; }
+void print_json(std::ostream& out, const json& document) { out << text_of(document, 2) << '\n'; }
 
 void print_ordered_json(std::ostream& out, const nlohmann::ordered_json& document) {
-  out << document.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
+  out << text_of(document, 2) << '\n';
 }
 
-std::string json_line(const json& document) { return document.dump(-1, ' ', false, kReplace); }
+std::string json_line(const json& document) { return text_of(document, -1); }
+
+void print_json_line(std::ostream& out, const json& document) { out << json_line(document) << '\n' << std::flush; }
+
+void JsonListPrinter::add(std::string_view line) {
+  out_ << (any_ ? ",\n" : "[\n") << line;
+  any_ = true;
+}
+
+void JsonListPrinter::finish() { out_ << (any_ ? "\n]\n" : "[\n]\n"); }
 
 std::string hex(std::span<const std::byte> bytes) {
   static constexpr std::string_view kDigits = "0123456789abcdef";

@@ -17,12 +17,32 @@
 
 namespace pkgfs {
 
-/// Prints one document with sorted keys, indented, and a newline at its end. Bytes that aren't UTF-8 become U+FFFD.
+// In all these texts, bytes that aren't UTF-8 become U+FFFD. Characters that `printable` (core/base/printable.h)
+// escapes are escaped as `\uXXXX`, so that a JSON text on a terminal or in a log can't drive it. The values stay the
+// same.
+
+/// Prints one document with sorted keys, indented, and a newline at its end.
 void print_json(std::ostream& out, const nlohmann::json& document);
 /// Prints the document with its keys in the order of insertion.
 void print_ordered_json(std::ostream& out, const nlohmann::ordered_json& document);
 /// The document on one line, without a newline.
 [[nodiscard]] std::string json_line(const nlohmann::json& document);
+/// Prints and flushes that line.
+void print_json_line(std::ostream& out, const nlohmann::json& document);
+
+/// Prints an array of any length whose elements are on a line each.
+class JsonListPrinter {
+ public:
+  /// `out` must outlive this.
+  explicit JsonListPrinter(std::ostream& out) : out_(out) {}
+  /// `line` is one that `json_line` gave.
+  void add(std::string_view line);
+  void finish();
+
+ private:
+  std::ostream& out_;
+  bool any_ = false;
+};
 
 [[nodiscard]] std::string hex(std::span<const std::byte> bytes);
 /// Nanoseconds since the epoch, clamped to 64 bits.

@@ -155,8 +155,8 @@ void log_to_syslog() {
   spdlog::set_default_logger(std::move(logger));
 }
 
-std::string error_lines(const Io& io, std::string_view what) {
-  return io.err_is_journal ? journal_prefix(kErrorPriority) + one_line(printable(what, true)) + "\n" : error_text(what);
+std::string error_lines(const Io& io, const Error& error) {
+  return io.err_is_journal ? journal_prefix(kErrorPriority) + one_line(error.what()) + "\n" : error_text(error);
 }
 
 bool is_journal(int fd, const std::optional<std::string>& journal_stream) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/base/error.h"
 #include "daemon/cli/io.h"
 #include "daemon/cli/options.h"
 
@@ -33,7 +34,7 @@ class LogSession {
 void log_to_syslog();
 
 /// The text of an error for `io.err`: `pkgfs: error: …` with a line for each cause, or one line for the journal.
-[[nodiscard]] std::string error_lines(const Io& io, std::string_view what);
+[[nodiscard]] std::string error_lines(const Io& io, const Error& error);
 
 /// Whether `fd` is the stream that JOURNAL_STREAM (`device:inode`) names.
 [[nodiscard]] bool is_journal(int fd, const std::optional<std::string>& journal_stream);

@@ -76,15 +76,19 @@ std::string text_of(const Json& event, const char* key) {
 }
 
 std::optional<Error> error_from(const Json& event) {
-  std::vector<std::string> chain;
+  constexpr auto kKept = Error::LineBreaks::kKept;  // the process that wrote them has made them printable
+  const ErrorCode code = code_of(text_of(event, "code"));
+  std::optional<Error> error;
   if (const auto found = event.find("chain"); found != event.end() && found->is_array()) {
     for (const Json& message : *found) {
-      if (message.is_string()) {
-        chain.push_back(message.get<std::string>());
+      if (message.is_string() && !error) {
+        error.emplace(code, message.get<std::string>(), kKept);
+      } else if (message.is_string()) {
+        error->caused_by(message.get<std::string>(), kKept);
       }
     }
   }
-  return chain.empty() ? std::nullopt : std::optional(Error(code_of(text_of(event, "code")), std::move(chain)));
+  return error;
 }
 
 }  // namespace
@@ -127,7 +131,7 @@ RunReport parse_run_report(std::string_view text) {
 
 int report_failure(const Io& io, const Error& error) {
   if (io.report_fd < 0) {
-    *io.err << error_lines(io, error.what()) << std::flush;
+    *io.err << error_lines(io, error) << std::flush;
     return to_exit_code(error.code());
   }
   Json chain = Json::array();

@@ -112,10 +112,10 @@ class Builder {
       }
     } catch (const Error& error) {
       if (::access(wasmer.value.c_str(), X_OK) != 0) {
-        log::info("there is no configuration of Wasmer in \"{}\": {}", wasmer.value, error.what());
+        log::info("there is no configuration of Wasmer in \"{}\": {}", wasmer.value, error);
         return read_cache_directory(wasmer);  // for example the home directory of another user
       }
-      log::warn("Wasmer's configuration \"{}\" is ignored: {}", config_path_, error.what());
+      log::warn("Wasmer's configuration \"{}\" is ignored: {}", config_path_, error);
     }
     read_cache_directory(wasmer);
   }

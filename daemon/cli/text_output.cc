@@ -98,6 +98,6 @@ std::string size_text(std::uint64_t bytes) {
   return {text.data(), static_cast<std::size_t>(length)};
 }
 
-std::string error_text(std::string_view what) { return "pkgfs: error: " + printable(what, true) + "\n"; }
+std::string error_text(const Error& error) { return "pkgfs: error: " + std::string(error.what()) + "\n"; }
 
 }  // namespace pkgfs

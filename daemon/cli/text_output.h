@@ -25,6 +25,6 @@ namespace pkgfs {
 [[nodiscard]] std::string size_text(std::uint64_t bytes);
 
 /// `pkgfs: error: …`, with a line for each cause.
-[[nodiscard]] std::string error_text(std::string_view what);
+[[nodiscard]] std::string error_text(const Error& error);
 
 }  // namespace pkgfs

@@ -16,6 +16,7 @@
 #include "daemon/cli/logging.h"
 #include "daemon/cli/settings.h"
 #include "daemon/cli/text_output.h"
+#include "daemon/cli/text_writer.h"
 #include "daemon/commands/commands.h"
 
 namespace pkgfs {
@@ -43,7 +44,7 @@ std::string name_of(const std::string& path) {
     const PackageSummary summary = container_summary(path);
     return summary.pkg.id.named() == nullptr ? std::string() : summary.pkg.id.to_string();
   } catch (const Error& error) {
-    log::debug("{}", error.what());
+    log::debug("{}", error);
     return {};
   }
 }
@@ -118,15 +119,16 @@ int list(Caches& caches, const Options& options, const Io& io) {
       row["used"] = unix_seconds(item.used);
       document.push_back(std::move(row));
     } else {
-      *io.out << item.key << "  " << time_text(unix_seconds(item.used)) << "  " << size_text(item.size)
-              << (std::string_view(item.kind) == "url" ? "  (url)" : "") << (name.empty() ? "" : "  ")
-              << printable(name) << '\n';
+      TextWriter(*io.out) << item.key << "  " << time_text(unix_seconds(item.used)) << "  " << size_text(item.size)
+                          << (std::string_view(item.kind) == "url" ? "  (url)" : "") << (name.empty() ? "" : "  ")
+                          << name << '\n';
     }
   }
   if (options.json) {
     print_json(*io.out, document);
   } else {
-    *io.out << items.size() << (items.size() == 1 ? " package, " : " packages, ") << size_text(total) << '\n';
+    TextWriter(*io.out) << items.size() << (items.size() == 1 ? " package, " : " packages, ") << size_text(total)
+                        << '\n';
   }
   return kExitOk;
 }
@@ -146,8 +148,8 @@ int verify(ContainersByHash& cache, const Options& options, const Io& io) {
       document.push_back(
           {{"path", entry.path}, {"expected", to_hex(entry.hash)}, {"actual", to_hex(*actual)}, {"removed", removed}});
     } else {
-      *io.out << (removed ? "damaged, removed: " : "damaged: ") << printable(entry.path)
-              << ": its content has the hash " << to_hex(*actual) << '\n';
+      TextWriter(*io.out) << (removed ? "damaged, removed: " : "damaged: ") << entry.path
+                          << ": its content has the hash " << to_hex(*actual) << '\n';
     }
   }
   if (options.json) {
@@ -155,7 +157,7 @@ int verify(ContainersByHash& cache, const Options& options, const Io& io) {
   }
   failures.throw_first();
   if (!options.json && damaged == 0) {
-    *io.out << "every entry has the hash in its name\n";
+    TextWriter(*io.out) << "every entry has the hash in its name\n";
   }
   return damaged == 0 ? kExitOk : to_exit_code(ErrorCode::kCorrupt);
 }
@@ -190,7 +192,8 @@ int prune(Caches& caches, const Options& options, const Io& io) {
     if (options.json) {
       document.push_back(item_json(item));
     } else {
-      *io.out << (options.dry_run ? "would remove " : "removed ") << item.key << "  " << size_text(item.size) << '\n';
+      TextWriter(*io.out) << (options.dry_run ? "would remove " : "removed ") << item.key << "  "
+                          << size_text(item.size) << '\n';
     }
   }
   // A running download writes all the time; one that has not written for this long was interrupted.
@@ -200,7 +203,7 @@ int prune(Caches& caches, const Options& options, const Io& io) {
   if (options.json) {
     print_json(*io.out, document);
   } else {
-    *io.out << size_text(freed) << (options.dry_run ? " would be freed\n" : " freed\n");
+    TextWriter(*io.out) << size_text(freed) << (options.dry_run ? " would be freed\n" : " freed\n");
   }
   failures.throw_first();
   return kExitOk;
@@ -227,7 +230,7 @@ int cmd_cache(const std::vector<std::string>& args, const Io& io) {
     return prune(caches, options, io);
   }
   if (what == "path") {
-    *io.out << caches.packages.directory() << '\n';
+    TextWriter(*io.out) << caches.packages.directory() << '\n';
     return kExitOk;
   }
   throw Error(ErrorCode::kUsage, "\"pkgfs cache\" doesn't have \"" + what + "\": use list, verify, prune or path");

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: MIT
-#include <iomanip>
-#include <ostream>
-
 #include <nlohmann/json.hpp>
 
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/json_output.h"
 #include "daemon/cli/logging.h"
 #include "daemon/cli/settings.h"
-#include "daemon/cli/text_output.h"
+#include "daemon/cli/text_writer.h"
 #include "daemon/commands/commands.h"
 
 namespace pkgfs {
@@ -18,13 +15,11 @@ int cmd_config(const std::vector<std::string>& args, const Io& io) {
   set_log_level(options.log);
   const Settings settings = load_settings(options.tree.network, io.environment);
   nlohmann::json list = nlohmann::json::array();
-  constexpr int kNameWidth = 18;
   for (const Settings::Row& row : settings.rows) {
     if (options.json) {
       list.push_back({{"name", row.name}, {"value", row.value}, {"origin", row.origin}});
     } else {
-      *io.out << std::left << std::setw(kNameWidth) << row.name << printable(row.value) << "  ("
-              << printable(row.origin) << ")\n";
+      TextWriter(*io.out).print("{:<18}{}  ({})\n", row.name, row.value, row.origin);
     }
   }
   if (options.json) {

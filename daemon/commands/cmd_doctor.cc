@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <ostream>
 
 #include <nlohmann/json.hpp>
 
@@ -10,6 +9,7 @@
 #include "daemon/cli/json_output.h"
 #include "daemon/cli/logging.h"
 #include "daemon/cli/options.h"
+#include "daemon/cli/text_writer.h"
 #include "daemon/commands/commands.h"
 #include "daemon/doctor/check_mounts.h"
 #include "daemon/doctor/check_packages.h"
@@ -20,16 +20,16 @@ namespace {
 
 constexpr int kProblems = 1;
 
-void print_text(std::ostream& out, const doctor::Findings& findings) {
+void print_text(TextWriter out, const doctor::Findings& findings) {
   for (const doctor::Finding& found : findings) {
-    out << fmt::format("{:<9}{:<13}{}\n", to_string(found.level), found.check, found.said);
+    out.print("{:<9}{:<13}{}\n", to_string(found.level), found.check, found.said);
     if (!found.advice.empty()) {
-      out << fmt::format("{:<22}-> {}\n", "", found.advice);
+      out.print("{:<22}-> {}\n", "", found.advice);
     }
   }
 }
 
-void print_document(std::ostream& out, const doctor::Findings& findings, std::size_t problems, std::size_t warnings) {
+void print_document(const Io& io, const doctor::Findings& findings, std::size_t problems, std::size_t warnings) {
   nlohmann::json checks = nlohmann::json::array();
   for (const doctor::Finding& found : findings) {
     checks.push_back({{"check", found.check},
@@ -37,7 +37,7 @@ void print_document(std::ostream& out, const doctor::Findings& findings, std::si
                       {"said", found.said},
                       {"advice", found.advice.empty() ? nlohmann::json() : nlohmann::json(found.advice)}});
   }
-  print_json(out, {{"checks", std::move(checks)}, {"problems", problems}, {"warnings", warnings}});
+  print_json(*io.out, {{"checks", std::move(checks)}, {"problems", problems}, {"warnings", warnings}});
 }
 
 }  // namespace
@@ -56,13 +56,13 @@ int cmd_doctor(const std::vector<std::string>& args, const Io& io) {
   const std::size_t problems = count(doctor::Level::kProblem);
   const std::size_t warnings = count(doctor::Level::kWarning);
   if (options.json) {
-    print_document(*io.out, findings, problems, warnings);
+    print_document(io, findings, problems, warnings);
   } else {
-    print_text(*io.out, findings);
+    print_text(TextWriter(*io.out), findings);
     const auto counted = [](std::size_t number, const char* what) {
       return fmt::format("{} {}{}", number, what, number == 1 ? "" : "s");
     };
-    *io.out << '\n' << counted(problems, "problem") << ", " << counted(warnings, "warning") << '\n';
+    TextWriter(*io.out) << '\n' << counted(problems, "problem") << ", " << counted(warnings, "warning") << '\n';
   }
   return problems == 0 ? kExitOk : kProblems;
 }

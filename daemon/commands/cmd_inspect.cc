@@ -8,6 +8,7 @@
 #include "daemon/cli/json_output.h"
 #include "daemon/cli/logging.h"
 #include "daemon/cli/text_output.h"
+#include "daemon/cli/text_writer.h"
 #include "daemon/commands/commands.h"
 #include "daemon/commands/inspect_json.h"
 #include "daemon/packages/open_tree.h"
@@ -18,12 +19,10 @@ namespace {
 
 using nlohmann::json;
 
-/// A value of the manifest as text. It can have any characters, so `printable` keeps it from moving the cursor.
-std::string shown(const json& value) {
-  return printable(value.is_string() ? value.get<std::string>() : json_line(value));
-}
+/// A value of the manifest as text.
+std::string shown(const json& value) { return value.is_string() ? value.get<std::string>() : json_line(value); }
 
-void print_line(std::ostream& out, std::string_view label, const json& value) {
+void print_line(TextWriter out, std::string_view label, const json& value) {
   constexpr std::size_t kColumn = 14;
   if (!value.is_null() && value != json("")) {
     out << label << ':' << std::string(kColumn > label.size() ? kColumn - label.size() : 1, ' ') << shown(value)
@@ -31,7 +30,7 @@ void print_line(std::ostream& out, std::string_view label, const json& value) {
   }
 }
 
-void print_volumes(std::ostream& out, const json& volumes) {
+void print_volumes(TextWriter out, const json& volumes) {
   out << "volumes:\n";
   for (const json& volume : volumes) {
     std::size_t files = 0;
@@ -47,13 +46,13 @@ void print_volumes(std::ostream& out, const json& volumes) {
   }
 }
 
-void print_commands(std::ostream& out, const Package& package) {
+void print_commands(TextWriter out, const Package& package) {
   for (const CommandRow& row : command_rows(package)) {
-    out << "  " << printable(row.command->name) << "  " << printable(row.command->runner);
+    out << "  " << row.command->name << "  " << row.command->runner;
     if (row.atom) {
-      out << "  atom " << printable(row.atom->name);
+      out << "  atom " << row.atom->name;
       if (row.atom->dependency) {
-        out << " of " << printable(*row.atom->dependency);
+        out << " of " << *row.atom->dependency;
       }
     }
     out << (package.manifest().entrypoint == row.command->name ? "  (entrypoint)\n" : "\n");
@@ -61,7 +60,7 @@ void print_commands(std::ostream& out, const Package& package) {
 }
 
 /// What the `wapm` annotation says, of any type.
-void print_wapm(std::ostream& out, const webc::Manifest& manifest) {
+void print_wapm(TextWriter out, const webc::Manifest& manifest) {
   const webc::Json* wapm = webc::member(manifest.package, "wapm");
   for (const char* key : {"description", "license", "homepage", "repository"}) {
     const webc::Json* value = wapm != nullptr && wapm->is_object() ? webc::member(*wapm, key) : nullptr;
@@ -69,7 +68,7 @@ void print_wapm(std::ostream& out, const webc::Manifest& manifest) {
   }
 }
 
-void print_mappings(std::ostream& out, const webc::Manifest& manifest) {
+void print_mappings(TextWriter out, const webc::Manifest& manifest) {
   std::optional<std::vector<webc::FsEntry>> entries;
   try {
     entries = manifest.fs();
@@ -80,12 +79,12 @@ void print_mappings(std::ostream& out, const webc::Manifest& manifest) {
   }
   out << "file system:\n";
   for (const webc::FsEntry& entry : *entries) {
-    out << "  " << printable(entry.mount_path) << "  volume \"" << printable(entry.volume_name) << '"'
-        << (entry.from ? " of " + printable(*entry.from) : "") << '\n';
+    out << "  " << entry.mount_path << "  volume \"" << entry.volume_name << '"'
+        << (entry.from ? " of " + *entry.from : std::string()) << '\n';
   }
 }
 
-void print_plain(std::ostream& out, const Package& package, const PackageFacts& facts) {
+void print_plain(TextWriter out, const Package& package, const PackageFacts& facts) {
   const webc::Manifest& manifest = package.manifest();
   print_line(out, "package", id_json(package));
   print_line(out, "source", package.name());
@@ -100,7 +99,7 @@ void print_plain(std::ostream& out, const Package& package, const PackageFacts& 
     out << "dependencies:\n";
   }
   for (const webc::Dependency& use : manifest.use) {
-    out << "  " << printable(use.alias) << " = " << shown(use.vendored ? json(*use.vendored) : optional_json(use.text))
+    out << "  " << use.alias << " = " << shown(use.vendored ? json(*use.vendored) : optional_json(use.text))
         << '\n';
   }
   if (!manifest.commands.empty()) {
@@ -112,16 +111,16 @@ void print_plain(std::ostream& out, const Package& package, const PackageFacts& 
   }
   for (std::size_t i = 0; i < facts.atoms.size(); ++i) {
     const webc::Atom& atom = package.atoms()[i];
-    out << "  " << printable(atom.name) << "  " << size_text(atom.body.length) << "  " << to_hex(facts.atoms[i])
+    out << "  " << atom.name << "  " << size_text(atom.body.length) << "  " << to_hex(facts.atoms[i])
         << '\n';
   }
   print_mappings(out, manifest);
   print_volumes(out, facts.volumes);
   for (const std::string& problem : facts.problems) {
-    out << "problem: " << printable(problem) << '\n';
+    out << "problem: " << problem << '\n';
   }
   if (facts.problems.empty() && facts.validate != "ok") {
-    out << "problem: " << printable(facts.validate) << '\n';
+    out << "problem: " << facts.validate << '\n';
   }
 }
 
@@ -148,10 +147,10 @@ int list_commands(const Io& io, const Package& package, bool as_json) {
   if (as_json) {
     print_commands_json(*io.out, package);
   } else {
-    print_commands(*io.out, package);
+    print_commands(TextWriter(*io.out), package);
   }
   for (const std::string& problem : broken) {
-    *io.err << error_text(problem);
+    *io.err << error_text(Error(ErrorCode::kLoad, problem));
   }
   return broken.empty() ? kExitOk : to_exit_code(ErrorCode::kLoad);
 }
@@ -175,7 +174,7 @@ int cmd_inspect(const std::vector<std::string>& args, const Io& io) {
   if (options.json) {
     print_inspect_json(*io.out, *package, facts);
   } else {
-    print_plain(*io.out, *package, facts);
+    print_plain(TextWriter(*io.out), *package, facts);
   }
   return facts.problems.empty() ? kExitOk : to_exit_code(ErrorCode::kCorrupt);
 }

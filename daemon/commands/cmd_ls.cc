@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
-#include <iomanip>
 #include <ostream>
 #include <vector>
 
@@ -8,6 +7,7 @@
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/logging.h"
 #include "daemon/cli/text_output.h"
+#include "daemon/cli/text_writer.h"
 #include "daemon/commands/commands.h"
 #include "daemon/commands/damage.h"
 #include "daemon/packages/open_tree.h"
@@ -63,16 +63,16 @@ class Collector final : public vfs::TreeVisitor {
   std::vector<Row> rows_;
 };
 
-void print_long(std::ostream& out, const std::vector<Row>& rows) {
+void print_long(TextWriter out, const std::vector<Row>& rows) {
   std::size_t width = 1;
   for (const Row& row : rows) {
     width = std::max(width, std::to_string(row.attributes.size).size());
   }
   for (const Row& row : rows) {
-    out << mode_text(row.attributes) << ' ' << std::right << std::setw(static_cast<int>(width)) << row.attributes.size
-        << ' ' << time_text(row.attributes.modified) << ' ' << printable(row.name);
+    out.print("{} {:>{}} {} {}", mode_text(row.attributes), row.attributes.size, width,
+              time_text(row.attributes.modified), row.name);
     if (row.attributes.type == vfs::FileType::kSymlink) {
-      out << " -> " << printable(row.target);
+      out << " -> " << row.target;
     }
     out << '\n';
   }
@@ -97,10 +97,10 @@ int cmd_ls(const std::vector<std::string>& args, const Io& io) {
     collector.add(path, found->inode, found->attributes);
   }
   if (options.long_listing) {
-    print_long(*io.out, collector.rows());
+    print_long(TextWriter(*io.out), collector.rows());
   } else {
     for (const Row& row : collector.rows()) {
-      *io.out << printable(row.name) << '\n';
+      TextWriter(*io.out) << row.name << '\n';
     }
   }
   return collector.damage().exit_code();

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <chrono>
-#include <ostream>
 
 #include <nlohmann/json.hpp>
 
@@ -8,6 +7,7 @@
 #include "daemon/cli/json_output.h"
 #include "daemon/cli/logging.h"
 #include "daemon/cli/options.h"
+#include "daemon/cli/text_writer.h"
 #include "daemon/commands/commands.h"
 #include "daemon/mount/mount_status.h"
 
@@ -43,7 +43,8 @@ int cmd_mounts(const std::vector<std::string>& args, const Io& io) {
     if (options.json) {
       list.push_back(to_json(mount));
     } else {
-      *io.out << mount.entry.source << " on " << mount.entry.mountpoint << " (" << to_string(mount.state) << ")\n";
+      TextWriter(*io.out) << mount.entry.source << " on " << mount.entry.mountpoint << " (" << to_string(mount.state)
+                          << ")\n";
     }
   }
   if (options.json) {

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include <limits>
 #include <optional>
-#include <ostream>
 
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/json_output.h"
 #include "daemon/cli/logging.h"
 #include "daemon/cli/progress.h"
-#include "daemon/cli/text_output.h"
+#include "daemon/cli/text_writer.h"
 #include "daemon/commands/commands.h"
 #include "daemon/packages/open_tree.h"
 
@@ -31,7 +30,7 @@ void pull(const Options& options, const Io& io) {
       if (options.json) {
         events.tell({{"event", "package"}, {"package", id}, {"path", optional_json(path)}});
       } else {
-        *io.out << printable(id) << "  " << (path ? printable(*path) : "(not kept)") << '\n';
+        TextWriter(*io.out) << id << "  " << path.value_or("(not kept)") << '\n';
       }
     }
   }
@@ -46,7 +45,7 @@ int cmd_pull(const std::vector<std::string>& args, const Io& io) {
     pull(options, io);
   } catch (const std::exception& error) {
     if (options.json) {  // a reader of the events learns why they end
-      *io.out << json_line({{"event", "error"}, {"message", error.what()}}) << '\n' << std::flush;
+      print_json_line(*io.out, {{"event", "error"}, {"message", error.what()}});
     }
     throw;
   }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <filesystem>
-#include <ostream>
 #include <set>
 #include <utility>
 
@@ -10,7 +9,7 @@
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/json_output.h"
 #include "daemon/cli/logging.h"
-#include "daemon/cli/text_output.h"
+#include "daemon/cli/text_writer.h"
 #include "daemon/commands/commands.h"
 #include "daemon/packages/open_tree.h"
 
@@ -20,7 +19,7 @@ namespace {
 
 /// Prints the graph as an indented list. A package that was listed before is marked, and its dependencies aren't
 /// repeated. It is iterative because a chain of dependencies can be as long as the resolver allows.
-void print_graph(std::ostream& out, const DependencyGraph& graph) {
+void print_graph(TextWriter out, const DependencyGraph& graph) {
   struct Item {
     std::size_t node;
     std::string alias;
@@ -35,9 +34,9 @@ void print_graph(std::ostream& out, const DependencyGraph& graph) {
     const auto& node = graph.nodes.at(item.node);
     const std::string id = node.pkg.id.to_string();
     const bool again = !seen.insert(item.node).second && !node.edges.empty();
-    out << item.lead << printable(id);
+    out << item.lead << id;
     if (!item.alias.empty() && !id.starts_with(item.alias + "@")) {
-      out << " (as " << printable(item.alias) << ')';
+      out << " (as " << item.alias << ')';
     }
     out << (again ? " (see above)\n" : "\n");
     for (std::size_t i = again ? 0 : node.edges.size(); i > 0; --i) {
@@ -49,17 +48,16 @@ void print_graph(std::ostream& out, const DependencyGraph& graph) {
   }
 }
 
-void print_plain(std::ostream& out, const Resolution& resolution) {
+void print_plain(TextWriter out, const Resolution& resolution) {
   print_graph(out, resolution.graph);
   const ResolvedPackage& package = resolution.package;
   if (!package.filesystem.empty()) {
     out << "\nfile system, earlier lines hide later ones:\n";
   }
   for (const ResolvedMapping& mapping : package.filesystem) {
-    out << "  " << printable(mapping.mount_path) << "  \"" << printable(mapping.volume_name) << "\" of "
-        << printable(mapping.package.to_string());
+    out << "  " << mapping.mount_path << "  \"" << mapping.volume_name << "\" of " << mapping.package.to_string();
     if (mapping.original_path) {
-      out << ", below " << printable(*mapping.original_path);
+      out << ", below " << *mapping.original_path;
     }
     out << '\n';
   }
@@ -67,8 +65,8 @@ void print_plain(std::ostream& out, const Resolution& resolution) {
     out << "\ncommands:\n";
   }
   for (const auto& [name, command] : package.commands) {
-    out << "  " << printable(name) << "  " << printable(command.package.to_string())
-        << (package.entrypoint == name ? "  (entrypoint)" : "") << '\n';
+    out << "  " << name << "  " << command.package.to_string() << (package.entrypoint == name ? "  (entrypoint)" : "")
+        << '\n';
   }
 }
 
@@ -107,9 +105,9 @@ int cmd_resolve(const std::vector<std::string>& args, const Io& io) {
   if (options.json) {
     print_json(*io.out, resolution_json(resolution));
   } else if (options.dot) {
-    *io.out << to_dot(resolution.graph);
+    TextWriter(*io.out).print_lines(to_dot(resolution.graph));
   } else {
-    print_plain(*io.out, resolution);
+    print_plain(TextWriter(*io.out), resolution);
   }
   return kExitOk;
 }

@@ -3,7 +3,6 @@
 
 #include <array>
 #include <chrono>
-#include <ostream>
 
 #include <nlohmann/json.hpp>
 
@@ -13,6 +12,7 @@
 #include "daemon/cli/logging.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/text_output.h"
+#include "daemon/cli/text_writer.h"
 #include "daemon/commands/commands.h"
 #include "daemon/mount/mount_status.h"
 #include "daemon/mount/mountpoint.h"
@@ -63,7 +63,7 @@ std::uint64_t number(const Json& object, const char* name) {
 
 std::string word(const Json& object, const char* name) {
   const auto found = object.find(name);
-  return found != object.end() && found->is_string() ? printable(found->get<std::string>()) : "?";
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "?";
 }
 
 Json part(const Json& object, const std::string& name) {
@@ -87,24 +87,22 @@ std::string error_text_of(const Json& failures) {
   return text;
 }
 
-void print_table(std::ostream& out, const MountStatus& mount) {
+void print_table(TextWriter out, const MountStatus& mount) {
   const Json& said = mount.statistics;
   const Json requests = part(said, "requests");
   const Json errors = part(said, "errors");
   const Json latencies = part(said, "latency_ns");
-  out << printable(mount.entry.source) << " on " << printable(mount.entry.mountpoint) << '\n';
+  out << mount.entry.source << " on " << mount.entry.mountpoint << '\n';
   const auto uptime = said.value("uptime_seconds", 0.0);
-  out << fmt::format("pkgfs {}, process {}, mounted for {}\n", word(said, "version"), number(said, "pid"),
-                     age_text(uptime));
+  out.print("pkgfs {}, process {}, mounted for {}\n", word(said, "version"), number(said, "pid"), age_text(uptime));
   std::uint64_t failed = 0;
   for (const Json& failures : errors) {
     failed += sum(failures);
   }
-  out << fmt::format("{} requests, {} errors, {} read; {} files prefetched ({})\n\n", sum(requests), failed,
-                     size_text(number(said, "bytes_read")), number(said, "files_pushed"),
-                     size_text(number(said, "bytes_pushed")));
-  constexpr const char* kRow = "{:<12}{:>12}{:>9}{:>10}{:>10}{:>10}  {}\n";
-  out << fmt::format("{:<12}{:>12}{:>9}{:>10}{:>10}{:>10}\n", "operation", "requests", "errors", "p50", "p99", "max");
+  out.print("{} requests, {} errors, {} read; {} files prefetched ({})\n\n", sum(requests), failed,
+            size_text(number(said, "bytes_read")), number(said, "files_pushed"),
+            size_text(number(said, "bytes_pushed")));
+  out.print("{:<12}{:>12}{:>9}{:>10}{:>10}{:>10}\n", "operation", "requests", "errors", "p50", "p99", "max");
   for (const auto& [name, count] : requests.items()) {
     if (!count.is_number_unsigned() || count.get<std::uint64_t>() == 0) {
       continue;
@@ -114,9 +112,10 @@ void print_table(std::ostream& out, const MountStatus& mount) {
     const auto duration = [&](const char* which) {
       return latency.contains(which) ? duration_text(number(latency, which)) : std::string("-");
     };
-    std::string row = fmt::format(kRow, name, count.get<std::uint64_t>(), sum(failures), duration("p50"),
-                                  duration("p99"), duration("max"), error_text_of(failures));
-    row.erase(row.find_last_not_of(" \n") + 1);
+    std::string row =
+        format_message("{:<12}{:>12}{:>9}{:>10}{:>10}{:>10}  {}", name, count.get<std::uint64_t>(), sum(failures),
+                       duration("p50"), duration("p99"), duration("max"), error_text_of(failures));
+    row.erase(row.find_last_not_of(' ') + 1);
     out << row << '\n';
   }
 }
@@ -155,7 +154,7 @@ int cmd_stats(const std::vector<std::string>& args, const Io& io) {
   if (options.json) {
     print_ordered_json(*io.out, mount.statistics);
   } else {
-    print_table(*io.out, mount);
+    print_table(TextWriter(*io.out), mount);
   }
   return kExitOk;
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
-#include <ostream>
 
 #include "core/vfs/read_file.h"
 #include "core/vfs/walk.h"
@@ -8,6 +7,7 @@
 #include "daemon/cli/json_output.h"
 #include "daemon/cli/logging.h"
 #include "daemon/cli/text_output.h"
+#include "daemon/cli/text_writer.h"
 #include "daemon/commands/commands.h"
 #include "daemon/commands/damage.h"
 #include "daemon/packages/open_tree.h"
@@ -21,7 +21,7 @@ class PlainTree final : public vfs::TreeVisitor {
   PlainTree(vfs::FileSystem& fs, const Io& io) : fs_(fs), out_(*io.out), damage_(*io.err) {}
 
   bool visit(const vfs::WalkStep& step) override {
-    out_ << prefix_ << (step.last ? "└── " : "├── ") << printable(step.name);
+    out_ << prefix_ << (step.last ? "└── " : "├── ") << step.name;
     if (step.error != 0) {
       damage_.report(step.path, step.error);
       out_ << "  [can't be read]\n";
@@ -29,7 +29,7 @@ class PlainTree final : public vfs::TreeVisitor {
     }
     if (step.attributes.type == vfs::FileType::kSymlink) {
       const auto target = fs_.read_link(step.inode);
-      out_ << " -> " << (target ? printable(*target) : "?");
+      out_ << " -> " << (target ? std::string_view(*target) : "?");
       if (!target) {
         damage_.report(step.path, target.error());
       }
@@ -65,7 +65,7 @@ class PlainTree final : public vfs::TreeVisitor {
   static constexpr std::string_view kBar = "│   ";
 
   vfs::FileSystem& fs_;
-  std::ostream& out_;
+  TextWriter out_;
   Damage damage_;
   std::string prefix_;
   std::size_t directories_ = 0;
@@ -75,7 +75,7 @@ class PlainTree final : public vfs::TreeVisitor {
 /// Prints all entries as JSON, sorted by path. It collects them first, because a walk visits `/a/b` before `/a.b`.
 class JsonTree final : public vfs::TreeVisitor {
  public:
-  JsonTree(vfs::FileSystem& fs, const Io& io) : fs_(fs), out_(*io.out), damage_(*io.err) {}
+  JsonTree(vfs::FileSystem& fs, const Io& io) : fs_(fs), io_(io), damage_(*io.err) {}
 
   bool visit(const vfs::WalkStep& step) override {
     if (step.error == 0) {
@@ -94,11 +94,11 @@ class JsonTree final : public vfs::TreeVisitor {
 
   int finish() {
     std::ranges::sort(entries_);
-    out_ << '[';
-    for (std::size_t i = 0; i < entries_.size(); ++i) {
-      out_ << (i == 0 ? "\n" : ",\n") << entries_[i].second;
+    JsonListPrinter list(*io_.out);
+    for (const auto& [path, entry] : entries_) {
+      list.add(entry);
     }
-    out_ << "\n]\n";
+    list.finish();
     return damage_.exit_code();
   }
 
@@ -125,7 +125,7 @@ class JsonTree final : public vfs::TreeVisitor {
   }
 
   vfs::FileSystem& fs_;
-  std::ostream& out_;
+  const Io& io_;
   Damage damage_;
   std::vector<std::pair<std::string, std::string>> entries_;
 };
@@ -146,10 +146,10 @@ int cmd_tree(const std::vector<std::string>& args, const Io& io) {
     return tree.finish();
   }
   PlainTree tree(fs, io);
-  *io.out << printable(opened.tree.id.to_string())
-          << (options.tree.view == View::kPackage
-                  ? ": atoms in /atoms/, files in /volumes/ and /metadata/, dependencies in /packages/\n"
-                  : "\n");
+  TextWriter(*io.out) << opened.tree.id.to_string()
+                      << (options.tree.view == View::kPackage
+                              ? ": atoms in /atoms/, files in /volumes/ and /metadata/, dependencies in /packages/\n"
+                              : "\n");
   visit_tree(fs, fs.root(), tree);
   return tree.finish();
 }

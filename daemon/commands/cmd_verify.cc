@@ -10,7 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/base/cut_middle.h"
+#include "core/base/printable.h"
 #include "core/base/log.h"
 #include "core/package/package_info.h"
 #include "core/vfs/name_index.h"
@@ -20,6 +20,7 @@
 #include "daemon/cli/json_output.h"
 #include "daemon/cli/logging.h"
 #include "daemon/cli/text_output.h"
+#include "daemon/cli/text_writer.h"
 #include "daemon/commands/commands.h"
 #include "daemon/packages/open_tree.h"
 
@@ -91,7 +92,7 @@ void add_own_sources(const Package& package, Sources& sources) {
       }
     }
   } catch (const Error& error) {
-    log::debug("reported as a problem of the manifest: {}", error.what());
+    log::debug("reported as a problem of the manifest: {}", error);
   }
 }
 
@@ -118,7 +119,7 @@ void check_sources(const std::string& id, const Package& package, const Sources&
     if (missing || (found && found->attributes.type != vfs::FileType::kDirectory)) {
       problems.push_back(
           fmt::format("{}: manifest: the package \"{}\" has no directory \"{}\" in its volume \"{}\", which is mapped",
-                      package.name(), id, cut_middle(path), volume_name));
+                      package.name(), id, shortened(path), volume_name));
     }
   }
 }
@@ -138,10 +139,9 @@ class Report {
       packages_.push_back({{"package", id}, {"source", package.name()}, {"problems", problems}});
       return;
     }
-    *io_.out << (problems.empty() ? "ok       " : "damaged  ") << printable(id) << "  " << printable(package.name())
-             << '\n';
+    TextWriter(*io_.out) << (problems.empty() ? "ok       " : "damaged  ") << id << "  " << package.name() << '\n';
     for (const std::string& problem : problems) {
-      *io_.out << "  " << printable(problem) << '\n';
+      TextWriter(*io_.out) << "  " << problem << '\n';
     }
     io_.out->flush();
   }
@@ -208,7 +208,7 @@ int cmd_verify(const std::vector<std::string>& args, const Io& io) {
     if (report.sound()) {
       throw;
     }
-    *io.err << error_text(error.what());
+    *io.err << error_text(error);
     return to_exit_code(ErrorCode::kCorrupt);
   }
   report.finish();

@@ -24,7 +24,7 @@ void Damage::report(const Error& error) {
   if (!code_ || error.code() == ErrorCode::kCorrupt) {
     code_ = error.code();
   }
-  err_ << error_text(error.what());
+  err_ << error_text(error);
 }
 
 int Damage::exit_code() const { return code_ ? to_exit_code(*code_) : kExitOk; }

@@ -179,7 +179,7 @@ class HttpServer::Impl::Connection : public std::enable_shared_from_this<Connect
                                .target = from_beast(request.target()),
                                .body = request.body()});
     } catch (const std::exception& error) {
-      log::warn("{} can't answer a request: {}", server_.name_, error.what());
+      log::warn("{} can't answer a request: {}", server_.name_, error);
       return {.status = kInternalError, .body = "internal error\n"};
     }
   }
@@ -226,7 +226,7 @@ class HttpServer::Impl::Connection : public std::enable_shared_from_this<Connect
       try {
         undelivered();
       } catch (const std::exception& failed) {
-        log::warn("{}: {}", this_name, failed.what());
+        log::warn("{}: {}", this_name, failed);
       }
     };
     if (server_.workers_ && !server_.workers_have_ended_) {

@@ -121,7 +121,7 @@ void start_prefetching(fuse::Session& session, fuse::ContentPrefetcher& prefetch
   try {
     session.start_prefetching(prefetcher, static_cast<unsigned>(std::stoul(minor)));
   } catch (const std::system_error& error) {
-    log::warn("files are not prefetched (--push): no thread can be started: {}", error.what());
+    log::warn("files are not prefetched (--push): no thread can be started: {}", error);
   }
 }
 

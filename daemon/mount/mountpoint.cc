@@ -176,7 +176,7 @@ void clear_dead_mount(const std::string& mountpoint) noexcept {
       unmount(mountpoint, true);
     }
   } catch (const std::exception& error) {
-    log::debug("\"{}\" stays mounted: {}", mountpoint, error.what());
+    log::debug("\"{}\" stays mounted: {}", mountpoint, error);
   }
 }
 

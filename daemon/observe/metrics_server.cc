@@ -53,7 +53,7 @@ void MetricsServer::start() {
     try {
       server_.run();
     } catch (const std::exception& error) {
-      log::warn("the metrics are no longer served: {}", error.what());
+      log::warn("the metrics are no longer served: {}", error);
     }
   });
 }

@@ -80,13 +80,10 @@ constexpr unsigned kFirstShown = 10;
 constexpr unsigned kLastShown = 32;
 constexpr unsigned kShownStep = 2;
 
+/// A printable value of a label; the format itself needs only quotes, backslashes and newlines escaped.
 std::string escaped(std::string_view value) {
   std::string text;
-  for (const char c : value) {
-    if (c == '\n') {
-      text += "\\n";
-      continue;
-    }
+  for (const char c : shortened(printable(value), kLongestMessage)) {
     if (c == '"' || c == '\\') {
       text += '\\';
     }

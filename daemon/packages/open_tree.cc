@@ -51,9 +51,9 @@ Error with_places(const QueryError& error, const std::string& text, const Settin
   for (const RemoteRegistry& registry : settings.registries) {
     add(without_password(registry.endpoint));
   }
-  std::vector<std::string> chain = error.chain();
-  chain.push_back("there is no file or directory \"" + text + "\", nor a package of that name in " + places);
-  return {error.code(), std::move(chain)};
+  Error result = error;
+  result.caused_by("there is no file or directory \"" + text + "\", nor a package of that name in " + places);
+  return result;
 }
 
 /// The root package without its dependencies.
@@ -74,7 +74,7 @@ Resolution resolve_for_view(PackageOpener& opener, const RootPackage& root, cons
     if (flags.view != View::kPackage || flags.strict || error.code() == ErrorCode::kInterrupted) {
       throw;
     }
-    log::warn("the dependencies of \"{}\" aren't shown: {}", text, error.what());
+    log::warn("the dependencies of \"{}\" aren't shown: {}", text, error);
     return alone(root);
   }
 }
@@ -287,7 +287,7 @@ OpenedTree open_tree(const std::string& package, const TreeFlags& flags, const I
   PackageTree tree = load_package_tree(root.package, opener.loader(), resolution, tree_options(flags));
   RepeatedWarning broken_commands("commands are broken");
   for (const Error& broken : tree.command_errors) {
-    broken_commands.add("{}", broken.what());
+    broken_commands.add("{}", broken);
   }
   broken_commands.end();
   tell_if_empty(tree, flags, package);

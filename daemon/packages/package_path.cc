@@ -84,9 +84,7 @@ std::optional<std::string> package_path(const std::string& text) {
   }
   Error failure = system_error("Unable to open the package \"" + path + "\"", errnum == 0 ? ENOENT : errnum);
   if (!why.empty()) {
-    std::vector<std::string> chain = failure.chain();
-    chain.push_back(why);
-    throw Error(failure.code(), std::move(chain));
+    failure.caused_by(why);
   }
   throw failure;
 }
@@ -94,16 +92,15 @@ std::optional<std::string> package_path(const std::string& text) {
 std::shared_ptr<const Package> open_path(const std::string& path, const OpenOptions& options) {
   try {
     return open_package(path, options);
-  } catch (const Error& error) {
+  } catch (Error& error) {
     std::error_code unknown;
     const std::filesystem::path directory(path);
     if (!std::filesystem::is_directory(directory, unknown) || std::filesystem::exists(directory / kManifest, unknown) ||
         unknown) {
       throw;
     }
-    std::vector<std::string> chain = error.chain();
-    chain.push_back("the directory \"" + path + "\" has no wasmer.toml, so that it isn't a package");
-    throw Error(error.code(), std::move(chain));
+    error.caused_by("the directory \"" + path + "\" has no wasmer.toml, so that it isn't a package");
+    throw;
   }
 }
 

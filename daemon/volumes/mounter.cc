@@ -106,7 +106,7 @@ void Mounter::forget(const std::string& name) const noexcept {
   try {
     unmount(name, true);
   } catch (const std::exception& error) {
-    log::warn("volume \"{}\": {}", name, error.what());
+    log::warn("volume \"{}\": {}", name, error);
   }
   for (const char* suffix : {"", ".new"}) {
     ::unlink((lock_path(name) + suffix).c_str());
@@ -135,7 +135,7 @@ std::string Mounter::resolved(const std::string& name) const {
     const auto text = read_small_file(lock_path(name), kMost);
     return text ? parse_lock(*text).packages.front().summary.pkg.id.to_string() : std::string();
   } catch (const Error& error) {
-    log::debug("volume \"{}\": {}", name, error.what());
+    log::debug("volume \"{}\": {}", name, error);
     return {};
   }
 }

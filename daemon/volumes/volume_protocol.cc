@@ -187,7 +187,7 @@ PluginAnswer answer_plugin_request(const PluginRequest& request, VolumeDriver& d
     log::info("{} is answered with an error: {}", request.path, one_line(error));
     return plugin_error(kFailed, one_line(error));
   } catch (const std::exception& error) {
-    log::warn("{}: {}", request.path, error.what());
+    log::warn("{}: {}", request.path, error);
     return plugin_error(kFailed, std::string("internal error: ") + error.what());
   }
 }

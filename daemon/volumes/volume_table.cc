@@ -76,7 +76,7 @@ void VolumeTable::save_or_warn() noexcept {
   try {
     save();
   } catch (const std::exception& error) {
-    log::warn("{}", error.what());
+    log::warn("{}", error);
   }
 }
 

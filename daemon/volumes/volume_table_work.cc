@@ -60,7 +60,7 @@ VolumeTable::~VolumeTable() {
       try {
         mounter_.unmount(name, false);
       } catch (const std::exception& error) {
-        log::info("volume \"{}\" stays mounted: {}", name, error.what());
+        log::info("volume \"{}\" stays mounted: {}", name, error);
       }
     }
   }
@@ -88,7 +88,7 @@ VolumeState VolumeTable::load() const {
     if (std::rename(settings_.state_file.c_str(), aside.c_str()) != 0) {
       throw;
     }
-    log::warn("{}\n  it was renamed to \"{}\", and there are no volumes", error.what(), aside);
+    log::warn("{}\n  it was renamed to \"{}\", and there are no volumes", error, aside);
     return {};
   }
 }
@@ -177,7 +177,7 @@ void VolumeTable::work(const VolumePtr& volume) {
     }
   } catch (const std::exception& error) {
     volume->problem = Error(ErrorCode::kInternal, error.what());
-    log::warn("volume \"{}\": {}", name, error.what());
+    log::warn("volume \"{}\": {}", name, error);
   }
   ++volume->tries;
 }
@@ -224,7 +224,7 @@ void VolumeTable::keep_mounts() {
         last_look = Clock::now();
       }
     } catch (const std::exception& error) {
-      log::warn("{}", error.what());
+      log::warn("{}", error);
     }
   }
 }
@@ -244,7 +244,7 @@ void VolumeTable::end_idle_mounts(Lock& lock) {
         mounter_.unmount(name, false);
         log::info("volume \"{}\" is unmounted: it has no users", name);
       } catch (const Error& error) {
-        log::info("volume \"{}\": {}", name, error.what());
+        log::info("volume \"{}\": {}", name, error);
       }
       still_mounted = mounter_.is_mounted(name);
     });

@@ -2,9 +2,12 @@
 #include "core/base/error.h"
 
 #include <cerrno>
+#include <stdexcept>
 #include <string>
 
 #include <gtest/gtest.h>
+
+#include "core/base/message.h"
 
 namespace pkgfs {
 namespace {
@@ -26,6 +29,25 @@ TEST(Error, CauseThatTheOuterTextEndsWithIsPrintedOnce) {
                     std::vector<std::string>{"failed to query package 'a/b': not found", "not found"});
   EXPECT_EQ(std::string(error.what()), "failed to query package 'a/b': not found");
   EXPECT_EQ(error.chain().size(), 2U);
+}
+
+// Risk: a name from outside prints a line of its own.
+TEST(Error, EveryMessageIsOnePrintableLine) {
+  Error error(ErrorCode::kCorrupt, std::vector<std::string>{"a\nb", "c\x1b"});
+  error.context("outer\r").caused_by("inner\n");
+  EXPECT_EQ(std::string(error.what()),
+            "outer\\x0d\n  caused by: a\\x0ab\n  caused by: c\\x1b\n  caused by: inner\\x0a");
+  const Error copy(ErrorCode::kIo, Error(ErrorCode::kBusy, "two\nlines\x7f", Error::LineBreaks::kKept));
+  EXPECT_EQ(copy.message(), "two\nlines\\x7f") << "those that the author wrote stay";
+  EXPECT_EQ(copy.code(), ErrorCode::kIo);
+  EXPECT_LT(Error(ErrorCode::kIo, std::string(1'000'000, 'x')).message().size(), 2100U);
+}
+
+TEST(Message, ArgumentsAreShownSafely) {
+  const Error error = Error(ErrorCode::kIo, "in\nner").context("outer");
+  EXPECT_EQ(format_message("{}\n{} {:>3}", "a\nb", std::string("c\x1b"), 7), "a\\x0ab\nc\\x1b   7");
+  EXPECT_EQ(format_message("{}", error), "outer\n  caused by: in\\x0aner") << "an Error keeps its lines";
+  EXPECT_EQ(format_message("{}", std::runtime_error("x\ny")), "x\\x0ay");
 }
 
 TEST(Error, EmptyChainIsStillAnError) {

@@ -7,7 +7,7 @@
 
 #include <string>
 
-#include "core/base/cut_middle.h"
+#include "core/base/printable.h"
 #include "core/base/limit_error.h"
 #include "tests/support/fixtures.h"
 
@@ -41,29 +41,6 @@ TEST(RepeatedWarningTest, ThreeAreAllToldWithoutACount) {
   warning.end();
   EXPECT_THAT(log.text(), HasSubstr("the command 3."));
   EXPECT_THAT(log.text(), Not(HasSubstr("more")));
-}
-
-TEST(CutMiddle, BothEndsStay) {
-  const std::string path = "/begin" + std::string(5'000, 'x') + "/end";
-  const std::string cut = cut_middle(path);
-  EXPECT_TRUE(cut.starts_with("/beginxx"));
-  EXPECT_TRUE(cut.ends_with("xx/end"));
-  EXPECT_EQ(cut.size(), 199 + std::string("…").size());
-  EXPECT_EQ(cut_middle(std::string(200, 'x')), std::string(200, 'x'));
-  EXPECT_EQ(cut_middle(std::string(201, 'x'), 5), "xx…xx");
-  EXPECT_EQ(cut_middle(""), "");
-}
-
-// Risk: a cut in a character makes a message that isn't UTF-8.
-TEST(CutMiddle, CharactersStayWhole) {
-  std::string text;
-  for (int i = 0; i < 300; ++i) {
-    text += i % 2 == 0 ? "é" : "€";
-  }
-  EXPECT_EQ(cut_middle(text, 5), "é€…é€");
-  EXPECT_EQ(cut_middle(text, 300), text);
-  EXPECT_LT(cut_middle(std::string(5'000, '\xff')).size(), 900U);  // no UTF-8
-  EXPECT_LT(cut_middle(std::string(5'000, '\x80')).size(), 900U);
 }
 
 TEST(LimitError, NamesPackageLimitAndValue) {

@@ -8,6 +8,7 @@
 
 #include "core/base/age_text.h"
 #include "core/base/cancel.h"
+#include "core/base/printable.h"
 #include "core/net/registry_token.h"
 #include "core/source/endpoint.h"
 #include "core/source/graphql.h"
@@ -242,7 +243,8 @@ TEST(Graphql, AnAnswerAboutAnotherPackageIsRefused) {
   EXPECT_EQ(name_error("_", "my-app"), asked + "\"_/my-app\"");
   EXPECT_EQ(name_error(nullptr, "my-app"), asked + "\"my-app\"");
   for (const char* scope : {"../../../../tmp/evil", "..", ".", "a:b", "a b", "a\nb", "/"}) {
-    EXPECT_EQ(name_error(scope, "my-app"), asked + "\"" + scope + "/my-app\", which isn't a valid package name");
+    EXPECT_EQ(name_error(scope, "my-app"),
+              asked + "\"" + printable(scope) + "/my-app\", which isn't a valid package name");
   }
   EXPECT_THAT(name_error("acme", ""), HasSubstr("isn't a valid package name"));
 }
