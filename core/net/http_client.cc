@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <utility>
 
 #include "core/base/log.h"
+#include "core/net/address_policy.h"
 #include "core/net/transfer.h"
 #include "core/net/transfer_loop.h"
 
@@ -20,10 +22,39 @@ bool HttpClient::is_transient(int status) {
 }
 
 HttpResponse HttpClient::fetch_once(const HttpRequest& request, const CancelFlag& cancel, const HttpSink& sink) {
-  Transfer transfer(request, sink, cancel, options_);
+  if (options_.addresses != nullptr) {
+    std::call_once(proxies_told_, [&] { tell_proxies(); });
+  }
   log::debug("{}", describe(request));
-  const CURLcode code = loop_->run(transfer);
-  return transfer.take_response(code);
+  const auto exchange = [&] {
+    Transfer transfer(request, sink, cancel, options_);
+    const CURLcode code = loop_->run(transfer);
+    return transfer.take_response(code);
+  };
+  try {
+    return exchange();
+  } catch (const RefusedAddress&) {
+    if (!options_.addresses->look_up_origins(request.url.text())) {
+      throw;
+    }
+  }
+  return exchange();
+}
+
+void HttpClient::tell_proxies() {
+  std::vector<std::string> proxies;
+  if (options_.proxy) {
+    proxies.push_back(*options_.proxy);
+  }
+  for (const char* name : {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"}) {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing changes the environment
+    if (const char* value = std::getenv(name); value != nullptr && *value != '\0') {
+      proxies.emplace_back(value);
+    }
+  }
+  if (!proxies.empty()) {
+    options_.addresses->set_proxies(proxies);
+  }
 }
 
 std::optional<std::chrono::steady_clock::time_point> HttpClient::download_deadline() const {

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -12,6 +13,7 @@
 
 namespace pkgfs {
 
+class AddressPolicy;
 class TransferLoop;
 
 /// The HTTP client of a command. All transfers share one thread of libcurl's multi interface, and with it connections,
@@ -34,6 +36,7 @@ class HttpClient {
     std::optional<std::chrono::seconds> download_deadline = std::nullopt;
     int max_redirects = 10;
     RetryPolicy retry;
+    AddressPolicy* addresses = nullptr;  // which addresses may be used; null: any. Must outlive the client
   };
 
   explicit HttpClient(Options options);
@@ -54,11 +57,17 @@ class HttpClient {
   [[nodiscard]] const RetryPolicy& retry_policy() const { return options_.retry; }
   /// When a download that begins now must be complete; none if it may take any time.
   [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> download_deadline() const;
+  /// Null if any address may be used.
+  [[nodiscard]] AddressPolicy* addresses() const { return options_.addresses; }
   /// Whether another attempt may get another status than `status`.
   [[nodiscard]] static bool is_transient(int status);
 
  private:
+  /// Tells the policy of the proxies of the options and the environment, once.
+  void tell_proxies();
+
   Options options_;
+  std::once_flag proxies_told_;
   std::unique_ptr<TransferLoop> loop_;
 };
 

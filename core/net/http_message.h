@@ -73,6 +73,13 @@ class HttpError : public Error {
   bool timed_out_;
 };
 
+/// The address policy of the client doesn't allow an address that the request led to. Nothing was sent there.
+class RefusedAddress : public HttpError {
+ public:
+  explicit RefusedAddress(std::vector<std::string> chain)
+      : HttpError(ErrorCode::kPermission, std::move(chain), /*transient=*/false) {}
+};
+
 /// Takes the decoded body of a 2xx response piece by piece; `head` is the response without its body. Called on the
 /// client's thread, so it must not block for long. An exception ends the transfer, and the caller of the client
 /// receives it. Any other response has the first 64 KiB of its body in `HttpResponse::body` instead.

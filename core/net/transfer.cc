@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "core/net/transfer.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <cctype>
 #include <new>
@@ -10,6 +12,7 @@
 
 #include "core/base/ascii.h"
 #include "core/base/log.h"
+#include "core/net/address_policy.h"
 
 namespace pkgfs {
 namespace {
@@ -72,7 +75,11 @@ void Transfer::FreeList::operator()(curl_slist* list) const { libcurl().slist_fr
 
 Transfer::Transfer(const HttpRequest& request, const HttpSink& sink, const CancelFlag& cancel,
                    const HttpClient::Options& options)
-    : request_(request), sink_(sink), cancel_(cancel), pace_(pace_limits(request, options)) {
+    : request_(request),
+      sink_(sink),
+      cancel_(cancel),
+      pace_(pace_limits(request, options)),
+      addresses_(options.addresses) {
   start_libcurl();
   easy_.reset(libcurl().easy_init());
   if (easy_ == nullptr) {
@@ -104,6 +111,11 @@ void Transfer::set_options(const HttpClient::Options& options) {
   set(easy, CURLOPT_HEADERDATA, static_cast<void*>(this));
   set(easy, CURLOPT_WRITEFUNCTION, &body_callback);
   set(easy, CURLOPT_WRITEDATA, static_cast<void*>(this));
+  if (addresses_ != nullptr) {
+    // Checks an address before the connection is made; `request_callback` also checks a connection that is used again.
+    set(easy, CURLOPT_OPENSOCKETFUNCTION, &socket_callback);
+    set(easy, CURLOPT_OPENSOCKETDATA, static_cast<void*>(this));
+  }
   if (request_.url.is_loopback()) {
     set(easy, CURLOPT_NOPROXY, "*");  // a proxy must not see local requests and their tokens
   } else if (options.proxy) {
@@ -247,17 +259,6 @@ std::string Transfer::overdue_text() const {
   return {};
 }
 
-int Transfer::request_callback(void* user, char* /*remote*/, char* /*local*/, int /*remote_port*/, int /*local_port*/) {
-  auto& transfer = *static_cast<Transfer*>(user);
-  transfer.pace_.sent(Pace::Clock::now());
-  const char* scheme = nullptr;
-  libcurl().easy_getinfo(transfer.easy(), CURLINFO_SCHEME, &scheme);
-  transfer.response_.left_https =
-      transfer.response_.left_https ||
-      (transfer.request_.url.is_https() && scheme != nullptr && to_lower(std::string(scheme)) == "http");
-  return CURL_PREREQFUNC_OK;
-}
-
 std::size_t Transfer::header_callback(char* data, std::size_t /*one*/, std::size_t size, void* user) {
   auto& transfer = *static_cast<Transfer*>(user);
   try {
@@ -279,11 +280,60 @@ std::size_t Transfer::body_callback(char* data, std::size_t /*one*/, std::size_t
   }
 }
 
+bool Transfer::may_use(const sockaddr& address, bool is_connected) {
+  const char* now = nullptr;
+  libcurl().easy_getinfo(easy_.get(), CURLINFO_EFFECTIVE_URL, &now);
+  const AddressPolicy::Hop hop{request_.url.text(), now == nullptr ? request_.url.text() : now};
+  if (auto why = addresses_->refusal(hop, address)) {
+    refused_ = *std::move(why);
+    return false;
+  }
+  if (is_connected) {
+    addresses_->connected(hop, address);
+  }
+  return true;
+}
+
+curl_socket_t Transfer::socket_callback(void* user, curlsocktype /*purpose*/, curl_sockaddr* address) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  try {
+    if (transfer.may_use(address->addr, false)) {
+      return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    }
+  } catch (...) {
+    transfer.thrown_ = std::current_exception();
+  }
+  return CURL_SOCKET_BAD;
+}
+
+int Transfer::request_callback(void* user, char* remote, char* /*local*/, int /*remote_port*/, int /*local_port*/) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  try {
+    transfer.pace_.sent(Pace::Clock::now());
+    const char* scheme = nullptr;
+    libcurl().easy_getinfo(transfer.easy(), CURLINFO_SCHEME, &scheme);
+    transfer.response_.left_https =
+        transfer.response_.left_https ||
+        (transfer.request_.url.is_https() && scheme != nullptr && to_lower(std::string(scheme)) == "http");
+    if (transfer.addresses_ == nullptr) {
+      return CURL_PREREQFUNC_OK;
+    }
+    const auto connected = Address::parse(remote == nullptr ? "" : remote);
+    return connected && transfer.may_use(connected->get(), true) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
+  } catch (...) {
+    transfer.thrown_ = std::current_exception();
+    return CURL_PREREQFUNC_ABORT;
+  }
+}
+
 HttpResponse Transfer::take_response(CURLcode code) {
   if (thrown_) {
     std::rethrow_exception(thrown_);
   }
   const std::string failed = describe(request_) + " failed";
+  if (code != CURLE_OK && !refused_.empty()) {
+    throw RefusedAddress({failed, refused_});
+  }
   if (too_large_) {
     const std::string limit = std::to_string(request_.max_bytes);
     throw HttpError(ErrorCode::kNetwork, {failed, "the answer has more than " + limit + " bytes"}, false);

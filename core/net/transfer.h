@@ -56,9 +56,12 @@ class Transfer {
   [[nodiscard]] bool announces_too_much() const;
   [[nodiscard]] std::uint64_t body_bytes() const;  // as they came, before they are decoded
   [[nodiscard]] std::string overdue_text() const;
+  /// Asks the policy whether the current hop may use `address`. Remembers the reason if not.
+  [[nodiscard]] bool may_use(const sockaddr& address, bool is_connected);
 
   static std::size_t header_callback(char* data, std::size_t one, std::size_t size, void* user);
   static std::size_t body_callback(char* data, std::size_t one, std::size_t size, void* user);
+  static curl_socket_t socket_callback(void* user, curlsocktype purpose, curl_sockaddr* address);
   static int request_callback(void* user, char* remote, char* local, int remote_port, int local_port);
 
   const HttpRequest& request_;
@@ -77,6 +80,8 @@ class Transfer {
   std::uint64_t header_bytes_ = 0;  // of all responses of the exchange
   std::uint64_t passed_bytes_ = 0;  // of bodies before a redirect; libcurl counts those of the last response
   std::uint64_t last_body_ = 0;
+  AddressPolicy* addresses_;  // null: any address
+  std::string refused_;       // why an address wasn't used; empty if all were
 };
 
 }  // namespace pkgfs
