@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "core/resolve/solver.h"
+
 namespace pkgfs {
 namespace {
 
@@ -37,6 +39,11 @@ const Candidates& Catalog::of(const PackageInfo& pkg, std::size_t index) {
     return *known[index];
   }
   const PackageSpecifier& specifier = pkg.dependencies[index].specifier;
+  if (auto why = refusal(pkg, index)) {
+    throw BrokenDependency(Error(ErrorCode::kPermission, {"The package \"" + pkg.id.to_string() +
+                                                              "\" may not depend on \"" + specifier.to_string() + "\"",
+                                                          *std::move(why), "it was reached by " + chain_to(pkg)}));
+  }
   const Source::Answer& answer = source_.ask(specifier);
   asked_.insert(key_of(specifier));
   const auto [at, is_new] = prepared_.try_emplace(&answer);
@@ -48,6 +55,11 @@ const Candidates& Catalog::of(const PackageInfo& pkg, std::size_t index) {
   if (answer.error) {
     result.error = &*answer.error;
     return result;
+  }
+  if (may_depend_ != nullptr) {
+    for (const PackageSummary& package : answer.packages) {
+      found_.try_emplace(&package.pkg, Found{&package.dist, &pkg});
+    }
   }
   if (specifier.named() == nullptr) {
     result.by_preference = {&answer.packages.front()};
@@ -69,14 +81,37 @@ bool Catalog::is_known(const PackageInfo& pkg, std::size_t index) const {
   if (known != of_package_.end() && index < known->second.size() && known->second[index] != nullptr) {
     return true;
   }
-  return asked_.contains(key_of(pkg.dependencies[index].specifier));
+  return asked_.contains(key_of(pkg.dependencies[index].specifier)) || refusal(pkg, index).has_value();
+}
+
+std::optional<std::string> Catalog::refusal(const PackageInfo& pkg, std::size_t index) const {
+  const PackageSpecifier& specifier = pkg.dependencies[index].specifier;
+  if (may_depend_ == nullptr || (specifier.path() == nullptr && specifier.url() == nullptr)) {
+    return std::nullopt;
+  }
+  return (*may_depend_)(*found_.at(&pkg).dist, specifier);
+}
+
+/// `"root" → "a" → "b"`.
+std::string Catalog::chain_to(const PackageInfo& pkg) const {
+  std::vector<std::string> names;
+  for (const PackageInfo* at = &pkg; at != nullptr; at = found_.at(at).by) {
+    names.push_back("\"" + at->id.to_string() + "\"");
+  }
+  std::string text;
+  for (auto name = names.rbegin(); name != names.rend(); ++name) {
+    text += (text.empty() ? "" : " \u2192 ") + *name;
+  }
+  return text;
 }
 
 void Catalog::prefetch(std::span<const PackageInfo* const> packages) {
   std::vector<PackageSpecifier> specifiers;
   for (const PackageInfo* pkg : packages) {
-    for (const DependencySpec& dependency : pkg->dependencies) {
-      specifiers.push_back(dependency.specifier);
+    for (std::size_t i = 0; i < pkg->dependencies.size(); ++i) {
+      if (!refusal(*pkg, i)) {  // `of` reports it, if the package is chosen
+        specifiers.push_back(pkg->dependencies[i].specifier);
+      }
     }
   }
   source_.prefetch(specifiers);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -9,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/resolve/may_depend.h"
 #include "core/source/remembering_source.h"
 
 namespace pkgfs {
@@ -29,12 +31,19 @@ struct Candidates {
   std::vector<const PackageId*> sorted_;
 };
 
-/// The candidates of every dependency in a resolution. Asks the source once for each specifier. Not thread-safe.
+/// The candidates of every dependency in a resolution. Asks the source once for each specifier, and never for a
+/// dependency that MayDepend refuses. Not thread-safe.
 class Catalog {
  public:
   explicit Catalog(Source& source) : source_(source) {}
+  /// `root` and what `root_dist` and `may_depend` refer to must outlive this.
+  Catalog(Source& source, const PackageInfo& root, const DistributionInfo& root_dist, const MayDepend& may_depend)
+      : source_(source), may_depend_(&may_depend) {
+    found_.emplace(&root, Found{&root_dist, nullptr});
+  }
 
-  /// The candidates of dependency `index` of `pkg`, which must outlive this. Valid as long as this object.
+  /// The candidates of dependency `index` of `pkg`, which must outlive this. Valid as long as this object. Throws
+  /// BrokenDependency that names the chain of packages if `pkg` may not have this dependency.
   [[nodiscard]] const Candidates& of(const PackageInfo& pkg, std::size_t index);
   /// Whether `of` answers without asking the source.
   [[nodiscard]] bool is_known(const PackageInfo& pkg, std::size_t index) const;
@@ -42,7 +51,18 @@ class Catalog {
   void prefetch(std::span<const PackageInfo* const> packages);
 
  private:
+  /// Where a package is, and the first package that asked for it.
+  struct Found {
+    const DistributionInfo* dist;
+    const PackageInfo* by;
+  };
+  /// Why `pkg` may not have this dependency; nothing if it may.
+  [[nodiscard]] std::optional<std::string> refusal(const PackageInfo& pkg, std::size_t index) const;
+  [[nodiscard]] std::string chain_to(const PackageInfo& pkg) const;
+
   RememberingSource source_;
+  const MayDepend* may_depend_ = nullptr;  // null: every package may have any dependency
+  std::unordered_map<const PackageInfo*, Found> found_;
   std::set<std::pair<std::size_t, std::string>> asked_;  // kind and text
   std::unordered_map<const Source::Answer*, Candidates> prepared_;
   std::unordered_map<const PackageInfo*, std::vector<const Candidates*>> of_package_;

@@ -187,14 +187,28 @@ std::map<std::string_view, std::size_t> DependencyGraph::aliases(std::size_t fro
   return found;
 }
 
-Resolution resolve(const PackageInfo& root, Source& source) {
-  Catalog catalog(source);
+namespace {
+
+Resolution resolve_with(const PackageInfo& root, Catalog& catalog) {
   const Draft draft = solve(root, catalog);
   warn_of_builds(draft);
   DependencyGraph graph = to_graph(draft);
   std::vector<std::size_t> order = topological_order(draft);
   ResolvedPackage package = add_up(graph, order);
   return {std::move(graph), std::move(order), std::move(package)};
+}
+
+}  // namespace
+
+Resolution resolve(const PackageInfo& root, Source& source) {
+  Catalog catalog(source);
+  return resolve_with(root, catalog);
+}
+
+Resolution resolve(const PackageInfo& root, const DistributionInfo& root_dist, Source& source,
+                   const MayDepend& may_depend) {
+  Catalog catalog(source, root, root_dist, may_depend);
+  return resolve_with(root, catalog);
 }
 
 std::string to_dot(const DependencyGraph& graph) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/package/package_info.h"
+#include "core/resolve/may_depend.h"
 #include "core/source/source.h"
 
 namespace pkgfs {
@@ -67,6 +68,10 @@ struct Resolution {
 /// fails or leaves two versions of a name. Deterministic; asks `source` once for each specifier. Throws Error(kResolve)
 /// with the texts of docs/rules/resolution.md, 4.3.
 [[nodiscard]] Resolution resolve(const PackageInfo& root, Source& source);
+/// The same for a root at `root_dist`. Throws Error(kPermission) for a chosen package whose dependency `may_depend`
+/// refuses, with the chain of packages that leads to it; the source isn't asked for that dependency.
+[[nodiscard]] Resolution resolve(const PackageInfo& root, const DistributionInfo& root_dist, Source& source,
+                                 const MayDepend& may_depend);
 
 /// The graph in DOT (docs/rules/resolution.md, 4.5).
 [[nodiscard]] std::string to_dot(const DependencyGraph& graph);

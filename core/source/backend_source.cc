@@ -6,6 +6,7 @@
 #include "core/base/age_text.h"
 #include "core/base/limits.h"
 #include "core/base/log.h"
+#include "core/net/address_policy.h"
 #include "core/net/http_client.h"
 #include "core/net/url.h"
 
@@ -78,6 +79,7 @@ std::vector<PackageSummary> BackendSource::by_name(const PackageSpecifier& speci
     package.dist.is_hash_safe = is_hash_safe;
     package.dist.registry = without_password(options_.endpoint);
   }
+  announce(published.packages);
   return std::move(published.packages);
 }
 
@@ -157,7 +159,17 @@ std::vector<PackageSummary> BackendSource::by_hash(const PackageSpecifier& speci
   }
   std::vector<PackageSummary> answer;
   answer.push_back(std::move(*found));
+  announce(answer);
   return answer;
+}
+
+void BackendSource::announce(const std::vector<PackageSummary>& packages) const {
+  if (client_ == nullptr || client_->addresses() == nullptr) {
+    return;
+  }
+  for (const PackageSummary& package : packages) {
+    client_->addresses()->announce(package.dist.url, options_.endpoint);
+  }
 }
 
 BackendSource::Known& BackendSource::known(const std::string& full_name) {

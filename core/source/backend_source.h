@@ -59,6 +59,8 @@ class BackendSource final : public Source {
       PKGFS_REQUIRES(known.mutex);
   /// Warns, once for each version, if a newer version than those in `published` is left out because it can't be used.
   void tell_of_unusable(const graphql::Published& published);
+  /// Tells the address policy that this registry gave the URLs of `packages`.
+  void announce(const std::vector<PackageSummary>& packages) const;
   /// Records that the registry can't be used, so that later queries don't wait for it. Returns whether it is the first
   /// failure.
   [[nodiscard]] bool is_first_failure(const Error& error);

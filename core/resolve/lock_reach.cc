@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+#include "core/resolve/lock_reach.h"
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+namespace pkgfs {
+
+bool is_locked_directory(const PackageSummary& package) {
+  return package.dist.path.has_value() && !package.dist.webc_sha256;
+}
+
+void check_lock_reach(const LockFile& lock) {
+  std::map<std::string, const PackageSummary*> directories;  // by id
+  for (const LockFile::Locked& locked : lock.packages) {
+    if (is_locked_directory(locked.summary)) {
+      directories.emplace(locked.summary.pkg.id.to_string(), &locked.summary);
+    }
+  }
+  if (directories.empty()) {
+    return;
+  }
+  for (const LockFile::Locked& locked : lock.packages) {
+    for (std::size_t i = 0; i < locked.dependency_ids.size(); ++i) {
+      const auto directory = directories.find(locked.dependency_ids[i]);
+      if (directory == directories.end()) {
+        continue;
+      }
+      const PackageSpecifier& specifier = locked.summary.pkg.dependencies.at(i).specifier;
+      std::error_code failed;
+      const std::string& path = *directory->second->dist.path;
+      if (specifier.path() == nullptr || !std::filesystem::equivalent(specifier.path()->text, path, failed)) {
+        throw Error(ErrorCode::kPermission, "\"" + locked.summary.pkg.id.to_string() + "\" depends on \"" +
+                                                specifier.to_string() +
+                                                "\", for which the lock file has the directory \"" + path +
+                                                "\": only a dependency that names this path may lead there");
+      }
+    }
+  }
+}
+
+}  // namespace pkgfs

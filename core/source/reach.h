@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/package/package_info.h"
+
+namespace pkgfs {
+
+class AddressPolicy;
+
+/// What a package may name as a dependency (docs/rules/resolution.md, 7.7). A package that lies on this machine may
+/// name anything. One from a registry or a URL comes from a stranger: it may name no path of this machine, and URLs
+/// only of its own server and of the registries.
+class Reach {
+ public:
+  struct Options {
+    std::vector<std::string> registries;  // endpoints
+    bool allow_urls = false;              // of any server
+    bool untrusted = false;               // a package on this machine counts as one from a stranger
+  };
+
+  /// `addresses` is told of the URLs that packages name; it may be null, and must outlive this.
+  Reach(Options options, AddressPolicy* addresses) : options_(std::move(options)), addresses_(addresses) {}
+
+  /// Why the package at `from` may not depend on `wanted`; nothing if it may.
+  [[nodiscard]] std::optional<std::string> refusal(const DistributionInfo& from, const PackageSpecifier& wanted) const;
+
+ private:
+  [[nodiscard]] bool is_near(const std::string& from, const std::string& url) const;
+
+  Options options_;
+  AddressPolicy* addresses_;
+};
+
+/// Whether the package lies on this machine, and isn't a copy of a download.
+[[nodiscard]] bool is_local(const DistributionInfo& dist);
+
+}  // namespace pkgfs
