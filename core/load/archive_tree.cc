@@ -10,8 +10,6 @@ namespace pkgfs {
 
 namespace {
 
-constexpr int kLinksFollowed = 40;  // as Linux does
-
 /// Pushes the components of `path` on `way`, the last one first.
 void push_reversed(std::string_view path, std::vector<std::string>& way) {
   while (!path.empty()) {

@@ -16,6 +16,7 @@
 #include "core/base/log.h"
 #include "core/load/host_path.h"
 #include "core/load/ignore_rules.h"
+#include "core/load/outside.h"
 #include "core/package/package_info.h"
 #include "core/vfs/host_file_system.h"
 #include "core/vfs/static_file_system.h"
@@ -48,7 +49,11 @@ class HostDirectory final : public PackageDirectory {
     }
     const std::shared_ptr<const ByteSource> file = MappedFile::adopt(std::move(fd), display(path));
     const auto size = file->size();
-    return {.body = {.source = file, .offset = 0, .length = size}, .modified = status.st_mtim.tv_sec};
+    File opened{.body = {.source = file, .offset = 0, .length = size}, .modified = status.st_mtim.tv_sec, .mode = {}};
+    if (HostPath::parse(path).leaves()) {
+      opened.mode = static_cast<std::uint16_t>(status.st_mode & 0777U);
+    }
+    return opened;
   }
 
  private:
@@ -83,6 +88,7 @@ DirectoryPackage::DirectoryPackage(const std::string& path, const DirectoryOptio
     throw os_error("Unable to get the absolute path for \"" + directory.display(kTomlName) + "\"", errno);
   }
   const WasmerToml toml = read_package_toml(directory, kTomlName);
+  check_outside(toml, fd_.get(), name_, options.allow_outside);
   open_host_volumes(toml, directory);
   parts_ = derive_parts(toml, directory);
 }
@@ -99,9 +105,6 @@ void DirectoryPackage::open_host_volumes(const WasmerToml& toml, const PackageDi
                   name_, known->second.host, host, volume);
       }
       continue;
-    }
-    if (path.leaves()) {
-      log::warn("the package \"{}\" maps \"{}\", which lies outside of it, to \"{}\"", name_, host, guest);
     }
     UniqueFd fd = open_host_path(fd_.get(), path, O_PATH);
     struct stat status{};
@@ -140,7 +143,10 @@ std::unique_ptr<vfs::FileSystem> DirectoryPackage::open_volume(std::string_view 
     std::vector<vfs::StaticFile> files;
     files.reserve(parts_.metadata_files.size());
     for (const auto& file : parts_.metadata_files) {
-      files.push_back({.path = file.path, .content = file.body, .modified = file.modified});
+      files.push_back({.path = file.path,
+                       .content = file.body,
+                       .mode = file.mode.value_or(vfs::StaticFile{}.mode),
+                       .modified = file.modified});
     }
     const bool digest = times_ == vfs::Times::kDigest;
     return std::make_unique<vfs::StaticFileSystem>(std::move(files), digest ? vfs::digest_time(header_digest()) : 1);

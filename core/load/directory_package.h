@@ -18,14 +18,15 @@ struct DirectoryOptions {
   bool as_built = false;
   /// The time of the directories of the volume `metadata`, which are on no host.
   vfs::Times times = vfs::Times::kStored;
+  /// Paths of the manifest may lead out of the directory (outside.h).
+  bool allow_outside = false;
 };
 
 /// A directory with a `wasmer.toml`, served live (docs/rules/webc-format.md, 12). The manifest and the modules are read
 /// when it is opened, the mapped host directories whenever they are looked at.
 ///
-/// A host path may lead out of the directory by its own text (`../web`, `/srv/web`), with a warning, as in the
-/// reference; a symbolic link may not. The descriptors stay open, so that the directories can't be replaced while the
-/// package is mounted.
+/// No path of the manifest may lead out of the directory, unless DirectoryOptions::allow_outside is set (outside.h).
+/// The descriptors stay open, so that the directories can't be replaced while the package is mounted.
 class DirectoryPackage final : public Package {
  public:
   /// A host path of `[fs]`. Several guests may share one.

@@ -68,9 +68,16 @@ std::shared_ptr<const Package> open_package(const std::string& path, const OpenO
     throw system_error(what, errno);
   }
   if (S_ISDIR(status.st_mode)) {
+    if (options.untrusted) {
+      throw Error(ErrorCode::kPermission,
+                  {what,
+                   "it is a directory, which can change while it is used: --untrusted accepts only containers and "
+                   "tarballs"});
+    }
     DirectoryOptions directory;
     directory.as_built = options.as_built;
     directory.times = options.times;
+    directory.allow_outside = options.allow_outside;
     return open_directory_package(path, directory);
   }
   if (!S_ISREG(status.st_mode)) {

@@ -57,6 +57,11 @@ struct OpenOptions {
   bool strict = false;
   /// Directory packages: hide the files that a build leaves out by `.wasmerignore`, or `.git` if there is none.
   bool as_built = false;
+  /// Directory packages: paths of the manifest may lead out of the directory. Only for a package that the user named,
+  /// never for a dependency.
+  bool allow_outside = false;
+  /// The package comes from a stranger: no live directory is opened.
+  bool untrusted = false;
   /// Containers: set the x bits of files that begin like a program (docs/rules/filesystem.md, 9.5).
   bool detect_executables = false;
   /// Containers: the time of entries that have none.

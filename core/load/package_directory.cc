@@ -41,7 +41,8 @@ std::vector<webc::Atom> open_modules(const WasmerToml& toml, const PackageDirect
   std::vector<webc::Atom> atoms;
   atoms.reserve(modules.size());
   for (const auto& [name, module] : modules) {
-    atoms.push_back({.name = name, .body = directory.open(module->source).body});
+    PackageDirectory::File file = directory.open(module->source);
+    atoms.push_back({.name = name, .body = std::move(file.body), .mode = file.mode});
   }
   return atoms;
 }
@@ -69,7 +70,7 @@ std::vector<MetadataFile> open_metadata(const WasmerToml& toml, const PackageDir
   std::vector<MetadataFile> files;
   for (const auto& [volume_path, path] : paths) {
     PackageDirectory::File file = directory.open(path);
-    files.push_back({.path = volume_path, .body = std::move(file.body), .modified = file.modified});
+    files.push_back({.path = volume_path, .body = std::move(file.body), .modified = file.modified, .mode = file.mode});
   }
   return files;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ class PackageDirectory {
   struct File {
     Blob body;
     std::int64_t modified = 0;
+    /// The permission bits of a file outside of the directory: the tree shows no more than the host allows.
+    std::optional<std::uint16_t> mode;
   };
 
   virtual ~PackageDirectory() = default;
@@ -38,6 +41,7 @@ struct MetadataFile {
   std::string path;  // absolute, in the volume
   Blob body;
   std::int64_t modified = 0;
+  std::optional<std::uint16_t> mode;  // as in PackageDirectory::File
 };
 
 /// The parts of a package except the volumes that `[fs]` maps.

@@ -122,7 +122,9 @@ std::shared_ptr<const Package> PackageLoader::load_local(const std::string& path
       return found->second;
     }
   }
-  auto package = open_package(path, options_);
+  OpenOptions options = options_;
+  options.allow_outside = false;  // the user trusts the root, not what it depends on
+  auto package = open_package(path, options);
   const MutexLock lock(mutex_);
   return local_.emplace(std::move(key), std::move(package)).first->second;
 }

@@ -21,7 +21,8 @@ namespace pkgfs {
 class ContainerFetcher;
 
 /// Turns summaries into opened packages (docs/rules/loading.md, 1). A package with a local path is opened in place; any
-/// other is brought by a ContainerFetcher, by its URL and hash. A command has one loader, which opens a package once.
+/// other is brought by a ContainerFetcher, by its URL and hash. None may lead out of its directory, whatever
+/// OpenOptions::allow_outside says. A command has one loader, which opens a package once.
 /// Thread-safe.
 class PackageLoader {
  public:

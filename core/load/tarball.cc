@@ -67,7 +67,7 @@ class ArchiveDirectory final : public PackageDirectory {
       throw Error(ErrorCode::kUnsupported, {"Unable to read \"" + display(path) + "\"", "it isn't a regular file"});
     }
     budget_.add_bytes(node.length);
-    return {.body = tree_.content(*found), .modified = node.modified};
+    return {.body = tree_.content(*found), .modified = node.modified, .mode = {}};
   }
 
  private:

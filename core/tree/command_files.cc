@@ -78,7 +78,7 @@ void add_command_files(const std::vector<LoadedCommand>& commands, const TreeOpt
     files.push_back(
         {.path = vfs::join_path(directory, command->name),
          .content = command->atom,
-         .mode = 0755,
+         .mode = command->mode.value_or(0755),
          .modified = options.times == vfs::Times::kDigest
                          ? vfs::digest_time(std::as_bytes(std::span(command->module_hash)))
                          : 1,

@@ -231,6 +231,7 @@ std::optional<LoadedCommand> CommandBuilder::build(const std::string& name, cons
   return LoadedCommand{.name = name,
                        .metadata = command,
                        .atom = atom->body,
+                       .mode = atom->mode,
                        .module_hash = signature_of(*entry, origin),
                        .features = features_of(*entry),
                        .package = resolved.package,

@@ -20,10 +20,11 @@ struct LoadedCommand {
   std::string name;
   webc::Command metadata;
   Blob atom;
-  Sha256 module_hash{};               // as the manifest states it; not computed
-  std::vector<std::string> features;  // WebAssembly features, as the manifest states them
-  PackageId package;                  // declares the command
-  PackageId origin_package;           // has the atom
+  std::optional<std::uint16_t> mode = {};  // of the atom (webc::Atom)
+  Sha256 module_hash{};                    // as the manifest states it; not computed
+  std::vector<std::string> features;       // WebAssembly features, as the manifest states them
+  PackageId package;                       // declares the command
+  PackageId origin_package;                // has the atom
 };
 
 /// A mapping in the tree: a directory of a volume, and the path at which it is shown.

@@ -107,7 +107,7 @@ class ViewBuilder {
       const auto hash = stated_hash(entry == entries.end() ? nullptr : entry->second);
       files_.push_back({.path = directory + "/atoms/" + to_file_name(atom.name),
                         .content = atom.body,
-                        .mode = 0755,
+                        .mode = atom.mode.value_or(0755),
                         .modified = digest && hash ? vfs::digest_time(std::as_bytes(std::span(*hash))) : time,
                         .sha256 = hash,
                         .package = label});

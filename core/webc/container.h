@@ -28,6 +28,7 @@ enum class FileFormat { kWebc, kTarball, kOther };
 struct Atom {
   std::string name;
   Blob body;
+  std::optional<std::uint16_t> mode = {};  // permission bits that it is shown with, if they aren't those of a program
 };
 
 /// A section of a version 2 or 3 container, as stored in the index. For `inspect` and `verify`.

@@ -162,6 +162,20 @@ constexpr std::array kOptions{
                "leave out the files of a directory package that a build would leave out: those in "
                ".wasmerignore, or .git if there is no .wasmerignore",
                kResolvingCommands, true, [](Options& options, std::string_view) { options.tree.as_built = true; }},
+    OptionSpec{Group::kPackages, "allow-outside", '\0', "",
+               "let the wasmer.toml of PACKAGE, a directory, name files outside of it, and show them with their own "
+               "modes and a warning for each. A wasmer.toml from a stranger can then publish every file that you can "
+               "read. Dependencies may never lead out of their directory",
+               kFetchingCommands, true, [](Options& options, std::string_view) { options.tree.allow_outside = true; }},
+    OptionSpec{Group::kPackages, "allow-url-dependencies", '\0', "",
+               "let packages from registries and URLs depend on URLs of any server. Without the option they may name "
+               "only their own server and the registries. Private addresses stay closed to public servers",
+               kFetchingCommands, true,
+               [](Options& options, std::string_view) { options.tree.network.allow_url_dependencies = true; }},
+    OptionSpec{Group::kPackages, "untrusted", '\0', "",
+               "treat PACKAGE and all dependencies as made by strangers, also if they lie on this machine: no "
+               "directories, no paths as dependencies, and damage is an error, as with --strict",
+               kFetchingCommands, true, [](Options& options, std::string_view) { options.tree.untrusted = true; }},
     OptionSpec{Group::kPackages, "verify", '\0', "none|open|read",
                "none (default): check only the structure, when it is read; costs nothing. open: check every "
                "hash before the package is used; reads each container once. read: check the hash of a file "

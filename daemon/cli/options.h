@@ -25,7 +25,8 @@ struct NetworkFlags {
   std::optional<std::string> cache_dir;  // replaces Wasmer's cache directory
   std::optional<std::string> lock;       // the lock file to read; the one to write for `resolve`
   bool offline = false;
-  bool no_wait = false;  // fail when a server asks to come back later
+  bool allow_url_dependencies = false;  // packages from strangers may depend on URLs of any server
+  bool no_wait = false;                 // fail when a server asks to come back later
   std::optional<VerifyDownloads> verify_downloads;
   std::optional<std::uint64_t> max_download;  // bytes
   std::optional<std::uint32_t> timeout;       // seconds
@@ -39,6 +40,8 @@ struct TreeFlags {
   bool strict = false;
   bool lenient = false;  // --strict=no
   bool as_built = false;
+  bool allow_outside = false;  // the manifest of a directory may lead out of it
+  bool untrusted = false;      // all packages come from strangers: no live directories, warnings of damage are errors
   bool raw_links = false;
   std::optional<std::uint64_t> max_unpacked;  // bytes that a tarball may unpack to; none: as limits.h says
   std::optional<std::uint64_t> memory;        // bytes for merged directories; none: chosen by the control group's limit

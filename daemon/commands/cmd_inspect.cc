@@ -160,8 +160,7 @@ int list_commands(const Io& io, const Package& package, bool as_json) {
 int cmd_inspect(const std::vector<std::string>& args, const Io& io) {
   const Options options = parse_options(CommandId::kInspect, args, 1, 1);
   set_log_level(options.log);
-  PackageOpener opener(options.tree, {.as_built = options.tree.as_built, .max_unpacked = options.tree.max_unpacked},
-                       io);
+  PackageOpener opener(options.tree, unchecked_options(options.tree), io);
   const auto package = opener.open(options.operands[0]).package;
   Findings findings = check_package(*package);
   if (!findings.damage.empty() && !options.force) {

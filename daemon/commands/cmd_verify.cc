@@ -171,7 +171,7 @@ std::string label(const RootPackage& root) {
 
 /// Checks the dependencies as far as possible; the root may be damaged.
 void check_tree(PackageOpener& opener, const RootPackage& root, const TreeFlags& flags, Report& report) {
-  const Resolution resolution = resolve(info_of(root), opener.source());
+  const Resolution resolution = opener.resolve_tree(root);
   std::map<PackageId, Sources> sources;
   for (const ResolvedMapping& mapping : resolution.package.filesystem) {
     if (mapping.original_path) {
@@ -180,7 +180,7 @@ void check_tree(PackageOpener& opener, const RootPackage& root, const TreeFlags&
   }
   for (const std::size_t index : resolution.order) {
     const auto& node = resolution.graph.nodes.at(index);
-    if (node.dist) {
+    if (node.dist && index != 0) {  // the root was reported before
       report.add(node.pkg.id.to_string(), *opener.loader().load({node.pkg, *node.dist}),
                  std::move(sources[node.pkg.id]));
     }
@@ -196,8 +196,7 @@ int cmd_verify(const std::vector<std::string>& args, const Io& io) {
   const Options options = parse_options(CommandId::kVerify, args, 1, 1);
   set_log_level(options.log);
   // The packages are opened without checks: one problem would hide the others.
-  PackageOpener opener(options.tree, {.as_built = options.tree.as_built, .max_unpacked = options.tree.max_unpacked},
-                       io);
+  PackageOpener opener(options.tree, unchecked_options(options.tree), io);
   const RootPackage root = opener.open(options.operands[0]);
   Report report(io, options);
   report.add(label(root), *root.package, {});

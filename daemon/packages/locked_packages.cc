@@ -11,6 +11,7 @@
 #include "core/cache/file_hash.h"
 #include "core/source/graphql.h"
 #include "daemon/packages/open_tree.h"
+#include "core/resolve/lock_reach.h"
 
 namespace pkgfs {
 namespace {
@@ -119,6 +120,7 @@ LockFile read_lock_file(const std::string& path, PackageLoader& loader, bool ski
     for (const LockFile::Locked& locked : lock.packages) {
       check_local_file(locked.summary);
     }
+    check_lock_reach(lock);
     confirm(lock, infos_of(lock, loader, skip_unavailable));
     check_answers(lock);
     return lock;
@@ -132,6 +134,11 @@ LockFile read_lock_file(const std::string& path, PackageLoader& loader, bool ski
 
 const PackageSummary& locked_root(const LockFile& lock, const std::string& path, const std::string& text) {
   const PackageSummary& root = lock.packages.front().summary;
+  std::error_code failed;
+  if (is_locked_directory(root) && !stdfs::exists(text, failed)) {
+    throw Error(ErrorCode::kPermission, "the lock file \"" + path + "\" has the directory \"" + root.dist.url +
+                                            "\" for \"" + text + "\": only its path may name a directory");
+  }
   if (!is_named_by(root, text)) {
     throw Error(ErrorCode::kUsage, "the lock file \"" + path + "\" is for \"" + root.pkg.id.to_string() + "\" from \"" +
                                        root.dist.url + "\", not for \"" + text + "\"");

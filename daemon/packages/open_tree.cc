@@ -7,6 +7,7 @@
 #include "core/base/log.h"
 #include "core/base/repeated_warning.h"
 #include "core/cache/container_fetcher.h"
+#include "core/net/address_policy.h"
 #include "core/net/http_client.h"
 #include "core/net/url.h"
 #include "core/source/backend_source.h"
@@ -15,6 +16,7 @@
 #include "core/source/endpoint.h"
 #include "core/source/multi_source.h"
 #include "core/source/path_source.h"
+#include "core/source/reach.h"
 #include "core/source/registry.h"
 #include "core/source/url_source.h"
 #include "core/webc/tree_volume.h"
@@ -115,18 +117,32 @@ void tell_if_empty(const PackageTree& tree, const TreeFlags& flags, const std::s
 }  // namespace
 
 OpenOptions open_options(const TreeFlags& flags) {
+  if (flags.untrusted && flags.allow_outside) {
+    throw Error(ErrorCode::kUsage, "--untrusted and --allow-outside contradict each other");
+  }
   return {.verify = flags.verify,
-          .strict = flags.strict,
+          .strict = flags.strict || flags.untrusted,
           .as_built = flags.as_built,
+          .allow_outside = flags.allow_outside,
+          .untrusted = flags.untrusted,
           .detect_executables = flags.exec_auto,
           .times = flags.times.value_or(vfs::Times::kDigest),
           .max_unpacked = flags.max_unpacked};
 }
 
+OpenOptions unchecked_options(const TreeFlags& flags) {
+  OpenOptions options = open_options(flags);
+  options.verify = Verify::kNone;
+  options.strict = false;
+  options.times = OpenOptions{}.times;
+  options.detect_executables = false;
+  return options;
+}
+
 TreeOptions tree_options(const TreeFlags& flags) {
   return {.view = flags.view,
           .conflicts = flags.conflicts,
-          .strict = flags.strict,
+          .strict = flags.strict || flags.untrusted,
           .lenient = flags.lenient,
           .raw_links = flags.raw_links,
           .memory = directory_memory(flags.memory, control_group_limit()),
@@ -140,7 +156,13 @@ PackageOpener::PackageOpener(const TreeFlags& flags, const Io& io, DownloadObser
 
 PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options, const Io& io,
                              DownloadObserver* observer)
-    : options_(options), settings_(load_settings(flags.network, io.environment)) {
+    : options_(options),
+      allow_url_dependencies_(flags.network.allow_url_dependencies),
+      settings_(load_settings(flags.network, io.environment)),
+      addresses_(std::make_unique<AddressPolicy>()) {
+  for (const RemoteRegistry& registry : settings_.registries) {
+    addresses_->name(registry.endpoint);
+  }
   if (flags.network.lock) {
     settings_.verify_downloads = VerifyDownloads::kFail;  // a lock file promises the hashes
   }
@@ -171,6 +193,7 @@ void PackageOpener::set_up_network(DownloadObserver* observer, const Io& io) {
     http.stall_timeout = settings_.timeout;
     http.query_deadline = settings_.query_deadline;
     http.download_deadline = settings_.download_deadline;
+    http.addresses = addresses_.get();
     if (!settings_.wait) {
       http.retry.server_wait = {};
     }
@@ -222,8 +245,11 @@ void PackageOpener::add_sources(bool with_cache) {
         MultiSource::When::kIfNothingFound);
   }
   // Reads only the manifest: the loader opens the package again, with the checks that the user asked for.
-  const auto look = [options = OpenOptions{.as_built = options_.as_built, .max_unpacked = options_.max_unpacked}](
-                        const std::string& path) { return describe(*open_package(path, options)); };
+  const auto look = [options = OpenOptions{.as_built = options_.as_built,
+                                           .untrusted = options_.untrusted,
+                                           .max_unpacked = options_.max_unpacked}](const std::string& path) {
+    return describe(*open_package(path, options));
+  };
   sources->add(std::make_unique<UrlSource>(*fetcher_, look, cancel_));
   sources->add(std::make_unique<PathSource>(
       [look](const std::string& path) { return PackageSummary{look(path), local_distribution(path)}; }));
@@ -238,12 +264,21 @@ void PackageOpener::add_sources(bool with_cache) {
 RootPackage PackageOpener::find(const std::string& text) {
   if (lock_) {
     const PackageSummary& root = locked_root(*lock_, lock_path_, text);
+    if (root.dist.path) {  // opened here, because the loader never lets a package lead out of its directory
+      return {open_path(*root.dist.path, options_), root.pkg, root.dist};
+    }
+    if (PackageSpecifier::parse(text).url() != nullptr) {
+      addresses_->name(text);
+    }
     return {nullptr, root.pkg, root.dist};
   }
   if (const auto path = package_path(text)) {
     return {open_path(*path, options_), std::nullopt, local_distribution(*path)};
   }
   const PackageSpecifier specifier = parse_specifier(text);
+  if (specifier.url() != nullptr) {
+    addresses_->name(specifier.url()->text);
+  }
   try {
     PackageSummary summary = query_latest(*source_, specifier);
     return {nullptr, std::move(summary.pkg), std::move(summary.dist)};
@@ -264,7 +299,14 @@ RootPackage PackageOpener::open(const std::string& text) {
 }
 
 Resolution PackageOpener::resolve_tree(const RootPackage& root) {
-  Resolution resolution = resolve(info_of(root), *source_);
+  Reach::Options options{.registries = {}, .allow_urls = allow_url_dependencies_, .untrusted = options_.untrusted};
+  for (const RemoteRegistry& registry : settings_.registries) {
+    options.registries.push_back(registry.endpoint);
+  }
+  const Reach reach(std::move(options), addresses_.get());
+  Resolution resolution = resolve(
+      info_of(root), root.dist, *source_,
+      [&](const DistributionInfo& from, const PackageSpecifier& wanted) { return reach.refusal(from, wanted); });
   resolution.graph.nodes.front().dist = root.dist;
   return resolution;
 }

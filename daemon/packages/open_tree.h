@@ -17,6 +17,7 @@
 
 namespace pkgfs {
 
+class AddressPolicy;
 class ContainerFetcher;
 class DownloadObserver;
 class HttpClient;
@@ -63,10 +64,12 @@ class PackageOpener {
   void add_sources(bool with_cache);
 
   OpenOptions options_;
+  bool allow_url_dependencies_;
   Settings settings_;
   CancelFlag cancel_;
   InterruptGuard interrupt_{cancel_};  // an interrupted download cleans up
   std::unique_ptr<DownloadObserver> progress_;
+  std::unique_ptr<AddressPolicy> addresses_;
   std::unique_ptr<HttpClient> client_;  // null when offline
   std::unique_ptr<ContainerFetcher> fetcher_;
   std::unique_ptr<PackageLoader> loader_;
@@ -90,6 +93,8 @@ struct OpenedTree {
 [[nodiscard]] OpenedTree open_tree(const std::string& package, const TreeFlags& flags, const Io& io);
 
 [[nodiscard]] OpenOptions open_options(const TreeFlags& flags);
+/// The same without the checks that refuse a damaged package, for commands that describe the damage.
+[[nodiscard]] OpenOptions unchecked_options(const TreeFlags& flags);
 [[nodiscard]] TreeOptions tree_options(const TreeFlags& flags);
 
 }  // namespace pkgfs

@@ -173,6 +173,10 @@ TEST_F(Offline, HashIsFoundInTheCacheAlone) {
 class Lock : public Offline {
  protected:
   [[nodiscard]] std::string lock() const { return home_.path() / "app.lock"; }
+  /// The registry is named, because the lock file alone may lead to no server of this machine.
+  [[nodiscard]] ProcessResult locked_tree(const std::string& package) const {
+    return pkgfs({"tree", "--lock", lock(), package, "--registry", server_.endpoint()});
+  }
   void SetUp() override {
     Offline::SetUp();
     if (!IsSkipped()) {
@@ -202,7 +206,7 @@ TEST_F(Lock, KeepsWhatWasChosen) {
   ASSERT_TRUE(before.ok());
   server_.add_package(chain_ / "acme/base/0.3.0.webc", "acme/app", "2.9.0");
   server_.clear_requests();
-  const ProcessResult locked = pkgfs({"tree", "--lock", lock(), "acme/app@2"});
+  const ProcessResult locked = locked_tree("acme/app@2");
   ASSERT_TRUE(locked.ok()) << locked.describe();
   EXPECT_EQ(locked.out, before.out);
   EXPECT_EQ(count_graphql(server_), 0U);
@@ -218,7 +222,7 @@ TEST_F(Lock, NamesUrlsAlsoOfWhatTheCacheHas) {
   ASSERT_TRUE(pkgfs({"resolve", "--lock", lock(), hash, "--registry", server_.endpoint()}).ok());
   EXPECT_EQ(read_json(lock()).at("packages")[0].at("url"), server_.file_url("acme/base@0.3.0"));
   fs::remove_all(cache());
-  EXPECT_TRUE(pkgfs({"tree", "--lock", lock(), hash}).ok());
+  EXPECT_TRUE(locked_tree(hash).ok());
 }
 
 TEST_F(Lock, WhatWasFetchedByItsUrlIsNotFetchedAgain) {
@@ -242,13 +246,13 @@ TEST_F(Lock, WhatWasFetchedByItsUrlIsNotFetchedAgain) {
 
 TEST_F(Lock, OtherContentIsRefused) {
   server_.set_fault({.kind = Fault::Kind::kWrongBytes, .where = Fault::Where::kFiles, .match = "acme/lib@1.0.0"});
-  const ProcessResult result = pkgfs({"tree", "--lock", lock(), app_});
+  const ProcessResult result = locked_tree(app_);
   EXPECT_EQ(result.exit_code, 4) << result.describe();
   EXPECT_NE(result.err.find("image hash mismatch"), std::string::npos) << result.describe();
 }
 
 TEST_F(Lock, IsForOnePackage) {
-  const ProcessResult result = pkgfs({"tree", "--lock", lock(), "acme/base@0.3.0"});
+  const ProcessResult result = locked_tree("acme/base@0.3.0");
   EXPECT_EQ(result.exit_code, 2) << result.describe();
 }
 
@@ -256,7 +260,7 @@ TEST_F(Lock, NonsenseIsRefusedByName) {
   const std::string good = read_text(lock());
   for (std::size_t cut = 0; cut < good.size(); cut += good.size() / 37 + 1) {
     std::ofstream(lock()) << good.substr(0, cut);
-    const ProcessResult result = pkgfs({"tree", "--lock", lock(), app_});
+    const ProcessResult result = locked_tree(app_);
     EXPECT_EQ(result.exit_code, 4) << cut << result.describe();
     EXPECT_NE(result.err.find(lock()), std::string::npos) << result.describe();
   }
@@ -266,9 +270,9 @@ TEST_F(Lock, LocalFilesAreLockedByContent) {
   const fs::path copy = home_.path() / "r";
   fs::copy(chain_, copy, fs::copy_options::recursive);
   ASSERT_TRUE(pkgfs({"resolve", "--lock", lock(), app_, "--registry", copy}).ok());
-  ASSERT_TRUE(pkgfs({"tree", "--lock", lock(), app_}).ok());
+  ASSERT_TRUE(locked_tree(app_).ok());
   fs::copy_file(copy / "acme/base/0.3.0.webc", copy / "acme/lib/1.0.0.webc", fs::copy_options::overwrite_existing);
-  const ProcessResult result = pkgfs({"tree", "--lock", lock(), app_});
+  const ProcessResult result = locked_tree(app_);
   EXPECT_EQ(result.exit_code, 4) << result.describe();
   EXPECT_NE(result.err.find("has changed since it was locked"), std::string::npos) << result.describe();
 }

@@ -32,7 +32,8 @@ TEST(HostPath, IsTakenApartByItsText) {
   EXPECT_THROW((void)HostPath::parse(std::string_view("a\0b", 3)), Error);
 }
 
-class OpenHostPath : public ::testing::Test {
+/// The same rules with openat2(2) and without it.
+class OpenHostPath : public ::testing::TestWithParam<UniqueFd (*)(int, const HostPath&, int)> {
  protected:
   OpenHostPath() {
     dir_.write("outside/secret", "s");
@@ -49,7 +50,7 @@ class OpenHostPath : public ::testing::Test {
   }
   /// 0, or the errno.
   [[nodiscard]] int try_open(const std::string& path) const {
-    const UniqueFd fd = open_host_path(pkg_.get(), HostPath::parse(path), O_PATH);
+    const UniqueFd fd = GetParam()(pkg_.get(), HostPath::parse(path), O_PATH);
     return fd ? 0 : errno;
   }
 
@@ -57,7 +58,7 @@ class OpenHostPath : public ::testing::Test {
   UniqueFd pkg_;
 };
 
-TEST_F(OpenHostPath, LinksMayStayInsideButNotLeadOut) {
+TEST_P(OpenHostPath, LinksMayStayInsideButNotLeadOut) {
   EXPECT_EQ(try_open("inside"), 0);
   EXPECT_EQ(try_open("in/file"), 0);
   EXPECT_EQ(try_open("inside/near"), 0);
@@ -69,12 +70,32 @@ TEST_F(OpenHostPath, LinksMayStayInsideButNotLeadOut) {
   EXPECT_EQ(try_open("inside/far"), EXDEV);
 }
 
-TEST_F(OpenHostPath, ItsOwnTextMayLeadOut) {
+TEST_P(OpenHostPath, ItsOwnTextMayLeadOut) {
   EXPECT_EQ(try_open("../outside/secret"), 0);
   EXPECT_EQ(try_open("in/../../outside/secret"), 0);
   EXPECT_EQ(try_open((dir_.path() / "outside/secret").string()), 0);
   EXPECT_EQ(try_open((dir_.path() / "pkg/absolute/secret").string()), 0) << "nothing is outside of /";
 }
+
+TEST_P(OpenHostPath, EndsWithLinksThatLeadToThemselvesAndWithFilesOnTheWay) {
+  link("loop", "loop");
+  EXPECT_EQ(try_open("loop"), ELOOP);
+  EXPECT_EQ(try_open("inside/file/x"), ENOTDIR);
+  link(std::string("../pkg/inside"), "around");
+  EXPECT_EQ(try_open("around"), EXDEV) << "it leaves, even if it comes back";
+}
+
+TEST_P(OpenHostPath, OpensWhatIsThere) {
+  const UniqueFd fd = GetParam()(pkg_.get(), HostPath::parse("in/near"), O_RDONLY);
+  ASSERT_TRUE(fd);
+  char byte = 0;
+  EXPECT_EQ(::read(fd.get(), &byte, 1), 1);
+  EXPECT_EQ(byte, 'f');
+  EXPECT_FALSE(GetParam()(pkg_.get(), HostPath::parse("in"), O_RDONLY | O_NOFOLLOW));
+  EXPECT_EQ(errno, ELOOP);
+}
+
+INSTANTIATE_TEST_SUITE_P(Both, OpenHostPath, ::testing::Values(&open_host_path, &walk_host_path));
 
 }  // namespace
 }  // namespace pkgfs::test

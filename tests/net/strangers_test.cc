@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+// Risk: a package of a registry makes pkgfs show files of this machine, or send requests to other servers.
+#include <algorithm>
+#include <fstream>
+#include <string>
+
+#include "tests/net/net.h"
+#include "tests/support/containers/package_builder.h"
+
+namespace pkgfs::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Strangers : public NetTest {
+ protected:
+  void SetUp() override {
+    NetTest::SetUp();
+    home_.write("private/wasmer.toml", "[package]\nname = \"me/private\"\nversion = \"1.0.0\"\n[fs]\n\"/s\" = \"s\"\n");
+    home_.write("private/s/private.txt", "s3cret");
+  }
+
+  /// Publishes zorg/portal, which shows what its dependency `specifier` has.
+  void publish(const std::string& specifier) {
+    PackageBuilder builder("zorg/portal@1.0.0");
+    builder.file("data", "own", "own").mount("/own", "data").use("a", specifier).mount("/s", "/s", "a");
+    server_.add_package(builder.publish(home_.path() / "published"));
+  }
+  [[nodiscard]] ProcessResult portal(Arguments arguments) const {
+    arguments.insert(arguments.end(), {"--registry", server_.endpoint()});
+    return pkgfs(arguments);
+  }
+  static void expect_refused(const ProcessResult& result, const std::string& why) {
+    EXPECT_FALSE(result.ok()) << result.describe();
+    EXPECT_NE(result.err.find(why), std::string::npos) << result.describe();
+    EXPECT_EQ(result.out.find("s3cret"), std::string::npos);
+    EXPECT_EQ(result.err.find("s3cret"), std::string::npos) << "not a byte in a message";
+  }
+
+  TestRegistry server_{{fixtures() / "registry/chain-v3"}};
+};
+
+TEST_F(Strangers, OpenNoPathOfThisMachine) {
+  const std::string path = home_.path() / "private";
+  publish(path);
+  for (const Arguments& command : {Arguments{"cat", "zorg/portal", "/s/private.txt"}, Arguments{"tree", "zorg/portal"},
+                                   Arguments{"resolve", "zorg/portal"}, Arguments{"pull", "zorg/portal"},
+                                   Arguments{"cat", server_.file_url("zorg/portal"), "/s/private.txt"}}) {
+    const ProcessResult result = portal(command);
+    expect_refused(result, "may not depend on \"" + path + "\"");
+    EXPECT_NE(result.err.find("it was reached by \"zorg/portal@1.0.0\""), std::string::npos) << result.describe();
+  }
+}
+
+TEST_F(Strangers, ReadNoByteOfAFileThatIsNoPackage) {
+  home_.write("notes", "s3cret");
+  publish("file://" + (home_.path() / "notes").string());
+  expect_refused(portal({"tree", "zorg/portal"}), "only a package that lies on this machine may depend on a path");
+}
+
+TEST_F(Strangers, AlsoInALockFile) {
+  publish("acme/base@0.3.0");
+  const std::string lock = home_.path() / "lock";
+  ASSERT_TRUE(portal({"resolve", "--lock", lock, "zorg/portal"}).ok());
+  std::string text = read_text(lock);
+  const std::string path = home_.path() / "private";
+  const std::string was = "\"acme/base@^0.3.0\"";
+  ASSERT_NE(text.find(was), std::string::npos) << text;
+  text.replace(text.find(was), was.size(), "\"" + path + "\"");
+  std::ofstream(lock) << text;
+  expect_refused(portal({"tree", "--lock", lock, "zorg/portal"}), "may not depend on \"" + path + "\"");
+}
+
+TEST_F(Strangers, NameUrlsOfOtherServersOnlyIfAllowed) {
+  const std::string file = server_.file_url("acme/base@0.3.0");
+  const std::string elsewhere = server_.other_authority() + file.substr(server_.authority().size());
+  publish(elsewhere);
+  const auto requests_elsewhere = [&] {
+    const auto all = server_.requests();
+    const std::string host = server_.other_authority().substr(std::string("http://").size());
+    return std::ranges::count_if(all, [&](const auto& request) { return request.header("host") == host; });
+  };
+  expect_refused(portal({"resolve", "zorg/portal"}), "--allow-url-dependencies accepts it");
+  EXPECT_EQ(requests_elsewhere(), 0);
+  const ProcessResult allowed = portal({"resolve", "--allow-url-dependencies", "zorg/portal"});
+  EXPECT_TRUE(allowed.ok()) << allowed.describe();
+  EXPECT_GT(requests_elsewhere(), 0);
+}
+
+TEST_F(Strangers, NameUrlsOfTheirOwnServer) {
+  publish(server_.file_url("acme/base@0.3.0"));
+  const ProcessResult result = portal({"resolve", "zorg/portal"});
+  EXPECT_TRUE(result.ok()) << result.describe();
+}
+
+// The proxy stands for the public network: nothing else here could have a public address.
+TEST_F(Strangers, LeadByNoRedirectToThisMachine) {
+  const std::string path = server_.file_url("acme/base@0.3.0").substr(server_.authority().size());
+  const std::string url = "http://public.example" + path;
+  const std::vector<std::pair<std::string, std::string>> proxy = {{"http_proxy", server_.authority()}};
+  const ProcessResult direct = pkgfs({"tree", url}, proxy);
+  ASSERT_TRUE(direct.ok()) << direct.describe();
+  for (const std::string& target : {std::string("http://169.254.169.254"), server_.other_authority()}) {
+    fs::remove_all(cache());
+    server_.set_fault({.kind = Fault::Kind::kRedirect, .where = Fault::Where::kFiles, .times = 1, .location = target});
+    server_.clear_requests();
+    const ProcessResult result = pkgfs({"tree", url}, proxy);
+    expect_refused(result, "the URL comes from the public network, which may not lead there");
+    EXPECT_EQ(count_files(server_), 1U) << "only the request that was redirected";
+  }
+}
+
+TEST_F(Strangers, LeadByALockFileToNoServerOfThisMachine) {
+  const std::string lock = home_.path() / "lock";
+  ASSERT_TRUE(portal({"resolve", "--lock", lock, "acme/base@0.3.0"}).ok());
+  server_.clear_requests();
+  const ProcessResult result = pkgfs({"tree", "--lock", lock, "acme/base@0.3.0"});
+  expect_refused(result, "has an address of this machine (127.0.0.1)");
+  EXPECT_TRUE(server_.requests().empty());
+  EXPECT_TRUE(portal({"tree", "--lock", lock, "acme/base@0.3.0"}).ok()) << "the user named the server";
+}
+
+TEST_F(Strangers, UntrustedMakesALocalPackageAStranger) {
+  PackageBuilder builder("me/root@1.0.0");
+  builder.use("a", home_.path() / "private").mount("/s", "/s", "a");
+  const std::string root = builder.publish(home_.path() / "own");
+  EXPECT_EQ(portal({"cat", root, "/s/private.txt"}).out, "s3cret");
+  expect_refused(portal({"cat", "--untrusted", root, "/s/private.txt"}), "may not depend on");
+  expect_refused(portal({"tree", "--untrusted", home_.path() / "private"}), "accepts only containers and tarballs");
+}
+
+}  // namespace
+}  // namespace pkgfs::test
