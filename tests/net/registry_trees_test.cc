@@ -19,6 +19,7 @@ struct Difference {
 constexpr const char* kById = "what is found by hash is called by its hash; a directory knows the name from the path";
 constexpr const char* kSideFile = "the hash of the side file is announced, so only the download finds out";
 constexpr const char* kUnreadable = "the registry has no manifest of a container that can't be read";
+constexpr const char* kStranger = "a package of a registry names a URL of another server";
 constexpr Difference kDifferences[] = {
     {"identity-", "acme/bad@", "image hash mismatch", kSideFile},
     {"identity-", "acme/usesbad@", "image hash mismatch", kSideFile},
@@ -27,6 +28,7 @@ constexpr Difference kDifferences[] = {
     {"identity-", "acme/useshash2@", nullptr, kById},
     {"fserr-", "acme/badfs@", "was found, but it can't be used", kUnreadable},
     {"missing-", "acme/usesbroken@", "was found, but it can't be used", kUnreadable},
+    {"missing-", "acme/url@", "--allow-url-dependencies accepts it", kStranger},
 };
 
 const Difference* find_difference(const std::string& set, const std::string& root) {

@@ -53,7 +53,6 @@ class HostileNames : public ::testing::Test {
         .mount("/dep2", "v", "alias" + kHostile)
         .use("alias" + kHostile, "acme/dep")
         .command(kHostile, "atom")
-        .command("no/file" + kHostile, "atom2")
         .write(package_);
     fs::create_directories(dir_.path() / "target");
   }

