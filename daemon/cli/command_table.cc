@@ -48,7 +48,11 @@ constexpr std::array kCommands{
     CommandSpec{CommandId::kExtract, "extract", "PACKAGE DIR", "write the merged tree into a directory",
                 "DIR gets exactly the contents of a mount: files, modes, modification times and symbolic "
                 "links. pkgfs makes DIR if it does not exist. DIR must be empty; --force writes into one "
-                "that is not. pkgfs follows no symbolic link inside DIR.",
+                "that is not. pkgfs follows no symbolic link inside DIR.\n"
+                "DIR gets everything or nothing. pkgfs writes to a hidden directory beside DIR, or inside DIR if "
+                "it exists, and moves the entries when all are complete. If the package is damaged, the disk is "
+                "full or a signal comes, DIR is as before. --keep-going writes what can be read of a damaged "
+                "package.",
                 "pkgfs extract ./app.webc ./app"},
     CommandSpec{CommandId::kResolve, "resolve", "PACKAGE",
                 "show which packages a package needs, and what the tree is made of",

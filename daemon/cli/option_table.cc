@@ -123,6 +123,11 @@ constexpr std::array kOptions{
                set_of(CommandId::kInspect), false, set_force},
     OptionSpec{Group::kCommand, "force", '\0', "", "write into a directory that is not empty, over existing files",
                set_of(CommandId::kExtract), false, set_force},
+    OptionSpec{Group::kCommand, "keep-going", '\0', "",
+               "write the entries that can be read, and report the others. The exit code is still 4 if something is "
+               "damaged",
+               set_of(CommandId::kExtract), false,
+               [](Options& options, std::string_view) { options.keep_going = true; }},
     OptionSpec{Group::kCommand, "commands", '\0', "", "list only the commands, and fail if one of them is broken",
                set_of(CommandId::kInspect), false, [](Options& options, std::string_view) { options.commands = true; }},
     OptionSpec{Group::kCommand, "structure", '\0', "", "check everything but the contents of files",

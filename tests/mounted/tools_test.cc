@@ -193,6 +193,19 @@ class ToolsStopped : public ::testing::Test {
   [[nodiscard]] fs::path scratch() const { return dir_.path() / "scratch"; }
   [[nodiscard]] fs::path out() const { return dir_.path() / "out"; }
 
+  /// The hidden directory that is filled: beside the target, or inside one that was there. Empty: there is none.
+  [[nodiscard]] fs::path staged() const {
+    for (const fs::path& place : {dir_.path(), out()}) {
+      std::error_code gone;
+      for (const auto& entry : fs::directory_iterator(place, gone)) {
+        if (entry.path().filename().string().find(".pkgfs-") != std::string::npos) {
+          return place == out() ? entry.path() / "new" : entry.path();
+        }
+      }
+    }
+    return {};
+  }
+
   /// A live package with small files and one that takes long to write.
   [[nodiscard]] std::string large_package() const {
     dir_.write("pkg/wasmer.toml", "[fs]\n\"/x\" = \"data\"\n");
@@ -204,8 +217,8 @@ class ToolsStopped : public ::testing::Test {
 
   /// Extracts the large package and sends `signal` while the large file is written.
   [[nodiscard]] ProcessResult stop_extract(const std::string& package, int signal) const {
-    Process extract({kPkgfs, "extract", package, out()}, {.timeout = std::chrono::seconds(10)});
-    EXPECT_TRUE(eventually([&] { return fs::is_symlink(out() / "x/b"); })) << extract.err();
+    Process extract({kPkgfs, "extract", "--force", package, out()}, {.timeout = std::chrono::seconds(10)});
+    EXPECT_TRUE(eventually([&] { return !staged().empty() && fs::is_symlink(staged() / "x/b"); })) << extract.err();
     sleep_ms(20);
     const auto begin = std::chrono::steady_clock::now();
     extract.signal(signal);
@@ -224,19 +237,46 @@ TEST_F(ToolsStopped, ExtractLeavesNothingBehind) {
     EXPECT_EQ(result.exit_code, 130) << result.describe();
     EXPECT_NE(result.err.find("interrupted"), std::string::npos) << result.describe();
     EXPECT_FALSE(fs::exists(out()));
+    EXPECT_EQ(staged(), "") << "nor anything beside it";
   }
 }
 
-TEST_F(ToolsStopped, EvenKilledExtractLeavesNoHalfFile) {
-  if (!UniqueFd(::open(dir_.path().c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600))) {
-    GTEST_SKIP() << "no files without a name here";
+TEST_F(ToolsStopped, ExtractLeavesADirectoryAsItWas) {
+  const std::string package = large_package();
+  dir_.write("out/x/a/small", "mine");
+  for (const int signal : {SIGINT, SIGTERM}) {
+    EXPECT_EQ(stop_extract(package, signal).exit_code, 130);
+    EXPECT_EQ(read_text(out() / "x/a/small"), "mine");
+    EXPECT_EQ(std::distance(fs::recursive_directory_iterator(out()), fs::recursive_directory_iterator()), 3);
   }
+}
+
+TEST_F(ToolsStopped, EvenKilledExtractShowsNoHalfTree) {
   EXPECT_EQ(stop_extract(large_package(), SIGKILL).signal, SIGKILL);
-  std::set<std::string> left;
-  for (const auto& entry : fs::recursive_directory_iterator(out())) {
-    left.insert(entry.path().string().substr(out().string().size()));
+  EXPECT_FALSE(fs::exists(out()));
+}
+
+/// On a file system of its own with room for less than the package.
+TEST_F(ToolsStopped, ExtractLeavesNothingOnAFullDisk) {
+  if (!shell("unshare -m --propagation private mount -t tmpfs none /mnt").ok()) {
+    GTEST_SKIP() << "no tmpfs can be mounted here";
   }
-  EXPECT_EQ(left, (std::set<std::string>{"/x", "/x/a", "/x/a/small", "/x/b"}));
+  fs::create_directories(out());
+  const auto extract = [&](const std::string& before, const std::string& target) {
+    return shell("unshare -m --propagation private sh -c 'mount -t tmpfs -o size=2m none " + out().string() +
+                 " && cd " + out().string() + " && " + before + kPkgfs + " extract --force " + single("big4m-v3") +
+                 " " + target + "; code=$?; find . >&2; exit $code'");
+  };
+  const ProcessResult beside = extract("", "new");
+  EXPECT_EQ(beside.exit_code, 1) << beside.describe();
+  EXPECT_NE(beside.err.find("No space left on device"), std::string::npos) << beside.describe();
+  EXPECT_TRUE(beside.err.ends_with("\n.\n")) << "what find lists: " << beside.describe();
+  const ProcessResult mount_point = extract("", ".");
+  EXPECT_EQ(mount_point.exit_code, 1) << mount_point.describe();
+  EXPECT_TRUE(mount_point.err.ends_with("\n.\n")) << mount_point.describe();
+  const ProcessResult merged = extract("mkdir old && echo mine >old/file && ", "old");
+  EXPECT_EQ(merged.exit_code, 1) << merged.describe();
+  EXPECT_TRUE(merged.err.ends_with("\n.\n./old\n./old/file\n")) << merged.describe();
 }
 
 TEST_F(ToolsStopped, OpeningATarballPutsNoNamesOnTheDisk) {
