@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "core/base/printable.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cstdint>
 
 #include "core/base/utf8.h"
 
@@ -50,6 +53,24 @@ std::string printable(std::string_view text, bool keep_newlines) {
     }
   }
   return out;
+}
+
+std::string printable_json(std::string_view json) {
+  std::string text;
+  std::size_t copied = 0;
+  for (std::size_t at = 0; at < json.size(); ++at) {
+    const auto byte = static_cast<unsigned char>(json[at]);
+    if (byte != 0x7f && byte != 0xc2 && byte != 0xe2) {  // the first bytes of the hidden characters
+      continue;
+    }
+    const CodePoint point = first_code_point(json.substr(at));
+    if (is_hidden(point.value)) {
+      text.append(json, copied, at - copied);
+      text += fmt::format("\\u{:04x}", static_cast<std::uint32_t>(point.value));
+      copied = at + point.bytes;
+    }
+  }
+  return text.append(json, copied);
 }
 
 std::string shortened(std::string_view text, std::size_t limit) {

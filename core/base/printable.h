@@ -25,6 +25,10 @@ inline constexpr std::size_t kLongestServerText = 300;
 /// twice changes nothing more. `keep_newlines` is for a message of several lines whose parts are printable already.
 [[nodiscard]] std::string printable(std::string_view text, bool keep_newlines = false);
 
+/// A valid JSON text with the hidden characters as `\uNNNN`, which doesn't change its values: a JSON parser allows such
+/// characters only inside of strings.
+[[nodiscard]] std::string printable_json(std::string_view json);
+
 /// `text`, of which "…" replaces the middle if it has more than `limit` characters (code points; a byte that isn't
 /// UTF-8 counts as one). The result has `limit` characters then, and its end is as long as its beginning: both ends of
 /// a path tell most.

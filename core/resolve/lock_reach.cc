@@ -5,11 +5,28 @@
 #include <map>
 #include <string>
 
+#include "core/webc/json_fields.h"
+
 namespace pkgfs {
 
 bool is_locked_directory(const PackageSummary& package) {
   return package.dist.path.has_value() && !package.dist.webc_sha256;
 }
+
+namespace {
+
+/// What the lock file says of the dependency number `i`. No package is open yet; `confirm` compares it later.
+PackageSpecifier stated_specifier(const LockFile::Locked& locked, std::size_t i) {
+  const webc::Json& dependency = locked.entry.at("dependencies").at(i);
+  const webc::Json* const text = webc::member(dependency, "specifier");
+  if (text == nullptr) {
+    throw Error(ErrorCode::kCorrupt, "dependencies." + std::to_string(i) + " of \"" +
+                                         locked.summary.pkg.id.to_string() + "\" has no specifier");
+  }
+  return PackageSpecifier::parse(webc::expect_text(*text, "specifier"));
+}
+
+}  // namespace
 
 void check_lock_reach(const LockFile& lock) {
   std::map<std::string, const PackageSummary*> directories;  // by id
@@ -27,7 +44,7 @@ void check_lock_reach(const LockFile& lock) {
       if (directory == directories.end()) {
         continue;
       }
-      const PackageSpecifier& specifier = locked.summary.pkg.dependencies.at(i).specifier;
+      const PackageSpecifier specifier = stated_specifier(locked, i);
       std::error_code failed;
       const std::string& path = *directory->second->dist.path;
       if (specifier.path() == nullptr || !std::filesystem::equivalent(specifier.path()->text, path, failed)) {

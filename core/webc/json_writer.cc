@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/base/cancel.h"
+#include "core/base/printable.h"
 #include "core/webc/manifest.h"
 
 namespace pkgfs::webc {
@@ -118,7 +119,7 @@ void JsonWriter::text(std::string_view text) {
       continue;
     }
     const std::string quoted = nlohmann::json(slice).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-    out_ << std::string_view(quoted).substr(1, quoted.size() - 2);
+    out_ << printable_json(std::string_view(quoted).substr(1, quoted.size() - 2));
   }
   out_.put('"');
 }

@@ -16,7 +16,8 @@ namespace pkgfs::webc {
 struct Manifest;
 
 /// Prints one JSON document piece by piece, in the format of nlohmann's `dump`. So a large document needs no second
-/// copy of its values, and no text of the whole. Bytes that aren't UTF-8 become U+FFFD. Throws Error(kInterrupted)
+/// copy of its values, and no text of the whole. Bytes that aren't UTF-8 become U+FFFD, and hidden characters
+/// `\uNNNN` (core/base/printable.h). Throws Error(kInterrupted)
 /// (core/base/cancel.h), and then leaves the document unfinished. `out` must outlive this.
 class JsonWriter {
  public:

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/cli/json_output.h"
 
-#include <fmt/format.h>
-
 #include <cstdint>
 #include <limits>
 #include <ostream>
@@ -10,7 +8,6 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/printable.h"
-#include "core/base/utf8.h"
 
 namespace pkgfs {
 
@@ -18,25 +15,10 @@ using nlohmann::json;
 
 namespace {
 
-/// The text of `document`. nlohmann::json escapes C0; the other characters can only be inside of its strings.
+/// The text of `document`. nlohmann::json escapes C0; the other hidden characters can only be inside of its strings.
 template <typename Json>
 std::string text_of(const Json& document, int indent) {
-  const std::string dumped = document.dump(indent, ' ', false, Json::error_handler_t::replace);
-  std::string text;
-  std::size_t copied = 0;
-  for (std::size_t at = 0; at < dumped.size(); ++at) {
-    const auto byte = static_cast<unsigned char>(dumped[at]);
-    if (byte != 0x7f && byte != 0xc2 && byte != 0xe2) {  // the first bytes of the hidden characters
-      continue;
-    }
-    const CodePoint point = first_code_point(std::string_view(dumped).substr(at));
-    if (is_hidden(point.value)) {
-      text.append(dumped, copied, at - copied);
-      text += fmt::format("\\u{:04x}", static_cast<std::uint32_t>(point.value));
-      copied = at + point.bytes;
-    }
-  }
-  return text.append(dumped, copied);
+  return printable_json(document.dump(indent, ' ', false, Json::error_handler_t::replace));
 }
 
 }  // namespace

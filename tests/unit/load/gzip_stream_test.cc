@@ -53,7 +53,7 @@ TEST(GzipStream, EveryBitCounts) {
     for (std::size_t at = 0; at < whole.size(); ++at) {
       for (unsigned bit = 0; bit < 8; ++bit) {
         std::string bytes = whole;
-        bytes[at] = static_cast<char>(bytes[at] ^ (1U << bit));
+        bytes[at] = static_cast<char>(static_cast<unsigned char>(bytes[at]) ^ (1U << bit));
         const bool is_note = (at >= 4 && at < 10) || (at == 3 && bit == 0);  // time, hints, system, "is text"
         // Bits that fill up a byte have no meaning: behind the header of a stored block, and behind the last block.
         const bool may_fill = level == 0 ? at == 10 && bit >= 3 : at == whole.size() - 9;

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "core/base/error.h"
+#include "core/base/printable.h"
 
 namespace pkgfs {
 namespace {
@@ -39,7 +40,7 @@ std::string reason(const std::string& text) {
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kUsage);
     const std::string before = "could not parse value as package identifier: ";
-    const std::string after = " (value: '" + text + "')";
+    const std::string after = " (value: '" + printable(text) + "')";
     const std::string& message = error.message();
     EXPECT_TRUE(message.starts_with(before)) << message;
     EXPECT_TRUE(message.ends_with(after)) << message;

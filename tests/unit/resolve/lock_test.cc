@@ -190,7 +190,7 @@ TEST(LockFile, OneSpecifierHasOnePackage) {
 TEST(LockFile, AmbiguousTextsAreRefused) {
   const std::string text = good();
   EXPECT_EQ(refusal("\xef\xbb\xbf" + text), "a byte order mark");
-  EXPECT_THAT(refusal(text + std::string(1, '\0') + "{}"), HasSubstr("parse error at line"));
+  EXPECT_THAT(refusal(text + std::string(1, '\0') + "{}"), HasSubstr("a NUL at byte"));
   EXPECT_THAT(refusal(text + "{}"), HasSubstr("expected end of input"));
   EXPECT_THAT(refusal(text + "x"), HasSubstr("parse error at line"));
   EXPECT_THAT(refusal(R"({"pkgfs_lock": 2, "packages": [], "packages": []})"), HasSubstr("\"packages\""));

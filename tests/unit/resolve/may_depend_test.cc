@@ -107,7 +107,9 @@ TEST(LockReach, ADirectoryMustBeNamedByItsPath) {
   const auto lock = [&](const std::string& specifier) {
     TestPackage root(named_id("z/root@1.0.0"));
     root.dep(specifier, "d");
-    return LockFile{{{{root.info(), kHere}, {"z/dir@1.0.0"}}, {directory, {}}}};
+    LockFile lock;
+    lock.packages = {{{root.info(), kHere}, {"z/dir@1.0.0"}}, {directory, {}}};
+    return parse_lock(print_lock(lock));
   };
   try {
     check_lock_reach(lock("z/dir@1"));

@@ -67,7 +67,7 @@ TEST(ParseJson, SaysWhereTheTextIsWrong) {
   EXPECT_THAT(json_refusal(R"("\ud800")"), HasSubstr("surrogate"));
   EXPECT_THAT(json_refusal("1e999"), HasSubstr("number overflow"));
   EXPECT_EQ(json_refusal("{}\0{"s), "a NUL at byte 3");
-  EXPECT_LT(json_refusal("[\"" + repeated("ä", 100'000)).size(), 310U) << "it quotes the wrong token";
+  EXPECT_LT(json_refusal("[\"" + repeated("ä", 100'000)).size(), 620U) << "it quotes the wrong token";
 }
 
 TEST(ParseJson, IsStrictWhereAsked) {

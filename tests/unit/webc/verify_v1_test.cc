@@ -7,13 +7,7 @@
 namespace pkgfs::webc {
 namespace {
 
-std::string u64(std::uint64_t value) {
-  std::string text;
-  for (unsigned i = 0; i < 8; ++i) {
-    text += static_cast<char>(value >> (8 * i));
-  }
-  return text;
-}
+using test::u64;
 
 std::string leb(std::uint64_t value) {
   std::string text;

@@ -16,6 +16,15 @@
 
 namespace pkgfs::webc::test {
 
+/// A number of eight bytes, the lowest first.
+[[nodiscard]] inline std::string u64(std::uint64_t value) {
+  std::string text;
+  for (unsigned i = 0; i < 8; ++i) {
+    text += static_cast<char>(value >> (8 * i));
+  }
+  return text;
+}
+
 [[nodiscard]] inline std::vector<std::byte> to_bytes(std::string_view text) {
   const auto* data = reinterpret_cast<const std::byte*>(text.data());
   return {data, data + text.size()};
