@@ -9,6 +9,7 @@
 
 #include "core/base/cancel.h"
 #include "core/base/error.h"
+#include "core/base/printable.h"
 #include "core/webc/manifest.h"
 #include "tests/support/fixtures.h"
 #include "tests/unit/webc/webc_files.h"
@@ -27,15 +28,21 @@ std::string written(const AnyJson& json, const JsonWriter::Style& style) {
   return out.str();
 }
 
+/// nlohmann's text, but with hidden characters escaped.
+template <typename AnyJson>
+std::string dumped(const AnyJson& json, int indent) {
+  return printable_json(json.dump(indent, ' ', false, kReplace));
+}
+
 void expect_as_dumped(const Json& json) {
   const nlohmann::json sorted(json);
-  EXPECT_EQ(written(json, JsonWriter::kSorted), sorted.dump(2, ' ', false, kReplace));
-  EXPECT_EQ(written(sorted, JsonWriter::kSorted), sorted.dump(2, ' ', false, kReplace));
-  EXPECT_EQ(written(json, JsonWriter::kOrdered), json.dump(2, ' ', false, kReplace));
-  EXPECT_EQ(written(json, JsonWriter::kCompact), json.dump(-1, ' ', false, kReplace));
+  EXPECT_EQ(written(json, JsonWriter::kSorted), dumped(sorted, 2));
+  EXPECT_EQ(written(sorted, JsonWriter::kSorted), dumped(sorted, 2));
+  EXPECT_EQ(written(json, JsonWriter::kOrdered), dumped(json, 2));
+  EXPECT_EQ(written(json, JsonWriter::kCompact), dumped(json, -1));
   std::ostringstream quoted;
   JsonWriter(quoted, JsonWriter::kSorted).quoted([&](JsonWriter& compact) { compact.value(json); });
-  EXPECT_EQ(quoted.str(), nlohmann::json(json.dump(-1, ' ', false, kReplace)).dump());
+  EXPECT_EQ(quoted.str(), nlohmann::json(dumped(json, -1)).dump());
 }
 
 TEST(JsonWriter, WritesWhatDumpWrites) {
