@@ -41,15 +41,31 @@ std::string kind_of(int directory, const std::string& name, const struct stat& s
   }
 }
 
-/// Removes the entry `name` of `directory`, which is at `path`, because it is in the way. `errnum`: why it can't be
-/// used as it is, if it went unnoticed what it is.
-void remove_obstacle(int directory, const std::string& name, const std::string& path, int errnum) {
+/// The types of entries that can be in the way.
+enum class Obstacle {
+  kLink,    // of a directory
+  kNoFile,  // of a lock: another process may hold a regular file
+  kAny,
+};
+
+bool is_obstacle(const struct stat& status, Obstacle obstacle) {
+  return obstacle == Obstacle::kAny ||
+         (obstacle == Obstacle::kLink ? S_ISLNK(status.st_mode) : !S_ISREG(status.st_mode));
+}
+
+/// Removes the entry `name` of `directory`, which is at `path`, because it is in the way. Does nothing if another
+/// process has already put something else in its place. `errnum`: why it can't be used as it is, if it went unnoticed
+/// what it is.
+void remove_obstacle(int directory, const std::string& name, const std::string& path, int errnum, Obstacle obstacle) {
   struct stat status{};
   if (::fstatat(directory, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
     if (errno == ENOENT) {
       return;
     }
     throw system_error("Unable to open '" + path + "'", errnum);
+  }
+  if (!is_obstacle(status, obstacle)) {
+    return;
   }
   const std::string kind = kind_of(directory, name, status);
   if (::unlinkat(directory, name.c_str(), S_ISDIR(status.st_mode) ? AT_REMOVEDIR : 0) == 0) {
@@ -64,13 +80,20 @@ void remove_obstacle(int directory, const std::string& name, const std::string& 
                      errno);
 }
 
-/// Whether an open file that was there already can be taken for ours.
-bool is_usable(int fd, PrivateDirectory::Content content) {
+/// Whether the open file `fd` of `directory`, which was there already, can be taken for ours. File systems of servers
+/// may name another owner for all files: then it is that of the directory, to which no other user may write.
+bool is_usable(int fd, int directory, PrivateDirectory::Content content) {
   struct stat status{};
   if (::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
     return false;
   }
-  return content == PrivateDirectory::Content::kNone || (status.st_uid == ::geteuid() && status.st_nlink <= 1);
+  if (content == PrivateDirectory::Content::kNone) {
+    return true;
+  }
+  struct stat above{};
+  const bool is_of_owner = ::fstat(directory, &above) == 0 && status.st_uid == above.st_uid &&
+                           (above.st_mode & static_cast<unsigned>(S_IWGRP | S_IWOTH)) == 0;
+  return (status.st_uid == ::geteuid() || is_of_owner) && status.st_nlink <= 1;
 }
 
 }  // namespace
@@ -101,7 +124,7 @@ PrivateDirectory PrivateDirectory::make(const std::string& path) {
         ::fstatat(above.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISLNK(status.st_mode)) {
       break;
     }
-    remove_obstacle(above.get(), name, path, errnum);
+    remove_obstacle(above.get(), name, path, errnum, Obstacle::kLink);
   }
   throw cannot_create_directory(path, errnum);
 }
@@ -125,7 +148,7 @@ UniqueFd PrivateDirectory::open_file(const std::string& name, Content content) c
   for (int i = 0; i < kAttempts; ++i) {
     UniqueFd fd(::openat(fd_.get(), name.c_str(), O_RDWR | kOpenFile));
     int errnum = fd ? 0 : errno;
-    if (fd && is_usable(fd.get(), content)) {
+    if (fd && is_usable(fd.get(), fd_.get(), content)) {
       return fd;
     }
     if (errnum == ENOENT) {
@@ -144,8 +167,12 @@ UniqueFd PrivateDirectory::open_file(const std::string& name, Content content) c
                            ::fstatat(fd_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 &&
                            S_ISREG(status.st_mode);
       if (!is_lock) {
-        remove_obstacle(fd_.get(), name, path_of(name), errnum);
+        remove_obstacle(fd_.get(), name, path_of(name), errnum,
+                        content == Content::kNone ? Obstacle::kNoFile : Obstacle::kAny);
         continue;
+      }
+      if (errnum != EACCES) {
+        continue;  // another process has put a lock in the place of an obstacle
       }
     }
     throw system_error("Unable to open '" + path_of(name) + "'", errnum);

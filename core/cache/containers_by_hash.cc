@@ -57,7 +57,9 @@ std::optional<std::string> ContainersByHash::find(const Sha256& hash) {
     }
     return std::nullopt;
   }
-  if ((status.st_mode & kWritable) != 0) {
+  // Another user may have stored the file without hashing it, and may change it.
+  const bool is_foreign = status.st_uid != ::geteuid() && status.st_uid != 0;
+  if ((status.st_mode & kWritable) != 0 || is_foreign) {
     const std::optional<Sha256> actual = hash_or_set_aside(hash);
     if (!actual) {
       return std::nullopt;

@@ -25,8 +25,9 @@ class DownloadEffort {
     spent_ += bytes;
     return size_ == 0 || spent_ / kMostTimes <= size_;
   }
-  /// `kept` bytes are in the file now. True if that is progress: enough of them are beyond the furthest that there ever
-  /// was. Pieces of a few bytes must add up first, else a server could send one byte for each request.
+  /// `kept` bytes are in the file now. True if that is progress: enough of them are beyond the furthest since
+  /// the last start from zero. Pieces of a few bytes must add up first, else a server could send one byte for each
+  /// request.
   [[nodiscard]] bool has_progressed(std::uint64_t kept) {
     if (kept < furthest_ + step()) {
       return false;
@@ -34,8 +35,12 @@ class DownloadEffort {
     furthest_ = kept;
     return true;
   }
-  /// The bytes that there are will be thrown away. False if that happened too often.
-  [[nodiscard]] bool restart() { return ++restarts_ <= kMostRestarts; }
+  /// The bytes that there are will be thrown away, so that every byte is progress again. False if that happened too
+  /// often.
+  [[nodiscard]] bool restart() {
+    furthest_ = 0;
+    return ++restarts_ <= kMostRestarts;
+  }
   [[nodiscard]] int restarts() const { return restarts_; }
 
  private:

@@ -20,7 +20,7 @@ class Pace {
   struct Limits {
     std::chrono::milliseconds silence{30'000};  // the longest time without a byte
     std::chrono::milliseconds window{30'000};   // the time over which the rate is measured
-    std::uint64_t slowest = 256;                // bytes a second; for all transfers of the caller together
+    std::uint64_t slowest = 256;                // bytes a second; each of several transfers needs its part of it
     std::optional<Clock::time_point> deadline = std::nullopt;  // when the transfer must have ended
   };
   enum class Verdict {

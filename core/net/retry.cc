@@ -23,8 +23,9 @@ bool Backoff::again(const std::string& what, int failures) {
 }
 
 bool Backoff::again_after_timeout(std::chrono::milliseconds took, const std::string& what) {
+  constexpr std::chrono::milliseconds kSlack{1'000};  // connecting, and the interval at which silence is noticed
   silent_ += took;
-  return silent_ + took <= policy_.silence && again(what, 2);
+  return silent_ + took <= policy_.silence + kSlack && again(what, 2);
 }
 
 bool Backoff::again_after(const HttpError& error, Clock::time_point begun, const std::string& what) {

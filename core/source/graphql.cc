@@ -66,7 +66,7 @@ std::string body_of(std::string_view query, std::string_view placeholder, std::s
   return Json{{"query", text}}.dump();
 }
 
-/// The messages with at most 300 bytes of each, because they may have any text of the registry.
+/// The messages with at most 300 characters of each, because they may have any text of the registry.
 std::vector<std::string> server_texts(std::vector<std::string> messages) {
   for (std::string& message : messages) {
     message = server_text(message);

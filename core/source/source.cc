@@ -51,7 +51,7 @@ std::string unusable(const std::string& version, std::size_t count) {
   if (count == 1) {
     return "version " + version + " was found, but it can't be used";
   }
-  return "version " + version + " was found, but it can't be used, as " + std::to_string(count - 1) + " older";
+  return "version " + version + " was found, but neither it nor " + std::to_string(count - 1) + " older can be used";
 }
 
 }  // namespace
