@@ -170,8 +170,7 @@ PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options,
   if (flags.network.lock) {
     lock_path_ = *flags.network.lock;
     // The package view shows also a package whose dependencies can't be found.
-    lock_ = read_lock_file(lock_path_, *loader_, flags.view == View::kPackage && !flags.strict);
-    source_ = std::make_unique<LockSource>(*lock_);
+    skip_unavailable_ = flags.view == View::kPackage && !flags.strict;
   } else {
     add_sources(true);
   }
@@ -261,16 +260,24 @@ void PackageOpener::add_sources(bool with_cache) {
   source_ = std::make_unique<RegistryCheck>(std::move(sources), std::move(endpoints));
 }
 
+RootPackage PackageOpener::find_locked(const std::string& text) {
+  if (!package_path(text) && PackageSpecifier::parse(text).url() != nullptr) {
+    addresses_->name(text);  // before the lock file is read: its packages are opened to compare them
+  }
+  if (!lock_) {
+    lock_ = read_lock_file(lock_path_, *loader_, skip_unavailable_);
+    source_ = std::make_unique<LockSource>(*lock_);
+  }
+  const PackageSummary& root = locked_root(*lock_, lock_path_, text);
+  if (root.dist.path) {  // opened here, because the loader never lets a package lead out of its directory
+    return {open_path(*root.dist.path, options_), root.pkg, root.dist};
+  }
+  return {nullptr, root.pkg, root.dist};
+}
+
 RootPackage PackageOpener::find(const std::string& text) {
-  if (lock_) {
-    const PackageSummary& root = locked_root(*lock_, lock_path_, text);
-    if (root.dist.path) {  // opened here, because the loader never lets a package lead out of its directory
-      return {open_path(*root.dist.path, options_), root.pkg, root.dist};
-    }
-    if (PackageSpecifier::parse(text).url() != nullptr) {
-      addresses_->name(text);
-    }
-    return {nullptr, root.pkg, root.dist};
+  if (!lock_path_.empty()) {
+    return find_locked(text);
   }
   if (const auto path = package_path(text)) {
     return {open_path(*path, options_), std::nullopt, local_distribution(*path)};

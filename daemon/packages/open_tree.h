@@ -56,12 +56,13 @@ class PackageOpener {
   /// Asks registries also for packages that the cache has: writing a lock file needs their URLs. Call it before `find`.
   void ask_for_urls() { add_sources(false); }
 
-  [[nodiscard]] Source& source() { return *source_; }
   [[nodiscard]] PackageLoader& loader() { return *loader_; }
 
  private:
   void set_up_network(DownloadObserver* observer, const Io& io);
   void add_sources(bool with_cache);
+  /// `find` with a lock file, which is read now.
+  [[nodiscard]] RootPackage find_locked(const std::string& text);
 
   OpenOptions options_;
   bool allow_url_dependencies_;
@@ -74,8 +75,9 @@ class PackageOpener {
   std::unique_ptr<ContainerFetcher> fetcher_;
   std::unique_ptr<PackageLoader> loader_;
   std::unique_ptr<Source> source_;
-  std::optional<LockFile> lock_;
-  std::string lock_path_;
+  std::string lock_path_;         // empty: there is no lock file
+  std::optional<LockFile> lock_;  // from the first `find` on
+  bool skip_unavailable_ = false;
 };
 
 /// The description of a root that the resolver needs. Throws Error that names the package if its manifest can't be

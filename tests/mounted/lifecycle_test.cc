@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/base/printable.h"
 #include "tests/mounted/lifecycle.h"
 
 namespace pkgfs::test {
@@ -200,7 +201,7 @@ TEST_F(Lifecycle, MountpointsWithSpacesAndCommasWork) {
   const ProcessResult mounted = pkgfs({"mount", package_, where});
   ASSERT_TRUE(mounted.ok()) << mounted.describe();
   EXPECT_TRUE(fs::is_directory(where / "data"));
-  EXPECT_NE(pkgfs({"mounts"}).out.find(" on " + where.string() + " (live)\n"), std::string::npos);
+  EXPECT_NE(pkgfs({"mounts"}).out.find(" on " + printable(where.string()) + " (live)\n"), std::string::npos);
   const ProcessResult unmounted = pkgfs({"unmount", where});
   EXPECT_TRUE(unmounted.ok()) << unmounted.describe();
   EXPECT_TRUE(ended(where));

@@ -77,7 +77,7 @@ TEST_F(Proportion, DeepValues) {  // printed, each line has 120 blanks
 TEST_F(Proportion, LongTexts) {
   expect_in_proportion(annotated(std::string(limits::kManifestBytes - 200, 'x')), 0);
   expect_in_proportion(annotated(Json::array_t(200'000, std::string(60, 'x'))), 0);
-  expect_in_proportion(annotated(std::string(limits::kManifestBytes, 'x')), 4, "longer than 16777216 bytes");
+  expect_in_proportion(annotated(std::string(limits::kManifestBytes, 'x')), 4, "more than the limit of 16777216");
 }
 
 }  // namespace

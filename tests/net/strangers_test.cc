@@ -68,7 +68,8 @@ TEST_F(Strangers, AlsoInALockFile) {
   ASSERT_NE(text.find(was), std::string::npos) << text;
   text.replace(text.find(was), was.size(), "\"" + path + "\"");
   std::ofstream(lock) << text;
-  expect_refused(portal({"tree", "--lock", lock, "zorg/portal"}), "may not depend on \"" + path + "\"");
+  expect_refused(portal({"tree", "--lock", lock, "zorg/portal"}),
+                 "is \"" + path + "\" in the lock file and " + was + " in the package");
 }
 
 TEST_F(Strangers, NameUrlsOfOtherServersOnlyIfAllowed) {

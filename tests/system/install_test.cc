@@ -317,7 +317,7 @@ TEST_F(Completion, OfBash) {
   EXPECT_THAT(bash("pkgfs mount --exec = n", "4"), ::testing::ElementsAre("none"));
   EXPECT_THAT(bash("pkgfs mount --exec a", "3"), ::testing::ElementsAre("auto"));
   EXPECT_THAT(bash("pkgfs mount --log-level = in", "4"), ::testing::ElementsAre("info"));
-  EXPECT_THAT(bash("pkgfs mount -o ro,allow_o", "3"), ::testing::ElementsAre("ro,allow_other"));
+  EXPECT_THAT(bash("pkgfs mount -o ro,allow_ot", "3"), ::testing::ElementsAre("ro,allow_other"));
   EXPECT_THAT(bash("pkgfs umount --la", "2"), ::testing::ElementsAre("--lazy"));
   EXPECT_THAT(bash("pkgfs cache ''", "2"), UnorderedElementsAreArray({"list", "verify", "prune", "path"}));
   EXPECT_THAT(bash("pkgfs help mou", "2"), UnorderedElementsAreArray({"mount", "mounts"}));
