@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 
+#include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <utility>
@@ -270,6 +271,7 @@ void add_registry_cases(std::vector<ScaleCase>& cases) {
                    }});
   cases.push_back({"entries of a lock file", 300, 600, [](const fs::path&, std::size_t size) {
                      LockFile lock;
+                     std::vector<std::optional<PackageInfo>> manifests;
                      for (std::size_t i = 0; i < size; ++i) {
                        PackageInfo info{NamedId{"bench/" + numbered("p", i), Version::parse("1.0.0")}, {}, {}, {}, {}};
                        std::vector<std::string> ids;
@@ -279,10 +281,12 @@ void add_registry_cases(std::vector<ScaleCase>& cases) {
                          ids.push_back(id);
                        }
                        DistributionInfo dist{"https://example.com/p.webc", {}, sha256(numbered("p", i))};
+                       manifests.emplace_back(info);
                        lock.packages.push_back({{std::move(info), std::move(dist)}, std::move(ids)});
                      }
-                     return std::function<void()>([text = print_lock(lock)] {
-                       const LockFile parsed = parse_lock(text);
+                     return std::function<void()>([text = print_lock(lock), manifests = std::move(manifests)] {
+                       LockFile parsed = parse_lock(text);
+                       confirm(parsed, manifests);
                        LockSource source(parsed);
                        const Resolution resolution = resolve(parsed.packages.front().summary.pkg, source);
                        if (resolution.order.size() != parsed.packages.size()) {
