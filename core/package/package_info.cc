@@ -5,8 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/base/printable.h"
 #include "core/base/error.h"
+#include "core/base/printable.h"
 #include "core/webc/manifest.h"
 
 namespace pkgfs {

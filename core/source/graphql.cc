@@ -9,8 +9,8 @@
 
 #include "core/base/ascii.h"
 #include "core/base/log.h"
-#include "core/net/http_message.h"
 #include "core/base/printable.h"
+#include "core/net/http_message.h"
 #include "core/webc/json_fields.h"
 #include "core/webc/parse_json.h"
 

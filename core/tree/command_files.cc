@@ -8,8 +8,8 @@
 #include <string_view>
 #include <utility>
 
-#include "core/base/printable.h"
 #include "core/base/limits.h"
+#include "core/base/printable.h"
 #include "core/base/repeated_warning.h"
 #include "core/package/package_info.h"
 #include "core/vfs/digest_time.h"

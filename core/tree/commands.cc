@@ -8,8 +8,8 @@
 #include <string_view>
 #include <utility>
 
-#include "core/base/printable.h"
 #include "core/base/log.h"
+#include "core/base/printable.h"
 #include "core/base/repeated_warning.h"
 
 namespace pkgfs {

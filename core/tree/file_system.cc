@@ -10,8 +10,8 @@
 #include <system_error>
 #include <utility>
 
-#include "core/base/printable.h"
 #include "core/base/log.h"
+#include "core/base/printable.h"
 #include "core/base/repeated_warning.h"
 #include "core/package/package_info.h"
 #include "core/tree/command_files.h"

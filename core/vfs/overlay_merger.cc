@@ -9,9 +9,9 @@
 #include <string>
 #include <utility>
 
-#include "core/base/printable.h"
 #include "core/base/limits.h"
 #include "core/base/log.h"
+#include "core/base/printable.h"
 #include "core/vfs/large_directory.h"
 #include "core/vfs/path_text.h"
 
@@ -233,8 +233,8 @@ void OverlayMerger::clamp(OverlayNode& node, OverlayContent& content, Findings& 
   }
   if (findings.wants_warnings && findings.warnings.size() < limits::kRepeatedWarnings) {
     findings.warnings.push_back("the link \"" + shortened(join_path(where, node.name_view())) + "\" of " +
-                                layer.label() + " leads out of its volume to \"" + shortened(text) +
-                                "\": shown as \"" + shortened(*clamped) + "\"");
+                                layer.label() + " leads out of its volume to \"" + shortened(text) + "\": shown as \"" +
+                                shortened(*clamped) + "\"");
   } else {
     ++findings.more;
   }

@@ -9,10 +9,10 @@
 #include <system_error>
 #include <utility>
 
-#include "core/base/printable.h"
 #include "core/base/error.h"
 #include "core/base/limit_error.h"
 #include "core/base/limits.h"
+#include "core/base/printable.h"
 #include "core/base/repeated_warning.h"
 #include "core/vfs/empty_file_system.h"
 #include "core/vfs/hidden_files.h"
@@ -104,8 +104,7 @@ void warn_of_hidden_files(const std::vector<Mount>& mounts, NameIndex& index) {
   for (const HiddenFile& file : find_hidden_files(mounts, index)) {
     const Mount& mount = mounts[file.mount];
     hidden.add("\"{}\" of \"{}\" hides the file \"{}\" of \"{}\"", shortened(mount.mount_path), mount.package.text(),
-               shortened(std::string_view(mount.mount_path).substr(0, file.length)),
-               mounts[file.other].package.text());
+               shortened(std::string_view(mount.mount_path).substr(0, file.length)), mounts[file.other].package.text());
   }
   hidden.end();
 }

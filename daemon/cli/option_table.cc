@@ -338,9 +338,8 @@ constexpr std::array kOptions{
     OptionSpec{Group::kNetwork, "max-download", '\0', "SIZE",
                "refuse a package that is larger than SIZE (default: 16G)",
                kFetchingCommands | set_of(CommandId::kConfig), true,
-               [](Options& options, std::string_view value) {
-                 options.tree.network.max_download = parse_size("max-download", value);
-               }},
+               [](Options& options,
+                  std::string_view value) { options.tree.network.max_download = parse_size("max-download", value); }},
     OptionSpec{Group::kNetwork, "verify-downloads", '\0', "fail|warn|off",
                "fail (default): refuse a download whose hash is not the one that the registry gave. warn: "
                "use it once, with a warning. off: use it once. The cache never keeps such a download",

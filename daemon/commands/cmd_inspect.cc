@@ -99,8 +99,7 @@ void print_plain(TextWriter out, const Package& package, const PackageFacts& fac
     out << "dependencies:\n";
   }
   for (const webc::Dependency& use : manifest.use) {
-    out << "  " << use.alias << " = " << shown(use.vendored ? json(*use.vendored) : optional_json(use.text))
-        << '\n';
+    out << "  " << use.alias << " = " << shown(use.vendored ? json(*use.vendored) : optional_json(use.text)) << '\n';
   }
   if (!manifest.commands.empty()) {
     out << "commands:\n";
@@ -111,8 +110,7 @@ void print_plain(TextWriter out, const Package& package, const PackageFacts& fac
   }
   for (std::size_t i = 0; i < facts.atoms.size(); ++i) {
     const webc::Atom& atom = package.atoms()[i];
-    out << "  " << atom.name << "  " << size_text(atom.body.length) << "  " << to_hex(facts.atoms[i])
-        << '\n';
+    out << "  " << atom.name << "  " << size_text(atom.body.length) << "  " << to_hex(facts.atoms[i]) << '\n';
   }
   print_mappings(out, manifest);
   print_volumes(out, facts.volumes);

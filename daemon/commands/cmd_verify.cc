@@ -10,8 +10,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/base/printable.h"
 #include "core/base/log.h"
+#include "core/base/printable.h"
 #include "core/package/package_info.h"
 #include "core/vfs/name_index.h"
 #include "core/vfs/read_file.h"

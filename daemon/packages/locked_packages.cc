@@ -9,9 +9,9 @@
 
 #include "core/base/files.h"
 #include "core/cache/file_hash.h"
+#include "core/resolve/lock_reach.h"
 #include "core/source/graphql.h"
 #include "daemon/packages/open_tree.h"
-#include "core/resolve/lock_reach.h"
 
 namespace pkgfs {
 namespace {

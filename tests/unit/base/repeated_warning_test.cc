@@ -7,8 +7,8 @@
 
 #include <string>
 
-#include "core/base/printable.h"
 #include "core/base/limit_error.h"
+#include "core/base/printable.h"
 #include "tests/support/fixtures.h"
 
 namespace pkgfs {
