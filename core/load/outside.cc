@@ -20,6 +20,7 @@ struct ManifestPath {
   std::string path;
 };
 
+/// In the order of what a reader should know first: what becomes a program, then files, then texts.
 std::vector<ManifestPath> paths_of(const WasmerToml& toml) {
   std::vector<ManifestPath> paths;
   const auto add = [&](std::string key, const std::optional<std::string>& path) {
@@ -27,13 +28,6 @@ std::vector<ManifestPath> paths_of(const WasmerToml& toml) {
       paths.push_back({std::move(key), *path});
     }
   };
-  if (toml.package) {
-    add("\"license-file\" of [package]", toml.package->license_file);
-    add("\"readme\" of [package]", toml.package->readme);
-  }
-  for (const auto& [guest, host] : toml.fs) {
-    add("\"" + guest + "\" of [fs]", host);
-  }
   for (const auto& module : toml.modules) {
     const std::string where = " of the module \"" + module.name + "\"";
     add("\"source\"" + where, module.source);
@@ -48,6 +42,13 @@ std::vector<ManifestPath> paths_of(const WasmerToml& toml) {
     if (command.annotations_file) {
       add("\"annotations.file\" of the command \"" + command.name + "\"", command.annotations_file->first);
     }
+  }
+  for (const auto& [guest, host] : toml.fs) {
+    add("\"" + guest + "\" of [fs]", host);
+  }
+  if (toml.package) {
+    add("\"license-file\" of [package]", toml.package->license_file);
+    add("\"readme\" of [package]", toml.package->readme);
   }
   return paths;
 }
