@@ -220,7 +220,9 @@ std::string registry_missing() {
     if (::access(kNginx, X_OK) != 0) {
       return "no nginx (Debian: nginx-light)";
     }
-    if (!run({kPython, "-c", "import graphql"}).ok()) {
+    // To look for the module is faster than to import it.
+    if (!run({kPython, "-c", "import importlib.util, sys; sys.exit(importlib.util.find_spec('graphql') is None)"})
+             .ok()) {
       return "no graphql module for /usr/bin/python3 (Debian: python3-graphql-core)";
     }
     return "";
