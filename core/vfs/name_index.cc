@@ -108,6 +108,9 @@ Result<void> NameIndex::intersect_live(FileSystem& fs, Inode dir, const std::vec
 
 Result<void> NameIndex::intersect(FileSystem& fs, bool live, Inode dir, const std::vector<std::string_view>& names,
                                   FunctionRef<void(std::size_t index, const Result<Entry>& entry)> found) {
+  if (names.empty()) {
+    return {};  // a large directory isn't listed for nothing
+  }
   if (live) {
     return intersect_live(fs, dir, names, found);
   }
