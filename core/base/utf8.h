@@ -15,6 +15,11 @@ struct CodePoint {
 /// surrogates and values beyond U+10FFFF are invalid.
 [[nodiscard]] CodePoint first_code_point(std::string_view text);
 
+/// Whether the byte continues a character of UTF-8, so that a text must not be cut in front of it.
+[[nodiscard]] constexpr bool continues_character(char byte) {
+  return (static_cast<unsigned char>(byte) & 0xC0U) == 0x80U;
+}
+
 [[nodiscard]] bool is_utf8(std::string_view text);
 
 }  // namespace pkgfs

@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include "core/base/utf8.h"
 #include "core/package/digits.h"
 #include "core/package/semver.h"
 
@@ -59,8 +60,7 @@ std::string quoted_char(std::string_view text) {
     return escaped + "}'";
   }
   std::size_t length = 1;
-  while (first >= 0x80 && length < 4 && length < text.size() &&
-         (static_cast<unsigned char>(text[length]) & 0xc0U) == 0x80U) {
+  while (first >= 0x80 && length < 4 && length < text.size() && continues_character(text[length])) {
     ++length;
   }
   return concat({"'", text.substr(0, length), "'"});

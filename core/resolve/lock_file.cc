@@ -28,9 +28,6 @@ constexpr const char* kProperties[] = {"commands", "entrypoint", "filesystem"};
 
 Json or_null(const std::optional<std::string>& text) { return text ? Json(*text) : Json(nullptr); }
 
-/// The properties of a directory may change, and so the file doesn't state them.
-bool is_directory(const DistributionInfo& dist) { return dist.path && !dist.webc_sha256; }
-
 Json mappings_json(const PackageInfo& pkg) {
   Json list = Json::array();
   for (const FileSystemMapping& mapping : pkg.filesystem) {
@@ -52,7 +49,7 @@ Json to_json(const LockFile::Locked& locked, int format) {
   if (format > 1) {
     entry["registry"] = dist.registry ? Json{{"url", *dist.registry}, {"id", pkg.id.to_string()}} : Json(nullptr);
   }
-  if (!is_directory(dist)) {
+  if (!is_locked_directory(dist)) {
     entry["commands"] = pkg.commands;
     entry["entrypoint"] = or_null(pkg.entrypoint);
     entry["filesystem"] = mappings_json(pkg);
@@ -285,7 +282,7 @@ void confirm(LockFile& lock, std::vector<std::optional<PackageInfo>> found) {
     locked.summary.pkg = *std::move(found[i]);
     locked.summary.pkg.id = id;
     Json stated = std::exchange(locked.entry, {});
-    if (is_directory(locked.summary.dist)) {
+    if (is_locked_directory(locked.summary.dist)) {
       for (const char* key : kProperties) {
         stated.erase(key);
       }

@@ -32,6 +32,10 @@ struct LockFile {
   std::vector<Locked> packages;  // the root first
 };
 
+/// Whether a locked package is a directory of the host. Its contents may change, so the file states no hash and none of
+/// its properties, and only a path may name it.
+[[nodiscard]] inline bool is_locked_directory(const DistributionInfo& dist) { return dist.path && !dist.webc_sha256; }
+
 /// Every node of `resolution` must have a distribution, the root too. A package without a hash (a directory) stays
 /// without one.
 [[nodiscard]] LockFile make_lock(const Resolution& resolution);

@@ -9,10 +9,6 @@
 
 namespace pkgfs {
 
-bool is_locked_directory(const PackageSummary& package) {
-  return package.dist.path.has_value() && !package.dist.webc_sha256;
-}
-
 namespace {
 
 /// What the lock file says of the dependency number `i`. No package is open yet; `confirm` compares it later.
@@ -31,7 +27,7 @@ PackageSpecifier stated_specifier(const LockFile::Locked& locked, std::size_t i)
 void check_lock_reach(const LockFile& lock) {
   std::map<std::string, const PackageSummary*> directories;  // by id
   for (const LockFile::Locked& locked : lock.packages) {
-    if (is_locked_directory(locked.summary)) {
+    if (is_locked_directory(locked.summary.dist)) {
       directories.emplace(locked.summary.pkg.id.to_string(), &locked.summary);
     }
   }

@@ -11,7 +11,4 @@ namespace pkgfs {
 /// Error(kPermission) that names both. For what `parse_lock` returned, before any of its packages is opened.
 void check_lock_reach(const LockFile& lock);
 
-/// Whether the root is a directory of the host: only a path on the command line may name it.
-[[nodiscard]] bool is_locked_directory(const PackageSummary& package);
-
 }  // namespace pkgfs

@@ -38,8 +38,11 @@ class Builder {
   /// The mappings of a live root.
   void add_live_root(const Package& root);
   void add(const ResolvedMapping& resolved);
-  /// Tells the rest of the warnings.
-  void finish() { missing_sources_.end(); }
+  /// Tells the rest of the warnings, and frees what only `add` needs.
+  void finish() {
+    missing_sources_.end();
+    names_ = {};
+  }
 
   std::vector<LoadedMapping> mappings;
   std::vector<vfs::Mount> mounts;

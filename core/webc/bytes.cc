@@ -46,8 +46,7 @@ std::string in_quotes(std::string_view text) {
   constexpr std::size_t kShown = 80;
   std::string_view shown = text.substr(0, kShown);
   // A cut in the middle of a character would make all of it look broken.
-  while (shown.size() < text.size() && !shown.empty() &&
-         (static_cast<unsigned char>(text[shown.size()]) & 0xc0U) == 0x80U) {
+  while (shown.size() < text.size() && !shown.empty() && continues_character(text[shown.size()])) {
     shown.remove_suffix(1);
   }
   const bool readable = is_utf8(shown);

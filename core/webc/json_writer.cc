@@ -7,6 +7,7 @@
 
 #include "core/base/cancel.h"
 #include "core/base/printable.h"
+#include "core/base/utf8.h"
 #include "core/webc/manifest.h"
 
 namespace pkgfs::webc {
@@ -47,8 +48,6 @@ bool is_plain(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; });
 }
 
-bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xc0U) == 0x80U; }
-
 /// The first part of `text`, which doesn't end inside a character.
 std::string_view slice_of(std::string_view text) {
   constexpr std::size_t kSlice = 4096;
@@ -57,10 +56,10 @@ std::string_view slice_of(std::string_view text) {
   }
   constexpr std::size_t kMostContinuations = 3;
   std::size_t back = 0;
-  while (back < kMostContinuations && is_continuation(text[kSlice - back])) {
+  while (back < kMostContinuations && continues_character(text[kSlice - back])) {
     ++back;
   }
-  const bool is_utf8 = !is_continuation(text[kSlice - back]);
+  const bool is_utf8 = !continues_character(text[kSlice - back]);
   return text.substr(0, kSlice - (is_utf8 ? back : 0));
 }
 

@@ -8,10 +8,10 @@
 #include <map>
 #include <ostream>
 
+#include "core/base/utf8.h"
+
 namespace pkgfs {
 namespace {
-
-bool continues(char byte) { return (static_cast<unsigned char>(byte) & 0xC0U) == 0x80U; }
 
 /// The columns of the code point that begins with the byte `lead`. Wide code points begin at U+1100. A few narrow ones
 /// count as wide, which can make a line shorter than necessary, but never too long.
@@ -27,14 +27,14 @@ std::size_t columns_of_lead(char lead) {
 std::size_t columns_of(std::string_view text) {
   std::size_t columns = 0;
   for (const char byte : text) {
-    columns += continues(byte) ? 0 : columns_of_lead(byte);
+    columns += continues_character(byte) ? 0 : columns_of_lead(byte);
   }
   return columns;
 }
 
 std::string_view fit_beginning(std::string_view text, std::size_t columns) {
   for (std::size_t at = 0; at < text.size(); ++at) {
-    if (continues(text[at])) {
+    if (continues_character(text[at])) {
       continue;
     }
     const std::size_t takes = columns_of_lead(text[at]);
@@ -49,7 +49,7 @@ std::string_view fit_beginning(std::string_view text, std::size_t columns) {
 std::string_view fit_end(std::string_view text, std::size_t columns) {
   std::size_t begin = text.size();
   for (std::size_t at = text.size(); at-- > 0;) {
-    if (continues(text[at])) {
+    if (continues_character(text[at])) {
       continue;
     }
     const std::size_t takes = columns_of_lead(text[at]);

@@ -135,7 +135,7 @@ LockFile read_lock_file(const std::string& path, PackageLoader& loader, bool ski
 const PackageSummary& locked_root(const LockFile& lock, const std::string& path, const std::string& text) {
   const PackageSummary& root = lock.packages.front().summary;
   std::error_code failed;
-  if (is_locked_directory(root) && !stdfs::exists(text, failed)) {
+  if (is_locked_directory(root.dist) && !stdfs::exists(text, failed)) {
     throw Error(ErrorCode::kPermission, "the lock file \"" + path + "\" has the directory \"" + root.dist.url +
                                             "\" for \"" + text + "\": only its path may name a directory");
   }

@@ -168,7 +168,7 @@ PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options,
   }
   set_up_network(observer, io);
   if (flags.network.lock) {
-    lock_path_ = *flags.network.lock;
+    lock_path_ = flags.network.lock;
     // The package view shows also a package whose dependencies can't be found.
     skip_unavailable_ = flags.view == View::kPackage && !flags.strict;
   } else {
@@ -265,10 +265,10 @@ RootPackage PackageOpener::find_locked(const std::string& text) {
     addresses_->name(text);  // before the lock file is read: its packages are opened to compare them
   }
   if (!lock_) {
-    lock_ = read_lock_file(lock_path_, *loader_, skip_unavailable_);
+    lock_ = read_lock_file(*lock_path_, *loader_, skip_unavailable_);
     source_ = std::make_unique<LockSource>(*lock_);
   }
-  const PackageSummary& root = locked_root(*lock_, lock_path_, text);
+  const PackageSummary& root = locked_root(*lock_, *lock_path_, text);
   if (root.dist.path) {  // opened here, because the loader never lets a package lead out of its directory
     return {open_path(*root.dist.path, options_), root.pkg, root.dist};
   }
@@ -276,7 +276,7 @@ RootPackage PackageOpener::find_locked(const std::string& text) {
 }
 
 RootPackage PackageOpener::find(const std::string& text) {
-  if (!lock_path_.empty()) {
+  if (lock_path_) {
     return find_locked(text);
   }
   if (const auto path = package_path(text)) {

@@ -75,7 +75,7 @@ class PackageOpener {
   std::unique_ptr<ContainerFetcher> fetcher_;
   std::unique_ptr<PackageLoader> loader_;
   std::unique_ptr<Source> source_;
-  std::string lock_path_;         // empty: there is no lock file
+  std::optional<std::string> lock_path_;
   std::optional<LockFile> lock_;  // from the first `find` on
   bool skip_unavailable_ = false;
 };
