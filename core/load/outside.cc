@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "core/load/outside.h"
 
+#include <fmt/format.h>
+
 #include <fcntl.h>
 
 #include <cerrno>
@@ -72,8 +74,9 @@ void check_outside(const WasmerToml& toml, int base, const std::string& name, bo
     if (!parsed.leaves() && !has_link) {
       continue;
     }
-    const std::string text = "\"" + name + "/wasmer.toml\": " + key + " is \"" + path +
-                             "\", which leads out of the package directory, to \"" + target_of(name, path) + "\"";
+    const std::string text =
+        fmt::format("\"{}/wasmer.toml\": {} is \"{}\", which leads out of the package directory, to \"{}\"", name, key,
+                    path, target_of(name, path));
     if (has_link) {
       throw Error(ErrorCode::kPermission, {text, "a symbolic link may not lead out of the package directory"});
     }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <iterator>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -106,7 +107,7 @@ Json parse_json(std::string_view text, const JsonLimits& limits) {
     throw Error(ErrorCode::kCorrupt, "a byte order mark");
   }
   Handler handler(builder);
-  Json::sax_parse(Characters(text.data()), Characters(text.data() + text.size()), &handler);
+  Json::sax_parse(Characters(std::to_address(text.begin())), Characters(std::to_address(text.end())), &handler);
   return builder.take();
 }
 
