@@ -27,7 +27,8 @@ struct ServerOptions {
   unsigned on_duty = 0;
   /// A thread polls the device for a moment before it sleeps, if that helps (PollWindow).
   bool poll = true;
-  /// True while another thread of this mount needs a CPU: then no thread polls. May be null.
+  /// True while another thread of this mount needs a CPU. On a machine with two CPUs, no thread polls then. May be
+  /// null.
   const std::atomic<bool>* others_busy = nullptr;
 };
 
@@ -37,9 +38,9 @@ struct ServerOptions {
 /// many requests are queued, a few are. The other threads are parked: they sleep until a thread on duty needs help. So
 /// a request wakes no thread that isn't needed. A thread is started only when it is first needed.
 ///
-/// A thread that is about to block on disk I/O calls `about_to_wait` first, and a parked thread takes over its duty. If
-/// a thread answers one request for long without that call, the watch thread relieves it: it gives the duty to a parked
-/// thread. The watch thread sleeps while there are no requests.
+/// A thread that is about to block on disk I/O calls `about_to_wait` first, which relieves it: the thread is no longer
+/// on duty. If no other thread is on duty then, a parked one takes over. If a thread answers one request for long
+/// without that call, the watch thread relieves it. The watch thread sleeps while there are no requests.
 ///
 /// This class replaces libfuse's own loop for two reasons. In libfuse 3.14, fuse_session_exit only sets a flag, and
 /// threads that sleep don't see it. And the threads of that loop take requests in turn, so that requests wake all of
@@ -61,8 +62,8 @@ class Servers {
   /// Asks the threads to end and waits up to `limit` for them. False: one is still answering a request.
   [[nodiscard]] bool stop(std::chrono::milliseconds limit);
 
-  /// A server thread calls this while it answers a request, before an operation that may block on disk I/O. Gives the
-  /// duty of the calling thread to another one. Does nothing on a thread that isn't a server thread.
+  /// A server thread calls this while it answers a request, before an operation that may block on disk I/O. Relieves
+  /// the calling thread. Does nothing on a thread that isn't a server thread.
   static void about_to_wait();
 
  private:
@@ -76,9 +77,9 @@ class Servers {
   int next_request(Server& self, fuse_buf& buffer);
   int poll_device(Server& self, fuse_buf& buffer);
   void sleep_until_readable(Server& self);
-  /// Takes the duty from `server`, if it still has it, and gives it to a parked thread.
+  /// Takes `server` off duty, if it is on duty, and calls a parked thread if no other is on duty then.
   void relieve(Server& server);
-  /// Puts one more thread on duty, unless `most_on_duty_` are.
+  /// Puts one more thread on duty, unless `most_on_duty_` threads are on duty.
   void call_help();
   /// Calls a parked thread, or starts a new one; false: there is none.
   bool call_one() PKGFS_REQUIRES(parking_mutex_);

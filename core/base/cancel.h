@@ -57,8 +57,8 @@ class CancelFlag {
 };
 
 /// While it lives, `throw_if_cancelled()` looks at `flag` in this thread. For long calculations, such as parsing, which
-/// are too deep in the call tree to take a flag. InterruptGuard and `for_each_in_parallel` have one. `flag` must
-/// outlive this; scopes of one thread end in reverse order.
+/// are too deep in the call tree to take a flag. InterruptGuard and `for_each_in_parallel` make such a scope. `flag`
+/// must outlive this; scopes of one thread end in reverse order.
 class CancelScope {
  public:
   explicit CancelScope(const CancelFlag& flag) : before_(std::exchange(current_, &flag)) {}

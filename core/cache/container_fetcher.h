@@ -91,8 +91,8 @@ class ContainerFetcher {
   std::optional<std::string> download_announced(const Announced& wanted, const Url& url, const PartialEntry& partial,
                                                 const CancelFlag& cancel, const Use& use);
   [[nodiscard]] UrlFile find_or_download(const Url& url, const CancelFlag& cancel);
-  /// Downloads the file of `url` and returns where it is kept. With `has_copy`, nothing if the server still has the
-  /// version of the entry.
+  /// Downloads the file of `url` and returns its path in the cache. With `has_copy`, downloads and returns nothing if
+  /// the server says that the cached file is still current.
   [[nodiscard]] std::optional<std::string> download_url(const Url& url, bool has_copy, const PartialEntry& partial,
                                                         const CancelFlag& cancel);
 

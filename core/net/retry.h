@@ -18,7 +18,8 @@ struct RetryPolicy {
   /// Limit for the sum of all waits that the server asks for with a Retry-After header. A registry does so while it is
   /// still building a container (docs/rules/loading.md, 1.3). Zero: never wait for the server.
   std::chrono::seconds server_wait{60};
-  /// A request that timed out is repeated only if both attempts together stay below this time.
+  /// Limit for the time of all attempts that timed out. The client repeats one only if another time-out of the same
+  /// length stays within the limit.
   std::chrono::milliseconds silence{30'000};
 };
 
@@ -35,17 +36,18 @@ class Backoff {
   /// Waits before the next attempt, and returns true; returns false at once if no attempt is left. `what` names the
   /// operation in the log. Throws Error(kInterrupted) when cancelled.
   [[nodiscard]] bool again(const std::string& what) { return again(what, 1); }
-  /// The same after a time-out of `took`. It counts as two failed attempts, because the attempt itself has taken long
-  /// already.
+  /// The same after an attempt timed out, after the time `took`. Such an attempt counts as two failed ones, because it
+  /// has taken long.
   [[nodiscard]] bool again_after_timeout(std::chrono::milliseconds took, const std::string& what);
-  /// The one of these that fits `error`, a transient one of an attempt that began at `begun`.
+  /// For an attempt that began at `begun` and failed with the transient `error`: calls `again_after_timeout` if that is
+  /// a time-out, else `again`.
   [[nodiscard]] bool again_after(const HttpError& error, Clock::time_point begun, const std::string& what);
-  /// The same after a server asked for a pause of `retry_after`. Counts no failed attempt, but adds to the time that
-  /// `RetryPolicy::server_wait` limits.
+  /// The same as `again`, but waits for `retry_after`, for which the server asked. This counts as no failed attempt,
+  /// but the pauses of the server together are limited by `RetryPolicy::server_wait`.
   [[nodiscard]] bool again_after(std::chrono::seconds retry_after, const std::string& what);
   /// Forgets all failed attempts. Call it after progress: for example, when a download has received bytes.
   void reset();
-  /// How many attempts were made, if the last one failed.
+  /// The number of attempts that were begun, the first one included.
   [[nodiscard]] int attempts() const { return attempts_; }
 
  private:

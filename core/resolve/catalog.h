@@ -36,7 +36,7 @@ struct Candidates {
 class Catalog {
  public:
   explicit Catalog(Source& source) : source_(source) {}
-  /// `root` and what `root_dist` and `may_depend` refer to must outlive this.
+  /// The arguments must outlive this.
   Catalog(Source& source, const PackageInfo& root, const DistributionInfo& root_dist, const MayDepend& may_depend)
       : source_(source), may_depend_(&may_depend) {
     found_.emplace(&root, Found{&root_dist, nullptr});
@@ -68,8 +68,9 @@ class Catalog {
   std::unordered_map<const PackageInfo*, std::vector<const Candidates*>> of_package_;
 };
 
-/// `Unable to find "…" in the registry` and its like, with the source's reason (docs/rules/resolution.md, 4.3). The
-/// code is kResolve, or that of the source if it failed or has versions that can't be used.
+/// The error for a dependency that can't be resolved, such as `Unable to find "…" in the registry`, with the source's
+/// `reason` (docs/rules/resolution.md, 4.3). Its code is that of `reason` if that is kNetwork or kCorrupt, or if the
+/// versions can't be used (QueryError::Kind::kUnusable). Otherwise it is kResolve.
 [[nodiscard]] Error unresolved(const PackageSpecifier& specifier, const QueryError& reason);
 
 }  // namespace pkgfs

@@ -13,11 +13,12 @@
 namespace pkgfs {
 
 /// A stored resolution. It gives the same packages later, even if the registries then answer differently. The file is
-/// JSON with one entry a package: id, URL, SHA-256, the registry that gave the id, the properties that the resolver
-/// uses, and for each dependency its specifier and the id that it was resolved to.
+/// JSON with one entry for each package. An entry has the id, the URL, the SHA-256, the registry that gave the id, and
+/// the properties that the resolver uses. It has the specifier and the resolved id of each dependency.
 ///
-/// The properties are in the file for its readers. pkgfs takes them from the manifest, whose hash the file has, and
-/// refuses a file that states others (`confirm`): else an edit of the file could add or hide mounts and commands.
+/// The properties are in the file only for people who read it. pkgfs takes them from the package's manifest, and
+/// refuses a file that states other properties (`confirm`). Otherwise an edit of the file could add or hide mounts and
+/// commands.
 struct LockFile {
   /// Version 1 doesn't tell which registry gave an id, and states the properties of directories, too.
   static constexpr int kNewestFormat = 2;
@@ -43,15 +44,17 @@ struct LockFile {
 /// The text of the file. Deterministic: the same resolution gives the same bytes.
 [[nodiscard]] std::string print_lock(const LockFile& lock);
 /// Parses versions 1 and 2. Throws Error(kCorrupt) naming the entry and its problem, and Error(kUnsupported) for
-/// another version. Refuses duplicate keys, a byte order mark and what follows the document, with their position.
+/// another version. Refuses duplicate keys, a byte order mark and text after the document, and names their position.
 /// `file:` URLs become paths.
 [[nodiscard]] LockFile parse_lock(std::string_view text);
 
-/// Takes the properties that the packages of `lock` state: `found[i]` is what the manifest of `lock.packages[i]` says,
-/// nothing if it can't be read; then the package counts as one without properties and dependencies. Throws
-/// Error(kCorrupt) that names entry, key, locked value and found value if the file differs from a manifest. Of a
-/// directory, whose contents may change, only id and dependencies are compared. An id may differ from the one that a
-/// container gives itself if a registry gave it.
+/// Compares the entries of `lock` with the manifests, and fills the properties from the manifests. `found[i]` is what
+/// the manifest of `lock.packages[i]` states; empty if the manifest can't be read. Then the package gets neither
+/// properties nor dependencies.
+///
+/// If an entry differs from the manifest, throws Error(kCorrupt) that names entry, key, locked value and found value.
+/// For a directory, whose contents may change, compares only id and dependencies. An id that a registry gave may differ
+/// from the id that the container gives itself.
 void confirm(LockFile& lock, std::vector<std::optional<PackageInfo>> found);
 
 /// Answers each specifier with the package that a confirmed lock file has for it, and finds no other package.

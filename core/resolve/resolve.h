@@ -64,12 +64,12 @@ struct Resolution {
   ResolvedPackage package;
 };
 
-/// Resolves the tree below `root` (docs/rules/resolution.md, 4.2 and 5): first by unification; by a search if that
-/// fails or leaves two versions of a name. Deterministic; asks `source` once for each specifier. Throws Error(kResolve)
-/// with the texts of docs/rules/resolution.md, 4.3.
+/// Resolves the tree below `root` (docs/rules/resolution.md, 4.2 and 5). Tries unification first. If that fails, or
+/// leaves two versions of a name, a search decides. Deterministic; asks `source` once for each specifier. Throws
+/// Error(kResolve) with the texts of docs/rules/resolution.md, 4.3.
 [[nodiscard]] Resolution resolve(const PackageInfo& root, Source& source);
-/// The same for a root at `root_dist`. Throws Error(kPermission) for a chosen package whose dependency `may_depend`
-/// refuses, with the chain of packages that leads to it; the source isn't asked for that dependency.
+/// The same for a root at `root_dist`. Doesn't ask `source` for a dependency that `may_depend` refuses. If a chosen
+/// package has such a dependency, throws Error(kPermission) with the chain of packages that leads to the package.
 [[nodiscard]] Resolution resolve(const PackageInfo& root, const DistributionInfo& root_dist, Source& source,
                                  const MayDepend& may_depend);
 

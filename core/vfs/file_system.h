@@ -88,8 +88,8 @@ struct Extent {
 class OpenFile {
  public:
   virtual ~OpenFile() = default;
-  /// Reads up to `out.size()` bytes at `offset`; fewer only at the end of the file. If the container has lost some of
-  /// the bytes, it fails with EIO and never returns fewer bytes.
+  /// Reads up to `out.size()` bytes at `offset`; fewer only at the end of the file. If some of the bytes can't be read,
+  /// because the container was truncated or its disk fails, the call fails with EIO.
   [[nodiscard]] virtual Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> out) = 0;
   /// The descriptor of the host file, open for reading and owned by this object; -1 if the file isn't a whole host
   /// file.
@@ -134,9 +134,8 @@ class FileSystem {
   [[nodiscard]] virtual Result<void> list_stored(Inode dir, std::uint64_t from, StoredVisitor visit);
   /// The number (`Attributes::number`) of the parent of directory `dir`; the root is its own parent.
   [[nodiscard]] virtual Result<std::uint64_t> parent_number(Inode dir);
-  /// The text of a symbolic link; EINVAL for an inode of another type. The text is valid until the inode is forgotten,
-  /// but at most until the end of the ReadSection in which the caller is. A caller that is in none may use the text
-  /// until its next call.
+  /// The text of a symbolic link; EINVAL for an inode of another type. The text is valid until the caller's ReadSection
+  /// ends; without a ReadSection, until the caller's next call. In both cases `forget` of the inode ends it earlier.
   [[nodiscard]] virtual Result<std::string_view> read_link(Inode inode) = 0;
   [[nodiscard]] virtual Result<std::unique_ptr<OpenFile>> open(Inode inode) = 0;
   /// The file's bytes as one run, for callers that need no open file. EINVAL if they aren't one run (a host file).
@@ -165,10 +164,10 @@ class FileSystem {
   /// The path of the entry that has `number` among the `numbers` of this layer; ENOENT. Slow: it reads directories
   /// until it comes to the entry.
   [[nodiscard]] virtual Result<std::string> path_of_number(std::uint64_t number);
-  /// A number that identifies the tree in every process; 0 if it isn't known. Where two OverlayFileSystems have the
-  /// same fingerprint, an inode is the same entry in both. Such file systems answer ESTALE for an inode that doesn't
-  /// exist, so that callers may pass an inode of an earlier process. Any other file system gets only inodes that it
-  /// returned.
+  /// A number that identifies the tree in every process; 0 if it isn't known. If two OverlayFileSystems have the same
+  /// fingerprint, an inode is the same entry in both. So a caller may pass an inode of an earlier process to an
+  /// OverlayFileSystem with a fingerprint, which answers ESTALE if no entry has the inode. To any other file system, a
+  /// caller passes only inodes that this file system returned.
   [[nodiscard]] virtual std::uint64_t fingerprint() const { return 0; }
   /// The origin of `inode`; slow. ENODATA if it comes from no package (a synthetic directory).
   [[nodiscard]] virtual Result<Origin> origin(Inode inode);

@@ -18,8 +18,8 @@ namespace pkgfs::webc {
 
 enum class Version : std::uint8_t { kV1 = 1, kV2 = 2, kV3 = 3 };
 
-/// The format of a file, judged by its first bytes (docs/rules/webc-format.md, 1). `file_kind` (core/base/file_kind.h)
-/// names some of the others.
+/// The format of a file, judged by its first bytes (docs/rules/webc-format.md, 1). kOther isn't a package: `file_kind`
+/// (core/base/file_kind.h) names some of these formats for messages.
 enum class FileFormat { kWebc, kTarball, kOther };
 [[nodiscard]] FileFormat detect_format(std::span<const std::byte> bytes);
 
@@ -95,10 +95,10 @@ enum class VerifyDepth {
   kContent,    // all bytes: also the SHA-256 of sections, files, links and atoms, and the checksum of version 1
 };
 
-/// `verify` stops after so many.
+/// `verify` stops after this number of problems.
 inline constexpr std::size_t kMaxProblems = 100;
-/// Checks the whole container by docs/rules/webc-format.md, 11. Returns one message a
-/// problem, each naming source, section and offset; none if the container is sound.
+/// Checks the whole container by docs/rules/webc-format.md, 11. Returns one message for each problem, which names
+/// source, section and offset; none if the container is sound.
 [[nodiscard]] std::vector<std::string> verify(const Container& container, VerifyDepth depth);
 
 }  // namespace pkgfs::webc

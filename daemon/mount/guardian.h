@@ -34,8 +34,8 @@ class Guardian {
 
   /// Starts the child process for the FUSE connection with the number `connection` ("53"), and returns when it watches
   /// the daemon. Returns an empty text, or the reason why there is no guardian: for example, because this process may
-  /// not abort connections. From then on, the daemon tells the guardian of signals that crash it, unless it already has
-  /// a handler for the signal.
+  /// not abort connections. From then on, a signal handler of the daemon tells the guardian of a crash. A signal for
+  /// which the daemon already has a handler keeps that handler.
   [[nodiscard]] std::string start(const std::string& connection);
   /// Becomes readable when the child process has ended; -1 without a child process.
   [[nodiscard]] int ended_fd() const { return child_.get(); }
