@@ -39,7 +39,9 @@ namespace pkgfs::fuse {
 /// the page cache, it must not hold a lock that a server thread takes.
 class ContentPrefetcher {
  public:
-  /// Both must outlive this. `fs` must be immutable and know places (`FileSystem::place`); else nothing is prefetched.
+  /// `fs` and `statistics` must outlive this. `fs` must be immutable. If it doesn't know places (`FileSystem::place`),
+  /// nothing is prefetched.
+  ///
   /// After each read, the prefetcher fills at most `page_cache` bytes, counted in whole pages, until the next read.
   /// This matters in a control group with little memory: the kernel would drop further pages before a reader uses them.
   ContentPrefetcher(vfs::FileSystem& fs, Statistics& statistics,

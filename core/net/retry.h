@@ -36,8 +36,8 @@ class Backoff {
   /// Waits before the next attempt, and returns true; returns false at once if no attempt is left. `what` names the
   /// operation in the log. Throws Error(kInterrupted) when cancelled.
   [[nodiscard]] bool again(const std::string& what) { return again(what, 1); }
-  /// The same after an attempt timed out, after the time `took`. Such an attempt counts as two failed ones, because it
-  /// has taken long.
+  /// The same after an attempt that timed out and lasted for the time `took`. It counts as two failed attempts, because
+  /// it has taken long.
   [[nodiscard]] bool again_after_timeout(std::chrono::milliseconds took, const std::string& what);
   /// For an attempt that began at `begun` and failed with the transient `error`: calls `again_after_timeout` if that is
   /// a time-out, else `again`.

@@ -14,7 +14,7 @@ namespace pkgfs {
 
 /// A stored resolution. It gives the same packages later, even if the registries then answer differently. The file is
 /// JSON with one entry for each package. An entry has the id, the URL, the SHA-256, the registry that gave the id, and
-/// the properties that the resolver uses. It has the specifier and the resolved id of each dependency.
+/// the properties that the resolver uses. It also has the specifier and the resolved id of each dependency.
 ///
 /// The properties are in the file only for people who read it. pkgfs takes them from the package's manifest, and
 /// refuses a file that states other properties (`confirm`). Otherwise an edit of the file could add or hide mounts and

@@ -135,7 +135,7 @@ class FileSystem {
   /// The number (`Attributes::number`) of the parent of directory `dir`; the root is its own parent.
   [[nodiscard]] virtual Result<std::uint64_t> parent_number(Inode dir);
   /// The text of a symbolic link; EINVAL for an inode of another type. The text is valid until the caller's ReadSection
-  /// ends; without a ReadSection, until the caller's next call. In both cases `forget` of the inode ends it earlier.
+  /// ends; without a ReadSection, until the caller's next call. After `forget` of the inode, the text is invalid.
   [[nodiscard]] virtual Result<std::string_view> read_link(Inode inode) = 0;
   [[nodiscard]] virtual Result<std::unique_ptr<OpenFile>> open(Inode inode) = 0;
   /// The file's bytes as one run, for callers that need no open file. EINVAL if they aren't one run (a host file).
@@ -166,7 +166,7 @@ class FileSystem {
   [[nodiscard]] virtual Result<std::string> path_of_number(std::uint64_t number);
   /// A number that identifies the tree in every process; 0 if it isn't known. If two OverlayFileSystems have the same
   /// fingerprint, an inode is the same entry in both. So a caller may pass an inode of an earlier process to an
-  /// OverlayFileSystem with a fingerprint, which answers ESTALE if no entry has the inode. To any other file system, a
+  /// OverlayFileSystem with a fingerprint. The answer is ESTALE if no entry has the inode. To any other file system, a
   /// caller passes only inodes that this file system returned.
   [[nodiscard]] virtual std::uint64_t fingerprint() const { return 0; }
   /// The origin of `inode`; slow. ENODATA if it comes from no package (a synthetic directory).
