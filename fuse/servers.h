@@ -39,8 +39,8 @@ struct ServerOptions {
 /// a request wakes no thread that isn't needed. A thread is started only when it is first needed.
 ///
 /// A thread that is about to block on disk I/O calls `about_to_wait` first, which relieves it: the thread is no longer
-/// on duty. If no other thread is on duty then, a parked one takes over. If a thread answers one request for long
-/// without that call, the watch thread relieves it. The watch thread sleeps while there are no requests.
+/// on duty. If no other thread is on duty then, a parked or a new one takes over. If a thread answers one request for
+/// long without that call, the watch thread relieves it. The watch thread sleeps while there are no requests.
 ///
 /// This class replaces libfuse's own loop for two reasons. In libfuse 3.14, fuse_session_exit only sets a flag, and
 /// threads that sleep don't see it. And the threads of that loop take requests in turn, so that requests wake all of
@@ -77,7 +77,7 @@ class Servers {
   int next_request(Server& self, fuse_buf& buffer);
   int poll_device(Server& self, fuse_buf& buffer);
   void sleep_until_readable(Server& self);
-  /// Takes `server` off duty, if it is on duty, and calls a parked thread if no other is on duty then.
+  /// Takes `server` off duty, if it is on duty, and calls another thread if none is on duty then.
   void relieve(Server& server);
   /// Puts one more thread on duty, unless `most_on_duty_` threads are on duty.
   void call_help();

@@ -53,7 +53,8 @@ struct Index {
 /// reading them. Volume reports damage there when a reader reaches it; `verify()` finds all of it.
 class Container {
  public:
-  /// Throws Error(kCorrupt) naming source, section and offset; Error(kUnsupported) for a file of another format.
+  /// Throws Error(kCorrupt) naming source, section and offset; Error(kUnsupported) for a file of another format;
+  /// Error(kIo) if the source can't be read completely.
   [[nodiscard]] static std::shared_ptr<const Container> open(std::shared_ptr<const ByteSource> source);
 
   [[nodiscard]] Version version() const { return version_; }
