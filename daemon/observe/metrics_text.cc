@@ -13,6 +13,8 @@
 #include <iterator>
 #include <sstream>
 
+#include "core/base/printable.h"
+
 namespace pkgfs {
 namespace {
 

@@ -6,10 +6,10 @@
 #include <array>
 #include <csignal>
 #include <fstream>
-#include <regex>
 #include <sstream>
 
 #include "tests/mounted/mounted.h"
+#include "tests/support/patterns.h"
 
 namespace pkgfs::test {
 namespace {
@@ -87,7 +87,7 @@ TEST_F(Log, OfAServiceHasPrioritiesAndOneLineForEachEvent) {
   const std::vector<std::string> lines = lines_of(daemon.err());
   EXPECT_GE(lines.size(), 4U) << daemon.err();
   for (const std::string& line : lines) {
-    EXPECT_TRUE(std::regex_match(line, std::regex(R"(<[3467]>["a-z].*)"))) << line;
+    EXPECT_TRUE(matches(line, R"(<[3467]>["a-z].*)")) << line;
   }
   EXPECT_EQ(lines.front(), "<6>\"acme/basic@1.2.3\" is mounted at \"" + where.string() + "\"");
 }
@@ -119,7 +119,7 @@ TEST_F(Log, OfADaemonGoesToTheSystemsLogWithoutASecondTime) {
   for (const std::string& message : messages) {
     all += message + "\n";
     // "<30>Nov 24 08:00:00 pkgfs[7]: text"
-    EXPECT_TRUE(std::regex_match(message, std::regex(R"(<30>\w+ +\d+ [0-9:]+ pkgfs\[\d+\]: "[^\[\n]*)"))) << message;
+    EXPECT_TRUE(matches(message, R"(<30>\w+ +\d+ [0-9:]+ pkgfs\[\d+\]: "[^\[\n]*)")) << message;
   }
   EXPECT_NE(all.find(": \"acme/basic@1.2.3\" is mounted at \"" + where + "\""), std::string::npos) << all;
   EXPECT_NE(all.find(": \"" + where + "\" ends: unmounted"), std::string::npos) << all;

@@ -7,13 +7,13 @@
 
 #include <chrono>
 #include <csignal>
-#include <regex>
 #include <sstream>
 
 #include <nlohmann/json.hpp>
 
 #include "tests/mounted/mounted.h"
 #include "tests/support/http.h"
+#include "tests/support/patterns.h"
 
 namespace pkgfs::test {
 namespace {
@@ -51,7 +51,7 @@ TEST_F(Metrics, AgreeWithWhatWasDone) {
   const MountedPackage mount(kPkgfs, package_, {"--metrics=127.0.0.1:0", "--skip-open=off", "--push=off"});
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
   const std::string address = address_of(mount);
-  ASSERT_TRUE(std::regex_match(address, std::regex(R"(127\.0\.0\.1:\d+)"))) << address;
+  ASSERT_TRUE(matches(address, R"(127\.0\.0\.1:\d+)")) << address;
   const std::string before = scrape(address);
   std::size_t bytes = 0;
   int files = 0;
@@ -140,22 +140,18 @@ TEST_F(Metrics, AreThoseThatAreDocumented) {
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
   std::istringstream lines(scrape("unix:" + socket()));
   std::map<std::string, std::vector<std::string>> served;  // name: type, labels, help
-  const std::regex sample(R"(([a-z_]+)(\{(.*)\})? \S+)");
   std::string name;
   for (std::string line; std::getline(lines, line);) {
-    std::smatch match;
     if (line.starts_with("# HELP ")) {
       name = line.substr(7, line.find(' ', 7) - 7);
       served[name] = {"", "", line.substr(8 + name.size())};
     } else if (line.starts_with("# TYPE ")) {
       served[name][0] = line.substr(8 + name.size());
-    } else if (std::regex_match(line, match, sample)) {
-      EXPECT_TRUE(match[1].str().starts_with(name)) << line;
+    } else if (const Groups sample = match_groups(line, R"(([a-z_]+)(\{(.*)\})? \S+)"); !sample.empty()) {
+      EXPECT_TRUE(sample[1].starts_with(name)) << line;
       std::string labels;
-      const std::string all = match[3];
-      const std::regex label(R"re(([a-z]+)="(?:[^"\\]|\\.)*")re");
-      for (std::sregex_iterator it(all.begin(), all.end(), label), end; it != end; ++it) {
-        labels += (*it)[1] == "le" ? "" : (labels.empty() ? "" : ",") + (*it)[1].str();
+      for (const Groups& label : find_all_groups(sample[3], R"re(([a-z]+)="(?:[^"\\]|\\.)*")re")) {
+        labels += label[1] == "le" ? "" : (labels.empty() ? "" : ",") + label[1];
       }
       served[name][1] = labels;
     } else {

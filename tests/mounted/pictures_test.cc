@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // Risk: pictures in the documents that no run would show any more, or that aren't there.
-#include <regex>
 
 #include "tests/mounted/mounted.h"
 

@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <csignal>
 #include <fstream>
-#include <regex>
 
 #include "tests/mounted/mounted.h"
+#include "tests/support/patterns.h"
 
 namespace pkgfs::test {
 namespace {
@@ -139,19 +139,17 @@ TEST_F(HttpServer, PythonServesTheMount) {
   }
   Process server({"python3", "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", mount.path()},
                  {.timeout = std::chrono::seconds(20)});
-  std::smatch match;
-  std::string said;
-  const std::regex port(R"(port (\d+))");
+  Groups port;
   ASSERT_TRUE(eventually([&] {
-    said = server.out();
-    return std::regex_search(said, match, port);
+    port = find_groups(server.out(), R"(port (\d+))");
+    return !port.empty();
   })) << server.err();
   const std::string fetch =
       "import sys, urllib.request, urllib.parse, hashlib\n"
       "for path in sys.argv[2:]:\n"
       "  url = 'http://127.0.0.1:%s%s' % (sys.argv[1], urllib.parse.quote(path))\n"
       "  print(hashlib.sha256(urllib.request.urlopen(url, timeout=5).read()).hexdigest())\n";
-  Arguments arguments{"python3", "-c", fetch, match[1]};
+  Arguments arguments{"python3", "-c", fetch, port[1]};
   std::string expected;
   for (const auto& [path, entry] : list_tree(mount.path())) {
     if (entry.type == "file") {

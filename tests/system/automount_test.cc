@@ -2,8 +2,7 @@
 // Risk: a line of fstab or of an autofs map fails or waits for itself at boot, when no administrator sees the message.
 #include <gmock/gmock.h>
 
-#include <regex>
-
+#include "tests/support/patterns.h"
 #include "tests/system/installed.h"
 
 namespace pkgfs::test {
@@ -18,8 +17,8 @@ const std::string kGenerator = "/usr/lib/systemd/system-generators/systemd-fstab
 
 /// `Key=value` of a unit file.
 std::string value_of(const std::string& unit, const std::string& key) {
-  std::smatch match;
-  return std::regex_search(unit, match, std::regex("(?:^|\n)" + key + "=(.*)")) ? match[1].str() : "(none)";
+  const Groups line = find_groups(unit, "(?:^|\n)" + key + "=(.*)");
+  return line.empty() ? "(none)" : line[1];
 }
 
 class Fstab : public InstalledTest {

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
-#include <regex>
 #include <set>
 #include <sstream>
 
@@ -13,6 +12,7 @@
 #include "daemon/cli/option_table.h"
 #include "daemon/cli/text_output.h"
 #include "tests/mounted/mounted.h"
+#include "tests/support/patterns.h"
 #include "tests/system/build_directory.h"
 #include "tests/system/notify_socket.h"
 
@@ -140,7 +140,7 @@ TEST_F(Install, UnitIsCorrectAndConfined) {
                               "NoExecPaths",
                               "DynamicUser",
                               "InaccessibleFiles"}) {
-    EXPECT_FALSE(std::regex_search(unit, std::regex("\n" + std::string(setting) + "="))) << setting;
+    EXPECT_EQ(unit.find("\n" + std::string(setting) + "="), std::string::npos) << setting;
   }
   if (!needs("systemd-tmpfiles")) {
     sh("mkdir $T/root && systemd-tmpfiles --create --root=$T/root $P/lib/tmpfiles.d/pkgfs.conf");
@@ -167,12 +167,11 @@ std::set<std::string> calls_in(const std::string& set) {
 /// The system calls that the unit allows.
 std::set<std::string> allowed_calls(const std::string& unit) {
   std::set<std::string> allowed = calls_in("@default");
-  const std::regex line("\nSystemCallFilter=(~?)([^\n]*)");
-  for (std::sregex_iterator found(unit.begin(), unit.end(), line), end; found != end; ++found) {
-    std::istringstream words((*found)[2]);
+  for (const Groups& line : find_all_groups(unit, "\nSystemCallFilter=(~?)([^\n]*)")) {
+    std::istringstream words(line[2]);
     for (std::string word; words >> word;) {
       std::set<std::string> calls = word.starts_with('@') ? calls_in(word) : std::set{word};
-      if ((*found)[1].length() == 0) {
+      if (line[1].empty()) {
         allowed.merge(calls);
       } else {
         std::erase_if(allowed, [&](const std::string& call) { return calls.contains(call); });
@@ -208,10 +207,9 @@ TEST_F(Install, UnitAllowsTheSystemCallsThatAMountNeeds) {
   EXPECT_FALSE(allowed.contains("ptrace") || allowed.contains("init_module") || allowed.contains("chroot"));
   std::set<std::string> made;
   std::istringstream trace(read_text(directory_.path() / "trace"));
-  const std::regex call(R"(^[0-9]+ +([a-z0-9_]+)\(.*)");
   for (std::string line; std::getline(trace, line);) {
-    if (std::smatch match; std::regex_match(line, match, call)) {
-      made.insert(match[1]);
+    if (const Groups call = match_groups(line, R"(^[0-9]+ +([a-z0-9_]+)\(.*)"); !call.empty()) {
+      made.insert(call[1]);
     }
   }
   EXPECT_TRUE(made.contains("mount") && made.contains("clone3"));

@@ -2,11 +2,11 @@
 // Risk: an administrator or a newcomer types a line of README.md, docs/OPERATIONS.md or docs/METRICS.md, and it fails.
 #include <gmock/gmock.h>
 
-#include <regex>
 #include <sstream>
 
 #include <nlohmann/json.hpp>
 
+#include "tests/support/patterns.h"
 #include "tests/system/installed.h"
 
 namespace pkgfs::test {
@@ -49,7 +49,7 @@ class Manual : public InstalledTest {
     own_processes_ = true;
     for (const auto& [name, ours] : std::vector<std::pair<std::string, std::string>>{
              {"python/python@\\^3", "demo/greetings@^1"}, {"acme/app", "demo/greetings"}, {"MOUNTPOINT", "/mnt/x"}}) {
-      lines = std::regex_replace(lines, std::regex(name), ours);
+      lines = replace_all(lines, name, ours);
     }
     const std::string script = "set -e\nip link set lo up\ncd /mnt\n" + lines;
     return sh(
@@ -65,15 +65,13 @@ TEST_F(Manual, OfOperationsDoesWhatItSays) {
   const std::vector<std::string> blocks = blocks_of("docs/OPERATIONS.md");
   ASSERT_EQ(blocks.size(), 6U) << "a block more or less: what it prints belongs below";
   const std::string page = read_text(source_directory() / "docs/OPERATIONS.md");
-  const std::regex debug("`(kill -USR2 [^`]+)`");
-  std::smatch found;
-  ASSERT_TRUE(std::regex_search(page, found, debug));
+  const Groups debug = find_groups(page, "`(kill -USR2 [^`]+)`");
+  ASSERT_FALSE(debug.empty());
   std::string lines = "pkgfs mount demo/greetings MOUNTPOINT\n";
   for (const std::string& block : blocks) {
     lines += "echo '---'\n" + block;
   }
-  const std::string out =
-      sh_page(lines + found[1].str() + "\npkgfs stats MOUNTPOINT >/dev/null\nls /mnt/app/usr/share\n");
+  const std::string out = sh_page(lines + debug[1] + "\npkgfs stats MOUNTPOINT >/dev/null\nls /mnt/app/usr/share\n");
   EXPECT_THAT(out, HasSubstr("\n0 problems, "));
   EXPECT_THAT(out, HasSubstr("demo/greetings@1.2.0"));
   EXPECT_THAT(out, HasSubstr("p99"));
@@ -127,9 +125,8 @@ TEST_F(Manual, HasRulesThatPrometheusTakes) {
       continue;
     }
     rules += "  - {alert: \"A" + std::to_string(++count) + "\", expr: " + nlohmann::json(line).dump() + "}\n";
-    const std::regex metric("pkgfs_[a-z_]+");
-    for (std::sregex_iterator name(line.begin(), line.end(), metric), end; name != end; ++name) {
-      const std::string family = std::regex_replace(name->str(), std::regex("_bucket$"), "");
+    for (const Groups& name : find_all_groups(line, "pkgfs_[a-z_]+")) {
+      const std::string family = replace_all(name[0], "_bucket$", "");
       EXPECT_THAT(page, HasSubstr("\n| `" + family + "` |")) << line;
     }
   }

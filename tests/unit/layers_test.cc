@@ -3,7 +3,6 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <regex>
 #include <set>
 #include <sstream>
 #include <string>
@@ -13,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/fixtures.h"
+#include "tests/support/patterns.h"
 
 namespace fs = std::filesystem;
 
@@ -85,7 +85,7 @@ std::string without_comment(const std::string& line) { return line.substr(0, lin
 
 /// Every rule that `text`, the file at `path` (relative to the project), breaks.
 std::vector<std::string> violations(const std::string& path, const std::string& text) {
-  static const std::regex include(R"(^\s*#\s*include\s*([<"])([^>"]+)[>"])");
+  static const std::string include(R"(^\s*#\s*include\s*([<"])([^>"]+)[>"])");
   std::vector<std::string> found;
   const std::string layer = layer_of(path);
   const auto rule = allowed().find(layer);
@@ -96,8 +96,7 @@ std::vector<std::string> violations(const std::string& path, const std::string& 
     const auto complain = [&](const std::string& what) {
       found.push_back(path + ":" + std::to_string(number) + ": " + what);
     };
-    std::smatch match;
-    if (std::regex_search(line, match, include)) {
+    if (const auto match = test::find_groups(line, include); !match.empty()) {
       const std::string header = match[2];
       if (match[1] == "\"") {
         const std::string other = layer_of(header);

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <map>
-#include <regex>
 #include <set>
 #include <sstream>
 
@@ -16,6 +15,7 @@
 #include "daemon/cli/option_table.h"
 #include "daemon/cli/options.h"
 #include "tests/support/fixtures.h"
+#include "tests/support/patterns.h"
 
 namespace pkgfs::test {
 namespace {
@@ -32,7 +32,7 @@ std::string help_of(CommandId command) {
 
 /// `text` on one line, without the marks of Markdown and scdoc.
 std::string plain(const std::string& text) {
-  return std::regex_replace(std::regex_replace(text, std::regex("[`*\\\\]"), ""), std::regex("\\s+"), " ");
+  return test::replace_all(test::replace_all(text, "[`*\\\\]", ""), "\\s+", " ");
 }
 
 TEST(Help, OptionsAreSortedByGroupAndEachGroupHasASentence) {
@@ -99,12 +99,10 @@ TEST(Help, PackageHasOneDefinition) {
     const std::string help = plain(help_of(command.id));
     EXPECT_EQ(help.find(definition) != std::string::npos, command.operands.starts_with("PACKAGE")) << command.name;
   }
-  const std::regex another("PACKAGE` ?is|PACKAGE is");
   for (const char* page : {"README.md", "packaging/man/pkgfs.1.scd"}) {
     const std::string text = plain(read_text(source_directory() / page));
     EXPECT_THAT(text, HasSubstr(definition)) << page;
-    EXPECT_EQ(std::distance(std::sregex_iterator(text.begin(), text.end(), another), std::sregex_iterator()), 1)
-        << page;
+    EXPECT_EQ(test::find_all_groups(text, "PACKAGE` ?is|PACKAGE is").size(), 1U) << page;
   }
 }
 

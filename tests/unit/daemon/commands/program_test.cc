@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <regex>
 #include <set>
 
 #include "daemon/cli/exit_code.h"
@@ -13,6 +12,7 @@
 #include "daemon/cli/option_table.h"
 #include "daemon/commands/commands.h"
 #include "tests/support/fixtures.h"
+#include "tests/support/patterns.h"
 #include "tests/unit/daemon/commands/run.h"
 
 namespace pkgfs {
@@ -68,7 +68,7 @@ TEST(Program, HelpOfACommandShowsEachOfItsOptions) {
 
 TEST(Program, TheHelpOfMountSaysWhatVerifyingCostsAndWhatIsRefused) {
   const auto help = run({"help", "mount"});
-  const std::string flat = std::regex_replace(help.out, std::regex("\\s+"), " ");
+  const std::string flat = test::replace_all(help.out, "\\s+", " ");
   EXPECT_THAT(flat, HasSubstr("costs nothing"));
   EXPECT_THAT(flat, HasSubstr("reads each container once"));
   for (const MountWord& word : mount_words()) {
