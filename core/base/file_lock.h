@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 
@@ -14,18 +15,38 @@ namespace pkgfs {
 /// process holds the lock or waits for it. The kernel releases the lock when its process dies.
 class FileLock {
  public:
-  /// Waits for the lock on the file `name`. Throws Error naming its path, and Error(kInterrupted) when cancelled.
-  FileLock(PrivateDirectory directory, std::string name, const CancelFlag& cancel);
+  static constexpr std::chrono::hours kLongestWait{1};
+
+  /// Waits for the lock on the file `name`, and says so after a second. Throws Error naming its path, Error(kBusy)
+  /// after `longest`, and Error(kInterrupted) when cancelled.
+  FileLock(PrivateDirectory directory, std::string name, const CancelFlag& cancel,
+           std::chrono::milliseconds longest = kLongestWait);
   ~FileLock();
   FileLock(FileLock&&) = default;
   FileLock& operator=(FileLock&&) = delete;
 
+  /// The lock, if it is free now. Throws Error naming its path.
+  [[nodiscard]] static std::optional<FileLock> take_if_free(PrivateDirectory directory, std::string name);
+  /// Whether a process holds the lock on the file `name`. Makes no file.
+  [[nodiscard]] static bool is_held(const PrivateDirectory& directory, const std::string& name);
+
  private:
-  [[nodiscard]] bool is_in_place() const;
+  enum class Outcome {
+    kTaken,
+    kHeld,      // by another process or thread
+    kReplaced,  // taken, but another process has removed the file meanwhile
+  };
+
+  FileLock(PrivateDirectory directory, std::string name);
+
+  [[nodiscard]] Outcome attempt();
+  /// Tells the user, once.
+  void tell_of_wait(std::chrono::milliseconds longest) const;
+  [[nodiscard]] std::string path() const { return directory_.path_of(name_); }
 
   PrivateDirectory directory_;
   std::string name_;
-  UniqueFd fd_;
+  UniqueFd fd_;  // none unless the lock is held
 };
 
 }  // namespace pkgfs

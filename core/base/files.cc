@@ -33,12 +33,11 @@ class Unlinker {
   std::string path_;
 };
 
-/// The content of the file `name` in `directory`, which is at `path`; nothing if there is none.
-std::optional<std::string> read_file(int directory, const std::string& name, int flags, const std::string& path,
-                                     std::size_t limit) {
+/// The content of the file at `path`; nothing if there is none.
+std::optional<std::string> read_file(const std::string& path, int flags, std::size_t limit) {
   const std::string failed = "Unable to read '" + path + "'";
   // O_NONBLOCK: opening a FIFO of this name must not wait for its writer.
-  const UniqueFd fd(::openat(directory, name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags));
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags));
   if (!fd) {
     if (errno == ENOENT || errno == ENOTDIR) {
       return std::nullopt;
@@ -179,16 +178,11 @@ void write_named_file(const std::string& path, std::string_view text) {
 }
 
 std::optional<std::string> read_small_file(const std::string& path, std::size_t limit) {
-  return read_file(AT_FDCWD, path, 0, path, limit);
+  return read_file(path, 0, limit);
 }
 
 std::optional<std::string> read_own_file(const std::string& path, std::size_t limit) {
-  return read_own_file(path, limit, AT_FDCWD, path);
-}
-
-std::optional<std::string> read_own_file(const std::string& path, std::size_t limit, int directory,
-                                         const std::string& name) {
-  return read_file(directory, name, O_NOFOLLOW, path, limit);
+  return read_file(path, O_NOFOLLOW, limit);
 }
 
 std::optional<std::string> read_kernel_file(const std::string& path) {

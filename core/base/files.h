@@ -34,11 +34,8 @@ void write_named_file(const std::string& path, std::string_view text);
 /// The content of a regular file; nothing if it doesn't exist. Throws Error naming `path` if it can't be read or has
 /// more than `limit` bytes.
 [[nodiscard]] std::optional<std::string> read_small_file(const std::string& path, std::size_t limit);
-/// The same for a file that pkgfs wrote, where other users may put a symbolic link: one is an Error(kCorrupt). With
-/// `directory`, a descriptor, opens the file `name` in it, and `path` is for messages only.
+/// The same for a file that pkgfs wrote, where other users may put a symbolic link: one is an Error(kCorrupt).
 [[nodiscard]] std::optional<std::string> read_own_file(const std::string& path, std::size_t limit);
-[[nodiscard]] std::optional<std::string> read_own_file(const std::string& path, std::size_t limit, int directory,
-                                                       const std::string& name);
 
 /// Writes all of `text` to `fd`. Throws Error naming `path`.
 void write_all(int fd, std::string_view text, const std::string& path);

@@ -5,12 +5,16 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
 #include <filesystem>
 #include <memory>
+#include <random>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "core/base/error.h"
 #include "core/base/files.h"
@@ -22,6 +26,46 @@ namespace {
 constexpr int kOpenDirectory = O_PATH | O_DIRECTORY | O_CLOEXEC;
 // O_NONBLOCK: opening a FIFO or a device must not wait.
 constexpr int kOpenFile = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+constexpr ::mode_t kOthersWrite = S_IWGRP | S_IWOTH;
+
+bool is_own_or_roots(const struct stat& status) { return status.st_uid == ::geteuid() || status.st_uid == 0; }
+
+/// Whether `name` is a symbolic link that no other user can have put into the directory `above`.
+bool is_link_of_ours(int above, const std::string& name) {
+  struct stat link{};
+  struct stat directory{};
+  return ::fstatat(above, name.c_str(), &link, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(link.st_mode) &&
+         is_own_or_roots(link) && ::fstat(above, &directory) == 0 && is_own_or_roots(directory) &&
+         (directory.st_mode & kOthersWrite) == 0;
+}
+
+/// Opens the directory `name` of `above`, also where a link of ours leads to. Else none, and errno says why.
+UniqueFd open_directory(int above, const std::string& name) {
+  UniqueFd fd(::openat(above, name.c_str(), kOpenDirectory | O_NOFOLLOW));
+  if (fd) {
+    return fd;
+  }
+  const int errnum = errno;
+  if (is_link_of_ours(above, name)) {
+    return UniqueFd(::openat(above, name.c_str(), kOpenDirectory));
+  }
+  errno = errnum;
+  return fd;
+}
+
+/// Whether a new file in `directory` has the owner `user`, who isn't this user: file systems of servers may name one
+/// owner for all files. Then the owner of the directory tells nothing.
+bool gives_files_to(int directory, uid_t user) {
+  std::random_device random;
+  const std::string name = fmt::format(".owner-{:08x}", random());
+  const UniqueFd fd(::openat(directory, name.c_str(), O_RDWR | O_CREAT | O_EXCL | kOpenFile, 0600));
+  struct stat status{};
+  if (!fd) {
+    return false;
+  }
+  ::unlinkat(directory, name.c_str(), 0);
+  return ::fstat(fd.get(), &status) == 0 && status.st_uid == user;
+}
 
 /// `a symbolic link to "/etc/passwd"`, `a file of user 1000`, and so on, of the entry `name` of `directory`.
 std::string kind_of(int directory, const std::string& name, const struct stat& status) {
@@ -91,8 +135,8 @@ bool is_usable(int fd, int directory, PrivateDirectory::Content content) {
     return true;
   }
   struct stat above{};
-  const bool is_of_owner = ::fstat(directory, &above) == 0 && status.st_uid == above.st_uid &&
-                           (above.st_mode & static_cast<unsigned>(S_IWGRP | S_IWOTH)) == 0;
+  const bool is_of_owner =
+      ::fstat(directory, &above) == 0 && status.st_uid == above.st_uid && (above.st_mode & kOthersWrite) == 0;
   return (status.st_uid == ::geteuid() || is_of_owner) && status.st_nlink <= 1;
 }
 
@@ -107,9 +151,11 @@ PrivateDirectory PrivateDirectory::make(const std::string& path) {
   int errnum = errno;
   constexpr int kAttempts = 10;  // another process may make, remove or plant it at the same time
   for (int i = 0; above && i < kAttempts; ++i) {
-    UniqueFd fd(::openat(above.get(), name.c_str(), kOpenDirectory | O_NOFOLLOW));
+    UniqueFd fd = open_directory(above.get(), name);
     if (fd) {
-      return {std::move(fd), path};
+      PrivateDirectory made(std::move(fd), path);
+      made.require_control();
+      return made;
     }
     errnum = errno;
     if (errnum == ENOENT) {
@@ -121,7 +167,8 @@ PrivateDirectory PrivateDirectory::make(const std::string& path) {
     }
     struct stat status{};
     if ((errnum != ENOTDIR && errnum != ELOOP) ||
-        ::fstatat(above.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISLNK(status.st_mode)) {
+        ::fstatat(above.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISLNK(status.st_mode) ||
+        is_link_of_ours(above.get(), name)) {
       break;
     }
     remove_obstacle(above.get(), name, path, errnum, Obstacle::kLink);
@@ -130,7 +177,9 @@ PrivateDirectory PrivateDirectory::make(const std::string& path) {
 }
 
 std::optional<PrivateDirectory> PrivateDirectory::find(const std::string& path) {
-  UniqueFd fd(::open(path.c_str(), kOpenDirectory | O_NOFOLLOW));
+  const std::filesystem::path whole(path);
+  const UniqueFd above(::open(whole.has_parent_path() ? whole.parent_path().c_str() : ".", kOpenDirectory));
+  UniqueFd fd = above ? open_directory(above.get(), whole.filename()) : UniqueFd();
   if (!fd && errno != ENOENT && errno != ENOTDIR && errno != ELOOP) {
     throw system_error("Unable to open '" + path + "'", errno);
   }
@@ -143,16 +192,44 @@ std::optional<PrivateDirectory> PrivateDirectory::find_chosen(const std::string&
   return fd ? std::optional(PrivateDirectory(std::move(fd), path)) : std::nullopt;
 }
 
+void PrivateDirectory::require_control() const {
+  struct stat status{};
+  if (::fstat(fd_.get(), &status) != 0) {
+    throw system_error(fmt::format("Unable to open '{}'", path_), errno);
+  }
+  if (!is_own_or_roots(status) && !gives_files_to(fd_.get(), status.st_uid)) {
+    throw Error(
+        ErrorCode::kPermission,
+        fmt::format("\"{}\" belongs to user {}, who could replace what pkgfs writes there. As root, remove it, or "
+                    "if users share it: chown root \"{}\" && chmod 1777 \"{}\"",
+                    path_, status.st_uid, path_, path_));
+  }
+  const auto is_safe = [&] { return (status.st_mode & kOthersWrite) == 0 || (status.st_mode & S_ISVTX) != 0; };
+  constexpr ::mode_t kModeBits = 07777;
+  if (is_safe() || (::fchmodat(fd_.get(), ".", (status.st_mode & kModeBits) | S_ISVTX, 0) == 0 &&
+                    ::fstat(fd_.get(), &status) == 0 && is_safe())) {
+    return;
+  }
+  throw Error(ErrorCode::kPermission,
+              fmt::format("other users could replace what pkgfs writes into \"{}\": its mode is {:04o}, without the "
+                          "sticky bit. As user {}: chmod +t \"{}\"",
+                          path_, status.st_mode & kModeBits, status.st_uid, path_));
+}
+
 UniqueFd PrivateDirectory::open_file(const std::string& name, Content content) const {
   constexpr int kAttempts = 10;  // another process may make, remove or plant it at the same time
+  const ::mode_t mode = content == Content::kNone ? 0644 : 0600;
   for (int i = 0; i < kAttempts; ++i) {
     UniqueFd fd(::openat(fd_.get(), name.c_str(), O_RDWR | kOpenFile));
+    if (!fd && errno == EACCES && content == Content::kNone) {
+      fd.reset(::openat(fd_.get(), name.c_str(), O_RDONLY | kOpenFile));
+    }
     int errnum = fd ? 0 : errno;
     if (fd && is_usable(fd.get(), fd_.get(), content)) {
       return fd;
     }
     if (errnum == ENOENT) {
-      fd.reset(::openat(fd_.get(), name.c_str(), O_RDWR | O_CREAT | O_EXCL | kOpenFile, 0600));
+      fd.reset(::openat(fd_.get(), name.c_str(), O_RDWR | O_CREAT | O_EXCL | kOpenFile, mode));
       if (fd) {
         return fd;  // it is ours, also where the file system of a server names another owner
       }
@@ -182,7 +259,32 @@ UniqueFd PrivateDirectory::open_file(const std::string& name, Content content) c
 }
 
 std::optional<std::string> PrivateDirectory::read_file(const std::string& name, std::size_t limit) const {
-  return read_own_file(path_of(name), limit, fd_.get(), name);
+  const std::string failed = fmt::format("Unable to read '{}'", path_of(name));
+  const UniqueFd fd(::openat(fd_.get(), name.c_str(), O_RDONLY | kOpenFile));
+  if (!fd && errno == ENOENT) {
+    return std::nullopt;
+  }
+  if (!fd && errno != ELOOP) {
+    throw system_error(failed, errno);
+  }
+  if (!fd || !is_usable(fd.get(), fd_.get(), Content::kTrusted)) {
+    throw Error(ErrorCode::kCorrupt, fmt::format("{}: it isn't a file that pkgfs made for this user", failed));
+  }
+  std::string text(limit + 1, '\0');
+  std::size_t size = 0;
+  ssize_t got = 1;
+  while (got != 0 && size < text.size()) {
+    got = ::read(fd.get(), &text[size], text.size() - size);
+    if (got < 0 && errno != EINTR) {
+      throw system_error(failed, errno);
+    }
+    size += static_cast<std::size_t>(std::max<ssize_t>(got, 0));
+  }
+  if (size > limit) {
+    throw Error(ErrorCode::kCorrupt, fmt::format("{}: it has more than {} bytes", failed, limit));
+  }
+  text.resize(size);
+  return text;
 }
 
 void PrivateDirectory::write_file(const std::string& name, std::string_view text) const {

@@ -34,6 +34,7 @@ std::optional<Place> find_place(const std::string& path) {
 
 PrivateDirectory directory_of(const std::string& path) {
   if (auto place = find_place(path)) {
+    place->directory.require_control();
     return std::move(place->directory);
   }
   throw Error(ErrorCode::kIo, "Unable to open '" + path + "': its directory was removed or replaced by a link");

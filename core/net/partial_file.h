@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "core/base/error.h"
 #include "core/base/hash.h"
@@ -17,8 +18,9 @@ namespace pkgfs {
 
 /// A file that a download fills, with the hash of its content. A small file beside it (`{path}.from`) holds the origin
 /// of the bytes, so that another process can continue the download. Only one thread of all processes may use a path at
-/// a time, for which the caller holds a lock. The directory must exist and may be writable for other users; no link is
-/// followed that they put there (core/base/private_directory.h). All methods throw Error naming the path.
+/// a time, for which the caller holds a lock. The directory must exist. Other users may write there, but must not be
+/// able to replace the file (PrivateDirectory::require_control); no link is followed that they put there, and no file
+/// of theirs is used. All methods throw Error naming the path.
 class PartialFile {
  public:
   /// Where the bytes come from.
@@ -40,8 +42,11 @@ class PartialFile {
   /// Records where the bytes that follow come from.
   void set_origin(Origin origin);
   void append(std::span<const std::byte> piece);
-  /// Syncs the file, removes the origin, and returns the hash of the content. The object is used up.
+  /// Syncs the file, removes the origin, and returns the hash of the content. Then only `clear` makes the object
+  /// usable.
   [[nodiscard]] Sha256 finish();
+  /// The open file, after `finish`: its path may lead to another one meanwhile. The object is used up.
+  [[nodiscard]] UniqueFd release() { return std::move(fd_); }
 
   /// Removes the file at `path` and its origin, if they exist.
   static void discard(const std::string& path) noexcept;

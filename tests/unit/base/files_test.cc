@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <fstream>
 #include <mutex>
 #include <thread>
@@ -127,6 +129,81 @@ TEST(FileLock, WaitingCanBeInterrupted) {
   const FileLock held(PrivateDirectory::make(dir.path()), "lock", flag);
   flag.cancel();
   EXPECT_THROW(FileLock(PrivateDirectory::make(dir.path()), "lock", flag), Error);
+}
+
+TEST(FileLock, WaitingIsToldAndEnds) {
+  const TempDir dir;
+  const std::string path = dir.path() / "lock";
+  const CancelFlag never;
+  const FileLock held(PrivateDirectory::make(dir.path()), "lock", never);
+  const CapturedLog log;
+  const auto wait = [&](std::chrono::milliseconds longest) {
+    try {
+      const FileLock lock(PrivateDirectory::make(dir.path()), "lock", never, longest);
+      return std::string("taken");
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kBusy);
+      return std::string(error.what());
+    }
+  };
+  EXPECT_NE(wait(std::chrono::milliseconds(100)).find(path), std::string::npos);
+  EXPECT_EQ(log.text(), "") << "only a long wait is worth a line";
+  EXPECT_NE(wait(std::chrono::milliseconds(2100)).find("has held it for 2 seconds"), std::string::npos);
+  const std::string told = "waiting for the lock \"" + path + "\", at most 2 seconds";
+  EXPECT_NE(log.text().find(told), std::string::npos) << log.text();
+  EXPECT_EQ(log.text().find(told), log.text().rfind(told)) << "once";
+  EXPECT_TRUE(fs::exists(path)) << "it is still held";
+}
+
+TEST(FileLock, FreeOneIsTakenAtOnce) {
+  const TempDir dir;
+  const PrivateDirectory here = PrivateDirectory::make(dir.path());
+  EXPECT_FALSE(FileLock::is_held(here, "lock"));
+  EXPECT_TRUE(fs::is_empty(dir.path())) << "asking makes nothing";
+  {
+    const auto lock = FileLock::take_if_free(PrivateDirectory::make(dir.path()), "lock");
+    ASSERT_TRUE(lock);
+    EXPECT_TRUE(FileLock::is_held(here, "lock"));
+    EXPECT_FALSE(FileLock::take_if_free(PrivateDirectory::make(dir.path()), "lock"));
+    EXPECT_TRUE(fs::exists(dir.path() / "lock")) << "it is still held";
+  }
+  EXPECT_TRUE(fs::is_empty(dir.path()));
+}
+
+TEST(FileLock, OneThatIsAlwaysRemovedIsNoBusyLoop) {
+  const TempDir dir;
+  const CancelFlag never;
+  const UniqueFd events(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+  // The removals between them keep the kernel from merging equal events.
+  ASSERT_GE(::inotify_add_watch(events.get(), dir.path().c_str(), IN_CREATE | IN_DELETE), 0);
+  const auto created = [&] {  // since the last call
+    std::size_t count = 0;
+    alignas(inotify_event) std::array<char, 65536> buffer{};
+    for (ssize_t got = 0; (got = ::read(events.get(), buffer.data(), buffer.size())) > 0;) {
+      for (ssize_t at = 0; at < got;) {
+        inotify_event event{};
+        std::memcpy(&event, &buffer.at(static_cast<std::size_t>(at)), sizeof event);
+        at += static_cast<ssize_t>(sizeof event + event.len);
+        count += (event.mask & IN_CREATE) != 0 ? 1 : 0;
+      }
+    }
+    return count;
+  };
+  const std::string path = dir.path() / "lock";
+  const std::jthread remover([&path](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      ::unlink(path.c_str());
+    }
+  });
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(3);
+  while (std::chrono::steady_clock::now() < end) {
+    const auto begun = std::chrono::steady_clock::now();
+    {
+      const FileLock lock(PrivateDirectory::make(dir.path()), "lock", never);
+    }
+    const auto took = std::chrono::steady_clock::now() - begun;
+    EXPECT_LE(created(), 2U + static_cast<std::size_t>(took / std::chrono::milliseconds(50)));
+  }
 }
 
 TEST(Parallel, DoesEverythingOnce) {

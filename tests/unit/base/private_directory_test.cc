@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,13 +18,14 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 using Content = PrivateDirectory::Content;
 
+constexpr uid_t kNobody = 65534;
+
 /// Runs `call` in a child without rights over the files of others. Returns what it says.
 std::string as_another_user(const std::function<std::string()>& call) {
   std::array<int, 2> ends{};
   EXPECT_EQ(::pipe(ends.data()), 0);
   const pid_t child = ::fork();
   if (child == 0) {
-    constexpr uid_t kNobody = 65534;
     std::string said = "no such user";
     if (::setgid(kNobody) == 0 && ::setuid(kNobody) == 0) {
       said = call();
@@ -54,6 +56,7 @@ TEST(PrivateDirectory, IsMadeWithItsParentsAndFoundAgain) {
 TEST(PrivateDirectory, LinkInItsPlaceIsRemovedAndNotFollowed) {
   const TempDir dir;
   const CapturedLog log;
+  fs::permissions(dir.path(), fs::perms::all);
   fs::create_directory(dir.path() / "elsewhere");
   fs::create_directory_symlink("elsewhere", dir.path() / "ours");
   EXPECT_FALSE(PrivateDirectory::find(dir.path() / "ours"));
@@ -62,6 +65,75 @@ TEST(PrivateDirectory, LinkInItsPlaceIsRemovedAndNotFollowed) {
   EXPECT_EQ(made.read_file("x", 10), "text");
   EXPECT_TRUE(fs::is_empty(dir.path() / "elsewhere"));
   EXPECT_THAT(log.text(), HasSubstr("a symbolic link to \"elsewhere\""));
+}
+
+TEST(PrivateDirectory, LinkThatOnlyThisUserCanHaveMadeIsFollowed) {
+  const TempDir dir;
+  const CapturedLog log;
+  fs::create_directory(dir.path() / "other disk");
+  fs::create_directory_symlink("other disk", dir.path() / "ours");
+  PrivateDirectory::make(dir.path() / "ours").write_file("x", "text");
+  EXPECT_EQ(read_text(dir.path() / "other disk/x"), "text");
+  ASSERT_TRUE(PrivateDirectory::find(dir.path() / "ours"));
+  EXPECT_EQ(PrivateDirectory::find(dir.path() / "ours")->read_file("x", 10), "text");
+  EXPECT_TRUE(fs::is_symlink(dir.path() / "ours"));
+  EXPECT_EQ(log.text(), "");
+  if (::geteuid() == 0) {
+    ASSERT_EQ(::lchown((dir.path() / "ours").c_str(), kNobody, kNobody), 0);
+    EXPECT_FALSE(PrivateDirectory::find(dir.path() / "ours")) << "it is of another user";
+  }
+  fs::remove_all(dir.path() / "other disk");
+  EXPECT_FALSE(PrivateDirectory::find(dir.path() / "ours"));
+  dir.write("other disk", "no directory");
+  fs::remove(dir.path() / "ours");
+  fs::create_symlink("other disk", dir.path() / "ours");
+  EXPECT_THROW(static_cast<void>(PrivateDirectory::make(dir.path() / "ours")), Error);
+  EXPECT_TRUE(fs::is_symlink(dir.path() / "ours"));
+}
+
+/// What `make` says of the directory `path`; empty if it opens it.
+std::string refusal(const fs::path& path) {
+  try {
+    static_cast<void>(PrivateDirectory::make(path));
+    return {};
+  } catch (const Error& error) {
+    return error.code() == ErrorCode::kPermission ? error.what() : "another code";
+  }
+}
+
+TEST(PrivateDirectory, DirectoryOfAnotherUserIsRefused) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "needs root";
+  }
+  const TempDir dir;
+  const fs::path shared = dir.path() / "shared";
+  fs::create_directory(shared);
+  for (const fs::perms mode : {fs::perms::owner_all, fs::perms::all | fs::perms::sticky_bit}) {
+    ASSERT_EQ(::chown(shared.c_str(), kNobody, kNobody), 0);
+    fs::permissions(shared, mode);
+    EXPECT_THAT(refusal(shared), HasSubstr(shared.string() + "\" belongs to user 65534, who could replace"));
+    EXPECT_THAT(refusal(shared), HasSubstr("chown root \"" + shared.string() + "\" && chmod 1777"));
+    EXPECT_TRUE(fs::is_empty(shared)) << "nothing is left there";
+    ASSERT_EQ(::chown(shared.c_str(), 0, 0), 0);
+    EXPECT_EQ(refusal(shared), "");
+  }
+}
+
+TEST(PrivateDirectory, DirectoryThatOthersMayWriteGetsTheStickyBit) {
+  const TempDir dir;
+  fs::permissions(dir.path(), fs::perms::all);
+  const fs::path shared = dir.path() / "shared";
+  fs::create_directory(shared);
+  fs::permissions(shared, fs::perms::all);
+  if (::geteuid() == 0) {  // only the owner can set it
+    EXPECT_THAT(as_another_user([&] { return refusal(shared); }),
+                HasSubstr("its mode is 0777, without the sticky bit"));
+  }
+  EXPECT_EQ(refusal(shared), "");
+  EXPECT_EQ(fs::status(shared).permissions(), fs::perms::all | fs::perms::sticky_bit);
+  if (::geteuid() == 0) {
+    EXPECT_EQ(as_another_user([&] { return refusal(shared); }), "");
+  }
 }
 
 TEST(PrivateDirectory, StaysTheSameWhereverItsPathLeads) {
@@ -104,6 +176,40 @@ TEST(PrivateDirectory, FilesOfOtherUsersHoldNoContentOfOurs) {
   ASSERT_EQ(::stat(planted.c_str(), &after), 0);
   EXPECT_EQ(after.st_uid, ::geteuid());
   EXPECT_EQ(after.st_size, 0);
+}
+
+TEST(PrivateDirectory, FilesOfOtherUsersAreNotRead) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "needs root";
+  }
+  const TempDir dir;
+  const PrivateDirectory ours = PrivateDirectory::make(dir.path() / "ours");
+  EXPECT_EQ(ours.read_file("x", 10), std::nullopt);
+  const std::string planted = dir.write("ours/x", "theirs");
+  EXPECT_EQ(ours.read_file("x", 6), "theirs");
+  EXPECT_THROW(static_cast<void>(ours.read_file("x", 5)), Error);
+  ASSERT_EQ(::chown(planted.c_str(), kNobody, kNobody), 0);
+  EXPECT_THROW(static_cast<void>(ours.read_file("x", 10)), Error);
+}
+
+TEST(PrivateDirectory, LockOfAnotherUserIsALock) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "needs root";
+  }
+  const TempDir dir;
+  fs::permissions(dir.path(), fs::perms::all);
+  fs::create_directory(dir.path() / "shared");
+  fs::permissions(dir.path() / "shared", fs::perms::all | fs::perms::sticky_bit);
+  static_cast<void>(PrivateDirectory::make(dir.path() / "shared").open_file("lock", Content::kNone));
+  const std::string said = as_another_user([&]() -> std::string {
+    try {
+      const UniqueFd fd = PrivateDirectory::make(dir.path() / "shared").open_file("lock", Content::kNone);
+      return ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0 ? "taken" : "not taken";
+    } catch (const Error& error) {
+      return error.what();
+    }
+  });
+  EXPECT_EQ(said, "taken");
 }
 
 TEST(PrivateDirectory, WhatIsNotOursToRemoveIsNamed) {

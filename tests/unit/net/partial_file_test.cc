@@ -3,6 +3,7 @@
 #include "core/net/partial_file.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "tests/support/fixtures.h"
 
@@ -114,7 +115,32 @@ TEST_F(PartialFileTest, PlantedLinksAreReplaced) {
   }
 }
 
+TEST_F(PartialFileTest, AnOriginOfAnotherUserIsNone) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "needs root";
+  }
+  {
+    PartialFile file(path_, url_);
+    file.set_origin({url_, "\"v1\""});
+    file.append(bytes("content"));
+  }
+  EXPECT_EQ(PartialFile(path_, url_).size(), 7U);
+  ASSERT_EQ(::chown(from_.c_str(), 65534, 65534), 0);
+  EXPECT_EQ(PartialFile(path_, url_).size(), 0U);
+  EXPECT_FALSE(fs::exists(from_));
+}
+
+TEST_F(PartialFileTest, TheDirectoryIsNotOfAnotherUser) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "needs root";
+  }
+  ASSERT_EQ(::chown(dir_.path().c_str(), 65534, 65534), 0);
+  EXPECT_THROW(PartialFile(path_, url_), Error);
+  EXPECT_FALSE(fs::exists(path_));
+}
+
 TEST_F(PartialFileTest, TheDirectoryIsNoLink) {
+  fs::permissions(dir_.path(), fs::perms::all);
   fs::create_directory(dir_.path() / "real");
   fs::create_directory_symlink(dir_.path() / "real", dir_.path() / "link");
   const fs::path other = dir_.write("real/x.part", "precious");

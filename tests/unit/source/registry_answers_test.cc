@@ -347,10 +347,23 @@ TEST_F(RegistryAnswerCacheTest, PlantedLinksAreNotFollowed) {
   EXPECT_TRUE(fs::exists(dir_.path() / "elsewhere"));
   fs::remove_all(dir_.path() / "queries");
   fs::create_directory(dir_.path() / "victim");
+  fs::permissions(dir_.path(), fs::perms::all);
   fs::create_directory_symlink(dir_.path() / "victim", dir_.path() / "queries");
   cache_.store("acme/app", response_);
   EXPECT_TRUE(fs::is_empty(dir_.path() / "victim"));
   EXPECT_TRUE(cache_.find("acme/app"));
+}
+
+TEST_F(RegistryAnswerCacheTest, LinkOfTheUserIsFollowed) {
+  namespace fs = std::filesystem;
+  const CapturedLog log;
+  fs::create_directory(dir_.path() / "other disk");
+  fs::create_directory_symlink("other disk", dir_.path() / "queries");
+  cache_.store("acme/app", response_);
+  EXPECT_TRUE(fs::exists(dir_.path() / "other disk/acme#app"));
+  EXPECT_TRUE(cache_.find("acme/app"));
+  EXPECT_TRUE(fs::is_symlink(dir_.path() / "queries"));
+  EXPECT_THAT(log.text(), IsEmpty());
 }
 
 TEST_F(RegistryAnswerCacheTest, AnInterruptionKeepsTheFile) {
