@@ -38,6 +38,11 @@ std::optional<ContentRange> parse_content_range(std::string_view text) {
   return ContentRange{*first, *last, total};
 }
 
+std::optional<std::uint64_t> parse_unsatisfied_range(std::string_view text) {
+  constexpr std::string_view kUnsatisfied = "bytes */";
+  return text.starts_with(kUnsatisfied) ? parse_number(text.substr(kUnsatisfied.size())) : std::nullopt;
+}
+
 std::optional<std::string> validator_of(const HttpResponse& head) {
   if (const std::string* etag = head.header("etag")) {
     if (etag->starts_with('"')) {

@@ -21,6 +21,9 @@ struct ContentRange {
 /// Parses `bytes {first}-{last}/{total or *}`. None for any other text, and for one that contradicts itself.
 [[nodiscard]] std::optional<ContentRange> parse_content_range(std::string_view text);
 
+/// The size of the whole file from `bytes */{total}`, which a 416 has. None for any other text.
+[[nodiscard]] std::optional<std::uint64_t> parse_unsatisfied_range(std::string_view text);
+
 /// The value for an If-Range header (RFC 9110 13.1.5): a strong ETag, else a date. A weak ETag can't be used.
 [[nodiscard]] std::optional<std::string> validator_of(const HttpResponse& head);
 /// Whether the body is compressed, so that its bytes aren't those of the file.

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "core/base/log.h"
 #include "core/net/byte_range.h"
 #include "core/net/download_effort.h"
@@ -37,7 +39,7 @@ class Download {
       try {
         const HttpResponse response = attempt();
         if (response.status == 200 || (response.status == 206 && is_complete())) {
-          return complete(response);
+          return complete(response, file_.finish());
         }
         if (response.status == 304 && request_.etag) {
           return unchanged();
@@ -51,7 +53,8 @@ class Download {
           asks_by_date_ = false;
           continue;
         }
-        if (response.status == 206) {  // the server sent less than was asked for
+        if (response.status == 206) {
+          failure_ = "the server sent less than was asked for";
           if (effort_.has_progressed(file_.size())) {
             backoff.reset();
           } else if (!backoff.again(what)) {
@@ -60,6 +63,9 @@ class Download {
           continue;
         }
         if (response.status == 416 && file_.size() > 0) {
+          if (auto whole = already_complete(response)) {
+            return std::move(*whole);
+          }
           start_anew("the server has no bytes after byte " + std::to_string(file_.size()));
           tell_of_restart();
           if (!backoff.again(what)) {
@@ -67,6 +73,7 @@ class Download {
           }
           continue;
         }
+        failure_ = response.status_text();
         worth_keeping_ = HttpClient::is_transient(response.status);
         const auto wait = response.retry_after();
         if (!worth_keeping_ || (wait ? !backoff.again_after(*wait, what) : !backoff.again(what))) {
@@ -75,6 +82,7 @@ class Download {
       } catch (const Unchanged&) {
         return unchanged();
       } catch (const HttpError& error) {
+        failure_ = error.chain().back();
         tell_of_restart();
         const bool has_progressed = effort_.has_progressed(file_.size());
         if (has_progressed) {
@@ -101,8 +109,10 @@ class Download {
     return etag == nullptr ? std::nullopt : std::optional(*etag);
   }
 
-  [[nodiscard]] Downloaded complete(const HttpResponse& response) {
-    Downloaded result{.sha256 = file_.finish(),
+  /// `sha256`: of the finished file.
+  [[nodiscard]] Downloaded complete(const HttpResponse& response, const Sha256& sha256) {
+    Downloaded result{.sha256 = sha256,
+                      .file = file_.release(),
                       .size = file_.size(),
                       .etag = etag_of(response),
                       .last_modified = settled_date(response),
@@ -114,9 +124,26 @@ class Download {
     return result;
   }
 
+  /// After a 416: the file, if there are no more bytes because it is complete. An earlier process may have ended after
+  /// the last byte. A server may ignore If-Range, so the hash must tell that the bytes are right, or else the
+  /// validator.
+  [[nodiscard]] std::optional<Downloaded> already_complete(const HttpResponse& response) {
+    const std::string* range = response.header("content-range");
+    if (range == nullptr || parse_unsatisfied_range(*range) != file_.size()) {
+      return std::nullopt;
+    }
+    const bool is_same = file_.origin() && validator_of(response) == file_.origin()->validator;
+    if (!is_same && !request_.expected) {
+      return std::nullopt;
+    }
+    const Sha256 sha256 = file_.finish();
+    const bool is_right = request_.expected ? sha256 == *request_.expected : is_same;
+    return is_right ? std::optional(complete(response, sha256)) : std::nullopt;
+  }
+
   [[nodiscard]] Downloaded unchanged() const {
     PartialFile::discard(part_);
-    return {.is_unchanged = true, .etag = {}, .last_modified = {}, .redirects = {}};
+    return {.is_unchanged = true, .file = {}, .etag = {}, .last_modified = {}, .redirects = {}};
   }
 
   [[nodiscard]] Error refused(const HttpResponse& response) const {
@@ -135,13 +162,21 @@ class Download {
         ErrorCode::kNetwork, {"GET \"" + server_text(request_.url.text()) + "\" failed", std::move(why)}, transient};
   }
 
+  /// The error for a download that isn't worth another attempt: the attempts before had reasons of their own.
+  [[nodiscard]] HttpError given_up(std::string why) const {
+    HttpError error = failed(std::move(why), false);
+    if (failure_) {
+      error.caused_by(fmt::format("the attempt before failed: {}", *failure_));
+    }
+    return error;
+  }
+
   /// Throws away what there is, because of `why`. Throws HttpError if that happened too often. May be called on the
   /// client's thread, so it leaves the message to `tell_of_restart`.
   void start_anew(const std::string& why) {
     if (file_.size() > 0) {
       if (!effort_.restart()) {
-        throw failed("it was started anew " + std::to_string(DownloadEffort::kMostRestarts) + " times, and now " + why,
-                     false);
+        throw given_up(fmt::format("it was started anew {} times, and now {}", DownloadEffort::kMostRestarts, why));
       }
       restart_ = why + "; " + std::to_string(file_.size()) + " bytes are thrown away";
     }
@@ -212,7 +247,7 @@ class Download {
       throw failed("the answer has more than " + std::to_string(request_.max_bytes) + " bytes", false);
     }
     if (!effort_.spend(piece.size())) {
-      throw failed("the server sent more than twice the size of the file, because of broken attempts", false);
+      throw given_up("the server sent more than twice the size of the file, because of broken attempts");
     }
     if (range_end_ && piece.size() > *range_end_ - file_.size()) {
       start_anew("the server sent more than the range that it announced");
@@ -245,7 +280,7 @@ class Download {
       file_.set_origin({request_.url.text(), *validator});
     }
     total_ = announced_size(head);
-    effort_.expect(total_.value_or(0));
+    effort_.expect(total_);
     announce(total_);
   }
 
@@ -267,7 +302,7 @@ class Download {
     }
     total_ = total;
     range_end_ = parsed->last + 1;
-    effort_.expect(*total);
+    effort_.expect(total);
   }
 
   void announce(std::optional<std::uint64_t> total) {
@@ -287,6 +322,7 @@ class Download {
   std::optional<std::uint64_t> total_;      // size of the whole file, as the server says
   std::optional<std::uint64_t> range_end_;  // where the range of this attempt ends
   DownloadEffort effort_;
+  std::optional<std::string> failure_;  // why the last attempt failed
   std::optional<std::string> restart_;  // why the file was just cleared, if that wasn't told yet
   std::optional<Backoff::Clock::time_point> deadline_;
 };

@@ -8,6 +8,7 @@
 
 #include "core/base/cancel.h"
 #include "core/base/hash.h"
+#include "core/base/unique_fd.h"
 #include "core/net/url.h"
 
 namespace pkgfs {
@@ -33,6 +34,8 @@ struct DownloadRequest {
   /// date counts if there is no ETag, and only the same date is the same version: an older one is another version.
   std::optional<std::string> etag = std::nullopt;
   std::optional<std::string> last_modified = std::nullopt;
+  /// The hash that the content should have, if the caller knows it. `download` returns a file with another one, too.
+  std::optional<Sha256> expected = std::nullopt;
   std::uint64_t max_bytes = 0;
   bool may_leave_https = false;          // the caller can tell by a hash whether the content was changed on its way
   std::string name;                      // for the log
@@ -42,6 +45,7 @@ struct DownloadRequest {
 struct Downloaded {
   bool is_unchanged = false;  // the caller's copy is current; nothing else is set, and `part` is gone
   Sha256 sha256{};
+  UniqueFd file;  // with that content; `part` may lead to another one meanwhile
   std::uint64_t size = 0;
   std::optional<std::string> etag;
   /// Only if it is old enough to be a validator: two versions of one second would have the same.

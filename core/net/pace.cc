@@ -21,6 +21,16 @@ void Pace::received(std::uint64_t bytes, Clock::time_point now) {
   }
 }
 
+void Pace::paused(Clock::time_point from, Clock::time_point to) {
+  const auto shifted = [&](Clock::time_point time) { return time <= from ? time + (to - from) : std::max(time, to); };
+  if (last_) {
+    last_ = shifted(*last_);
+  }
+  for (auto& [time, bytes] : samples_) {
+    time = shifted(time);
+  }
+}
+
 Pace::Verdict Pace::judge(Clock::time_point now, std::size_t transfers) const {
   if (limits_.deadline && now >= *limits_.deadline) {
     return Verdict::kLate;

@@ -37,6 +37,9 @@ class Pace {
   void sent(Clock::time_point now) { last_ = now; }
   /// `bytes` have come so far, in all.
   void received(std::uint64_t bytes, Clock::time_point now);
+  /// From `from` to `to`, this process was busy with something else and could take no bytes. That time doesn't count
+  /// against the server.
+  void paused(Clock::time_point from, Clock::time_point to);
   /// `transfers`: how many share the connection to the network. Each of them needs only its part of the lowest rate.
   [[nodiscard]] Verdict judge(Clock::time_point now, std::size_t transfers) const;
 

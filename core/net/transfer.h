@@ -32,6 +32,8 @@ class Transfer {
   /// The request, for messages.
   [[nodiscard]] std::string name() const { return describe(request_); }
   [[nodiscard]] bool is_cancelled() const { return cancel_.is_cancelled(); }
+  /// No transfer got on between these times, because this process was busy: a sink waited for a disk, for example.
+  void was_held_up(Pace::Clock::time_point from, Pace::Clock::time_point to) { pace_.paused(from, to); }
   /// Whether the exchange is to end now because it is too slow, as one of `transfers`. `take_response` then throws.
   [[nodiscard]] bool is_overdue(Pace::Clock::time_point now, std::size_t transfers);
 

@@ -2,6 +2,7 @@
 #include "core/net/transfer_loop.h"
 
 #include <algorithm>
+#include <chrono>
 #include <new>
 
 #include "core/base/error.h"
@@ -68,7 +69,14 @@ void TransferLoop::serve() {
       incoming_.clear();
     }
     int running = 0;
+    const auto begun = Pace::Clock::now();
     libcurl().multi_perform(multi_, &running);
+    // It waits for no server. So if it takes long, a sink waits for the local disk, and all servers for this thread.
+    if (const auto now = Pace::Clock::now(); now - begun >= std::chrono::milliseconds(kPollMilliseconds)) {
+      for (Job* job : active_) {
+        job->transfer.was_held_up(begun, now);
+      }
+    }
     take_results();
     drop_cancelled_and_slow();
     libcurl().multi_poll(multi_, nullptr, 0, active_.empty() ? kIdleMilliseconds : kPollMilliseconds, nullptr);

@@ -23,6 +23,14 @@ TEST(ContentRange, IsParsedOrRefused) {
   }
 }
 
+TEST(UnsatisfiedRange, IsParsedOrRefused) {
+  EXPECT_EQ(parse_unsatisfied_range("bytes */10"), 10U);
+  for (const char* text :
+       {"", "bytes", "bytes */", "bytes */*", "bytes 5-9/10", "bytes */x", "bits */10", "bytes */1 "}) {
+    EXPECT_FALSE(parse_unsatisfied_range(text)) << text;
+  }
+}
+
 TEST(DownloadEffort, OnlyBytesBeyondTheFurthestAreProgress) {
   DownloadEffort effort(100);
   effort.expect(1600);
@@ -48,6 +56,18 @@ TEST(DownloadEffort, TwiceTheSizeIsTheMost) {
   effort.expect(600'000);
   EXPECT_TRUE(effort.spend(200'000));
   EXPECT_FALSE(effort.spend(2));
+}
+
+TEST(DownloadEffort, AnOldSizeDoesNotLimitAnUnknownOne) {
+  DownloadEffort effort(0);
+  effort.expect(100);
+  EXPECT_TRUE(effort.spend(90));
+  EXPECT_TRUE(effort.restart());
+  effort.expect(std::nullopt);
+  EXPECT_TRUE(effort.spend(1'000'000));
+  EXPECT_FALSE(effort.has_progressed(1000)) << "a step is that of an unknown size";
+  effort.expect(1000);
+  EXPECT_FALSE(effort.spend(1)) << "as soon as there is a size, it counts";
 }
 
 TEST(DownloadEffort, TwoRestartsAreTheMost) {

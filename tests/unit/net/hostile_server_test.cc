@@ -1,108 +1,21 @@
 // SPDX-License-Identifier: MIT
 // Risk: a server that cuts connections and lies about ranges keeps a download going for ever, or gets wrong bytes into
 // a file. Each test bounds the number of requests, because the pauses between them are short here.
+#include "tests/unit/net/hostile_server.h"
+
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
-#include <optional>
-
-#include "core/base/error.h"
-#include "core/net/download.h"
-#include "core/net/http_client.h"
-#include "tests/support/fixtures.h"
-#include "tests/support/raw_server.h"
+#include <functional>
+#include <sstream>
 
 namespace pkgfs::test {
 namespace {
 
 namespace fs = std::filesystem;
-using std::chrono::milliseconds;
-using std::chrono::seconds;
 using testing::HasSubstr;
 using testing::Le;
 using testing::SizeIs;
-using Clock = std::chrono::steady_clock;
 using Reply = RawServer::Reply;
-
-std::string content() {
-  std::string text;
-  for (int i = 0; text.size() < 6000; ++i) {
-    text += std::to_string(i) + " ";
-  }
-  return text;
-}
-
-const std::string kContent = content();
-const std::size_t kHalf = kContent.size() / 2;
-constexpr const char* kTag = "\"one\"";
-
-std::string head(const std::string& status, std::size_t length, const std::string& more) {
-  return "HTTP/1.1 " + status + "\r\nContent-Length: " + std::to_string(length) + "\r\nConnection: close\r\n" + more +
-         "\r\n";
-}
-std::string etag(const std::string& tag = kTag) { return "ETag: " + tag + "\r\n"; }
-std::string range(std::size_t first, std::size_t last, const std::string& total) {
-  return "Content-Range: bytes " + std::to_string(first) + "-" + std::to_string(last) + "/" + total + "\r\n";
-}
-std::string whole() { return head("200 OK", kContent.size(), etag()) + kContent; }
-/// The first byte that a request asks for.
-std::optional<std::size_t> first_byte(const std::string& request) {
-  const std::string value = header_of(request, "Range");
-  return value.empty() ? std::nullopt : std::optional(std::stoul(value.substr(value.find('=') + 1)));
-}
-/// The right answer to any request.
-std::string right(const std::string& request) {
-  const auto from = first_byte(request);
-  if (!from) {
-    return whole();
-  }
-  const std::string rest = kContent.substr(*from);
-  return head("206 Partial Content", rest.size(),
-              etag() + range(*from, kContent.size() - 1, std::to_string(kContent.size()))) +
-         rest;
-}
-/// The whole file, cut off after `kept` bytes of the body.
-std::string cut(std::size_t kept, const std::string& headers = etag()) {
-  return head("200 OK", kContent.size(), headers) + kContent.substr(0, kept);
-}
-
-class HostileServer : public ::testing::Test {
- protected:
-  TempDir dir_;
-  const std::string part_ = dir_.path() / "x.part";
-  const CancelFlag never_;
-  const CapturedLog log_;
-  HttpClient::Options options_{.user_agent = "test",
-                               .proxy = {},
-                               .ca_file = {},
-                               .stall_timeout = seconds(1),
-                               .retry = {.first_pause = milliseconds(1), .server_wait = seconds(2)}};
-
-  [[nodiscard]] Downloaded load(const RawServer& server) {
-    HttpClient client(options_);
-    const DownloadRequest request{
-        .url = Url::parse(server.authority() + "/file"), .bearer = {}, .max_bytes = 1U << 20U, .name = "the file"};
-    return download(client, request, part_, never_);
-  }
-  void expect_whole(const RawServer& server) {
-    const Downloaded got = load(server);
-    EXPECT_TRUE(got.sha256 == sha256(kContent));
-    EXPECT_TRUE(read_text(part_) == kContent) << read_text(part_).substr(0, 100);
-    EXPECT_FALSE(fs::exists(part_ + ".from"));
-  }
-  /// The text of the error.
-  std::string expect_failure(const RawServer& server) {
-    try {
-      static_cast<void>(load(server));
-      ADD_FAILURE() << "it succeeds";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), ErrorCode::kNetwork) << error.what();
-      return error.what();
-    }
-    return {};
-  }
-  void expect_nothing_left() const { EXPECT_TRUE(fs::is_empty(dir_.path())); }
-};
 
 /// A lie about the rest of a file whose first half has come.
 struct Lie {
@@ -203,6 +116,55 @@ TEST_F(HostileServer, WithoutAValidatorADownloadStartsAnewTwice) {
   expect_nothing_left();
 }
 
+TEST_F(HostileServer, TheLastRestartTellsWhyTheAttemptBeforeFailed) {
+  const RawServer server([](const std::string&, std::size_t number) {
+    return Reply{.bytes = cut(kHalf, {}), .end = number == 2 ? Reply::End::kHang : Reply::End::kClose};
+  });
+  const std::string text = expect_failure(server);
+  EXPECT_THAT(text, HasSubstr("it was started anew 2 times, and now the server gave no ETag"));
+  EXPECT_THAT(text, HasSubstr("the attempt before failed: the server sent nothing for 1 s (--timeout)"));
+}
+
+TEST_F(HostileServer, ACompleteFileIsKeptThoughThereIsNoMoreOfIt) {
+  std::string validator;
+  const RawServer server([&](const std::string& request, std::size_t) {
+    const auto from = first_byte(request);
+    return Reply{.bytes = from && *from >= kContent.size()
+                              ? head("416 Range Not Satisfiable", 0,
+                                     "Content-Range: bytes */" + std::to_string(kContent.size()) + "\r\n" + validator)
+                              : right(request)};
+  });
+  /// As a process left it that ended after it had received `content`. Returns the number of requests for the rest.
+  const auto load_after = [&](const std::string& content) {
+    dir_.write("x.part", content);
+    dir_.write("x.part.from", server.authority() + "/file\n" + kTag + "\n");
+    const std::size_t before = server.requests().size();
+    expect_whole(server);
+    return server.requests().size() - before;
+  };
+  const std::string wrong(kContent.size(), 'x');
+  EXPECT_EQ(load_after(kContent), 2U) << "without a hash, it may be another version";
+  validator = etag();
+  EXPECT_EQ(load_after(kContent), 1U) << "the server still has this version";
+  validator.clear();
+  expected_ = sha256(kContent);
+  EXPECT_EQ(load_after(kContent), 1U);
+  EXPECT_EQ(load_after(wrong), 2U);
+  EXPECT_EQ(load_after(kContent + "x"), 2U);
+}
+
+TEST_F(HostileServer, ASizeThatIsNotToldAgainLimitsNothing) {
+  const std::string chunked = [] {
+    std::ostringstream size;
+    size << std::hex << kContent.size();
+    return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + size.str() + "\r\n" + kContent + "\r\n0\r\n\r\n";
+  }();
+  const RawServer server([&](const std::string&, std::size_t number) {
+    return Reply{.bytes = number == 0 ? head("200 OK", 1000, {}) + std::string(900, 'x') : chunked};
+  });
+  expect_whole(server);
+}
+
 TEST_F(HostileServer, TwiceTheSizeIsTheMost) {
   const RawServer server(
       [&](const std::string&, std::size_t) { return Reply{.bytes = cut(kContent.size() - 10, {})}; });
@@ -265,101 +227,6 @@ TEST_F(HostileServer, EveryConnectionMayBreakAtAnyByte) {
     fs::remove(part_);
     fs::remove(part_ + ".from");
   }
-}
-
-/// How long `call` takes, and that it fails with a text that has `expected`.
-template <typename Call>
-double seconds_of(const Call& call, const std::string& expected) {
-  const auto begun = Clock::now();
-  try {
-    call();
-    ADD_FAILURE() << "it succeeds";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::kNetwork) << error.what();
-    EXPECT_THAT(error.what(), HasSubstr(expected));
-  }
-  return std::chrono::duration<double>(Clock::now() - begun).count();
-}
-
-class SlowServer : public HostileServer {
- protected:
-  void query(const RawServer& server) const {
-    HttpClient client(options_);
-    static_cast<void>(client.fetch({.method = HttpRequest::Method::kPost,
-                                    .url = Url::parse(server.authority() + "/graphql"),
-                                    .headers = {},
-                                    .body = std::string(700, 'q'),
-                                    .bearer = {}},
-                                   never_));
-  }
-};
-
-TEST_F(SlowServer, MuteServerTakesTheTimeoutForEachAttempt) {
-  const RawServer server([](const std::string&, std::size_t) { return Reply{.end = Reply::End::kHang}; });
-  const double took = seconds_of([&] { query(server); }, "in 2 attempts");
-  EXPECT_GE(took, 1.9);
-  EXPECT_LE(took, 10);
-  EXPECT_THAT(server.requests(), SizeIs(2));
-}
-
-TEST_F(SlowServer, TrickledAnswerEndsAfterTheTimeout) {
-  const RawServer server([](const std::string&, std::size_t) {
-    return Reply{
-        .bytes = head("200 OK", 100'000, {}) + std::string(100'000, ' '), .piece = 4, .pause = milliseconds(100)};
-  });
-  EXPECT_LE(seconds_of([&] { query(server); }, "less than 256 bytes a second"), 10);
-}
-
-TEST_F(SlowServer, HeadersThatTrickleOrNeverEnd) {
-  const RawServer slow([](const std::string&, std::size_t) {
-    return Reply{.bytes = "HTTP/1.1 200 OK\r\nX: " + std::string(100'000, 'x'), .piece = 2, .pause = milliseconds(50)};
-  });
-  EXPECT_LE(seconds_of([&] { query(slow); }, "the server sent nothing for 1 s"), 10);
-  const RawServer endless([](const std::string&, std::size_t) {
-    std::string bytes = "HTTP/1.1 200 OK\r\n";
-    while (bytes.size() < 1U << 20U) {
-      bytes += "X-" + std::to_string(bytes.size()) + ": " + std::string(1000, 'x') + "\r\n";
-    }
-    return Reply{.bytes = bytes};
-  });
-  EXPECT_LE(seconds_of([&] { query(endless); }, "the headers have more than"), 10);
-}
-
-TEST_F(SlowServer, DeadlineHoldsForAllAttemptsTogether) {
-  options_.query_deadline = seconds(2);
-  options_.stall_timeout = seconds(30);
-  const RawServer mute([](const std::string&, std::size_t) { return Reply{.end = Reply::End::kHang}; });
-  const double silent = seconds_of([&] { query(mute); }, "--deadline");
-  EXPECT_GE(silent, 1.9);
-  EXPECT_LE(silent, 10);
-  const RawServer busy([](const std::string&, std::size_t) {
-    return Reply{.bytes = head("503 Service Unavailable", 0, "Retry-After: 1\r\n")};
-  });
-  options_.retry.server_wait = seconds(60);
-  const auto begun = Clock::now();
-  query(busy);  // the last response, for its caller to judge
-  EXPECT_LE(std::chrono::duration<double>(Clock::now() - begun).count(), 10);
-}
-
-TEST_F(SlowServer, DownloadHasADeadlineOnlyIfItIsGiven) {
-  const RawServer server([](const std::string& request, std::size_t) {
-    return Reply{.bytes = right(request), .piece = 200, .pause = milliseconds(100)};
-  });
-  options_.query_deadline = seconds(1);
-  expect_whole(server);  // takes three seconds
-  fs::remove(part_);
-  options_.download_deadline = seconds(1);
-  EXPECT_LE(seconds_of([&] { static_cast<void>(load(server)); }, "--deadline"), 10);
-  EXPECT_TRUE(fs::exists(part_)) << "the next download continues";
-  EXPECT_GT(fs::file_size(part_), 0U);
-}
-
-TEST_F(SlowServer, StalledDownloadIsContinued) {
-  const RawServer server([](const std::string& request, std::size_t number) {
-    return number == 0 ? Reply{.bytes = cut(kHalf), .end = Reply::End::kHang} : Reply{.bytes = right(request)};
-  });
-  expect_whole(server);
-  EXPECT_THAT(server.requests(), SizeIs(2));
 }
 
 }  // namespace

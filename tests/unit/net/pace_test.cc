@@ -79,6 +79,32 @@ TEST(Pace, TrickleAfterMuchDataEndsInTime) {
   EXPECT_LE(tenths, 170) << "a window and its tenth after the last full speed";
 }
 
+TEST(Pace, TimeThatThisProcessTookIsNotTheServers) {
+  Pace pace(kLimits);
+  pace.sent(kStart);
+  pace.received(1000, kStart + seconds(1));
+  pace.paused(kStart + seconds(2), kStart + seconds(60));
+  EXPECT_EQ(pace.judge(kStart + seconds(60), 1), Verdict::kFine) << "one second of silence";
+  EXPECT_EQ(pace.judge(kStart + milliseconds(61'900), 1), Verdict::kFine);
+  EXPECT_EQ(pace.judge(kStart + seconds(62), 1), Verdict::kSilent);
+  pace.sent(kStart + seconds(61));  // within the pause
+  pace.paused(kStart + seconds(60), kStart + seconds(70));
+  EXPECT_EQ(pace.judge(kStart + seconds(72), 1), Verdict::kFine);
+  EXPECT_EQ(pace.judge(kStart + seconds(73), 1), Verdict::kSilent);
+}
+
+TEST(Pace, APauseMakesNoServerSlow) {
+  Pace pace(kLimits);
+  pace.sent(kStart);
+  auto now = kStart;
+  for (std::uint64_t bytes = 500; bytes < 20'000; bytes += 500) {  // a second each, with a pause of nine before
+    pace.paused(now, now + seconds(9));
+    now += seconds(10);
+    pace.received(bytes, now);
+    EXPECT_EQ(pace.judge(now, 1), Verdict::kFine) << bytes;
+  }
+}
+
 TEST(Pace, TransfersShareTheLowestRate) {
   Pace pace(kLimits);
   EXPECT_EQ(end_of(pace, 40, seconds(1), 8).first, Verdict::kFine);
