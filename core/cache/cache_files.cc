@@ -11,7 +11,10 @@
 #include <filesystem>
 #include <utility>
 
-#include "core/base/unique_fd.h"
+#include <fmt/format.h>
+
+#include "core/base/file_lock.h"
+#include "core/base/log.h"
 
 namespace pkgfs::cache_files {
 namespace {
@@ -29,6 +32,32 @@ void for_each_old(const PrivateDirectory& directory, Clock::time_point limit,
       visit(name, status);
     }
   });
+}
+
+/// Whether the file `name` is still there and was last modified at `limit` or earlier.
+bool is_old(const PrivateDirectory& directory, const std::string& name, Clock::time_point limit) {
+  struct stat status{};
+  return ::fstatat(directory.fd(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 && to_time(status.st_mtim) <= limit;
+}
+
+/// Calls `remove` unless a process holds the lock `name` of the directory `locks`. False if one does, or if that can't
+/// be found out.
+bool while_locked(const std::string& locks, const std::string& name, bool dry_run,
+                  const std::function<bool()>& remove) {
+  try {
+    auto directory = PrivateDirectory::find(locks);
+    if (!directory) {
+      return remove();  // no process can hold it
+    }
+    if (dry_run) {
+      return !FileLock::is_held(*directory, name) && remove();
+    }
+    const auto lock = FileLock::take_if_free(*std::move(directory), name);
+    return lock && remove();
+  } catch (const Error& error) {
+    log::debug("{}", error);
+    return false;
+  }
 }
 
 }  // namespace
@@ -63,6 +92,25 @@ std::uint64_t remove_old(const std::optional<PrivateDirectory>& directory, Clock
   return freed;
 }
 
+std::uint64_t remove_old_parts(const std::optional<PrivateDirectory>& directory, Clock::time_point limit, bool dry_run,
+                               const std::string& locks, const std::string& lock_ending) {
+  std::uint64_t freed = 0;
+  if (directory) {
+    for_each_old(*directory, limit, [&](const std::string& name, const struct stat& status) {
+      if (!lock_ending.empty() && name.ends_with(lock_ending)) {
+        return;
+      }
+      const std::string lock = name.substr(0, name.find(".part")) + lock_ending;
+      // The file may have been written to, or moved away, before the lock was taken.
+      if (while_locked(locks, lock, dry_run,
+                       [&] { return is_old(*directory, name, limit) && (dry_run || directory->remove(name)); })) {
+        freed += static_cast<std::uint64_t>(status.st_size);
+      }
+    });
+  }
+  return freed;
+}
+
 void remove_stale_locks(const std::optional<PrivateDirectory>& directory, std::string_view ending, bool dry_run) {
   if (dry_run || !directory) {
     return;
@@ -76,16 +124,36 @@ void remove_stale_locks(const std::optional<PrivateDirectory>& directory, std::s
     // The lock is held during the removal. A process that waits for the lock notices that the file is gone, and
     // creates a new one (FileLock).
     if (fd && ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0 && ::fstat(fd.get(), &opened) == 0 &&
-        opened.st_ino == status.st_ino && opened.st_dev == status.st_dev) {
+        FileId(opened) == FileId(status)) {
       directory->remove(name);
     }
   });
 }
 
-int move_into_place(const std::string& part, const std::string& path) {
+void move_into_place(const std::string& part, const UniqueFd& downloaded, std::string_view kind,
+                     const std::string& path) {
   const std::filesystem::path whole(part);
+  const std::string failed = fmt::format("Unable to save the downloaded {} to \"{}\"", kind, path);
   const auto directory = PrivateDirectory::find(whole.parent_path());
-  return directory ? directory->move_out(whole.filename(), path) : ENOENT;
+  if (const int errnum = directory ? directory->move_out(whole.filename(), path) : ENOENT; errnum != 0) {
+    throw system_error(failed, errnum);
+  }
+  struct stat moved{};
+  struct stat ours{};
+  if (::lstat(path.c_str(), &moved) != 0 || ::fstat(downloaded.get(), &ours) != 0) {
+    throw system_error(failed, errno);
+  }
+  if (FileId(moved) != FileId(ours)) {
+    ::unlink(path.c_str());
+    throw Error(ErrorCode::kCorrupt, fmt::format("{}: another process has replaced \"{}\" meanwhile", failed, part));
+  }
+}
+
+void require_control(const std::string& directory) {
+  std::error_code failed;
+  if (const auto opened = PrivateDirectory::find_chosen(directory, failed)) {
+    opened->require_control();
+  }
 }
 
 void make_read_only(const std::string& path) {

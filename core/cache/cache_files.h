@@ -12,6 +12,7 @@
 
 #include "core/base/error.h"
 #include "core/base/private_directory.h"
+#include "core/base/unique_fd.h"
 
 /// The files in a directory of a cache: its entries, and the partial files and locks that killed processes left.
 namespace pkgfs::cache_files {
@@ -35,15 +36,25 @@ struct File {
 /// `limit` or earlier. Returns how many bytes that frees. A file that can't be removed stays. `dry_run` only counts.
 std::uint64_t remove_old(const std::optional<PrivateDirectory>& directory, Clock::time_point limit, bool dry_run,
                          const std::function<bool(const std::string& name)>& matches);
+/// The same for partial files (`PartialEntry::part`) and the files beside them, except those that are being filled: a
+/// process holds the lock of `{key}.part`, the file `{key}{lock_ending}` in the directory `locks`.
+std::uint64_t remove_old_parts(const std::optional<PrivateDirectory>& directory, Clock::time_point limit, bool dry_run,
+                               const std::string& locks, const std::string& lock_ending);
 
 /// Removes lock files (core/base/file_lock.h) with this `ending` that are older than `kLockAge` and that no
 /// process holds. `dry_run` does nothing, because lock files are empty.
 void remove_stale_locks(const std::optional<PrivateDirectory>& directory, std::string_view ending, bool dry_run);
 
-/// Makes the partial file `part` the file `path`. Returns an errno number, or 0.
-[[nodiscard]] int move_into_place(const std::string& part, const std::string& path);
+/// Makes the partial file `part`, a `kind` of a download, the file `path`. Throws Error naming `path`, also if `part`
+/// isn't the open file `downloaded` any more: then `path` leads to none.
+void move_into_place(const std::string& part, const UniqueFd& downloaded, std::string_view kind,
+                     const std::string& path);
 /// Gives the regular file at `path`, not the target of a link, the mode 0444. Fails silently.
 void make_read_only(const std::string& path);
+
+/// Throws Error if another user may replace files in the cache directory `directory`, which exists
+/// (PrivateDirectory::require_control).
+void require_control(const std::string& directory);
 
 /// `error`, which happened while a file was looked up or made in the cache directory `directory`. If the directory is
 /// at fault, the last message names it and says how to use another one.

@@ -109,11 +109,17 @@ std::optional<std::string> ContainerFetcher::fetch(const Announced& wanted, cons
                                          "\", and with --offline it can't be downloaded from \"" +
                                          server_text(wanted.url) + "\"");
   }
-  const PartialEntry partial = packages_.reserve(wanted.hash, cancel);
+  const PartialEntry partial = packages_.reserve(wanted.hash, cancel, longest_wait());
   if (use_cached(wanted.hash, use)) {
     return packages_.path_of(wanted.hash);  // another process has just downloaded it
   }
   return download_announced(wanted, url, partial, cancel, use);
+}
+
+std::chrono::milliseconds ContainerFetcher::longest_wait() const {
+  const auto deadline = options_.client->download_deadline();
+  return deadline ? std::chrono::ceil<std::chrono::milliseconds>(*deadline - std::chrono::steady_clock::now())
+                  : std::chrono::milliseconds(FileLock::kLongestWait);
 }
 
 bool ContainerFetcher::use_cached(const Sha256& hash, const Use& use) {
@@ -168,6 +174,7 @@ std::optional<std::string> ContainerFetcher::download_announced(const Announced&
       downloaded = download(*options_.client,
                             {.url = url,
                              .bearer = token_for(url, options_.tokens),
+                             .expected = wanted.hash,
                              .max_bytes = options_.max_bytes,
                              .may_leave_https = wanted.is_hash_safe && options_.verify == VerifyDownloads::kFail,
                              .name = wanted.name,
@@ -186,7 +193,7 @@ std::optional<std::string> ContainerFetcher::download_announced(const Announced&
                 wanted.name, said(redirects));
     }
     if (downloaded.sha256 == wanted.hash) {
-      packages_.commit(partial, wanted.hash);
+      packages_.commit(partial, downloaded.file, wanted.hash);
       observed.succeeded();
     } else {
       mismatch = "image hash mismatch! expected hash '" + to_upper_hex(wanted.hash) + "', but the computed hash is '" +
@@ -247,7 +254,7 @@ ContainerFetcher::UrlFile ContainerFetcher::find_or_download(const Url& url, con
     return {found->path, false};
   }
   try {
-    const PartialEntry partial = urls_.reserve(url, cancel);
+    const PartialEntry partial = urls_.reserve(url, cancel, longest_wait());
     found = urls_.find(url);
     if (found && is_fresh(*found)) {
       return {found->path, false};  // another process has just downloaded or checked it
@@ -290,7 +297,7 @@ std::optional<std::string> ContainerFetcher::download_url(const Url& url, bool h
     PartialFile::discard(partial.part);
     throw no_package(url, downloaded.redirects);
   }
-  std::string path = urls_.commit(partial, url, downloaded.etag, downloaded.last_modified);
+  std::string path = urls_.commit(partial, downloaded.file, url, downloaded.etag, downloaded.last_modified);
   observed.succeeded();
   return path;
 }

@@ -92,22 +92,22 @@ void ContainersByHash::set_aside(const Sha256& hash, const std::string& why) {
   }
 }
 
-PartialEntry ContainersByHash::reserve(const Sha256& hash, const CancelFlag& cancel) {
+PartialEntry ContainersByHash::reserve(const Sha256& hash, const CancelFlag& cancel,
+                                       std::chrono::milliseconds longest) {
   const std::string temporary = directory_ + "/__temp__";
   const std::string name = to_hex(hash);
   return cache_files::in_directory<PartialEntry>(directory_, [&] {
     const PrivateDirectory opened = PrivateDirectory::make(temporary);
     PrivateDirectory locks = PrivateDirectory::make(directory_ + "/.locks");
+    cache_files::require_control(directory_);
     std::call_once(prepared_, [&] { remove_leftovers(cache_files::kLockAge); });
-    return PartialEntry{opened.path_of(name + ".part"), FileLock(std::move(locks), name, cancel)};
+    return PartialEntry{opened.path_of(name + ".part"), FileLock(std::move(locks), name, cancel, longest)};
   });
 }
 
-std::string ContainersByHash::commit(const PartialEntry& partial, const Sha256& hash) {
+std::string ContainersByHash::commit(const PartialEntry& partial, const UniqueFd& hashed, const Sha256& hash) {
   std::string path = path_of(hash);
-  if (const int errnum = cache_files::move_into_place(partial.part, path); errnum != 0) {
-    throw system_error("Unable to save the downloaded package to \"" + path + "\"", errnum);
-  }
+  cache_files::move_into_place(partial.part, hashed, "package", path);
   // After the rename: a process that is killed in between leaves a writable entry, which is hashed once more. The other
   // order would leave a read-only partial file, which can't be continued.
   cache_files::make_read_only(path);
@@ -159,9 +159,9 @@ void ContainersByHash::remove(const Entry& entry) {
 std::uint64_t ContainersByHash::remove_leftovers(std::chrono::seconds age, bool dry_run) {
   const auto limit = cache_files::Clock::now() - age;
   std::error_code ignored;
-  cache_files::remove_stale_locks(PrivateDirectory::find(directory_ + "/.locks"), "", dry_run);
-  return cache_files::remove_old(PrivateDirectory::find(directory_ + "/__temp__"), limit, dry_run,
-                                 [](const std::string&) { return true; }) +
+  const std::string locks = directory_ + "/.locks";
+  cache_files::remove_stale_locks(PrivateDirectory::find(locks), "", dry_run);
+  return cache_files::remove_old_parts(PrivateDirectory::find(directory_ + "/__temp__"), limit, dry_run, locks, "") +
          cache_files::remove_old(PrivateDirectory::find_chosen(directory_, ignored), limit, dry_run,
                                  [](const std::string& name) { return name.find(kSetAside) != std::string::npos; });
 }

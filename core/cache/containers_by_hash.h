@@ -44,12 +44,14 @@ class ContainersByHash {
   /// Renames a damaged entry to `{entry}.corrupt-{pid}`, with a warning that gives `why`.
   void set_aside(const Sha256& hash, const std::string& why);
 
-  /// Waits until no other thread or process fills the entry. Call `find` again afterwards: the other one may have
-  /// succeeded. Throws Error if the directory can't be written, and Error(kInterrupted) when cancelled.
-  [[nodiscard]] PartialEntry reserve(const Sha256& hash, const CancelFlag& cancel);
-  /// Makes the partial file the entry of `hash`, which must be the hash of its content. Returns the path of the entry.
-  /// Throws Error.
-  std::string commit(const PartialEntry& partial, const Sha256& hash);
+  /// Waits until no other thread or process fills the entry, for `longest` at most. Call `find` again afterwards: the
+  /// other one may have succeeded. Throws Error if the directory can't be written, or other users may replace what is
+  /// written there, Error(kBusy) after `longest`, and Error(kInterrupted) when cancelled.
+  [[nodiscard]] PartialEntry reserve(const Sha256& hash, const CancelFlag& cancel,
+                                     std::chrono::milliseconds longest = FileLock::kLongestWait);
+  /// Makes the partial file the entry of `hash`, which must be the hash of its content. `hashed`: the open file that
+  /// has it. Returns the path of the entry. Throws Error, also if the partial file is another one.
+  std::string commit(const PartialEntry& partial, const UniqueFd& hashed, const Sha256& hash);
   /// Syncs all commits since the last call, so that they survive a power cut. One call for many commits is cheaper than
   /// one for each. Throws Error.
   void sync();
@@ -61,7 +63,8 @@ class ContainersByHash {
   /// Removes `entry`, which may be gone already. Throws Error naming it.
   void remove(const Entry& entry);
   /// Removes partial downloads and entries that were set aside, if they are older than `age`. Also removes locks that
-  /// are older than a day and that no process holds. Returns how many bytes that frees; `dry_run` only counts.
+  /// are older than a day and that no process holds; leaves downloads whose lock a process holds. Returns how many
+  /// bytes that frees; `dry_run` only counts.
   std::uint64_t remove_leftovers(std::chrono::seconds age, bool dry_run = false);
 
  private:

@@ -77,24 +77,23 @@ std::optional<std::string> ContainersByUrl::date_of(const Url& url) const {
 
 void ContainersByUrl::mark_current(const Url& url) { touch(path_of(url)); }
 
-PartialEntry ContainersByUrl::reserve(const Url& url, const CancelFlag& cancel) {
+PartialEntry ContainersByUrl::reserve(const Url& url, const CancelFlag& cancel, std::chrono::milliseconds longest) {
   const std::string temporary = directory_ + "/__temp__";
   const std::string key = key_of(url);
   return cache_files::in_directory<PartialEntry>(directory_, [&] {
     PrivateDirectory opened = PrivateDirectory::make(temporary);
+    cache_files::require_control(directory_);
     std::string part = opened.path_of(key + ".part");
-    return PartialEntry{std::move(part), FileLock(std::move(opened), key + std::string(kLock), cancel)};
+    return PartialEntry{std::move(part), FileLock(std::move(opened), key + std::string(kLock), cancel, longest)};
   });
 }
 
-std::string ContainersByUrl::commit(const PartialEntry& partial, const Url& url, const std::optional<std::string>& etag,
-                                    const std::optional<std::string>& date) {
+std::string ContainersByUrl::commit(const PartialEntry& partial, const UniqueFd& downloaded, const Url& url,
+                                    const std::optional<std::string>& etag, const std::optional<std::string>& date) {
   std::string path = path_of(url);
   ::unlink(etag_path(path).c_str());  // a process that dies now must not leave the old ETag beside the new file
   ::unlink(date_path(path).c_str());
-  if (const int errnum = cache_files::move_into_place(partial.part, path); errnum != 0) {
-    throw system_error("Unable to save the downloaded file to \"" + path + "\"", errnum);
-  }
+  cache_files::move_into_place(partial.part, downloaded, "file", path);
   touch(path);
   if (etag) {
     write_file_atomically(etag_path(path), *etag, Durability::kUnsynced);
@@ -130,10 +129,10 @@ void ContainersByUrl::remove(const std::string& path) {
 
 std::uint64_t ContainersByUrl::remove_leftovers(std::chrono::seconds age, bool dry_run) {
   const auto limit = cache_files::Clock::now() - age;
-  const auto temporary = PrivateDirectory::find(directory_ + "/__temp__");
+  const std::string path = directory_ + "/__temp__";
+  const auto temporary = PrivateDirectory::find(path);
   cache_files::remove_stale_locks(temporary, kLock, dry_run);
-  const std::uint64_t parts = cache_files::remove_old(temporary, limit, dry_run,
-                                                      [&](const std::string& name) { return !name.ends_with(kLock); });
+  const std::uint64_t parts = cache_files::remove_old_parts(temporary, limit, dry_run, path, std::string(kLock));
   std::error_code ignored;
   const auto here = PrivateDirectory::find_chosen(directory_, ignored);
   const std::uint64_t etags = cache_files::remove_old(here, limit, dry_run, [&](const std::string& name) {

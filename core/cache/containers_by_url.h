@@ -45,20 +45,22 @@ class ContainersByUrl {
   /// Records that the server has just confirmed the entry of `url`.
   void mark_current(const Url& url);
 
-  /// Waits until no other thread or process fills the entry. Call `find` again afterwards: the other one may have
-  /// succeeded. Throws Error if the directory can't be written, and Error(kInterrupted) when cancelled.
-  [[nodiscard]] PartialEntry reserve(const Url& url, const CancelFlag& cancel);
-  /// Makes the partial file the entry of `url`, synced. Keeps `date`, the Last-Modified date, if there is no ETag.
-  /// Returns the path of the entry. Throws Error.
-  std::string commit(const PartialEntry& partial, const Url& url, const std::optional<std::string>& etag,
-                     const std::optional<std::string>& date = std::nullopt);
+  /// Waits until no other thread or process fills the entry, as `ContainersByHash::reserve`.
+  [[nodiscard]] PartialEntry reserve(const Url& url, const CancelFlag& cancel,
+                                     std::chrono::milliseconds longest = FileLock::kLongestWait);
+  /// Makes the partial file the entry of `url`, synced. `downloaded`: the open file with the content. Keeps `date`, the
+  /// Last-Modified date, if there is no ETag. Returns the path of the entry. Throws Error, also if the partial file is
+  /// another one.
+  std::string commit(const PartialEntry& partial, const UniqueFd& downloaded, const Url& url,
+                     const std::optional<std::string>& etag, const std::optional<std::string>& date = std::nullopt);
 
   /// All entries, by key. A missing directory has none. Throws Error naming the directory.
   [[nodiscard]] std::vector<Entry> entries() const;
   /// Removes the file at `path`, an entry that may be gone already, and its ETag or date. Throws Error naming the file.
   void remove(const std::string& path);
   /// Removes partial downloads, and ETags and dates without an entry, if they are older than `age`. Also removes locks
-  /// that are older than a day and that no process holds. Returns how many bytes that frees; `dry_run` only counts.
+  /// that are older than a day and that no process holds; leaves downloads whose lock a process holds. Returns how many
+  /// bytes that frees; `dry_run` only counts.
   std::uint64_t remove_leftovers(std::chrono::seconds age, bool dry_run = false);
 
  private:

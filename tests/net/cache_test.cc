@@ -174,12 +174,16 @@ TEST_F(Cache, PruneRemovesOldLeftoversButNoLockThatIsHeld) {
                                     checkouts() / ".locks" / key};
   const fs::path held = checkouts() / ".locks" / std::string(64, 'b');
   const fs::path young = downloads / "__temp__" / "young.part";
+  // A process that continues a download holds its lock, and may still wait for the server.
+  const fs::path continued = checkouts() / "__temp__" / (std::string(64, 'b') + ".part");
   for (const fs::path& path : stale) {
     write(path, "x");
     make_old(path);
   }
-  write(held, "");
-  make_old(held);
+  for (const fs::path& path : {held, continued}) {
+    write(path, "");
+    make_old(path);
+  }
   write(young, "x");
   const UniqueFd lock(::open(held.c_str(), O_RDWR | O_CLOEXEC));
   ASSERT_EQ(::flock(lock.get(), LOCK_EX | LOCK_NB), 0);
@@ -192,6 +196,7 @@ TEST_F(Cache, PruneRemovesOldLeftoversButNoLockThatIsHeld) {
     EXPECT_FALSE(fs::exists(path)) << path;
   }
   EXPECT_TRUE(fs::exists(held));
+  EXPECT_TRUE(fs::exists(continued));
   EXPECT_TRUE(fs::exists(young));
 }
 
@@ -261,6 +266,7 @@ TEST_F(Cache, PlantedLinksInASharedCacheAreNotFollowed) {
   const fs::path victim = home_.write("victim/precious", "precious");
   fs::last_write_time(victim, fs::file_time_type::clock::now() - std::chrono::hours(48));
   fs::create_directories(checkouts());
+  fs::permissions(checkouts(), fs::perms::all);
   for (const char* name : {"__temp__", ".locks"}) {
     fs::create_directory_symlink(victim.parent_path(), checkouts() / name);
   }
@@ -278,6 +284,41 @@ TEST_F(Cache, PlantedLinksInASharedCacheAreNotFollowed) {
   EXPECT_NE(second.err.find("a symbolic link to \"" + victim.string()), std::string::npos) << second.describe();
   EXPECT_EQ(read_text(victim), "precious");
   EXPECT_TRUE(litter().empty()) << ::testing::PrintToString(litter());
+}
+
+TEST_F(Cache, DirectoryOfAnotherUserStopsDownloadsOnly) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "needs root";
+  }
+  ASSERT_TRUE(pkgfs(pull()).ok());
+  const fs::path temporary = checkouts() / "__temp__";
+  ASSERT_EQ(::chown(temporary.c_str(), 65534, 65534), 0);
+  EXPECT_TRUE(pkgfs(pull()).ok()) << "it needs no download";
+  EXPECT_TRUE(pkgfs({"tree", server_.file_url(base_)}).ok()) << "it needs another directory";
+  fs::remove(entry(hash()));
+  fs::remove_all(cache() / "downloads");
+  const ProcessResult refused = pkgfs(pull());
+  EXPECT_EQ(refused.exit_code, 8) << refused.describe();
+  for (const std::string& text :
+       {temporary.string() + "\" belongs to user 65534", std::string("chown root"), std::string("--cache-dir=DIR")}) {
+    EXPECT_NE(refused.err.find(text), std::string::npos) << refused.describe();
+  }
+  EXPECT_EQ(refused.err.find("error:"), refused.err.rfind("error:")) << refused.describe();
+  ASSERT_EQ(::chown(temporary.c_str(), 0, 0), 0);
+  EXPECT_TRUE(pkgfs(pull()).ok());
+}
+
+TEST_F(Cache, LockOfAnotherProcessIsNamedAndNotWaitedForForever) {
+  const fs::path path = checkouts() / ".locks" / hash();
+  write(path, "");
+  const UniqueFd lock(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_EQ(::flock(lock.get(), LOCK_EX | LOCK_NB), 0);
+  const ProcessResult result = pkgfs(pull({"--deadline", "3"}));
+  EXPECT_EQ(result.exit_code, 9) << result.describe();
+  EXPECT_NE(result.err.find("waiting for the lock \"" + path.string()), std::string::npos) << result.describe();
+  EXPECT_NE(result.err.find("Unable to lock '" + path.string()), std::string::npos) << result.describe();
+  ASSERT_EQ(::flock(lock.get(), LOCK_UN), 0);
+  EXPECT_TRUE(pkgfs(pull()).ok());
 }
 
 TEST_F(Cache, WhatCannotBeRemovedFromACacheStopsOnePullOnly) {

@@ -2,6 +2,7 @@
 // Risk: another file than the announced one is used, or a good entry is thrown away. Downloads are in tests/net.
 #include "core/cache/container_fetcher.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -36,14 +37,15 @@ class OfflineFetcher : public ::testing::Test {
   void store(const std::string& content) {
     const PartialEntry partial = fetcher_.packages().reserve(wanted_.hash, never_);
     std::ofstream(partial.part) << content;
-    fetcher_.packages().commit(partial, wanted_.hash);
+    fetcher_.packages().commit(partial, open(partial.part), wanted_.hash);
   }
   fs::path store_url(const std::string& content) {
     ContainersByUrl urls(dir_.path() / "downloads");
     const PartialEntry partial = urls.reserve(url_, never_);
     std::ofstream(partial.part) << content;
-    return urls.commit(partial, url_, std::nullopt);
+    return urls.commit(partial, open(partial.part), url_, std::nullopt);
   }
+  static UniqueFd open(const fs::path& path) { return UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)); }
   template <typename Wanted>
   Error failure(const Wanted& wanted, const ContainerFetcher::Use& use) {
     try {

@@ -36,8 +36,9 @@ class ContainersByHashTest : public ::testing::Test {
   std::string store() {
     const PartialEntry partial = cache_.reserve(hash_, never_);
     std::ofstream(partial.part) << content_;
-    return cache_.commit(partial, hash_);
+    return cache_.commit(partial, open(partial.part), hash_);
   }
+  static UniqueFd open(const fs::path& path) { return UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)); }
   [[nodiscard]] fs::path entry() const { return root_ / (to_hex(hash_) + ".bin"); }
   [[nodiscard]] fs::path aside() const { return entry().string() + ".corrupt-" + std::to_string(::getpid()); }
   /// A file below the cache that was last modified two days ago.
@@ -180,6 +181,7 @@ TEST_F(ContainersByHashTest, PartialFilesSurviveForTheNextAttempt) {
 TEST_F(ContainersByHashTest, PlantedDirectoriesAreNotFollowed) {
   const CapturedLog log;
   fs::create_directories(root_);
+  fs::permissions(root_, fs::perms::all);
   const fs::path victim = old_file("../victim/precious", "12345");
   for (const char* name : {"__temp__", ".locks"}) {
     fs::create_directory_symlink(victim.parent_path(), root_ / name);
@@ -217,12 +219,10 @@ TEST_F(ContainersByHashTest, PlantedFilesAreReplaced) {
     plant(root_ / "__temp__" / (to_hex(hash_) + ".part"), kind);
     plant(root_ / ".locks" / to_hex(hash_), kind);
     const PartialEntry partial = cache_.reserve(hash_, never_);
-    {
-      PartialFile file(partial.part, "http://h/x");
-      file.append(std::as_bytes(std::span(content_)));
-      static_cast<void>(file.finish());
-    }
-    cache_.commit(partial, hash_);
+    PartialFile file(partial.part, "http://h/x");
+    file.append(std::as_bytes(std::span(content_)));
+    static_cast<void>(file.finish());
+    cache_.commit(partial, file.release(), hash_);
     EXPECT_EQ(read_text(entry()), content_);
     EXPECT_EQ(read_text(victim), "precious");
     EXPECT_NE(fs::status(victim).permissions() & fs::perms::owner_write, fs::perms::none);
@@ -241,6 +241,61 @@ TEST_F(ContainersByHashTest, WhatCannotBeRemovedIsNamedAndOtherEntriesAreFilled)
     EXPECT_THAT(error.what(), HasSubstr("must be removed"));
   }
   EXPECT_NO_THROW(static_cast<void>(cache_.reserve(sha256("another"), never_)));
+}
+
+TEST_F(ContainersByHashTest, AnotherFileThanTheHashedOneIsNoEntry) {
+  const PartialEntry partial = cache_.reserve(hash_, never_);
+  std::ofstream(partial.part) << content_;
+  const UniqueFd hashed = open(partial.part);
+  fs::rename(dir_.write("planted", "something else"), partial.part);
+  try {
+    cache_.commit(partial, hashed, hash_);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+    EXPECT_THAT(error.what(), HasSubstr("has replaced \"" + partial.part));
+  }
+  EXPECT_FALSE(fs::exists(entry()));
+}
+
+TEST_F(ContainersByHashTest, DirectoriesOfAnotherUserAreNotWrittenTo) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "needs root";
+  }
+  store();
+  for (const fs::path& directory : {root_ / "__temp__", root_ / ".locks", root_}) {
+    ASSERT_EQ(::chown(directory.c_str(), 65534, 65534), 0);
+    try {
+      static_cast<void>(cache_.reserve(sha256("another"), never_));
+      ADD_FAILURE() << directory;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kPermission);
+      EXPECT_THAT(error.what(), HasSubstr("\"" + directory.string() + "\" belongs to user 65534"));
+      EXPECT_THAT(error.what(), HasSubstr("--cache-dir=DIR"));
+    }
+    EXPECT_TRUE(cache_.find(hash_)) << "what is there can be used";
+    ASSERT_EQ(::chown(directory.c_str(), 0, 0), 0);
+  }
+  EXPECT_NO_THROW(static_cast<void>(cache_.reserve(sha256("another"), never_)));
+}
+
+TEST_F(ContainersByHashTest, PartsThatAreBeingFilledStay) {
+  store();
+  const std::string name = "__temp__/" + to_hex(hash_) + ".part";
+  const fs::path part = old_file(name);
+  const fs::path origin = old_file(name + ".from", "1");
+  {
+    const PartialEntry partial = cache_.reserve(hash_, never_);
+    EXPECT_EQ(cache_.remove_leftovers(std::chrono::hours(1), true), 0U);
+    EXPECT_EQ(cache_.remove_leftovers(std::chrono::hours(1)), 0U);
+    EXPECT_TRUE(fs::exists(part));
+    EXPECT_TRUE(fs::exists(origin));
+  }
+  EXPECT_EQ(cache_.remove_leftovers(std::chrono::hours(1), true), 6U);
+  EXPECT_EQ(cache_.remove_leftovers(std::chrono::hours(1)), 6U);
+  EXPECT_FALSE(fs::exists(part));
+  EXPECT_FALSE(fs::exists(origin));
+  EXPECT_TRUE(fs::is_empty(root_ / ".locks"));
 }
 
 TEST_F(ContainersByHashTest, LeftoversGoWhenTheyAreOldAndUnlocked) {

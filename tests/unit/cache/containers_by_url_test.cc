@@ -2,6 +2,7 @@
 // Risk: an old ETag confirms a new file, so that a URL gives the wrong container for ever.
 #include "core/cache/containers_by_url.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -30,8 +31,9 @@ class ContainersByUrlTest : public ::testing::Test {
   std::string store(const std::string& content, const std::optional<std::string>& etag) {
     const PartialEntry partial = cache_.reserve(url_, never_);
     std::ofstream(partial.part) << content;
-    return cache_.commit(partial, url_, etag);
+    return cache_.commit(partial, open(partial.part), url_, etag);
   }
+  static UniqueFd open(const fs::path& path) { return UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC)); }
   [[nodiscard]] fs::path entry() const { return cache_.path_of(url_); }
   static void set_age(const fs::path& path, std::chrono::hours age) {
     fs::last_write_time(path, fs::file_time_type::clock::now() - age);
@@ -74,7 +76,7 @@ TEST_F(ContainersByUrlTest, ADateIsKeptWhereThereIsNoEtag) {
   const auto store_dated = [&](const std::optional<std::string>& etag, const std::optional<std::string>& date) {
     const PartialEntry partial = cache_.reserve(url_, never_);
     std::ofstream(partial.part) << "content";
-    cache_.commit(partial, url_, etag, date);
+    cache_.commit(partial, open(partial.part), url_, etag, date);
   };
   store_dated(std::nullopt, "Sat, 28 Nov 2026 10:00:00 GMT");
   EXPECT_EQ(cache_.date_of(url_), "Sat, 28 Nov 2026 10:00:00 GMT");
@@ -134,6 +136,20 @@ TEST_F(ContainersByUrlTest, LeftoversGoWhenTheyAreOld) {
   }
   EXPECT_TRUE(fs::exists(young));
   EXPECT_EQ(cache_.etag_of(url_), "\"1\"") << "it belongs to an entry";
+}
+
+TEST_F(ContainersByUrlTest, PartsThatAreBeingFilledStay) {
+  store("content", std::nullopt);
+  const fs::path part = dir_.write("downloads/__temp__/" + entry().filename().string() + ".part", "12345");
+  set_age(part, std::chrono::hours(48));
+  {
+    const PartialEntry partial = cache_.reserve(url_, never_);
+    EXPECT_EQ(cache_.remove_leftovers(std::chrono::hours(1), true), 0U);
+    EXPECT_EQ(cache_.remove_leftovers(std::chrono::hours(1)), 0U);
+    EXPECT_TRUE(fs::exists(part));
+  }
+  EXPECT_EQ(cache_.remove_leftovers(std::chrono::hours(1)), 5U);
+  EXPECT_TRUE(fs::is_empty(root_ / "__temp__"));
 }
 
 }  // namespace
