@@ -4,41 +4,25 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
-#include <random>
 #include <utility>
+#include <vector>
 
 #include "core/base/error.h"
 #include "core/base/log.h"
-#include "daemon/commands/remove_contents.h"
 #include "daemon/commands/tree_mover.h"
+#include "daemon/packages/interrupt.h"
 
 namespace pkgfs {
 
 namespace {
 
-constexpr int kHiddenFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-constexpr const char* kNew = "new";  // in a hidden directory that is in the target: what is written
-constexpr const char* kOld = "old";  // what that has replaced
-
-/// None and errno if it fails, EEXIST included.
-UniqueFd make_directory(int place, const char* name) {
-  UniqueFd made;
-  if (::mkdirat(place, name, S_IRWXU) == 0) {
-    made.reset(::openat(place, name, kHiddenFlags));
-    if (const int error = errno; !made) {
-      ::unlinkat(place, name, AT_REMOVEDIR);
-      errno = error;
-    }
-  }
-  return made;
-}
-
-/// A signal would end the process after two seconds (InterruptGuard), with half of the target moved.
+/// A second signal would end the process (InterruptGuard), with half of the target moved.
 class BlockedSignals {
  public:
   BlockedSignals() {
@@ -54,6 +38,17 @@ class BlockedSignals {
   sigset_t before_{};
 };
 
+/// Warns of what can't be put back.
+void tell(const std::vector<std::string>& problems) {
+  constexpr std::size_t kMost = 20;
+  for (std::size_t i = 0; i < std::min(problems.size(), kMost); ++i) {
+    log::warn("{}", problems[i]);
+  }
+  if (problems.size() > kMost) {
+    log::warn("and {} more can't be put back or taken away", problems.size() - kMost);
+  }
+}
+
 }  // namespace
 
 Staging::Staging(std::string path, bool force) : path_(std::move(path)) {
@@ -68,11 +63,8 @@ Staging::Staging(std::string path, bool force) : path_(std::move(path)) {
 }
 
 Staging::~Staging() {
-  if (hidden_.empty() || is_lost_) {
-    return;
-  }
-  remove();
-  if (leaf_.empty()) {
+  if (area_ && !area_->is_held() && leaf_.empty()) {
+    area_->remove();
     const std::array<timespec, 2> times{before_.st_atim, before_.st_mtim};
     ::futimens(place_.get(), times.data());
   }
@@ -87,14 +79,10 @@ void Staging::stage_inside(bool force) {
   if (!was_empty && !force) {
     throw Error(ErrorCode::kUsage, "The directory \"" + path_ + "\" isn't empty (--force writes into it)");
   }
+  warn_of_leftovers(place_.get(), path_);
   const std::string what = "Unable to write to the directory \"" + path_ + "\"";
-  make_hidden("", what);
-  tree_ = make_directory(staging_.get(), kNew);
-  if (!tree_) {
-    const int error = errno;
-    remove();
-    throw system_error(what, error);
-  }
+  area_.emplace(place_.get(), "", what);
+  area_->prepare(what);
 }
 
 void Staging::stage_beside() {
@@ -111,32 +99,12 @@ void Staging::stage_beside() {
   if (::fstatat(place_.get(), leaf_.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
     throw system_error("Unable to open the directory \"" + path_ + "\"", ENOENT);  // a link that leads nowhere
   }
-  make_hidden(leaf_, what);
-  tree_.reset(::fcntl(staging_.get(), F_DUPFD_CLOEXEC, 0));
+  area_.emplace(place_.get(), leaf_, what);
 }
 
-void Staging::make_hidden(const std::string& prefix, const std::string& what) {
-  constexpr int kAttempts = 100;
-  constexpr std::size_t kPrefix = 200;  // bytes; a name may have 255
-  std::random_device random;
-  for (int i = 0; i < kAttempts && !staging_; ++i) {
-    std::array<char, 32> ending{};
-    std::snprintf(ending.data(), ending.size(), ".pkgfs-%08x%08x", static_cast<unsigned>(random()),
-                  static_cast<unsigned>(random()));
-    const std::string name = (prefix.empty() ? "" : "." + prefix.substr(0, kPrefix)) + ending.data();
-    staging_ = make_directory(place_.get(), name.c_str());
-    if (staging_) {
-      hidden_ = name;
-    } else if (errno != EEXIST) {
-      break;
-    }
-  }
-  if (!staging_) {
-    throw system_error(what, errno);
-  }
+UniqueFd Staging::open() const {
+  return UniqueFd(::fcntl(leaf_.empty() ? area_->fresh() : area_->fd(), F_DUPFD_CLOEXEC, 0));
 }
-
-UniqueFd Staging::open() const { return UniqueFd(::fcntl(tree_.get(), F_DUPFD_CLOEXEC, 0)); }
 
 void Staging::publish(const CancelFlag& cancel) {
   if (leaf_.empty()) {
@@ -144,43 +112,37 @@ void Staging::publish(const CancelFlag& cancel) {
     return;
   }
   const int place = place_.get();
-  bool done = ::renameat2(place, hidden_.c_str(), place, leaf_.c_str(), RENAME_NOREPLACE) == 0;
+  const std::string& hidden = area_->name();
+  bool done = ::renameat2(place, hidden.c_str(), place, leaf_.c_str(), RENAME_NOREPLACE) == 0;
   if (!done && (errno == EINVAL || errno == ENOSYS)) {  // network file systems; this replaces an empty directory only
-    done = ::renameat(place, hidden_.c_str(), place, leaf_.c_str()) == 0;
+    done = ::renameat(place, hidden.c_str(), place, leaf_.c_str()) == 0;
   }
   if (!done) {
     throw system_error("Unable to make the directory \"" + path_ + "\"", errno);
   }
-  hidden_.clear();
+  area_->release();
 }
 
 void Staging::merge(const CancelFlag& cancel) {
   struct stat tree{};
-  const UniqueFd old = make_directory(staging_.get(), kOld);
-  if (!old || ::fstat(tree_.get(), &tree) != 0) {
+  if (::fstat(area_->fresh(), &tree) != 0) {
     throw system_error("Unable to write to the directory \"" + path_ + "\"", errno);
   }
-  TreeMover mover(tree_.get(), place_.get(), old.get(), path_, cancel);
+  TreeMover mover(*area_, place_.get(), path_, cancel);
   try {
     mover.run();
   } catch (...) {
+    InterruptGuard::give_time();
     const BlockedSignals blocked;
-    is_lost_ = !mover.undo();
-    if (is_lost_) {
-      log::warn("files of \"{}\" could not be put back: they are in \"{}/{}/{}\"", path_, path_, hidden_, kOld);
-    }
+    tell(mover.undo());
     throw;
   }
-  remove();
+  InterruptGuard::give_time();
+  mover.finish();
+  area_->remove();
+  area_.reset();
   const std::array<timespec, 2> times{tree.st_atim, tree.st_mtim};
   ::futimens(place_.get(), times.data());  // as TreeMover set them: the hidden directory is gone now
-}
-
-void Staging::remove() {
-  ::fchmod(staging_.get(), S_IRWXU);  // a package's mode may forbid it
-  remove_contents(staging_.get());
-  ::unlinkat(place_.get(), hidden_.c_str(), AT_REMOVEDIR);
-  hidden_.clear();
 }
 
 }  // namespace pkgfs

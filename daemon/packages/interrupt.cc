@@ -14,15 +14,21 @@ constexpr unsigned kPatienceSeconds = 2;
 
 std::atomic<CancelFlag*> target = nullptr;
 std::atomic<int> received = 0;
+std::atomic<bool> is_patient = false;  // no time limit
 
 void on_signal(int number) {
   if (number == SIGALRM) {
+    if (is_patient) {
+      return;  // it was blocked until now
+    }
     number = received;
   } else if (received.exchange(number) == 0) {
     if (CancelFlag* flag = target) {
       flag->cancel();
     }
-    ::alarm(kPatienceSeconds);
+    if (!is_patient) {
+      ::alarm(kPatienceSeconds);
+    }
     return;
   }
   ::signal(number, SIG_DFL);  // takes effect when the handler returns and the signal is unblocked
@@ -33,6 +39,7 @@ void on_signal(int number) {
 
 InterruptGuard::InterruptGuard(CancelFlag& flag) : scope_(flag) {
   received = 0;
+  is_patient = false;
   target = &flag;
   struct sigaction action{};
   action.sa_handler = &on_signal;
@@ -52,6 +59,11 @@ InterruptGuard::~InterruptGuard() {
     ::sigaction(kSignals.at(i), &before_[i], nullptr);
   }
   target = nullptr;
+}
+
+void InterruptGuard::give_time() {
+  is_patient = true;
+  ::alarm(0);
 }
 
 }  // namespace pkgfs

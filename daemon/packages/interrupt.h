@@ -19,6 +19,10 @@ class InterruptGuard {
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
 
+  /// From now on, until the guard ends, only a second signal ends the process: what is being undone or cleaned up may
+  /// take longer than two seconds. Works without a guard, too.
+  static void give_time();
+
  private:
   CancelScope scope_;
   struct sigaction before_[4]{};  // NOLINT(modernize-avoid-c-arrays): as the kernel gives them

@@ -2,100 +2,16 @@
 // Risk: a failure in the middle leaves a target that is neither the old one nor the new one.
 #include "daemon/commands/staging.h"
 
-#include <fcntl.h>
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <sys/stat.h>
-
-#include <fstream>
-#include <map>
 
 #include "core/base/error.h"
-#include "tests/support/fixtures.h"
+#include "core/base/utf8.h"
+#include "tests/unit/daemon/commands/staged_target.h"
 
-namespace pkgfs {
+namespace pkgfs::test {
 namespace {
 
-namespace fs = std::filesystem;
 using ::testing::HasSubstr;
-
-/// Everything below `root`: type, mode, time and content by path.
-std::map<std::string, std::string> listing(const fs::path& root) {
-  std::map<std::string, std::string> entries;
-  const auto add = [&](const fs::path& path) {
-    struct stat status{};
-    EXPECT_EQ(::lstat(path.c_str(), &status), 0);
-    std::string text = std::to_string(status.st_mode) + " " + std::to_string(status.st_mtim.tv_sec) + "." +
-                       std::to_string(status.st_mtim.tv_nsec) + " ";
-    text += S_ISLNK(status.st_mode)   ? fs::read_symlink(path).string()
-            : S_ISREG(status.st_mode) ? test::read_text(path)
-                                      : std::string();
-    entries[path.string().substr(root.string().size())] = text;
-  };
-  add(root);
-  for (const auto& entry : fs::recursive_directory_iterator(root)) {
-    add(entry.path());
-  }
-  return entries;
-}
-
-void set_time(const fs::path& path, time_t seconds) {
-  const timespec times[2] = {{seconds, 0}, {seconds, 0}};
-  ASSERT_EQ(::utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW), 0);
-}
-
-/// A directory with a target that has contents.
-class StagingTest : public ::testing::Test {
- protected:
-  StagingTest() {
-    dir_.write("out/file", "old");
-    dir_.write("out/kept", "mine");
-    dir_.write("out/sub/file", "old below");
-    dir_.write("out/sub/deep/file", "old deep below");
-    fs::create_symlink("/nowhere", dir_.path() / "out/link");
-    fs::permissions(dir_.path() / "out/sub", fs::perms(0750));
-    for (const auto& entry : fs::recursive_directory_iterator(dir_.path() / "out")) {
-      set_time(entry.path(), 1'000'000);
-    }
-    set_time(dir_.path() / "out", 1'000'000);
-  }
-
-  [[nodiscard]] std::string out() const { return (dir_.path() / "out").string(); }
-
-  /// Where a Staging wants its contents.
-  static fs::path tree_of(const Staging& staging) {
-    const UniqueFd fd = staging.open();
-    return fs::read_symlink("/proc/self/fd/" + std::to_string(fd.get()));
-  }
-
-  static void write(const fs::path& path, const std::string& text) {
-    fs::create_directories(path.parent_path());
-    std::ofstream(path) << text;
-  }
-
-  /// Fills a Staging of the target with a tree that replaces and adds at every level.
-  static fs::path fill(const Staging& staging) {
-    fs::path tree = tree_of(staging);
-    write(tree / "file", "new");
-    write(tree / "link", "new, and no link");
-    write(tree / "added/file", "new");
-    write(tree / "sub/file", "new below");
-    write(tree / "sub/deep/file", "new deep below");
-    write(tree / "sub/deep/more", "new deep below");
-    fs::permissions(tree / "sub/deep", fs::perms(0500));
-    fs::permissions(tree / "sub", fs::perms(0555));
-    set_time(tree / "sub", 2'000'000);
-    set_time(tree, 3'000'000);
-    return tree;
-  }
-
-  [[nodiscard]] std::size_t entries_beside() const {
-    return static_cast<std::size_t>(std::distance(fs::directory_iterator(dir_.path()), fs::directory_iterator()));
-  }
-
-  test::TempDir dir_;
-  CancelFlag cancel_;
-};
 
 TEST_F(StagingTest, ANewTargetAppearsWhole) {
   const std::string path = (dir_.path() / "new").string();
@@ -108,7 +24,7 @@ TEST_F(StagingTest, ANewTargetAppearsWhole) {
     EXPECT_FALSE(fs::exists(path));
     staging.publish(cancel_);
   }
-  EXPECT_EQ(test::read_text(fs::path(path) / "a/b"), "text");
+  EXPECT_EQ(read_text(fs::path(path) / "a/b"), "text");
   EXPECT_EQ(entries_beside(), 2U);
   {
     Staging dropped((dir_.path() / "other").string(), false);
@@ -164,11 +80,11 @@ TEST_F(StagingTest, ContentsAreMerged) {
     staging.publish(cancel_);
   }
   const fs::path target = out();
-  EXPECT_EQ(test::read_text(target / "kept"), "mine");
-  EXPECT_EQ(test::read_text(target / "file"), "new");
+  EXPECT_EQ(read_text(target / "kept"), "mine");
+  EXPECT_EQ(read_text(target / "file"), "new");
   EXPECT_EQ(fs::status(target / "link").type(), fs::file_type::regular);
-  EXPECT_EQ(test::read_text(target / "sub/deep/file"), "new deep below");
-  EXPECT_EQ(test::read_text(target / "added/file"), "new");
+  EXPECT_EQ(read_text(target / "sub/deep/file"), "new deep below");
+  EXPECT_EQ(read_text(target / "added/file"), "new");
   EXPECT_EQ(fs::status(target / "sub").permissions(), fs::perms(0555));
   EXPECT_EQ(fs::status(target / "sub/deep").permissions(), fs::perms(0500));
   const auto all = listing(target);
@@ -213,6 +129,17 @@ TEST_F(StagingTest, ASignalTakesEverythingBack) {
   EXPECT_EQ(listing(out()), before);
 }
 
+TEST_F(StagingTest, ALongNameIsCutBetweenCharacters) {
+  std::string name;
+  for (int i = 0; i < 85; ++i) {
+    name += "…";
+  }
+  const Staging staging((dir_.path() / name).string(), false);
+  const std::string hidden = tree_of(staging).filename().string();
+  EXPECT_TRUE(hidden.starts_with("." + name.substr(0, 198) + ".pkgfs-")) << hidden;
+  EXPECT_TRUE(is_utf8(hidden));
+}
+
 TEST_F(StagingTest, BadTargetsAreNamed) {
   const auto error_of = [&](const std::string& path) -> std::string {
     try {
@@ -231,4 +158,4 @@ TEST_F(StagingTest, BadTargetsAreNamed) {
 }
 
 }  // namespace
-}  // namespace pkgfs
+}  // namespace pkgfs::test
