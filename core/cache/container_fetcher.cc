@@ -75,6 +75,12 @@ Url announced_url(const std::string& text) {
   }
 }
 
+/// Whether the file that was used may be damaged. A user who stops pkgfs and a disk without room for what a tarball
+/// unpacks to say nothing of it: a good file must stay.
+bool blames_file(const Error& error) {
+  return error.code() != ErrorCode::kInterrupted && error.code() != ErrorCode::kFull;
+}
+
 /// `, after a redirect to "…"`; empty without one.
 std::string said(const std::vector<std::string>& redirects) {
   std::string urls;
@@ -133,6 +139,9 @@ bool ContainerFetcher::use_cached(const Sha256& hash, const Use& use) {
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kNotFound) {
       return false;  // removed since `find`
+    }
+    if (!blames_file(error)) {
+      throw;
     }
     const auto actual = packages_.hash_or_set_aside(hash);
     if (actual && *actual == hash) {
@@ -226,7 +235,7 @@ std::string ContainerFetcher::fetch(const Url& url, const CancelFlag& cancel, co
     try {
       use(file.path);
     } catch (const Error& error) {
-      if (file.is_new || is_offline()) {
+      if (file.is_new || is_offline() || !blames_file(error)) {
         throw;
       }
       log::warn("the cached file of \"{}\" can't be used and is downloaded again: {}", url.text(), error);

@@ -18,6 +18,9 @@ std::vector<PackageSummary> DownloadedSource::query(const PackageSpecifier& spec
       return {std::move(summary)};
     }
   } catch (const Error& error) {
+    if (error.code() == ErrorCode::kInterrupted) {
+      throw;
+    }
     log::info("the cache can't be used: {}", error);  // the next source may have the package
   }
   throw QueryError(QueryError::Kind::kNotFound, specifier);

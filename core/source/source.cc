@@ -78,13 +78,15 @@ Source::Answer answer_of(const PackageSpecifier& specifier, const std::function<
     if (answer.packages.empty()) {
       answer.error.emplace(QueryError::Kind::kNoMatches, specifier);
     }
-  } catch (const QueryError& error) {
-    answer.error = error;
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kInterrupted) {
       throw;
     }
-    answer.error.emplace(specifier, error);
+    if (const auto* const failure = dynamic_cast<const QueryError*>(&error)) {
+      answer.error = *failure;
+    } else {
+      answer.error.emplace(specifier, error);
+    }
   }
   return answer;
 }

@@ -172,6 +172,9 @@ std::vector<std::string> verify(const Container& container, VerifyDepth depth) {
   try {
     ContainerCheck(container, depth, problems).run();
   } catch (const Error& error) {  // the file has changed since it was opened
+    if (error.code() == ErrorCode::kInterrupted) {
+      throw;
+    }
     found.emplace_back(error.message());
   }
   return found;

@@ -65,7 +65,11 @@ Json object_from(std::string_view line) {
     if (Json event(webc::parse_json(line)); event.is_object()) {
       return event;
     }
-  } catch (const Error&) {  // not JSON
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kInterrupted) {
+      throw;
+    }
+    // not JSON
   }
   return Json::object();
 }

@@ -204,7 +204,7 @@ int cmd_verify(const std::vector<std::string>& args, const Io& io) {
     check_tree(opener, root, options.tree, report);
   } catch (const Error& error) {
     report.finish();
-    if (report.sound()) {
+    if (report.sound() || error.code() == ErrorCode::kInterrupted) {
       throw;
     }
     *io.err << error_text(error);

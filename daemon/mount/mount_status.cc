@@ -80,7 +80,11 @@ webc::Json statistics_from(std::string_view text) {
     if (webc::Json statistics = webc::parse_json(text); statistics.is_object()) {
       return statistics;
     }
-  } catch (const Error&) {  // not JSON
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kInterrupted) {
+      throw;
+    }
+    // not JSON
   }
   return nullptr;
 }

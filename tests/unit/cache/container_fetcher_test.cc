@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/net/http_client.h"
 #include "core/net/url.h"
 #include "tests/support/fixtures.h"
 
@@ -29,9 +30,9 @@ class OfflineFetcher : public ::testing::Test {
       {.packages_directory = dir_.path() / "checkouts", .urls_directory = dir_.path() / "downloads", .tokens = {}}};
   const CancelFlag never_;
   const std::string content_ = "the content of a container";
-  const ContainerFetcher::Announced wanted_{sha256(content_), "http://example.com/a.webc", "acme/a@1.0.0"};
-  const Url url_ = Url::parse("http://example.com/a.webc");
-  std::vector<std::string> used_;  // contents
+  const ContainerFetcher::Announced wanted_{sha256(content_), "http://127.0.0.1:1/a.webc", "acme/a@1.0.0"};
+  const Url url_ = Url::parse("http://127.0.0.1:1/a.webc");  // nothing listens there
+  std::vector<std::string> used_;                            // contents
   const ContainerFetcher::Use use_ = [this](const std::string& path) { used_.push_back(read_text(path)); };
 
   void store(const std::string& content) {
@@ -123,6 +124,33 @@ TEST_F(OfflineFetcher, UsesTheFileOfAUrlWhateverItsAge) {
   EXPECT_EQ(fetcher_.fetch(url_, never_, use_), path.string());
   EXPECT_THAT(log.text(), HasSubstr("was last checked 2 days ago"));
   EXPECT_THAT(used_, ElementsAre(content_, content_));
+}
+
+/// A user stops pkgfs, or the disk has no room for what a tarball unpacks to.
+TEST_F(OfflineFetcher, BlamesNoFileForWhatItIsNotAtFaultFor) {
+  store("not the content");
+  const fs::path cached = fetcher_.packages().path_of(wanted_.hash);
+  const fs::path of_url = store_url(content_);
+  HttpClient client{HttpClient::Options{}};
+  ContainerFetcher online({.packages_directory = dir_.path() / "checkouts",
+                           .urls_directory = dir_.path() / "downloads",
+                           .client = &client,
+                           .tokens = {}});
+  const CapturedLog log;
+  for (const ErrorCode code : {ErrorCode::kInterrupted, ErrorCode::kFull}) {
+    const auto use = [&](const std::string&) { throw Error(code, "no more"); };
+    for (ContainerFetcher* fetcher : {&fetcher_, &online}) {
+      try {
+        (void)fetcher->fetch(url_, never_, use);
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), code) << error.what();
+      }
+    }
+    EXPECT_EQ(failure(wanted_, use).code(), code);
+    EXPECT_TRUE(fs::exists(cached));
+    EXPECT_TRUE(fs::exists(of_url));
+  }
+  EXPECT_EQ(log.text(), "");
 }
 
 TEST_F(OfflineFetcher, KeepsAnUnusableFileOfAUrlBecauseItCantBeReplaced) {

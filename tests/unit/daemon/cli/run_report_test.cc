@@ -11,6 +11,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/base/cancel.h"
 #include "core/base/log.h"
 #include "core/base/unique_fd.h"
 #include "daemon/cli/logging.h"
@@ -126,6 +127,15 @@ TEST(ReportDescriptor, IsTakenOnlyFromTheProcessThatStartedThisOne) {
     EXPECT_EQ(find(value), -1) << value;
   }
   EXPECT_EQ(find_report_fd([](const char*) { return std::nullopt; }), -1);
+}
+
+TEST_F(Report, AnInterruptionIsNoGarbledLine) {
+  const std::string line = R"({"event":"message","level":"info","text":")" + std::string(100'000, 'x') + "\"}\n";
+  EXPECT_EQ(parse_run_report(line).messages.size(), 1U);
+  CancelFlag cancel;
+  cancel.cancel();
+  const CancelScope scope(cancel);
+  EXPECT_THROW((void)parse_run_report(line), Error);
 }
 
 }  // namespace
