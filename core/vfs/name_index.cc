@@ -114,13 +114,16 @@ Result<void> NameIndex::intersect(FileSystem& fs, bool live, Inode dir, const st
   if (live) {
     return intersect_live(fs, dir, names, found);
   }
-  if (names.size() == 1) {
-    if (const Result<Entry> entry = lookup(fs, dir, names.front()); entry || entry.error() != ENOENT) {
-      found(0, entry);
+  constexpr std::size_t kFew = 4;  // names that don't make it list a directory, if they are the first question
+  Directory& here = directory(fs, dir);
+  if (names.size() <= kFew && !here.listed && !std::exchange(here.asked, true)) {
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      if (const Result<Entry> entry = fs.lookup(dir, names[i]); entry || entry.error() != ENOENT) {
+        found(i, entry);
+      }
     }
     return {};
   }
-  Directory& here = directory(fs, dir);
   if (!here.listed) {
     list(fs, dir, here);
   }

@@ -217,6 +217,19 @@ TEST(Providers, ManyNamesOverManyMountsTakeWorkForEach) {
   EXPECT_LT(volume->work, 1'000U);
 }
 
+TEST(Providers, AFewNamesDontListALargeDirectory) {
+  std::map<std::string, std::string> contents;
+  for (int i = 10'000; i < 15'000; ++i) {
+    contents["/bin/f" + std::to_string(i)] = "x";
+  }
+  const auto volume = std::make_shared<Counted>(test::files(contents));
+  std::vector<Mount> mounts;
+  mounts.push_back({.fs = volume, .mount_path = "/", .package = "p", .volume = "v"});
+  const std::vector<std::size_t> found = find_providers(mounts, "/bin", {"a", "f12000", "g"});
+  EXPECT_EQ(found, (std::vector<std::size_t>{1, 0, 1}));
+  EXPECT_LT(volume->work, 10U);
+}
+
 // -- limits
 
 TEST(MountLimits, TheDeepestAndLongestPathsAreMounted) {
