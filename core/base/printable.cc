@@ -60,7 +60,7 @@ std::string printable_json(std::string_view json) {
   std::size_t copied = 0;
   for (std::size_t at = 0; at < json.size(); ++at) {
     const auto byte = static_cast<unsigned char>(json[at]);
-    if (byte != 0x7f && byte != 0xc2 && byte != 0xe2) {  // the first bytes of the hidden characters
+    if (byte != 0x7f && byte != 0xc2 && byte != 0xd8 && byte != 0xe2 && byte != 0xef) {  // begin the hidden characters
       continue;
     }
     const CodePoint point = first_code_point(json.substr(at));

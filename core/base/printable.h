@@ -6,8 +6,8 @@
 #include <string_view>
 
 /// Texts from outside (names, paths, ids, versions, messages of servers, the environment, lock files) as parts of a
-/// message. Such a text must not begin a line of its own, move the cursor of a terminal, or change the order in which
-/// the characters after it are shown.
+/// message. Such a text must not begin a line of its own, move the cursor of a terminal, change the order in which the
+/// characters after it are shown, or have parts that a reader doesn't see.
 namespace pkgfs {
 
 /// A message is cut in its middle at this many characters, whatever its parts are.
@@ -15,10 +15,13 @@ inline constexpr std::size_t kLongestMessage = 2000;
 /// The same for a text of a server in a message.
 inline constexpr std::size_t kLongestServerText = 300;
 
-/// Whether `c` drives a terminal or reorders text: control characters (C0, DEL, C1), line and paragraph separators,
-/// bidirectional embeddings, overrides and isolates (U+202A to U+202E, U+2066 to U+2069).
+/// Whether `c` drives a terminal, reorders text or can't be seen: control characters (C0, DEL, C1), line and paragraph
+/// separators, bidirectional marks, embeddings, overrides and isolates (U+061C, U+200E, U+200F, U+202A to U+202E,
+/// U+2066 to U+2069), and characters without a width, with which two different names look alike (U+200B to U+200D,
+/// U+2060, U+FEFF).
 [[nodiscard]] constexpr bool is_hidden(char32_t c) {
-  return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+  return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || (c >= 0x200b && c <= 0x200f) ||
+         (c >= 0x2028 && c <= 0x202e) || c == 0x2060 || (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
 }
 
 /// `text` with each byte as `\xNN` of hidden characters, and of what isn't UTF-8. Backslashes stay, so that to apply it

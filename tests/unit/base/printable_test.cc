@@ -27,6 +27,14 @@ TEST(Printable, WhatReordersTextOrEndsALineIsEscaped) {
   EXPECT_EQ(printable("a\u2027\u202f\u2065\u206a…"), "a\u2027\u202f\u2065\u206a…");
 }
 
+TEST(Printable, WhatHasNoWidthIsEscaped) {
+  EXPECT_EQ(printable("a\u200bb\u200cc\u200dd"), R"(a\xe2\x80\x8bb\xe2\x80\x8cc\xe2\x80\x8dd)");
+  EXPECT_EQ(printable("\u200e\u200f\u061c"), R"(\xe2\x80\x8e\xe2\x80\x8f\xd8\x9c)") << "marks that reorder";
+  EXPECT_EQ(printable("\u2060\ufeff"), R"(\xe2\x81\xa0\xef\xbb\xbf)");
+  EXPECT_EQ(printable("\u061b\u061d\u200a\u2010\u205f\ufefe\uff00"), "\u061b\u061d\u200a\u2010\u205f\ufefe\uff00");
+  EXPECT_EQ(printable_json("[\"\u061c\u200b\u200f\u2060\ufeffü؛ｱ\"]"), R"(["\u061c\u200b\u200f\u2060\ufeffü؛ｱ"])");
+}
+
 TEST(Printable, WhatIsNotUtf8IsEscaped) {
   EXPECT_EQ(printable("a\xff"), R"(a\xff)");
   EXPECT_EQ(printable("\xc3"), R"(\xc3)") << "cut";

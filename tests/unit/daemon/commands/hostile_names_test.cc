@@ -24,8 +24,8 @@ using ::testing::HasSubstr;
 
 constexpr std::string_view kForged = "pkgfs: error: disk full";
 /// All kinds of hidden characters, and a line of pkgfs.
-const std::string kHostile =
-    "x\n" + std::string(kForged) + "\r\n\x1b[2J\x1b]0;t\x07\x7f\u009b1m\u0085\u202e\u2066\u2028\t";
+const std::string kHostile = "x\n" + std::string(kForged) +
+                             "\r\n\x1b[2J\x1b]0;t\x07\x7f\u009b1m\u0085\u202e\u2066\u2028\u061c\u200b\u200f\ufeff\t";
 
 /// `text` is what a terminal may get: UTF-8 in lines, none of which is the forged one.
 void expect_harmless(const std::string& text) {
