@@ -3,10 +3,15 @@
 
 #include <netdb.h>
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <charconv>
 #include <memory>
 
+#include "core/base/ascii.h"
 #include "core/base/error.h"
+#include "core/net/http_message.h"
 #include "core/net/url.h"
 
 namespace pkgfs {
@@ -40,12 +45,31 @@ std::vector<Address> look_up(const std::string& host) {
   return found;
 }
 
-/// A URL of a proxy may have a password, and may lack a scheme.
-std::string proxy_host(const std::string& text) {
-  std::string rest = text.substr(text.find("://") == std::string::npos ? 0 : text.find("://") + 3);
-  rest = rest.substr(0, rest.find('/'));
+struct ProxyPlace {
+  std::string host;
+  std::uint16_t port = 0;
+};
+
+/// Where libcurl connects to for a proxy. The URL of a proxy may have a password, and may lack a scheme and a port.
+ProxyPlace place_of(const std::string& text) {
+  constexpr std::uint16_t kPort = 1080;
+  constexpr std::uint16_t kHttpsPort = 443;
+  const std::size_t scheme = text.find("://");
+  std::string rest = text.substr(scheme == std::string::npos ? 0 : scheme + 3);
+  rest = rest.substr(0, rest.find_first_of("/?#"));
   rest = rest.substr(rest.rfind('@') == std::string::npos ? 0 : rest.rfind('@') + 1);
-  return rest.starts_with('[') ? rest.substr(0, rest.find(']') + 1) : rest.substr(0, rest.find(':'));
+  const std::size_t colon = rest.find(':', rest.starts_with('[') ? rest.find(']') : 0);
+  ProxyPlace place{rest.substr(0, colon), to_lower(text.substr(0, 6)) == "https:" ? kHttpsPort : kPort};
+  if (colon != std::string::npos && colon + 1 < rest.size()) {
+    const std::string port = rest.substr(colon + 1);
+    place.port = 0;
+    std::from_chars(port.c_str(), port.c_str() + port.size(), place.port);
+  }
+  return place;
+}
+
+bool is_ascii(const std::string& text) {
+  return std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }
 
 }  // namespace
@@ -62,10 +86,11 @@ void AddressPolicy::announce(const std::string& url, const std::string& origin) 
 }
 
 void AddressPolicy::set_proxies(const std::vector<std::string>& urls) {
-  std::set<std::string> addresses;
+  std::set<std::pair<std::string, std::uint16_t>> addresses;
   for (const std::string& url : urls) {
-    for (const Address& address : look_up(proxy_host(url))) {
-      addresses.insert(address_text(address.get()));
+    const ProxyPlace place = place_of(url);
+    for (const Address& address : look_up(place.host)) {
+      addresses.emplace(address_text(address.get()), place.port);
     }
   }
   const MutexLock lock(mutex_);
@@ -100,26 +125,35 @@ std::vector<std::string> AddressPolicy::origins_of(const std::string& requested)
   return origins;
 }
 
-bool AddressPolicy::is_proxy(const sockaddr& address) const { return proxies_.contains(address_text(address)); }
+bool AddressPolicy::is_proxy(const sockaddr& address) const {
+  return proxies_.contains({address_text(address), port_of(address)});
+}
 
 std::optional<std::string> AddressPolicy::refusal(const Hop& hop, const sockaddr& address) const {
   const MutexLock lock(mutex_);
+  if (hop.now == hop.requested && texts_.contains(hop.requested)) {
+    return std::nullopt;  // the user named this very URL, whose host may have addresses in several ranges
+  }
   const auto url = parsed(hop.now);
-  const auto written = url ? range_of_host(url->host()) : std::nullopt;
+  const bool by_proxy = is_proxy(address);
+  if (!url || (by_proxy && !is_ascii(url->host()))) {
+    return fmt::format("nothing tells where \"{}\" leads", server_text(without_password(hop.now)));
+  }
   // The proxy looks up names itself, so that only an address in the URL can be judged.
-  const AddressRange range = is_proxy(address) ? written.value_or(AddressRange::kPublic) : range_of(address);
+  const AddressRange range = by_proxy ? range_of_host(url->host()).value_or(AddressRange::kPublic) : range_of(address);
   if (range == AddressRange::kPublic) {
     return std::nullopt;
   }
-  const std::string server = url ? url->authority() : hop.now;
+  const std::string server = url->authority();
   AddressRange allowed = AddressRange::kPublic;
   for (const std::string& origin : origins_of(hop.requested)) {
     const auto* named = find_named(origin);
     if (named == nullptr) {
       continue;
     }
-    if (url && parsed(origin)->authority() == server) {
-      if (!*named || range <= **named) {
+    if (parsed(origin)->authority() == server) {
+      // Its certificate proves that a server at another address is the same one, before it gets a request.
+      if (url->is_https() || !*named || range <= **named) {
         return std::nullopt;
       }
       return "\"" + server + "\" has an address of " + name_of(range) + " now (" + address_text(address) +

@@ -3,10 +3,12 @@
 
 #include <sys/socket.h>
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/base/thread_annotations.h"
@@ -18,16 +20,17 @@ namespace pkgfs {
 /// network (docs/rules/resolution.md, 7.7). It judges the address that libcurl connects to, after the look-up of the
 /// name and at each redirect.
 ///
-/// A server that the user named, on the command line, in the settings or in a local package, may have any address for
-/// URLs of the user and its own; but once it was seen in one range, not in a more local one. Any other server may be in
-/// the public network, and in the ranges of the named servers that announced its URL. Thread-safe.
+/// The user, on the command line, in the settings or in a local package, names servers. A URL that the user wrote may
+/// lead to any address, and so may other URLs at its server; but without https, which proves that it is the same one,
+/// not to a more local range than that in which the server was first seen. Any other server may be in the public
+/// network, and in the ranges of the named servers that announced its URL. Thread-safe.
 class AddressPolicy {
  public:
   /// The user named `url`.
   void name(const std::string& url);
   /// The server at `origin` announced `url`.
   void announce(const std::string& url, const std::string& origin);
-  /// Addresses of proxies, which may be reached anywhere.
+  /// Proxies, which may be reached anywhere, at their own port.
   void set_proxies(const std::vector<std::string>& urls);
 
   /// One hop of a request for `requested`, at the URL `now` (after redirects), to `address`.
@@ -35,7 +38,7 @@ class AddressPolicy {
     std::string requested;
     std::string now;
   };
-  /// Why this hop may not use `address`; nothing if it may. A null address stands for the one that the URL states.
+  /// Why this hop may not use `address` with its port; nothing if it may.
   [[nodiscard]] std::optional<std::string> refusal(const Hop& hop, const sockaddr& address) const;
   /// A connection to `address` was made, and the request is about to be sent: remembers the range of a named server.
   void connected(const Hop& hop, const sockaddr& address);
@@ -55,9 +58,9 @@ class AddressPolicy {
   /// needs libcurl.
   mutable std::map<std::string, std::optional<AddressRange>> named_ PKGFS_GUARDED_BY(mutex_);
   mutable std::set<std::string> unparsed_ PKGFS_GUARDED_BY(mutex_);
-  std::set<std::string> texts_ PKGFS_GUARDED_BY(mutex_);                             // all URLs that were named
-  std::map<std::string, std::set<std::string>> announced_ PKGFS_GUARDED_BY(mutex_);  // URL -> origins
-  std::set<std::string> proxies_ PKGFS_GUARDED_BY(mutex_);                           // addresses as text
+  std::set<std::string> texts_ PKGFS_GUARDED_BY(mutex_);                              // all URLs that were named
+  std::map<std::string, std::set<std::string>> announced_ PKGFS_GUARDED_BY(mutex_);   // URL -> origins
+  std::set<std::pair<std::string, std::uint16_t>> proxies_ PKGFS_GUARDED_BY(mutex_);  // address as text, and port
 };
 
 }  // namespace pkgfs

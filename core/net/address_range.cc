@@ -25,13 +25,20 @@ constexpr std::uint32_t v4(std::uint32_t a, std::uint32_t b, std::uint32_t c = 0
 
 constexpr std::array kBlocks4{
     Block4{v4(0, 0), 8, AddressRange::kLoopback},  // Linux connects 0.0.0.0 to itself
-    Block4{v4(127, 0), 8, AddressRange::kLoopback},      Block4{v4(169, 254), 16, AddressRange::kLinkLocal},
-    Block4{v4(10, 0), 8, AddressRange::kPrivate},        Block4{v4(100, 64), 10, AddressRange::kPrivate},
-    Block4{v4(172, 16), 12, AddressRange::kPrivate},     Block4{v4(192, 0, 0), 24, AddressRange::kPrivate},
-    Block4{v4(192, 0, 2), 24, AddressRange::kPrivate},   Block4{v4(192, 168), 16, AddressRange::kPrivate},
-    Block4{v4(198, 18), 15, AddressRange::kPrivate},     Block4{v4(198, 51, 100), 24, AddressRange::kPrivate},
-    Block4{v4(203, 0, 113), 24, AddressRange::kPrivate}, Block4{v4(224, 0), 4, AddressRange::kPrivate},
+    Block4{v4(127, 0), 8, AddressRange::kLoopback},
+    Block4{v4(169, 254), 16, AddressRange::kLinkLocal},
+    Block4{v4(10, 0), 8, AddressRange::kPrivate},
+    Block4{v4(100, 64), 10, AddressRange::kPrivate},
+    Block4{v4(172, 16), 12, AddressRange::kPrivate},
+    Block4{v4(192, 0, 0), 24, AddressRange::kPrivate},
+    Block4{v4(192, 0, 2), 24, AddressRange::kPrivate},
+    Block4{v4(192, 168), 16, AddressRange::kPrivate},
+    Block4{v4(198, 18), 15, AddressRange::kPrivate},
+    Block4{v4(198, 51, 100), 24, AddressRange::kPrivate},
+    Block4{v4(203, 0, 113), 24, AddressRange::kPrivate},
+    Block4{v4(224, 0), 4, AddressRange::kPrivate},
     Block4{v4(240, 0), 4, AddressRange::kPrivate},
+    Block4{v4(168, 63, 129, 16), 32, AddressRange::kLinkLocal},  // Azure's host, which gives a machine its secrets
 };
 
 AddressRange range4(std::uint32_t address) {
@@ -103,24 +110,29 @@ std::optional<AddressRange> range_of_host(const std::string& host) {
   if (text.starts_with('[') && text.ends_with(']')) {
     text = text.substr(1, text.find_first_of("%]") - 1);  // without a zone
   }
-  const auto address = Address::parse(text);
-  return address ? std::optional(range_of(address->get())) : std::nullopt;
+  if (const auto address = Address::parse(text)) {
+    return range_of(address->get());
+  }
+  in_addr number{};  // "127.1", as a resolver reads it
+  return ::inet_aton(text.c_str(), &number) != 0 ? std::optional(range4(ntohl(number.s_addr))) : std::nullopt;
 }
 
 Address::Address(const sockaddr& address, std::size_t length) {
   std::memcpy(&storage_, &address, std::min(length, sizeof storage_));
 }
 
-std::optional<Address> Address::parse(const std::string& text) {
+std::optional<Address> Address::parse(const std::string& text, std::uint16_t port) {
   Address address;
   sockaddr_in v4_address{};
   v4_address.sin_family = AF_INET;
+  v4_address.sin_port = htons(port);
   if (::inet_pton(AF_INET, text.c_str(), &v4_address.sin_addr) == 1) {
     std::memcpy(&address.storage_, &v4_address, sizeof v4_address);
     return address;
   }
   sockaddr_in6 v6_address{};
   v6_address.sin6_family = AF_INET6;
+  v6_address.sin6_port = htons(port);
   if (::inet_pton(AF_INET6, text.c_str(), &v6_address.sin6_addr) != 1) {
     return std::nullopt;
   }
@@ -161,6 +173,13 @@ std::string address_text(const sockaddr& address) {
   }
   return bytes != nullptr && ::inet_ntop(address.sa_family, bytes, text.data(), text.size()) != nullptr ? text.data()
                                                                                                         : "unknown";
+}
+
+std::uint16_t port_of(const sockaddr& address) {
+  static_assert(offsetof(sockaddr_in, sin_port) == offsetof(sockaddr_in6, sin6_port));
+  sockaddr_in either{};
+  std::memcpy(&either, &address, std::min(sizeof either, sizeof address));
+  return address.sa_family == AF_INET || address.sa_family == AF_INET6 ? ntohs(either.sin_port) : std::uint16_t{0};
 }
 
 }  // namespace pkgfs

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -16,7 +17,7 @@ namespace pkgfs {
 enum class AddressRange {
   kPublic,
   kPrivate,    // a private network, carrier-grade NAT, multicast, reserved
-  kLinkLocal,  // the network cable; clouds keep credentials at 169.254.169.254
+  kLinkLocal,  // the network cable; clouds keep credentials at 169.254.169.254 and 168.63.129.16
   kLoopback,   // this machine
 };
 
@@ -29,7 +30,7 @@ class Address {
  public:
   Address(const sockaddr& address, std::size_t length);
   /// Nothing for a text that isn't an address.
-  [[nodiscard]] static std::optional<Address> parse(const std::string& text);
+  [[nodiscard]] static std::optional<Address> parse(const std::string& text, std::uint16_t port = 0);
   [[nodiscard]] const sockaddr& get() const;
 
  private:
@@ -38,12 +39,15 @@ class Address {
   sockaddr_storage storage_{};
 };
 
-/// The range of a host that is written as an address ("10.0.0.1", "[::1]") or is "localhost"; nothing for other names.
+/// The range of a host that is written as an address ("10.0.0.1", "[::1]", "127.1") or is "localhost"; nothing for
+/// other names.
 [[nodiscard]] std::optional<AddressRange> range_of_host(const std::string& host);
 
 /// `a private network`, for messages.
 [[nodiscard]] const char* name_of(AddressRange range);
 /// The address without its port, as text.
 [[nodiscard]] std::string address_text(const sockaddr& address);
+/// 0 if the address has none.
+[[nodiscard]] std::uint16_t port_of(const sockaddr& address);
 
 }  // namespace pkgfs

@@ -93,6 +93,7 @@ void Transfer::set_options(const HttpClient::Options& options) {
   set(easy, CURLOPT_URL, request_.url.text().c_str());
   set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   set(easy, CURLOPT_REDIR_PROTOCOLS_STR, must_keep_https() ? "https" : "http,https");
+  set(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);  // of a redirect: `Url` refuses one in a request
   set(easy, CURLOPT_NOSIGNAL, 1L);
   // Otherwise the end of a transfer would wait for the thread that looks up a name, which a silent name server can
   // delay for long, and all other transfers would wait as well.
@@ -306,7 +307,7 @@ curl_socket_t Transfer::socket_callback(void* user, curlsocktype /*purpose*/, cu
   return CURL_SOCKET_BAD;
 }
 
-int Transfer::request_callback(void* user, char* remote, char* /*local*/, int /*remote_port*/, int /*local_port*/) {
+int Transfer::request_callback(void* user, char* remote, char* /*local*/, int remote_port, int /*local_port*/) {
   auto& transfer = *static_cast<Transfer*>(user);
   try {
     transfer.pace_.sent(Pace::Clock::now());
@@ -318,7 +319,7 @@ int Transfer::request_callback(void* user, char* remote, char* /*local*/, int /*
     if (transfer.addresses_ == nullptr) {
       return CURL_PREREQFUNC_OK;
     }
-    const auto connected = Address::parse(remote == nullptr ? "" : remote);
+    const auto connected = Address::parse(remote == nullptr ? "" : remote, static_cast<std::uint16_t>(remote_port));
     return connected && transfer.may_use(connected->get(), true) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
   } catch (...) {
     transfer.thrown_ = std::current_exception();
@@ -346,6 +347,12 @@ HttpResponse Transfer::take_response(CURLcode code) {
     throw HttpError(ErrorCode::kNetwork,
                     {failed, "the server redirects from https to \"" + server_text(without_password(*to)) +
                                  "\", where others could read and change what is sent"},
+                    false);
+  }
+  if (const std::string* to = response_.header("location"); code == CURLE_LOGIN_DENIED && to != nullptr) {
+    throw HttpError(ErrorCode::kNetwork,
+                    {failed, fmt::format("the server redirects to \"{}\", and pkgfs follows no URL with a user name",
+                                         server_text(without_password(*to)))},
                     false);
   }
   if (code != CURLE_OK) {

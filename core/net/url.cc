@@ -41,6 +41,9 @@ Url Url::parse(std::string_view text) {
   if (std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == 0x7F; })) {
     refuse(text, "it has a blank or a control character");
   }
+  if (text.find("://") == std::string_view::npos) {
+    refuse(text, "it doesn't begin with http:// or https://");
+  }
   Url url;
   url.text_ = text;
   if (const CURLUcode code = libcurl().url_set(handle.get(), CURLUPART_URL, url.text_.c_str(), 0); code != CURLUE_OK) {
@@ -64,10 +67,10 @@ Url Url::parse(std::string_view text) {
 
 std::string without_password(std::string_view text) {
   const std::size_t scheme = text.find("://");
-  if (scheme == std::string_view::npos) {
-    return std::string(text);
+  const std::size_t begin = scheme != std::string_view::npos ? scheme + 3 : text.starts_with("//") ? 2 : 0;
+  if (begin == 0 && text.find('/') == std::string_view::npos) {
+    return std::string(text);  // a name with a tag
   }
-  const std::size_t begin = scheme + 3;
   const std::string_view authority = text.substr(begin, text.find_first_of("/?#", begin) - begin);
   const std::size_t at = authority.rfind('@');
   const std::size_t colon = authority.find(':');

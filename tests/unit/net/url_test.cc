@@ -41,6 +41,18 @@ TEST(Url, WhatCurlCanNormaliseIsNormalised) {
   EXPECT_TRUE(Url::parse("http://0x7f.1/").is_loopback());
 }
 
+TEST(Url, WithoutASchemeIsRefusedWithTheReason) {
+  for (const char* text : {"//host/x", "host:80/x", "host", "user:secret@host/x", "//user:secret@host/x"}) {
+    try {
+      static_cast<void>(Url::parse(text));
+      ADD_FAILURE() << text;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("doesn't begin with http:// or https://"), std::string::npos);
+      EXPECT_EQ(std::string(error.what()).find("secret"), std::string::npos) << error.what();
+    }
+  }
+}
+
 TEST(Url, NonsenseIsRefused) {
   for (const char* text : {"", "a", "file:///etc/passwd", "ftp://a/", "http://", "http://a b/", "http://a\n/",
                            "http://user:secret@a/", "http://user@a/", "javascript:1", "http://a:99999/"}) {
@@ -61,6 +73,8 @@ TEST(Url, PasswordsAreNotRepeated) {
   EXPECT_EQ(without_password("http://c:1/d@e"), "http://c:1/d@e");
   EXPECT_EQ(without_password("http://a@c"), "http://a@c");
   EXPECT_EQ(without_password("acme/app@1"), "acme/app@1");
+  EXPECT_EQ(without_password("registry:acme/app@1"), "registry:acme/app@1");
+  EXPECT_EQ(without_password("ns:name@1"), "ns:name@1");
 }
 
 }  // namespace
