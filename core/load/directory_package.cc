@@ -84,7 +84,7 @@ DirectoryPackage::DirectoryPackage(const std::string& path, const DirectoryOptio
 
   const HostDirectory directory(fd_.get(), name_);
   struct stat ignored{};
-  if (::fstatat(fd_.get(), kTomlName, &ignored, 0) != 0) {
+  if (::fstatat(fd_.get(), kTomlName, &ignored, AT_SYMLINK_NOFOLLOW) != 0) {
     throw os_error("Unable to get the absolute path for \"" + directory.display(kTomlName) + "\"", errno);
   }
   const WasmerToml toml = read_package_toml(directory, kTomlName);

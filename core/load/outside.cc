@@ -5,8 +5,10 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <utility>
 #include <vector>
 
 #include "core/base/error.h"
@@ -55,12 +57,40 @@ std::vector<ManifestPath> paths_of(const WasmerToml& toml) {
   return paths;
 }
 
-/// Where `path` leads, with links resolved as far as it exists.
-std::string target_of(const std::string& name, const std::string& path) {
+bool is_below(const std::filesystem::path& path, const std::filesystem::path& directory) {
+  return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first == directory.end();
+}
+
+/// Where `path` leads. Outside of the package directory no link is followed and nothing is looked up: that alone could
+/// make this machine mount the file system of another one.
+std::string target_of(const std::string& name, const HostPath& path) {
   std::error_code failed;
-  const std::filesystem::path joined = std::filesystem::path(name) / path;
-  std::filesystem::path target = std::filesystem::weakly_canonical(joined, failed);
-  return failed ? std::filesystem::absolute(joined, failed).lexically_normal().string() : target.string();
+  const std::filesystem::path canonical = std::filesystem::canonical(name, failed);
+  const std::filesystem::path root = failed ? std::filesystem::absolute(name, failed) : canonical;
+  std::filesystem::path at = path.absolute ? "/" : root;
+  for (std::size_t i = 0; i < path.climbs; ++i) {
+    at = at.parent_path();
+  }
+  std::vector<std::filesystem::path> way(path.components.rbegin(), path.components.rend());  // the next is at the back
+  bool is_inside = !path.leaves();
+  int links = 0;
+  while (!way.empty()) {
+    const std::filesystem::path next = std::move(way.back());
+    way.pop_back();
+    if (next == "..") {
+      at = at.parent_path();
+    } else if (!next.empty() && next != ".") {
+      at /= next;
+    }
+    is_inside = is_inside && is_below(at, root);
+    const std::filesystem::path link = is_inside ? std::filesystem::read_symlink(at, failed) : std::filesystem::path();
+    if (!link.empty() && ++links <= kLinksFollowed) {
+      at = at.parent_path();
+      const std::vector<std::filesystem::path> parts(link.begin(), link.end());
+      way.insert(way.end(), parts.rbegin(), parts.rend());
+    }
+  }
+  return at.string();
 }
 
 bool has_link_out(int base, const HostPath& path) { return !open_host_path(base, path, O_PATH) && errno == EXDEV; }
@@ -70,17 +100,18 @@ bool has_link_out(int base, const HostPath& path) { return !open_host_path(base,
 void check_outside(const WasmerToml& toml, int base, const std::string& name, bool allow_outside) {
   for (const auto& [key, path] : paths_of(toml)) {
     const HostPath parsed = HostPath::parse(path);
-    const bool has_link = has_link_out(base, parsed);
+    const bool is_refused = parsed.leaves() && !allow_outside;  // by its text, so that nothing outside is touched
+    const bool has_link = !is_refused && has_link_out(base, parsed);
     if (!parsed.leaves() && !has_link) {
       continue;
     }
     const std::string text =
         fmt::format("\"{}/wasmer.toml\": {} is \"{}\", which leads out of the package directory, to \"{}\"", name, key,
-                    path, target_of(name, path));
+                    path, target_of(name, parsed));
     if (has_link) {
       throw Error(ErrorCode::kPermission, {text, "a symbolic link may not lead out of the package directory"});
     }
-    if (!allow_outside) {
+    if (is_refused) {
       throw Error(ErrorCode::kPermission, {text,
                                            "--allow-outside shows it, if you trust the package named on the "
                                            "command line; a dependency may never lead out"});

@@ -89,6 +89,29 @@ TEST_F(Outside, ALinkIsRefusedInAnyCase) {
   }
 }
 
+// Even a look at a path can make this machine mount another one's file system.
+TEST_F(Outside, NothingOutsideIsFollowed) {
+  ASSERT_EQ(::symlink("secret", (dir_.path() / "away").c_str()), 0);
+  ASSERT_EQ(::symlink("../away", (dir_.path() / "pkg/README.md").c_str()), 0);
+  ASSERT_EQ(::symlink((dir_.path() / "away/x").c_str(), (dir_.path() / "pkg/absolute").c_str()), 0);
+  ASSERT_EQ(::symlink("README.md", (dir_.path() / "pkg/two").c_str()), 0);
+  const std::string away = std::filesystem::canonical(dir_.path()) / "away";
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"../away", away},
+      {away, away},
+      {"m/../../away/./x", away + "/x"},
+      {"README.md", away},
+      {"two", away},
+      {"absolute", away + "/x"},
+      {"absolute/y", away + "/x/y"},
+  };
+  for (const auto& [path, target] : cases) {
+    EXPECT_THAT(error_of("[package]\nreadme = \"" + path + "\"\n"), HasSubstr(", to \"" + target + "\"")) << path;
+  }
+  EXPECT_THAT(error_of("[package]\nreadme = \"../away\"\n[[module]]\nname = \"m\"\nsource = \"../loop\"\n"),
+              HasSubstr("\"source\" of the module \"m\""));
+}
+
 TEST_F(Outside, WhatStaysInsideOpens) {
   dir_.write("pkg/doc/README.md", "r");
   ASSERT_EQ(::symlink("doc/README.md", (dir_.path() / "pkg/link").c_str()), 0);
