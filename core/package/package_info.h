@@ -45,8 +45,8 @@ struct DistributionInfo {
   std::optional<std::string> path;    // set when it is a local file or directory: opened in place
   std::optional<Sha256> webc_sha256;  // as the source states it; none: unknown
   bool is_hash_safe = true;           // false: the hash came over a connection without encryption
-  /// The registry, a URL without a password or a directory, that gives the package its id. None: the package gives it
-  /// to itself.
+  /// The registry, a URL without a password or a directory, that has the package under its id. None: the package gives
+  /// the id to itself.
   std::optional<std::string> registry = {};
 };
 

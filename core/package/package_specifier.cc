@@ -8,6 +8,7 @@
 #include "core/base/error.h"
 
 #include "core/package/digits.h"
+#include "core/package/file_url.h"
 
 namespace pkgfs {
 namespace {
@@ -47,13 +48,14 @@ std::string percent_decode(std::string_view text) {
   return result;
 }
 
-/// Percent-encodes the characters that a URL must not contain.
-std::string percent_encode(std::string_view text) {
+/// Percent-encodes the characters that a URL must not contain, and those of `more`.
+std::string percent_encode(std::string_view text, std::string_view more = {}) {
   constexpr std::string_view kHex = "0123456789ABCDEF";
   std::string result;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x80 || c == ' ' || c == '"' || c == '<' || c == '>' || c == '`') {
+    if (byte >= 0x80 || is_control(c) || c == ' ' || c == '"' || c == '<' || c == '>' || c == '`' ||
+        more.find(c) != std::string_view::npos) {
       result += '%';
       result += kHex[byte >> 4U];
       result += kHex[byte & 0xfU];
@@ -291,6 +293,8 @@ std::string NamedIdent::to_string() const {
   }
   return text;
 }
+
+std::string file_url(std::string_view path) { return "file://" + percent_encode(path, "%?#"); }
 
 PackageSpecifier PackageSpecifier::parse(std::string_view text) {
   try {

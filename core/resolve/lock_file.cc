@@ -268,29 +268,28 @@ LockFile parse_lock(std::string_view text) {
   return lock;
 }
 
-void confirm(LockFile& lock, std::vector<std::optional<PackageInfo>> found) {
-  for (std::size_t i = 0; i < lock.packages.size(); ++i) {
-    LockFile::Locked& locked = lock.packages[i];
-    if (!found[i]) {
-      locked.dependency_ids.clear();
-      continue;
+void confirm(LockFile& lock, std::size_t package, std::optional<PackageInfo> found) {
+  LockFile::Locked& locked = lock.packages.at(package);
+  if (!found) {
+    locked.dependency_ids.clear();
+    return;
+  }
+  const std::string where = where_of(package);
+  const PackageId id = locked.summary.pkg.id;
+  if (!may_have_id(locked, found->id, lock.format)) {
+    throw mismatch(id, {where + ".id", Json(id.to_string()).dump(), Json(found->id.to_string()).dump()});
+  }
+  locked.summary.pkg = *std::move(found);
+  locked.summary.pkg.id = id;
+  Json stated = std::exchange(locked.entry, {});
+  if (is_locked_directory(locked.summary.dist)) {
+    for (const char* key : kProperties) {
+      stated.erase(key);
     }
-    const PackageId id = locked.summary.pkg.id;
-    if (!may_have_id(locked, found[i]->id, lock.format)) {
-      throw mismatch(id, {where_of(i) + ".id", Json(id.to_string()).dump(), Json(found[i]->id.to_string()).dump()});
-    }
-    locked.summary.pkg = *std::move(found[i]);
-    locked.summary.pkg.id = id;
-    Json stated = std::exchange(locked.entry, {});
-    if (is_locked_directory(locked.summary.dist)) {
-      for (const char* key : kProperties) {
-        stated.erase(key);
-      }
-    }
-    const Json actual = to_json(locked, lock.format);
-    if (const auto differs = difference(&stated, &actual, where_of(i))) {
-      throw mismatch(id, *differs);
-    }
+  }
+  const Json actual = to_json(locked, lock.format);
+  if (const auto differs = difference(&stated, &actual, where)) {
+    throw mismatch(id, *differs);
   }
 }
 

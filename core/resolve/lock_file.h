@@ -48,16 +48,16 @@ struct LockFile {
 /// `file:` URLs become paths.
 [[nodiscard]] LockFile parse_lock(std::string_view text);
 
-/// Compares the entries of `lock` with the manifests, and fills the properties from the manifests. `found[i]` is what
-/// the manifest of `lock.packages[i]` states; empty if the manifest can't be read. Then the package gets neither
+/// Compares the entry `package` of `lock`, by its index, with `found`, what the manifest of that package states, and
+/// fills the entry's properties from it. `found` is empty if the manifest can't be read. Then the package gets neither
 /// properties nor dependencies.
 ///
-/// If an entry differs from the manifest, throws Error(kCorrupt) that names entry, key, locked value and found value.
+/// If the entry differs from the manifest, throws Error(kCorrupt) that names entry, key, locked value and found value.
 /// For a directory, whose contents may change, compares only id and dependencies. An id that a registry gave may differ
 /// from the id that the container gives itself.
-void confirm(LockFile& lock, std::vector<std::optional<PackageInfo>> found);
+void confirm(LockFile& lock, std::size_t package, std::optional<PackageInfo> found);
 
-/// Answers each specifier with the package that a confirmed lock file has for it, and finds no other package.
+/// Answers each specifier with the confirmed package that a lock file has for it, and finds no other package.
 class LockSource final : public Source {
  public:
   /// Throws Error(kCorrupt) if the file has two packages for one specifier.

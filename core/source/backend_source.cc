@@ -157,6 +157,7 @@ std::vector<PackageSummary> BackendSource::by_hash(const PackageSpecifier& speci
   if (!found) {
     throw QueryError(QueryError::Kind::kNoMatches, specifier);
   }
+  found->dist.registry = without_password(options_.endpoint);  // a lock file needs to know which one announced the URL
   std::vector<PackageSummary> answer;
   answer.push_back(std::move(*found));
   announce(answer);

@@ -12,6 +12,7 @@
 #include "core/base/byte_source.h"
 #include "core/base/error.h"
 #include "core/cache/file_hash.h"
+#include "core/package/file_url.h"
 #include "core/webc/container.h"
 
 namespace pkgfs {
@@ -46,7 +47,7 @@ DistributionInfo local_distribution(const std::string& path) {
   if (failed) {
     absolute = path;
   }
-  return {"file://" + absolute, absolute, std::nullopt};
+  return {file_url(absolute), absolute, std::nullopt};
 }
 
 PackageSummary container_summary(const std::string& path) {

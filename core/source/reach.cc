@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "core/source/reach.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <filesystem>
 #include <string_view>
 #include <utility>
 
@@ -47,10 +50,17 @@ bool Reach::is_near(const std::string& from, const std::string& url) const {
 }
 
 std::optional<std::string> Reach::refusal(const DistributionInfo& from, const PackageSpecifier& wanted) const {
-  const bool is_trusted = is_local(from) && !options_.untrusted;
+  const bool is_claimed = claimed_.contains(from.url);
+  const bool is_trusted = is_local(from) && !is_claimed && !options_.untrusted;
   if (wanted.path() != nullptr && !is_trusted) {
-    return "only a package that lies on this machine may depend on a path of it, and this one comes from \"" +
-           from.url + "\"";
+    return is_claimed ? fmt::format(
+                            "only a lock file says that this package lies on this machine, at \"{}\": name its "
+                            "registry directory with --registry if it may depend on a path",
+                            from.url)
+                      : fmt::format(
+                            "only a package that lies on this machine may depend on a path of it, and this one "
+                            "comes from \"{}\"",
+                            from.url);
   }
   if (wanted.url() == nullptr) {
     return std::nullopt;
@@ -68,6 +78,44 @@ std::optional<std::string> Reach::refusal(const DistributionInfo& from, const Pa
     }
   }
   return std::nullopt;
+}
+
+std::optional<std::string> Reach::refusal_of_lock(const DistributionInfo& locked, bool by_path) {
+  if (locked.path) {
+    if (locked.registry && !locked.registry->starts_with('/')) {
+      return fmt::format("the registry \"{}\" has no file of this machine, such as \"{}\"", *locked.registry,
+                         locked.url);
+    }
+    if (by_path || is_in_registry(*locked.path)) {
+      claimed_.erase(locked.url);
+    } else {
+      claimed_.insert(locked.url);
+    }
+    return std::nullopt;
+  }
+  if (!locked.registry) {
+    return std::nullopt;
+  }
+  const auto known = std::ranges::find(options_.registries, *locked.registry,
+                                       [](const std::string& endpoint) { return without_password(endpoint); });
+  if (known == options_.registries.end()) {
+    return fmt::format(
+        "it is from the registry \"{0}\", which isn't among those that pkgfs asks: --registry={0} adds it",
+        *locked.registry);
+  }
+  if (addresses_ != nullptr) {
+    addresses_->announce(locked.url, *known);
+  }
+  return std::nullopt;
+}
+
+bool Reach::is_in_registry(const std::string& path) const {
+  std::error_code failed;
+  const std::filesystem::path file = std::filesystem::canonical(path, failed);
+  return !failed && std::ranges::any_of(options_.directories, [&](const std::string& directory) {
+    const std::filesystem::path root = std::filesystem::canonical(directory, failed);
+    return !failed && std::mismatch(root.begin(), root.end(), file.begin(), file.end()).first == root.end();
+  });
 }
 
 }  // namespace pkgfs

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,9 +18,10 @@ class AddressPolicy;
 class Reach {
  public:
   struct Options {
-    std::vector<std::string> registries;  // endpoints
-    bool allow_urls = false;              // of any server
-    bool untrusted = false;               // a package on this machine counts as one from a stranger
+    std::vector<std::string> registries;        // endpoints
+    std::vector<std::string> directories = {};  // registries on this machine
+    bool allow_urls = false;                    // of any server
+    bool untrusted = false;                     // a package on this machine counts as one from a stranger
   };
 
   /// `addresses` is told of the URLs that packages name; it may be null, and must outlive this.
@@ -27,11 +29,17 @@ class Reach {
 
   /// Why the package at `from` may not depend on `wanted`; nothing if it may.
   [[nodiscard]] std::optional<std::string> refusal(const DistributionInfo& from, const PackageSpecifier& wanted) const;
+  /// Why a lock file, which may come from a stranger, may not have a package at `locked`; nothing if it may. Unless
+  /// `by_path`, because the user or a package names this path, a file counts from now on as a package from a stranger,
+  /// if it isn't in a registry on this machine. Tells the addresses which registry announced a URL.
+  [[nodiscard]] std::optional<std::string> refusal_of_lock(const DistributionInfo& locked, bool by_path);
 
  private:
   [[nodiscard]] bool is_near(const std::string& from, const std::string& url) const;
+  [[nodiscard]] bool is_in_registry(const std::string& path) const;
 
   Options options_;
+  std::set<std::string> claimed_;  // URLs of files that only a lock file names
   AddressPolicy* addresses_;
 };
 

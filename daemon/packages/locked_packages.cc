@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/packages/locked_packages.h"
 
+#include <fmt/format.h>
+
+#include <cstddef>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -9,9 +12,9 @@
 
 #include "core/base/files.h"
 #include "core/cache/file_hash.h"
-#include "core/resolve/lock_reach.h"
 #include "core/source/graphql.h"
 #include "daemon/packages/open_tree.h"
+#include "daemon/packages/package_path.h"
 
 namespace pkgfs {
 namespace {
@@ -20,13 +23,36 @@ namespace stdfs = std::filesystem;
 
 constexpr std::size_t kLockBytes = 64U << 20U;
 
-/// Whether `package` answers `specifier`.
+bool is_same(const stdfs::path& a, const stdfs::path& b) {
+  std::error_code failed;
+  return a == b || stdfs::equivalent(a, b, failed);
+}
+
+/// Whether `written`, a path in the manifest of a package, may stand for `path`. The file doesn't have the working
+/// directory from which it was written: a relative path may count from the present one, and from each directory above
+/// `near`, the places of the package and of the lock file.
+bool leads_to(const std::string& written, const std::string& path, const std::vector<std::string>& near) {
+  if (is_same(written, path)) {
+    return true;
+  }
+  std::error_code failed;
+  for (const std::string& each : near) {
+    for (stdfs::path above = stdfs::absolute(each, failed); !failed && stdfs::path(written).is_relative();
+         above = above.parent_path()) {
+      if (is_same(above / written, path)) {
+        return true;
+      }
+      if (above == above.parent_path()) {
+        break;
+      }
+    }
+  }
+  return false;
+}
+
+/// Whether `package` answers `specifier`, which is no path.
 bool answers(const PackageSummary& package, const PackageSpecifier& specifier) {
   const DistributionInfo& dist = package.dist;
-  std::error_code failed;
-  if (specifier.path() != nullptr) {
-    return dist.path && stdfs::equivalent(specifier.path()->text, *dist.path, failed);
-  }
   if (!dist.webc_sha256) {
     return false;  // a directory, whose contents nothing confirms
   }
@@ -41,109 +67,191 @@ bool answers(const PackageSummary& package, const PackageSpecifier& specifier) {
          specifier.named()->requirement().matches(id->version);
 }
 
-/// Whether `text`, from the command line, names the package that the lock file was written for.
-bool is_named_by(const PackageSummary& root, const std::string& text) {
-  std::error_code failed;
-  if (stdfs::exists(text, failed)) {
-    return root.dist.path && stdfs::equivalent(text, *root.dist.path, failed);
-  }
-  return answers(root, PackageSpecifier::parse(text));
-}
-
 /// Compares the hash of a local file with the locked one. The loader hashes only downloads.
 void check_local_file(const PackageSummary& summary) {
   if (!summary.dist.path) {
     return;
   }
+  const std::string& path = *summary.dist.path;
   if (!summary.dist.webc_sha256) {
-    if (stdfs::is_directory(*summary.dist.path)) {
+    std::error_code failed;
+    if (stdfs::is_directory(path, failed)) {
       return;  // a directory is locked by its path only
     }
-    throw Error(ErrorCode::kCorrupt, "it has no hash for \"" + *summary.dist.path + "\"");
+    if (failed) {
+      throw system_error(fmt::format("Unable to open the package \"{}\"", path), failed.value());
+    }
+    throw Error(ErrorCode::kCorrupt, fmt::format("it has no hash for \"{}\"", path));
   }
-  const Sha256 actual = hash_file(*summary.dist.path);
+  const Sha256 actual = hash_file(path);
   if (actual != *summary.dist.webc_sha256) {
-    throw Error(ErrorCode::kCorrupt, "\"" + *summary.dist.path + "\", the package \"" + summary.pkg.id.to_string() +
-                                         "\", has changed since it was locked: expected hash " +
-                                         to_hex(*summary.dist.webc_sha256) + ", found " + to_hex(actual));
+    throw Error(ErrorCode::kCorrupt,
+                fmt::format("\"{}\", the package \"{}\", has changed since it was locked: expected hash {}, found {}",
+                            path, summary.pkg.id.to_string(), to_hex(*summary.dist.webc_sha256), to_hex(actual)));
   }
 }
 
-/// What the manifests say of the packages.
-std::vector<std::optional<PackageInfo>> infos_of(const LockFile& lock, PackageLoader& loader, bool skip_unavailable) {
-  std::vector<PackageSummary> summaries;
-  for (const LockFile::Locked& locked : lock.packages) {
-    summaries.push_back(locked.summary);
-  }
-  const auto refuse_root = [&](const PackageSummary& package, const Error& error) {
-    if (package.pkg.id == summaries.front().pkg.id) {
-      throw Error(error);
-    }
-  };
-  const auto packages = skip_unavailable ? loader.load_available(summaries, refuse_root) : loader.load_all(summaries);
-  std::vector<std::optional<PackageInfo>> infos(packages.size());
-  for (std::size_t i = 0; i < packages.size(); ++i) {
-    if (packages[i] != nullptr) {
-      infos[i] = info_of({packages[i], std::nullopt, {}});
+/// Opens the packages of one lock file.
+class LockReader {
+ public:
+  LockReader(std::string path, LockFile lock, const LockReading& reading)
+      : path_(std::move(path)),
+        lock_(std::move(lock)),
+        reading_(reading),
+        is_reached_(lock_.packages.size()),
+        is_by_path_(lock_.packages.size()) {
+    for (std::size_t i = 0; i < lock_.packages.size(); ++i) {
+      index_.emplace(lock_.packages[i].summary.pkg.id.to_string(), i);
     }
   }
-  return infos;
-}
 
-void check_answers(const LockFile& lock) {
-  std::map<std::string, const PackageSummary*> by_id;
-  for (const LockFile::Locked& locked : lock.packages) {
-    by_id.emplace(locked.summary.pkg.id.to_string(), &locked.summary);
+  /// Checks that `text` names the first package.
+  void check_root(const std::string& text) {
+    const PackageSummary& root = lock_.packages.front().summary;
+    const std::optional<std::string> path = package_path(text);
+    if (is_locked_directory(root.dist) && !path) {
+      throw Error(ErrorCode::kPermission,
+                  fmt::format("the lock file \"{}\" has the directory \"{}\" for \"{}\": only its path may name a "
+                              "directory",
+                              path_, root.dist.url, text));
+    }
+    if (path ? !root.dist.path || !is_same(*path, *root.dist.path) : !answers(root, PackageSpecifier::parse(text))) {
+      throw Error(ErrorCode::kUsage, fmt::format("the lock file \"{}\" is for \"{}\" from \"{}\", not for \"{}\"",
+                                                 path_, root.pkg.id.to_string(), root.dist.url, text));
+    }
+    is_root_by_path_ = path.has_value();
   }
-  for (const LockFile::Locked& locked : lock.packages) {
-    const PackageInfo& pkg = locked.summary.pkg;
-    for (std::size_t i = 0; i < pkg.dependencies.size(); ++i) {
-      const PackageSummary& package = *by_id.at(locked.dependency_ids[i]);
-      if (!answers(package, pkg.dependencies[i].specifier)) {
-        throw Error(ErrorCode::kCorrupt,
-                    "\"" + pkg.id.to_string() + "\" needs \"" + pkg.dependencies[i].specifier.to_string() +
-                        "\", and \"" + package.pkg.id.to_string() + "\" from \"" + package.dist.url + "\" isn't that");
+
+  LockedPackages read() && {
+    place(0, is_root_by_path_);
+    is_reached_.front() = true;
+    std::vector<std::size_t> level{0};
+    while (!level.empty()) {
+      open(level);
+      level = next_level(level);
+    }
+    return {std::move(lock_), std::move(root_)};
+  }
+
+ private:
+  /// Refuses a package that can't be where the file says. `by_path`: what asks for it names this path.
+  void place(std::size_t i, bool by_path) {
+    is_by_path_[i] = is_by_path_[i] || by_path;
+    const PackageSummary& package = lock_.packages[i].summary;
+    if (auto why = reading_.reach.refusal_of_lock(package.dist, is_by_path_[i])) {
+      throw Error(ErrorCode::kPermission,
+                  {fmt::format("\"{}\" can't be used", package.pkg.id.to_string()), *std::move(why)});
+    }
+  }
+
+  void open(const std::vector<std::size_t>& level) {
+    std::vector<PackageSummary> summaries;
+    for (const std::size_t i : level) {
+      summaries.push_back(lock_.packages[i].summary);
+      check_local_file(summaries.back());
+    }
+    std::vector<std::shared_ptr<const Package>> packages = load(summaries, level.front() == 0);
+    for (std::size_t i = 0; i < level.size(); ++i) {
+      confirm(lock_, level[i],
+              packages[i] == nullptr ? std::nullopt : std::optional(info_of({packages[i], std::nullopt, {}})));
+    }
+    if (level.front() == 0) {
+      root_ = std::move(packages.front());
+    }
+  }
+
+  [[nodiscard]] std::vector<std::shared_ptr<const Package>> load(const std::vector<PackageSummary>& summaries,
+                                                                 bool is_root) const {
+    if (is_root && summaries.front().dist.path) {  // the loader never lets a package lead out of its directory
+      return {open_path(*summaries.front().dist.path, reading_.root)};
+    }
+    return reading_.skip_unavailable && !is_root
+               ? reading_.loader.load_available(summaries, [](const PackageSummary&, const Error&) {})
+               : reading_.loader.load_all(summaries);
+  }
+
+  /// The packages that those of `level` ask for, and that weren't asked for before.
+  [[nodiscard]] std::vector<std::size_t> next_level(const std::vector<std::size_t>& level) {
+    std::vector<std::size_t> next;
+    for (const std::size_t from : level) {
+      const LockFile::Locked& locked = lock_.packages[from];
+      for (std::size_t i = 0; i < locked.summary.pkg.dependencies.size(); ++i) {
+        const std::size_t to = index_.at(locked.dependency_ids.at(i));
+        if (may_lead(locked.summary, locked.summary.pkg.dependencies[i].specifier, to) && !is_reached_[to]) {
+          is_reached_[to] = true;
+          next.push_back(to);
+        }
       }
     }
+    return next;
+  }
+
+  /// Checks that the package number `to` is what `from` asks for by `wanted`. False if `from` may not ask for that, and
+  /// the resolver is to say so.
+  [[nodiscard]] bool may_lead(const PackageSummary& from, const PackageSpecifier& wanted, std::size_t to) {
+    const PackageSummary& package = lock_.packages[to].summary;
+    const std::string id = from.pkg.id.to_string();
+    if (auto why = reading_.reach.refusal(from.dist, wanted)) {
+      if (reading_.skip_unavailable) {
+        return false;
+      }
+      throw Error(
+          ErrorCode::kPermission,
+          {fmt::format("The package \"{}\" may not depend on \"{}\"", id, wanted.to_string()), *std::move(why)});
+    }
+    const bool by_path = wanted.path() != nullptr && package.dist.path &&
+                         leads_to(wanted.path()->text, *package.dist.path, {from.dist.path.value_or(path_), path_});
+    if (is_locked_directory(package.dist) && !by_path) {
+      throw Error(ErrorCode::kPermission,
+                  fmt::format("\"{}\" depends on \"{}\", for which the lock file has the directory \"{}\": only a "
+                              "dependency that names this path may lead there",
+                              id, wanted.to_string(), *package.dist.path));
+    }
+    if (!by_path && (wanted.path() != nullptr || !answers(package, wanted))) {
+      throw Error(ErrorCode::kCorrupt, fmt::format("\"{}\" needs \"{}\", and \"{}\" from \"{}\" isn't that", id,
+                                                   wanted.to_string(), package.pkg.id.to_string(), package.dist.url));
+    }
+    place(to, by_path);
+    return true;
+  }
+
+  std::string path_;
+  LockFile lock_;
+  const LockReading& reading_;
+  bool is_root_by_path_ = false;
+  std::vector<bool> is_reached_;
+  std::vector<bool> is_by_path_;
+  std::map<std::string, std::size_t> index_;  // by id
+  std::shared_ptr<const Package> root_;
+};
+
+template <typename Step>
+auto with_context(const std::string& path, const Step& step) {
+  try {
+    return step();
+  } catch (Error& error) {
+    if (error.code() == ErrorCode::kInterrupted) {
+      throw;
+    }
+    throw std::move(error).context(fmt::format("Unable to use the lock file \"{}\"", path));
   }
 }
 
 }  // namespace
 
-LockFile read_lock_file(const std::string& path, PackageLoader& loader, bool skip_unavailable) {
-  try {
-    const auto text = read_small_file(path, kLockBytes);
-    if (!text) {
-      throw Error(ErrorCode::kNotFound, "there is no such file");
-    }
-    LockFile lock = parse_lock(*text);
-    for (const LockFile::Locked& locked : lock.packages) {
-      check_local_file(locked.summary);
-    }
-    check_lock_reach(lock);
-    confirm(lock, infos_of(lock, loader, skip_unavailable));
-    check_answers(lock);
-    return lock;
-  } catch (Error& error) {
-    if (error.code() == ErrorCode::kInterrupted) {
-      throw;
-    }
-    throw std::move(error).context("Unable to use the lock file \"" + path + "\"");
-  }
-}
-
-const PackageSummary& locked_root(const LockFile& lock, const std::string& path, const std::string& text) {
-  const PackageSummary& root = lock.packages.front().summary;
-  std::error_code failed;
-  if (is_locked_directory(root.dist) && !stdfs::exists(text, failed)) {
-    throw Error(ErrorCode::kPermission, "the lock file \"" + path + "\" has the directory \"" + root.dist.url +
-                                            "\" for \"" + text + "\": only its path may name a directory");
-  }
-  if (!is_named_by(root, text)) {
-    throw Error(ErrorCode::kUsage, "the lock file \"" + path + "\" is for \"" + root.pkg.id.to_string() + "\" from \"" +
-                                       root.dist.url + "\", not for \"" + text + "\"");
-  }
-  return root;
+LockedPackages read_lock_file(const std::string& path, const std::string& text, const LockReading& reading) {
+  LockReader reader(path,
+                    with_context(path,
+                                 [&] {
+                                   const auto file = read_small_file(path, kLockBytes);
+                                   if (!file) {
+                                     throw Error(ErrorCode::kNotFound, "there is no such file");
+                                   }
+                                   return parse_lock(*file);
+                                 }),
+                    reading);
+  reader.check_root(text);
+  return with_context(path, [&] { return std::move(reader).read(); });
 }
 
 }  // namespace pkgfs

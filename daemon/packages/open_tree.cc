@@ -166,6 +166,7 @@ PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options,
   if (flags.network.lock) {
     settings_.verify_downloads = VerifyDownloads::kFail;  // a lock file promises the hashes
   }
+  reach_ = make_reach();
   set_up_network(observer, io);
   if (flags.network.lock) {
     lock_path_ = flags.network.lock;
@@ -260,19 +261,31 @@ void PackageOpener::add_sources(bool with_cache) {
   source_ = std::make_unique<RegistryCheck>(std::move(sources), std::move(endpoints));
 }
 
+std::unique_ptr<Reach> PackageOpener::make_reach() const {
+  Reach::Options options{.registries = {},
+                         .directories = settings_.directories,
+                         .allow_urls = allow_url_dependencies_,
+                         .untrusted = options_.untrusted};
+  for (const RemoteRegistry& registry : settings_.registries) {
+    options.registries.push_back(registry.endpoint);
+  }
+  return std::make_unique<Reach>(std::move(options), addresses_.get());
+}
+
 RootPackage PackageOpener::find_locked(const std::string& text) {
-  if (!package_path(text) && PackageSpecifier::parse(text).url() != nullptr) {
-    addresses_->name(text);  // before the lock file is read: its packages are opened to compare them
+  if (!package_path(text)) {
+    const PackageSpecifier specifier = parse_specifier(text);
+    if (specifier.url() != nullptr) {
+      addresses_->name(specifier.url()->text);  // before the packages of the lock file are opened
+    }
   }
-  if (!lock_) {
-    lock_ = read_lock_file(*lock_path_, *loader_, skip_unavailable_);
-    source_ = std::make_unique<LockSource>(*lock_);
-  }
-  const PackageSummary& root = locked_root(*lock_, *lock_path_, text);
-  if (root.dist.path) {  // opened here, because the loader never lets a package lead out of its directory
-    return {open_path(*root.dist.path, options_), root.pkg, root.dist};
-  }
-  return {nullptr, root.pkg, root.dist};
+  reach_ = make_reach();
+  LockedPackages locked =
+      read_lock_file(*lock_path_, text,
+                     {.reach = *reach_, .loader = *loader_, .root = options_, .skip_unavailable = skip_unavailable_});
+  source_ = std::make_unique<LockSource>(locked.lock);
+  const PackageSummary& root = locked.lock.packages.front().summary;
+  return {std::move(locked.root), root.pkg, root.dist};
 }
 
 RootPackage PackageOpener::find(const std::string& text) {
@@ -306,14 +319,9 @@ RootPackage PackageOpener::open(const std::string& text) {
 }
 
 Resolution PackageOpener::resolve_tree(const RootPackage& root) {
-  Reach::Options options{.registries = {}, .allow_urls = allow_url_dependencies_, .untrusted = options_.untrusted};
-  for (const RemoteRegistry& registry : settings_.registries) {
-    options.registries.push_back(registry.endpoint);
-  }
-  const Reach reach(std::move(options), addresses_.get());
   Resolution resolution = resolve(
       info_of(root), root.dist, *source_,
-      [&](const DistributionInfo& from, const PackageSpecifier& wanted) { return reach.refusal(from, wanted); });
+      [&](const DistributionInfo& from, const PackageSpecifier& wanted) { return reach_->refusal(from, wanted); });
   resolution.graph.nodes.front().dist = root.dist;
   return resolution;
 }

@@ -6,7 +6,6 @@
 #include <string>
 
 #include "core/load/package_loader.h"
-#include "core/resolve/lock_file.h"
 #include "core/resolve/resolve.h"
 #include "core/source/source.h"
 #include "core/tree/package_tree.h"
@@ -21,6 +20,7 @@ class AddressPolicy;
 class ContainerFetcher;
 class DownloadObserver;
 class HttpClient;
+class Reach;
 
 /// The package that the command line names.
 struct RootPackage {
@@ -61,6 +61,7 @@ class PackageOpener {
  private:
   void set_up_network(DownloadObserver* observer, const Io& io);
   void add_sources(bool with_cache);
+  [[nodiscard]] std::unique_ptr<Reach> make_reach() const;
   /// `find` with a lock file, which is read now.
   [[nodiscard]] RootPackage find_locked(const std::string& text);
 
@@ -71,12 +72,12 @@ class PackageOpener {
   InterruptGuard interrupt_{cancel_};  // an interrupted download cleans up
   std::unique_ptr<DownloadObserver> progress_;
   std::unique_ptr<AddressPolicy> addresses_;
+  std::unique_ptr<Reach> reach_;
   std::unique_ptr<HttpClient> client_;  // null when offline
   std::unique_ptr<ContainerFetcher> fetcher_;
   std::unique_ptr<PackageLoader> loader_;
   std::unique_ptr<Source> source_;
   std::optional<std::string> lock_path_;
-  std::optional<LockFile> lock_;  // from the first `find` on
   bool skip_unavailable_ = false;
 };
 

@@ -4,6 +4,8 @@
 #include <fstream>
 #include <string>
 
+#include <nlohmann/json.hpp>
+
 #include "tests/net/net.h"
 #include "tests/support/containers/package_builder.h"
 
@@ -101,13 +103,23 @@ TEST_F(Strangers, LeadByNoRedirectToThisMachine) {
   const std::vector<std::pair<std::string, std::string>> proxy = {{"http_proxy", server_.authority()}};
   const ProcessResult direct = pkgfs({"tree", url}, proxy);
   ASSERT_TRUE(direct.ok()) << direct.describe();
-  for (const std::string& target : {std::string("http://169.254.169.254"), server_.other_authority()}) {
+  const std::string leads = "the URL comes from the public network, which may not lead there";
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"http://169.254.169.254", leads},
+      {"//169.254.169.254", leads},
+      {"http://0xa9fea9fe", leads},
+      {server_.other_authority(), leads},
+      {"http://%EF%BC%91%EF%BC%96%EF%BC%99.254.169.254", "failed"},  // wide digits: libcurl says why
+      {"http://user@169.254.169.254", "pkgfs follows no URL with a user name"},
+      {"http://user:secret@169.254.169.254", "\"http://user:…@169.254.169.254/"},
+  };
+  for (const auto& [target, why] : cases) {
     fs::remove_all(cache());
     server_.set_fault({.kind = Fault::Kind::kRedirect, .where = Fault::Where::kFiles, .times = 1, .location = target});
     server_.clear_requests();
     const ProcessResult result = pkgfs({"tree", url}, proxy);
-    expect_refused(result, "the URL comes from the public network, which may not lead there");
-    EXPECT_EQ(count_files(server_), 1U) << "only the request that was redirected";
+    expect_refused(result, why);
+    EXPECT_EQ(count_files(server_), 1U) << "only the request that was redirected, not that to " << target;
   }
 }
 
@@ -115,10 +127,76 @@ TEST_F(Strangers, LeadByALockFileToNoServerOfThisMachine) {
   const std::string lock = home_.path() / "lock";
   ASSERT_TRUE(portal({"resolve", "--lock", lock, "acme/base@0.3.0"}).ok());
   server_.clear_requests();
-  const ProcessResult result = pkgfs({"tree", "--lock", lock, "acme/base@0.3.0"});
-  expect_refused(result, "has an address of this machine (127.0.0.1)");
+  expect_refused(pkgfs({"tree", "--lock", lock, "acme/base@0.3.0"}), "--registry=" + server_.endpoint() + " adds it");
+  auto document = read_json(lock);
+  document["pkgfs_lock"] = 1;
+  document["packages"][0].erase("registry");
+  std::ofstream(lock) << document;
+  expect_refused(pkgfs({"tree", "--lock", lock, "acme/base@0.3.0"}), "has an address of this machine (127.0.0.1)");
   EXPECT_TRUE(server_.requests().empty());
   EXPECT_TRUE(portal({"tree", "--lock", lock, "acme/base@0.3.0"}).ok()) << "the user named the server";
+}
+
+// What a lock file names is asked for only after the packages above, which must ask for it and may.
+TEST_F(Strangers, OpenNothingThatOnlyALockFileAsksFor) {
+  publish("acme/base@0.3.0");
+  const std::string lock = home_.path() / "lock";
+  ASSERT_TRUE(portal({"resolve", "--lock", lock, "zorg/portal"}).ok());
+  auto document = read_json(lock);
+  const std::string url = server_.file_url("acme/lib@1.0.0");
+  auto more = document["packages"][1];
+  more["id"] = more["registry"]["id"] = "acme/lib@1.0.0";
+  more["url"] = url;
+  more["sha256"] = server_.sha256("acme/lib@1.0.0");
+  document["packages"].push_back(more);
+  document["packages"][0]["dependencies"].push_back(
+      {{"alias", "b"}, {"specifier", "acme/lib@^1"}, {"id", "acme/lib@1.0.0"}});
+  std::ofstream(lock) << document;
+  fs::remove_all(cache());
+  server_.clear_requests();
+  expect_refused(portal({"tree", "--lock", lock, "zorg/portal"}), "packages.0.dependencies.1");
+  EXPECT_EQ(count_files(server_), 1U) << "the root only";
+}
+
+TEST_F(Strangers, NameUrlsOfOtherServersInALockFileOnlyIfAllowed) {
+  const std::string file = server_.file_url("acme/base@0.3.0");
+  publish(server_.other_authority() + file.substr(server_.authority().size()));
+  const std::string lock = home_.path() / "lock";
+  ASSERT_TRUE(portal({"resolve", "--allow-url-dependencies", "--lock", lock, "zorg/portal"}).ok());
+  fs::remove_all(cache());
+  server_.clear_requests();
+  expect_refused(portal({"tree", "--lock", lock, "zorg/portal"}), "--allow-url-dependencies accepts it");
+  EXPECT_EQ(count_files(server_), 1U) << "the root only";
+  const ProcessResult allowed = portal({"pull", "--allow-url-dependencies", "--lock", lock, "zorg/portal"});
+  EXPECT_TRUE(allowed.ok()) << allowed.describe();
+}
+
+// Risk: what works without a lock file fails with it.
+TEST_F(Strangers, ARegistryMayHaveItsFilesAtAnotherServerOfItsNetwork) {
+  const std::string file = server_.file_url("acme/base@0.3.0");
+  server_.set_fault({.kind = Fault::Kind::kUrl,
+                     .where = Fault::Where::kGraphql,
+                     .location = server_.other_authority() + file.substr(server_.authority().size())});
+  const std::string lock = home_.path() / "lock";
+  for (const std::string& package : {std::string("acme/base@0.3.0"), "sha256:" + server_.sha256("acme/base@0.3.0")}) {
+    ASSERT_TRUE(portal({"tree", package}).ok());
+    ASSERT_TRUE(portal({"resolve", "--lock", lock, package}).ok());
+    fs::remove_all(cache());
+    const ProcessResult locked = portal({"tree", "--lock", lock, package});
+    EXPECT_TRUE(locked.ok()) << locked.describe();
+    fs::remove_all(cache());
+  }
+}
+
+TEST_F(Strangers, ALocalPackageMayNameUrlsOfAPrivateNetworkAlsoInALockFile) {
+  PackageBuilder builder("me/root@1.0.0");
+  builder.use("a", server_.file_url("acme/base@0.3.0"));
+  const std::string root = builder.publish(home_.path() / "own");
+  const std::string lock = home_.path() / "lock";
+  ASSERT_TRUE(pkgfs({"resolve", "--lock", lock, root}).ok());
+  fs::remove_all(cache());
+  const ProcessResult locked = pkgfs({"pull", "--lock", lock, root});
+  EXPECT_TRUE(locked.ok()) << locked.describe();
 }
 
 TEST_F(Strangers, UntrustedMakesALocalPackageAStranger) {

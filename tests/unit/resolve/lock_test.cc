@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/source/container_summary.h"
 #include "tests/support/fixtures.h"
 #include "tests/unit/resolve/builder.h"
 
@@ -42,6 +43,12 @@ std::vector<std::optional<PackageInfo>> manifests(const Resolution& resolution) 
   return infos;
 }
 
+void confirm_all(LockFile& lock, const std::vector<std::optional<PackageInfo>>& found) {
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    confirm(lock, i, found[i]);
+  }
+}
+
 std::string good() { return print_lock(make_lock(resolved())); }
 Json document() { return Json::parse(good()); }
 
@@ -49,7 +56,7 @@ Json document() { return Json::parse(good()); }
 std::string refusal(const std::string& text) {
   try {
     LockFile lock = parse_lock(text);
-    confirm(lock, manifests(resolved()));
+    confirm_all(lock, manifests(resolved()));
   } catch (const Error& error) {
     return error.what();
   }
@@ -59,7 +66,7 @@ std::string refusal(const std::string& text) {
 TEST(LockFile, GivesTheSameResolutionBack) {
   const Resolution before = resolved();
   LockFile lock = parse_lock(print_lock(make_lock(before)));
-  confirm(lock, manifests(before));
+  confirm_all(lock, manifests(before));
   LockSource source(lock);
   const Resolution after = resolve(lock.packages.front().summary.pkg, source);
   EXPECT_EQ(to_dot(before.graph), to_dot(after.graph));
@@ -81,6 +88,15 @@ TEST(LockFile, LocalFilesKeepTheirPath) {
   LockFile lock = make_lock(resolved());
   lock.packages.front().summary.dist.url = "file:///some%20where/a.webc";
   EXPECT_EQ(parse_lock(print_lock(lock)).packages.front().summary.dist.path, "/some where/a.webc");
+  for (const std::string path : {"/100%20/a?b#c.webc", "/%/\"<`> ", "/line\nbreak",
+                                 "/b\xC3\xBC"
+                                 "cher",
+                                 "/\xFF\xFE"}) {
+    lock.packages.front().summary.dist = local_distribution(path);
+    lock.packages.front().summary.dist.webc_sha256 = sha256("a");
+    const DistributionInfo read = parse_lock(print_lock(lock)).packages.front().summary.dist;
+    EXPECT_EQ(read.path, path) << read.url;
+  }
 }
 
 TEST(LockFile, AnswersNothingElse) {
@@ -133,7 +149,7 @@ TEST(LockFile, AnIdIsThatOfTheContainerOrOfTheRecordedAnswer) {
   auto infos = manifests(resolved());
   infos[2]->id = named_id("other/name@0.0.0");
   LockFile parsed = parse_lock(answered.dump());
-  EXPECT_NO_THROW(confirm(parsed, infos));
+  EXPECT_NO_THROW(confirm_all(parsed, infos));
   EXPECT_EQ(parsed.packages[2].summary.pkg.id, named_id("acme/base@1.0.0"));
   answered["packages"][0]["registry"]["id"] = "acme/app@1.0.1";
   EXPECT_THAT(refusal(answered.dump()), HasSubstr("packages.0.id is \"acme/app@1.0.0\", but the registry's answer was "
@@ -161,11 +177,11 @@ TEST(LockFile, OfADirectoryOnlyIdAndDependenciesAreCompared) {
     EXPECT_FALSE(text["packages"][0].contains("filesystem"));
     text["packages"][0]["filesystem"] = Json::array();  // as version 1 has it
     LockFile parsed = parse_lock(text.dump());
-    confirm(parsed, manifests(resolved()));
+    confirm_all(parsed, manifests(resolved()));
     EXPECT_EQ(parsed.packages[0].summary.pkg.filesystem.size(), 1U) << "the manifest's";
     text["packages"][0]["dependencies"].erase(1);
     parsed = parse_lock(text.dump());
-    EXPECT_THROW(confirm(parsed, manifests(resolved())), Error);
+    EXPECT_THROW(confirm_all(parsed, manifests(resolved())), Error);
   }
 }
 
@@ -173,7 +189,7 @@ TEST(LockFile, WhatCantBeReadHasNoProperties) {
   LockFile lock = parse_lock(good());
   auto infos = manifests(resolved());
   infos[1].reset();
-  confirm(lock, infos);
+  confirm_all(lock, infos);
   EXPECT_TRUE(lock.packages[1].summary.pkg.dependencies.empty());
   EXPECT_TRUE(lock.packages[1].dependency_ids.empty());
   EXPECT_NO_THROW(LockSource{lock});

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "core/resolve/lock_reach.h"
+#include "core/net/address_policy.h"
 #include "core/source/reach.h"
 #include "tests/support/fixtures.h"
 #include "tests/unit/resolve/builder.h"
@@ -100,25 +100,47 @@ TEST_F(MayDependTest, ACopyOfADownloadIsNoLocalPackage) {
   EXPECT_TRUE(Reach({}, nullptr).refusal(by_url, PackageSpecifier::parse("/etc")));
 }
 
-TEST(LockReach, ADirectoryMustBeNamedByItsPath) {
+// Risk: a lock file of a stranger gives its packages the rights of the user's own, or names servers for registries.
+TEST(LockReach, ALockFileAloneMakesNoLocalPackage) {
   const TempDir dir;
-  const std::string path = dir.path().string();
-  const PackageSummary directory{TestPackage(named_id("z/dir@1.0.0")).info(), {"file://" + path, path, std::nullopt}};
-  const auto lock = [&](const std::string& specifier) {
-    TestPackage root(named_id("z/root@1.0.0"));
-    root.dep(specifier, "d");
-    LockFile lock;
-    lock.packages = {{{root.info(), kHere}, {"z/dir@1.0.0"}}, {directory, {}}};
-    return parse_lock(print_lock(lock));
+  dir.write("registry/a/b.webc", "b");
+  dir.write("registry2/b.webc", "b");
+  const auto path = [&](const std::string& name) { return (dir.path() / name).string(); };
+  Reach reach({.registries = {}, .directories = {path("gone"), path("registry/")}}, nullptr);
+  const auto refusal = [&](const std::string& name, bool by_path, const std::string& wanted) {
+    const DistributionInfo locked{"file://" + path(name), path(name), sha256("b")};
+    EXPECT_EQ(reach.refusal_of_lock(locked, by_path), std::nullopt);
+    return reach.refusal(locked, PackageSpecifier::parse(wanted)).value_or("");
   };
-  try {
-    check_lock_reach(lock("z/dir@1"));
-    FAIL() << "accepted";
-  } catch (const Error& error) {
-    EXPECT_THAT(error.what(), AllOf(HasSubstr("\"z/root@1.0.0\" depends on \"z/dir@^1\""), HasSubstr(path)));
+  for (const char* name : {"registry/../registry2/b.webc", "registry2/b.webc", "registry/gone"}) {
+    EXPECT_THAT(refusal(name, false, "/etc"), HasSubstr("only a lock file says that this package lies")) << name;
+    EXPECT_THAT(refusal(name, false, "https://a.example/x"), HasSubstr("--allow-url-dependencies")) << name;
+    EXPECT_EQ(refusal(name, true, "/etc"), "") << "the user named its path";
   }
-  EXPECT_THROW(check_lock_reach(lock("/usr")), Error) << "another directory than the one that the package names";
-  EXPECT_NO_THROW(check_lock_reach(lock(path)));
+  EXPECT_EQ(refusal("registry/a/b.webc", false, "/etc"), "") << "the user named the directory";
+}
+
+TEST(LockReach, ARegistryMustBeInTheSettings) {
+  AddressPolicy addresses;
+  const std::string endpoint = "http://registry.corp/graphql";
+  addresses.name(endpoint);
+  Reach reach({.registries = {endpoint}}, &addresses);
+  DistributionInfo locked{"http://files.corp/x", std::nullopt, sha256("x")};
+  const auto refusal = [&] { return reach.refusal_of_lock(locked, false).value_or(""); };
+  const auto reaches = [&] { return !addresses.refusal({locked.url, locked.url}, Address::parse("10.0.0.2")->get()); };
+  addresses.connected({endpoint, endpoint}, Address::parse("10.0.0.1")->get());
+  EXPECT_EQ(refusal(), "") << "its id is its own";
+  EXPECT_FALSE(reaches()) << "no registry announced it";
+  locked.registry = "https://other.example/graphql";
+  EXPECT_THAT(refusal(), HasSubstr("--registry=https://other.example/graphql adds it"));
+  EXPECT_FALSE(reaches());
+  locked.registry = endpoint;
+  EXPECT_EQ(refusal(), "");
+  EXPECT_TRUE(reaches()) << "as without the lock file";
+  locked.path = "/etc/passwd";
+  EXPECT_THAT(refusal(), HasSubstr("has no file of this machine"));
+  locked.registry = "/srv/registry";
+  EXPECT_EQ(refusal(), "");
 }
 
 }  // namespace

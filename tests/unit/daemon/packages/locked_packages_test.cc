@@ -11,6 +11,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tests/support/containers/package_builder.h"
 #include "tests/support/fixtures.h"
 #include "tests/unit/daemon/commands/run.h"
 
@@ -203,6 +204,124 @@ TEST_F(LockedPackages, ADirectoryIsNoAnswerToAName) {
   const test::Run result = tree(lock, "acme/app@2.0.0");
   EXPECT_EQ(result.code, 8) << result.out;
   EXPECT_THAT(result.err, HasSubstr("only a dependency that names this path may lead there"));
+}
+
+/// Another working directory.
+class InDirectory {
+ public:
+  explicit InDirectory(const fs::path& path) : before_(fs::current_path()) { fs::current_path(path); }
+  ~InDirectory() { fs::current_path(before_); }
+  InDirectory(const InDirectory&) = delete;
+  InDirectory& operator=(const InDirectory&) = delete;
+
+ private:
+  fs::path before_;
+};
+
+constexpr const char* kPrivate = "[package]\nname = \"me/private\"\nversion = \"1.0.0\"\n[fs]\n\"/s\" = \"s\"\n";
+
+// Risk: a lock file makes a stranger's package, which is in the cache, one of the user's own.
+TEST_F(LockedPackages, ALockFileAloneMakesNoLocalPackage) {
+  dir_.write("private/wasmer.toml", kPrivate);
+  dir_.write("private/s/private.txt", "s3cret");
+  PackageBuilder builder("zorg/portal@1.0.0");
+  builder.use("a", dir_.path() / "private").mount("/s", "/s", "a");
+  const fs::path registry = dir_.path() / "registry";
+  const std::string file = builder.publish(registry);
+  const Json lock = write_lock("zorg/portal", registry);
+  const test::Run stranger = tree(lock, "zorg/portal");
+  EXPECT_EQ(stranger.code, 8) << stranger.out;
+  EXPECT_THAT(stranger.err, HasSubstr("only a lock file says that this package lies on this machine"));
+  EXPECT_EQ(stranger.out.find("private.txt"), std::string::npos);
+  for (const auto& [package, more] : {std::pair<std::string, std::vector<std::string>>{file, {}},
+                                      {"zorg/portal", {"--registry", registry.string()}}}) {
+    const test::Run own = tree(lock, package, more);
+    EXPECT_EQ(own.code, 0) << own.err;
+    EXPECT_THAT(own.out, HasSubstr("private.txt")) << package;
+  }
+}
+
+TEST_F(LockedPackages, ARegistryThatIsNotAskedGivesNoPackage) {
+  Json lock = write_lock("acme/app@2.0.0", fixtures() / "registry/chain-v3");
+  lock["packages"][1]["registry"]["url"] = "https://other.example/graphql";
+  const test::Run file = tree(lock, "acme/app@2.0.0");
+  EXPECT_EQ(file.code, 8) << file.out;
+  EXPECT_THAT(file.err, HasSubstr("has no file of this machine"));
+  lock["packages"][1]["url"] = "https://other.example/lib.webc";
+  const test::Run url = tree(lock, "acme/app@2.0.0");
+  EXPECT_EQ(url.code, 8) << url.out;
+  EXPECT_THAT(url.err, HasSubstr("--registry=https://other.example/graphql adds it"));
+}
+
+// Risk: a lock file is of use only in the directory where it was written.
+TEST_F(LockedPackages, ARelativePathDoesNotDependOnTheWorkingDirectory) {
+  dir_.write("work/libs/dep/wasmer.toml", kPrivate);
+  dir_.write("work/libs/dep/s/file", "text");
+  dir_.write("work/libs/other/wasmer.toml", kPrivate);
+  const std::string root = dir_.path() / "work/bin/root.webc";
+  fs::create_directories(dir_.path() / "work/bin");
+  for (const auto& [where, path] : {std::pair("work", "./libs/dep"), {"work/bin", "../libs/dep"}}) {
+    PackageBuilder builder("me/root@1.0.0");
+    builder.use("d", path).mount("/s", "/s", "d");
+    builder.write(root);
+    const Json lock = [&] {
+      const InDirectory there(dir_.path() / where);
+      return write_lock(root, fixtures() / "registry/chain-v3");
+    }();
+    const test::Run result = tree(lock, root);
+    EXPECT_EQ(result.code, 0) << path << result.err;
+    EXPECT_THAT(result.out, HasSubstr("file"));
+    Json edited = lock;
+    edited["packages"][1]["url"] = "file://" + (dir_.path() / "work/libs/other").string();
+    EXPECT_EQ(tree(edited, root).code, 8) << "another directory than the one that the package names";
+  }
+}
+
+TEST_F(LockedPackages, APathMayBeWrittenInEveryWayThatNamesAPackage) {
+  dir_.write("pkg/wasmer.toml", kPrivate);
+  dir_.write("pkg/s/file", "text");
+  const InDirectory there(dir_.path());
+  const Json lock = write_lock("./pkg", fixtures() / "registry/chain-v3");
+  for (const std::string& text : {std::string("./pkg"), std::string("pkg"), std::string("./pkg/wasmer.toml"),
+                                  "file://" + (dir_.path() / "pkg").string()}) {
+    const test::Run result = tree(lock, text);
+    EXPECT_EQ(result.code, 0) << text << result.err;
+  }
+  EXPECT_EQ(tree(lock, "me/private").code, 8) << "only the path names a directory";
+}
+
+TEST_F(LockedPackages, APathMayHaveCharactersThatMeanSomethingInAUrl) {
+  dir_.write("100%20?a#b/pkg/wasmer.toml", kPrivate);
+  dir_.write("100%20?a#b/pkg/s/file", "text");
+  const std::string package = dir_.path() / "100%20?a#b/pkg";
+  const test::Run result = tree(write_lock(package, fixtures() / "registry/chain-v3"), package);
+  EXPECT_EQ(result.code, 0) << result.err;
+}
+
+TEST_F(LockedPackages, AnOutsideFileOfTheRootMayBeAllowed) {
+  dir_.write("README.md", "text");
+  dir_.write("pkg/wasmer.toml", "[package]\nname = \"me/p\"\nversion = \"1.0.0\"\nreadme = \"../README.md\"\n");
+  const std::string package = dir_.path() / "pkg";
+  EXPECT_EQ(run_pkgfs({"resolve", "--allow-outside", "--lock", lock_, package}).code, 0);
+  const Json lock = read_json(lock_);
+  EXPECT_EQ(tree(lock, package, {"--allow-outside"}).code, 0);
+  EXPECT_EQ(tree(lock, package).code, 8);
+}
+
+TEST_F(LockedPackages, APathThatCannotBeReadIsAClearError) {
+  dir_.write("dep/wasmer.toml", kPrivate);
+  dir_.write("dep/s/file", "text");
+  PackageBuilder builder("me/root@1.0.0");
+  builder.use("d", dir_.path() / "dep");
+  const std::string root = dir_.path() / "root.webc";
+  builder.write(root);
+  const Json lock = write_lock(root, fixtures() / "registry/chain-v3");
+  fs::remove_all(dir_.path() / "dep");
+  fs::create_symlink("dep", dir_.path() / "dep");
+  const test::Run result = tree(lock, root);
+  EXPECT_THAT(result.err, HasSubstr("Unable to open the package \"" + (dir_.path() / "dep").string() +
+                                    "\": Too many levels of symbolic links"));
+  EXPECT_EQ(result.err.find("filesystem error"), std::string::npos) << result.err;
 }
 
 }  // namespace
