@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -86,7 +88,9 @@ bool stays_inside(std::string_view target, std::size_t depth) {
 
 class Reader {
  public:
-  Reader(TarReader& tar, ArchiveTree& tree, const UnpackLimit& limit) : tar_(tar), tree_(tree), limit_(limit) {}
+  /// `packed`: the size of the archive.
+  Reader(TarReader& tar, ArchiveTree& tree, const UnpackLimit& limit, std::uint64_t packed)
+      : tar_(tar), tree_(tree), limit_(limit), packed_(packed) {}
 
   void run(const std::string& name) {
     while (struct archive_entry* entry = tar_.next()) {
@@ -245,12 +249,13 @@ class Reader {
 
   void count_bytes(std::uint64_t count) {
     bytes_ += count;
-    limit_.check(bytes_, tar_.position(), "unpacked");
+    limit_.check(bytes_, packed_, "unpacked");
   }
 
   TarReader& tar_;
   ArchiveTree& tree_;
   const UnpackLimit& limit_;
+  std::uint64_t packed_;
   Spool spool_;
   std::size_t entries_ = 0;
   std::uint64_t bytes_ = 0;
@@ -276,13 +281,14 @@ std::unique_ptr<const ArchiveTree> read_tarball(const ByteSource& archive, const
     }
   };
   auto tree = std::make_unique<ArchiveTree>();
-  TarReader tar(archive.bytes(), limit);
+  std::optional<TarReader> tar;
   try {
-    Reader(tar, *tree, limit).run(archive.name());
+    tar.emplace(archive.bytes(), limit);
+    Reader(*tar, *tree, limit, archive.size()).run(archive.name());
   } catch (const Error& error) {
     refuse_if_unreadable();
-    if (error.code() == ErrorCode::kCorrupt) {
-      refuse_if_damaged(tar);
+    if (tar && error.code() == ErrorCode::kCorrupt) {
+      refuse_if_damaged(*tar);
     }
     throw;
   }

@@ -20,7 +20,7 @@ TarReader::Utf8Locale::~Utf8Locale() {
 }
 
 TarReader::TarReader(std::span<const std::byte> packed, const UnpackLimit& limit)
-    : stream_(packed), limit_(limit), archive_(libarchive().read_new()) {
+    : stream_(packed), limit_(limit), packed_(packed.size()), archive_(libarchive().read_new()) {
   if (archive_ == nullptr) {
     throw std::bad_alloc();
   }
@@ -46,7 +46,7 @@ la_ssize_t TarReader::read(struct archive* /*archive*/, void* self, const void**
 
 std::span<const std::byte> TarReader::unpack() {
   const auto bytes = stream_.next();
-  limit_.check(stream_.unpacked(), stream_.position(), "unpacked");
+  limit_.check(stream_.unpacked(), packed_, "unpacked");
   return bytes;
 }
 

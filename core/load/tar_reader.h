@@ -36,8 +36,6 @@ class TarReader {
 
   /// Reads to the end of the file, which lies behind the end of the tar. Throws as `next`.
   void finish();
-  /// The number of packed bytes that have been read.
-  [[nodiscard]] std::uint64_t position() const { return stream_.position(); }
 
  private:
   /// Gives the thread a UTF-8 locale: libarchive converts names with it, and "C" refuses or mangles all but ASCII.
@@ -66,6 +64,7 @@ class TarReader {
   Utf8Locale locale_;
   GzipStream stream_;
   UnpackLimit limit_;
+  std::uint64_t packed_;  // bytes of the whole file
   std::optional<Error> failure_;
   std::unique_ptr<struct archive, Free> archive_;  // calls `read`, so it ends first
 };

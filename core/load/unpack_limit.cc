@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "core/load/unpack_limit.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <string>
 
 #include "core/base/error.h"
@@ -8,13 +11,13 @@
 namespace pkgfs {
 
 void UnpackLimit::refuse(std::uint64_t bytes, std::uint64_t packed, std::string_view when) const {
-  const std::string size = "more than " + std::to_string(bytes > most_ ? most_ : limits::kUnpackedFreely) + " bytes";
-  std::string text = "it holds " + size + " when " + std::string(when);
-  if (bytes <= most_) {
-    text = std::to_string(packed) + " of its bytes hold " + size + " when " + std::string(when) + ", over " +
-           std::to_string(limits::kUnpackedRatio) + " times as many, as in a decompression bomb";
-  }
-  throw Error(ErrorCode::kUnsupported, text + "; --max-unpacked=SIZE allows more");
+  const bool is_bomb = bytes <= most_;
+  const std::uint64_t by_ratio = std::max(limits::kUnpackedFreely, packed * limits::kUnpackedRatio);
+  const std::string why =
+      is_bomb ? fmt::format(", over {} times its size, as in a decompression bomb", limits::kUnpackedRatio) : "";
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("it holds more than {} bytes when {}{}; --max-unpacked=SIZE allows more",
+                          is_bomb ? by_ratio : most_, when, why));
 }
 
 }  // namespace pkgfs

@@ -18,8 +18,9 @@ class UnpackLimit {
   explicit UnpackLimit(std::optional<std::uint64_t> most = std::nullopt)
       : most_(std::min(most.value_or(limits::kTarballBytes), kMost)), by_ratio_(!most) {}
 
-  /// Throws Error(kUnsupported) if `bytes` are too many to come from `packed` bytes of the tarball. `when`, such as
-  /// "unpacked", is for the message.
+  /// Throws Error(kUnsupported) if `bytes` are too many for a tarball of `packed` bytes. (Those that were read so far
+  /// would be too few to judge by: a sound tarball may begin with an empty disk image.) `when`, such as "unpacked", is
+  /// for the message.
   void check(std::uint64_t bytes, std::uint64_t packed, std::string_view when) const {
     if (bytes > most_ || (by_ratio_ && bytes > limits::kUnpackedFreely && bytes / limits::kUnpackedRatio > packed)) {
       refuse(bytes, packed, when);

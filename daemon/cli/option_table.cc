@@ -193,7 +193,7 @@ constexpr std::array kOptions{
                kTreeCommands, true, set_strict, true},
     OptionSpec{Group::kPackages, "max-unpacked", '\0', "SIZE",
                "refuse a package tarball that unpacks to more than SIZE, such as 20G. The default is 8G, and beyond "
-               "64M at most 100 times the bytes that were read; SIZE replaces both limits",
+               "64M at most 100 times the size of the tarball; SIZE replaces both limits",
                kFetchingCommands, true,
                [](Options& options, std::string_view value) {
                  options.tree.max_unpacked = parse_size("max-unpacked", value);

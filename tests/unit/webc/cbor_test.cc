@@ -93,7 +93,7 @@ TEST(Cbor, IsBounded) {
   }
   EXPECT_NE(refusal(texts + "\xff").find("more than 300000 items"), std::string::npos);
   EXPECT_EQ(refusal("\x9f" + std::string(200'000, '\x80') + "\xff"),
-            "CBOR offset 0x10000: its 200002 bytes would take more than 4194304 bytes of memory");
+            "CBOR offset 0x20000: its 200002 bytes would take more than 8388608 bytes of memory");
 }
 
 TEST(Cbor, BigMapsAreNotQuadratic) {
