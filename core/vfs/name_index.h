@@ -15,8 +15,8 @@ namespace pkgfs::vfs {
 
 /// Finds many names in file systems while a tree is built. A container's `lookup` reads the whole directory. This lists
 /// a directory at the second question about it, or at the first about many names, and answers from the sorted names
-/// then, so that many questions take no more than n log n. A name takes 24 bytes. Nothing is kept of live directories. Not thread-safe; the file systems
-/// must outlive it.
+/// then, so that many questions take no more than n log n. A name takes 24 bytes. Nothing is kept of live directories.
+/// Not thread-safe; the file systems must outlive it.
 class NameIndex {
  public:
   /// As `FileSystem::lookup`, of a directory that isn't live.
