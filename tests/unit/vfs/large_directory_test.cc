@@ -8,6 +8,7 @@
 #include "core/vfs/large_directory.h"
 #include "core/vfs/mapped_path_file_system.h"
 #include "core/vfs/overlay_file_system.h"
+#include "tests/support/fixtures.h"
 #include "tests/unit/vfs/asked.h"
 #include "tests/unit/vfs/trees.h"
 
