@@ -56,11 +56,11 @@ FileLock::FileLock(PrivateDirectory directory, std::string name, const CancelFla
       continue;
     }
     was_replaced = outcome == Outcome::kReplaced;
-    const auto waited = Clock::now() - begun;
+    const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun);
     if (waited >= longest) {
-      throw Error(ErrorCode::kBusy, fmt::format("Unable to lock '{}': another process has held it for {}; end "
-                                                "that process, or try again later",
-                                                path(), time_text(longest)));
+      throw Error(ErrorCode::kBusy, fmt::format("Unable to lock '{}': pkgfs waited {} for another process that "
+                                                "downloads the same file; end that process, or try again later",
+                                                path(), time_text(waited)));
     }
     if (waited >= kSilent && !std::exchange(is_told, true)) {
       tell_of_wait(longest);

@@ -54,9 +54,12 @@ inline constexpr std::uint64_t kTarballBytes = 8ULL << 30U;
 /// Unpacked bytes of a gzip'd tar up to which its ratio doesn't matter: zeros shrink to a thousandth, and packages with
 /// an empty disk image or database exist. To unpack, pack and hash so many takes a second.
 inline constexpr std::uint64_t kUnpackedFreely = 64ULL << 20U;
-/// Beyond that, unpacked bytes for each byte of the file: a decompression bomb costs no more than a sound file of its
-/// size. Text shrinks to a tenth, logs to a fiftieth, and a bomb to a thousandth.
+/// Beyond that, unpacked bytes for each byte of the file. Text shrinks to a tenth, logs to a fiftieth, and a bomb to a
+/// thousandth.
 inline constexpr std::uint64_t kUnpackedRatio = 100;
+/// Unpacked bytes from which the ratio of what was read so far counts, so that a bomb of any size is refused within a
+/// second. A sound file may begin with an empty disk image of so many bytes.
+inline constexpr std::uint64_t kUnpackedAtFirst = 256ULL << 20U;
 inline constexpr std::size_t kTarballEntries = 1'000'000;
 /// Nesting of directories in a tar: far more than any package has. A name of 512 bytes already asks for 256 levels.
 inline constexpr std::size_t kTarballDepth = 256;

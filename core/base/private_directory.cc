@@ -53,18 +53,31 @@ UniqueFd open_directory(int above, const std::string& name) {
   return fd;
 }
 
-/// Whether a new file in `directory` has the owner `user`, who isn't this user: file systems of servers may name one
-/// owner for all files. Then the owner of the directory tells nothing.
-bool gives_files_to(int directory, uid_t user) {
+/// The status of a new file of mode 0600 in `directory`, which is removed again. Empty if none can be made.
+std::optional<struct stat> status_of_new_file(int directory) {
   std::random_device random;
   const std::string name = fmt::format(".owner-{:08x}", random());
   const UniqueFd fd(::openat(directory, name.c_str(), O_RDWR | O_CREAT | O_EXCL | kOpenFile, 0600));
   struct stat status{};
   if (!fd) {
-    return false;
+    return std::nullopt;
   }
   ::unlinkat(directory, name.c_str(), 0);
-  return ::fstat(fd.get(), &status) == 0 && status.st_uid == user;
+  return ::fstat(fd.get(), &status) == 0 ? std::optional(status) : std::nullopt;
+}
+
+/// Whether a new file in `directory` has the owner `user`, who isn't this user: file systems of servers may name one
+/// owner for all files. Then the owner of the directory tells nothing.
+bool gives_files_to(int directory, uid_t user) {
+  const auto status = status_of_new_file(directory);
+  return status && status->st_uid == user;
+}
+
+/// Whether others seem to be able to write a new file in `directory` of mode 0600: some file systems, such as FAT and
+/// shared folders of virtual machines, show one mode for all files. Then the mode of the directory tells nothing.
+bool has_fixed_modes(int directory) {
+  const auto status = status_of_new_file(directory);
+  return status && (status->st_mode & kOthersWrite) != 0;
 }
 
 /// `a symbolic link to "/etc/passwd"`, `a file of user 1000`, and so on, of the entry `name` of `directory`.
@@ -200,14 +213,23 @@ void PrivateDirectory::require_control() const {
   if (!is_own_or_roots(status) && !gives_files_to(fd_.get(), status.st_uid)) {
     throw Error(
         ErrorCode::kPermission,
-        fmt::format("\"{}\" belongs to user {}, who could replace what pkgfs writes there. As root, remove it, or "
-                    "if users share it: chown root \"{}\" && chmod 1777 \"{}\"",
-                    path_, status.st_uid, path_, path_));
+        fmt::format(
+            "\"{}\" belongs to user {}, who could replace what pkgfs writes there. Run pkgfs as that user, or "
+            "use another cache (--cache-dir). If users share it, as root: chown root \"{}\" && chmod 1777 \"{}\"",
+            path_, status.st_uid, path_, path_));
   }
   const auto is_safe = [&] { return (status.st_mode & kOthersWrite) == 0 || (status.st_mode & S_ISVTX) != 0; };
   constexpr ::mode_t kModeBits = 07777;
-  if (is_safe() || (::fchmodat(fd_.get(), ".", (status.st_mode & kModeBits) | S_ISVTX, 0) == 0 &&
-                    ::fstat(fd_.get(), &status) == 0 && is_safe())) {
+  if (is_safe()) {
+    return;
+  }
+  const ::mode_t before = status.st_mode & kModeBits;
+  if (::fchmodat(fd_.get(), ".", before | S_ISVTX, 0) == 0 && ::fstat(fd_.get(), &status) == 0 && is_safe()) {
+    log::warn("\"{}\" now has the sticky bit (mode {:04o}, before {:04o}): other users could replace what pkgfs writes",
+              path_, status.st_mode & kModeBits, before);
+    return;
+  }
+  if (has_fixed_modes(fd_.get())) {
     return;
   }
   throw Error(ErrorCode::kPermission,

@@ -97,9 +97,9 @@ PartialEntry ContainersByHash::reserve(const Sha256& hash, const CancelFlag& can
   const std::string temporary = directory_ + "/__temp__";
   const std::string name = to_hex(hash);
   return cache_files::in_directory<PartialEntry>(directory_, [&] {
+    cache_files::require_control(directory_);  // before anything is made in the cache of another user
     const PrivateDirectory opened = PrivateDirectory::make(temporary);
     PrivateDirectory locks = PrivateDirectory::make(directory_ + "/.locks");
-    cache_files::require_control(directory_);
     std::call_once(prepared_, [&] { remove_leftovers(cache_files::kLockAge); });
     return PartialEntry{opened.path_of(name + ".part"), FileLock(std::move(locks), name, cancel, longest)};
   });

@@ -81,8 +81,8 @@ PartialEntry ContainersByUrl::reserve(const Url& url, const CancelFlag& cancel, 
   const std::string temporary = directory_ + "/__temp__";
   const std::string key = key_of(url);
   return cache_files::in_directory<PartialEntry>(directory_, [&] {
+    cache_files::require_control(directory_);  // before anything is made in the cache of another user
     PrivateDirectory opened = PrivateDirectory::make(temporary);
-    cache_files::require_control(directory_);
     std::string part = opened.path_of(key + ".part");
     return PartialEntry{std::move(part), FileLock(std::move(opened), key + std::string(kLock), cancel, longest)};
   });

@@ -47,6 +47,7 @@ la_ssize_t TarReader::read(struct archive* /*archive*/, void* self, const void**
 std::span<const std::byte> TarReader::unpack() {
   const auto bytes = stream_.next();
   limit_.check(stream_.unpacked(), packed_, "unpacked");
+  limit_.check_beginning(stream_.unpacked(), stream_.position());
   return bytes;
 }
 

@@ -20,4 +20,11 @@ void UnpackLimit::refuse(std::uint64_t bytes, std::uint64_t packed, std::string_
                           is_bomb ? by_ratio : most_, when, why));
 }
 
+void UnpackLimit::refuse_beginning(std::uint64_t bytes, std::uint64_t read) const {
+  throw Error(ErrorCode::kUnsupported,
+              fmt::format("its first {} bytes hold {} bytes when unpacked, over {} times as many, as in a "
+                          "decompression bomb; --max-unpacked=SIZE allows more",
+                          read, bytes, limits::kUnpackedRatio));
+}
+
 }  // namespace pkgfs

@@ -18,8 +18,7 @@ class UnpackLimit {
   explicit UnpackLimit(std::optional<std::uint64_t> most = std::nullopt)
       : most_(std::min(most.value_or(limits::kTarballBytes), kMost)), by_ratio_(!most) {}
 
-  /// Throws Error(kUnsupported) if `bytes` are too many for a tarball of `packed` bytes. (Those that were read so far
-  /// would be too few to judge by: a sound tarball may begin with an empty disk image.) `when`, such as "unpacked", is
+  /// Throws Error(kUnsupported) if `bytes` are too many for a tarball of `packed` bytes. `when`, such as "unpacked", is
   /// for the message.
   void check(std::uint64_t bytes, std::uint64_t packed, std::string_view when) const {
     if (bytes > most_ || (by_ratio_ && bytes > limits::kUnpackedFreely && bytes / limits::kUnpackedRatio > packed)) {
@@ -27,10 +26,19 @@ class UnpackLimit {
     }
   }
 
+  /// Throws Error(kUnsupported) if the first `read` bytes of a tarball unpack to `bytes`, and that is too many to go on
+  /// to its end.
+  void check_beginning(std::uint64_t bytes, std::uint64_t read) const {
+    if (by_ratio_ && bytes > limits::kUnpackedAtFirst && bytes / limits::kUnpackedRatio > read) {
+      refuse_beginning(bytes, read);
+    }
+  }
+
  private:
   static constexpr std::uint64_t kMost = 1ULL << 62U;  // sums of two sizes of files don't overflow
 
   [[noreturn]] void refuse(std::uint64_t bytes, std::uint64_t packed, std::string_view when) const;
+  [[noreturn]] void refuse_beginning(std::uint64_t bytes, std::uint64_t read) const;
 
   std::uint64_t most_;
   bool by_ratio_;

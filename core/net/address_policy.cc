@@ -137,7 +137,8 @@ std::optional<std::string> AddressPolicy::refusal(const Hop& hop, const sockaddr
   const auto url = parsed(hop.now);
   const bool by_proxy = is_proxy(address);
   if (!url || (by_proxy && !is_ascii(url->host()))) {
-    return fmt::format("nothing tells where \"{}\" leads", server_text(without_password(hop.now)));
+    return fmt::format("pkgfs can't tell whether \"{}\" leads into a private network",
+                       server_text(without_password(hop.now)));
   }
   // The proxy looks up names itself, so that only an address in the URL can be judged.
   const AddressRange range = by_proxy ? range_of_host(url->host()).value_or(AddressRange::kPublic) : range_of(address);

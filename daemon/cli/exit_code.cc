@@ -31,7 +31,7 @@ constexpr std::array kExitCodes{
     ExitCode{kResolve, "the dependencies can't be resolved"},
     ExitCode{kLoad, "the packages can't be merged, or a command is broken"},
     ExitCode{kPermission, "the operating system refused"},
-    ExitCode{kBusy, "the mount point is in use"},
+    ExitCode{kBusy, "the mount point, or a lock of the cache, is in use"},
     ExitCode{kMount, "the kernel or fusermount3 refused the mount"},
     ExitCode{kNetwork, "a registry or a server can't be reached, or its reply can't be used"},
     ExitCode{kInternal, "a bug in pkgfs"},

@@ -129,15 +129,14 @@ void Staging::merge(const CancelFlag& cancel) {
     throw system_error("Unable to write to the directory \"" + path_ + "\"", errno);
   }
   TreeMover mover(*area_, place_.get(), path_, cancel);
+  InterruptGuard::give_time();  // one call of a slow file system may take longer than the limit
   try {
     mover.run();
   } catch (...) {
-    InterruptGuard::give_time();
     const BlockedSignals blocked;
     tell(mover.undo());
     throw;
   }
-  InterruptGuard::give_time();
   mover.finish();
   area_->remove();
   area_.reset();

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <ranges>
 #include <sstream>
 #include <system_error>

@@ -313,7 +313,7 @@ TEST_F(Cache, LockOfAnotherProcessIsNamedAndNotWaitedForForever) {
   write(path, "");
   const UniqueFd lock(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   ASSERT_EQ(::flock(lock.get(), LOCK_EX | LOCK_NB), 0);
-  const ProcessResult result = pkgfs(pull({"--deadline", "3"}));
+  const ProcessResult result = pkgfs(pull({"--deadline", "8"}));
   EXPECT_EQ(result.exit_code, 9) << result.describe();
   EXPECT_NE(result.err.find("waiting for the lock \"" + path.string()), std::string::npos) << result.describe();
   EXPECT_NE(result.err.find("Unable to lock '" + path.string()), std::string::npos) << result.describe();

@@ -112,6 +112,7 @@ TEST_F(SlowServer, TimeInWhichTheDiskIsBlockedIsNotTheServers) {
     return Reply{.bytes = right(request), .piece = 100, .pause = milliseconds(100)};
   });
   const RawServer fast([](const std::string& request, std::size_t) { return Reply{.bytes = right(request)}; });
+  options_.stall_timeout = seconds(2);
   HttpClient client(options_);
   std::atomic<std::size_t> have = 0;
   const auto fetch = [&](const RawServer& server, const HttpSink& sink) {
@@ -124,10 +125,10 @@ TEST_F(SlowServer, TimeInWhichTheDiskIsBlockedIsNotTheServers) {
   };
   auto slow = std::async(std::launch::async,
                          [&] { return fetch(steady, [&](const auto&, auto piece) { have += piece.size(); }); });
-  while (have == 0) {
+  while (have == 0 && slow.wait_for(milliseconds(0)) != std::future_status::ready) {
     std::this_thread::sleep_for(milliseconds(10));
   }
-  const auto blocked = [](const auto&, auto) { std::this_thread::sleep_for(milliseconds(2500)); };
+  const auto blocked = [](const auto&, auto) { std::this_thread::sleep_for(seconds(5)); };
   EXPECT_EQ(fetch(fast, blocked).status, 200);
   EXPECT_EQ(slow.get().status, 200);
   EXPECT_EQ(have, kContent.size());

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Risk: a user stops pkgfs, which takes that for damage and goes on with another package than the one that was named.
+#include <fcntl.h>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -82,7 +84,7 @@ TEST_F(Interrupted, TheCacheIsNotSaidToLackAPackage) {
   const CancelFlag never;
   const PartialEntry partial = cache.reserve(by_hash_.hash()->digest(), never);
   std::ofstream(partial.part) << content_;
-  cache.commit(partial, by_hash_.hash()->digest());
+  cache.commit(partial, UniqueFd(::open(partial.part.c_str(), O_RDONLY | O_CLOEXEC)), by_hash_.hash()->digest());
   expect_interrupted([&] {
     DownloadedSource source(cache);
     EXPECT_EQ(source.query(by_hash_).size(), 1U);
