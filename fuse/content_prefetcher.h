@@ -25,10 +25,12 @@ namespace pkgfs::fuse {
 ///
 /// The prefetcher chooses the files by these rules:
 /// - After the first read in a directory: the next files of its listing, as many as fit a window (ReadRegion). A read
-///   behind the prefetched files doubles the window. After reads in random order, nothing more is prefetched there.
-/// - When a reader has finished one directory and begins the next, as a walk does: the next few directories. Each time
-///   this happens, there are twice as many, up to a limit. The prefetcher leaves out the first file of the last
-///   directory. A READ of that file shows that the walk goes on.
+///   of the first file after the prefetched ones doubles the window. After reads in random order, nothing more is
+///   prefetched there.
+/// - When a reader has finished one directory and begins the next, as a walk does: the next few directories. In the
+/// last
+///   one, the prefetcher leaves out the first file. A READ of that file shows that the walk goes on. The prefetcher
+///   then takes twice as many directories, up to a limit, and again leaves out the first file of the last one.
 /// - After the first read in a directory of which nothing was prefetched: the next few directories that readers list.
 ///   Each is prefetched as soon as it is listed. Without such a read, a listing prefetches nothing.
 /// The kernel accepts only files that it knows. If a reader opens files by name without listing their directory, the
@@ -75,7 +77,7 @@ class ContentPrefetcher {
   /// The result of one run through a directory.
   struct Run {
     std::uint64_t position = 0;  // behind the last file that was prefetched or passed over
-    std::uint64_t first = 0;     // behind the first file that fits, 0 if there is none
+    std::uint64_t first = 0;     // behind the first file that PageCacheWriter::fits, 0 if there is none
     std::uint64_t bytes = 0;
     bool all = false;  // the run came to the end of the directory
   };

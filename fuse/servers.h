@@ -88,7 +88,7 @@ class Servers {
   bool step_down(Server& self);
   void watch();
   /// Relieves threads that have been answering the same request since the last call (`steps`). Returns whether no
-  /// request came since then.
+  /// request came since then and none is being answered.
   bool is_quiet(std::vector<std::uint32_t>& steps);
   void wake_all();
 

@@ -11,8 +11,9 @@
 
 namespace pkgfs {
 
-/// Cancels work that waits for the network or a lock, or pauses. The worker polls the flag and throws
-/// Error(kInterrupted) within a fraction of a second. Thread-safe; a signal handler may call `cancel()`.
+/// Cancels work that takes long: it calculates, or waits for the network, a lock or its next attempt. The worker polls
+/// the flag and throws Error(kInterrupted) within a fraction of a second. Thread-safe; a signal handler may call
+/// `cancel()`.
 class CancelFlag {
  public:
   /// This flag also counts as cancelled if `outer` is cancelled. `outer` must outlive it; it may be null.

@@ -23,8 +23,9 @@ struct RetryPolicy {
   std::chrono::milliseconds silence{30'000};
 };
 
-/// The pauses between the attempts of one operation. Each pause is twice as long as the one before, and is shortened at
-/// random by up to half. So many clients don't repeat their requests at the same moment. Not thread-safe.
+/// The pauses between the attempts of one operation. The first is `first_pause`. Each further failure doubles it, up to
+/// 64 times; a time-out counts as two failures. Each pause is shortened at random by up to half, so that many clients
+/// don't repeat their requests at the same moment. Not thread-safe.
 class Backoff {
  public:
   using Clock = std::chrono::steady_clock;

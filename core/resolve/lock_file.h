@@ -48,9 +48,9 @@ struct LockFile {
 /// `file:` URLs become paths.
 [[nodiscard]] LockFile parse_lock(std::string_view text);
 
-/// Compares the entry `package` of `lock`, by its index, with `found`, what the manifest of that package states, and
-/// fills the entry's properties from it. `found` is empty if the manifest can't be read. Then the package gets neither
-/// properties nor dependencies.
+/// Compares an entry of `lock` with the manifest of its package, and fills the entry's properties from the manifest.
+/// `package` is the index of the entry, and `found` is what the manifest states. `found` is empty if the manifest can't
+/// be read. Then the package gets neither properties nor dependencies.
 ///
 /// If the entry differs from the manifest, throws Error(kCorrupt) that names entry, key, locked value and found value.
 /// For a directory, whose contents may change, compares only id and dependencies. An id that a registry gave may differ

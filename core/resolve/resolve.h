@@ -22,7 +22,7 @@ struct DependencyGraph {
   };
   struct Node {
     PackageInfo pkg;
-    std::optional<DistributionInfo> dist;  // none for the root
+    std::optional<DistributionInfo> dist;  // `resolve` leaves it empty for the root; the caller may set it
     std::vector<Edge> edges;               // in `use` order
   };
 

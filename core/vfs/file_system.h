@@ -26,8 +26,8 @@ using Inode = std::uint64_t;
 
 enum class FileType : std::uint8_t { kDirectory, kFile, kSymlink };
 
-/// How live entries are numbered. An entry on `device` has the host's inode number plus `base`. An entry on another
-/// device, or with a huge inode number, has a hash (`host_number`).
+/// How live entries are numbered. An entry on `device` has the host's inode number plus `base`. On another device,
+/// or for a huge inode number, the number of the entry is a hash (`host_number`).
 struct HostNumbers {
   std::uint64_t device = 0;
   std::uint64_t base = 0;
@@ -165,9 +165,9 @@ class FileSystem {
   /// until it comes to the entry.
   [[nodiscard]] virtual Result<std::string> path_of_number(std::uint64_t number);
   /// A number that identifies the tree in every process; 0 if it isn't known. If two OverlayFileSystems have the same
-  /// fingerprint, an inode is the same entry in both. So a caller may pass an inode of an earlier process to an
-  /// OverlayFileSystem with a fingerprint. The answer is ESTALE if no entry has the inode. To any other file system, a
-  /// caller passes only inodes that this file system returned.
+  /// fingerprint, an inode is the same entry in both. So inodes stay valid in later processes: a caller may pass one of
+  /// an earlier process to an OverlayFileSystem whose fingerprint isn't 0. The answer is ESTALE if no entry has the
+  /// inode. To any other file system, a caller passes only inodes that this file system returned.
   [[nodiscard]] virtual std::uint64_t fingerprint() const { return 0; }
   /// The origin of `inode`; slow. ENODATA if it comes from no package (a synthetic directory).
   [[nodiscard]] virtual Result<Origin> origin(Inode inode);

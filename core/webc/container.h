@@ -49,8 +49,9 @@ struct Index {
 
 /// An opened container of any version: manifest, atoms and volumes over the bytes of one source. Immutable, safe to
 /// share between threads. No content is copied; the container keeps its source alive.
-/// Opening checks every section, the index and the manifest, but not the directory trees, which would take as long as
-/// reading them. Volume reports damage there when a reader reaches it; `verify()` finds all of it.
+/// Opening checks the manifest, the index and the bounds of every section. It checks neither hashes nor the directory
+/// trees of volumes: that would take as long as reading them all. Volume reports damage in a tree when a reader reaches
+/// it; `verify()` finds all of it.
 class Container {
  public:
   /// Throws Error(kCorrupt) naming source, section and offset; Error(kUnsupported) for a file of another format;
@@ -92,7 +93,7 @@ class Container {
 
 /// How much of a container `verify` reads.
 enum class VerifyDepth {
-  kStructure,  // every directory, name, offset and every stored pair of hashes; no file body is read
+  kStructure,  // every directory, name and offset, and whether the stored hashes agree; no file body is read
   kContent,    // all bytes: also the SHA-256 of sections, files, links and atoms, and the checksum of version 1
 };
 

@@ -20,8 +20,9 @@ namespace pkgfs {
 /// mount whose daemon has ended. If the whole control group is killed at once, the guardian dies, too: unmount with
 /// `umount -f` then.
 ///
-/// The guardian sleeps, and as a fork it shares the daemon's memory. It has its own session, keeps only the file
-/// descriptors that it needs, ignores signals, and ends with the daemon. ps(1) shows it as "fuse-guardian of PID".
+/// The guardian sleeps, and costs little memory: as a fork, it shares each page with the daemon until one of them
+/// writes to it. It has its own session, keeps only the file descriptors that it needs, ignores signals, and ends with
+/// the daemon. ps(1) shows it as "fuse-guardian of PID".
 ///
 /// A process has at most one. Only the main thread may use it.
 class Guardian {
