@@ -99,7 +99,8 @@ class LockReader {
         lock_(std::move(lock)),
         reading_(reading),
         is_reached_(lock_.packages.size()),
-        is_by_path_(lock_.packages.size()) {
+        is_by_path_(lock_.packages.size()),
+        loaded_(lock_.packages.size()) {
     for (std::size_t i = 0; i < lock_.packages.size(); ++i) {
       index_.emplace(lock_.packages[i].summary.pkg.id.to_string(), i);
     }
@@ -125,6 +126,7 @@ class LockReader {
   LockedPackages read() && {
     place(0, is_root_by_path_);
     is_reached_.front() = true;
+    load_announced();
     std::vector<std::size_t> level{0};
     while (!level.empty()) {
       open(level);
@@ -144,19 +146,51 @@ class LockReader {
     }
   }
 
-  void open(const std::vector<std::size_t>& level) {
-    std::vector<PackageSummary> summaries;
-    for (const std::size_t i : level) {
-      summaries.push_back(lock_.packages[i].summary);
-      check_local_file(summaries.back());
+  /// Loads what may be loaded without a look at a manifest, so that a chain of downloads takes the time of one: the
+  /// packages of the registries in the settings, which every package may name.
+  void load_announced() {
+    std::vector<std::size_t> announced;
+    for (std::size_t i = 0; i < lock_.packages.size(); ++i) {
+      const DistributionInfo& dist = lock_.packages[i].summary.dist;
+      if (!dist.path && dist.registry && !reading_.reach.refusal_of_lock(dist, false)) {
+        announced.push_back(i);
+      }
     }
-    std::vector<std::shared_ptr<const Package>> packages = load(summaries, level.front() == 0);
-    for (std::size_t i = 0; i < level.size(); ++i) {
-      confirm(lock_, level[i],
-              packages[i] == nullptr ? std::nullopt : std::optional(info_of({packages[i], std::nullopt, {}})));
+    load(announced);
+  }
+
+  void open(const std::vector<std::size_t>& level) {
+    std::vector<std::size_t> missing;
+    for (const std::size_t i : level) {
+      check_local_file(lock_.packages[i].summary);
+      if (!loaded_[i]) {
+        missing.push_back(i);
+      }
+    }
+    load(missing);
+    for (const std::size_t i : level) {
+      const std::shared_ptr<const Package>& package = *loaded_[i];
+      confirm(lock_, i, package == nullptr ? std::nullopt : std::optional(info_of({package, std::nullopt, {}})));
     }
     if (level.front() == 0) {
-      root_ = std::move(packages.front());
+      root_ = *loaded_.front();
+    }
+  }
+
+  /// Loads the packages `wanted`, the root as it must be loaded.
+  void load(std::vector<std::size_t> wanted) {
+    if (!wanted.empty() && wanted.front() == 0 &&
+        (reading_.skip_unavailable || lock_.packages.front().summary.dist.path)) {
+      loaded_.front() = load({lock_.packages.front().summary}, true).front();
+      wanted.erase(wanted.begin());
+    }
+    std::vector<PackageSummary> summaries;
+    for (const std::size_t i : wanted) {
+      summaries.push_back(lock_.packages[i].summary);
+    }
+    std::vector<std::shared_ptr<const Package>> packages = load(summaries, false);
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      loaded_[wanted[i]] = std::move(packages[i]);
     }
   }
 
@@ -221,7 +255,8 @@ class LockReader {
   bool is_root_by_path_ = false;
   std::vector<bool> is_reached_;
   std::vector<bool> is_by_path_;
-  std::map<std::string, std::size_t> index_;  // by id
+  std::map<std::string, std::size_t> index_;                           // by id
+  std::vector<std::optional<std::shared_ptr<const Package>>> loaded_;  // null: it can't be loaded, and is skipped
   std::shared_ptr<const Package> root_;
 };
 
