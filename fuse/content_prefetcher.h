@@ -28,9 +28,8 @@ namespace pkgfs::fuse {
 ///   of the first file after the prefetched ones doubles the window. After reads in random order, nothing more is
 ///   prefetched there.
 /// - When a reader has finished one directory and begins the next, as a walk does: the next few directories. In the
-/// last
-///   one, the prefetcher leaves out the first file. A READ of that file shows that the walk goes on. The prefetcher
-///   then takes twice as many directories, up to a limit, and again leaves out the first file of the last one.
+///   last one, the prefetcher leaves out the first file. A READ of that file shows that the walk goes on. The
+///   prefetcher then takes twice as many directories, up to a limit, and leaves out the first file of the last again.
 /// - After the first read in a directory of which nothing was prefetched: the next few directories that readers list.
 ///   Each is prefetched as soon as it is listed. Without such a read, a listing prefetches nothing.
 /// The kernel accepts only files that it knows. If a reader opens files by name without listing their directory, the

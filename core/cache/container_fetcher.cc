@@ -75,8 +75,8 @@ Url announced_url(const std::string& text) {
   }
 }
 
-/// Whether the file that was used may be damaged. A user who stops pkgfs and a disk without room for what a tarball
-/// unpacks to say nothing of it: a good file must stay.
+/// Whether `error` may come from damage of the file that was used. If pkgfs is interrupted, or the disk has no room
+/// for what a tarball unpacks to, the file may be good, and must stay.
 bool blames_file(const Error& error) {
   return error.code() != ErrorCode::kInterrupted && error.code() != ErrorCode::kFull;
 }

@@ -65,9 +65,9 @@ class ContainerFetcher {
   std::optional<std::string> fetch(const Announced& wanted, const CancelFlag& cancel, const Use& use);
 
   /// Calls `use` with the file at `url`. Uses a cached file for some minutes without a request. After that, asks the
-  /// server with If-None-Match or If-Modified-Since, so that it sends only a version that changed. If the
-  /// download fails for any reason, uses the cached file and warns with its age. Returns the path of the file in the
-  /// cache. Throws as the other `fetch`.
+  /// server with If-None-Match or If-Modified-Since, so that it sends only a version that changed. If the download
+  /// fails for any reason, uses the cached file and warns with its age. Returns the path of the file in the cache.
+  /// Throws as the other `fetch`.
   std::string fetch(const Url& url, const CancelFlag& cancel, const Use& use);
 
   /// The containers whose hash was announced.

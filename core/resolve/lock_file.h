@@ -16,9 +16,9 @@ namespace pkgfs {
 /// JSON with one entry for each package. An entry has the id, the URL, the SHA-256, the registry that gave the id, and
 /// the properties that the resolver uses. It also has the specifier and the resolved id of each dependency.
 ///
-/// The properties are in the file only for people who read it. pkgfs takes them from the package's manifest, and
-/// refuses a file that states other properties (`confirm`). Otherwise an edit of the file could add or hide mounts and
-/// commands.
+/// pkgfs doesn't use the properties in the file: they only show a reader what was locked. pkgfs takes them from the
+/// package's manifest, and refuses a file that states other properties (`confirm`). Otherwise an edit of the file could
+/// add or hide mounts and commands.
 struct LockFile {
   /// Version 1 doesn't tell which registry gave an id, and states the properties of directories, too.
   static constexpr int kNewestFormat = 2;

@@ -191,13 +191,14 @@ constexpr std::array kOptions{
                "directories. pkgfs walks the whole tree first. no: warn also where PACKAGE lacks the volume "
                "of a mapping that its manifest does not name but that pkgfs assumes",
                kTreeCommands, true, set_strict, true},
-    OptionSpec{Group::kPackages, "max-unpacked", '\0', "SIZE",
-               "refuse a package tarball that unpacks to more than SIZE, such as 20G. The default is 8G, and beyond "
-               "64M at most 100 times the size of the tarball; SIZE replaces both limits",
-               kFetchingCommands, true,
-               [](Options& options, std::string_view value) {
-                 options.tree.max_unpacked = parse_size("max-unpacked", value);
-               }},
+    OptionSpec{
+        Group::kPackages, "max-unpacked", '\0', "SIZE",
+        "refuse a package tarball that unpacks to more than SIZE, such as 20G. The default is 8G, and beyond "
+        "64M at most 100 times the size of the tarball, beyond 256M of what was read; SIZE replaces these limits",
+        kFetchingCommands, true,
+        [](Options& options, std::string_view value) {
+          options.tree.max_unpacked = parse_size("max-unpacked", value);
+        }},
     OptionSpec{Group::kTree, "view", '\0', "merged|package",
                "merged (default): show the directories that the packages map, and the commands. package: show the "
                "package as it is stored, in /atoms, /volumes, /metadata and /manifest.json, and its dependencies "
