@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -54,24 +55,7 @@ std::optional<std::string> read_file(const std::string& path, int flags, std::si
   if (!S_ISREG(status.st_mode)) {
     throw Error(ErrorCode::kIo, failed + ": it isn't a regular file");
   }
-  std::string text;
-  std::array<char, 16384> buffer{};
-  while (true) {
-    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
-    if (got < 0 && errno == EINTR) {
-      continue;
-    }
-    if (got < 0) {
-      throw system_error(failed, errno);
-    }
-    if (got == 0) {
-      return text;
-    }
-    text.append(buffer.data(), static_cast<std::size_t>(got));
-    if (text.size() > limit) {
-      throw Error(ErrorCode::kCorrupt, failed + ": it has more than " + std::to_string(limit) + " bytes");
-    }
-  }
+  return read_to_end(fd.get(), limit, failed);
 }
 
 /// Creates a file with a random name beside `path`, and sets `name`. mkostemp(3) takes no mode.
@@ -175,6 +159,31 @@ void write_named_file(const std::string& path, std::string_view text) {
     target = target.parent_path() / stdfs::read_symlink(target, unknown);  // the target need not exist
   }
   write_file_atomically(target.string(), text, Durability::kSynced, kForAll);
+}
+
+std::string read_to_end(int fd, std::size_t limit, const std::string& failed) {
+  std::string text;
+  std::array<char, 16384> buffer{};
+  while (true) {
+    const ssize_t got = ::read(fd, buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) {
+      continue;
+    }
+    if (got < 0) {
+      throw system_error(failed, errno);
+    }
+    if (got == 0) {
+      return text;
+    }
+    text.append(buffer.data(), static_cast<std::size_t>(got));
+    if (text.size() > limit) {
+      throw Error(ErrorCode::kCorrupt, failed + ": it has more than " + std::to_string(limit) + " bytes");
+    }
+  }
+}
+
+bool is_below(const std::filesystem::path& path, const std::filesystem::path& directory) {
+  return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first == directory.end();
 }
 
 std::optional<std::string> read_small_file(const std::string& path, std::size_t limit) {

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -36,6 +37,13 @@ void write_named_file(const std::string& path, std::string_view text);
 [[nodiscard]] std::optional<std::string> read_small_file(const std::string& path, std::size_t limit);
 /// The same for a file that pkgfs wrote, where other users may put a symbolic link: one is an Error(kCorrupt).
 [[nodiscard]] std::optional<std::string> read_own_file(const std::string& path, std::size_t limit);
+
+/// The rest of the open file `fd`. Throws Error with the message `failed` if it can't be read or has more than `limit`
+/// bytes.
+[[nodiscard]] std::string read_to_end(int fd, std::size_t limit, const std::string& failed);
+
+/// Whether `path` is `directory` or below it, by their components alone: both must be absolute and without links.
+[[nodiscard]] bool is_below(const std::filesystem::path& path, const std::filesystem::path& directory);
 
 /// Writes all of `text` to `fd`. Throws Error naming `path`.
 void write_all(int fd, std::string_view text, const std::string& path);

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
@@ -66,8 +65,8 @@ std::optional<struct stat> status_of_new_file(int directory) {
   return ::fstat(fd.get(), &status) == 0 ? std::optional(status) : std::nullopt;
 }
 
-/// Whether a new file in `directory` has the owner `user`, who isn't this user: file systems of servers may name one
-/// owner for all files. Then the owner of the directory tells nothing.
+/// Whether a new file in `directory` gets the owner `user`, another one than this process has. Some file systems of
+/// servers name one owner for all files. Then the owner of the directory tells nothing.
 bool gives_files_to(int directory, uid_t user) {
   const auto status = status_of_new_file(directory);
   return status && status->st_uid == user;
@@ -292,21 +291,7 @@ std::optional<std::string> PrivateDirectory::read_file(const std::string& name, 
   if (!fd || !is_usable(fd.get(), fd_.get(), Content::kTrusted)) {
     throw Error(ErrorCode::kCorrupt, fmt::format("{}: it isn't a file that pkgfs made for this user", failed));
   }
-  std::string text(limit + 1, '\0');
-  std::size_t size = 0;
-  ssize_t got = 1;
-  while (got != 0 && size < text.size()) {
-    got = ::read(fd.get(), &text[size], text.size() - size);
-    if (got < 0 && errno != EINTR) {
-      throw system_error(failed, errno);
-    }
-    size += static_cast<std::size_t>(std::max<ssize_t>(got, 0));
-  }
-  if (size > limit) {
-    throw Error(ErrorCode::kCorrupt, fmt::format("{}: it has more than {} bytes", failed, limit));
-  }
-  text.resize(size);
-  return text;
+  return read_to_end(fd.get(), limit, failed);
 }
 
 void PrivateDirectory::write_file(const std::string& name, std::string_view text) const {

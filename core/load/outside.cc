@@ -5,13 +5,13 @@
 
 #include <fcntl.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <utility>
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/base/files.h"
 #include "core/base/log.h"
 #include "core/load/host_path.h"
 
@@ -55,10 +55,6 @@ std::vector<ManifestPath> paths_of(const WasmerToml& toml) {
     add("\"readme\" of [package]", toml.package->readme);
   }
   return paths;
-}
-
-bool is_below(const std::filesystem::path& path, const std::filesystem::path& directory) {
-  return std::mismatch(directory.begin(), directory.end(), path.begin(), path.end()).first == directory.end();
 }
 
 /// Where `path` leads. Outside of the package directory no link is followed and nothing is looked up: that alone could

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/files.h"
 #include "core/net/address_policy.h"
 #include "core/net/url.h"
 
@@ -114,7 +115,7 @@ bool Reach::is_in_registry(const std::string& path) const {
   const std::filesystem::path file = std::filesystem::canonical(path, failed);
   return !failed && std::ranges::any_of(options_.directories, [&](const std::string& directory) {
     const std::filesystem::path root = std::filesystem::canonical(directory, failed);
-    return !failed && std::mismatch(root.begin(), root.end(), file.begin(), file.end()).first == root.end();
+    return !failed && is_below(file, root);
   });
 }
 

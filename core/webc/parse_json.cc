@@ -111,4 +111,17 @@ Json parse_json(std::string_view text, const JsonLimits& limits) {
   return builder.take();
 }
 
+std::optional<Json> parse_object(std::string_view text) {
+  try {
+    if (Json value(parse_json(text)); value.is_object()) {
+      return value;
+    }
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kInterrupted) {
+      throw;
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace pkgfs::webc

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <optional>
 #include <string_view>
 
 #include "core/webc/json_builder.h"
@@ -30,5 +31,8 @@ inline constexpr JsonLimits kManifestJson{.bytes = limits::kManifestBytes,
 /// the byte at which the text is wrong; with `is_strict`, for a byte order mark, too. Throws Error(kInterrupted) within
 /// a fraction of a second (core/base/cancel.h).
 [[nodiscard]] Json parse_json(std::string_view text, const JsonLimits& limits = kAnyJson);
+
+/// The object that `text` is; nothing if it isn't JSON or isn't an object. Throws Error(kInterrupted) only.
+[[nodiscard]] std::optional<Json> parse_object(std::string_view text);
 
 }  // namespace pkgfs::webc

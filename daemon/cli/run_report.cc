@@ -60,19 +60,7 @@ void write_line(int fd, const Json& event) {
 }
 
 /// Empty for what isn't an object.
-Json object_from(std::string_view line) {
-  try {
-    if (Json event(webc::parse_json(line)); event.is_object()) {
-      return event;
-    }
-  } catch (const Error& error) {
-    if (error.code() == ErrorCode::kInterrupted) {
-      throw;
-    }
-    // not JSON
-  }
-  return Json::object();
-}
+Json object_from(std::string_view line) { return webc::parse_object(line).value_or(Json::object()); }
 
 std::string text_of(const Json& event, const char* key) {
   const auto found = event.find(key);

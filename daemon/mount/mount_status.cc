@@ -75,19 +75,7 @@ std::optional<T> member(const nlohmann::ordered_json& object, const char* name) 
 }
 
 /// Null for what isn't an object: any user can mount a file system of this type.
-webc::Json statistics_from(std::string_view text) {
-  try {
-    if (webc::Json statistics = webc::parse_json(text); statistics.is_object()) {
-      return statistics;
-    }
-  } catch (const Error& error) {
-    if (error.code() == ErrorCode::kInterrupted) {
-      throw;
-    }
-    // not JSON
-  }
-  return nullptr;
-}
+webc::Json statistics_from(std::string_view text) { return webc::parse_object(text).value_or(nullptr); }
 
 }  // namespace
 

@@ -177,31 +177,26 @@ class LockReader {
     }
   }
 
-  /// Loads the packages `wanted`, the root as it must be loaded.
+  /// Loads the packages `wanted`. With `skip_unavailable`, one that can't be loaded is null, but never the root.
   void load(std::vector<std::size_t> wanted) {
-    if (!wanted.empty() && wanted.front() == 0 &&
-        (reading_.skip_unavailable || lock_.packages.front().summary.dist.path)) {
-      loaded_.front() = load({lock_.packages.front().summary}, true).front();
+    const PackageSummary& root = lock_.packages.front().summary;
+    if (!wanted.empty() && wanted.front() == 0 && (root.dist.path || reading_.skip_unavailable)) {
+      // A local root is opened here, because the loader never lets a package lead out of its directory.
+      loaded_.front() =
+          root.dist.path ? open_path(*root.dist.path, reading_.root) : reading_.loader.load_all({&root, 1}).front();
       wanted.erase(wanted.begin());
     }
     std::vector<PackageSummary> summaries;
     for (const std::size_t i : wanted) {
       summaries.push_back(lock_.packages[i].summary);
     }
-    std::vector<std::shared_ptr<const Package>> packages = load(summaries, false);
+    std::vector<std::shared_ptr<const Package>> packages =
+        reading_.skip_unavailable
+            ? reading_.loader.load_available(summaries, [](const PackageSummary&, const Error&) {})
+            : reading_.loader.load_all(summaries);
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       loaded_[wanted[i]] = std::move(packages[i]);
     }
-  }
-
-  [[nodiscard]] std::vector<std::shared_ptr<const Package>> load(const std::vector<PackageSummary>& summaries,
-                                                                 bool is_root) const {
-    if (is_root && summaries.front().dist.path) {  // the loader never lets a package lead out of its directory
-      return {open_path(*summaries.front().dist.path, reading_.root)};
-    }
-    return reading_.skip_unavailable && !is_root
-               ? reading_.loader.load_available(summaries, [](const PackageSummary&, const Error&) {})
-               : reading_.loader.load_all(summaries);
   }
 
   /// The packages that those of `level` ask for, and that weren't asked for before.

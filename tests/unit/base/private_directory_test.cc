@@ -41,6 +41,14 @@ std::string as_another_user(const std::function<std::string()>& call) {
   return said;
 }
 
+/// Makes a directory in `dir` to which every user may write, as /tmp is one.
+fs::path make_shared_directory(const TempDir& dir) {
+  fs::permissions(dir.path(), fs::perms::all);
+  fs::create_directory(dir.path() / "shared");
+  fs::permissions(dir.path() / "shared", fs::perms::all | fs::perms::sticky_bit);
+  return dir.path() / "shared";
+}
+
 TEST(PrivateDirectory, IsMadeWithItsParentsAndFoundAgain) {
   const TempDir dir;
   const std::string path = dir.path() / "a/b/c";
@@ -197,13 +205,11 @@ TEST(PrivateDirectory, LockOfAnotherUserIsALock) {
     GTEST_SKIP() << "needs root";
   }
   const TempDir dir;
-  fs::permissions(dir.path(), fs::perms::all);
-  fs::create_directory(dir.path() / "shared");
-  fs::permissions(dir.path() / "shared", fs::perms::all | fs::perms::sticky_bit);
-  static_cast<void>(PrivateDirectory::make(dir.path() / "shared").open_file("lock", Content::kNone));
+  const fs::path shared = make_shared_directory(dir);
+  static_cast<void>(PrivateDirectory::make(shared).open_file("lock", Content::kNone));
   const std::string said = as_another_user([&]() -> std::string {
     try {
-      const UniqueFd fd = PrivateDirectory::make(dir.path() / "shared").open_file("lock", Content::kNone);
+      const UniqueFd fd = PrivateDirectory::make(shared).open_file("lock", Content::kNone);
       return ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0 ? "taken" : "not taken";
     } catch (const Error& error) {
       return error.what();
@@ -217,20 +223,18 @@ TEST(PrivateDirectory, WhatIsNotOursToRemoveIsNamed) {
     GTEST_SKIP() << "needs root";
   }
   const TempDir dir;
-  fs::permissions(dir.path(), fs::perms::all);
-  fs::create_directory(dir.path() / "shared");
-  fs::permissions(dir.path() / "shared", fs::perms::all | fs::perms::sticky_bit);
-  fs::create_symlink("/etc/passwd", dir.path() / "shared/x");
-  fs::create_directory_symlink("/etc", dir.path() / "shared/y");
+  const fs::path shared = make_shared_directory(dir);
+  fs::create_symlink("/etc/passwd", shared / "x");
+  fs::create_directory_symlink("/etc", shared / "y");
   const std::string said = as_another_user([&] {
     std::string texts;
     try {
-      static_cast<void>(PrivateDirectory::find(dir.path() / "shared")->open_file("x", Content::kTrusted));
+      static_cast<void>(PrivateDirectory::find(shared)->open_file("x", Content::kTrusted));
     } catch (const Error& error) {
       texts += error.what();
     }
     try {
-      static_cast<void>(PrivateDirectory::make(dir.path() / "shared/y"));
+      static_cast<void>(PrivateDirectory::make(shared / "y"));
     } catch (const Error& error) {
       texts += error.what();
     }
