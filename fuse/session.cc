@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -108,6 +110,16 @@ std::string escaped(const std::string& value) {
   return text;
 }
 
+/// The device of the topmost file system at `path`, 0 if that can't be found. Sends no request to a FUSE daemon, which
+/// may be this process.
+std::uint64_t device_at(const std::string& path) {
+  struct statx status{};
+  if (::statx(AT_FDCWD, path.c_str(), AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_TYPE, &status) != 0) {
+    return 0;
+  }
+  return ::makedev(status.stx_dev_major, status.stx_dev_minor);
+}
+
 std::string mount_words(const MountSettings& settings) {
   std::string words = "ro,nosuid,nodev,noatime,default_permissions,subtype=pkgfs,fsname=" + escaped(settings.source);
   if (settings.allow_other) {
@@ -172,10 +184,29 @@ Session::~Session() {
     // A thread is stuck in a request and uses this object: only the end of the process helps.
     std::_Exit(EXIT_FAILURE);
   }
-  if (mounted_) {
-    fuse_session_unmount(session_);
-  }
+  unmount();
   fuse_session_destroy(session_);
+}
+
+bool Session::is_topmost() const { return device_ == 0 || device_at(settings_.mountpoint) == device_; }
+
+void Session::unmount() {
+  if (!std::exchange(mounted_, false)) {
+    return;
+  }
+  if (is_topmost()) {
+    // Closes the device, so that open files fail, and unmounts lazily; does nothing if the mount is gone already.
+    fuse_session_unmount(session_);
+    return;
+  }
+  // libfuse unmounts by path: it would detach the other file system, with its data. The kernel can't detach what is
+  // covered without that which covers it. So this mount stays, and ends as when a daemon is killed.
+  log::warn("another file system is mounted over \"{}\": the mount of pkgfs below it is dead now; unmount both",
+            settings_.mountpoint);
+  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (null) {
+    ::dup3(null.get(), fuse_session_fd(session_), O_CLOEXEC);
+  }
 }
 
 void Session::mount() {
@@ -183,6 +214,7 @@ void Session::mount() {
     throw_mount_error("Unable to mount at \"" + settings_.mountpoint + "\"", !settings_.security.empty());
   }
   mounted_ = true;
+  device_ = device_at(settings_.mountpoint);
   const int flags = ::fcntl(fuse_session_fd(session_), F_GETFD);
   ::fcntl(fuse_session_fd(session_), F_SETFD, flags | FD_CLOEXEC);
   if (settings_.nosymfollow) {
@@ -244,11 +276,7 @@ bool Session::stop(std::chrono::milliseconds limit) {
   const bool prefetcher_ended = stop_prefetching(limit) && stop_notifying(left());
   const bool servers_ended = servers_ == nullptr || servers_->stop(left());
   const bool rings_ended = end_rings(left());
-  if (mounted_) {
-    // Closes the device, so that open files fail, and unmounts lazily; does nothing if the mount is gone already.
-    fuse_session_unmount(session_);
-    mounted_ = false;
-  }
+  unmount();
   if (!prefetcher_ended || !servers_ended || !rings_ended) {
     return false;
   }

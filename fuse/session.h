@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -66,12 +67,17 @@ class Session {
   [[nodiscard]] bool stop(std::chrono::milliseconds limit);
 
  private:
+  /// Ends the mount, if it wasn't unmounted before.
+  void unmount();
+  /// Whether this mount is the topmost one at the mount point. Asks the daemon nothing.
+  [[nodiscard]] bool is_topmost() const;
   [[nodiscard]] bool end_rings(std::chrono::milliseconds limit);
 
   Adapter& adapter_;
   MountSettings settings_;
   fuse_session* session_ = nullptr;
   bool mounted_ = false;
+  std::uint64_t device_ = 0;          // of the mount; 0: unknown
   bool rings_ = false;                // libfuse may have started its threads for io_uring
   std::unique_ptr<Servers> servers_;  // since `start`
   ContentPrefetcher* prefetcher_ = nullptr;

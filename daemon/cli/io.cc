@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/cli/io.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstdlib>
 #include <iostream>
+#include <memory>
+#include <vector>
 
 #include "daemon/cli/logging.h"
 #include "daemon/cli/run_report.h"
@@ -25,6 +28,28 @@ void occupy_closed_streams() {
   }
 }
 
+/// The open descriptors after the standard streams. Without /proc, those below the number that most shells stay under.
+std::vector<int> open_descriptors() {
+  constexpr int kUsual = 256;
+  std::vector<int> found;
+  const std::unique_ptr<DIR, int (*)(DIR*)> list(::opendir("/proc/self/fd"), &::closedir);
+  if (list == nullptr) {
+    for (int fd = STDERR_FILENO + 1; fd < kUsual; ++fd) {
+      if (::fcntl(fd, F_GETFD) >= 0) {
+        found.push_back(fd);
+      }
+    }
+    return found;
+  }
+  while (const dirent* const entry = ::readdir(list.get())) {  // NOLINT(concurrency-mt-unsafe): one thread
+    const int fd = std::atoi(entry->d_name);                   // "." and "..": 0
+    if (fd > STDERR_FILENO && fd != ::dirfd(list.get())) {
+      found.push_back(fd);
+    }
+  }
+  return found;
+}
+
 }  // namespace
 
 Io Io::process() {
@@ -41,6 +66,8 @@ Io Io::process() {
         ::isatty(STDERR_FILENO) == 1};
   io.err_is_journal = is_journal(STDERR_FILENO, io.environment("JOURNAL_STREAM"));
   io.report_fd = find_report_fd(io.environment);
+  io.inherited = open_descriptors();
+  std::erase(io.inherited, io.report_fd);
   return io;
 }
 

@@ -5,6 +5,7 @@
 #include <iosfwd>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace pkgfs {
 
@@ -19,6 +20,8 @@ struct Io {
   bool err_is_terminal = false;
   bool err_is_journal = false;  // `err` goes to systemd's journal (JOURNAL_STREAM)
   int report_fd = -1;           // for the pkgfs process that started this one (run_report.h); -1: none
+  std::vector<int> inherited =
+      {};  // the other descriptors that the caller of the program left open, without the streams
 
   /// Standard output, standard error and the environment of this process. Call it before there are threads.
   [[nodiscard]] static Io process();

@@ -29,15 +29,18 @@ constexpr std::size_t kVerdictBytes = 1;
 constexpr auto kGrace = std::chrono::seconds(2);
 constexpr auto kWaitStep = std::chrono::milliseconds(5);
 
-void leave_terminal(int report_fd) {
+void leave_caller(const Io& io) {
   const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   if (null) {
     ::dup2(null.get(), STDIN_FILENO);
     ::dup2(null.get(), STDOUT_FILENO);
     ::dup2(null.get(), STDERR_FILENO);
-    if (report_fd >= 0) {
-      ::dup3(null.get(), report_fd, O_CLOEXEC);
+    if (io.report_fd >= 0) {
+      ::dup3(null.get(), io.report_fd, O_CLOEXEC);
     }
+  }
+  for (const int fd : io.inherited) {
+    ::close(fd);
   }
   (void)!::chdir("/");
   log_to_syslog();
@@ -54,7 +57,10 @@ void send_verdict(int pipe, int exit_code) {
   if (leave == Leave::kAtOnce) {
     ::setsid();
   }
-  Readiness readiness(std::move(pipe), leave == Leave::kAtOnce, io.report_fd);
+  for (const int fd : io.inherited) {  // with --auto-unmount, fusermount3 lives as long as the mount
+    ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  }
+  Readiness readiness(std::move(pipe), leave == Leave::kAtOnce, io);
   int exit_code = to_exit_code(ErrorCode::kInternal);
   try {
     exit_code = daemon(readiness);
@@ -115,7 +121,7 @@ void Readiness::ready() {
     if (!has_session_) {
       ::setsid();
     }
-    leave_terminal(report_fd_);
+    leave_caller(io_);
     send_verdict(pipe_.get(), kExitOk);
     pipe_.reset();
   }

@@ -13,19 +13,19 @@ namespace pkgfs {
 /// Through this, the daemon tells the process that started it that it is ready.
 class Readiness {
  public:
-  /// `pipe`: to that process. `has_session`: the daemon has its own session already. `report_fd`: Io::report_fd.
-  Readiness(UniqueFd pipe, bool has_session, int report_fd)
-      : pipe_(std::move(pipe)), has_session_(has_session), report_fd_(report_fd) {}
+  /// `pipe`: to that process. `has_session`: the daemon has its own session already. `io` must outlive this.
+  Readiness(UniqueFd pipe, bool has_session, const Io& io)
+      : pipe_(std::move(pipe)), has_session_(has_session), io_(io) {}
 
   /// Lets the starting process end with success, and leaves its terminal: the daemon has its own session, its standard
-  /// streams are /dev/null, its working directory is "/", and its messages go to the system's log. Later calls do
-  /// nothing.
+  /// streams are /dev/null, its working directory is "/", and its messages go to the system's log. It closes the
+  /// descriptors that it inherited, such as a lock or a pipe that the caller waits for. Later calls do nothing.
   void ready();
 
  private:
   UniqueFd pipe_;
   bool has_session_;
-  int report_fd_;
+  const Io& io_;
 };
 
 /// When the daemon leaves the process group of the process that started it. automount(8) and systemd let only their own

@@ -16,6 +16,7 @@
 #include <cstdlib>
 #include <memory>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "core/base/error.h"
@@ -72,6 +73,36 @@ std::string resolve(const std::string& given, int links_left) {
   return resolve(target.starts_with('/') ? target : parent + "/" + target, links_left - 1);
 }
 
+/// Taken before a dead mount is unmounted, which works by its path: between a look at the mount and its unmount,
+/// another process could unmount it and mount there anew. A lock on the directory above, since the kernel opens nothing
+/// in a dead mount. None if this user may not read that directory, or another process holds the lock for long.
+UniqueFd take_turn(const std::string& path) {
+  constexpr auto kLimit = std::chrono::seconds(5);
+  constexpr auto kStep = std::chrono::milliseconds(5);
+  const std::string above = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+  UniqueFd directory(::open(above.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const auto deadline = std::chrono::steady_clock::now() + kLimit;
+  while (directory && ::flock(directory.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK || std::chrono::steady_clock::now() >= deadline) {
+      return {};
+    }
+    std::this_thread::sleep_for(kStep);
+  }
+  return directory;
+}
+
+/// Unmounts the dead mount `seen` of pkgfs at `path`, unless another process has done so meanwhile. Returns whether
+/// this process did.
+bool unmount_dead(const MountEntry& seen, const std::string& path) {
+  const UniqueFd turn = take_turn(path);
+  const std::optional<MountEntry> now = find_mount(path);
+  if (!now || now->device != seen.device) {
+    return false;
+  }
+  unmount(path, true);
+  return true;
+}
+
 /// Unmounts dead mounts of pkgfs. A live mount of another kind may be mounted over, as mount(8) does. Everything else
 /// is an error.
 void clear_mountpoint(const std::string& given, const std::string& path) {
@@ -98,8 +129,9 @@ void clear_mountpoint(const std::string& given, const std::string& path) {
                                           mounted->source + "), which pkgfs did not make",
                                       "unmount it first: umount -l " + path});
     }
-    log::warn("cleared a dead mount of \"{}\" at \"{}\"", mounted->source, given);
-    unmount(path, true);
+    if (unmount_dead(*mounted, path)) {
+      log::warn("cleared a dead mount of \"{}\" at \"{}\"", mounted->source, given);
+    }
   }
 }
 
@@ -173,7 +205,7 @@ void clear_dead_mount(const std::string& mountpoint) noexcept {
   try {
     const std::optional<MountEntry> mounted = find_mount(mountpoint);
     if (mounted && mounted->type == kMountType && probe_mount(mountpoint, kProbeLimit) == MountState::kDead) {
-      unmount(mountpoint, true);
+      (void)unmount_dead(*mounted, mountpoint);
     }
   } catch (const std::exception& error) {
     log::debug("\"{}\" stays mounted: {}", mountpoint, error);

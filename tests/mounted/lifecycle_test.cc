@@ -38,6 +38,26 @@ TEST_F(Lifecycle, BackgroundDaemonHoldsNoPipeOfItsCaller) {
   EXPECT_TRUE(ended(where));
 }
 
+TEST_F(Lifecycle, BackgroundDaemonHoldsNoDescriptorOfItsCaller) {
+  TempDir directory;
+  const fs::path where = directory.path() / "mnt";
+  fs::create_directory(where);
+  const MountGuard guard(where);
+  for (const std::string option : {"", "--auto-unmount ", "--live-timeout=0 "}) {
+    const std::string mount = kPkgfs + " mount " + option + package_ + " " + where.string();
+    const std::string lock = directory.path() / "lock";
+    ProcessResult result =
+        shell("flock " + lock + " " + mount + " && flock -n " + lock + " echo free", {.timeout = seconds(10)});
+    EXPECT_EQ(result.out, "free\n") << option << result.describe();
+    EXPECT_TRUE(pkgfs({"unmount", where}).ok());
+    // The pipe is a descriptor after the standard streams: `cat` ends when no process has it open.
+    result = shell("{ " + mount + " >&2; } 7>&1 | cat && echo ended", {.timeout = seconds(10)});
+    EXPECT_EQ(result.out, "ended\n") << option << result.describe();
+    EXPECT_TRUE(pkgfs({"unmount", where}).ok());
+    EXPECT_TRUE(ended(where));
+  }
+}
+
 TEST_F(Lifecycle, RelativePathsMeanWhatTheyMeantToTheCaller) {
   TempDir directory;
   fs::create_directory(directory.path() / "mnt");

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <fstream>
 #include <thread>
 
 #include "tests/mounted/lifecycle.h"
@@ -41,6 +42,36 @@ TEST_F(Unmount, DeadMountCanBeUnmounted) {
   ASSERT_TRUE(eventually([&] { return processes_with(mount.path()).empty(); }));
   const ProcessResult result = mount.unmount();
   EXPECT_TRUE(result.ok()) << result.describe();
+  EXPECT_FALSE(find_mount(mount.path()).has_value());
+}
+
+TEST_F(Unmount, OneOfManyMountsTakesThePlaceOfADeadOne) {
+  MountedPackage mount(kPkgfs, package_);
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const std::string again = kPkgfs + " mount " + package_ + " " + mount.path().string();
+  for (int round = 0; round < 4; ++round) {
+    ::kill(mount.daemon(), SIGKILL);
+    ASSERT_TRUE(eventually([&] { return processes_with(mount.path()).empty(); }));
+    const ProcessResult result = shell("for i in 1 2 3 4 5 6; do (" + again + " 2>&1 && echo SUCCESS) & done; wait");
+    EXPECT_EQ(result.out.find("SUCCESS"), result.out.rfind("SUCCESS")) << result.describe();
+    EXPECT_TRUE(fs::is_directory(mount / "data")) << result.describe();
+    EXPECT_EQ(processes_with(mount.path()).size(), 1U) << result.describe();
+  }
+}
+
+TEST_F(Unmount, AnotherFileSystemOverTheMountStays) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "needs root, to mount a tmpfs";
+  }
+  MountedPackage mount(kPkgfs, package_);
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  ASSERT_EQ(::mount("data", mount.path().c_str(), "tmpfs", 0, nullptr), 0) << std::strerror(errno);
+  std::ofstream(mount / "kept") << "data";
+  ::kill(mount.daemon(), SIGTERM);
+  EXPECT_TRUE(eventually([&] { return processes_with(mount.path()).empty(); }));
+  EXPECT_TRUE(fs::exists(mount / "kept"));
+  EXPECT_EQ(::umount2(mount.path().c_str(), MNT_DETACH), 0) << std::strerror(errno);
+  EXPECT_TRUE(mount.unmount().ok()) << "the dead mount below";
   EXPECT_FALSE(find_mount(mount.path()).has_value());
 }
 
