@@ -47,16 +47,31 @@ PackageSpecifier dependency_specifier(const webc::Dependency& dependency) {
   }
 }
 
-std::vector<FileSystemMapping> mappings(const webc::Manifest& manifest, int webc_version) {
+/// `each` is Manifest::each_fs or Manifest::take_fs.
+template <typename Each>
+std::vector<FileSystemMapping> mappings(const Each& each, int webc_version) {
   std::vector<FileSystemMapping> result;
-  if (const std::optional<std::vector<webc::FsEntry>> entries = manifest.fs()) {
-    for (const webc::FsEntry& entry : *entries) {
-      result.push_back({entry.volume_name, entry.mount_path, entry.host_path, entry.from});
-    }
-  } else if (webc_version < 3) {
+  const auto add = [&](webc::FsEntry&& entry) {
+    result.push_back(
+        {std::move(entry.volume_name), std::move(entry.mount_path), std::move(entry.host_path), std::move(entry.from)});
+  };
+  if (!each([&](std::size_t count) { result.reserve(count); }, add) && webc_version < 3) {
     result.push_back({"atom", "/", "/", std::nullopt});
   }
   return result;
+}
+
+PackageInfo describe(PackageId id, const webc::Manifest& manifest, std::vector<FileSystemMapping> filesystem) {
+  PackageInfo info{std::move(id), {}, manifest.entrypoint, {}, std::move(filesystem)};
+  info.commands.reserve(manifest.commands.size());
+  for (const webc::Command& command : manifest.commands) {
+    info.commands.push_back(command.name);
+  }
+  info.dependencies.reserve(manifest.use.size());
+  for (const webc::Dependency& dependency : manifest.use) {
+    info.dependencies.push_back({dependency.alias, dependency_specifier(dependency)});
+  }
+  return info;
 }
 
 /// Walks the components of `path`. False if a `..` climbs above the root; there it is dropped.
@@ -92,16 +107,13 @@ PackageId id_from_manifest(const webc::Manifest& manifest, const PackageHash& ha
 }
 
 PackageInfo info_from_manifest(PackageId id, const webc::Manifest& manifest, int webc_version) {
-  PackageInfo info{std::move(id), {}, manifest.entrypoint, {}, mappings(manifest, webc_version)};
-  info.commands.reserve(manifest.commands.size());
-  for (const webc::Command& command : manifest.commands) {
-    info.commands.push_back(command.name);
-  }
-  info.dependencies.reserve(manifest.use.size());
-  for (const webc::Dependency& dependency : manifest.use) {
-    info.dependencies.push_back({dependency.alias, dependency_specifier(dependency)});
-  }
-  return info;
+  const auto each = [&](const auto& begin, const auto& add) { return manifest.each_fs(begin, add); };
+  return describe(std::move(id), manifest, mappings(each, webc_version));
+}
+
+PackageInfo info_from_manifest(PackageId id, webc::Manifest&& manifest, int webc_version) {
+  const auto each = [&](const auto& begin, const auto& add) { return manifest.take_fs(begin, add); };
+  return describe(std::move(id), manifest, mappings(each, webc_version));
 }
 
 std::string sanitize_path(std::string_view path) {

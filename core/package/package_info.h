@@ -64,6 +64,8 @@ struct PackageSummary {
 /// and decides what a missing `fs` annotation means: for 1 and 2 the volume `atom` at `/`, for 3 nothing. Throws for
 /// malformed annotations and dependencies.
 [[nodiscard]] PackageInfo info_from_manifest(PackageId id, const webc::Manifest& manifest, int webc_version);
+/// The same, and frees the `fs` annotation, so that a registry's answer takes less memory.
+[[nodiscard]] PackageInfo info_from_manifest(PackageId id, webc::Manifest&& manifest, int webc_version);
 
 /// A guest or host path of `[fs]` cleaned (docs/rules/webc-format.md, 12.2): absolute, `.` dropped, `..` pops, never
 /// above `/`.

@@ -30,7 +30,7 @@ std::string graphql_endpoint(std::string_view registry) {
     throw Error(ErrorCode::kUsage, "\"" + std::string(registry) + "\" is neither a directory, nor a URL, nor a domain");
   }
   const std::string bare = "http://" + std::string(registry);
-  if (registry.find("localhost") != std::string_view::npos || Url::parse(bare).is_loopback()) {
+  if (Url::parse(bare).is_loopback()) {
     return Url::parse(bare + "/graphql").text();
   }
   return Url::parse("https://registry." + std::string(registry) + "/graphql").text();

@@ -152,6 +152,12 @@ class UnusableContainer : public Error {
   using Error::Error;
 };
 
+/// The text of a member, in `map`; null if the member is missing or null. A manifest is too long for a copy.
+const std::string* text_of(const Json& map, const char* key, const std::string& where) {
+  const Json* value = member(map, key);
+  return value == nullptr || value->is_null() ? nullptr : &expect_text(*value, webc::below(where, key));
+}
+
 /// One container of a version. None if the registry has none. Throws UnusableContainer, and Error for a value of
 /// another type.
 std::optional<PackageSummary> distribution(const Json& version, const char* key, int webc_version, const NamedId& id) {
@@ -161,14 +167,14 @@ std::optional<PackageSummary> distribution(const Json& version, const char* key,
   }
   const std::string where = std::string("versions.") + key;
   expect_map(*fields, where);
-  const auto url = optional_text(*fields, "piritaDownloadUrl", where);
-  const auto hash = optional_text(*fields, "piritaSha256Hash", where);
-  const auto manifest = optional_text(*fields, "webcManifest", where);
-  if (!url && !hash && !manifest) {
+  const std::string* url = text_of(*fields, "piritaDownloadUrl", where);
+  const std::string* hash = text_of(*fields, "piritaSha256Hash", where);
+  const std::string* manifest = text_of(*fields, "webcManifest", where);
+  if (url == nullptr && hash == nullptr && manifest == nullptr) {
     return std::nullopt;
   }
-  if (!url || !hash || !manifest) {
-    const char* missing = !url ? "download URL" : !hash ? "hash" : "manifest";
+  if (url == nullptr || hash == nullptr || manifest == nullptr) {
+    const char* missing = url == nullptr ? "download URL" : hash == nullptr ? "hash" : "manifest";
     throw UnusableContainer(ErrorCode::kNetwork, std::string("the registry gives no ") + missing);
   }
   if (url->size() > kMostUrl) {
@@ -180,8 +186,8 @@ std::optional<PackageSummary> distribution(const Json& version, const char* key,
                             "the hash that the registry gives, \"" + server_text(*hash) + "\", isn't a SHA-256 in hex");
   }
   try {
-    const webc::Manifest parsed = webc::manifest_from_json(webc::parse_json(*manifest, webc::kManifestJson));
-    return PackageSummary{info_from_manifest(id, parsed, webc_version), {*url, std::nullopt, sha256}};
+    webc::Manifest parsed = webc::manifest_from_json(webc::parse_json(*manifest, webc::kManifestJson));
+    return PackageSummary{info_from_manifest(id, std::move(parsed), webc_version), {*url, std::nullopt, sha256}};
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kInterrupted) {
       throw;
@@ -315,7 +321,7 @@ std::optional<PackageSummary> release(const Json& response, const PackageHash& h
     }
     expect_map(found, "getPackageRelease");
     const std::string url = expect_text(required(found, "webcUrl", "getPackageRelease"), "getPackageRelease.webcUrl");
-    const std::string text =
+    const std::string& text =
         expect_text(required(found, "piritaManifest", "getPackageRelease"), "getPackageRelease.piritaManifest");
     webc::Manifest manifest;
     try {
@@ -324,7 +330,8 @@ std::optional<PackageSummary> release(const Json& response, const PackageHash& h
       throw std::move(error).context("Unable to deserialize the manifest");
     }
     constexpr int kWebcVersion = 3;
-    return PackageSummary{info_from_manifest(hash, manifest, kWebcVersion), {url, std::nullopt, hash.digest()}};
+    return PackageSummary{info_from_manifest(hash, std::move(manifest), kWebcVersion),
+                          {url, std::nullopt, hash.digest()}};
   } catch (const Error& error) {
     throw unusable(error);
   }

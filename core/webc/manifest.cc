@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <type_traits>
 
 #include <nlohmann/json.hpp>
 
@@ -160,10 +161,14 @@ Wapm read_wapm(const Json& json) {
   return wapm;
 }
 
-std::vector<FsEntry> read_fs(const Json& json) {
-  std::vector<FsEntry> entries;
-  for (const Json& value : expect_list(json, "")) {
-    const std::string where = std::to_string(entries.size());
+/// Frees the entries that are read, if they may change.
+template <typename Value>
+void read_fs(Value& json, FunctionRef<void(std::size_t)> begin, FunctionRef<void(FsEntry&&)> add) {
+  (void)expect_list(json, "");
+  begin(json.size());
+  std::size_t read = 0;
+  for (Value& value : json) {
+    const std::string where = std::to_string(read++);
     expect_map(value, where);
     FsEntry entry;
     entry.from = optional_text(value, "from", where);
@@ -176,9 +181,11 @@ std::vector<FsEntry> read_fs(const Json& json) {
       entry.host_path = optional_text(value, "original_path", where);
     }
     entry.mount_path = expect_text(required(value, "mount_path", where), below(where, "mount_path"));
-    entries.push_back(std::move(entry));
+    add(std::move(entry));
+    if constexpr (!std::is_const_v<Value>) {
+      value = nullptr;
+    }
   }
-  return entries;
 }
 
 template <typename Read>
@@ -228,7 +235,29 @@ std::optional<std::string> runner_atom(const Command& command, const char* name)
 
 std::optional<Wapm> Manifest::wapm() const { return annotation(package, "wapm", read_wapm); }
 
-std::optional<std::vector<FsEntry>> Manifest::fs() const { return annotation(package, "fs", read_fs); }
+bool Manifest::each_fs(FunctionRef<void(std::size_t)> begin, FunctionRef<void(FsEntry&&)> add) const {
+  const auto read = [&](const Json& json) {
+    read_fs(json, begin, add);
+    return true;
+  };
+  return annotation(package, "fs", read).has_value();
+}
+
+bool Manifest::take_fs(FunctionRef<void(std::size_t)> begin, FunctionRef<void(FsEntry&&)> add) {
+  Json* const fs = member(package, "fs");
+  const auto read = [&](const Json& /*json*/) {
+    read_fs(*fs, begin, add);
+    return true;
+  };
+  return annotation(package, "fs", read).has_value();
+}
+
+std::optional<std::vector<FsEntry>> Manifest::fs() const {
+  std::vector<FsEntry> entries;
+  const bool is_there = each_fs([&](std::size_t count) { entries.reserve(count); },
+                                [&](FsEntry&& entry) { entries.push_back(std::move(entry)); });
+  return is_there ? std::optional(std::move(entries)) : std::nullopt;
+}
 
 const Command* Manifest::find_command(std::string_view name) const {
   const auto found = std::find_if(commands.begin(), commands.end(), [&](const Command& c) { return c.name == name; });

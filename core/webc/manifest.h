@@ -11,6 +11,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/base/function_ref.h"
 #include "core/webc/json_builder.h"
 
 namespace pkgfs::webc {
@@ -87,6 +88,12 @@ struct Manifest {
   [[nodiscard]] std::optional<Wapm> wapm() const;
   /// As `wapm()`, for `fs`. An empty list is not the same as a missing annotation.
   [[nodiscard]] std::optional<std::vector<FsEntry>> fs() const;
+  /// The same without a list of them, because the caller makes another one. Calls `begin` with their number, then `add`
+  /// for each. False if there is no annotation. Throws as `fs`, possibly in the middle.
+  bool each_fs(FunctionRef<void(std::size_t count)> begin, FunctionRef<void(FsEntry&& entry)> add) const;
+  /// The same, and frees the memory of the entries: it is several times that of the text. The annotation can't be read
+  /// afterwards.
+  bool take_fs(FunctionRef<void(std::size_t count)> begin, FunctionRef<void(FsEntry&& entry)> add);
 
   [[nodiscard]] const Command* find_command(std::string_view name) const;
   [[nodiscard]] const AtomEntry* find_atom(std::string_view name) const;

@@ -60,7 +60,7 @@ bool is_directory_name(const std::string& registry) {
   std::error_code failed;
   return registry.find('/') != std::string::npos || registry.starts_with('.') ||
          std::filesystem::is_directory(registry, failed) ||
-         (registry.find('.') == std::string::npos && registry.find("localhost") == std::string::npos);
+         (registry.find('.') == std::string::npos && registry != "localhost" && !registry.starts_with("localhost:"));
 }
 
 /// `http://user:secret@host` as `http://user:***@host`.

@@ -28,6 +28,10 @@ TEST(Endpoint, FollowsWasmersRules) {
   EXPECT_EQ(graphql_endpoint("wasmer.io"), kDefaultRegistry);
   EXPECT_EQ(graphql_endpoint("localhost:1234"), "http://localhost:1234/graphql");
   EXPECT_EQ(graphql_endpoint("127.0.0.1:1234"), "http://127.0.0.1:1234/graphql");
+  EXPECT_EQ(graphql_endpoint("a.localhost"), "http://a.localhost/graphql");
+  for (const std::string name : {"localhost.example.com", "notlocalhost", "my-localhost.example:80"}) {
+    EXPECT_EQ(graphql_endpoint(name), "https://registry." + name + "/graphql") << "Wasmer sends tokens there";
+  }
   EXPECT_EQ(graphql_endpoint("https://r.example"), "https://r.example/graphql");
   EXPECT_EQ(graphql_endpoint("https://r.example/"), "https://r.example/graphql");
   EXPECT_EQ(graphql_endpoint("https://r.example/api"), "https://r.example/api");

@@ -67,10 +67,12 @@ TEST_F(SettingsTest, CommandLineGoesBeforeEnvironmentBeforeFile) {
 }
 
 TEST_F(SettingsTest, RegistriesAreDirectoriesOrNot) {
-  flags_.registries = {home_.path(), "./missing", "a/b", "word", "wasmer.io", "localhost:1"};
+  flags_.registries = {home_.path(), "./missing",   "a/b",          "word",
+                       "wasmer.io",  "localhost:1", "notlocalhost", "localhost"};
   const Settings settings = load();
-  EXPECT_THAT(settings.directories, ElementsAre(home_.path(), "./missing", "a/b", "word"));
-  EXPECT_THAT(endpoints(settings), ElementsAre("https://registry.wasmer.io/graphql", "http://localhost:1/graphql"));
+  EXPECT_THAT(settings.directories, ElementsAre(home_.path(), "./missing", "a/b", "word", "notlocalhost"));
+  EXPECT_THAT(endpoints(settings), ElementsAre("https://registry.wasmer.io/graphql", "http://localhost:1/graphql",
+                                               "http://localhost/graphql"));
 }
 
 TEST_F(SettingsTest, TokensGoWhereTheyBelong) {
