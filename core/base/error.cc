@@ -33,7 +33,8 @@ Error::Error(ErrorCode code, std::vector<std::string> chain) : code_(code), chai
   render();
 }
 
-Error::Error(ErrorCode code, const Error& cause) : code_(code), chain_(cause.chain_), text_(cause.text_) {}
+Error::Error(ErrorCode code, const Error& cause)
+    : code_(code), is_of_machine_(cause.is_of_machine_), chain_(cause.chain_), text_(cause.text_) {}
 
 Error& Error::context(std::string outer) & {
   chain_.insert(chain_.begin(), shown(std::move(outer)));
@@ -79,7 +80,9 @@ Error system_error(std::string_view what, int errnum) {
   } else if (errnum == ENOSPC || errnum == EDQUOT) {
     code = ErrorCode::kFull;
   }
-  return {code, std::string(what) + ": " + std::generic_category().message(errnum)};
+  Error error(code, std::string(what) + ": " + std::generic_category().message(errnum));
+  error.is_of_machine_ = errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM;
+  return error;
 }
 
 }  // namespace pkgfs

@@ -53,6 +53,8 @@ class Error : public std::exception {
   Error& caused_by(const Error& cause);
 
   [[nodiscard]] ErrorCode code() const noexcept { return code_; }
+  /// Whether the process or the machine had no memory or file descriptors left. It says nothing about the file.
+  [[nodiscard]] bool is_of_machine() const noexcept { return is_of_machine_; }
   [[nodiscard]] const std::vector<std::string>& chain() const noexcept { return chain_; }
   /// The outermost message.
   [[nodiscard]] const std::string& message() const noexcept { return chain_.front(); }
@@ -61,9 +63,12 @@ class Error : public std::exception {
   [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
 
  private:
+  friend Error system_error(std::string_view what, int errnum);
+
   void render();
 
   ErrorCode code_;
+  bool is_of_machine_ = false;
   std::vector<std::string> chain_;
   std::string text_;
 };

@@ -37,12 +37,14 @@ FileLock::FileLock(PrivateDirectory directory, std::string name)
 
 // Doesn't delegate: if it throws, there is no lock for the destructor to give up.
 FileLock::FileLock(PrivateDirectory directory, std::string name, const CancelFlag& cancel,
-                   std::chrono::milliseconds longest)
+                   std::chrono::milliseconds longest, const Progress& progress)
     : directory_(std::move(directory)), name_(std::move(name)) {
   using Clock = std::chrono::steady_clock;
   constexpr std::chrono::milliseconds kStep{50};
   constexpr std::chrono::seconds kSilent{1};
   const auto begun = Clock::now();
+  auto last_progress = begun;
+  std::uint64_t last_value = progress ? progress() : 0;
   bool was_replaced = false;
   bool is_told = false;
   while (true) {
@@ -56,14 +58,24 @@ FileLock::FileLock(PrivateDirectory directory, std::string name, const CancelFla
       continue;
     }
     was_replaced = outcome == Outcome::kReplaced;
-    const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun);
-    if (waited >= longest) {
-      throw Error(ErrorCode::kBusy, fmt::format("Unable to lock '{}': pkgfs waited {} for another process that "
-                                                "downloads the same file; end that process, or try again later",
-                                                path(), time_text(waited)));
+    const auto now = Clock::now();
+    if (const std::uint64_t value = progress ? progress() : 0; std::exchange(last_value, value) != value) {
+      last_progress = now;
     }
-    if (waited >= kSilent && !std::exchange(is_told, true)) {
-      tell_of_wait(longest);
+    const auto since = [now](Clock::time_point time) {
+      return std::chrono::duration_cast<std::chrono::milliseconds>(now - time);
+    };
+    if (since(last_progress) >= longest) {
+      throw Error(
+          ErrorCode::kBusy,
+          fmt::format("Unable to lock '{}': pkgfs waited {} for another process that downloads the same file{}; "
+                      "end that process, or try again later",
+                      path(), time_text(since(begun)),
+                      progress ? fmt::format(", and made no progress for {}", time_text(since(last_progress)))
+                               : std::string()));
+    }
+    if (since(begun) >= kSilent && !std::exchange(is_told, true)) {
+      tell_of_wait(longest, static_cast<bool>(progress));
     }
     if (cancel.wait_for(kStep)) {
       throw Error(ErrorCode::kInterrupted, fmt::format("interrupted while waiting for '{}'", path()));
@@ -107,12 +119,13 @@ FileLock::Outcome FileLock::attempt() {
   return Outcome::kTaken;
 }
 
-void FileLock::tell_of_wait(std::chrono::milliseconds longest) const {
+void FileLock::tell_of_wait(std::chrono::milliseconds longest, bool sees_progress) const {
   struct stat status{};
   const bool is_foreign =
       ::fstatat(directory_.fd(), name_.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0 && status.st_uid != ::geteuid();
-  log::warn("waiting for the lock \"{}\"{}, at most {}: another download of the same file holds it", path(),
-            is_foreign ? fmt::format(" of user {}", status.st_uid) : std::string(), time_text(longest));
+  log::warn("waiting for the lock \"{}\"{}, at most {}{}: another download of the same file holds it", path(),
+            is_foreign ? fmt::format(" of user {}", status.st_uid) : std::string(), time_text(longest),
+            sees_progress ? " without progress" : "");
 }
 
 }  // namespace pkgfs

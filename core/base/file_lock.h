@@ -2,6 +2,8 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -16,11 +18,13 @@ namespace pkgfs {
 class FileLock {
  public:
   static constexpr std::chrono::hours kLongestWait{1};
+  /// Any number that changes while the holder of the lock makes progress, such as the size of the file that it writes.
+  using Progress = std::function<std::uint64_t()>;
 
   /// Waits for the lock on the file `name`, and says so after a second. Throws Error naming its path, Error(kBusy)
-  /// after `longest`, and Error(kInterrupted) when cancelled.
+  /// after `longest` without progress, and Error(kInterrupted) when cancelled.
   FileLock(PrivateDirectory directory, std::string name, const CancelFlag& cancel,
-           std::chrono::milliseconds longest = kLongestWait);
+           std::chrono::milliseconds longest = kLongestWait, const Progress& progress = {});
   ~FileLock();
   FileLock(FileLock&&) = default;
   FileLock& operator=(FileLock&&) = delete;
@@ -41,7 +45,7 @@ class FileLock {
 
   [[nodiscard]] Outcome attempt();
   /// Tells the user, once.
-  void tell_of_wait(std::chrono::milliseconds longest) const;
+  void tell_of_wait(std::chrono::milliseconds longest, bool sees_progress) const;
   [[nodiscard]] std::string path() const { return directory_.path_of(name_); }
 
   PrivateDirectory directory_;

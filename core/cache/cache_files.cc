@@ -13,7 +13,6 @@
 
 #include <fmt/format.h>
 
-#include "core/base/file_lock.h"
 #include "core/base/log.h"
 
 namespace pkgfs::cache_files {
@@ -130,21 +129,39 @@ void remove_stale_locks(const std::optional<PrivateDirectory>& directory, std::s
   });
 }
 
+FileLock lock(PrivateDirectory directory, std::string name, const CancelFlag& cancel,
+              std::optional<std::chrono::milliseconds> longest, const std::string& part) {
+  if (longest) {
+    return {std::move(directory), std::move(name), cancel, *longest};
+  }
+  return {std::move(directory), std::move(name), cancel, FileLock::kLongestWait, [&part] {
+            struct stat status{};
+            return ::stat(part.c_str(), &status) == 0 ? static_cast<std::uint64_t>(status.st_size) : 0;
+          }};
+}
+
 void move_into_place(const std::string& part, const UniqueFd& downloaded, std::string_view kind,
                      const std::string& path) {
   const std::filesystem::path whole(part);
   const std::string failed = fmt::format("Unable to save the downloaded {} to \"{}\"", kind, path);
   const auto directory = PrivateDirectory::find(whole.parent_path());
-  if (const int errnum = directory ? directory->move_out(whole.filename(), path) : ENOENT; errnum != 0) {
-    throw system_error(failed, errnum);
+  if (!directory) {
+    throw system_error(failed, ENOENT);
   }
-  struct stat moved{};
+  // Compared before the move: what is at `path` afterwards may be a download that Wasmer has put there. The lock of the
+  // partial file keeps other processes away, and the directory (`require_control`) other users.
+  struct stat there{};
   struct stat ours{};
-  if (::lstat(path.c_str(), &moved) != 0 || ::fstat(downloaded.get(), &ours) != 0) {
+  if (::fstatat(directory->fd(), whole.filename().c_str(), &there, AT_SYMLINK_NOFOLLOW) != 0 ||
+      ::fstat(downloaded.get(), &ours) != 0) {
     throw system_error(failed, errno);
   }
-  if (FileId(moved) != FileId(ours)) {
-    ::unlink(path.c_str());
+  if (FileId(there) == FileId(ours)) {
+    if (const int errnum = directory->move_out(whole.filename(), path); errnum != 0) {
+      throw system_error(failed, errnum);
+    }
+  } else {
+    directory->remove(whole.filename());
     throw Error(ErrorCode::kCorrupt, fmt::format("{}: another process has replaced \"{}\" meanwhile", failed, part));
   }
 }
@@ -157,7 +174,6 @@ void require_control(const std::string& directory) {
 }
 
 void make_read_only(const std::string& path) {
-  constexpr ::mode_t kVerified = 0444;
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
   struct stat status{};
   if (fd && ::fstat(fd.get(), &status) == 0 && S_ISREG(status.st_mode)) {

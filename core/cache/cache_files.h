@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -10,7 +12,9 @@
 #include <system_error>
 #include <vector>
 
+#include "core/base/cancel.h"
 #include "core/base/error.h"
+#include "core/base/file_lock.h"
 #include "core/base/private_directory.h"
 #include "core/base/unique_fd.h"
 
@@ -45,10 +49,17 @@ std::uint64_t remove_old_parts(const std::optional<PrivateDirectory>& directory,
 /// process holds. `dry_run` does nothing, because lock files are empty.
 void remove_stale_locks(const std::optional<PrivateDirectory>& directory, std::string_view ending, bool dry_run);
 
+/// Waits for the lock `name` of the partial file `part`, for `longest` at most. None: as long as the file grows, and
+/// then for FileLock::kLongestWait. Throws as FileLock.
+[[nodiscard]] FileLock lock(PrivateDirectory directory, std::string name, const CancelFlag& cancel,
+                            std::optional<std::chrono::milliseconds> longest, const std::string& part);
+
 /// Makes the partial file `part`, a `kind` of a download, the file `path`. Throws Error naming `path`, also if `part`
-/// isn't the open file `downloaded` any more: then `path` leads to none.
+/// isn't the open file `downloaded` any more: then removes it, and leaves `path` as it is.
 void move_into_place(const std::string& part, const UniqueFd& downloaded, std::string_view kind,
                      const std::string& path);
+/// The mode of an entry that pkgfs has hashed.
+inline constexpr ::mode_t kVerified = 0444;
 /// Gives the regular file at `path`, not the target of a link, the mode 0444. Fails silently.
 void make_read_only(const std::string& path);
 

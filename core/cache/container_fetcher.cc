@@ -76,9 +76,9 @@ Url announced_url(const std::string& text) {
 }
 
 /// Whether `error` may come from damage of the file that was used. If pkgfs is interrupted, or the disk has no room
-/// for what a tarball unpacks to, the file may be good, and must stay.
+/// for what a tarball unpacks to, or the process has no file descriptors left, the file may be good, and must stay.
 bool blames_file(const Error& error) {
-  return error.code() != ErrorCode::kInterrupted && error.code() != ErrorCode::kFull;
+  return error.code() != ErrorCode::kInterrupted && error.code() != ErrorCode::kFull && !error.is_of_machine();
 }
 
 /// `, after a redirect to "…"`; empty without one.
@@ -122,10 +122,11 @@ std::optional<std::string> ContainerFetcher::fetch(const Announced& wanted, cons
   return download_announced(wanted, url, partial, cancel, use);
 }
 
-std::chrono::milliseconds ContainerFetcher::longest_wait() const {
+std::optional<std::chrono::milliseconds> ContainerFetcher::longest_wait() const {
   const auto deadline = options_.client->download_deadline();
-  return deadline ? std::chrono::ceil<std::chrono::milliseconds>(*deadline - std::chrono::steady_clock::now())
-                  : std::chrono::milliseconds(FileLock::kLongestWait);
+  return deadline
+             ? std::optional(std::chrono::ceil<std::chrono::milliseconds>(*deadline - std::chrono::steady_clock::now()))
+             : std::nullopt;
 }
 
 bool ContainerFetcher::use_cached(const Sha256& hash, const Use& use) {
@@ -164,6 +165,9 @@ bool ContainerFetcher::use_by_url(const Url& url, const Sha256& hash, const Use&
       return false;
     }
   } catch (const Error& error) {
+    if (!blames_file(error)) {
+      throw;
+    }
     log::debug("{}", error);
     return false;
   }
@@ -274,7 +278,7 @@ ContainerFetcher::UrlFile ContainerFetcher::find_or_download(const Url& url, con
     urls_.mark_current(url);
     return {found->path, false};
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::kInterrupted || !found) {
+    if (error.code() == ErrorCode::kInterrupted || error.is_of_machine() || !found) {
       throw;
     }
     log::warn("Download failed, using the file of \"{}\" that was downloaded {} ago: {}", url.text(),

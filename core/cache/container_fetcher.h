@@ -83,7 +83,7 @@ class ContainerFetcher {
 
   [[nodiscard]] bool is_offline() const { return options_.client == nullptr; }
   /// For another process that downloads the same file. Only online.
-  [[nodiscard]] std::chrono::milliseconds longest_wait() const;
+  [[nodiscard]] std::optional<std::chrono::milliseconds> longest_wait() const;
   [[nodiscard]] bool is_fresh(const ContainersByUrl::Found& found) const;
   /// Calls `use` with the entry of `hash`. False if there is none, or if it is damaged; a damaged one is set aside.
   [[nodiscard]] bool use_cached(const Sha256& hash, const Use& use);

@@ -52,6 +52,9 @@ std::optional<std::string> ContainersByHash::find(const Sha256& hash) {
     return std::nullopt;
   }
   if (::faccessat(AT_FDCWD, path.c_str(), R_OK, AT_EACCESS) != 0) {
+    if (errno == ENOMEM) {
+      throw system_error("Unable to read \"" + path + "\"", errno);
+    }
     if (errno != ENOENT) {
       set_aside(hash, system_error("it can't be read", errno).message());
     }
@@ -78,6 +81,9 @@ std::optional<Sha256> ContainersByHash::hash_or_set_aside(const Sha256& hash) {
   try {
     return content_hash({hash, path_of(hash), 0, {}});
   } catch (const Error& error) {
+    if (error.is_of_machine() || error.code() == ErrorCode::kInterrupted) {
+      throw;
+    }
     set_aside(hash, error.what());
     return std::nullopt;
   }
@@ -93,7 +99,7 @@ void ContainersByHash::set_aside(const Sha256& hash, const std::string& why) {
 }
 
 PartialEntry ContainersByHash::reserve(const Sha256& hash, const CancelFlag& cancel,
-                                       std::chrono::milliseconds longest) {
+                                       std::optional<std::chrono::milliseconds> longest) {
   const std::string temporary = directory_ + "/__temp__";
   const std::string name = to_hex(hash);
   return cache_files::in_directory<PartialEntry>(directory_, [&] {
@@ -101,7 +107,9 @@ PartialEntry ContainersByHash::reserve(const Sha256& hash, const CancelFlag& can
     const PrivateDirectory opened = PrivateDirectory::make(temporary);
     PrivateDirectory locks = PrivateDirectory::make(directory_ + "/.locks");
     std::call_once(prepared_, [&] { remove_leftovers(cache_files::kLockAge); });
-    return PartialEntry{opened.path_of(name + ".part"), FileLock(std::move(locks), name, cancel, longest)};
+    std::string part = opened.path_of(name + ".part");
+    FileLock lock = cache_files::lock(std::move(locks), name, cancel, longest, part);
+    return PartialEntry{std::move(part), std::move(lock)};
   });
 }
 
@@ -109,8 +117,9 @@ std::string ContainersByHash::commit(const PartialEntry& partial, const UniqueFd
   std::string path = path_of(hash);
   cache_files::move_into_place(partial.part, hashed, "package", path);
   // After the rename: a process that is killed in between leaves a writable entry, which is hashed once more. The other
-  // order would leave a read-only partial file, which can't be continued.
-  cache_files::make_read_only(path);
+  // order would leave a read-only partial file, which can't be continued. By the descriptor: Wasmer may have put its
+  // own download there meanwhile, and pkgfs hasn't hashed that.
+  ::fchmod(hashed.get(), cache_files::kVerified);
   dirty_ = true;
   return path;
 }

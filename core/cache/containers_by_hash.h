@@ -37,18 +37,21 @@ class ContainersByHash {
 
   /// The path of an entry that can be trusted; none if there is none. Marks the entry as used now. If the entry is
   /// writable, another program wrote it: pkgfs hashes it and makes it read-only. An entry that is damaged or unreadable
-  /// is set aside and counts as missing. Throws Error if the directory can't be read.
+  /// is set aside and counts as missing. Throws Error if the directory can't be read, and as `hash_or_set_aside`.
   [[nodiscard]] std::optional<std::string> find(const Sha256& hash);
-  /// The hash of the entry's content. None if the entry is gone, or unreadable, in which case it is set aside.
+  /// The hash of the entry's content. None if the entry is gone, or unreadable, in which case it is set aside. Throws
+  /// Error if the process has no file descriptors or memory left: the entry may be good then. Throws
+  /// Error(kInterrupted).
   [[nodiscard]] std::optional<Sha256> hash_or_set_aside(const Sha256& hash);
   /// Renames a damaged entry to `{entry}.corrupt-{pid}`, with a warning that gives `why`.
   void set_aside(const Sha256& hash, const std::string& why);
 
-  /// Waits until no other thread or process fills the entry, for `longest` at most. Call `find` again afterwards: the
+  /// Waits until no other thread or process fills the entry, for `longest` at most. None: as long as the partial file
+  /// grows, and then for FileLock::kLongestWait. Call `find` again afterwards: the
   /// other one may have succeeded. Throws Error if the directory can't be written, or other users may replace what is
   /// written there, Error(kBusy) after `longest`, and Error(kInterrupted) when cancelled.
   [[nodiscard]] PartialEntry reserve(const Sha256& hash, const CancelFlag& cancel,
-                                     std::chrono::milliseconds longest = FileLock::kLongestWait);
+                                     std::optional<std::chrono::milliseconds> longest = std::nullopt);
   /// Makes the partial file the entry of `hash`, which must be the hash of its content. `hashed`: the open file that
   /// has it. Returns the path of the entry. Throws Error, also if the partial file is another one.
   std::string commit(const PartialEntry& partial, const UniqueFd& hashed, const Sha256& hash);

@@ -77,14 +77,16 @@ std::optional<std::string> ContainersByUrl::date_of(const Url& url) const {
 
 void ContainersByUrl::mark_current(const Url& url) { touch(path_of(url)); }
 
-PartialEntry ContainersByUrl::reserve(const Url& url, const CancelFlag& cancel, std::chrono::milliseconds longest) {
+PartialEntry ContainersByUrl::reserve(const Url& url, const CancelFlag& cancel,
+                                      std::optional<std::chrono::milliseconds> longest) {
   const std::string temporary = directory_ + "/__temp__";
   const std::string key = key_of(url);
   return cache_files::in_directory<PartialEntry>(directory_, [&] {
     cache_files::require_control(directory_);  // before anything is made in the cache of another user
     PrivateDirectory opened = PrivateDirectory::make(temporary);
     std::string part = opened.path_of(key + ".part");
-    return PartialEntry{std::move(part), FileLock(std::move(opened), key + std::string(kLock), cancel, longest)};
+    FileLock lock = cache_files::lock(std::move(opened), key + std::string(kLock), cancel, longest, part);
+    return PartialEntry{std::move(part), std::move(lock)};
   });
 }
 

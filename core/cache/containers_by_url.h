@@ -47,7 +47,7 @@ class ContainersByUrl {
 
   /// Waits until no other thread or process fills the entry, as `ContainersByHash::reserve`.
   [[nodiscard]] PartialEntry reserve(const Url& url, const CancelFlag& cancel,
-                                     std::chrono::milliseconds longest = FileLock::kLongestWait);
+                                     std::optional<std::chrono::milliseconds> longest = std::nullopt);
   /// Makes the partial file the entry of `url`, synced. `downloaded`: the open file with the content. Keeps `date`, the
   /// Last-Modified date, if there is no ETag. Returns the path of the entry. Throws Error, also if the partial file is
   /// another one.

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/base/byte_source.h"
+#include "core/base/cancel.h"
 #include "core/base/error.h"
 
 namespace pkgfs {
@@ -34,6 +35,7 @@ Sha256 hash_file(const std::string& path) {
   Sha256Hasher hasher;
   std::vector<std::byte> piece(std::min<std::uint64_t>(kPiece, file->size()));
   for (std::uint64_t at = 0; at < file->size();) {
+    throw_if_cancelled();
     const std::size_t length = std::min<std::uint64_t>(piece.size(), file->size() - at);
     // Not the mapping: where the disk fails, that reads as zeros.
     if (const auto read = file->read(at, std::span(piece).first(length)); !read) {

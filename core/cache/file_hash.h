@@ -8,7 +8,7 @@
 
 namespace pkgfs {
 
-/// The SHA-256 of the regular file at `path`. Throws Error naming `path`.
+/// The SHA-256 of the regular file at `path`. Throws Error naming `path`, and Error(kInterrupted) (core/base/cancel.h).
 [[nodiscard]] Sha256 hash_file(const std::string& path);
 
 /// The same with a memory: a file is read again only when its device, inode, size or times changed. Not thread-safe.

@@ -176,6 +176,9 @@ PackageSummary LocalRegistrySource::by_hash(const PackageSpecifier& specifier) {
     try {
       digest = hashes_.of(path);
     } catch (const Error& error) {
+      if (error.code() == ErrorCode::kInterrupted) {
+        throw;
+      }
       log::warn("{}", error);
     }
     if (digest == wanted) {

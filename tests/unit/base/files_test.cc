@@ -155,6 +155,22 @@ TEST(FileLock, WaitingIsToldAndEnds) {
   EXPECT_TRUE(fs::exists(path)) << "it is still held";
 }
 
+TEST(FileLock, TheWaitBeginsAnewWithEachProgress) {
+  const TempDir dir;
+  const CancelFlag never;
+  const FileLock held(PrivateDirectory::make(dir.path()), "lock", never);
+  int asked = 0;
+  const auto begun = std::chrono::steady_clock::now();
+  try {
+    const FileLock lock(PrivateDirectory::make(dir.path()), "lock", never, std::chrono::milliseconds(120),
+                        [&asked] { return static_cast<std::uint64_t>(std::min(++asked, 6)); });
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find(", and made no progress for "), std::string::npos) << error.what();
+  }
+  EXPECT_GE(std::chrono::steady_clock::now() - begun, std::chrono::milliseconds(320)) << "four steps more";
+}
+
 TEST(FileLock, FreeOneIsTakenAtOnce) {
   const TempDir dir;
   const PrivateDirectory here = PrivateDirectory::make(dir.path());

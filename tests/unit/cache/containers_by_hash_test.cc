@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -256,6 +257,46 @@ TEST_F(ContainersByHashTest, AnotherFileThanTheHashedOneIsNoEntry) {
     EXPECT_THAT(error.what(), HasSubstr("has replaced \"" + partial.part));
   }
   EXPECT_FALSE(fs::exists(entry()));
+  EXPECT_FALSE(fs::exists(partial.part));
+}
+
+TEST_F(ContainersByHashTest, WhatWasmerPutThereMeanwhileStays) {
+  const PartialEntry partial = cache_.reserve(hash_, never_);
+  std::ofstream(partial.part) << content_;
+  const UniqueFd hashed = open(partial.part);
+  dir_.write("checkouts/" + entry().filename().string(), content_);
+  fs::rename(dir_.write("planted", "something else"), partial.part);
+  EXPECT_THROW(cache_.commit(partial, hashed, hash_), Error);
+  EXPECT_EQ(read_text(entry()), content_);
+}
+
+/// The process has no file descriptors left while this lives.
+class NoDescriptors {
+ public:
+  NoDescriptors() {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    const rlimit none{.rlim_cur = 0, .rlim_max = before_.rlim_max};
+    ::setrlimit(RLIMIT_NOFILE, &none);
+  }
+  ~NoDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+  NoDescriptors(const NoDescriptors&) = delete;
+  NoDescriptors& operator=(const NoDescriptors&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(ContainersByHashTest, AFullTableOfDescriptorsIsNoDamage) {
+  fs::permissions(store(), fs::perms::owner_read | fs::perms::owner_write);  // so that it is hashed
+  const CapturedLog log;
+  {
+    const NoDescriptors none;
+    EXPECT_THROW(static_cast<void>(cache_.find(hash_)), Error);
+    EXPECT_THROW(static_cast<void>(cache_.hash_or_set_aside(hash_)), Error);
+  }
+  EXPECT_EQ(log.text(), "");
+  EXPECT_EQ(read_text(entry()), content_);
+  EXPECT_EQ(cache_.find(hash_), entry().string());
 }
 
 TEST_F(ContainersByHashTest, DirectoriesOfAnotherUserAreNotWrittenTo) {
