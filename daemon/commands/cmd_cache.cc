@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/base/cancel.h"
 #include "core/base/log.h"
 #include "core/cache/containers_by_hash.h"
 #include "core/cache/containers_by_url.h"
@@ -18,6 +19,7 @@
 #include "daemon/cli/text_output.h"
 #include "daemon/cli/text_writer.h"
 #include "daemon/commands/commands.h"
+#include "daemon/packages/interrupt.h"
 
 namespace pkgfs {
 namespace {
@@ -44,6 +46,9 @@ std::string name_of(const std::string& path) {
     const PackageSummary summary = container_summary(path);
     return summary.pkg.id.named() == nullptr ? std::string() : summary.pkg.id.to_string();
   } catch (const Error& error) {
+    if (error.code() == ErrorCode::kInterrupted) {
+      throw;
+    }
     log::debug("{}", error);
     return {};
   }
@@ -75,12 +80,16 @@ struct Caches {
 /// Remembers the first of several failures, so that the command can go on and fail at its end.
 class Failures {
  public:
-  /// Runs `work`; false if it threw Error.
+  /// Runs `work`; false if it threw Error. Throws Error(kInterrupted).
   bool attempt(const std::function<void()>& work) {
+    throw_if_cancelled();
     try {
       work();
       return true;
     } catch (const Error& error) {
+      if (error.code() == ErrorCode::kInterrupted) {
+        throw;
+      }
       if (count_++ == 0) {
         first_ = error;
       }
@@ -111,6 +120,7 @@ int list(Caches& caches, const Options& options, const Io& io) {
   std::uint64_t total = 0;
   const std::vector<Item> items = caches.items();
   for (const Item& item : items) {
+    throw_if_cancelled();
     total += item.size;
     const std::string name = name_of(item.path);
     if (options.json) {
@@ -214,6 +224,8 @@ int prune(Caches& caches, const Options& options, const Io& io) {
 int cmd_cache(const std::vector<std::string>& args, const Io& io) {
   const Options options = parse_options(CommandId::kCache, args, 1, 1);
   set_log_level(options.log);
+  CancelFlag interrupt;
+  const InterruptGuard guard(interrupt);
   Caches caches(load_settings(options.tree.network, io.environment));
   const std::string& what = options.operands[0];
   const bool prunes = what == "prune";

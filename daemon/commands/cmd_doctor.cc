@@ -14,6 +14,7 @@
 #include "daemon/doctor/check_mounts.h"
 #include "daemon/doctor/check_packages.h"
 #include "daemon/doctor/check_system.h"
+#include "daemon/packages/interrupt.h"
 
 namespace pkgfs {
 namespace {
@@ -45,11 +46,13 @@ void print_document(const Io& io, const doctor::Findings& findings, std::size_t 
 int cmd_doctor(const std::vector<std::string>& args, const Io& io) {
   const Options options = parse_options(CommandId::kDoctor, args, 0, 0);
   set_log_level(options.log);
+  CancelFlag interrupt;
+  const InterruptGuard guard(interrupt);
   doctor::Findings findings;
   // The first two checks fork: they must run before the network starts threads.
   doctor::check_system(findings);
   doctor::check_mounts(findings);
-  doctor::check_packages(findings, options.tree.network, io.environment);
+  doctor::check_packages(findings, options.tree.network, io.environment, interrupt);
   const auto count = [&findings](doctor::Level level) {
     return static_cast<std::size_t>(std::ranges::count(findings, level, &doctor::Finding::level));
   };

@@ -99,6 +99,7 @@ void Staging::stage_beside() {
   if (::fstatat(place_.get(), leaf_.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
     throw system_error("Unable to open the directory \"" + path_ + "\"", ENOENT);  // a link that leads nowhere
   }
+  warn_of_leftovers_beside(place_.get(), leaf_, path_);
   area_.emplace(place_.get(), leaf_, what);
 }
 

@@ -50,6 +50,20 @@ bool has_files(const std::filesystem::path& directory) {
   return static_cast<bool>(failed) && failed != std::errc::no_such_file_or_directory;
 }
 
+/// The areas in `place` whose names begin like that, and in which no process works.
+std::vector<std::string> left_areas(int place, std::string_view beginning) {
+  int failed = 0;
+  std::vector<std::string> names = entry_names(place, failed);
+  std::erase_if(names, [&](const std::string& name) {
+    if (!name.starts_with(beginning)) {
+      return true;
+    }
+    const UniqueFd left(::openat(place, name.c_str(), kAreaFlags));
+    return !left || ::flock(left.get(), LOCK_SH | LOCK_NB) != 0;  // another process is writing to the directory
+  });
+  return names;
+}
+
 }  // namespace
 
 UniqueFd make_private_directory(int place, const std::string& name) {
@@ -136,15 +150,7 @@ void StagingArea::remove() {
 }
 
 void warn_of_leftovers(int place, const std::string& path) {
-  int failed = 0;
-  for (const std::string& name : entry_names(place, failed)) {
-    if (!name.starts_with(kMark)) {
-      continue;
-    }
-    const UniqueFd left(::openat(place, name.c_str(), kAreaFlags));
-    if (!left || ::flock(left.get(), LOCK_SH | LOCK_NB) != 0) {
-      continue;  // another process is writing to the directory
-    }
+  for (const std::string& name : left_areas(place, kMark)) {
     if (has_files(std::filesystem::path(path) / name / StagingArea::kReplaced)) {
       log::warn(
           "a \"pkgfs extract\" to \"{}\" was killed. The files that it had replaced are in \"{}/{}/{}\", under their "
@@ -153,6 +159,12 @@ void warn_of_leftovers(int place, const std::string& path) {
     } else {
       log::warn("a \"pkgfs extract\" to \"{}\" was killed and left \"{}/{}\": remove it", path, path, name);
     }
+  }
+}
+
+void warn_of_leftovers_beside(int place, std::string_view prefix, const std::string& path) {
+  for (const std::string& name : left_areas(place, hidden_prefix(prefix) + std::string(kMark))) {
+    log::warn("a \"pkgfs extract\" to \"{}\" was killed and left \"{}\" in the same directory: remove it", path, name);
   }
 }
 

@@ -60,5 +60,8 @@ class StagingArea {
 
 /// Warns of each area in `place` that a killed process left, and says what to do with it. `path` is that of `place`.
 void warn_of_leftovers(int place, const std::string& path);
+/// The same for the extractions that were to make `path`, and whose areas were in its parent `place`, for StagingArea's
+/// `prefix`.
+void warn_of_leftovers_beside(int place, std::string_view prefix, const std::string& path);
 
 }  // namespace pkgfs

@@ -94,7 +94,8 @@ Finding judge(const std::string& endpoint, const RemoteRegistry& registry, const
   return found;
 }
 
-void check_registry(Findings& findings, const Settings& settings, const RemoteRegistry& registry) {
+void check_registry(Findings& findings, const Settings& settings, const RemoteRegistry& registry,
+                    const CancelFlag& interrupt) {
   const std::string endpoint = printable(registry.endpoint);
   const auto limit = std::min<std::chrono::seconds>(kServerLimit, settings.timeout);
   const auto begin = std::chrono::steady_clock::now();
@@ -111,7 +112,7 @@ void check_registry(Findings& findings, const Settings& settings, const RemoteRe
                         .body = R"({"query":"{ __typename }"})",
                         .bearer = registry.token,
                         .max_bytes = kMostAnswer};
-    CancelFlag cancel;
+    CancelFlag cancel(&interrupt);
     const Deadline deadline(cancel, limit);
     const HttpResponse response = client.fetch_once(request, cancel);
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
@@ -123,6 +124,9 @@ void check_registry(Findings& findings, const Settings& settings, const RemoteRe
                           "set the clock: timedatectl set-ntp true; certificates and cached answers depend on it"});
     }
   } catch (const Error& error) {
+    if (interrupt.is_cancelled()) {
+      throw;
+    }
     const bool late = error.code() == ErrorCode::kInterrupted;
     const std::string why =
         late ? fmt::format("no answer within {} s", limit.count()) : printable(error.chain().back());
@@ -144,7 +148,8 @@ void check_directory(Findings& findings, const std::string& directory) {
 
 }  // namespace
 
-void check_packages(Findings& findings, const NetworkFlags& flags, const Environment& environment) {
+void check_packages(Findings& findings, const NetworkFlags& flags, const Environment& environment,
+                    const CancelFlag& interrupt) {
   std::optional<Settings> settings;
   try {
     settings = load_settings(flags, environment);
@@ -160,13 +165,14 @@ void check_packages(Findings& findings, const NetworkFlags& flags, const Environ
                       ""});
   check_cache(findings, settings->cache_dir);
   for (const std::string& directory : settings->directories) {
+    throw_if_cancelled();
     check_directory(findings, directory);
   }
   for (const RemoteRegistry& registry : settings->registries) {
     if (settings->offline) {
       findings.push_back({"registry", Level::kOk, printable(registry.endpoint) + " wasn't asked (--offline)", ""});
     } else {
-      check_registry(findings, *settings, registry);
+      check_registry(findings, *settings, registry, interrupt);
     }
   }
 }

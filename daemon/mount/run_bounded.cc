@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/mount/run_bounded.h"
 
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <thread>
 
+#include "core/base/cancel.h"
 #include "core/base/error.h"
 
 namespace pkgfs {
@@ -16,9 +19,16 @@ namespace {
 constexpr auto kInterval = std::chrono::milliseconds(2);
 
 [[noreturn]] void run_child(std::size_t index, const std::function<int(std::size_t)>& body) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // if a signal ends the parent, no child stays behind
   // A process that reads our output waits until this child, which may hang, has closed it.
   ::close_range(0, ~0U, 0);
   ::_exit(body(index));
+}
+
+/// Ends the child; that takes effect when the kernel lets it go.
+void end(pid_t child) {
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, WNOHANG);
 }
 
 /// The child's exit code, if it ends before `deadline`.
@@ -29,8 +39,9 @@ std::optional<int> wait_for(pid_t child, std::chrono::steady_clock::time_point d
     if (ended == child) {
       return WIFEXITED(status) ? std::optional(WEXITSTATUS(status)) : std::nullopt;
     }
+    throw_if_cancelled();
     if ((ended < 0 && errno != EINTR) || std::chrono::steady_clock::now() >= deadline) {
-      ::kill(child, SIGKILL);  // takes effect when the kernel lets it go
+      end(child);
       return std::nullopt;
     }
     std::this_thread::sleep_for(kInterval);
@@ -57,8 +68,13 @@ std::vector<std::optional<int>> run_bounded(std::size_t count, const std::functi
   const auto deadline = std::chrono::steady_clock::now() + limit;
   std::vector<std::optional<int>> answers;
   answers.reserve(children.size());
-  for (const pid_t child : children) {
-    answers.push_back(wait_for(child, deadline));
+  for (std::size_t i = 0; i < children.size(); ++i) {
+    try {
+      answers.push_back(wait_for(children[i], deadline));
+    } catch (const Error&) {
+      std::for_each(children.begin() + static_cast<std::ptrdiff_t>(i), children.end(), &end);
+      throw;
+    }
   }
   if (failed) {
     throw std::move(*failed);

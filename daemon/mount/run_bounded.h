@@ -11,7 +11,7 @@ namespace pkgfs {
 
 /// Calls `body(0)` to `body(count - 1)`, each in a child process of its own, all at the same time. Returns the results
 /// (0 to 254); nothing for a child that did not end within `limit`, which is for all of them together. Throws Error if
-/// a child can't be started.
+/// a child can't be started, and Error(kInterrupted) (core/base/cancel.h). The thread must not end before.
 ///
 /// Use it for calls that may block in the kernel for ever, as any access to a mount may. This process gives up on such
 /// a child; the child ends when the kernel lets it go. A child has no open files, and may do only what is allowed

@@ -144,6 +144,7 @@ void VolumeTable::start_work(const VolumePtr& volume, bool mount) {
 
 /// Runs on the volume's own thread; `busy` is set.
 void VolumeTable::work(const VolumePtr& volume) {
+  const CancelScope scope(*volume->cancel);  // a lock file may be long
   Lock lock(mutex_);
   const Busy busy(volume->busy, changed_);
   const std::string name = volume->record.name;

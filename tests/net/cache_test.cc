@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <fstream>
 
 #include <nlohmann/json.hpp>
@@ -148,6 +149,22 @@ TEST_F(Cache, HomeThatCannotBeWrittenStopsOnlyDownloads) {
   const ProcessResult unset = as("HOME=", {"ls", app.string()});
   EXPECT_TRUE(unset.ok()) << unset.describe();
   EXPECT_EQ(unset.err, "");
+}
+
+TEST_F(Cache, ASignalEndsTheHashingOfALongEntry) {
+  const fs::path long_entry = entry(std::string(64, 'a'));
+  write(long_entry, "");
+  fs::resize_file(long_entry, std::uintmax_t{1} << 38U);
+  Process process({kPkgfs, "cache", "verify"}, {.environment = environment()});
+  ASSERT_TRUE(eventually([&] {
+    const std::string io = read_text("/proc/" + std::to_string(process.pid()) + "/io");
+    return std::stoull(io.substr(io.find(' ') + 1)) > 10'000'000;  // it reads
+  }));
+  const auto begun = std::chrono::steady_clock::now();
+  process.signal(SIGINT);
+  EXPECT_EQ(process.wait().exit_code, 130) << process.wait().describe();
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(1));
+  EXPECT_TRUE(fs::exists(long_entry));
 }
 
 TEST_F(Cache, UrlsAreListedAndPruned) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Risk: `pkgfs doctor` calls an unusable registry good, or waits too long for one that doesn't reply.
 #include <chrono>
+#include <csignal>
 
 #include <nlohmann/json.hpp>
 
@@ -87,6 +88,17 @@ TEST_F(DoctorNet, DoesNotWaitForOneThatSaysNothing) {
   expect(ask(), "can't be reached");
   server_.set_fault({.kind = Fault::Kind::kStall, .after = 5});
   expect(ask(), "can't be reached");
+}
+
+TEST_F(DoctorNet, ASignalEndsTheWait) {
+  server_.set_fault({.kind = Fault::Kind::kPlain, .latency_ms = 8000});
+  server_.clear_requests();
+  Process process({kPkgfs, "doctor", "--registry", server_.endpoint()}, {.environment = environment()});
+  ASSERT_TRUE(eventually([&] { return !server_.requests().empty(); })) << process.err();
+  const auto begin = steady_clock::now();
+  process.signal(SIGINT);
+  EXPECT_EQ(process.wait().exit_code, 130) << process.wait().describe();
+  EXPECT_LT(steady_clock::now() - begin, std::chrono::seconds(1));
 }
 
 TEST_F(DoctorNet, NoticesAWrongClock) {

@@ -35,6 +35,21 @@ TEST_F(StagingTest, ANewTargetAppearsWhole) {
   EXPECT_EQ(entries_beside(), 2U);
 }
 
+TEST_F(StagingTest, LeftoversBesideANewTargetAreTold) {
+  const std::string path = (dir_.path() / "new").string();
+  dir_.write(".new.pkgfs-0123456789abcdef/replaced/a", "of a package");
+  dir_.write(".newer.pkgfs-0123456789abcdef/a", "of another target");
+  const CapturedLog log;
+  {
+    const Staging first(path, false);
+    const Staging second(path, false);  // the first one works still
+  }
+  const std::string told =
+      "a \"pkgfs extract\" to \"" + path + "\" was killed and left \".new.pkgfs-0123456789abcdef\"";
+  EXPECT_THAT(log.text(), HasSubstr(told));
+  EXPECT_EQ(std::ranges::count(log.text(), '\n'), 2) << log.text();
+}
+
 TEST_F(StagingTest, ATargetThatAppearsMeanwhileStays) {
   const fs::path path = dir_.path() / "new";
   {
