@@ -3,8 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
-/// Limits on hostile or damaged input: containers, manifests, archives, replies. Each with its reason.
+/// Limits on hostile or damaged input: containers, manifests, archives, replies. Each with its reason. Those that
+/// depend on who made a package are in two sets, `kLocal` and `kStranger`, at the end.
 namespace pkgfs::limits {
 
 /// Linux's NAME_MAX: a longer name can't be looked up through the kernel.
@@ -75,5 +77,50 @@ inline constexpr std::size_t kParallelRequests = 32;
 inline constexpr std::size_t kResolvePackages = 1'000;
 inline constexpr std::size_t kResolvePending = 4'000;
 inline constexpr std::size_t kResolveStates = 10'000;
+
+/// The limits of one package, and of all packages of its kind in a tree.
+struct PackageLimits {
+  std::string_view name;  // of the packages that the set is for, as errors give it
+  std::uint64_t manifest_bytes;
+  std::uint64_t index_bytes;
+  std::size_t volumes;
+  std::size_t mappings;
+  std::size_t commands;
+  std::size_t mount_depth;
+  std::size_t path_bytes;
+  std::uint64_t tarball_bytes;
+  std::size_t tarball_entries;
+  /// What is otherwise a warning of damage, or of a name that leads out, is an error.
+  bool refuses_damage;
+};
+
+/// For a package that lies on this machine: the user chose it, and can look into it.
+inline constexpr PackageLimits kLocal{.name = "local packages",
+                                      .manifest_bytes = kManifestBytes,
+                                      .index_bytes = kIndexBytes,
+                                      .volumes = kVolumes,
+                                      .mappings = kMappings,
+                                      .commands = kCommands,
+                                      .mount_depth = kMountDepth,
+                                      .path_bytes = kPathBytes,
+                                      .tarball_bytes = kTarballBytes,
+                                      .tarball_entries = kTarballEntries,
+                                      .refuses_damage = false};
+
+/// For a package from a registry or a URL, and for all with --untrusted: their names alone lead to them, so they get
+/// what real packages need, many times over, and no more. The largest of seven real packages has a manifest of 1,811
+/// bytes, 6 commands, 3 volumes and 2 mappings, at paths of 2 directories and 9 bytes.
+inline constexpr PackageLimits kStranger{
+    .name = "packages of strangers",
+    .manifest_bytes = 1ULL << 20U,  // 500 times as long; its value takes 20 MB at most (kCborGrowth)
+    .index_bytes = 1ULL << 20U,     // for 1,000 volumes with names of 900 bytes
+    .volumes = 1'000,               // 300 times as many
+    .mappings = 1'000,              // 500 times as many
+    .commands = 2'000,              // 300 times as many; toolboxes of one program for each command have 300
+    .mount_depth = 64,              // 30 times as deep; the deepest package of the tests has 4
+    .path_bytes = 1024,             // 100 times as long, and four names of the greatest length
+    .tarball_bytes = 2ULL << 30U,   // a compiler with its libraries takes a quarter when unpacked
+    .tarball_entries = 200'000,     // a distribution of Python with its usual libraries has 20,000
+    .refuses_damage = true};
 
 }  // namespace pkgfs::limits

@@ -70,6 +70,7 @@ ContainerPackage::ContainerPackage(std::string name, std::shared_ptr<const webc:
       container_(std::move(container)),
       hash_(hash ? *hash : hash_of(container_->source())),
       atoms_(container_->atoms().begin(), container_->atoms().end()),
+      limits_(options.limits()),
       volume_options_{.verify_on_open = options.verify == Verify::kRead,
                       .detect_executables = options.detect_executables,
                       .default_modified = default_time(*container_, options.times),

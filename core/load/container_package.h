@@ -31,6 +31,7 @@ class ContainerPackage final : public Package {
   [[nodiscard]] std::vector<std::string> volume_names() const override;
   [[nodiscard]] std::unique_ptr<vfs::FileSystem> open_volume(std::string_view name) const override;
   [[nodiscard]] const webc::Container* container() const override { return container_.get(); }
+  [[nodiscard]] const limits::PackageLimits& limits() const override { return limits_; }
 
  private:
   std::string name_;
@@ -38,6 +39,7 @@ class ContainerPackage final : public Package {
   std::optional<webc::Manifest> manifest_;  // instead of the container's
   PackageHash hash_;
   std::vector<webc::Atom> atoms_;
+  const limits::PackageLimits& limits_;
   vfs::VolumeOptions volume_options_;
 };
 

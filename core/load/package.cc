@@ -92,7 +92,8 @@ std::shared_ptr<const Package> open_package(const std::string& path, const OpenO
     if (type != webc::FileFormat::kWebc) {
       throw Error(ErrorCode::kUnsupported, {"Unable to detect the WEBC version", what_it_is(file->bytes())});
     }
-    return std::make_shared<ContainerPackage>(path, webc::Container::open(std::move(file)), std::nullopt, options);
+    return std::make_shared<ContainerPackage>(path, webc::Container::open(std::move(file), options.limits()),
+                                              std::nullopt, options);
   } catch (Error& error) {
     throw std::move(error).context(what);
   }

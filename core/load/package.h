@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/base/byte_source.h"
+#include "core/base/limits.h"
 #include "core/package/package_id.h"
 #include "core/vfs/digest_time.h"
 #include "core/vfs/file_system.h"
@@ -44,6 +45,8 @@ class Package {
   [[nodiscard]] virtual const webc::Container* container() const { return nullptr; }
   /// True for a directory package: the mapped host directories are served live.
   [[nodiscard]] bool is_live() const { return container() == nullptr; }
+  /// limits::kLocal or limits::kStranger, by OpenOptions::untrusted.
+  [[nodiscard]] virtual const limits::PackageLimits& limits() const { return limits::kLocal; }
 
   [[nodiscard]] const webc::Atom* find_atom(std::string_view name) const;
   /// A number that differs between two versions of the package: webc::header_digest of a container, a hash of the
@@ -60,7 +63,7 @@ struct OpenOptions {
   /// Directory packages: paths of the manifest may lead out of the directory. Only for a package that the user named,
   /// never for a dependency.
   bool allow_outside = false;
-  /// The package comes from a stranger: no live directory is opened.
+  /// The package comes from a stranger: limits::kStranger applies, and no live directory is opened.
   bool untrusted = false;
   /// Containers: set the x bits of files that begin like a program (docs/rules/filesystem.md, 9.5).
   bool detect_executables = false;
@@ -68,6 +71,8 @@ struct OpenOptions {
   vfs::Times times = vfs::Times::kStored;
   /// Tarballs: the bytes that one may unpack to (UnpackLimit); none: what limits.h allows.
   std::optional<std::uint64_t> max_unpacked = std::nullopt;
+
+  [[nodiscard]] const limits::PackageLimits& limits() const { return untrusted ? limits::kStranger : limits::kLocal; }
 };
 
 /// Opens the package at `path`. Its content decides the format, not its name (docs/rules/webc-format.md, 1). Throws

@@ -103,7 +103,7 @@ std::optional<std::string> PackageLoader::location(const PackageSummary& summary
 
 std::shared_ptr<const Package> PackageLoader::load(const PackageSummary& summary, const CancelFlag& cancel) {
   try {
-    return summary.dist.path ? load_local(*summary.dist.path) : load_remote(summary, cancel);
+    return summary.dist.path ? load_local(summary.dist) : load_remote(summary, cancel);
   } catch (Error& error) {
     if (error.code() == ErrorCode::kInterrupted) {
       throw;
@@ -112,18 +112,26 @@ std::shared_ptr<const Package> PackageLoader::load(const PackageSummary& summary
   }
 }
 
-std::shared_ptr<const Package> PackageLoader::load_local(const std::string& path) {
+OpenOptions PackageLoader::options_for(const DistributionInfo& dist) const {
+  OpenOptions options = options_;
+  options.allow_outside = false;  // the user trusts the root, not what it depends on
+  options.untrusted = options.untrusted || !(trust_ ? trust_(dist) : dist.path.has_value());
+  return options;
+}
+
+std::shared_ptr<const Package> PackageLoader::load_local(const DistributionInfo& dist) {
+  const std::string& path = *dist.path;
+  const OpenOptions options = options_for(dist);
   std::error_code failed;
   const auto canonical = std::filesystem::canonical(path, failed);
-  std::string key = failed ? path : canonical.string();  // after a failure, opening says what is wrong
+  // After a failure, opening says what is wrong.
+  std::pair key(options.untrusted, failed ? path : canonical.string());
   {
     const MutexLock lock(mutex_);
     if (const auto found = local_.find(key); found != local_.end()) {
       return found->second;
     }
   }
-  OpenOptions options = options_;
-  options.allow_outside = false;  // the user trusts the root, not what it depends on
   auto package = open_package(path, options);
   const MutexLock lock(mutex_);
   return local_.emplace(std::move(key), std::move(package)).first->second;
@@ -150,12 +158,12 @@ std::shared_ptr<const Package> PackageLoader::load_remote(const PackageSummary& 
   const MutexLock lock(remote->loading);
   if (remote->package == nullptr) {
     std::shared_ptr<const Package> package;
-    remote->location =
-        fetcher_->fetch({.hash = hash,
-                         .url = summary.dist.url,
-                         .name = summary.pkg.id.to_string(),
-                         .is_hash_safe = summary.dist.is_hash_safe},
-                        cancel, [&](const std::string& path) { package = open_package(path, options_); });
+    remote->location = fetcher_->fetch(
+        {.hash = hash,
+         .url = summary.dist.url,
+         .name = summary.pkg.id.to_string(),
+         .is_hash_safe = summary.dist.is_hash_safe},
+        cancel, [&](const std::string& path) { package = open_package(path, options_for(summary.dist)); });
     remote->package = std::move(package);
   }
   return remote->package;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -22,22 +23,31 @@ class ContainerFetcher;
 
 /// Turns summaries into opened packages (docs/rules/loading.md, 1). A package with a local path is opened in place; any
 /// other is brought by a ContainerFetcher, by its URL and hash. None may lead out of its directory, whatever
-/// OpenOptions::allow_outside says. A command has one loader, which opens a package once.
-/// Thread-safe.
+/// OpenOptions::allow_outside says. A package that isn't local (`Trust`) is opened as OpenOptions::untrusted. A command
+/// has one loader, which opens a package once. Thread-safe.
 class PackageLoader {
  public:
+  /// Whether a package at `dist` counts as one of this machine, and not of a stranger (Reach::trusts). May be called by
+  /// several threads.
+  using Trust = std::function<bool(const DistributionInfo& dist)>;
+
   /// For local packages only.
   explicit PackageLoader(OpenOptions options) : options_(options) {}
-  /// `fetcher` and `cancel` must outlive the loader.
-  PackageLoader(OpenOptions options, ContainerFetcher& fetcher, const CancelFlag& cancel)
-      : options_(options), fetcher_(&fetcher), cancel_(&cancel) {}
+  /// `fetcher` and `cancel` must outlive the loader. Without `trust`, packages with a local path are trusted.
+  PackageLoader(OpenOptions options, ContainerFetcher& fetcher, const CancelFlag& cancel, Trust trust = {})
+      : options_(options), fetcher_(&fetcher), cancel_(&cancel), trust_(std::move(trust)) {}
+
+  /// The limits for a package at `dist`.
+  [[nodiscard]] const limits::PackageLimits& limits_of(const DistributionInfo& dist) const {
+    return options_for(dist).limits();
+  }
 
   /// Throws Error naming the package and its location, and Error(kInterrupted).
   [[nodiscard]] std::shared_ptr<const Package> load(const PackageSummary& summary);
   /// The same for many, in their order, with up to 32 downloads at a time. The first failure stops the others.
   [[nodiscard]] std::vector<std::shared_ptr<const Package>> load_all(std::span<const PackageSummary> summaries);
   /// The same, but a failure stops no other: calls `failed` for the packages that can't be loaded, in their order. The
-  /// place of such a package is null. Throws only Error(kInterrupted) and Error(kFull).
+  /// place of such a package is null. Throws only Error(kInterrupted), Error(kFull) and what `failed` throws.
   [[nodiscard]] std::vector<std::shared_ptr<const Package>> load_available(
       std::span<const PackageSummary> summaries, FunctionRef<void(const PackageSummary&, const Error&)> failed);
 
@@ -61,14 +71,17 @@ class PackageLoader {
   void sync();
   [[nodiscard]] bool needs_download(const PackageSummary& summary) const;
   [[nodiscard]] std::shared_ptr<const Package> load(const PackageSummary& summary, const CancelFlag& cancel);
-  [[nodiscard]] std::shared_ptr<const Package> load_local(const std::string& path);
+  [[nodiscard]] OpenOptions options_for(const DistributionInfo& dist) const;
+  [[nodiscard]] std::shared_ptr<const Package> load_local(const DistributionInfo& dist);
   [[nodiscard]] std::shared_ptr<const Package> load_remote(const PackageSummary& summary, const CancelFlag& cancel);
 
   OpenOptions options_;
   ContainerFetcher* fetcher_ = nullptr;  // null: local packages only
   const CancelFlag* cancel_ = nullptr;   // null: never cancelled
+  Trust trust_;
   mutable Mutex mutex_;
-  std::map<std::string, std::shared_ptr<const Package>> local_ PKGFS_GUARDED_BY(mutex_);  // by canonical path
+  std::map<std::pair<bool, std::string>, std::shared_ptr<const Package>> local_
+      PKGFS_GUARDED_BY(mutex_);                                                // by trust and canonical path
   std::map<Sha256, std::unique_ptr<Remote>> remote_ PKGFS_GUARDED_BY(mutex_);  // by announced hash; never removed
 };
 

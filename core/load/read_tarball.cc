@@ -94,10 +94,7 @@ class Reader {
 
   void run(const std::string& name) {
     while (struct archive_entry* entry = tar_.next()) {
-      if (++entries_ > limits::kTarballEntries) {  // replaced ones count
-        throw Error(ErrorCode::kUnsupported,
-                    "it has more than " + std::to_string(limits::kTarballEntries) + " entries");
-      }
+      limit_.check_entries(++entries_);  // replaced ones count
       read(entry);
     }
     tar_.finish();

@@ -35,10 +35,7 @@ class Budget {
   }
   void add_entries(std::size_t count) {
     entries_ += count;
-    if (entries_ > limits::kTarballEntries) {
-      throw Error(ErrorCode::kUnsupported,
-                  "it has more than " + std::to_string(limits::kTarballEntries) + " entries when packed");
-    }
+    limit_.check_entries(entries_, " when packed");
   }
 
  private:
@@ -180,8 +177,9 @@ std::vector<webc::Dependency> pack_archive(const ByteSource& archive, const Unpa
 std::shared_ptr<const Package> open_tarball(const ByteSource& archive, const OpenOptions& options) {
   try {
     UniqueFd fd = nameless_file();
-    std::vector<webc::Dependency> use = pack_archive(archive, UnpackLimit(options.max_unpacked), fd.get());
-    auto container = webc::Container::open(MappedFile::adopt(std::move(fd), archive.name()));
+    std::vector<webc::Dependency> use =
+        pack_archive(archive, UnpackLimit(options.max_unpacked, options.limits()), fd.get());
+    auto container = webc::Container::open(MappedFile::adopt(std::move(fd), archive.name()), options.limits());
     auto package = std::make_shared<ContainerPackage>(archive.name(), std::move(container),
                                                       PackageHash(sha256(archive.bytes())), options);
     if (std::ranges::any_of(use, [](const webc::Dependency& each) { return each.as_written.has_value(); })) {

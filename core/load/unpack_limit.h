@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -13,10 +14,11 @@ namespace pkgfs {
 /// How much a tarball may unpack to. A value.
 class UnpackLimit {
  public:
-  /// `most`: the bytes that a user allows, at whatever ratio. None: limits::kTarballBytes, and what
+  /// `most`: the bytes that a user allows, at whatever ratio. None: what the limits of the package, which outlive this,
   /// limits::kUnpackedFreely and limits::kUnpackedRatio allow.
-  explicit UnpackLimit(std::optional<std::uint64_t> most = std::nullopt)
-      : most_(std::min(most.value_or(limits::kTarballBytes), kMost)), by_ratio_(!most) {}
+  explicit UnpackLimit(std::optional<std::uint64_t> most = std::nullopt,
+                       const limits::PackageLimits& limits = limits::kLocal)
+      : limits_(&limits), most_(std::min(most.value_or(limits.tarball_bytes), kMost)), by_ratio_(!most) {}
 
   /// Throws Error(kUnsupported) if `bytes` are too many for a tarball of `packed` bytes. `when`, such as "unpacked", is
   /// for the message.
@@ -34,12 +36,22 @@ class UnpackLimit {
     }
   }
 
+  /// Throws Error(kUnsupported) for more entries than the package may have. `when`, such as " when packed", is for the
+  /// message.
+  void check_entries(std::size_t entries, std::string_view when = "") const {
+    if (entries > limits_->tarball_entries) {
+      refuse_entries(when);
+    }
+  }
+
  private:
   static constexpr std::uint64_t kMost = 1ULL << 62U;  // sums of two sizes of files don't overflow
 
   [[noreturn]] void refuse(std::uint64_t bytes, std::uint64_t packed, std::string_view when) const;
+  [[noreturn]] void refuse_entries(std::string_view when) const;
   [[noreturn]] void refuse_beginning(std::uint64_t bytes, std::uint64_t read) const;
 
+  const limits::PackageLimits* limits_;
   std::uint64_t most_;
   bool by_ratio_;
 };

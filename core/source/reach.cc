@@ -50,9 +50,13 @@ bool Reach::is_near(const std::string& from, const std::string& url) const {
   });
 }
 
+bool Reach::trusts(const DistributionInfo& dist) const {
+  return is_local(dist) && !claimed_.contains(dist.url) && !options_.untrusted;
+}
+
 std::optional<std::string> Reach::refusal(const DistributionInfo& from, const PackageSpecifier& wanted) const {
   const bool is_claimed = claimed_.contains(from.url);
-  const bool is_trusted = is_local(from) && !is_claimed && !options_.untrusted;
+  const bool is_trusted = trusts(from);
   if (wanted.path() != nullptr && !is_trusted) {
     return is_claimed ? fmt::format(
                             "only a lock file says that this package lies on this machine, at \"{}\": name its "

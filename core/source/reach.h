@@ -27,6 +27,8 @@ class Reach {
   /// `addresses` is told of the URLs that packages name; it may be null, and must outlive this.
   Reach(Options options, AddressPolicy* addresses) : options_(std::move(options)), addresses_(addresses) {}
 
+  /// Whether the package at `dist` lies on this machine, and isn't one of a stranger.
+  [[nodiscard]] bool trusts(const DistributionInfo& dist) const;
   /// Why the package at `from` may not depend on `wanted`; nothing if it may.
   [[nodiscard]] std::optional<std::string> refusal(const DistributionInfo& from, const PackageSpecifier& wanted) const;
   /// Why a lock file, which may come from a stranger, may not have a package at `locked`; nothing if it may. Unless

@@ -55,7 +55,8 @@ class Builder {
   };
   void add(LoadedMapping mapping, const Package& package);
   [[nodiscard]] Volume& volume_of(const LoadedMapping& mapping, const Package& package);
-  [[nodiscard]] std::optional<vfs::Entry> find_source(const LoadedMapping& mapping, vfs::FileSystem& volume);
+  [[nodiscard]] std::optional<vfs::Entry> find_source(const LoadedMapping& mapping, const Package& package,
+                                                      vfs::FileSystem& volume);
 
   const Resolution& resolution_;
   const LoadedPackages& packages_;
@@ -66,7 +67,8 @@ class Builder {
 };
 
 /// Looks up the mapping's source path; a volume's root always exists. Nothing: the mapping can't be shown.
-std::optional<vfs::Entry> Builder::find_source(const LoadedMapping& mapping, vfs::FileSystem& volume) {
+std::optional<vfs::Entry> Builder::find_source(const LoadedMapping& mapping, const Package& package,
+                                               vfs::FileSystem& volume) {
   const auto found = names_.find(volume, mapping.live, mapping.source_path);
   if (found) {
     return *found;
@@ -75,7 +77,7 @@ std::optional<vfs::Entry> Builder::find_source(const LoadedMapping& mapping, vfs
                      "\" of its \"" + shortened(mapping.volume_name) + "\" volume, but that path ";
   const bool missing = found.error() == ENOENT || found.error() == ENOTDIR;
   text += missing ? "doesn't exist" : "can't be read: " + std::generic_category().message(found.error());
-  if (options_.strict) {
+  if (options_.strict || (!missing && package.limits().refuses_damage)) {
     throw Error(missing ? ErrorCode::kLoad : ErrorCode::kCorrupt, std::move(text));
   }
   missing_sources_.add("{}", text);
@@ -113,7 +115,7 @@ Builder::Volume& Builder::volume_of(const LoadedMapping& mapping, const Package&
 }
 
 void Builder::add(LoadedMapping mapping, const Package& package) {
-  vfs::check_paths(label(mapping.package), mapping.mount_path, mapping.source_path);
+  vfs::check_paths(label(mapping.package), mapping.mount_path, mapping.source_path, package.limits());
   Volume& volume = volume_of(mapping, package);
   if (volume.fs == nullptr) {
     miss_volume(mapping, package, mapping.package == resolution_.package.root, options_);
@@ -121,7 +123,7 @@ void Builder::add(LoadedMapping mapping, const Package& package) {
   }
   vfs::Mount mount;
   if (mapping.source_path != "/") {
-    mount.source = find_source(mapping, *volume.fs);
+    mount.source = find_source(mapping, package, *volume.fs);
     if (!mount.source) {
       return;
     }
@@ -134,6 +136,7 @@ void Builder::add(LoadedMapping mapping, const Package& package) {
     mount.package = label(mapping.package);
     mount.volume = mapping.volume_name;
     mount.live = mapping.live;
+    mount.limits = &package.limits();
     mounts.push_back(std::move(mount));
   }
   mappings.push_back(std::move(mapping));
@@ -222,6 +225,7 @@ LoadedFileSystem build_merged(const Resolution& resolution, const LoadedPackages
   loaded.file_system = vfs::make_union_file_system(std::move(builder.mounts),
                                                    {.conflicts = options.conflicts,
                                                     .raw_links = options.raw_links,
+                                                    .refuses_escapes = options.refuses_escapes,
                                                     .synthetic_modified = synthetic,
                                                     .memory = options.memory},
                                                    options.strict);

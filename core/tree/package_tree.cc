@@ -16,20 +16,40 @@ namespace pkgfs {
 
 namespace {
 
-/// Throws for more mappings or commands than a tree may have. Names the package that adds the one too many.
-void check_limits(const Resolution& resolution) {
-  std::size_t mappings = 0;
-  std::size_t commands = 0;
-  for (const std::size_t node : resolution.order) {
-    const PackageInfo& package = resolution.graph.nodes[node].pkg;
-    mappings += package.filesystem.size();
-    commands += package.commands.size();
-    if (mappings > limits::kMappings) {
-      throw limit_error(package.id.to_string(), "mappings in a tree", mappings, limits::kMappings);
+/// Counts the mappings and commands of the packages in a tree that have the limits `set`.
+class Count {
+ public:
+  explicit Count(const limits::PackageLimits& set) : set_(set) {}
+
+  /// Throws for more than the packages may have together. Names the one that adds the one too many.
+  void add(const PackageInfo& package) {
+    using limits::PackageLimits;
+    mappings_ += package.filesystem.size();
+    commands_ += package.commands.size();
+    if (mappings_ > set_.mappings) {
+      throw limit_error(package.id.to_string(), "mappings in a tree", mappings_, set_, &PackageLimits::mappings);
     }
-    if (commands > limits::kCommands) {
-      throw limit_error(package.id.to_string(), "commands in a tree", commands, limits::kCommands);
+    if (commands_ > set_.commands) {
+      throw limit_error(package.id.to_string(), "commands in a tree", commands_, set_, &PackageLimits::commands);
     }
+  }
+
+ private:
+  const limits::PackageLimits& set_;
+  std::size_t mappings_ = 0;
+  std::size_t commands_ = 0;
+};
+
+/// Throws if all packages together, or those of strangers, have more mappings or commands than a tree may have.
+void check_limits(const Resolution& resolution, const PackageLoader& loader) {
+  Count all(limits::kLocal);
+  Count strangers(limits::kStranger);
+  for (const std::size_t index : resolution.order) {
+    const DependencyGraph::Node& node = resolution.graph.nodes[index];
+    if (node.dist && &loader.limits_of(*node.dist) == &limits::kStranger) {
+      strangers.add(node.pkg);
+    }
+    all.add(node.pkg);
   }
 }
 
@@ -75,7 +95,10 @@ LoadedPackages fetch_view(std::shared_ptr<const Package> root, PackageLoader& lo
     return packages;
   }
   const std::vector<PackageSummary> missing = missing_of(all, resolution.graph, packages);
-  const auto loaded = loader.load_available(missing, [](const PackageSummary& package, const Error& reason) {
+  const auto loaded = loader.load_available(missing, [&](const PackageSummary& package, const Error& reason) {
+    if (reason.code() == ErrorCode::kCorrupt && loader.limits_of(package.dist).refuses_damage) {
+      throw Error(reason);
+    }
     log::warn("the dependency \"{}\" isn't shown: {}", package.pkg.id.to_string(), reason);
   });
   for (std::size_t i = 0; i < missing.size(); ++i) {
@@ -118,7 +141,7 @@ LoadedPackages fetch_packages(std::shared_ptr<const Package> root, PackageLoader
 PackageTree load_package_tree(std::shared_ptr<const Package> root, PackageLoader& loader, const Resolution& resolution,
                               const TreeOptions& options) {
   if (options.view == View::kMerged) {
-    check_limits(resolution);
+    check_limits(resolution, loader);
   }
   LoadedPackages packages = options.view == View::kPackage
                                 ? fetch_view(std::move(root), loader, resolution, options.strict)

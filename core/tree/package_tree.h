@@ -50,6 +50,8 @@ struct TreeOptions {
   /// but that is assumed (docs/rules/loading.md, 5.2). For a dependency that is the default.
   bool lenient = false;
   bool raw_links = false;
+  /// Throw Error(kCorrupt) for a symbolic link that leads out of its volume. Needs `strict`.
+  bool refuses_escapes = false;
   /// For merged directories (OverlayOptions).
   std::size_t memory = vfs::OverlayOptions{}.memory;
   /// The directory in which commands appear as executable files; none: commands don't appear.

@@ -122,10 +122,12 @@ class ViewBuilder {
                        .package = "",
                        .volume = "package"});
     return {.mappings = std::move(mappings_),
-            .file_system = vfs::make_union_file_system(
-                std::move(mounts_),
-                {.raw_links = options_.raw_links, .synthetic_modified = directory_time, .memory = options_.memory},
-                options_.strict)};
+            .file_system = vfs::make_union_file_system(std::move(mounts_),
+                                                       {.raw_links = options_.raw_links,
+                                                        .refuses_escapes = options_.refuses_escapes,
+                                                        .synthetic_modified = directory_time,
+                                                        .memory = options_.memory},
+                                                       options_.strict)};
   }
 
  private:

@@ -27,6 +27,9 @@ struct OverlayOptions {
   Conflicts conflicts = Conflicts::kMerge;
   /// Show the texts of symbolic links as stored, even of those that lead out of the mount.
   bool raw_links = false;
+  /// Throw Error(kCorrupt), while a directory is merged, for a symbolic link that leads out of its volume. For a caller
+  /// that visits the whole tree before it serves any request.
+  bool refuses_escapes = false;
   /// The modified time of directories that no layer has.
   std::int64_t synthetic_modified = 1;
   /// The memory for merged directories, in bytes: OverlayFileSystem evicts directories beyond it. The default has room

@@ -213,7 +213,7 @@ void OverlayMerger::fill_node(OverlayNode& node, OverlayContent& content, std::s
       }
       node.parts = &parts;
     }
-  } else if (node.type == FileType::kSymlink && !options_.raw_links) {
+  } else if (node.type == FileType::kSymlink && (!options_.raw_links || options_.refuses_escapes)) {
     clamp(node, content, findings);
   }
 }
@@ -230,6 +230,10 @@ void OverlayMerger::clamp(OverlayNode& node, OverlayContent& content, Findings& 
   std::optional<std::string> clamped = clamp_link(text, where, layer.mapping());
   if (!clamped) {
     return;
+  }
+  if (options_.refuses_escapes) {
+    throw Error(ErrorCode::kCorrupt, "the link \"" + shortened(join_path(where, node.name_view())) + "\" of " +
+                                         layer.label() + " leads out of its volume to \"" + shortened(text) + "\"");
   }
   if (findings.wants_warnings && findings.warnings.size() < limits::kRepeatedWarnings) {
     findings.warnings.push_back("the link \"" + shortened(join_path(where, node.name_view())) + "\" of " +

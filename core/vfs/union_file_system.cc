@@ -57,7 +57,7 @@ class Preparation {
     if (options_.conflicts == Conflicts::kShadow && !mount.fallback && !taken_.insert(mount.mount_path).second) {
       return false;  // of two mounts at one path the first is kept
     }
-    check_paths(mount.package, mount.mount_path, mount.source_path);
+    check_paths(mount.package, mount.mount_path, mount.source_path, *mount.limits);
     for (const std::string_view name : path_components(mount.mount_path)) {
       if (name.size() > limits::kNameBytes) {
         throw Error(ErrorCode::kLoad, "The \"" + mount.package.text() + "\" package wants to mount a volume at \"" +
@@ -67,9 +67,11 @@ class Preparation {
     if (!mount.source) {
       const Result<Entry> source = index_.find(*mount.fs, mount.live, mount.source_path);
       if (!source) {
-        reject(mount, source.error() == ENOENT || source.error() == ENOTDIR
-                          ? "that path doesn't exist"
-                          : "that path can't be read: " + std::generic_category().message(source.error()));
+        if (source.error() == ENOENT || source.error() == ENOTDIR) {
+          reject(mount, "that path doesn't exist");
+        } else {
+          reject(mount, "that path can't be read: " + std::generic_category().message(source.error()), true);
+        }
         return false;
       }
       mount.source = *source;
@@ -81,11 +83,11 @@ class Preparation {
     return true;
   }
 
-  void reject(const Mount& mount, const std::string& reason) {
+  void reject(const Mount& mount, const std::string& reason, bool is_damaged = false) {
     const std::string message = "The \"" + mount.package.text() + "\" package maps \"" + shortened(mount.source_path) +
                                 "\" of its \"" + mount.volume + "\" volume, but " + reason;
-    if (strict_) {
-      throw Error(ErrorCode::kLoad, message);
+    if (strict_ || (is_damaged && mount.limits->refuses_damage)) {
+      throw Error(is_damaged ? ErrorCode::kCorrupt : ErrorCode::kLoad, message);
     }
     unusable_.add("{}", message);
   }
@@ -174,12 +176,14 @@ void refuse(const std::vector<OverlayConflict>& conflicts) {
 
 }  // namespace
 
-void check_paths(const Label& package, std::string_view mount_path, std::string_view source_path) {
-  if (const std::size_t longest = std::max(mount_path.size(), source_path.size()); longest > limits::kPathBytes) {
-    throw limit_error(package.text(), "bytes in the path of a mapping", longest, limits::kPathBytes);
+void check_paths(const Label& package, std::string_view mount_path, std::string_view source_path,
+                 const limits::PackageLimits& limits) {
+  using limits::PackageLimits;
+  if (const std::size_t longest = std::max(mount_path.size(), source_path.size()); longest > limits.path_bytes) {
+    throw limit_error(package.text(), "bytes in the path of a mapping", longest, limits, &PackageLimits::path_bytes);
   }
-  if (const std::size_t depth = path_depth(mount_path); depth > limits::kMountDepth) {
-    throw limit_error(package.text(), "directories in a mount path", depth, limits::kMountDepth);
+  if (const std::size_t depth = path_depth(mount_path); depth > limits.mount_depth) {
+    throw limit_error(package.text(), "directories in a mount path", depth, limits, &PackageLimits::mount_depth);
   }
 }
 

@@ -7,12 +7,13 @@
 namespace pkgfs::webc {
 
 /// Reads the sections of `source`; its first bytes give the version. Throws as `Container::open`.
-[[nodiscard]] Layout read_layout(const ByteSource& source);
+[[nodiscard]] Layout read_layout(const ByteSource& source, const limits::PackageLimits& limits);
 
 /// Makes a Container from a checked layout. A class of its own, so that container.h needs no header of the parsers.
 class ContainerBuilder {
  public:
-  [[nodiscard]] static std::shared_ptr<const Container> build(std::shared_ptr<const ByteSource> source);
+  [[nodiscard]] static std::shared_ptr<const Container> build(std::shared_ptr<const ByteSource> source,
+                                                              const limits::PackageLimits& limits);
 };
 
 }  // namespace pkgfs::webc

@@ -69,8 +69,10 @@ std::string in_quotes(std::string_view text) {
   return out;
 }
 
-std::string over_limit(std::uint64_t value, std::uint64_t limit, std::string_view what) {
-  return std::to_string(value) + " " + std::string(what) + ", more than the limit of " + std::to_string(limit);
+std::string over_limit(std::uint64_t value, std::uint64_t limit, std::string_view what,
+                       const limits::PackageLimits& set) {
+  return std::to_string(value) + " " + std::string(what) + ", more than the limit of " + std::to_string(limit) +
+         " for " + std::string(set.name);
 }
 
 std::string hex(std::uint64_t value) {

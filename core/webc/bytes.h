@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/base/limits.h"
 #include "core/base/utf8.h"
 
 /// Helpers of the parsers in this folder: read integers, check names, write messages.
@@ -43,7 +44,8 @@ using pkgfs::is_utf8;
 [[nodiscard]] std::string in_quotes(std::string_view text);
 
 /// The end of a message: "1000000 volumes, more than the limit of 10000".
-[[nodiscard]] std::string over_limit(std::uint64_t value, std::uint64_t limit, std::string_view what);
+[[nodiscard]] std::string over_limit(std::uint64_t value, std::uint64_t limit, std::string_view what,
+                                     const limits::PackageLimits& set);
 
 /// Hexadecimal with a prefix: "0x1f".
 [[nodiscard]] std::string hex(std::uint64_t value);

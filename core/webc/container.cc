@@ -23,15 +23,19 @@ using namespace std::string_view_literals;
 
 constexpr std::string_view kMagic = "\0webc"sv;
 
-std::vector<Atom> read_atoms(const std::shared_ptr<const ByteSource>& source, const Layout& layout) {
+std::vector<Atom> read_atoms(const std::shared_ptr<const ByteSource>& source, const Layout& layout,
+                             const limits::PackageLimits& limits) {
   const auto tree = make_tree(layout.version, source->bytes(), layout.atoms);
   const auto refuse = [&](const Problem& problem) {
     return Error(ErrorCode::kCorrupt, source->name() + ": " + describe(layout.atoms, true, problem));
   };
   RepeatedWarning left_out("atoms are left out");
   const auto leave_out = [&](const Child& child, const std::string& why) {
-    left_out.add("{}: {}", source->name(),
-                 describe(layout.atoms, true, {.at = child.at, .text = "atom " + in_quotes(child.name) + " " + why}));
+    const Problem problem{.at = child.at, .text = "atom " + in_quotes(child.name) + " " + why};
+    if (limits.refuses_damage) {
+      throw refuse(problem);
+    }
+    left_out.add("{}: {}; it is left out", source->name(), describe(layout.atoms, true, problem));
   };
   const auto table = tree->table(kRootRef);
   if (!table) {
@@ -50,11 +54,11 @@ std::vector<Atom> read_atoms(const std::shared_ptr<const ByteSource>& source, co
       throw refuse(info.error());
     }
     if (const char* why = name_problem(child->name)) {
-      leave_out(*child, std::string("has a name that ") + why + "; it is left out");
+      leave_out(*child, std::string("has a name that ") + why);
     } else if (!seen.add(*child)) {
-      leave_out(*child, "is there twice; the second is left out");
+      leave_out(*child, "is there twice");
     } else if (info->kind != EntryKind::kFile) {
-      leave_out(*child, "is not a file; it is left out");
+      leave_out(*child, "is not a file");
     } else {
       atoms.push_back({.name = std::string(child->name),
                        .body = {.source = source, .offset = info->offset, .length = info->length}});
@@ -86,7 +90,7 @@ FileFormat detect_format(std::span<const std::byte> bytes) {
   return start.starts_with(kMagic) ? FileFormat::kWebc : FileFormat::kOther;
 }
 
-Layout read_layout(const ByteSource& source) {
+Layout read_layout(const ByteSource& source, const limits::PackageLimits& limits) {
   const std::string_view start = as_text(source.bytes().first(std::min<std::uint64_t>(source.size(), 8)));
   const auto unsupported = [&](const std::string& what) {
     return Error(ErrorCode::kUnsupported, source.name() + ": " + what);
@@ -110,16 +114,17 @@ Layout read_layout(const ByteSource& source) {
   }
   const std::string_view version = start.substr(kMagic.size());
   if (version == "001") {
-    return read_v1_layout(source);
+    return read_v1_layout(source, limits);
   }
   if (version == "002" || version == "003") {
-    return read_v2v3_layout(source, version == "002" ? Version::kV2 : Version::kV3);
+    return read_v2v3_layout(source, version == "002" ? Version::kV2 : Version::kV3, limits);
   }
   throw unsupported("version, offset 0x5: Unsupported WEBC version, " + in_quotes(version));
 }
 
-std::shared_ptr<const Container> ContainerBuilder::build(std::shared_ptr<const ByteSource> source) {
-  Layout layout = read_layout(*source);
+std::shared_ptr<const Container> ContainerBuilder::build(std::shared_ptr<const ByteSource> source,
+                                                         const limits::PackageLimits& limits) {
+  Layout layout = read_layout(*source, limits);
   const std::shared_ptr<Container> container(new Container());  // std::make_shared can't call the private constructor
   container->version_ = layout.version;
   container->manifest_bytes_ = source->bytes().subspan(layout.manifest, layout.manifest_length);
@@ -129,7 +134,7 @@ std::shared_ptr<const Container> ContainerBuilder::build(std::shared_ptr<const B
     error.context(source->name() + ": manifest, offset " + hex(layout.manifest) + ": " + error.message());
     throw;
   }
-  container->atoms_ = read_atoms(source, layout);
+  container->atoms_ = read_atoms(source, layout, limits);
   for (const VolumeParts& parts : layout.volumes) {
     container->volumes_.push_back(std::make_shared<TreeVolume>(std::string(parts.name), source,
                                                                make_tree(layout.version, source->bytes(), parts)));
@@ -148,8 +153,9 @@ std::shared_ptr<const Container> ContainerBuilder::build(std::shared_ptr<const B
   return container;
 }
 
-std::shared_ptr<const Container> Container::open(std::shared_ptr<const ByteSource> source) {
-  return ContainerBuilder::build(std::move(source));
+std::shared_ptr<const Container> Container::open(std::shared_ptr<const ByteSource> source,
+                                                 const limits::PackageLimits& limits) {
+  return ContainerBuilder::build(std::move(source), limits);
 }
 
 const Atom* Container::find_atom(std::string_view name) const {

@@ -11,6 +11,7 @@
 
 #include "core/base/byte_source.h"
 #include "core/base/hash.h"
+#include "core/base/limits.h"
 #include "core/webc/manifest.h"
 #include "core/webc/volume.h"
 
@@ -55,8 +56,9 @@ struct Index {
 class Container {
  public:
   /// Throws Error(kCorrupt) naming source, section and offset; Error(kUnsupported) for a file of another format;
-  /// Error(kIo) if the source can't be read completely.
-  [[nodiscard]] static std::shared_ptr<const Container> open(std::shared_ptr<const ByteSource> source);
+  /// Error(kIo) if the source can't be read completely. `limits` needn't outlive the call.
+  [[nodiscard]] static std::shared_ptr<const Container> open(std::shared_ptr<const ByteSource> source,
+                                                             const limits::PackageLimits& limits = limits::kLocal);
 
   [[nodiscard]] Version version() const { return version_; }
   [[nodiscard]] const Manifest& manifest() const { return manifest_; }

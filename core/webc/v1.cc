@@ -16,21 +16,24 @@ constexpr std::uint64_t kNameMask = (1ULL << 56U) - 1;
 
 class Chain {
  public:
-  explicit Chain(const ByteSource& source) : source_(source), bytes_(source.bytes()) {}
+  Chain(const ByteSource& source, const limits::PackageLimits& limits)
+      : source_(source), bytes_(source.bytes()), limits_(limits) {}
 
   Layout read() {
     check_prefix();
     Layout layout;
     layout.version = Version::kV1;
     std::tie(layout.manifest, layout.manifest_length) = part("manifest", "length");
-    if (layout.manifest_length > limits::kManifestBytes) {
-      refuse("manifest", layout.manifest, over_limit(layout.manifest_length, limits::kManifestBytes, "bytes"));
+    if (layout.manifest_length > limits_.manifest_bytes) {
+      refuse("manifest", layout.manifest, over_limit(layout.manifest_length, limits_.manifest_bytes, "bytes", limits_));
     }
     layout.atoms = volume("atoms", part("atoms", "length"));
     std::set<std::string_view> names;
     while (at_ < bytes_.size()) {
-      if (layout.volumes.size() == limits::kVolumes) {
-        refuse("volumes", at_, "more than the limit of " + std::to_string(limits::kVolumes) + " volumes");
+      if (layout.volumes.size() == limits_.volumes) {
+        refuse(
+            "volumes", at_,
+            "more than the limit of " + std::to_string(limits_.volumes) + " volumes for " + std::string(limits_.name));
       }
       const std::string number = "volume " + std::to_string(layout.volumes.size());
       const auto [start, length] = part(number, "name length");
@@ -124,12 +127,15 @@ class Chain {
 
   const ByteSource& source_;
   std::span<const std::byte> bytes_;
+  const limits::PackageLimits& limits_;
   std::uint64_t at_ = kV1Manifest;
 };
 
 }  // namespace
 
-Layout read_v1_layout(const ByteSource& source) { return Chain(source).read(); }
+Layout read_v1_layout(const ByteSource& source, const limits::PackageLimits& limits) {
+  return Chain(source, limits).read();
+}
 
 Decoded<ByteRange> V1Tree::table(std::uint64_t entry) const {
   const std::uint64_t size = header().size();

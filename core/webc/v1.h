@@ -15,7 +15,7 @@ inline constexpr std::uint64_t kV1Manifest = 1308;
 
 /// Reads the sections of version 1, which follow each other to the end of the file (docs/rules/webc-format.md, 3.1).
 /// Throws Error(kCorrupt) naming source, section and offset.
-[[nodiscard]] Layout read_v1_layout(const ByteSource& source);
+[[nodiscard]] Layout read_v1_layout(const ByteSource& source, const limits::PackageLimits& limits);
 
 /// The directory tables of version 1 (docs/rules/webc-format.md, 3.3). An entry is identified by the offset of its
 /// record.

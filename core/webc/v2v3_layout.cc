@@ -119,8 +119,8 @@ class Payload {
 
 class LayoutReader {
  public:
-  LayoutReader(const ByteSource& source, Version version)
-      : source_(source), bytes_(source.bytes()), framing_(version == Version::kV3 ? 41 : 9) {
+  LayoutReader(const ByteSource& source, Version version, const limits::PackageLimits& limits)
+      : source_(source), bytes_(source.bytes()), limits_(limits), framing_(version == Version::kV3 ? 41 : 9) {
     layout_.version = version;
   }
 
@@ -130,11 +130,12 @@ class LayoutReader {
     const ByteRange manifest = section(index.manifest, Tag::kManifest, "manifest");
     layout_.manifest = manifest.begin;
     layout_.manifest_length = manifest.end - manifest.begin;
-    if (layout_.manifest_length > limits::kManifestBytes) {
-      refuse(source_, "manifest", manifest.begin, over_limit(layout_.manifest_length, limits::kManifestBytes, "bytes"));
+    if (layout_.manifest_length > limits_.manifest_bytes) {
+      refuse(source_, "manifest", manifest.begin,
+             over_limit(layout_.manifest_length, limits_.manifest_bytes, "bytes", limits_));
     }
-    if (index.volumes.size() > limits::kVolumes) {
-      refuse(source_, "index", kPrefix, over_limit(index.volumes.size(), limits::kVolumes, "volumes"));
+    if (index.volumes.size() > limits_.volumes) {
+      refuse(source_, "index", kPrefix, over_limit(index.volumes.size(), limits_.volumes, "volumes", limits_));
     }
     layout_.atoms = parts(section(index.atoms, Tag::kAtoms, "atoms"), "atoms", nullptr);
     for (const auto& [name, entry] : index.volumes) {
@@ -159,8 +160,8 @@ class LayoutReader {
     if (length > bytes_.size() - payload) {
       refuse(source_, "index", kPrefix, "length " + hex(length) + " is past the file end (" + hex(bytes_.size()) + ")");
     }
-    if (length > limits::kIndexBytes) {
-      refuse(source_, "index", kPrefix, over_limit(length, limits::kIndexBytes, "bytes"));
+    if (length > limits_.index_bytes) {
+      refuse(source_, "index", kPrefix, over_limit(length, limits_.index_bytes, "bytes", limits_));
     }
     spans_.push_back({ByteRange{.begin = kPrefix, .end = payload + length}, "index"});
     try {
@@ -230,6 +231,7 @@ class LayoutReader {
 
   const ByteSource& source_;
   std::span<const std::byte> bytes_;
+  const limits::PackageLimits& limits_;
   std::uint64_t framing_;  // bytes in front of a payload
   Layout layout_;
   std::vector<std::pair<ByteRange, std::string>> spans_;
@@ -237,6 +239,8 @@ class LayoutReader {
 
 }  // namespace
 
-Layout read_v2v3_layout(const ByteSource& source, Version version) { return LayoutReader(source, version).read(); }
+Layout read_v2v3_layout(const ByteSource& source, Version version, const limits::PackageLimits& limits) {
+  return LayoutReader(source, version, limits).read();
+}
 
 }  // namespace pkgfs::webc

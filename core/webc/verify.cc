@@ -23,7 +23,7 @@ class ContainerCheck {
         problems_(problems) {}
 
   void run() {
-    const Layout layout = read_layout(*container_.source());
+    const Layout layout = read_layout(*container_.source(), limits::kLocal);
     if (layout.version == Version::kV1) {
       check_v1_checksum();
     } else if (const Index* index = container_.index()) {

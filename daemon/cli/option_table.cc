@@ -177,10 +177,12 @@ constexpr std::array kOptions{
                "only their own server and the registries. Private addresses stay closed to public servers",
                kFetchingCommands, true,
                [](Options& options, std::string_view) { options.tree.network.allow_url_dependencies = true; }},
-    OptionSpec{Group::kPackages, "untrusted", '\0', "",
-               "treat PACKAGE and all dependencies as made by strangers, also if they lie on this machine: no "
-               "directories, no paths as dependencies, and damage is an error, as with --strict",
-               kFetchingCommands, true, [](Options& options, std::string_view) { options.tree.untrusted = true; }},
+    OptionSpec{
+        Group::kPackages, "untrusted", '\0', "",
+        "treat PACKAGE and all dependencies as made by strangers, also if they lie on this machine: no "
+        "directories, no paths as dependencies, and lower limits. Damage and links that lead out of their volume "
+        "are errors, and pkgfs checks all directories first, as with --strict",
+        kFetchingCommands, true, [](Options& options, std::string_view) { options.tree.untrusted = true; }},
     OptionSpec{Group::kPackages, "verify", '\0', "none|open|read",
                "none (default): check only the structure, when it is read; costs nothing. open: check every "
                "hash before the package is used; reads each container once. read: check the hash of a file "
@@ -339,8 +341,9 @@ constexpr std::array kOptions{
     OptionSpec{Group::kNetwork, "max-download", '\0', "SIZE",
                "refuse a package that is larger than SIZE (default: 16G)",
                kFetchingCommands | set_of(CommandId::kConfig), true,
-               [](Options& options,
-                  std::string_view value) { options.tree.network.max_download = parse_size("max-download", value); }},
+               [](Options& options, std::string_view value) {
+                 options.tree.network.max_download = parse_size("max-download", value);
+               }},
     OptionSpec{Group::kNetwork, "verify-downloads", '\0', "fail|warn|off",
                "fail (default): refuse a download whose hash is not the one that the registry gave. warn: "
                "use it once, with a warning. off: use it once. The cache never keeps such a download",

@@ -73,7 +73,7 @@ Resolution resolve_for_view(PackageOpener& opener, const RootPackage& root, cons
   try {
     return opener.resolve_tree(root);
   } catch (const Error& error) {
-    if (flags.view != View::kPackage || flags.strict || error.code() == ErrorCode::kInterrupted) {
+    if (flags.view != View::kPackage || tree_options(flags).strict || error.code() == ErrorCode::kInterrupted) {
       throw;
     }
     log::warn("the dependencies of \"{}\" aren't shown: {}", text, error);
@@ -145,6 +145,7 @@ TreeOptions tree_options(const TreeFlags& flags) {
           .strict = flags.strict || flags.untrusted,
           .lenient = flags.lenient,
           .raw_links = flags.raw_links,
+          .refuses_escapes = flags.untrusted,
           .memory = directory_memory(flags.memory, control_group_limit()),
           .commands_dir = flags.commands_dir,
           .verify = flags.verify,
@@ -163,7 +164,7 @@ PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options,
   for (const RemoteRegistry& registry : settings_.registries) {
     addresses_->name(registry.endpoint);
   }
-  if (flags.network.lock) {
+  if (flags.network.lock || flags.untrusted) {
     settings_.verify_downloads = VerifyDownloads::kFail;  // a lock file promises the hashes
   }
   reach_ = make_reach();
@@ -171,7 +172,7 @@ PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options,
   if (flags.network.lock) {
     lock_path_ = flags.network.lock;
     // The package view shows also a package whose dependencies can't be found.
-    skip_unavailable_ = flags.view == View::kPackage && !flags.strict;
+    skip_unavailable_ = flags.view == View::kPackage && !options_.strict;
   } else {
     add_sources(true);
   }
@@ -212,7 +213,8 @@ void PackageOpener::set_up_network(DownloadObserver* observer, const Io& io) {
     }
   }
   fetcher_ = std::make_unique<ContainerFetcher>(std::move(fetching));
-  loader_ = std::make_unique<PackageLoader>(options_, *fetcher_, cancel_);
+  loader_ = std::make_unique<PackageLoader>(options_, *fetcher_, cancel_,
+                                            [this](const DistributionInfo& dist) { return reach_->trusts(dist); });
 }
 
 void PackageOpener::add_sources(bool with_cache) {
@@ -245,14 +247,15 @@ void PackageOpener::add_sources(bool with_cache) {
         MultiSource::When::kIfNothingFound);
   }
   // Reads only the manifest: the loader opens the package again, with the checks that the user asked for.
-  const auto look = [options = OpenOptions{.as_built = options_.as_built,
-                                           .untrusted = options_.untrusted,
-                                           .max_unpacked = options_.max_unpacked}](const std::string& path) {
-    return describe(*open_package(path, options));
+  const auto look = [this](const std::string& path, bool untrusted) {
+    return describe(*open_package(
+        path, {.as_built = options_.as_built, .untrusted = untrusted, .max_unpacked = options_.max_unpacked}));
   };
-  sources->add(std::make_unique<UrlSource>(*fetcher_, look, cancel_));
-  sources->add(std::make_unique<PathSource>(
-      [look](const std::string& path) { return PackageSummary{look(path), local_distribution(path)}; }));
+  sources->add(
+      std::make_unique<UrlSource>(*fetcher_, [look](const std::string& path) { return look(path, true); }, cancel_));
+  sources->add(std::make_unique<PathSource>([look, this](const std::string& path) {
+    return PackageSummary{look(path, options_.untrusted), local_distribution(path)};
+  }));
   std::vector<std::string> endpoints;
   endpoints.reserve(settings_.registries.size());
   for (const RemoteRegistry& registry : settings_.registries) {

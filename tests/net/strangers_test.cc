@@ -208,5 +208,57 @@ TEST_F(Strangers, UntrustedMakesALocalPackageAStranger) {
   expect_refused(portal({"tree", "--untrusted", home_.path() / "private"}), "accepts only containers and tarballs");
 }
 
+// Risk: a package of a registry or a URL gets the limits of a package that the user chose.
+TEST_F(Strangers, HaveLowerLimits) {
+  PackageBuilder builder("zorg/many@1.0.0");
+  builder.file("data", "own", "own");
+  for (int i = 0; i < 1001; ++i) {
+    builder.mount("/" + std::to_string(i), "data");
+  }
+  const std::string file = builder.publish(home_.path() / "published");
+  server_.add_package(file);
+  const std::string why = "exceeds the limit of 1000 mappings in a tree for packages of strangers: 1001";
+  for (const Arguments& command : {Arguments{"tree", "zorg/many"}, Arguments{"tree", server_.file_url("zorg/many")},
+                                   Arguments{"tree", "--untrusted", file}}) {
+    const ProcessResult result = portal(command);
+    EXPECT_EQ(result.exit_code, 5) << result.describe();
+    expect_refused(result, why);
+  }
+  EXPECT_TRUE(portal({"tree", file}).ok()) << "the user chose the file";
+  EXPECT_TRUE(portal({"resolve", "zorg/many"}).ok()) << "an answer may tell of it";
+}
+
+// Risk: a package of a registry is shown although a part of it is damaged.
+TEST_F(Strangers, MapNothingThatIsDamaged) {
+  PackageBuilder builder("zorg/torn@1.0.0", webc::Version::kV2);
+  builder.file("v", "d/e/file", "x").mount("/m", "v", std::nullopt, "/d/e").mount("/n", "v");
+  const std::string file = builder.publish(home_.path() / "published");
+  std::string bytes = read_text(file);
+  bytes[bytes.rfind('\x1e')] = '\x77';  // the tag of the directory "e"
+  std::ofstream(file) << bytes;
+  server_.add_package(file);
+  const std::string why = "that path can't be read: Input/output error";
+  for (const Arguments& command : {Arguments{"ls", "zorg/torn"}, Arguments{"ls", server_.file_url("zorg/torn")},
+                                   Arguments{"ls", "--untrusted", file}}) {
+    const ProcessResult result = portal(command);
+    EXPECT_EQ(result.exit_code, 4) << result.describe();
+  }
+  expect_refused(portal({"ls", "zorg/torn"}), why);
+  const ProcessResult local = portal({"ls", file});
+  EXPECT_TRUE(local.ok()) << local.describe();
+  EXPECT_NE(local.err.find(why), std::string::npos) << local.describe();
+}
+
+TEST_F(Strangers, UntrustedAcceptsNoWrongHashAndNoLinkThatLeadsOut) {
+  PackageBuilder builder("me/root@1.0.0");
+  builder.link("v", "out", "../../etc/passwd").mount("/v", "v");
+  const std::string root = builder.publish(home_.path() / "own");
+  EXPECT_TRUE(portal({"ls", root}).ok());
+  expect_refused(portal({"ls", "--untrusted", root}), "leads out of its volume to \"../../etc/passwd\"");
+  server_.set_fault({.kind = Fault::Kind::kWrongHash, .where = Fault::Where::kGraphql});
+  EXPECT_TRUE(portal({"ls", "acme/base@0.3.0", "--verify-downloads=warn"}).ok());
+  expect_refused(portal({"ls", "acme/base@0.3.0", "--verify-downloads=warn", "--untrusted"}), "image hash mismatch");
+}
+
 }  // namespace
 }  // namespace pkgfs::test

@@ -44,9 +44,20 @@ TEST(RepeatedWarningTest, ThreeAreAllToldWithoutACount) {
 }
 
 TEST(LimitError, NamesPackageLimitAndValue) {
-  const Error error = limit_error("acme/app@1.0.0", "mappings in a tree", 10'001, 10'000);
-  EXPECT_EQ(error.message(), "The \"acme/app@1.0.0\" package exceeds the limit of 10000 mappings in a tree: 10001");
-  EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+  const auto error = [](std::size_t value, const limits::PackageLimits& set) {
+    return limit_error("acme/app@1.0.0", "mappings in a tree", value, set, &limits::PackageLimits::mappings);
+  };
+  const Error local = error(10'001, limits::kLocal);
+  EXPECT_STREQ(
+      local.what(),
+      "The \"acme/app@1.0.0\" package exceeds the limit of 10000 mappings in a tree for local packages: 10001");
+  const Error strange = error(1'001, limits::kStranger);
+  EXPECT_STREQ(strange.what(),
+               "The \"acme/app@1.0.0\" package exceeds the limit of 1000 mappings in a tree for packages of strangers: "
+               "1001\n  caused by: local packages may have 10000: a package file is one if the command line names it "
+               "without --untrusted");
+  EXPECT_EQ(error(10'001, limits::kStranger).chain().size(), 1U) << "no set has room for so many";
+  EXPECT_EQ(strange.code(), ErrorCode::kUnsupported);
 }
 
 }  // namespace

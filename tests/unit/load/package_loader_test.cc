@@ -71,6 +71,22 @@ TEST_F(CachedPackages, FailuresNameThePackageAndAreNotRemembered) {
   EXPECT_NE(loader_.load(announced(hash_)), nullptr);
 }
 
+TEST_F(CachedPackages, AreThoseOfStrangers) {
+  store();
+  EXPECT_EQ(loader_.load(announced(hash_))->limits().name, limits::kStranger.name);
+  PackageSummary local = announced(std::nullopt);
+  local.dist.path = fetcher_.packages().path_of(hash_);
+  EXPECT_EQ(loader_.load(local)->limits().name, limits::kLocal.name);
+  bool is_trusted = false;  // as a lock file, which names a file of this machine, can change it
+  PackageLoader loader({}, fetcher_, never_, [&](const DistributionInfo&) { return is_trusted; });
+  EXPECT_EQ(loader.load(local)->limits().name, limits::kStranger.name);
+  is_trusted = true;
+  EXPECT_EQ(loader.load(local)->limits().name, limits::kLocal.name) << "it isn't the package that was loaded before";
+  local.dist.path = dir_.path();
+  is_trusted = false;
+  EXPECT_THROW(static_cast<void>(loader.load(local)), Error) << "a live directory";
+}
+
 TEST_F(CachedPackages, NeedAHash) {
   try {
     static_cast<void>(loader_.load(announced(std::nullopt)));

@@ -36,10 +36,11 @@ class TarballDamage : public ::testing::Test {
   [[nodiscard]] std::string archive() const { return (dir_.path() / "p.tar.gz").string(); }
 
   /// The error of a tarball with these bytes; "" if it opens.
-  [[nodiscard]] std::string error_of(const std::string& bytes, std::optional<std::uint64_t> most = std::nullopt) {
+  [[nodiscard]] std::string error_of(const std::string& bytes, std::optional<std::uint64_t> most = std::nullopt,
+                                     bool untrusted = false) {
     dir_.write("p.tar.gz", bytes);
     try {
-      (void)open_package(archive(), {.max_unpacked = most});
+      (void)open_package(archive(), {.untrusted = untrusted, .max_unpacked = most});
       return "";
     } catch (const Error& error) {
       code_ = error.code();
@@ -175,7 +176,10 @@ TEST_F(TarballDamage, AFileThatCantBeReadIsNoDamagedArchive) {
 TEST_F(TarballDamage, HolesAndHardLinksCountToo) {
   std::filesystem::resize_file(dir_.write("p/web/hole", ""), std::uintmax_t{1} << 40U);
   ASSERT_TRUE(run({"tar", "-C", dir_.path() / "p", "-czSf", archive(), "wasmer.toml", "web"}).ok());
-  EXPECT_THAT(error_of(read_text(archive())), HasSubstr("it holds more than 8589934592 bytes when unpacked"));
+  EXPECT_THAT(error_of(read_text(archive())),
+              HasSubstr("it holds more than 8589934592 bytes when unpacked, the limit for local packages"));
+  EXPECT_THAT(error_of(read_text(archive()), {}, true),
+              HasSubstr("it holds more than 2147483648 bytes when unpacked, the limit for packages of strangers"));
   std::filesystem::resize_file(dir_.path() / "p/web/hole", std::uintmax_t{1} << 30U);
   ASSERT_TRUE(run({"tar", "-C", dir_.path() / "p", "-czSf", archive(), "wasmer.toml", "web"}).ok());
   EXPECT_THAT(error_of(read_text(archive())), HasSubstr("as in a decompression bomb"));
@@ -210,6 +214,10 @@ TEST_F(TarballDamage, TheLimitOfTheUserReplacesTheOthers) {
   EXPECT_THAT(error_of(bytes, 2U << 20U), HasSubstr("it holds more than 2097152 bytes when unpacked"));
   EXPECT_EQ(code_, ErrorCode::kUnsupported);
   EXPECT_EQ(error_of(bytes, 4U << 20U), "");
+
+  EXPECT_NO_THROW(UnpackLimit().check_entries(1'000'000));
+  EXPECT_NO_THROW(UnpackLimit({}, limits::kStranger).check_entries(200'000));
+  EXPECT_THROW(UnpackLimit({}, limits::kStranger).check_entries(200'001), Error);
 
   const auto allows = [](const UnpackLimit& limit, std::uint64_t unpacked, std::uint64_t packed) {
     try {

@@ -40,14 +40,16 @@ TEST(Proportion, NestedMappingsUpToTheDepthAreMounted) {
   const TempDir dir;
   // The root, 249 directories and a file in each of them.
   EXPECT_EQ(outcome(BulkPackage{.mount_paths = nested_paths(249)}.write(dir.path())), "mounted 499");
-  EXPECT_EQ(outcome(BulkPackage{.mount_paths = nested_paths(499)}.write(dir.path())),
-            "The \"acme/x@1.0.0\" package exceeds the limit of 256 directories in a mount path: 257");
+  EXPECT_EQ(
+      outcome(BulkPackage{.mount_paths = nested_paths(499)}.write(dir.path())),
+      "The \"acme/x@1.0.0\" package exceeds the limit of 256 directories in a mount path for local packages: 257");
 }
 
 TEST(Proportion, OneDeepMappingIsRefused) {
   const TempDir dir;
   EXPECT_EQ(outcome(BulkPackage{.mount_paths = {deep_path(50'000)}}.write(dir.path())),
-            "The \"acme/x@1.0.0\" package exceeds the limit of 4096 bytes in the path of a mapping: 100000");
+            "The \"acme/x@1.0.0\" package exceeds the limit of 4096 bytes in the path of a mapping for local packages: "
+            "100000");
 }
 
 TEST(Proportion, AsManyMappingsAsAllowedAreMounted) {
@@ -57,7 +59,7 @@ TEST(Proportion, AsManyMappingsAsAllowedAreMounted) {
   EXPECT_EQ(outcome(BulkPackage{.mount_paths = numbered("/m", limits::kMappings)}.write(dir.path())), "mounted 20001");
   EXPECT_EQ(
       outcome(BulkPackage{.mount_paths = std::vector<std::string>(limits::kMappings + 1, "/m")}.write(dir.path())),
-      "The \"acme/x@1.0.0\" package exceeds the limit of 10000 mappings in a tree: 10001");
+      "The \"acme/x@1.0.0\" package exceeds the limit of 10000 mappings in a tree for local packages: 10001");
 }
 
 TEST(Proportion, ManyMappingsOfDirectoriesOfOneVolume) {
@@ -79,7 +81,7 @@ TEST(Proportion, BrokenCommandsAreToldOnce) {
   EXPECT_EQ(tree.command_errors.size(), limits::kCommands);
   EXPECT_EQ(tree.command_errors.front().message(), "container does not have any atom");
   EXPECT_EQ(outcome(BulkPackage{.commands = numbered("c", 20'001)}.write(dir.path())),
-            "The \"acme/x@1.0.0\" package exceeds the limit of 20000 commands in a tree: 20001");
+            "The \"acme/x@1.0.0\" package exceeds the limit of 20000 commands in a tree for local packages: 20001");
 }
 
 TEST(Proportion, MissingSourcesAreToldOnce) {
@@ -122,7 +124,8 @@ TEST(Proportion, LimitsAreThoseOfTheWholeTree) {
                             loader, resolution, {});
     FAIL();
   } catch (const Error& error) {
-    EXPECT_EQ(error.message(), "The \"dep@1.0.0\" package exceeds the limit of 10000 mappings in a tree: 12000");
+    EXPECT_EQ(error.message(),
+              "The \"dep@1.0.0\" package exceeds the limit of 10000 mappings in a tree for local packages: 12000");
   }
 }
 

@@ -260,16 +260,20 @@ TEST(MountLimits, OneMoreIsRefused) {
   for (std::size_t i = 0; i <= limits::kMountDepth; ++i) {
     deep += "/d";
   }
-  EXPECT_EQ(refusal(deep), "The \"acme/app@1.0.0\" package exceeds the limit of 256 directories in a mount path: 257");
+  EXPECT_EQ(
+      refusal(deep),
+      "The \"acme/app@1.0.0\" package exceeds the limit of 256 directories in a mount path for local packages: 257");
   std::string wide;
   for (std::size_t i = 0; i < 16; ++i) {
     wide += "/" + std::string(255, 'n');
   }
   ASSERT_EQ(wide.size(), limits::kPathBytes);
   EXPECT_EQ(refusal(wide + "/m"),
-            "The \"acme/app@1.0.0\" package exceeds the limit of 4096 bytes in the path of a mapping: 4098");
+            "The \"acme/app@1.0.0\" package exceeds the limit of 4096 bytes in the path of a mapping for local "
+            "packages: 4098");
   EXPECT_EQ(refusal("/m", wide + "/m"),
-            "The \"acme/app@1.0.0\" package exceeds the limit of 4096 bytes in the path of a mapping: 4098");
+            "The \"acme/app@1.0.0\" package exceeds the limit of 4096 bytes in the path of a mapping for local "
+            "packages: 4098");
 }
 
 TEST(MountLimits, PathsInMessagesAreCut) {

@@ -55,7 +55,7 @@ TEST(Strangers, ADeepMappingIsRefused) {
     const test::Run result = in_time(command);
     EXPECT_EQ(result.code, 5) << command.front();
     EXPECT_THAT(result.err, HasSubstr("The \"acme/x@1.0.0\" package exceeds the limit of 4096 bytes in the path of a "
-                                      "mapping: 100000"));
+                                      "mapping for local packages: 100000"));
     EXPECT_LT(result.err.size(), 300U);
   }
   EXPECT_EQ(in_time({"inspect", package}).code, 0);
