@@ -107,9 +107,9 @@ inline constexpr PackageLimits kLocal{.name = "local packages",
                                       .tarball_entries = kTarballEntries,
                                       .refuses_damage = false};
 
-/// For a package from a registry or a URL, and for all with --untrusted: their names alone lead to them, so they get
-/// what real packages need, many times over, and no more. The largest of seven real packages has a manifest of 1,811
-/// bytes, 6 commands, 3 volumes and 2 mappings, at paths of 2 directories and 9 bytes.
+/// For a package from a registry or a URL, and with --untrusted for every package: pkgfs fetches it by its name, and
+/// the user may never have looked into it. Each limit is many times what real packages need. The largest of seven real
+/// ones has a manifest of 1,811 bytes, 6 commands, 3 volumes and 2 mappings, at paths of 2 directories and 9 bytes.
 inline constexpr PackageLimits kStranger{
     .name = "packages of strangers",
     .manifest_bytes = 1ULL << 20U,  // 500 times as long; its value takes 20 MB at most (kCborGrowth)
