@@ -179,7 +179,7 @@ void LiveOperations::open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
     if (!file) {
       return may_refuse(req) ? look_up_again(req) : file.error();  // it may be a directory now
     }
-    const Result<Attributes> now = (*file)->attributes();
+    const Result<Attributes> now = (*file)->attributes_at_open();
     fi->keep_cache = 1;  // what isn't live never changes
     if (now) {
       const bool as_told = changes.is_as_told(inode, *now);

@@ -96,6 +96,8 @@ class OpenFile {
   [[nodiscard]] virtual int descriptor() const { return -1; }
   /// The attributes of the open file itself, which may have lost its name. ENOTSUP where that can't happen.
   [[nodiscard]] virtual Result<Attributes> attributes() const { return fail(ENOTSUP); }
+  /// The attributes that it had when it was opened. Costs no system call.
+  [[nodiscard]] virtual Result<Attributes> attributes_at_open() const { return fail(ENOTSUP); }
 };
 
 /// The package, volume and path that an entry comes from; for `user.pkgfs.*` and messages.

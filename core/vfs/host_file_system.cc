@@ -103,7 +103,8 @@ using Stream = std::unique_ptr<DIR, CloseStream>;
 
 class HostFile final : public OpenFile {
  public:
-  HostFile(UniqueFd fd, const HostNumbers& numbers) : fd_(std::move(fd)), numbers_(numbers) {}
+  HostFile(UniqueFd fd, const HostNumbers& numbers, const Attributes& at_open)
+      : fd_(std::move(fd)), numbers_(numbers), at_open_(at_open) {}
 
   [[nodiscard]] Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> out) override {
     std::size_t done = 0;
@@ -134,9 +135,12 @@ class HostFile final : public OpenFile {
     return attributes ? Result<Attributes>(*attributes) : fail(ENOENT);
   }
 
+  [[nodiscard]] Result<Attributes> attributes_at_open() const override { return at_open_; }
+
  private:
   UniqueFd fd_;
   HostNumbers numbers_;
+  Attributes at_open_;
 };
 
 }  // namespace
@@ -311,14 +315,15 @@ Result<std::unique_ptr<OpenFile>> HostFileSystem::open(Inode inode) {
   if (!fd) {
     return fail(fd.error());
   }
-  struct stat status{};
-  if (::fstat(fd->get(), &status) != 0) {
-    return fail(errno);
+  const Result<struct statx> status = status_of(*fd);
+  if (!status) {
+    return fail(status.error());
   }
-  if (!S_ISREG(status.st_mode)) {
-    return fail(S_ISDIR(status.st_mode) ? EISDIR : EINVAL);
+  const std::optional<Attributes> attributes = to_attributes(numbers_, *status);
+  if (!attributes || attributes->type != FileType::kFile) {
+    return fail(S_ISDIR(status->stx_mode) ? EISDIR : EINVAL);
   }
-  return std::make_unique<HostFile>(std::move(*fd), numbers_);
+  return std::make_unique<HostFile>(std::move(*fd), numbers_, *attributes);
 }
 
 bool HostFileSystem::watch(Inode dir, HostWatcher& watcher, std::uint64_t watch) {
