@@ -4,6 +4,7 @@
 #define FUSE_USE_VERSION 314
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <poll.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -188,13 +189,19 @@ Session::~Session() {
   fuse_session_destroy(session_);
 }
 
-bool Session::is_topmost() const { return device_ == 0 || device_at(settings_.mountpoint) == device_; }
+bool Session::is_covered() const {
+  pollfd device{.fd = fuse_session_fd(session_), .events = 0, .revents = 0};
+  if (device_ == 0 || (::poll(&device, 1, 0) == 1 && (device.revents & POLLERR) != 0)) {
+    return false;  // unmounted: the path leads to what was below
+  }
+  return device_at(settings_.mountpoint) != device_;
+}
 
 void Session::unmount() {
   if (!std::exchange(mounted_, false)) {
     return;
   }
-  if (is_topmost()) {
+  if (!is_covered()) {
     // Closes the device, so that open files fail, and unmounts lazily; does nothing if the mount is gone already.
     fuse_session_unmount(session_);
     return;

@@ -69,8 +69,8 @@ class Session {
  private:
   /// Ends the mount, if it wasn't unmounted before.
   void unmount();
-  /// Whether this mount is the topmost one at the mount point. Asks the daemon nothing.
-  [[nodiscard]] bool is_topmost() const;
+  /// Whether another file system is mounted over this mount. Sends this process no request.
+  [[nodiscard]] bool is_covered() const;
   [[nodiscard]] bool end_rings(std::chrono::milliseconds limit);
 
   Adapter& adapter_;

@@ -91,12 +91,13 @@ UniqueFd take_turn(const std::string& path) {
   return directory;
 }
 
-/// Unmounts the dead mount `seen` of pkgfs at `path`, unless another process has done so meanwhile. Returns whether
-/// this process did.
-bool unmount_dead(const MountEntry& seen, const std::string& path) {
+/// Unmounts the dead mount of pkgfs at `path`, unless another process has done so meanwhile. Returns whether this
+/// process did.
+bool unmount_dead(const std::string& path) {
   const UniqueFd turn = take_turn(path);
+  // Looked at again. The device doesn't tell: the kernel may have given its number to a new mount.
   const std::optional<MountEntry> now = find_mount(path);
-  if (!now || now->device != seen.device) {
+  if (!now || now->type != kMountType || probe_mount(path, kProbeLimit) != MountState::kDead) {
     return false;
   }
   unmount(path, true);
@@ -129,7 +130,7 @@ void clear_mountpoint(const std::string& given, const std::string& path) {
                                           mounted->source + "), which pkgfs did not make",
                                       "unmount it first: umount -l " + path});
     }
-    if (unmount_dead(*mounted, path)) {
+    if (unmount_dead(path)) {
       log::warn("cleared a dead mount of \"{}\" at \"{}\"", mounted->source, given);
     }
   }
@@ -205,7 +206,7 @@ void clear_dead_mount(const std::string& mountpoint) noexcept {
   try {
     const std::optional<MountEntry> mounted = find_mount(mountpoint);
     if (mounted && mounted->type == kMountType && probe_mount(mountpoint, kProbeLimit) == MountState::kDead) {
-      (void)unmount_dead(*mounted, mountpoint);
+      (void)unmount_dead(mountpoint);
     }
   } catch (const std::exception& error) {
     log::debug("\"{}\" stays mounted: {}", mountpoint, error);
