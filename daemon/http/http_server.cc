@@ -11,6 +11,7 @@
 
 #include <utility>  // before Asio, which uses std::exchange without including it
 
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -27,6 +28,7 @@
 #include <csignal>
 #include <cstdint>
 #include <limits>
+#include <list>
 #include <optional>
 #include <tuple>
 
@@ -90,6 +92,7 @@ class HttpServer::Impl {
   int family_ = AF_UNSPEC;
   // Connections that the destructor of `io_` destroys use what is declared before it.
   std::size_t connections_ = 0;
+  std::list<Connection*> waiting_;  // for a request, the longest first
   bool is_stopping_ = false;
   bool workers_have_ended_ = false;
   bool accept_fails_ = false;
@@ -107,11 +110,15 @@ class HttpServer::Impl::Connection : public std::enable_shared_from_this<Connect
   Connection(Impl& server, Protocol::socket socket) : server_(server), stream_(std::move(socket)) {
     ++server_.connections_;
   }
-  ~Connection() { server_.connection_ended(); }
+  ~Connection() {
+    stop_waiting();
+    server_.connection_ended();
+  }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
   void start() {
+    place_ = server_.waiting_.insert(server_.waiting_.end(), this);
     if (server_.limits_.idle.count() == 0 || buffer_.size() > 0) {
       read();
     } else {
@@ -119,7 +126,20 @@ class HttpServer::Impl::Connection : public std::enable_shared_from_this<Connect
     }
   }
 
+  /// Ends the connection, which waits for a request.
+  void drop() {
+    stop_waiting();
+    stream_.close();
+  }
+
  private:
+  void stop_waiting() {
+    if (place_) {
+      server_.waiting_.erase(*place_);
+      place_.reset();
+    }
+  }
+
   void wait_for_request() {
     stream_.expires_after(server_.limits_.idle);
     stream_.async_read_some(buffer_.prepare(1), [self = shared_from_this()](beast::error_code error, std::size_t got) {
@@ -146,6 +166,7 @@ class HttpServer::Impl::Connection : public std::enable_shared_from_this<Connect
   }
 
   void on_read(beast::error_code error) {
+    stop_waiting();
     if (!error) {
       answer();
     } else if (const auto refusal = refusal_of(error)) {
@@ -251,7 +272,8 @@ class HttpServer::Impl::Connection : public std::enable_shared_from_this<Connect
   std::optional<http::request_parser<http::string_body>> parser_;
   std::optional<http::response<http::string_body>> response_;
   std::function<void()> undelivered_;
-  bool is_answered_ = false;  // the handler has seen the request that `parser_` holds
+  std::optional<std::list<Connection*>::iterator> place_;  // in `waiting_`
+  bool is_answered_ = false;                               // the handler has seen the request that `parser_` holds
   std::array<char, 16384> drained_{};
 };
 
@@ -280,6 +302,8 @@ void HttpServer::Impl::run() {
     workers_.emplace(limits_.handler_threads);
   }
   wait();
+  // Without it, `run` would end while handlers work on all connections: then nothing waits for anything here.
+  const auto work = asio::make_work_guard(io_);
   io_.run();
   is_stopping_ = true;
   beast::error_code ignored;
@@ -323,6 +347,8 @@ void HttpServer::Impl::accept() {
   }
   if (connections_ < limits_.connections) {
     wait();
+  } else if (waiting_.size() > 1) {
+    waiting_.front()->drop();  // not the newest one; its end makes the server wait for the next client
   }
 }
 

@@ -18,7 +18,9 @@ struct HttpLimits {
   std::size_t header_bytes = std::size_t{8} << 10U;
   /// Zero: the handler gets no body. A client may still send one; the server discards it after the reply.
   std::size_t body_bytes = 0;
-  /// Connections that are open at the same time. Further clients wait in the listening socket's queue.
+  /// Connections that are open at the same time. When so many are open, the server closes the one that has waited
+  /// longest for a request, so that idle clients don't keep others out. If it answers requests on all, further clients
+  /// wait in the listening socket's queue.
   std::size_t connections = 64;
   /// From the first byte of a request to its last, and for sending the reply.
   std::chrono::milliseconds request{5000};

@@ -139,21 +139,43 @@ TEST_F(Http, ConnectionsAreKeptOnlyWithAnIdleLimitAndEndWithIt) {
   EXPECT_LT(Clock::now() - begin, seconds(3));
 }
 
-TEST_F(Http, SlowClientsAreCutOffAndOthersWaitForTheirPlace) {
-  limits_.connections = 2;
+TEST_F(Http, SlowClientsAreCutOff) {
   start();
-  const UniqueFd slow[] = {connect_to(address()), connect_to(address())};
-  for (const UniqueFd& fd : slow) {
-    EXPECT_EQ(::send(fd.get(), "GET /", 5, MSG_NOSIGNAL), 5);
-  }
-  sleep_ms(50);
+  const UniqueFd slow = connect_to(address());
+  EXPECT_EQ(::send(slow.get(), "GET /", 5, MSG_NOSIGNAL), 5);
   const auto begin = Clock::now();
-  EXPECT_NE(ask(get("/")).find("GET []"), std::string::npos) << "a place is free after the limit";
-  EXPECT_GT(Clock::now() - begin, milliseconds(100)) << "two are served at a time";
-  for (const UniqueFd& fd : slow) {
-    EXPECT_EQ(read_rest(fd.get()), "");
+  EXPECT_EQ(read_rest(slow.get()), "");
+  EXPECT_LT(Clock::now() - begin, seconds(3));
+  EXPECT_EQ(handled_, 0);
+}
+
+TEST_F(Http, IdleClientsKeepNoOthersOut) {
+  limits_.connections = 2;
+  limits_.request = seconds(30);
+  start();
+  const UniqueFd idle[] = {connect_to(address()), connect_to(address()), connect_to(address())};
+  const auto begin = Clock::now();
+  EXPECT_NE(ask(get("/")).find("GET []"), std::string::npos);
+  EXPECT_EQ(read_rest(idle[0].get()), "") << "the one that waited longest is closed";
+  EXPECT_LT(Clock::now() - begin, seconds(10));
+}
+
+TEST_F(Http, OthersWaitWhileAllConnectionsAreAnswered) {
+  limits_.connections = 2;
+  limits_.handler_threads = 2;
+  start();
+  const UniqueFd busy[] = {connect_to(address()), connect_to(address())};
+  for (const UniqueFd& fd : busy) {
+    EXPECT_EQ(::send(fd.get(), get("/slow").data(), get("/slow").size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(get("/slow").size()));
   }
-  EXPECT_EQ(handled_, 1);
+  ASSERT_TRUE(eventually([&] { return handled_ == 2; }));
+  const auto begin = Clock::now();
+  EXPECT_NE(ask(get("/")).find("GET []"), std::string::npos);
+  EXPECT_GT(Clock::now() - begin, milliseconds(100)) << "two are served at a time";
+  for (const UniqueFd& fd : busy) {
+    EXPECT_NE(read_rest(fd.get()).find("GET []"), std::string::npos);
+  }
 }
 
 TEST_F(Http, AReplyThatNoClientTakesIsReported) {
