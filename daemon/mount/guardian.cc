@@ -27,6 +27,7 @@ namespace {
 /// From the end of the main thread to the abort: other threads of a daemon that ends normally end within it.
 constexpr int kGraceMs = 200;
 constexpr int kStartMs = 2000;
+constexpr int kEndMs = 1000;
 constexpr int kWakeSignal = SIGUSR1;
 
 /// To the guardian; -1: there is none.
@@ -175,18 +176,37 @@ void wait_for_the_end() {
 
 }  // namespace
 
-Guardian::~Guardian() {
-  if (child_) {
-    stop_reporting_crashes();
-    ::syscall(SYS_pidfd_send_signal, child_.get(), SIGKILL, nullptr, 0);
-    siginfo_t info{};
-    (void)::waitid(P_PIDFD, static_cast<id_t>(child_.get()), &info, WEXITED);
-    ::close(crash_pipe);
-    crash_pipe = -1;
+Guardian::~Guardian() { end(); }
+
+void Guardian::end() {
+  if (!child_) {
+    return;
   }
+  stop_reporting_crashes();
+  ::syscall(SYS_pidfd_send_signal, child_.get(), SIGKILL, nullptr, 0);
+  pollfd ended{.fd = child_.get(), .events = POLLIN, .revents = 0};
+  (void)::poll(&ended, 1, kEndMs);
+  siginfo_t info{};
+  (void)::waitid(P_PIDFD, static_cast<id_t>(child_.get()), &info, WEXITED | WNOHANG);
+  child_.reset();
+  ::close(crash_pipe);
+  crash_pipe = -1;
+}
+
+std::string Guardian::replace() {
+  constexpr int kMost = 5;
+  constexpr auto kWithin = std::chrono::minutes(1);
+  end();
+  const auto now = std::chrono::steady_clock::now();
+  if (now - counted_since_ > kWithin) {
+    counted_since_ = now;
+    replaced_ = 0;
+  }
+  return ++replaced_ > kMost ? "the guardian process ends again and again" : start(connection_);
 }
 
 std::string Guardian::start(const std::string& connection) {
+  connection_ = connection;
   const pid_t daemon = ::getpid();
   const UniqueFd abort_file = open_abort_file(connection);
   if (!abort_file) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <chrono>
 #include <string>
 
 #include "core/base/unique_fd.h"
@@ -28,7 +29,7 @@ namespace pkgfs {
 class Guardian {
  public:
   Guardian() = default;
-  /// Ends the child process.
+  /// Ends the child process. Waits a second for that, at most.
   ~Guardian();
   Guardian(const Guardian&) = delete;
   Guardian& operator=(const Guardian&) = delete;
@@ -38,11 +39,20 @@ class Guardian {
   /// not abort connections. From then on, a signal handler of the daemon tells the guardian of a crash. A signal for
   /// which the daemon already has a handler keeps that handler.
   [[nodiscard]] std::string start(const std::string& connection);
+  /// Starts another child process when the first has ended, for example because it was killed. Returns as `start`. A
+  /// process that is killed again and again isn't replaced more than five times within a minute.
+  [[nodiscard]] std::string replace();
   /// Becomes readable when the child process has ended; -1 without a child process.
   [[nodiscard]] int ended_fd() const { return child_.get(); }
 
  private:
+  /// Ends the child process, if it still runs, and forgets it.
+  void end();
+
   UniqueFd child_;  // its pidfd
+  std::string connection_;
+  int replaced_ = 0;  // since `counted_since_`
+  std::chrono::steady_clock::time_point counted_since_;
 };
 
 }  // namespace pkgfs

@@ -80,12 +80,24 @@ bool MountWatch::wait_until_ready(fuse::Session& session, const std::string& mou
   return true;
 }
 
+void MountWatch::replace_guardian(fuse::Session& session, const fuse::MountSettings& settings, Guardian& guardian) {
+  const std::string why = guardian.replace();
+  if (why.empty()) {
+    log::warn("\"{}\": the guardian process had ended; another one has taken its place", settings.mountpoint);
+    return;
+  }
+  log::warn("\"{}\": the guardian process has ended ({}); files are no longer prefetched (--push)", settings.mountpoint,
+            why);
+  if (!session.stop_prefetching(kPrefetchStopLimit)) {
+    log::warn("\"{}\": the prefetch of a file is still going on", settings.mountpoint);
+  }
+}
+
 int MountWatch::wait_for_end(fuse::Session& session, const fuse::MountSettings& settings, ServiceManager& manager,
-                             const Guardian& guardian) {
-  int guardian_ended = guardian.ended_fd();
+                             Guardian& guardian) {
   while (true) {
     const auto interval = manager.watchdog_interval();
-    const Event event = wait(session.ended_fd(), guardian_ended, interval);
+    const Event event = wait(session.ended_fd(), guardian.ended_fd(), interval);
     if (event == Event::kSignal) {
       return signal_;
     }
@@ -93,11 +105,7 @@ int MountWatch::wait_for_end(fuse::Session& session, const fuse::MountSettings& 
       return 0;
     }
     if (event == Event::kSecond) {
-      log::warn("\"{}\": the guardian process has ended; files are no longer prefetched (--push)", settings.mountpoint);
-      guardian_ended = -1;
-      if (!session.stop_prefetching(kPrefetchStopLimit)) {
-        log::warn("\"{}\": the prefetch of a file is still going on", settings.mountpoint);
-      }
+      replace_guardian(session, settings, guardian);
     } else if (interval && answers(settings, *interval / 2)) {
       manager.alive();
     } else {

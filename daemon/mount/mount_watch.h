@@ -26,7 +26,7 @@ class MountWatch {
   [[nodiscard]] bool wait_until_ready(fuse::Session& session, const std::string& mountpoint);
   /// Returns 0 when the mount has ended, or the number of the signal that asked the daemon to stop. Throws Error.
   [[nodiscard]] int wait_for_end(fuse::Session& session, const fuse::MountSettings& settings, ServiceManager& manager,
-                                 const Guardian& guardian);
+                                 Guardian& guardian);
   /// The signals do again what they did before.
   void restore_signals() { signals_.restore(); }
 
@@ -34,6 +34,9 @@ class MountWatch {
   /// Why `wait` returned.
   enum class Event { kSignal, kFirst, kSecond, kTimeout };
   [[nodiscard]] Event wait(int first, int second, std::optional<std::chrono::milliseconds> limit);
+
+  /// Without another guardian, the prefetching of files ends.
+  static void replace_guardian(fuse::Session& session, const fuse::MountSettings& settings, Guardian& guardian);
 
   SignalFd signals_;
   int signal_ = 0;  // the one of the last kSignal
