@@ -69,7 +69,9 @@ TEST_F(Proportion, EmptyMapsTextsAndKeys) {
 TEST_F(Proportion, DeepValues) {  // printed, each line has 120 blanks
   Json value = Json::array_t(299'000, "eight...");
   for (int level = 0; level < 58; ++level) {
-    value = Json::array_t{std::move(value)};
+    Json::array_t outer;  // not `{std::move(value)}`, which copies the value
+    outer.push_back(std::move(value));
+    value = std::move(outer);
   }
   expect_in_proportion(annotated(std::move(value)), 0);
 }
