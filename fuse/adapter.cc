@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 
+#include "core/base/lost_pages.h"
 #include "core/base/read_section.h"
 #include "fuse/attributes.h"
 #include "fuse/call.h"
@@ -95,13 +96,19 @@ void getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) {
 void readlink(fuse_req_t req, fuse_ino_t ino) {
   Call::guard(req, Request::kReadlink, [&] {
     const ReadSection reading;  // the text stays until it is copied
-    const Result<std::string_view> text = Call::fs(req).read_link(Call::inode(req, ino));
+    const std::uint64_t before = lost_pages::events();
+    const vfs::Inode inode = Call::inode(req, ino);
+    const Result<std::string_view> text = Call::fs(req).read_link(inode);
     if (!text) {
       return text.error();
     }
     const std::span<char> buffer = Call::reply_buffer(req, text->size() + 1);  // libfuse needs a NUL behind the text
     text->copy(buffer.data(), text->size());
     buffer[text->size()] = '\0';
+    if (lost_pages::check(std::as_bytes(std::span(*text)), before) != lost_pages::Outcome::kRight ||
+        !Call::fs(req).is_intact(inode)) {
+      return EIO;  // the text lies in the container, and was lost or overwritten
+    }
     fuse_reply_readlink(req, buffer.data());
     return 0;
   });

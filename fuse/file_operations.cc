@@ -19,7 +19,7 @@ Result<std::size_t> read_extent(fuse_req_t req, fuse_ino_t ino, std::uint64_t of
     return fail(extent.error());
   }
   if (offset >= extent->length) {
-    return 0;
+    return extent->source->is_intact() ? Result<std::size_t>(0) : fail(EIO);
   }
   const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), extent->length - offset));
   const std::span<std::byte> out = std::as_writable_bytes(buffer.first(count));

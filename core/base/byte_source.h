@@ -5,11 +5,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/base/lost_pages.h"
+#include "core/base/read_faults.h"
 #include "core/base/unique_fd.h"
 
 namespace pkgfs {
@@ -25,29 +28,41 @@ class ByteSource {
   [[nodiscard]] virtual const std::string& name() const = 0;
   [[nodiscard]] std::uint64_t size() const { return bytes().size(); }
   /// All bytes, in memory or mapped: for parsing. Valid as long as the source; reading them may wait for a disk.
-  /// If the file shrinks or its disk fails, the lost part reads as zeros and `damaged()` becomes true. A caller
-  /// therefore checks `damaged()` after it has read and before it uses the result.
+  /// If the file shrinks or its disk fails, the lost part reads as zeros. So code that has read a part of them asks
+  /// `lost_pages::check` and `is_intact()` before it uses the result. Code that reads everything once, such as a
+  /// parser, can ask `damaged()` instead.
   [[nodiscard]] virtual std::span<const std::byte> bytes() const = 0;
-  /// True once a part of `bytes()` could not be read; stays true.
+  /// True once a part of the source couldn't be read, by `bytes()` or by `read`; stays true.
   [[nodiscard]] virtual bool damaged() const = 0;
-  /// Copies `out.size()` bytes from `offset`. EIO if a part lies outside the source or can't be read.
+  /// False once another program has changed the content in place since the source was opened; stays false. Costs a
+  /// system call for a file.
+  [[nodiscard]] virtual bool is_intact() const { return true; }
+  /// A number that is another one after each change of the file's times, also if its content stayed.
+  [[nodiscard]] virtual std::uint64_t stamp() const { return 0; }
+  /// Copies `out.size()` bytes from `offset`. EIO if a part lies outside the source, can't be read, or isn't intact.
+  /// A range that couldn't be read is tried again, but at most once a second.
   [[nodiscard]] virtual Result<void> read(std::uint64_t offset, std::span<std::byte> out) const = 0;
-  /// As `read`, if the kernel reports the bytes to be in memory. False if they aren't: the caller then calls `read`,
-  /// which may wait for a disk.
+  /// Does what `read` does, but doesn't wait for a disk where the file system supports that (RWF_NOWAIT). False if not
+  /// all bytes were copied: the caller then calls `read`.
   [[nodiscard]] virtual bool read_at_once(std::uint64_t offset, std::span<std::byte> out) const {
     return read(offset, out).has_value();
   }
 };
 
-/// A file mapped read-only; `read` uses pread(2). A page that is lost (truncation, a failing disk) gives EIO instead of
-/// SIGBUS: the first MappedFile of a process installs a handler for SIGBUS. It replaces a lost page of a MappedFile
-/// with zeros, and passes every other fault to the handler that was installed before.
+/// A file mapped read-only; `read` uses pread(2). An access to a lost page of `bytes()` gives zeros instead of SIGBUS
+/// (lost_pages.h).
+///
+/// Unless changes are allowed, the file must not change while it is open: if its size or its time of modification
+/// does, it isn't intact. Its other times may change, because a program may rename, link or unlink it.
 class MappedFile final : public ByteSource {
  public:
+  enum class Changes { kRefused, kAllowed };
   /// Opens the regular file at `path`. Throws Error naming `path`.
   [[nodiscard]] static std::shared_ptr<MappedFile> open(const std::string& path);
-  /// Takes over a descriptor that is open for reading. `name` is for messages.
-  [[nodiscard]] static std::shared_ptr<MappedFile> adopt(UniqueFd fd, std::string name);
+  /// Takes over a descriptor that is open for reading. `name` is for messages. Throws Error naming `name`, also if it
+  /// isn't a regular file. `changes`: whether the file may change while it is open. If it may, it is always intact.
+  [[nodiscard]] static std::shared_ptr<MappedFile> adopt(UniqueFd fd, std::string name,
+                                                         Changes changes = Changes::kRefused);
 
   ~MappedFile() override;
   MappedFile(const MappedFile&) = delete;
@@ -56,18 +71,26 @@ class MappedFile final : public ByteSource {
   [[nodiscard]] const std::string& name() const override { return name_; }
   [[nodiscard]] std::span<const std::byte> bytes() const override { return bytes_; }
   [[nodiscard]] bool damaged() const override;
+  [[nodiscard]] bool is_intact() const override;
+  [[nodiscard]] std::uint64_t stamp() const override;
   [[nodiscard]] Result<void> read(std::uint64_t offset, std::span<std::byte> out) const override;
   [[nodiscard]] bool read_at_once(std::uint64_t offset, std::span<std::byte> out) const override;
   /// The descriptor, for fstat(2) and for passing it to the kernel; owned by this object.
   [[nodiscard]] int fd() const { return fd_.get(); }
 
  private:
-  MappedFile(UniqueFd fd, std::string name);
+  MappedFile(UniqueFd fd, std::string name, Changes changes);
+  [[nodiscard]] Result<void> fail_read(std::uint64_t offset, std::uint64_t length, int error) const;
 
   std::string name_;
   UniqueFd fd_;
   std::span<const std::byte> bytes_;
-  std::size_t slot_ = 0;                     // of the table that the SIGBUS handler reads
+  Changes changes_;
+  std::int64_t modified_ = 0;  // when it was opened, in nanoseconds
+  std::optional<lost_pages::Registration> registration_;
+  mutable read_faults::FailedRanges failed_ranges_;
+  mutable std::atomic<bool> failed_{false};
+  mutable std::atomic<bool> changed_{false};
   mutable std::atomic<bool> can_ask_{true};  // the file system supports RWF_NOWAIT
 };
 

@@ -52,6 +52,7 @@ Error& Error::caused_by(std::string cause, LineBreaks breaks) {
 
 Error& Error::caused_by(const Error& cause) {
   chain_.insert(chain_.end(), cause.chain_.begin(), cause.chain_.end());
+  is_of_machine_ = is_of_machine_ || cause.is_of_machine_;
   render();
   return *this;
 }
@@ -82,6 +83,13 @@ Error system_error(std::string_view what, int errnum) {
   }
   Error error(code, std::string(what) + ": " + std::generic_category().message(errnum));
   error.is_of_machine_ = errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM;
+  return error;
+}
+
+Error os_error(const std::string& what, int errnum) {
+  const Error whole = system_error(what, errnum);
+  Error error(whole.code(), {what, std::generic_category().message(errnum)});
+  error.is_of_machine_ = whole.is_of_machine_;
   return error;
 }
 

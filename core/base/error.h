@@ -64,6 +64,7 @@ class Error : public std::exception {
 
  private:
   friend Error system_error(std::string_view what, int errnum);
+  friend Error os_error(const std::string& what, int errnum);
 
   void render();
 
@@ -75,6 +76,9 @@ class Error : public std::exception {
 
 /// The Error `{what}: {text of errnum}`, with the code that fits `errnum`.
 [[nodiscard]] Error system_error(std::string_view what, int errnum);
+
+/// The same as a chain of two messages: `what`, and the text of `errnum` as its cause.
+[[nodiscard]] Error os_error(const std::string& what, int errnum);
 
 /// A value or a positive errno number. For the read path: a failure neither allocates nor throws.
 template <typename T>

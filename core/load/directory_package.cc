@@ -47,7 +47,8 @@ class HostDirectory final : public PackageDirectory {
     if (!S_ISREG(status.st_mode)) {
       throw Error(ErrorCode::kUnsupported, {"Unable to read \"" + display(path) + "\"", "it isn't a regular file"});
     }
-    const std::shared_ptr<const ByteSource> file = MappedFile::adopt(std::move(fd), display(path));
+    const std::shared_ptr<const ByteSource> file =
+        MappedFile::adopt(std::move(fd), display(path), MappedFile::Changes::kAllowed);
     const auto size = file->size();
     File opened{.body = {.source = file, .offset = 0, .length = size}, .modified = status.st_mtim.tv_sec, .mode = {}};
     if (HostPath::parse(path).leaves()) {

@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "core/base/limits.h"
+#include "core/load/host_path.h"
 
 namespace pkgfs {
 
@@ -138,7 +140,12 @@ std::shared_ptr<const IgnoreFile> read_rules(int root, std::string_view director
   struct open_how how{};
   how.flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
   how.resolve = RESOLVE_NO_MAGICLINKS | (beneath ? RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS : 0U);
-  const UniqueFd fd(static_cast<int>(::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how)));
+  UniqueFd fd(static_cast<int>(::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how)));
+  if (!fd && (errno == ENOSYS || errno == EPERM)) {  // as in open_host_path
+    const int flags = static_cast<int>(how.flags);
+    fd = beneath ? walk_host_path(root, HostPath::parse(path), flags | O_NOFOLLOW)
+                 : UniqueFd(::openat(root, path.c_str(), flags));
+  }
   struct stat status{};
   if (!fd || ::fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
     return nullptr;

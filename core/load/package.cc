@@ -83,7 +83,7 @@ std::shared_ptr<const Package> open_package(const std::string& path, const OpenO
   if (!S_ISREG(status.st_mode)) {
     throw Error(ErrorCode::kUnsupported, {what, "it is neither a file nor a directory"});
   }
-  auto file = MappedFile::open(path);
+  const auto file = MappedFile::open(path);
   const auto type = webc::detect_format(file->bytes());
   if (type == webc::FileFormat::kTarball) {
     return open_tarball(*file, options);
@@ -92,9 +92,12 @@ std::shared_ptr<const Package> open_package(const std::string& path, const OpenO
     if (type != webc::FileFormat::kWebc) {
       throw Error(ErrorCode::kUnsupported, {"Unable to detect the WEBC version", what_it_is(file->bytes())});
     }
-    return std::make_shared<ContainerPackage>(path, webc::Container::open(std::move(file), options.limits()),
-                                              std::nullopt, options);
+    return std::make_shared<ContainerPackage>(path, webc::Container::open(file, options.limits()), std::nullopt,
+                                              options);
   } catch (Error& error) {
+    if (file->damaged()) {  // then whatever looks wrong in it proves nothing
+      throw Error(ErrorCode::kIo, {what, "not all of the file can be read"});
+    }
     throw std::move(error).context(what);
   }
 }

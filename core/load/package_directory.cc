@@ -113,10 +113,6 @@ PackageParts derive_parts(const WasmerToml& toml, const PackageDirectory& direct
   }
 }
 
-Error os_error(const std::string& outer, int errnum) {
-  return Error(system_error(outer, errnum).code(), {outer, std::generic_category().message(errnum)});
-}
-
 Error unreadable(const PackageDirectory& directory, const std::string& path, int errnum) {
   const std::string what = "Unable to read \"" + directory.display(path) + "\"";
   if (errnum == EXDEV) {

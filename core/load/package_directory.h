@@ -57,8 +57,6 @@ struct PackageParts {
 /// Throws Error `Unable to load the "wasmer.toml" manifest`.
 [[nodiscard]] PackageParts derive_parts(const WasmerToml& toml, const PackageDirectory& directory);
 
-/// An Error with the message `outer` and, as its cause, the system's text for `errnum`.
-[[nodiscard]] Error os_error(const std::string& outer, int errnum);
 /// The Error for a file `path` that can't be read.
 [[nodiscard]] Error unreadable(const PackageDirectory& directory, const std::string& path, int errnum);
 /// The Error for a host path of `[fs]` that can't be mapped.

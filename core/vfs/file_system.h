@@ -147,6 +147,9 @@ class FileSystem {
   /// True: nothing here ever changes, and `extent` works for every file, so that no file needs `open`. The daemon asks
   /// when the mount begins, and uses the answer for the whole mount. One layer that can change makes it false for all.
   [[nodiscard]] virtual bool is_immutable() const { return false; }
+  /// Whether the packages that `inode` comes from are as they were when they were opened; the root comes from all.
+  /// Asked after a text was used that may lie in a mapped file (`read_link`): if false, the caller answers EIO.
+  [[nodiscard]] virtual bool is_intact(Inode /*inode*/) { return true; }
   /// The changes of live entries that the kernel must be told of; null where nothing is live.
   [[nodiscard]] virtual LiveChanges* changes() { return nullptr; }
   /// Makes `watcher` watch the host directory that `dir` of a live layer shows. The watcher reports changes of its

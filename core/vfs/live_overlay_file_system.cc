@@ -302,6 +302,14 @@ Result<Extent> LiveOverlayFileSystem::extent(Inode inode) {
   return fail(EINVAL);
 }
 
+bool LiveOverlayFileSystem::is_intact(Inode inode) {
+  if (is_handed_through(inode)) {
+    const auto [fs, inner] = handed_through(inode);
+    return fs->is_intact(inner);
+  }
+  return std::ranges::all_of(layers_, [](const Layer& layer) { return layer.fs->is_intact(layer.fs->root()); });
+}
+
 Result<Origin> LiveOverlayFileSystem::origin(Inode inode) {
   if (is_handed_through(inode)) {
     const auto [fs, inner] = handed_through(inode);

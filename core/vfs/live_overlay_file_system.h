@@ -38,6 +38,7 @@ class LiveOverlayFileSystem final : public FileSystem {
   [[nodiscard]] Result<std::string_view> read_link(Inode inode) override;
   [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) override;
   [[nodiscard]] Result<Extent> extent(Inode inode) override;
+  [[nodiscard]] bool is_intact(Inode inode) override;
   [[nodiscard]] LiveChanges* changes() override { return &changes_; }
   void forget(Inode inode, std::uint64_t count) override;
   [[nodiscard]] Result<Origin> origin(Inode inode) override;

@@ -38,6 +38,7 @@ class MappedPathFileSystem final : public FileSystem {
   [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) override;
   [[nodiscard]] Result<Extent> extent(Inode inode) override;
   [[nodiscard]] bool is_immutable() const override { return inner_->is_immutable(); }
+  [[nodiscard]] bool is_intact(Inode /*inode*/) override { return inner_->is_intact(inner_root_); }
   [[nodiscard]] bool watch(Inode dir, HostWatcher& watcher, std::uint64_t watch) override;
   void forget(Inode inode, std::uint64_t count) override;
   [[nodiscard]] Result<Origin> origin(Inode inode) override;

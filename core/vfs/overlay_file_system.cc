@@ -4,11 +4,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <limits>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "core/base/limits.h"
+#include "core/base/lost_pages.h"
+#include "core/base/read_faults.h"
 #include "core/base/read_section.h"
 #include "core/vfs/walk.h"
 
@@ -84,9 +87,15 @@ OverlayFileSystem::Way OverlayFileSystem::way_to(Inode inode) {
     if (way.merged != nullptr) {
       return way;
     }
-    dir = dir != 0 ? dir : find_directory(number);
-    if (dir == 0 || way.chain.size() > limits::kTreeDepth) {
-      return {};
+    if (dir == 0) {
+      const Result<Inode> found = find_directory(number);
+      if (!found) {
+        return {.merged = nullptr, .error = found.error(), .chain = {}};
+      }
+      dir = *found;
+    }
+    if (way.chain.size() > limits::kTreeDepth) {
+      return {.merged = nullptr, .error = ESTALE, .chain = {}};
     }
     way.chain.push_back(dir);
     below = dir;
@@ -96,7 +105,7 @@ OverlayFileSystem::Way OverlayFileSystem::way_to(Inode inode) {
 Result<const OverlayContent*> OverlayFileSystem::directory_of(Inode inode) {
   Way way = way_to(inode);
   if (way.merged == nullptr) {
-    return fail(ESTALE);
+    return fail(way.error);
   }
   Result<const OverlayContent*> found = way.merged;
   while (found && !way.chain.empty()) {
@@ -121,28 +130,31 @@ const OverlayNode& OverlayFileSystem::entry(const OverlayContent& content, Inode
   return index < content.count ? content.at(index, room) : kStale;
 }
 
-Inode OverlayFileSystem::find_directory(std::uint64_t number) {
+Result<Inode> OverlayFileSystem::find_directory(std::uint64_t number) {
   if (number == kRootNumber) {
     return root();
   }
   const auto behind = std::ranges::lower_bound(layers_, number, {}, &Layer::number_base);
   if (behind == layers_.begin()) {
-    return 0;
+    return fail(ESTALE);
   }
   const Layer& layer = *std::prev(behind);
   const Result<std::string> path = layer.fs->path_of_number(number - layer.number_base);
   if (!path) {
-    return 0;
+    return fail(path.error() == ENOENT ? ESTALE : path.error());
   }
   Entry entry{root(), attributes(root_)};
   for (const std::string_view name : path_components(*path)) {
     const Result<Entry> found = lookup(entry.inode, name);
     if (!found) {
-      return 0;
+      return fail(found.error() == ENOENT ? ESTALE : found.error());
     }
     entry = *found;
   }
-  return entry.attributes.number == number ? entry.inode : 0;  // another layer's entry may hide it
+  if (entry.attributes.number != number) {
+    return fail(ESTALE);  // another layer's entry hides it
+  }
+  return entry.inode;
 }
 
 inline Inode OverlayFileSystem::to_inode(const OverlayContent& content, std::size_t index,
@@ -172,7 +184,11 @@ inline Result<const OverlayContent*> OverlayFileSystem::content(const OverlayNod
   }
   const OverlayContent* content = cache_.find(node.number);
   if (content == nullptr) [[unlikely]] {
-    content = merge(node, inode);
+    const Result<const OverlayContent*> merged = merge(node, inode);
+    if (!merged) {
+      return merged;
+    }
+    content = *merged;
   }
   if (content->error != 0) {
     return fail(content->error);
@@ -180,12 +196,54 @@ inline Result<const OverlayContent*> OverlayFileSystem::content(const OverlayNod
   return content;
 }
 
-const OverlayContent* OverlayFileSystem::merge(const OverlayNode& node, Inode inode) {
+Result<const OverlayContent*> OverlayFileSystem::merge(const OverlayNode& node, Inode inode) {
   const MutexLock lock(merge_locks_.at(node.number % kMergeLocks));
   if (const OverlayContent* done = cache_.find(node.number); done != nullptr) {
     return done;
   }
-  return cache_.add(merger_.merge(node, inode));
+  std::unique_ptr<OverlayContent> content = merger_.merge(node, inode);
+  if (content->error != 0 && (lost_pages::ever() || !parts_are_intact(node))) {
+    return fail(content->error);  // perhaps no damage that stays: the next access tries again
+  }
+  return cache_.add(std::move(content));
+}
+
+bool OverlayFileSystem::parts_are_intact(const OverlayNode& node) const {
+  if (node.parts == nullptr) {
+    return layers_[node.layer].fs->is_intact(node.inode);
+  }
+  return std::ranges::all_of(*node.parts,
+                             [this](const OverlayPart& part) { return layers_[part.layer].fs->is_intact(part.inode); });
+}
+
+Result<const OverlayNode*> OverlayFileSystem::confirm_absence(const OverlayNode& dir, const OverlayContent& content,
+                                                              std::string_view name, std::size_t& index) const {
+  auto worst = lost_pages::Outcome::kRight;
+  while (lost_pages::ever() && content.nodes != nullptr) {
+    const std::uint64_t before = lost_pages::events();
+    worst = lost_pages::Outcome::kRight;
+    for (index = 0; index < content.count; ++index) {
+      const std::string_view found = content.nodes[index].name_view();
+      const bool is_equal = found == name;
+      const auto outcome = lost_pages::check(std::as_bytes(std::span(found)), before);
+      if (is_equal && outcome == lost_pages::Outcome::kRight) {
+        return &content.nodes[index];
+      }
+      worst = std::max(worst, outcome);
+    }
+    if (worst != lost_pages::Outcome::kAgain) {
+      break;
+    }
+  }
+  if (worst == lost_pages::Outcome::kLost) {
+    read_faults::count(read_faults::Cause::kRead);
+    return fail(EIO);
+  }
+  if (!parts_are_intact(dir)) {
+    read_faults::count(read_faults::Cause::kChanged);
+    return fail(EIO);
+  }
+  return fail(ENOENT);
 }
 
 Result<Entry> OverlayFileSystem::lookup(Inode dir, std::string_view name) {
@@ -194,14 +252,20 @@ Result<Entry> OverlayFileSystem::lookup(Inode dir, std::string_view name) {
   }
   const ReadSection reading;
   OverlayRoom room;
-  const Result<const OverlayContent*> found = content(find(dir, room), dir);
+  const OverlayNode& parent = find(dir, room);
+  const Result<const OverlayContent*> found = content(parent, dir);
   if (!found) {
     return fail(found.error());
   }
   std::size_t index = 0;
-  const OverlayNode* const node = (*found)->find(name, index, room);
+  OverlayRoom room_of_entry;
+  const OverlayNode* node = (*found)->find(name, index, room_of_entry);
   if (node == nullptr) {
-    return fail(ENOENT);
+    const Result<const OverlayNode*> confirmed = confirm_absence(parent, **found, name, index);
+    if (!confirmed) {
+      return fail(confirmed.error());
+    }
+    node = *confirmed;
   }
   if (node->error != 0) {
     return fail(node->error);
@@ -222,18 +286,30 @@ Result<Attributes> OverlayFileSystem::metadata(Inode inode) {
 Result<void> OverlayFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
   const ReadSection reading;
   OverlayRoom room;
-  const Result<const OverlayContent*> found = content(find(dir, room), dir);
+  const OverlayNode& listed = find(dir, room);
+  const Result<const OverlayContent*> found = content(listed, dir);
   if (!found) {
     return fail(found.error());
   }
   const OverlayContent& entries = **found;
-  const int error = entries.visit(from, [&](std::size_t index, const OverlayNode& node) {
-    return visit({.name = node.name_view(),
-                  .inode = node.error == 0 ? to_inode(entries, index, node) : 0,
-                  .error = node.error,
-                  .next = index + 1,
-                  .attributes = attributes(node)});
+  const std::uint64_t before = lost_pages::events();
+  bool is_right = true;
+  int error = entries.visit(from, [&](std::size_t index, const OverlayNode& node) {
+    const bool goes_on = visit({.name = node.name_view(),
+                                .inode = node.error == 0 ? to_inode(entries, index, node) : 0,
+                                .error = node.error,
+                                .next = index + 1,
+                                .attributes = attributes(node)});
+    if (lost_pages::ever()) [[unlikely]] {
+      is_right = is_right &&
+                 lost_pages::check(std::as_bytes(std::span(node.name_view())), before) == lost_pages::Outcome::kRight;
+    }
+    return goes_on && is_right;
   });
+  if (error == 0 && (!is_right || !parts_are_intact(listed))) {
+    read_faults::count(is_right ? read_faults::Cause::kChanged : read_faults::Cause::kRead);
+    error = EIO;
+  }
   return error == 0 ? Result<void>() : fail(error);
 }
 
@@ -290,6 +366,16 @@ Result<Place> OverlayFileSystem::place(Inode inode) {
   }
   const std::size_t index = stable_ ? index_of(inode) : static_cast<std::size_t>(&node - node.holder->nodes.get());
   return Place{node.holder->directory, index + 1};
+}
+
+bool OverlayFileSystem::is_intact(Inode inode) {
+  const ReadSection reading;
+  OverlayRoom room;
+  const OverlayNode& node = find(inode, room);
+  if (node.error != 0) {
+    return false;
+  }
+  return node.type == FileType::kDirectory ? parts_are_intact(node) : layers_[node.layer].fs->is_intact(node.inode);
 }
 
 bool OverlayFileSystem::is_immutable() const {

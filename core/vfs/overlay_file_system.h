@@ -49,6 +49,7 @@ class OverlayFileSystem : public FileSystem {
   [[nodiscard]] Result<Extent> extent(Inode inode) final;
   [[nodiscard]] Result<Place> place(Inode inode) final;
   [[nodiscard]] bool is_immutable() const final;
+  [[nodiscard]] bool is_intact(Inode inode) final;
   [[nodiscard]] Result<Origin> origin(Inode inode) final;
   [[nodiscard]] std::uint64_t fingerprint() const final;
 
@@ -65,7 +66,8 @@ class OverlayFileSystem : public FileSystem {
   [[nodiscard]] const OverlayNode& find_unmerged(Inode inode, OverlayRoom& room);
   /// The way from a merged directory down to an entry, over directories that aren't merged.
   struct Way {
-    const OverlayContent* merged = nullptr;  // null: there is none, because no directory has the inode
+    const OverlayContent* merged = nullptr;  // null: it wasn't found
+    int error = 0;                           // then: why
     std::vector<Inode> chain;                // of the directories, the lowest first; the last is an entry of `merged`
   };
   [[nodiscard]] Way way_to(Inode inode);
@@ -73,13 +75,19 @@ class OverlayFileSystem : public FileSystem {
   [[nodiscard]] Result<const OverlayContent*> directory_of(Inode inode);
   /// The node of `inode`, an entry of `content`. If `content` has no such entry, a node with an error.
   [[nodiscard]] static const OverlayNode& entry(const OverlayContent& content, Inode inode, OverlayRoom& room);
-  /// The inode of the directory with this number, found through its path; 0 if no directory has it.
-  [[nodiscard]] Inode find_directory(std::uint64_t number);
+  /// The inode of the directory with this number, found through its path. ESTALE if no directory has it.
+  [[nodiscard]] Result<Inode> find_directory(std::uint64_t number);
   /// The inode of `node`, which is `content`'s entry `index`.
   [[nodiscard]] Inode to_inode(const OverlayContent& content, std::size_t index, const OverlayNode& node) const;
   /// The entries of the directory `node`, whose inode is `inode`.
   [[nodiscard]] Result<const OverlayContent*> content(const OverlayNode& node, Inode inode);
-  [[nodiscard]] const OverlayContent* merge(const OverlayNode& node, Inode inode);
+  [[nodiscard]] Result<const OverlayContent*> merge(const OverlayNode& node, Inode inode);
+  /// Whether the layers that have the directory `node` are as they were when they were opened.
+  [[nodiscard]] bool parts_are_intact(const OverlayNode& node) const;
+  /// Called if `find` didn't find `name` in `content`, the entries of `dir`. The entry and its index, if lost pages
+  /// had led the search astray. Else ENOENT, or EIO if the reason may be that bytes are lost or were changed.
+  [[nodiscard]] Result<const OverlayNode*> confirm_absence(const OverlayNode& dir, const OverlayContent& content,
+                                                           std::string_view name, std::size_t& index) const;
 
   std::vector<Layer> layers_;
   OverlayOptions options_;

@@ -99,7 +99,7 @@ Result<Entry> WebcVolumeFileSystem::lookup(Inode dir, std::string_view name) {
   if (!listed) {
     return fail(listed.error());
   }
-  return found;
+  return if_intact(std::move(found));
 }
 
 Result<Attributes> WebcVolumeFileSystem::metadata(Inode inode) {
@@ -111,7 +111,7 @@ Result<Attributes> WebcVolumeFileSystem::metadata(Inode inode) {
 }
 
 Result<void> WebcVolumeFileSystem::list_stored(Inode dir, std::uint64_t from, StoredVisitor visit) {
-  return volume_->list(to_ref(dir), from, [&](const webc::DirRecord& record) {
+  return if_intact(volume_->list(to_ref(dir), from, [&](const webc::DirRecord& record) {
     DirEntry entry{.name = record.name, .inode = 0, .error = record.error, .next = record.next, .attributes = {}};
     entry.attributes.number = record.number;
     if (record.error == 0) {
@@ -119,7 +119,7 @@ Result<void> WebcVolumeFileSystem::list_stored(Inode dir, std::uint64_t from, St
       entry.attributes = attributes(record.info, record.number);
     }
     return visit(record.position, entry);
-  });
+  }));
 }
 
 Result<void> WebcVolumeFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
@@ -156,7 +156,7 @@ Result<std::string_view> WebcVolumeFileSystem::read_link(Inode inode) {
   if (info->kind != webc::EntryKind::kSymlink) {
     return fail(EINVAL);
   }
-  return info->target;
+  return if_intact(Result<std::string_view>(info->target));
 }
 
 Result<Extent> WebcVolumeFileSystem::extent(Inode inode) {
@@ -191,11 +191,8 @@ Result<void> WebcVolumeFileSystem::check_content(webc::EntryRef ref, const webc:
   if (info.sha256.empty()) {
     return {};  // version 1 stores none
   }
-  {
-    const MutexLock lock(verified_mutex_);
-    if (verified_.contains(ref)) {
-      return {};
-    }
+  if (is_verified(ref)) {
+    return {};
   }
   Sha256Hasher hasher;
   std::vector<std::byte> buffer(std::min<std::uint64_t>(info.length, 1U << 20U));
@@ -211,13 +208,28 @@ Result<void> WebcVolumeFileSystem::check_content(webc::EntryRef ref, const webc:
   }
   const Sha256 digest = hasher.finish();
   if (std::memcmp(digest.data(), info.sha256.data(), digest.size()) != 0) {
-    log::warn("{}: volume \"{}\", file body at offset {:#x}: its SHA-256 differs from the stored one",
-              volume_->source()->name(), volume_->name(), info.offset);
+    read_faults::count(read_faults::Cause::kChecksum);
+    const MutexLock lock(verified_mutex_);
+    if (told_.insert(ref).second) {
+      log::warn("{}: volume \"{}\", file body at offset {:#x}: its SHA-256 differs from the stored one",
+                volume_->source()->name(), volume_->name(), info.offset);
+    }
     return fail(EIO);
   }
   const MutexLock lock(verified_mutex_);
   verified_.insert(ref);
   return {};
+}
+
+bool WebcVolumeFileSystem::is_verified(webc::EntryRef ref) {
+  const std::uint64_t stamp = volume_->source()->stamp();
+  const MutexLock lock(verified_mutex_);
+  if (stamp != verified_stamp_) {
+    verified_stamp_ = stamp;
+    verified_.clear();
+    told_.clear();
+  }
+  return verified_.contains(ref);
 }
 
 Result<Origin> WebcVolumeFileSystem::origin(Inode inode) {

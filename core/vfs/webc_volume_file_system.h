@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cerrno>
 #include <memory>
 #include <unordered_set>
+#include <utility>
 
 #include "core/base/thread_annotations.h"
 #include "core/vfs/file_system.h"
@@ -42,16 +44,31 @@ class WebcVolumeFileSystem final : public FileSystem {
   [[nodiscard]] std::uint64_t numbers() const override { return volume_->numbers(); }
   [[nodiscard]] Result<std::string> path_of_number(std::uint64_t number) override;
   [[nodiscard]] std::uint64_t fingerprint() const override { return volume_->fingerprint(); }
+  [[nodiscard]] bool is_intact(Inode /*inode*/) override { return volume_->source()->is_intact(); }
 
  private:
   [[nodiscard]] std::int64_t modified(const webc::EntryInfo& info) const;
   [[nodiscard]] Attributes attributes(const webc::EntryInfo& info, std::uint64_t number) const;
   [[nodiscard]] Result<void> check_content(webc::EntryRef ref, const webc::EntryInfo& info);
 
+  /// `answer`, or EIO if the container was changed in place before its bytes were read for the answer.
+  template <typename T>
+  [[nodiscard]] Result<T> if_intact(Result<T> answer) const {
+    if (!volume_->source()->is_intact()) {
+      read_faults::count(read_faults::Cause::kChanged);
+      return fail(EIO);
+    }
+    return answer;
+  }
+  /// Whether the checksum of this file is known to be right. Forgets everything if the container's times have changed.
+  [[nodiscard]] bool is_verified(webc::EntryRef ref);
+
   std::shared_ptr<const webc::Volume> volume_;
   VolumeOptions options_;
   Mutex verified_mutex_;
+  std::uint64_t verified_stamp_ PKGFS_GUARDED_BY(verified_mutex_) = 0;             // ByteSource::stamp
   std::unordered_set<webc::EntryRef> verified_ PKGFS_GUARDED_BY(verified_mutex_);  // files whose checksum was right
+  std::unordered_set<webc::EntryRef> told_ PKGFS_GUARDED_BY(verified_mutex_);      // and those whose wasn't
 };
 
 }  // namespace pkgfs::vfs

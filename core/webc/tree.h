@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -25,11 +26,12 @@ namespace pkgfs::webc {
 struct Problem {
   std::uint64_t at = 0;
   std::string text;
+  bool lost = false;  // no damage: the bytes can't be read now (core/base/lost_pages.h)
 };
 template <typename T>
 using Decoded = tl::expected<T, Problem>;
 [[nodiscard]] inline tl::unexpected<Problem> problem(std::uint64_t at, std::string text) {
-  return tl::unexpected<Problem>(Problem{.at = at, .text = std::move(text)});
+  return tl::unexpected<Problem>(Problem{.at = at, .text = std::move(text), .lost = false});
 }
 
 /// TreeVolume keeps offsets in a header in 32 bits. 4 GiB of header describe some 30 million files.
@@ -97,6 +99,9 @@ class Tree {
   /// Reads the record at `cursor` and moves behind it. The caller has checked that `cursor` isn't done.
   [[nodiscard]] virtual Decoded<Child> next(Cursor& cursor) const = 0;
   [[nodiscard]] virtual Decoded<EntryInfo> entry(std::uint64_t entry) const = 0;
+  /// The header bytes that `entry()` and `table()` read to decode this entry, without a link's target; they may end
+  /// behind the header.
+  [[nodiscard]] virtual std::array<ByteRange, 2> bytes_of(std::uint64_t entry) const = 0;
   /// The header bytes that the entry occupies, and no other may; 0 in version 1, where an entry is its record.
   [[nodiscard]] virtual std::uint64_t entry_length(std::uint64_t entry, const EntryInfo& info) const = 0;
   /// True if writers store a directory's subtree right behind it, in the order of its records. The place of a child

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "core/base/log.h"
+#include "core/base/lost_pages.h"
+#include "core/base/read_faults.h"
 #include "core/webc/bytes.h"
 #include "core/webc/claims.h"
 #include "core/webc/header_digest.h"
@@ -44,11 +46,82 @@ struct TreeVolume::Slot {
 TreeVolume::TreeVolume(std::string name, std::shared_ptr<const ByteSource> source, std::unique_ptr<Tree> tree)
     : Volume(std::move(name), std::move(source)), tree_(std::move(tree)), record_bits_(tree_->record_bits()) {}
 
-Result<EntryInfo> TreeVolume::info(EntryRef ref) const {
-  auto info = tree_->entry(ref & kLow);
-  if (source()->damaged()) {
-    return fail(EIO);
+namespace {
+
+/// What `decode` returns, once no byte that it read was lost meanwhile. `bytes` calls its argument for each run of
+/// bytes that decoding to this result read. Costs one load as long as nothing was ever lost.
+template <typename Decode, typename Bytes>
+auto decode_mapped(Decode&& decode, Bytes&& bytes) {
+  for (;;) {
+    const std::uint64_t before = lost_pages::events();
+    auto result = decode();
+    if (!lost_pages::ever()) [[likely]] {
+      return result;
+    }
+    auto outcome = lost_pages::Outcome::kRight;
+    bytes(result, [&](std::span<const std::byte> part) {
+      if (outcome != lost_pages::Outcome::kLost) {
+        outcome = std::max(outcome, lost_pages::check(part, before));
+      }
+    });
+    if (outcome == lost_pages::Outcome::kRight) {
+      return result;
+    }
+    if (outcome == lost_pages::Outcome::kLost) {
+      read_faults::count(read_faults::Cause::kRead);
+      return decltype(result)(tl::unexpected<Problem>(Problem{.at = 0, .text = "it can't be read", .lost = true}));
+    }
   }
+}
+
+/// The part of the header in `range`.
+std::span<const std::byte> part_of(const Tree& tree, const ByteRange& range) {
+  const VolumeParts& parts = tree.parts();
+  const std::uint64_t begin = std::min(range.begin, parts.header_length);
+  const std::uint64_t end = std::clamp(range.end, begin, parts.header_length);
+  return tree.file().subspan(parts.header + begin, end - begin);
+}
+
+/// Calls `visit` for the bytes that tell of the entry at `entry`.
+template <typename Visit>
+void bytes_of_entry(const Tree& tree, std::uint64_t entry, Visit&& visit) {
+  for (const ByteRange& range : tree.bytes_of(entry)) {
+    visit(part_of(tree, range));
+  }
+}
+
+}  // namespace
+
+Decoded<EntryInfo> TreeVolume::entry_at(std::uint64_t entry) const {
+  return decode_mapped([&] { return tree_->entry(entry); },
+                       [&](const Decoded<EntryInfo>& info, const auto& visit) {
+                         bytes_of_entry(*tree_, entry, visit);
+                         if (info && info->kind == EntryKind::kSymlink) {
+                           visit(std::as_bytes(std::span(info->target)));
+                         }
+                       });
+}
+
+Decoded<ByteRange> TreeVolume::table_at(std::uint64_t entry) const {
+  return decode_mapped([&] { return tree_->table(entry); },
+                       [&](const Decoded<ByteRange>&, const auto& visit) { bytes_of_entry(*tree_, entry, visit); });
+}
+
+Decoded<Child> TreeVolume::next(Cursor& cursor) const {
+  constexpr std::uint64_t kFixedPart = 64;  // no record has more bytes before its name
+  const Cursor start = cursor;
+  return decode_mapped(
+      [&] {
+        cursor = start;
+        return tree_->next(cursor);
+      },
+      [&](const Decoded<Child>& child, const auto& visit) {
+        visit(part_of(*tree_, {.begin = start.at, .end = child ? cursor.at : start.at + kFixedPart}));
+      });
+}
+
+Result<EntryInfo> TreeVolume::info(EntryRef ref) const {
+  auto info = entry_at(ref & kLow);
   if (!info) {
     report(info.error());
     return fail(EIO);
@@ -66,6 +139,8 @@ Result<void> TreeVolume::list(EntryRef dir, std::uint64_t position, FunctionRef<
     return fail(ENOTDIR);
   }
   const std::uint64_t limit = dir == kRootRef ? tree_->parts().header_length : dir >> 32U;
+  const std::uint64_t before = lost_pages::events();
+  bool lost = false;
   const auto answer = [&](const Slot& slot) {
     DirRecord record;
     record.name = slot.child.name;
@@ -74,6 +149,10 @@ Result<void> TreeVolume::list(EntryRef dir, std::uint64_t position, FunctionRef<
     record.position = slot.position;
     record.next = slot.next;
     if (!slot.info) {
+      if (slot.info.error().lost) {
+        lost = true;
+        return false;
+      }
       report(slot.info.error());
       record.error = EIO;
       return visit(record);
@@ -83,8 +162,12 @@ Result<void> TreeVolume::list(EntryRef dir, std::uint64_t position, FunctionRef<
       if (slot.inside) {
         record.ref |= slot.end << 32U;
       } else {
-        const auto owner = std::ranges::lower_bound(owners(), slot.table.begin, {}, &Owner::table);
-        if (owner == owners().end() || owner->table != slot.table.begin || owner->record != slot.child.at) {
+        const Result<bool> owns = is_owner(slot.table.begin, slot.child.at);
+        if (!owns) {
+          lost = true;
+          return false;
+        }
+        if (!*owns) {
           report({.at = slot.child.at, .text = "directory " + hex(slot.table.begin) + " is reached twice"});
           record.error = EIO;
         } else {
@@ -99,7 +182,27 @@ Result<void> TreeVolume::list(EntryRef dir, std::uint64_t position, FunctionRef<
     report(visited.error());
     return fail(EIO);
   }
-  return source()->damaged() ? Result<void>(fail(EIO)) : Result<void>();
+  if (!lost && lost_pages::ever()) {  // the names were compared with each other, after each was read
+    const auto table = table_at(entry);
+    lost = !table || lost_pages::check(part_of(*tree_, *table), before) != lost_pages::Outcome::kRight;
+  }
+  return lost ? Result<void>(fail(EIO)) : Result<void>();
+}
+
+Result<bool> TreeVolume::is_owner(std::uint64_t table, std::uint64_t record) const {
+  if (!scanned_.load(std::memory_order_acquire)) {
+    const MutexLock lock(scan_mutex_);
+    if (!scanned_.load(std::memory_order_relaxed)) {
+      Decoded<Owners> found = scan();
+      if (!found || !source()->is_intact()) {
+        return fail(EIO);
+      }
+      owners_ = std::move(*found);
+      scanned_.store(true, std::memory_order_release);
+    }
+  }
+  const auto owner = std::ranges::lower_bound(owners_, table, {}, &Owner::table);
+  return owner != owners_.end() && owner->table == table && owner->record == record;
 }
 
 bool TreeVolume::may_hold(EntryRef dir, std::uint64_t number) const {
@@ -111,17 +214,18 @@ bool TreeVolume::may_hold(EntryRef dir, std::uint64_t number) const {
 Result<std::string> TreeVolume::path_of_number(std::uint64_t number) const {
   // A directory may lie outside of its parent's range. Then only a search through everything finds its entries.
   const Result<std::string> found = search(number, true);
-  return found ? found : search(number, false);
+  return found || found.error() != ENOENT ? found : search(number, false);
 }
 
 Result<std::string> TreeVolume::search(std::uint64_t number, bool prune) const {
   std::vector<std::pair<EntryRef, std::string>> pending{{kRootRef, ""}};
   std::optional<std::string> found;
+  bool lost = false;
   while (!pending.empty() && !found) {
     const EntryRef dir = pending.back().first;
     const std::string path = std::move(pending.back().second);
     pending.pop_back();
-    (void)list(dir, [&](const DirRecord& record) {
+    const Result<void> listed = list(dir, [&](const DirRecord& record) {
       if (record.number == number) {
         found = path + "/" + std::string(record.name);
       } else if (record.error == 0 && record.info.kind == EntryKind::kDirectory &&
@@ -130,8 +234,9 @@ Result<std::string> TreeVolume::search(std::uint64_t number, bool prune) const {
       }
       return !found;
     });
+    lost = lost || (!listed && (lost_pages::ever() || !source()->is_intact()));
   }
-  return found ? Result<std::string>(std::move(*found)) : fail(ENOENT);
+  return found ? Result<std::string>(std::move(*found)) : fail(lost ? EIO : ENOENT);
 }
 
 std::uint64_t TreeVolume::fingerprint() const {
@@ -146,7 +251,7 @@ std::uint64_t TreeVolume::fingerprint() const {
 
 Decoded<void> TreeVolume::visit_slots(std::uint64_t entry, std::uint64_t limit, std::uint64_t position,
                                       FunctionRef<bool(const Slot&)> visit) const {
-  const auto table = tree_->table(entry);
+  const auto table = table_at(entry);
   if (!table) {
     return tl::unexpected<Problem>(table.error());
   }
@@ -157,7 +262,7 @@ Decoded<void> TreeVolume::visit_slots(std::uint64_t entry, std::uint64_t limit, 
     floor = position >> 32U;
   } else {  // all or nothing: a damaged table isn't listed in part
     for (Cursor cursor = first; !cursor.done();) {
-      const auto child = tree_->next(cursor);
+      const auto child = next(cursor);
       if (!child) {
         return tl::unexpected<Problem>(child.error());
       }
@@ -165,7 +270,7 @@ Decoded<void> TreeVolume::visit_slots(std::uint64_t entry, std::uint64_t limit, 
   }
   SeenNames seen(*tree_, first);
   for (Cursor cursor = first; !cursor.done();) {
-    const auto child = tree_->next(cursor);
+    const auto child = next(cursor);
     if (!child) {  // the file changed in between
       return tl::unexpected<Problem>(child.error());
     }
@@ -177,14 +282,17 @@ Decoded<void> TreeVolume::visit_slots(std::uint64_t entry, std::uint64_t limit, 
       report({.at = child->at, .text = "a second entry named " + in_quotes(child->name) + " is left out"});
       continue;
     }
-    auto info = entry_of(*tree_, *child);
+    auto info = entry_at(child->entry);
+    if (!info && info.error().at >= tree_->parts().header_length) {
+      info.error().at = child->at;
+    }
     Slot slot{.child = *child, .info = info, .table = {}, .position = child->at | floor << 32U};
     if (info && info->kind == EntryKind::kDirectory) {
-      slot.table = tree_->table(child->entry).value_or(ByteRange{});
+      slot.table = table_at(child->entry).value_or(ByteRange{});
       slot.inside = slot.table.empty();
       if (tree_->depth_first() && child->entry >= floor && child->entry < limit) {
         Cursor peek = cursor;
-        const auto sibling = peek.done() ? Decoded<Child>(Child{}) : tree_->next(peek);
+        const auto sibling = peek.done() ? Decoded<Child>(Child{}) : next(peek);
         const bool bounded = sibling && sibling->entry > child->entry && sibling->entry <= limit;
         slot.end = bounded ? sibling->entry : limit;
         slot.inside = slot.table.end <= slot.end;
@@ -199,7 +307,7 @@ Decoded<void> TreeVolume::visit_slots(std::uint64_t entry, std::uint64_t limit, 
   return {};
 }
 
-TreeVolume::Owners TreeVolume::scan() const {
+Decoded<TreeVolume::Owners> TreeVolume::scan() const {
   struct Reference {
     std::uint64_t record;
     std::uint64_t entry;
@@ -208,7 +316,12 @@ TreeVolume::Owners TreeVolume::scan() const {
   std::deque<Reference> outside;
   std::deque<std::pair<std::uint64_t, std::uint64_t>> pending;  // entry and end of the range
   std::vector<ByteRange> inside;
+  std::optional<Problem> lost;
   const auto visit = [&](const Slot& slot) {
+    if (!slot.info && slot.info.error().lost) {
+      lost = slot.info.error();
+      return false;
+    }
     if (!slot.info || slot.info->kind != EntryKind::kDirectory || slot.table.empty()) {
       return true;
     }
@@ -220,12 +333,17 @@ TreeVolume::Owners TreeVolume::scan() const {
     }
     return true;
   };
-  if (const auto root = tree_->table(kRootRef)) {
+  const auto visit_all = [&](std::uint64_t entry, std::uint64_t limit) {
+    if (const auto visited = visit_slots(entry, limit, 0, visit); !visited && visited.error().lost) {
+      lost = visited.error();
+    }
+  };
+  if (const auto root = table_at(kRootRef)) {
     inside.push_back(*root);
   }
   pending.emplace_back(kRootRef, tree_->parts().header_length);
   for (; !pending.empty(); pending.pop_front()) {
-    (void)visit_slots(pending.front().first, pending.front().second, 0, visit);
+    visit_all(pending.front().first, pending.front().second);
   }
   std::sort(inside.begin(), inside.end(), [](const ByteRange& a, const ByteRange& b) { return a.begin < b.begin; });
   Owners owners;
@@ -236,19 +354,20 @@ TreeVolume::Owners TreeVolume::scan() const {
       continue;
     }
     owners.push_back({static_cast<std::uint32_t>(reference.table.begin), static_cast<std::uint32_t>(reference.record)});
-    (void)visit_slots(reference.entry, reference.entry, 0, visit);
+    visit_all(reference.entry, reference.entry);
+  }
+  if (lost) {
+    return tl::unexpected<Problem>(*lost);
   }
   std::ranges::sort(owners, {}, &Owner::table);
   owners.shrink_to_fit();
   return owners;
 }
 
-const TreeVolume::Owners& TreeVolume::owners() const {
-  std::call_once(scanned_, [this] { owners_ = scan(); });
-  return owners_;
-}
-
 void TreeVolume::report(const Problem& problem) const {
+  if (problem.lost || !source()->is_intact()) {
+    return;  // that is logged elsewhere, and is no damage of the container
+  }
   const MutexLock lock(reported_mutex_);
   if (reported_.size() >= kMaxReports || !reported_.insert(problem.at).second) {
     return;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <atomic>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -41,6 +41,10 @@ class TreeVolume final : public Volume {
   [[nodiscard]] std::uint64_t number_at(std::uint64_t offset) const { return (offset >> record_bits_) + 2; }
 
   struct Slot;
+  /// These decode as the functions of Tree, and check that the bytes weren't lost: `Problem::lost`.
+  [[nodiscard]] Decoded<EntryInfo> entry_at(std::uint64_t entry) const;
+  [[nodiscard]] Decoded<ByteRange> table_at(std::uint64_t entry) const;
+  [[nodiscard]] Decoded<Child> next(Cursor& cursor) const;
   /// The record that owns the directory with a table at `table`, both as offsets of the header.
   struct Owner {
     std::uint32_t table = 0;
@@ -55,14 +59,17 @@ class TreeVolume final : public Volume {
   /// `position`: of a DirRecord. The low half is the record's offset, the high half the end of the ranges before it.
   Decoded<void> visit_slots(std::uint64_t entry, std::uint64_t limit, std::uint64_t position,
                             FunctionRef<bool(const Slot&)> visit) const;
-  [[nodiscard]] Owners scan() const;
-  [[nodiscard]] const Owners& owners() const;
+  /// The owners of all directories that lie outside of their ranges. Fails only if bytes are lost.
+  [[nodiscard]] Decoded<Owners> scan() const;
+  /// Whether the record `record` owns the directory with the table `table`. EIO if that can't be read.
+  [[nodiscard]] Result<bool> is_owner(std::uint64_t table, std::uint64_t record) const;
   void report(const Problem& problem) const;
 
   std::unique_ptr<Tree> tree_;
   unsigned record_bits_;
-  mutable std::once_flag scanned_;
-  mutable Owners owners_;
+  mutable Mutex scan_mutex_;  // held during a scan
+  mutable std::atomic<bool> scanned_{false};
+  mutable Owners owners_;  // written once, before `scanned_`
   mutable Mutex reported_mutex_;
   mutable std::unordered_set<std::uint64_t> reported_ PKGFS_GUARDED_BY(reported_mutex_);  // offsets
 };

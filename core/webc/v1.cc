@@ -221,4 +221,16 @@ Decoded<EntryInfo> V1Tree::entry(std::uint64_t entry) const {
   return info;
 }
 
+std::array<ByteRange, 2> V1Tree::bytes_of(std::uint64_t entry) const {
+  const ByteRange record{.begin = entry, .end = entry + kRecord};
+  if (entry == kRootRef) {
+    return {ByteRange{.begin = 0, .end = 8}, ByteRange{}};
+  }
+  if (!fits(entry, kRecord, header().size()) || (load_u64(header(), entry) >> 56U) != 0) {
+    return {record, ByteRange{}};
+  }
+  const std::uint64_t table = load_u64(header(), entry + 8);
+  return {record, table < header().size() ? ByteRange{.begin = table, .end = table + 8} : ByteRange{}};
+}
+
 }  // namespace pkgfs::webc

@@ -27,6 +27,7 @@ class V1Tree final : public Tree {
   [[nodiscard]] Cursor children(const ByteRange& table) const override;
   [[nodiscard]] Decoded<Child> next(Cursor& cursor) const override;
   [[nodiscard]] Decoded<EntryInfo> entry(std::uint64_t entry) const override;
+  [[nodiscard]] std::array<ByteRange, 2> bytes_of(std::uint64_t entry) const override;
   [[nodiscard]] std::uint64_t entry_length(std::uint64_t, const EntryInfo&) const override { return 0; }
   [[nodiscard]] bool depth_first() const override { return false; }
   [[nodiscard]] bool tables_fill_header() const override { return true; }

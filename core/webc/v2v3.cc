@@ -145,4 +145,17 @@ std::uint64_t EntryTree::entry_length(std::uint64_t entry, const EntryInfo& info
   return range ? range->end - range->begin : 0;
 }
 
+std::array<ByteRange, 2> EntryTree::bytes_of(std::uint64_t entry) const {
+  constexpr std::uint64_t kLongest = 17 + kHash + kTimes;  // of the fixed parts: that of a file
+  const std::uint64_t size = header().size();
+  ByteRange behind_target;
+  if (entry < size && header()[entry] == kSymlinkTag && hashed_ && fits(entry, 9, size)) {
+    const std::uint64_t length = load_u64(header(), entry + 1);
+    if (length <= size - entry - 9) {
+      behind_target = {.begin = entry + 9 + length, .end = entry + 9 + length + kHash + kTimes};
+    }
+  }
+  return {ByteRange{.begin = entry, .end = entry + kLongest}, behind_target};
+}
+
 }  // namespace pkgfs::webc

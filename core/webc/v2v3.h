@@ -25,6 +25,7 @@ class EntryTree final : public Tree {
   [[nodiscard]] Cursor children(const ByteRange& table) const override;
   [[nodiscard]] Decoded<Child> next(Cursor& cursor) const override;
   [[nodiscard]] Decoded<EntryInfo> entry(std::uint64_t entry) const override;
+  [[nodiscard]] std::array<ByteRange, 2> bytes_of(std::uint64_t entry) const override;
   [[nodiscard]] bool depth_first() const override { return true; }
   [[nodiscard]] bool tables_fill_header() const override { return false; }
   [[nodiscard]] unsigned record_bits() const override { return hashed_ ? 5 : 4; }  // 48 or 16 bytes and the name

@@ -99,9 +99,18 @@ void print_table(TextWriter out, const MountStatus& mount) {
   for (const Json& failures : errors) {
     failed += sum(failures);
   }
-  out.print("{} requests, {} errors, {} read; {} files prefetched ({})\n\n", sum(requests), failed,
+  out.print("{} requests, {} errors, {} read; {} files prefetched ({})\n", sum(requests), failed,
             size_text(number(said, "bytes_read")), number(said, "files_pushed"),
             size_text(number(said, "bytes_pushed")));
+  if (const Json faults = part(said, "faults"); sum(faults) > 0) {
+    out.print("{} reads of package files failed: {}\n", sum(faults), error_text_of(faults));
+  }
+  for (const Json& file : said.value("changed", Json::array())) {
+    if (file.is_string()) {
+      out.print("changed in place: {}\n", file.get<std::string>());
+    }
+  }
+  out << '\n';
   out.print("{:<12}{:>12}{:>9}{:>10}{:>10}{:>10}\n", "operation", "requests", "errors", "p50", "p99", "max");
   for (const auto& [name, count] : requests.items()) {
     if (!count.is_number_unsigned() || count.get<std::uint64_t>() == 0) {
@@ -131,6 +140,7 @@ void print_table(TextWriter out, const MountStatus& mount) {
       throw Error(ErrorCode::kIo, {what + "doesn't answer" + who,
                                    "its process may be stopped, or may wait for a disk: see \"pkgfs doctor\""});
     case MountState::kLive:
+    case MountState::kChanged:
       break;
   }
   throw Error(ErrorCode::kPermission, {what + "doesn't tell its statistics to this user" + who,

@@ -67,6 +67,9 @@ void check_mounts(Findings& findings) {
            "pkgfs unmount " + printable(mount.entry.mountpoint) + "; mounting there again does it as well"});
     } else if (mount.state == MountState::kStuck) {
       findings.push_back(stuck(mount, name));
+    } else if (mount.state == MountState::kChanged) {
+      findings.push_back({"mount", Level::kProblem, name + ": another program has changed a package file in place",
+                          "unmount and mount again; \"pkgfs stats\" names the file"});
     } else {
       ++live;
     }

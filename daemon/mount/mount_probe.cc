@@ -39,6 +39,8 @@ std::string_view to_string(MountState state) {
       return "live";
     case MountState::kDead:
       return "dead";
+    case MountState::kChanged:
+      return "changed";
     case MountState::kStuck:
       return "stuck";
   }

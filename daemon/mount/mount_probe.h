@@ -10,8 +10,9 @@ namespace pkgfs {
 
 enum class MountState {
   kLive,
-  kDead,   // the daemon has ended: every access fails with ENOTCONN
-  kStuck,  // the daemon does not answer in time
+  kDead,     // the daemon has ended: every access fails with ENOTCONN
+  kStuck,    // the daemon does not answer in time
+  kChanged,  // live, but another program has changed a container in place; only `ask_mounts` finds that
 };
 [[nodiscard]] std::string_view to_string(MountState state);
 

@@ -45,7 +45,10 @@ fuse::CpuLatency::Use cpu_latency_use(std::optional<bool> asked) {
   return !asked ? kAuto : *asked ? kOn : kOff;
 }
 
-fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCounter& usage,
+/// Finds changes of the containers, so that what is told of the mount next says so.
+void look_for_changes(vfs::FileSystem& tree) { (void)tree.is_intact(tree.root()); }
+
+fuse::AdapterOptions adapter_options(const MountOptions& options, vfs::FileSystem& tree, fuse::UsageCounter& usage,
                                      fuse::ContentPrefetcher* prefetcher, fuse::CpuLatency& cpu_latency,
                                      const MountFacts& facts, const fuse::Statistics& statistics) {
   return {.uid = options.uid.value_or(::geteuid()),
@@ -59,7 +62,11 @@ fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCou
           .prefetcher = prefetcher,
           .cpu_latency = &cpu_latency,
           .usage = [&usage] { return usage.get(); },
-          .stats = [&] { return stats_json(facts, statistics.snapshot()); }};
+          .stats =
+              [&] {
+                look_for_changes(tree);
+                return stats_json(facts, statistics.snapshot());
+              }};
 }
 
 MountFacts mount_facts(const PackageTree& tree, std::string source, const std::string& mountpoint) {
@@ -177,11 +184,14 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   MountFacts facts = mount_facts(opened.tree, mount_source(opened, options.package), mountpoint);
   std::optional<MetricsServer> metrics;
   if (!options.metrics.empty()) {
-    metrics.emplace(options.metrics, [&] { return metrics_text(facts, statistics.snapshot()); });
+    metrics.emplace(options.metrics, [&] {
+      look_for_changes(tree);
+      return metrics_text(facts, statistics.snapshot());
+    });
     facts.metrics = metrics->address();
   }
   fuse::Adapter adapter(tree, statistics,
-                        adapter_options(options, usage, used_prefetcher, cpu_latency, facts, statistics));
+                        adapter_options(options, tree, usage, used_prefetcher, cpu_latency, facts, statistics));
   const fuse::MountSettings settings = mount_settings(options, facts);
   std::optional<fuse::ChangeNotifier> notifier;
   if (tree.changes() != nullptr && options.live_timeout > 0) {

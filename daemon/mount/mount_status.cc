@@ -119,6 +119,9 @@ std::vector<MountStatus> ask_mounts(std::vector<MountEntry> mounts, std::chrono:
       paths.push_back(status.entry.mountpoint);
     } else {
       status.statistics = statistics_from(std::string_view(answers[i].text, answers[i].size));
+      if (status.statistics.is_object() && status.statistics.contains("changed")) {
+        status.state = MountState::kChanged;
+      }
     }
     all.push_back(std::move(status));
   }

@@ -14,6 +14,7 @@
 #include <sstream>
 
 #include "core/base/printable.h"
+#include "core/base/read_faults.h"
 
 namespace pkgfs {
 namespace {
@@ -32,6 +33,8 @@ enum Metric : std::size_t {
   kReadBytes,
   kPushedFiles,
   kPushedBytes,
+  kFaults,
+  kChanged,
   kWatched,
   kUnwatched,
   kNotices,
@@ -60,6 +63,10 @@ constexpr std::array kTable{
     MetricSpec{"pkgfs_fuse_pushed_files_total", "counter", "", kExperimental,
                "Files that the daemon prefetched into the page cache."},
     MetricSpec{"pkgfs_fuse_pushed_bytes_total", "counter", "", kExperimental, "Bytes of the prefetched files."},
+    MetricSpec{"pkgfs_read_faults_total", "counter", "cause", kExperimental,
+               "Times that bytes of a package file couldn't be used."},
+    MetricSpec{"pkgfs_changed_files", "gauge", "", kExperimental,
+               "Package files that another program has changed in place."},
     MetricSpec{"pkgfs_live_directories_watched", "gauge", "", kExperimental,
                "Live directories whose changes the host reports."},
     MetricSpec{"pkgfs_live_directories_unwatched_total", "counter", "", kExperimental,
@@ -210,6 +217,12 @@ std::string metrics_text(const MountFacts& facts, const fuse::Snapshot& counts) 
   out.single(kReadBytes, counts.bytes_read);
   out.single(kPushedFiles, counts.files_pushed);
   out.single(kPushedBytes, counts.bytes_pushed);
+  out.begin(kFaults);
+  for (std::size_t i = 0; i < read_faults::kCauses; ++i) {
+    const auto cause = static_cast<read_faults::Cause>(i);
+    out.sample(read_faults::counted(cause), fmt::format(R"(cause="{}")", name_of(cause)));
+  }
+  out.single(kChanged, read_faults::changed_files().size());
   const fuse::Snapshot::Live live = counts.live.value_or(fuse::Snapshot::Live{});
   out.single(kWatched, live.watched);
   out.single(kUnwatched, live.unwatched);

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/observe/stats_json.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 
 #include <nlohmann/json.hpp>
 
+#include "core/base/read_faults.h"
+
 namespace pkgfs {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr std::size_t kChangedShown = 10;
 
 void add_counts(Json& object, const fuse::Snapshot& counts) {
   Json requests = Json::object();
@@ -42,6 +47,15 @@ void add_counts(Json& object, const fuse::Snapshot& counts) {
   if (counts.live) {
     object["live"] = {
         {"watched", counts.live->watched}, {"unwatched", counts.live->unwatched}, {"notices", counts.live->notices}};
+  }
+  object["faults"] = Json::object();
+  for (std::size_t i = 0; i < read_faults::kCauses; ++i) {
+    const auto cause = static_cast<read_faults::Cause>(i);
+    object["faults"][std::string(read_faults::name_of(cause))] = read_faults::counted(cause);
+  }
+  if (const std::vector<std::string> changed = read_faults::changed_files(); !changed.empty()) {
+    object["changed"] = std::vector(
+        changed.begin(), changed.begin() + static_cast<std::ptrdiff_t>(std::min(changed.size(), kChangedShown)));
   }
   object["uptime_seconds"] = std::round(counts.uptime * kThousand) / kThousand;
   object["errors"] = std::move(errors);
