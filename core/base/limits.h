@@ -5,8 +5,9 @@
 #include <cstdint>
 #include <string_view>
 
-/// Limits on hostile or damaged input: containers, manifests, archives, replies. Each with its reason. Those that
-/// depend on who made a package are in two sets, `kLocal` and `kStranger`, at the end.
+/// Limits on hostile or damaged input: containers, manifests, archives, replies. Each with its reason. Some limits are
+/// higher for packages on this machine than for those of strangers: these are in the two sets at the end, `kLocal` and
+/// `kStranger`.
 namespace pkgfs::limits {
 
 /// Linux's NAME_MAX: a longer name can't be looked up through the kernel.
