@@ -11,23 +11,23 @@
 
 namespace pkgfs {
 
-/// Cancels work that takes long: it calculates, or waits for the network, a lock or its next attempt. The worker polls
-/// the flag and throws Error(kInterrupted) within a fraction of a second. Thread-safe; a signal handler may call
-/// `cancel()`.
+/// Asks for the end of work that takes long: a calculation, or a wait for the network, a lock or the next attempt. The
+/// worker polls the flag, and throws Error(kInterrupted) within a fraction of a second. Thread-safe; a signal handler
+/// may call `cancel()`.
 class CancelFlag {
  public:
-  /// This flag also counts as cancelled if `outer` is cancelled. `outer` must outlive it; it may be null.
+  /// This flag also counts as cancelled if `outer` is cancelled. `outer` must outlive this flag; null: there is none.
   explicit CancelFlag(const CancelFlag* outer = nullptr) : outer_(outer) {}
   CancelFlag(const CancelFlag&) = delete;
   CancelFlag& operator=(const CancelFlag&) = delete;
 
   void cancel() noexcept { set_.store(true, std::memory_order_relaxed); }
-  /// Cancels because the disk is full: a worker then also deletes its unfinished files.
+  /// Cancels because the disk is full, so that a worker also deletes its unfinished files.
   void cancel_for_room() noexcept {
     for_room_.store(true, std::memory_order_relaxed);
     cancel();
   }
-  /// Whether `cancel_for_room()` was called.
+  /// Whether `cancel_for_room()` was called for this flag or for one of its outer flags.
   [[nodiscard]] bool is_for_room() const noexcept {
     return for_room_.load(std::memory_order_relaxed) || (outer_ != nullptr && outer_->is_for_room());
   }
@@ -35,7 +35,7 @@ class CancelFlag {
     return set_.load(std::memory_order_relaxed) || (outer_ != nullptr && outer_->is_cancelled());
   }
 
-  /// Waits for `time` or until cancelled; true if cancelled.
+  /// Waits for `time`, or until the flag is cancelled. Returns whether it is cancelled.
   [[nodiscard]] bool wait_for(std::chrono::milliseconds time) const {
     constexpr auto kStep =
         std::chrono::milliseconds(20);  // polled, because a signal handler can't notify a condition variable
@@ -57,9 +57,9 @@ class CancelFlag {
   const CancelFlag* outer_;
 };
 
-/// While it lives, `throw_if_cancelled()` looks at `flag` in this thread. For long calculations, such as parsing, which
-/// are too deep in the call tree to take a flag. InterruptGuard and `for_each_in_parallel` make such a scope. `flag`
-/// must outlive this; scopes of one thread end in reverse order.
+/// As long as this object lives, `throw_if_cancelled()` looks at `flag` in this thread. Meant for long calculations,
+/// such as parsing, whose functions have no parameter for a flag. InterruptGuard and `for_each_in_parallel` make such a
+/// scope. `flag` must outlive the scope. Scopes of one thread end in reverse order.
 class CancelScope {
  public:
   explicit CancelScope(const CancelFlag& flag) : before_(std::exchange(current_, &flag)) {}
@@ -74,7 +74,8 @@ class CancelScope {
   const CancelFlag* before_;
 };
 
-/// Throws Error(kInterrupted) if the flag of the innermost CancelScope of this thread is set. Costs a few nanoseconds.
+/// Throws Error(kInterrupted) if the flag of the innermost CancelScope of this thread is cancelled. Without a scope,
+/// does nothing. Costs a few nanoseconds.
 inline void throw_if_cancelled() {
   if (CancelScope::current_ != nullptr && CancelScope::current_->is_cancelled()) {
     throw Error(ErrorCode::kInterrupted, "interrupted");

@@ -15,11 +15,11 @@ enum class ErrorCode {
   kUsage,        // the command line or an option is wrong
   kNotFound,     // a package, version, file, volume or mount point doesn't exist
   kCorrupt,      // a container, manifest or downloaded file is damaged or hostile
-  kUnsupported,  // valid, but not supported by pkgfs
+  kUnsupported,  // valid, but pkgfs doesn't support it
   kResolve,      // the dependency tree can't be resolved
-  kLoad,         // resolved, but the packages don't fit together
+  kLoad,         // the dependency tree is resolved, but its packages don't fit together
   kPermission,   // the operating system refused
-  kBusy,         // a mount point is in use, a lock is held
+  kBusy,         // a mount point is in use, or another process holds a lock
   kIo,           // reading or writing failed
   kFull,         // the disk or the user's quota is full
   kMount,        // the kernel or fusermount3 refused the mount
@@ -28,38 +28,41 @@ enum class ErrorCode {
   kInternal,     // a bug in pkgfs
 };
 
-/// The exception of all code that runs before a mount serves requests; code on the read path returns `Result` instead.
-/// Holds a chain of messages, the outermost first. A message names the operation, its object and the cause.
+/// The exception that code throws before a mount serves requests. Code on the read path returns `Result` instead. An
+/// Error holds a chain of messages, the outermost first; each inner one is the cause of the message before it. A
+/// message names the operation, its object and the cause.
 ///
-/// Each message is made printable (printable.h) and bounded when it is added, because names and paths from outside are
-/// in it: none begins a line or drives a terminal. A message has several lines only if its author says so.
+/// When a message is added, it is made printable (printable.h) and cut to `kLongestMessage` characters. So a name or
+/// path from outside can neither begin a line of its own nor drive a terminal. Line breaks stay only if the code that
+/// adds the message asks for that (`LineBreaks::kKept`).
 class Error : public std::exception {
  public:
   enum class LineBreaks {
-    kEscaped,  // one line
-    kKept,     // those that the author wrote; the parts from outside must be printable already
+    kEscaped,  // a line break is shown as `\x0a`
+    kKept,     // line breaks stay; the parts from outside must be printable already
   };
 
   Error(ErrorCode code, std::string message, LineBreaks breaks = LineBreaks::kEscaped);
   Error(ErrorCode code, std::vector<std::string> chain);
-  /// The chain of `cause` with another code.
+  /// Has the chain of `cause`, but another code.
   Error(ErrorCode code, const Error& cause);
 
   /// Adds `outer` in front of the chain: the operation during which the failure happened.
   Error& context(std::string outer) &;
   Error&& context(std::string outer) &&;
-  /// Adds `cause`, or its chain, at the end of the chain.
+  /// Adds `cause`, or all messages of `cause`, at the end of the chain.
   Error& caused_by(std::string cause, LineBreaks breaks = LineBreaks::kEscaped);
   Error& caused_by(const Error& cause);
 
   [[nodiscard]] ErrorCode code() const noexcept { return code_; }
-  /// Whether the process or the machine had no memory or file descriptors left. It says nothing about the file.
+  /// Whether memory or file descriptors ran out: `system_error` got ENOMEM, EMFILE or ENFILE. Such an error doesn't
+  /// show that a file is damaged.
   [[nodiscard]] bool is_of_machine() const noexcept { return is_of_machine_; }
   [[nodiscard]] const std::vector<std::string>& chain() const noexcept { return chain_; }
   /// The outermost message.
   [[nodiscard]] const std::string& message() const noexcept { return chain_.front(); }
-  /// All messages, one a line, with "  caused by: " in front of every inner one. A message is left out if the one
-  /// before it already ends with it.
+  /// All messages, each on a line of its own, with "  caused by: " in front of every inner one. A message is left out
+  /// if the one before it already ends with it.
   [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
 
  private:

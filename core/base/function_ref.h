@@ -7,8 +7,8 @@
 
 namespace pkgfs {
 
-/// A non-owning reference to a callable, for a parameter that is called only before the function returns. It must not
-/// outlive the callable. Unlike std::function it never allocates.
+/// A reference to a callable, which it doesn't own. It serves as the type of a parameter that the function calls but
+/// doesn't keep. The callable must outlive the reference. Unlike std::function, it never allocates.
 template <typename Signature>
 class FunctionRef;
 

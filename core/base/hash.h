@@ -15,7 +15,8 @@ namespace pkgfs {
 /// A SHA-256 digest: 32 raw bytes.
 using Sha256 = std::array<std::uint8_t, 32>;
 
-/// Incremental SHA-256 (OpenSSL's libcrypto). Not thread-safe.
+/// Computes a SHA-256 from pieces, with OpenSSL's libcrypto. The constructor throws Error(kUnsupported) if libcrypto
+/// can't be loaded. Every method throws Error(kInternal) if libcrypto fails. Not thread-safe.
 class Sha256Hasher {
  public:
   Sha256Hasher();
@@ -24,7 +25,7 @@ class Sha256Hasher {
   Sha256Hasher& operator=(const Sha256Hasher&) = delete;
 
   void update(std::span<const std::byte> bytes);
-  /// The digest of all bytes so far. The hasher must not be used afterwards.
+  /// The digest of all bytes that `update` got. The hasher must not be used afterwards.
   [[nodiscard]] Sha256 finish();
 
  private:
@@ -32,6 +33,7 @@ class Sha256Hasher {
   std::unique_ptr<State> state_;
 };
 
+/// The digest of `bytes` or `text`. Throws as Sha256Hasher.
 [[nodiscard]] Sha256 sha256(std::span<const std::byte> bytes);
 [[nodiscard]] Sha256 sha256(std::string_view text);
 

@@ -6,8 +6,9 @@
 
 namespace pkgfs {
 
-/// The functions of libcrypto that pkgfs uses, named as there but without `EVP_`. The library is loaded when the first
-/// digest is computed: most mounts compute none, and relocating it takes a fifth of their start.
+/// The functions of libcrypto that pkgfs uses, under their names in snake_case without `EVP_`. Most mounts compute no
+/// digest, so the library is loaded only when `libcrypto()` is first called. Otherwise, a mount would spend a fifth of
+/// its start-up time on loading the library.
 struct Libcrypto {
   decltype(&::EVP_MD_CTX_new) md_ctx_new;
   decltype(&::EVP_MD_CTX_free) md_ctx_free;
@@ -17,8 +18,8 @@ struct Libcrypto {
   decltype(&::EVP_DigestFinal_ex) digest_final_ex;
 };
 
-/// Loads the library on the first call, unless it is linked statically. Throws Error(kUnsupported) if none fits.
-/// Thread-safe.
+/// Loads the library at the first call, unless pkgfs is linked with it (PKGFS_LINKED_CRYPTO). Throws
+/// Error(kUnsupported) if this machine has no libcrypto.so.3. Thread-safe.
 [[nodiscard]] const Libcrypto& libcrypto();
 
 }  // namespace pkgfs

@@ -9,9 +9,10 @@
 
 namespace pkgfs {
 
-/// The Error(kUnsupported) of a package that exceeds the limit of core/base/limits.h that is `member` of `set`:
-/// `The "{package}" package exceeds the limit of {limit} {what} for {set}: {value}`. `what` is a plural, such as
-/// "mappings in a tree". Says what to do if the package would be within the limits for local packages.
+/// The Error(kUnsupported) for a package whose `value` exceeds the limit `set.*member` (core/base/limits.h). Its
+/// message is `The "{package}" package exceeds the limit of {limit} {what} for {set.name}: {value}`. `what` is a
+/// plural, such as "mappings in a tree". If `value` is within the limit for local packages, a second message says what
+/// the user can do.
 [[nodiscard]] Error limit_error(std::string_view package, std::string_view what, std::size_t value,
                                 const limits::PackageLimits& set, std::size_t limits::PackageLimits::* member);
 

@@ -5,17 +5,18 @@
 
 #include "core/base/message.h"
 
-/// Messages of the core beside its results. They go to spdlog's default logger, which the program configures
-/// (daemon/cli/logging.h). `warn` tells a user of a problem, once; `info` explains a result; `debug` is for developers.
-/// Thread-safe; not for the hot path. Arguments are made printable (message.h): pass an Error itself, not its `what()`,
-/// whose line breaks would be escaped. spdlog's header isn't included here, because each file takes seconds to compile
-/// with it.
+/// Log messages of the core. They go to spdlog's default logger, which the program configures (daemon/cli/logging.h).
+/// `warn` tells the user of a problem, `info` explains a result, and `debug` is for developers. Repeated messages
+/// aren't removed: a caller that may repeat a warning limits it itself (repeated_warning.h). Thread-safe, but too slow
+/// for the read path. Arguments are made printable (message.h). Pass an Error itself, not its `what()`, whose line
+/// breaks would be escaped. This header doesn't include spdlog's, because each file that includes it takes seconds to
+/// compile.
 namespace pkgfs::log {
 
 enum class Level { kDebug, kInfo, kWarn };
 
 [[nodiscard]] bool enabled(Level level);
-/// Writes a message whose parts are printable. Its line breaks stay.
+/// Writes `message`. Its line breaks stay, so its parts from outside must be printable already.
 void write(Level level, std::string_view message);
 
 template <typename... Args>

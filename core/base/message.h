@@ -13,12 +13,12 @@
 #include "core/base/error.h"
 #include "core/base/printable.h"
 
-/// Formats messages so that no argument needs a thought: a text is made printable and bounded, whatever it holds. The
-/// format itself is a literal, and its line breaks stay. So do those of an Error, whose messages are printable already;
-/// pass the exception itself, not its `what()`.
+/// Formats messages. An argument that is a text is made printable and cut to `kLongestMessage` characters. The format
+/// is a literal, and its line breaks stay. So do the line breaks of an argument that is an Error, because its messages
+/// are printable already. Pass the exception itself, not its `what()`.
 namespace pkgfs {
 
-/// An argument of a message as it is shown.
+/// The form in which a message shows `argument`: a printable text for a text or an exception, else `argument` itself.
 template <typename T>
 [[nodiscard]] decltype(auto) shown_argument(const T& argument) {
   if constexpr (std::derived_from<T, std::exception>) {
@@ -33,7 +33,7 @@ template <typename T>
 
 template <typename T>
 using ShownArgument = std::remove_cvref_t<decltype(shown_argument(std::declval<const T&>()))>;
-/// Checked when it is compiled.
+/// A format string. The compiler checks that it fits the arguments.
 template <typename... Args>
 using MessageFormat = fmt::format_string<ShownArgument<std::type_identity_t<Args>>...>;
 

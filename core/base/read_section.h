@@ -15,13 +15,13 @@ namespace pkgfs {
 
 namespace detail {
 
-// Written only when memory is retired, which is seldom.
+// The number of the current epoch. It grows whenever memory is retired, which is seldom.
 extern std::atomic<std::uint64_t> reader_epoch;
 
-/// What one thread announces. 64 bytes apart, so that threads don't write to each other's cache lines.
+/// The announcement of one thread. Slots are 64 bytes apart, so that threads don't write to each other's cache lines.
 struct alignas(64) ReaderSlot {
-  std::atomic<std::uint64_t> epoch{0};  // when the outermost section began; 0: in none
-  unsigned depth = 0;                   // of sections; only the thread itself uses it
+  std::atomic<std::uint64_t> epoch{0};  // when the outermost section began; 0: the thread is in none
+  unsigned depth = 0;                   // number of nested sections; only the thread itself uses it
   std::atomic<bool> taken{true};
   ReaderSlot* next = nullptr;
 
@@ -36,9 +36,10 @@ ReaderSlot& take_reader_slot();
 
 }  // namespace detail
 
-/// As long as this object lives, RetiredMemory frees nothing to which this thread finds a pointer. The constructor
-/// takes no lock, and allocates only in a thread's first section. Sections of one thread may be nested. While a thread
-/// is inside of a section, no memory is freed that is retired meanwhile. So a thread shouldn't wait there.
+/// As long as this object lives, this thread may use all memory to which it finds a pointer: RetiredMemory doesn't free
+/// it. The constructor takes no lock, and allocates only in a thread's first section. Sections of one thread may be
+/// nested. Memory that is retired while a thread is in a section is freed only after that section. So a thread
+/// shouldn't wait there.
 class ReadSection {
  public:
   ReadSection() : slot_(detail::reader_slot != nullptr ? *detail::reader_slot : detail::take_reader_slot()) {
@@ -58,8 +59,9 @@ class ReadSection {
   detail::ReaderSlot& slot_;
 };
 
-/// As long as this object lives, the thread's ReadSection is suspended. If the thread is in nested sections, nothing is
-/// suspended. For long work inside of a section; the caller must not use pointers from before.
+/// Suspends the thread's ReadSection as long as this object lives, for long work inside of a section. If the thread is
+/// in no section or in nested sections, it does nothing. In any case, the caller must not use pointers that it found
+/// before.
 class ReadPause {
  public:
   ReadPause()
@@ -82,11 +84,12 @@ class ReadPause {
   detail::ReaderSlot* slot_;
 };
 
-/// Memory that readers may still use. Not thread-safe: its owner's lock guards it.
+/// Memory that readers may still use. Not thread-safe: the lock of its owner guards it.
 class RetiredMemory {
  public:
-  /// Before the call, the owner takes away every pointer that leads readers to `memory`, with sequentially consistent
-  /// stores. If memory is too short to record it, `memory` is never freed, because readers may still use it.
+  /// Takes over `memory`. Before the call, the owner removes every pointer that leads readers to it, with sequentially
+  /// consistent stores. If too little memory is left to record `memory`, it is never freed, because readers may still
+  /// use it.
   template <typename T>
   void add(std::unique_ptr<T> memory) noexcept {
     add({0, memory.release(), [](void* pointer) { delete static_cast<T*>(pointer); }});
@@ -98,7 +101,7 @@ class RetiredMemory {
   RetiredMemory() = default;
   RetiredMemory(const RetiredMemory&) = delete;
   RetiredMemory& operator=(const RetiredMemory&) = delete;
-  /// Frees everything. No reader may be left.
+  /// Frees all recorded memory. No reader may be left.
   ~RetiredMemory();
 
  private:

@@ -10,20 +10,22 @@
 
 namespace pkgfs {
 
-/// Warnings of one kind. The first three are told as they come, the others only as a count, because a package can have
-/// a fault in each of 20,000 commands. Not thread-safe.
+/// Logs warnings of one kind, because a package can have a fault in each of 20,000 commands. The first three are logged
+/// in full; `end` logs the number of the others. Not thread-safe.
 class RepeatedWarning {
  public:
-  /// `rest` goes on from "and 17 more": "commands are broken".
+  /// `rest` follows the number of the other warnings: "commands are broken" makes "and 17 more commands are broken (20
+  /// in all)".
   explicit RepeatedWarning(std::string_view rest) : rest_(rest) {}
 
+  /// Logs the warning if it is one of the first three, and counts it.
   template <typename... Args>
   void add(MessageFormat<Args...> format, const Args&... args) {
     if (count_++ < limits::kRepeatedWarnings) {
       log::warn<Args...>(format, args...);
     }
   }
-  /// Tells how many there were beyond the first three, and begins anew.
+  /// Logs how many warnings came after the first three, if any. Then counts from zero again.
   void end();
 
  private:

@@ -5,30 +5,31 @@
 #include <mutex>
 #include <utility>
 
-// Clang's thread-safety analysis (`-Wthread-safety`): members say which mutex guards them, functions say which mutex
-// their caller holds, and clang reports every access without it. Other compilers ignore the macros.
+// Macros for clang's thread-safety analysis (`-Wthread-safety`). They say which mutex guards a member, and which mutex
+// the caller of a function holds. Clang reports every access without the mutex. Other compilers ignore the macros.
 #if defined(__clang__)
 #define PKGFS_THREAD_ATTRIBUTE(x) __attribute__((x))
 #else
 #define PKGFS_THREAD_ATTRIBUTE(x)
 #endif
 
-/// A class that is a lock, and a class that holds one between its constructor and its destructor.
+/// For a class that is a lock, and for a class that holds one between its constructor and its destructor.
 #define PKGFS_CAPABILITY(name) PKGFS_THREAD_ATTRIBUTE(capability(name))
 #define PKGFS_SCOPED_CAPABILITY PKGFS_THREAD_ATTRIBUTE(scoped_lockable)
-/// A member that is accessed only under that mutex; for a pointer, what it points to.
+/// For a member that is accessed only while the mutex is held. The second macro is for the object that a pointer points
+/// to.
 #define PKGFS_GUARDED_BY(mutex) PKGFS_THREAD_ATTRIBUTE(guarded_by(mutex))
 #define PKGFS_PT_GUARDED_BY(mutex) PKGFS_THREAD_ATTRIBUTE(pt_guarded_by(mutex))
-/// A function whose caller holds the mutex, or doesn't hold it.
+/// For a function whose caller holds the mutex, and for one whose caller doesn't hold it.
 #define PKGFS_REQUIRES(...) PKGFS_THREAD_ATTRIBUTE(requires_capability(__VA_ARGS__))
 #define PKGFS_EXCLUDES(...) PKGFS_THREAD_ATTRIBUTE(locks_excluded(__VA_ARGS__))
-/// A function that locks or unlocks the mutex.
+/// For a function that locks or unlocks the mutex, or tries to lock it.
 #define PKGFS_ACQUIRE(...) PKGFS_THREAD_ATTRIBUTE(acquire_capability(__VA_ARGS__))
 #define PKGFS_RELEASE(...) PKGFS_THREAD_ATTRIBUTE(release_capability(__VA_ARGS__))
 #define PKGFS_TRY_ACQUIRE(...) PKGFS_THREAD_ATTRIBUTE(try_acquire_capability(__VA_ARGS__))
-/// A mutex that is locked after these.
+/// For a mutex that is locked only after the named ones.
 #define PKGFS_ACQUIRED_AFTER(...) PKGFS_THREAD_ATTRIBUTE(acquired_after(__VA_ARGS__))
-/// A function that the analysis can't follow; a comment says why it is right.
+/// For a function that the analysis can't follow. A comment there says why the function is right.
 #define PKGFS_NO_THREAD_SAFETY_ANALYSIS PKGFS_THREAD_ATTRIBUTE(no_thread_safety_analysis)
 
 namespace pkgfs {
@@ -49,8 +50,8 @@ class PKGFS_CAPABILITY("mutex") Mutex {
   std::mutex mutex_;
 };
 
-/// Holds a Mutex until its end of scope, as std::unique_lock does, and waits on condition variables with it. The lock
-/// of std::condition_variable_any, too. A predicate that reads guarded members says so:
+/// Holds a Mutex until the end of its scope, as std::unique_lock does, and waits on condition variables with it. It can
+/// also be the lock for a std::condition_variable_any. A predicate that reads guarded members needs an annotation:
 /// `lock.wait(changed_, [this]() PKGFS_REQUIRES(mutex_) { return done_; })`.
 class PKGFS_SCOPED_CAPABILITY MutexLock {
  public:
@@ -61,7 +62,7 @@ class PKGFS_SCOPED_CAPABILITY MutexLock {
   MutexLock(const MutexLock&) = delete;
   MutexLock& operator=(const MutexLock&) = delete;
 
-  // To let go of the mutex for a while.
+  // To release the mutex for a while.
   void unlock() PKGFS_RELEASE() { lock_.unlock(); }
   void lock() PKGFS_ACQUIRE() { lock_.lock(); }
 

@@ -8,7 +8,7 @@ namespace pkgfs {
 
 struct CodePoint {
   char32_t value = 0;
-  std::size_t bytes = 0;  // that it takes in UTF-8; 0: none
+  std::size_t bytes = 0;  // its length in UTF-8; 0: there is no code point
 };
 
 /// The code point with which `text` begins. None if `text` is empty or doesn't begin with valid UTF-8: overlong forms,
