@@ -19,18 +19,21 @@ namespace pkgfs {
 class DownloadObserver;
 class HttpClient;
 
-/// What the fetcher does with a download whose content doesn't have the announced hash. It never enters the cache.
+/// How the fetcher treats a download whose content doesn't have the announced hash. Such a download never enters a
+/// cache.
 enum class VerifyDownloads {
-  kFail,
+  kFail,  // throw an Error
   kWarn,  // use it once, with a warning
   kOff,   // use it once
 };
 
-/// Provides container files: from the caches, else by a download into them. Of all threads and processes that need a
-/// file, one downloads it. A download continues where an earlier one was interrupted.
+/// Provides container files from the caches, or downloads them into the caches. Of all threads and processes that need
+/// a file, one downloads it. A download continues where an earlier one was interrupted.
 ///
-/// A caller passes a function that uses the file, because only reading a file shows that it is damaged. If a cached
-/// file can't be used, the fetcher downloads it again. Thread-safe.
+/// A caller passes a function that uses the file, because only the use shows whether the file is damaged. If the
+/// function fails with a cached file, the fetcher downloads the file again. It doesn't do so when offline, or if the
+/// cached file has the announced hash: then it throws. It also throws if the file may be sound, for example after an
+/// interruption. Thread-safe.
 class ContainerFetcher {
  public:
   /// The pointers must outlive the fetcher.
@@ -49,8 +52,9 @@ class ContainerFetcher {
   struct Announced {
     Sha256 hash{};
     std::string url;
-    std::string name;          // of the package, for the observer and for messages
-    bool is_hash_safe = true;  // the hash came over https or from this machine, so a redirect may leave https
+    std::string name;  // of the package, for the observer and for messages
+    /// The hash came over https or from this machine. With VerifyDownloads::kFail, a redirect may then leave https.
+    bool is_hash_safe = true;
   };
 
   /// Uses the container at `path`, which may be removed or replaced once this returns. Throws Error if it can't be
@@ -60,14 +64,15 @@ class ContainerFetcher {
   explicit ContainerFetcher(Options options);
 
   /// Calls `use` with a file that has the announced hash, or that `VerifyDownloads` accepts in spite of its hash.
-  /// Returns the path of the file in a cache; none if the cache doesn't keep it. Throws Error, also the errors of
-  /// `use`, and Error(kInterrupted) when cancelled.
+  /// Returns the path of the file in a cache. Returns nothing for a file with another hash, because no cache keeps it.
+  /// Throws Error, the errors of `use`, and Error(kInterrupted) when cancelled.
   std::optional<std::string> fetch(const Announced& wanted, const CancelFlag& cancel, const Use& use);
 
-  /// Calls `use` with the file at `url`. Uses a cached file for some minutes without a request. After that, asks the
-  /// server with If-None-Match or If-Modified-Since, so that it sends only a version that changed. If the download
-  /// fails for any reason, uses the cached file and warns with its age. Returns the path of the file in the cache.
-  /// Throws as the other `fetch`.
+  /// Calls `use` with the file at `url`. Uses a cached file without a request for `Options::url_lifetime`. After that,
+  /// asks the server with If-None-Match or If-Modified-Since, so that it sends only another version. If the download
+  /// fails or the fetcher is offline, uses the cached file, and warns with its age. But it throws after an
+  /// interruption, and if memory or file descriptors ran out. Returns the path of the file in the cache. Throws as the
+  /// other `fetch`.
   std::string fetch(const Url& url, const CancelFlag& cancel, const Use& use);
 
   /// The containers whose hash was announced.
@@ -82,19 +87,24 @@ class ContainerFetcher {
   };
 
   [[nodiscard]] bool is_offline() const { return options_.client == nullptr; }
-  /// For another process that downloads the same file. Only online.
+  /// The longest wait for another process that downloads the same file, as `cache_files::lock` takes it. Must not be
+  /// called when offline.
   [[nodiscard]] std::optional<std::chrono::milliseconds> longest_wait() const;
   [[nodiscard]] bool is_fresh(const ContainersByUrl::Found& found) const;
-  /// Calls `use` with the entry of `hash`. False if there is none, or if it is damaged; a damaged one is set aside.
+  /// Calls `use` with the entry of `hash`. False if there is no such entry, or if it is damaged. A damaged entry is set
+  /// aside.
   [[nodiscard]] bool use_cached(const Sha256& hash, const Use& use);
   /// Calls `use` with the cached file of `url`, if it has this hash. False if there is no such file.
   [[nodiscard]] bool use_by_url(const Url& url, const Sha256& hash, const Use& use) const;
-  /// Downloads into `partial`, checks the hash, uses the file and keeps it if its hash is right.
+  /// Downloads into `partial`, and checks the hash. Moves the file into the cache if the hash is right. Then calls
+  /// `use`. Returns and throws as `fetch`.
   std::optional<std::string> download_announced(const Announced& wanted, const Url& url, const PartialEntry& partial,
                                                 const CancelFlag& cancel, const Use& use);
+  /// The cached file of `url` if it is current, else the file that this call downloads. If the download fails, the old
+  /// cached file.
   [[nodiscard]] UrlFile find_or_download(const Url& url, const CancelFlag& cancel);
-  /// Downloads the file of `url` and returns its path in the cache. With `has_copy`, downloads and returns nothing if
-  /// the server says that the cached file is still current.
+  /// Downloads the file of `url` and returns its path in the cache. `has_copy` says that the cache has a file of `url`.
+  /// If the server says that this file is still current, downloads nothing and returns nothing.
   [[nodiscard]] std::optional<std::string> download_url(const Url& url, bool has_copy, const PartialEntry& partial,
                                                         const CancelFlag& cancel);
 

@@ -35,44 +35,48 @@ class ContainersByHash {
   [[nodiscard]] const std::string& directory() const { return directory_; }
   [[nodiscard]] std::string path_of(const Sha256& hash) const;
 
-  /// The path of an entry that can be trusted; none if there is none. Marks the entry as used now. If the entry is
-  /// writable, another program wrote it: pkgfs hashes it and makes it read-only. An entry that is damaged or unreadable
-  /// is set aside and counts as missing. Throws Error if the directory can't be read, and as `hash_or_set_aside`.
+  /// The path of the entry of `hash`, if its content can be trusted; else nothing. Marks the entry as used now. An
+  /// entry that is writable, or that belongs to neither this user nor root, may not have been checked. pkgfs hashes
+  /// such an entry and then makes it read-only. An entry that is damaged or can't be read is set aside and counts as
+  /// missing. Throws Error if the directory can't be read, and as `hash_or_set_aside`.
   [[nodiscard]] std::optional<std::string> find(const Sha256& hash);
-  /// The hash of the entry's content. None if the entry is gone, or unreadable, in which case it is set aside. Throws
-  /// Error if the process has no file descriptors or memory left: the entry may be good then. Throws
-  /// Error(kInterrupted).
+  /// The hash of the content of the entry of `hash`; nothing if the entry is gone. If it can't be read, sets it aside
+  /// and returns nothing. Throws Error if memory or file descriptors ran out, because the entry may be sound then.
+  /// Throws Error(kInterrupted).
   [[nodiscard]] std::optional<Sha256> hash_or_set_aside(const Sha256& hash);
-  /// Renames a damaged entry to `{entry}.corrupt-{pid}`, with a warning that gives `why`.
+  /// Renames the damaged entry of `hash` to `{entry}.corrupt-{pid}`, with a warning that gives the reason `why`.
   void set_aside(const Sha256& hash, const std::string& why);
 
-  /// Waits until no other thread or process fills the entry, for `longest` at most. None: as long as the partial file
-  /// grows, and then for FileLock::kLongestWait. Call `find` again afterwards: the
-  /// other one may have succeeded. Throws Error if the directory can't be written, or other users may replace what is
-  /// written there, Error(kBusy) after `longest`, and Error(kInterrupted) when cancelled.
+  /// Waits until no other thread or process fills the entry, for `longest` at most. Without `longest`, waits until the
+  /// partial file hasn't grown for FileLock::kLongestWait. The caller then calls `find` again, because the other thread
+  /// or process may have made the entry. The first call also removes leftovers that are older than a day.
+  ///
+  /// Throws Error if the directory can't be written, or if other users may replace files in it. Throws Error(kBusy)
+  /// after the wait, and Error(kInterrupted) when cancelled.
   [[nodiscard]] PartialEntry reserve(const Sha256& hash, const CancelFlag& cancel,
                                      std::optional<std::chrono::milliseconds> longest = std::nullopt);
-  /// Makes the partial file the entry of `hash`, which must be the hash of its content. `hashed`: the open file that
-  /// has it. Returns the path of the entry. Throws Error, also if the partial file is another one.
+  /// Moves the partial file into the place of the entry of `hash`, which must be the hash of its content. `hashed` is
+  /// the open file whose content the caller has hashed. Returns the path of the entry. Throws Error, also if the
+  /// partial file isn't `hashed` any more.
   std::string commit(const PartialEntry& partial, const UniqueFd& hashed, const Sha256& hash);
   /// Syncs all commits since the last call, so that they survive a power cut. One call for many commits is cheaper than
-  /// one for each. Throws Error.
+  /// a call for each of them. Throws Error.
   void sync();
 
-  /// All entries, by hash. A missing directory has none. Throws Error `Could not read image cache dir: '{d}'`.
+  /// All entries, sorted by hash. A missing directory has none. Throws Error `Could not read image cache dir: '{d}'`.
   [[nodiscard]] std::vector<Entry> entries() const;
   /// The hash of the content of `entry`; none if the entry is gone. Throws Error naming it.
   [[nodiscard]] std::optional<Sha256> content_hash(const Entry& entry) const;
   /// Removes `entry`, which may be gone already. Throws Error naming it.
   void remove(const Entry& entry);
-  /// Removes partial downloads and entries that were set aside, if they are older than `age`. Also removes locks that
-  /// are older than a day and that no process holds; leaves downloads whose lock a process holds. Returns how many
-  /// bytes that frees; `dry_run` only counts.
+  /// Removes partial downloads and set-aside entries that are at least `age` old. Downloads whose lock a process holds
+  /// stay. Also removes locks that are older than a day and that no process holds. Returns how many bytes that frees.
+  /// With `dry_run`, removes nothing, and returns how many bytes a removal would free.
   std::uint64_t remove_leftovers(std::chrono::seconds age, bool dry_run = false);
 
  private:
   std::string directory_;
-  std::once_flag prepared_;         // the directories were created
+  std::once_flag prepared_;         // the first `reserve` has removed old leftovers
   std::atomic<bool> dirty_{false};  // there are commits since the last `sync`
 };
 

@@ -14,10 +14,10 @@ namespace pkgfs {
 
 class Url;
 
-/// The cache of containers that a user named by URL: `{directory}/{SHA-256 of the URL in hex}`. A file beside each
-/// entry that ends in ".etag" has the server's ETag, or one that ends in ".modified" its Last-Modified date. The URL
-/// itself isn't stored. The modification time of an entry is the time at which the server last confirmed it. Partial
-/// downloads and the locks of their writers are in `__temp__`. Thread-safe.
+/// The cache of files that a user or a package named by URL: `{directory}/{SHA-256 of the URL in upper-case hex}`. The
+/// URL itself isn't stored. Beside an entry, a file with the ending ".etag" has the server's ETag. If there is no ETag,
+/// a file with the ending ".modified" may have the Last-Modified date. The modification time of an entry is the time at
+/// which the server last confirmed it. Partial downloads and the locks of their writers are in `__temp__`. Thread-safe.
 class ContainersByUrl {
  public:
   /// Creates and opens nothing; the first `reserve` creates the directory.
@@ -30,37 +30,39 @@ class ContainersByUrl {
     std::chrono::system_clock::time_point used;  // the last use, as far as the file system records it
   };
 
-  /// An entry that can be used.
+  /// The path and age of an entry.
   struct Found {
     std::string path;
-    std::optional<std::chrono::seconds> age;  // since the server last confirmed it; none if that is in the future
+    std::optional<std::chrono::seconds> age;  // since the server last confirmed it; none if that time is in the future
   };
 
   [[nodiscard]] std::string path_of(const Url& url) const;
+  /// The entry of `url`; nothing if there is none.
   [[nodiscard]] std::optional<Found> find(const Url& url) const;
   /// The ETag that belongs to the entry of `url`; none if the server gave none. Throws Error if it can't be read.
   [[nodiscard]] std::optional<std::string> etag_of(const Url& url) const;
-  /// The Last-Modified date of an entry without an ETag.
+  /// The Last-Modified date that belongs to the entry of `url`. None if the server gave no usable date, or gave an
+  /// ETag. Throws as `etag_of`.
   [[nodiscard]] std::optional<std::string> date_of(const Url& url) const;
   /// Records that the server has just confirmed the entry of `url`.
   void mark_current(const Url& url);
 
-  /// Waits until no other thread or process fills the entry, as `ContainersByHash::reserve`.
+  /// Waits until no other thread or process fills the entry of `url`, as `ContainersByHash::reserve` does.
   [[nodiscard]] PartialEntry reserve(const Url& url, const CancelFlag& cancel,
                                      std::optional<std::chrono::milliseconds> longest = std::nullopt);
-  /// Makes the partial file the entry of `url`, synced. `downloaded`: the open file with the content. Keeps `date`, the
-  /// Last-Modified date, if there is no ETag. Returns the path of the entry. Throws Error, also if the partial file is
-  /// another one.
+  /// Moves the partial file into the place of the entry of `url`, and syncs the directory. `downloaded` is the open
+  /// file with the content. Keeps `etag`, or `date`, the Last-Modified date, if there is no ETag. Returns the path of
+  /// the entry. Throws Error, also if the partial file isn't `downloaded` any more.
   std::string commit(const PartialEntry& partial, const UniqueFd& downloaded, const Url& url,
                      const std::optional<std::string>& etag, const std::optional<std::string>& date = std::nullopt);
 
-  /// All entries, by key. A missing directory has none. Throws Error naming the directory.
+  /// All entries, sorted by key. A missing directory has none. Throws Error naming the directory.
   [[nodiscard]] std::vector<Entry> entries() const;
-  /// Removes the file at `path`, an entry that may be gone already, and its ETag or date. Throws Error naming the file.
+  /// Removes the entry at `path`, which may be gone already, and its ETag or date. Throws Error naming the file.
   void remove(const std::string& path);
-  /// Removes partial downloads, and ETags and dates without an entry, if they are older than `age`. Also removes locks
-  /// that are older than a day and that no process holds; leaves downloads whose lock a process holds. Returns how many
-  /// bytes that frees; `dry_run` only counts.
+  /// Removes partial downloads, and ETags and dates without an entry, that are at least `age` old. Downloads whose lock
+  /// a process holds stay. Also removes locks that are older than a day and that no process holds. Returns how many
+  /// bytes that frees. With `dry_run`, removes nothing, and returns how many bytes a removal would free.
   std::uint64_t remove_leftovers(std::chrono::seconds age, bool dry_run = false);
 
  private:

@@ -16,8 +16,10 @@ class DownloadObserver {
   /// `have`: the bytes that an earlier, interrupted download left. `total`: none if the server doesn't say. Called at
   /// the beginning of each response body, so possibly several times or never.
   virtual void started(std::string_view name, std::uint64_t have, std::optional<std::uint64_t> total) = 0;
+  /// `have`: the bytes that are in the file now.
   virtual void received(std::string_view name, std::uint64_t have) = 0;
-  /// Called once for each download. `success`: the content was checked and is in the cache.
+  /// Called once for each download, unless the server says that the cached file is still current. `have`: the size of
+  /// the whole file, or 0 if it isn't complete. `success`: the file is in the cache.
   virtual void finished(std::string_view name, std::uint64_t have, bool success) = 0;
 };
 

@@ -11,7 +11,8 @@ namespace pkgfs {
 /// The SHA-256 of the regular file at `path`. Throws Error naming `path`, and Error(kInterrupted) (core/base/cancel.h).
 [[nodiscard]] Sha256 hash_file(const std::string& path);
 
-/// The same with a memory: a file is read again only when its device, inode, size or times changed. Not thread-safe.
+/// Computes such hashes and remembers them. It reads a file again only if its device, inode number, size, modification
+/// time or change time has changed. Not thread-safe.
 class FileHashes {
  public:
   FileHashes();
@@ -19,7 +20,7 @@ class FileHashes {
   FileHashes(const FileHashes&) = delete;
   FileHashes& operator=(const FileHashes&) = delete;
 
-  /// Valid until the next call. Throws Error naming `path`.
+  /// The hash of the file at `path`. The reference is valid until the next call. Throws as `hash_file`.
   [[nodiscard]] const Sha256& of(const std::string& path);
 
  private:
