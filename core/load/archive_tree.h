@@ -39,19 +39,20 @@ class ArchiveTree {
 
   /// The entry `name` of `directory`, or kNone.
   [[nodiscard]] Index child(Index directory, std::string_view name) const;
-  /// Adds a directory that doesn't exist yet. Throws Error if there are more than limits::kTarballEntries nodes.
+  /// Adds an entry to `directory`, which must not have one of this `name` yet. The new node is a directory; the caller
+  /// may make it a file or a link. Throws Error(kUnsupported) beyond limits::kTarballEntries entries.
   Index add(Index directory, std::string_view name);
-  /// The number of nodes. A directory has a lower index than its entries.
+  /// The number of nodes, with the root. A directory has a lower index than its entries.
   [[nodiscard]] Index size() const { return static_cast<Index>(nodes_.size()); }
   [[nodiscard]] Node& node(Index index) { return nodes_[index]; }
   [[nodiscard]] const Node& node(Index index) const { return nodes_[index]; }
-  /// Sorted by name bytes.
+  /// The entries of `directory`, sorted by name bytes.
   [[nodiscard]] std::vector<Index> children(Index directory) const;
   /// The path from the root, without a leading "/".
   [[nodiscard]] std::string path_of(Index index) const;
 
-  /// Looks up a path from the root and follows links. Fails as openat2(2) with RESOLVE_BENEATH: EXDEV for a path that
-  /// leads out, ENOENT, ENOTDIR, ELOOP.
+  /// Looks up a path from the root, and follows links. Fails as openat2(2) does with RESOLVE_BENEATH: with EXDEV if the
+  /// path leads out, or with ENOENT, ENOTDIR or ELOOP.
   [[nodiscard]] Result<Index> find(const HostPath& path) const;
 
   void set_source(std::shared_ptr<const ByteSource> source) { source_ = std::move(source); }

@@ -14,11 +14,13 @@ namespace pkgfs {
 /// A package in a container of any version. The volumes are read straight from the container's bytes.
 class ContainerPackage final : public Package {
  public:
-  /// `hash` identifies an unnamed package; none: the SHA-256 of the container's bytes, computed on first use.
-  /// Checks the container as `options` ask for; throws Error(kCorrupt) with the first problems.
+  /// `hash` identifies the package if it has no name. Without `hash`, the SHA-256 of the container's bytes identifies
+  /// it, and is computed on first use. Checks the container as `options.verify` and `options.strict` say. Throws
+  /// Error(kCorrupt) with the first problems.
   ContainerPackage(std::string name, std::shared_ptr<const webc::Container> container, std::optional<PackageHash> hash,
                    const OpenOptions& options);
-  /// Replaces the dependencies by `use`: those of a container that was packed just now have lost what was written.
+  /// Replaces the dependencies of the manifest by `use`. For a container that was just packed from a tarball: in its
+  /// manifest, specifiers have lost their build metadata (Dependency::as_written).
   void set_dependencies(std::vector<webc::Dependency> use);
 
   [[nodiscard]] const std::string& name() const override { return name_; }

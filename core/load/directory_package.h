@@ -16,23 +16,23 @@ namespace pkgfs {
 struct DirectoryOptions {
   /// Hide the files that a build leaves out (ignore_rules.h).
   bool as_built = false;
-  /// The time of the directories of the volume `metadata`, which are on no host.
+  /// The time of the directories of the volume `metadata`, which aren't directories of the host.
   vfs::Times times = vfs::Times::kStored;
   /// Paths of the manifest may lead out of the directory (outside.h).
   bool allow_outside = false;
 };
 
 /// A directory with a `wasmer.toml`, served live (docs/rules/webc-format.md, 12). The manifest and the modules are read
-/// when it is opened, the mapped host directories whenever they are looked at.
+/// when the package is opened. The mapped host directories are read whenever a reader looks at them.
 ///
 /// No path of the manifest may lead out of the directory, unless DirectoryOptions::allow_outside is set (outside.h).
 /// The descriptors stay open, so that the directories can't be replaced while the package is mounted.
 class DirectoryPackage final : public Package {
  public:
-  /// A host path of `[fs]`. Several guests may share one.
+  /// The volume for a host path of `[fs]`. Several guest paths may share it.
   struct HostVolume {
-    std::string name;  // sanitized
-    std::string host;  // as written, for messages
+    std::string name;  // the sanitized host path
+    std::string host;  // the host path as written, for messages
     UniqueFd fd;       // of a directory, with O_PATH, or of a regular file, for reading
     bool is_file = false;
   };

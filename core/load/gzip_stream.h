@@ -11,9 +11,10 @@
 
 namespace pkgfs {
 
-/// Unpacks a gzip file (RFC 1952) piece by piece, and checks all of it: every member's header, CRC and length, and that
-/// nothing follows the last member but zeros, which tapes leave there. It refuses what `gzip -t` refuses or warns of.
-/// libarchive's own filter ignores the trailers and whatever follows. Not thread-safe.
+/// Unpacks a gzip file (RFC 1952) piece by piece, and checks all of it: the header, CRC and length of every member.
+/// Only zeros may follow the last member, as on tapes. So GzipStream refuses every file that `gzip -t` refuses or warns
+/// of. libarchive's own filter isn't used, because it ignores the CRC and length, and any bytes after the last member.
+/// Not thread-safe.
 class GzipStream {
  public:
   /// `packed` must outlive this. Throws Error(kUnsupported) if zlib can't be loaded.
@@ -43,7 +44,7 @@ class GzipStream {
   std::uint64_t position_ = 0;
   std::uint64_t unpacked_ = 0;
   std::uint64_t members_ = 0;
-  bool inside_ = false;  // a member
+  bool inside_ = false;  // in the middle of a member
 };
 
 }  // namespace pkgfs

@@ -31,25 +31,29 @@ class IgnoreFile {
   std::vector<Pattern> patterns_;
 };
 
-/// What a package build leaves out of a host directory (docs/rules/webc-format.md, 12.4): what the `.wasmerignore`
-/// files in it, above it and below it say, the deepest first; entries named `.git` if there is none in it or above.
-/// Each file is read when it is first needed and not again. Thread-safe.
+/// Tells which entries of a host directory a package build leaves out (docs/rules/webc-format.md, 12.4). The
+/// `.wasmerignore` files in the directory, above it and below it decide. Of those with a matching pattern, the deepest
+/// one counts. Without such a file in the directory or above it, entries named `.git` are left out at any depth. The
+/// constructor reads the files in the directory and above it. A file below it is read when it is first needed. No file
+/// is read twice. Thread-safe.
 class IgnoreRules final : public vfs::HostFilter {
  public:
-  /// `root` is a descriptor of the host directory; it isn't kept.
+  /// `root` is a descriptor of the host directory. It is duplicated, so the caller may close it.
   explicit IgnoreRules(int root);
 
-  /// `path` is relative to the root. The directory that contains it must not be hidden itself.
+  /// Whether the entry at `path`, which is relative to the root, is left out. The caller has checked that the directory
+  /// that contains the entry isn't left out.
   [[nodiscard]] bool hidden(std::string_view path, bool is_directory) const override;
 
  private:
   using FilePtr = std::shared_ptr<const IgnoreFile>;
+  /// An ignore file in a directory above the root.
   struct Above {
     FilePtr rules;
-    std::string below;  // the path from there to the root
+    std::string below;  // the path from that directory to the root
   };
 
-  /// A directory with an ignore file.
+  /// A directory with an ignore file: the root, or a directory below it.
   struct Level {
     FilePtr rules;
     std::size_t length = 0;              // of the directory's path
@@ -57,7 +61,7 @@ class IgnoreRules final : public vfs::HostFilter {
   };
   using LevelPtr = std::shared_ptr<const Level>;
 
-  /// The nearest level at or above a directory; null if there is none below the root.
+  /// The nearest level at or above a directory; null if there is none at the root or below it.
   [[nodiscard]] LevelPtr nearest(std::string_view directory) const;
 
   UniqueFd root_;

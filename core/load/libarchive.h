@@ -6,8 +6,8 @@
 
 namespace pkgfs {
 
-/// The functions of libarchive that pkgfs uses, named as there but without `archive_`. The library is loaded when the
-/// first tarball is opened: few packages are one, and it loads libxml2 and ICU, too.
+/// The functions of libarchive that pkgfs uses, under their names without `archive_`. Few packages are tarballs, so the
+/// library is loaded only when `libarchive()` is first called. It also loads libxml2 and ICU.
 struct Libarchive {
   decltype(&::archive_entry_filetype) entry_filetype;
   decltype(&::archive_entry_hardlink) entry_hardlink;
@@ -24,7 +24,8 @@ struct Libarchive {
   decltype(&::archive_read_support_format_tar) read_support_format_tar;
 };
 
-/// Loads the library on the first call. Throws Error(kUnsupported) if none fits. Thread-safe.
+/// Loads the library at the first call. Throws Error(kUnsupported) if this machine has no libarchive.so.13.
+/// Thread-safe.
 [[nodiscard]] const Libarchive& libarchive();
 
 }  // namespace pkgfs

@@ -11,8 +11,9 @@
 
 namespace pkgfs {
 
-/// Opens a new file in $TMPDIR that has no name, so that the kernel deletes it when the process ends. If the file
-/// system there doesn't support that, the file is in memory. Throws Error.
+/// Opens a new file without a name in the directory for temporary files ($TMPDIR, else /tmp). The kernel deletes it as
+/// soon as no process has it open. If no such file can be made there, the file is in memory. Throws Error if that
+/// fails, too.
 [[nodiscard]] UniqueFd nameless_file();
 
 /// Collects the bytes of many small files in one nameless file. Not thread-safe.
@@ -22,11 +23,12 @@ class Spool {
 
   /// The offset of the next byte.
   [[nodiscard]] std::uint64_t position() const { return written_ + buffer_.size(); }
-  /// Throws Error when the disk is full.
+  /// Appends `bytes`, which may stay in a buffer at first. Throws Error if bytes can't be written, for example because
+  /// the disk is full.
   void append(std::string_view bytes);
-  /// Appends `count` zeros, as a hole.
+  /// Appends `count` zeros, as a hole. Throws as `append`.
   void skip(std::uint64_t count);
-  /// All bytes. `name` is for messages. The spool must not be used afterwards.
+  /// All bytes. `name` is for messages. The spool must not be used afterwards. Throws Error.
   [[nodiscard]] std::shared_ptr<const ByteSource> finish(std::string name);
 
  private:

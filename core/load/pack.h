@@ -12,7 +12,7 @@
 
 namespace pkgfs {
 
-/// A directory that is packed, on a disk or in an archive.
+/// A directory that is to be packed, on a disk or in an archive.
 class PackedDirectory {
  public:
   struct Entry {
@@ -24,18 +24,19 @@ class PackedDirectory {
   [[nodiscard]] virtual std::vector<Entry> entries() const = 0;
 };
 
-/// Volumes by name.
+/// Volumes to be packed: their names and root directories.
 using PackedVolumes = std::vector<std::pair<std::string, webc::WriterNode>>;
 
 /// A volume with all entries below `directory`.
 [[nodiscard]] webc::WriterNode pack_volume(std::unique_ptr<PackedDirectory> directory);
-/// A volume for the host path `host` that is one file. The reference writes one entry that is called like the whole
-/// host path; where that has a "/", no reader could look it up, so it becomes a path.
+/// A volume for the host path `host`, which is a single file. The file keeps its path in the volume. The reference
+/// instead stores one entry whose name is the whole host path. If that name has a "/", no reader can look it up.
 [[nodiscard]] webc::WriterNode pack_file_volume(const std::string& host, webc::Content content, std::int64_t modified);
 
-/// Writes a version 3 container to the file `fd`, which is empty (docs/rules/webc-format.md, 12.4): files by name,
-/// times in whole seconds, volume roots and atoms without a time. Links are stored as they are: a reader clamps those
-/// that leave their volume. Throws Error for an entry that a container can't hold, such as a name that isn't UTF-8.
+/// Writes a version 3 container to the empty file `fd` (docs/rules/webc-format.md, 12.4). Entries are sorted by name,
+/// and times are in whole seconds. Volume roots and atoms have no time. Links are stored as they are, also those that
+/// leave their volume: a mount keeps their targets inside. Throws Error for an entry that a container can't hold, such
+/// as a name that isn't UTF-8.
 void write_package(const PackageParts& parts, PackedVolumes volumes, int fd);
 
 struct PackOptions {
@@ -43,7 +44,8 @@ struct PackOptions {
   bool apply_ignore_rules = false;
 };
 
-/// Writes the directory package. Throws as `write_package`, and for a FIFO, socket or device.
+/// Writes `package` to the empty file `fd` as a version 3 container. Throws as `write_package`, for a FIFO, socket or
+/// device, and for a host file that can't be read.
 void pack_package(const DirectoryPackage& package, int fd, const PackOptions& options);
 
 /// A modified time in the form of containers: times before 1970 become 0.

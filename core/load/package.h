@@ -17,9 +17,9 @@
 namespace pkgfs {
 
 enum class Verify {
-  kNone,  // check sections, index and manifest; directories when they are first read
-  kOpen,  // check everything before the package is used, hashes included: reads the whole file
-  kRead,  // check a file's SHA-256 when it is first opened: reads that file one more time
+  kNone,  // check sections, index and manifest now, and a directory when it is first read
+  kOpen,  // check everything, hashes included, before the package is used: reads the whole file
+  kRead,  // check a file's SHA-256 when it is first opened: reads the file one more time
 };
 
 /// An opened package: a container, a directory with a `wasmer.toml`, or a gzip'd tar of such a directory. Immutable
@@ -49,8 +49,8 @@ class Package {
   [[nodiscard]] virtual const limits::PackageLimits& limits() const { return limits::kLocal; }
 
   [[nodiscard]] const webc::Atom* find_atom(std::string_view name) const;
-  /// A number that differs between two versions of the package: webc::header_digest of a container, a hash of the
-  /// manifest of a directory.
+  /// A number that tells versions of the package apart: webc::header_digest of a container, or a hash of the manifest
+  /// of a directory. Versions of a directory with the same manifest have the same number.
   [[nodiscard]] std::uint64_t header_digest() const;
 };
 
@@ -58,18 +58,18 @@ struct OpenOptions {
   Verify verify = Verify::kNone;
   /// Check the whole structure and refuse a damaged container (docs/rules/webc-format.md, 11).
   bool strict = false;
-  /// Directory packages: hide the files that a build leaves out by `.wasmerignore`, or `.git` if there is none.
+  /// Directory packages: hide the files that a build leaves out (ignore_rules.h).
   bool as_built = false;
-  /// Directory packages: paths of the manifest may lead out of the directory. Only for a package that the user named,
-  /// never for a dependency.
+  /// Directory packages: paths of the manifest may lead out of the directory. Set only for a package that the user
+  /// named, never for a dependency.
   bool allow_outside = false;
-  /// The package comes from a stranger: limits::kStranger applies, and no live directory is opened.
+  /// The package comes from a stranger: limits::kStranger applies, and a directory is refused.
   bool untrusted = false;
   /// Containers: set the x bits of files that begin like a program (docs/rules/filesystem.md, 9.5).
   bool detect_executables = false;
   /// Containers: the time of entries that have none.
   vfs::Times times = vfs::Times::kStored;
-  /// Tarballs: the bytes that one may unpack to (UnpackLimit); none: what limits.h allows.
+  /// Tarballs: the number of bytes to which one may unpack (UnpackLimit). None: limits.h decides.
   std::optional<std::uint64_t> max_unpacked = std::nullopt;
 
   [[nodiscard]] const limits::PackageLimits& limits() const { return untrusted ? limits::kStranger : limits::kLocal; }

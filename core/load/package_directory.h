@@ -19,7 +19,8 @@ class PackageDirectory {
   struct File {
     Blob body;
     std::int64_t modified = 0;
-    /// The permission bits of a file outside of the directory: the tree shows no more than the host allows.
+    /// The permission bits of a file outside of the directory, since the tree shows no more than the host allows. None
+    /// for a file inside.
     std::optional<std::uint16_t> mode;
   };
 
@@ -51,10 +52,11 @@ struct PackageParts {
   std::vector<MetadataFile> metadata_files;  // sorted by path
 };
 
-/// Parses the file `name` of the directory. Throws Error `Unable to deserialize …`.
+/// Parses the file `name` of the directory. Throws Error `Unable to deserialize …`, and as `PackageDirectory::read`.
 [[nodiscard]] WasmerToml read_package_toml(const PackageDirectory& directory, const std::string& name);
 
-/// Throws Error `Unable to load the "wasmer.toml" manifest`.
+/// Derives the manifest from `toml`, and opens the modules and metadata files. Throws Error `Unable to load the
+/// "wasmer.toml" manifest`.
 [[nodiscard]] PackageParts derive_parts(const WasmerToml& toml, const PackageDirectory& directory);
 
 /// The Error for a file `path` that can't be read.

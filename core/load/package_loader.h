@@ -21,14 +21,14 @@ namespace pkgfs {
 
 class ContainerFetcher;
 
-/// Turns summaries into opened packages (docs/rules/loading.md, 1). A package with a local path is opened in place; any
-/// other is brought by a ContainerFetcher, by its URL and hash. None may lead out of its directory, whatever
-/// OpenOptions::allow_outside says. A package that isn't local (`Trust`) is opened as OpenOptions::untrusted. A command
-/// has one loader, which opens a package once. Thread-safe.
+/// Turns summaries into opened packages (docs/rules/loading.md, 1). A package with a local path is opened in place. A
+/// ContainerFetcher provides any other package, by its URL and hash. The paths of a package may never lead out of its
+/// directory here, whatever OpenOptions::allow_outside says. A package that `Trust` rejects is opened with
+/// OpenOptions::untrusted. A command has one loader, which opens a package once. Thread-safe.
 class PackageLoader {
  public:
-  /// Whether a package at `dist` counts as one of this machine, and not of a stranger (Reach::trusts). May be called by
-  /// several threads.
+  /// Whether a package at `dist` counts as one of this machine, and not as one of a stranger (Reach::trusts). Several
+  /// threads may call it at once.
   using Trust = std::function<bool(const DistributionInfo& dist)>;
 
   /// For local packages only.
@@ -44,19 +44,20 @@ class PackageLoader {
 
   /// Throws Error naming the package and its location, and Error(kInterrupted).
   [[nodiscard]] std::shared_ptr<const Package> load(const PackageSummary& summary);
-  /// The same for many, in their order, with up to 32 downloads at a time. The first failure stops the others.
+  /// The same for many packages, in their order, with up to 32 downloads at a time. The first failure stops the others.
   [[nodiscard]] std::vector<std::shared_ptr<const Package>> load_all(std::span<const PackageSummary> summaries);
-  /// The same, but a failure stops no other: calls `failed` for the packages that can't be loaded, in their order. The
-  /// place of such a package is null. Throws only Error(kInterrupted), Error(kFull) and what `failed` throws.
+  /// The same, but one failure doesn't stop the others. At the end, calls `failed` for the packages that can't be
+  /// loaded, in their order. The result has a null in the place of such a package. Throws Error(kInterrupted),
+  /// Error(kFull), Error if the cache can't be synced, and the exceptions of `failed`.
   [[nodiscard]] std::vector<std::shared_ptr<const Package>> load_available(
       std::span<const PackageSummary> summaries, FunctionRef<void(const PackageSummary&, const Error&)> failed);
 
-  /// Where the container of a loaded package is: at its local path, or in a cache. None if it isn't kept, because the
-  /// download didn't have the announced hash.
+  /// The path of a loaded package: its local path, or the path of its container in a cache. None if no cache keeps the
+  /// container, because the download didn't have the announced hash.
   [[nodiscard]] std::optional<std::string> location(const PackageSummary& summary) const;
 
  private:
-  /// A package that the fetcher brings.
+  /// A package that the fetcher provides.
   struct Remote {
     Mutex loading;  // held while it is loaded, so that another thread that needs it waits
     std::shared_ptr<const Package> package PKGFS_GUARDED_BY(loading);
@@ -64,7 +65,7 @@ class PackageLoader {
   };
 
   using Load = FunctionRef<std::shared_ptr<const Package>(std::size_t i, const CancelFlag& cancel)>;
-  /// Calls `load_one` for each, in parallel for those that must be downloaded.
+  /// Calls `load_one` for each package. Packages that must be downloaded are loaded in parallel.
   [[nodiscard]] std::vector<std::shared_ptr<const Package>> load_each(std::span<const PackageSummary> summaries,
                                                                       Load load_one);
   /// Makes what was downloaded survive a power cut.

@@ -15,8 +15,9 @@
 
 namespace pkgfs {
 
-/// Reads the entries of a gzip'd tar. GzipStream unpacks, since it checks everything; libarchive reads the tar format.
-/// Not thread-safe; all calls come from the thread that made it, whose locale it changes.
+/// Reads the entries of a gzip'd tar. GzipStream unpacks the file, because it checks everything. libarchive reads the
+/// tar format. Only the thread that made the object may use it: the object changes the locale of this thread as long as
+/// it lives.
 class TarReader {
  public:
   /// `packed` must outlive this. Throws Error.
@@ -25,20 +26,21 @@ class TarReader {
   /// The next entry, valid until the next call; null at the end. Throws Error(kCorrupt), and what UnpackLimit throws.
   [[nodiscard]] struct archive_entry* next();
 
-  /// A part of the content of the current entry. Between the parts are holes.
+  /// A part of the content of the current entry. There may be holes between the parts.
   struct Part {
     std::span<const std::byte> bytes;
     std::uint64_t offset = 0;
-    bool end = false;  // no part: `offset` is the size, since there may be a hole at the end
+    bool end = false;  // not a part, but the end: `offset` is the size, because there may be a hole at the end
   };
   /// The next part. Throws as `next`.
   [[nodiscard]] Part next_part();
 
-  /// Reads to the end of the file, which lies behind the end of the tar. Throws as `next`.
+  /// Reads the rest of the file, from the end of the tar on, to check that, too. Throws as `next`.
   void finish();
 
  private:
-  /// Gives the thread a UTF-8 locale: libarchive converts names with it, and "C" refuses or mangles all but ASCII.
+  /// Gives the thread a UTF-8 locale. libarchive converts names with it; the locale "C" would refuse or mangle all but
+  /// ASCII.
   class Utf8Locale {
    public:
     Utf8Locale();
@@ -55,9 +57,9 @@ class TarReader {
     void operator()(struct archive* archive) const { libarchive().read_free(archive); }
   };
 
-  /// libarchive's callback. An exception must not pass through C code, so it waits in `failure_`.
+  /// libarchive's callback. An exception must not pass through C code, so it is kept in `failure_`.
   static la_ssize_t read(struct archive* archive, void* self, const void** buffer);
-  /// The next unpacked bytes, counted.
+  /// The next unpacked bytes, within the limits.
   std::span<const std::byte> unpack();
   [[noreturn]] void fail();
 

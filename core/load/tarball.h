@@ -8,12 +8,12 @@
 
 namespace pkgfs {
 
-/// Opens a gzip'd tar of a package directory (docs/rules/webc-format.md, 12.6). Reads it once into memory and a
-/// nameless file, and packs that into a version 3 container in another; no file is unpacked. The package has the name
-/// of `archive`, and its hash is that of the archive's bytes. Throws Error `Unable to extract the tarball` or `Unable
-/// to find the "wasmer.toml"`, and what a directory package throws. Unlike a directory's, its paths may not lead out.
-/// OpenOptions::max_unpacked and the limit of entries apply to the packed container as well, since volumes may
-/// overlap.
+/// Opens a gzip'd tar of a package directory (docs/rules/webc-format.md, 12.6). Reads it into a nameless file
+/// (read_tarball.h), and packs that into a version 3 container in another nameless file. The package has the name of
+/// `archive`, and its hash is that of the archive's bytes. Throws Error `Unable to extract the tarball` or `Unable to
+/// find the "wasmer.toml"`, and the errors of a directory package. Its paths may never lead out, whatever
+/// OpenOptions::allow_outside says. The limits of bytes and entries also apply to the container, because the manifest
+/// may map the same files several times.
 [[nodiscard]] std::shared_ptr<const Package> open_tarball(const ByteSource& archive, const OpenOptions& options);
 
 }  // namespace pkgfs

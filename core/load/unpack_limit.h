@@ -11,11 +11,11 @@
 
 namespace pkgfs {
 
-/// How much a tarball may unpack to. A value.
+/// The limits of bytes and entries to which a tarball may unpack. Cheap to copy.
 class UnpackLimit {
  public:
-  /// `most`: the bytes that a user allows, at whatever ratio. None: what the limits of the package, which outlive this,
-  /// limits::kUnpackedFreely and limits::kUnpackedRatio allow.
+  /// `most` is the number of bytes that the user allows, whatever their ratio is. Without it, `limits` and the
+  /// constants limits::kUnpackedFreely, kUnpackedRatio and kUnpackedAtFirst decide. `limits` must outlive this.
   explicit UnpackLimit(std::optional<std::uint64_t> most = std::nullopt,
                        const limits::PackageLimits& limits = limits::kLocal)
       : limits_(&limits), most_(std::min(most.value_or(limits.tarball_bytes), kMost)), by_ratio_(!most) {}
@@ -28,15 +28,15 @@ class UnpackLimit {
     }
   }
 
-  /// Throws Error(kUnsupported) if the first `read` bytes of a tarball unpack to `bytes`, and that is too many to go on
-  /// to its end.
+  /// Throws Error(kUnsupported) if the first `read` bytes of a tarball unpack to too many `bytes`. So a decompression
+  /// bomb isn't unpacked to its end.
   void check_beginning(std::uint64_t bytes, std::uint64_t read) const {
     if (by_ratio_ && bytes > limits::kUnpackedAtFirst && bytes / limits::kUnpackedRatio > read) {
       refuse_beginning(bytes, read);
     }
   }
 
-  /// Throws Error(kUnsupported) for more entries than the package may have. `when`, such as " when packed", is for the
+  /// Throws Error(kUnsupported) for more entries than `limits` allows. `when`, such as " when packed", is for the
   /// message.
   void check_entries(std::size_t entries, std::string_view when = "") const {
     if (entries > limits_->tarball_entries) {
@@ -45,7 +45,7 @@ class UnpackLimit {
   }
 
  private:
-  static constexpr std::uint64_t kMost = 1ULL << 62U;  // sums of two sizes of files don't overflow
+  static constexpr std::uint64_t kMost = 1ULL << 62U;  // so that the sum of two sizes doesn't overflow
 
   [[noreturn]] void refuse(std::uint64_t bytes, std::uint64_t packed, std::string_view when) const;
   [[noreturn]] void refuse_entries(std::string_view when) const;

@@ -5,8 +5,8 @@
 
 namespace pkgfs {
 
-/// The functions of zlib that pkgfs uses. `inflate_init2` is what the macro inflateInit2() calls. The library is loaded
-/// when the first tarball is opened.
+/// The functions of zlib that pkgfs uses, under their names in snake_case. `inflate_init2` is the function that the
+/// macro inflateInit2() calls. The library is loaded only when `zlib()` is first called.
 struct Zlib {
   decltype(&::inflateInit2_) inflate_init2;
   decltype(&::inflateReset) inflate_reset;
@@ -14,7 +14,7 @@ struct Zlib {
   decltype(&::inflateEnd) inflate_end;
 };
 
-/// Loads the library on the first call. Throws Error(kUnsupported) if none fits. Thread-safe.
+/// Loads the library at the first call. Throws Error(kUnsupported) if this machine has no libz.so.1. Thread-safe.
 [[nodiscard]] const Zlib& zlib();
 
 }  // namespace pkgfs
