@@ -16,45 +16,55 @@
 
 namespace pkgfs {
 
-/// Says which addresses a client may connect to, so that a server can't use pkgfs to reach this machine or a private
-/// network (docs/rules/resolution.md, 7.7). It judges the address that libcurl connects to, after the look-up of the
-/// name and at each redirect.
+/// Decides which addresses a client may connect to. So a server can't use pkgfs to reach this machine or a private
+/// network (docs/rules/resolution.md, 7.7). The policy judges every address that libcurl connects to, after the look-up
+/// of the host's name and after each redirect.
 ///
-/// The user, on the command line, in the settings or in a local package, names servers. A URL that the user wrote may
-/// lead to any address, and so may other URLs at its server; but without https, which proves that it is the same one,
-/// not to a more local range than that in which the server was first seen. Any other server may be in the public
-/// network, and in the ranges of the named servers that announced its URL. Thread-safe.
+/// The user names URLs on the command line, in the settings or in a local package. A server that has such a URL is a
+/// named server. A request belongs to the servers that announced its URL, or else to the server of the URL.
+/// - A request for a URL that the user named may go to any address until it is redirected.
+/// - With https, a request may go to any address of a named server to which it belongs: the certificate proves which
+///   server it is.
+/// - Without https, it may not go to a more local range than the one in which that server was first seen.
+/// - To any other server, it may go in the public network, and in the ranges of the named servers to which it belongs.
+///
+/// Thread-safe.
 class AddressPolicy {
  public:
-  /// The user named `url`.
+  /// Records that the user named `url`.
   void name(const std::string& url);
-  /// The server at `origin` announced `url`.
+  /// Records that the server of the URL `origin` announced `url`.
   void announce(const std::string& url, const std::string& origin);
-  /// Proxies, which may be reached anywhere, at their own port.
+  /// Sets the proxies. They may have any address, at their own port. Looks up their names, and so may wait for name
+  /// servers.
   void set_proxies(const std::vector<std::string>& urls);
 
-  /// One hop of a request for `requested`, at the URL `now` (after redirects), to `address`.
+  /// One hop of a request: the request is for the URL `requested`, and goes to the URL `now` after redirects.
   struct Hop {
     std::string requested;
     std::string now;
   };
-  /// Why this hop may not use `address` with its port; nothing if it may.
+  /// Why this hop may not use `address` and its port; nothing if it may.
   [[nodiscard]] std::optional<std::string> refusal(const Hop& hop, const sockaddr& address) const;
-  /// A connection to `address` was made, and the request is about to be sent: remembers the range of a named server.
+  /// Call it when a connection to `address` exists and the request is about to be sent. Remembers the range of a named
+  /// server if it isn't known yet.
   void connected(const Hop& hop, const sockaddr& address);
-  /// Looks up the named servers that announced `url` and weren't connected to, for example because their answers are
-  /// cached. Waits for name servers. Returns whether something new is known.
+  /// Looks up the named servers that announced `url` and whose range isn't known yet, for example because their answers
+  /// are cached. Waits for name servers. Returns whether one of them isn't in the public network, so that a refused hop
+  /// may be allowed now.
   [[nodiscard]] bool look_up_origins(const std::string& url);
 
  private:
-  /// The URLs on whose behalf `requested` is: those that announced it, itself if the user named it or nothing did.
+  /// The URLs whose servers decide about `requested`: those that announced it. `requested` is one of them if the user
+  /// named it or if nothing announced it.
   [[nodiscard]] std::vector<std::string> origins_of(const std::string& requested) const PKGFS_REQUIRES(mutex_);
   [[nodiscard]] bool is_proxy(const sockaddr& address) const PKGFS_REQUIRES(mutex_);
-  /// The entry in `named_` of the authority of `url`; null if the user didn't name it.
+  /// The entry in `named_` for the server of `url`; null if it isn't a named server.
   [[nodiscard]] const std::optional<AddressRange>* find_named(const std::string& url) const PKGFS_REQUIRES(mutex_);
 
   mutable Mutex mutex_;
-  /// By authority, with the widest range that it was first seen in. URLs are parsed when a request is made, since that
+  /// The named servers by authority, each with the range in which it was first seen; none: not seen yet. If a look-up
+  /// gives several addresses, the least local range counts. URLs are parsed only when a request is made, because that
   /// needs libcurl.
   mutable std::map<std::string, std::optional<AddressRange>> named_ PKGFS_GUARDED_BY(mutex_);
   mutable std::set<std::string> unparsed_ PKGFS_GUARDED_BY(mutex_);

@@ -15,12 +15,13 @@ namespace pkgfs {
 
 class HttpClient;
 
-/// Is told how far a download has come, on the client's thread: the methods must neither block nor throw.
+/// Receives the progress of a download. The methods are called on the client's thread, so they must neither block nor
+/// throw.
 class DownloadProgress {
  public:
   virtual ~DownloadProgress() = default;
-  /// A body begins. `have`: bytes that earlier attempts brought. `total`: size of the file; none if the server doesn't
-  /// say. Called again for each attempt.
+  /// The body of a response begins; called for each attempt. `have`: bytes that are in the file already. `total`: size
+  /// of the file; none if the server doesn't say.
   virtual void started(std::uint64_t have, std::optional<std::uint64_t> total) = 0;
   /// `have`: bytes that are in the file now.
   virtual void received(std::uint64_t have) = 0;
@@ -28,16 +29,20 @@ class DownloadProgress {
 
 struct DownloadRequest {
   Url url;
-  std::optional<std::string> bearer;
+  std::optional<std::string> bearer;  // a secret for the server (HttpRequest::bearer)
   std::string accept = "application/webc";
   /// The validators of the copy that the caller has. If the server still has that version, nothing is downloaded. The
-  /// date counts if there is no ETag, and only the same date is the same version: an older one is another version.
+  /// date is used if there is no ETag. Only the same date means the same version: an older date means another version,
+  /// too.
   std::optional<std::string> etag = std::nullopt;
   std::optional<std::string> last_modified = std::nullopt;
-  /// The hash that the content should have, if the caller knows it. `download` returns a file with another one, too.
+  /// The hash that the content should have, if the caller knows it. It only helps to tell whether a partial file is
+  /// complete. `download` may return a file with another hash.
   std::optional<Sha256> expected = std::nullopt;
+  /// The most bytes of the file. A longer answer is an error.
   std::uint64_t max_bytes = 0;
-  bool may_leave_https = false;          // the caller can tell by a hash whether the content was changed on its way
+  /// A redirect may lead from https to http, because the caller checks the hash of the content.
+  bool may_leave_https = false;
   std::string name;                      // for the log
   DownloadProgress* progress = nullptr;  // may be null
 };
@@ -45,27 +50,31 @@ struct DownloadRequest {
 struct Downloaded {
   bool is_unchanged = false;  // the caller's copy is current; nothing else is set, and `part` is gone
   Sha256 sha256{};
-  UniqueFd file;  // with that content; `part` may lead to another one meanwhile
+  /// The open file with this content. The file at `part` may be another one meanwhile.
+  UniqueFd file;
   std::uint64_t size = 0;
   std::optional<std::string> etag;
-  /// Only if it is old enough to be a validator: two versions of one second would have the same.
+  /// None if the date is too recent to be a validator (`settled_date`).
   std::optional<std::string> last_modified;
-  std::vector<std::string> redirects;  // where the server sent the request, the last one absolute
-  bool left_https = false;             // one of them led from https to http
+  std::vector<std::string> redirects;  // the Location headers that were followed; the last one as an absolute URL
+  bool left_https = false;             // a redirect led from https to http
 };
 
 /// GETs `request.url` into the file `part` (core/net/partial_file.h) and hashes the content meanwhile. On success,
-/// `part` is complete and synced. Only one thread of all processes may use `part` at a time, for which the caller holds
-/// a lock.
+/// `part` is complete and synced. The caller holds a lock, so that only one thread of all processes uses `part` at a
+/// time.
 ///
-/// After a broken connection, a Range request continues where it broke. After a failure that another attempt may cure,
-/// `part` stays, and a later call continues it, also in another process. That needs a server whose strong ETag or
-/// Last-Modified date is still the same (If-Range); else the download starts anew, with a warning. It starts anew at
-/// most twice, receives at most twice the size of the file, and ends after four attempts without progress
-/// (core/net/download_effort.h). If the disk is full, removes `part`.
-/// If another download found the disk full, `cancel` says so (CancelFlag::is_for_room), and `part` is removed, too.
+/// After a broken connection, a Range request continues where it broke. After an interruption, or a failure that
+/// another attempt may cure, `part` stays. A later call then continues the download, also in another process. That
+/// needs a strong ETag or Last-Modified date that is still the same at the server (If-Range). Else the download starts
+/// anew, with a warning.
 ///
-/// Throws HttpError, Error(kInterrupted), Error naming `part`, and for a status that isn't a success Error
+/// A download starts anew at most twice, and receives at most twice the size of the file (core/net/download_effort.h).
+/// It ends after RetryPolicy::attempts attempts without progress. After any other failure, for example on a full disk,
+/// `part` is removed. It is also removed if `cancel` says that another download found the disk full
+/// (CancelFlag::is_for_room).
+///
+/// Throws HttpError, Error(kInterrupted), and Error naming `part`. For a status that isn't a success, throws Error
 /// `package download failed: GET request to "{url}" failed with status {status}` (docs/rules/loading.md, 1.3).
 [[nodiscard]] Downloaded download(HttpClient& client, const DownloadRequest& request, const std::string& part,
                                   const CancelFlag& cancel);

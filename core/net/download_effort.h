@@ -7,32 +7,33 @@
 
 namespace pkgfs {
 
-/// What one download has cost so far, compared with what it brought. A server that cuts connections and lies about
-/// ranges could otherwise make a client download the same bytes again and again. Not thread-safe.
+/// Counts the bytes and restarts of one download, so that it ends when it costs too much. A server that cuts
+/// connections and lies about ranges could otherwise make a client download the same bytes again and again. Not
+/// thread-safe.
 class DownloadEffort {
  public:
   static constexpr int kMostRestarts = 2;
   /// A download may receive its size this many times.
   static constexpr std::uint64_t kMostTimes = 2;
 
-  /// `kept`: bytes that an earlier call left.
+  /// `kept`: the bytes of the file that an earlier call of `download` left.
   explicit DownloadEffort(std::uint64_t kept) : furthest_(kept) {}
 
-  /// A server says that the file has `size` bytes; none: it doesn't say how many. An earlier size doesn't count then,
-  /// because it may be that of another version.
+  /// Call it when a server says that the file has `size` bytes, or with none if it doesn't say how many. With none, no
+  /// earlier size counts, because it may be that of another version. Of several sizes, the largest counts.
   void expect(std::optional<std::uint64_t> size) {
     is_known_ = size.has_value();
     size_ = std::max(size_, size.value_or(0));
   }
-  /// `bytes` came. False if that is more than the download is worth. A file of unknown size has only the limit for
-  /// restarts.
+  /// Call it when `bytes` were received. False if the download has now received more than `kMostTimes` times the size
+  /// of the file. A file of unknown size only has the limit for restarts.
   [[nodiscard]] bool spend(std::uint64_t bytes) {
     spent_ += bytes;
     return !is_known_ || spent_ / kMostTimes <= size_;
   }
-  /// `kept` bytes are in the file now. True if that is progress: enough of them are beyond the furthest since
-  /// the last start from zero. Pieces of a few bytes must add up first, else a server could send one byte for each
-  /// request.
+  /// Whether the download has made progress, now that `kept` bytes are in the file. For that, the file must have grown
+  /// by a step since the last progress or restart. A step is a sixteenth of the file, but at most 64 KiB. Otherwise a
+  /// server could send one byte for each request.
   [[nodiscard]] bool has_progressed(std::uint64_t kept) {
     if (kept < furthest_ + step()) {
       return false;
@@ -40,8 +41,8 @@ class DownloadEffort {
     furthest_ = kept;
     return true;
   }
-  /// The bytes that there are will be thrown away, so that every byte is progress again. False if that happened too
-  /// often.
+  /// Call it before the bytes in the file are thrown away: after that, every byte is progress again. False if that
+  /// happens more than `kMostRestarts` times.
   [[nodiscard]] bool restart() {
     furthest_ = 0;
     return ++restarts_ <= kMostRestarts;
@@ -55,7 +56,7 @@ class DownloadEffort {
     return !is_known_ ? kWorthARequest : std::clamp<std::uint64_t>(size_ / kParts, 1, kWorthARequest);
   }
 
-  std::uint64_t furthest_;   // of the bytes that were ever in the file, as far as they counted
+  std::uint64_t furthest_;   // bytes in the file at the last progress; 0 after a restart
   bool is_known_ = false;    // the server said how large the file is
   std::uint64_t size_ = 0;   // the largest that was announced
   std::uint64_t spent_ = 0;  // bytes received

@@ -16,10 +16,10 @@ namespace pkgfs {
 class AddressPolicy;
 class TransferLoop;
 
-/// The HTTP client of a command. All transfers share one thread of libcurl's multi interface, and with it connections,
-/// looked-up names and HTTP/2 streams. Proxies come from the environment or from `Options::proxy`; requests to loopback
-/// use none. Thread-safe. The thread starts with the first request and ends with the object, so a process may fork only
-/// before or after.
+/// The HTTP client of a command. All transfers run on one thread, with libcurl's multi interface. So they share
+/// connections and looked-up names, and HTTP/2 carries several transfers at a time over one connection. Proxies come
+/// from the environment or from `Options::proxy`; requests to loopback use none. Thread-safe. The thread starts with
+/// the first request and ends with the object, so a process may fork only before or after that.
 class HttpClient {
  public:
   struct Options {
@@ -27,8 +27,8 @@ class HttpClient {
     std::optional<std::string> proxy;
     std::optional<std::string> ca_file;  // replaces the system's certificates
     std::chrono::milliseconds connect_timeout{10'000};
-    /// A transfer without a byte for so long fails. So does one whose rate over this time, or for a download over half
-    /// a minute if that is longer, is below a few hundred bytes a second (core/net/pace.h).
+    /// A transfer fails if no byte comes for this time. It also fails if its rate is below a few hundred bytes a second
+    /// (core/net/pace.h). The rate is measured over this time, but over half a minute at least for a download.
     std::chrono::seconds stall_timeout{30};
     /// The longest time of `fetch`, with all its attempts.
     std::chrono::seconds query_deadline{600};
@@ -44,13 +44,14 @@ class HttpClient {
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
 
-  /// One exchange without retries. With a `sink`, the body of a 2xx response goes there. Throws HttpError,
-  /// Error(kInterrupted), and whatever the sink throws.
+  /// Performs one exchange without retries. With a `sink`, the body of a 2xx response goes there. An exchange that the
+  /// address policy refuses is tried once more if the policy has learned addresses. Throws HttpError,
+  /// Error(kInterrupted), and the exceptions of the sink.
   [[nodiscard]] HttpResponse fetch_once(const HttpRequest& request, const CancelFlag& cancel,
                                         const HttpSink& sink = nullptr);
-  /// The same, repeated after transient failures and the statuses 408, 429, 500, 502, 503 and 504, as `Options::retry`
-  /// says; `attempts` replaces the policy's number. Only for requests that change nothing on the server. All requests
-  /// of pkgfs are such, a POST with a GraphQL query included.
+  /// The same, but repeats the exchange after transient failures and the statuses 408, 429, 500, 502, 503 and 504.
+  /// `Options::retry` says how often; `attempts` replaces RetryPolicy::attempts. Only for requests that change nothing
+  /// on the server. All requests of pkgfs are of this kind, also a POST with a GraphQL query.
   [[nodiscard]] HttpResponse fetch(const HttpRequest& request, const CancelFlag& cancel,
                                    std::optional<int> attempts = std::nullopt);
 
@@ -59,11 +60,11 @@ class HttpClient {
   [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> download_deadline() const;
   /// Null if any address may be used.
   [[nodiscard]] AddressPolicy* addresses() const { return options_.addresses; }
-  /// Whether another attempt may get another status than `status`.
+  /// Whether another attempt may give another status than `status`.
   [[nodiscard]] static bool is_transient(int status);
 
  private:
-  /// Tells the policy of the proxies of the options and the environment, once.
+  /// Gives the address policy the proxies of the options and the environment.
   void tell_proxies();
 
   Options options_;

@@ -32,11 +32,12 @@ struct HttpRequest {
   /// Sent as `Authorization: Bearer`, but only over https or to loopback, and not to another authority after a
   /// redirect.
   std::optional<std::string> bearer;
-  std::uint64_t max_bytes = 16ULL << 20U;  // of the decoded body of the response
+  std::uint64_t max_bytes = 16ULL << 20U;  // the most bytes of the decoded body of the response
   bool compressed = true;                  // accept all encodings that libcurl can decode (gzip, zstd, br)
   Purpose purpose = Purpose::kQuery;
   bool may_leave_https = false;  // follow a redirect from https to http
-  /// When the whole response must have come; none: `HttpClient::Options` says.
+  /// When the whole response must have come. None: `HttpClient::fetch` uses Options::query_deadline, and `fetch_once`
+  /// has no deadline.
   std::optional<std::chrono::steady_clock::time_point> deadline = std::nullopt;
 };
 
@@ -49,8 +50,8 @@ struct HttpResponse {
   std::string body;                            // decoded; empty if a sink took it
 
   [[nodiscard]] const std::string* header(const std::string& lower_case_name) const;
-  /// `404 Not Found`. The phrase is ours, because HTTP/2 sends none. A 503 with a Retry-After header is
-  /// `{status} (Retry After: {value})`.
+  /// The status with its phrase: `404 Not Found`. The phrase is from pkgfs, because HTTP/2 sends none. For a 503 with a
+  /// Retry-After header, ` (Retry After: {value})` follows.
   [[nodiscard]] std::string status_text() const;
   /// The value of the Retry-After header, at most a day; none if it is missing or malformed.
   [[nodiscard]] std::optional<std::chrono::seconds> retry_after() const;
@@ -65,7 +66,7 @@ class HttpError : public Error {
   [[nodiscard]] bool is_transient() const { return transient_; }
   /// Whether a name server, a proxy or the server was silent or slow for too long.
   [[nodiscard]] bool is_timeout() const { return timed_out_; }
-  /// The same error, which says that it is the last of so many attempts.
+  /// The same error. If there were several `attempts`, its first message also gives their number.
   [[nodiscard]] HttpError after(int attempts) const;
 
  private:
@@ -82,10 +83,11 @@ class RefusedAddress : public HttpError {
 
 /// Takes the decoded body of a 2xx response piece by piece; `head` is the response without its body. Called on the
 /// client's thread, so it must not block for long. An exception ends the transfer, and the caller of the client
-/// receives it. Any other response has the first 64 KiB of its body in `HttpResponse::body` instead.
+/// receives it. A response with another status has about the first 64 KiB of its body in `HttpResponse::body` instead.
 using HttpSink = std::function<void(const HttpResponse& head, std::span<const std::byte> piece)>;
 
-/// A text or an address that a server gave, for messages: at most 300 characters of it (`shortened`).
+/// A text or URL of a server, for messages: printable, and with at most `kLongestServerText` characters
+/// (core/base/printable.h).
 [[nodiscard]] std::string server_text(std::string_view text);
 
 /// `GET "https://…"`, for messages.

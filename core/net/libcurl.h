@@ -5,9 +5,9 @@
 
 namespace pkgfs {
 
-/// libcurl's functions, under their names without `curl_`. The library is loaded at run time, when the first URL is
-/// parsed. Linking it would double the start-up time of a mount of a local package, because libcurl needs forty other
-/// libraries.
+/// The functions of libcurl that pkgfs uses, under their names without `curl_`. The library is loaded when `libcurl()`
+/// is first called, for example to parse a URL. To link it would double the start-up time of a mount of a local
+/// package, because libcurl needs forty other libraries.
 struct Libcurl {
   decltype(&::curl_global_init) global_init;
   decltype(&::curl_version) version;
@@ -39,7 +39,7 @@ struct Libcurl {
   decltype(&::curl_url_strerror) url_strerror;
 };
 
-/// Loads the library with the first call. Throws Error(kUnsupported) if this machine has no suitable one. Thread-safe.
+/// Loads the library at the first call. Throws Error(kUnsupported) if this machine has no libcurl.so.4. Thread-safe.
 [[nodiscard]] const Libcurl& libcurl();
 
 }  // namespace pkgfs

@@ -10,9 +10,9 @@
 
 namespace pkgfs {
 
-/// Judges whether a transfer still gets on, from the number of bytes that have come and the time. libcurl's own limit
-/// for slow transfers isn't used: it averages over the request, too, and so ends a silent one seconds late. The caller
-/// gives the time, in any order of calls but ascending. Not thread-safe.
+/// Judges whether a transfer makes progress, by the number of bytes that have come and by the time. libcurl's own limit
+/// for slow transfers isn't used. It averages over the time of the request, too, and so ends a silent transfer seconds
+/// late. The caller passes the time to each call; it may not go backwards. Not thread-safe.
 class Pace {
  public:
   using Clock = std::chrono::steady_clock;
@@ -20,25 +20,25 @@ class Pace {
   struct Limits {
     std::chrono::milliseconds silence{30'000};  // the longest time without a byte
     std::chrono::milliseconds window{30'000};   // the time over which the rate is measured
-    std::uint64_t slowest = 256;                // bytes a second; each of several transfers needs its part of it
+    std::uint64_t slowest = 256;  // bytes a second; if n transfers share the network, each needs an n-th of it
     std::optional<Clock::time_point> deadline = std::nullopt;  // when the transfer must have ended
   };
   enum class Verdict {
     kFine,
     kSilent,  // no byte came for `Limits::silence`
-    kSlow,    // a window had too few bytes
+    kSlow,    // too few bytes came within `Limits::window`
     kLate,    // the deadline has passed
   };
 
   explicit Pace(const Limits& limits) : limits_(limits) {}
 
-  /// A request goes out on an open connection. Until the first call, only the deadline counts: libcurl limits the time
-  /// for a connection.
+  /// Records that a request goes out on an open connection. Until the first call, only the deadline counts, because
+  /// libcurl limits the time to connect.
   void sent(Clock::time_point now) { last_ = now; }
   /// `bytes` have come so far, in all.
   void received(std::uint64_t bytes, Clock::time_point now);
-  /// From `from` to `to`, this process was busy with something else and could take no bytes. That time doesn't count
-  /// against the server.
+  /// Records that this process was busy from `from` to `to` and could take no bytes. That time doesn't count against
+  /// the server.
   void paused(Clock::time_point from, Clock::time_point to);
   /// `transfers`: how many share the connection to the network. Each of them needs only its part of the lowest rate.
   [[nodiscard]] Verdict judge(Clock::time_point now, std::size_t transfers) const;

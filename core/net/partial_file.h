@@ -17,24 +17,26 @@
 namespace pkgfs {
 
 /// A file that a download fills, with the hash of its content. A small file beside it (`{path}.from`) holds the origin
-/// of the bytes, so that another process can continue the download. Only one thread of all processes may use a path at
-/// a time, for which the caller holds a lock. The directory must exist. Other users may write there, but must not be
-/// able to replace the file (PrivateDirectory::require_control); no link is followed that they put there, and no file
-/// of theirs is used. All methods throw Error naming the path.
+/// of the bytes, so that another process can continue the download. The caller holds a lock, so that only one thread of
+/// all processes uses a path at a time.
+///
+/// The directory must exist. Other users may write there, but must not be able to replace the file: the constructor
+/// checks that (PrivateDirectory::require_control). No link or file that they put there is used. All methods but
+/// `discard` throw Error naming the path.
 class PartialFile {
  public:
   /// Where the bytes come from.
   struct Origin {
     std::string url;
-    std::string
-        validator;  // a strong ETag or a Last-Modified date: the server still has these bytes if it still agrees
+    /// A strong ETag or a Last-Modified date. As long as the server gives the same one, it has the same bytes.
+    std::string validator;
   };
 
-  /// Opens the file, or creates it. Its content is kept if it comes from `url`, else it is removed.
+  /// Opens the file, or creates it. Keeps its content if that comes from `url`, and else removes the content.
   PartialFile(std::string path, const std::string& url);
 
   [[nodiscard]] std::uint64_t size() const { return size_; }
-  /// None: a download of these bytes can't be continued.
+  /// Where the bytes come from. None: a download of these bytes can't be continued.
   [[nodiscard]] const std::optional<Origin>& origin() const { return origin_; }
 
   /// Removes the content and the origin.
@@ -42,13 +44,14 @@ class PartialFile {
   /// Records where the bytes that follow come from.
   void set_origin(Origin origin);
   void append(std::span<const std::byte> piece);
-  /// Syncs the file, removes the origin, and returns the hash of the content. Then only `clear` makes the object
-  /// usable.
+  /// Syncs the file, removes the origin, and returns the hash of the content. Afterwards, the content must not be
+  /// changed until `clear` was called.
   [[nodiscard]] Sha256 finish();
-  /// The open file, after `finish`: its path may lead to another one meanwhile. The object is used up.
+  /// Gives the open file away, after `finish`. The file at the path may be another one meanwhile. Afterwards, only
+  /// `size` may be called.
   [[nodiscard]] UniqueFd release() { return std::move(fd_); }
 
-  /// Removes the file at `path` and its origin, if they exist.
+  /// Removes the file at `path` and its origin, if they exist. Fails silently.
   static void discard(const std::string& path) noexcept;
 
  private:

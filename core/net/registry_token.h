@@ -15,9 +15,9 @@ struct RegistryToken {
   std::string token;
 };
 
-/// The token to send to `url`; none if no token may be seen there. A token may be seen at the authority (host and port)
-/// of its endpoint. If that starts with `registry.`, the token may also be seen at the rest, where Wasmer's front end
-/// offers its downloads. Throws Error(kUsage) for an endpoint that isn't a URL.
+/// The token to send to `url`; none if no token may be sent there. A token may be sent to the authority (host and port)
+/// of its endpoint. If the authority begins with `registry.`, the token may also be sent to the authority without that
+/// prefix. There Wasmer's front end offers the downloads. Throws Error(kUsage) for an endpoint that isn't a URL.
 [[nodiscard]] std::optional<std::string> token_for(const Url& url, std::span<const RegistryToken> tokens);
 
 }  // namespace pkgfs

@@ -23,9 +23,9 @@ struct RetryPolicy {
   std::chrono::milliseconds silence{30'000};
 };
 
-/// The pauses between the attempts of one operation. The first is `first_pause`. Each further failure doubles it, up to
-/// 64 times; a time-out counts as two failures. Each pause is shortened at random by up to half, so that many clients
-/// don't repeat their requests at the same moment. Not thread-safe.
+/// The pauses between the attempts of one operation. The first pause is `first_pause`. Each further failure doubles the
+/// pause, until it is 64 times as long. A time-out counts as two failures. Each pause is shortened at random by up to
+/// half, so that many clients don't repeat their requests at the same moment. Not thread-safe.
 class Backoff {
  public:
   using Clock = std::chrono::steady_clock;
@@ -38,13 +38,13 @@ class Backoff {
   /// operation in the log. Throws Error(kInterrupted) when cancelled.
   [[nodiscard]] bool again(const std::string& what) { return again(what, 1); }
   /// The same after an attempt that timed out and lasted for the time `took`. It counts as two failed attempts, because
-  /// it has taken long.
+  /// it took long. Also returns false if RetryPolicy::silence leaves no time for another such attempt.
   [[nodiscard]] bool again_after_timeout(std::chrono::milliseconds took, const std::string& what);
   /// For an attempt that began at `begun` and failed with the transient `error`: calls `again_after_timeout` if that is
   /// a time-out, else `again`.
   [[nodiscard]] bool again_after(const HttpError& error, Clock::time_point begun, const std::string& what);
-  /// The same as `again`, but waits for `retry_after`, for which the server asked. This counts as no failed attempt,
-  /// but the pauses of the server together are limited by `RetryPolicy::server_wait`.
+  /// The same as `again`, but waits for the time `retry_after`, for which the server asked. This counts as no failed
+  /// attempt, but RetryPolicy::server_wait limits the sum of these pauses.
   [[nodiscard]] bool again_after(std::chrono::seconds retry_after, const std::string& what);
   /// Forgets all failed attempts. Call it after progress: for example, when a download has received bytes.
   void reset();

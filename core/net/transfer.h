@@ -21,7 +21,8 @@ namespace pkgfs {
 /// waits for the exchange owns the object; a TransferLoop performs it on another thread. Not thread-safe.
 class Transfer {
  public:
-  /// What is passed in must outlive this. Throws Error(kInternal) if libcurl refuses an option.
+  /// `request`, `sink`, `cancel` and the address policy must outlive this. Throws Error(kInternal) if libcurl can't be
+  /// started or refuses an option.
   Transfer(const HttpRequest& request, const HttpSink& sink, const CancelFlag& cancel,
            const HttpClient::Options& options);
   ~Transfer() = default;
@@ -32,12 +33,14 @@ class Transfer {
   /// The request, for messages.
   [[nodiscard]] std::string name() const { return describe(request_); }
   [[nodiscard]] bool is_cancelled() const { return cancel_.is_cancelled(); }
-  /// No transfer got on between these times, because this process was busy: a sink waited for a disk, for example.
+  /// Records that no transfer made progress between these times, because this process was busy. For example, a sink
+  /// waited for a disk.
   void was_held_up(Pace::Clock::time_point from, Pace::Clock::time_point to) { pace_.paused(from, to); }
-  /// Whether the exchange is to end now because it is too slow, as one of `transfers`. `take_response` then throws.
+  /// Whether the exchange must end now because it is too slow for one of `transfers` that share the network. If so,
+  /// `take_response` throws afterwards.
   [[nodiscard]] bool is_overdue(Pace::Clock::time_point now, std::size_t transfers);
 
-  /// The response of an exchange that libcurl ended with `code`. Throws HttpError, and what the sink threw.
+  /// The response of an exchange that libcurl ended with `code`. Throws HttpError, and the exception of the sink.
   [[nodiscard]] HttpResponse take_response(CURLcode code);
 
  private:
@@ -80,7 +83,7 @@ class Transfer {
   Pace pace_;
   Pace::Verdict verdict_ = Pace::Verdict::kFine;
   std::uint64_t header_bytes_ = 0;  // of all responses of the exchange
-  std::uint64_t passed_bytes_ = 0;  // of bodies before a redirect; libcurl counts those of the last response
+  std::uint64_t passed_bytes_ = 0;  // of the bodies before a redirect, because libcurl counts only the last response
   std::uint64_t last_body_ = 0;
   AddressPolicy* addresses_;  // null: any address
   std::string refused_;       // why an address wasn't used; empty if all were

@@ -12,7 +12,8 @@
 namespace pkgfs {
 
 /// Performs transfers on one thread, with libcurl's multi interface. The thread starts with the first transfer and ends
-/// with the object. `run` may be called from many threads; none may be in it when the object is destroyed.
+/// with the object. Many threads may call `run` at once, but all calls must have returned before the object is
+/// destroyed.
 class TransferLoop {
  public:
   TransferLoop() = default;
@@ -25,7 +26,7 @@ class TransferLoop {
   [[nodiscard]] CURLcode run(Transfer& transfer);
 
  private:
-  /// A transfer and its end, on the stack of `run`. The mutex of the loop guards the end.
+  /// A transfer and its result, on the stack of `run`. The mutex of the loop guards the result.
   struct Job {
     explicit Job(Transfer& given) : transfer(given) {}
     Transfer& transfer;
@@ -45,7 +46,7 @@ class TransferLoop {
   Mutex mutex_;
   std::vector<Job*> incoming_ PKGFS_GUARDED_BY(mutex_);
   bool stopping_ PKGFS_GUARDED_BY(mutex_) = false;
-  std::vector<Job*> active_;  // used by the thread only
+  std::vector<Job*> active_;  // used by `thread_` only
   std::thread thread_;
 };
 

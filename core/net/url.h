@@ -6,8 +6,8 @@
 
 namespace pkgfs {
 
-/// An absolute http or https URL. libcurl parses it, so that the check of where a token may go and the request itself
-/// never disagree about the host.
+/// An absolute http or https URL. libcurl parses it. So the check of where a token may go and the request itself never
+/// disagree about the host.
 class Url {
  public:
   /// Throws Error(kUsage) `"{text}" isn't a usable URL: {why}` for any other text. A URL with a user name or password
