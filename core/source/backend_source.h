@@ -18,9 +18,12 @@ namespace pkgfs {
 class HttpClient;
 
 /// A Wasmer registry on the network (docs/rules/resolution.md, 7.1). Answers names and hashes with GraphQL requests.
-/// Each name is asked for once; requests for different names run at the same time. Answers to names are cached on disk.
-/// If the registry can't be reached, or its answer can't be used, the cached answer is used regardless of its age, with
-/// a warning that gives the age.
+/// The registry is asked for a name at most once, and for different names at the same time. Its answers for names are
+/// cached on disk.
+///
+/// If the registry can't be reached, or its answer can't be used, a cached answer of any age replaces that. The first
+/// time, a warning gives the age; later times are logged at the level `info`. After the status 401 or 403, no cached
+/// answer is used, because the registry refuses this user.
 class BackendSource final : public Source {
  public:
   struct Options {
@@ -39,7 +42,7 @@ class BackendSource final : public Source {
   [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSpecifier> specifiers) override;
 
  private:
-  /// What is known of one name in this run. Has a response or a failure once it was looked up.
+  /// The result of the look-up of one name. After the look-up, it has a response or a failure.
   struct Known {
     Mutex mutex;  // held during the look-up, so that another thread that needs the name waits
     std::optional<webc::Json> response PKGFS_GUARDED_BY(mutex);
@@ -57,7 +60,7 @@ class BackendSource final : public Source {
   /// The versions of `known` that match. Throws QueryError if the look-up failed.
   [[nodiscard]] graphql::Published matching(const Known& known, const PackageSpecifier& specifier) const
       PKGFS_REQUIRES(known.mutex);
-  /// Warns, once for each version, if a newer version than those in `published` is left out because it can't be used.
+  /// Warns, once for each version, of versions that can't be used and are newer than all of `published.packages`.
   void tell_of_unusable(const graphql::Published& published);
   /// Tells the address policy that this registry gave the URLs of `packages`.
   void announce(const std::vector<PackageSummary>& packages) const;

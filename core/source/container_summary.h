@@ -10,7 +10,7 @@ namespace pkgfs {
 /// Whether `path` is a regular file that starts with the magic bytes of a container. False if it can't be read.
 [[nodiscard]] bool has_container_magic(const std::string& path);
 
-/// Where a local file is: `file://` URL, absolute path, no hash.
+/// The location of a local file: its `file://` URL and absolute path, without a hash.
 [[nodiscard]] DistributionInfo local_distribution(const std::string& path);
 
 /// The summary of the container at `path`, from its manifest. A container without a name is identified by its hash,

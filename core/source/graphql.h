@@ -14,15 +14,16 @@
 /// The requests to a registry and the contents of its answers (docs/rules/resolution.md, 7.1). Does no I/O.
 namespace pkgfs::graphql {
 
-/// Which container version of a package is preferred. If the registry doesn't have it, the other one is used.
+/// The container version of a package that is preferred. If the registry doesn't have it, or if it can't be used, the
+/// other version is used.
 enum class Prefer { kV3, kV2 };
 
-/// Whether `text` may be inserted into a query. The query is text, as Wasmer's is, so names and hashes must not contain
-/// any characters but letters, digits, "-", "_", ".", "/" and ":".
+/// Whether `text` may be inserted into a query: it has only ASCII letters, digits, "-", "_", ".", "/" and ":", at least
+/// one. As in Wasmer, names and hashes are a part of the query's text. Other characters could change its meaning.
 [[nodiscard]] bool is_safe(std::string_view text);
 
-/// Whether a registry takes both for the name of one package: upper and lower case, "-" and "_" are equal, and the
-/// namespace "_" is none.
+/// Whether `a` and `b` are names of one package for a registry. Upper and lower case are equal there, and so are "-"
+/// and "_". The namespace "_" means that there is none.
 [[nodiscard]] bool is_same_name(std::string_view a, std::string_view b);
 
 /// The body of the request for all versions of the package `full_name`, or for the release whose container has `hash`
@@ -30,8 +31,8 @@ enum class Prefer { kV3, kV2 };
 [[nodiscard]] std::string package_query(std::string_view full_name);
 [[nodiscard]] std::string release_query(std::string_view hash);
 
-/// Parses the body of an answer and checks that it has data. Throws Error(kNetwork) `Unable to deserialize the
-/// response` with the messages of the registry (`errors`), or with the reason why the text can't be used.
+/// Parses the body of an answer, and checks that it has data. Throws Error(kNetwork) `Unable to deserialize the
+/// response`. The error also has the messages of the registry (`errors`), or the reason why the text can't be used.
 [[nodiscard]] webc::Json parse_response(std::string_view body);
 
 /// The versions that a registry has of one name.
@@ -56,7 +57,7 @@ struct Published {
 void check_published(const webc::Json& response, std::string_view full_name);
 
 /// The release in `response`, an answer to `release_query`; none if the registry doesn't have it. Throws
-/// Error(kNetwork).
+/// Error(kNetwork) for an answer of another shape, and for one with errors but no release.
 [[nodiscard]] std::optional<PackageSummary> release(const webc::Json& response, const PackageHash& hash);
 
 }  // namespace pkgfs::graphql

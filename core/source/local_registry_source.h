@@ -12,10 +12,10 @@
 namespace pkgfs {
 
 /// A registry in a directory (docs/rules/resolution.md, 7.6), with files `<namespace>/<name>/<version>.webc` or
-/// `<name>/<version>.webc`. The path gives the id of a package, not the manifest. Every query reads the directory, so
-/// files that are added later are found. A file `<version>.sha256` beside a container may state its hash; the container
-/// is then hashed, and a mismatch is an error. Else containers are hashed only for a query by hash. Answers names and
-/// hashes.
+/// `<name>/<version>.webc`. The id of a package comes from this path, not from the manifest. A query by hash also finds
+/// other `.webc` files in the directory. Every query reads the directory anew, so that it finds files that were added.
+/// A file `<version>.sha256` beside a container may state its hash. Then the container is hashed before it is returned,
+/// and a mismatch is an error. Other containers are hashed only for a query by hash. Answers names and hashes.
 class LocalRegistrySource final : public Source {
  public:
   /// Throws Error `package directory does not exist: "{root}"`.

@@ -13,8 +13,8 @@ namespace pkgfs {
 /// Packages that a caller adds (docs/rules/resolution.md, 7.5). Answers names and hashes.
 class MemorySource final : public Source {
  public:
-  /// Adds a package, unless one with its id and name was added before. `hash` is that of its container, for queries by
-  /// hash; without it, `dist.webc_sha256` is used, or the id if that is a hash.
+  /// Adds a package. Does nothing if a package of the same name and version was added before. `hash` is the hash of the
+  /// container, for queries by hash. Without it, `dist.webc_sha256` is that hash, or the id if it is a hash.
   void add(PackageSummary summary, std::optional<PackageHash> hash = std::nullopt);
 
   [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;

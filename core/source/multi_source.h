@@ -8,17 +8,18 @@
 
 namespace pkgfs {
 
-/// Several sources as one, which are asked in order (docs/rules/resolution.md, 6.4). The packages of all of them are
-/// merged, sorted by id; of two with the same id, the earlier source's is taken. If none has a package, the error is
-/// the one that says most: kUnusable before kNoMatches before kNotFound before kUnsupported.
+/// Several sources as one (docs/rules/resolution.md, 6.4). They are asked in order, and their packages are merged and
+/// sorted by id. Of two packages with the same id, the one of the earlier source is taken. If no source has a package,
+/// the error is the one that says most: kUnusable before kNoMatches before kNotFound before kUnsupported.
 ///
-/// A source that fails (kOther: I/O, network, a damaged package) ends the query, because a later source could have a
-/// different package of the same name. If an earlier source had a package, the failure is only logged.
+/// A source may fail (kOther: I/O, network, a damaged package). If an earlier source had a package, this only gives a
+/// warning. Otherwise the failure ends the query, because a later source could have a different package of the same
+/// name.
 class MultiSource final : public Source {
  public:
   enum class When {
     kAlways,
-    kIfNothingFound,  // only if no source before it has a package; for a source that costs a network request
+    kIfNothingFound,  // only if no earlier source has a package that fits; for a source that costs a network request
   };
 
   void add(std::unique_ptr<Source> source, When when = When::kAlways);

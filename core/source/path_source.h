@@ -14,8 +14,8 @@ class PathSource final : public Source {
   /// Describes the package at a canonical path. Throws Error.
   using Describe = std::function<PackageSummary(const std::string& path)>;
 
-  /// `describe` decides what can be a package. Without it, only a container file can; a layer above passes a function
-  /// that opens directories and tarballs as well.
+  /// `describe` decides which files and directories are packages. Without it, only container files are. A caller can
+  /// pass a function that also opens directories and tarballs.
   explicit PathSource(Describe describe = {});
 
   [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;

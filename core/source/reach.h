@@ -12,28 +12,29 @@ namespace pkgfs {
 
 class AddressPolicy;
 
-/// What a package may name as a dependency (docs/rules/resolution.md, 7.7). A package that lies on this machine may
-/// name anything. One from a registry or a URL comes from a stranger: it may name no path of this machine, and URLs
-/// only of its own server and of the registries.
+/// Decides which dependencies a package may name (docs/rules/resolution.md, 7.7). A package that lies on this machine
+/// may name any dependency. A package from a registry or a URL comes from a stranger. It may name no path of this
+/// machine, and only URLs at its own server or at a registry's.
 class Reach {
  public:
   struct Options {
     std::vector<std::string> registries;        // endpoints
     std::vector<std::string> directories = {};  // registries on this machine
-    bool allow_urls = false;                    // of any server
+    bool allow_urls = false;                    // packages of strangers may name URLs of any server
     bool untrusted = false;                     // a package on this machine counts as one from a stranger
   };
 
-  /// `addresses` is told of the URLs that packages name; it may be null, and must outlive this.
+  /// `addresses` gets the URLs that packages may name. It may be null, and must outlive this.
   Reach(Options options, AddressPolicy* addresses) : options_(std::move(options)), addresses_(addresses) {}
 
   /// Whether the package at `dist` lies on this machine, and isn't one of a stranger.
   [[nodiscard]] bool trusts(const DistributionInfo& dist) const;
   /// Why the package at `from` may not depend on `wanted`; nothing if it may.
   [[nodiscard]] std::optional<std::string> refusal(const DistributionInfo& from, const PackageSpecifier& wanted) const;
-  /// Why a lock file, which may come from a stranger, may not have a package at `locked`; nothing if it may. Unless
-  /// `by_path`, because the user or a package names this path, a file counts from now on as a package from a stranger,
-  /// if it isn't in a registry on this machine. Tells the addresses which registry announced a URL.
+  /// Why a lock file may not have a package at `locked`; nothing if it may. The lock file may come from a stranger. So
+  /// from now on, a file that it names counts as a package of a stranger. A file in a registry on this machine is an
+  /// exception. So is any file with `by_path`, because then the user or a package names its path. Tells the address
+  /// policy which registry announced a URL.
   [[nodiscard]] std::optional<std::string> refusal_of_lock(const DistributionInfo& locked, bool by_path);
 
  private:

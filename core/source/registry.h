@@ -8,9 +8,9 @@
 
 namespace pkgfs {
 
-/// The source for `--registry DIR`: the packages in the registry layout below `dir` (LocalRegistrySource), merged with
-/// the containers directly in `dir`, which may have any file name. Those are known by their manifests; a damaged one is
-/// logged and left out. Throws Error `package directory does not exist: "{dir}"`.
+/// The source for `--registry DIR`. It has the packages in the registry layout below `dir` (LocalRegistrySource). It
+/// also has the containers directly in `dir` (DirectorySource), which may have any file name. Their manifests give
+/// their ids, and a damaged one is logged and left out. Throws Error `package directory does not exist: "{dir}"`.
 [[nodiscard]] std::unique_ptr<Source> open_registry(const std::string& dir);
 
 }  // namespace pkgfs

@@ -11,8 +11,9 @@
 
 namespace pkgfs {
 
-/// Remembers the answers of another source, failures included, so that each specifier is queried once. Meant for one
-/// resolution, which stays consistent even if packages are published or removed meanwhile.
+/// Remembers the answers of another source, errors included, so that each specifier is queried once. Meant for one
+/// resolution, which stays consistent even if packages are published or removed meanwhile. Warns if a specifier has a
+/// named tag. If a specifier asks for one build and the answer has it, only that build is kept.
 class RememberingSource final : public Source {
  public:
   /// `source` must outlive this.

@@ -23,14 +23,15 @@ class QueryError : public Error {
     kUnsupported,  // the source doesn't answer specifiers of this kind
     kNotFound,     // there is no such package
     kNoMatches,    // the package exists, but no version matches
-    kUnusable,     // versions match, but what the source says of them can't be used
+    kUnusable,     // versions match, but none of them can be used
     kOther,        // the source itself failed
   };
 
   QueryError(Kind kind, const PackageSpecifier& specifier);
   /// kNoMatches, with the versions that match but are archived.
   QueryError(const PackageSpecifier& specifier, const std::vector<std::string>& archived);
-  /// kUnusable, with the newest of the `count` versions that match, and why it can't be used. Has the code of `why`.
+  /// kUnusable. `version` is the newest of the `count` versions that match, and `why` says why it can't be used. Has
+  /// the code of `why`.
   QueryError(const PackageSpecifier& specifier, const std::string& version, std::size_t count, const Error& why);
   /// kOther, with the failure of the source.
   QueryError(const PackageSpecifier& specifier, const Error& cause);
@@ -41,9 +42,9 @@ class QueryError : public Error {
   Kind kind_;
 };
 
-/// Finds packages for specifiers. Implementations: a local registry directory, a directory of containers, a path,
-/// memory, a registry on the network, a URL, the cache of downloads, and several of these as one (multi_source.h).
-/// A source may be used by one thread at a time.
+/// Finds packages for specifiers. An implementation finds them in a local registry directory, a directory of
+/// containers, memory, the cache of downloads, or a lock file. Others find them at a path, at a URL, or in a registry
+/// on the network. A MultiSource makes several of them one. A source may be used by one thread at a time.
 class Source {
  public:
   /// Either at least one package or an error.
@@ -57,8 +58,8 @@ class Source {
   /// All packages that satisfy `specifier`, at least one; packages of one name ascend by version. Throws QueryError and
   /// Error(kInterrupted).
   [[nodiscard]] virtual std::vector<PackageSummary> query(const PackageSpecifier& specifier) = 0;
-  /// The answers for many specifiers, in their order. A source that waits for the network overrides it, to send all
-  /// requests at the same time. Throws Error(kInterrupted) only.
+  /// The answers for many specifiers, in their order. A source that waits for the network overrides this function, to
+  /// send all requests at the same time. Throws Error(kInterrupted) only.
   [[nodiscard]] virtual std::vector<Answer> query_all(std::span<const PackageSpecifier> specifiers);
 };
 

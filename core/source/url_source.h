@@ -13,7 +13,7 @@ namespace pkgfs {
 
 class ContainerFetcher;
 
-/// Packages that are named by URL (docs/rules/resolution.md, 7.2). A ContainerFetcher brings the files.
+/// Packages that are named by URL (docs/rules/resolution.md, 7.2). A ContainerFetcher provides the files.
 class UrlSource final : public Source {
  public:
   /// Describes the package in the file at `path`. Throws Error.
