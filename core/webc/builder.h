@@ -9,7 +9,8 @@ namespace pkgfs::webc {
 /// Reads the sections of `source`; its first bytes give the version. Throws as `Container::open`.
 [[nodiscard]] Layout read_layout(const ByteSource& source, const limits::PackageLimits& limits);
 
-/// Makes a Container from a checked layout. A class of its own, so that container.h needs no header of the parsers.
+/// Reads the layout of a source and makes a Container from it. This is a class of its own, so that container.h needs no
+/// header of the parsers.
 class ContainerBuilder {
  public:
   [[nodiscard]] static std::shared_ptr<const Container> build(std::shared_ptr<const ByteSource> source,

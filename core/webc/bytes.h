@@ -39,11 +39,11 @@ using pkgfs::is_utf8;
 /// Why `target` can't be the target of a symbolic link; null if it can.
 [[nodiscard]] const char* link_problem(std::string_view target);
 
-/// `text` in double quotes for a message: control characters and bytes that are not UTF-8 are escaped, and what is
-/// longer than 80 bytes is cut.
+/// `text` in double quotes, for a message. A longer text is cut after 80 bytes. Quotes and backslashes get a backslash.
+/// `\xNN` replaces each control character. If the text isn't UTF-8, it also replaces every byte that isn't ASCII.
 [[nodiscard]] std::string in_quotes(std::string_view text);
 
-/// The end of a message: "1000000 volumes, more than the limit of 10000".
+/// The end of a message: "20000 volumes, more than the limit of 10000 for local packages".
 [[nodiscard]] std::string over_limit(std::uint64_t value, std::uint64_t limit, std::string_view what,
                                      const limits::PackageLimits& set);
 

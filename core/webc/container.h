@@ -19,8 +19,8 @@ namespace pkgfs::webc {
 
 enum class Version : std::uint8_t { kV1 = 1, kV2 = 2, kV3 = 3 };
 
-/// The format of a file, judged by its first bytes (docs/rules/webc-format.md, 1). kOther isn't a package: `file_kind`
-/// (core/base/file_kind.h) names some of these formats for messages.
+/// The format of a file, judged by its first bytes (docs/rules/webc-format.md, 1). A kOther file isn't a package. For
+/// messages, `file_kind` (core/base/file_kind.h) names its format if it knows it.
 enum class FileFormat { kWebc, kTarball, kOther };
 [[nodiscard]] FileFormat detect_format(std::span<const std::byte> bytes);
 

@@ -16,19 +16,22 @@ namespace pkgfs::webc {
 /// A JSON value that keeps the order of its keys, because the order of `use`, `commands` and `fs` has a meaning.
 using Json = nlohmann::ordered_json;
 
-/// What a document from outside may cost. Nesting is limited by `limits::kJsonDepth` for all.
+/// The most that a document from outside may cost. Nesting is limited by `limits::kJsonDepth` for all documents.
 struct JsonLimits {
   std::size_t bytes;   // length of the text
   std::size_t items;   // values and keys
-  std::size_t growth;  // bytes of memory for each byte of text; `limits::kJsonMemory` is free
+  std::size_t growth;  // bytes of memory for each byte of text, but at least `limits::kJsonMemory` in all
   std::size_t memory;  // bytes of memory at most, whatever the length
   bool is_strict;      // a key that stands twice in one object is an error; else its last value is taken
 };
 
-/// Makes a value from the events of a parser, within limits. Elements and members wait on a stack until their array or
-/// object ends. So each is allocated once and at its size, and the time is linear in the items (n log n in the keys of
-/// one object), whatever the nesting. nlohmann's own builder looks for each key among all others, and copies the
-/// members of an object, with all that is below them, whenever their vector grows.
+/// Makes a JSON value from the events of a parser, within limits. Elements and members wait on a stack until their
+/// array or object ends. So each array and object is allocated once, with its final size. The time is linear in the
+/// number of items, and n log n in the keys of one object, whatever the nesting.
+///
+/// nlohmann's own builder is slower. It compares each key with all keys before it. When the vector of an object grows,
+/// it also copies the members with everything below them.
+///
 /// All functions throw Error(kCorrupt) that names the limit; the caller adds the place. Not thread-safe.
 class JsonBuilder {
  public:
@@ -42,7 +45,8 @@ class JsonBuilder {
   void key(std::string name);
   void open_array() { open(false); }
   void open_object() { open(true); }
-  /// Throws also for a key that stands twice, and Error(kInterrupted) (core/base/cancel.h).
+  /// Ends the innermost array or object. With `JsonLimits::is_strict`, also throws for a key that stands twice. Throws
+  /// Error(kInterrupted) (core/base/cancel.h).
   void close();
 
   /// Open arrays and objects.

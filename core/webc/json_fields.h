@@ -26,6 +26,7 @@ const Json& expect_list(Json&& value, std::string_view where) = delete;
 [[nodiscard]] std::optional<std::string> optional_text(const Json& map, std::string_view key, std::string_view where);
 
 [[noreturn]] void wrong_type(const Json& value, std::string_view expected, std::string_view where);
+/// The path of the member `key` of the value at `where`: "commands.sh".
 [[nodiscard]] std::string below(std::string_view where, std::string_view key);
 
 }  // namespace pkgfs::webc

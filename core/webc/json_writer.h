@@ -15,10 +15,10 @@ namespace pkgfs::webc {
 
 struct Manifest;
 
-/// Prints one JSON document piece by piece, in the format of nlohmann's `dump`. So a large document needs no second
-/// copy of its values, and no text of the whole. Bytes that aren't UTF-8 become U+FFFD, and hidden characters
-/// `\uNNNN` (core/base/printable.h). Throws Error(kInterrupted)
-/// (core/base/cancel.h), and then leaves the document unfinished. `out` must outlive this.
+/// Prints one JSON document piece by piece, in the format of nlohmann's `dump`. So a large document needs neither a
+/// second copy of its values nor its whole text in memory. Bytes that aren't UTF-8 become U+FFFD, and hidden characters
+/// become `\uNNNN` (core/base/printable.h). Throws Error(kInterrupted) (core/base/cancel.h), and then leaves the
+/// document unfinished. `out` must outlive this.
 class JsonWriter {
  public:
   struct Style {
@@ -43,7 +43,8 @@ class JsonWriter {
   /// A string that holds the compact document that `write` prints.
   void quoted(FunctionRef<void(JsonWriter& compact)> write);
 
-  /// Each element of `range` as a member: `key(element)` is its key, `write(element)` prints its value.
+  /// Prints an object with one member for each element of `range`: `key(element)` is its key, and `write(element)`
+  /// prints its value.
   template <typename Range, typename Key, typename Write>
   void map(const Range& range, Key key, Write write);
   template <typename Range, typename Write>

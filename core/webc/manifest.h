@@ -49,7 +49,7 @@ struct Dependency {
   std::string alias;
   std::optional<std::string> text;
   std::optional<Json> vendored;
-  /// What a `wasmer.toml` asks for, if `text` has lost its build metadata. It isn't a part of the manifest.
+  /// The specifier as it is in a `wasmer.toml`, if `text` has lost its build metadata. Not a part of the manifest.
   std::optional<std::string> as_written = {};
 };
 
@@ -68,14 +68,14 @@ struct Command {
   Json annotations = Json::object();
 };
 
-/// The atom that a command runs, as its annotations give it (docs/rules/loading.md, 4.2 step 1 and 4.2 step 2).
+/// The atom that a command runs, as its annotations give it (docs/rules/loading.md, 4.2, steps 1 and 2).
 struct AtomRef {
   std::string name;
   std::optional<std::string> dependency;  // an alias in `use`
 };
 
-/// A package manifest; plain data. The package annotations `wapm` and `fs` are decoded on request, as the reference
-/// does: a package with a bad one can still be listed.
+/// A package manifest; plain data. The package annotations `wapm` and `fs` are decoded on request, as in the reference.
+/// So a package with a bad annotation can still be listed.
 struct Manifest {
   std::vector<Dependency> use;
   Json package = Json::object();  // the package annotations, of any form
@@ -88,17 +88,19 @@ struct Manifest {
   [[nodiscard]] std::optional<Wapm> wapm() const;
   /// As `wapm()`, for `fs`. An empty list is not the same as a missing annotation.
   [[nodiscard]] std::optional<std::vector<FsEntry>> fs() const;
-  /// The same without a list of them, because the caller makes another one. Calls `begin` with their number, then `add`
-  /// for each. False if there is no annotation. Throws as `fs`, possibly in the middle.
+  /// Reads the same entries without a list of them, for a caller that makes a list of another type. Calls `begin` with
+  /// the number of entries, and then `add` for each. False if there is no annotation. Throws as `fs`, possibly after
+  /// some calls of `add`.
   bool each_fs(FunctionRef<void(std::size_t count)> begin, FunctionRef<void(FsEntry&& entry)> add) const;
-  /// The same, and frees the memory of the entries: it is several times that of the text. The annotation can't be read
-  /// afterwards.
+  /// The same, and frees the memory of each entry of the annotation, which is several times that of its text.
+  /// Afterwards, the annotation can't be read any more.
   bool take_fs(FunctionRef<void(std::size_t count)> begin, FunctionRef<void(FsEntry&& entry)> add);
 
   [[nodiscard]] const Command* find_command(std::string_view name) const;
   [[nodiscard]] const AtomEntry* find_atom(std::string_view name) const;
 
-  /// The form in which the reference writes it: keys in declaration order, empty ones left out.
+  /// The manifest as the reference writes it: keys in the order of its declarations, without empty ones. The second
+  /// form takes the values out of this object.
   [[nodiscard]] Json to_json() const&;
   [[nodiscard]] Json to_json() &&;
 };

@@ -8,7 +8,7 @@
 
 namespace pkgfs::webc {
 
-/// For a registry's answer, a cached one, and what other processes write.
+/// For a registry's answer, a cached answer, and JSON of other processes.
 inline constexpr JsonLimits kAnyJson{.bytes = limits::kAnswerBytes,
                                      .items = limits::kAnswerItems,
                                      .growth = limits::kJsonGrowth,
@@ -28,11 +28,11 @@ inline constexpr JsonLimits kManifestJson{.bytes = limits::kManifestBytes,
                                           .is_strict = false};
 
 /// Parses a JSON text from outside, in linear time and within `limits`. Throws Error(kCorrupt) that names the limit, or
-/// the byte at which the text is wrong; with `is_strict`, for a byte order mark, too. Throws Error(kInterrupted) within
-/// a fraction of a second (core/base/cancel.h).
+/// the byte at which the text is wrong. With `is_strict`, also throws it for a byte order mark. Throws
+/// Error(kInterrupted) within a fraction of a second (core/base/cancel.h).
 [[nodiscard]] Json parse_json(std::string_view text, const JsonLimits& limits = kAnyJson);
 
-/// The object that `text` is; nothing if it isn't JSON or isn't an object. Throws Error(kInterrupted) only.
+/// The object that `text` contains; nothing if `text` isn't JSON or isn't an object. Throws Error(kInterrupted) only.
 [[nodiscard]] std::optional<Json> parse_object(std::string_view text);
 
 }  // namespace pkgfs::webc

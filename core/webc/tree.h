@@ -68,7 +68,7 @@ struct Cursor {
 struct Child {
   std::uint64_t at = 0;  // of the record in the header
   std::string_view name;
-  std::uint64_t entry = 0;            // what `Tree::entry` and `Tree::table` take
+  std::uint64_t entry = 0;            // the argument for `Tree::entry` and `Tree::table`
   std::span<const std::byte> sha256;  // the parent's copy of the child's hash; version 3 only
 };
 
@@ -92,7 +92,7 @@ class Tree {
   [[nodiscard]] const VolumeParts& parts() const { return parts_; }
   [[nodiscard]] std::span<const std::byte> file() const { return file_; }
 
-  /// The header bytes that the directory at `entry` occupies, and no other may; empty if it occupies none.
+  /// The header bytes of the directory at `entry`, which may belong to no other directory; empty if it has none.
   [[nodiscard]] virtual Decoded<ByteRange> table(std::uint64_t entry) const = 0;
   /// The child records of a directory; `table` is the result of `table()`.
   [[nodiscard]] virtual Cursor children(const ByteRange& table) const = 0;
@@ -102,15 +102,16 @@ class Tree {
   /// The header bytes that `entry()` and `table()` read to decode this entry, without a link's target; they may end
   /// behind the header.
   [[nodiscard]] virtual std::array<ByteRange, 2> bytes_of(std::uint64_t entry) const = 0;
-  /// The header bytes that the entry occupies, and no other may; 0 in version 1, where an entry is its record.
+  /// The number of header bytes of the entry, which may belong to no other entry. It is 0 in version 1, where the
+  /// record holds the whole entry.
   [[nodiscard]] virtual std::uint64_t entry_length(std::uint64_t entry, const EntryInfo& info) const = 0;
-  /// True if writers store a directory's subtree right behind it, in the order of its records. The place of a child
-  /// then tells whether another directory can contain it, too.
+  /// True if writers store the subtree of a directory right behind it, in the order of its records. The place of a
+  /// child then tells whether another directory can contain it, too.
   [[nodiscard]] virtual bool depth_first() const = 0;
   /// True if the header has nothing but directory tables, so that bytes outside of all tables show damage.
   [[nodiscard]] virtual bool tables_fill_header() const = 0;
-  /// No child record is shorter than two to the power of this. The offset of a record, shifted right by this many bits,
-  /// is another one for each record.
+  /// No child record is shorter than 2 to the power of this number. So two records never have the same offset, shifted
+  /// right by this many bits.
   [[nodiscard]] virtual unsigned record_bits() const = 0;
 
  protected:

@@ -14,15 +14,18 @@ namespace pkgfs::webc {
 
 /// A volume of any version over its `Tree`. Thread-safe.
 ///
-/// A hostile header can make two directories contain the same one, or a directory contain itself. Such a directory has
-/// one owner; every other reference to it answers EIO, whatever a reader lists first. The owner is found so:
-/// - Writers of versions 2 and 3 store a subtree right behind its directory. Every directory so has a range of the
-///   header, which ends where its next sibling begins. A reference inside the range of its own record can have no
-///   second owner, so a sound container needs no memory of the directories that were seen. The EntryRef carries the
-///   range: the offset in its low half, the end in its high half.
-/// - The first reference outside its range starts one scan of all tables. References inside their ranges own their
-///   directories. The others follow in stored order; each owns its directory unless that overlaps one with an owner.
-/// - Version 1 stores breadth first, so there every nested directory is outside its range.
+/// In a hostile header, two directories can contain the same directory, or a directory can contain itself. Such a
+/// directory has one owner: a record. Every other record that leads to it has the error EIO, whichever record a reader
+/// lists first. The owner is found so:
+/// - Writers of versions 2 and 3 store a subtree right behind its directory. So every directory has a range of the
+///   header. It begins at the directory, and ends where the next sibling begins or where the parent's range ends.
+/// - A record is regular if its directory lies behind the ranges of the earlier siblings, and ends inside its own
+///   range. It owns the directory, because no other regular record can lead there. So a sound container needs no memory
+///   of the directories that were seen. The EntryRef has the range: the offset in its low half, the end in its high
+///   half.
+/// - The first record that isn't regular starts one scan of all tables. The irregular records follow in stored order.
+///   Each owns its directory, unless that overlaps a directory with an owner.
+/// - Version 1 stores breadth first, so there every record of a nested directory is irregular.
 class TreeVolume final : public Volume {
  public:
   TreeVolume(std::string name, std::shared_ptr<const ByteSource> source, std::unique_ptr<Tree> tree);
@@ -52,11 +55,13 @@ class TreeVolume final : public Volume {
   };
   using Owners = std::vector<Owner>;  // sorted by `table`; 8 bytes for each directory of version 1
 
-  /// False if the directory's range tells that no record below it has this number.
+  /// False if the range of the directory `dir` tells that no record below it has this number.
   [[nodiscard]] bool may_hold(EntryRef dir, std::uint64_t number) const;
-  /// With `prune`, skips directories whose range doesn't have the number.
+  /// Finds the path of the record with this number. With `prune`, skips directories whose range can't have the number.
   [[nodiscard]] Result<std::string> search(std::uint64_t number, bool prune) const;
-  /// `position`: of a DirRecord. The low half is the record's offset, the high half the end of the ranges before it.
+  /// Calls `visit` for the usable records of the directory at `entry`, until it returns false. `limit` is the end of
+  /// the directory's range. `position` is that of a DirRecord, or 0. Its low half is the offset of the record; its high
+  /// half is the end of the ranges before it.
   Decoded<void> visit_slots(std::uint64_t entry, std::uint64_t limit, std::uint64_t position,
                             FunctionRef<bool(const Slot&)> visit) const;
   /// The owners of all directories that lie outside of their ranges. Fails only if bytes are lost.

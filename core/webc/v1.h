@@ -6,7 +6,7 @@
 namespace pkgfs::webc {
 
 /// Offsets in the fixed prefix of version 1 (docs/rules/webc-format.md, 3.1 and 3.5). The checksum covers the whole
-/// file, with zeros in the place of 24..1308.
+/// file, with zeros in the place of the bytes from 24 up to 1308.
 inline constexpr std::uint64_t kV1ChecksumKind = 8;
 inline constexpr std::uint64_t kV1Checksum = 24;
 inline constexpr std::uint64_t kV1SignatureLength = 280;

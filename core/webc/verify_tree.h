@@ -13,7 +13,7 @@
 
 namespace pkgfs::webc {
 
-/// What `verify` has found so far: one message for each problem, at most `kMaxProblems`.
+/// The problems that `verify` has found so far: one message for each, at most `kMaxProblems`.
 class Problems {
  public:
   /// `source` begins every message. Appends to `out`, which must outlive this.
@@ -30,14 +30,15 @@ class Problems {
   std::vector<std::string>& out_;
 };
 
-/// Whether `path` climbs above the directory that lies `depth` levels below a root. It is judged as text: links in it
-/// are not followed.
+/// Whether `path`, which starts in a directory `depth` levels below a root, climbs above the root. It is judged as
+/// text: links in it are not followed.
 [[nodiscard]] bool climbs_out(std::string_view path, std::size_t depth);
 
+/// Whether `stored` is the SHA-256 of `of`.
 [[nodiscard]] bool is_sha256(std::span<const std::byte> stored, std::span<const std::byte> of);
 
-/// Checks one directory tree by the rows for entries of docs/rules/webc-format.md, 11. `atoms`: it is that of the atoms
-/// section.
+/// Checks one directory tree by the rows for entries of docs/rules/webc-format.md, 11. `atoms` is true for the tree of
+/// the atoms section.
 void verify_tree(const Tree& tree, bool atoms, VerifyDepth depth, Problems& problems);
 
 }  // namespace pkgfs::webc

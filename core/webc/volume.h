@@ -70,15 +70,17 @@ class Volume {
   [[nodiscard]] Result<void> list(EntryRef dir, FunctionRef<bool(const DirRecord&)> visit) const {
     return list(dir, 0, visit);
   }
-  /// The same from a position that a record of `dir` has told; 0: from the beginning. Costs nothing for the records
-  /// before it. Of a name that stands twice, and first before the position, the second record is listed.
+  /// The same from `position`, which a record of `dir` gave; 0: from the beginning. The records before it take no time.
+  /// If a name stands twice, and first before the position, the second record is listed.
   [[nodiscard]] virtual Result<void> list(EntryRef dir, std::uint64_t position,
                                           FunctionRef<bool(const DirRecord&)> visit) const = 0;
-  /// The highest number that a record can have. Known without reading any.
+  /// The highest number that a record can have. Known without reading a record.
   [[nodiscard]] virtual std::uint64_t numbers() const = 0;
-  /// The path of the record with this number; ENOENT. Reads the directories that may have it.
+  /// The path of the record with this number. Fails with ENOENT if there is none. Reads the directories that may have
+  /// it.
   [[nodiscard]] virtual Result<std::string> path_of_number(std::uint64_t number) const = 0;
-  /// A hash of the container's checksums, as stored, and of where the volume lies. Never 0.
+  /// A hash of the first 4 KiB of the container, where its stored checksums begin, and of the place of the volume.
+  /// Never 0.
   [[nodiscard]] virtual std::uint64_t fingerprint() const = 0;
 
  protected:

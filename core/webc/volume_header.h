@@ -14,8 +14,8 @@ namespace pkgfs::webc {
 /// Calls `take` with the bytes of `content`, in pieces. Throws Error naming a host file that can't be read.
 void read_content(const Content& content, FunctionRef<void(Bytes)> take);
 
-/// The header of one volume that is being written, and the bodies that belong behind it (docs/rules/webc-format.md, 5).
-/// The constructor reads every body once, for its hash. Refers to the nodes of the tree, which must outlive it.
+/// The header of one volume that is being written, and the file bodies that follow it (docs/rules/webc-format.md, 5).
+/// The constructor reads every body once, for its hash. The nodes of the tree must outlive this.
 class VolumeHeader {
  public:
   /// `hashed` is true for version 3. `where` begins messages: `volume "/public"`. Throws Error(kUnsupported) for a name
@@ -23,9 +23,9 @@ class VolumeHeader {
   VolumeHeader(const WriterNode& root, bool hashed, std::string where);
 
   [[nodiscard]] const Buffer& bytes() const { return bytes_; }
-  /// Of all bodies together.
+  /// The bytes of all bodies together.
   [[nodiscard]] std::uint64_t data_length() const { return data_length_; }
-  /// In the order in which the header counts on them.
+  /// The bodies in the order in which they must be written, because the header has their offsets.
   [[nodiscard]] const std::vector<const Content*>& bodies() const { return bodies_; }
 
  private:

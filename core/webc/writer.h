@@ -33,9 +33,9 @@ struct WriterNode {
 /// "sha256:" and the base64 of `digest`: the form of a signature in the manifest's `atoms`.
 [[nodiscard]] std::string atom_signature(const Sha256& digest);
 
-/// Writes containers of version 2 or 3 in the layout of the reference: children sorted by name bytes, entries depth
-/// first, bodies in the same order, volumes sorted by name. Only the zero padding of the index differs. In memory are
-/// the headers and one buffer; bodies are streamed. Not thread-safe.
+/// Writes containers of version 2 or 3 in the layout of the reference. Children and volumes are sorted by name bytes.
+/// Entries are stored depth first, and bodies in the same order. Only the zero padding of the index differs from the
+/// reference. `write` has the headers and one buffer in memory, and streams the bodies. Not thread-safe.
 class Writer {
  public:
   /// `version` is 2 or 3. Throws Error(kUnsupported) for 1.
@@ -45,9 +45,11 @@ class Writer {
   void add_atom(std::string name, Content content);
   void add_volume(std::string name, WriterNode root);
 
-  /// Writes the container to the empty regular file `fd`, from offset 0, and returns its length. Throws Error for a bad
-  /// or duplicate name, a link in version 2, a host file that can't be read or changes meanwhile, and a failed write.
+  /// Writes the container to the empty regular file `fd`, whose position is 0, and returns its length. Throws Error for
+  /// a bad or duplicate name, and for a link in version 2. It also throws for a host file that can't be read or changes
+  /// meanwhile, and for a failed write.
   std::uint64_t write(int fd) const;
+  /// The same container in memory.
   [[nodiscard]] std::vector<std::byte> to_bytes() const;
 
  private:
