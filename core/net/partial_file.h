@@ -21,8 +21,8 @@ namespace pkgfs {
 /// all processes uses a path at a time.
 ///
 /// The directory must exist. Other users may write there, but must not be able to replace the file: the constructor
-/// checks that (PrivateDirectory::require_control). No link or file that they put there is used. All methods but
-/// `discard` throw Error naming the path.
+/// checks that (PrivateDirectory::require_control). No link or file that they put there is used. The methods
+/// that use the disk throw Error naming the path, except `discard`.
 class PartialFile {
  public:
   /// Where the bytes come from.
