@@ -14,13 +14,13 @@
 
 namespace pkgfs {
 
-/// A package's content hash, computed on first use if it isn't known: the id of an unnamed container is the SHA-256 of
-/// the whole file, which most mounts never need. Copies share the result. Thread-safe.
+/// The content hash of a package. It is computed on first use, if it isn't known yet. An unnamed container has the
+/// SHA-256 of its whole file as its id, which most mounts never need. Copies share the result. Thread-safe.
 class PackageHash {
  public:
   explicit PackageHash(const Sha256& digest);
-  /// The first use calls `compute`, on any thread, and once it has returned, none does again. What it throws reaches
-  /// the caller.
+  /// The first use calls `compute`, on any thread. After `compute` has returned, it isn't called again. If it throws,
+  /// the caller gets the exception, and the next use calls `compute` again.
   explicit PackageHash(std::function<Sha256()> compute);
 
   [[nodiscard]] const Sha256& digest() const;

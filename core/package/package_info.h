@@ -45,7 +45,7 @@ struct DistributionInfo {
   std::optional<std::string> path;    // set when it is a local file or directory: opened in place
   std::optional<Sha256> webc_sha256;  // as the source states it; none: unknown
   bool is_hash_safe = true;           // false: the hash came over a connection without encryption
-  /// The registry, a URL without a password or a directory, that has the package under its id. None: the package gives
+  /// The registry that has the package under its id: a directory, or a URL without a password. None: the package gives
   /// the id to itself.
   std::optional<std::string> registry = {};
 };
@@ -60,15 +60,15 @@ struct PackageSummary {
 /// (docs/rules/resolution.md, 3.2). Throws for a version that isn't semver or a malformed annotation.
 [[nodiscard]] PackageId id_from_manifest(const webc::Manifest& manifest, const PackageHash& hash);
 
-/// The properties that the manifest of a container states (docs/rules/resolution.md, 3.2). `webc_version` is 1, 2 or 3
-/// and decides what a missing `fs` annotation means: for 1 and 2 the volume `atom` at `/`, for 3 nothing. Throws for
-/// malformed annotations and dependencies.
+/// The properties that the manifest of a container states (docs/rules/resolution.md, 3.2). `webc_version` is 1, 2 or 3.
+/// With version 1 or 2, a missing `fs` annotation stands for the volume `atom` at `/`. With version 3, it stands for
+/// nothing. Throws for malformed annotations and dependencies.
 [[nodiscard]] PackageInfo info_from_manifest(PackageId id, const webc::Manifest& manifest, int webc_version);
 /// The same, and frees the `fs` annotation, so that a registry's answer takes less memory.
 [[nodiscard]] PackageInfo info_from_manifest(PackageId id, webc::Manifest&& manifest, int webc_version);
 
-/// A guest or host path of `[fs]` cleaned (docs/rules/webc-format.md, 12.2): absolute, `.` dropped, `..` pops, never
-/// above `/`.
+/// A guest or host path of `[fs]`, cleaned (docs/rules/webc-format.md, 12.2). The result is absolute. A `.` is dropped;
+/// a `..` removes the name before it, but never leads above `/`.
 [[nodiscard]] std::string sanitize_path(std::string_view path);
 
 /// A mount path of a mapping as an absolute lexically normal path (docs/rules/loading.md, 5.4 step 2). Throws

@@ -52,9 +52,9 @@ class PackageSpecifier {
   PackageSpecifier(Url url) : value_(std::move(url)) {}             // NOLINT(google-explicit-constructor)
   PackageSpecifier(Path path) : value_(std::move(path)) {}          // NOLINT(google-explicit-constructor)
 
-  /// Parses a specifier (docs/rules/resolution.md, 1.2 and 1.4: `file:` URLs are paths, malformed
-  /// `sha256:` digests, dangerous names and tags that can't be one are refused). Throws Error(kUsage) `could not parse
-  /// value as package identifier: {message} (value: '{value}')`.
+  /// Parses a specifier (docs/rules/resolution.md, 1.2 and 1.4). A `file:` URL gives a path. Refuses malformed
+  /// `sha256:` digests, dangerous names, and tags that are neither a version requirement nor a word. Throws
+  /// Error(kUsage) `could not parse value as package identifier: {message} (value: '{value}')`.
   [[nodiscard]] static PackageSpecifier parse(std::string_view text);
 
   [[nodiscard]] const NamedIdent* named() const { return std::get_if<NamedIdent>(&value_); }

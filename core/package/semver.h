@@ -57,12 +57,12 @@ class VersionReq {
     std::string reason;  // the reference's text
   };
 
-  /// Throws Error(kUsage) with the reference's text. Build metadata takes no part in a requirement; `build`, if given,
-  /// gets the first one that was dropped, without the "+".
+  /// Throws Error(kUsage) with the reference's text. A requirement has no build metadata: the parser drops it. If
+  /// `build` is given, it gets the first build metadata that was dropped, without the "+".
   [[nodiscard]] static VersionReq parse(std::string_view text, std::string* build = nullptr);
   [[nodiscard]] static std::optional<VersionReq> try_parse(std::string_view text, std::string* build = nullptr,
                                                            Fault* fault = nullptr);
-  /// The requirement that `text`, which is none, was probably meant to be: `^1` for `^^1`, `>1, <2` for `>1 <2`.
+  /// The requirement that a user probably meant by `text`, which is none: `^1` for `^^1`, `>1, <2` for `>1 <2`.
   [[nodiscard]] static std::optional<std::string> nearest(std::string_view text);
   /// `=x.y.z-pre`.
   [[nodiscard]] static VersionReq exactly(const Version& version);

@@ -14,13 +14,13 @@
 
 namespace pkgfs {
 
-/// A parsed TOML text with typed access. Private to this folder. Every error quotes the line that is wrong, as the
-/// reference's TOML parser does: Error(kCorrupt) `TOML parse error at line L, column C`, the line, a marker, the
-/// reason.
+/// A parsed TOML text with typed access. Private to this folder. Errors look like those of the reference's TOML parser.
+/// They are Error(kCorrupt) `TOML parse error at line L, column C`, with the wrong line, a marker and the reason. A
+/// line of more than 200 bytes isn't shown. A text of more than `kMaxBytes` bytes has an error of its own.
 class TomlDocument {
  public:
-  /// Limits far above those of a wasmer.toml that a person writes. toml++ recurses, so deep nesting could overflow the
-  /// stack.
+  /// Limits, far above the needs of a wasmer.toml that is written by hand. toml++ recurses, so deep nesting could
+  /// overflow the stack.
   static constexpr std::size_t kMaxBytes = 1U << 20U;
   static constexpr std::size_t kMaxNesting = 32;   // brackets inside each other
   static constexpr std::size_t kMaxKeyParts = 16;  // `a.b.c` has three
@@ -30,20 +30,23 @@ class TomlDocument {
 
   [[nodiscard]] const toml::table& root() const { return root_; }
 
-  /// The optional text `key`. `expected` names its kind in messages.
+  /// The text at `key`; none if it is missing. The functions whose names begin with `required_` reject a table in which
+  /// it is missing. All functions reject a value of another type. Some have a parameter `expected`: the name of the
+  /// right type, for the message.
   [[nodiscard]] std::optional<std::string> text(const toml::table& table, std::string_view key) const;
   [[nodiscard]] std::string required_text(const toml::table& table, std::string_view key) const;
-  /// The optional text `key`, which names a file and so contains no NUL.
+  /// The same for a text that names a file. It must not contain a NUL.
   [[nodiscard]] std::optional<std::string> path(const toml::table& table, std::string_view key) const;
   [[nodiscard]] std::string required_path(const toml::table& table, std::string_view key) const;
+  /// False if it is missing.
   [[nodiscard]] bool boolean(const toml::table& table, std::string_view key) const;
-  /// The optional table `key`; null if missing.
+  /// The table at `key`; null if it is missing.
   [[nodiscard]] const toml::table* table(const toml::table& parent, std::string_view key,
                                          std::string_view expected) const;
-  /// The tables of the optional array `key`.
+  /// The tables in the array at `key`; empty if it is missing.
   [[nodiscard]] std::vector<const toml::table*> tables(const toml::table& parent, std::string_view key,
                                                        std::string_view expected) const;
-  /// The texts of the optional array `key`, each naming a file.
+  /// The texts in the array at `key`, each of which names a file; empty if it is missing.
   [[nodiscard]] std::vector<std::string> paths(const toml::table& parent, std::string_view key) const;
   [[nodiscard]] std::string as_text(const toml::node& node, std::string_view expected = "a string") const;
   [[nodiscard]] std::string as_path(const toml::node& node) const;
@@ -52,7 +55,7 @@ class TomlDocument {
   [[noreturn]] void reject_type(const toml::node& node, std::string_view expected) const;
 
  private:
-  /// `value`, which is that of `key`; rejects `table` if it is missing.
+  /// Returns `value`, the one at `key`. If it is missing, rejects `table`.
   [[nodiscard]] std::string required(const toml::table& table, std::string_view key,
                                      std::optional<std::string> value) const;
   [[noreturn]] void reject_at(std::size_t line, std::size_t column, std::size_t length, std::string_view reason) const;

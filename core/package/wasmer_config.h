@@ -16,7 +16,7 @@ struct WasmerConfig {
   std::vector<std::pair<std::string, std::string>> tokens;  // registry and token, in file order
   std::optional<std::string> proxy;
 
-  /// The token stored for a registry that is called `name` or has `endpoint`: the last one.
+  /// The token that is stored for the registry `name` or `endpoint`; of several, the last one.
   [[nodiscard]] std::optional<std::string> token_of(std::string_view name, std::string_view endpoint) const;
 };
 

@@ -77,10 +77,10 @@ struct PackageFiles {
 /// docs/rules/resolution.md, 3.3.
 [[nodiscard]] webc::Manifest derive_manifest(const WasmerToml& toml, const PackageFiles& files);
 
-/// Names of the WebAssembly features that a module is detected to need, as the reference lists them: `simd`,
-/// `bulk-memory`, `reference-types`, `multi-value`, `threads` and `multi-memory` for every module, because its defaults
-/// count as needed; `exception-handling` (before `multi-memory`) for a module with a tag section or a custom section
-/// that has "exception" in its name. Empty if the bytes are no WebAssembly module.
+/// The names of the WebAssembly features that a module needs, as the reference lists them. The reference also counts
+/// its defaults. So every module has `simd`, `bulk-memory`, `reference-types`, `multi-value`, `threads` and
+/// `multi-memory`. A module has `exception-handling` (before `multi-memory`) if it has a tag section, or a custom
+/// section with "exception" in its name. Empty if the bytes are no WebAssembly module.
 [[nodiscard]] std::vector<std::string> wasm_features(std::string_view module_bytes);
 
 }  // namespace pkgfs
