@@ -45,7 +45,8 @@ struct Draft {
 /// A shortest cycle through the earliest discovered node that lies on one: `[a, b, a]`. Empty if there is none.
 [[nodiscard]] std::vector<std::size_t> find_cycle(const Draft& draft);
 
-/// A path of dependencies with the fewest nodes, both ends included; empty if there is none. A node has one to itself.
+/// A path of dependencies from `from` to `to` with the fewest nodes, both ends included. If `from` is `to`, the path is
+/// this one node. Empty if there is no path.
 [[nodiscard]] std::vector<std::size_t> shortest_way(const Draft& draft, std::size_t from, std::size_t to);
 
 /// `Dependency cycle detected: a@1.0.0 → b@1.0.0 → a@1.0.0`; nothing when the draft is acyclic.

@@ -9,10 +9,11 @@
 
 namespace pkgfs {
 
-/// Why there is no tree, from the last of `incompatibilities`, which says that the root can't be had: at most ten lines
-/// of the form `{conclusion}, because {fact}, and {fact}`. The final conclusion is first. A fact is a dependency, a
-/// cycle, or a conclusion that has a line of its own below. Conclusions are about trees below the root. The last line
-/// says how many lines are left out. Empty if one dependency alone is the reason.
+/// Explains why there is no tree. The last one of `incompatibilities` must say that no tree has the root. Returns at
+/// most ten lines of the form `{conclusion}, because {fact}, and {fact}`. The first line has the final conclusion. A
+/// fact is a dependency, a cycle, or a conclusion that has a line of its own below. A conclusion doesn't mention the
+/// root if it can do without, because every tree has the root. If lines are left out, the last line says how many.
+/// Empty if one dependency alone is the reason.
 [[nodiscard]] std::vector<std::string> explain(const Incompatibilities& incompatibilities, const PackageTable& table);
 
 }  // namespace pkgfs

@@ -32,8 +32,9 @@ struct Incompatibility {
 
 /// Adds `term` to `terms`, which has one term for each name.
 void merge(std::vector<Term>& terms, const Term& term);
-/// The resolvent of two incompatibilities. For each name but `name`, it has what both say of the name as one term. For
-/// `name`, it has a term that is satisfied if one of the two is; none if one of the two always is.
+/// The resolvent of two incompatibilities. For each name but `name`, its term says what the terms of both say. For
+/// `name`, its term is satisfied if that of `a` or that of `b` is. If every tree satisfies one of the two, the
+/// resolvent has no term for `name`.
 [[nodiscard]] std::vector<Term> resolvent(const std::vector<Term>& a, const std::vector<Term>& b, std::size_t name);
 
 /// All incompatibilities of a search, the unit propagation with them, and the learning from conflicts (PubGrub). It

@@ -16,11 +16,11 @@ namespace pkgfs {
 /// JSON with one entry for each package. An entry has the id, the URL, the SHA-256, the registry that gave the id, and
 /// the properties that the resolver uses. It also has the specifier and the resolved id of each dependency.
 ///
-/// pkgfs doesn't use the properties in the file: they only show a reader what was locked. pkgfs takes them from the
+/// pkgfs doesn't use the properties in the file: they only show a user what was locked. pkgfs takes them from the
 /// package's manifest, and refuses a file that states other properties (`confirm`). Otherwise an edit of the file could
 /// add or hide mounts and commands.
 struct LockFile {
-  /// Version 1 doesn't tell which registry gave an id, and states the properties of directories, too.
+  /// Format 1 doesn't say which registry gave an id. Its entries of directories state properties, too.
   static constexpr int kNewestFormat = 2;
 
   struct Locked {
@@ -33,18 +33,17 @@ struct LockFile {
   std::vector<Locked> packages;  // the root first
 };
 
-/// Whether a locked package is a directory of the host. Its contents may change, so the file states no hash and none of
-/// its properties, and only a path may name it.
+/// Whether a locked package is a directory of the host, whose contents may change. So its entry states neither a hash
+/// nor (from format 2 on) properties. Only the path of the directory may name it.
 [[nodiscard]] inline bool is_locked_directory(const DistributionInfo& dist) { return dist.path && !dist.webc_sha256; }
 
-/// Every node of `resolution` must have a distribution, the root too. A package without a hash (a directory) stays
-/// without one.
+/// Every node of `resolution` must have a distribution, the root too. A directory gets no hash.
 [[nodiscard]] LockFile make_lock(const Resolution& resolution);
 
 /// The text of the file. Deterministic: the same resolution gives the same bytes.
 [[nodiscard]] std::string print_lock(const LockFile& lock);
-/// Parses versions 1 and 2. Throws Error(kCorrupt) naming the entry and its problem, and Error(kUnsupported) for
-/// another version. Refuses duplicate keys, a byte order mark and text after the document, and names their position.
+/// Parses formats 1 and 2. Throws Error(kCorrupt) that names the entry and its problem, and Error(kUnsupported) for
+/// another format. Refuses duplicate keys, a byte order mark and text after the document, and names their position.
 /// `file:` URLs become paths.
 [[nodiscard]] LockFile parse_lock(std::string_view text);
 

@@ -17,13 +17,15 @@ class Requirements {
   Requirements(Catalog& catalog, PackageTable& table, Incompatibilities& incompatibilities)
       : catalog_(catalog), table_(table), incompatibilities_(incompatibilities) {}
 
-  /// Adds dependencies of `package`: first those whose answers are known already, because they may rule the package out
-  /// without a request; with the next call all others, asked for together. False if there was none to add.
+  /// Adds dependencies of `package` that weren't added before. If the catalog knows the answers for some, adds only
+  /// these: they may rule the package out without a request. Otherwise asks for all others at once and adds them.
+  /// Returns false if none was left to add.
   bool add(PackageAt package);
   /// Adds that each package of `way` depends on the next one, and the last one on the first. Returns the index.
   std::size_t add_cycle(const std::vector<PackageAt>& way);
-  /// Adds that after `decisions`, which include `package`, its dependency decides a name, so that none of the twins of
-  /// its candidates is chosen. Returns the index.
+  /// Adds a rule for one state of the search. If a tree has all of `decisions`, which include `package`, the dependency
+  /// number `dependency` of `package` must lead to one of its candidates. A twin of a candidate doesn't satisfy the
+  /// rule. Returns the index of the rule.
   std::size_t add_order(PackageAt package, std::size_t dependency, const std::vector<PackageAt>& decisions);
 
  private:
