@@ -46,8 +46,9 @@ struct TreeOptions {
   vfs::Conflicts conflicts = vfs::Conflicts::kMerge;
   /// Visit the whole tree first, and throw for command errors, missing source paths and damaged directories.
   bool strict = false;
-  /// Show an empty tree, with a warning, where the root lacks the volume of the mapping that its manifest doesn't name
-  /// but that is assumed (docs/rules/loading.md, 5.2). For a dependency that is the default.
+  /// If the manifest of a container of version 1 or 2 names no mappings, one is assumed: its volume `atom` at "/". If
+  /// the root package lacks that volume, warn instead of throwing: the package then adds no files
+  /// (docs/rules/loading.md, 5.2). A dependency is always treated like this. With `strict`, both cases throw.
   bool lenient = false;
   bool raw_links = false;
   /// Throw Error(kCorrupt) for a symbolic link that leads out of its volume. Needs `strict`.
@@ -57,12 +58,11 @@ struct TreeOptions {
   /// The directory in which commands appear as executable files; none: commands don't appear.
   std::optional<std::string> commands_dir = "/bin";
   Verify verify = Verify::kNone;
-  /// The time of directories that no package has, and of commands; that of other entries is the packages'
-  /// (OpenOptions).
+  /// The time of directories that no package has, and of commands. OpenOptions has the times of other entries.
   vfs::Times times = vfs::Times::kStored;
 };
 
-/// A package with its dependencies as one file system: the value that mount, inspect, ls and extract use.
+/// A package with its dependencies as one file system. The commands mount, inspect, ls, extract and others use it.
 struct PackageTree {
   PackageId id;
   std::vector<PackageId> package_ids;  // sorted; those that were loaded, the root included
