@@ -16,14 +16,15 @@ namespace pkgfs::vfs {
 /// changes the table. Only one thread at a time may change it.
 class DirectoryTable {
  public:
-  /// Readers may look into arrays that the table has outgrown: those go to `retired`, which must outlive the table. If
-  /// the table must grow and knows more than `most_evicted` evicted directories, it forgets all but half as many.
+  /// While the table grows, other threads may still read its old array. The table gives that to `retired`, which must
+  /// outlive it. If the table must grow and knows more than `most_evicted` evicted directories, it forgets some of
+  /// them: half of `most_evicted` are left.
   DirectoryTable(RetiredMemory& retired, std::size_t most_evicted);
   ~DirectoryTable();
   DirectoryTable(const DirectoryTable&) = delete;
   DirectoryTable& operator=(const DirectoryTable&) = delete;
 
-  /// The entries of the directory `number`; null if they weren't added or are evicted. They stay the caller's.
+  /// The entries of the directory `number`; null if they weren't added or are evicted.
   [[nodiscard]] const OverlayContent* find(std::uint64_t number) const {
     const std::uint64_t value = value_of(number);
     return (value & kEvicted) == 0 ? reinterpret_cast<const OverlayContent*>(value) : nullptr;  // NOLINT
@@ -33,7 +34,8 @@ class DirectoryTable {
     const std::uint64_t value = value_of(number);
     return (value & kEvicted) != 0 ? value >> 1U : 0;
   }
-  /// The directory `number` must not be there, unless evicted.
+  /// Adds the directory `number`, which must not be in the table, unless it is evicted. The caller keeps the ownership
+  /// of `content`.
   void add(std::uint64_t number, const OverlayContent* content);
   /// Replaces the entries of `number`, which must be there, by the inode of the directory.
   void evict(std::uint64_t number, Inode inode);
@@ -45,7 +47,8 @@ class DirectoryTable {
     std::atomic<std::uint64_t> number{kEmpty};
     std::atomic<std::uint64_t> value{0};
   };
-  /// A power of two of slots, at most half of them used. A number is in the first free slot behind that of its hash.
+  /// A hash table. The number of slots is a power of two, and at most half of them are used. A number is in the slot of
+  /// its hash, or in the first slot after it that was free.
   struct Slots {
     explicit Slots(unsigned bits);
     [[nodiscard]] std::size_t first(std::uint64_t number) const { return (number * 0x9e3779b97f4a7c15ULL) >> shift; }

@@ -9,17 +9,18 @@
 
 namespace pkgfs::vfs {
 
-/// A file of a mount that is a directory in the tree, because something is mounted there or below
-/// (docs/rules/filesystem.md, 9.2 rule 1). Its path is the first `length` bytes of the mount path of `mount`.
+/// A file of a mount that the tree doesn't show, because another mount has its mount path there or below
+/// (docs/rules/filesystem.md, 9.2 rule 1). The path of the file is the first `length` bytes of the mount path of
+/// `mount`.
 struct HiddenFile {
-  std::size_t mount = 0;  // the first one that hides it
+  std::size_t mount = 0;  // hides the file; of several, the one with the highest precedence
   std::size_t length = 0;
-  std::size_t other = 0;  // has the file
+  std::size_t other = 0;  // the mount that has the file
 };
 
-/// Finds the files that `mounts` hide from each other, in the order of the members above. `mounts` are in order of
-/// precedence, each with its `source`. Fallback mounts hide nothing and lose nothing. Goes once through the mount
-/// paths, with the directories that the mounts have there: n log n in their names.
+/// Finds the files that `mounts` hide from each other, sorted by the members of HiddenFile. `mounts` are in order of
+/// precedence, each with its `source`. Fallback mounts take no part. Takes O(n log n) time for n names: those in the
+/// mount paths, and those in the directories along these paths.
 [[nodiscard]] std::vector<HiddenFile> find_hidden_files(const std::vector<Mount>& mounts, NameIndex& index);
 
 }  // namespace pkgfs::vfs

@@ -7,8 +7,8 @@
 
 namespace pkgfs::vfs {
 
-/// A text for messages that may be expensive to make: the id of an unnamed package is the hash of its whole file. It is
-/// made at each call of `text`.
+/// A text for messages. It may be given as a function, because it may be expensive. For example, the id of an unnamed
+/// package is the hash of its whole file. Each call of `text` calls that function.
 class Label {
  public:
   Label() = default;

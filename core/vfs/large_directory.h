@@ -14,7 +14,7 @@ namespace pkgfs::vfs {
 
 /// The entries of a directory that has too many of them to keep a node for each. The object remembers where a layer
 /// stores every 16th entry, and reads the others from the layer when a caller asks for them. If one layer stores the
-/// whole directory in the order of the names, an entry takes 1.5 bytes instead of 80. Thread-safe, and takes no lock.
+/// whole directory in the order of the names, an entry takes 1.5 bytes instead of 72. Thread-safe, and takes no lock.
 ///
 /// The entries, in the order of their names, are cut into runs. A run is up to 16 entries that one layer stores next to
 /// each other. An entry has a run and a node of its own if several layers have its name. So has a symbolic link whose
@@ -110,7 +110,7 @@ class SortedPart {
   std::size_t count_ = 0;
   std::vector<Name> order_;     // sorted; empty if the layer stores the names in their order
   std::size_t next_name_ = 0;   // of `order_`
-  std::vector<Stored> buffer_;  // the current entry and some behind it
+  std::vector<Stored> buffer_;  // the current entry and some after it
   std::size_t at_ = 0;          // of `buffer_`
 };
 

@@ -35,7 +35,7 @@ enum class Trust : std::uint8_t {
 /// `collect` marks changes on the nodes, in any thread. `deliver` tells the kernel of them, in one thread that answers
 /// no requests. So a new answer takes all marks into account, but an answer that the kernel has cached stays wrong
 /// until `deliver` runs. The kernel may keep no answer about an entry that changed within the last two seconds
-/// (Attributes::recent). So only the first change of an entry after two seconds can make a cached answer wrong.
+/// (Attributes::recent). So if an entry changes again within two seconds, no further cached answer becomes wrong.
 ///
 /// The number of waiting notices about names is bounded (limits::kLiveNotices), and so is the number of changes that
 /// one call reads (HostWatcher::collect). Until all changes are marked, the kernel may keep no new answer. Notices are
@@ -43,7 +43,8 @@ enum class Trust : std::uint8_t {
 /// it anew, as after an overflow of inotify. If several changes were lost before the call, it does this only once.
 class LiveChanges {
  public:
-  /// The number of changes that had been collected at a moment. (The marks on the nodes are something else.)
+  /// The number of changes that had been collected at a moment. `replied` compares it with the present number. (It has
+  /// nothing to do with the marks that `collect` makes on the nodes.)
   using Mark = std::uint64_t;
 
   /// Both must outlive this.
@@ -81,7 +82,8 @@ class LiveChanges {
   [[nodiscard]] bool is_as_told(Inode inode, const Attributes& now);
   /// Whether the name of `inode` leads to another file now, or to an entry of another type.
   [[nodiscard]] bool was_replaced(Inode inode, const Attributes& now);
-  /// Whether the kernel knows `inode` as an entry of this type.
+  /// Whether `inode` stands for an entry of this type. The answer never changes: if its name gets an entry of another
+  /// type, that has another inode. True for each inode of an immutable layer.
   [[nodiscard]] static bool is_of_type(Inode inode, FileType type);
   /// The number (Attributes::number) of `inode` in the last answer about it; 0 if there was none.
   [[nodiscard]] std::uint64_t told_number(Inode inode);
@@ -90,7 +92,8 @@ class LiveChanges {
   [[nodiscard]] bool may_keep(Inode inode, const Attributes& now);
   /// Whether the directory is watched, so that the kernel may cache a listing of it.
   [[nodiscard]] bool is_watched(Inode dir) const;
-  /// Call it before you read content of the file for a reply.
+  /// Call it before you read content of `file` for a reply. The kernel may cache that content, so the next change of
+  /// the file needs a notice.
   void reading(Inode file);
   /// Call `begin_listing` before a reply with a listing of `dir`, and `listed` after it.
   [[nodiscard]] Mark begin_listing(Inode dir);

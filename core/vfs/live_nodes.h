@@ -36,7 +36,7 @@ struct LiveListing {
 
 /// What the kernel knows of a node, and what changed since (LiveChanges).
 struct LiveKnowledge {
-  /// What tells an entry from an earlier state of it.
+  /// The attributes by which LiveChanges sees that an entry has changed.
   struct Told {
     std::uint64_t number = 0;
     std::uint64_t size = 0;
@@ -57,15 +57,15 @@ struct LiveKnowledge {
   std::set<std::string, std::less<>> absent;  // names that the kernel may believe to be absent; guarded by LiveChanges
 
   std::atomic<std::uint64_t> version{0};     // grows with each change
-  std::atomic<std::uint64_t> clean{kNever};  // the version of which the kernel has no older content
+  std::atomic<std::uint64_t> clean{kNever};  // the kernel caches no content older than this `version`; kNever: it may
   std::atomic<bool> queued{false};           // a notice is on its way
   std::atomic<bool> told_since{true};        // the kernel was told something since the last notice
   std::atomic<bool> entry_changed{false};    // the name may lead to another entry
   std::optional<Told> told;                  // guarded by LiveChanges
 };
 
-/// A path at which a live layer has something, or several layers are merged. Its address is its inode. Nothing in it
-/// changes once other threads can see it, except what LiveNodes and LiveChanges guard.
+/// A path at which a live layer has an entry, or at which several layers are merged. Its address is its inode. Nothing
+/// in it changes once other threads can see it, except what LiveNodes and LiveChanges guard.
 struct LiveNode {
   /// An entry of a layer that takes part.
   struct Part {
@@ -77,7 +77,7 @@ struct LiveNode {
   std::uint64_t number = kRootNumber;
   FileType type = FileType::kDirectory;
   std::vector<Part> parts;
-  std::size_t winner = 0;  // of `parts`: has the attributes
+  std::size_t winner = 0;  // index in `parts`: this one has the attributes
   bool mount_ancestor = false;
   std::string link;  // the text of a symbolic link
   LiveKnowledge known;
@@ -113,15 +113,16 @@ class LiveNodes {
 
   /// `dropped` is called before a directory's node is deleted, with no lock held. To be set before there are nodes.
   void on_dropped(std::function<void(const LiveNode&)> dropped) { dropped_ = std::move(dropped); }
-  /// Calls `visit` for the node, unless its last reference was just returned, with the mutex held. If it answers true,
-  /// takes a reference for the caller.
+  /// Calls `visit` for the node, with the mutex held. If `visit` answers true, takes a reference to the node for the
+  /// caller. Does nothing if the node has no reference any more, and so is about to be deleted.
   void visit(LiveNode& node, FunctionRef<bool(LiveNode&)> visit);
-  /// The same for the node that look-ups of `name` find now, if there is one.
+  /// The same for the node that a look-up of `name` in `dir` finds now, if there is one.
   void visit_child(const LiveNode& dir, std::string_view name, FunctionRef<bool(LiveNode&)> visit);
-  /// The same for the root and every node that look-ups find.
+  /// The same for the root and every node that look-ups find now.
   void visit_all(FunctionRef<bool(LiveNode&)> visit);
 
-  /// Gives `listing` its generation and keeps it for readers that go on with it later; the oldest are dropped.
+  /// Gives `listing` its generation and keeps it for readers that continue it later. Drops the oldest one, if the
+  /// directory has too many.
   void keep_listing(LiveNode& directory, const std::shared_ptr<LiveListing>& listing);
   /// The listing of that generation (its low 30 bits); null if it isn't kept any more.
   [[nodiscard]] std::shared_ptr<const LiveListing> find_listing(const LiveNode& directory, std::uint64_t generation);

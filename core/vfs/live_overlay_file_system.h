@@ -15,12 +15,14 @@
 
 namespace pkgfs::vfs {
 
-/// Layers on top of each other as one tree, of which some are host directories that change at any time. Every look-up
-/// asks the layers again, so that edits show as soon as the caches above allow. Inodes are counted (LiveNodes).
+/// Shows several layers as one tree. Some of them are host directories, which may change at any time. Every look-up
+/// asks the layers again, so an edit shows as soon as the kernel's caches allow. Callers return the references of
+/// inodes by `forget` (LiveNodes).
 ///
-/// A subtree that a single unchanging layer has is handed through to that layer, so that it costs what it costs there;
-/// such inodes aren't counted. To list a directory in one go, a reader continues with the listing that it began with,
-/// even if the directory has changed since.
+/// If only one layer has an entry, and that layer never changes, it alone answers requests for the entry and for all
+/// below it. Such a request costs what it costs in that layer, and these inodes have no references. A reader that lists
+/// a directory in several requests gets the listing with which it began, even if the directory has changed since.
+/// (LiveNodes keeps only the newest listings.)
 class LiveOverlayFileSystem final : public FileSystem {
  public:
   /// `layers` in order of precedence; those that aren't live are OverlayFileSystems. `host_base` is added to the host's

@@ -23,8 +23,8 @@ class MappedPathFileSystem final : public FileSystem {
                                                                 const std::string& original_path,
                                                                 const std::string& mount_path,
                                                                 std::int64_t modified = 1);
-  /// As `make`, of an `original_path` that was looked up: `inner_root` is its entry in `inner`, with a reference that
-  /// this file system takes over.
+  /// Like `make`, for an `original_path` that was looked up already. `inner_root` is its entry in `inner`, with a
+  /// reference that this file system takes over.
   MappedPathFileSystem(std::shared_ptr<FileSystem> inner, const Entry& inner_root, const std::string& original_path,
                        const std::string& mount_path, std::int64_t modified);
   ~MappedPathFileSystem() override;
@@ -49,7 +49,8 @@ class MappedPathFileSystem final : public FileSystem {
   void number_hosts(const HostNumbers& numbers) override { inner_->number_hosts(numbers); }
 
  private:
-  // Inodes 1 to `depth` are the ancestors; the inodes of `inner_` follow, `depth` higher. So it is with the numbers.
+  // Inodes 1 to `depth` are the ancestors. An inode of `inner_` is shown as an inode that is higher by `depth`. The
+  // same holds for the numbers.
   [[nodiscard]] Inode depth() const { return ends_.size(); }
   /// The name that is the one entry of `ancestor`.
   [[nodiscard]] std::string_view name_in(Inode ancestor) const;

@@ -37,7 +37,7 @@ struct OverlayOptions {
   std::size_t memory = std::size_t{32} << 20U;
 };
 
-/// A path where one layer hides a file of another, or a file hides something.
+/// A path where one layer hides a file of another, or where a file hides an entry of another.
 struct OverlayConflict {
   std::string path;
   std::string winner;
@@ -60,7 +60,7 @@ struct Layer {
   [[nodiscard]] std::string label() const { return package.text() + " (volume \"" + volume + "\")"; }
 };
 
-/// Gives each layer its `number_base`, in their order. Answers the base behind the last one.
+/// Sets the `number_base` of each layer, in their order. Returns the base that one more layer would get.
 std::uint64_t number_layers(std::vector<Layer>& layers);
 
 /// The entry of one layer at a path, or the error in its place.
@@ -72,18 +72,18 @@ struct Candidate {
   [[nodiscard]] bool is_directory() const { return error == 0 && entry.attributes.type == FileType::kDirectory; }
 };
 
-/// The result of `decide`. The first `count` of the candidates take part: one for a file, a link or an error, all
-/// merged ones for a directory. `winner` has the attributes.
+/// The result of `decide`. The first `count` of the candidates make the entry: one for a file, a link or an error, all
+/// merged ones for a directory. `winner` is the index of the candidate whose attributes the entry has.
 struct Decision {
   std::size_t count = 0;
   std::size_t winner = 0;
-  /// Something that isn't a directory is hidden by the result or hides something. `hidden` is the first candidate left
-  /// out.
+  /// Whether an entry that isn't a directory hides a candidate, or is hidden. `hidden` is then the index of the first
+  /// candidate that was left out.
   bool conflict = false;
   std::size_t hidden = 0;
 };
-/// Decides between `candidates`, which are in layer order and not empty, and reorders them. `depth` answers the length
-/// of a layer's mount path; it is called only for Conflicts::kShadow.
+/// Decides which of `candidates` make the entry, and puts those first. `candidates` are in layer order and not empty.
+/// `depth` answers the length of a layer's mount path; it is called only for Conflicts::kShadow.
 [[nodiscard]] Decision decide(std::vector<Candidate>& candidates, Conflicts conflicts,
                               FunctionRef<std::size_t(std::uint32_t layer)> depth);
 

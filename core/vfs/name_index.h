@@ -13,19 +13,19 @@
 
 namespace pkgfs::vfs {
 
-/// Finds many names in file systems while a tree is built. A container's `lookup` reads the whole directory. This lists
-/// a directory at the second question about it, or at the first about many names, and answers from the sorted names
-/// then, so that many questions take no more than n log n. A name takes 24 bytes. Nothing is kept of live directories.
-/// Not thread-safe; the file systems must outlive it.
+/// Finds many names in file systems while a tree is built. A container's `lookup` reads the whole directory. A
+/// NameIndex lists a directory at the second question about it, or at the first question about many names. After that,
+/// it finds each name by a binary search. A name takes 24 bytes. Nothing is kept of live directories. Not thread-safe;
+/// the file systems must outlive it.
 class NameIndex {
  public:
-  /// As `FileSystem::lookup`, of a directory that isn't live.
+  /// As `FileSystem::lookup`, for a directory that isn't live.
   [[nodiscard]] Result<Entry> lookup(FileSystem& fs, Inode dir, std::string_view name);
   /// Looks up an absolute, normal path and follows no symbolic link, as `find_path` does with Follow::kNone.
   [[nodiscard]] Result<Entry> find(FileSystem& fs, bool live, std::string_view path);
-  /// Calls `found` for those of `names`, which are sorted and differ, that `dir` has: with the index in `names`, and
-  /// the entry or an errno. The caller owns a reference of a live entry. Takes time for the shorter one of `names` and
-  /// the directory. An error: `dir` can't be listed.
+  /// Calls `found` for each of `names` that `dir` has, with its index in `names`, and its entry or an errno. `names`
+  /// must be sorted and all different. The caller owns a reference of each live entry. Returns an error if `dir` can't
+  /// be listed. After `dir` was listed once, the time depends on the shorter one of `names` and `dir`.
   [[nodiscard]] Result<void> intersect(FileSystem& fs, bool live, Inode dir, const std::vector<std::string_view>& names,
                                        FunctionRef<void(std::size_t index, const Result<Entry>& entry)> found);
 

@@ -15,11 +15,13 @@
 
 namespace pkgfs::vfs {
 
-/// Makes the nodes of an OverlayFileSystem: lists a directory in every layer that has it, decides for each name which
-/// layers take part (merge.h), and rewrites symbolic links that lead out of their volume. Thread-safe.
+/// Makes the nodes of an OverlayFileSystem. Lists a directory in every layer that has it, and decides for each name
+/// which layers take part (merge.h). Replaces the text of a symbolic link that leads out of its volume, as
+/// OverlayOptions say. Thread-safe.
 ///
-/// A directory may be merged more than once, to the same result. Only the first time logs the links that it rewrites,
-/// three of a directory, and only for the first 100 directories that have some.
+/// A directory may be merged more than once, to the same result. Only the first time, it logs the links whose text it
+/// replaces: three of them, and the number of the others. It does so for the first 100 directories that have such
+/// links. While conflicts are collected, it does so for all directories.
 class OverlayMerger {
  public:
   /// Both must outlive the merger. `large`: directories may become large ones (LargeDirectory).
@@ -46,7 +48,7 @@ class OverlayMerger {
     std::size_t mount = 0;
     std::size_t source = 0;
   };
-  /// What one merge has found that a user should know; told at its end.
+  /// The results of one merge that a user should know. `tell` reports them at the end of the merge.
   struct Findings {
     bool wants_conflicts = false;
     bool wants_warnings = false;  // not for a directory that was told before

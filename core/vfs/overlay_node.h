@@ -38,7 +38,7 @@ struct OverlayPart {
   Inode inode = 0;  // in that layer
 };
 
-/// An entry. 80 bytes, of which a large package has millions.
+/// An entry of a merged directory. It has 72 bytes: a large package has millions of entries.
 struct OverlayNode {
   const char* name = nullptr;              // in the layer's memory
   const OverlayContent* holder = nullptr;  // the directory that has this entry; null for the root

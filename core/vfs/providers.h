@@ -9,9 +9,10 @@
 
 namespace pkgfs::vfs {
 
-/// For each of `names`, which are sorted and differ: the index of the first of `mounts` that has an entry of that name
-/// in `directory` of the tree, or a file above it that hides the directory; `mounts.size()` if none has. Lists each
-/// directory at most once, so that it takes n log n in the names and entries.
+/// Finds the mount that provides each of `names` in `directory` of the tree. `names` must be sorted and all different.
+/// For each name, the result is the index of the first of `mounts` that has an entry of that name there. A mount also
+/// counts if it has a file at `directory` or above, which hides the directory. If there is no such mount, the result is
+/// `mounts.size()`. Lists each directory at most once, and so takes O(n log n) time for n names and entries.
 [[nodiscard]] std::vector<std::size_t> find_providers(const std::vector<Mount>& mounts, std::string_view directory,
                                                       const std::vector<std::string_view>& names);
 

@@ -20,9 +20,9 @@ struct StaticFile {
   Label package = {};  // for `origin`
 };
 
-/// A tree of files that are given at construction, with the directories that their paths need: for the commands, and
-/// for the metadata volume of a directory package. Of two files with one path the first is kept; a file below the path
-/// of another file is left out.
+/// A tree of files that are given at construction, with the directories that their paths need. For example, the
+/// commands of a tree are such a file system, and so is the metadata volume of a directory package. If two files have
+/// the same path, or one lies below the path of the other, the first is kept.
 class StaticFileSystem final : public FileSystem {
  public:
   /// `directory_modified` is the modified time of all directories.

@@ -25,27 +25,30 @@ struct Mount {
   bool live = false;  // may change at any time: a host directory
   /// The entry of `source_path`, if the caller has looked it up already.
   std::optional<Entry> source = std::nullopt;
-  /// Below all other mounts wherever it is mounted, as the commands are.
+  /// The mount has the lowest precedence, whatever its mount path. The commands of a tree are such a mount.
   bool fallback = false;
-  /// Those of the package; they outlive the union.
+  /// The limits of the package. They must outlive the union.
   const limits::PackageLimits* limits = &limits::kLocal;
 };
 
-/// Throws the error of `package` (limit_error.h) if a mount path has more components than `limits` allow, or one of
-/// both paths more bytes.
+/// Throws the error of a limit for `package` (limit_error.h) if `mount_path` has more components than `limits` allow.
+/// Throws the same if one of both paths has more bytes.
 void check_paths(const Label& package, std::string_view mount_path, std::string_view source_path,
                  const limits::PackageLimits& limits);
 
 /// Combines file systems that are mounted at any paths, nested ones too, into one tree (docs/rules/filesystem.md, 9.1
 /// and 9.2). Each is mapped to its path (MappedPathFileSystem). All are laid over each other: those with the deepest
-/// mount path on top, then in the order of `mounts`. A path above a mount is always a directory. Layers that never
-/// change become one OverlayFileSystem; if one is live, a LiveOverlayFileSystem is laid over them. Without mounts the
-/// result is an EmptyFileSystem.
+/// mount path on top, then in the order of `mounts`. A path above a mount is always a directory. If no layer is live,
+/// the result is an OverlayFileSystem. Otherwise it is a LiveOverlayFileSystem, in which neighbouring layers that never
+/// change form one OverlayFileSystem. Without mounts, the result is an EmptyFileSystem.
 ///
-/// Warns of the files that mount points hide. If a source path doesn't exist, or a file is mounted at "/",
-/// the mount is left out with a warning; with `strict`, throws Error(kLoad). Throws Error(kCorrupt) for a damaged
-/// source path if the limits of the package refuse damage, or with `strict`. With Conflicts::kError, visits the whole
-/// tree and throws Error(kLoad) with a list of the conflicts. Throws as `check_paths` does.
+/// Warns of the files that mount points hide. Leaves a mount out, with a warning, if its source path can't be looked
+/// up, or if it is a file at "/". With `strict`, throws Error(kLoad) instead. If the source path is damaged, throws
+/// Error(kCorrupt) with `strict`, or if the limits of the package refuse damage. With Conflicts::kShadow, keeps only
+/// the first of two mounts at one path.
+///
+/// Throws Error(kLoad) for a name of more than 255 bytes in a mount path, and throws as `check_paths` does. With
+/// Conflicts::kError, visits the whole tree and throws Error(kLoad) with a list of the conflicts.
 [[nodiscard]] std::unique_ptr<FileSystem> make_union_file_system(std::vector<Mount> mounts,
                                                                  const OverlayOptions& options, bool strict = false);
 

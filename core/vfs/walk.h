@@ -19,8 +19,8 @@ struct WalkStep {
   std::string_view name;  // the last component
   Inode inode = 0;        // 0 if it can't be looked up; valid until the walk goes on, a directory's until it is left
   Attributes attributes;
-  /// Not 0, an errno: the entry can't be looked up, or is a directory too deep to go into (ELOOP); when the walk leaves
-  /// a directory, its listing failed, perhaps after some entries.
+  /// 0 or an errno. At an entry: it can't be looked up, or is a directory too deep to go into (ELOOP). When the walk
+  /// leaves a directory: its listing failed, perhaps after some entries.
   int error = 0;
   bool leaving = false;   // a directory, after everything below it
   bool last = false;      // the last entry of its directory
@@ -30,14 +30,14 @@ struct WalkStep {
 struct WalkOptions {
   /// Passes over everything that isn't a directory, without looking it up.
   bool directories_only = false;
-  /// Reads this many entries of a directory at a time. Only for trees where nothing is live, and where a listing that
-  /// goes on costs little (OverlayFileSystem): others list the whole directory again each time.
+  /// Reads this many entries of a directory at a time. Only for an OverlayFileSystem, in which a listing can be
+  /// continued at little cost. Others list the whole directory again each time, and a live one may change meanwhile.
   std::size_t batch = std::numeric_limits<std::size_t>::max();
 };
 
-/// Visits everything below a directory: depth first, the entries of a directory in the order of their names, a
-/// directory before what is in it. No symbolic link is followed. Directories deeper than limits::kTreeDepth are visited
-/// with ELOOP and not entered.
+/// Visits everything below a directory, depth first. The entries of a directory come in the order of their names. A
+/// directory comes before its entries. No symbolic link is followed. Directories deeper than limits::kTreeDepth are
+/// visited with ELOOP and not entered.
 ///
 /// for (TreeWalk walk(fs, fs.root()); walk.next();) { ... walk.step() ... }
 ///
@@ -67,7 +67,7 @@ class TreeWalk {
     Child self;
     std::vector<Child> children;
     std::size_t next = 0;         // of `children`
-    std::uint64_t position = 0;   // behind the last of `children`
+    std::uint64_t position = 0;   // after the last of `children`
     std::size_t path_length = 0;  // of the directory's own path
     int error = 0;                // of the listing
     bool more = false;            // entries follow those in `children`
@@ -88,7 +88,7 @@ class TreeWalk {
   bool enters_ = false;  // into `current_`
 };
 
-/// What a walk calls; for visitors with a state of their own.
+/// Receives the steps of a walk (`visit_tree`). For visitors with a state of their own.
 class TreeVisitor {
  public:
   virtual ~TreeVisitor() = default;
@@ -98,15 +98,15 @@ class TreeVisitor {
   virtual void leave(const WalkStep& /*step*/) {}
 };
 
-/// A TreeWalk with a visitor. What the visitor throws ends the walk.
+/// Walks and calls `visitor` for each step. An exception of `visitor` ends the walk.
 void visit_tree(FileSystem& fs, Inode root, TreeVisitor& visitor);
 
-/// The directory that a walk comes to after `directory`; 0 if it is the last, or the next one is more than 16 levels
-/// further up. Only where file systems know their places (`FileSystem::place`).
+/// The directory that a walk visits next after `directory`. 0 if there is none. 0 also if it could only be found more
+/// than 16 levels further up. Only for file systems that know their places (`FileSystem::place`).
 [[nodiscard]] Inode next_directory(FileSystem& fs, Inode directory);
 
 /// The path of `directory` from the root, without a leading "/"; "." for the root. Empty: its name can't be found. Only
-/// where file systems know their places.
+/// for file systems that know their places.
 [[nodiscard]] std::string path_of(FileSystem& fs, Inode directory);
 
 /// Which symbolic links a look-up of a path follows.
@@ -116,9 +116,9 @@ enum class Follow : std::uint8_t {
   kAll,
 };
 
-/// Looks up `path` as a process would that has the tree as its root and the root as its working directory: "." and ".."
-/// are understood, ".." stops at the root; a trailing "/" asks for a directory. At most 40 links are followed (ELOOP).
-/// The caller owns a reference of the entry, unless it is the root.
+/// Looks up `path` as a process would: the root of the tree is its root and its working directory. The components "."
+/// and ".." have their usual meaning; ".." at the root leads to the root. With a trailing "/", the path must lead to a
+/// directory. Follows at most 40 links (ELOOP). The caller owns a reference of the entry, unless it is the root.
 [[nodiscard]] Result<Entry> find_path(FileSystem& fs, std::string_view path, Follow follow = Follow::kNone);
 
 }  // namespace pkgfs::vfs
