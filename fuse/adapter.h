@@ -46,18 +46,18 @@ struct AdapterOptions {
 };
 
 /// Translates the kernel's requests into calls of a FileSystem, and the results into replies. The kernel's node ids are
-/// the inodes of the file system, except for the root. If those mean the same in every mount of the tree, so do file
-/// handles (open_by_handle_at(2), NFS): the kernel asks for "." and ".." of a node that it has forgotten. Read-only:
-/// requests that would change something fail with EROFS. Thread-safe.
+/// the inodes of the file system, except for the root. If the inodes are the same in every mount of the tree, a file
+/// handle stays valid in a later mount (open_by_handle_at(2), NFS). For such a handle, the kernel looks up "." and ".."
+/// of a node that it has forgotten. Read-only: requests that would change something fail with EROFS. Thread-safe.
 class Adapter {
  public:
   /// Both must outlive the adapter.
   Adapter(vfs::FileSystem& fs, Statistics& statistics, AdapterOptions options)
       : fs_(fs), changes_(fs.changes()), statistics_(statistics), options_(std::move(options)) {}
 
-  /// For fuse_session_new, with the adapter as user data.
+  /// The operations for fuse_session_new. The user data must be the adapter.
   [[nodiscard]] const fuse_lowlevel_ops& operations() const;
-  /// The session that the requests come from, before the first of them.
+  /// Sets the session from which the requests come. Call it before the first request.
   void attach(fuse_session* session) { session_ = session; }
   /// Whether the kernel's INIT request was answered: the mount works.
   [[nodiscard]] bool is_ready() const { return ready_; }

@@ -11,10 +11,11 @@
 
 #include "core/vfs/file_system.h"
 
-/// The layer's values as the kernel wants them (docs/rules/filesystem.md, 9.5); pure functions.
+/// Functions that turn the values of core/vfs into those of the kernel's interface (docs/rules/filesystem.md, 9.5). All
+/// are pure.
 namespace pkgfs::fuse {
 
-/// The owner that every entry is shown with, and the permission bits taken away.
+/// The owner that every entry shows, and the permission bits that are taken away.
 struct Ownership {
   uid_t uid = 0;
   gid_t gid = 0;
@@ -26,7 +27,7 @@ struct Ownership {
 /// A full file system with `bytes` bytes of content in `inodes` inodes.
 [[nodiscard]] struct statvfs to_statvfs(std::uint64_t bytes, std::uint64_t inodes);
 
-/// The statistics of the mount (AdapterOptions::stats). The root has it.
+/// The name of the attribute with the statistics of the mount (AdapterOptions::stats). Only the root has it.
 inline constexpr std::string_view kStatisticsAttribute = "user.pkgfs.stats";
 
 /// `user.pkgfs.package`, `.volume`, `.path` and `.sha256`: where an entry comes from.

@@ -75,8 +75,8 @@ class ContentPrefetcher {
   };
   /// The result of one run through a directory.
   struct Run {
-    std::uint64_t position = 0;  // behind the last file that was prefetched or passed over
-    std::uint64_t first = 0;     // behind the first file that PageCacheWriter::fits, 0 if there is none
+    std::uint64_t position = 0;  // after the last file that was prefetched or passed over
+    std::uint64_t first = 0;     // after the first file that PageCacheWriter::fits; 0: there is none
     std::uint64_t bytes = 0;
     bool all = false;  // the run came to the end of the directory
   };

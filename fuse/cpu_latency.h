@@ -16,11 +16,11 @@ namespace pkgfs::fuse {
 class Statistics;
 
 /// While many requests come, keeps idle CPUs from sleeping deeply, by a latency request to the kernel (CPU latency QoS,
-/// Documentation/power/pm_qos_interface.rst). A reader that waits for a reply leaves its CPU idle, and waking that CPU
+/// Documentation/power/pm_qos_interface.rst). A reader that waits for a reply leaves its CPU idle. To wake up that CPU
 /// costs more than most replies, above all in a virtual machine.
 ///
-/// The latency request ends some milliseconds after the last requests of readers, and in any case with this process.
-/// Other work still gets these CPUs.
+/// The latency request ends some milliseconds after the last requests of readers, and at the latest with this process.
+/// Other processes can use these CPUs as before.
 class CpuLatency {
  public:
   enum class Use : std::uint8_t {
@@ -37,8 +37,8 @@ class CpuLatency {
   CpuLatency(const CpuLatency&) = delete;
   CpuLatency& operator=(const CpuLatency&) = delete;
 
-  /// Starts to watch the number of requests, on a thread of its own that sleeps while there are none. Returns why it
-  /// doesn't, empty if it does: without it, everything works, a little slower.
+  /// Starts a thread that watches the number of requests, and that sleeps while there are none. Returns an empty text,
+  /// or the reason why it wasn't started. Everything works without the thread, but a little more slowly.
   [[nodiscard]] std::string start(Use use);
 
   /// To be called after each request, once it is counted and answered.

@@ -8,9 +8,9 @@
 
 namespace pkgfs::fuse {
 
-/// The buckets in which durations are counted: four for every factor of two between 256 ns and 34 s, one for shorter
-/// durations and one for longer ones. The end of a bucket is at most 25 % above any duration in it, which is the
-/// resolution of every quantile. Pure functions; durations in nanoseconds.
+/// The buckets in which durations are counted. There are four for every factor of two between 256 ns and 34 s, one for
+/// shorter and one for longer durations. Between these two, the end of a bucket is at most 25 % above any duration in
+/// it. A quantile is as exact as that. Pure functions; durations in nanoseconds.
 class LatencyBuckets {
  public:
   static constexpr unsigned kFirstBit = 8;  // 2^8 ns
@@ -29,7 +29,7 @@ class LatencyBuckets {
     const auto part = static_cast<std::size_t>(duration >> (bit - kSubBits)) & kMask;
     return 1 + (std::size_t{bit - kFirstBit} << kSubBits) + part;
   }
-  /// The first duration behind the bucket.
+  /// The first duration after the bucket.
   [[nodiscard]] static constexpr std::uint64_t end_of(std::size_t bucket) {
     if (bucket == 0) {
       return std::uint64_t{1} << kFirstBit;

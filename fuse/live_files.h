@@ -25,9 +25,10 @@ class LiveFiles {
   [[nodiscard]] Result<vfs::Attributes> attributes(std::uint64_t node, std::uint64_t number) const
       PKGFS_EXCLUDES(mutex_);
 
-  /// Whether a request of this thread may be answered with ESTALE: the kernel then looks the path up anew and sends the
-  /// request again, but only once. False for that second request, which must be answered as well as possible. The
-  /// second request doesn't always come, such as when the path is gone. So an old refusal doesn't count.
+  /// Whether a request of this thread may be answered with ESTALE. The kernel then looks the path up anew and sends the
+  /// request again, but only once. So the answer is false for that second request, which must be answered as well as
+  /// possible. The second request may never come, for example if the path is gone. So a refusal is forgotten after two
+  /// seconds.
   [[nodiscard]] bool may_refuse(pid_t thread);
   /// An open of this thread was answered, not refused. Other requests don't count: the kernel sends some of them
   /// between the refused open and the second one.

@@ -6,8 +6,8 @@
 
 namespace pkgfs::fuse {
 
-/// In percent, for how much of the last ten seconds some task waited for memory, from the text of a PSI file
-/// (`some avg10=0.12 avg60=...`). Nothing for any other text.
+/// Parses the text of a PSI file of the kernel (`some avg10=0.12 avg60=...`). Returns the share of the last ten seconds
+/// in which at least one task waited for memory, in percent. Nothing for any other text.
 [[nodiscard]] std::optional<double> parse_pressure(std::string_view text);
 
 /// Whether tasks of this process's cgroup (without cgroup v2: of the machine) wait for memory for more than 5 % of the

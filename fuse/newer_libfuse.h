@@ -28,34 +28,36 @@ namespace pkgfs::fuse {
 [[nodiscard]] std::string io_uring_missing();
 /// The capabilities to request from the kernel for io_uring.
 [[nodiscard]] unsigned io_uring_capabilities();
-/// The memory from which the kernel takes the reply to `req`, so that it need not be copied there; empty if the request
-/// came through the device. The data of the request, such as a name, lie in the same memory.
+/// The memory from which the kernel takes the reply to `req`. A reply that is written there needs no copy. Empty if the
+/// request came through the device. The data of the request, such as a name, lie in the same memory.
 [[nodiscard]] std::span<char> answer_memory(fuse_req_t req);
-/// Ends libfuse's io_uring threads of a session, after fuse_session_exit; once a session. As long as they hold the
-/// device, the kernel waits for replies. False: one is still answering after `limit`, and only the end of the process
-/// helps.
+/// Ends libfuse's io_uring threads of a session, after fuse_session_exit. Call it once for a session. As long as these
+/// threads hold the device, the kernel waits for replies. False: one is still answering after `limit`, and only the end
+/// of the process helps.
 [[nodiscard]] bool end_io_uring(fuse_session* session, std::chrono::milliseconds limit);
-/// Makes the calling thread safe from pthread_cancel, with which libfuse ends its io_uring threads: it must not hit a
-/// thread that is answering a request. True.
+/// Protects the calling thread from pthread_cancel, by which libfuse ends its io_uring threads. Otherwise it could hit
+/// a thread that is answering a request. Always returns true.
 bool never_cancelled();
 
-/// The capability to tell the kernel that it must look up an entry anew, while what is mounted below the entry stays.
-/// It needs Linux 6.2. libfuse has a function for it, but with other parameters in each version.
+/// Whether the kernel can expire an entry: it looks the entry up anew, and the mounts below the entry stay. This needs
+/// Linux 6.2. pkgfs doesn't use libfuse's function for it, because its parameters depend on the version of libfuse.
 [[nodiscard]] bool can_expire(const fuse_conn_info& conn);
-/// Tells it so. Only with that capability: an older kernel detaches what is mounted below the entry.
+/// Lets the kernel expire the entry `name` of `parent`. Call it only if `can_expire` is true: an older kernel detaches
+/// the mounts below the entry.
 void expire_entry(fuse_session* session, std::uint64_t parent, std::string_view name);
 
 /// Host files that the kernel reads itself instead of sending READ requests (libfuse 3.17, Linux 6.9, root).
 /// Thread-safe.
 ///
-/// The kernel allows only one mode and one host file for an inode at a time, and fails other opens. So as long as an
-/// inode is open, further opens use the same host file; an open that can't do so bypasses the page cache.
+/// At one time, the kernel serves an inode either through the page cache or from one host file. An open that asks for
+/// anything else fails. So all opens of an inode use what the first of them used, until the last one is closed. If the
+/// host file was replaced meanwhile, a further open bypasses the page cache.
 class Passthrough {
  public:
   /// Requests the feature from the kernel, during INIT. False: there is no such feature.
   [[nodiscard]] bool ask(fuse_conn_info& conn);
-  /// Prepares the reply `info` to `req`, which opens `inode`: the host file with this descriptor, or -1 for any other
-  /// file. True: the open was counted, so that `closed` or `open_not_delivered` must follow.
+  /// Prepares `info`, the reply to `req`, which opens `inode`. `descriptor` is that of the host file, or -1 for any
+  /// other file. True: the open was counted, so that `closed` or `open_not_delivered` must follow.
   [[nodiscard]] bool opened(fuse_req_t req, std::uint64_t inode, int descriptor, fuse_file_info& info);
   /// Ends one open.
   void closed(fuse_req_t req, std::uint64_t inode);

@@ -9,12 +9,13 @@
 
 namespace pkgfs::fuse {
 
-/// Access to a mount from the process that serves it. When it lists a directory here, the kernel sends READDIRPLUS and
-/// so learns of files that no reader has looked up: there is no other way to tell it of them.
+/// Access to a mount from the process that serves it. When this class lists a directory, the kernel sends READDIRPLUS.
+/// From the reply, it learns of files that no reader has looked up. There is no other way to tell the kernel of them.
 ///
-/// Works on a copy of the mount (open_tree(2)) that is mounted nowhere. So the mount isn't in use, and an unmount
-/// succeeds and is noticed, once `leave` has dropped the copy; only an unmount at the moment of copying may fail with
-/// EBUSY. Not for threads that answer requests, which would wait for themselves. Not thread-safe.
+/// Works on a copy of the mount (open_tree(2)) that is mounted nowhere. So the mount itself isn't in use, and an
+/// unmount succeeds. Only at the moment of copying, it may fail with EBUSY. The daemon notices the unmount after
+/// `leave` has dropped the copy. Not for threads that answer requests, which would wait for themselves. Not
+/// thread-safe.
 class OwnMount {
  public:
   /// `mountpoint` is absolute. `device` is the minor number of the mount's device: if another file system has been

@@ -35,11 +35,12 @@ class PageCacheWriter {
   [[nodiscard]] int write(const vfs::DirEntry& entry, bool ask_first, const std::atomic<bool>& stopping);
   /// Whether `list` may work: false once the kernel has refused it.
   [[nodiscard]] bool can_list() const { return can_list_; }
-  /// Makes the kernel know some entries of `directory` from position `from` on; false: it doesn't.
+  /// Makes the kernel know some entries of `directory` from position `from` on; false: that failed.
   [[nodiscard]] bool list(vfs::Inode directory, std::uint64_t from);
   /// To be called when a run of writes is over.
   void end_listing() { cache_->end_listing(); }
-  /// Whether memory is short, which begins a pause. Asks the kernel after every few mebibytes that were written.
+  /// Whether memory is short. If it is, a pause begins (`is_paused`). Asks the kernel only after every few mebibytes
+  /// that were written; in between, the answer is false.
   [[nodiscard]] bool is_memory_short();
   [[nodiscard]] bool is_paused() const { return std::chrono::steady_clock::now() < pause_until_; }
 

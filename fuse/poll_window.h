@@ -9,8 +9,8 @@ namespace pkgfs::fuse {
 /// most requests, above all on another CPU; polling uses a CPU that other threads may need.
 ///
 /// The rules are those of the kernel's halt polling. If a request came soon after the thread had gone to sleep, the
-/// time gets longer; if polling ended without a request, it gets shorter; if other threads need the CPU, there is no
-/// polling for a while. Not thread-safe.
+/// time gets longer. If polling ended without a request, the time gets shorter. If other threads need the CPU, the
+/// thread doesn't poll for a while. Not thread-safe.
 class PollWindow {
  public:
   using Duration = std::chrono::nanoseconds;

@@ -5,17 +5,17 @@
 
 namespace pkgfs::fuse {
 
-/// What readers have read of one directory, what was prefetched of it, and how much is worth prefetching next.
-/// Positions are those behind an entry of its listing (`vfs::DirEntry::next`). Not thread-safe.
+/// Which files of one directory were read and prefetched, and how much the next prefetch may fill. A file stands at the
+/// position after its entry in the listing (`vfs::DirEntry::next`). Not thread-safe.
 ///
-/// Each read behind what was prefetched doubles the window. A read elsewhere begins a new region with the first window;
-/// after a few of those the directory counts as read at random and has no window.
+/// A read of the first file after the prefetched ones doubles the window. A read at another place begins a new region,
+/// with the first window. After a few such reads, the directory counts as read at random, and has no window.
 struct ReadRegion {
   static constexpr std::uint64_t kFirstWindow = 128U << 10U;  // bytes
   static constexpr std::uint64_t kMostWindow = 1U << 20U;
-  /// A reader may pass over this many files and is still reading in order.
+  /// A reader that leaves out fewer files than this is still reading in order.
   static constexpr std::uint64_t kGap = 4;
-  /// Readers that are at most this many files apart are taken to go together.
+  /// Readers that are at most this many files apart count as reading together.
   static constexpr std::uint64_t kFar = 64;
 
   std::uint64_t begin = 0;   // from here ...
@@ -24,10 +24,10 @@ struct ReadRegion {
   std::uint64_t window = 0;  // bytes; 0: nothing is prefetched
   unsigned jumps = 0;        // reads that were not in order
   unsigned inside = 0;       // reads inside the region since its last prefetch
-  /// Not 0: prefetched, all but its first file, as the last of this many directories. A read of that file shows that
-  /// the walk is still going on.
+  /// Not 0: this directory is the last one of this many that were prefetched for a walk. Its first file was left out. A
+  /// read of that file shows that the walk is still going on.
   unsigned ahead = 0;
-  /// Not 0: a walk came here for which this many directories were prefetched.
+  /// Not 0: a walk came here, for which this many directories were prefetched.
   unsigned walk = 0;
   bool in_order = false;
 
@@ -39,7 +39,7 @@ struct ReadRegion {
   void note_read(std::uint64_t position);
   /// Takes note of a prefetch up to `position`.
   void note_prefetch(std::uint64_t position);
-  /// Whether readers have come past `position`, so that to prefetch the file there would be too late.
+  /// Whether readers have passed `position`, so that it is too late to prefetch the file there.
   [[nodiscard]] bool is_past(std::uint64_t position) const { return position <= read && read <= position + kFar; }
 };
 

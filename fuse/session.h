@@ -31,39 +31,42 @@ struct MountSettings {
 /// One FUSE mount and the threads that serve it. Not thread-safe.
 class Session {
  public:
-  /// Creates the session without mounting it. `adapter` must outlive it. Throws Error(kMount).
+  /// Creates the session without mounting it. `adapter` must outlive it. Throws Error(kMount), or Error(kUnsupported)
+  /// if requests can't come through io_uring as asked.
   Session(Adapter& adapter, const MountSettings& settings);
   /// Stops and unmounts. If a thread is stuck in a request for more than some seconds, ends the process.
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  /// Mounts, always with `ro,nosuid,nodev,noatime,default_permissions`. Throws Error(kMount) with libfuse's messages,
-  /// and Error(kPermission) or Error(kUnsupported) for `nosymfollow` where it can't be.
+  /// Mounts, always with `ro,nosuid,nodev,noatime,default_permissions`. Throws Error(kMount) with libfuse's messages.
+  /// If `nosymfollow` isn't possible, throws Error(kPermission) or Error(kUnsupported).
   void mount();
   /// Becomes readable when the kernel has sent its first request, right after `mount`. Owned by the session.
   [[nodiscard]] int device_fd() const;
   /// Answers that first request. False: it wasn't INIT, or the kernel's protocol doesn't fit.
   [[nodiscard]] bool answer_first();
-  /// Starts the threads that answer all other requests. The caller blocks the signals that it handles before.
+  /// Starts the threads that answer all other requests. They inherit the signal mask: the caller first blocks the
+  /// signals that it handles itself.
   void start(const ServerOptions& servers);
   /// Starts `prefetcher`, which must outlive the session; call it after `start`. `device` is the minor number of the
-  /// mount's device. Throws std::system_error if there is no thread for it.
+  /// mount's device. Throws std::system_error if no thread can be started.
   ///
-  /// If this process is killed while the prefetcher waits in the kernel, it hangs together with all users of the mount
+  /// If this process is killed while the prefetcher waits in the kernel, it can't end. All users of the mount then hang
   /// until another process aborts the FUSE connection. The caller makes sure that such a process runs.
   void start_prefetching(ContentPrefetcher& prefetcher, unsigned device);
   /// Ends the prefetcher. False: it didn't end within `limit`.
   [[nodiscard]] bool stop_prefetching(std::chrono::milliseconds limit);
-  /// Starts `notifier`, which must outlive the session; call it after `start`. If this process is killed while it waits
-  /// in the kernel, the same holds as for the prefetcher. Throws std::system_error.
+  /// Starts `notifier`, which must outlive the session; call it after `start`. Like the prefetcher, the notifier may
+  /// wait in the kernel, and so needs such a process, too. Throws std::system_error.
   void start_notifying(ChangeNotifier& notifier);
   /// Ends the notifier. False: it didn't end within `limit`.
   [[nodiscard]] bool stop_notifying(std::chrono::milliseconds limit);
-  /// Becomes readable when every thread has ended, as they do after an unmount. Only after `start`.
+  /// Becomes readable when every server thread has ended, as they do after an unmount. Only after `start`.
   [[nodiscard]] int ended_fd() const { return servers_->ended_fd(); }
-  /// Ends the threads and unmounts. Waits up to `limit` for requests that are being answered; files that are still open
-  /// fail from then on. False: a thread didn't end, and the process should.
+  /// Ends the prefetcher, the notifier and the server threads, and unmounts. Waits up to `limit` for requests that are
+  /// being answered; files that are still open fail from then on. False: a thread didn't end, and the caller should end
+  /// the process.
   [[nodiscard]] bool stop(std::chrono::milliseconds limit);
 
  private:

@@ -53,14 +53,14 @@ inline constexpr std::size_t kFailures = static_cast<std::size_t>(Failure::kCoun
 struct Snapshot {
   struct Operation {
     std::uint64_t requests = 0;  // received
-    std::uint64_t answered = 0;  // of those; what follows is about them
+    std::uint64_t answered = 0;  // of those; the members below are about these only
     std::uint64_t total = 0;     // nanoseconds
     std::uint64_t longest = 0;   // nanoseconds
     std::array<std::uint64_t, kFailures> failures{};
     std::array<std::uint64_t, LatencyBuckets::kCount> buckets{};
 
-    /// The nanoseconds within which the part `share` (0 to 1) of the requests was answered: never too low, at most 25 %
-    /// too high. 0 if none was answered.
+    /// The nanoseconds within which the part `share` (0 to 1) of the requests was answered. Never too low. From 256 ns
+    /// on, it is at most 25 % too high. 0 if none was answered.
     [[nodiscard]] std::uint64_t quantile(double share) const;
     /// How many requests took less than `limit` nanoseconds, which must be the end of a bucket.
     [[nodiscard]] std::uint64_t below(std::uint64_t limit) const;
@@ -85,8 +85,9 @@ struct Snapshot {
   }
 };
 
-/// Counts since the mount. Thread-safe and without locks: threads count in slots of their own, which share no cache
-/// line. A slot is made when its thread first counts. Sums are exact while no request is being answered.
+/// Counts since the mount. Thread-safe and without locks. Each thread counts in one of 32 slots, which share no cache
+/// line. If there are more threads, some share a slot. A slot is made when a thread first counts in it. Sums are exact
+/// while no request is being answered.
 class Statistics {
   struct Slot;
 
@@ -108,7 +109,7 @@ class Statistics {
     Measure(const Measure&) = delete;
     Measure& operator=(const Measure&) = delete;
 
-    /// To be called before the reply.
+    /// Counts the error reply `error`, an errno. Call it before the reply.
     void failed(int error);
     void bytes_read(std::uint64_t bytes) { slot_.bytes_read.fetch_add(bytes, kRelaxed); }
 
@@ -128,7 +129,8 @@ class Statistics {
 
   /// The kernel was told of a change.
   void add_notice() { notices_.fetch_add(1, kRelaxed); }
-  /// Counts the watched directories of this tree, too. It must outlive this object.
+  /// Adds the watched directories of `changes` to the snapshots. `changes` must be started (LiveChanges::start) and
+  /// must outlive this object.
   void count_live(const vfs::LiveChanges& changes) { live_.store(&changes, std::memory_order_release); }
   /// A thread found a request by polling, without going to sleep.
   void add_polled() { own().polled.fetch_add(1, kRelaxed); }

@@ -20,18 +20,19 @@ class ShareOfTime {
   std::chrono::nanoseconds used_before_{0};
 };
 
-/// Lets the thread that makes this object run at once when it wakes up: with the lowest real-time priority, which needs
-/// CAP_SYS_NICE. Without that right the thread gets a short time slice, which needs Linux 6.12.
+/// Lets the thread that makes this object run at once when it wakes up. For that, the thread gets the lowest real-time
+/// priority, which needs CAP_SYS_NICE. Without that right, the thread gets a short time slice, which needs Linux 6.12.
 ///
-/// The real-time priority is for a thread that does little at a time. Programs can make the thread work without a
-/// pause, by changing files all the time. So once it has used 50 ms of processor time within a second, it has normal
-/// priority until the first call of `working` after that second. Only that thread may use this object. No child process
-/// inherits the priority.
+/// The real-time priority is for a thread that does little at a time. But programs can make the thread work without a
+/// pause, by changing files all the time. So it loses the priority once it has used 50 ms of processor time within a
+/// second. At the first call of `working` after that second, it gets the priority back. Only that thread may use this
+/// object. No child process inherits the priority.
 class WakeUpFirst {
  public:
   WakeUpFirst();
-  /// Gives the priority up, or takes it back. The thread calls this often while it works, at least every few ms. While
-  /// `gave_up`, it also wakes up to call this after a second, so that it doesn't wait for work at normal priority.
+  /// Gives the priority up, or takes it back. The thread calls this at least every few milliseconds while it works. If
+  /// `gave_up` is true, it also calls this after a second without work. Otherwise it would still have normal priority
+  /// when it next wakes up for work.
   void working();
   /// Whether the thread has the right to the priority, and doesn't have it now.
   [[nodiscard]] bool gave_up() const { return may_ && !has_; }
