@@ -11,8 +11,9 @@
 
 namespace pkgfs {
 
-/// Writes the messages of all threads to standard error: lines that stay and, on a terminal, a block of lines below
-/// them that is redrawn. Thread-safe; it starts no thread, and each call returns when its text is written.
+/// Writes the messages of all threads to standard error, as lines that stay. On a terminal, it can also show a block of
+/// lines below them, which it redraws. Thread-safe. It starts no thread, and each call returns when its text is
+/// written.
 class Console {
  public:
   struct Size {

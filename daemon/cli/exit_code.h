@@ -19,11 +19,11 @@ inline constexpr int kExitOk = 0;
 /// All exit codes, ascending.
 [[nodiscard]] std::span<const ExitCode> exit_codes();
 
-/// Every ErrorCode but kFull, which is kIo's, has an exit code of its own.
+/// ErrorCode::kFull has the exit code of kIo. Every other ErrorCode has an exit code of its own.
 [[nodiscard]] int to_exit_code(ErrorCode code);
 
-/// Translates an exit code of pkgfs into the one that mount(8) expects of its helpers: 1 usage or permissions, 2 the
-/// system (memory, I/O), 4 a bug, 8 interrupted, 32 any other failure.
+/// Translates an exit code of pkgfs into the one that mount(8) expects of its helpers. 1: wrong usage or no permission.
+/// 2: reading or writing failed. 4: a bug. 8: interrupted. 32: any other failure.
 [[nodiscard]] int to_mount_exit_code(int exit_code);
 
 }  // namespace pkgfs

@@ -12,7 +12,8 @@ namespace pkgfs {
 /// Looks up an environment variable; nothing if it isn't set.
 using Environment = std::function<std::optional<std::string>(const char* name)>;
 
-/// The streams and the environment of a run of the program, so that a test can run every command in its own process.
+/// The streams and the environment of a run of the program. A test passes its own, and so can run every command within
+/// the test's process.
 struct Io {
   std::ostream* out = nullptr;
   std::ostream* err = nullptr;

@@ -18,8 +18,8 @@
 namespace pkgfs {
 
 // In all these texts, bytes that aren't UTF-8 become U+FFFD. Characters that `printable` (core/base/printable.h)
-// escapes are escaped as `\uXXXX`, so that a JSON text on a terminal or in a log can't drive it. The values stay the
-// same.
+// escapes are written as `\uXXXX`. So a JSON text on a terminal or in a log can't drive it. A parser of the JSON text
+// gets the same values.
 
 /// Prints one document with sorted keys, indented, and a newline at its end.
 void print_json(std::ostream& out, const nlohmann::json& document);

@@ -16,8 +16,9 @@ class logger;
 
 namespace pkgfs {
 
-/// Sends log messages to `io.err` as long as it lives: as `pkgfs: warning: …`, or for the journal as one line that
-/// begins with the priority (`<4>…`), because the journal adds time, name and process. The level is "warning" until
+/// Sends log messages to `io.err` as long as this object lives, in the form `pkgfs: warning: …`. For the journal, a
+/// message is one line that begins with its priority (`<4>…`): the journal adds time, name and process. If another
+/// pkgfs process reads a report (`Io::report_fd`), the messages go there instead. The level is "warning" until
 /// `set_log_level`. The destructor restores the earlier logger, so that a test that runs the program keeps its own.
 class LogSession {
  public:

@@ -49,7 +49,7 @@ struct OptionSpec {
 /// Sorted by group; within a group the most used option comes first. A name can occur in several rows, but no two rows
 /// of one name share a command.
 [[nodiscard]] std::span<const OptionSpec> option_table();
-/// What stands behind the name where the option is described: `=DIR`, `[=yes|no]`; empty for a switch.
+/// The text after the name where the option is described: `=DIR`, `[=yes|no]`; empty for a switch.
 [[nodiscard]] std::string value_text(const OptionSpec& option);
 /// The value of an option that is given without one; empty for a switch.
 [[nodiscard]] std::string_view implied_value(const OptionSpec& option);

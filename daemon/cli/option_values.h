@@ -12,8 +12,8 @@
 
 namespace pkgfs {
 
-/// Parsers for the values of options. They are pure functions. Each one throws Error(kUsage) that names the option
-/// (without dashes), the value and the values that it accepts.
+/// Throws Error(kUsage) that names the option (without dashes), the value, and `wanted`: the values that the option
+/// accepts. All parsers below refuse a wrong value like this.
 [[noreturn]] void bad_value(std::string_view option, std::string_view value, std::string_view wanted);
 
 /// The words that an option accepts, each with its meaning.

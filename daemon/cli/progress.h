@@ -20,9 +20,10 @@
 
 namespace pkgfs {
 
-/// Shows the downloads to the user. On a terminal, each package has a line with bytes, total and rate that is redrawn;
-/// elsewhere, a line is printed when a download ends. A thread writes, from the first download to the destructor, so
-/// that a stopped terminal or a pager that doesn't read doesn't stop the downloads. Thread-safe.
+/// Shows the downloads to the user. On a terminal, each package has a line with bytes, total and rate, which is
+/// redrawn. Elsewhere, a line is printed when a download ends. From the first download to the destructor, a thread of
+/// its own writes. So a stopped terminal doesn't stop the downloads. Only a call of `finished` may wait for the
+/// terminal, because this function writes, too. Thread-safe.
 class ProgressPrinter final : public DownloadObserver {
  public:
   /// `err` must outlive this.
@@ -64,7 +65,7 @@ class ProgressPrinter final : public DownloadObserver {
 /// Thread-safe.
 class ProgressEvents final : public DownloadObserver {
  public:
-  /// `out` must outlive this, and no one else may write to it meanwhile.
+  /// `out` must outlive this. No other code may write to `out` until the destructor has returned.
   explicit ProgressEvents(std::ostream& out) : out_(out) {}
   /// Returns when all events are written.
   ~ProgressEvents() override;

@@ -14,14 +14,15 @@
 
 namespace pkgfs {
 
-/// How one pkgfs process reports to another one that started it: JSON objects, one a line, on a file descriptor, in
-/// place of text for people on standard error.
+/// The way in which a pkgfs process reports to the pkgfs process that started it. It writes JSON objects, one on a
+/// line, to a file descriptor. They replace the text for people on standard error.
 ///
 ///     {"event":"message","level":"warning","text":"…"}         a log message
 ///     {"event":"error","code":"network","chain":["…","…"]}     why it failed, outermost message first; the last line
 ///
-/// The starting process names the descriptor in the environment. Its process id goes with it, so that a process
-/// further down, which inherits the variable but not the descriptor, does not write to a file of its own.
+/// An environment variable names the descriptor and the process that reads it. A process further down inherits the
+/// variable, but not the descriptor. It sees that the named process isn't its parent. So it doesn't write to a file of
+/// its own that has the same number.
 struct RunReport {
   struct Message {
     bool is_warning = false;

@@ -36,7 +36,7 @@ struct Settings {
   std::chrono::seconds timeout{30};                       // the longest silence of a server
   std::chrono::seconds query_deadline{600};               // for an answer of a registry, with all attempts
   std::optional<std::chrono::seconds> download_deadline;  // for a download, with all attempts; none: unlimited
-  std::chrono::seconds query_time{600};
+  std::chrono::seconds query_time{600};  // how long a cached answer of a registry is used without asking again
 
   /// The directories in `cache_dir`, named as Wasmer names them: packages by hash, downloads by the hash of their URL,
   /// and answers of registries.

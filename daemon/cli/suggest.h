@@ -7,8 +7,9 @@
 
 namespace pkgfs {
 
-/// The name that is most likely meant by the misspelling `wrong`: at most two letters are changed, added, lost or
-/// swapped, and fewer than half of the letters. Nothing if no name is that similar.
+/// The one of `names` that is most likely meant by the misspelling `wrong`. At most two letters may be changed, added,
+/// lost or swapped. That must be fewer than half of the letters of the name. Nothing if no name is that similar, or if
+/// `wrong` has more than 64 bytes.
 [[nodiscard]] std::optional<std::string_view> suggest(std::string_view wrong, std::span<const std::string_view> names);
 
 }  // namespace pkgfs

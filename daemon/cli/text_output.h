@@ -10,11 +10,12 @@
 
 namespace pkgfs {
 
-/// `text` with a capital and a full stop. A word that is typed and that its explanation follows ("auto (default): ...")
-/// gets no capital.
+/// `text` with a capital and a full stop. It gets no capital if it begins with a word to type and an explanation of
+/// that word, as in "auto (default): ...".
 [[nodiscard]] std::string sentence(std::string_view text);
-/// `text` in lines of at most `width` columns, broken at blanks and at its own line ends. All lines but the first start
-/// with `indent` blanks, which count; the last line has no line end. Longer words get a line of their own.
+/// `text` in lines of at most `width` columns, broken at blanks and at its own line ends. All lines but the first begin
+/// with `indent` blanks. The width of each line, also of the first, includes the indent. The last line has no line end.
+/// A word that is too long gets a line of its own.
 [[nodiscard]] std::string wrapped(std::string_view text, std::size_t width, std::size_t indent = 0);
 
 /// `-rw-r--r--`

@@ -9,9 +9,10 @@
 
 namespace pkgfs {
 
-/// Writes text for people to standard output. A text that isn't a literal is made printable (printable.h), so that no
-/// call can forget it: names, paths and ids come from packages, and one that could print a line of its own could speak
-/// in the name of pkgfs. Tables, lists and trees are written with it; tests/unit/output_test.cc allows no other way.
+/// Writes text for people to standard output. It makes every text printable (printable.h) that isn't a literal, so that
+/// no caller can forget that. Names, paths and ids come from packages. A name with a line end in it could write a line
+/// that looks like one of pkgfs. Tables, lists and trees are written with this class. tests/unit/output_test.cc allows
+/// no other way.
 class TextWriter {
  public:
   /// `out` must outlive this.
@@ -40,7 +41,8 @@ class TextWriter {
   void print(MessageFormat<Args...> format, const Args&... args) {
     out_ << format_message<Args...>(format, args...);
   }
-  /// A text whose line breaks are meant, because its parts are printable.
+  /// A text of several lines: its line ends are kept, and all else is made printable. The parts of the text must be
+  /// printable already.
   void print_lines(std::string_view text) { out_ << printable(text, true); }
 
   [[nodiscard]] bool fail() const { return out_.fail(); }

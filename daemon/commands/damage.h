@@ -23,7 +23,8 @@ class Damage {
   /// Prints `entry_error` at once.
   void report(std::string_view path, int errnum) { report(entry_error(path, errnum)); }
   void report(const Error& error);
-  /// The exit code for the first failure; 0 if there was none. Damage comes before others.
+  /// 0 if nothing was reported. If damage was reported (kCorrupt), the exit code for damage. Otherwise, the exit code
+  /// of the first error.
   [[nodiscard]] int exit_code() const;
 
  private:

@@ -17,15 +17,15 @@ namespace pkgfs {
 
 /// Writes a tree into an empty directory: contents, modes, modification times to the nanosecond, and symbolic links.
 /// The owner is the user of the process. It works with file descriptors and follows no symbolic link, even if another
-/// process puts one there meanwhile. A failure to write throws. So does an entry that can't be read, unless the caller
-/// wants the others.
+/// process puts one there meanwhile. Throws if an entry can't be written. Throws also if an entry can't be read, unless
+/// `Options::keep_going` is set.
 class Extractor final : public vfs::TreeVisitor {
  public:
   struct Options {
     std::string name;         // of the directory, for messages
     bool keep_going = false;  // report entries that can't be read to `err`, and leave them out
   };
-  /// Takes over `directory`. The others must outlive this.
+  /// Takes over `directory`. `fs`, `cancel` and `err` must outlive this.
   Extractor(vfs::FileSystem& fs, UniqueFd directory, Options options, const CancelFlag& cancel, std::ostream& err);
 
   /// Writes everything; the directory gets the mode and times of the tree's root. Throws Error, kInterrupted if it is

@@ -16,32 +16,34 @@ namespace pkgfs {
 
 /// The problems that `webc::verify` finds in a package.
 struct Findings {
-  std::vector<std::string> damage;    // the container has changed since it was packed
-  std::vector<std::string> mappings;  // it maps a volume or directory that it doesn't have: it can't be loaded
+  /// Wrong contents or a wrong structure: the container has changed since it was packed.
+  std::vector<std::string> damage;
+  /// Mappings of a volume or directory that the package doesn't have: the package can't be loaded.
+  std::vector<std::string> mappings;
 };
 /// Reads the whole container and checks all hashes. A directory has no hashes and gives no findings.
 [[nodiscard]] Findings check_package(const Package& package);
 
-/// What `inspect` finds out by reading the whole package.
+/// The results for `inspect` that need a look at the whole package.
 struct PackageFacts {
   nlohmann::json volumes;             // as `volumes_json` makes them
   std::vector<Sha256> atoms;          // of each of the package's atoms
   std::optional<std::uint64_t> size;  // of the container; none for a directory
   std::vector<std::string> problems;  // damage, and entries that can't be read
-  std::string validate;               // "ok" or the worst problem
+  std::string validate;               // "ok", or the first one of `problems`, or else of Findings::mappings
 };
 [[nodiscard]] PackageFacts read_facts(const Package& package, Findings findings);
 
-/// Prints the document of `inspect --json` for one package. The keys of a container only (size, sha256, index,
-/// manifest_cbor) are left out for a directory.
+/// Prints the document of `inspect --json` for one package. For a directory, leaves out the keys that only a container
+/// has: size, sha256, index and manifest_cbor.
 void print_inspect_json(std::ostream& out, const Package& package, const PackageFacts& facts);
-/// Prints the value of its key `commands`, sorted by name.
+/// Prints only the value of the key `commands` of that document, sorted by name.
 void print_commands_json(std::ostream& out, const Package& package);
 
-/// The value of its key `package_id`: `stated_id`, or its error.
+/// The value of the key `package_id` of that document: `stated_id`, or its error.
 [[nodiscard]] nlohmann::json id_json(const Package& package);
-/// The unchecked name in the manifest of a package (`name@version`), else its hash. Throws Error for a malformed
-/// annotation.
+/// The name and version in the manifest of a package (`name@version`), unchecked. If it has no name, the hash of the
+/// package. Throws Error for a malformed annotation.
 [[nodiscard]] std::string stated_id(const Package& package);
 
 /// One command in the manifest of a package.

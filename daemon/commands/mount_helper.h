@@ -9,14 +9,15 @@
 
 namespace pkgfs {
 
-/// Whether mount(8) calls pkgfs as its helper: by the program's name (`mount.pkgfs`, `mount.fuse.pkgfs`), or in the
-/// form of mount.fuse(8), `pkgfs SPEC DIR -o OPTIONS`, where SPEC isn't the name of a command. `arguments` as main()
-/// gets them.
+/// Whether mount(8) calls pkgfs as its helper. pkgfs sees that from the program's name (`mount.pkgfs`,
+/// `mount.fuse.pkgfs`), or from the form of mount.fuse(8). That is `pkgfs SPEC DIR -o OPTIONS`, where SPEC isn't the
+/// name of a command. `arguments` are those of main().
 [[nodiscard]] bool is_mount_helper(const std::vector<std::string>& arguments);
 
 /// The arguments of a helper of mount(8): `SPEC DIR [-fnsv] [-N NAMESPACE] [-t TYPE] [-o OPTIONS]`. Letters can be
-/// combined. -s ignores unknown words of -o, -v prints more messages, -f checks the options and mounts nothing, and -n
-/// is ignored. -N, from `mount -N`, is the mount namespace for all work.
+/// combined. The meanings: -s ignores unknown words of -o, -v prints more messages, and -f checks the options and
+/// mounts nothing. The value of -N, from `mount -N`, is the mount namespace for all work. The others, -n and -t, have
+/// no effect.
 struct HelperArguments {
   std::string package;
   std::string mountpoint;

@@ -3,8 +3,8 @@
 
 namespace pkgfs {
 
-/// Removes the contents of the directory that `directory` is open on, as far as possible. It follows no symbolic link,
-/// stays in the directory even if another process moves a part of it, and needs few descriptors at any depth.
+/// Removes the contents of the directory that `directory` is open on, as far as possible. It follows no symbolic link.
+/// It stays in the directory even if another process moves a part of it. It needs few descriptors at any depth.
 void remove_contents(int directory);
 
 }  // namespace pkgfs

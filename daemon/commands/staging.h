@@ -12,24 +12,27 @@
 
 namespace pkgfs {
 
-/// A directory that gets its contents all at once. They are written into a hidden directory on the same file system:
-/// beside the target, which it then becomes, or inside a target that exists, whose entries then go up. So the target
-/// keeps its owner, mode and inode number, and may be a mount point or have some below. A process that is killed leaves
-/// the hidden directory behind, with the files that it had replaced; the next one for this target says so.
+/// Fills a target directory all at once. The contents are first written into a hidden directory on the same file
+/// system. If the target doesn't exist, the hidden directory is next to it, and is then renamed to the target. If the
+/// target exists, the hidden directory is in it, and its entries are then moved up. So an existing target keeps its
+/// owner, mode and inode number, and may be or contain a mount point. If a process is killed, its hidden directory
+/// stays, with the files that were replaced. The next extraction to the same target warns of it.
 class Staging {
  public:
   /// Prepares for the target `path`. `force` allows a directory that isn't empty. Throws Error naming `path`.
   Staging(std::string path, bool force);
-  /// Leaves the target as it was, unless it was published.
+  /// Removes the hidden directory, unless it holds files that can't be put back. If nothing was published, the target
+  /// stays as it was.
   ~Staging();
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
 
-  /// The directory to write to. It gets the mode and times that the target shall have.
+  /// The directory to write to. The target gets its times and, if the target is new, its mode.
   [[nodiscard]] UniqueFd open() const;
-  /// Puts everything into its place. A target that existed keeps its mode; entries that have the name of a new one are
-  /// replaced, directories merged. Throws Error, kInterrupted if it is cancelled, and the target is as before then.
-  /// What can't be put back is told as a warning. From then on, only a second signal ends the process (InterruptGuard).
+  /// Moves the contents to the target. An existing target keeps its mode. A new entry replaces one of the same name,
+  /// and directories are merged. Throws Error, kInterrupted if it is cancelled; then the target is as before. Warns of
+  /// each entry that can't be put back. If the target exists, only a second signal ends the process from then on
+  /// (InterruptGuard).
   void publish(const CancelFlag& cancel);
 
  private:

@@ -9,17 +9,18 @@
 
 namespace pkgfs {
 
-/// A hidden directory `.pkgfs-…` for an extraction, in the directory whose contents it prepares. It is locked while it
-/// lives, so that another process can see whether it was left behind. It is removed with all that is in it, unless it
-/// holds what can't be lost.
+/// A hidden directory `.pkgfs-…` in which an extraction prepares its files. It is locked as long as this object lives.
+/// So another process can see whether a killed process has left it. The destructor removes it with all its contents,
+/// unless it holds files of the user (`hold`).
 class StagingArea {
  public:
-  /// What `prepare` makes in it.
-  static constexpr const char* kNew = "new";            // what shall go up
-  static constexpr const char* kReplaced = "replaced";  // what that has replaced, each file under its own path
-  static constexpr const char* kUndone = "undone";      // what went up and was taken back
+  /// The names of the directories that `prepare` makes in it.
+  static constexpr const char* kNew = "new";            // new entries that are still to be moved up
+  static constexpr const char* kReplaced = "replaced";  // the entries that they replaced, each under its own path
+  static constexpr const char* kUndone = "undone";      // new entries that were moved up and taken back
 
-  /// Makes it in `place`, which must outlive this: `.PREFIX.pkgfs-…` if there is a prefix. Throws Error `what`.
+  /// Makes the hidden directory in `place`, a descriptor that must outlive this. If there is a prefix, its name is
+  /// `.PREFIX.pkgfs-…`. Throws Error `what`.
   StagingArea(int place, std::string_view prefix, const std::string& what);
   ~StagingArea();
   StagingArea(const StagingArea&) = delete;
@@ -34,11 +35,12 @@ class StagingArea {
   [[nodiscard]] int replaced() const { return replaced_.get(); }
   [[nodiscard]] int undone() const { return undone_.get(); }
 
-  /// It has files of the user now: only `remove` removes it.
+  /// The area holds files of the user from now on: the destructor doesn't remove it, but `remove` does.
   void hold() { is_held_ = true; }
+  /// The area holds no files of the user any more.
   void let_go() { is_held_ = false; }
   [[nodiscard]] bool is_held() const { return is_held_; }
-  /// The directory got another name, and is nothing to remove any more.
+  /// The caller has renamed the directory: from now on, nothing removes it.
   void release() { name_.clear(); }
   void remove();
 
@@ -52,7 +54,8 @@ class StagingArea {
   bool is_held_ = false;
 };
 
-/// Makes and opens a directory that only this user can enter. None and errno if it fails, EEXIST included.
+/// Makes and opens a directory that only this user can enter. If that fails, returns an empty descriptor and sets
+/// errno. It fails, too, if the name exists (EEXIST).
 [[nodiscard]] UniqueFd make_private_directory(int place, const std::string& name);
 
 /// The names in a directory; `failed` is 0 or an errno number.
@@ -60,8 +63,8 @@ class StagingArea {
 
 /// Warns of each area in `place` that a killed process left, and says what to do with it. `path` is that of `place`.
 void warn_of_leftovers(int place, const std::string& path);
-/// The same for the extractions that were to make `path`, and whose areas were in its parent `place`, for StagingArea's
-/// `prefix`.
+/// The same for extractions that were to make the directory `path`. Their areas are in `place`, the directory that was
+/// to contain it. `prefix` is the one that they gave to StagingArea.
 void warn_of_leftovers_beside(int place, std::string_view prefix, const std::string& path);
 
 }  // namespace pkgfs

@@ -18,12 +18,12 @@ namespace pkgfs {
 
 /// Moves the entries of a directory into another one that may have entries, and can take everything back. Directories
 /// of one name are merged and get mode and times of the moved one. A file or link replaces one of its name. A directory
-/// never replaces a file, nor a file a directory. It follows no symbolic link. Between two calls, no other process
-/// should change the directories; if one does, an entry stays where it is then.
+/// never replaces a file, nor a file a directory. It follows no symbolic link. No other process should change the
+/// directories between `run` and `undo`: an entry that another process has moved is not put back.
 ///
-/// What is replaced goes to the area, under its own path, so that a user can put it back if the process is killed.
-/// Where another file system is mounted in the directory, the entries for it are first copied to an area on it.
-/// Takes linear time, and few descriptors at any depth.
+/// A replaced entry goes to the area, under its own path, so that a user can put it back if the process is killed.
+/// Where another file system is mounted in the directory, the entries for it are first copied to an area on it. Takes
+/// linear time, and few descriptors at any depth.
 class TreeMover {
  public:
   /// Moves what is in `area.fresh()`. `name` is that of `to`, for messages. All must outlive this.
@@ -37,8 +37,8 @@ class TreeMover {
   void run();
   /// After `run`: removes the areas on other file systems.
   void finish();
-  /// Takes back what `run` has done so far. Returns a message for each entry for which that failed. An area then keeps
-  /// its files.
+  /// Takes back what `run` has done so far. Returns a message for each entry for which that failed. If a replaced entry
+  /// can't be put back, its area isn't removed.
   [[nodiscard]] std::vector<std::string> undo();
 
  private:

@@ -7,7 +7,7 @@
 
 namespace pkgfs::doctor {
 
-/// Checks the cache directory: whether this user can write it, who owns it, the free space, and unfinished downloads.
+/// Checks the cache directory: whether this user can write it, its owner, the free space, and unfinished downloads.
 void check_cache(Findings& findings, const std::string& cache_dir);
 
 }  // namespace pkgfs::doctor

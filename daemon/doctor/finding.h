@@ -6,8 +6,8 @@
 #include <vector>
 
 // The checks of `pkgfs doctor`. A check appends its findings. It does not throw, whatever it finds. It changes nothing
-// that another process sees, and takes a few seconds at most. It touches a mount only from a child process
-// (run_bounded.h), which may hang.
+// that another process sees, and takes a few seconds at most. An access to a mount may hang, so a check accesses a
+// mount only in a child process (run_bounded.h).
 namespace pkgfs::doctor {
 
 enum class Level {

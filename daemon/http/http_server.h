@@ -12,25 +12,26 @@
 
 namespace pkgfs {
 
-/// Bounds on what a client may cost. A client that exceeds one loses its connection; the other clients and the daemon
-/// are not affected.
+/// Bounds on what a client may cost. A client that exceeds a bound loses its connection. That has no effect on other
+/// clients, nor on the daemon.
 struct HttpLimits {
   std::size_t header_bytes = std::size_t{8} << 10U;
   /// Zero: the handler gets no body. A client may still send one; the server discards it after the reply.
   std::size_t body_bytes = 0;
-  /// Connections that are open at the same time. When so many are open, the server closes the one that has waited
-  /// longest for a request, so that idle clients don't keep others out. If it answers requests on all, further clients
-  /// wait in the listening socket's queue.
+  /// How many connections may be open at the same time. At this number, the server closes the one that has waited
+  /// longest for a complete request. So idle clients don't keep others out. If it is answering requests on all
+  /// connections, further clients wait in the listening socket's queue.
   std::size_t connections = 64;
-  /// From the first byte of a request to its last, and for sending the reply.
+  /// How long a client may take to send a request, from its first byte on, and again to receive the reply. If `idle` is
+  /// zero, the time begins with the connection.
   std::chrono::milliseconds request{5000};
-  /// Between two requests of one connection. Zero: the server closes the connection after one reply.
+  /// How long a connection may wait for a request. Zero: the server closes the connection after one reply.
   std::chrono::milliseconds idle{0};
-  /// Before the server closes a connection, it discards what the client still sends, up to these bounds: closing a
-  /// socket with unread data would destroy the reply on its way to the client.
+  /// Before the server closes a connection, it reads and discards what the client still sends, up to these bounds. To
+  /// close a socket with unread data would destroy the reply on its way to the client.
   std::size_t drained_bytes = std::size_t{64} << 10U;
   std::chrono::milliseconds drain{1000};
-  /// Threads that run the handler. Zero: the thread that runs the server does, so a handler must not block.
+  /// How many threads run the handler. Zero: the thread that calls `run` does, so the handler must not block.
   std::size_t handler_threads = 0;
 };
 
@@ -45,12 +46,14 @@ class HttpServer {
   struct Reply {
     unsigned status = 200;
     std::string content_type = "text/plain";
-    std::string body;  // for HEAD as for GET: the server sends its length only
+    std::string body;  // the same for HEAD as for GET: for HEAD, the server sends only its length
     std::vector<std::pair<std::string, std::string>> headers = {};
-    /// Called when the client did not take the reply, by a handler thread. May be empty. Its exceptions are logged.
+    /// Called if the client did not take the reply, by a handler thread or by the thread of `run`. May be empty. Its
+    /// exceptions are logged.
     std::function<void()> undelivered = {};
   };
-  /// Called by a handler thread, by several at a time. An exception becomes a reply with status 500.
+  /// Called by the handler threads (HttpLimits::handler_threads), by several at the same time. If it throws, the client
+  /// gets a reply with status 500.
   using Handler = std::function<Reply(const Request&)>;
 
   /// Why the server refuses a request without asking the handler.

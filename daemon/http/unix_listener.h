@@ -9,8 +9,9 @@
 
 namespace pkgfs {
 
-/// A non-blocking Unix socket that listens at a path. Replaces a socket that its process left behind when it was
-/// killed. The destructor removes the path, unless another process has put its own socket there meanwhile.
+/// A non-blocking Unix socket that listens at a path. If a process was killed and left its socket there, the
+/// constructor replaces that socket. The destructor removes the path, unless another process has put its own socket
+/// there meanwhile.
 class UnixListener {
  public:
   enum class Access {
@@ -18,9 +19,10 @@ class UnixListener {
     kOwnerOnly,  // mode 0600
   };
 
-  /// `path` becomes absolute. Throws Error: `what` ("Unable to listen at …") and the reason. kUsage: the path is too
-  /// long, or a file that is not a socket is there; kBusy: another process listens there; else what the system said.
-  /// kOwnerOnly changes the process's umask for a moment, so no other thread may create files then.
+  /// `path` becomes absolute. Throws Error with `what` ("Unable to listen at …") and the reason. kUsage: the path is
+  /// too long, or leads to a file that is not a socket. kBusy: another process listens there. Any other code is that of
+  /// the errno (system_error). With kOwnerOnly, the umask of the process changes for a moment, so no other thread may
+  /// create files then.
   UnixListener(const std::string& path, const std::string& what, Access access);
   ~UnixListener();
   UnixListener(UnixListener&&) = default;

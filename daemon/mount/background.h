@@ -17,9 +17,10 @@ class Readiness {
   Readiness(UniqueFd pipe, bool has_session, const Io& io)
       : pipe_(std::move(pipe)), has_session_(has_session), io_(io) {}
 
-  /// Lets the starting process end with success, and leaves its terminal: the daemon has its own session, its standard
-  /// streams are /dev/null, its working directory is "/", and its messages go to the system's log. It closes the
-  /// descriptors that it inherited, such as a lock or a pipe that the caller waits for. Later calls do nothing.
+  /// Lets the starting process end with success, and detaches the daemon from its terminal. From then on, the daemon
+  /// has its own session. Its standard streams are /dev/null, its working directory is "/", and its messages go to the
+  /// system's log. It closes the descriptors that it inherited, such as a lock, or a pipe whose end the caller waits
+  /// for. Later calls do nothing.
   void ready();
 
  private:
@@ -28,17 +29,19 @@ class Readiness {
   const Io& io_;
 };
 
-/// When the daemon leaves the process group of the process that started it. automount(8) and systemd let only their own
-/// process group enter a directory that is about to be mounted. There, the daemon must stay in it until it is ready.
+/// When the daemon leaves the process group of the process that started it. While automount(8) or systemd waits for a
+/// mount, only its own process group can enter the directory. In that case, the daemon must stay in that group until it
+/// is ready.
 enum class Leave { kAtOnce, kWhenReady };
 
 /// Runs `daemon` in a child process. Returns in the parent: 0 once the child is ready, or the child's exit code. The
-/// child reports an exception of `daemon` as its failure (run_report.h) and exits with what `daemon` returns. Call it
+/// child reports an exception of `daemon` as its failure (run_report.h), and exits with what `daemon` returns. Call it
 /// before any thread is started.
 ///
-/// The parent ends the child (SIGTERM, then SIGKILL) and calls `undo`, which must clear away what a killed child may
-/// leave, in two cases: the child is not ready within `limit`, which throws Error(kMount); or SIGINT, SIGTERM or SIGHUP
-/// reaches the parent, which throws Error(kInterrupted). It also calls `undo` for a child that a signal killed.
+/// If the child is not ready within `limit`, throws Error(kMount). If SIGINT, SIGTERM or SIGHUP reaches the parent,
+/// throws Error(kInterrupted). In both cases, the parent first ends the child (SIGTERM, then SIGKILL) and calls `undo`.
+/// If a signal killed the child, the parent calls `undo` and throws Error(kInternal). `undo` must clear away what a
+/// killed child may leave.
 [[nodiscard]] int run_in_background(const Io& io, std::chrono::milliseconds limit, Leave leave,
                                     const std::function<int(Readiness&)>& daemon, const std::function<void()>& undo);
 

@@ -26,9 +26,9 @@ inline constexpr std::chrono::seconds kProbeLimit{1};
 [[nodiscard]] std::vector<MountState> probe_mounts(const std::vector<std::string>& paths,
                                                    std::chrono::milliseconds limit);
 
-/// For a child process that asks the mount at `path` something: the path to ask at. Where the kernel allows it, that is
-/// ".", in a private copy of the mount that becomes the working directory. A request at the mount itself would keep the
-/// mount busy, so that it can't be unmounted until the request is answered.
+/// Call it in a child process, before a request to the mount at `path`. Returns the path for that request. Where the
+/// kernel allows it, a private copy of the mount becomes the working directory, and the path is ".". A request through
+/// the mount itself would keep that mount busy: it couldn't be unmounted until the daemon had answered.
 [[nodiscard]] const char* enter_copy(const char* path);
 
 }  // namespace pkgfs

@@ -26,7 +26,8 @@ struct MountEntry {
 [[nodiscard]] std::vector<MountEntry> parse_mountinfo(std::string_view text);
 /// The mounts that this process sees. Throws Error if /proc can't be read.
 [[nodiscard]] std::vector<MountEntry> read_mount_table();
-/// The topmost mount at exactly `path`, which is as mountinfo writes it. Throws Error if /proc can't be read.
+/// The topmost mount whose mount point is `path`, an absolute path without symbolic links. Throws Error if /proc can't
+/// be read.
 [[nodiscard]] std::optional<MountEntry> find_mount(const std::string& path);
 
 }  // namespace pkgfs

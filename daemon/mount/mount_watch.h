@@ -13,9 +13,9 @@
 
 namespace pkgfs {
 
-/// The daemon's main thread while a mount is served: it waits for signals, for the end of the mount and of the
-/// guardian, and tells the service manager's watchdog that the mount answers. SIGUSR2 switches debug messages on and
-/// off. Not thread-safe. The parameters must outlive it.
+/// The work of the daemon's main thread while a mount is served. It waits for signals, for the end of the mount and for
+/// the end of the guardian. It tells the service manager's watchdog that the mount answers. SIGUSR2 switches debug
+/// messages on and off. Not thread-safe.
 class MountWatch {
  public:
   /// Blocks SIGTERM, SIGINT, SIGHUP and SIGUSR2 in this thread and in those that it starts later. Throws Error.
@@ -24,10 +24,11 @@ class MountWatch {
   /// Answers the kernel's first request. False: a signal asked the daemon to stop before that request came. Throws
   /// Error(kMount) if it does not come in time.
   [[nodiscard]] bool wait_until_ready(fuse::Session& session, const std::string& mountpoint);
-  /// Returns 0 when the mount has ended, or the number of the signal that asked the daemon to stop. Throws Error.
+  /// Returns 0 when the mount has ended, or the number of the signal that asked the daemon to stop. Replaces a guardian
+  /// that ends meanwhile. Throws Error.
   [[nodiscard]] int wait_for_end(fuse::Session& session, const fuse::MountSettings& settings, ServiceManager& manager,
                                  Guardian& guardian);
-  /// The signals do again what they did before.
+  /// Gives the signals back the effect that they had before the constructor.
   void restore_signals() { signals_.restore(); }
 
  private:
@@ -35,7 +36,7 @@ class MountWatch {
   enum class Event { kSignal, kFirst, kSecond, kTimeout };
   [[nodiscard]] Event wait(int first, int second, std::optional<std::chrono::milliseconds> limit);
 
-  /// Without another guardian, the prefetching of files ends.
+  /// If no other guardian can be started, ends the prefetching of files. (It doesn't end the notices of changes.)
   static void replace_guardian(fuse::Session& session, const fuse::MountSettings& settings, Guardian& guardian);
 
   SignalFd signals_;

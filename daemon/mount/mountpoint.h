@@ -6,8 +6,8 @@
 #include "core/base/unique_fd.h"
 #include "core/tree/package_tree.h"
 
-// The directory that a package is mounted at. `given` is its name as the user typed it, for messages; `path` or
-// `mountpoint` is that of `prepare_mountpoint`.
+// Functions for the directory at which a package is mounted. `given` is its path as the user typed it, for messages.
+// `mountpoint`, or `path` next to `given`, is the path that `prepare_mountpoint` returns.
 namespace pkgfs {
 
 /// The path that mountinfo would show for `path`. Symbolic links are resolved before "..", as the kernel does it. Does
@@ -16,13 +16,15 @@ namespace pkgfs {
 [[nodiscard]] std::string resolve_mountpoint(const std::string& path);
 
 /// Checks that a mount can be made at `given`, and unmounts a dead mount of pkgfs there. Returns its absolute path.
-/// Throws Error: kNotFound; kUsage (not a directory, "/", a file system of the kernel); kBusy (a live mount of pkgfs,
-/// or a mount that does not answer); kMount (a dead mount of another program).
+/// Throws Error(kNotFound) if it doesn't exist. Throws Error(kUsage) if it isn't a directory, is "/", or is in a file
+/// system of the kernel. Throws Error(kBusy) if it has a live mount of pkgfs, or a FUSE mount that does not answer.
+/// Throws Error(kMount) if it has a dead mount of another program.
 [[nodiscard]] std::string prepare_mountpoint(const std::string& given);
 
-/// Takes a lock on the directory, so that only one of several processes mounts there at a time: all of them may have
-/// seen it free. Checks again that it is free. The lock lasts as long as the descriptor; a directory that this user may
-/// not read is not locked. Throws Error(kBusy) if another process holds the lock, else as `prepare_mountpoint`.
+/// Takes a lock on the directory, so that only one process at a time mounts there. Then checks the mounts there again:
+/// several processes may have passed `prepare_mountpoint` at the same time. The lock lasts as long as the descriptor. A
+/// directory that this user may not read is not locked. Throws Error(kBusy) if another process holds the lock, else as
+/// `prepare_mountpoint`.
 [[nodiscard]] UniqueFd claim_mountpoint(const std::string& given, const std::string& path);
 
 /// Whether autofs watches the directory: automount(8) or systemd waits there for the mount.

@@ -24,9 +24,10 @@ class SignalFd {
 
   /// Readable while a signal is pending.
   [[nodiscard]] int fd() const { return fd_.get(); }
-  /// The number of a pending signal, which is no longer pending then. Waits for one if there is none.
+  /// Takes a pending signal, so that it is no longer pending, and returns its number. Waits for a signal if none is
+  /// pending. Nothing if that fails.
   [[nodiscard]] std::optional<int> take() const;
-  /// The signals do again what they did before.
+  /// Closes the descriptor and restores the signal mask of this thread.
   void restore();
 
  private:

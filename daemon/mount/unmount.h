@@ -6,8 +6,9 @@
 namespace pkgfs {
 
 /// Unmounts the topmost mount at `mountpoint`. `lazy` detaches it even while it is in use; it then ends with its last
-/// use. A user who is not root unmounts with fusermount3. A mount that is used only for a moment, as df(1) does, is
-/// tried again. Success if another process has unmounted it meanwhile. Throws Error: kBusy, kPermission, kMount.
+/// use. If the kernel refuses that to this user, fusermount3 unmounts. If the mount is busy, tries again for a moment,
+/// because a program such as df(1) uses a mount only briefly. Success if another process has unmounted it meanwhile.
+/// Throws Error, such as kBusy or kPermission.
 void unmount(const std::string& mountpoint, bool lazy);
 
 }  // namespace pkgfs

@@ -10,8 +10,8 @@
 
 namespace pkgfs {
 
-/// Answers `GET /metrics` over HTTP on a thread of its own. Each connection carries one request. The limits of
-/// HttpLimits keep a client from holding up anything but other clients.
+/// Answers `GET /metrics` over HTTP on a thread of its own. Each connection carries one request. HttpLimits bounds what
+/// clients cost: they can delay other clients, but nothing else.
 class MetricsServer {
  public:
   /// Listens at `address`, the value of `--metrics`. The server's thread calls `text` for the body of each reply.

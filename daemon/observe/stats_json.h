@@ -14,9 +14,10 @@ namespace pkgfs {
 /// "latency_ns":{"lookup":{"count":3,"sum":9,"p50":3,"p99":3,"max":3}},"package":"acme/app@1.0.0",
 /// "packages":["acme/app@1.0.0"],"mountpoint":"/mnt","version":"0.1.0","pid":7,"since":9}`.
 ///
-/// `requests` has all kinds, `errors` and `latency_ns` only those that had any. `"metrics"` is there if they are
-/// served, and `"live":{"watched":1,"unwatched":0,"notices":0}` if live directories are watched. An attribute holds at
-/// most 64 KiB: of very many packages the first are listed, and `"packages_total"` says how many there are.
+/// `requests` has all kinds of request. `errors` and `latency_ns` have only the kinds of which there were any.
+/// `"metrics"` is there if metrics are served. `"live":{"watched":1,"unwatched":0,"notices":0}` is there if live
+/// directories are watched. An attribute holds at most 64 KiB. So if there are very many packages, only the first are
+/// listed, and `"packages_total"` says how many there are.
 [[nodiscard]] std::string stats_json(const MountFacts& facts, const fuse::Snapshot& counts);
 
 }  // namespace pkgfs

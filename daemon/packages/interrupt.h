@@ -7,10 +7,10 @@
 
 namespace pkgfs {
 
-/// While it lives, SIGINT, SIGTERM and SIGHUP set a flag instead of ending the process, so that a download can clean up
-/// and throw Error(kInterrupted). The signal ends the process after all if the guard is still alive two seconds later,
-/// or at a second signal. `throw_if_cancelled()` looks at the flag, in the guard's thread. Only one guard may exist at
-/// a time.
+/// While this object lives, SIGINT, SIGTERM and SIGHUP set a flag instead of ending the process. So a download can
+/// clean up and throw Error(kInterrupted). The signal ends the process after all if the guard is still alive two
+/// seconds later, or at a second signal. `throw_if_cancelled()` looks at the flag, in the guard's thread. Only one
+/// guard may exist at a time.
 class InterruptGuard {
  public:
   /// `flag` must outlive this.
@@ -19,8 +19,8 @@ class InterruptGuard {
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
 
-  /// From now on, until the guard ends, only a second signal ends the process: what is being undone or cleaned up may
-  /// take longer than two seconds. Works without a guard, too.
+  /// Until the guard's destructor, the limit of two seconds no longer holds, and only a second signal ends the process.
+  /// For work that undoes changes or cleans up, which may take longer. Without a guard, has no effect.
   static void give_time();
 
  private:

@@ -10,7 +10,7 @@
 
 namespace pkgfs {
 
-/// A lock file that agrees with its packages. The first one is open.
+/// A lock file that agrees with its packages, and its first package, the root.
 struct LockedPackages {
   LockFile lock;
   std::shared_ptr<const Package> root;
@@ -24,10 +24,12 @@ struct LockReading {
 };
 
 /// Reads the lock file at `path` for `text`, a PACKAGE of the command line, and opens its packages level by level, the
-/// root first. A package is opened only if `text` or a manifest of the level before asks for it, if that manifest may
-/// (core/source/reach.h), and if the registries in the settings may have it: the file may come from a stranger. Every
-/// package may ask for those of a registry in the settings, so they are loaded at once, before the levels. A directory
-/// must be asked for by its path. Each package is compared with what the file says of it (lock_file.h).
+/// root first. Each package is compared with its entry in the file (lock_file.h).
+///
+/// The file may come from a stranger. So a package is opened only if `text`, or a manifest of the level before, asks
+/// for it. The package with that manifest must be allowed to ask (core/source/reach.h). A directory must be asked for
+/// by its path. The settings must also allow the place of the package, such as its registry. Every package may ask for
+/// packages of a registry in the settings, so these are loaded at once, before the levels.
 ///
 /// Throws Error that names the lock file; Error(kUsage) if it wasn't written for `text`.
 [[nodiscard]] LockedPackages read_lock_file(const std::string& path, const std::string& text,

@@ -32,8 +32,8 @@ struct RootPackage {
 };
 
 /// Finds and opens packages for one command. It connects the settings with the sources (paths, URLs, registries, or a
-/// lock file), the caches and one loader. Each package is opened once. Its threads, if it uses the network, end with
-/// it.
+/// lock file), the caches and one loader. Each package is opened once. If it uses the network, it has threads, which
+/// its destructor ends.
 class PackageOpener {
  public:
   /// Settings that `flags` don't have come from `io.environment` (settings.h). `observer`, which must outlive this, is
@@ -48,9 +48,9 @@ class PackageOpener {
   /// Finds `text` as docs/rules/resolution.md, 1.5 orders it: an existing file, an existing directory, a specifier.
   /// Throws Error `Unable to resolve "{text}" as a URL, package name, or file on disk` when it is none of them.
   [[nodiscard]] RootPackage find(const std::string& text);
-  /// Finds and opens it.
+  /// Finds the package as `find` does, and opens it.
   [[nodiscard]] RootPackage open(const std::string& text);
-  /// Resolves the dependencies of `root`. The first node of the graph has its location.
+  /// Resolves the dependencies of `root`. The first node of the graph is the root, with the location that `root` has.
   [[nodiscard]] Resolution resolve_tree(const RootPackage& root);
 
   /// Asks registries also for packages that the cache has: writing a lock file needs their URLs. Call it before `find`.

@@ -11,8 +11,8 @@
 
 namespace pkgfs {
 
-/// Passes all queries on to another source. If a specifier names a registry (`other.com:acme/lib`) that isn't
-/// configured, it warns, once for each registry: a configured registry may have a different package of that name
+/// Passes all queries on to another source. Logs a warning if a specifier names a registry that isn't configured
+/// (`other.com:acme/lib`), once for each registry. A configured registry may have a different package of that name
 /// (docs/rules/resolution.md, 1.3).
 class RegistryCheck final : public Source {
  public:

@@ -22,17 +22,18 @@ struct VolumeOptions {
   bool is_path = false;             // `package` is a file or directory, opened anew at each mount
 };
 
-/// Parses and checks options. Every value is a string: a switch is on with "" or "true", and off with "false". A
-/// relative path is refused, because the plugin does not know the user's working directory. Throws Error naming the
-/// option: kUsage, or kNotFound for a package file that does not exist.
+/// Parses and checks options. Every value is a string. A switch is on with "", "true", "yes" or "1", and off with
+/// "false", "no" or "0". A relative path is refused, because the plugin does not know the user's working directory.
+/// Throws Error naming the option: kUsage, or kNotFound for a package file that does not exist.
 [[nodiscard]] VolumeOptions parse_volume_options(const DriverOptions& given);
 
-/// Throws Error(kUsage) unless Docker and Podman allow the name for a volume. A name consists of letters, digits, "_",
-/// "." and "-"; the first is a letter or a digit. A directory gets this name, so it must contain nothing else.
+/// Throws Error(kUsage) unless Docker and Podman allow the name for a volume. A name has at most 255 letters, digits,
+/// "_", "." and "-", and begins with a letter or a digit. A directory gets this name, so no other character is allowed.
 void check_volume_name(const std::string& name);
 
-/// The arguments of `pkgfs resolve`, which writes the lock file `lock`, of `pkgfs pull` and of `pkgfs mount`. If
-/// `options` name a lock file, the last two read that one instead of `lock`. An empty `lock` stands for none.
+/// The arguments of the commands that work for a volume. `pkgfs resolve` writes the lock file `lock`. `pkgfs pull` and
+/// `pkgfs mount` read it, or the lock file that `options` name. For these two, `lock` may be empty: then they read
+/// none.
 [[nodiscard]] std::vector<std::string> resolve_arguments(const VolumeOptions& options, const std::string& lock);
 [[nodiscard]] std::vector<std::string> pull_arguments(const VolumeOptions& options, const std::string& lock);
 [[nodiscard]] std::vector<std::string> mount_arguments(const VolumeOptions& options, const std::string& lock,
