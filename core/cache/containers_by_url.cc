@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <ctime>
@@ -50,19 +51,30 @@ void touch(const std::string& path) {
   ::utimensat(AT_FDCWD, path.c_str(), times.data(), AT_SYMLINK_NOFOLLOW);
 }
 
+/// When the file was last modified; nothing if it isn't a regular file.
+std::optional<std::time_t> modified(const std::string& path) {
+  struct stat status{};
+  return ::lstat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) ? std::optional(status.st_mtim.tv_sec)
+                                                                        : std::nullopt;
+}
+
 }  // namespace
 
 std::string ContainersByUrl::path_of(const Url& url) const { return directory_ + "/" + key_of(url); }
 
 std::optional<ContainersByUrl::Found> ContainersByUrl::find(const Url& url) const {
   Found found{path_of(url), std::nullopt};
-  struct stat status{};
-  if (::lstat(found.path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) {
+  const std::optional<std::time_t> stored = modified(found.path);
+  if (!stored) {
     return std::nullopt;
   }
+  // The server has confirmed the entry when the file beside it was last modified.
   const std::time_t now = std::time(nullptr);
-  if (status.st_mtim.tv_sec <= now) {
-    found.age = std::chrono::seconds(now - status.st_mtim.tv_sec);
+  for (const auto& time : {stored, modified(etag_path(found.path)), modified(date_path(found.path))}) {
+    if (time && *time <= now) {
+      const std::chrono::seconds age(now - *time);
+      found.age = std::min(found.age.value_or(age), age);
+    }
   }
   return found;
 }
@@ -75,7 +87,12 @@ std::optional<std::string> ContainersByUrl::date_of(const Url& url) const {
   return read_beside(date_path(path_of(url)));
 }
 
-void ContainersByUrl::mark_current(const Url& url) { touch(path_of(url)); }
+void ContainersByUrl::mark_current(const Url& url) {
+  // Not the entry: it may be mounted, and a file whose time of modification changes counts as changed.
+  const std::string path = path_of(url);
+  touch(etag_path(path));
+  touch(date_path(path));
+}
 
 PartialEntry ContainersByUrl::reserve(const Url& url, const CancelFlag& cancel,
                                       std::optional<std::chrono::milliseconds> longest) {

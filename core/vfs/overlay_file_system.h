@@ -36,6 +36,7 @@ class OverlayFileSystem : public FileSystem {
     kAddresses,  // of the nodes: even numbers below 2^48, for the life of this object; no directory is evicted
   };
   /// `layers` in order of precedence, at least one, each with a directory as root. None may be live.
+  /// Throws Error(kIo) if the root of a layer can't be read now.
   OverlayFileSystem(std::vector<Layer> layers, const OverlayOptions& options, Inodes inodes = Inodes::kStable);
   ~OverlayFileSystem() override;
 

@@ -9,8 +9,10 @@
 #include <string>
 #include <utility>
 
+#include "core/base/error.h"
 #include "core/base/limits.h"
 #include "core/base/log.h"
+#include "core/base/lost_pages.h"
 #include "core/base/printable.h"
 #include "core/vfs/large_directory.h"
 #include "core/vfs/path_text.h"
@@ -39,6 +41,9 @@ void OverlayMerger::make_root(OverlayNode& root, OverlayContent& top) {
       candidate.entry.attributes = *attributes;
     } else {
       candidate.error = attributes.error();
+      if (lost_pages::ever() || !layers_[i].fs->is_intact(candidate.entry.inode)) {
+        throw Error(ErrorCode::kIo, layers_[i].label() + ": its root directory can't be read");
+      }
     }
     candidates.push_back(candidate);
   }

@@ -12,6 +12,7 @@
 #include "core/base/error.h"
 #include "core/base/limit_error.h"
 #include "core/base/limits.h"
+#include "core/base/lost_pages.h"
 #include "core/base/printable.h"
 #include "core/base/repeated_warning.h"
 #include "core/vfs/empty_file_system.h"
@@ -86,6 +87,9 @@ class Preparation {
   void reject(const Mount& mount, const std::string& reason, bool is_damaged = false) {
     const std::string message = "The \"" + mount.package.text() + "\" package maps \"" + shortened(mount.source_path) +
                                 "\" of its \"" + mount.volume + "\" volume, but " + reason;
+    if (is_damaged && (lost_pages::ever() || !mount.fs->is_intact(mount.fs->root()))) {
+      throw Error(ErrorCode::kIo, message);  // the next attempt may find it
+    }
     if (strict_ || (is_damaged && mount.limits->refuses_damage)) {
       throw Error(is_damaged ? ErrorCode::kCorrupt : ErrorCode::kLoad, message);
     }
