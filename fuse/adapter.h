@@ -28,7 +28,7 @@ struct AdapterOptions {
   gid_t gid = 0;
   std::uint16_t file_mask = 0;       // permission bits taken away from files
   std::uint16_t directory_mask = 0;  // and from directories
-  double live_timeout = 1.0;         // seconds for which the kernel may keep what it knows of live entries
+  double live_timeout = 1.0;  // seconds for which the kernel may cache a live entry if its changes aren't reported
   /// If the tree is immutable, let the kernel open files and directories without a request. Kernels that can't do that
   /// send requests as usual.
   bool skip_open = true;
@@ -68,7 +68,8 @@ class Adapter {
  private:
   friend struct Call;  // call.h
 
-  /// Answers INIT: agrees with the kernel on what it does. Here the file system is asked whether it is immutable.
+  /// Answers INIT: agrees with the kernel on the features of FUSE that the mount uses. Here the file system is asked
+  /// whether it is immutable.
   static void init(void* user_data, fuse_conn_info* conn);
 
   vfs::FileSystem& fs_;

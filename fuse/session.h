@@ -58,7 +58,7 @@ class Session {
   /// Ends the prefetcher. False: it didn't end within `limit`.
   [[nodiscard]] bool stop_prefetching(std::chrono::milliseconds limit);
   /// Starts `notifier`, which must outlive the session; call it after `start`. Like the prefetcher, the notifier may
-  /// wait in the kernel, and so needs such a process, too. Throws std::system_error.
+  /// wait in the kernel, and so needs a process that can abort the connection. Throws std::system_error.
   void start_notifying(ChangeNotifier& notifier);
   /// Ends the notifier. False: it didn't end within `limit`.
   [[nodiscard]] bool stop_notifying(std::chrono::milliseconds limit);

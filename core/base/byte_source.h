@@ -52,8 +52,8 @@ class ByteSource {
 /// A file mapped read-only; `read` uses pread(2). An access to a lost page of `bytes()` gives zeros instead of SIGBUS
 /// (lost_pages.h).
 ///
-/// Unless changes are allowed, the file must not change while it is open: if its size or its time of modification
-/// does, it isn't intact. Its other times may change, because a program may rename, link or unlink it.
+/// Unless changes are allowed, the file must not change while it is open. If its size or its time of modification
+/// changes, it isn't intact. Its other times may change, because a program may rename, link or unlink it.
 class MappedFile final : public ByteSource {
  public:
   enum class Changes { kRefused, kAllowed };

@@ -6,7 +6,7 @@
 #include <string_view>
 
 /// Limits on hostile or damaged input: containers, manifests, archives, replies. Each with its reason. Some limits are
-/// higher for packages on this machine than for those of strangers: these are in the two sets at the end, `kLocal` and
+/// higher for local packages than for those of strangers. These are in the two sets at the end, `kLocal` and
 /// `kStranger`.
 namespace pkgfs::limits {
 
@@ -92,8 +92,8 @@ inline constexpr std::size_t kResolvePending = 4'000;
 inline constexpr std::size_t kResolveStates = 10'000;
 
 /// The limits for packages of one kind: local packages, or packages of strangers. Most are limits for each package.
-/// `mappings` and `commands` limit the sums over all packages of the kind in a tree. Those of `kLocal` limit the sums
-/// over all packages.
+/// `mappings` and `commands` limit sums. Those of `kStranger` limit the sums over the packages of strangers in a tree.
+/// Those of `kLocal` limit the sums over all packages in it, of both kinds.
 struct PackageLimits {
   std::string_view name;  // of this kind of packages, in messages
   std::uint64_t manifest_bytes;
@@ -109,7 +109,7 @@ struct PackageLimits {
   bool refuses_damage;
 };
 
-/// For a package that lies on this machine: the user chose it, and can look into it.
+/// For a local package: the user chose it, and can look into it.
 inline constexpr PackageLimits kLocal{.name = "local packages",
                                       .manifest_bytes = kManifestBytes,
                                       .index_bytes = kIndexBytes,

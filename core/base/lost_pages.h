@@ -33,8 +33,8 @@ enum class Outcome {
   kLost,   // a page of the bytes can't be read: the caller answers EIO
 };
 /// Whether the mapped bytes `part`, which the caller read after `before = events()`, are those of the file. Bytes that
-/// belong to no mapped file are always right. If a page is lost, tries to read it again, which may wait for the disk,
-/// unless the last attempt is less than a second ago. Logs the loss of a page and its recovery, each once.
+/// belong to no mapped file are always right. If a page is lost, tries to read it again, unless the last attempt
+/// is less than a second ago. That may wait for the disk. Logs the loss of a page and its recovery, each once.
 [[nodiscard]] Outcome check(std::span<const std::byte> part, std::uint64_t before);
 
 /// A mapped file in the table that the handler of SIGBUS reads. Installs the handler at first use. It passes a fault

@@ -44,7 +44,7 @@ struct Range {
   std::uint64_t length = 0;
 };
 
-/// Logs that `range` of `file` can't be read. `error`: the errno, or ENODATA if the file ends before.
+/// Logs that `range` of `file` can't be read. `error`: the errno, or ENODATA if the file ends before the range does.
 void tell_lost(std::string_view file, const Range& range, int error);
 /// Logs that it can be read again.
 void tell_found(std::string_view file, const Range& range);

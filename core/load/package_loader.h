@@ -27,8 +27,8 @@ class ContainerFetcher;
 /// OpenOptions::untrusted. A command has one loader, which opens a package once. Thread-safe.
 class PackageLoader {
  public:
-  /// Whether a package at `dist` counts as one of this machine, and not as one of a stranger (Reach::trusts). Several
-  /// threads may call it at once.
+  /// Whether a package at `dist` counts as local, and not as one of a stranger (Reach::trusts). Several threads
+  /// may call it at once.
   using Trust = std::function<bool(const DistributionInfo& dist)>;
 
   /// For local packages only.

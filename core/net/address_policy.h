@@ -21,11 +21,13 @@ namespace pkgfs {
 /// of the host's name and after each redirect.
 ///
 /// The user names URLs on the command line, in the settings or in a local package. A server that has such a URL is a
-/// named server. A request belongs to the servers that announced its URL, or else to the server of the URL.
+/// named server. A request belongs to the servers that announced its URL. If the user named the URL, or if nothing
+/// announced it, the request also belongs to the server of the URL.
 /// - A request for a URL that the user named may go to any address until it is redirected.
-/// - With https, a request may go to any address of a named server to which it belongs: the certificate proves which
+/// - With https, a request may go to any address of a named server to which it belongs. The certificate proves which
 ///   server it is.
-/// - Without https, it may not go to a more local range than the one in which that server was first seen.
+/// - Without https, it may not go to a more local range (AddressRange) than the one in which that server was first
+///   seen.
 /// - To any other server, it may go in the public network, and in the ranges of the named servers to which it belongs.
 ///
 /// Thread-safe.

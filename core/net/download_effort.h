@@ -41,8 +41,8 @@ class DownloadEffort {
     furthest_ = kept;
     return true;
   }
-  /// Call it before the bytes in the file are thrown away: after that, every byte is progress again. False if that
-  /// happens more than `kMostRestarts` times.
+  /// Call it before the bytes in the file are thrown away: after that, progress counts from an empty file. False if
+  /// that happens more than `kMostRestarts` times.
   [[nodiscard]] bool restart() {
     furthest_ = 0;
     return ++restarts_ <= kMostRestarts;

@@ -27,8 +27,8 @@ struct NamedIdent {
   [[nodiscard]] const std::string* named_tag() const { return std::get_if<std::string>(&tag); }
   /// The one build that `=x.y.z+build` asks for; nothing for any other tag.
   [[nodiscard]] std::optional<Version> wanted_build() const;
-  /// Whether the package `id` satisfies this ident: same full name, and the tag's requirement holds (a named tag
-  /// must equal the printed version).
+  /// Whether the package `id` satisfies this ident: same full name, and the tag's requirement holds. Unlike in
+  /// `requirement`, a named tag isn't `*` here: it must equal the printed version.
   [[nodiscard]] bool matches(const NamedId& id) const;
   [[nodiscard]] std::string to_string() const;
   friend bool operator==(const NamedIdent&, const NamedIdent&) = default;

@@ -48,7 +48,8 @@ struct TreeOptions {
   bool strict = false;
   /// If the manifest of a container of version 1 or 2 names no mappings, one is assumed: its volume `atom` at "/". If
   /// the root package lacks that volume, warn instead of throwing: the package then adds no files
-  /// (docs/rules/loading.md, 5.2). A dependency is always treated like this. With `strict`, both cases throw.
+  /// (docs/rules/loading.md, 5.2). For a dependency, the warning doesn't depend on `lenient`. With `strict`, both cases
+  /// throw.
   bool lenient = false;
   bool raw_links = false;
   /// Throw Error(kCorrupt) for a symbolic link that leads out of its volume. Needs `strict`.

@@ -137,7 +137,8 @@ class FileSystem {
   /// The number (`Attributes::number`) of the parent of directory `dir`; the root is its own parent.
   [[nodiscard]] virtual Result<std::uint64_t> parent_number(Inode dir);
   /// The text of a symbolic link; EINVAL for an inode of another type. The text is valid until the caller's ReadSection
-  /// ends; without a ReadSection, until the caller's next call. After `forget` of the inode, the text is invalid.
+  /// (core/base/read_section.h) ends; without a ReadSection, until the caller's next call. After `forget` of the inode,
+  /// the text is invalid.
   [[nodiscard]] virtual Result<std::string_view> read_link(Inode inode) = 0;
   [[nodiscard]] virtual Result<std::unique_ptr<OpenFile>> open(Inode inode) = 0;
   /// The file's bytes as one run, for callers that need no open file. EINVAL if they aren't one run (a host file).

@@ -77,8 +77,8 @@ class LiveChanges {
   /// node: the kernel may have forgotten it, and then it is deleted.
   void replied(Mark mark, Inode dir, std::string_view name, Inode inode) noexcept;
 
-  /// Whether the last answer about `inode` still holds if the host now shows the attributes `now`. It holds for the
-  /// same entry; for a file, size and time must be the same, too.
+  /// Whether the last answer about `inode` still holds if the host now shows the attributes `now`. A directory must
+  /// be the same entry. Any other entry must be the same, and have the same size and time.
   [[nodiscard]] bool is_as_told(Inode inode, const Attributes& now);
   /// Whether the name of `inode` leads to another file now, or to an entry of another type.
   [[nodiscard]] bool was_replaced(Inode inode, const Attributes& now);

@@ -57,7 +57,7 @@ struct LiveKnowledge {
   std::set<std::string, std::less<>> absent;  // names that the kernel may believe to be absent; guarded by LiveChanges
 
   std::atomic<std::uint64_t> version{0};     // grows with each change
-  std::atomic<std::uint64_t> clean{kNever};  // the kernel caches no content older than this `version`; kNever: it may
+  std::atomic<std::uint64_t> clean{kNever};  // the kernel caches no content older than this `version`; kNever: unknown
   std::atomic<bool> queued{false};           // a notice is on its way
   std::atomic<bool> told_since{true};        // the kernel was told something since the last notice
   std::atomic<bool> entry_changed{false};    // the name may lead to another entry

@@ -85,8 +85,9 @@ class OverlayFileSystem : public FileSystem {
   [[nodiscard]] Result<const OverlayContent*> merge(const OverlayNode& node, Inode inode);
   /// Whether the layers that have the directory `node` are as they were when they were opened.
   [[nodiscard]] bool parts_are_intact(const OverlayNode& node) const;
-  /// Called if `find` didn't find `name` in `content`, the entries of `dir`. The entry and its index, if lost pages
-  /// had led the search astray. Else ENOENT, or EIO if the reason may be that bytes are lost or were changed.
+  /// Called if `OverlayContent::find` didn't find `name` in `content`, the entries of `dir`. The entry and its index,
+  /// if lost pages had led the search astray. Else ENOENT, or EIO if the reason may be that bytes are lost or were
+  /// changed.
   [[nodiscard]] Result<const OverlayNode*> confirm_absence(const OverlayNode& dir, const OverlayContent& content,
                                                            std::string_view name, std::size_t& index) const;
 

@@ -32,7 +32,7 @@ struct Mount {
 };
 
 /// Throws the error of a limit for `package` (limit_error.h) if `mount_path` has more components than `limits` allow.
-/// Throws the same if one of both paths has more bytes.
+/// Throws the same if one of both paths has more bytes than they allow.
 void check_paths(const Label& package, std::string_view mount_path, std::string_view source_path,
                  const limits::PackageLimits& limits);
 

@@ -20,9 +20,9 @@ namespace pkgfs::webc {
 /// - Writers of versions 2 and 3 store a subtree right behind its directory. So every directory has a range of the
 ///   header. It begins at the directory, and ends where the next sibling begins or where the parent's range ends.
 /// - A record is regular if its directory lies behind the ranges of the earlier siblings, and ends inside its own
-///   range. It owns the directory, because no other regular record can lead there. So a sound container needs no memory
-///   of the directories that were seen. The EntryRef has the range: the offset in its low half, the end in its high
-///   half.
+///   range. It owns the directory, because no other regular record can lead there. So a sound container of version 2 or
+///   3 needs no memory of the directories that were seen. The EntryRef has the range: the offset in its low half, the
+///   end in its high half.
 /// - The first record that isn't regular starts one scan of all tables. The irregular records follow in stored order.
 ///   Each owns its directory, unless that overlaps a directory with an owner.
 /// - Version 1 stores breadth first, so there every record of a nested directory is irregular.

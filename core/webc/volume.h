@@ -71,7 +71,7 @@ class Volume {
     return list(dir, 0, visit);
   }
   /// The same from `position`, which a record of `dir` gave; 0: from the beginning. The records before it take no time.
-  /// If a name stands twice, and first before the position, the second record is listed.
+  /// If the first of two records with one name lies before the position, the second one is listed.
   [[nodiscard]] virtual Result<void> list(EntryRef dir, std::uint64_t position,
                                           FunctionRef<bool(const DirRecord&)> visit) const = 0;
   /// The highest number that a record can have. Known without reading a record.

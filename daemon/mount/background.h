@@ -19,8 +19,8 @@ class Readiness {
 
   /// Lets the starting process end with success, and detaches the daemon from its terminal. From then on, the daemon
   /// has its own session. Its standard streams are /dev/null, its working directory is "/", and its messages go to the
-  /// system's log. It closes the descriptors that it inherited, such as a lock, or a pipe whose end the caller waits
-  /// for. Later calls do nothing.
+  /// system's log. It closes the descriptors that it inherited, such as a lock, or a pipe whose end another process
+  /// waits for. Later calls do nothing.
   void ready();
 
  private:

@@ -36,7 +36,8 @@ class MountWatch {
   enum class Event { kSignal, kFirst, kSecond, kTimeout };
   [[nodiscard]] Event wait(int first, int second, std::optional<std::chrono::milliseconds> limit);
 
-  /// If no other guardian can be started, ends the prefetching of files. (It doesn't end the notices of changes.)
+  /// If no other guardian can be started, ends the prefetching of files. The notices of changes go on, then without a
+  /// guardian.
   static void replace_guardian(fuse::Session& session, const fuse::MountSettings& settings, Guardian& guardian);
 
   SignalFd signals_;
