@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "core/vfs/mapped_path_file_system.h"
+#include "core/base/lost_pages.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -130,6 +131,8 @@ Result<void> MappedPathFileSystem::read_dir(Inode dir, std::uint64_t from, Funct
     if (child) {
       entry.inode = child->inode;
       entry.attributes = child->attributes;
+    } else if (lost_pages::ever() || !inner_->is_intact(inner_root_)) {
+      return fail(child.error());  // the caller may keep the listing, but not one that lacks bytes
     } else {
       entry.error = child.error();
     }

@@ -208,44 +208,6 @@ Result<const OverlayContent*> OverlayFileSystem::merge(const OverlayNode& node, 
   return cache_.add(std::move(content));
 }
 
-bool OverlayFileSystem::parts_are_intact(const OverlayNode& node) const {
-  if (node.parts == nullptr) {
-    return layers_[node.layer].fs->is_intact(node.inode);
-  }
-  return std::ranges::all_of(*node.parts,
-                             [this](const OverlayPart& part) { return layers_[part.layer].fs->is_intact(part.inode); });
-}
-
-Result<const OverlayNode*> OverlayFileSystem::confirm_absence(const OverlayNode& dir, const OverlayContent& content,
-                                                              std::string_view name, std::size_t& index) const {
-  auto worst = lost_pages::Outcome::kRight;
-  while (lost_pages::ever() && content.nodes != nullptr) {
-    const std::uint64_t before = lost_pages::events();
-    worst = lost_pages::Outcome::kRight;
-    for (index = 0; index < content.count; ++index) {
-      const std::string_view found = content.nodes[index].name_view();
-      const bool is_equal = found == name;
-      const auto outcome = lost_pages::check(std::as_bytes(std::span(found)), before);
-      if (is_equal && outcome == lost_pages::Outcome::kRight) {
-        return &content.nodes[index];
-      }
-      worst = std::max(worst, outcome);
-    }
-    if (worst != lost_pages::Outcome::kAgain) {
-      break;
-    }
-  }
-  if (worst == lost_pages::Outcome::kLost) {
-    read_faults::count(read_faults::Cause::kRead);
-    return fail(EIO);
-  }
-  if (!parts_are_intact(dir)) {
-    read_faults::count(read_faults::Cause::kChanged);
-    return fail(EIO);
-  }
-  return fail(ENOENT);
-}
-
 Result<Entry> OverlayFileSystem::lookup(Inode dir, std::string_view name) {
   if (name.size() > limits::kNameBytes) {
     return fail(ENAMETOOLONG);

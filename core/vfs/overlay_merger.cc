@@ -198,6 +198,9 @@ void OverlayMerger::fill_node(OverlayNode& node, OverlayContent& content, std::s
   const Candidate& winner = candidates[decision.winner];
   const Layer& layer = layers_[winner.layer];
   show_entry(node, layer, winner.layer, name, winner);
+  if (node.error != 0 && winner.error == 0 && lost_pages::ever()) {
+    content.error = node.error;  // the text of a link is lost: the listing isn't kept
+  }
   node.holder = &content;
   if (findings.wants_conflicts && decision.conflict && !layers_[candidates[decision.hidden].layer].fallback) {
     findings.conflicts.push_back(

@@ -3,9 +3,12 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
+#include <optional>
 
 #include "core/base/error.h"
 #include "core/base/log.h"
@@ -18,6 +21,8 @@ namespace {
 constexpr auto kReadyLimit = std::chrono::seconds(10);
 /// For the thread that prefetches files, to end while the mount goes on.
 constexpr auto kPrefetchStopLimit = std::chrono::seconds(5);
+/// How long after an attempt to start a guardian the next one follows.
+constexpr auto kGuardianPause = std::chrono::minutes(1);
 constexpr int kToggleSignal = SIGUSR2;
 
 /// Whether the mount answers requests by its path. A mount that another one covers counts as answering: no request
@@ -80,33 +85,48 @@ bool MountWatch::wait_until_ready(fuse::Session& session, const std::string& mou
   return true;
 }
 
-void MountWatch::replace_guardian(fuse::Session& session, const fuse::MountSettings& settings, Guardian& guardian) {
+bool MountWatch::replace_guardian(fuse::Session& session, const fuse::MountSettings& settings, Guardian& guardian) {
   const std::string why = guardian.replace();
   if (why.empty()) {
     log::warn("\"{}\": the guardian process had ended; another one has taken its place", settings.mountpoint);
-    return;
+    return true;
   }
-  log::warn("\"{}\": the guardian process has ended ({}); files are no longer prefetched (--push)", settings.mountpoint,
-            why);
+  log::warn(
+      "\"{}\": the guardian process has ended ({}). Files are no longer prefetched (--push). Until another "
+      "guardian can be started, a crash of this process can leave readers waiting",
+      settings.mountpoint, why);
   if (!session.stop_prefetching(kPrefetchStopLimit)) {
     log::warn("\"{}\": the prefetch of a file is still going on", settings.mountpoint);
   }
+  return false;
 }
 
 int MountWatch::wait_for_end(fuse::Session& session, const fuse::MountSettings& settings, ServiceManager& manager,
                              Guardian& guardian) {
+  using Clock = std::chrono::steady_clock;
+  std::optional<Clock::time_point> next_guardian;
   while (true) {
     const auto interval = manager.watchdog_interval();
-    const Event event = wait(session.ended_fd(), guardian.ended_fd(), interval);
+    std::optional<std::chrono::milliseconds> limit = interval;
+    if (next_guardian) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(*next_guardian - Clock::now());
+      limit = std::clamp(left, std::chrono::milliseconds(0), limit.value_or(std::chrono::milliseconds::max()));
+    }
+    const Event event = wait(session.ended_fd(), guardian.ended_fd(), limit);
     if (event == Event::kSignal) {
       return signal_;
     }
     if (event == Event::kFirst) {
       return 0;
     }
-    if (event == Event::kSecond) {
-      replace_guardian(session, settings, guardian);
-    } else if (interval && answers(settings, *interval / 2)) {
+    if (event == Event::kSecond || (next_guardian && Clock::now() >= *next_guardian)) {
+      next_guardian.reset();
+      if (!replace_guardian(session, settings, guardian)) {
+        next_guardian = Clock::now() + kGuardianPause;
+      }
+    } else if (!interval) {
+      continue;
+    } else if (answers(settings, *interval / 2)) {
       manager.alive();
     } else {
       log::warn("\"{}\" doesn't answer; the service manager is not told that it does", settings.mountpoint);

@@ -36,9 +36,10 @@ class MountWatch {
   enum class Event { kSignal, kFirst, kSecond, kTimeout };
   [[nodiscard]] Event wait(int first, int second, std::optional<std::chrono::milliseconds> limit);
 
-  /// If no other guardian can be started, ends the prefetching of files. The notices of changes go on, then without a
-  /// guardian.
-  static void replace_guardian(fuse::Session& session, const fuse::MountSettings& settings, Guardian& guardian);
+  /// If no other guardian can be started, ends the prefetching of files, and returns false. Notices of changes go on:
+  /// without them, the kernel would show old content.
+  [[nodiscard]] static bool replace_guardian(fuse::Session& session, const fuse::MountSettings& settings,
+                                             Guardian& guardian);
 
   SignalFd signals_;
   int signal_ = 0;  // the one of the last kSignal
