@@ -15,7 +15,7 @@ constexpr long kMiB = 1L << 20U;
 constexpr int kFullDirectories = 180;
 constexpr int kFilesInEach = 1000;  // in each
 constexpr int kFlat = 60'000;       // in one directory
-constexpr long kLimit = 12 * kMiB;  // 240,000 nodes of 80 bytes would need 19 MB
+constexpr long kLimit = 12 * kMiB;  // 240,000 nodes of 72 bytes would need 17 MB
 
 class Memory : public MountedTest {
  protected:
