@@ -104,12 +104,13 @@ bool MountWatch::replace_guardian(fuse::Session& session, const fuse::MountSetti
 int MountWatch::wait_for_end(fuse::Session& session, const fuse::MountSettings& settings, ServiceManager& manager,
                              Guardian& guardian) {
   using Clock = std::chrono::steady_clock;
-  std::optional<Clock::time_point> next_guardian;
+  constexpr auto kNever = Clock::time_point::max();
+  auto next_guardian = kNever;
   while (true) {
     const auto interval = manager.watchdog_interval();
     std::optional<std::chrono::milliseconds> limit = interval;
-    if (next_guardian) {
-      const auto left = std::chrono::ceil<std::chrono::milliseconds>(*next_guardian - Clock::now());
+    if (next_guardian != kNever) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(next_guardian - Clock::now());
       limit = std::clamp(left, std::chrono::milliseconds(0), limit.value_or(std::chrono::milliseconds::max()));
     }
     const Event event = wait(session.ended_fd(), guardian.ended_fd(), limit);
@@ -119,8 +120,8 @@ int MountWatch::wait_for_end(fuse::Session& session, const fuse::MountSettings& 
     if (event == Event::kFirst) {
       return 0;
     }
-    if (event == Event::kSecond || (next_guardian && Clock::now() >= *next_guardian)) {
-      next_guardian.reset();
+    if (event == Event::kSecond || Clock::now() >= next_guardian) {
+      next_guardian = kNever;
       if (!replace_guardian(session, settings, guardian)) {
         next_guardian = Clock::now() + kGuardianPause;
       }

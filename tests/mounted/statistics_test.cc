@@ -142,6 +142,7 @@ TEST_F(StatisticsOfMounts, DamageIsCountedWhereItHappens) {
   builder.mount("/data", "data").file("data", "f", std::string(100, 'y')).write(package());
   const MountedPackage mount(kPkgfs, package(), {"--verify=read"});
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  EXPECT_TRUE(fs::exists(mount / "data/f"));
   std::string bytes = read_text(package());
   bytes.at(bytes.find(std::string(100, 'y')) + 7) = 'z';
   std::fstream(package(), std::ios::in | std::ios::out | std::ios::binary) << bytes;
