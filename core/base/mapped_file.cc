@@ -76,7 +76,7 @@ bool MappedFile::is_intact() const {
   if (changed_.load(std::memory_order_relaxed)) {
     return false;
   }
-  struct statx status{};
+  struct statx status;  // not initialised: this is called for each READ, and the kernel fills it
   if (!stat_now(fd_.get(), STATX_SIZE | STATX_MTIME, status) ||
       (status.stx_size == bytes_.size() && nanoseconds(status.stx_mtime) == modified_)) {
     return true;

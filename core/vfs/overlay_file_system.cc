@@ -255,24 +255,16 @@ Result<void> OverlayFileSystem::read_dir(Inode dir, std::uint64_t from, Function
   }
   const OverlayContent& entries = **found;
   const std::uint64_t before = lost_pages::events();
-  bool is_right = true;
-  int error = entries.visit(from, [&](std::size_t index, const OverlayNode& node) {
-    const bool goes_on = visit({.name = node.name_view(),
-                                .inode = node.error == 0 ? to_inode(entries, index, node) : 0,
-                                .error = node.error,
-                                .next = index + 1,
-                                .attributes = attributes(node)});
-    if (lost_pages::ever()) [[unlikely]] {
-      is_right = is_right &&
-                 lost_pages::check(std::as_bytes(std::span(node.name_view())), before) == lost_pages::Outcome::kRight;
-    }
-    return goes_on && is_right;
+  std::size_t end = from;
+  const int error = entries.visit(from, [&](std::size_t index, const OverlayNode& node) {
+    end = index + 1;
+    return visit({.name = node.name_view(),
+                  .inode = node.error == 0 ? to_inode(entries, index, node) : 0,
+                  .error = node.error,
+                  .next = index + 1,
+                  .attributes = attributes(node)});
   });
-  if (error == 0 && (!is_right || !parts_are_intact(listed))) {
-    read_faults::count(is_right ? read_faults::Cause::kChanged : read_faults::Cause::kRead);
-    error = EIO;
-  }
-  return error == 0 ? Result<void>() : fail(error);
+  return error == 0 ? confirm_names(listed, entries, from, end, before) : fail(error);
 }
 
 Result<std::uint64_t> OverlayFileSystem::parent_number(Inode dir) {

@@ -85,6 +85,10 @@ class OverlayFileSystem : public FileSystem {
   [[nodiscard]] Result<const OverlayContent*> merge(const OverlayNode& node, Inode inode);
   /// Whether the layers that have the directory `node` are as they were when they were opened.
   [[nodiscard]] bool parts_are_intact(const OverlayNode& node) const;
+  /// Fails with EIO if the names of the entries from index `from` to `end` of `content`, the entries of `dir`, may have
+  /// been wrong when the caller used them. `before`: lost_pages::events() before that.
+  [[nodiscard]] Result<void> confirm_names(const OverlayNode& dir, const OverlayContent& content, std::size_t from,
+                                           std::size_t end, std::uint64_t before) const;
   /// Called if `OverlayContent::find` didn't find `name` in `content`, the entries of `dir`. The entry and its index,
   /// if lost pages had led the search astray. Else ENOENT, or EIO if the reason may be that bytes are lost or were
   /// changed.

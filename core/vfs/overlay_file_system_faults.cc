@@ -19,6 +19,22 @@ bool OverlayFileSystem::parts_are_intact(const OverlayNode& node) const {
                              [this](const OverlayPart& part) { return layers_[part.layer].fs->is_intact(part.inode); });
 }
 
+Result<void> OverlayFileSystem::confirm_names(const OverlayNode& dir, const OverlayContent& content, std::size_t from,
+                                              std::size_t end, std::uint64_t before) const {
+  bool is_right = true;
+  if (lost_pages::ever() && from < end) [[unlikely]] {
+    (void)content.visit(from, [&](std::size_t index, const OverlayNode& node) {
+      is_right = lost_pages::check(std::as_bytes(std::span(node.name_view())), before) == lost_pages::Outcome::kRight;
+      return is_right && index + 1 < end;
+    });
+  }
+  if (!is_right || !parts_are_intact(dir)) {
+    read_faults::count(is_right ? read_faults::Cause::kChanged : read_faults::Cause::kRead);
+    return fail(EIO);
+  }
+  return {};
+}
+
 Result<const OverlayNode*> OverlayFileSystem::confirm_absence(const OverlayNode& dir, const OverlayContent& content,
                                                               std::string_view name, std::size_t& index) const {
   auto worst = lost_pages::Outcome::kRight;

@@ -11,7 +11,6 @@
 
 #include "core/base/log.h"
 #include "core/base/lost_pages.h"
-#include "core/base/read_faults.h"
 #include "core/webc/bytes.h"
 #include "core/webc/claims.h"
 #include "core/webc/header_digest.h"
@@ -46,82 +45,11 @@ struct TreeVolume::Slot {
 TreeVolume::TreeVolume(std::string name, std::shared_ptr<const ByteSource> source, std::unique_ptr<Tree> tree)
     : Volume(std::move(name), std::move(source)), tree_(std::move(tree)), record_bits_(tree_->record_bits()) {}
 
-namespace {
-
-/// What `decode` returns, once no byte that it read was lost meanwhile. `bytes` calls its argument for each run of
-/// bytes that decoding to this result read. Costs one load as long as nothing was ever lost.
-template <typename Decode, typename Bytes>
-auto decode_mapped(Decode&& decode, Bytes&& bytes) {
-  for (;;) {
-    const std::uint64_t before = lost_pages::events();
-    auto result = decode();
-    if (!lost_pages::ever()) [[likely]] {
-      return result;
-    }
-    auto outcome = lost_pages::Outcome::kRight;
-    bytes(result, [&](std::span<const std::byte> part) {
-      if (outcome != lost_pages::Outcome::kLost) {
-        outcome = std::max(outcome, lost_pages::check(part, before));
-      }
-    });
-    if (outcome == lost_pages::Outcome::kRight) {
-      return result;
-    }
-    if (outcome == lost_pages::Outcome::kLost) {
-      read_faults::count(read_faults::Cause::kRead);
-      return decltype(result)(tl::unexpected<Problem>(Problem{.at = 0, .text = "it can't be read", .lost = true}));
-    }
-  }
-}
-
-/// The part of the header in `range`.
-std::span<const std::byte> part_of(const Tree& tree, const ByteRange& range) {
-  const VolumeParts& parts = tree.parts();
-  const std::uint64_t begin = std::min(range.begin, parts.header_length);
-  const std::uint64_t end = std::clamp(range.end, begin, parts.header_length);
-  return tree.file().subspan(parts.header + begin, end - begin);
-}
-
-/// Calls `visit` for the bytes that tell of the entry at `entry`.
-template <typename Visit>
-void bytes_of_entry(const Tree& tree, std::uint64_t entry, Visit&& visit) {
-  for (const ByteRange& range : tree.bytes_of(entry)) {
-    visit(part_of(tree, range));
-  }
-}
-
-}  // namespace
-
-Decoded<EntryInfo> TreeVolume::entry_at(std::uint64_t entry) const {
-  return decode_mapped([&] { return tree_->entry(entry); },
-                       [&](const Decoded<EntryInfo>& info, const auto& visit) {
-                         bytes_of_entry(*tree_, entry, visit);
-                         if (info && info->kind == EntryKind::kSymlink) {
-                           visit(std::as_bytes(std::span(info->target)));
-                         }
-                       });
-}
-
-Decoded<ByteRange> TreeVolume::table_at(std::uint64_t entry) const {
-  return decode_mapped([&] { return tree_->table(entry); },
-                       [&](const Decoded<ByteRange>&, const auto& visit) { bytes_of_entry(*tree_, entry, visit); });
-}
-
-Decoded<Child> TreeVolume::next(Cursor& cursor) const {
-  constexpr std::uint64_t kFixedPart = 64;  // no record has more bytes before its name
-  const Cursor start = cursor;
-  return decode_mapped(
-      [&] {
-        cursor = start;
-        return tree_->next(cursor);
-      },
-      [&](const Decoded<Child>& child, const auto& visit) {
-        visit(part_of(*tree_, {.begin = start.at, .end = child ? cursor.at : start.at + kFixedPart}));
-      });
-}
-
 Result<EntryInfo> TreeVolume::info(EntryRef ref) const {
-  auto info = entry_at(ref & kLow);
+  auto info = tree_->entry(ref & kLow);
+  if (lost_pages::ever()) [[unlikely]] {
+    info = entry_at(ref & kLow);
+  }
   if (!info) {
     report(info.error());
     return fail(EIO);
@@ -183,8 +111,7 @@ Result<void> TreeVolume::list(EntryRef dir, std::uint64_t position, FunctionRef<
     return fail(EIO);
   }
   if (!lost && lost_pages::ever()) {  // the names were compared with each other, after each was read
-    const auto table = table_at(entry);
-    lost = !table || lost_pages::check(part_of(*tree_, *table), before) != lost_pages::Outcome::kRight;
+    lost = !is_right(entry, before);
   }
   return lost ? Result<void>(fail(EIO)) : Result<void>();
 }
@@ -251,7 +178,34 @@ std::uint64_t TreeVolume::fingerprint() const {
 
 Decoded<void> TreeVolume::visit_slots(std::uint64_t entry, std::uint64_t limit, std::uint64_t position,
                                       FunctionRef<bool(const Slot&)> visit) const {
-  const auto table = table_at(entry);
+  return lost_pages::ever() ? visit_slots_as<true>(entry, limit, position, visit)
+                            : visit_slots_as<false>(entry, limit, position, visit);
+}
+
+template <bool kCareful>
+Decoded<void> TreeVolume::visit_slots_as(std::uint64_t entry, std::uint64_t limit, std::uint64_t position,
+                                         FunctionRef<bool(const Slot&)> visit) const {
+  const auto read_next = [this](Cursor& cursor) {
+    if constexpr (kCareful) {
+      return next(cursor);
+    } else {
+      return tree_->next(cursor);
+    }
+  };
+  const auto read_table = [this](std::uint64_t at) {
+    if constexpr (kCareful) {
+      return table_at(at);
+    } else {
+      return tree_->table(at);
+    }
+  };
+  // Called after decoding without care, and before the result is used.
+  const auto must_repeat = [] { return !kCareful && lost_pages::ever(); };
+
+  const auto table = read_table(entry);
+  if (must_repeat()) [[unlikely]] {
+    return visit_slots_as<true>(entry, limit, position, visit);
+  }
   if (!table) {
     return tl::unexpected<Problem>(table.error());
   }
@@ -262,15 +216,20 @@ Decoded<void> TreeVolume::visit_slots(std::uint64_t entry, std::uint64_t limit, 
     floor = position >> 32U;
   } else {  // all or nothing: a damaged table isn't listed in part
     for (Cursor cursor = first; !cursor.done();) {
-      const auto child = next(cursor);
+      const auto child = read_next(cursor);
       if (!child) {
-        return tl::unexpected<Problem>(child.error());
+        return must_repeat() ? visit_slots_as<true>(entry, limit, position, visit)
+                             : tl::unexpected<Problem>(child.error());
       }
     }
   }
   SeenNames seen(*tree_, first);
   for (Cursor cursor = first; !cursor.done();) {
-    const auto child = next(cursor);
+    const std::uint64_t here = cursor.at | floor << 32U;
+    const auto child = read_next(cursor);
+    if (must_repeat()) [[unlikely]] {
+      return visit_slots_as<true>(entry, limit, here, visit);
+    }
     if (!child) {  // the file changed in between
       return tl::unexpected<Problem>(child.error());
     }
@@ -282,22 +241,25 @@ Decoded<void> TreeVolume::visit_slots(std::uint64_t entry, std::uint64_t limit, 
       report({.at = child->at, .text = "a second entry named " + in_quotes(child->name) + " is left out"});
       continue;
     }
-    auto info = entry_at(child->entry);
+    auto info = kCareful ? entry_at(child->entry) : tree_->entry(child->entry);
     if (!info && info.error().at >= tree_->parts().header_length) {
       info.error().at = child->at;
     }
-    Slot slot{.child = *child, .info = info, .table = {}, .position = child->at | floor << 32U};
+    Slot slot{.child = *child, .info = info, .table = {}, .position = here};
     if (info && info->kind == EntryKind::kDirectory) {
-      slot.table = table_at(child->entry).value_or(ByteRange{});
+      slot.table = read_table(child->entry).value_or(ByteRange{});
       slot.inside = slot.table.empty();
       if (tree_->depth_first() && child->entry >= floor && child->entry < limit) {
         Cursor peek = cursor;
-        const auto sibling = peek.done() ? Decoded<Child>(Child{}) : next(peek);
+        const auto sibling = peek.done() ? Decoded<Child>(Child{}) : read_next(peek);
         const bool bounded = sibling && sibling->entry > child->entry && sibling->entry <= limit;
         slot.end = bounded ? sibling->entry : limit;
         slot.inside = slot.table.end <= slot.end;
         floor = slot.inside ? slot.end : floor;
       }
+    }
+    if (must_repeat()) [[unlikely]] {
+      return visit_slots_as<true>(entry, limit, here, visit);
     }
     slot.next = cursor.at | floor << 32U;
     if (!visit(slot)) {

@@ -48,6 +48,8 @@ class TreeVolume final : public Volume {
   [[nodiscard]] Decoded<EntryInfo> entry_at(std::uint64_t entry) const;
   [[nodiscard]] Decoded<ByteRange> table_at(std::uint64_t entry) const;
   [[nodiscard]] Decoded<Child> next(Cursor& cursor) const;
+  /// Whether what was read of the directory at `entry` since `before` (lost_pages::events) is what the file has.
+  [[nodiscard]] bool is_right(std::uint64_t entry, std::uint64_t before) const;
   /// The record that owns the directory with a table at `table`, both as offsets of the header.
   struct Owner {
     std::uint32_t table = 0;
@@ -64,6 +66,10 @@ class TreeVolume final : public Volume {
   /// half is the end of the ranges before it.
   Decoded<void> visit_slots(std::uint64_t entry, std::uint64_t limit, std::uint64_t position,
                             FunctionRef<bool(const Slot&)> visit) const;
+  /// With `kCareful`, checks each decoded part for lost pages. Without, calls the other one as soon as a page is lost.
+  template <bool kCareful>
+  Decoded<void> visit_slots_as(std::uint64_t entry, std::uint64_t limit, std::uint64_t position,
+                               FunctionRef<bool(const Slot&)> visit) const;
   /// The owners of all directories that lie outside of their ranges. Fails only if bytes are lost.
   [[nodiscard]] Decoded<Owners> scan() const;
   /// Whether the record `record` owns the directory with the table `table`. EIO if that can't be read.
