@@ -23,7 +23,9 @@ std::size_t add(fuse_req_t req, std::span<char> space, const DirEntry& entry, of
   std::array<char, 256> name{};
   entry.name.copy(name.data(), name.size() - 1);
   if (plus) {
-    const fuse_entry_param param = Call::to_entry(req, entry.inode, entry.attributes);
+    // With inode 0, the kernel takes no attributes. It looks the name up when it needs the mode.
+    const vfs::Inode node = entry.attributes.may_be_program ? 0 : entry.inode;
+    const fuse_entry_param param = Call::to_entry(req, node, entry.attributes);
     return fuse_add_direntry_plus(req, space.data(), space.size(), name.data(), &param, next);
   }
   const struct stat status = Call::to_stat(req, entry.attributes);

@@ -27,8 +27,8 @@ class PageCacheWriter {
       : fs_(fs), statistics_(statistics), cache_(std::move(cache)), buffer_(kMostOfFile) {}
 
   [[nodiscard]] static bool fits(const vfs::DirEntry& entry) {
-    return entry.attributes.type == vfs::FileType::kFile && entry.inode != 0 && entry.attributes.size > 0 &&
-           entry.attributes.size <= kMostOfFile;
+    return entry.attributes.type == vfs::FileType::kFile && entry.inode != 0 && !entry.attributes.may_be_program &&
+           entry.attributes.size > 0 && entry.attributes.size <= kMostOfFile;
   }
   /// Writes the file `entry`, which must fit. 0, or an errno: ENOENT, the kernel doesn't know the file; EINTR,
   /// `stopping` was set. With `ask_first`, the file is read only if the kernel knows it.

@@ -65,7 +65,7 @@ struct OpenOptions {
   bool allow_outside = false;
   /// The package comes from a stranger: limits::kStranger applies, and a directory is refused.
   bool untrusted = false;
-  /// Containers: set the x bits of files that begin like a program (docs/rules/filesystem.md, 9.5).
+  /// Containers: files that begin like a program are executable, by the rules of docs/rules/filesystem.md, 9.5.
   bool detect_executables = false;
   /// Containers: the time of entries that have none.
   vfs::Times times = vfs::Times::kStored;

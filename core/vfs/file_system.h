@@ -50,6 +50,10 @@ struct Attributes {
   bool mount_ancestor = false;
   /// The entry may change at any time, as a host file does: LiveChanges says what may be cached of it.
   bool live = false;
+  /// A file whose first bytes decide whether it is executable (executables.h), and haven't been read: `mode` is without
+  /// the x bits. Listings may leave that open. So do the layers of an overlay, but not the look-ups and the `metadata`
+  /// of the overlay itself.
+  bool may_be_program = false;
   /// The entry is live and changed within the last two seconds. More changes are likely to come soon.
   bool recent = false;
 };

@@ -6,10 +6,12 @@
 #include <new>
 #include <utility>
 
+#include "core/vfs/executables.h"
+
 namespace pkgfs::vfs {
 
-void show_entry(OverlayNode& node, const Layer& layer, std::uint32_t index, std::string_view name,
-                const Candidate& candidate) {
+void show_entry(OverlayNode& node, const Layer& layer, std::uint32_t index, const OverlayPath* directory,
+                std::string_view name, const Candidate& candidate) {
   const Attributes& from = candidate.entry.attributes;
   node.name = name.data();
   node.name_length = static_cast<std::uint8_t>(name.size());
@@ -23,6 +25,8 @@ void show_entry(OverlayNode& node, const Layer& layer, std::uint32_t index, std:
   node.modified_ns = from.modified_ns;
   node.synthetic = from.synthetic;
   node.mount_ancestor = from.mount_ancestor;
+  node.may_be_program =
+      from.may_be_program && directory != nullptr && is_program_name(*directory, name) && from.size >= kProgramBytes;
   node.number = layer.number_base + from.number;
   if (node.error == 0 && node.type == FileType::kSymlink) {
     const Result<std::string_view> text = layer.fs->read_link(node.inode);
@@ -82,7 +86,8 @@ int LargeDirectory::visit_run(const Run& run, std::size_t end,
   bool stopped = false;
   const auto show = [&](std::uint64_t /*position*/, const DirEntry& entry) {
     OverlayNode node;
-    show_entry(node, layer, part.layer, entry.name, {part.layer, entry.error, {entry.inode, entry.attributes}});
+    show_entry(node, layer, part.layer, holder_->path.get(), entry.name,
+               {part.layer, entry.error, {entry.inode, entry.attributes}});
     node.holder = holder_;
     stopped = !visit(index++, node);
     return !stopped && index < end;

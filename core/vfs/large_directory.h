@@ -71,9 +71,9 @@ class LargeDirectory {
 };
 
 /// Fills `node` with the data of `candidate`, an entry of `layer`, whose number is `index`. For a symbolic link, also
-/// reads its text.
-void show_entry(OverlayNode& node, const Layer& layer, std::uint32_t index, std::string_view name,
-                const Candidate& candidate);
+/// reads its text. `directory` is the path of the directory that has the entry; null for the root.
+void show_entry(OverlayNode& node, const Layer& layer, std::uint32_t index, const OverlayPath* directory,
+                std::string_view name, const Candidate& candidate);
 
 /// One part of a directory, entry by entry in the order of the names.
 class SortedPart {

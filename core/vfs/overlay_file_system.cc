@@ -13,6 +13,7 @@
 #include "core/base/lost_pages.h"
 #include "core/base/read_faults.h"
 #include "core/base/read_section.h"
+#include "core/vfs/executables.h"
 #include "core/vfs/walk.h"
 
 namespace pkgfs::vfs {
@@ -172,7 +173,8 @@ Attributes OverlayFileSystem::attributes(const OverlayNode& node) {
           .links = 1,
           .synthetic = node.synthetic,
           .mount_ancestor = node.mount_ancestor,
-          .live = false};
+          .live = false,
+          .may_be_program = node.may_be_program};
 }
 
 inline Result<const OverlayContent*> OverlayFileSystem::content(const OverlayNode& node, Inode inode) {
@@ -232,7 +234,13 @@ Result<Entry> OverlayFileSystem::lookup(Inode dir, std::string_view name) {
   if (node->error != 0) {
     return fail(node->error);
   }
-  return Entry{to_inode(**found, index, *node), attributes(*node)};
+  Result<Entry> entry = Entry{to_inode(**found, index, *node), attributes(*node)};
+  if (node->may_be_program) [[unlikely]] {
+    if (const Result<void> read = read_mode({node->layer, node->inode}, entry->attributes); !read) {
+      return fail(read.error());
+    }
+  }
+  return entry;
 }
 
 Result<Attributes> OverlayFileSystem::metadata(Inode inode) {
@@ -242,7 +250,24 @@ Result<Attributes> OverlayFileSystem::metadata(Inode inode) {
   if (node.error != 0) {
     return fail(node.error);
   }
-  return attributes(node);
+  Result<Attributes> shown = attributes(node);
+  if (node.may_be_program) [[unlikely]] {
+    if (const Result<void> read = read_mode({node.layer, node.inode}, *shown); !read) {
+      return fail(read.error());
+    }
+  }
+  return shown;
+}
+
+Result<void> OverlayFileSystem::read_mode(const OverlayPart& file, Attributes& attributes) const {
+  const ReadPause pause;
+  const Result<bool> program = begins_like_a_program(*layers_[file.layer].fs, file.inode);
+  if (!program) {
+    return fail(program.error());
+  }
+  attributes.mode = *program ? 0755 : attributes.mode;
+  attributes.may_be_program = false;
+  return {};
 }
 
 Result<void> OverlayFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {

@@ -22,7 +22,8 @@ namespace pkgfs::vfs {
 /// The first access to a directory merges it, under one of a few locks, into one array of nodes sorted by name. After
 /// that, `lookup` is a binary search, `metadata` a load and `read_dir` a loop. They take no lock, allocate nothing and
 /// call no layer. Only in a directory of thousands of entries do they read the layer, too (LargeDirectory). Names and
-/// link texts stay in the memory of the layer that they come from.
+/// link texts stay in the memory of the layer that they come from. If a file may be a program (executables.h), each
+/// `lookup` and `metadata` of it reads its first bytes.
 ///
 /// The upper bits of an inode are the number of the directory that has the entry. The lower bits are the entry's
 /// position in that directory. So the same tree has the same inodes in every process (`fingerprint`), and inodes need
@@ -59,6 +60,9 @@ class OverlayFileSystem : public FileSystem {
 
  private:
   [[nodiscard]] static Attributes attributes(const OverlayNode& node);
+  /// Completes the mode of `file`, which may be a program. Suspends the caller's ReadSection while it reads the file.
+  /// EIO; nothing is kept of it, so the next call tries again.
+  [[nodiscard]] Result<void> read_mode(const OverlayPart& file, Attributes& attributes) const;
   /// The node of `inode`; it may be made in `room`. If no entry has the inode, a node with the error ESTALE and without
   /// a holder. Valid while the caller is in its ReadSection, as all nodes and contents are.
   [[nodiscard]] const OverlayNode& find(Inode inode, OverlayRoom& room);

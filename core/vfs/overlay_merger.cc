@@ -197,7 +197,7 @@ void OverlayMerger::fill_node(OverlayNode& node, OverlayContent& content, std::s
       decide(candidates, options_.conflicts, [this](std::uint32_t layer) { return layers_[layer].mount_path.size(); });
   const Candidate& winner = candidates[decision.winner];
   const Layer& layer = layers_[winner.layer];
-  show_entry(node, layer, winner.layer, name, winner);
+  show_entry(node, layer, winner.layer, content.path.get(), name, winner);
   if (node.error != 0 && winner.error == 0 && lost_pages::ever()) {
     content.error = node.error;  // the text of a link is lost: the listing isn't kept
   }

@@ -59,6 +59,7 @@ struct OverlayNode {
   FileType type : 4 = FileType::kFile;
   bool synthetic : 1 = false;
   bool mount_ancestor : 1 = false;
+  bool may_be_program : 1 = false;
 
   OverlayNode() : parts(nullptr) {}
   [[nodiscard]] std::string_view name_view() const { return {name, name_length}; }

@@ -18,7 +18,7 @@ struct WalkStep {
   std::string_view path;  // from the walk's root, with a leading "/"; empty when the walk leaves its root
   std::string_view name;  // the last component
   Inode inode = 0;        // 0 if it can't be looked up; valid until the walk goes on, a directory's until it is left
-  Attributes attributes;
+  Attributes attributes;  // the mode of a file that may be a program is open: `FileSystem::metadata` has it
   /// 0 or an errno. At an entry: it can't be looked up, or is a directory too deep to go into (ELOOP). When the walk
   /// leaves a directory: its listing failed, perhaps after some entries.
   int error = 0;

@@ -2,7 +2,6 @@
 #include "core/vfs/webc_volume_file_system.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <vector>
@@ -29,14 +28,6 @@ FileType to_type(webc::EntryKind kind) {
       return FileType::kSymlink;
   }
   return FileType::kFile;
-}
-
-bool begins_like_a_program(std::string_view start) {
-  return start.starts_with(std::string_view("\0asm", 4)) ||
-         start.starts_with(
-             "\x7f"
-             "ELF") ||
-         start.starts_with("#!");
 }
 
 }  // namespace
@@ -70,14 +61,7 @@ Attributes WebcVolumeFileSystem::attributes(const webc::EntryInfo& info, std::ui
       attributes.mode = 0777;
       break;
     case webc::EntryKind::kFile:
-      if (options_.detect_executables) {
-        std::array<char, 4> start{};
-        const std::size_t count = std::min<std::size_t>(start.size(), info.length);
-        if (volume_->source()->read(info.offset, std::as_writable_bytes(std::span(start)).first(count)) &&
-            begins_like_a_program({start.data(), count})) {
-          attributes.mode = 0755;
-        }
-      }
+      attributes.may_be_program = options_.detect_executables;
       break;
   }
   return attributes;

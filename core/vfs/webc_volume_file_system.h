@@ -15,7 +15,7 @@ namespace pkgfs::vfs {
 struct VolumeOptions {
   /// Check a file's SHA-256 when it is first opened, if the container has one; EIO if it differs.
   bool verify_on_open = false;
-  /// Set the x bits of files that begin like a program (WebAssembly, ELF, "#!"); reads the start of each file listed.
+  /// Files may be programs (Attributes::may_be_program).
   bool detect_executables = false;
   /// Modified time, in seconds, of entries that have none: versions 1 and 2.
   std::int64_t default_modified = 1;

@@ -25,7 +25,8 @@ struct Row {
 /// The entries of one directory, or the one entry that was asked for.
 class Collector final : public vfs::TreeVisitor {
  public:
-  Collector(vfs::FileSystem& fs, std::ostream& err) : fs_(fs), damage_(err) {}
+  /// `modes`: the modes of the rows will be shown. To find them out, some files are read.
+  Collector(vfs::FileSystem& fs, bool modes, std::ostream& err) : fs_(fs), modes_(modes), damage_(err) {}
 
   void add(std::string_view name, vfs::Inode inode, const vfs::Attributes& attributes) {
     Row row{std::string(name), {}, attributes};
@@ -35,6 +36,14 @@ class Collector final : public vfs::TreeVisitor {
       if (!target) {
         damage_.report(name, target.error());
       }
+    }
+    if (modes_ && attributes.may_be_program) {
+      const Result<vfs::Attributes> complete = fs_.metadata(inode);
+      if (!complete) {
+        damage_.report(name, complete.error());
+        return;
+      }
+      row.attributes = *complete;
     }
     rows_.push_back(std::move(row));
   }
@@ -59,6 +68,7 @@ class Collector final : public vfs::TreeVisitor {
 
  private:
   vfs::FileSystem& fs_;
+  bool modes_;
   Damage damage_;
   std::vector<Row> rows_;
 };
@@ -90,7 +100,7 @@ int cmd_ls(const std::vector<std::string>& args, const Io& io) {
   if (!found) {
     throw look_up_error("\"" + path + "\" in \"" + options.operands[0] + "\"", found.error());
   }
-  Collector collector(fs, *io.err);
+  Collector collector(fs, options.long_listing, *io.err);
   if (found->attributes.type == vfs::FileType::kDirectory) {
     visit_tree(fs, found->inode, collector);
   } else {

@@ -147,8 +147,14 @@ void Extractor::write_file(const vfs::WalkStep& step) {
     report(step.path, copied.error());
     return;
   }
-  if (::fchmod(file.get(), step.attributes.mode) != 0 ||
-      ::futimens(file.get(), times_of(step.attributes).data()) != 0) {
+  const Result<vfs::Attributes> shown =
+      step.attributes.may_be_program ? fs_.metadata(step.inode) : Result<vfs::Attributes>(step.attributes);
+  if (!shown) {
+    ::unlinkat(here_.get(), name.c_str(), 0);
+    report(step.path, shown.error());
+    return;
+  }
+  if (::fchmod(file.get(), shown->mode) != 0 || ::futimens(file.get(), times_of(step.attributes).data()) != 0) {
     throw_error(step.path, errno);
   }
   if (::close(file.release()) != 0) {  // network file systems and quotas report errors here
