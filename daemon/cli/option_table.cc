@@ -216,8 +216,9 @@ constexpr std::array kOptions{
                "file of the first package. shadow: a mapping hides everything below its path. error: fail",
                kTreeCommands, true, set_conflicts},
     OptionSpec{Group::kTree, "exec", '\0', "auto|none",
-               "auto: make a file executable if it starts like a program (WebAssembly, ELF, #!). none "
-               "(default): do not look into files",
+               "auto: make a file executable if it starts like a program (WebAssembly, ELF, #!), unless its name says "
+               "that it is data, such as notes.txt, or part of a library, such as lib/x.py. Listings do not look into "
+               "files. none (default): do not look into files",
                kTreeCommands, true, set_exec},
     OptionSpec{Group::kTree, "mtime", '\0', "digest|stored|container",
                "digest (default): an entry without a stored time shows one from 1980 to 2019 that is made of "
