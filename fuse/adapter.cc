@@ -23,6 +23,11 @@ namespace {
 /// By how much the value of `user.pkgfs.stats` may grow between the question for its size and its reading.
 constexpr std::size_t kStatisticsSlack = 2048;
 
+/// How many requests for read-ahead the kernel sends before it has the reply to one of them. Other readers wait when
+/// so many wait for a disk that doesn't answer; the kernel's default is 12. Fewer than the server threads of a mount
+/// (ServerOptions::most_threads), so that some are left for other requests.
+constexpr unsigned kMostInBackground = 48;
+
 bool is_dots(std::string_view name) { return name == "." || name == ".."; }
 
 /// The kernel looks up "." of a node that only a file handle names, and ".." to find the way to it. No tree has entries
@@ -184,6 +189,7 @@ void Adapter::init(void* user_data, fuse_conn_info* conn) {
                           FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_IOCTL_DIR | io_uring_capabilities();
   // Without READDIRPLUS_AUTO, with which the kernel would guess when a listing needs attributes: it always gets them.
   conn->want = conn->capable & wanted;
+  conn->max_background = kMostInBackground;
   auto& self = *static_cast<Adapter*>(user_data);
   if (const std::uint64_t fingerprint = self.fs_.fingerprint(); fingerprint != 0) {
     conn->want |= conn->capable & FUSE_CAP_EXPORT_SUPPORT;

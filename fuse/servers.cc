@@ -16,7 +16,8 @@
 #include <cstdlib>
 #include <system_error>
 
-#include "core/base/error.h"
+#include "fuse/request_header.h"
+#include "fuse/server.h"
 #include "fuse/statistics.h"
 
 namespace pkgfs::fuse {
@@ -27,10 +28,6 @@ using Clock = std::chrono::steady_clock;
 /// Sent to a thread to end its sleep with EINTR.
 constexpr int kWakeSignal = SIGUSR1;
 constexpr auto kWakeInterval = std::chrono::milliseconds(5);
-/// How long an answer may take before another thread reads the device.
-constexpr auto kWatchInterval = std::chrono::milliseconds(5);
-/// After so many intervals without a request, the watch sleeps until there is one.
-constexpr int kQuietIntervals = 2;
 /// After so many requests without an empty queue between them, one more thread reads the device.
 constexpr unsigned kManyInARow = 32;
 
@@ -42,17 +39,6 @@ unsigned usable_cpus() {
 
 }  // namespace
 
-struct alignas(64) Servers::Server {
-  explicit Server(Servers& team) : servers(team) {}
-
-  Servers& servers;
-  std::thread thread;
-  std::atomic<bool> on_duty{false};
-  std::atomic<std::uint32_t> step{0};  // odd while a request is answered
-  PollWindow window;
-  unsigned in_a_row = 0;
-};
-
 thread_local Servers::Server* Servers::current_ = nullptr;
 
 Servers::Servers(fuse_session* session, Statistics& statistics, const ServerOptions& options)
@@ -60,7 +46,9 @@ Servers::Servers(fuse_session* session, Statistics& statistics, const ServerOpti
       statistics_(statistics),
       options_(options),
       most_on_duty_(std::clamp(options.on_duty > 0 ? options.on_duty : usable_cpus() / 2, 1U, options.threads)),
-      ended_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+      ended_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      all_ended_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      interrupts_(fuse_session_fd(session)) {
   options_.poll = options.poll && usable_cpus() > 1;  // on a single CPU, polling would only keep it from the reader
   // With three CPUs, a polling thread hinders neither the reader nor the other thread.
   if (usable_cpus() > 2) {
@@ -80,7 +68,7 @@ void Servers::start() {
   struct sigaction action{};
   action.sa_handler = [](int) {};  // no SA_RESTART: system calls end with EINTR
   ::sigaction(kWakeSignal, &action, nullptr);
-  for (unsigned i = 0; i < options_.threads; ++i) {
+  for (unsigned i = 0; i < std::max(options_.threads, options_.most_threads); ++i) {
     servers_.push_back(std::make_unique<Server>(*this));
   }
   {
@@ -93,15 +81,20 @@ void Servers::start() {
 }
 
 void Servers::start_thread() {
-  Server& next = *servers_[started_];
+  const auto place = std::ranges::find_if(servers_, [](const auto& server) { return !server->taken; });
+  Server& next = **place;
+  if (next.thread.joinable()) {
+    next.thread.join();  // has left its place for good, and takes no lock any more
+  }
   next.thread = std::thread([this, &next] { serve(next); });
+  next.taken = true;
   ++started_;
   ++running_;
 }
 
 bool Servers::call_one() {
   if (parked_ <= calls_) {
-    if (started_ == servers_.size() || stopping_) {
+    if (started_ == servers_.size() || started_ - stuck_ >= options_.threads || stopping_) {
       return false;
     }
     try {
@@ -119,30 +112,25 @@ bool Servers::stop(std::chrono::milliseconds limit) {
   const auto deadline = Clock::now() + limit;
   wake_all();  // before the threads see the end of the session: none starts another one after this
   fuse_session_exit(session_);
-  unsigned started = 0;
-  {
-    const MutexLock lock(parking_mutex_);
-    started = started_;
+  if (watch_.joinable()) {
+    watch_.join();  // it sends signals to threads, too
   }
   while (running_ > 0 && Clock::now() < deadline) {
-    for (unsigned i = 0; i < started; ++i) {
-      ::pthread_kill(servers_[i]->thread.native_handle(), kWakeSignal);
+    for (const auto& server : servers_) {
+      if (server->thread.joinable()) {
+        ::pthread_kill(server->thread.native_handle(), kWakeSignal);
+      }
     }
-    pollfd ended{.fd = ended_.get(), .events = POLLIN, .revents = 0};
+    pollfd ended{.fd = all_ended_.get(), .events = POLLIN, .revents = 0};
     (void)::poll(&ended, 1, static_cast<int>(kWakeInterval.count()));
   }
   if (running_ > 0) {
     return false;
   }
-  for (unsigned i = 0; i < started; ++i) {
-    servers_[i]->thread.join();
-  }
-  {
-    const MutexLock lock(parking_mutex_);
-    started_ = 0;
-  }
-  if (watch_.joinable()) {
-    watch_.join();
+  for (const auto& server : servers_) {
+    if (server->thread.joinable()) {
+      server->thread.join();
+    }
   }
   servers_.clear();
   return true;
@@ -157,6 +145,13 @@ void Servers::wake_all() {
   ending_.notify_all();
   watch_sleeps_ = false;
   watch_sleeps_.notify_all();
+}
+
+void Servers::wake_watch() {
+  if (watch_sleeps_) {
+    watch_sleeps_ = false;
+    watch_sleeps_.notify_one();
+  }
 }
 
 void Servers::about_to_wait() {
@@ -174,23 +169,36 @@ void Servers::serve(Server& self) {
       continue;
     }
     if (received <= 0) {  // unmounted, or the connection was aborted
-      fuse_session_exit(session_);
-      wake_all();
+      session_ended();
       break;
     }
-    self.step.fetch_add(1);
-    if (watch_sleeps_) {
-      watch_sleeps_ = false;
-      watch_sleeps_.notify_one();
-    }
-    fuse_session_process_buf(session_, &buffer);
-    self.step.fetch_add(1);
+    answer(self, buffer);
   }
   std::free(buffer.mem);
   if (running_.fetch_sub(1) == 1) {
     const std::uint64_t one = 1;
-    (void)!::write(ended_.get(), &one, sizeof(one));
+    (void)!::write(all_ended_.get(), &one, sizeof(one));
   }
+}
+
+void Servers::answer(Server& self, const fuse_buf& request) {
+  if (header_of(request).opcode == FUSE_INTERRUPT && options_.interrupts) [[unlikely]] {
+    interrupts_.add(request);
+    wake_watch();
+    return;
+  }
+  self.request.store(header_of(request).unique, std::memory_order_relaxed);
+  self.step.fetch_add(1);
+  wake_watch();
+  fuse_session_process_buf(session_, &request);
+  self.step.fetch_add(1);
+}
+
+void Servers::session_ended() {
+  fuse_session_exit(session_);
+  wake_all();
+  const std::uint64_t one = 1;
+  (void)!::write(ended_.get(), &one, sizeof(one));
 }
 
 bool Servers::wait_for_duty(Server& self) {
@@ -198,9 +206,16 @@ bool Servers::wait_for_duty(Server& self) {
     return fuse_session_exited(session_) == 0;
   }
   MutexLock lock(parking_mutex_);
+  if (self.stuck) {
+    self.stuck = false;
+    --stuck_;
+  }
   if (on_duty_ == 0) {  // this thread was relieved, and there was no other to call
     on_duty_ = 1;
   } else {
+    if (retire(self)) {
+      return false;
+    }
     ++parked_;
     lock.wait(parking_, [this]() PKGFS_REQUIRES(parking_mutex_) { return calls_ > 0 || stopping_; });
     --parked_;
@@ -214,7 +229,40 @@ bool Servers::wait_for_duty(Server& self) {
   return fuse_session_exited(session_) == 0;
 }
 
+bool Servers::retire(Server& self) {
+  // With a call pending, this may be the thread that was started for it.
+  if (started_ - stuck_ <= options_.threads || calls_ > 0) {
+    return false;
+  }
+  self.taken = false;
+  --started_;
+  return true;
+}
+
+int Servers::take_held(fuse_buf& buffer) {
+  const MutexLock lock(parking_mutex_);
+  if (held_.empty()) {
+    return 0;
+  }
+  if (buffer.mem == nullptr) {
+    return 0;  // libfuse allocates it when this thread first reads the device
+  }
+  const std::vector<char>& first = held_.front();
+  std::ranges::copy(first, static_cast<char*>(buffer.mem));
+  buffer.size = first.size();
+  buffer.flags = {};
+  const auto size = static_cast<int>(first.size());
+  held_.pop_front();
+  holds_some_ = !held_.empty();
+  return size;
+}
+
 int Servers::next_request(Server& self, fuse_buf& buffer) {
+  if (holds_some_.load(std::memory_order_relaxed)) {
+    if (const int size = take_held(buffer); size > 0) {
+      return size;
+    }
+  }
   const int received = fuse_session_receive_buf(session_, &buffer);
   if (received != -EAGAIN) {
     if (++self.in_a_row % kManyInARow == 0) {
@@ -304,39 +352,6 @@ bool Servers::step_down(Server& self) {
   }
   --on_duty_;
   return true;
-}
-
-void Servers::watch() {
-  std::vector<std::uint32_t> steps(servers_.size());
-  int quiet = 0;
-  while (!stopping_) {
-    quiet = is_quiet(steps) ? quiet + 1 : 0;
-    if (quiet >= kQuietIntervals) {
-      watch_sleeps_ = true;
-      if (is_quiet(steps) && !stopping_) {  // a thread that takes a request from now on wakes the watch
-        watch_sleeps_.wait(true);
-      }
-      watch_sleeps_ = false;
-      quiet = 0;
-    }
-    MutexLock lock(parking_mutex_);
-    lock.wait_for(ending_, kWatchInterval, [this] { return stopping_.load(); });
-  }
-}
-
-bool Servers::is_quiet(std::vector<std::uint32_t>& steps) {
-  bool quiet = true;
-  for (std::size_t i = 0; i < steps.size(); ++i) {
-    Server& server = *servers_[i];
-    const std::uint32_t step = server.step;
-    const bool answering = step % 2 == 1;
-    if (answering && step == steps[i]) {
-      relieve(server);
-    }
-    quiet = quiet && !answering && step == steps[i];
-    steps[i] = step;
-  }
-  return quiet;
 }
 
 }  // namespace pkgfs::fuse

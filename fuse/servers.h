@@ -5,13 +5,14 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <thread>
 #include <vector>
 
 #include "core/base/thread_annotations.h"
 #include "core/base/unique_fd.h"
-#include "fuse/poll_window.h"
+#include "fuse/interrupts.h"
 
 struct fuse_buf;
 struct fuse_session;
@@ -21,8 +22,10 @@ namespace pkgfs::fuse {
 class Statistics;
 
 struct ServerOptions {
-  /// The limit of threads, and so of requests that can wait for a disk at the same time.
+  /// The limit of threads that aren't stuck, and so of requests that normally wait for a disk at the same time.
   unsigned threads = 4;
+  /// The limit of all threads.
+  unsigned most_threads = 64;
   /// How many of them may read the device at the same time; 0: one for every two CPUs, at least one.
   unsigned on_duty = 0;
   /// A thread polls the device for a moment before it sleeps, if that helps (PollWindow).
@@ -30,6 +33,8 @@ struct ServerOptions {
   /// True while another thread of this mount needs a CPU. On a machine with two CPUs, no thread polls then. May be
   /// null.
   const std::atomic<bool>* others_busy = nullptr;
+  /// Requests can be interrupted. False: libfuse gets the kernel's INTERRUPT requests, and ignores them.
+  bool interrupts = true;
 };
 
 /// The server threads: they answer the requests of one session.
@@ -41,6 +46,12 @@ struct ServerOptions {
 /// A thread that is about to block on disk I/O calls `about_to_wait` first, which relieves it: the thread is no longer
 /// on duty. If no other thread is on duty then, a parked or a new one takes over. If a thread answers one request for
 /// long without that call, the watch thread relieves it. The watch thread sleeps while there are no requests.
+///
+/// A thread that answers one request for more than 50 ms is stuck: its disk may never answer. A stuck thread doesn't
+/// count in the limit of threads, so that another one can be started in its place. If the kernel asks for it
+/// (INTERRUPT), its request ends with EINTR (Interrupts). The thread itself stays where it is until the disk answers,
+/// and ends then if there are enough other threads. `most_threads` bounds the threads. When all of them are stuck, the
+/// watch thread reads the device: it answers INTERRUPT, and holds the other requests until a thread comes back.
 ///
 /// This class replaces libfuse's own loop for two reasons. In libfuse 3.14, fuse_session_exit only sets a flag, and
 /// threads that sleep don't see it. And the threads of that loop take requests in turn, so that requests wake all of
@@ -57,20 +68,28 @@ class Servers {
 
   /// Starts one server thread and the watch thread. Installs a handler for SIGUSR1, which wakes threads. Call it once.
   void start();
-  /// Becomes readable when every thread has ended, as they do after an unmount. Owned by this object.
+  /// Becomes readable when the session has ended, as it does at an unmount. Owned by this object.
   [[nodiscard]] int ended_fd() const { return ended_.get(); }
   /// Asks the threads to end and waits up to `limit` for them. False: one is still answering a request.
   [[nodiscard]] bool stop(std::chrono::milliseconds limit);
 
   /// A server thread calls this while it answers a request, before an operation that may block on disk I/O. Relieves
-  /// the calling thread. Does nothing on a thread that isn't a server thread.
+  /// the calling thread. Does nothing on a thread that isn't a server thread. The operation needn't know whether its
+  /// request is interrupted while it waits: if so, its reply fails (Interrupts).
   static void about_to_wait();
 
  private:
-  struct Server;
+  struct Server;  // server.h
+  /// What the watch thread knows of a server.
+  struct Seen {
+    std::uint32_t step = 0;
+    Interrupts::Clock::time_point since;  // when it was first seen with this step
+    bool stuck = false;
+  };
   static thread_local Server* current_;
 
   void serve(Server& self);
+  void answer(Server& self, const fuse_buf& request);
   /// Waits until this thread is on duty; false: the thread must end.
   bool wait_for_duty(Server& self);
   /// The size of the next request. 0: the session has ended; -EINTR or -EAGAIN: check the duty and try again.
@@ -84,13 +103,34 @@ class Servers {
   /// Calls a parked thread, or starts a new one; false: there is none.
   bool call_one() PKGFS_REQUIRES(parking_mutex_);
   void start_thread() PKGFS_REQUIRES(parking_mutex_);
+  /// Whether this thread, which isn't on duty, ends: there are enough others.
+  bool retire(Server& self) PKGFS_REQUIRES(parking_mutex_);
+  /// Takes the request that the watch thread has held for longest. Returns its size, or 0 if there is none.
+  int take_held(fuse_buf& buffer);
   /// Gives up the duty of `self` if another thread is on duty. Returns whether it did.
   bool step_down(Server& self);
-  void watch();
-  /// Relieves threads that have been answering the same request since the last call (`steps`). Returns whether no
-  /// request came since then and none is being answered.
-  bool is_quiet(std::vector<std::uint32_t>& steps);
+  void session_ended();
   void wake_all();
+  void wake_watch();  // if it sleeps
+
+  // Only the watch thread calls these (server_watch.cc).
+
+  void watch();
+  /// Relieves threads that have been answering the same request since the last call, and notes which are stuck. Returns
+  /// whether no request came since then, and none is being answered but by stuck threads.
+  bool is_quiet(std::vector<Seen>& seen);
+  /// Notes that the thread is stuck.
+  void leave_behind(Server& server, Seen& seen);
+  void settle_interrupts(const std::vector<Seen>& seen);
+  /// Takes the request from those that are held, if it is one of them.
+  Interrupts::Found find_request(const std::vector<Seen>& seen, std::uint64_t number,
+                                 Interrupts::Clock::time_point now);
+  /// Makes sure that a thread is on duty. False: all are stuck, and no other may be started.
+  bool keep_one_on_duty();
+  /// Reads the device in place of the threads, for one interval.
+  void hold_requests();
+  /// Makes the threads on duty look for held requests.
+  void announce_held();
 
   fuse_session* session_;
   Statistics& statistics_;
@@ -98,15 +138,21 @@ class Servers {
   unsigned most_on_duty_;
   std::vector<std::unique_ptr<Server>> servers_;
   std::atomic<unsigned> running_{0};
-  UniqueFd ended_;
+  UniqueFd ended_;      // the session has ended
+  UniqueFd all_ended_;  // the last thread has ended
+  Interrupts interrupts_;
 
   Mutex parking_mutex_;
   std::condition_variable parking_;
   std::atomic<unsigned> on_duty_{0};  // threads on duty, and those called to duty; changed under `parking_mutex_`
-  unsigned started_ PKGFS_GUARDED_BY(parking_mutex_) = 0;
+  unsigned started_ PKGFS_GUARDED_BY(parking_mutex_) = 0;  // and not ended
+  unsigned stuck_ PKGFS_GUARDED_BY(parking_mutex_) = 0;    // of these
   unsigned parked_ PKGFS_GUARDED_BY(parking_mutex_) = 0;
   unsigned calls_ PKGFS_GUARDED_BY(parking_mutex_) = 0;  // parked threads that are to go on duty
   std::condition_variable ending_;                       // `stopping_` was set
+
+  std::deque<std::vector<char>> held_ PKGFS_GUARDED_BY(parking_mutex_);  // requests that no thread could take
+  std::atomic<bool> holds_some_{false};
 
   std::thread watch_;
   std::atomic<bool> watch_sleeps_{false};

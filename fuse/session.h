@@ -62,7 +62,7 @@ class Session {
   void start_notifying(ChangeNotifier& notifier);
   /// Ends the notifier. False: it didn't end within `limit`.
   [[nodiscard]] bool stop_notifying(std::chrono::milliseconds limit);
-  /// Becomes readable when every server thread has ended, as they do after an unmount. Only after `start`.
+  /// Becomes readable when the session has ended, as it does at an unmount. Only after `start`.
   [[nodiscard]] int ended_fd() const { return servers_->ended_fd(); }
   /// Ends the prefetcher, the notifier and the server threads, and unmounts. Waits up to `limit` for requests that are
   /// being answered; files that are still open fail from then on. False: a thread didn't end, and the caller should end

@@ -85,6 +85,10 @@ std::uint64_t Kernel::send(fuse_opcode opcode, std::uint64_t node, const void* b
   if (::write(kernel_, request_.data(), request_.size()) != static_cast<ssize_t>(request_.size())) {
     throw std::system_error(errno, std::generic_category(), "a request can't be sent");
   }
+  unanswered_.insert(unique_);
+  if (opcode == FUSE_INTERRUPT) {
+    interrupted_[unique_] = static_cast<const fuse_interrupt_in*>(body)->unique;
+  }
   return unique_;
 }
 
@@ -108,22 +112,32 @@ Reply Kernel::receive() {
 }
 
 std::optional<std::pair<std::uint64_t, Reply>> Kernel::receive_any(std::chrono::milliseconds patience) {
-  pollfd waiting{.fd = kernel_, .events = POLLIN, .revents = 0};
-  if (::poll(&waiting, 1, static_cast<int>(patience.count())) != 1) {
-    return std::nullopt;
+  while (true) {
+    pollfd waiting{.fd = kernel_, .events = POLLIN, .revents = 0};
+    if (::poll(&waiting, 1, static_cast<int>(patience.count())) != 1) {
+      return std::nullopt;
+    }
+    const ssize_t length = ::read(kernel_, answer_.data(), answer_.size());
+    fuse_out_header out{};
+    if (length < static_cast<ssize_t>(sizeof(out))) {
+      throw std::runtime_error("a short reply");
+    }
+    std::memcpy(&out, answer_.data(), sizeof(out));
+    if (out.len != static_cast<std::uint32_t>(length)) {
+      throw std::runtime_error("a reply of the wrong length to request " + std::to_string(out.unique));
+    }
+    if (out.unique != 0 && unanswered_.erase(out.unique) == 0) {  // 0: a notice of the daemon
+      ++late_replies_;
+      continue;
+    }
+    if (const auto found = interrupted_.find(out.unique);
+        found != interrupted_.end() && !unanswered_.contains(found->second)) {
+      continue;
+    }
+    return std::pair(out.unique,
+                     Reply{.error = -out.error,
+                           .body = answer_.substr(sizeof(out), static_cast<std::size_t>(length) - sizeof(out))});
   }
-  const ssize_t length = ::read(kernel_, answer_.data(), answer_.size());
-  fuse_out_header out{};
-  if (length < static_cast<ssize_t>(sizeof(out))) {
-    throw std::runtime_error("a short reply");
-  }
-  std::memcpy(&out, answer_.data(), sizeof(out));
-  if (out.len != static_cast<std::uint32_t>(length)) {
-    throw std::runtime_error("a reply of the wrong length to request " + std::to_string(out.unique));
-  }
-  return std::pair(
-      out.unique,
-      Reply{.error = -out.error, .body = answer_.substr(sizeof(out), static_cast<std::size_t>(length) - sizeof(out))});
 }
 
 void Kernel::hang_up() { ::shutdown(kernel_, SHUT_RDWR); }

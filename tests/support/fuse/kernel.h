@@ -7,8 +7,10 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -69,8 +71,11 @@ class Kernel {
   /// The reply to the request that was sent last.
   Reply receive();
 
-  /// The next reply to any request, with the request's number; nothing if none comes within `patience`.
+  /// The next reply to any request, with the request's number; nothing if none comes within `patience`. As the kernel
+  /// does, takes no second reply to a request, and none to an INTERRUPT of a request that was answered.
   std::optional<std::pair<std::uint64_t, Reply>> receive_any(std::chrono::milliseconds patience);
+  /// How many second replies have come so far.
+  [[nodiscard]] unsigned late_replies() const { return late_replies_; }
   /// Ends the connection, as an unmount does.
   void hang_up();
   [[nodiscard]] fuse::Servers& servers() { return *servers_; }
@@ -83,6 +88,9 @@ class Kernel {
   std::string request_;
   std::string answer_;
   std::uint64_t unique_ = 0;
+  std::set<std::uint64_t> unanswered_;
+  std::map<std::uint64_t, std::uint64_t> interrupted_;  // by INTERRUPT requests
+  unsigned late_replies_ = 0;
   std::uint32_t thread_ = 0;
   Reply init_;
 };

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+#include <poll.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+
+#include "fuse/request_header.h"
+#include "fuse/server.h"
+#include "fuse/servers.h"
+
+namespace pkgfs::fuse {
+namespace {
+
+using Clock = Interrupts::Clock;
+
+/// How long an answer may take before another thread reads the device.
+constexpr auto kWatchInterval = std::chrono::milliseconds(5);
+/// After so many intervals without a request, the watch sleeps until there is one.
+constexpr int kQuietIntervals = 2;
+/// A thread that answers one request for longer is stuck. Most disks answer sooner, even under load, so that programs
+/// that handle signals seldom see EINTR.
+constexpr auto kPatience = std::chrono::milliseconds(50);
+
+}  // namespace
+
+void Servers::watch() {
+  std::vector<Seen> seen(servers_.size());
+  int quiet = 0;
+  while (!stopping_) {
+    quiet = is_quiet(seen) ? quiet + 1 : 0;
+    settle_interrupts(seen);
+    if (!keep_one_on_duty()) {
+      hold_requests();
+      quiet = 0;
+      continue;
+    }
+    if (holds_some_) {
+      announce_held();
+      quiet = 0;
+    }
+    if (quiet >= kQuietIntervals) {
+      watch_sleeps_ = true;
+      // A thread that takes a request from now on wakes the watch.
+      if (is_quiet(seen) && !interrupts_.any() && !stopping_) {
+        watch_sleeps_.wait(true);
+      }
+      watch_sleeps_ = false;
+      quiet = 0;
+    }
+    MutexLock lock(parking_mutex_);
+    lock.wait_for(ending_, kWatchInterval, [this] { return stopping_.load(); });
+  }
+}
+
+bool Servers::is_quiet(std::vector<Seen>& seen) {
+  const auto now = Clock::now();
+  bool quiet = true;
+  for (std::size_t i = 0; i < seen.size(); ++i) {
+    Server& server = *servers_[i];
+    const std::uint32_t step = server.step;
+    const bool answering = step % 2 == 1;
+    if (step != seen[i].step) {
+      seen[i] = {.step = step, .since = now};
+      quiet = false;
+    } else if (answering && !seen[i].stuck) {
+      relieve(server);
+      if (now - seen[i].since >= kPatience) {
+        leave_behind(server, seen[i]);
+      }
+      quiet = false;
+    }
+  }
+  return quiet;
+}
+
+void Servers::leave_behind(Server& server, Seen& seen) {
+  const MutexLock lock(parking_mutex_);
+  if (server.step != seen.step) {
+    return;  // it is about to come back
+  }
+  server.stuck = true;
+  ++stuck_;
+  seen.stuck = true;
+}
+
+void Servers::settle_interrupts(const std::vector<Seen>& seen) {
+  const auto now = Clock::now();
+  interrupts_.settle(now, [&](std::uint64_t number) { return find_request(seen, number, now); });
+}
+
+Interrupts::Found Servers::find_request(const std::vector<Seen>& seen, std::uint64_t number, Clock::time_point now) {
+  using enum Interrupts::Found;
+  for (std::size_t i = 0; i < seen.size(); ++i) {
+    const Server& server = *servers_[i];
+    const std::uint32_t step = server.step;
+    if (step % 2 == 1 && server.request == number) {
+      return step == seen[i].step && now - seen[i].since >= kPatience ? kWaiting : kYoung;
+    }
+  }
+  const MutexLock lock(parking_mutex_);
+  const auto is_it = [number](const std::vector<char>& held) {
+    fuse_in_header header{};
+    std::memcpy(&header, held.data(), sizeof(header));
+    return header.unique == number;
+  };
+  if (std::erase_if(held_, is_it) == 0) {
+    return kNowhere;
+  }
+  holds_some_ = !held_.empty();
+  return kWaiting;
+}
+
+bool Servers::keep_one_on_duty() {
+  if (on_duty_ > 0) {
+    return true;
+  }
+  {
+    const MutexLock lock(parking_mutex_);
+    if (on_duty_ > 0) {
+      return true;
+    }
+    if (!call_one()) {
+      return stuck_ < started_;
+    }
+  }
+  parking_.notify_one();
+  return true;
+}
+
+void Servers::hold_requests() {
+  pollfd device{.fd = fuse_session_fd(session_), .events = POLLIN, .revents = 0};
+  if (::poll(&device, 1, static_cast<int>(kWatchInterval.count())) != 1) {
+    return;
+  }
+  fuse_buf buffer{};
+  const int received = fuse_session_receive_buf(session_, &buffer);
+  if (received > 0 && header_of(buffer).opcode == FUSE_INTERRUPT && options_.interrupts) {
+    interrupts_.add(buffer);
+  } else if (received > 0) {
+    const auto* const begin = static_cast<const char*>(buffer.mem);
+    const MutexLock lock(parking_mutex_);
+    held_.emplace_back(begin, begin + received);
+    holds_some_ = true;
+  } else if (received != -EINTR && received != -EAGAIN) {
+    session_ended();
+  }
+  std::free(buffer.mem);
+}
+
+void Servers::announce_held() {
+  const MutexLock lock(parking_mutex_);
+  for (const auto& server : servers_) {
+    if (server->taken && server->on_duty) {
+      ::pthread_kill(server->thread.native_handle(), SIGUSR1);
+    }
+  }
+}
+
+}  // namespace pkgfs::fuse
