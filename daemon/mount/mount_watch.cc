@@ -19,8 +19,9 @@ namespace pkgfs {
 namespace {
 
 constexpr auto kReadyLimit = std::chrono::seconds(10);
-/// For the thread that prefetches files, to end while the mount goes on.
-constexpr auto kPrefetchStopLimit = std::chrono::seconds(5);
+/// For the thread that prefetches files, to end while the mount goes on. A signal that asks the daemon to stop waits so
+/// long, too.
+constexpr auto kPrefetchStopLimit = std::chrono::seconds(1);
 /// How long after an attempt to start a guardian the next one follows.
 constexpr auto kGuardianPause = std::chrono::minutes(1);
 constexpr int kToggleSignal = SIGUSR2;
