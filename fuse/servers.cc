@@ -191,7 +191,7 @@ void Servers::answer(Server& self, const fuse_buf& request) {
   self.step.fetch_add(1);
   wake_watch();
   fuse_session_process_buf(session_, &request);
-  self.step.fetch_add(1);
+  self.step.store(self.step.load(std::memory_order_relaxed) + 1, std::memory_order_release);
 }
 
 void Servers::session_ended() {
