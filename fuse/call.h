@@ -7,11 +7,11 @@
 #include <cerrno>
 #include <cstddef>
 #include <exception>
+#include <memory>
 #include <new>
 #include <span>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include "core/base/log.h"
 #include "core/vfs/file_system.h"
@@ -81,11 +81,14 @@ struct Call {
     if (const std::span<char> memory = answer_memory(req); memory.size() >= size && size > 0) {
       return memory.first(size);
     }
-    thread_local std::vector<char> buffer;
-    if (buffer.size() < size) {
-      buffer.resize(size);
+    thread_local std::unique_ptr<char[]> buffer;
+    thread_local std::size_t capacity = 0;
+    if (capacity < size) {
+      // Not touched here: as long as its thread waits for a disk, the buffer takes no memory.
+      buffer = std::make_unique_for_overwrite<char[]>(size);
+      capacity = size;
     }
-    return {buffer.data(), size};
+    return {buffer.get(), size};
   }
 
  private:

@@ -21,9 +21,11 @@ using Clock = Interrupts::Clock;
 constexpr auto kWatchInterval = std::chrono::milliseconds(5);
 /// After so many intervals without a request, the watch sleeps until there is one.
 constexpr int kQuietIntervals = 2;
-/// A thread that answers one request for longer is stuck. Most disks answer sooner, even under load, so that programs
-/// that handle signals seldom see EINTR.
+/// A thread that answers one request for longer is stuck.
 constexpr auto kPatience = std::chrono::milliseconds(50);
+/// A request can be interrupted after this time. Few programs expect EINTR from open(2) or stat(2) when a child process
+/// has ended or a timer has run out. So a disk that is only slow, or a large directory, must not cause it.
+constexpr auto kInterruptible = std::chrono::milliseconds(500);
 
 }  // namespace
 
@@ -98,7 +100,7 @@ Interrupts::Found Servers::find_request(const std::vector<Seen>& seen, std::uint
     const Server& server = *servers_[i];
     const std::uint32_t step = server.step;
     if (step % 2 == 1 && server.request == number) {
-      return step == seen[i].step && now - seen[i].since >= kPatience ? kWaiting : kYoung;
+      return step == seen[i].step && now - seen[i].since >= kInterruptible ? kWaiting : kYoung;
     }
   }
   const MutexLock lock(parking_mutex_);

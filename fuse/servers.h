@@ -48,10 +48,12 @@ struct ServerOptions {
 /// long without that call, the watch thread relieves it. The watch thread sleeps while there are no requests.
 ///
 /// A thread that answers one request for more than 50 ms is stuck: its disk may never answer. A stuck thread doesn't
-/// count in the limit of threads, so that another one can be started in its place. If the kernel asks for it
-/// (INTERRUPT), its request ends with EINTR (Interrupts). The thread itself stays where it is until the disk answers,
-/// and ends then if there are enough other threads. `most_threads` bounds the threads. When all of them are stuck, the
-/// watch thread reads the device: it answers INTERRUPT, and holds the other requests until a thread comes back.
+/// count in the limit of threads, so that another one can be started in its place. The thread stays where it is until
+/// the disk answers, and ends then if there are enough other threads. `most_threads` bounds the threads. When all of
+/// them are stuck, the watch thread reads the device, and holds requests until a thread comes back.
+///
+/// If the kernel asks for it (INTERRUPT), the watch thread ends a request that has taken more than half a second with
+/// EINTR, whatever its thread does (Interrupts).
 ///
 /// This class replaces libfuse's own loop for two reasons. In libfuse 3.14, fuse_session_exit only sets a flag, and
 /// threads that sleep don't see it. And the threads of that loop take requests in turn, so that requests wake all of

@@ -235,7 +235,7 @@ int serve_mount(OpenedTree opened, const MountOptions& options, const std::strin
   if (!session.stop(kStopLimit)) {
     log::warn("\"{}\": a request was still being answered after {} s; it fails", mountpoint, kStopLimit.count());
     metrics.reset();
-    std::_Exit(to_exit_code(ErrorCode::kInternal));
+    std::_Exit(exit_code);  // the mount has ended, as was asked; only the disk of its package is late
   }
   watch.restore_signals();
   return exit_code;

@@ -30,11 +30,11 @@ TEST_F(InterruptsTest, ARequestThatWaitsEndsWhileItsThreadIsStuck) {
   disk_->gate.close();
   const std::uint64_t reading = send_read(slow_);
   ASSERT_TRUE(disk_->gate.holds(1));
-  std::this_thread::sleep_for(200ms);  // the watch sleeps again
+  std::this_thread::sleep_for(700ms);  // the watch sleeps again
   const auto begin = std::chrono::steady_clock::now();
   (void)send_interrupt(reading);
   EXPECT_EQ(error_of(reading), EINTR);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, 1s);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 400ms);
   disk_->gate.open();
   EXPECT_EQ(next_answered(100ms), 0U) << "a second reply counts";
   EXPECT_EQ(kernel_->late_replies(), 1U) << "the thread isn't done";
@@ -85,7 +85,7 @@ TEST_F(InterruptsTest, ADiskThatAnswersSoonCausesNone) {
     std::this_thread::sleep_for(10ms);
     disk_->gate.open();
     const int error = error_of(reading);
-    if (std::chrono::steady_clock::now() - begin < 40ms) {
+    if (std::chrono::steady_clock::now() - begin < 400ms) {
       EXPECT_EQ(error, 0);
     }
   }
@@ -105,8 +105,8 @@ TEST_F(InterruptsTest, TheKernelSendsAnInterruptAgainThatCameTooEarly) {
 }
 
 TEST_F(InterruptsTest, OneReplyCountsIfTheAnswerComesAtTheSameTime) {
-  constexpr int kRounds = 15;
-  constexpr int kAtOnce = 16;
+  constexpr int kRounds = 6;
+  constexpr int kAtOnce = 32;
   if (!start({.threads = kAtOnce, .on_duty = 1})) {
     GTEST_SKIP() << "no session without a device";
   }
@@ -118,7 +118,7 @@ TEST_F(InterruptsTest, OneReplyCountsIfTheAnswerComesAtTheSameTime) {
       replies[send_read(slow_)] = 0;
     }
     ASSERT_TRUE(disk_->gate.holds(kAtOnce));
-    std::this_thread::sleep_for(70ms);
+    std::this_thread::sleep_for(550ms);
     std::thread disk([this, pause = std::chrono::microseconds(random() % 3000)] {
       std::this_thread::sleep_for(pause);
       disk_->gate.open();

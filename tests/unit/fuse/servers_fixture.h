@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
@@ -34,10 +35,11 @@ class SlowBytes final : public ByteSource {
   [[nodiscard]] bool read_at_once(std::uint64_t /*offset*/, std::span<std::byte> /*out*/) const override {
     return false;
   }
-  [[nodiscard]] Result<void> read(std::uint64_t /*offset*/, std::span<std::byte> /*out*/) const override {
+  [[nodiscard]] Result<void> read(std::uint64_t /*offset*/, std::span<std::byte> out) const override {
     relieved_before = statistics_.snapshot().relieved;
     ++reads;
     gate.pass();
+    std::ranges::fill(out, std::byte{0});
     return {};
   }
 
