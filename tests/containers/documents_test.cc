@@ -61,6 +61,11 @@ const std::map<std::string, Block>& blocks() {
         {"dockerd", "docker"},
         "py\n" + kLibrary + "\\[\n[^\\]]*\"resolved\": \"python/python@3.12.5\"[^\\]]*\\]\npy\n" + kLibrary + "once\n",
         kPlugin}},
+      {"docker-swarm",
+       {"docker",
+        {"dockerd", "docker"},
+        "DRIVER +VOLUME NAME\n[a-z0-9]{25}\n" + kLibrary + "list\n",
+        std::string(kPlugin) + "docker swarm init --advertise-addr 127.0.0.1 > /dev/null\n"}},
       {"node", {"none", {"node"}, "hello from wasm\n"}},
       {"binfmt", {"none", {"node"}, "hello from wasm\n"}},
   };

@@ -13,6 +13,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kService = "packaging/systemd/pkgfs-volume.service.in";
 constexpr const char* kSocket = "packaging/systemd/pkgfs-volume.socket";
+constexpr const char* kDocker = "packaging/systemd/pkgfs-volume-docker.service";
 
 class VolumeUnits : public PluginTest {
  protected:
@@ -32,10 +33,11 @@ class VolumeUnits : public PluginTest {
     service_.replace(at, program.size(), kPkgfs);
     directory_.write("pkgfs-volume.service", service_);
     directory_.write("pkgfs-volume.socket", read_text(source_directory() / kSocket));
+    directory_.write("pkgfs-volume-docker.service", read_text(source_directory() / kDocker));
   }
   ProcessResult verify() const {
     return run({"systemd-analyze", "verify", "--man=no", directory_.path() / "pkgfs-volume.socket",
-                directory_.path() / "pkgfs-volume.service"});
+                directory_.path() / "pkgfs-volume.service", directory_.path() / "pkgfs-volume-docker.service"});
   }
   TempDir directory_;
   std::string service_;
@@ -61,6 +63,10 @@ TEST_F(VolumeUnits, TheyFitTheProgram) {
   EXPECT_NE(
       read_text(directory_.path() / "pkgfs-volume.socket").find("\nListenStream=/run/docker/plugins/pkgfs.sock\n"),
       std::string::npos);
+  // What makes docker tell a swarm of the plugin. The block "docker-swarm" of the document runs it.
+  EXPECT_NE(read_text(source_directory() / kDocker).find("\nExecStart=/usr/bin/env docker volume ls\n"),
+            std::string::npos);
+  EXPECT_TRUE(document_block("docs/CONTAINERS.md", "docker-swarm").starts_with("docker volume ls\n"));
   EXPECT_NE(help.find("/var/lib/pkgfs/"), std::string::npos) << "StateDirectory=pkgfs";
 }
 
