@@ -104,7 +104,11 @@ void Staging::stage_beside() {
 }
 
 UniqueFd Staging::open() const {
-  return UniqueFd(::fcntl(leaf_.empty() ? area_->fresh() : area_->fd(), F_DUPFD_CLOEXEC, 0));
+  UniqueFd copy(::fcntl(leaf_.empty() ? area_->fresh() : area_->fd(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) {
+    throw system_error("Unable to write to the directory \"" + path_ + "\"", errno);
+  }
+  return copy;
 }
 
 void Staging::publish(const CancelFlag& cancel) {
@@ -135,6 +139,7 @@ void Staging::merge(const CancelFlag& cancel) {
     mover.run();
   } catch (...) {
     const BlockedSignals blocked;
+    area_->use_reserve();
     tell(mover.undo());
     throw;
   }

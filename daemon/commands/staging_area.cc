@@ -102,6 +102,12 @@ StagingArea::StagingArea(int place, std::string_view prefix, const std::string& 
   constexpr int kAttempts = 100;
   const std::string beginning = hidden_prefix(prefix);
   std::random_device random;
+  for (UniqueFd& each : reserve_) {
+    each.reset(::fcntl(place, F_DUPFD_CLOEXEC, 0));
+    if (!each) {
+      throw system_error(what, errno);
+    }
+  }
   for (int i = 0; i < kAttempts && !fd_; ++i) {
     std::string name = fmt::format("{}{}{:08x}{:08x}", beginning, kMark, random(), random());
     fd_ = make_private_directory(place, name);
@@ -136,6 +142,12 @@ void StagingArea::prepare(const std::string& what) {
   undone_ = make(kUndone);
 }
 
+void StagingArea::use_reserve() {
+  for (UniqueFd& each : reserve_) {
+    each.reset();
+  }
+}
+
 void StagingArea::remove() {
   if (name_.empty()) {
     return;
@@ -143,6 +155,10 @@ void StagingArea::remove() {
   if (replaced_) {  // if this process is killed now, the rest of these files needs no warning
     ::renameat(fd_.get(), kReplaced, fd_.get(), "removed");
   }
+  for (UniqueFd* each : {&fresh_, &replaced_, &undone_}) {
+    each->reset();
+  }
+  use_reserve();
   ::fchmod(fd_.get(), S_IRWXU);  // a package's mode may forbid it
   remove_contents(fd_.get());
   ::unlinkat(place_, name_.c_str(), AT_REMOVEDIR);

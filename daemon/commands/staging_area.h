@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,10 +45,16 @@ class StagingArea {
   /// The caller has renamed the directory: from now on, nothing removes it.
   void release() { name_.clear(); }
   void remove();
+  /// Frees the file descriptors that were kept for `remove` and for an undo.
+  void use_reserve();
 
  private:
+  /// An undo holds an old place and a new one, of two directories each.
+  static constexpr std::size_t kReserved = 4;
+
   int place_;
-  std::string name_;  // empty when it is gone
+  std::array<UniqueFd, kReserved> reserve_;  // so that a process without free descriptors can clean up
+  std::string name_;                         // empty when it is gone
   UniqueFd fd_;
   UniqueFd fresh_;
   UniqueFd replaced_;

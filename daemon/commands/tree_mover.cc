@@ -10,11 +10,11 @@
 #include <cstdio>
 #include <ranges>
 #include <sstream>
-#include <system_error>
 #include <utility>
 
 #include "core/base/error.h"
 #include "core/base/log.h"
+#include "core/base/system_limits.h"
 #include "core/vfs/host_file_system.h"
 #include "daemon/commands/extractor.h"
 
@@ -65,7 +65,7 @@ int rename_entry(int from, const std::string& name, int to, const std::string& n
   return error;
 }
 
-std::string text_of(int error) { return std::generic_category().message(error); }
+std::string text_of(int error) { return errno_text(error); }
 
 }  // namespace
 
@@ -114,7 +114,9 @@ UniqueFd TreeMover::open_below(std::size_t directory) const {
   }
   UniqueFd here = open_child(to_, ".");
   for (const std::string* name : way | std::views::reverse) {
-    here = open_child(here.get(), *name);
+    if (here) {
+      here = open_child(here.get(), *name);
+    }
   }
   return here;
 }
@@ -192,6 +194,9 @@ void TreeMover::leave() {
   const std::size_t index = levels_.back().directory;
   const Directory& directory = directories_[index];
   Place parent = index == 0 ? Place() : up(index);
+  if (index != 0 && (!parent.from || !parent.to || !parent.replaced)) {
+    fail(index, "", errno);
+  }
   const bool is_final = directory.crossing == nullptr;  // else `finish` removes the area, which changes the time
   if (is_final && ((index != 0 && ::fchmod(here_.to.get(), directory.moved.st_mode & kPermissions) != 0) ||
                    ::futimens(here_.to.get(), times_of(directory.moved).data()) != 0)) {
