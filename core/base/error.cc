@@ -2,10 +2,12 @@
 #include "core/base/error.h"
 
 #include <cerrno>
+#include <new>
 #include <system_error>
 #include <utility>
 
 #include "core/base/printable.h"
+#include "core/base/system_limits.h"
 
 namespace pkgfs {
 
@@ -52,7 +54,7 @@ Error& Error::caused_by(std::string cause, LineBreaks breaks) {
 
 Error& Error::caused_by(const Error& cause) {
   chain_.insert(chain_.end(), cause.chain_.begin(), cause.chain_.end());
-  is_of_machine_ = is_of_machine_ || cause.is_of_machine_;
+  keep_origin(cause);
   render();
   return *this;
 }
@@ -81,16 +83,43 @@ Error system_error(std::string_view what, int errnum) {
   } else if (errnum == ENOSPC || errnum == EDQUOT) {
     code = ErrorCode::kFull;
   }
-  Error error(code, std::string(what) + ": " + std::generic_category().message(errnum));
+  Error error(code, std::string(what) + ": " + errno_text(errnum));
   error.is_of_machine_ = errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM;
   return error;
 }
 
 Error os_error(const std::string& what, int errnum) {
   const Error whole = system_error(what, errnum);
-  Error error(whole.code(), {what, std::generic_category().message(errnum)});
+  Error error(whole.code(), {what, errno_text(errnum)});
   error.is_of_machine_ = whole.is_of_machine_;
   return error;
+}
+
+Error start_error(std::string_view what, int errnum) {
+  const bool is_denied = errnum == EPERM || errnum == ENOSYS;
+  Error error(is_denied ? ErrorCode::kPermission : ErrorCode::kIo, std::string(what) + ": " + start_text(errnum));
+  error.is_of_machine_ = true;
+  return error;
+}
+
+Error current_error() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::bad_alloc&) {
+    return system_error("Out of memory", ENOMEM);
+  } catch (const std::system_error& error) {
+    // Only the start of a thread throws one whose text is that of its number alone.
+    if (error.code().category() == std::generic_category() && error.what() == error.code().message()) {
+      return start_error("Unable to start a thread", error.code().value());
+    }
+    return {ErrorCode::kInternal, std::string("internal error: ") + error.what()};
+  } catch (const std::exception& error) {
+    return {ErrorCode::kInternal, std::string("internal error: ") + error.what()};
+  } catch (...) {
+    return {ErrorCode::kInternal, "internal error: an exception of an unknown type"};
+  }
 }
 
 }  // namespace pkgfs

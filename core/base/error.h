@@ -55,9 +55,12 @@ class Error : public std::exception {
   Error& caused_by(const Error& cause);
 
   [[nodiscard]] ErrorCode code() const noexcept { return code_; }
-  /// Whether memory or file descriptors ran out: `system_error` got ENOMEM, EMFILE or ENFILE. Such an error doesn't
-  /// show that a file is damaged.
+  /// Whether memory, file descriptors, processes or threads ran out. Such an error doesn't show that a file is
+  /// damaged.
   [[nodiscard]] bool is_of_machine() const noexcept { return is_of_machine_; }
+  /// Whether it says nothing about its object: `is_of_machine`, or a signal asked pkgfs to stop. Code that goes on
+  /// without a damaged object passes such an error on.
+  [[nodiscard]] bool is_of_run() const noexcept { return is_of_machine_ || code_ == ErrorCode::kInterrupted; }
   [[nodiscard]] const std::vector<std::string>& chain() const noexcept { return chain_; }
   /// The outermost message.
   [[nodiscard]] const std::string& message() const noexcept { return chain_.front(); }
@@ -65,9 +68,15 @@ class Error : public std::exception {
   /// if the one before it already ends with it.
   [[nodiscard]] const char* what() const noexcept override { return text_.c_str(); }
 
+ protected:
+  /// For an Error that has the chain of `cause` in it.
+  void keep_origin(const Error& cause) noexcept { is_of_machine_ = is_of_machine_ || cause.is_of_machine_; }
+
  private:
   friend Error system_error(std::string_view what, int errnum);
   friend Error os_error(const std::string& what, int errnum);
+  friend Error start_error(std::string_view what, int errnum);
+  friend Error current_error();
 
   void render();
 
@@ -77,8 +86,13 @@ class Error : public std::exception {
   std::string text_;
 };
 
-/// The Error `{what}: {text of errnum}`, with the code that fits `errnum`.
+/// The Error `{what}: {text of errnum}`, with the code that fits `errnum`. The text names the limit that was reached
+/// (system_limits.h).
 [[nodiscard]] Error system_error(std::string_view what, int errnum);
+/// The same for a process or a thread that can't be started.
+[[nodiscard]] Error start_error(std::string_view what, int errnum);
+/// The Error of the exception that is being handled, whatever its type. Call it in a `catch (...)`.
+[[nodiscard]] Error current_error();
 
 /// The same as a chain of two messages: `what`, and the text of `errnum` as its cause.
 [[nodiscard]] Error os_error(const std::string& what, int errnum);

@@ -6,6 +6,7 @@
 #include <boost/archive/iterators/binary_from_base64.hpp>
 #include <boost/archive/iterators/dataflow_exception.hpp>
 #include <boost/archive/iterators/transform_width.hpp>
+#include <new>
 #include <vector>
 
 #include "core/base/error.h"
@@ -50,7 +51,10 @@ struct Sha256Hasher::State {
 
 Sha256Hasher::Sha256Hasher() : state_(std::make_unique<State>()) {
   const Libcrypto& crypto = state_->crypto;
-  if (state_->context == nullptr || crypto.digest_init_ex(state_->context, crypto.sha256(), nullptr) != 1) {
+  if (state_->context == nullptr) {
+    throw std::bad_alloc();
+  }
+  if (crypto.digest_init_ex(state_->context, crypto.sha256(), nullptr) != 1) {
     throw Error(ErrorCode::kInternal, "libcrypto can't start a SHA-256 computation");
   }
 }

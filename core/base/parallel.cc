@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -45,8 +46,11 @@ void for_each_in_parallel(std::size_t count, std::size_t threads, const CancelFl
   };
   {
     std::vector<std::jthread> crew;
-    for (std::size_t i = 1; i < std::min(threads, count); ++i) {
-      crew.emplace_back(serve);
+    try {
+      for (std::size_t i = 1; i < std::min(threads, count); ++i) {
+        crew.emplace_back(serve);
+      }
+    } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch): those that were started must do
     }
     serve();
   }

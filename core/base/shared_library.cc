@@ -3,11 +3,26 @@
 
 #include <dlfcn.h>
 
+#include <cerrno>
+#include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "core/base/system_limits.h"
+
 namespace pkgfs {
 namespace {
+
+/// The errno of the limit that `text`, of the dynamic linker, is about; 0: it says something else.
+int limit_in(std::string_view text) {
+  for (const int limit : {EMFILE, ENFILE, ENOMEM}) {
+    if (text.ends_with(std::generic_category().message(limit))) {
+      return limit;
+    }
+  }
+  return text.ends_with("failed to map segment from shared object") && has_memory_limit() ? ENOMEM : 0;
+}
 
 /// Appends the text of the dynamic linker, which names the file.
 [[noreturn]] void throw_linker_error(std::vector<std::string> chain) {
@@ -21,10 +36,16 @@ namespace {
 
 SharedLibrary::SharedLibrary(std::string file, const std::string& purpose, const std::string& debian_package)
     : file_(std::move(file)), handle_(::dlopen(file_.c_str(), RTLD_NOW | RTLD_LOCAL)) {
-  if (handle_ == nullptr) {
-    throw_linker_error({"Unable to load " + file_ + ", which is needed " + purpose + "; Debian has it in the package " +
-                        debian_package});
+  if (handle_ != nullptr) {
+    return;
   }
+  const std::string what = "Unable to load " + file_ + ", which is needed " + purpose;
+  const char* const text = ::dlerror();  // NOLINT(concurrency-mt-unsafe): glibc's is a thread's own
+  const std::string said = text == nullptr ? "" : text;
+  if (const int limit = limit_in(said); limit != 0) {
+    throw system_error(what, limit);
+  }
+  throw Error(ErrorCode::kUnsupported, {what + "; Debian has it in the package " + debian_package, said});
 }
 
 void* SharedLibrary::symbol(const char* name) const {

@@ -77,9 +77,7 @@ Url announced_url(const std::string& text) {
 
 /// Whether `error` may come from damage of the file that was used. If pkgfs is interrupted, or the disk has no room
 /// for what a tarball unpacks to, or the process has no file descriptors left, the file may be good, and must stay.
-bool blames_file(const Error& error) {
-  return error.code() != ErrorCode::kInterrupted && error.code() != ErrorCode::kFull && !error.is_of_machine();
-}
+bool blames_file(const Error& error) { return !error.is_of_run() && error.code() != ErrorCode::kFull; }
 
 /// `, after a redirect to "…"`; empty without one.
 std::string said(const std::vector<std::string>& redirects) {
@@ -278,7 +276,7 @@ ContainerFetcher::UrlFile ContainerFetcher::find_or_download(const Url& url, con
     urls_.mark_current(url);
     return {found->path, false};
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::kInterrupted || error.is_of_machine() || !found) {
+    if (error.is_of_run() || !found) {
       throw;
     }
     log::warn("Download failed, using the file of \"{}\" that was downloaded {} ago: {}", url.text(),

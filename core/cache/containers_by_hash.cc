@@ -81,7 +81,7 @@ std::optional<Sha256> ContainersByHash::hash_or_set_aside(const Sha256& hash) {
   try {
     return content_hash({hash, path_of(hash), 0, {}});
   } catch (const Error& error) {
-    if (error.is_of_machine() || error.code() == ErrorCode::kInterrupted) {
+    if (error.is_of_run()) {
       throw;
     }
     set_aside(hash, error.what());

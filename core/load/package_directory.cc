@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <map>
-#include <system_error>
 #include <utility>
 
 #include "core/package/package_info.h"
@@ -24,6 +23,9 @@ PackageFiles package_files(const PackageDirectory& directory) {
     try {
       return directory.read(path, kModuleBytes);
     } catch (const Error& error) {  // the caller says which file it was
+      if (error.is_of_run()) {
+        throw;
+      }
       const auto& chain = error.chain();
       throw Error(error.code(), std::vector<std::string>(chain.begin() + (chain.size() > 1 ? 1 : 0), chain.end()));
     }

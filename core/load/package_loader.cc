@@ -32,7 +32,7 @@ std::vector<std::shared_ptr<const Package>> PackageLoader::load_available(
     try {
       return load(summaries[i], cancel);
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::kInterrupted || error.code() == ErrorCode::kFull) {
+      if (error.is_of_run() || error.code() == ErrorCode::kFull) {
         throw;  // no other package would find room either
       }
       failures[i] = error;

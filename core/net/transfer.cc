@@ -5,13 +5,16 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <new>
+#include <string_view>
 #include <utility>
 
 #include <fmt/core.h>
 
 #include "core/base/ascii.h"
 #include "core/base/log.h"
+#include "core/base/system_limits.h"
 #include "core/net/address_policy.h"
 
 namespace pkgfs {
@@ -36,6 +39,9 @@ Pace::Limits pace_limits(const HttpRequest& request, const HttpClient::Options& 
 /// Initialises libcurl once; the end of the process frees it.
 void start_libcurl() {
   static const CURLcode code = libcurl().global_init(CURL_GLOBAL_DEFAULT);
+  if (code == CURLE_OUT_OF_MEMORY) {
+    throw std::bad_alloc();
+  }
   if (code != CURLE_OK) {
     throw Error(ErrorCode::kInternal, std::string("libcurl can't be used: ") + libcurl().easy_strerror(code));
   }
@@ -112,11 +118,9 @@ void Transfer::set_options(const HttpClient::Options& options) {
   set(easy, CURLOPT_HEADERDATA, static_cast<void*>(this));
   set(easy, CURLOPT_WRITEFUNCTION, &body_callback);
   set(easy, CURLOPT_WRITEDATA, static_cast<void*>(this));
-  if (addresses_ != nullptr) {
-    // Checks an address before the connection is made; `request_callback` also checks a connection that is used again.
-    set(easy, CURLOPT_OPENSOCKETFUNCTION, &socket_callback);
-    set(easy, CURLOPT_OPENSOCKETDATA, static_cast<void*>(this));
-  }
+  // Checks an address before the connection is made; `request_callback` also checks a connection that is used again.
+  set(easy, CURLOPT_OPENSOCKETFUNCTION, &socket_callback);
+  set(easy, CURLOPT_OPENSOCKETDATA, static_cast<void*>(this));
   if (request_.url.is_loopback()) {
     set(easy, CURLOPT_NOPROXY, "*");  // a proxy must not see local requests and their tokens
   } else if (options.proxy) {
@@ -298,8 +302,10 @@ bool Transfer::may_use(const sockaddr& address, bool is_connected) {
 curl_socket_t Transfer::socket_callback(void* user, curlsocktype /*purpose*/, curl_sockaddr* address) {
   auto& transfer = *static_cast<Transfer*>(user);
   try {
-    if (transfer.may_use(address->addr, false)) {
-      return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (transfer.addresses_ == nullptr || transfer.may_use(address->addr, false)) {
+      const int made = ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+      transfer.socket_error_ = made < 0 ? errno : 0;
+      return made;
     }
   } catch (...) {
     transfer.thrown_ = std::current_exception();
@@ -324,6 +330,25 @@ int Transfer::request_callback(void* user, char* remote, char* /*local*/, int re
   } catch (...) {
     transfer.thrown_ = std::current_exception();
     return CURL_PREREQFUNC_ABORT;
+  }
+}
+
+/// libcurl doesn't say that no file descriptor was free, or no thread for the look-up of a name.
+void Transfer::throw_if_of_machine(CURLcode code, const std::string& failed) const {
+  if (code == CURLE_COULDNT_CONNECT && socket_error_ != 0) {
+    if (Error error = system_error(failed, socket_error_); error.is_of_machine()) {
+      throw std::move(error);
+    }
+  }
+  if (code != CURLE_COULDNT_RESOLVE_HOST && code != CURLE_COULDNT_RESOLVE_PROXY) {
+    return;
+  }
+  constexpr std::size_t kForName = 4;  // file descriptors that the look-up of a name needs
+  if (!can_open_more(kForName)) {
+    throw system_error(failed, EMFILE);
+  }
+  if (std::string_view(message_.data()).find("thread failed to start") != std::string_view::npos) {
+    throw start_error(failed + ": no thread can look up the name of the server", EAGAIN);
   }
 }
 
@@ -355,7 +380,11 @@ HttpResponse Transfer::take_response(CURLcode code) {
                                          server_text(without_password(*to)))},
                     false);
   }
+  if (code == CURLE_OUT_OF_MEMORY) {
+    throw system_error(failed, ENOMEM);
+  }
   if (code != CURLE_OK) {
+    throw_if_of_machine(code, failed);
     const char* detail = message_.front() != '\0' ? message_.data() : libcurl().easy_strerror(code);
     throw HttpError(ErrorCode::kNetwork, {failed, detail}, is_transient_code(code), code == CURLE_OPERATION_TIMEDOUT);
   }

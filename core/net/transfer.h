@@ -64,6 +64,9 @@ class Transfer {
   /// Asks the policy whether the current hop may use `address`. Remembers the reason if not.
   [[nodiscard]] bool may_use(const sockaddr& address, bool is_connected);
 
+  /// Throws the Error of the process or the machine that made libcurl fail.
+  void throw_if_of_machine(CURLcode code, const std::string& failed) const;
+
   static std::size_t header_callback(char* data, std::size_t one, std::size_t size, void* user);
   static std::size_t body_callback(char* data, std::size_t one, std::size_t size, void* user);
   static curl_socket_t socket_callback(void* user, curlsocktype purpose, curl_sockaddr* address);
@@ -77,6 +80,7 @@ class Transfer {
   HttpResponse response_;
   std::array<char, CURL_ERROR_SIZE> message_{};  // libcurl's own description of a failure
   std::exception_ptr thrown_;                    // by the sink
+  int socket_error_ = 0;                         // errno of the last socket that was made; 0: it was made
   std::uint64_t received_ = 0;
   bool too_large_ = false;
   bool head_ended_ = false;  // the blank line after the headers came

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <new>
+#include <system_error>
 
 #include "core/base/error.h"
 
@@ -34,8 +35,14 @@ CURLcode TransferLoop::run(Transfer& transfer) {
   Job job(transfer);
   MutexLock lock(mutex_);
   if (!thread_.joinable()) {
-    open_multi();
-    thread_ = std::thread([this] { serve(); });
+    if (multi_ == nullptr) {
+      open_multi();
+    }
+    try {
+      thread_ = std::thread([this] { serve(); });
+    } catch (const std::system_error& error) {
+      throw start_error(transfer.name() + " failed: no thread can be started for it", error.code().value());
+    }
   }
   incoming_.push_back(&job);
   libcurl().multi_wakeup(multi_);
@@ -53,6 +60,7 @@ void TransferLoop::open_multi() {
   }
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-vararg): libcurl's interface
   libcurl().multi_setopt(multi_, CURLMOPT_MAX_HOST_CONNECTIONS, kMaxConnections);
+  can_wake_ = libcurl().multi_wakeup(multi_) == CURLM_OK;
 }
 
 void TransferLoop::serve() {
@@ -79,7 +87,8 @@ void TransferLoop::serve() {
     }
     take_results();
     drop_cancelled_and_slow();
-    libcurl().multi_poll(multi_, nullptr, 0, active_.empty() ? kIdleMilliseconds : kPollMilliseconds, nullptr);
+    libcurl().multi_poll(multi_, nullptr, 0, active_.empty() && can_wake_ ? kIdleMilliseconds : kPollMilliseconds,
+                         nullptr);
   }
 }
 

@@ -43,6 +43,7 @@ class TransferLoop {
   void end(Job& job, CURLcode code, bool cancelled);
 
   CURLM* multi_ = nullptr;
+  bool can_wake_ = true;  // false: no file descriptors were left for that, so the thread looks for work by itself
   Mutex mutex_;
   std::vector<Job*> incoming_ PKGFS_GUARDED_BY(mutex_);
   bool stopping_ PKGFS_GUARDED_BY(mutex_) = false;

@@ -38,7 +38,7 @@ Draft solve(const PackageInfo& root, Catalog& catalog) {
   } catch (const BrokenDependency&) {
     throw;
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::kInterrupted) {
+    if (error.is_of_run()) {
       throw;
     }
     failure = error;

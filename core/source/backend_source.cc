@@ -128,7 +128,7 @@ void BackendSource::look_up(Known& known, const std::string& full_name, bool use
     known.failure.reset();
     known.asked_registry = true;
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::kInterrupted) {
+    if (error.is_of_run()) {
       throw;
     }
     known.asked_registry = true;

@@ -36,7 +36,10 @@ bool has_container_magic(const std::string& path) {
     std::array<std::byte, kMagic.size()> start{};
     return file->size() >= kMagic.size() && file->read(0, start) &&
            std::ranges::equal(start, std::as_bytes(std::span(kMagic)));
-  } catch (const Error&) {
+  } catch (const Error& error) {
+    if (error.is_of_run()) {
+      throw;
+    }
     return false;
   }
 }

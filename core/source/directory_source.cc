@@ -48,7 +48,7 @@ MemorySource DirectorySource::scan() const {
         packages.add(container_summary(file), PackageHash([file] { return hash_file(file); }));
       } catch (Error& error) {
         error.context("Unable to load \"" + file + "\"");
-        if (!options_.skip_damaged || error.code() == ErrorCode::kInterrupted) {
+        if (!options_.skip_damaged || error.is_of_run()) {
           throw;
         }
         log::warn("{}", error);

@@ -18,7 +18,7 @@ std::vector<PackageSummary> DownloadedSource::query(const PackageSpecifier& spec
       return {std::move(summary)};
     }
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::kInterrupted) {
+    if (error.is_of_run()) {
       throw;
     }
     log::info("the cache can't be used: {}", error);  // the next source may have the package

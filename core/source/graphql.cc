@@ -189,7 +189,7 @@ std::optional<PackageSummary> distribution(const Json& version, const char* key,
     webc::Manifest parsed = webc::manifest_from_json(webc::parse_json(*manifest, webc::kManifestJson));
     return PackageSummary{info_from_manifest(id, std::move(parsed), webc_version), {*url, std::nullopt, sha256}};
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::kInterrupted) {
+    if (error.is_of_run()) {
       throw;
     }
     std::vector<std::string> chain = server_texts(error.chain());

@@ -176,7 +176,7 @@ PackageSummary LocalRegistrySource::by_hash(const PackageSpecifier& specifier) {
     try {
       digest = hashes_.of(path);
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::kInterrupted) {
+      if (error.is_of_run()) {
         throw;
       }
       log::warn("{}", error);

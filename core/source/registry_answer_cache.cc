@@ -72,7 +72,7 @@ std::optional<RegistryAnswerCache::Entry> RegistryAnswerCache::read(const std::s
     graphql::check_published(entry.response, full_name);
     return entry;
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::kInterrupted) {
+    if (error.is_of_run()) {
       throw;
     }
     const std::string directory = std::filesystem::path(path).parent_path();

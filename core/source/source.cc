@@ -65,11 +65,15 @@ QueryError::QueryError(const PackageSpecifier& specifier, const std::vector<std:
     : Error(ErrorCode::kNotFound, failed_to_query(specifier, no_matches(archived))), kind_(Kind::kNoMatches) {}
 
 QueryError::QueryError(const PackageSpecifier& specifier, const Error& cause)
-    : Error(cause.code(), chain_of(specifier, cause.message(), cause)), kind_(Kind::kOther) {}
+    : Error(cause.code(), chain_of(specifier, cause.message(), cause)), kind_(Kind::kOther) {
+  keep_origin(cause);
+}
 
 QueryError::QueryError(const PackageSpecifier& specifier, const std::string& version, std::size_t count,
                        const Error& why)
-    : Error(why.code(), chain_of(specifier, unusable(version, count), why)), kind_(Kind::kUnusable) {}
+    : Error(why.code(), chain_of(specifier, unusable(version, count), why)), kind_(Kind::kUnusable) {
+  keep_origin(why);
+}
 
 Source::Answer answer_of(const PackageSpecifier& specifier, const std::function<std::vector<PackageSummary>()>& query) {
   Source::Answer answer;
@@ -81,6 +85,9 @@ Source::Answer answer_of(const PackageSpecifier& specifier, const std::function<
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kInterrupted) {
       throw;
+    }
+    if (error.is_of_machine()) {  // no other source would do better
+      throw QueryError(specifier, error);
     }
     if (const auto* const failure = dynamic_cast<const QueryError*>(&error)) {
       answer.error = *failure;

@@ -7,12 +7,13 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <system_error>
 #include <utility>
 
+#include "core/base/error.h"
 #include "core/base/log.h"
 #include "core/base/printable.h"
 #include "core/base/repeated_warning.h"
+#include "core/base/system_limits.h"
 #include "core/package/package_info.h"
 #include "core/tree/command_files.h"
 #include "core/tree/package_view.h"
@@ -76,7 +77,10 @@ std::optional<vfs::Entry> Builder::find_source(const LoadedMapping& mapping, con
   std::string text = "The \"" + mapping.package.to_string() + "\" package maps \"" + shortened(mapping.source_path) +
                      "\" of its \"" + shortened(mapping.volume_name) + "\" volume, but that path ";
   const bool missing = found.error() == ENOENT || found.error() == ENOTDIR;
-  text += missing ? "doesn't exist" : "can't be read: " + std::generic_category().message(found.error());
+  if (Error error = system_error(text + "can't be read", found.error()); error.is_of_machine()) {
+    throw std::move(error);
+  }
+  text += missing ? "doesn't exist" : "can't be read: " + errno_text(found.error());
   if (options_.strict || (!missing && package.limits().refuses_damage)) {
     throw Error(missing ? ErrorCode::kLoad : ErrorCode::kCorrupt, std::move(text));
   }
@@ -196,8 +200,9 @@ std::int64_t synthetic_time(const LoadedPackages& packages, vfs::Times times) {
 void refuse_damage(vfs::FileSystem& fs) {
   for (vfs::TreeWalk walk(fs, fs.root()); walk.next();) {
     if (const vfs::WalkStep& step = walk.step(); step.error != 0) {
-      throw Error(ErrorCode::kCorrupt, "\"" + shortened(step.path.empty() ? "/" : step.path) +
-                                           "\" can't be read: " + std::generic_category().message(step.error));
+      const Error error =
+          system_error("\"" + shortened(step.path.empty() ? "/" : step.path) + "\" can't be read", step.error);
+      throw error.is_of_machine() ? error : Error(ErrorCode::kCorrupt, error);
     }
   }
 }

@@ -6,7 +6,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 #include "core/base/error.h"
@@ -70,8 +69,10 @@ class Preparation {
       if (!source) {
         if (source.error() == ENOENT || source.error() == ENOTDIR) {
           reject(mount, "that path doesn't exist");
+        } else if (const Error error = system_error("that path can't be read", source.error()); error.is_of_machine()) {
+          throw Error(error).context(mapping_text(mount));
         } else {
-          reject(mount, "that path can't be read: " + std::generic_category().message(source.error()), true);
+          reject(mount, error.message(), true);
         }
         return false;
       }
@@ -84,9 +85,13 @@ class Preparation {
     return true;
   }
 
+  static std::string mapping_text(const Mount& mount) {
+    return "The \"" + mount.package.text() + "\" package maps \"" + shortened(mount.source_path) + "\" of its \"" +
+           mount.volume + "\" volume";
+  }
+
   void reject(const Mount& mount, const std::string& reason, bool is_damaged = false) {
-    const std::string message = "The \"" + mount.package.text() + "\" package maps \"" + shortened(mount.source_path) +
-                                "\" of its \"" + mount.volume + "\" volume, but " + reason;
+    const std::string message = mapping_text(mount) + ", but " + reason;
     if (is_damaged && (lost_pages::ever() || !mount.fs->is_intact(mount.fs->root()))) {
       throw Error(ErrorCode::kIo, message);  // the next attempt may find it
     }

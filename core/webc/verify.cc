@@ -172,7 +172,7 @@ std::vector<std::string> verify(const Container& container, VerifyDepth depth) {
   try {
     ContainerCheck(container, depth, problems).run();
   } catch (const Error& error) {  // the file has changed since it was opened
-    if (error.code() == ErrorCode::kInterrupted) {
+    if (error.is_of_run()) {
       throw;
     }
     found.emplace_back(error.message());
