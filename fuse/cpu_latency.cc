@@ -12,6 +12,7 @@
 
 #include "core/base/error.h"
 #include "core/base/log.h"
+#include "core/base/system_limits.h"
 #include "fuse/statistics.h"
 
 namespace pkgfs::fuse {
@@ -66,7 +67,7 @@ std::string CpuLatency::start(Use use) {
   try {
     thread_ = std::thread([this] { run(); });
   } catch (const std::system_error& error) {
-    return std::string("no thread for it: ") + error.what();
+    return "no thread for it: " + start_text(error.code().value());
   }
   return {};
 }

@@ -14,8 +14,11 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <memory>
 #include <system_error>
 
+#include "core/base/error.h"
+#include "core/base/log.h"
 #include "fuse/request_header.h"
 #include "fuse/server.h"
 #include "fuse/statistics.h"
@@ -28,6 +31,11 @@ using Clock = std::chrono::steady_clock;
 /// Sent to a thread to end its sleep with EINTR.
 constexpr int kWakeSignal = SIGUSR1;
 constexpr auto kWakeInterval = std::chrono::milliseconds(5);
+/// The largest request, and the memory for it (libfuse's buffer).
+constexpr std::size_t kRequestBytes = (std::size_t{1} << 20U) + (std::size_t{64} << 10U);
+/// Without memory for a request, a thread tries again so long.
+constexpr auto kMemoryPatience = std::chrono::seconds(5);
+constexpr auto kMemoryPause = std::chrono::milliseconds(10);
 /// After so many requests without an empty queue between them, one more thread reads the device.
 constexpr unsigned kManyInARow = 32;
 
@@ -35,6 +43,12 @@ unsigned usable_cpus() {
   cpu_set_t cpus;
   CPU_ZERO(&cpus);
   return ::sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? static_cast<unsigned>(CPU_COUNT(&cpus)) : 1;
+}
+
+/// Whether there is memory to receive a request.
+bool has_memory() {
+  const std::unique_ptr<void, decltype(&std::free)> needed(std::malloc(kRequestBytes), &std::free);
+  return needed != nullptr;
 }
 
 }  // namespace
@@ -54,6 +68,9 @@ Servers::Servers(fuse_session* session, Statistics& statistics, const ServerOpti
   if (usable_cpus() > 2) {
     options_.others_busy = nullptr;
   }
+  if (!ended_) {
+    throw system_error("Unable to serve the mount", errno);
+  }
   const int device = fuse_session_fd(session_);
   ::fcntl(device, F_SETFL, ::fcntl(device, F_GETFL) | O_NONBLOCK);
 }
@@ -71,13 +88,20 @@ void Servers::start() {
   for (unsigned i = 0; i < std::max(options_.threads, options_.most_threads); ++i) {
     servers_.push_back(std::make_unique<Server>(*this));
   }
-  {
+  const char* const what = "Unable to serve the mount";
+  try {
     const MutexLock lock(parking_mutex_);
     start_thread();
     ++on_duty_;
     ++calls_;
+    watch_ = std::thread([this] { watch(); });
+  } catch (const std::system_error& error) {
+    throw start_error(what, error.code().value());
   }
-  watch_ = std::thread([this] { watch(); });
+  // What the thread needs to receive a request. Without it, the mount would end when a program uses it.
+  if (!has_memory()) {
+    throw system_error(what, ENOMEM);
+  }
 }
 
 void Servers::start_thread() {
@@ -154,6 +178,18 @@ void Servers::wake_watch() {
   }
 }
 
+bool Servers::wait_for_memory() {
+  const auto deadline = Clock::now() + kMemoryPatience;
+  while (!stopping_ && !has_memory()) {
+    if (Clock::now() >= deadline) {
+      log::warn("{}", system_error("no request of the kernel can be received", ENOMEM).message());
+      return false;
+    }
+    std::this_thread::sleep_for(kMemoryPause);
+  }
+  return true;
+}
+
 void Servers::about_to_wait() {
   if (current_ != nullptr) {
     current_->servers.relieve(*current_);
@@ -166,6 +202,9 @@ void Servers::serve(Server& self) {
   while (wait_for_duty(self)) {
     const int received = next_request(self, buffer);
     if (received == -EINTR || received == -EAGAIN) {
+      continue;
+    }
+    if (received == -ENOMEM && (step_down(self) || wait_for_memory())) {
       continue;
     }
     if (received <= 0) {  // unmounted, or the connection was aborted

@@ -61,7 +61,7 @@ struct ServerOptions {
 class Servers {
  public:
   /// Makes the device of `session` non-blocking. `session` must be mounted. `session` and `statistics` must outlive
-  /// this.
+  /// this. Throws Error if no file descriptor is free.
   Servers(fuse_session* session, Statistics& statistics, const ServerOptions& options);
   /// Ends the threads. If one is stuck in a request for more than some seconds, ends the process.
   ~Servers();
@@ -69,6 +69,7 @@ class Servers {
   Servers& operator=(const Servers&) = delete;
 
   /// Starts one server thread and the watch thread. Installs a handler for SIGUSR1, which wakes threads. Call it once.
+  /// Throws Error if there are no threads or no memory for them.
   void start();
   /// Becomes readable when the session has ended, as it does at an unmount. Owned by this object.
   [[nodiscard]] int ended_fd() const { return ended_.get(); }
@@ -96,6 +97,8 @@ class Servers {
   bool wait_for_duty(Server& self);
   /// The size of the next request. 0: the session has ended; -EINTR or -EAGAIN: check the duty and try again.
   int next_request(Server& self, fuse_buf& buffer);
+  /// After a lack of memory. False: there is none for seconds.
+  bool wait_for_memory();
   int poll_device(Server& self, fuse_buf& buffer);
   void sleep_until_readable(Server& self);
   /// Takes `server` off duty, if it is on duty, and calls another thread if none is on duty then.

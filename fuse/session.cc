@@ -239,6 +239,9 @@ bool Session::answer_first() {
     fuse_session_process_buf(session_, &buffer);
   }
   std::free(buffer.mem);
+  if (received == -ENOMEM) {
+    throw system_error("Unable to receive the first request of the kernel", ENOMEM);
+  }
   return adapter_.is_ready();
 }
 

@@ -4,12 +4,15 @@
 #include <algorithm>
 #include <condition_variable>
 #include <ostream>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
 
+#include "core/base/log.h"
+#include "core/base/system_limits.h"
 #include "daemon/cli/json_output.h"
 #include "daemon/cli/text_output.h"
 
@@ -58,7 +61,11 @@ void ProgressPrinter::started(std::string_view name, std::uint64_t have, std::op
     said_ += "pkgfs: " + printable(name) + ": continuing the download at " + size_text(have) + "\n";
   }
   if (!drawer_.joinable()) {
-    drawer_ = std::jthread([this](const std::stop_token& stop) { draw_until(stop); });
+    try {
+      drawer_ = std::jthread([this](const std::stop_token& stop) { draw_until(stop); });
+    } catch (const std::system_error& error) {  // the download is what counts
+      log::debug("progress isn't shown: no thread can be started: {}", start_text(error.code().value()));
+    }
   }
 }
 
@@ -182,7 +189,11 @@ void ProgressEvents::append(const nlohmann::json& event) {
   pending_ += json_line(event) + "\n";
   appended_.notify_one();
   if (!writer_.joinable()) {
-    writer_ = std::jthread([this](const std::stop_token& stop) { write_until(stop); });
+    try {
+      writer_ = std::jthread([this](const std::stop_token& stop) { write_until(stop); });
+    } catch (const std::system_error&) {  // then a slow reader holds up the download
+      out_ << std::exchange(pending_, {}) << std::flush;
+    }
   }
 }
 

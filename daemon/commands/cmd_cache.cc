@@ -46,7 +46,7 @@ std::string name_of(const std::string& path) {
     const PackageSummary summary = container_summary(path);
     return summary.pkg.id.named() == nullptr ? std::string() : summary.pkg.id.to_string();
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::kInterrupted) {
+    if (error.is_of_run()) {
       throw;
     }
     log::debug("{}", error);
@@ -87,7 +87,7 @@ class Failures {
       work();
       return true;
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::kInterrupted) {
+      if (error.is_of_run()) {
         throw;
       }
       if (count_++ == 0) {

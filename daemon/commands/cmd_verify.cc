@@ -48,7 +48,11 @@ class ReadEverything final : public vfs::TreeVisitor {
  private:
   void add(std::string_view path, int error) {
     if (error != 0 && problems_.size() < webc::kMaxProblems) {
-      problems_.emplace_back(system_error(where_ + ": \"" + std::string(path) + "\"", error).message());
+      const Error failure = system_error(where_ + ": \"" + std::string(path) + "\"", error);
+      if (failure.is_of_machine()) {
+        throw Error(failure);
+      }
+      problems_.emplace_back(failure.message());
     }
   }
 
@@ -204,7 +208,7 @@ int cmd_verify(const std::vector<std::string>& args, const Io& io) {
     check_tree(opener, root, options.tree, report);
   } catch (const Error& error) {
     report.finish();
-    if (report.sound() || error.code() == ErrorCode::kInterrupted) {
+    if (report.sound() || error.is_of_run()) {
       throw;
     }
     *io.err << error_text(error);

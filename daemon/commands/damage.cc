@@ -12,15 +12,18 @@ namespace pkgfs {
 
 Error look_up_error(std::string_view what, int errnum) {
   const Error error = system_error(what, errnum);
-  return errnum == EIO ? Error(ErrorCode::kCorrupt, error.chain()) : error;
+  return errnum == EIO ? Error(ErrorCode::kCorrupt, error) : error;
 }
 
 Error entry_error(std::string_view path, int errnum) {
   const Error error = look_up_error("\"" + std::string(path) + "\" in the tree", errnum);
-  return errnum == ELOOP ? Error(ErrorCode::kCorrupt, error.chain()) : error;
+  return errnum == ELOOP ? Error(ErrorCode::kCorrupt, error) : error;
 }
 
 void Damage::report(const Error& error) {
+  if (error.is_of_machine()) {
+    throw Error(error);
+  }
   if (!code_ || error.code() == ErrorCode::kCorrupt) {
     code_ = error.code();
   }

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <new>
 #include <ostream>
 
 #include "core/base/error.h"
@@ -75,13 +74,10 @@ int run_guarded(const Io& io, const std::function<int()>& work) {
       throw Error(ErrorCode::kIo, "writing to standard output failed");
     }
     return code;
-  } catch (const Error& error) {
+  } catch (...) {
+    const Error error = current_error();
     io.out->flush();
     return report_failure(io, error);
-  } catch (const std::bad_alloc&) {
-    return report_failure(io, Error(ErrorCode::kIo, "out of memory"));
-  } catch (const std::exception& error) {
-    return report_failure(io, Error(ErrorCode::kInternal, std::string("internal error: ") + error.what()));
   }
 }
 

@@ -14,6 +14,7 @@
 #include <system_error>
 
 #include "core/base/error.h"
+#include "core/base/system_limits.h"
 #include "core/base/unique_fd.h"
 #include "core/cache/containers_by_hash.h"
 #include "daemon/cli/text_output.h"
@@ -92,10 +93,11 @@ void check_cache(Findings& findings, const std::string& cache_dir) {
   struct stat status{};
   const int error = write_error(place);
   if (error != 0) {
-    findings.push_back(
-        {"cache", Level::kProblem, fmt::format("{} can't be written: {}", name, std::generic_category().message(error)),
-         error == EROFS ? "set --cache-dir or WASMER_CACHE_DIR to a file system that can be written"
-                        : fmt::format("as root: chown -R {} {}; or use another --cache-dir", ::geteuid(), name)});
+    findings.push_back({"cache", Level::kProblem, fmt::format("{} can't be written: {}", name, errno_text(error)),
+                        error == EMFILE ? kRaiseLimit
+                        : error == EROFS
+                            ? "set --cache-dir or WASMER_CACHE_DIR to a file system that can be written"
+                            : fmt::format("as root: chown -R {} {}; or use another --cache-dir", ::geteuid(), name)});
   } else if (place != cache_dir) {
     findings.push_back({"cache", Level::kOk, name + " does not exist yet; it will be made", ""});
   } else if (::stat(cache_dir.c_str(), &status) == 0 && status.st_uid != ::geteuid()) {

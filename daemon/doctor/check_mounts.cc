@@ -55,7 +55,8 @@ void check_mounts(Findings& findings) {
   try {
     mounts = ask_mounts(our_mounts(), kProbeLimit);
   } catch (const Error& error) {
-    findings.push_back({"mount", Level::kProblem, printable(error.message()), "mount -t proc proc /proc"});
+    findings.push_back({"mount", Level::kProblem, printable(error.message()),
+                        error.is_of_machine() ? kRaiseLimit : "mount -t proc proc /proc"});
     return;
   }
   std::size_t live = 0;

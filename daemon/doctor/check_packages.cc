@@ -123,9 +123,16 @@ void check_registry(Findings& findings, const Settings& settings, const RemoteRe
                                       *skew > 0 ? "ahead of" : "behind", endpoint),
                           "set the clock: timedatectl set-ntp true; certificates and cached answers depend on it"});
     }
-  } catch (const Error& error) {
+  } catch (...) {
     if (interrupt.is_cancelled()) {
       throw;
+    }
+    const Error error = current_error();
+    if (error.is_of_machine()) {
+      findings.push_back({"registry", Level::kProblem,
+                          fmt::format("{} can't be asked: {}", endpoint, printable(error.chain().back())),
+                          kRaiseLimit});
+      return;
     }
     const bool late = error.code() == ErrorCode::kInterrupted;
     const std::string why =

@@ -20,6 +20,7 @@
 
 #include "core/base/error.h"
 #include "core/base/libcrypto.h"
+#include "core/base/system_limits.h"
 #include "core/base/unique_fd.h"
 #include "core/load/libarchive.h"
 #include "core/load/zlib.h"
@@ -43,7 +44,7 @@ void check_device(Findings& findings) {
   Finding found{.check = "device", .level = Level::kProblem, .said = {}, .advice = {}};
   struct stat status{};
   if (::stat(kDevice, &status) != 0) {
-    found.said = fmt::format("{}: {}", kDevice, std::generic_category().message(errno));
+    found.said = fmt::format("{}: {}", kDevice, errno_text(errno));
     found.advice = "load the module (modprobe fuse), or give the container the device (--device /dev/fuse)";
   } else if (!S_ISCHR(status.st_mode) || major(status.st_rdev) != kDeviceMajor ||
              minor(status.st_rdev) != kDeviceMinor) {
@@ -51,9 +52,11 @@ void check_device(Findings& findings) {
     found.advice = "make it again: mknod /dev/fuse c 10 229";
   } else if (const UniqueFd device(::open(kDevice, O_RDWR | O_CLOEXEC)); !device) {
     const int error = errno;
-    found.said = fmt::format("{} can't be opened: {} (mode {:04o})", kDevice, std::generic_category().message(error),
+    found.said = fmt::format("{} can't be opened: {} (mode {:04o})", kDevice, errno_text(error),
                              status.st_mode & kPermissionBits);
-    found.advice = error == EACCES ? "as root: chmod 666 /dev/fuse" : "load the module (modprobe fuse)";
+    found.advice = error == EACCES   ? "as root: chmod 666 /dev/fuse"
+                   : error == EMFILE ? kRaiseLimit
+                                     : "load the module (modprobe fuse)";
   } else {
     found.level = Level::kOk;
     found.said = fmt::format("{} can be opened (mode {:04o})", kDevice, status.st_mode & kPermissionBits);
@@ -145,7 +148,14 @@ void check_kernel(Findings& findings) {
   utsname system{};
   ::uname(&system);
   const std::string name = fmt::format("{} {}", system.sysname, system.release);
-  const fuse::KernelAnswer answer = ask_kernel_aside();
+  fuse::KernelAnswer answer;
+  try {
+    answer = ask_kernel_aside();
+  } catch (const Error& error) {
+    findings.push_back(
+        {"kernel", Level::kProblem, name + "; a mount can't be tried: " + printable(error.message()), kRaiseLimit});
+    return;
+  }
   using Stage = fuse::KernelAnswer::Stage;
   if (answer.failed == Stage::kDone && !(answer.as_user && is_root())) {
     const auto missing = missing_features(answer);
@@ -158,7 +168,7 @@ void check_kernel(Findings& findings) {
     }
     return;
   }
-  const std::string why = std::generic_category().message(answer.failed == Stage::kDone ? EPERM : answer.error);
+  const std::string why = errno_text(answer.failed == Stage::kDone ? EPERM : answer.error);
   if (!is_root() && answer.failed != Stage::kInit) {
     findings.push_back({"kernel", Level::kOk, name + "; this user can't try a mount without fusermount3", ""});
   } else if (answer.failed == Stage::kDevice) {
@@ -176,11 +186,17 @@ void check_kernel(Findings& findings) {
 }
 
 void check_libraries(Findings& findings) {
-  std::string why;
-  const std::string http = http_library_version(why);
-  if (http.empty()) {
-    findings.push_back({"libraries", Level::kProblem, "libcurl can't be loaded: nothing can be downloaded: " + why,
-                        "apt install libcurl4, and look at LD_LIBRARY_PATH"});
+  const auto cannot_load = [&findings](Level level, const std::string& what, const Error& why,
+                                       const std::string& debian_package) {
+    findings.push_back({"libraries", level, what + ": " + why.chain().back(),
+                        why.is_of_machine() ? std::string(kRaiseLimit)
+                                            : "apt install " + debian_package + ", and look at LD_LIBRARY_PATH"});
+  };
+  std::string http;
+  try {
+    http = http_library_version();
+  } catch (const Error& error) {
+    cannot_load(Level::kProblem, "libcurl can't be loaded: nothing can be downloaded", error, "libcurl4");
   }
   const fuse::LibraryVersion fuse_library = fuse::library_version();
   // The first two words name libcurl and its TLS library; the rest of the line is long.
@@ -196,8 +212,7 @@ void check_libraries(Findings& findings) {
     try {
       (void)load();
     } catch (const Error& error) {
-      findings.push_back({"libraries", level, what + ": " + error.chain().back(),
-                          "apt install " + debian_package + ", and look at LD_LIBRARY_PATH"});
+      cannot_load(level, what, error, debian_package);
     }
   };
   check(Level::kWarning, "libarchive can't be loaded: tarballs can't be read", "libarchive13", libarchive);

@@ -17,6 +17,9 @@ enum class Level {
 };
 [[nodiscard]] std::string_view to_string(Level level);
 
+/// The advice if a limit of the process or the machine keeps a check from its work.
+inline constexpr const char* kRaiseLimit = "raise the limit, or try again when other programs have ended";
+
 /// The result of one check.
 struct Finding {
   std::string check;  // the name of the check: "device", "cache", …

@@ -18,7 +18,6 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
@@ -30,7 +29,10 @@
 #include <limits>
 #include <list>
 #include <optional>
+#include <system_error>
+#include <thread>
 #include <tuple>
+#include <vector>
 
 #include "core/base/error.h"
 #include "core/base/log.h"
@@ -67,6 +69,52 @@ std::optional<HttpServer::Refusal> refusal_of(beast::error_code error) {
 
 }  // namespace
 
+/// The threads that run the handler. Unlike asio::thread_pool, it does with fewer threads if no more can be started.
+class Workers {
+ public:
+  /// Throws Error if not a single thread can be started.
+  Workers(unsigned count, const std::string& name) {
+    threads_.reserve(count);
+    try {
+      while (threads_.size() < count) {
+        threads_.emplace_back([this] { jobs_.run(); });
+      }
+    } catch (const std::system_error& error) {
+      const Error why = start_error(name + " can't start a thread", error.code().value());
+      if (threads_.empty()) {
+        throw Error(why);
+      }
+      log::warn("{}; it has {} of {}", why.message(), threads_.size(), count);
+    }
+  }
+  ~Workers() { join(); }
+  Workers(const Workers&) = delete;
+  Workers& operator=(const Workers&) = delete;
+
+  [[nodiscard]] asio::io_context& jobs() { return jobs_; }
+  /// Waits for all jobs.
+  void join() {
+    more_.reset();
+    for (std::thread& thread : threads_) {
+      if (thread.joinable()) {
+        thread.join();
+      }
+    }
+  }
+
+ private:
+  asio::io_context jobs_;
+  asio::executor_work_guard<asio::io_context::executor_type> more_ = asio::make_work_guard(jobs_);
+  std::vector<std::thread> threads_;
+};
+
+/// The Error of a system call of Asio, which throws its number and the name of the call.
+Error asio_error(const std::string& name, const boost::system::system_error& error) {
+  const int errnum = error.code().value();
+  const bool is_thread = errnum == EAGAIN;
+  return is_thread ? start_error(name + " can't be started", errnum) : system_error(name + " can't be started", errnum);
+}
+
 class HttpServer::Impl {
  public:
   Impl(std::string name, int listener, const HttpLimits& limits, Handler handler, Refuse refuse);
@@ -74,6 +122,7 @@ class HttpServer::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
+  [[nodiscard]] const std::string& name() const { return name_; }
   void on_stop_signal(std::function<void()> action);
   void run();
   void stop();
@@ -100,7 +149,7 @@ class HttpServer::Impl {
   asio::posix::stream_descriptor listener_{io_};
   asio::steady_timer pause_{io_};
   asio::signal_set signals_{io_};
-  std::optional<asio::thread_pool> workers_;
+  std::optional<Workers> workers_;
 };
 
 /// One client. Every pending operation owns the connection, so it ends with the last one. The server's thread does
@@ -183,7 +232,7 @@ class HttpServer::Impl::Connection : public std::enable_shared_from_this<Connect
       write(ask_handler());
       return;
     }
-    asio::post(*server_.workers_, [self = shared_from_this()]() mutable {
+    asio::post(server_.workers_->jobs(), [self = shared_from_this()]() mutable {
       Reply reply = self->ask_handler();
       auto& io = self->server_.io_;
       asio::post(io, [self = std::move(self), reply = std::move(reply)]() mutable {
@@ -251,7 +300,7 @@ class HttpServer::Impl::Connection : public std::enable_shared_from_this<Connect
       }
     };
     if (server_.workers_ && !server_.workers_have_ended_) {
-      asio::post(*server_.workers_, std::move(job));  // the job outlives this connection
+      asio::post(server_.workers_->jobs(), std::move(job));  // the job outlives this connection
     } else {
       job();
     }
@@ -282,7 +331,7 @@ HttpServer::Impl::Impl(std::string name, int listener, const HttpLimits& limits,
   socklen_t size = sizeof(family_);
   const int copy = ::fcntl(listener, F_DUPFD_CLOEXEC, 0);  // `listener_` closes its descriptor
   if (copy < 0 || ::getsockopt(copy, SOL_SOCKET, SO_DOMAIN, &family_, &size) != 0) {
-    throw system_error("Unable to serve HTTP", errno);
+    throw system_error(name_ + " can't be started", errno);
   }
   listener_.assign(copy);
 }
@@ -299,7 +348,7 @@ void HttpServer::Impl::on_stop_signal(std::function<void()> action) {
 
 void HttpServer::Impl::run() {
   if (limits_.handler_threads > 0) {
-    workers_.emplace(limits_.handler_threads);
+    workers_.emplace(limits_.handler_threads, name_);
   }
   wait();
   // Without it, `run` would end while handlers work on all connections: then nothing waits for anything here.
@@ -358,10 +407,19 @@ void HttpServer::Impl::connection_ended() {
   }
 }
 
-HttpServer::HttpServer(std::string name, int listener, const HttpLimits& limits, Handler handler, Refuse refuse)
-    : impl_(std::make_unique<Impl>(std::move(name), listener, limits, std::move(handler), std::move(refuse))) {}
+HttpServer::HttpServer(std::string name, int listener, const HttpLimits& limits, Handler handler, Refuse refuse) try
+    : impl_(std::make_unique<Impl>(name, listener, limits, std::move(handler), std::move(refuse))) {
+} catch (const boost::system::system_error& error) {
+  throw asio_error(name, error);
+}
 HttpServer::~HttpServer() = default;
-void HttpServer::on_stop_signal(std::function<void()> action) { impl_->on_stop_signal(std::move(action)); }
+void HttpServer::on_stop_signal(std::function<void()> action) {
+  try {
+    impl_->on_stop_signal(std::move(action));
+  } catch (const boost::system::system_error& error) {
+    throw asio_error(impl_->name(), error);
+  }
+}
 void HttpServer::run() { impl_->run(); }
 void HttpServer::stop() { impl_->stop(); }
 

@@ -64,10 +64,8 @@ void send_verdict(int pipe, int exit_code) {
   int exit_code = to_exit_code(ErrorCode::kInternal);
   try {
     exit_code = daemon(readiness);
-  } catch (const Error& error) {
-    exit_code = report_failure(io, error);
-  } catch (const std::exception& error) {
-    exit_code = report_failure(io, Error(ErrorCode::kInternal, error.what()));
+  } catch (...) {
+    exit_code = report_failure(io, current_error());
   }
   send_verdict(verdict_fd, exit_code);
   // Not exit(): it would run the exit handlers and flush the buffers that the parent had before the fork.
@@ -140,7 +138,7 @@ int run_in_background(const Io& io, std::chrono::milliseconds limit, Leave leave
   SignalFd signals({SIGINT, SIGTERM, SIGHUP}, SignalFd::Ignored::kStaysIgnored);
   const pid_t child = ::fork();
   if (child < 0) {
-    throw system_error("Unable to start the daemon", errno);
+    throw start_error("Unable to start the daemon", errno);
   }
   if (child == 0) {
     signals.restore();

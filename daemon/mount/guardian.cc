@@ -183,7 +183,9 @@ void Guardian::end() {
     return;
   }
   stop_reporting_crashes();
-  ::syscall(SYS_pidfd_send_signal, child_.get(), SIGKILL, nullptr, 0);
+  if (::syscall(SYS_pidfd_send_signal, child_.get(), SIGKILL, nullptr, 0) != 0) {
+    ::kill(child_id_, SIGKILL);  // a filter of system calls; nothing has waited for the child, so it has its number
+  }
   pollfd ended{.fd = child_.get(), .events = POLLIN, .revents = 0};
   (void)::poll(&ended, 1, kEndMs);
   siginfo_t info{};
@@ -246,11 +248,12 @@ std::string Guardian::start(const std::string& connection) {
     guard(numbers, line, title);
   }
   if (child < 0) {
-    return system_error("no process can be started", errno).message();
+    return start_error("no process can be started", errno).message();
   }
   ready_write.reset();
   high[kReady].reset();
   child_ = open_process(child);
+  child_id_ = child;
   pollfd waiting{.fd = ready_read.get(), .events = POLLIN, .revents = 0};
   char byte = 0;
   if (!child_ || ::poll(&waiting, 1, kStartMs) != 1 || ::read(ready_read.get(), &byte, 1) != 1) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <string>
 
@@ -50,6 +52,7 @@ class Guardian {
   void end();
 
   UniqueFd child_;  // its pidfd
+  pid_t child_id_ = 0;
   std::string connection_;
   int replaced_ = 0;  // since `counted_since_`
   std::chrono::steady_clock::time_point counted_since_;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
@@ -14,6 +15,7 @@
 
 #include "core/base/error.h"
 #include "core/base/log.h"
+#include "core/base/system_limits.h"
 #include "core/base/unique_fd.h"
 #include "daemon/cli/exit_code.h"
 #include "daemon/mount/guardian.h"
@@ -129,7 +131,7 @@ void start_prefetching(fuse::Session& session, fuse::ContentPrefetcher& prefetch
   try {
     session.start_prefetching(prefetcher, static_cast<unsigned>(std::stoul(minor)));
   } catch (const std::system_error& error) {
-    log::warn("files are not prefetched (--push): no thread can be started: {}", error);
+    log::warn("files are not prefetched (--push): no thread can be started: {}", start_text(error.code().value()));
   }
 }
 
@@ -143,9 +145,10 @@ void start_notifying(fuse::Session& session, fuse::ChangeNotifier& notifier, Gua
       session.start_notifying(notifier);
       return;
     } catch (const std::system_error& error) {
-      why = error.code() == std::errc::too_many_files_open
-                ? "this user has too many inotify instances; raise fs.inotify.max_user_instances"
-                : error.what();
+      const int errnum = error.code().value();
+      why = errnum != EMFILE   ? start_text(errnum)
+            : can_open_more(1) ? "this user has too many inotify instances; raise fs.inotify.max_user_instances"
+                               : errno_text(errnum);
     }
   }
   log::warn("changes of live directories show only after --live-timeout: {}", why);

@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/mount/mount_table.h"
 
-#include <fstream>
+#include <fcntl.h>
+
+#include <cerrno>
 #include <sstream>
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/files.h"
+#include "core/base/unique_fd.h"
 
 namespace pkgfs {
 namespace {
+
+constexpr const char* kMountTable = "/proc/self/mountinfo";
+constexpr std::size_t kMostText = std::size_t{1} << 30U;  // the kernel allows 100,000 mounts in a namespace
 
 /// mountinfo writes spaces, tabs, newlines and backslashes as `\` and three octal digits.
 std::string unescape(std::string_view text) {
@@ -60,13 +67,15 @@ std::vector<MountEntry> parse_mountinfo(std::string_view text) {
 }
 
 std::vector<MountEntry> read_mount_table() {
-  std::ifstream file("/proc/self/mountinfo");
-  if (!file) {
-    throw Error(ErrorCode::kIo, "Unable to read /proc/self/mountinfo: is /proc mounted?");
+  const std::string what = std::string("Unable to read ") + kMountTable;
+  const UniqueFd file(::open(kMountTable, O_RDONLY | O_CLOEXEC));
+  if (!file && (errno == ENOENT || errno == ENOTDIR)) {
+    throw Error(ErrorCode::kIo, what + ": is /proc mounted?");
   }
-  std::ostringstream text;
-  text << file.rdbuf();
-  return parse_mountinfo(text.str());
+  if (!file) {
+    throw system_error(what, errno);
+  }
+  return parse_mountinfo(read_to_end(file.get(), kMostText, what));
 }
 
 std::optional<MountEntry> find_mount(const std::string& path) {

@@ -60,7 +60,7 @@ std::vector<std::optional<int>> run_bounded(std::size_t count, const std::functi
       run_child(i, body);
     }
     if (child < 0) {
-      failed = system_error("Unable to start a process", errno);
+      failed = start_error("Unable to start a process", errno);
     } else {
       children.push_back(child);
     }

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/base/system_limits.h"
 #include "core/base/unique_fd.h"
 #include "daemon/mount/mount_table.h"
 
@@ -116,7 +117,7 @@ void unmount(const std::string& mountpoint, bool lazy) {
     throw Error(ErrorCode::kPermission, {system_error(what, EPERM).message(),
                                          "a user who is not root needs fusermount3 (of the package fuse3), which can't "
                                          "be run: " +
-                                             std::generic_category().message(helper.error)});
+                                             start_text(helper.error)});
   }
   const std::optional<MountEntry> still = helper.done ? std::nullopt : find_mount(mountpoint);
   if (still && still->type == kMountType) {

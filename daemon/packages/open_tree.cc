@@ -73,7 +73,7 @@ Resolution resolve_for_view(PackageOpener& opener, const RootPackage& root, cons
   try {
     return opener.resolve_tree(root);
   } catch (const Error& error) {
-    if (flags.view != View::kPackage || tree_options(flags).strict || error.code() == ErrorCode::kInterrupted) {
+    if (flags.view != View::kPackage || tree_options(flags).strict || error.is_of_run()) {
       throw;
     }
     log::warn("the dependencies of \"{}\" aren't shown: {}", text, error);

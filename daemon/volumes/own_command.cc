@@ -15,6 +15,7 @@
 #include <chrono>
 #include <csignal>
 #include <string_view>
+#include <thread>
 
 #include "core/base/error.h"
 #include "core/base/unique_fd.h"
@@ -30,6 +31,7 @@ constexpr const char* kSelf = "/proc/self/exe";
 /// From SIGTERM to SIGKILL. Longer than `pkgfs mount` gives its own child.
 constexpr auto kGrace = std::chrono::milliseconds(3500);
 constexpr auto kStep = std::chrono::milliseconds(20);
+constexpr auto kShortStep = std::chrono::milliseconds(2);
 constexpr std::size_t kMostOutput = std::size_t{64} << 10U;
 /// Where the report's descriptor goes while other descriptors move.
 constexpr int kAboveUsed = 10;
@@ -80,10 +82,37 @@ struct Prepared {
   ::_exit(1);
 }
 
-bool ends_within(const UniqueFd& process, std::chrono::milliseconds limit) {
-  pollfd watched{.fd = process.get(), .events = POLLIN, .revents = 0};
-  return ::poll(&watched, 1, static_cast<int>(limit.count())) > 0;
-}
+/// A child process that is waited for. The end of the descriptor shows its end; where the kernel or a filter of system
+/// calls refuses one, this looks again and again.
+class Child {
+ public:
+  explicit Child(pid_t process)
+      : process_(process), descriptor_(static_cast<int>(::syscall(SYS_pidfd_open, process, 0))) {}
+
+  [[nodiscard]] bool ends_within(std::chrono::milliseconds limit) const {
+    if (descriptor_) {
+      pollfd watched{.fd = descriptor_.get(), .events = POLLIN, .revents = 0};
+      return ::poll(&watched, 1, static_cast<int>(limit.count())) > 0;
+    }
+    const auto deadline = std::chrono::steady_clock::now() + limit;
+    while (!has_ended()) {
+      if (std::chrono::steady_clock::now() >= deadline) {
+        return false;
+      }
+      std::this_thread::sleep_for(kShortStep);
+    }
+    return true;
+  }
+
+ private:
+  [[nodiscard]] bool has_ended() const {
+    siginfo_t info{};
+    return ::waitid(P_PID, static_cast<id_t>(process_), &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0;
+  }
+
+  pid_t process_;
+  UniqueFd descriptor_;
+};
 
 int collect(pid_t child) {
   int status = 0;
@@ -153,16 +182,16 @@ CommandResult run_own_command(const std::vector<std::string>& arguments, const s
                           output.get(),    report.get(),        ::getpid(),        if_we_die};
   const pid_t child = ::fork();
   if (child < 0) {
-    throw system_error("Unable to start pkgfs", errno);
+    throw start_error("Unable to start pkgfs", errno);
   }
   if (child == 0) {
     become(prepared);
   }
-  const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
-  while (process && !ends_within(process, kStep)) {
+  const Child process(child);
+  while (!process.ends_within(kStep)) {
     if (cancel.is_cancelled()) {
       ::kill(child, SIGTERM);
-      if (!ends_within(process, kGrace)) {
+      if (!process.ends_within(kGrace)) {
         ::kill(-child, SIGKILL);
       }
       (void)collect(child);

@@ -186,9 +186,10 @@ PluginAnswer answer_plugin_request(const PluginRequest& request, VolumeDriver& d
   } catch (const Error& error) {
     log::info("{} is answered with an error: {}", request.path, one_line(error));
     return plugin_error(kFailed, one_line(error));
-  } catch (const std::exception& error) {
-    log::warn("{}: {}", request.path, error);
-    return plugin_error(kFailed, std::string("internal error: ") + error.what());
+  } catch (...) {
+    const Error error = current_error();
+    log::warn("{}: {}", request.path, one_line(error));
+    return plugin_error(kFailed, one_line(error));
   }
 }
 

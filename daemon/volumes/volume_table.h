@@ -85,7 +85,10 @@ class VolumeTable final : public VolumeDriver {
   void save() PKGFS_REQUIRES(mutex_);
   void save_or_warn() noexcept PKGFS_REQUIRES(mutex_);
 
+  /// If no thread can be started, that is the problem of the volume.
   void start_work(const VolumePtr& volume, bool mount) PKGFS_REQUIRES(mutex_);
+  /// Stops, and waits for the threads of all volumes.
+  void end_workers();
   void work(const VolumePtr& volume);
   /// Runs `job` without the lock, with the volume marked as busy.
   void work_unlocked(Lock& lock, Volume& volume, const std::function<void()>& job) PKGFS_REQUIRES(mutex_);

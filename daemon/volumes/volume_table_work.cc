@@ -46,16 +46,28 @@ class Unlocked {
 VolumeTable::VolumeTable(Settings settings, Mounter mounter)
     : settings_(std::move(settings)), mounter_(std::move(mounter)) {
   adopt();
-  keeper_ = std::thread([this] { keep_mounts(); });
+  try {
+    keeper_ = std::thread([this] { keep_mounts(); });
+  } catch (...) {
+    end_workers();
+    throw;
+  }
+}
+
+void VolumeTable::end_workers() {
+  stop();
+  for (const auto& [name, volume] : volumes_) {
+    if (volume->worker.joinable()) {
+      volume->worker.join();
+    }
+  }
 }
 
 VolumeTable::~VolumeTable() {
   stop();
   keeper_.join();
+  end_workers();
   for (const auto& [name, volume] : volumes_) {
-    if (volume->worker.joinable()) {
-      volume->worker.join();
-    }
     if (volume->mounted && volume->record.ids.empty()) {
       try {
         mounter_.unmount(name, false);
@@ -139,7 +151,14 @@ void VolumeTable::start_work(const VolumePtr& volume, bool mount) {
   volume->busy = true;
   volume->wants_mount = mount;
   volume->cancel = std::make_unique<CancelFlag>();
-  volume->worker = std::thread([this, volume] { work(volume); });
+  try {
+    volume->worker = std::thread([this, volume] { work(volume); });
+  } catch (const std::system_error&) {
+    volume->busy = false;
+    volume->problem = current_error();
+    ++volume->tries;
+    log::warn("volume \"{}\": {}", volume->record.name, one_line(*volume->problem));
+  }
 }
 
 /// Runs on the volume's own thread; `busy` is set.
@@ -176,9 +195,9 @@ void VolumeTable::work(const VolumePtr& volume) {
     if (error.code() != ErrorCode::kInterrupted) {
       log::warn("volume \"{}\": {}", name, one_line(error));
     }
-  } catch (const std::exception& error) {
-    volume->problem = Error(ErrorCode::kInternal, error.what());
-    log::warn("volume \"{}\": {}", name, error);
+  } catch (...) {
+    volume->problem = current_error();
+    log::warn("volume \"{}\": {}", name, one_line(*volume->problem));
   }
   ++volume->tries;
 }

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "core/base/error.h"
 
+#include <sys/resource.h>
+
 #include <cerrno>
+#include <new>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 
 #include <gtest/gtest.h>
 
@@ -72,6 +76,57 @@ TEST(Error, ErrnoDecidesTheCode) {
   EXPECT_EQ(system_error("open x", EBUSY).code(), ErrorCode::kBusy);
   EXPECT_EQ(system_error("open x", EIO).code(), ErrorCode::kIo);
   EXPECT_EQ(system_error("open x", ENOENT).message(), "open x: No such file or directory");
+}
+
+// Risk: a limit of the process is told as damage of the file, or as a bug in pkgfs.
+TEST(Error, ALimitIsNamedWithItsValueAndItsCommand) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit few{77, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  const Error error = system_error("Unable to open \"x\"", EMFILE);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(error.message(), "Unable to open \"x\": Too many open files (the limit is 77; raise it with ulimit -n)");
+  EXPECT_TRUE(error.is_of_machine());
+  EXPECT_TRUE(error.is_of_run());
+  EXPECT_FALSE(system_error("x", ENOENT).is_of_run());
+  EXPECT_TRUE(Error(ErrorCode::kInterrupted, "x").is_of_run());
+  Error outer(ErrorCode::kIo, "outer");
+  outer.caused_by(error);
+  EXPECT_TRUE(outer.is_of_machine()) << "a cause is kept with what it says of the machine";
+}
+
+TEST(Error, AStartSaysWhatMayForbidIt) {
+  const Error denied = start_error("Unable to start a process", EPERM);
+  EXPECT_EQ(denied.code(), ErrorCode::kPermission);
+  EXPECT_NE(denied.message().find("seccomp"), std::string::npos);
+  const Error scarce = start_error("Unable to start a process", EAGAIN);
+  EXPECT_EQ(scarce.code(), ErrorCode::kIo);
+  EXPECT_TRUE(scarce.is_of_machine());
+  EXPECT_TRUE(scarce.message().find("ulimit") != std::string::npos ||
+              scarce.message().find("pids.max") != std::string::npos);
+}
+
+/// `current_error` of `thrown`.
+template <typename Thrown>
+Error caught(const Thrown& thrown) {
+  try {
+    throw thrown;
+  } catch (...) {
+    return current_error();
+  }
+}
+
+TEST(Error, EveryExceptionHasOne) {
+  EXPECT_EQ(caught(Error(ErrorCode::kBusy, "x")).code(), ErrorCode::kBusy);
+  EXPECT_EQ(caught(std::bad_alloc()).code(), ErrorCode::kIo);
+  EXPECT_TRUE(caught(std::bad_alloc()).is_of_machine());
+  EXPECT_EQ(caught(std::runtime_error("x")).message(), "internal error: x");
+  EXPECT_EQ(caught(7).code(), ErrorCode::kInternal);
+  const Error thread = caught(std::system_error(EAGAIN, std::generic_category()));
+  EXPECT_EQ(thread.code(), ErrorCode::kIo);
+  EXPECT_TRUE(thread.message().starts_with("Unable to start a thread: ")) << thread.message();
+  EXPECT_EQ(caught(std::system_error(EAGAIN, std::generic_category(), "other")).code(), ErrorCode::kInternal);
 }
 
 }  // namespace
