@@ -39,7 +39,7 @@ la_ssize_t TarReader::read(struct archive* /*archive*/, void* self, const void**
   } catch (const Error& error) {
     reader.failure_ = error;
   } catch (const std::bad_alloc&) {
-    reader.failure_ = Error(ErrorCode::kIo, "out of memory");
+    reader.failure_ = current_error();
   }
   return ARCHIVE_FATAL;
 }

@@ -86,10 +86,11 @@ Source::Answer answer_of(const PackageSpecifier& specifier, const std::function<
     if (error.code() == ErrorCode::kInterrupted) {
       throw;
     }
+    const auto* const failure = dynamic_cast<const QueryError*>(&error);
     if (error.is_of_machine()) {  // no other source would do better
-      throw QueryError(specifier, error);
+      throw failure != nullptr ? *failure : QueryError(specifier, error);
     }
-    if (const auto* const failure = dynamic_cast<const QueryError*>(&error)) {
+    if (failure != nullptr) {
       answer.error = *failure;
     } else {
       answer.error.emplace(specifier, error);
