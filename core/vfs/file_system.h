@@ -63,6 +63,8 @@ struct Attributes {
 struct Entry {
   Inode inode = 0;
   Attributes attributes;
+  /// Tells a live file from a later one that has the same number (HostFileSystem). 0: not known.
+  std::uint64_t generation = 0;
 };
 
 /// One name of a listing. `name` is valid during the visit. In a file system without `live` entries it stays valid as

@@ -6,94 +6,26 @@
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <ctime>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "core/base/limits.h"
+#include "core/vfs/host_status.h"
 #include "core/vfs/host_watcher.h"
 #include "core/vfs/path_text.h"
 
 namespace pkgfs::vfs {
 namespace {
 
-std::optional<FileType> to_type(mode_t mode) {
-  if (S_ISDIR(mode)) {
-    return FileType::kDirectory;
-  }
-  if (S_ISREG(mode)) {
-    return FileType::kFile;
-  }
-  if (S_ISLNK(mode)) {
-    return FileType::kSymlink;
-  }
-  return std::nullopt;  // devices, pipes and sockets are no part of a package
-}
-
-/// Whether a change at `changed` was a moment ago. It counts the last change of the inode (ctime), which no program can
-/// set. A time in the future is "a moment ago": the clock was set back, or belongs to another machine.
-bool is_recent(const statx_timestamp& changed) {
-  constexpr std::int64_t kRecent = 2;  // seconds
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
-  return changed.tv_sec >= now.tv_sec - kRecent;
-}
-
-/// A small inode number of the host stays small.
-std::uint64_t to_number(const HostNumbers& numbers, const struct statx& status) {
-  constexpr std::uint64_t kMost = std::uint64_t{1} << 47U;
-  const std::uint64_t device = ::makedev(status.stx_dev_major, status.stx_dev_minor);
-  return device == numbers.device && status.stx_ino < kMost ? numbers.base + status.stx_ino
-                                                            : host_number(device, status.stx_ino);
-}
-
 std::uint64_t device_of(const UniqueFd& fd) {
   struct stat status{};
   return ::fstat(fd.get(), &status) == 0 ? status.st_dev : 0;
-}
-
-std::optional<Attributes> to_attributes(const HostNumbers& numbers, const struct statx& status) {
-  const std::optional<FileType> type = to_type(status.stx_mode);
-  if (!type) {
-    return std::nullopt;
-  }
-  Attributes attributes;
-  attributes.type = *type;
-  attributes.mode = static_cast<std::uint16_t>(status.stx_mode & 0777U);  // never set-user-id and the like
-  attributes.size = *type == FileType::kDirectory ? 0 : status.stx_size;
-  attributes.modified = status.stx_mtime.tv_sec;
-  attributes.modified_ns = status.stx_mtime.tv_nsec;
-  attributes.links = status.stx_nlink;
-  attributes.number = to_number(numbers, status);
-  attributes.live = true;
-  attributes.recent = is_recent(status.stx_ctime);
-  return attributes;
-}
-
-Result<struct statx> status_of(const UniqueFd& fd) {
-  struct statx status{};
-  if (::statx(fd.get(), "", AT_EMPTY_PATH, STATX_BASIC_STATS, &status) != 0) {
-    return fail(errno);
-  }
-  return status;
-}
-
-/// The status of an entry that is being listed. Never waits for a file system that is mounted on it
-/// (AT_STATX_DONT_SYNC), which may be served by this process.
-Result<struct statx> status_in(int dir, const char* name) {
-  struct statx status{};
-  constexpr int kFlags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
-  if (::statx(dir, name, kFlags, STATX_BASIC_STATS, &status) != 0) {
-    return fail(errno);
-  }
-  return status;
 }
 
 struct CloseStream {
@@ -151,6 +83,15 @@ struct HostFileSystem::Node {
   std::string name;
   std::atomic<std::uint64_t> references{1};  // of lookups and of children
   std::string link;                          // the text, once read
+  // Of a regular file; number 0: it is none, or the root.
+  std::uint64_t number = 0;
+  std::uint64_t generation = 0;
+
+  /// Whether the path of this node still leads to what was looked up. A directory is its path.
+  [[nodiscard]] bool is_same(const UniqueFd& fd, const struct statx& status, const Attributes& attributes) const {
+    return number == 0 || (attributes.type == FileType::kFile && attributes.number == number &&
+                           generation_of(fd, status) == generation);
+  }
 
   [[nodiscard]] std::string path() const {
     std::string text;
@@ -232,12 +173,18 @@ Result<Entry> HostFileSystem::lookup(Inode dir, std::string_view name) {
     text.resize(static_cast<std::size_t>(length));
     child->link = std::move(text);
   }
+  if (attributes->type == FileType::kFile) {
+    child->number = attributes->number;
+    child->generation = generation_of(*fd, *status);
+  }
   parent.references.fetch_add(1, std::memory_order_relaxed);
-  return Entry{reinterpret_cast<Inode>(child.release()), *attributes};
+  const std::uint64_t generation = child->generation;
+  return Entry{reinterpret_cast<Inode>(child.release()), *attributes, generation};
 }
 
 Result<Attributes> HostFileSystem::metadata(Inode inode) {
-  const Result<UniqueFd> fd = open_path(to_node<Node>(inode), O_PATH);
+  const Node& node = to_node<Node>(inode);
+  const Result<UniqueFd> fd = open_path(node, O_PATH);
   if (!fd) {
     return fail(fd.error());
   }
@@ -246,7 +193,10 @@ Result<Attributes> HostFileSystem::metadata(Inode inode) {
     return fail(status.error());
   }
   const std::optional<Attributes> attributes = to_attributes(numbers_, *status);
-  return attributes ? Result<Attributes>(*attributes) : fail(ENOENT);
+  if (!attributes) {
+    return fail(ENOENT);
+  }
+  return node.is_same(*fd, *status, *attributes) ? Result<Attributes>(*attributes) : fail(ESTALE);
 }
 
 Result<void> HostFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
@@ -311,7 +261,8 @@ Result<std::string_view> HostFileSystem::read_link(Inode inode) {
 }
 
 Result<std::unique_ptr<OpenFile>> HostFileSystem::open(Inode inode) {
-  Result<UniqueFd> fd = open_path(to_node<Node>(inode), O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  const Node& node = to_node<Node>(inode);
+  Result<UniqueFd> fd = open_path(node, O_RDONLY | O_NONBLOCK | O_NOCTTY);
   if (!fd) {
     return fail(fd.error());
   }
@@ -322,6 +273,9 @@ Result<std::unique_ptr<OpenFile>> HostFileSystem::open(Inode inode) {
   const std::optional<Attributes> attributes = to_attributes(numbers_, *status);
   if (!attributes || attributes->type != FileType::kFile) {
     return fail(S_ISDIR(status->stx_mode) ? EISDIR : EINVAL);
+  }
+  if (!node.is_same(*fd, *status, *attributes)) {
+    return fail(ESTALE);
   }
   return std::make_unique<HostFile>(std::move(*fd), numbers_, *attributes);
 }

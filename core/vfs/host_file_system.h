@@ -21,9 +21,13 @@ class HostFilter {
 /// A host directory (or a single file), live and read-only. Shows directories, regular files, and symbolic links as
 /// links. Inodes are counted: callers `forget` them.
 ///
-/// No access leaves the directory: each one starts at the descriptor given at construction, and follows no link
-/// (openat2 with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS). Mount points in it are hidden, and no access enters them
-/// (RESOLVE_NO_XDEV). One of them may be the mount that shows this directory: the daemon would then wait for itself.
+/// The inode of a regular file belongs to the host's inode that was looked up. If its path leads to another one now,
+/// `metadata` and `open` fail with ESTALE: the caller must look the name up anew. The inode of a directory belongs to
+/// its path.
+///
+/// No access leaves the directory: each starts at the descriptor that was opened at construction and follows no link
+/// (openat2 with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS). Mount points below it are hidden and never touched
+/// (RESOLVE_NO_XDEV), because one of them may be the mount that shows this directory, which would then wait for itself.
 class HostFileSystem final : public FileSystem {
  public:
   /// `root` is a descriptor of a directory (O_PATH is enough) or of a regular file that is open for reading. `name` is

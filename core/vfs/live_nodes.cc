@@ -38,7 +38,8 @@ LiveNode& LiveNodes::add(std::unique_ptr<LiveNode> fresh) {
     const MutexLock lock(mutex_);
     const auto known = parent.children.find(fresh->name);
     if (known != parent.children.end() && known->second->number == fresh->number &&
-        known->second->type == fresh->type && known->second->link == fresh->link &&
+        known->second->generation == fresh->generation && known->second->type == fresh->type &&
+        known->second->link == fresh->link &&
         std::ranges::equal(known->second->parts, fresh->parts, {}, &LiveNode::Part::layer, &LiveNode::Part::layer)) {
       same = known->second;
       ++same->references;

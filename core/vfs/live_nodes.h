@@ -75,6 +75,7 @@ struct LiveNode {
   LiveNode* parent = nullptr;  // this node holds a reference to it; null for the root
   std::string name;
   std::uint64_t number = kRootNumber;
+  std::uint64_t generation = 0;  // of the winner (Entry::generation)
   FileType type = FileType::kDirectory;
   std::vector<Part> parts;
   std::size_t winner = 0;  // index in `parts`: this one has the attributes

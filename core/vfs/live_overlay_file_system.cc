@@ -122,6 +122,7 @@ Result<Entry> LiveOverlayFileSystem::settle(LiveNode& dir, std::string_view name
   fresh->parent = &dir;
   fresh->name = name;
   fresh->number = result.attributes.number;
+  fresh->generation = winner.entry.generation;
   fresh->type = result.attributes.type;
   fresh->winner = decision.winner;
   fresh->mount_ancestor = result.attributes.mount_ancestor;

@@ -89,7 +89,8 @@ Result<Entry> MappedPathFileSystem::lookup(Inode dir, std::string_view name) {
   }
   Result<Entry> entry = inner_->lookup(to_inner(dir), name);
   if (entry) {
-    *entry = {from_inner(entry->inode), from_inner(entry->attributes)};
+    entry->inode = from_inner(entry->inode);
+    entry->attributes = from_inner(entry->attributes);
   }
   return entry;
 }
