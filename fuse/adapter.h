@@ -11,6 +11,7 @@
 #include "core/vfs/file_system.h"
 #include "fuse/live_files.h"
 #include "fuse/newer_libfuse.h"
+#include "fuse/pinned_files.h"
 #include "fuse/statistics.h"
 #include "fuse/usage.h"
 
@@ -83,6 +84,7 @@ class Adapter {
   bool can_expire_ = false;
   Passthrough backing_;
   LiveFiles live_files_;
+  PinnedFiles pinned_files_{fs_};
   fuse_session* session_ = nullptr;
   std::uint32_t generation_ = 0;  // of all nodes but the root: tells the nodes of two trees apart
   bool ready_ = false;

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "fuse/live_files.h"
 
-#include <cerrno>
 #include <ctime>
 #include <utility>
-#include <vector>
 
 namespace pkgfs::fuse {
 namespace {
@@ -21,17 +19,19 @@ std::uint32_t milliseconds() {
                                     static_cast<std::uint64_t>(time.tv_nsec) / 1'000'000);
 }
 
+constexpr std::uint32_t kKinds = 3;  // the bits of a refusal that hold its kind
+
 pid_t thread_of(std::uint64_t refusal) { return static_cast<pid_t>(refusal >> 32U); }
 
 }  // namespace
 
-void LiveFiles::opened(std::uint64_t node, std::shared_ptr<const vfs::OpenFile> file) {
+void LiveFiles::opened(std::uint64_t node, std::shared_ptr<vfs::OpenFile> file) {
   const MutexLock lock(mutex_);
   open_.emplace(node, std::move(file));
 }
 
 void LiveFiles::closed(std::uint64_t node, const vfs::OpenFile& file) {
-  std::shared_ptr<const vfs::OpenFile> last;  // closed after the lock is released
+  std::shared_ptr<vfs::OpenFile> last;  // closed after the lock is released
   const MutexLock lock(mutex_);
   for (auto [at, end] = open_.equal_range(node); at != end; ++at) {
     if (at->second.get() == &file) {
@@ -42,37 +42,43 @@ void LiveFiles::closed(std::uint64_t node, const vfs::OpenFile& file) {
   }
 }
 
-Result<vfs::Attributes> LiveFiles::attributes(std::uint64_t node, std::uint64_t number) const {
-  std::vector<std::shared_ptr<const vfs::OpenFile>> files;
-  {
-    const MutexLock lock(mutex_);
-    for (auto [at, end] = open_.equal_range(node); at != end; ++at) {
-      files.push_back(at->second);
-    }
-  }
-  for (const auto& file : files) {
-    if (Result<vfs::Attributes> found = file->attributes(); found && found->number == number) {
-      return found;
-    }
-  }
-  return fail(ENOENT);
+std::shared_ptr<vfs::OpenFile> LiveFiles::find(std::uint64_t node) const {
+  const MutexLock lock(mutex_);
+  const auto found = open_.find(node);
+  return found == open_.end() ? nullptr : found->second;
+}
+
+LiveFiles::Refusal LiveFiles::refusal(pid_t thread, std::uint32_t kind) {
+  return (static_cast<Refusal>(thread) << 32U) | (milliseconds() & ~kKinds) | kind;
+}
+
+bool LiveFiles::counts(Refusal last, pid_t thread) {
+  return last != 0 && thread_of(last) == thread &&
+         milliseconds() - (static_cast<std::uint32_t>(last) & ~kKinds) <= kRefused;
 }
 
 void LiveFiles::answered(pid_t thread) {
-  std::atomic<Refusal>& last = refusal_of(thread);
-  if (thread_of(last.load(std::memory_order_relaxed)) == thread) {
+  std::atomic<Refusal>& last = refused_.at(slot(thread));
+  if (thread != 0 && thread_of(last.load(std::memory_order_relaxed)) == thread) {
     last = 0;
   }
 }
 
+void LiveFiles::refused(pid_t thread) { refused_.at(slot(thread)) = refusal(thread, kOther); }
+
+bool LiveFiles::was_refused(pid_t thread) const {
+  const Refusal last = refused_.at(slot(thread)).load(std::memory_order_relaxed);
+  return last != 0 && counts(last, thread);
+}
+
 bool LiveFiles::may_refuse(pid_t thread) {
-  if (thread <= 0) {
-    return false;  // of another pid namespace: it can't be told from others
+  if (thread == 0) {
+    refused(thread);
+    return false;
   }
-  const std::uint32_t now = milliseconds();
-  std::atomic<Refusal>& last = refusal_of(thread);
-  const Refusal before = last.exchange((static_cast<Refusal>(thread) << 32U) | now);
-  if (thread_of(before) == thread && now - static_cast<std::uint32_t>(before) <= kRefused) {
+  std::atomic<Refusal>& last = refused_.at(slot(thread));
+  const Refusal before = last.exchange(refusal(thread, kOpen));
+  if ((before & kOpen) != 0 && counts(before, thread)) {
     last = 0;
     return false;
   }

@@ -13,6 +13,7 @@
 #include "fuse/call.h"
 #include "fuse/directory_operations.h"
 #include "fuse/live_files.h"
+#include "fuse/pinned_files.h"
 
 namespace pkgfs::fuse {
 namespace {
@@ -44,14 +45,46 @@ double seconds(fuse_req_t req, Trust trust) {
   return 0;
 }
 
-bool may_refuse(fuse_req_t req) { return Call::live_files(req).may_refuse(fuse_req_ctx(req)->pid); }
+/// How often a look-up is tried again if the file was replaced before it could be opened.
+constexpr int kAttempts = 16;
 
-void answered(fuse_req_t req) { Call::live_files(req).answered(fuse_req_ctx(req)->pid); }
+pid_t thread_of(fuse_req_t req) { return fuse_req_ctx(req)->pid; }
+
+bool may_refuse(fuse_req_t req) { return Call::live_files(req).may_refuse(thread_of(req)); }
+
+void answered(fuse_req_t req) { Call::live_files(req).answered(thread_of(req)); }
 
 /// Makes the kernel look the path up anew. Not an error that a program sees, so it isn't counted as one.
 int look_up_again(fuse_req_t req) {
   fuse_reply_err(req, ESTALE);
   return 0;
+}
+
+/// A look-up. If the kernel may make it because an open was refused, opens the file for the open that follows.
+Result<vfs::Entry> look_up(fuse_req_t req, vfs::Inode dir, const char* name) {
+  vfs::FileSystem& tree = Call::fs(req);
+  Result<vfs::Entry> found = tree.lookup(dir, name);
+  if (!Call::live_files(req).was_refused(thread_of(req))) {
+    return found;
+  }
+  for (int i = 0; i < kAttempts && found && found->attributes.live && found->attributes.type == vfs::FileType::kFile;
+       ++i) {
+    Result<std::unique_ptr<vfs::OpenFile>> file = tree.open(found->inode);
+    if (file) {
+      if (const Result<Attributes> now = (*file)->attributes_at_open(); now) {
+        found->attributes = *now;
+        Call::changes(req).hold(found->inode);
+        Call::pinned_files(req).pin(thread_of(req), found->inode, std::move(*file));
+      }
+      break;
+    }
+    if (file.error() != ESTALE) {
+      break;  // the open will say so
+    }
+    tree.forget(found->inode, 1);
+    found = tree.lookup(dir, name);
+  }
+  return found;
 }
 
 void reply_absent(fuse_req_t req, vfs::Inode dir, const std::string& name, LiveChanges::Mark mark) {
@@ -109,7 +142,7 @@ void LiveOperations::lookup(fuse_req_t req, fuse_ino_t parent, const char* name)
     LiveChanges& changes = Call::changes(req);
     vfs::FileSystem& tree = Call::fs(req);  // the request is gone after the reply
     const LiveChanges::Mark mark = changes.begin(dir);
-    const Result<vfs::Entry> found = tree.lookup(dir, name);
+    const Result<vfs::Entry> found = look_up(req, dir, name);
     if (!found) {
       if (found.error() != ENOENT) {
         return found.error();
@@ -146,24 +179,33 @@ void LiveOperations::getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*f
       reply_attributes(req, inode, *now, mark);
       return 0;
     }
-    // Another file, or none, has the name now. A program that has the old one open asks for that.
-    const Result<Attributes> open = Call::live_files(req).attributes(ino, changes.told_number(inode));
-    if (open) {
+    // Another file, or none, has the name now. The inode stays what it is as long as a program has it open, or is about
+    // to open it.
+    std::shared_ptr<vfs::OpenFile> file = Call::live_files(req).find(inode);
+    if (file == nullptr) {
+      file = Call::pinned_files(req).find(thread_of(req), inode);
+    }
+    if (file != nullptr) {
+      const Result<Attributes> open = file->attributes();
+      if (!open) {
+        return open.error();
+      }
       const struct stat status = Call::to_stat(req, *open);
       fuse_reply_attr(req, &status, 0);
       return 0;
     }
-    if (!now) {
+    if (!now && now.error() != ESTALE) {
       return now.error();
     }
-    if (!changes.is_of_type(inode, now->type)) {
-      return look_up_again(req);  // a reply with another type would make the inode useless
+    if (now && now->type != vfs::FileType::kFile && changes.is_of_type(inode, now->type)) {
+      // The kernel looks a path up anew only once. So a link that is replaced all the time is answered. That isn't
+      // noted as told.
+      const struct stat status = Call::to_stat(req, *now);
+      fuse_reply_attr(req, &status, 0);
+      return 0;
     }
-    // The kernel looks a path up anew only once. So a file that is replaced all the time must not be answered with
-    // ESTALE. It isn't noted as told: an open of this inode still finds that the name leads to another file.
-    const struct stat status = Call::to_stat(req, *now);
-    fuse_reply_attr(req, &status, 0);
-    return 0;
+    Call::live_files(req).refused(thread_of(req));
+    return look_up_again(req);
   });
 }
 
@@ -175,21 +217,34 @@ void LiveOperations::open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
     const vfs::Inode inode = Call::inode(req, ino);
     LiveChanges& changes = Call::changes(req);
     (void)changes.begin();
-    Result<std::unique_ptr<vfs::OpenFile>> file = Call::fs(req).open(inode);
-    if (!file) {
-      return may_refuse(req) ? look_up_again(req) : file.error();  // it may be a directory now
+    LiveFiles& files = Call::live_files(req);
+    std::shared_ptr<vfs::OpenFile> file = Call::pinned_files(req).take(thread_of(req), inode);
+    bool is_second = file != nullptr;  // the kernel has looked the path up anew
+    if (!is_second) {
+      Result<std::unique_ptr<vfs::OpenFile>> opened = Call::fs(req).open(inode);
+      if (opened) {
+        file = std::move(*opened);
+      } else if (may_refuse(req)) {
+        return look_up_again(req);  // it may be another file or a directory now
+      } else if (thread_of(req) != 0) {
+        file = files.find(ino);  // opened through another descriptor of it (/proc/self/fd)
+        is_second = true;
+      }
+      if (file == nullptr) {
+        return opened.error();
+      }
     }
-    const Result<Attributes> now = (*file)->attributes_at_open();
+    const Result<Attributes> now = file->attributes_at_open();
     fi->keep_cache = 1;  // what isn't live never changes
     if (now) {
       const bool as_told = changes.is_as_told(inode, *now);
-      if (!as_told && may_refuse(req)) {
+      if (!as_told && !is_second && may_refuse(req)) {
         return look_up_again(req);
       }
       fi->keep_cache = changes.may_keep(inode, *now) && as_told ? 1 : 0;
       if (!as_told && Call::session(req) != nullptr) {
-        // It changes faster than paths are looked up. The kernel asks for the size before it reads; with a negative
-        // offset it takes no lock that this request may hold.
+        // The file changes faster than paths are looked up. The kernel asks for the size before it reads; with a
+        // negative offset it takes no lock that this request may hold.
         (void)fuse_lowlevel_notify_inval_inode(Call::session(req), ino, -1, 0);
       }
     } else if (now.error() != ENOTSUP) {
@@ -197,9 +252,9 @@ void LiveOperations::open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
     }
     answered(req);
     fi->noflush = 1;
-    auto handle = std::make_unique<Handle>(Handle{std::move(*file)});
+    Call::pinned_files(req).end_old();
+    auto handle = std::make_unique<Handle>(Handle{std::move(file)});
     Passthrough& backing = Call::backing(req);  // the request is gone after the reply
-    LiveFiles& files = Call::live_files(req);
     files.opened(ino, handle->file);
     try {
       handle->counted = Call::passes_through(req) && now && backing.opened(req, ino, handle->file->descriptor(), *fi);
@@ -240,6 +295,7 @@ void LiveOperations::release(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi)
   const Statistics::Measure measure(Call::statistics(req), Request::kRelease);
   const std::unique_ptr<Handle> handle(reinterpret_cast<Handle*>(fi->fh));  // NOLINT(performance-no-int-to-ptr)
   Call::live_files(req).closed(ino, *handle->file);
+  Call::pinned_files(req).end_old();
   if (handle->counted) {
     Call::backing(req).closed(req, ino);
   }

@@ -253,6 +253,12 @@ bool LiveChanges::is_of_type(Inode inode, FileType type) {
   return is_handed_through(inode) || node_of(inode).type == type;
 }
 
+void LiveChanges::hold(Inode inode) {
+  if (!is_handed_through(inode)) {
+    nodes_.visit(node_of(inode), [](LiveNode& /*node*/) { return true; });
+  }
+}
+
 std::uint64_t LiveChanges::told_number(Inode inode) {
   if (is_handed_through(inode)) {
     return 0;

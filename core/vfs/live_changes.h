@@ -85,8 +85,8 @@ class LiveChanges {
   /// Whether `inode` stands for an entry of this type. The answer never changes: if its name gets an entry of another
   /// type, that has another inode. True for each inode of an immutable layer.
   [[nodiscard]] static bool is_of_type(Inode inode, FileType type);
-  /// The number (Attributes::number) of `inode` in the last answer about it; 0 if there was none.
-  [[nodiscard]] std::uint64_t told_number(Inode inode);
+  /// Takes a reference to a live `inode` that the kernel knows; FileSystem::forget returns it. Another inode has none.
+  void hold(Inode inode);
   /// Whether the kernel may keep the pages of a file, or the listing of a directory, that it cached before this call.
   /// If it may have cached them before the directory was watched, queues a notice that drops them.
   [[nodiscard]] bool may_keep(Inode inode, const Attributes& now);
@@ -131,6 +131,8 @@ class LiveChanges {
   void ensure_watched(LiveNode& dir);
   [[nodiscard]] bool changed_recently(const LiveNode& dir) const;
   [[nodiscard]] Trust trust(const LiveNode& node, const Attributes& attributes) const;
+  /// The number (Attributes::number) of `inode` in the last answer about it; 0 if there was none.
+  [[nodiscard]] std::uint64_t told_number(Inode inode);
   void note_told(LiveNode& node, const Attributes& attributes);
 
   LiveNodes& nodes_;
