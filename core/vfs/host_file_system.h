@@ -1,22 +1,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "core/base/unique_fd.h"
 #include "core/vfs/file_system.h"
+#include "core/vfs/host_root.h"
 
 namespace pkgfs::vfs {
-
-/// Decides which entries are hidden from listings and look-ups. Thread-safe.
-class HostFilter {
- public:
-  virtual ~HostFilter() = default;
-  /// `path` is relative to the root, without a leading "/".
-  [[nodiscard]] virtual bool hidden(std::string_view path, bool is_directory) const = 0;
-};
 
 /// A host directory (or a single file), live and read-only. Shows directories, regular files, and symbolic links as
 /// links. Inodes are counted: callers `forget` them.
@@ -28,11 +22,16 @@ class HostFilter {
 /// No access leaves the directory: each starts at the descriptor that was opened at construction and follows no link
 /// (openat2 with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS). Mount points below it are hidden and never touched
 /// (RESOLVE_NO_XDEV), because one of them may be the mount that shows this directory, which would then wait for itself.
+///
+/// With a HostRoot, shows the directory that its path leads to now; while it leads to none, shows an empty directory.
+/// The path is followed anew when the watcher has reported a change on it, and otherwise at most once a second, when
+/// the root is accessed.
 class HostFileSystem final : public FileSystem {
  public:
   /// `root` is a descriptor of a directory (O_PATH is enough) or of a regular file that is open for reading. `name` is
   /// the host path, for messages. `filter` may be null.
-  HostFileSystem(UniqueFd root, std::string name, std::shared_ptr<const HostFilter> filter = nullptr);
+  HostFileSystem(UniqueFd root, std::string name, std::shared_ptr<const HostFilter> filter = nullptr,
+                 std::shared_ptr<const HostWay> way = nullptr);
   ~HostFileSystem() override;
 
   [[nodiscard]] Inode root() const override;
@@ -49,15 +48,13 @@ class HostFileSystem final : public FileSystem {
 
  private:
   struct Node;
-  [[nodiscard]] Result<UniqueFd> open_path(const Node& node, int flags) const;
+  [[nodiscard]] Result<UniqueFd> open_path(const Node& node, int flags);
   void drop(Node* node, std::uint64_t count);
 
-  UniqueFd root_fd_;
   std::uint64_t device_;
   HostNumbers numbers_;
-  std::string name_;
-  std::shared_ptr<const HostFilter> filter_;
   Node* root_;
+  HostRoot shown_;
 };
 
 }  // namespace pkgfs::vfs

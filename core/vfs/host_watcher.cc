@@ -18,6 +18,8 @@ namespace {
 
 constexpr std::uint32_t kContent = IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE;
 constexpr std::uint32_t kEntry = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO;
+constexpr std::uint32_t kName = kEntry | IN_CLOSE_WRITE;
+constexpr std::uint32_t kSelf = IN_MOVE_SELF | IN_DELETE_SELF;
 
 /// The file systems whose changes all come through this kernel (`f_type` of statfs(2)). Of any other, such as NFS,
 /// CIFS, 9p or FUSE, another machine or process can change files without inotify noticing. vfat, exfat and ntfs3 aren't
@@ -69,17 +71,26 @@ HostWatcher::Added HostWatcher::add(int directory, std::uint64_t watch) {
   return added;
 }
 
-HostWatcher::Added HostWatcher::try_add(int directory, std::uint64_t watch) {
+HostWatcher::Added HostWatcher::try_watch(int directory, std::uint32_t mask, int& number) {
   if (!queue_) {
     return error_ == EMFILE ? Added::kLimit : Added::kUnsupported;
   }
   const std::string path = "/proc/self/fd/" + std::to_string(directory);
-  if (watches_.size() >= most_) {
+  if (watches_.size() + names_.size() >= most_) {
     return Added::kLimit;
   }
-  const int number = ::inotify_add_watch(queue_.get(), path.c_str(), kContent | kEntry | IN_ONLYDIR);
+  number = ::inotify_add_watch(queue_.get(), path.c_str(), mask | IN_ONLYDIR | IN_MASK_ADD);
   if (number < 0) {
     return errno == ENOSPC || errno == ENOMEM ? Added::kLimit : Added::kUnsupported;
+  }
+  return Added::kYes;
+}
+
+HostWatcher::Added HostWatcher::try_add(int directory, std::uint64_t watch) {
+  int number = -1;
+  const Added added = try_watch(directory, kContent | kEntry, number);
+  if (added != Added::kYes) {
+    return added;
   }
   // `remove` looks into `descriptors_`: if memory runs out, it must have the watch rather than lack it.
   std::vector<int>& descriptors = descriptors_[watch];
@@ -91,14 +102,60 @@ HostWatcher::Added HostWatcher::try_add(int directory, std::uint64_t watch) {
   return Added::kYes;
 }
 
+HostWatcher::Added HostWatcher::add_name(int directory, std::string_view name, std::uint64_t watch,
+                                         std::shared_ptr<NameListener> listener) {
+  if (queue_ && !is_local(directory)) {
+    return Added::kUnsupported;
+  }
+  const MutexLock lock(mutex_);
+  int number = -1;
+  const Added added = try_watch(directory, kName | kSelf, number);
+  if (added == Added::kYes) {
+    std::vector<int>& descriptors = descriptors_[watch];
+    if (std::ranges::find(descriptors, number) == descriptors.end()) {
+      descriptors.push_back(number);
+    }
+    names_[number].push_back({std::string(name), watch, std::move(listener)});
+    std::size_t most = 0;
+    for (const auto& [other, names] : names_) {
+      most += names.size();
+    }
+    suspects_.reserve(most);
+  }
+  return added;
+}
+
+void HostWatcher::replaced() { replaced_.store(true, std::memory_order_release); }
+
+void HostWatcher::ask_listeners() {
+  std::vector<std::shared_ptr<NameListener>> suspects;
+  {
+    const MutexLock lock(mutex_);
+    suspects.assign(suspects_.begin(), suspects_.end());
+    suspects_.clear();  // keeps its memory
+    has_suspects_.store(false, std::memory_order_release);
+  }
+  for (const auto& listener : suspects) {
+    listener->look();
+  }
+}
+
 void HostWatcher::drop(int descriptor, std::uint64_t watch) {
   const auto found = watches_.find(descriptor);
-  if (found == watches_.end()) {
-    return;
+  if (found != watches_.end()) {
+    std::erase(found->second, watch);
+    if (found->second.empty()) {
+      watches_.erase(found);
+    }
   }
-  std::erase(found->second, watch);
-  if (found->second.empty()) {
-    watches_.erase(found);
+  const auto named = names_.find(descriptor);
+  if (named != names_.end()) {
+    std::erase_if(named->second, [watch](const Name& name) { return name.watch == watch; });
+    if (named->second.empty()) {
+      names_.erase(named);
+    }
+  }
+  if (!watches_.contains(descriptor) && !names_.contains(descriptor)) {
     (void)::inotify_rm_watch(queue_.get(), descriptor);
   }
 }
@@ -115,12 +172,41 @@ void HostWatcher::remove(std::uint64_t watch) {
   descriptors_.erase(found);
 }
 
+void HostWatcher::report_names(int descriptor, std::uint32_t mask, std::string_view name) {
+  const auto found = names_.find(descriptor);
+  if (found == names_.end()) {
+    return;
+  }
+  const bool itself = (mask & (kSelf | IN_IGNORED)) != 0;
+  for (const Name& watched : found->second) {
+    if (!itself && ((mask & kName) == 0 || watched.name != name || name.empty())) {
+      continue;
+    }
+    watched.listener->suspect();
+    // It has memory for each name.
+    if (std::ranges::find(suspects_, watched.listener) == suspects_.end() && suspects_.size() < suspects_.capacity()) {
+      suspects_.push_back(watched.listener);
+      has_suspects_.store(true, std::memory_order_release);
+    }
+  }
+  if ((mask & IN_IGNORED) != 0) {
+    names_.erase(found);
+  }
+}
+
 void HostWatcher::report_one(int descriptor, std::uint32_t mask, std::string_view name,
                              FunctionRef<void(const HostChange&)> report) {
   using Kind = HostChange::Kind;
   if ((mask & IN_Q_OVERFLOW) != 0) {
     report({.kind = Kind::kAll, .watch = 0, .name = {}});
+    for (const auto& [number, names] : names_) {
+      report_names(number, IN_MOVE_SELF, {});
+    }
     return;
+  }
+  report_names(descriptor, mask, name);
+  if ((mask & kSelf) != 0) {
+    return;  // its own directory says so of a directory that is shown
   }
   const auto found = watches_.find(descriptor);
   if (found == watches_.end()) {
@@ -145,6 +231,9 @@ void HostWatcher::collect(FunctionRef<void(const HostChange&)> report) {
   }
   // The lock is held from the reading to the reporting: a thread that finds the queue empty knows that all is reported.
   const MutexLock lock(mutex_);
+  if (replaced_.exchange(false, std::memory_order_acq_rel)) {
+    report({.kind = HostChange::Kind::kReplaced, .watch = 0, .name = {}});
+  }
   for (std::size_t count = 0; count < limits::kHostChanges;) {
     const ssize_t length = ::read(queue_.get(), buffer_.data(), buffer_.size());
     if (length <= 0) {

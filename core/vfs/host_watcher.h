@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -23,10 +24,22 @@ struct HostChange {
     kEntry,      // `name` leads to another entry, or to none
     kUnwatched,  // the directory was removed, or its file system unmounted: it is watched no longer
     kAll,        // changes were lost: everything may have changed. `watch` is 0
+    kReplaced,   // `HostWatcher::replaced` was called: everything below a root may have changed. `watch` is 0
   };
   Kind kind = Kind::kAll;
   std::uint64_t watch = 0;  // as given to `add`
   std::string_view name;
+};
+
+/// Is told when a name changes (HostWatcher::add_name).
+class NameListener {
+ public:
+  virtual ~NameListener() = default;
+  /// The name may lead to something else now. Called by any thread, with a lock held: it only takes note.
+  virtual void suspect() noexcept = 0;
+  /// The same later, with no lock held, by the one thread that calls `HostWatcher::ask_listeners`. It may access the
+  /// host.
+  virtual void look() noexcept = 0;
 };
 
 /// Watches directories of the host by inotify(7). Thread-safe.
@@ -64,6 +77,16 @@ class HostWatcher {
   /// number `watch`. Several directories may have the same number, and one directory may have several. The call holds
   /// no lock while it asks for the type of the file system, which may not answer.
   Added add(int directory, std::uint64_t watch) PKGFS_EXCLUDES(mutex_);
+  /// Tells `listener` when `name` in the directory comes, goes or was written to, and when the directory itself is
+  /// moved or removed. An empty name: only then. `remove` of `watch` ends it, too.
+  Added add_name(int directory, std::string_view name, std::uint64_t watch, std::shared_ptr<NameListener> listener)
+      PKGFS_EXCLUDES(mutex_);
+  /// The next `collect` reports a change of the kind kReplaced.
+  void replaced() PKGFS_EXCLUDES(mutex_);
+  /// Whether listeners wait for `ask_listeners`.
+  [[nodiscard]] bool has_suspects() const { return has_suspects_.load(std::memory_order_acquire); }
+  /// Calls `look` of each listener that suspects something.
+  void ask_listeners() PKGFS_EXCLUDES(mutex_);
   /// Afterwards nothing is reported for `watch`, not even by a `collect` that has begun.
   void remove(std::uint64_t watch) PKGFS_EXCLUDES(mutex_);
 
@@ -80,6 +103,9 @@ class HostWatcher {
                   FunctionRef<void(const HostChange&)> report) PKGFS_REQUIRES(mutex_);
   /// `directory` is of a local file system.
   [[nodiscard]] Added try_add(int directory, std::uint64_t watch) PKGFS_REQUIRES(mutex_);
+  /// As `try_add`, of which it is the end. `mask`: what is watched.
+  [[nodiscard]] Added try_watch(int directory, std::uint32_t mask, int& number) PKGFS_REQUIRES(mutex_);
+  void report_names(int descriptor, std::uint32_t mask, std::string_view name) PKGFS_REQUIRES(mutex_);
   void drop(int descriptor, std::uint64_t watch) PKGFS_REQUIRES(mutex_);
 
   std::size_t most_;
@@ -91,6 +117,15 @@ class HostWatcher {
   std::uint64_t unsupported_ PKGFS_GUARDED_BY(mutex_) = 0;
   std::unordered_map<int, std::vector<std::uint64_t>> watches_ PKGFS_GUARDED_BY(mutex_);      // by inotify's number
   std::unordered_map<std::uint64_t, std::vector<int>> descriptors_ PKGFS_GUARDED_BY(mutex_);  // the reverse
+  struct Name {
+    std::string name;
+    std::uint64_t watch = 0;
+    std::shared_ptr<NameListener> listener;
+  };
+  std::unordered_map<int, std::vector<Name>> names_ PKGFS_GUARDED_BY(mutex_);  // by inotify's number
+  std::vector<std::shared_ptr<NameListener>> suspects_ PKGFS_GUARDED_BY(mutex_);
+  std::atomic<bool> has_suspects_{false};
+  std::atomic<bool> replaced_{false};
   alignas(8) std::array<char, 16384> buffer_ PKGFS_GUARDED_BY(mutex_){};
 };
 

@@ -127,6 +127,8 @@ class LiveChanges {
   }
   /// Whether there are changes that are neither marked nor on their way to the kernel.
   [[nodiscard]] bool is_behind() const;
+  /// Lets the listeners of names look at the host (NameListener). Only for `deliver`.
+  void ask_listeners() noexcept;
   void send_queued(FunctionRef<void(const Notice&)> send) noexcept;
   void ensure_watched(LiveNode& dir);
   [[nodiscard]] bool changed_recently(const LiveNode& dir) const;

@@ -93,6 +93,10 @@ void LiveChanges::mark(const HostChange& change) {
     lose();  // `mark_everything` takes long, and this thread holds a lock that each look-up needs
     return;
   }
+  if (change.kind == HostChange::Kind::kReplaced) {
+    lose();  // its entries are others now, and so are the directories to watch
+    return;
+  }
   LiveNode& dir = node_of(change.watch);
   if (change.kind == HostChange::Kind::kUnwatched) {
     dir.known.tried_at = now();
@@ -119,7 +123,7 @@ void LiveChanges::collect() noexcept {
       lose();  // no memory
     }
   });
-  if (any) {
+  if (any || watcher->has_suspects()) {
     wake_();
   }
 }
@@ -141,7 +145,21 @@ void LiveChanges::send_queued(FunctionRef<void(const Notice&)> send) noexcept {
   }
 }
 
+void LiveChanges::ask_listeners() noexcept {
+  HostWatcher* const watcher = watcher_.load(std::memory_order_acquire);
+  if (watcher == nullptr || !watcher->has_suspects()) {
+    return;
+  }
+  try {
+    watcher->ask_listeners();
+  } catch (const std::exception&) {
+    lose();  // no memory: they are asked at the next change
+  }
+  collect();  // what they have found
+}
+
 bool LiveChanges::deliver(FunctionRef<void(const Notice&)> send) noexcept {
+  ask_listeners();
   send_queued(send);
   const std::uint64_t losses = losses_.load(std::memory_order_acquire);
   if (losses == told_losses_.load(std::memory_order_relaxed)) {

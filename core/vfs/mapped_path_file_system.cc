@@ -189,7 +189,8 @@ bool MappedPathFileSystem::watch(Inode dir, HostWatcher& watcher, std::uint64_t 
   if (dir < depth()) {
     return true;  // never changes
   }
-  // The root directory of a host file system stays what it is; a file there, or a path below, may change.
+  // If the root of a host file system becomes another directory, everything is told anew (HostChange::kReplaced). A
+  // file there, or a path below, may change.
   const Result<Attributes> root = inner_->metadata(inner_root_);
   return inner_root_ == inner_->root() && root && root->type == FileType::kDirectory;
 }

@@ -8,6 +8,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,7 @@ std::vector<std::string> changes(HostWatcher& watcher) {
   std::vector<std::string> list;
   do {
     watcher.collect([&list](const HostChange& change) {
-      constexpr std::array kKinds{"content", "entry", "unwatched", "all"};
+      constexpr std::array kKinds{"content", "entry", "unwatched", "all", "replaced"};
       list.push_back(std::to_string(change.watch) + " " + kKinds.at(static_cast<std::size_t>(change.kind)) + " " +
                      std::string(change.name));
     });
@@ -60,6 +61,52 @@ TEST(HostWatcher, ReportsEachKindOfChangeAsSoonAsItIsMade) {
   EXPECT_THAT(changes(watcher), Contains("7 entry f"));
   ASSERT_EQ(::chmod(dir.path().c_str(), 0700), 0);
   EXPECT_THAT(changes(watcher), Contains("7 content "));
+  EXPECT_THAT(changes(watcher), IsEmpty());
+}
+
+class Listener final : public NameListener {
+ public:
+  void suspect() noexcept override { ++suspected; }
+  void look() noexcept override { ++looked; }
+  int suspected = 0;
+  int looked = 0;
+};
+
+TEST(HostWatcher, AListenerIsToldOfItsNameAlone) {
+  const test::TempDir dir;
+  fs::create_directories(dir.path() / "d/name");
+  HostWatcher watcher;
+  const auto listener = std::make_shared<Listener>();
+  const auto told = [&] {
+    listener->suspected = listener->looked = 0;
+    EXPECT_THAT(changes(watcher), IsEmpty());
+    EXPECT_EQ(watcher.has_suspects(), listener->suspected > 0);
+    watcher.ask_listeners();
+    EXPECT_EQ(listener->looked, listener->suspected > 0 ? 1 : 0);
+    return listener->suspected > 0;
+  };
+  ASSERT_EQ(watcher.add_name(directory(dir.path() / "d").get(), "name", 3, listener), HostWatcher::Added::kYes);
+  EXPECT_EQ(watcher.counts().watched, 0U) << "its entries aren't reported";
+  EXPECT_FALSE(told());
+  dir.write("d/other", "1");
+  EXPECT_FALSE(told());
+  fs::rename(dir.path() / "d/name", dir.path() / "d/name.old");
+  EXPECT_TRUE(told());
+  dir.write("d/name", "1");
+  EXPECT_TRUE(told());
+  fs::rename(dir.path() / "d", dir.path() / "e");
+  EXPECT_TRUE(told()) << "the directory itself";
+  ASSERT_EQ(watcher.add(directory(dir.path() / "e").get(), 4), HostWatcher::Added::kYes);
+  dir.write("e/name", "2");
+  EXPECT_THAT(changes(watcher), Contains("4 content name"));
+  EXPECT_TRUE(watcher.has_suspects());
+  watcher.remove(3);
+  dir.write("e/name", "33");
+  listener->suspected = 0;
+  EXPECT_THAT(changes(watcher), Contains("4 content name")) << "the other watch stays";
+  EXPECT_EQ(listener->suspected, 0);
+  watcher.replaced();
+  EXPECT_THAT(changes(watcher), Contains("0 replaced "));
   EXPECT_THAT(changes(watcher), IsEmpty());
 }
 
