@@ -14,6 +14,7 @@
 
 #include "core/base/limits.h"
 #include "core/base/log.h"
+#include "core/load/followed_package.h"
 #include "core/load/host_path.h"
 #include "core/load/ignore_rules.h"
 #include "core/load/outside.h"
@@ -89,6 +90,8 @@ DirectoryPackage::DirectoryPackage(const std::string& path, const DirectoryOptio
     throw os_error("Unable to get the absolute path for \"" + directory.display(kTomlName) + "\"", errno);
   }
   const WasmerToml toml = read_package_toml(directory, kTomlName);
+  followed_ =
+      std::make_shared<FollowedPackage>(fd_.get(), canonical, name_, sha256(directory.read(kTomlName, kTomlBytes)));
   check_outside(toml, fd_.get(), name_, options.allow_outside);
   open_host_volumes(toml, directory);
   parts_ = derive_parts(toml, directory);
@@ -165,7 +168,13 @@ std::unique_ptr<vfs::FileSystem> DirectoryPackage::open_volume(std::string_view 
   if (as_built_ && !found->is_file) {
     filter = std::make_shared<IgnoreRules>(found->fd.get());
   }
-  return std::make_unique<vfs::HostFileSystem>(std::move(fd), name_ + "/" + found->host, std::move(filter));
+  std::shared_ptr<const vfs::HostWay> way;
+  if (!found->is_file && !HostPath::parse(found->host).leaves()) {
+    way = std::make_shared<MappedWay>(followed_, found->host,
+                                      [](int root) { return std::make_shared<IgnoreRules>(root); });
+  }
+  return std::make_unique<vfs::HostFileSystem>(std::move(fd), name_ + "/" + found->host, std::move(filter),
+                                               std::move(way));
 }
 
 std::shared_ptr<const DirectoryPackage> open_directory_package(const std::string& path,

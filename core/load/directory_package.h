@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/base/unique_fd.h"
+#include "core/load/followed_package.h"
 #include "core/load/package.h"
 #include "core/load/package_directory.h"
 
@@ -26,7 +27,8 @@ struct DirectoryOptions {
 /// when the package is opened. The mapped host directories are read whenever a reader looks at them.
 ///
 /// No path of the manifest may lead out of the directory, unless DirectoryOptions::allow_outside is set (outside.h).
-/// The descriptors stay open, so that the directories can't be replaced while the package is mounted.
+/// A mapped directory inside the package is followed when it is made anew (MappedWay), and so is the package's
+/// directory itself (FollowedPackage). The descriptors of all others stay what they are.
 class DirectoryPackage final : public Package {
  public:
   /// The volume for a host path of `[fs]`. Several guest paths may share it.
@@ -63,6 +65,7 @@ class DirectoryPackage final : public Package {
   std::optional<PackageHash> hash_;
   PackageParts parts_;
   std::vector<HostVolume> host_volumes_;
+  std::shared_ptr<const FollowedPackage> followed_;
 };
 
 /// Opens the directory at `path`. Throws Error with the reference's texts: `Unable to get the absolute path for …`,

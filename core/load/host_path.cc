@@ -69,6 +69,22 @@ UniqueFd without_fd(int errnum) {
   return {};
 }
 
+/// openat2(2) of the components of `path` below `start`.
+UniqueFd resolved(int start, const HostPath& path, int flags, unsigned resolve) {
+  const std::string rest = path.components.empty() ? "." : path.joined();
+  struct open_how how{};
+  how.flags = static_cast<unsigned>(flags) | O_CLOEXEC;
+  how.resolve = resolve;
+  long fd = -1;
+  for (int attempt = 0; attempt < kOpenAttempts; ++attempt) {
+    fd = ::syscall(SYS_openat2, start, rest.c_str(), &how, sizeof how);
+    if (fd >= 0 || errno != EAGAIN) {
+      break;
+    }
+  }
+  return UniqueFd(static_cast<int>(fd));
+}
+
 /// Follows components from a directory, and holds the directories on the way: ".." leads to the one before.
 class ComponentWalk {
  public:
@@ -154,23 +170,21 @@ UniqueFd open_host_path(int base, const HostPath& path, int flags) {
   if (!start) {
     return {};
   }
-  const std::string rest = path.components.empty() ? "." : path.joined();
-  struct open_how how{};
-  how.flags = static_cast<unsigned>(flags) | O_CLOEXEC;
   // Below "/" an absolute link does not lead out.
-  how.resolve = RESOLVE_NO_MAGICLINKS | (path.absolute ? RESOLVE_IN_ROOT : RESOLVE_BENEATH);
-  long fd = -1;
-  for (int attempt = 0; attempt < kOpenAttempts; ++attempt) {
-    fd = ::syscall(SYS_openat2, start.get(), rest.c_str(), &how, sizeof how);
-    if (fd >= 0 || errno != EAGAIN) {
-      break;
-    }
-  }
+  const unsigned resolve = RESOLVE_NO_MAGICLINKS | (path.absolute ? RESOLVE_IN_ROOT : RESOLVE_BENEATH);
+  UniqueFd fd = resolved(start.get(), path, flags, resolve);
   // Filters of system calls that are older than openat2 answer EPERM, which no path gives for these flags.
-  if (fd < 0 && (errno == ENOSYS || errno == EPERM)) {
+  if (!fd && (errno == ENOSYS || errno == EPERM)) {
     return walk_host_path(base, path, flags);
   }
-  return UniqueFd(static_cast<int>(fd));
+  return fd;
+}
+
+UniqueFd reopen_host_path(int base, const HostPath& path, int flags) {
+  if (path.leaves()) {
+    return without_fd(EXDEV);
+  }
+  return resolved(base, path, flags, RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH | RESOLVE_NO_XDEV);
 }
 
 }  // namespace pkgfs

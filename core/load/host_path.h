@@ -32,7 +32,11 @@ struct HostPath {
 /// link leads out, else as openat(2).
 [[nodiscard]] UniqueFd open_host_path(int base, const HostPath& path, int flags);
 
-/// The same without openat2(2), which old kernels lack and some seccomp filters refuse. Opens one component after the
+/// The same for a `path` that doesn't leave `base`, and that a mount shows already. Enters no mount point on the way,
+/// because it may be that very mount (RESOLVE_NO_XDEV): EXDEV, too.
+[[nodiscard]] UniqueFd reopen_host_path(int base, const HostPath& path, int flags);
+
+/// As `open_host_path`, without openat2(2), which old kernels lack and some seccomp filters refuse. Opens one component after the
 /// other, and reads links itself. `open_host_path` calls it where openat2(2) can't be used.
 [[nodiscard]] UniqueFd walk_host_path(int base, const HostPath& path, int flags);
 

@@ -12,8 +12,6 @@ namespace pkgfs {
 
 namespace {
 
-/// A person writes a `wasmer.toml`, so a larger one is refused.
-constexpr std::uint64_t kTomlBytes = 16ULL << 20U;
 /// A module is read as a whole, to hash it. Engines limit modules to 1 GiB.
 constexpr std::uint64_t kModuleBytes = 1ULL << 30U;
 

@@ -12,6 +12,8 @@
 
 namespace pkgfs {
 
+inline constexpr std::uint64_t kTomlBytes = 16ULL << 20U;  // a person writes a wasmer.toml, so a larger one is refused
+
 /// The directory that a package is made from, on a disk or in an archive. Gives access to the files that its
 /// `wasmer.toml` names.
 class PackageDirectory {

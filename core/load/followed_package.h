@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "core/base/hash.h"
+#include "core/base/thread_annotations.h"
+#include "core/base/unique_fd.h"
+#include "core/load/host_path.h"
+#include "core/vfs/host_root.h"
+#include "core/vfs/host_watcher.h"
+
+namespace pkgfs {
+
+/// The directory of a package that is mounted live, also after it was removed or renamed and made anew. Thread-safe.
+///
+/// It is opened anew by its name in the directory that it was in. No link is followed there, nothing that is mounted is
+/// touched, and the new directory must have the same owner. So nobody who can't write to that directory or to the
+/// package can make the mount show anything else.
+class FollowedPackage {
+ public:
+  /// `directory` is a descriptor of the package at `canonical`, an absolute path without links. `name`: for messages.
+  /// `manifest`: the hash of its `wasmer.toml`.
+  FollowedPackage(int directory, const std::string& canonical, std::string name, const Sha256& manifest);
+
+  [[nodiscard]] const std::string& name() const { return name_; }
+  /// The directory now, with O_PATH. -1 with `errno`, as HostWay::open.
+  [[nodiscard]] UniqueFd open() const;
+  /// Makes `watcher` tell of changes of the manifest, which are logged.
+  void watch_manifest(int directory, vfs::HostWatcher& watcher, std::uint64_t watch) const;
+
+ private:
+  class Manifest;
+
+  UniqueFd fd_;      // at the beginning
+  UniqueFd parent_;  // -1: it isn't followed
+  std::string own_name_;
+  uid_t owner_ = 0;
+  std::string name_;
+  std::shared_ptr<Manifest> manifest_;
+};
+
+/// The way to a directory that `[fs]` maps: from the package, by the rules of `reopen_host_path`.
+class MappedWay final : public vfs::HostWay {
+ public:
+  using MakeFilter = std::function<std::shared_ptr<const vfs::HostFilter>(int root)>;
+  /// `host` must not leave the package.
+  MappedWay(std::shared_ptr<const FollowedPackage> package, const std::string& host, MakeFilter make_filter);
+
+  [[nodiscard]] UniqueFd open() const override;
+  [[nodiscard]] std::shared_ptr<const vfs::HostFilter> filter(int root) const override { return make_filter_(root); }
+  void watch(vfs::HostWatcher& watcher, std::uint64_t watch,
+             const std::shared_ptr<vfs::NameListener>& listener) const override;
+
+ private:
+  std::shared_ptr<const FollowedPackage> package_;
+  HostPath path_;
+  MakeFilter make_filter_;
+};
+
+}  // namespace pkgfs
