@@ -47,7 +47,11 @@ class FollowedPackage::Manifest final : public vfs::NameListener {
     if (!file || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
       return;  // a program that writes a new one removes the old one first
     }
-    const Sha256 now = sha256(read_to_end(file.get(), kTomlBytes, kManifest));
+    const std::string text = read_to_end(file.get(), kTomlBytes, kManifest);
+    if (text.empty()) {
+      return;  // the same: it writes into the old one
+    }
+    const Sha256 now = sha256(text);
     if (now != last_ && now != mounted_) {
       log::warn(
           "\"{}/{}\" has changed, but the mount shows the package as the old one described it; unmount and mount "

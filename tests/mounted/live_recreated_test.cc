@@ -133,6 +133,11 @@ TEST_F(LiveRecreated, AChangeOfTheManifestIsLogged) {
     ls "$2/pub" >/dev/null
     cp "$1/wasmer.toml" "$1/same" && mv "$1/same" "$1/wasmer.toml"
     sleep 0.3
+    cp "$1/wasmer.toml" "$2.toml"
+    : >"$1/wasmer.toml"
+    sleep 0.3
+    cp "$2.toml" "$1/wasmer.toml"
+    sleep 0.3
     test "$(grep -c 'wasmer.toml" has changed' "$2.log")" = 0 || exit 2
     echo '"/more" = "out"' >>"$1/wasmer.toml"
     for i in $(seq 50); do grep -q 'wasmer.toml" has changed' "$2.log" && break; sleep 0.1; done
