@@ -38,8 +38,9 @@ class Executables : public MountedTest {
         modes_[path] = 0644;
       }
     }
+    builder.file("data", "app/a.txt", std::string(200'000, 'a'));  // between the directory data and the other bodies
     builder.file("data", "app/text", std::string(200'000, 'x'));
-    modes_["app/text"] = 0644;
+    modes_["app/a.txt"] = modes_["app/text"] = 0644;
     builder.write(package_);
   }
 
