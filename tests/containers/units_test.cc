@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "tests/containers/plugin.h"
+#include "tests/containers/sandbox.h"
 
 namespace pkgfs::test {
 namespace {
