@@ -147,7 +147,7 @@ void Servers::hold_requests() {
     const MutexLock lock(parking_mutex_);
     held_.emplace_back(begin, begin + received);
     holds_some_ = true;
-  } else if (received != -EINTR && received != -EAGAIN) {
+  } else if (received != -EINTR && received != -EAGAIN && received != -ENOMEM) {
     session_ended();
   }
   std::free(buffer.mem);
