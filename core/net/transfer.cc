@@ -343,8 +343,7 @@ void Transfer::throw_if_of_machine(CURLcode code, const std::string& failed) con
   if (code != CURLE_COULDNT_RESOLVE_HOST && code != CURLE_COULDNT_RESOLVE_PROXY) {
     return;
   }
-  constexpr std::size_t kForName = 4;  // file descriptors that the look-up of a name needs
-  if (!can_open_more(kForName)) {
+  if (constexpr std::size_t kForName = 4; !can_open_more(kForName)) {  // the look-up of a name needs so many
     throw system_error(failed, EMFILE);
   }
   if (std::string_view(message_.data()).find("thread failed to start") != std::string_view::npos) {

@@ -13,7 +13,6 @@
 #include "core/base/lost_pages.h"
 #include "core/base/read_faults.h"
 #include "core/base/read_section.h"
-#include "core/vfs/executables.h"
 #include "core/vfs/walk.h"
 
 namespace pkgfs::vfs {
@@ -257,17 +256,6 @@ Result<Attributes> OverlayFileSystem::metadata(Inode inode) {
     }
   }
   return shown;
-}
-
-Result<void> OverlayFileSystem::read_mode(const OverlayPart& file, Attributes& attributes) const {
-  const ReadPause pause;
-  const Result<bool> program = begins_like_a_program(*layers_[file.layer].fs, file.inode);
-  if (!program) {
-    return fail(program.error());
-  }
-  attributes.mode = *program ? 0755 : attributes.mode;
-  attributes.may_be_program = false;
-  return {};
 }
 
 Result<void> OverlayFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {

@@ -36,6 +36,7 @@
 
 #include "core/base/error.h"
 #include "core/base/log.h"
+#include "daemon/http/workers.h"
 
 namespace pkgfs {
 namespace {
@@ -68,45 +69,6 @@ std::optional<HttpServer::Refusal> refusal_of(beast::error_code error) {
 }
 
 }  // namespace
-
-/// The threads that run the handler. Unlike asio::thread_pool, it does with fewer threads if no more can be started.
-class Workers {
- public:
-  /// Throws Error if not a single thread can be started.
-  Workers(unsigned count, const std::string& name) {
-    threads_.reserve(count);
-    try {
-      while (threads_.size() < count) {
-        threads_.emplace_back([this] { jobs_.run(); });
-      }
-    } catch (const std::system_error& error) {
-      const Error why = start_error(name + " can't start a thread", error.code().value());
-      if (threads_.empty()) {
-        throw Error(why);
-      }
-      log::warn("{}; it has {} of {}", why.message(), threads_.size(), count);
-    }
-  }
-  ~Workers() { join(); }
-  Workers(const Workers&) = delete;
-  Workers& operator=(const Workers&) = delete;
-
-  [[nodiscard]] asio::io_context& jobs() { return jobs_; }
-  /// Waits for all jobs.
-  void join() {
-    more_.reset();
-    for (std::thread& thread : threads_) {
-      if (thread.joinable()) {
-        thread.join();
-      }
-    }
-  }
-
- private:
-  asio::io_context jobs_;
-  asio::executor_work_guard<asio::io_context::executor_type> more_ = asio::make_work_guard(jobs_);
-  std::vector<std::thread> threads_;
-};
 
 /// The Error of a system call of Asio, which throws its number and the name of the call.
 Error asio_error(const std::string& name, const boost::system::system_error& error) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What an OverlayFileSystem answers when bytes of its packages are lost, or were changed (core/base/lost_pages.h).
+// The members of OverlayFileSystem for answers that depend on bytes of the packages: the mode of a program, and what
+// follows if bytes are lost or were changed (core/base/lost_pages.h).
 #include <algorithm>
 #include <cerrno>
 #include <span>
@@ -7,9 +8,22 @@
 
 #include "core/base/lost_pages.h"
 #include "core/base/read_faults.h"
+#include "core/base/read_section.h"
+#include "core/vfs/executables.h"
 #include "core/vfs/overlay_file_system.h"
 
 namespace pkgfs::vfs {
+
+Result<void> OverlayFileSystem::read_mode(const OverlayPart& file, Attributes& attributes) const {
+  const ReadPause pause;
+  const Result<bool> program = begins_like_a_program(*layers_[file.layer].fs, file.inode);
+  if (!program) {
+    return fail(program.error());
+  }
+  attributes.mode = *program ? 0755 : attributes.mode;
+  attributes.may_be_program = false;
+  return {};
+}
 
 bool OverlayFileSystem::parts_are_intact(const OverlayNode& node) const {
   if (node.parts == nullptr) {
