@@ -36,8 +36,8 @@ struct HostPath {
 /// because it may be that very mount (RESOLVE_NO_XDEV): EXDEV, too.
 [[nodiscard]] UniqueFd reopen_host_path(int base, const HostPath& path, int flags);
 
-/// As `open_host_path`, without openat2(2), which old kernels lack and some seccomp filters refuse. Opens one component after the
-/// other, and reads links itself. `open_host_path` calls it where openat2(2) can't be used.
+/// As `open_host_path`, without openat2(2), which old kernels lack and some seccomp filters refuse. Opens one component
+/// after the other, and reads links itself. `open_host_path` calls it where openat2(2) can't be used.
 [[nodiscard]] UniqueFd walk_host_path(int base, const HostPath& path, int flags);
 
 }  // namespace pkgfs
