@@ -13,11 +13,11 @@ struct fuse_buf;
 
 namespace pkgfs::fuse {
 
-/// The kernel's INTERRUPT requests: for a process that waits for the reply to a request, a signal has come. The kernel
+/// The kernel's INTERRUPT requests: a signal has come for a process that waits for the reply to a request. The kernel
 /// doesn't let such a process go, not even if it was killed, before the daemon has replied to that request.
 ///
 /// The reply EINTR may be sent by any thread, although another thread still works on the request. The kernel takes the
-/// first reply to a request, and answers a later one with ENOENT: the fuse_reply_* function of the other thread then
+/// first reply to a request, and answers a later one with ENOENT. The fuse_reply_* function of the other thread then
 /// fails, and the operation undoes what it did for the reader. The kernel never uses the number of a request again. So
 /// the two threads need not agree on which of them replies.
 ///
@@ -39,8 +39,9 @@ class Interrupts {
   void add(const fuse_buf& request);
   /// Whether some are kept.
   [[nodiscard]] bool any() const { return any_; }
-  /// Calls `find` for every request that is to be interrupted, and does what its result asks for. After some time, the
-  /// kernel is told to send the INTERRUPT of a request that is nowhere again; it doesn't if the request was answered.
+  /// Calls `find` for every request that is to be interrupted, and does what its result asks for. If a request is still
+  /// nowhere after some time, tells the kernel to send its INTERRUPT again. The kernel doesn't if the request was
+  /// answered.
   void settle(Clock::time_point now, FunctionRef<Found(std::uint64_t request)> find) PKGFS_EXCLUDES(mutex_);
 
  private:

@@ -23,12 +23,13 @@ class LiveFiles {
   /// An open file of `node`; null: none is open. All of them are the same file of the host.
   [[nodiscard]] std::shared_ptr<vfs::OpenFile> find(std::uint64_t node) const PKGFS_EXCLUDES(mutex_);
 
-  /// Whether an open of this thread may be answered with ESTALE. The kernel then looks the path up anew and sends the
-  /// request again, but only once. So the answer is false for that second request, which must be answered as well as
-  /// possible. The second request may never come, for example if the path is gone. So a refusal is forgotten after two
-  /// seconds. False for a thread of another pid namespace (0), which can't be told from others.
+  /// Whether an open of this thread may be answered with ESTALE; if so, notes the refusal. The kernel then looks the
+  /// path up anew and sends the request again, but only once. So the answer is false for that second request, which
+  /// must be answered as well as possible. The second request may never come, for example if the path is gone. So a
+  /// refusal is forgotten after two seconds. False for a thread of another pid namespace (0), which can't be told from
+  /// others; notes the refusal nevertheless.
   [[nodiscard]] bool may_refuse(pid_t thread);
-  /// Another request of this thread was answered with ESTALE.
+  /// A request of this thread other than an open was answered with ESTALE.
   void refused(pid_t thread);
   /// Whether the kernel may be looking a path up anew for this thread.
   [[nodiscard]] bool was_refused(pid_t thread) const;

@@ -19,15 +19,15 @@ namespace pkgfs::fuse {
 ///
 /// After ESTALE the kernel looks a path up anew, but only once. If the file were replaced again between that look-up
 /// and the open, the program would see ESTALE. So the look-up of a thread that was sent back opens the file at once,
-/// and the open takes it over. The kernel may never send that open. So a pin ends after two seconds, at the next
-/// request that opens or closes a live file, and there are at most 64 pins.
+/// and the open takes it over. The kernel may never send that open. So the next request that opens or closes a live
+/// file ends the pins that are older than two seconds. There are at most 64 pins.
 class PinnedFiles {
  public:
   /// `fs` must outlive this.
   explicit PinnedFiles(vfs::FileSystem& fs) : fs_(fs) {}
 
   /// Keeps `file` for `thread`, in place of what was kept for it. 0 stands for all threads that the daemon can't tell
-  /// apart. Takes over a reference to `node`, so that no other node gets its address.
+  /// apart; it may have several pins. Takes over a reference to `node`, so that no other entry gets its inode.
   void pin(pid_t thread, vfs::Inode node, std::shared_ptr<vfs::OpenFile> file) PKGFS_EXCLUDES(mutex_);
   /// The file that is kept for the thread and the node; null: none is.
   [[nodiscard]] std::shared_ptr<vfs::OpenFile> find(pid_t thread, vfs::Inode node) PKGFS_EXCLUDES(mutex_);

@@ -52,8 +52,8 @@ struct ServerOptions {
 /// the disk answers, and ends then if there are enough other threads. `most_threads` bounds the threads. When all of
 /// them are stuck, the watch thread reads the device, and holds requests until a thread comes back.
 ///
-/// If the kernel asks for it (INTERRUPT), the watch thread ends a request that has taken more than half a second with
-/// EINTR, whatever its thread does (Interrupts).
+/// If the kernel asks for it (INTERRUPT), the watch thread answers a request with EINTR, whatever its thread does
+/// (Interrupts). A request must have taken half a second by then, unless it is held.
 ///
 /// This class replaces libfuse's own loop for two reasons. In libfuse 3.14, fuse_session_exit only sets a flag, and
 /// threads that sleep don't see it. And the threads of that loop take requests in turn, so that requests wake all of

@@ -32,7 +32,7 @@ class ByteSource {
   /// `lost_pages::check` and `is_intact()` before it uses the result. Code that reads everything once, such as a
   /// parser, can ask `damaged()` instead.
   [[nodiscard]] virtual std::span<const std::byte> bytes() const = 0;
-  /// True once a part of the source couldn't be read, by `bytes()` or by `read`; stays true.
+  /// True once a part of the source couldn't be read, by `bytes()` or by `read`, or it isn't intact; stays true.
   [[nodiscard]] virtual bool damaged() const = 0;
   /// False once another program has changed the content in place since the source was opened; stays false. Costs a
   /// system call for a file.

@@ -55,11 +55,11 @@ class Error : public std::exception {
   Error& caused_by(const Error& cause);
 
   [[nodiscard]] ErrorCode code() const noexcept { return code_; }
-  /// Whether memory, file descriptors, processes or threads ran out. Such an error doesn't show that a file is
-  /// damaged.
+  /// Whether memory or file descriptors ran out, or a process or a thread couldn't be started. Such an error doesn't
+  /// show that a file is damaged.
   [[nodiscard]] bool is_of_machine() const noexcept { return is_of_machine_; }
-  /// Whether it says nothing about its object: `is_of_machine`, or a signal asked pkgfs to stop. Code that goes on
-  /// without a damaged object passes such an error on.
+  /// Whether it says nothing about its object: `is_of_machine`, or a signal asked pkgfs to stop. Code that leaves
+  /// damaged objects out passes such an error on.
   [[nodiscard]] bool is_of_run() const noexcept { return is_of_machine_ || code_ == ErrorCode::kInterrupted; }
   [[nodiscard]] const std::vector<std::string>& chain() const noexcept { return chain_; }
   /// The outermost message.
@@ -94,7 +94,7 @@ class Error : public std::exception {
 /// The Error of the exception that is being handled, whatever its type. Call it in a `catch (...)`.
 [[nodiscard]] Error current_error();
 
-/// The same as a chain of two messages: `what`, and the text of `errnum` as its cause.
+/// The same as `system_error`, but with a chain of two messages: `what`, and the text of `errnum` as its cause.
 [[nodiscard]] Error os_error(const std::string& what, int errnum);
 
 /// A value or a positive errno number. For the read path: a failure neither allocates nor throws.

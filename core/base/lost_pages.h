@@ -9,13 +9,13 @@
 
 /// The pages of mapped files that the kernel can't read: the disk fails, or the file became shorter. A handler of
 /// SIGBUS puts a page of zeros in the place of a lost page, so that the load that met it continues. So code that reads
-/// mapped bytes asks afterwards whether one of their pages is lost, and only then uses them:
+/// mapped bytes asks afterwards whether one of their pages was lost, before it uses them:
 ///
 ///     const std::uint64_t before = lost_pages::events();
 ///     ... read `part` ...
 ///     lost_pages::check(part, before)
 ///
-/// A lost page is lost only for as long as its fault: `check` tries at most once a second to read it again.
+/// A page stays lost only as long as its fault lasts: `check` tries at most once a second to read it again.
 namespace pkgfs::lost_pages {
 
 namespace detail {
@@ -37,8 +37,8 @@ enum class Outcome {
 /// is less than a second ago. That may wait for the disk. Logs the loss of a page and its recovery, each once.
 [[nodiscard]] Outcome check(std::span<const std::byte> part, std::uint64_t before);
 
-/// A mapped file in the table that the handler of SIGBUS reads. Installs the handler at first use. It passes a fault
-/// outside of these files to the handler that was installed before.
+/// A mapped file in the table that the handler of SIGBUS reads. Installs the handler at first use. The handler passes a
+/// fault outside of the files in the table to the handler that was installed before.
 class Registration {
  public:
   /// `bytes`: the mapping of all of `fd`, with MAP_SHARED; empty for an empty file. `name` is for messages. Both, and

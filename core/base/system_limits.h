@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <string>
 
-/// Texts of errno numbers. If a limit of the process or of the machine is the reason, the text names the limit, its
-/// value and the command that raises it.
+/// Texts of errno numbers. If a limit of the process or of the machine is the reason, the text names the limit and what
+/// raises it, and its value if that is known.
 namespace pkgfs {
 
 /// The text of `errnum`, for example `Too many open files (the limit is 8; raise it with ulimit -n)`.

@@ -33,7 +33,7 @@ struct HostPath {
 [[nodiscard]] UniqueFd open_host_path(int base, const HostPath& path, int flags);
 
 /// The same for a `path` that doesn't leave `base`, and that a mount shows already. Enters no mount point on the way,
-/// because it may be that very mount (RESOLVE_NO_XDEV): EXDEV, too.
+/// because it may be that very mount (RESOLVE_NO_XDEV). Fails with EXDEV at a mount point, too.
 [[nodiscard]] UniqueFd reopen_host_path(int base, const HostPath& path, int flags);
 
 /// As `open_host_path`, without openat2(2), which old kernels lack and some seccomp filters refuse. Opens one component

@@ -47,7 +47,7 @@ class PackageLoader {
   /// The same for many packages, in their order, with up to 32 downloads at a time. The first failure stops the others.
   [[nodiscard]] std::vector<std::shared_ptr<const Package>> load_all(std::span<const PackageSummary> summaries);
   /// The same, but one failure doesn't stop the others. At the end, calls `failed` for the packages that can't be
-  /// loaded, in their order. The result has a null in the place of such a package. Throws Error(kInterrupted),
+  /// loaded, in their order. The result has a null in the place of such a package. Throws an Error that `is_of_run`,
   /// Error(kFull), Error if the cache can't be synced, and the exceptions of `failed`.
   [[nodiscard]] std::vector<std::shared_ptr<const Package>> load_available(
       std::span<const PackageSummary> summaries, FunctionRef<void(const PackageSummary&, const Error&)> failed);

@@ -54,7 +54,8 @@ struct Attributes {
   /// the x bits. Listings may leave that open. So do the layers of an overlay, but not the look-ups and the `metadata`
   /// of the overlay itself.
   bool may_be_program = false;
-  /// The entry is live and changed within the last two seconds. More changes are likely to come soon.
+  /// The entry is live and changed within the last two seconds, or its directory of the host is gone (HostRoot). More
+  /// changes are likely to come soon.
   bool recent = false;
 };
 

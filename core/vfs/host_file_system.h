@@ -19,17 +19,16 @@ namespace pkgfs::vfs {
 /// `metadata` and `open` fail with ESTALE: the caller must look the name up anew. The inode of a directory belongs to
 /// its path.
 ///
-/// No access leaves the directory: each starts at the descriptor that was opened at construction and follows no link
-/// (openat2 with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS). Mount points below it are hidden and never touched
-/// (RESOLVE_NO_XDEV), because one of them may be the mount that shows this directory, which would then wait for itself.
+/// No access leaves the directory: each starts at the descriptor of that directory and follows no link (openat2 with
+/// RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS). Mount points below it are hidden and never touched (RESOLVE_NO_XDEV). One
+/// of them may be the mount that shows this directory, which would then wait for itself.
 ///
-/// With a HostRoot, shows the directory that its path leads to now; while it leads to none, shows an empty directory.
-/// The path is followed anew when the watcher has reported a change on it, and otherwise at most once a second, when
-/// the root is accessed.
+/// With a HostWay, shows the directory that its path leads to now; while it leads to none, shows an empty directory.
+/// HostRoot says when the path is followed anew.
 class HostFileSystem final : public FileSystem {
  public:
   /// `root` is a descriptor of a directory (O_PATH is enough) or of a regular file that is open for reading. `name` is
-  /// the host path, for messages. `filter` may be null.
+  /// the host path, for messages. `filter` and `way` may be null.
   HostFileSystem(UniqueFd root, std::string name, std::shared_ptr<const HostFilter> filter = nullptr,
                  std::shared_ptr<const HostWay> way = nullptr);
   ~HostFileSystem() override;

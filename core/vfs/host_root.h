@@ -41,9 +41,10 @@ class HostWay {
 /// The directory (or the single file) that a HostFileSystem shows. Thread-safe; an access takes no lock.
 ///
 /// With a HostWay, it is the directory that the path leads to now, such as one that a build has made anew. While the
-/// path leads nowhere, an empty directory shows. The path is followed anew when the watcher has told of a change on it,
-/// and when the directory was removed. For what the watcher doesn't tell, such as the target of a symbolic link, it is
-/// followed at most once a second, when the root is accessed. Then the watcher reports HostChange::kReplaced.
+/// path leads nowhere, an empty directory shows, and each access follows the path. The path is followed anew when the
+/// watcher has told of a change on it, and when the directory was removed. An access of the root also follows it, at
+/// most once a second. The watcher doesn't tell of everything, such as of the target of a symbolic link. If another
+/// directory shows afterwards, or none, the watcher reports HostChange::kReplaced.
 class HostRoot {
  public:
   /// `filter` and `way` may be null.

@@ -78,7 +78,7 @@ class HostWatcher {
   /// no lock while it asks for the type of the file system, which may not answer.
   Added add(int directory, std::uint64_t watch) PKGFS_EXCLUDES(mutex_);
   /// Tells `listener` when `name` in the directory comes, goes or was written to, and when the directory itself is
-  /// moved or removed. An empty name: only then. `remove` of `watch` ends it, too.
+  /// moved or removed. With an empty name, tells only the latter. `remove` of `watch` ends it, too.
   Added add_name(int directory, std::string_view name, std::uint64_t watch, std::shared_ptr<NameListener> listener)
       PKGFS_EXCLUDES(mutex_);
   /// The next `collect` reports a change of the kind kReplaced.
@@ -103,7 +103,7 @@ class HostWatcher {
                   FunctionRef<void(const HostChange&)> report) PKGFS_REQUIRES(mutex_);
   /// `directory` is of a local file system.
   [[nodiscard]] Added try_add(int directory, std::uint64_t watch) PKGFS_REQUIRES(mutex_);
-  /// As `try_add`, of which it is the end. `mask`: what is watched.
+  /// The part of `try_add` and `add_name` that calls inotify. `mask`: what is watched. `number`: inotify's number.
   [[nodiscard]] Added try_watch(int directory, std::uint32_t mask, int& number) PKGFS_REQUIRES(mutex_);
   void report_names(int descriptor, std::uint32_t mask, std::string_view name) PKGFS_REQUIRES(mutex_);
   void drop(int descriptor, std::uint64_t watch) PKGFS_REQUIRES(mutex_);

@@ -16,8 +16,8 @@
 
 namespace pkgfs {
 
-/// The threads that run the handlers of an HttpServer. Unlike boost::asio::thread_pool, it does with fewer threads if
-/// no more can be started.
+/// The threads that run the handlers of an HttpServer. Unlike boost::asio::thread_pool, it makes do with fewer threads
+/// if no more can be started.
 class Workers {
  public:
   /// Throws Error if not a single thread can be started.
