@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <new>
 
 #include "fuse/request_header.h"
 
@@ -22,10 +23,16 @@ void Interrupts::add(const fuse_buf& request) {
     return;
   }
   std::memcpy(&body, static_cast<const char*>(request.mem) + sizeof(fuse_in_header), sizeof(body));
-  const MutexLock lock(mutex_);
-  items_.push_back({.request = body.unique, .interrupt = header_of(request).unique, .since = Clock::now()});
-  any_ = true;
+  try {
+    const MutexLock lock(mutex_);
+    items_.push_back({.request = body.unique, .interrupt = header_of(request).unique, .since = Clock::now()});
+    any_ = true;
+  } catch (const std::bad_alloc&) {
+    refuse(request, EAGAIN);  // the kernel sends it again
+  }
 }
+
+void Interrupts::refuse(const fuse_buf& request, int error) const { reply(header_of(request).unique, error); }
 
 void Interrupts::settle(Clock::time_point now, FunctionRef<Found(std::uint64_t request)> find) {
   if (!any_) {

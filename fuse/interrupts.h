@@ -35,8 +35,10 @@ class Interrupts {
   /// `device` is the descriptor of the FUSE device.
   explicit Interrupts(int device) : device_(device) {}
 
-  /// Keeps an INTERRUPT until `settle` answers it.
-  void add(const fuse_buf& request);
+  /// Keeps an INTERRUPT until `settle` answers it. Without memory for that, the kernel is told to send it again.
+  void add(const fuse_buf& request) PKGFS_EXCLUDES(mutex_);
+  /// Answers a request with `error`, without libfuse.
+  void refuse(const fuse_buf& request, int error) const;
   /// Whether some are kept.
   [[nodiscard]] bool any() const { return any_; }
   /// Calls `find` for every request that is to be interrupted, and does what its result asks for. If a request is still

@@ -143,10 +143,14 @@ void Servers::hold_requests() {
   if (received > 0 && header_of(buffer).opcode == FUSE_INTERRUPT && options_.interrupts) {
     interrupts_.add(buffer);
   } else if (received > 0) {
-    const auto* const begin = static_cast<const char*>(buffer.mem);
-    const MutexLock lock(parking_mutex_);
-    held_.emplace_back(begin, begin + received);
-    holds_some_ = true;
+    try {
+      const auto* const begin = static_cast<const char*>(buffer.mem);
+      const MutexLock lock(parking_mutex_);
+      held_.emplace_back(begin, begin + received);
+      holds_some_ = true;
+    } catch (const std::bad_alloc&) {
+      interrupts_.refuse(buffer, ENOMEM);
+    }
   } else if (received != -EINTR && received != -EAGAIN && received != -ENOMEM) {
     session_ended();
   }

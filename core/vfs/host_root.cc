@@ -104,7 +104,9 @@ void HostRoot::follow_path() {
   const UniqueFd found = way_->open();
   if (!found) {
     const bool leads_nowhere = errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
-    if (leads_nowhere && !missing_.exchange(true)) {
+    if (!leads_nowhere) {
+      suspicion_->suspect();  // the next access may find out
+    } else if (!missing_.exchange(true)) {
       log::info("the directory \"{}\" is gone: it shows as empty until there is one again", name_);
       tell_of_replacement();
     }
@@ -114,11 +116,14 @@ void HostRoot::follow_path() {
   if (same && !is_missing()) {
     return;
   }
+  const std::shared_ptr<const HostFilter> old = filters_ ? filter_.load() : nullptr;
   if (filters_) {
     filter_.store(way_->filter(found.get()));
   }
   // Other threads use the number meanwhile: each gets the old directory or the new one.
   if (!same && ::dup3(found.get(), fd(), O_CLOEXEC) < 0) {
+    filter_.store(old);
+    suspicion_->suspect();
     return;
   }
   missing_.store(false, std::memory_order_release);

@@ -95,6 +95,10 @@ class Builder {
   }
 
   [[noreturn]] static void refuse(const std::string& origin, const Error& why) {
+    if (why.is_of_run()) {  // no fault of the setting
+      Error error = why;
+      throw std::move(error).context(origin);
+    }
     throw Error(ErrorCode::kUsage, origin + ": " + why.message());
   }
 

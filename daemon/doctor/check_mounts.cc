@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <system_error>
 
 #include "core/base/error.h"
 #include "daemon/cli/text_output.h"
@@ -15,13 +17,27 @@
 namespace pkgfs::doctor {
 namespace {
 
-/// The state letter of /proc/PID/stat: T for a stopped process, D for one that waits in the kernel; ? if unknown.
-char state_of(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+/// The state letter of a thread, from the file `stat` in its directory of /proc; ? if unknown.
+char state_of_thread(const std::string& directory) {
+  std::ifstream file(directory + "/stat");
   std::ostringstream text;
   text << file.rdbuf();
   const std::size_t at = text.str().rfind(')');
   return at == std::string::npos || at + 2 >= text.str().size() ? '?' : text.str()[at + 2];
+}
+
+/// T for a stopped process; D if a thread waits in the kernel, as for a disk; else the state of the main thread.
+/// thread.
+char state_of(pid_t pid) {
+  const std::string process = "/proc/" + std::to_string(pid);
+  const char main = state_of_thread(process);
+  std::error_code gone;
+  for (const auto& thread : std::filesystem::directory_iterator(process + "/task", gone)) {
+    if (main != 'T' && state_of_thread(thread.path().string()) == 'D') {
+      return 'D';
+    }
+  }
+  return main;
 }
 
 Finding stuck(const MountStatus& mount, const std::string& name) {

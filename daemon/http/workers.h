@@ -33,6 +33,9 @@ class Workers {
         throw Error(why);
       }
       log::warn("{}; it has {} of {}", why.message(), threads_.size(), count);
+    } catch (...) {  // no memory
+      join();
+      throw;
     }
   }
   ~Workers() { join(); }
