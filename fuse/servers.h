@@ -95,7 +95,8 @@ class Servers {
   void answer(Server& self, const fuse_buf& request);
   /// Waits until this thread is on duty; false: the thread must end.
   bool wait_for_duty(Server& self);
-  /// The size of the next request. 0: the session has ended; -EINTR or -EAGAIN: check the duty and try again.
+  /// The size of the next request. -EINTR or -EAGAIN: check the duty and try again; -ENOMEM: there is no memory for it;
+  /// 0 or any other errno: the session has ended.
   int next_request(Server& self, fuse_buf& buffer);
   /// After a lack of memory. False: there is none for seconds.
   bool wait_for_memory();

@@ -59,16 +59,16 @@ class Source {
   /// Error(kInterrupted).
   [[nodiscard]] virtual std::vector<PackageSummary> query(const PackageSpecifier& specifier) = 0;
   /// The answers for many specifiers, in their order. A source that waits for the network overrides this function, to
-  /// send all requests at the same time. Throws Error(kInterrupted) only.
+  /// send all requests at the same time. Throws only an Error that `is_of_run`.
   [[nodiscard]] virtual std::vector<Answer> query_all(std::span<const PackageSpecifier> specifiers);
 };
 
-/// Calls `query` and returns its packages. If `query` throws or returns none, the answer has an error. Throws
-/// Error(kInterrupted) only.
+/// Calls `query` and returns its packages. If `query` throws or returns none, the answer has an error. Throws only an
+/// Error that `is_of_run`.
 [[nodiscard]] Source::Answer answer_of(const PackageSpecifier& specifier,
                                        const std::function<std::vector<PackageSummary>()>& query);
 /// `answer_of` for many specifiers at once, in their order: `query` is called from up to 32 threads at a time. Throws
-/// Error(kInterrupted) only.
+/// only an Error that `is_of_run`.
 [[nodiscard]] std::vector<Source::Answer> answers_in_parallel(
     std::span<const PackageSpecifier> specifiers, const CancelFlag& cancel,
     const std::function<std::vector<PackageSummary>(const PackageSpecifier& specifier, const CancelFlag& cancel)>&

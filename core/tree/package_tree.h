@@ -86,9 +86,9 @@ using LoadedPackages = std::map<PackageId, std::shared_ptr<const Package>>;
                                             const Resolution& resolution);
 
 /// Loads every package that the resolution needs and builds commands and file system (docs/rules/loading.md, 2 to 6).
-/// `root` is as for `fetch_packages`. View::kPackage leaves out dependencies that can't be loaded, with a warning for
-/// each, unless it is strict. Throws Error(kLoad) with the texts of docs/rules/loading.md, 7, and the error of a limit
-/// (core/base/limit_error.h) for too many mappings or commands.
+/// `root` is as for `fetch_packages`. View::kPackage leaves out dependencies that `load_available` can't load, with a
+/// warning for each, unless it is strict or their limits refuse the damage. Throws Error(kLoad) with the texts of
+/// docs/rules/loading.md, 7, and the error of a limit (core/base/limit_error.h) for too many mappings or commands.
 [[nodiscard]] PackageTree load_package_tree(std::shared_ptr<const Package> root, PackageLoader& loader,
                                             const Resolution& resolution, const TreeOptions& options);
 

@@ -38,7 +38,8 @@ class HostWay {
                      const std::shared_ptr<NameListener>& listener) const = 0;
 };
 
-/// The directory (or the single file) that a HostFileSystem shows. Thread-safe; an access takes no lock.
+/// The directory (or the single file) that a HostFileSystem shows. Thread-safe; an access takes no lock, unless it
+/// follows the path.
 ///
 /// With a HostWay, it is the directory that the path leads to now, such as one that a build has made anew. While the
 /// path leads nowhere, an empty directory shows, and each access follows the path. The path is followed anew when the

@@ -40,12 +40,14 @@ void check_paths(const Label& package, std::string_view mount_path, std::string_
 /// and 9.2). Each is mapped to its path (MappedPathFileSystem). All are laid over each other: those with the deepest
 /// mount path on top, then in the order of `mounts`. A path above a mount is always a directory. If no layer is live,
 /// the result is an OverlayFileSystem. Otherwise it is a LiveOverlayFileSystem, in which neighbouring layers that never
-/// change form one OverlayFileSystem. Without mounts, the result is an EmptyFileSystem.
+/// change form one OverlayFileSystem (with Conflicts::kShadow, one each). Without mounts, the result is an
+/// EmptyFileSystem.
 ///
 /// Warns of the files that mount points hide. Leaves a mount out, with a warning, if its source path can't be looked
 /// up, or if it is a file at "/". With `strict`, throws Error(kLoad) instead. If the source path is damaged, throws
-/// Error(kCorrupt) with `strict`, or if the limits of the package refuse damage. With Conflicts::kShadow, keeps only
-/// the first of two mounts at one path.
+/// Error(kCorrupt) with `strict`, or if the limits of the package refuse damage. If the look-up fails for a reason that
+/// may pass (no memory, lost pages), throws Error in any case. With Conflicts::kShadow, keeps only the first of two
+/// mounts at one path, and any `fallback`.
 ///
 /// Throws Error(kLoad) for a name of more than 255 bytes in a mount path, and throws as `check_paths` does. With
 /// Conflicts::kError, visits the whole tree and throws Error(kLoad) with a list of the conflicts.
