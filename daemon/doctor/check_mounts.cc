@@ -27,7 +27,6 @@ char state_of_thread(const std::string& directory) {
 }
 
 /// T for a stopped process; D if a thread waits in the kernel, as for a disk; else the state of the main thread.
-/// thread.
 char state_of(pid_t pid) {
   const std::string process = "/proc/" + std::to_string(pid);
   const char main = state_of_thread(process);
