@@ -26,7 +26,7 @@ TEST_F(ServersTest, AThreadHandsOverBeforeItWaitsForADisk) {
   disk_->gate.close();
   const std::uint64_t reading = send_read(slow_);
   ASSERT_TRUE(disk_->gate.holds(1));
-  EXPECT_EQ(disk_->relieved_before, 1U) << "not only after the watch has noticed";
+  EXPECT_GE(disk_->relieved_before, 1U) << "not only after the watch has noticed";
   const std::uint64_t other = send_lookup("file");
   EXPECT_EQ(next_answered(), other);
   disk_->gate.open();
