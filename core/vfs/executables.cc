@@ -15,7 +15,7 @@ namespace {
 // All tables are sorted: they are searched by halves.
 
 /// In lower case. A file that a kernel or a loader executes has none of these.
-constexpr auto kData = std::to_array<std::string_view>(
+constexpr auto kDataEndings = std::to_array<std::string_view>(
     {"7z",        "a",         "adoc",       "am",          "asc",         "asm",
      "avi",       "bc",        "bmp",        "br",          "bz2",         "c",
      "cabal",     "cc",        "cer",        "cert",        "cfg",         "class",
@@ -54,7 +54,7 @@ constexpr auto kData = std::to_array<std::string_view>(
      "xlsx",      "xml",       "xpm",        "xsd",         "xsl",         "xslt",
      "xz",        "yaml",      "yml",        "zip",         "zst"});
 /// Of what a program loads, but also of scripts.
-constexpr auto kModule =
+constexpr auto kModuleEndings =
     std::to_array<std::string_view>({"cjs", "clj", "dart", "exs", "fish", "groovy", "hs", "jl", "js",    "kts", "lua",
                                      "mjs", "ml",  "php",  "pl",  "py",   "r",      "rb", "so", "swift", "tcl", "ts"});
 /// Names without an extension that many directories have.
@@ -82,7 +82,8 @@ constexpr auto kDirectories = std::to_array<std::pair<std::string_view, Purpose>
     {"zoneinfo", Purpose::kData},
 });
 
-static_assert(std::ranges::is_sorted(kData) && std::ranges::is_sorted(kModule) && std::ranges::is_sorted(kDataNames) &&
+static_assert(std::ranges::is_sorted(kDataEndings) && std::ranges::is_sorted(kModuleEndings) &&
+              std::ranges::is_sorted(kDataNames) &&
               std::ranges::is_sorted(kDirectories, {}, &std::pair<std::string_view, Purpose>::first));
 
 Purpose purpose_of(const OverlayPath& directory) {
@@ -118,14 +119,14 @@ class Extension {
 bool is_module(std::string_view name, std::string_view extension) {
   // "libz.so.1", but not "ld-linux-x86-64.so.2": the kernel executes that one to start a program.
   const bool library = extension == "so" || name.find(".so.") != std::string_view::npos;
-  return library ? !name.starts_with("ld") : std::ranges::binary_search(kModule, extension);
+  return library ? !name.starts_with("ld") : std::ranges::binary_search(kModuleEndings, extension);
 }
 
 }  // namespace
 
 bool is_program_name(const OverlayPath& directory, std::string_view name) {
   const Extension extension(name);
-  if (std::ranges::binary_search(kData, extension.text()) || std::ranges::binary_search(kDataNames, name)) {
+  if (std::ranges::binary_search(kDataEndings, extension.text()) || std::ranges::binary_search(kDataNames, name)) {
     return false;
   }
   switch (purpose_of(directory)) {
