@@ -20,6 +20,7 @@
 
 #include "core/base/error.h"
 #include "core/base/libcrypto.h"
+#include "core/base/printable.h"
 #include "core/base/system_limits.h"
 #include "core/base/unique_fd.h"
 #include "core/load/libarchive.h"
