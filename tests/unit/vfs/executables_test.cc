@@ -9,6 +9,7 @@
 #include <map>
 
 #include "core/vfs/union_file_system.h"
+#include "core/vfs/walk.h"
 #include "core/vfs/webc_volume_file_system.h"
 #include "core/webc/container.h"
 #include "core/webc/writer.h"
