@@ -255,7 +255,7 @@ TEST_P(ContainerIs, AtAnyMomentReadersGetItsBytesOrEio) {
 INSTANTIATE_TEST_SUITE_P(Ways, ContainerIs,
                          ::testing::Values(Harm::kTruncate, Harm::kRegrow, Harm::kOverwrite, Harm::kReplace,
                                            Harm::kUnlink),
-                         [](const auto& info) { return name_of(info.param); });
+                         [](const auto& harm) { return name_of(harm.param); });
 
 TEST_F(DiskFaults, ACheckedFileIsCheckedAgainAfterItsContainerWasTouched) {
   const fs::path package = dir_.path() / "known.webc";
