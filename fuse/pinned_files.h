@@ -33,7 +33,7 @@ class PinnedFiles {
   [[nodiscard]] std::shared_ptr<vfs::OpenFile> find(pid_t thread, vfs::Inode node) PKGFS_EXCLUDES(mutex_);
   /// The same, and ends the pin.
   [[nodiscard]] std::shared_ptr<vfs::OpenFile> take(pid_t thread, vfs::Inode node) PKGFS_EXCLUDES(mutex_);
-  /// Ends the pins that nobody asked for. Costs nothing if there are none.
+  /// Ends the pins that no open has taken in time. Costs nothing if there are none.
   void end_old() PKGFS_EXCLUDES(mutex_);
 
  private:

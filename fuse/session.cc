@@ -248,7 +248,7 @@ bool Session::answer_first() {
 void Session::start(const ServerOptions& servers) {
   ServerOptions options = servers;
   options.poll = servers.poll && !rings_;  // with io_uring, only requests that aren't urgent come through the device
-  options.interrupts = !rings_;            // libfuse's threads take most requests, and nobody else knows which
+  options.interrupts = !rings_;            // libfuse's threads take most requests, unknown to Servers
   servers_ = std::make_unique<Servers>(session_, adapter_.statistics(), options);
   servers_->start();
 }

@@ -11,8 +11,8 @@
 #include <chrono>
 #include <csignal>
 #include <mutex>
+#include <utility>
 
-#include "core/base/log.h"
 #include "core/base/read_faults.h"
 #include "core/base/thread_annotations.h"
 

@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "core/base/byte_source.h"
-#include "core/base/log.h"
 
 namespace pkgfs {
 namespace {

@@ -20,9 +20,9 @@ namespace pkgfs {
 
 /// The directory of a package that is mounted live, also after it was removed or renamed and made anew. Thread-safe.
 ///
-/// It is opened anew by its name in the directory that it was in. No link is followed there, nothing that is mounted is
-/// touched, and the new directory must have the same owner. So nobody who can't write to that directory or to the
-/// package can make the mount show anything else.
+/// It is opened anew by its name in its parent directory. No link is followed there, no mount point is entered, and the
+/// new directory must have the same owner. So a user needs write access to the parent directory or to the package to
+/// make the mount show anything else.
 class FollowedPackage {
  public:
   /// `directory` is a descriptor of the package at `canonical`, an absolute path without links. `name`: for messages.

@@ -37,7 +37,7 @@ namespace pkgfs {
 namespace {
 
 /// How long a request that is being answered may take once the daemon was asked to stop. Most disks answer sooner; if
-/// one doesn't answer at all, nobody should wait longer.
+/// one doesn't answer at all, no program should wait longer.
 constexpr auto kStopLimit = std::chrono::seconds(1);
 /// There are more threads than CPUs, because some of them wait for a disk.
 constexpr unsigned kMinThreads = 4;

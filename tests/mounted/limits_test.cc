@@ -159,7 +159,7 @@ TEST_F(Limits, AUserIsToldOfTheLimitOfProcesses) {
   if (::geteuid() != 0) {
     GTEST_SKIP() << "not root: the limit counts the processes of a user, and this one has some";
   }
-  // A user who has no other process.
+  // A user ID that has no other process.
   const ProcessResult result =
       run({"setpriv", "--reuid=54321", "--clear-groups", "prlimit", "--nproc=1", kPkgfs, "doctor", "--offline"});
   constexpr int kNotStarted = 126;
