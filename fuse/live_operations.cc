@@ -87,7 +87,7 @@ Result<vfs::Entry> look_up(fuse_req_t req, vfs::Inode dir, const char* name) {
   return found;
 }
 
-void reply_absent(fuse_req_t req, vfs::Inode dir, const std::string& name, LiveChanges::Mark mark) {
+void reply_absent(fuse_req_t req, vfs::Inode dir, const std::string& name, LiveChanges::ChangeCount before) {
   fuse_entry_param param{};  // inode 0: the kernel may keep that there is no such entry
   LiveChanges& changes = Call::changes(req);
   if (const Result<Attributes> where = Call::fs(req).metadata(dir); where) {
@@ -95,16 +95,16 @@ void reply_absent(fuse_req_t req, vfs::Inode dir, const std::string& name, LiveC
         where->live ? seconds(req, changes.told_absent(dir, *where, name)) : Call::timeout(req, *where);
   }
   fuse_reply_entry(req, &param);
-  changes.replied(mark, dir, name, 0);
+  changes.replied(before, dir, name, 0);
 }
 
-void reply_attributes(fuse_req_t req, vfs::Inode inode, const Attributes& attributes, LiveChanges::Mark mark) {
+void reply_attributes(fuse_req_t req, vfs::Inode inode, const Attributes& attributes, LiveChanges::ChangeCount before) {
   LiveChanges& changes = Call::changes(req);
   const struct stat status = Call::to_stat(req, attributes);
   const double timeout =
       attributes.live ? seconds(req, changes.told_attributes(inode, attributes)) : Call::timeout(req, attributes);
   fuse_reply_attr(req, &status, timeout);
-  changes.replied(mark, 0, {}, inode);
+  changes.replied(before, 0, {}, inode);
 }
 
 /// Answers a listing by `reply`, and finds the changes that came meanwhile.
@@ -112,15 +112,15 @@ template <typename Reply>
 void list(fuse_req_t req, fuse_ino_t ino, Request kind, const Reply& reply) {
   LiveChanges& changes = Call::changes(req);
   const vfs::Inode inode = Call::inode(req, ino);  // the request is gone after the reply
-  std::optional<LiveChanges::Mark> mark;
+  std::optional<LiveChanges::ChangeCount> before;
   try {
-    mark = changes.begin_listing(inode);
+    before = changes.begin_listing(inode);
   } catch (const std::bad_alloc&) {
     Call::guard(req, kind, [] { return ENOMEM; });
     return;
   }
   reply();
-  changes.listed(*mark, inode);
+  changes.listed(*before, inode);
 }
 
 }  // namespace
@@ -141,13 +141,13 @@ void LiveOperations::lookup(fuse_req_t req, fuse_ino_t parent, const char* name)
     const vfs::Inode dir = Call::inode(req, parent);
     LiveChanges& changes = Call::changes(req);
     vfs::FileSystem& tree = Call::fs(req);  // the request is gone after the reply
-    const LiveChanges::Mark mark = changes.begin(dir);
+    const LiveChanges::ChangeCount before = changes.begin(dir);
     const Result<vfs::Entry> found = look_up(req, dir, name);
     if (!found) {
       if (found.error() != ENOENT) {
         return found.error();
       }
-      reply_absent(req, dir, name, mark);
+      reply_absent(req, dir, name, before);
       return 0;
     }
     fuse_entry_param param = Call::to_entry(req, found->inode, found->attributes);
@@ -163,7 +163,7 @@ void LiveOperations::lookup(fuse_req_t req, fuse_ino_t parent, const char* name)
       tree.forget(found->inode, 1);  // the look-up was interrupted: the kernel took no reference
     }
     if (live) {
-      changes.replied(mark, dir, link, found->inode);
+      changes.replied(before, dir, link, found->inode);
     }
     return 0;
   });
@@ -173,10 +173,10 @@ void LiveOperations::getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*f
   Call::guard(req, Request::kGetattr, [&] {
     const vfs::Inode inode = Call::inode(req, ino);
     LiveChanges& changes = Call::changes(req);
-    const LiveChanges::Mark mark = changes.begin();
+    const LiveChanges::ChangeCount before = changes.begin();
     const Result<Attributes> now = Call::fs(req).metadata(inode);
     if (now && (!now->live || !changes.was_replaced(inode, *now))) {
-      reply_attributes(req, inode, *now, mark);
+      reply_attributes(req, inode, *now, before);
       return 0;
     }
     // Another file, or none, has the name now. The inode stays what it is as long as a program has it open, or is about

@@ -55,7 +55,7 @@ void LiveChanges::start(std::unique_ptr<HostWatcher> watcher, std::function<void
   watcher_.store(owned_.get(), std::memory_order_release);
 }
 
-LiveChanges::Mark LiveChanges::begin(Inode dir) {
+LiveChanges::ChangeCount LiveChanges::begin(Inode dir) {
   if (watcher_.load(std::memory_order_acquire) == nullptr) {
     return 0;
   }
@@ -64,7 +64,7 @@ LiveChanges::Mark LiveChanges::begin(Inode dir) {
   }
   collect();
   NoticeQueue::prepare(limits::kNameBytes);  // last: to mark changes needs items, too
-  return events_.load(std::memory_order_acquire);
+  return change_count_.load(std::memory_order_acquire);
 }
 
 void LiveChanges::ensure_watched(LiveNode& dir) {
@@ -99,7 +99,7 @@ void LiveChanges::ensure_watched(LiveNode& dir) {
     if (is_first) {
       dir.known.clean.store(dir.known.version);  // no listing was kept so far
     } else {
-      events_.fetch_add(1, std::memory_order_acq_rel);  // a change between two watches may be missing in a reply
+      change_count_.fetch_add(1, std::memory_order_acq_rel);  // a change between two watches may be missing in a reply
     }
     dir.known.watch.store(Watch::kWatched, std::memory_order_release);
     return;
@@ -211,8 +211,8 @@ Trust LiveChanges::told_attributes(Inode inode, const Attributes& attributes) {
   return trust(node, attributes);
 }
 
-void LiveChanges::replied(Mark mark, Inode dir, std::string_view name, Inode inode) noexcept {
-  if (events_.load(std::memory_order_acquire) == mark) {
+void LiveChanges::replied(ChangeCount before, Inode dir, std::string_view name, Inode inode) noexcept {
+  if (change_count_.load(std::memory_order_acquire) == before) {
     return;
   }
   try {
@@ -293,24 +293,24 @@ void LiveChanges::reading(Inode file) {
   }
 }
 
-LiveChanges::Mark LiveChanges::begin_listing(Inode dir) {
+LiveChanges::ChangeCount LiveChanges::begin_listing(Inode dir) {
   if (is_handed_through(dir)) {
     return 0;
   }
-  const Mark mark = begin();
+  const ChangeCount before = begin();
   // Held until `listed`: the kernel may forget the directory when it has the reply.
   nodes_.visit(node_of(dir), [](LiveNode& node) {
     node.known.told_since = true;
     return true;
   });
-  return mark;
+  return before;
 }
 
-void LiveChanges::listed(Mark mark, Inode dir) noexcept {
+void LiveChanges::listed(ChangeCount before, Inode dir) noexcept {
   if (is_handed_through(dir)) {
     return;
   }
-  if (events_.load(std::memory_order_acquire) != mark) {
+  if (change_count_.load(std::memory_order_acquire) != before) {
     // The listing may have reached the kernel after the notice of a change that it lacks.
     node_of(dir).known.told_since = true;
     try {

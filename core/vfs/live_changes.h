@@ -43,9 +43,8 @@ enum class Trust : std::uint8_t {
 /// it anew, as after an overflow of inotify. If several changes were lost before the call, it does this only once.
 class LiveChanges {
  public:
-  /// The number of changes that had been collected at a moment. `replied` compares it with the present number. (It has
-  /// nothing to do with the marks that `collect` makes on the nodes.)
-  using Mark = std::uint64_t;
+  /// How many changes had been collected at a moment. `replied` compares this number with the present one.
+  using ChangeCount = std::uint64_t;
 
   /// Both must outlive this.
   LiveChanges(LiveNodes& nodes, const std::vector<Layer>& layers);
@@ -60,8 +59,8 @@ class LiveChanges {
   [[nodiscard]] const HostWatcher* watcher() const { return watcher_.load(std::memory_order_acquire); }
 
   /// Call it before you ask the host. `dir` is the directory of whose entries you ask; 0 if you ask for anything else.
-  /// Allocates the memory that this thread's next call of `replied` or `listed` may need.
-  [[nodiscard]] Mark begin(Inode dir = 0);
+  /// Allocates the memory that this thread's next call of `replied` or `listed` may need. Pass the result to `replied`.
+  [[nodiscard]] ChangeCount begin(Inode dir = 0);
   struct EntryTrust {
     Trust entry = Trust::kShort;
     Trust attributes = Trust::kShort;
@@ -75,17 +74,18 @@ class LiveChanges {
   /// Call it after the reply. If the reply was about a name of `dir` that is absent or a symbolic link, pass `dir` and
   /// `name`. Otherwise pass an empty `name`, and as `inode` the entry that the reply was about. The call accesses no
   /// node: the kernel may have forgotten it, and then it is deleted.
-  void replied(Mark mark, Inode dir, std::string_view name, Inode inode) noexcept;
+  void replied(ChangeCount before, Inode dir, std::string_view name, Inode inode) noexcept;
 
-  /// Whether the last answer about `inode` still holds if the host now shows the attributes `now`. A directory must
-  /// be the same entry. Any other entry must be the same, and have the same size and time.
+  /// Whether the last answer about `inode` still holds if the host now shows the attributes `now`. For a directory, the
+  /// number and the type must be the same; for any other entry, also the size and the time.
   [[nodiscard]] bool is_as_told(Inode inode, const Attributes& now);
   /// Whether the name of `inode` leads to another file now, or to an entry of another type.
   [[nodiscard]] bool was_replaced(Inode inode, const Attributes& now);
   /// Whether `inode` stands for an entry of this type. The answer never changes: if its name gets an entry of another
   /// type, that has another inode. True for each inode of an immutable layer.
   [[nodiscard]] static bool is_of_type(Inode inode, FileType type);
-  /// Takes a reference to a live `inode` that the kernel knows; FileSystem::forget returns it. Another inode has none.
+  /// Takes a reference to a live `inode` that the kernel knows; FileSystem::forget returns it. Does nothing for an
+  /// inode of an immutable layer.
   void hold(Inode inode);
   /// Whether the kernel may keep the pages of a file, or the listing of a directory, that it cached before this call.
   /// If it may have cached them before the directory was watched, queues a notice that drops them.
@@ -96,8 +96,8 @@ class LiveChanges {
   /// the file needs a notice.
   void reading(Inode file);
   /// Call `begin_listing` before a reply with a listing of `dir`, and `listed` after it.
-  [[nodiscard]] Mark begin_listing(Inode dir);
-  void listed(Mark mark, Inode dir) noexcept;
+  [[nodiscard]] ChangeCount begin_listing(Inode dir);
+  void listed(ChangeCount before, Inode dir) noexcept;
 
   /// Marks the changes that the host has reported.
   void collect() noexcept;
@@ -142,7 +142,7 @@ class LiveChanges {
   std::unique_ptr<HostWatcher> owned_;
   std::atomic<HostWatcher*> watcher_{nullptr};
   std::function<void()> wake_;
-  std::atomic<Mark> events_{0};
+  std::atomic<ChangeCount> change_count_{0};
   std::atomic<bool> limit_told_{false};        // a warning about the limit of watches was logged
   std::atomic<bool> unsupported_told_{false};  // a warning about a directory that can't be watched was logged
   Mutex mutex_;  // for `told` and `absent` of all nodes; its holder takes no other mutex but that of the queue

@@ -87,7 +87,7 @@ void LiveChanges::mark_everything() {
 }
 
 void LiveChanges::mark(const HostChange& change) {
-  events_.fetch_add(1, std::memory_order_acq_rel);
+  change_count_.fetch_add(1, std::memory_order_acq_rel);
   if (change.kind == HostChange::Kind::kAll) {
     log::info("more changes on the host than the kernel could report: everything is looked up anew");
     lose();  // `mark_everything` takes long, and this thread holds a lock that each look-up needs
