@@ -23,7 +23,7 @@
 
 namespace pkgfs::fuse {
 
-/// What the operations of the adapter share: the way from libfuse's request to the adapter, and the way of a reply. An
+/// Helpers of the adapter's operations: they find the adapter of a request, and prepare and send its reply. An
 /// operation replies exactly once, by a fuse_reply_* function or by the errno that it returns to `guard`. After the
 /// reply the request is gone, and none of these functions may be called with it.
 ///
@@ -63,7 +63,8 @@ struct Call {
     return to_stat(options(req), attributes);
   }
 
-  /// How long the kernel may keep what it is told, in seconds: what never changes, for ever.
+  /// The seconds for which the kernel may cache an entry and its attributes: `live_timeout` for a live entry, else 100
+  /// years.
   static double timeout(fuse_req_t req, const vfs::Attributes& attributes) { return timeout(options(req), attributes); }
 
   static fuse_entry_param to_entry(fuse_req_t req, vfs::Inode node, const vfs::Attributes& attributes) {
@@ -76,8 +77,8 @@ struct Call {
     return param;
   }
 
-  /// Memory of `size` bytes to put a reply together in: the kernel's own where there is some, else a buffer of this
-  /// thread. Allocates only while that buffer grows.
+  /// Memory of `size` bytes for a reply. It is the memory that io_uring has for the reply (`answer_memory`), if that
+  /// suffices, else a buffer of this thread. Allocates only while that buffer grows.
   static std::span<char> reply_buffer(fuse_req_t req, std::size_t size) {
     if (const std::span<char> memory = answer_memory(req); memory.size() >= size && size > 0) {
       return memory.first(size);
@@ -85,7 +86,8 @@ struct Call {
     thread_local std::unique_ptr<char[]> buffer;
     thread_local std::size_t capacity = 0;
     if (capacity < size) {
-      // Not touched here: as long as its thread waits for a disk, the buffer takes no memory.
+      // Not zeroed: the buffer takes no pages of memory until the reply is written, for example after a wait for a
+      // disk.
       buffer = std::make_unique_for_overwrite<char[]>(size);
       capacity = size;
     }

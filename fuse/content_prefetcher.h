@@ -76,7 +76,7 @@ class ContentPrefetcher {
   /// The result of one run through a directory.
   struct Run {
     std::uint64_t position = 0;  // after the last file that was prefetched or passed over
-    std::uint64_t first = 0;     // after the first file that PageCacheWriter::fits; 0: there is none
+    std::uint64_t first = 0;     // after the first file that PageCacheWriter accepts (`fits`); 0: there is none
     std::uint64_t bytes = 0;
     bool all = false;  // the run came to the end of the directory
   };

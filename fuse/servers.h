@@ -22,7 +22,8 @@ namespace pkgfs::fuse {
 class Statistics;
 
 struct ServerOptions {
-  /// The limit of threads that aren't stuck, and so of requests that normally wait for a disk at the same time.
+  /// No further thread is started while this many threads run that aren't stuck. So normally, at most this many
+  /// requests wait for a disk at the same time.
   unsigned threads = 4;
   /// The limit of all threads.
   unsigned most_threads = 64;
@@ -52,8 +53,9 @@ struct ServerOptions {
 /// the disk answers, and ends then if there are enough other threads. `most_threads` bounds the threads. When all of
 /// them are stuck, the watch thread reads the device, and holds requests until a thread comes back.
 ///
-/// If the kernel asks for it (INTERRUPT), the watch thread answers a request with EINTR, whatever its thread does
-/// (Interrupts). A request must have taken half a second by then, unless it is held.
+/// When the kernel sends INTERRUPT for a request, the watch thread replies EINTR to that request, even if a server
+/// thread still works on it (Interrupts). It does so once the server thread has worked on the request for half a
+/// second. A held request gets the reply at once.
 ///
 /// This class replaces libfuse's own loop for two reasons. In libfuse 3.14, fuse_session_exit only sets a flag, and
 /// threads that sleep don't see it. And the threads of that loop take requests in turn, so that requests wake all of
@@ -122,13 +124,13 @@ class Servers {
   // Only the watch thread calls these (server_watch.cc).
 
   void watch();
-  /// Relieves threads that have been answering the same request since the last call, and notes which are stuck. Returns
-  /// whether no request came since then, and none is being answered but by stuck threads.
+  /// Relieves threads that have been answering the same request since the last call, and notes which are stuck. True:
+  /// no request came since the last call, and only stuck threads are answering one.
   bool is_quiet(std::vector<Seen>& seen);
   /// Notes that the thread is stuck.
   void leave_behind(Server& server, Seen& seen);
   void settle_interrupts(const std::vector<Seen>& seen);
-  /// Takes the request from those that are held, if it is one of them.
+  /// Says where request `number` is (Interrupts::Found). If it is held, removes it from the held requests.
   Interrupts::Found find_request(const std::vector<Seen>& seen, std::uint64_t number,
                                  Interrupts::Clock::time_point now);
   /// Makes sure that a thread is on duty. False: all are stuck, and no other may be started.
@@ -151,8 +153,8 @@ class Servers {
   Mutex parking_mutex_;
   std::condition_variable parking_;
   std::atomic<unsigned> on_duty_{0};  // threads on duty, and those called to duty; changed under `parking_mutex_`
-  unsigned started_ PKGFS_GUARDED_BY(parking_mutex_) = 0;  // and not ended
-  unsigned stuck_ PKGFS_GUARDED_BY(parking_mutex_) = 0;    // of these
+  unsigned started_ PKGFS_GUARDED_BY(parking_mutex_) = 0;  // threads that were started and haven't ended
+  unsigned stuck_ PKGFS_GUARDED_BY(parking_mutex_) = 0;    // of the started threads, those that are stuck
   unsigned parked_ PKGFS_GUARDED_BY(parking_mutex_) = 0;
   unsigned calls_ PKGFS_GUARDED_BY(parking_mutex_) = 0;  // parked threads that are to go on duty
   std::condition_variable ending_;                       // `stopping_` was set

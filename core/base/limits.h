@@ -25,8 +25,9 @@ inline constexpr std::size_t kJsonMemory = 8U << 20U;
 inline constexpr std::size_t kJsonGrowth = 8;
 inline constexpr std::size_t kCborGrowth = 20;
 /// A manifest: its length in bytes, the number of its values and keys together, and the bytes of memory that its value
-/// takes. The last two also limit an index. With these limits, any command can show any package in 64 MB of memory. A
-/// manifest with `kCommands` commands has 280,000 values and keys; real manifests have fewer than 200.
+/// takes. The last two also limit the index of a container of version 2 or 3. With these limits, any command can show
+/// any package in 64 MB of memory. A manifest with `kCommands` commands has 280,000 values and keys; real manifests
+/// have fewer than 200.
 inline constexpr std::uint64_t kManifestBytes = 16ULL << 20U;
 inline constexpr std::size_t kManifestItems = 300'000;
 inline constexpr std::size_t kManifestMemory = 32U << 20U;
@@ -69,9 +70,9 @@ inline constexpr std::uint64_t kUnpackedFreely = 64ULL << 20U;
 /// Unpacked bytes for each byte of a gzip'd tar, if there are more than `kUnpackedFreely`. Text shrinks to a tenth,
 /// logs shrink to a fiftieth, and a decompression bomb shrinks to a thousandth.
 inline constexpr std::uint64_t kUnpackedRatio = 100;
-/// If more than this number of bytes is unpacked, the part of the tar that was read so far must keep the ratio, too. So
-/// a decompression bomb of any size is refused within a second. A sound file may begin with an empty disk image of this
-/// size.
+/// Once more bytes than this are unpacked, they must also keep the ratio to the bytes of the tar that were read so far.
+/// So pkgfs refuses a decompression bomb of any size within a second. A sound file may begin with an empty disk image
+/// of this size.
 inline constexpr std::uint64_t kUnpackedAtFirst = 256ULL << 20U;
 /// Entries of a gzip'd tar, which are all in memory while it is read.
 inline constexpr std::size_t kTarballEntries = 1'000'000;
@@ -105,7 +106,7 @@ struct PackageLimits {
   std::size_t path_bytes;
   std::uint64_t tarball_bytes;
   std::size_t tarball_entries;
-  /// Whether damage of a package is an error where it is only a warning for other packages.
+  /// True: damage in such a package is an error. False: pkgfs warns, and leaves out the damaged part.
   bool refuses_damage;
 };
 

@@ -69,10 +69,10 @@ class ContainerFetcher {
   std::optional<std::string> fetch(const Announced& wanted, const CancelFlag& cancel, const Use& use);
 
   /// Calls `use` with the file at `url`. Uses a cached file without a request for `Options::url_lifetime`. After that,
-  /// asks the server with If-None-Match or If-Modified-Since, so that it sends only another version. If the download
-  /// fails or the fetcher is offline, uses the cached file, and warns with its age. But it throws after an
-  /// interruption, and if memory or file descriptors ran out. Returns the path of the file in the cache. Throws as the
-  /// other `fetch`.
+  /// asks the server with If-None-Match or If-Modified-Since, so that the server sends the file only if it has changed.
+  /// If the download fails or the fetcher is offline, uses the cached file, and warns with its age. But it throws after
+  /// an interruption, and if memory or file descriptors ran out. Returns the path of the file in the cache. Throws as
+  /// the other `fetch`.
   std::string fetch(const Url& url, const CancelFlag& cancel, const Use& use);
 
   /// The containers whose hash was announced.

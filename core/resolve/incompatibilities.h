@@ -32,9 +32,9 @@ struct Incompatibility {
 
 /// Adds `term` to `terms`, which has one term for each name.
 void merge(std::vector<Term>& terms, const Term& term);
-/// The resolvent of two incompatibilities. For each name but `name`, its term says what the terms of both say. For
-/// `name`, its term is satisfied if that of `a` or that of `b` is. If every tree satisfies one of the two, the
-/// resolvent has no term for `name`.
+/// The resolvent of two incompatibilities, which have the terms `a` and `b`. Its term for `name` is the union of the
+/// terms of both: a tree satisfies it if it satisfies one of them. If every tree satisfies the union, the resolvent has
+/// no term for `name`. For any other name, its term is the intersection of the terms of both.
 [[nodiscard]] std::vector<Term> resolvent(const std::vector<Term>& a, const std::vector<Term>& b, std::size_t name);
 
 /// All incompatibilities of a search, the unit propagation with them, and the learning from conflicts (PubGrub). It
@@ -59,7 +59,7 @@ class Incompatibilities {
  private:
   struct Stored {
     Incompatibility what;
-    std::array<std::size_t, 2> watched{};  // two of the terms, as far as possible ones that aren't satisfied
+    std::array<std::size_t, 2> watched{};  // two terms: unsatisfied ones if there are any, else those satisfied last
   };
   /// Of the assignments that made the terms of an incompatibility satisfied, the last one.
   struct Satisfier {

@@ -50,9 +50,9 @@ struct Attributes {
   bool mount_ancestor = false;
   /// The entry may change at any time, as a host file does: LiveChanges says what may be cached of it.
   bool live = false;
-  /// A file whose first bytes decide whether it is executable (executables.h), and haven't been read: `mode` is without
-  /// the x bits. Listings may leave that open. So do the layers of an overlay, but not the look-ups and the `metadata`
-  /// of the overlay itself.
+  /// The file's first bytes decide whether it is executable (executables.h), and nothing has read them yet. So `mode`
+  /// lacks the x bits. Layers and listings may set this flag. `lookup` and `metadata` of an overlay read the bytes and
+  /// clear it.
   bool may_be_program = false;
   /// The entry is live and changed within the last two seconds, or its directory of the host is gone (HostRoot). More
   /// changes are likely to come soon.
@@ -155,8 +155,9 @@ class FileSystem {
   /// True: nothing here ever changes, and `extent` works for every file, so that no file needs `open`. The daemon asks
   /// when the mount begins, and uses the answer for the whole mount. One layer that can change makes it false for all.
   [[nodiscard]] virtual bool is_immutable() const { return false; }
-  /// Whether the packages that `inode` comes from are as they were when they were opened; the root comes from all.
-  /// Asked after a text was used that may lie in a mapped file (`read_link`): if false, the caller answers EIO.
+  /// Whether the packages that `inode` comes from are as they were when they were opened; the root comes from all. A
+  /// caller asks this after it has copied a text that may lie in a mapped file (`read_link`). False: the caller answers
+  /// EIO.
   [[nodiscard]] virtual bool is_intact(Inode /*inode*/) { return true; }
   /// The changes of live entries that the kernel must be told of; null where nothing is live.
   [[nodiscard]] virtual LiveChanges* changes() { return nullptr; }
@@ -166,9 +167,9 @@ class FileSystem {
   /// Returns `count` references that `lookup` gave. By default this does nothing: inodes live as long as the file
   /// system. OverlayFileSystem relies on that: it never calls `forget` of its layers.
   virtual void forget(Inode inode, std::uint64_t count);
-  /// The highest number (`Attributes::number`) of an entry of this layer that isn't live. A layer numbers these entries
-  /// from 1, in an order that doesn't depend on look-ups. No two of them have the same number. Live entries aren't
-  /// counted, because their numbers come from the host (HostNumbers).
+  /// The highest number (`Attributes::number`) of this layer's entries, live entries not counted: their numbers come
+  /// from the host (HostNumbers). A layer numbers its other entries from 1, in an order that doesn't depend on
+  /// look-ups. No two of them have the same number.
   [[nodiscard]] virtual std::uint64_t numbers() const { return 0; }
   /// The device (`st_dev`) of the host directory that this file system shows; 0 if it shows none.
   [[nodiscard]] virtual std::uint64_t device() const { return 0; }

@@ -35,10 +35,10 @@ struct HostChange {
 class NameListener {
  public:
   virtual ~NameListener() = default;
-  /// The name may lead to something else now. Called by any thread, with a lock held: it only takes note.
+  /// Says that the name may lead to something else now. HostWatcher calls this in any thread, with its lock held. So an
+  /// implementation sets a flag at most.
   virtual void suspect() noexcept = 0;
-  /// The same later, with no lock held, by the one thread that calls `HostWatcher::ask_listeners`. It may access the
-  /// host.
+  /// `HostWatcher::ask_listeners` calls this later, in one thread, with no lock held. The function may access the host.
   virtual void look() noexcept = 0;
 };
 
@@ -78,7 +78,7 @@ class HostWatcher {
   /// no lock while it asks for the type of the file system, which may not answer.
   Added add(int directory, std::uint64_t watch) PKGFS_EXCLUDES(mutex_);
   /// Tells `listener` when `name` in the directory comes, goes or was written to, and when the directory itself is
-  /// moved or removed. With an empty name, tells only the latter. `remove` of `watch` ends it, too.
+  /// moved or removed. An empty `name`: tells only of the directory itself. `remove(watch)` also removes the listener.
   Added add_name(int directory, std::string_view name, std::uint64_t watch, std::shared_ptr<NameListener> listener)
       PKGFS_EXCLUDES(mutex_);
   /// The next `collect` reports a change of the kind kReplaced.

@@ -67,7 +67,7 @@ struct LiveKnowledge {
 /// A path at which a live layer has an entry, or at which several layers are merged. Its address is its inode. Nothing
 /// in it changes once other threads can see it, except what LiveNodes and LiveChanges guard.
 struct LiveNode {
-  /// An entry of a layer that takes part.
+  /// An entry of one layer, which this node shows or merges.
   struct Part {
     std::uint32_t layer = 0;
     Inode inode = 0;  // in that layer; holds a reference if the layer is live
@@ -136,7 +136,8 @@ class LiveNodes {
   LiveNode root_;
 };
 
-/// Whether an inode of the overlay isn't the address of a LiveNode: it belongs to a single layer that never changes.
+/// True for an inode of the overlay that isn't the address of a LiveNode: it comes from a single layer that never
+/// changes.
 [[nodiscard]] inline bool is_handed_through(Inode inode) { return (inode & 1U) != 0; }
 /// The node with that address.
 [[nodiscard]] inline LiveNode& node_of(Inode inode) {

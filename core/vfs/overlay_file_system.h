@@ -63,8 +63,8 @@ class OverlayFileSystem : public FileSystem {
   /// Completes the mode of `file`, which may be a program. Suspends the caller's ReadSection while it reads the file.
   /// EIO; nothing is kept of it, so the next call tries again.
   [[nodiscard]] Result<void> read_mode(const OverlayPart& file, Attributes& attributes) const;
-  /// The node of `inode`; it may be made in `room`. If no entry has the inode, a node with the error ESTALE and without
-  /// a holder. Valid while the caller is in its ReadSection, as all nodes and contents are.
+  /// The node of `inode`, which may be stored in `room`. If no entry has the inode, the node has the error ESTALE and
+  /// no holder (OverlayNode::holder). Valid while the caller is in its ReadSection, as all nodes and contents are.
   [[nodiscard]] const OverlayNode& find(Inode inode, OverlayRoom& room);
   /// The same for an inode whose directory isn't merged. Suspends the caller's ReadSection for a time, so earlier
   /// pointers become invalid.
@@ -89,13 +89,13 @@ class OverlayFileSystem : public FileSystem {
   [[nodiscard]] Result<const OverlayContent*> merge(const OverlayNode& node, Inode inode);
   /// Whether the layers that have the directory `node` are as they were when they were opened.
   [[nodiscard]] bool parts_are_intact(const OverlayNode& node) const;
-  /// Fails with EIO if the names of the entries from index `from` to `end` of `content`, the entries of `dir`, may have
-  /// been wrong when the caller used them. `before`: lost_pages::events() before that.
+  /// Checks the names that the caller used: those of the entries from index `from` to `end` of `content`, which has the
+  /// entries of `dir`. EIO if one may have been wrong. `before`: lost_pages::events() before the caller used them.
   [[nodiscard]] Result<void> confirm_names(const OverlayNode& dir, const OverlayContent& content, std::size_t from,
                                            std::size_t end, std::uint64_t before) const;
-  /// Called if `OverlayContent::find` didn't find `name` in `content`, the entries of `dir`. The entry and its index,
-  /// if lost pages had led the search astray. Else ENOENT, or EIO if the reason may be that bytes are lost or were
-  /// changed.
+  /// Called if `OverlayContent::find` didn't find `name` in `content`, the entries of `dir`. Searches all names again,
+  /// in case lost pages misled the first search. If it finds the entry, returns it and its index. Otherwise ENOENT, or
+  /// EIO if names may be lost or changed.
   [[nodiscard]] Result<const OverlayNode*> confirm_absence(const OverlayNode& dir, const OverlayContent& content,
                                                            std::string_view name, std::size_t& index) const;
 

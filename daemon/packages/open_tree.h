@@ -32,8 +32,8 @@ struct RootPackage {
 };
 
 /// Finds and opens packages for one command. It connects the settings with the sources (paths, URLs, registries, or a
-/// lock file), the caches and one loader. Each package is opened once. If it uses the network, it has threads, which
-/// its destructor ends.
+/// lock file), the caches and one loader. Each package is opened once. If the opener uses the network, it has threads,
+/// which its destructor ends.
 class PackageOpener {
  public:
   /// Settings that `flags` don't have come from `io.environment` (settings.h). `observer`, which must outlive this, is

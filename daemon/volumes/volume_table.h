@@ -21,7 +21,8 @@
 namespace pkgfs {
 
 /// All volumes, their users, and the work that is going on for them. Thread-safe. The table saves a change in the state
-/// file before it reports success to the engine. Only for an unmount, a failure to save is just logged.
+/// file before it reports success to the engine. If it can't save after an unmount, it only logs a warning, because the
+/// engine can't act on an error.
 ///
 /// Slow work (downloading, mounting, unmounting) runs without the lock, one job at a time for each volume
 /// (`Volume::busy`). A request that needs the result of a job waits for a limited time. Then it fails with an error
@@ -85,7 +86,7 @@ class VolumeTable final : public VolumeDriver {
   void save() PKGFS_REQUIRES(mutex_);
   void save_or_warn() noexcept PKGFS_REQUIRES(mutex_);
 
-  /// If no thread can be started, that is the problem of the volume.
+  /// If no thread can be started, stores the error in `volume->problem`.
   void start_work(const VolumePtr& volume, bool mount) PKGFS_REQUIRES(mutex_);
   /// Stops, and waits for the threads of all volumes.
   void end_workers();
