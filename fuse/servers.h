@@ -53,9 +53,9 @@ struct ServerOptions {
 /// the disk answers, and ends then if there are enough other threads. `most_threads` bounds the threads. When all of
 /// them are stuck, the watch thread reads the device, and holds requests until a thread comes back.
 ///
-/// When the kernel sends INTERRUPT for a request, the watch thread replies EINTR to that request, even if a server
-/// thread still works on it (Interrupts). It does so once the server thread has worked on the request for half a
-/// second. A held request gets the reply at once.
+/// When the kernel sends INTERRUPT for a request, the watch thread replies EINTR, even if a server thread still works
+/// on the request (Interrupts). It does so once the server thread has worked on the request for half a second. A held
+/// request gets the reply at once.
 ///
 /// This class replaces libfuse's own loop for two reasons. In libfuse 3.14, fuse_session_exit only sets a flag, and
 /// threads that sleep don't see it. And the threads of that loop take requests in turn, so that requests wake all of
