@@ -16,6 +16,7 @@
 
 #include "core/base/log.h"
 #include "core/vfs/host_watcher.h"
+#include "core/vfs/kept_files.h"
 #include "fuse/newer_libfuse.h"
 #include "fuse/wake_up_first.h"
 
@@ -24,6 +25,7 @@ namespace {
 
 constexpr int kNoMemory = 1000;    // milliseconds until the next attempt
 constexpr int kNoPriority = 1000;  // the same to take the priority back
+constexpr int kFilesKept = 1000 * static_cast<int>(vfs::KeptFiles::kSeconds);
 
 }  // namespace
 
@@ -88,8 +90,9 @@ void ChangeNotifier::run(fuse_session* session, int queue) {
       first.working();
       send(session, notice);
     });
+    const bool keeps_files = changes_.end_old_files();
     first.working();
-    pause = !all_told ? kNoMemory : first.gave_up() ? kNoPriority : -1;
+    pause = !all_told ? kNoMemory : first.gave_up() ? kNoPriority : keeps_files ? kFilesKept : -1;
   }
 }
 

@@ -30,6 +30,11 @@ void LiveFiles::opened(std::uint64_t node, std::shared_ptr<vfs::OpenFile> file) 
   open_.emplace(node, std::move(file));
 }
 
+std::size_t LiveFiles::count() const {
+  const MutexLock lock(mutex_);
+  return open_.size();
+}
+
 void LiveFiles::closed(std::uint64_t node, const vfs::OpenFile& file) {
   std::shared_ptr<vfs::OpenFile> last;  // closed after the lock is released
   const MutexLock lock(mutex_);

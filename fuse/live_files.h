@@ -19,6 +19,8 @@ namespace pkgfs::fuse {
 class LiveFiles {
  public:
   void opened(std::uint64_t node, std::shared_ptr<vfs::OpenFile> file) PKGFS_EXCLUDES(mutex_);
+  /// How many are open.
+  [[nodiscard]] std::size_t count() const PKGFS_EXCLUDES(mutex_);
   void closed(std::uint64_t node, const vfs::OpenFile& file) PKGFS_EXCLUDES(mutex_);
   /// An open file of `node`; null: none is open. All of them are the same file of the host.
   [[nodiscard]] std::shared_ptr<vfs::OpenFile> find(std::uint64_t node) const PKGFS_EXCLUDES(mutex_);

@@ -216,14 +216,24 @@ void LiveOperations::open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
     }
     const vfs::Inode inode = Call::inode(req, ino);
     LiveChanges& changes = Call::changes(req);
-    (void)changes.begin();
+    const LiveChanges::ChangeCount before = changes.begin();
     LiveFiles& files = Call::live_files(req);
     std::shared_ptr<vfs::OpenFile> file = Call::pinned_files(req).take(thread_of(req), inode);
     bool is_second = file != nullptr;  // the kernel has looked the path up anew
-    if (!is_second) {
+    const bool keeps = !is_second && Call::options(req).live_timeout > 0;
+    bool is_kept = false;
+    if (keeps) {
+      file = changes.kept_file(inode, before);
+      is_kept = file != nullptr;
+    }
+    if (file == nullptr) {
+      const bool is_watched = keeps && changes.is_path_watched(inode);
       Result<std::unique_ptr<vfs::OpenFile>> opened = Call::fs(req).open(inode);
       if (opened) {
         file = std::move(*opened);
+        if (is_watched) {
+          changes.keep_file(inode, before, file, files.count());
+        }
       } else if (may_refuse(req)) {
         return look_up_again(req);  // it may be another file or a directory now
       } else if (thread_of(req) != 0) {
@@ -234,7 +244,7 @@ void LiveOperations::open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
         return opened.error();
       }
     }
-    const Result<Attributes> now = file->attributes_at_open();
+    const Result<Attributes> now = is_kept ? file->attributes() : file->attributes_at_open();
     fi->keep_cache = 1;  // what isn't live never changes
     if (now) {
       const bool as_told = changes.is_as_told(inode, *now);

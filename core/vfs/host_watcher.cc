@@ -172,7 +172,8 @@ void HostWatcher::remove(std::uint64_t watch) {
   descriptors_.erase(found);
 }
 
-void HostWatcher::report_names(int descriptor, std::uint32_t mask, std::string_view name) {
+void HostWatcher::report_names(int descriptor, std::uint32_t mask, std::string_view name,
+                               FunctionRef<void(const HostChange&)> report) {
   const auto found = names_.find(descriptor);
   if (found == names_.end()) {
     return;
@@ -183,6 +184,7 @@ void HostWatcher::report_names(int descriptor, std::uint32_t mask, std::string_v
       continue;
     }
     watched.listener->suspect();
+    report({.kind = HostChange::Kind::kSuspected, .watch = 0, .name = {}});
     // It has memory for each name.
     if (std::ranges::find(suspects_, watched.listener) == suspects_.end() && suspects_.size() < suspects_.capacity()) {
       suspects_.push_back(watched.listener);
@@ -200,11 +202,11 @@ void HostWatcher::report_one(int descriptor, std::uint32_t mask, std::string_vie
   if ((mask & IN_Q_OVERFLOW) != 0) {
     report({.kind = Kind::kAll, .watch = 0, .name = {}});
     for (const auto& [number, names] : names_) {
-      report_names(number, IN_MOVE_SELF, {});
+      report_names(number, IN_MOVE_SELF, {}, report);
     }
     return;
   }
-  report_names(descriptor, mask, name);
+  report_names(descriptor, mask, name, report);
   if ((mask & kSelf) != 0) {
     return;  // its own directory says so of a directory that is shown
   }

@@ -25,6 +25,7 @@ struct HostChange {
     kUnwatched,  // the directory was removed, or its file system unmounted: it is watched no longer
     kAll,        // changes were lost: everything may have changed. `watch` is 0
     kReplaced,   // `HostWatcher::replaced` was called: everything below a root may have changed. `watch` is 0
+    kSuspected,  // a NameListener suspects something, and may say kReplaced later. `watch` is 0
   };
   Kind kind = Kind::kAll;
   std::uint64_t watch = 0;  // as given to `add`
@@ -105,7 +106,8 @@ class HostWatcher {
   [[nodiscard]] Added try_add(int directory, std::uint64_t watch) PKGFS_REQUIRES(mutex_);
   /// The part of `try_add` and `add_name` that calls inotify. `mask`: what is watched. `number`: inotify's number.
   [[nodiscard]] Added try_watch(int directory, std::uint32_t mask, int& number) PKGFS_REQUIRES(mutex_);
-  void report_names(int descriptor, std::uint32_t mask, std::string_view name) PKGFS_REQUIRES(mutex_);
+  void report_names(int descriptor, std::uint32_t mask, std::string_view name,
+                    FunctionRef<void(const HostChange&)> report) PKGFS_REQUIRES(mutex_);
   void drop(int descriptor, std::uint64_t watch) PKGFS_REQUIRES(mutex_);
 
   std::size_t most_;

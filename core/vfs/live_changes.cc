@@ -287,6 +287,33 @@ bool LiveChanges::may_keep(Inode inode, const Attributes& now) {
   return clean == node.known.version && !now.recent && (is_directory || now.links <= 1);
 }
 
+std::shared_ptr<OpenFile> LiveChanges::kept_file(Inode inode, ChangeCount before) const {
+  return is_handed_through(inode) || is_behind() ? nullptr : kept_.find(node_of(inode), before, now());
+}
+
+bool LiveChanges::is_path_watched(Inode file) const {
+  if (is_handed_through(file) || is_behind()) {
+    return false;
+  }
+  const LiveNode* node = &node_of(file);
+  while (node->parent != nullptr && !node->known.entry_changed &&
+         node->parent->known.watch.load(std::memory_order_acquire) == Watch::kWatched) {
+    node = node->parent;
+  }
+  return node->parent == nullptr;
+}
+
+void LiveChanges::keep_file(Inode inode, ChangeCount before, std::shared_ptr<OpenFile> file, std::size_t open) {
+  const LiveNode& node = node_of(inode);
+  if (node.generation != 0 && kept_.keep(node, before, now(), std::move(file), open)) {
+    wake_();  // it ends them
+  }
+}
+
+bool LiveChanges::end_old_files() noexcept {
+  return kept_.end_old(change_count_.load(std::memory_order_acquire), now());
+}
+
 void LiveChanges::reading(Inode file) {
   if (!is_handed_through(file)) {
     node_of(file).known.told_since = true;

@@ -12,6 +12,7 @@
 #include "core/base/thread_annotations.h"
 #include "core/vfs/file_system.h"
 #include "core/vfs/host_watcher.h"
+#include "core/vfs/kept_files.h"
 #include "core/vfs/live_nodes.h"
 #include "core/vfs/merge.h"
 #include "core/vfs/notice_queue.h"
@@ -43,7 +44,8 @@ enum class Trust : std::uint8_t {
 /// it anew, as after an overflow of inotify. If several changes were lost before the call, it does this only once.
 class LiveChanges {
  public:
-  /// How many changes had been collected at a moment. `replied` compares this number with the present one.
+  /// How many changes had been collected at a moment. `replied` and `kept_file` compare this number with the present
+  /// one.
   using ChangeCount = std::uint64_t;
 
   /// Both must outlive this.
@@ -92,6 +94,17 @@ class LiveChanges {
   [[nodiscard]] bool may_keep(Inode inode, const Attributes& now);
   /// Whether the directory is watched, so that the kernel may cache a listing of it.
   [[nodiscard]] bool is_watched(Inode dir) const;
+  /// The open file of `inode` that `keep_file` got, if the host has reported no change since; else null. `before` is
+  /// the result of `begin` for this request.
+  [[nodiscard]] std::shared_ptr<OpenFile> kept_file(Inode inode, ChangeCount before) const;
+  /// Whether every change that lets the path of a file lead elsewhere is reported. Ask after `begin` and before you
+  /// open the file.
+  [[nodiscard]] bool is_path_watched(Inode file) const;
+  /// Keeps an open file for `kept_file`. Its path must have been watched before it was opened (`is_path_watched`).
+  /// `before` is the result of `begin` for this request, `open` the number of live files that programs have open.
+  void keep_file(Inode inode, ChangeCount before, std::shared_ptr<OpenFile> file, std::size_t open);
+  /// Closes the files that `kept_file` wouldn't return. Returns whether others are left. For the thread of `deliver`.
+  [[nodiscard]] bool end_old_files() noexcept;
   /// Call it before you read content of `file` for a reply. The kernel may cache that content, so the next change of
   /// the file needs a notice.
   void reading(Inode file);
@@ -149,6 +162,7 @@ class LiveChanges {
   std::atomic<std::uint64_t> losses_{0};
   std::atomic<std::uint64_t> told_losses_{0};  // `losses_` when `deliver` last began to tell everything
   NoticeQueue queue_;                          // an item with a node holds a reference to it
+  KeptFiles kept_;
 };
 
 }  // namespace pkgfs::vfs

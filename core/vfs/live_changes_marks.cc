@@ -97,6 +97,9 @@ void LiveChanges::mark(const HostChange& change) {
     lose();  // its entries are others now, and so are the directories to watch
     return;
   }
+  if (change.kind == HostChange::Kind::kSuspected) {
+    return;
+  }
   LiveNode& dir = node_of(change.watch);
   if (change.kind == HostChange::Kind::kUnwatched) {
     dir.known.tried_at = now();

@@ -9,9 +9,12 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <fstream>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -256,6 +259,30 @@ TEST_F(LiveEdits, QuietFilesCostOnlyTheirOpen) {
     const auto sent = [&](const char* kind) { return after.at(kind).get<int>() - before.at(kind).get<int>(); };
     return sent("open") == kFiles && sent("lookup") + sent("getattr") + sent("read") + sent("readdirplus") == 0;
   })) << seen;
+}
+
+TEST_F(LiveEdits, AFileThatWasOpenIsKeptOpenUntilItIsRemovedOrSomeSecondsPassed) {
+  write("f", "some text");
+  write("g", "some text");
+  const MountedPackage mount(kPkgfs, own());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const auto has_open = [&](const std::string& name) {
+    std::error_code gone;
+    for (const auto& entry : fs::directory_iterator("/proc/" + std::to_string(mount.daemon()) + "/fd", gone)) {
+      const std::string target = fs::read_symlink(entry.path(), gone).string();
+      if (target.starts_with((host() / name).string())) {  // " (deleted)" may follow
+        return true;
+      }
+    }
+    return false;
+  };
+  EXPECT_EQ(text_of(mount / "pub/f"), "some text");
+  EXPECT_TRUE(has_open("f"));
+  fs::remove(host() / "f");
+  EXPECT_TRUE(eventually([&] { return !has_open("f"); })) << "its space isn't free";
+  EXPECT_EQ(text_of(mount / "pub/g"), "some text");
+  EXPECT_TRUE(has_open("g"));
+  EXPECT_TRUE(eventually([&] { return !has_open("g"); }, std::chrono::seconds(15)));
 }
 
 TEST_F(LiveEdits, AProgramThatHasAReplacedFileOpenReadsAllOfIt) {

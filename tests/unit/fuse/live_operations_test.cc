@@ -3,15 +3,22 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/fuse.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
+#include <thread>
 #include <vector>
 
 #include "core/vfs/host_file_system.h"
+#include "core/vfs/host_watcher.h"
+#include "core/vfs/live_changes.h"
 #include "core/vfs/union_file_system.h"
 #include "fuse/adapter.h"
 #include "tests/support/fixtures.h"
@@ -66,6 +73,20 @@ class LiveProtocol : public testing::Test {
   Reply getattr(std::uint64_t node) {
     const fuse_getattr_in in{};
     return kernel_->ask(FUSE_GETATTR, node, &in, sizeof(in));
+  }
+  /// As if a ChangeNotifier had been started.
+  void watch() {
+    tree_->changes()->start(std::make_unique<vfs::HostWatcher>(), [] {});
+    ASSERT_NE(tree_->changes()->watcher()->descriptor(), -1) << "no inotify";
+  }
+  /// How many descriptors of this process lead to `name` of the directory.
+  [[nodiscard]] std::size_t descriptors(const std::string& name) const {
+    std::size_t count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+      std::error_code none;
+      count += std::filesystem::read_symlink(entry.path(), none) == dir_.path() / name ? 1 : 0;
+    }
+    return count;
   }
   void replace(const std::string& text) const {
     dir_.write("t", text);
@@ -212,6 +233,72 @@ TEST_F(LiveProtocol, AFileThatBecameADirectoryIsLookedUpAnew) {
   EXPECT_EQ(getattr(file).error, ESTALE);
   EXPECT_EQ(open(kernel_->node(FUSE_ROOT_ID, "f"), FUSE_OPENDIR).error, 0);
   EXPECT_EQ(open(file).error, ESTALE);
+}
+
+TEST_F(LiveProtocol, AClosedFileIsOpenedAgainWithoutItsPath) {
+  watch();
+  const std::uint64_t file = kernel_->node(FUSE_ROOT_ID, "f");
+  EXPECT_EQ(open(file).error, 0);
+  EXPECT_EQ(descriptors("f"), 1U);
+  EXPECT_EQ(open(file).error, 0);
+  EXPECT_EQ(descriptors("f"), 1U);
+  EXPECT_TRUE(tree_->changes()->end_old_files());
+  EXPECT_EQ(descriptors("f"), 1U);
+  dir_.write("other", "1");
+  tree_->changes()->collect();
+  EXPECT_FALSE(tree_->changes()->end_old_files());
+  EXPECT_EQ(descriptors("f"), 0U) << "the host has reported a change";
+}
+
+TEST_F(LiveProtocol, AKeptFileIsNotOpenedAfterItsNameLedElsewhere) {
+  watch();
+  const std::uint64_t old = kernel_->node(FUSE_ROOT_ID, "f");
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(open(old).error, 0);
+  }
+  replace("two");
+  EXPECT_EQ(open(old).error, ESTALE);
+  const std::uint64_t fresh = kernel_->node(FUSE_ROOT_ID, "f");
+  EXPECT_NE(fresh, old);
+  EXPECT_EQ(open(fresh).error, 0);
+  EXPECT_EQ(open(fresh).error, 0);
+  std::filesystem::rename(dir_.path() / "f", dir_.path() / "g");
+  EXPECT_EQ(open(fresh).error, ESTALE);
+}
+
+TEST_F(LiveProtocol, AKeptFileIsNotOpenedAfterADirectoryOnItsPathWasMoved) {
+  dir_.write("a/b/f", "one");
+  watch();
+  const std::uint64_t file = kernel_->node(kernel_->node(kernel_->node(FUSE_ROOT_ID, "a"), "b"), "f");
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(open(file).error, 0);
+    EXPECT_EQ(descriptors("a/b/f"), 1U);
+  }
+  std::filesystem::rename(dir_.path() / "a", dir_.path() / "old");
+  EXPECT_EQ(open(file).error, ESTALE);
+}
+
+TEST_F(LiveProtocol, AStoreIntoAMappingOfAKeptFileIsNoticed) {
+  dir_.write("f", std::string(4096, 'x'));
+  watch();
+  const std::uint64_t file = kernel_->node(FUSE_ROOT_ID, "f");
+  EXPECT_EQ(open(file).error, 0);
+  // inotify reports no such store.
+  const UniqueFd host(::open((dir_.path() / "f").c_str(), O_RDWR | O_CLOEXEC));
+  void* const memory = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, host.get(), 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // more than a tick of the file system's clock
+  const auto before = std::filesystem::last_write_time(dir_.path() / "f");
+  static_cast<volatile char*>(memory)[0] = 'y';
+  const bool has_new_time = std::filesystem::last_write_time(dir_.path() / "f") != before;  // false on tmpfs
+  EXPECT_EQ(open(file).error, has_new_time ? ESTALE : 0);
+  ::munmap(memory, 4096);
+}
+
+TEST_F(LiveProtocol, WithoutAWatchNoFileIsKept) {
+  const std::uint64_t file = kernel_->node(FUSE_ROOT_ID, "f");
+  EXPECT_EQ(open(file).error, 0);
+  EXPECT_EQ(descriptors("f"), 0U);
 }
 
 TEST_F(LiveProtocol, WhatJustChangedIsKeptForNoTime) {
