@@ -16,6 +16,8 @@ namespace pkgfs {
 HttpClient::HttpClient(Options options) : options_(std::move(options)), loop_(std::make_unique<TransferLoop>()) {}
 HttpClient::~HttpClient() = default;
 
+void HttpClient::rest() noexcept { loop_->rest(); }
+
 bool HttpClient::is_transient(int status) {
   constexpr std::array kTransient{408, 429, 500, 502, 503, 504};
   return std::ranges::find(kTransient, status) != kTransient.end();

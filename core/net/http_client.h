@@ -19,7 +19,7 @@ class TransferLoop;
 /// The HTTP client of a command. All transfers run on one thread, with libcurl's multi interface. So they share
 /// connections and looked-up names, and HTTP/2 carries several transfers at a time over one connection. Proxies come
 /// from the environment or from `Options::proxy`; requests to loopback use none. Thread-safe. The thread starts with
-/// the first request and ends with the object, so a process may fork only before or after that.
+/// the first request and ends with the object, so a process may fork only before or after that, or after `rest`.
 class HttpClient {
  public:
   struct Options {
@@ -54,6 +54,11 @@ class HttpClient {
   /// on the server. All requests of pkgfs are of this kind, also a POST with a GraphQL query.
   [[nodiscard]] HttpResponse fetch(const HttpRequest& request, const CancelFlag& cancel,
                                    std::optional<int> attempts = std::nullopt);
+
+  /// Ends the client's thread, and keeps the connections. All requests must have ended. The process may fork
+  /// afterwards. The next request starts the thread again; only one of the two processes may send one. If there was
+  /// none, the destructor leaves the connections open until the process ends, because the other process may use them.
+  void rest() noexcept;
 
   [[nodiscard]] const RetryPolicy& retry_policy() const { return options_.retry; }
   /// When a download that begins now must be complete; none if it may take any time.

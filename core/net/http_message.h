@@ -18,6 +18,8 @@
 
 namespace pkgfs {
 
+struct HttpResponse;
+
 struct HttpRequest {
   enum class Method { kGet, kHead, kPost };
   enum class Purpose {
@@ -39,6 +41,9 @@ struct HttpRequest {
   /// When the whole response must have come. None: `HttpClient::fetch` uses Options::query_deadline, and `fetch_once`
   /// has no deadline.
   std::optional<std::chrono::steady_clock::time_point> deadline = std::nullopt;
+  /// Judges the head of a 2xx response before its body comes, so that a wrong body is never waited for. Called once an
+  /// exchange, on the client's thread. An exception ends the exchange, and the caller of the client receives it.
+  std::function<void(const HttpResponse& head)> on_head = nullptr;
 };
 
 struct HttpResponse {

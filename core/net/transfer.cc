@@ -116,6 +116,7 @@ void Transfer::set_options(const HttpClient::Options& options) {
   set(easy, CURLOPT_ERRORBUFFER, message_.data());
   set(easy, CURLOPT_HEADERFUNCTION, &header_callback);
   set(easy, CURLOPT_HEADERDATA, static_cast<void*>(this));
+  set(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);  // the answer of a proxy to CONNECT isn't the server's
   set(easy, CURLOPT_WRITEFUNCTION, &body_callback);
   set(easy, CURLOPT_WRITEDATA, static_cast<void*>(this));
   // Checks an address before the connection is made; `request_callback` also checks a connection that is used again.
@@ -173,7 +174,11 @@ void Transfer::take_header(std::string_view line) {
                     {name() + " failed", fmt::format("the headers have more than {} bytes", kMostHeaders)}, false);
   }
   if (line == "\r\n" || line == "\n") {
-    head_ended_ = true;  // what follows are trailers or another response
+    const bool is_trailer = std::exchange(head_ended_, true);  // what follows are trailers or another response
+    response_.status = status();
+    if (!is_trailer && request_.on_head && is_success()) {
+      request_.on_head(response_);
+    }
     return;
   }
   if (line.starts_with("HTTP/")) {
@@ -220,7 +225,7 @@ bool Transfer::take_body(std::span<const std::byte> piece) {
   if (too_large_) {
     return false;
   }
-  const bool success = response_.status >= 200 && response_.status < 300;
+  const bool success = is_success();
   if (success && sink_) {
     sink_(response_, piece);
   } else if (success || response_.body.size() < kKeptOfFailure) {

@@ -57,6 +57,7 @@ class Transfer {
   /// False if the body is too large.
   [[nodiscard]] bool take_body(std::span<const std::byte> piece);
   [[nodiscard]] int status() const;
+  [[nodiscard]] bool is_success() const { return response_.status >= 200 && response_.status < 300; }
   [[nodiscard]] bool must_keep_https() const { return request_.url.is_https() && !request_.may_leave_https; }
   [[nodiscard]] bool announces_too_much() const;
   [[nodiscard]] std::uint64_t body_bytes() const;  // as they came, before they are decoded

@@ -15,9 +15,40 @@ constexpr long kMaxConnections = 32;    // to one host
 constexpr int kPollMilliseconds = 100;  // between two looks at the cancel flags and at the pace
 constexpr int kIdleMilliseconds = 10'000;
 
+/// Keeps `multi` and its connections until the process ends.
+void leave_open(CURLM* multi) noexcept {
+  static Mutex mutex;
+  static std::vector<CURLM*> all;
+  const MutexLock lock(mutex);
+  try {
+    all.push_back(multi);  // so that LeakSanitizer finds it
+  } catch (const std::bad_alloc&) {
+  }
+}
+
 }  // namespace
 
 TransferLoop::~TransferLoop() {
+  end_thread();
+  if (multi_ == nullptr) {
+    return;
+  }
+  const MutexLock lock(mutex_);
+  if (is_resting_) {
+    // Another process may use the connections now. To close them would tell the servers that TLS ends.
+    leave_open(multi_);
+    return;
+  }
+  libcurl().multi_cleanup(multi_);
+}
+
+void TransferLoop::rest() noexcept {
+  end_thread();
+  const MutexLock lock(mutex_);
+  is_resting_ = multi_ != nullptr;
+}
+
+void TransferLoop::end_thread() noexcept {
   {
     const MutexLock lock(mutex_);
     stopping_ = true;
@@ -26,9 +57,8 @@ TransferLoop::~TransferLoop() {
     libcurl().multi_wakeup(multi_);
     thread_.join();
   }
-  if (multi_ != nullptr) {
-    libcurl().multi_cleanup(multi_);
-  }
+  const MutexLock lock(mutex_);
+  stopping_ = false;
 }
 
 CURLcode TransferLoop::run(Transfer& transfer) {
@@ -44,6 +74,7 @@ CURLcode TransferLoop::run(Transfer& transfer) {
       throw start_error(transfer.name() + " failed: no thread can be started for it", error.code().value());
     }
   }
+  is_resting_ = false;
   incoming_.push_back(&job);
   libcurl().multi_wakeup(multi_);
   lock.wait(job.ended, [&] { return job.is_done; });

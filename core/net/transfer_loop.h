@@ -11,8 +11,8 @@
 
 namespace pkgfs {
 
-/// Performs transfers on one thread, with libcurl's multi interface. The thread starts with the first transfer and ends
-/// with the object. Many threads may call `run` at once, but all calls must have returned before the object is
+/// Performs transfers on one thread, with libcurl's multi interface. The thread starts with a transfer and ends with
+/// the object or in `rest`. Many threads may call `run` at once, but all calls must have returned before the object is
 /// destroyed.
 class TransferLoop {
  public:
@@ -24,6 +24,8 @@ class TransferLoop {
   /// Performs `transfer` and waits for its end. Returns libcurl's result. Throws Error(kInterrupted) if the transfer is
   /// cancelled, which is noticed within a fraction of a second.
   [[nodiscard]] CURLcode run(Transfer& transfer);
+  /// As HttpClient::rest.
+  void rest() noexcept;
 
  private:
   /// A transfer and its result, on the stack of `run`. The mutex of the loop guards the result.
@@ -36,6 +38,7 @@ class TransferLoop {
     CURLcode code = CURLE_OK;
   };
 
+  void end_thread() noexcept;
   void open_multi();
   void serve();
   void take_results();
@@ -49,6 +52,7 @@ class TransferLoop {
   bool stopping_ PKGFS_GUARDED_BY(mutex_) = false;
   std::vector<Job*> active_;  // used by `thread_` only
   std::thread thread_;
+  bool is_resting_ PKGFS_GUARDED_BY(mutex_) = false;  // since `rest`, no transfer was begun
 };
 
 }  // namespace pkgfs
