@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "core/vfs/live_changes.h"
 #include "fuse/call.h"
@@ -158,12 +159,14 @@ void LiveOperations::lookup(fuse_req_t req, fuse_ino_t parent, const char* name)
       param.attr_timeout = seconds(req, trust.attributes);
     }
     // The reply may overwrite the name.
-    const std::string link = found->attributes.type == vfs::FileType::kSymlink ? name : "";
+    const bool is_link = found->attributes.type == vfs::FileType::kSymlink;
+    const std::string kept = is_link || changes.tree_is_replaceable() ? name : "";
     if (fuse_reply_entry(req, &param) != 0) {
       tree.forget(found->inode, 1);  // the look-up was interrupted: the kernel took no reference
     }
     if (live) {
-      changes.replied(before, dir, link, found->inode);
+      const bool by_name = is_link || changes.tree_was_replaced_since(before);
+      changes.replied(before, dir, by_name ? kept : std::string_view(), found->inode);
     }
     return 0;
   });

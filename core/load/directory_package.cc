@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <system_error>
@@ -20,6 +21,7 @@
 #include "core/load/outside.h"
 #include "core/package/package_info.h"
 #include "core/vfs/host_file_system.h"
+#include "core/vfs/host_status.h"
 #include "core/vfs/static_file_system.h"
 
 namespace pkgfs {
@@ -29,10 +31,18 @@ namespace {
 constexpr std::string_view kMetadata = "metadata";
 constexpr const char* kTomlName = "wasmer.toml";
 
+/// Throws for an entry of the mount that shows the package.
+void refuse_own(const struct stat& status, std::uint64_t own_device, const std::string& path) {
+  if (own_device != 0 && status.st_dev == own_device) {
+    throw Error(ErrorCode::kUsage, "Path: \"" + path + "\" leads into the mount that shows the package");
+  }
+}
+
 /// The path of the directory that the descriptor `base` refers to.
 class HostDirectory final : public PackageDirectory {
  public:
-  HostDirectory(int base, const std::string& name) : base_(base), name_(name) {}
+  HostDirectory(int base, const std::string& name, std::uint64_t own_device)
+      : base_(base), name_(name), own_device_(own_device) {}
 
   [[nodiscard]] const std::string& name() const override { return name_; }
   [[nodiscard]] bool exists(const std::string& path) const override {
@@ -45,6 +55,7 @@ class HostDirectory final : public PackageDirectory {
     if (!fd || ::fstat(fd.get(), &status) != 0) {
       throw unreadable(*this, path, errno);
     }
+    refuse_own(status, own_device_, path);
     if (!S_ISREG(status.st_mode)) {
       throw Error(ErrorCode::kUnsupported, {"Unable to read \"" + display(path) + "\"", "it isn't a regular file"});
     }
@@ -61,15 +72,13 @@ class HostDirectory final : public PackageDirectory {
  private:
   int base_;
   const std::string& name_;
+  std::uint64_t own_device_;
 };
 
 }  // namespace
 
 DirectoryPackage::DirectoryPackage(const std::string& path, const DirectoryOptions& options)
-    : name_(path),
-      fd_(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)),
-      as_built_(options.as_built),
-      times_(options.times) {
+    : name_(path), fd_(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)), options_(options) {
   while (name_.size() > 1 && name_.ends_with('/')) {
     name_.pop_back();
   }
@@ -83,16 +92,39 @@ DirectoryPackage::DirectoryPackage(const std::string& path, const DirectoryOptio
     throw os_error(what, failed.value());
   }
   hash_.emplace(sha256(canonical));
+  load(canonical);
+}
 
-  const HostDirectory directory(fd_.get(), name_);
+DirectoryPackage::DirectoryPackage(const DirectoryPackage& before, UniqueFd directory, std::uint64_t own_device)
+    : name_(before.name_),
+      fd_(std::move(directory)),
+      options_(before.options_),
+      own_device_(own_device),
+      hash_(before.hash_),
+      followed_(before.followed_) {
+  load({});
+}
+
+std::shared_ptr<const DirectoryPackage> DirectoryPackage::reopen(std::uint64_t own_device) const {
+  UniqueFd directory = followed_->open();
+  if (!directory) {
+    throw os_error("Unable to open the package \"" + name_ + "\"", errno);
+  }
+  return std::make_shared<DirectoryPackage>(*this, std::move(directory), own_device);
+}
+
+void DirectoryPackage::load(const std::string& canonical) {
+  const HostDirectory directory(fd_.get(), name_, own_device_);
   struct stat ignored{};
   if (::fstatat(fd_.get(), kTomlName, &ignored, AT_SYMLINK_NOFOLLOW) != 0) {
     throw os_error("Unable to get the absolute path for \"" + directory.display(kTomlName) + "\"", errno);
   }
-  const WasmerToml toml = read_package_toml(directory, kTomlName);
-  followed_ =
-      std::make_shared<FollowedPackage>(fd_.get(), canonical, name_, sha256(directory.read(kTomlName, kTomlBytes)));
-  check_outside(toml, fd_.get(), name_, options.allow_outside);
+  const WasmerToml toml = read_package_toml(directory, kTomlName, &manifest_hash_);
+  if (followed_ == nullptr) {
+    followed_ =
+        std::make_shared<FollowedPackage>(fd_.get(), canonical, name_, manifest_hash_, !options_.follow_manifest);
+  }
+  check_outside(toml, fd_.get(), name_, options_.allow_outside);
   open_host_volumes(toml, directory);
   parts_ = derive_parts(toml, directory);
 }
@@ -115,6 +147,7 @@ void DirectoryPackage::open_host_volumes(const WasmerToml& toml, const PackageDi
     if (!fd || ::fstat(fd.get(), &status) != 0) {
       throw unmappable(directory, host, errno);
     }
+    refuse_own(status, own_device_, host);
     if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode)) {
       throw Error(ErrorCode::kUnsupported, "Path: \"" + host + "\" is neither a directory nor a file");
     }
@@ -152,7 +185,7 @@ std::unique_ptr<vfs::FileSystem> DirectoryPackage::open_volume(std::string_view 
                        .mode = file.mode.value_or(vfs::StaticFile{}.mode),
                        .modified = file.modified});
     }
-    const bool digest = times_ == vfs::Times::kDigest;
+    const bool digest = options_.times == vfs::Times::kDigest;
     return std::make_unique<vfs::StaticFileSystem>(std::move(files), digest ? vfs::digest_time(header_digest()) : 1);
   }
   const auto found = std::ranges::lower_bound(host_volumes_, name, {},
@@ -165,7 +198,7 @@ std::unique_ptr<vfs::FileSystem> DirectoryPackage::open_volume(std::string_view 
     throw os_error("Unable to open \"" + name_ + "/" + found->host + "\"", errno);
   }
   std::shared_ptr<const vfs::HostFilter> filter;
-  if (as_built_ && !found->is_file) {
+  if (options_.as_built && !found->is_file) {
     filter = std::make_shared<IgnoreRules>(found->fd.get());
   }
   std::shared_ptr<const vfs::HostWay> way;
@@ -175,6 +208,27 @@ std::unique_ptr<vfs::FileSystem> DirectoryPackage::open_volume(std::string_view 
   }
   return std::make_unique<vfs::HostFileSystem>(std::move(fd), name_ + "/" + found->host, std::move(filter),
                                                std::move(way));
+}
+
+std::string DirectoryPackage::volume_key(std::string_view name) const {
+  const auto found = std::ranges::lower_bound(host_volumes_, name, {},
+                                              [](const HostVolume& volume) -> std::string_view { return volume.name; });
+  if (found == host_volumes_.end() || found->name != name) {
+    return {};  // the volume `metadata`, whose files are read when the package is opened
+  }
+  std::string key = std::to_string(reinterpret_cast<std::uintptr_t>(followed_.get()));
+  key.append(1, '\0').append(found->host);
+  if (found->is_file || HostPath::parse(found->host).leaves()) {
+    const Result<struct statx> status = vfs::status_of(found->fd);
+    if (!status) {
+      return {};
+    }
+    for (const std::uint64_t part : {std::uint64_t{status->stx_dev_major}, std::uint64_t{status->stx_dev_minor},
+                                     std::uint64_t{status->stx_ino}, vfs::generation_of(found->fd, *status)}) {
+      key.append(1, '\0').append(std::to_string(part));
+    }
+  }
+  return key;
 }
 
 std::shared_ptr<const DirectoryPackage> open_directory_package(const std::string& path,

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "core/base/hash.h"
 #include "core/base/unique_fd.h"
 #include "core/load/followed_package.h"
 #include "core/load/package.h"
@@ -21,6 +23,8 @@ struct DirectoryOptions {
   vfs::Times times = vfs::Times::kStored;
   /// Paths of the manifest may lead out of the directory (outside.h).
   bool allow_outside = false;
+  /// As in OpenOptions.
+  bool follow_manifest = false;
 };
 
 /// A directory with a `wasmer.toml`, served live (docs/rules/webc-format.md, 12). The manifest and the modules are read
@@ -39,8 +43,13 @@ class DirectoryPackage final : public Package {
     bool is_file = false;
   };
 
-  /// Use `open_directory_package`.
+  /// Use `open_directory_package` or `reopen`.
   DirectoryPackage(const std::string& path, const DirectoryOptions& options);
+  DirectoryPackage(const DirectoryPackage& before, UniqueFd directory, std::uint64_t own_device);
+  /// The package as its directory is now, wherever FollowedPackage finds it. `own_device` is that of the mount that
+  /// shows the package: throws Error(kUsage) if a path of the manifest leads into it, because the daemon would wait for
+  /// itself. Else throws as `open_directory_package`.
+  [[nodiscard]] std::shared_ptr<const DirectoryPackage> reopen(std::uint64_t own_device) const;
 
   [[nodiscard]] const std::string& name() const override { return name_; }
   [[nodiscard]] int webc_version() const override { return 3; }
@@ -50,22 +59,31 @@ class DirectoryPackage final : public Package {
   [[nodiscard]] const std::vector<webc::Atom>& atoms() const override { return parts_.atoms; }
   [[nodiscard]] std::vector<std::string> volume_names() const override;
   [[nodiscard]] std::unique_ptr<vfs::FileSystem> open_volume(std::string_view name) const override;
+  /// A package and the one that it was opened from anew agree on followed directories, and on other directories and
+  /// files that are still the same.
+  [[nodiscard]] std::string volume_key(std::string_view name) const override;
 
+  [[nodiscard]] const FollowedPackage& followed() const { return *followed_; }
+  /// The hash of the `wasmer.toml` that was read.
+  [[nodiscard]] const Sha256& manifest_hash() const { return manifest_hash_; }
   /// Sorted by name.
   [[nodiscard]] const std::vector<HostVolume>& host_volumes() const { return host_volumes_; }
   [[nodiscard]] const PackageParts& parts() const { return parts_; }
 
  private:
+  /// Reads everything from `fd_`. `canonical` is its path.
+  void load(const std::string& canonical);
   void open_host_volumes(const WasmerToml& toml, const PackageDirectory& directory);
 
   std::string name_;
   UniqueFd fd_;
-  bool as_built_;
-  vfs::Times times_;
+  DirectoryOptions options_;
+  std::uint64_t own_device_ = 0;  // 0: not mounted yet
   std::optional<PackageHash> hash_;
   PackageParts parts_;
   std::vector<HostVolume> host_volumes_;
   std::shared_ptr<const FollowedPackage> followed_;
+  Sha256 manifest_hash_{};
 };
 
 /// Opens the directory at `path`. Throws Error with the reference's texts: `Unable to get the absolute path for …`,

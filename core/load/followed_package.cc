@@ -38,27 +38,17 @@ class FollowedPackage::Manifest final : public vfs::NameListener {
 
  private:
   void compare() {
-    const UniqueFd directory = package_.open();
-    UniqueFd file;
-    if (directory) {
-      file = reopen_host_path(directory.get(), HostPath::parse(kManifest), O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    const std::optional<Sha256> now = package_.manifest_hash();
+    if (!now) {
+      return;
     }
-    struct stat status{};
-    if (!file || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
-      return;  // a program that writes a new one removes the old one first
-    }
-    const std::string text = read_to_end(file.get(), kTomlBytes, kManifest);
-    if (text.empty()) {
-      return;  // the same: it writes into the old one
-    }
-    const Sha256 now = sha256(text);
-    if (now != last_ && now != mounted_) {
+    if (*now != last_ && *now != mounted_) {
       log::warn(
           "\"{}/{}\" has changed, but the mount shows the package as the old one described it; unmount and mount "
-          "it again to take the change over",
+          "it again to take the change over, or mount it with --follow-manifest",
           package_.name(), kManifest);
     }
-    last_ = now;
+    last_ = *now;
   }
 
   const FollowedPackage& package_;  // owns this
@@ -66,10 +56,11 @@ class FollowedPackage::Manifest final : public vfs::NameListener {
   Sha256 last_;
 };
 
-FollowedPackage::FollowedPackage(int directory, const std::string& canonical, std::string name, const Sha256& manifest)
+FollowedPackage::FollowedPackage(int directory, const std::string& canonical, std::string name, const Sha256& manifest,
+                                 bool tells)
     : fd_(::openat(directory, ".", kDirectoryPath)),
       name_(std::move(name)),
-      manifest_(std::make_shared<Manifest>(*this, manifest)) {
+      manifest_(tells ? std::make_shared<Manifest>(*this, manifest) : nullptr) {
   const auto slash = canonical.rfind('/');
   struct stat status{};
   if (slash == std::string::npos || slash + 1 == canonical.size() || !fd_ || ::fstat(fd_.get(), &status) != 0) {
@@ -89,15 +80,39 @@ UniqueFd FollowedPackage::open() const {
     if (found && ::fstat(found.get(), &status) == 0 && status.st_uid == owner_) {
       return found;
     }
-    if (!found && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) {
+    if (!found && vfs::leads_nowhere(errno)) {
       return found;
     }
   }
   return UniqueFd(::openat(fd_.get(), ".", kDirectoryPath));
 }
 
+std::optional<Sha256> FollowedPackage::manifest_hash() const {
+  const UniqueFd directory = open();
+  UniqueFd file;
+  if (directory) {
+    file = reopen_host_path(directory.get(), HostPath::parse(kManifest), O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  }
+  struct stat status{};
+  if (!file || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
+    return std::nullopt;  // a program that writes a new one removes the old one first
+  }
+  const std::string text = read_to_end(file.get(), kTomlBytes, kManifest);
+  return text.empty() ? std::nullopt : std::optional(sha256(text));  // empty: it writes into the old one
+}
+
 void FollowedPackage::watch_manifest(int directory, vfs::HostWatcher& watcher, std::uint64_t watch) const {
-  (void)watcher.add_name(directory, kManifest, watch, manifest_);
+  if (manifest_ != nullptr) {
+    (void)watcher.add_name(directory, kManifest, watch, manifest_);
+  }
+}
+
+bool FollowedPackage::watch(vfs::HostWatcher& watcher, std::uint64_t watch,
+                            const std::shared_ptr<vfs::NameListener>& listener) const {
+  using Added = vfs::HostWatcher::Added;
+  const bool is_followed = !parent_ || watcher.add_name(parent_.get(), own_name_, watch, listener) == Added::kYes;
+  const UniqueFd directory = open();
+  return is_followed && directory && watcher.add_name(directory.get(), kManifest, watch, listener) == Added::kYes;
 }
 
 MappedWay::MappedWay(std::shared_ptr<const FollowedPackage> package, const std::string& host, MakeFilter make_filter)

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -26,14 +27,20 @@ namespace pkgfs {
 class FollowedPackage {
  public:
   /// `directory` is a descriptor of the package at `canonical`, an absolute path without links. `name`: for messages.
-  /// `manifest`: the hash of its `wasmer.toml`.
-  FollowedPackage(int directory, const std::string& canonical, std::string name, const Sha256& manifest);
+  /// `manifest`: the hash of its `wasmer.toml`. `tells`: whether changes of the manifest are logged.
+  FollowedPackage(int directory, const std::string& canonical, std::string name, const Sha256& manifest, bool tells);
 
   [[nodiscard]] const std::string& name() const { return name_; }
   /// The directory now, with O_PATH. -1 with `errno`, as HostWay::open.
   [[nodiscard]] UniqueFd open() const;
+  /// The hash of the manifest now. None if there is no manifest, or an empty one: a program is writing it. Throws
+  /// Error.
+  [[nodiscard]] std::optional<Sha256> manifest_hash() const;
   /// Makes `watcher` tell of changes of the manifest, which are logged.
   void watch_manifest(int directory, vfs::HostWatcher& watcher, std::uint64_t watch) const;
+  /// Makes `watcher` tell `listener` when `manifest_hash` may answer something else. False: not always.
+  [[nodiscard]] bool watch(vfs::HostWatcher& watcher, std::uint64_t watch,
+                           const std::shared_ptr<vfs::NameListener>& listener) const;
 
  private:
   class Manifest;
@@ -43,7 +50,7 @@ class FollowedPackage {
   std::string own_name_;
   uid_t owner_ = 0;
   std::string name_;
-  std::shared_ptr<Manifest> manifest_;
+  std::shared_ptr<Manifest> manifest_;  // null: changes aren't logged
 };
 
 /// The way to a directory that `[fs]` maps: from the package, by the rules of `reopen_host_path`.

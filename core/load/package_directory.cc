@@ -92,8 +92,11 @@ std::string PackageDirectory::read(const std::string& path, std::uint64_t limit)
   return content;
 }
 
-WasmerToml read_package_toml(const PackageDirectory& directory, const std::string& name) {
+WasmerToml read_package_toml(const PackageDirectory& directory, const std::string& name, Sha256* hash) {
   const std::string text = directory.read(name, kTomlBytes);
+  if (hash != nullptr) {
+    *hash = sha256(text);
+  }
   try {
     return parse_wasmer_toml(text);
   } catch (Error& error) {

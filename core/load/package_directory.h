@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/base/byte_source.h"
+#include "core/base/hash.h"
 #include "core/package/wasmer_toml.h"
 #include "core/webc/container.h"
 
@@ -54,8 +55,10 @@ struct PackageParts {
   std::vector<MetadataFile> metadata_files;  // sorted by path
 };
 
-/// Parses the file `name` of the directory. Throws Error `Unable to deserialize …`, and as `PackageDirectory::read`.
-[[nodiscard]] WasmerToml read_package_toml(const PackageDirectory& directory, const std::string& name);
+/// Parses the file `name` of the directory. `hash`, if not null, gets the hash of its text. Throws Error `Unable to
+/// deserialize …`, and as `PackageDirectory::read`.
+[[nodiscard]] WasmerToml read_package_toml(const PackageDirectory& directory, const std::string& name,
+                                           Sha256* hash = nullptr);
 
 /// Derives the manifest from `toml`, and opens the modules and metadata files. Throws Error `Unable to load the
 /// "wasmer.toml" manifest`.

@@ -239,7 +239,7 @@ LockFile parse_lock(std::string_view text) {
   const std::uint64_t format = webc::expect_unsigned(required(document, "pkgfs_lock", ""), "pkgfs_lock");
   if (format < 1 || format > LockFile::kNewestFormat) {
     throw Error(ErrorCode::kUnsupported,
-                "pkgfs_lock: the lock file has version " + std::to_string(format) + ", and only 1 and 2 are known");
+                "pkgfs_lock: the lock file has format " + std::to_string(format) + ", and only 1 and 2 are known");
   }
   for (const auto& [key, value] : document.items()) {
     if (key != "pkgfs_lock" && key != "packages") {

@@ -23,7 +23,7 @@ std::string canonical(const std::string& path) {
 
 }  // namespace
 
-PathSource::PathSource(Describe describe) : describe_(std::move(describe)) {
+PathSource::PathSource(Describe describe, std::string base) : describe_(std::move(describe)), base_(std::move(base)) {
   if (!describe_) {
     describe_ = [](const std::string& path) { return container_summary(path); };
   }
@@ -34,7 +34,7 @@ std::vector<PackageSummary> PathSource::query(const PackageSpecifier& specifier)
     throw QueryError(QueryError::Kind::kUnsupported, specifier);
   }
   try {
-    const std::string path = canonical(specifier.path()->text);
+    const std::string path = canonical((std::filesystem::path(base_) / specifier.path()->text).string());
     try {
       return {describe_(path)};
     } catch (Error& error) {

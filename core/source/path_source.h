@@ -16,12 +16,14 @@ class PathSource final : public Source {
 
   /// `describe` decides which files and directories are packages. Without it, only container files are. A caller can
   /// pass a function that also opens directories and tarballs.
-  explicit PathSource(Describe describe = {});
+  /// Relative paths begin at `base`, an absolute path; if it is empty, at the working directory.
+  explicit PathSource(Describe describe = {}, std::string base = {});
 
   [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
 
  private:
   Describe describe_;
+  std::string base_;
 };
 
 }  // namespace pkgfs

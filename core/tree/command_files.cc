@@ -74,7 +74,12 @@ void add_command_files(const std::vector<LoadedCommand>& commands, const TreeOpt
   warn_of_hidden(shown, directory, mounts);
   std::vector<vfs::StaticFile> files;
   files.reserve(shown.size());
+  std::string key = "commands";
   for (const LoadedCommand* command : shown) {
+    if (options.replaceable) {
+      key += '\0' + command->name + '\0' + to_hex(command->module_hash) + '\0' +
+             std::to_string(command->mode.value_or(0755)) + '\0' + std::to_string(command->atom.length);
+    }
     files.push_back(
         {.path = vfs::join_path(directory, command->name),
          .content = command->atom,
@@ -90,7 +95,8 @@ void add_command_files(const std::vector<LoadedCommand>& commands, const TreeOpt
                     .source_path = "/",
                     .package = "",
                     .volume = "commands",
-                    .fallback = true});
+                    .fallback = true,
+                    .key = options.replaceable ? std::move(key) : std::string()});
 }
 
 }  // namespace pkgfs

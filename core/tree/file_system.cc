@@ -140,6 +140,7 @@ void Builder::add(LoadedMapping mapping, const Package& package) {
     mount.package = label(mapping.package);
     mount.volume = mapping.volume_name;
     mount.live = mapping.live;
+    mount.key = package.volume_key(mapping.volume_name);
     mount.limits = &package.limits();
     mounts.push_back(std::move(mount));
   }
@@ -232,7 +233,9 @@ LoadedFileSystem build_merged(const Resolution& resolution, const LoadedPackages
                                                     .raw_links = options.raw_links,
                                                     .refuses_escapes = options.refuses_escapes,
                                                     .synthetic_modified = synthetic,
-                                                    .memory = options.memory},
+                                                    .memory = options.memory,
+                                                    .replaceable = options.replaceable,
+                                                    .first_number = options.first_number},
                                                    options.strict);
   return loaded;
 }

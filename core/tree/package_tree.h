@@ -61,6 +61,10 @@ struct TreeOptions {
   Verify verify = Verify::kNone;
   /// The time of directories that no package has, and of commands. OpenOptions has the times of other entries.
   vfs::Times times = vfs::Times::kStored;
+  /// The tree can be replaced by a later one of the same package (vfs::LiveOverlayFileSystem).
+  bool replaceable = false;
+  /// For such a later one (OverlayOptions).
+  std::uint64_t first_number = vfs::OverlayOptions{}.first_number;
 };
 
 /// A package with its dependencies as one file system. The commands mount, inspect, ls, extract and others use it.

@@ -126,7 +126,9 @@ class ViewBuilder {
                                                        {.raw_links = options_.raw_links,
                                                         .refuses_escapes = options_.refuses_escapes,
                                                         .synthetic_modified = directory_time,
-                                                        .memory = options_.memory},
+                                                        .memory = options_.memory,
+                                                        .replaceable = options_.replaceable,
+                                                        .first_number = options_.first_number},
                                                        options_.strict)};
   }
 
@@ -143,7 +145,12 @@ class ViewBuilder {
       const std::string path =
           name == kMetadata ? directory + "/metadata" : directory + "/volumes/" + volume_directory(name, names);
       const bool live = package.is_live() && name != kMetadata;
-      mounts_.push_back({.fs = std::move(volume), .mount_path = path, .package = label, .volume = name, .live = live});
+      mounts_.push_back({.fs = std::move(volume),
+                         .mount_path = path,
+                         .package = label,
+                         .volume = name,
+                         .live = live,
+                         .key = package.volume_key(name)});
       mappings_.push_back({.mount_path = path, .volume_name = name, .source_path = "/", .package = id, .live = live});
     }
   }

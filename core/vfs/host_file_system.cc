@@ -116,27 +116,27 @@ HostFileSystem::HostFileSystem(UniqueFd root, std::string name, std::shared_ptr<
     : device_(device_of(root)),
       numbers_{device_, 0},
       root_(new Node),
-      shown_(std::move(root), std::move(name), std::move(filter), std::move(way)) {}
+      shown_(std::make_shared<HostRoot>(std::move(root), std::move(name), std::move(filter), std::move(way))) {}
 
 HostFileSystem::~HostFileSystem() { delete root_; }
 
 Inode HostFileSystem::root() const { return reinterpret_cast<Inode>(root_); }
 
 Result<UniqueFd> HostFileSystem::open_path(const Node& node, int flags) {
-  node.parent == nullptr ? shown_.follow_if_old() : shown_.follow();
-  if (node.parent != nullptr && shown_.is_missing()) {
+  node.parent == nullptr ? shown_->follow_if_old() : shown_->follow();
+  if (node.parent != nullptr && shown_->is_missing()) {
     return fail(ENOENT);
   }
   struct stat status{};
-  if (node.parent == nullptr && ::fstat(shown_.fd(), &status) == 0 && S_ISREG(status.st_mode)) {
-    const int copy = ::fcntl(shown_.fd(), F_DUPFD_CLOEXEC, 3);
+  if (node.parent == nullptr && ::fstat(shown_->fd(), &status) == 0 && S_ISREG(status.st_mode)) {
+    const int copy = ::fcntl(shown_->fd(), F_DUPFD_CLOEXEC, 3);
     return copy >= 0 ? Result<UniqueFd>(UniqueFd(copy)) : fail(errno);
   }
   const std::string path = node.path();
   open_how how{};
   how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW);
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
-  const long fd = ::syscall(SYS_openat2, shown_.fd(), path.empty() ? "." : path.c_str(), &how, sizeof(how));
+  const long fd = ::syscall(SYS_openat2, shown_->fd(), path.empty() ? "." : path.c_str(), &how, sizeof(how));
   if (fd < 0) {
     // A directory on the path was replaced by a link, or is a mount point now: the entry is gone.
     return fail(errno == ELOOP || errno == EXDEV ? ENOENT : errno);
@@ -156,7 +156,7 @@ Result<Entry> HostFileSystem::lookup(Inode dir, std::string_view name) {
   child->parent = &parent;
   child->name = name;
   Result<UniqueFd> fd = open_path(*child, O_PATH);
-  if (!fd && fd.error() == ENOENT && &parent == root_ && shown_.follow_if_removed()) {
+  if (!fd && fd.error() == ENOENT && &parent == root_ && shown_->follow_if_removed()) {
     fd = open_path(*child, O_PATH);
   }
   if (!fd) {
@@ -167,7 +167,7 @@ Result<Entry> HostFileSystem::lookup(Inode dir, std::string_view name) {
     return fail(status.error());
   }
   const std::optional<Attributes> attributes = to_attributes(numbers_, *status);
-  if (!attributes || shown_.hides(child->path(), attributes->type)) {
+  if (!attributes || shown_->hides(child->path(), attributes->type)) {
     return fail(ENOENT);
   }
   if (attributes->type == FileType::kSymlink) {
@@ -198,14 +198,14 @@ Result<Attributes> HostFileSystem::metadata(Inode inode) {
   if (!status) {
     return fail(status.error());
   }
-  if (&node == root_ && status->stx_nlink == 0 && shown_.follow_if_removed()) {
+  if (&node == root_ && status->stx_nlink == 0 && shown_->follow_if_removed()) {
     return metadata(inode);
   }
   std::optional<Attributes> attributes = to_attributes(numbers_, *status);
   if (!attributes) {
     return fail(ENOENT);
   }
-  if (&node == root_ && shown_.is_missing()) {
+  if (&node == root_ && shown_->is_missing()) {
     attributes->recent = true;  // it may be there again at any moment
   }
   return node.is_same(*fd, *status, *attributes) ? Result<Attributes>(*attributes) : fail(ESTALE);
@@ -214,7 +214,7 @@ Result<Attributes> HostFileSystem::metadata(Inode inode) {
 Result<void> HostFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
   const Node& node = to_node<Node>(dir);
   Result<UniqueFd> fd = open_path(node, O_RDONLY | O_DIRECTORY);
-  if (&node == root_ && shown_.is_missing()) {
+  if (&node == root_ && shown_->is_missing()) {
     return {};
   }
   if (!fd) {
@@ -251,7 +251,7 @@ Result<void> HostFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef
       continue;
     }
     const std::optional<Attributes> attributes = status ? to_attributes(numbers_, *status) : Attributes{};
-    if (!attributes || shown_.hides(path.empty() ? std::string(name) : join_path(path, name), attributes->type)) {
+    if (!attributes || shown_->hides(path.empty() ? std::string(name) : join_path(path, name), attributes->type)) {
       continue;
     }
     items.push_back({std::string(name), status ? 0 : status.error(), *attributes});
@@ -297,8 +297,8 @@ Result<std::unique_ptr<OpenFile>> HostFileSystem::open(Inode inode) {
 bool HostFileSystem::watch(Inode dir, HostWatcher& watcher, std::uint64_t watch) {
   const Node& node = to_node<Node>(dir);
   if (&node == root_) {
-    shown_.watch(watcher, watch);
-    if (shown_.is_missing()) {
+    shown_->watch(watcher, watch);
+    if (shown_->is_missing()) {
       return true;  // the watcher reports when there is one again
     }
   }

@@ -53,7 +53,7 @@ class HostFileSystem final : public FileSystem {
   std::uint64_t device_;
   HostNumbers numbers_;
   Node* root_;
-  HostRoot shown_;
+  std::shared_ptr<HostRoot> shown_;
 };
 
 }  // namespace pkgfs::vfs

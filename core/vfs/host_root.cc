@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <ctime>
+#include <memory>
 #include <utility>
 
 #include "core/base/log.h"
@@ -34,11 +35,22 @@ bool are_same(const UniqueFd& a, const UniqueFd& b) {
 /// Takes note that the path may lead elsewhere.
 class HostRoot::Suspicion final : public NameListener {
  public:
-  explicit Suspicion(HostRoot& root) : root_(root) {}
+  /// Call it before a watcher knows this.
+  void of(const std::weak_ptr<HostRoot>& root) {
+    const MutexLock lock(mutex_);
+    root_ = root;
+  }
   void suspect() noexcept override { is_due_.store(true, std::memory_order_release); }
   void look() noexcept override {
+    std::shared_ptr<HostRoot> root;
+    {
+      const MutexLock lock(mutex_);
+      root = root_.lock();
+    }
     try {
-      root_.follow();
+      if (root != nullptr) {
+        root->follow();
+      }
     } catch (const std::exception&) {
       suspect();  // no memory: the next access follows the path
     }
@@ -47,7 +59,8 @@ class HostRoot::Suspicion final : public NameListener {
   void end() { is_due_.store(false, std::memory_order_release); }
 
  private:
-  HostRoot& root_;  // outlives the watcher
+  Mutex mutex_;
+  std::weak_ptr<HostRoot> root_ PKGFS_GUARDED_BY(mutex_);
   std::atomic<bool> is_due_{false};
 };
 
@@ -58,7 +71,7 @@ HostRoot::HostRoot(UniqueFd fd, std::string name, std::shared_ptr<const HostFilt
       filters_(filter != nullptr),
       filter_(std::move(filter)),
       way_(std::move(way)),
-      suspicion_(way_ == nullptr ? nullptr : std::make_shared<Suspicion>(*this)),
+      suspicion_(way_ == nullptr ? nullptr : std::make_shared<Suspicion>()),
       followed_at_(seconds_since_boot()) {}
 
 HostRoot::~HostRoot() = default;
@@ -92,6 +105,7 @@ bool HostRoot::follow_if_removed() {
 void HostRoot::watch(HostWatcher& watcher, std::uint64_t watch) {
   if (way_ != nullptr) {
     watcher_.store(&watcher, std::memory_order_release);
+    suspicion_->of(weak_from_this());
     way_->watch(watcher, watch, suspicion_);
     follow_path();  // the path may have changed before it was watched
   }
@@ -103,8 +117,7 @@ void HostRoot::follow_path() {
   followed_at_.store(seconds_since_boot(), std::memory_order_relaxed);
   const UniqueFd found = way_->open();
   if (!found) {
-    const bool leads_nowhere = errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
-    if (!leads_nowhere) {
+    if (!leads_nowhere(errno)) {
       suspicion_->suspect();  // the next access may find out
     } else if (!missing_.exchange(true)) {
       log::info("the directory \"{}\" is gone: it shows as empty until there is one again", name_);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -24,12 +25,17 @@ class HostFilter {
   [[nodiscard]] virtual bool hidden(std::string_view path, bool is_directory) const = 0;
 };
 
+/// Whether an access of a path failed with `errnum` because the path leads to no directory now. After any other error,
+/// it may still lead to one.
+[[nodiscard]] constexpr bool leads_nowhere(int errnum) {
+  return errnum == ENOENT || errnum == ENOTDIR || errnum == ELOOP;
+}
+
 /// The path of a directory of the host, which may lead to another directory later. Thread-safe.
 class HostWay {
  public:
   virtual ~HostWay() = default;
-  /// The directory that the path leads to now, as a descriptor with O_PATH. -1 with `errno`: ENOENT, ENOTDIR or ELOOP
-  /// if the path leads to no directory; any other value if that isn't known.
+  /// The directory that the path leads to now, as a descriptor with O_PATH. -1 with `errno` (`leads_nowhere`).
   [[nodiscard]] virtual UniqueFd open() const = 0;
   /// The filter for that directory. Called only if HostRoot was given one.
   [[nodiscard]] virtual std::shared_ptr<const HostFilter> filter(int root) const = 0;
@@ -46,9 +52,9 @@ class HostWay {
 /// watcher has told of a change on it, and when the directory was removed. An access of the root also follows it, at
 /// most once a second. The watcher doesn't tell of everything, such as of the target of a symbolic link. If another
 /// directory shows afterwards, or none, the watcher reports HostChange::kReplaced.
-class HostRoot {
+class HostRoot : public std::enable_shared_from_this<HostRoot> {
  public:
-  /// `filter` and `way` may be null.
+  /// `filter` and `way` may be null. Owned by a shared_ptr: a watcher may still look at it when its file system ends.
   HostRoot(UniqueFd fd, std::string name, std::shared_ptr<const HostFilter> filter, std::shared_ptr<const HostWay> way);
   ~HostRoot();
   HostRoot(const HostRoot&) = delete;
@@ -66,7 +72,7 @@ class HostRoot {
   void follow_if_old();
   /// The same if the directory was removed. True: there is another one now.
   [[nodiscard]] bool follow_if_removed();
-  /// Makes `watcher`, which must be used no longer when this object ends, tell of changes on the path.
+  /// Makes `watcher`, which must outlive this object, tell of changes on the path.
   void watch(HostWatcher& watcher, std::uint64_t watch);
 
  private:

@@ -25,13 +25,14 @@ std::shared_ptr<OpenFile> KeptFiles::find(const LiveNode& node, std::uint64_t ch
     return nullptr;
   }
   const Kept& kept = found->second;
-  return kept.is_usable(changes, now) && kept.number == node.number && kept.generation == node.generation ? kept.file
-                                                                                                          : nullptr;
+  return kept.is_usable(changes, now) && kept.number == node.first.number && kept.generation == node.first.generation
+             ? kept.file
+             : nullptr;
 }
 
 bool KeptFiles::keep(const LiveNode& node, std::uint64_t changes, std::int64_t now, std::shared_ptr<OpenFile> file,
                      std::size_t open) {
-  Kept kept{std::move(file), node.number, node.generation, changes, now};
+  Kept kept{std::move(file), node.first.number, node.first.generation, changes, now};
   std::unordered_map<Inode, Kept> ended;  // closed after the lock is released, as is the old file in `kept`
   const MutexLock lock(mutex_);
   const std::size_t room = most_ - std::min(open, most_);

@@ -41,7 +41,7 @@ LiveKnowledge::Told state(const Attributes& attributes) {
 
 }  // namespace
 
-LiveChanges::LiveChanges(LiveNodes& nodes, const std::vector<Layer>& layers) : nodes_(nodes), layers_(layers) {
+LiveChanges::LiveChanges(LiveNodes& nodes, LiveLayers& layers) : nodes_(nodes), layers_(layers) {
   nodes_.on_dropped([this](const LiveNode& dir) {
     if (HostWatcher* const watcher = watcher_.load(std::memory_order_acquire); watcher != nullptr) {
       watcher->remove(inode_of(dir));  // also if `ensure_watched` failed halfway
@@ -86,7 +86,9 @@ void LiveChanges::ensure_watched(LiveNode& dir) {
   const HostWatcher::Counts before = watcher.counts();
   bool watched = true;
   bool recent = false;
-  for (const LiveNode::Part& part : dir.parts) {
+  const auto use = layers_.use();
+  const LiveContent& content = dir.content();
+  for (const LiveContent::Part& part : content.parts) {
     if (watched && layers_[part.layer].live) {
       FileSystem& fs = *layers_[part.layer].fs;
       watched = fs.watch(part.inode, watcher, inode_of(dir));
@@ -101,8 +103,16 @@ void LiveChanges::ensure_watched(LiveNode& dir) {
     } else {
       change_count_.fetch_add(1, std::memory_order_acq_rel);  // a change between two watches may be missing in a reply
     }
-    dir.known.watch.store(Watch::kWatched, std::memory_order_release);
-    return;
+    nodes_.visit(dir, [&content](LiveNode& same) {
+      if (&same.content() == &content) {
+        same.known.watch.store(Watch::kWatched, std::memory_order_release);
+      }
+      return false;
+    });
+    if (&dir.content() == &content) {
+      return;
+    }
+    dir.known.tried_at = 0;  // the tree was replaced: other directories are to be watched
   }
   watcher.remove(inode_of(dir));
   dir.known.watch.store(Watch::kUnwatched, std::memory_order_release);
@@ -305,7 +315,7 @@ bool LiveChanges::is_path_watched(Inode file) const {
 
 void LiveChanges::keep_file(Inode inode, ChangeCount before, std::shared_ptr<OpenFile> file, std::size_t open) {
   const LiveNode& node = node_of(inode);
-  if (node.generation != 0 && kept_.keep(node, before, now(), std::move(file), open)) {
+  if (node.first.generation != 0 && kept_.keep(node, before, now(), std::move(file), open)) {
     wake_();  // it ends them
   }
 }

@@ -13,6 +13,7 @@
 #include "core/vfs/file_system.h"
 #include "core/vfs/host_watcher.h"
 #include "core/vfs/kept_files.h"
+#include "core/vfs/live_layers.h"
 #include "core/vfs/live_nodes.h"
 #include "core/vfs/merge.h"
 #include "core/vfs/notice_queue.h"
@@ -49,7 +50,7 @@ class LiveChanges {
   using ChangeCount = std::uint64_t;
 
   /// Both must outlive this.
-  LiveChanges(LiveNodes& nodes, const std::vector<Layer>& layers);
+  LiveChanges(LiveNodes& nodes, LiveLayers& layers);
   ~LiveChanges() = default;
   LiveChanges(const LiveChanges&) = delete;
   LiveChanges& operator=(const LiveChanges&) = delete;
@@ -73,10 +74,17 @@ class LiveChanges {
   [[nodiscard]] Trust told_absent(Inode dir, const Attributes& attributes, std::string_view name);
   /// Call it before a reply with the attributes of `inode`.
   [[nodiscard]] Trust told_attributes(Inode inode, const Attributes& attributes);
-  /// Call it after the reply. If the reply was about a name of `dir` that is absent or a symbolic link, pass `dir` and
-  /// `name`. Otherwise pass an empty `name`, and as `inode` the entry that the reply was about. The call accesses no
-  /// node: the kernel may have forgotten it, and then it is deleted.
+  /// Call it after the reply. If the reply was about a name of `dir` that is absent or a symbolic link, or if the tree
+  /// was replaced since `before`, pass `dir` and `name`. Otherwise pass an empty `name`, and as `inode` the entry that
+  /// the reply was about. The call accesses no node: the kernel may have forgotten it, and then it is deleted.
   void replied(ChangeCount before, Inode dir, std::string_view name, Inode inode) noexcept;
+
+  /// Whether the tree may be replaced while it is mounted.
+  [[nodiscard]] bool tree_is_replaceable() const { return layers_.are_replaceable(); }
+  /// Whether the tree was replaced since then.
+  [[nodiscard]] bool tree_was_replaced_since(ChangeCount before) const {
+    return (change_count_.load(std::memory_order_acquire) ^ before) >= kReplacement;
+  }
 
   /// Whether the last answer about `inode` still holds if the host now shows the attributes `now`. For a directory, the
   /// number and the type must be the same; for any other entry, also the size and the time.
@@ -112,6 +120,15 @@ class LiveChanges {
   [[nodiscard]] ChangeCount begin_listing(Inode dir);
   void listed(ChangeCount before, Inode dir) noexcept;
 
+  /// Makes LiveNodes replace contents, and queues what the kernel must be told of that: all names that lead elsewhere,
+  /// `vanished` ones, and the directories themselves. Throws only if nothing has changed.
+  void replace(LiveReplacement& replacement, const std::vector<Notice>& vanished);
+
+  /// Queues notices that make the kernel forget entries below those that no path leads to any more. Call it after
+  /// `replace`, and again some time later. The kernel keeps the entries that were in use at that moment, until memory
+  /// is short, and so would this process keep their layers.
+  void drop_lost() noexcept;
+
   /// Marks the changes that the host has reported.
   void collect() noexcept;
   /// Calls `send`, which must not throw, for each notice of the changes since the last call. False: call it again soon,
@@ -121,6 +138,8 @@ class LiveChanges {
  private:
   /// Seconds after which a directory that couldn't be watched is tried again.
   static constexpr std::int64_t kTryAgain = 10;
+  /// What the replacement of the tree adds to `change_count_`. There are never that many other changes.
+  static constexpr ChangeCount kReplacement = ChangeCount{1} << 48U;
   /// Seconds since the machine started, never 0.
   [[nodiscard]] static std::int64_t now();
   void mark(const HostChange& change);
@@ -142,6 +161,8 @@ class LiveChanges {
   [[nodiscard]] bool is_behind() const;
   /// Lets the listeners of names look at the host (NameListener). Only for `deliver`.
   void ask_listeners() noexcept;
+  /// The part of `replace` that may throw when all has changed.
+  void queue_replaced(const LiveReplacement& replacement, const std::vector<Notice>& vanished);
   void send_queued(FunctionRef<void(const Notice&)> send) noexcept;
   void ensure_watched(LiveNode& dir);
   [[nodiscard]] bool changed_recently(const LiveNode& dir) const;
@@ -151,7 +172,7 @@ class LiveChanges {
   void note_told(LiveNode& node, const Attributes& attributes);
 
   LiveNodes& nodes_;
-  const std::vector<Layer>& layers_;
+  LiveLayers& layers_;
   std::unique_ptr<HostWatcher> owned_;
   std::atomic<HostWatcher*> watcher_{nullptr};
   std::function<void()> wake_;

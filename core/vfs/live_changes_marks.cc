@@ -86,6 +86,53 @@ void LiveChanges::mark_everything() {
   });
 }
 
+void LiveChanges::replace(LiveReplacement& replacement, const std::vector<Notice>& vanished) {
+  nodes_.replace(replacement, now());
+  if (watcher_.load(std::memory_order_acquire) == nullptr) {
+    return;  // the kernel keeps nothing longer than --live-timeout
+  }
+  change_count_.fetch_add(kReplacement, std::memory_order_acq_rel);
+  try {
+    queue_replaced(replacement, vanished);
+  } catch (const std::exception&) {
+    lose();  // no memory
+  }
+  drop_lost();
+}
+
+void LiveChanges::drop_lost() noexcept {
+  if (watcher_.load(std::memory_order_acquire) == nullptr) {
+    return;
+  }
+  try {
+    nodes_.visit_lost(
+        [this](const LiveNode& lost) { queue_.add({.inode = inode_of(*lost.parent), .name = lost.name}); });
+  } catch (const std::exception&) {
+    lose();  // no memory
+  }
+  wake_();
+}
+
+void LiveChanges::queue_replaced(const LiveReplacement& replacement, const std::vector<Notice>& vanished) {
+  for (const LiveReplacement::Directory& changed : replacement.directories) {
+    LiveNode& node = *changed.node;
+    watcher_.load(std::memory_order_acquire)->remove(inode_of(node));  // its listeners belong to layers that may go
+    mark_node(node);
+    const MutexLock lock(mutex_);
+    node.known.told.reset();
+    while (!node.known.absent.empty()) {
+      queue_.add({.inode = inode_of(node), .name = *node.known.absent.begin()});
+      node.known.absent.erase(node.known.absent.begin());
+    }
+  }
+  for (const LiveNode* const gone : replacement.gone) {
+    queue_.add({.inode = inode_of(*gone->parent), .name = gone->name});
+  }
+  for (const Notice& notice : vanished) {
+    queue_.add(notice);
+  }
+}
+
 void LiveChanges::mark(const HostChange& change) {
   change_count_.fetch_add(1, std::memory_order_acq_rel);
   if (change.kind == HostChange::Kind::kAll) {

@@ -2,6 +2,8 @@
 #include "core/vfs/live_nodes.h"
 
 #include <algorithm>
+#include <functional>
+#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -24,26 +26,30 @@ LiveNodes::~LiveNodes() {
     for (const auto& [name, child] : node->children) {
       pending.push_back(child);
     }
-    for (const LiveNode::Part& part : node->parts) {
-      release(part);
-    }
+    release(node->content().parts);
     delete node;
   }
 }
 
-LiveNode& LiveNodes::add(std::unique_ptr<LiveNode> fresh) {
+bool LiveNodes::are_same(const LiveNode& known, const LiveNode& fresh) {
+  const LiveContent& before = known.content();
+  const LiveContent& now = fresh.content();
+  return before.number == now.number && before.generation == now.generation && known.type == fresh.type &&
+         known.link == fresh.link &&
+         std::ranges::equal(before.parts, now.parts, {}, &LiveContent::Part::layer, &LiveContent::Part::layer);
+}
+
+LiveNode* LiveNodes::add(std::unique_ptr<LiveNode> fresh, const LiveContent& looked_up_in) {
   LiveNode& parent = *fresh->parent;
   LiveNode* same = nullptr;
   {
     const MutexLock lock(mutex_);
+    const bool is_current = &parent.content() == &looked_up_in;
     const auto known = parent.children.find(fresh->name);
-    if (known != parent.children.end() && known->second->number == fresh->number &&
-        known->second->generation == fresh->generation && known->second->type == fresh->type &&
-        known->second->link == fresh->link &&
-        std::ranges::equal(known->second->parts, fresh->parts, {}, &LiveNode::Part::layer, &LiveNode::Part::layer)) {
+    if (is_current && known != parent.children.end() && are_same(*known->second, *fresh)) {
       same = known->second;
       ++same->references;
-    } else {
+    } else if (is_current) {
       fresh->references = 1;
       ++parent.references;
       if (known != parent.children.end()) {
@@ -51,15 +57,11 @@ LiveNode& LiveNodes::add(std::unique_ptr<LiveNode> fresh) {
         known->second->known.entry_changed = true;  // its path and those below it lead elsewhere now
       }
       parent.children.insert_or_assign(fresh->name, fresh.get());
+      return fresh.release();
     }
   }
-  if (same == nullptr) {
-    return *fresh.release();
-  }
-  for (const LiveNode::Part& part : fresh->parts) {
-    release(part);
-  }
-  return *same;
+  release(fresh->content().parts);
+  return same;
 }
 
 void LiveNodes::forget(LiveNode& node, std::uint64_t count) {
@@ -82,19 +84,73 @@ void LiveNodes::forget(LiveNode& node, std::uint64_t count) {
     if (dropped_ && which->type == FileType::kDirectory) {
       dropped_(*which);
     }
-    for (const LiveNode::Part& part : which->parts) {
-      release(part);
-    }
+    release(which->content().parts);
     delete which;
     which = parent;
     count = 1;
   }
 }
 
-void LiveNodes::release(const LiveNode::Part& part) const {
-  if (layers_[part.layer].live) {
-    layers_[part.layer].fs->forget(part.inode, 1);
+void LiveNodes::release(const std::vector<LiveContent::Part>& parts) const {
+  for (const LiveContent::Part& part : parts) {
+    if (const Layer& layer = layers_[part.layer]; layer.live) {
+      layer.fs->forget(part.inode, 1);
+    }
+    layers_.drop_users(part.layer, 1);
   }
+}
+
+std::vector<LiveNode*> LiveNodes::hold_children(const LiveNode& directory) {
+  std::vector<LiveNode*> children;
+  const MutexLock lock(mutex_);
+  children.reserve(directory.children.size());
+  for (const auto& [name, child] : directory.children) {
+    ++child->references;
+    children.push_back(child);
+  }
+  return children;
+}
+
+void LiveNodes::replace(LiveReplacement& replacement, std::int64_t now) {
+  struct Old {
+    std::vector<LiveContent::Part> parts;
+    std::unique_ptr<const LiveContent> content;  // null: it is the node's first
+  };
+  const auto retired = std::make_shared<std::vector<Old>>();
+  std::function<void()> release_all = [this, retired] {
+    for (const Old& old : *retired) {
+      release(old.parts);
+    }
+  };
+  retired->reserve(replacement.directories.size());
+  {
+    const MutexLock lock(mutex_);
+    for (LiveReplacement::Directory& changed : replacement.directories) {
+      LiveNode& node = *changed.node;
+      Old old{node.content().parts, nullptr};
+      for (auto child = node.children.begin(); child != node.children.end();) {
+        LiveNode* const gone = child->second;
+        if (changed.kept.contains(gone)) {
+          ++child;
+          continue;
+        }
+        replacement.gone.push_back(gone);
+        replaced_.insert(gone);
+        ++gone->references;
+        gone->known.entry_changed = true;
+        child = node.children.erase(child);
+      }
+      old.content = std::exchange(node.later_, std::move(changed.content));
+      node.content_.store(node.later_.get(), std::memory_order_release);
+      node.known.changed_at = now;
+      if (node.known.watch == LiveKnowledge::Watch::kWatched) {  // other directories are to be watched now
+        node.known.tried_at = 0;
+        node.known.watch = LiveKnowledge::Watch::kUnwatched;
+      }
+      retired->push_back(std::move(old));
+    }
+  }
+  layers_.retire(std::move(release_all));
 }
 
 void LiveNodes::visit(LiveNode& node, FunctionRef<bool(LiveNode&)> visit) {
@@ -123,6 +179,19 @@ void LiveNodes::visit_all(FunctionRef<bool(LiveNode&)> visit) {
     }
     if (visit(*node)) {
       ++node->references;
+    }
+  }
+}
+
+void LiveNodes::visit_lost(FunctionRef<void(const LiveNode&)> visit) {
+  const MutexLock lock(mutex_);
+  std::vector<const LiveNode*> pending(replaced_.begin(), replaced_.end());
+  while (!pending.empty()) {
+    const LiveNode* const node = pending.back();
+    pending.pop_back();
+    for (const auto& [name, child] : node->children) {
+      visit(*child);
+      pending.push_back(child);
     }
   }
 }

@@ -18,6 +18,7 @@
 #include "core/base/function_ref.h"
 #include "core/base/thread_annotations.h"
 #include "core/vfs/file_system.h"
+#include "core/vfs/live_layers.h"
 #include "core/vfs/merge.h"
 #include "core/vfs/path_text.h"
 
@@ -64,31 +65,53 @@ struct LiveKnowledge {
   std::optional<Told> told;                  // guarded by LiveChanges
 };
 
-/// A path at which a live layer has an entry, or at which several layers are merged. Its address is its inode. Nothing
-/// in it changes once other threads can see it, except what LiveNodes and LiveChanges guard.
-struct LiveNode {
-  /// An entry of one layer, which this node shows or merges.
+/// The entries that a node shows.
+struct LiveContent {
+  /// An entry of one layer, which the node shows or merges.
   struct Part {
     std::uint32_t layer = 0;
     Inode inode = 0;  // in that layer; holds a reference if the layer is live
   };
-  LiveNode* parent = nullptr;  // this node holds a reference to it; null for the root
-  std::string name;
+  std::vector<Part> parts;  // each is a user of its layer (LiveLayers)
+  std::size_t winner = 0;   // index in `parts`: this one has the attributes
   std::uint64_t number = kRootNumber;
   std::uint64_t generation = 0;  // of the winner (Entry::generation)
-  FileType type = FileType::kDirectory;
-  std::vector<Part> parts;
-  std::size_t winner = 0;  // index in `parts`: this one has the attributes
   bool mount_ancestor = false;
-  std::string link;  // the text of a symbolic link
+};
+
+/// A path at which a live layer has an entry, or at which several layers are merged. Its address is its inode. Nothing
+/// in it changes once other threads can see it, except what LiveNodes and LiveChanges guard.
+struct LiveNode {
+  LiveNode* parent = nullptr;  // this node holds a reference to it; null for the root
+  std::string name;
+  FileType type = FileType::kDirectory;
+  std::string link;   // the text of a symbolic link
+  LiveContent first;  // the content until the tree is replaced
   LiveKnowledge known;
+
+  /// Valid as long as the caller keeps a `LiveLayers::use` that it took before. Only that of a directory changes.
+  [[nodiscard]] const LiveContent& content() const { return *content_.load(std::memory_order_acquire); }
 
  private:
   friend class LiveNodes;
+  std::atomic<const LiveContent*> content_{&first};
   // Guarded by the mutex of LiveNodes.
+  std::unique_ptr<const LiveContent> later_;  // the content since the tree was replaced
   std::uint64_t references = 0;
   std::map<std::string, LiveNode*, std::less<>> children;  // those that a look-up finds now
   std::deque<std::shared_ptr<const LiveListing>> listings;
+};
+
+/// What the replacement of a tree changes for its nodes.
+struct LiveReplacement {
+  struct Directory {
+    LiveNode* node = nullptr;
+    std::unique_ptr<const LiveContent> content;
+    std::set<const LiveNode*> kept;  // the children that stay what they are; all others go
+  };
+  std::vector<Directory> directories;
+  std::vector<LiveNode*>
+      gone;  // `LiveNodes::replace` adds the children whose names lead elsewhere; they get references
 };
 
 /// The nodes of a LiveOverlayFileSystem: a tree in which each node lives as long as it is referenced, by look-ups or by
@@ -96,7 +119,7 @@ struct LiveNode {
 class LiveNodes {
  public:
   /// `layers` must outlive this.
-  explicit LiveNodes(const std::vector<Layer>& layers) : layers_(layers) {}
+  explicit LiveNodes(LiveLayers& layers) : layers_(layers) {}
   /// Releases all nodes, the referenced ones too.
   ~LiveNodes();
   LiveNodes(const LiveNodes&) = delete;
@@ -105,12 +128,22 @@ class LiveNodes {
   [[nodiscard]] LiveNode& root() { return root_; }
   [[nodiscard]] const LiveNode& root() const { return root_; }
   /// Adds `fresh` below its parent and takes a reference to it. If the same entry is known already, takes a reference
-  /// to that one instead and drops `fresh`.
-  [[nodiscard]] LiveNode& add(std::unique_ptr<LiveNode> fresh);
+  /// to that one instead and drops `fresh`. `looked_up_in` is the content of the parent in which `fresh` was found. If
+  /// the parent has another content now, drops `fresh` and returns null: the caller looks the name up again.
+  [[nodiscard]] LiveNode* add(std::unique_ptr<LiveNode> fresh, const LiveContent& looked_up_in);
+  /// Whether both are the same entry, as `add` decides. `fresh` isn't added.
+  [[nodiscard]] static bool are_same(const LiveNode& known, const LiveNode& fresh);
   /// Returns `count` references. The root has none.
   void forget(LiveNode& node, std::uint64_t count);
-  /// Returns the reference that `part` holds, if it holds one.
-  void release(const LiveNode::Part& part) const;
+  /// Returns what the parts hold: a reference in each live layer, and a user of each layer.
+  void release(const std::vector<LiveContent::Part>& parts) const;
+
+  /// Returns the children that look-ups find now, with a reference to each.
+  [[nodiscard]] std::vector<LiveNode*> hold_children(const LiveNode& directory);
+  /// Gives directories other contents, all at once. The caller holds a reference to each of them, and to each of the
+  /// kept children. The old contents are released when no operation uses them any more. `now`:
+  /// LiveKnowledge::changed_at.
+  void replace(LiveReplacement& replacement, std::int64_t now);
 
   /// `dropped` is called before a directory's node is deleted, with no lock held. To be set before there are nodes.
   void on_dropped(std::function<void(const LiveNode&)> dropped) { dropped_ = std::move(dropped); }
@@ -122,6 +155,9 @@ class LiveNodes {
   /// The same for the root and every node that look-ups find now.
   void visit_all(FunctionRef<bool(LiveNode&)> visit);
 
+  /// Calls `visit`, with the mutex held, for each node below one that look-ups don't find any more.
+  void visit_lost(FunctionRef<void(const LiveNode&)> visit);
+
   /// Gives `listing` its generation and keeps it for readers that continue it later. Drops the oldest one, if the
   /// directory has too many.
   void keep_listing(LiveNode& directory, const std::shared_ptr<LiveListing>& listing);
@@ -129,7 +165,7 @@ class LiveNodes {
   [[nodiscard]] std::shared_ptr<const LiveListing> find_listing(const LiveNode& directory, std::uint64_t generation);
 
  private:
-  const std::vector<Layer>& layers_;
+  LiveLayers& layers_;
   std::function<void(const LiveNode&)> dropped_;
   Mutex mutex_;                                            // for the counts, children and listings of all nodes
   std::set<LiveNode*> replaced_ PKGFS_GUARDED_BY(mutex_);  // another entry has their name; the kernel still knows them

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -19,40 +20,32 @@ constexpr unsigned kInodeBits = 62;
 static_assert(limits::kLiveLayers <= std::size_t{1} << (kInodeBits - kLayerShift));
 constexpr Inode kAddressMask = (Inode{1} << kLayerShift) - 1;
 
+std::uint32_t layer_of(Inode handed_through) { return static_cast<std::uint32_t>(handed_through >> kLayerShift); }
+
 // A position in a listing: the listing's generation, and the index below.
 constexpr unsigned kGenerationShift = 32;
+
+/// Where the numbers of trees that replace another begin. Those of the first tree are less, and so are those of the
+/// host's entries (docs/rules/filesystem.md, 9.6).
+constexpr std::uint64_t kFirstLater = std::uint64_t{1} << 48U;
 
 }  // namespace
 
 LiveOverlayFileSystem::LiveOverlayFileSystem(std::vector<Layer> layers, const OverlayOptions& options,
                                              std::uint64_t host_base)
-    : layers_(std::move(layers)), options_(options), nodes_(layers_) {
-  if (layers_.size() > limits::kLiveLayers) {
-    throw Error(ErrorCode::kUnsupported, "The tree has a live directory and " + std::to_string(layers_.size()) +
-                                             " layers; at most " + std::to_string(limits::kLiveLayers) +
-                                             " can be laid over each other");
-  }
+    : layers_(std::move(layers), options.replaceable),
+      options_(options),
+      nodes_(layers_),
+      shown_(layers_.initial()),
+      next_number_(std::max(host_base, kFirstLater)) {
+  std::iota(shown_.begin(), shown_.end(), 0U);
   // The inode numbers of the first live layer's device are shown, moved by `host_base`.
-  const auto live = std::ranges::find(layers_, true, &Layer::live);
-  const HostNumbers numbers{live == layers_.end() ? 0 : live->fs->device(), host_base};
-  for (const Layer& layer : layers_) {
-    layer.fs->number_hosts(numbers);
+  const auto live = std::ranges::find_if(shown_, [this](std::uint32_t layer) { return layers_[layer].live; });
+  host_numbers_ = {live == shown_.end() ? 0 : layers_[*live].fs->device(), host_base};
+  for (const std::uint32_t layer : shown_) {
+    layers_[layer].fs->number_hosts(host_numbers_);
   }
-  std::vector<Candidate> candidates;
-  for (std::uint32_t i = 0; i < layers_.size(); ++i) {
-    const Inode inode = layers_[i].fs->root();
-    if (const Result<Attributes> attributes = layers_[i].fs->metadata(inode); attributes) {
-      candidates.push_back({i, 0, {inode, *attributes}});
-    }
-  }
-  if (candidates.empty()) {
-    return;
-  }
-  const Decision decision = choose(candidates);
-  nodes_.root().winner = decision.winner;
-  for (std::size_t i = 0; i < decision.count; ++i) {
-    nodes_.root().parts.push_back({candidates[i].layer, candidates[i].entry.inode});
-  }
+  nodes_.root().first = root_content(shown_);
 }
 
 LiveOverlayFileSystem::~LiveOverlayFileSystem() = default;
@@ -60,7 +53,7 @@ LiveOverlayFileSystem::~LiveOverlayFileSystem() = default;
 Inode LiveOverlayFileSystem::root() const { return reinterpret_cast<Inode>(&nodes_.root()); }
 
 std::pair<OverlayFileSystem*, Inode> LiveOverlayFileSystem::handed_through(Inode inode) const {
-  auto* fs = static_cast<OverlayFileSystem*>(layers_[inode >> kLayerShift].fs.get());
+  auto* fs = static_cast<OverlayFileSystem*>(layers_[layer_of(inode)].fs.get());
   return {fs, inode & kAddressMask & ~Inode{1}};
 }
 
@@ -79,9 +72,9 @@ Decision LiveOverlayFileSystem::choose(std::vector<Candidate>& candidates) const
                 [this](std::uint32_t layer) { return layers_[layer].mount_path.size(); });
 }
 
-std::vector<Candidate> LiveOverlayFileSystem::ask_layers(const LiveNode& dir, std::string_view name) {
+std::vector<Candidate> LiveOverlayFileSystem::ask_layers(const LiveContent& dir, std::string_view name) {
   std::vector<Candidate> candidates;
-  for (const LiveNode::Part& part : dir.parts) {
+  for (const LiveContent::Part& part : dir.parts) {
     const Result<Entry> found = layers_[part.layer].fs->lookup(part.inode, name);
     if (found) {
       candidates.push_back({part.layer, 0, *found});
@@ -92,48 +85,53 @@ std::vector<Candidate> LiveOverlayFileSystem::ask_layers(const LiveNode& dir, st
   return candidates;
 }
 
-Result<Entry> LiveOverlayFileSystem::settle(LiveNode& dir, std::string_view name, std::vector<Candidate>& candidates) {
+Result<LiveOverlayFileSystem::Settled> LiveOverlayFileSystem::settle(LiveNode& dir, const LiveContent& content,
+                                                                     std::string_view name,
+                                                                     std::vector<Candidate>& candidates) {
   const Decision decision = choose(candidates);
   // References of what doesn't take part aren't needed.
   for (std::size_t i = decision.count; i < candidates.size(); ++i) {
-    if (candidates[i].error == 0) {
-      nodes_.release({candidates[i].layer, candidates[i].entry.inode});
+    const Layer& layer = layers_[candidates[i].layer];
+    if (candidates[i].error == 0 && layer.live) {
+      layer.fs->forget(candidates[i].entry.inode, 1);
     }
   }
   const Candidate& winner = candidates[decision.winner];
   if (winner.error != 0) {
     return fail(winner.error);
   }
-  Entry result{0, winner.entry.attributes};
-  result.attributes.live = true;
-  result.attributes.number = number(winner);
+  Settled result{{0, winner.entry.attributes}, nullptr};
+  Attributes& attributes = result.entry.attributes;
+  attributes.live = true;
+  attributes.number = number(winner);
   for (std::size_t i = 0; i < decision.count; ++i) {
-    result.attributes.mount_ancestor |= candidates[i].entry.attributes.mount_ancestor;
+    attributes.mount_ancestor |= candidates[i].entry.attributes.mount_ancestor;
   }
   if (decision.count == 1 && !layers_[winner.layer].live) {
-    result.inode = hand_through(winner.layer, winner.entry.inode);
+    layers_.add_user(winner.layer);
+    result.entry.inode = hand_through(winner.layer, winner.entry.inode);
     return result;
   }
-  if (result.attributes.number == 0) {
-    result.attributes.number = path_number(dir.number, name);
+  if (attributes.number == 0) {
+    attributes.number = path_number(content.number, name);
   }
 
   auto fresh = std::make_unique<LiveNode>();
   fresh->parent = &dir;
   fresh->name = name;
-  fresh->number = result.attributes.number;
-  fresh->generation = winner.entry.generation;
-  fresh->type = result.attributes.type;
-  fresh->winner = decision.winner;
-  fresh->mount_ancestor = result.attributes.mount_ancestor;
+  fresh->type = attributes.type;
+  fresh->first.number = attributes.number;
+  fresh->first.generation = winner.entry.generation;
+  fresh->first.winner = decision.winner;
+  fresh->first.mount_ancestor = attributes.mount_ancestor;
   for (std::size_t i = 0; i < decision.count; ++i) {
-    fresh->parts.push_back({candidates[i].layer, candidates[i].entry.inode});
+    fresh->first.parts.push_back(take_part(candidates[i]));
   }
   if (fresh->type == FileType::kSymlink) {
     const Layer& layer = layers_[winner.layer];
     const Result<std::string_view> text = layer.fs->read_link(winner.entry.inode);
     if (!text) {
-      nodes_.release(fresh->parts.front());
+      nodes_.release(fresh->first.parts);
       return fail(text.error());
     }
     std::optional<std::string> clamped;
@@ -141,19 +139,23 @@ Result<Entry> LiveOverlayFileSystem::settle(LiveNode& dir, std::string_view name
       clamped = clamp_link(*text, path_of(dir), layer.mapping());
     }
     fresh->link = clamped ? std::move(*clamped) : std::string(*text);
-    result.attributes.size = fresh->link.size();
+    attributes.size = fresh->link.size();
   }
-
-  result.inode = reinterpret_cast<Inode>(&nodes_.add(std::move(fresh)));
+  result.node = std::move(fresh);
   return result;
 }
 
 Result<Entry> LiveOverlayFileSystem::lookup(Inode dir, std::string_view name) {
+  const auto use = layers_.use();
   if (is_handed_through(dir)) {
     const auto [fs, inner] = handed_through(dir);
+    const auto layer = layer_of(dir);
     Result<Entry> entry = fs->lookup(inner, name);
+    if (entry && !layers_.try_add_user(layer)) {
+      return fail(ENOENT);  // the kernel has forgotten the directory, and takes no reply
+    }
     if (entry) {
-      entry->inode = hand_through(static_cast<std::uint32_t>(dir >> kLayerShift), entry->inode);
+      entry->inode = hand_through(layer, entry->inode);
     }
     return entry;
   }
@@ -164,28 +166,42 @@ Result<Entry> LiveOverlayFileSystem::lookup(Inode dir, std::string_view name) {
   if (which.type != FileType::kDirectory) {
     return fail(ENOTDIR);
   }
-  std::vector<Candidate> candidates = ask_layers(which, name);
-  if (candidates.empty()) {
-    return fail(ENOENT);
+  while (true) {
+    const LiveContent& content = which.content();
+    std::vector<Candidate> candidates = ask_layers(content, name);
+    if (candidates.empty()) {
+      return fail(ENOENT);
+    }
+    Result<Settled> found = settle(which, content, name, candidates);
+    if (!found) {
+      return fail(found.error());
+    }
+    if (found->node == nullptr) {
+      return found->entry;
+    }
+    if (const LiveNode* const node = nodes_.add(std::move(found->node), content); node != nullptr) {
+      return Entry{inode_of(*node), found->entry.attributes};
+    }
   }
-  return settle(which, name, candidates);
 }
 
 Result<Attributes> LiveOverlayFileSystem::metadata(Inode inode) {
+  const auto use = layers_.use();
   if (is_handed_through(inode)) {
     const auto [fs, inner] = handed_through(inode);
     return fs->metadata(inner);
   }
   const LiveNode& which = node_of(inode);
-  const LiveNode::Part& part = which.parts[which.winner];
+  const LiveContent& content = which.content();
+  const LiveContent::Part& part = content.parts[content.winner];
   Result<Attributes> attributes = layers_[part.layer].fs->metadata(part.inode);
   if (attributes) {
     attributes->number = number({part.layer, 0, {part.inode, *attributes}});
     if (attributes->number == 0) {
-      attributes->number = which.number;
+      attributes->number = content.number;
     }
     attributes->live = true;
-    attributes->mount_ancestor = which.mount_ancestor;
+    attributes->mount_ancestor = content.mount_ancestor;
     if (which.type == FileType::kSymlink) {
       attributes->size = which.link.size();
     }
@@ -196,7 +212,8 @@ Result<Attributes> LiveOverlayFileSystem::metadata(Inode inode) {
 std::shared_ptr<const LiveListing> LiveOverlayFileSystem::list(LiveNode& dir, int& error) {
   // Names per layer, then the same rule as for a lookup.
   std::map<std::string, std::vector<Candidate>, std::less<>> names;
-  for (const LiveNode::Part& part : dir.parts) {
+  const LiveContent& content = dir.content();
+  for (const LiveContent::Part& part : content.parts) {
     const Result<void> listed = layers_[part.layer].fs->read_dir(part.inode, 0, [&](const DirEntry& entry) {
       names[std::string(entry.name)].push_back({part.layer, entry.error, {entry.inode, entry.attributes}});
       return true;
@@ -217,7 +234,7 @@ std::shared_ptr<const LiveListing> LiveOverlayFileSystem::list(LiveNode& dir, in
     LiveListing::Item item{name, winner.error, winner.entry.attributes};
     item.attributes.number = number(winner);
     if (item.attributes.number == 0) {
-      item.attributes.number = path_number(dir.number, name);
+      item.attributes.number = path_number(content.number, name);
     }
     listing->items.push_back(std::move(item));
   }
@@ -226,12 +243,15 @@ std::shared_ptr<const LiveListing> LiveOverlayFileSystem::list(LiveNode& dir, in
 }
 
 Result<void> LiveOverlayFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
+  const auto use = layers_.use();
   if (is_handed_through(dir)) {
     const auto [fs, inner] = handed_through(dir);
     return fs->read_dir(inner, from, [&](const DirEntry& passed) {
       DirEntry entry = passed;
-      if (entry.inode != 0) {
-        entry.inode = hand_through(static_cast<std::uint32_t>(dir >> kLayerShift), entry.inode);
+      if (layers_.are_replaceable()) {
+        entry.inode = 0;  // it would have no reference
+      } else if (entry.inode != 0) {
+        entry.inode = hand_through(layer_of(dir), entry.inode);
       }
       return visit(entry);
     });
@@ -266,15 +286,17 @@ Result<void> LiveOverlayFileSystem::read_dir(Inode dir, std::uint64_t from, Func
 }
 
 Result<std::uint64_t> LiveOverlayFileSystem::parent_number(Inode dir) {
+  const auto use = layers_.use();
   if (is_handed_through(dir)) {
     const auto [fs, inner] = handed_through(dir);
     return fs->parent_number(inner);
   }
   const LiveNode& which = node_of(dir);
-  return which.parent == nullptr ? kRootNumber : which.parent->number;
+  return which.parent == nullptr ? kRootNumber : which.parent->content().number;
 }
 
 Result<std::string_view> LiveOverlayFileSystem::read_link(Inode inode) {
+  const auto use = layers_.use();
   if (is_handed_through(inode)) {
     const auto [fs, inner] = handed_through(inode);
     return fs->read_link(inner);
@@ -284,6 +306,7 @@ Result<std::string_view> LiveOverlayFileSystem::read_link(Inode inode) {
 }
 
 Result<std::unique_ptr<OpenFile>> LiveOverlayFileSystem::open(Inode inode) {
+  const auto use = layers_.use();
   if (is_handed_through(inode)) {
     const auto [fs, inner] = handed_through(inode);
     return fs->open(inner);
@@ -292,10 +315,12 @@ Result<std::unique_ptr<OpenFile>> LiveOverlayFileSystem::open(Inode inode) {
   if (which.type == FileType::kDirectory) {
     return fail(EISDIR);
   }
-  return layers_[which.parts.front().layer].fs->open(which.parts.front().inode);
+  const LiveContent::Part& part = which.content().parts.front();
+  return layers_[part.layer].fs->open(part.inode);
 }
 
 Result<Extent> LiveOverlayFileSystem::extent(Inode inode) {
+  const auto use = layers_.use();
   if (is_handed_through(inode)) {
     const auto [fs, inner] = handed_through(inode);
     return fs->extent(inner);
@@ -304,23 +329,28 @@ Result<Extent> LiveOverlayFileSystem::extent(Inode inode) {
 }
 
 bool LiveOverlayFileSystem::is_intact(Inode inode) {
+  const auto use = layers_.use();
   if (is_handed_through(inode)) {
     const auto [fs, inner] = handed_through(inode);
     return fs->is_intact(inner);
   }
-  return std::ranges::all_of(layers_, [](const Layer& layer) { return layer.fs->is_intact(layer.fs->root()); });
+  return std::ranges::all_of(nodes_.root().content().parts, [this](const LiveContent::Part& part) {
+    return layers_[part.layer].fs->is_intact(part.inode);
+  });
 }
 
 Result<Origin> LiveOverlayFileSystem::origin(Inode inode) {
+  const auto use = layers_.use();
   if (is_handed_through(inode)) {
     const auto [fs, inner] = handed_through(inode);
     return fs->origin(inner);
   }
   const LiveNode& which = node_of(inode);
-  const LiveNode::Part& part = which.parts[which.winner];
+  const LiveContent& content = which.content();
+  const LiveContent::Part& part = content.parts[content.winner];
   const Layer& layer = layers_[part.layer];
   Result<Origin> origin = layer.fs->origin(part.inode);
-  if (origin && layers_[part.layer].live) {
+  if (origin && layer.live) {
     origin->package = layer.package.text();
     origin->volume = layer.volume;
     std::string path = layer.source_path;
@@ -333,15 +363,17 @@ Result<Origin> LiveOverlayFileSystem::origin(Inode inode) {
 }
 
 void LiveOverlayFileSystem::forget(Inode inode, std::uint64_t count) {
-  if (!is_handed_through(inode) && inode != root()) {
+  if (is_handed_through(inode)) {
+    layers_.drop_users(layer_of(inode), count);
+  } else if (inode != root()) {
     nodes_.forget(node_of(inode), count);
   }
 }
 
 std::vector<OverlayConflict> LiveOverlayFileSystem::find_conflicts() {
   std::vector<OverlayConflict> conflicts;
-  for (const Layer& layer : layers_) {
-    if (!layer.live) {
+  for (const std::uint32_t number : shown_) {
+    if (const Layer& layer = layers_[number]; !layer.live) {
       const auto inside = static_cast<OverlayFileSystem*>(layer.fs.get())->visit_all();
       conflicts.insert(conflicts.end(), inside.begin(), inside.end());
     }

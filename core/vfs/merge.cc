@@ -5,8 +5,7 @@
 
 namespace pkgfs::vfs {
 
-std::uint64_t number_layers(std::vector<Layer>& layers) {
-  std::uint64_t base = kRootNumber;
+std::uint64_t number_layers(std::vector<Layer>& layers, std::uint64_t base) {
   for (Layer& layer : layers) {
     layer.number_base = base;
     base += layer.fs->numbers();

@@ -35,6 +35,10 @@ struct OverlayOptions {
   /// The memory for merged directories, in bytes: OverlayFileSystem evicts directories beyond it. The default has room
   /// for 400,000 entries. LiveOverlayFileSystem and the layers in it know no such bound.
   std::size_t memory = std::size_t{32} << 20U;
+  /// The tree can be replaced by another one while it is mounted. So it is a LiveOverlayFileSystem in any case.
+  bool replaceable = false;
+  /// The number before that of the first entry. In a tree that replaces another, LiveOverlayFileSystem::next_number.
+  std::uint64_t first_number = kRootNumber;
 };
 
 /// A path where one layer hides a file of another, or where a file hides an entry of another.
@@ -55,13 +59,16 @@ struct Layer {
   bool fallback = false;  // being hidden is no conflict
   /// Added to the layer's numbers, so that no two layers of a tree have the same one. 1 is the root of the tree.
   std::uint64_t number_base = kRootNumber;
+  /// Layers of two trees with the same key show the same. Empty: not known.
+  std::string key = {};
 
   [[nodiscard]] Mapping mapping() const { return {mount_path, source_path}; }
   [[nodiscard]] std::string label() const { return package.text() + " (volume \"" + volume + "\")"; }
 };
 
-/// Sets the `number_base` of each layer, in their order. Returns the base that one more layer would get.
-std::uint64_t number_layers(std::vector<Layer>& layers);
+/// Sets the `number_base` of each layer, in their order; that of the first is `base`. Returns the base that one more
+/// layer would get.
+std::uint64_t number_layers(std::vector<Layer>& layers, std::uint64_t base = kRootNumber);
 
 /// The entry of one layer at a path, or the error in its place.
 struct Candidate {

@@ -127,13 +127,17 @@ std::vector<Layer> to_layers(std::vector<Mount> mounts, const OverlayOptions& op
   for (Mount& mount : mounts) {
     auto mapped = std::make_unique<MappedPathFileSystem>(std::move(mount.fs), *mount.source, mount.source_path,
                                                          mount.mount_path, options.synthetic_modified);
+    if (!mount.key.empty()) {
+      mount.key.append(1, '\0').append(mount.mount_path).append(1, '\0').append(mount.source_path);
+    }
     layers.push_back({.fs = std::move(mapped),
                       .mount_path = std::move(mount.mount_path),
                       .source_path = std::move(mount.source_path),
                       .package = std::move(mount.package),
                       .volume = std::move(mount.volume),
                       .live = mount.live,
-                      .fallback = mount.fallback});
+                      .fallback = mount.fallback,
+                      .key = std::move(mount.key)});
   }
   return layers;
 }
@@ -154,13 +158,18 @@ std::vector<Layer> group(std::vector<Layer> layers, const OverlayOptions& option
                  .live = false,
                  .fallback = run.front().fallback,
                  .number_base = 0};  // its numbers are final
+    const bool has_key = std::ranges::none_of(run, [](const Layer& layer) { return layer.key.empty(); });
+    for (const Layer& layer : run) {
+      as_one.key.append(has_key ? layer.key : "").append(has_key ? 1 : 0, '\0');
+    }
     as_one.fs =
         std::make_unique<OverlayFileSystem>(std::exchange(run, {}), options, OverlayFileSystem::Inodes::kAddresses);
     groups.push_back(std::move(as_one));
   };
   for (Layer& layer : layers) {
-    // A shadowing mount is told from what it hides by its depth: every layer keeps its own then.
-    if (layer.live || options.conflicts == Conflicts::kShadow) {
+    // A shadowing mount is told from what it hides by its depth: every layer keeps its own then. The commands change
+    // more often than the packages.
+    if (layer.live || options.conflicts == Conflicts::kShadow || (options.replaceable && layer.fallback)) {
       close_run();
     }
     (layer.live ? groups : run).push_back(std::move(layer));
@@ -201,12 +210,17 @@ std::unique_ptr<FileSystem> make_union_file_system(std::vector<Mount> mounts, co
   NameIndex index;
   std::vector<Mount> kept = Preparation(options, strict, index).run(std::move(mounts));
   if (kept.empty()) {
-    return std::make_unique<EmptyFileSystem>(options.synthetic_modified);
+    auto empty = std::make_unique<EmptyFileSystem>(options.synthetic_modified);
+    if (!options.replaceable) {
+      return empty;
+    }
+    const Entry root{empty->root(), empty->metadata(empty->root()).value_or(Attributes{})};
+    kept.push_back({.fs = std::move(empty), .package = "", .volume = "", .source = root});
   }
   warn_of_hidden_files(kept, index);
   std::vector<Layer> layers = to_layers(std::move(kept), options);
-  const std::uint64_t base = number_layers(layers);
-  const bool live = std::any_of(layers.begin(), layers.end(), [](const Layer& layer) { return layer.live; });
+  const std::uint64_t base = number_layers(layers, options.first_number);
+  const bool live = options.replaceable || std::ranges::any_of(layers, &Layer::live);
   if (!live) {
     auto overlay = std::make_unique<OverlayFileSystem>(std::move(layers), options);
     if (options.conflicts == Conflicts::kError) {

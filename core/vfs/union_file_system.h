@@ -27,6 +27,8 @@ struct Mount {
   std::optional<Entry> source = std::nullopt;
   /// The mount has the lowest precedence, whatever its mount path. The commands of a tree are such a mount.
   bool fallback = false;
+  /// Mounts of two trees with the same key, paths included, show the same (Layer::key). Empty: not known.
+  std::string key = {};
   /// The limits of the package. They must outlive the union.
   const limits::PackageLimits* limits = &limits::kLocal;
 };
@@ -41,7 +43,7 @@ void check_paths(const Label& package, std::string_view mount_path, std::string_
 /// mount path on top, then in the order of `mounts`. A path above a mount is always a directory. If no layer is live,
 /// the result is an OverlayFileSystem. Otherwise it is a LiveOverlayFileSystem, in which neighbouring layers that never
 /// change form one OverlayFileSystem (with Conflicts::kShadow, one each). Without mounts, the result is an
-/// EmptyFileSystem.
+/// EmptyFileSystem. With OverlayOptions::replaceable, it is always a LiveOverlayFileSystem.
 ///
 /// Warns of the files that mount points hide. Leaves a mount out, with a warning, if its source path can't be looked
 /// up, or if it is a file at "/". With `strict`, throws Error(kLoad) instead. If the source path is damaged, throws

@@ -17,6 +17,7 @@
 #include "daemon/mount/mount_service.h"
 #include "daemon/mount/mount_table.h"
 #include "daemon/mount/mountpoint.h"
+#include "daemon/packages/followed_tree.h"
 #include "fuse/session.h"
 
 namespace pkgfs {
@@ -81,8 +82,13 @@ int mount_package(const MountOptions& options, const Io& io) {
   manager.status("loading " + options.package);
   OpenedTree opened = open_tree(options.package, options.tree, io);
   refuse_mountpoint_in(opened.tree, options.mountpoint, mountpoint);
+  std::optional<FollowedTree> followed;
+  if (options.tree.follow_manifest) {
+    followed.emplace(opened, options.package, options.tree, io);
+  }
+  FollowedTree* const follow = followed ? &*followed : nullptr;
   if (options.foreground) {
-    return serve_mount(std::move(opened), options, mountpoint, [](const std::string&) {}, manager);
+    return serve_mount(std::move(opened), follow, options, mountpoint, [](const std::string&) {}, manager);
   }
   return run_in_background(
       io, kStartLimit, is_automounted(mountpoint) ? Leave::kWhenReady : Leave::kAtOnce,
@@ -91,7 +97,7 @@ int mount_package(const MountOptions& options, const Io& io) {
           readiness.ready();
           log::info("{}", message);  // again: `ready` has turned messages to the system's log
         };
-        return serve_mount(std::move(opened), options, mountpoint, ready, manager);
+        return serve_mount(std::move(opened), follow, options, mountpoint, ready, manager);
       },
       [&] { clear_dead_mount(mountpoint); });
 }

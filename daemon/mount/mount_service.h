@@ -6,6 +6,7 @@
 
 #include "daemon/cli/options.h"
 #include "daemon/mount/service_manager.h"
+#include "daemon/packages/followed_tree.h"
 #include "daemon/packages/open_tree.h"
 
 namespace pkgfs {
@@ -15,12 +16,14 @@ namespace pkgfs {
 
 /// Mounts the tree at `mountpoint` (mountpoint.h) and serves it, until it is unmounted or SIGTERM, SIGINT or SIGHUP
 /// asks the daemon to stop. Calls `ready` once the mount answers, with the message that it has just logged. Reports to
-/// `manager` that the mount is ready, and then that it still answers.
+/// `manager` that the mount is ready, and then that it still answers. `followed`, if not null, takes over changes of
+/// the manifest meanwhile.
 ///
 /// Returns the exit code: that of kInterrupted if a signal came before the mount was ready. Throws Error if the mount
 /// can't be made. Ends the process if a request is still being answered seconds after it was asked to stop. Must run on
 /// the main thread before any other thread is started.
-[[nodiscard]] int serve_mount(OpenedTree opened, const MountOptions& options, const std::string& mountpoint,
-                              const std::function<void(const std::string&)>& ready, ServiceManager& manager);
+[[nodiscard]] int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& options,
+                              const std::string& mountpoint, const std::function<void(const std::string&)>& ready,
+                              ServiceManager& manager);
 
 }  // namespace pkgfs

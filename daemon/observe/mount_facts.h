@@ -9,7 +9,9 @@
 
 namespace pkgfs {
 
-/// What the statistics and metrics of a mount show beside the counts. It does not change while the mount exists.
+/// What the statistics and metrics of a mount show beside the counts. Only `packages` change while the mount exists,
+/// with
+/// --follow-manifest.
 struct MountFacts {
   std::string package;                // the source that df(1) shows
   std::vector<std::string> packages;  // ids of all loaded packages, sorted

@@ -299,6 +299,14 @@ TEST_F(Path, AContainer) {
   EXPECT_EQ(failure(source, "sha256:" + std::string(64, '0')), Kind::kUnsupported);
 }
 
+TEST_F(Path, RelativeOnesBeginAtTheBase) {
+  put("basic-v3", "dir/a.webc");
+  PathSource source({}, root() + "/dir");
+  EXPECT_THAT(found(source, "./a.webc"), testing::SizeIs(1));
+  EXPECT_THAT(found(source, root() + "/dir/a.webc"), testing::SizeIs(1));
+  EXPECT_EQ(failure(source, "./dir/a.webc"), Kind::kOther);
+}
+
 TEST_F(Path, Failures) {
   PathSource source;
   const std::string none = root() + "/none";

@@ -22,8 +22,8 @@ std::shared_ptr<OpenFile> file() { return std::make_shared<NoFile>(); }
 
 struct Node : LiveNode {
   explicit Node(std::uint64_t host_number) {
-    number = host_number;
-    generation = 1;
+    first.number = host_number;
+    first.generation = 1;
   }
 };
 
@@ -55,10 +55,10 @@ TEST(KeptFiles, AnotherFileAtTheSameAddressIsNotTheKeptOne) {
   KeptFiles kept(10);
   Node node(5);
   (void)kept.keep(node, 3, 100, file(), 1);
-  node.number = 6;
+  node.first.number = 6;
   EXPECT_EQ(kept.find(node, 3, 100), nullptr);
-  node.number = 5;
-  node.generation = 2;
+  node.first.number = 5;
+  node.first.generation = 2;
   EXPECT_EQ(kept.find(node, 3, 100), nullptr);
 }
 
@@ -81,7 +81,7 @@ TEST(KeptFiles, ManyOldFilesAreClosedInOneCall) {
   const auto list = nodes(100);
   const auto one = file();
   for (const Node& node : list) {
-    (void)kept.keep(node, node.number % 4, 0, one, 0);
+    (void)kept.keep(node, node.first.number % 4, 0, one, 0);
   }
   EXPECT_EQ(one.use_count(), 101);
   EXPECT_TRUE(kept.end_old(0, 0));

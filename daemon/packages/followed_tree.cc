@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/packages/followed_tree.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/cache/download_observer.h"
+
+namespace pkgfs {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The daemon has no terminal that could show a download.
+class NoProgress final : public DownloadObserver {
+ public:
+  void started(std::string_view /*name*/, std::uint64_t /*have*/, std::optional<std::uint64_t> /*total*/) override {}
+  void received(std::string_view /*name*/, std::uint64_t /*have*/) override {}
+  void finished(std::string_view /*name*/, std::uint64_t /*have*/, bool /*success*/) override {}
+};
+
+/// `path` itself if there is no working directory any more.
+std::string absolute_path(const std::string& path) {
+  std::error_code failed;
+  const fs::path absolute = fs::absolute(path, failed);
+  return failed ? path : absolute.string();
+}
+
+/// The flags for a process with another working directory.
+TreeFlags with_absolute_paths(TreeFlags flags) {
+  NetworkFlags& network = flags.network;
+  std::error_code failed;
+  network.working_directory = fs::current_path(failed).string();
+  for (std::string& registry : network.registries) {
+    if (fs::is_directory(registry, failed)) {
+      registry = absolute_path(registry);
+    }
+  }
+  for (std::optional<std::string>* const path : {&network.lock, &network.cache_dir}) {
+    if (*path) {
+      *path = absolute_path(**path);
+    }
+  }
+  return flags;
+}
+
+std::shared_ptr<const DirectoryPackage> directory_of(const OpenedTree& opened, const std::string& package) {
+  auto root = std::dynamic_pointer_cast<const DirectoryPackage>(opened.root);
+  if (root == nullptr) {
+    throw Error(ErrorCode::kUsage, "--follow-manifest is for a package directory, and \"" + package + "\" is none");
+  }
+  return root;
+}
+
+bool are_same(const std::vector<DependencySpec>& a, const std::vector<DependencySpec>& b) {
+  return std::ranges::equal(a, b, [](const DependencySpec& one, const DependencySpec& other) {
+    return one.alias == other.alias && one.specifier.to_string() == other.specifier.to_string();
+  });
+}
+
+}  // namespace
+
+/// Makes the opener known to `cancel`.
+class FollowedTree::Running {
+ public:
+  Running(FollowedTree& tree, PackageOpener& opener) : tree_(tree) {
+    const MutexLock lock(tree_.mutex_);
+    tree_.running_ = &opener;
+    if (tree_.cancelled_) {
+      opener.cancel();
+    }
+  }
+  ~Running() {
+    const MutexLock lock(tree_.mutex_);
+    tree_.running_ = nullptr;
+  }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+
+ private:
+  FollowedTree& tree_;
+};
+
+FollowedTree::FollowedTree(const OpenedTree& opened, std::string package, const TreeFlags& flags, const Io& io)
+    : text_(absolute_path(package)),
+      flags_(with_absolute_paths(flags)),
+      io_(io),
+      root_(directory_of(opened, package)),
+      shown_(dynamic_cast<vfs::LiveOverlayFileSystem&>(*opened.tree.file_system)),
+      resolution_(opened.resolution),
+      packages_(opened.tree.packages) {}
+
+FollowedTree::~FollowedTree() = default;
+
+void FollowedTree::cancel() noexcept {
+  const MutexLock lock(mutex_);
+  cancelled_ = true;
+  if (running_ != nullptr) {
+    running_->cancel();
+  }
+}
+
+void FollowedTree::prepare(PackageOpener& opener, const PackageInfo& info) const {
+  const bool same = are_same(info.dependencies, resolution_.graph.nodes.front().pkg.dependencies);
+  const std::map<PackageId, std::size_t> index = resolution_.graph.index();
+  for (const auto& [id, package] : packages_) {
+    const auto node = index.find(id);
+    const bool is_root = id == resolution_.package.root;
+    if (is_root || node == index.end() || !resolution_.graph.nodes[node->second].dist) {
+      continue;
+    }
+    const PackageSummary summary{.pkg = resolution_.graph.nodes[node->second].pkg,
+                                 .dist = *resolution_.graph.nodes[node->second].dist};
+    if (same || !summary.dist.path) {  // what lies at a path may be another package now
+      opener.loader().adopt(summary, package);
+    }
+  }
+  if (same) {
+    opener.use_known(resolution_);
+  } else if (flags_.network.lock) {
+    (void)opener.find(text_);  // reads the lock file
+  }
+}
+
+void FollowedTree::reload(std::uint64_t own_device, const std::function<void(const PackageTree&)>& check) {
+  std::shared_ptr<const DirectoryPackage> root = root_->reopen(own_device);
+  NoProgress no_progress;
+  PackageOpener opener(flags_, io_, &no_progress);
+  const Running running(*this, opener);
+  const RootPackage found{root, std::nullopt, resolution_.graph.nodes.front().dist.value()};
+  prepare(opener, info_of(found));
+  TreeOptions options = tree_options(flags_);
+  options.first_number = shown_.next_number();
+  OpenedTree opened = load_tree(opener, found, text_, flags_, options);
+  check(opened.tree);
+  shown_.replace(dynamic_cast<vfs::LiveOverlayFileSystem&>(*opened.tree.file_system));
+  root_ = std::move(root);
+  resolution_ = std::move(opened.resolution);
+  packages_ = std::move(opened.tree.packages);
+}
+
+}  // namespace pkgfs
