@@ -184,6 +184,12 @@ void refuse(fuse_req_t req, Args... /*args*/) {
 
 }  // namespace
 
+void Adapter::drop_pages(std::uint64_t file) {
+  if (session_ != nullptr) {
+    (void)fuse_lowlevel_notify_inval_inode(session_, file, 0, 0);
+  }
+}
+
 void Adapter::init(void* user_data, fuse_conn_info* conn) {
   const unsigned wanted = FUSE_CAP_READDIRPLUS | FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_PARALLEL_DIROPS |
                           FUSE_CAP_ASYNC_READ | FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_IOCTL_DIR | io_uring_capabilities();

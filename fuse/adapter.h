@@ -14,6 +14,7 @@
 #include "fuse/pinned_files.h"
 #include "fuse/statistics.h"
 #include "fuse/usage.h"
+#include "fuse/waiting_reads.h"
 
 struct fuse_conn_info;
 struct fuse_lowlevel_ops;
@@ -65,6 +66,8 @@ class Adapter {
   /// Whether the kernel can look up an entry anew on request (newer_libfuse.h). False until it is ready.
   [[nodiscard]] bool can_expire() const { return can_expire_; }
   [[nodiscard]] Statistics& statistics() const { return statistics_; }
+  /// The requests that wait for a server.
+  [[nodiscard]] WaitingReads& waiting_reads() { return waiting_reads_; }
 
  private:
   friend struct Call;  // call.h
@@ -72,6 +75,8 @@ class Adapter {
   /// Answers INIT: agrees with the kernel on the features of FUSE that the mount uses. Here the file system is asked
   /// whether it is immutable.
   static void init(void* user_data, fuse_conn_info* conn);
+  /// Makes the kernel drop what it has cached of the content of `file`.
+  void drop_pages(std::uint64_t file);
 
   vfs::FileSystem& fs_;
   vfs::LiveChanges* changes_;  // null: nothing is live
@@ -85,6 +90,7 @@ class Adapter {
   Passthrough backing_;
   LiveFiles live_files_;
   PinnedFiles pinned_files_{fs_};
+  WaitingReads waiting_reads_{statistics_, [this](fuse_ino_t file) { drop_pages(file); }};
   fuse_session* session_ = nullptr;
   std::uint32_t generation_ = 0;  // of all nodes but the root: tells the nodes of two trees apart
   bool ready_ = false;

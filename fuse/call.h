@@ -41,6 +41,7 @@ struct Call {
   static vfs::LiveChanges& changes(fuse_req_t req) { return *adapter(req).changes_; }
   static LiveFiles& live_files(fuse_req_t req) { return adapter(req).live_files_; }
   static PinnedFiles& pinned_files(fuse_req_t req) { return adapter(req).pinned_files_; }
+  static WaitingReads& waiting_reads(fuse_req_t req) { return adapter(req).waiting_reads_; }
   static fuse_session* session(fuse_req_t req) { return adapter(req).session_; }
   static bool skips_open(fuse_req_t req) { return adapter(req).skip_open_; }
   static bool skips_opendir(fuse_req_t req) { return adapter(req).skip_opendir_; }

@@ -12,27 +12,42 @@
 namespace pkgfs::fuse {
 namespace {
 
-/// Reads a file that the kernel opened without a request.
-Result<std::size_t> read_extent(fuse_req_t req, fuse_ino_t ino, std::uint64_t offset, std::span<char> buffer) {
-  const Result<vfs::Extent> extent = Call::fs(req).extent(Call::inode(req, ino));
+/// What `read_extent` returns if it has handed the request over, so that another thread replies.
+constexpr auto kRepliesLater = static_cast<std::size_t>(-1);
+
+/// Reads a file that the kernel opened without a request, or one whose bytes are a run of a container.
+Result<std::size_t> read_extent(fuse_req_t req, fuse_ino_t ino, const Result<vfs::Extent>& extent, std::uint64_t offset,
+                                std::span<char> buffer) {
   if (!extent) {
     return fail(extent.error());
   }
-  if (offset >= extent->length) {
+  const ByteRun& run = extent->run;
+  if (offset >= run.length) {
     return extent->source->is_intact() ? Result<std::size_t>(0) : fail(EIO);
   }
-  const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), extent->length - offset));
+  const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), run.length - offset));
   const std::span<std::byte> out = std::as_writable_bytes(buffer.first(count));
-  if (!extent->source->read_at_once(extent->offset + offset, out)) {
+  if (!extent->source->read_at_once(run, offset, out)) {
+    if (!extent->source->is_here(run, offset, count)) {
+      Call::waiting_reads(req).add(req, Servers::current_request(), ino, *extent, offset, count);
+      return kRepliesLater;
+    }
     Servers::about_to_wait();
-    if (const Result<void> done = extent->source->read(extent->offset + offset, out); !done) {
+    if (const Result<void> done = extent->source->read_run(run, offset, out); !done) {
       return fail(done.error());
     }
   }
   if (ContentPrefetcher* const prefetcher = Call::options(req).prefetcher; prefetcher != nullptr && offset == 0) {
-    prefetcher->file_was_read(Call::inode(req, ino), extent->length);
+    prefetcher->file_was_read(Call::inode(req, ino), run.length);
   }
   return count;
+}
+
+/// Reads a file that `open` has opened.
+Result<std::size_t> read_open(fuse_req_t req, fuse_ino_t ino, vfs::OpenFile& file, std::uint64_t offset,
+                              std::span<char> buffer) {
+  const Result<vfs::Extent> extent = file.extent();
+  return extent ? read_extent(req, ino, extent, offset, buffer) : file.read(offset, std::as_writable_bytes(buffer));
 }
 
 }  // namespace
@@ -66,9 +81,13 @@ void FileOperations::read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_
     const auto from = static_cast<std::uint64_t>(offset);
     auto* const file = reinterpret_cast<vfs::OpenFile*>(fi->fh);  // NOLINT(performance-no-int-to-ptr)
     const Result<std::size_t> count =
-        file == nullptr ? read_extent(req, ino, from, buffer) : file->read(from, std::as_writable_bytes(buffer));
+        file == nullptr ? read_extent(req, ino, Call::fs(req).extent(Call::inode(req, ino)), from, buffer)
+                        : read_open(req, ino, *file, from, buffer);
     if (!count) {
       return count.error();
+    }
+    if (*count == kRepliesLater) {
+      return 0;
     }
     measure.bytes_read(*count);
     fuse_reply_buf(req, buffer.data(), *count);

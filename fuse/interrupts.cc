@@ -44,6 +44,8 @@ void Interrupts::settle(Clock::time_point now, FunctionRef<Found(std::uint64_t r
       case Found::kWaiting:
         reply(item.request, EINTR);
         return true;
+      case Found::kAnswered:
+        return true;
       case Found::kYoung:
         return false;
       case Found::kNowhere:

@@ -27,9 +27,10 @@ class Interrupts {
   using Clock = std::chrono::steady_clock;
   /// What is known of a request that is to be interrupted.
   enum class Found : std::uint8_t {
-    kWaiting,  // reply EINTR to it
-    kYoung,    // it may be answered soon: ask again later
-    kNowhere,  // it was answered already, or a thread is about to begin with it
+    kWaiting,   // reply EINTR to it
+    kYoung,     // it may be answered soon: ask again later
+    kAnswered,  // `find` has replied
+    kNowhere,   // it was answered already, or a thread is about to begin with it
   };
 
   /// `device` is the descriptor of the FUSE device.

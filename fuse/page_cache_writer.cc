@@ -28,8 +28,8 @@ int PageCacheWriter::write(const vfs::DirEntry& entry, bool ask_first, const std
   if (stopping) {
     return EINTR;
   }
-  const auto content = std::span(buffer_).first(static_cast<std::size_t>(extent->length));
-  if (const Result<void> read = extent->source->read(extent->offset, content); !read) {
+  const auto content = std::span(buffer_).first(static_cast<std::size_t>(extent->run.length));
+  if (const Result<void> read = extent->source->read(extent->run.offset, content); !read) {
     return read.error();  // a reader of the file gets the error
   }
   const int error = cache_->store(entry.inode, content);

@@ -103,6 +103,9 @@ Interrupts::Found Servers::find_request(const std::vector<Seen>& seen, std::uint
       return step == seen[i].step && now - seen[i].since >= kInterruptible ? kWaiting : kYoung;
     }
   }
+  if (options_.interrupt && options_.interrupt(number)) {
+    return kAnswered;
+  }
   const MutexLock lock(parking_mutex_);
   const auto is_it = [number](const std::vector<char>& held) {
     fuse_in_header header{};

@@ -69,7 +69,7 @@ Servers::Servers(fuse_session* session, Statistics& statistics, const ServerOpti
   if (usable_cpus() > 2) {
     options_.others_busy = nullptr;
   }
-  if (!ended_) {
+  if (!ended_ || !all_ended_) {
     throw system_error("Unable to serve the mount", errno);
   }
   const int device = fuse_session_fd(session_);
@@ -196,6 +196,8 @@ void Servers::about_to_wait() {
     current_->servers.relieve(*current_);
   }
 }
+
+std::uint64_t Servers::current_request() { return current_ == nullptr ? 0 : current_->request.load(); }
 
 void Servers::serve(Server& self) {
   current_ = &self;

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -34,6 +35,9 @@ struct ServerOptions {
   /// True while another thread of this mount needs a CPU. On a machine with two CPUs, no thread polls then. May be
   /// null.
   const std::atomic<bool>* others_busy = nullptr;
+  /// Called if a request that is to be interrupted is with no thread. Replies EINTR to it if it waits elsewhere, and
+  /// then returns true. May be empty.
+  std::function<bool(std::uint64_t request)> interrupt = {};
   /// Requests can be interrupted. False: libfuse gets the kernel's INTERRUPT requests, and ignores them.
   bool interrupts = true;
 };
@@ -82,6 +86,8 @@ class Servers {
   /// the calling thread. Does nothing on a thread that isn't a server thread. The operation needn't know whether its
   /// request is interrupted while it waits: if so, its reply fails (Interrupts).
   static void about_to_wait();
+  /// The number of the request that this server thread answers. 0 on any other thread.
+  [[nodiscard]] static std::uint64_t current_request();
 
  private:
   struct Server;  // server.h

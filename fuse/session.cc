@@ -249,6 +249,7 @@ void Session::start(const ServerOptions& servers) {
   ServerOptions options = servers;
   options.poll = servers.poll && !rings_;  // with io_uring, only requests that aren't urgent come through the device
   options.interrupts = !rings_;            // libfuse's threads take most requests, unknown to Servers
+  options.interrupt = [this](std::uint64_t request) { return adapter_.waiting_reads().interrupt(request); };
   servers_ = std::make_unique<Servers>(session_, adapter_.statistics(), options);
   servers_->start();
 }
@@ -285,6 +286,7 @@ bool Session::stop(std::chrono::milliseconds limit) {
     return std::max(std::chrono::duration_cast<std::chrono::milliseconds>(time), std::chrono::milliseconds(1));
   };
   const bool prefetcher_ended = stop_prefetching(limit) && stop_notifying(left());
+  adapter_.waiting_reads().stop();
   const bool servers_ended = servers_ == nullptr || servers_->stop(left());
   const bool rings_ended = end_rings(left());
   unmount();

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cmath>
 #include <new>
 #include <optional>
 
@@ -46,30 +45,6 @@ std::optional<Failure> failure_of(int error) {
 std::string_view name_of(Request request) { return kNames.at(static_cast<std::size_t>(request)); }
 std::string_view name_of(Failure failure) { return kFailureNames.at(static_cast<std::size_t>(failure)); }
 
-std::uint64_t Snapshot::Operation::quantile(double share) const {
-  std::uint64_t all = 0;  // not `answered`, which may be ahead of the buckets
-  for (const std::uint64_t count : buckets) {
-    all += count;
-  }
-  const auto wanted = static_cast<std::uint64_t>(std::ceil(share * static_cast<double>(all)));
-  std::uint64_t seen = 0;
-  for (std::size_t i = 0; i < buckets.size() && all > 0; ++i) {
-    seen += buckets.at(i);
-    if (seen >= wanted && seen > 0) {
-      return std::min(LatencyBuckets::end_of(i) - 1, longest);
-    }
-  }
-  return 0;
-}
-
-std::uint64_t Snapshot::Operation::below(std::uint64_t limit) const {
-  std::uint64_t seen = 0;
-  for (std::size_t i = 0; i < buckets.size() && LatencyBuckets::end_of(i) <= limit; ++i) {
-    seen += buckets.at(i);
-  }
-  return seen;
-}
-
 Statistics::~Statistics() {
   for (const std::atomic<Slot*>& slot : slots_) {
     delete slot.load();
@@ -109,6 +84,15 @@ Statistics::Measure::~Measure() {
 void Statistics::Measure::failed(int error) {
   if (const std::optional<Failure> failure = failure_of(error)) {
     slot_.failures.at(request_).at(static_cast<std::size_t>(*failure)).fetch_add(1, kRelaxed);
+  }
+}
+
+void Statistics::read_failed(int error) {
+  if (const std::optional<Failure> failure = failure_of(error)) {
+    own()
+        .failures.at(static_cast<std::size_t>(Request::kRead))
+        .at(static_cast<std::size_t>(*failure))
+        .fetch_add(1, kRelaxed);
   }
 }
 

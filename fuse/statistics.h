@@ -8,7 +8,7 @@
 #include <optional>
 #include <string_view>
 
-#include "fuse/latency.h"
+#include "core/base/latency.h"
 
 namespace pkgfs::vfs {
 class LiveChanges;
@@ -59,11 +59,13 @@ struct Snapshot {
     std::array<std::uint64_t, kFailures> failures{};
     std::array<std::uint64_t, LatencyBuckets::kCount> buckets{};
 
-    /// The nanoseconds within which the part `share` (0 to 1) of the requests was answered. Never too low. From 256 ns
-    /// on, it is at most 25 % too high. 0 if none was answered.
-    [[nodiscard]] std::uint64_t quantile(double share) const;
+    /// The nanoseconds within which the part `share` (0 to 1) of the requests was answered, as exact as LatencyBuckets
+    /// says. 0 if none was answered. `answered` may be ahead of the buckets.
+    [[nodiscard]] std::uint64_t quantile(double share) const {
+      return LatencyBuckets::quantile(buckets, share, longest);
+    }
     /// How many requests took less than `limit` nanoseconds, which must be the end of a bucket.
-    [[nodiscard]] std::uint64_t below(std::uint64_t limit) const;
+    [[nodiscard]] std::uint64_t below(std::uint64_t limit) const { return LatencyBuckets::below(buckets, limit); }
   };
   std::array<Operation, kRequests> operations{};
   std::uint64_t bytes_read = 0;
@@ -120,6 +122,9 @@ class Statistics {
     Clock::time_point begin_;
   };
 
+  /// A READ whose Measure has ended already was answered with `bytes` bytes, or with the errno `error`.
+  void add_bytes_read(std::uint64_t bytes) { own().bytes_read.fetch_add(bytes, kRelaxed); }
+  void read_failed(int error);
   /// A file of `bytes` bytes was prefetched.
   void add_prefetched(std::uint64_t bytes) {
     Slot& slot = own();

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -17,9 +18,22 @@
 
 namespace pkgfs {
 
+/// A run of bytes of a source that belong together, such as the body of a file.
+struct ByteRun {
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+  std::span<const std::byte> sha256 = {};  // the stored hash of the bytes: 32 bytes, or none
+
+  friend bool operator==(const ByteRun& a, const ByteRun& b) { return a.offset == b.offset && a.length == b.length; }
+};
+
 /// The bytes of a package: immutable, of a fixed size, safe to use from many threads.
 /// All of them are in memory or mapped into it (`bytes()`), so that parsers can point into them instead of copying. A
 /// source that can't map its bytes has to copy them into memory or a file first.
+///
+/// A source may be incomplete: some of its bytes are still at a server, and are zeros in `bytes()`. So a parser calls
+/// `need` before it touches bytes. `read_run` waits for the bytes that it reads. A caller that must not wait calls
+/// `is_here` and `when_here` first.
 class ByteSource {
  public:
   virtual ~ByteSource() = default;
@@ -42,10 +56,35 @@ class ByteSource {
   /// Copies `out.size()` bytes from `offset`. EIO if a part lies outside the source, can't be read, or isn't intact.
   /// A range that couldn't be read is tried again, but at most once a second.
   [[nodiscard]] virtual Result<void> read(std::uint64_t offset, std::span<std::byte> out) const = 0;
-  /// Does what `read` does, but doesn't wait for a disk where the file system supports that (RWF_NOWAIT). False if not
-  /// all bytes were copied: the caller then calls `read`.
-  [[nodiscard]] virtual bool read_at_once(std::uint64_t offset, std::span<std::byte> out) const {
-    return read(offset, out).has_value();
+  /// Does what `read_run` does, but waits neither for a server nor, where the file system supports that (RWF_NOWAIT),
+  /// for a disk. False if not all bytes were copied: the caller then calls `read_run`.
+  [[nodiscard]] virtual bool read_at_once(const ByteRun& run, std::uint64_t from, std::span<std::byte> out) const {
+    return read_run(run, from, out).has_value();
+  }
+
+  /// Waits until all bytes of `runs` are here. A part of a run that lies outside of the source is ignored. Throws Error
+  /// if they can't be fetched. A source that is complete does nothing.
+  virtual void need(std::span<const ByteRun> /*runs*/) const {}
+  void need(std::uint64_t offset, std::uint64_t length) const {
+    const ByteRun run{.offset = offset, .length = length};
+    need({&run, 1});
+  }
+  /// Copies `out.size()` bytes of `run`, from its byte `from`. Waits for them if they are still at a server. Fails as
+  /// `read`, and also with EIO if the bytes can't be fetched or don't have the hash of the run.
+  [[nodiscard]] virtual Result<void> read_run(const ByteRun& run, std::uint64_t from, std::span<std::byte> out) const {
+    return read(run.offset + from, out);
+  }
+  /// Whether `read_run` would not wait for a server.
+  [[nodiscard]] virtual bool is_here(const ByteRun& /*run*/, std::uint64_t /*from*/, std::uint64_t /*count*/) const {
+    return true;
+  }
+  /// Called once with 0, or with the errno number with which `read_run` would fail. EBADMSG instead of EIO: the run
+  /// doesn't have its hash, but earlier reads may have given bytes of it, because it is too long to be checked first.
+  using Arrival = std::function<void(int error)>;
+  /// Fetches bytes of `run`, and then calls `then`, in a thread of the source or before this function returns. `then`
+  /// must not block. The hash of `run` is copied.
+  virtual void when_here(const ByteRun& /*run*/, std::uint64_t /*from*/, std::uint64_t /*count*/, Arrival then) const {
+    then(0);
   }
 };
 
@@ -74,7 +113,7 @@ class MappedFile final : public ByteSource {
   [[nodiscard]] bool is_intact() const override;
   [[nodiscard]] std::uint64_t stamp() const override;
   [[nodiscard]] Result<void> read(std::uint64_t offset, std::span<std::byte> out) const override;
-  [[nodiscard]] bool read_at_once(std::uint64_t offset, std::span<std::byte> out) const override;
+  [[nodiscard]] bool read_at_once(const ByteRun& run, std::uint64_t from, std::span<std::byte> out) const override;
   /// The descriptor, for fstat(2) and for passing it to the kernel; owned by this object.
   [[nodiscard]] int fd() const { return fd_.get(); }
 
@@ -114,9 +153,17 @@ struct Blob {
   std::shared_ptr<const ByteSource> source;
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
+  std::span<const std::byte> sha256 = {};  // its stored hash, if the source has one
 
+  [[nodiscard]] ByteRun run() const { return {.offset = offset, .length = length, .sha256 = sha256}; }
+  /// Its bytes. Waits until they are here (ByteSource::need), and throws as that function.
   [[nodiscard]] std::span<const std::byte> bytes() const {
-    return source == nullptr ? std::span<const std::byte>{} : source->bytes().subspan(offset, length);
+    if (source == nullptr) {
+      return {};
+    }
+    const ByteRun needed = run();
+    source->need({&needed, 1});
+    return source->bytes().subspan(offset, length);
   }
 };
 

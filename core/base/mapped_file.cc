@@ -130,7 +130,8 @@ Result<void> MappedFile::read(std::uint64_t offset, std::span<std::byte> out) co
   return {};
 }
 
-bool MappedFile::read_at_once(std::uint64_t offset, std::span<std::byte> out) const {
+bool MappedFile::read_at_once(const ByteRun& run, std::uint64_t from, std::span<std::byte> out) const {
+  const std::uint64_t offset = run.offset + from;
   if (offset > bytes_.size() || out.size() > bytes_.size() - offset) {
     return false;
   }

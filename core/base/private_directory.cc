@@ -279,6 +279,15 @@ UniqueFd PrivateDirectory::open_file(const std::string& name, Content content) c
                                   "': another process puts something else in its place again and again");
 }
 
+UniqueFd PrivateDirectory::find_file(const std::string& name) const {
+  UniqueFd fd(::openat(fd_.get(), name.c_str(), O_RDWR | kOpenFile));
+  const int errnum = fd ? 0 : errno;
+  if (!fd && errnum != ENOENT && errnum != ELOOP && errnum != EISDIR && errnum != ENXIO && errnum != EACCES) {
+    throw system_error("Unable to open '" + path_of(name) + "'", errnum);
+  }
+  return fd && is_usable(fd.get(), fd_.get(), Content::kTrusted) ? std::move(fd) : UniqueFd();
+}
+
 std::optional<std::string> PrivateDirectory::read_file(const std::string& name, std::size_t limit) const {
   const std::string failed = fmt::format("Unable to read '{}'", path_of(name));
   const UniqueFd fd(::openat(fd_.get(), name.c_str(), O_RDONLY | kOpenFile));

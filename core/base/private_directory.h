@@ -67,6 +67,9 @@ class PrivateDirectory {
   /// 0644. A lock of another user may be open for reading only, which is enough for flock(2). Throws Error naming the
   /// file.
   [[nodiscard]] UniqueFd open_file(const std::string& name, Content content) const;
+  /// Opens the file `name` for reading and writing, if it is there and `kTrusted` allows it. Else none. Throws Error
+  /// naming it if it can't be opened for a reason that says nothing about it, such as too many open files.
+  [[nodiscard]] UniqueFd find_file(const std::string& name) const;
   /// The content of the regular file `name`; nothing if it doesn't exist. Throws Error naming it if it can't be read,
   /// has more than `limit` bytes, or isn't a file that `kTrusted` allows.
   [[nodiscard]] std::optional<std::string> read_file(const std::string& name, std::size_t limit) const;

@@ -96,7 +96,7 @@ std::uint64_t remove_old_parts(const std::optional<PrivateDirectory>& directory,
   std::uint64_t freed = 0;
   if (directory) {
     for_each_old(*directory, limit, [&](const std::string& name, const struct stat& status) {
-      if (!lock_ending.empty() && name.ends_with(lock_ending)) {
+      if ((!lock_ending.empty() && name.ends_with(lock_ending)) || name.ends_with(kLazy) || name.ends_with(kLazyMap)) {
         return;
       }
       const std::string lock = name.substr(0, name.find(".part")) + lock_ending;
@@ -140,8 +140,7 @@ FileLock lock(PrivateDirectory directory, std::string name, const CancelFlag& ca
           }};
 }
 
-void move_into_place(const std::string& part, const UniqueFd& downloaded, std::string_view kind,
-                     const std::string& path) {
+void move_into_place(const std::string& part, int downloaded, std::string_view kind, const std::string& path) {
   const std::filesystem::path whole(part);
   const std::string failed = fmt::format("Unable to save the downloaded {} to \"{}\"", kind, path);
   const auto directory = PrivateDirectory::find(whole.parent_path());
@@ -153,7 +152,7 @@ void move_into_place(const std::string& part, const UniqueFd& downloaded, std::s
   struct stat there{};
   struct stat ours{};
   if (::fstatat(directory->fd(), whole.filename().c_str(), &there, AT_SYMLINK_NOFOLLOW) != 0 ||
-      ::fstat(downloaded.get(), &ours) != 0) {
+      ::fstat(downloaded, &ours) != 0) {
     throw system_error(failed, errno);
   }
   if (FileId(there) == FileId(ours)) {

@@ -27,6 +27,10 @@ using Clock = std::chrono::system_clock;
 /// lock it.
 inline constexpr std::chrono::hours kLockAge{24};
 
+/// The endings of a container that is fetched in parts, and of its map (lazy_files.h).
+inline constexpr std::string_view kLazy = ".lazy";
+inline constexpr std::string_view kLazyMap = ".lazy-map";
+
 struct File {
   std::string name;
   std::string path;
@@ -45,7 +49,7 @@ std::uint64_t remove_old(const std::optional<PrivateDirectory>& directory, Clock
                          const std::function<bool(const std::string& name)>& matches);
 /// The same for partial files (`PartialEntry::part`) and the files beside them, whose names begin with `{key}.part`.
 /// Their lock is the file `{key}{lock_ending}` in the directory `locks`. If a process holds the lock, the files stay,
-/// because a download fills them.
+/// because a download fills them. Containers that are fetched in parts stay, too (lazy_files.h).
 std::uint64_t remove_old_parts(const std::optional<PrivateDirectory>& directory, Clock::time_point limit, bool dry_run,
                                const std::string& locks, const std::string& lock_ending);
 
@@ -61,8 +65,7 @@ void remove_stale_locks(const std::optional<PrivateDirectory>& directory, std::s
 /// Moves the partial file `part` to `path`. `kind` is the word for it in messages: "package" or "file". Throws Error
 /// naming `path`. If `part` doesn't lead to the open file `downloaded` any more, removes `part`, leaves `path` as it
 /// is, and throws.
-void move_into_place(const std::string& part, const UniqueFd& downloaded, std::string_view kind,
-                     const std::string& path);
+void move_into_place(const std::string& part, int downloaded, std::string_view kind, const std::string& path);
 /// The mode of an entry that pkgfs has hashed.
 inline constexpr ::mode_t kVerified = 0444;
 /// Gives the regular file at `path`, not the target of a link, the mode 0444. Fails silently.

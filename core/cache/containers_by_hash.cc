@@ -16,6 +16,7 @@
 #include "core/base/log.h"
 #include "core/cache/cache_files.h"
 #include "core/cache/file_hash.h"
+#include "core/cache/lazy_files.h"
 
 namespace pkgfs {
 namespace {
@@ -23,6 +24,8 @@ namespace {
 constexpr std::string_view kEnding = ".bin";
 constexpr std::string_view kSetAside = ".bin.corrupt-";
 constexpr ::mode_t kWritable = 0222;
+/// Longer than for downloads: the next mount of the same package goes on with it, and may be days later.
+constexpr std::chrono::hours kPartialAge{30 * 24};
 
 /// Sets the access time only, because `--mtime=container` shows the modification time. Fails silently for an entry of
 /// another user.
@@ -100,13 +103,16 @@ void ContainersByHash::set_aside(const Sha256& hash, const std::string& why) {
 
 PartialEntry ContainersByHash::reserve(const Sha256& hash, const CancelFlag& cancel,
                                        std::optional<std::chrono::milliseconds> longest) {
-  const std::string temporary = directory_ + "/__temp__";
+  const std::string temporary = temporary_directory();
   const std::string name = to_hex(hash);
   return cache_files::in_directory<PartialEntry>(directory_, [&] {
     cache_files::require_control(directory_);  // before anything is made in the cache of another user
     const PrivateDirectory opened = PrivateDirectory::make(temporary);
     PrivateDirectory locks = PrivateDirectory::make(directory_ + "/.locks");
-    std::call_once(prepared_, [&] { remove_leftovers(cache_files::kLockAge); });
+    std::call_once(prepared_, [&] {
+      remove_leftovers(cache_files::kLockAge);
+      remove_partial(kPartialAge);
+    });
     std::string part = opened.path_of(name + ".part");
     FileLock lock = cache_files::lock(std::move(locks), name, cancel, longest, part);
     return PartialEntry{std::move(part), std::move(lock)};
@@ -114,12 +120,16 @@ PartialEntry ContainersByHash::reserve(const Sha256& hash, const CancelFlag& can
 }
 
 std::string ContainersByHash::commit(const PartialEntry& partial, const UniqueFd& hashed, const Sha256& hash) {
+  return commit(partial.part, hashed.get(), hash);
+}
+
+std::string ContainersByHash::commit(const std::string& part, int hashed, const Sha256& hash) {
   std::string path = path_of(hash);
-  cache_files::move_into_place(partial.part, hashed, "package", path);
+  cache_files::move_into_place(part, hashed, "package", path);
   // After the rename: a process that is killed in between leaves a writable entry, which is hashed once more. The other
   // order would leave a read-only partial file, which can't be continued. By the descriptor: Wasmer may have put its
   // own download there meanwhile, and pkgfs hasn't hashed that.
-  ::fchmod(hashed.get(), cache_files::kVerified);
+  ::fchmod(hashed, cache_files::kVerified);
   dirty_ = true;
   return path;
 }
@@ -170,9 +180,14 @@ std::uint64_t ContainersByHash::remove_leftovers(std::chrono::seconds age, bool 
   std::error_code ignored;
   const std::string locks = directory_ + "/.locks";
   cache_files::remove_stale_locks(PrivateDirectory::find(locks), "", dry_run);
-  return cache_files::remove_old_parts(PrivateDirectory::find(directory_ + "/__temp__"), limit, dry_run, locks, "") +
+  return cache_files::remove_old_parts(PrivateDirectory::find(temporary_directory()), limit, dry_run, locks, "") +
          cache_files::remove_old(PrivateDirectory::find_chosen(directory_, ignored), limit, dry_run,
                                  [](const std::string& name) { return name.find(kSetAside) != std::string::npos; });
+}
+
+std::uint64_t ContainersByHash::remove_partial(std::chrono::seconds age, bool dry_run) {
+  return lazy_files::remove_old(PrivateDirectory::find(temporary_directory()), cache_files::Clock::now() - age,
+                                dry_run);
 }
 
 }  // namespace pkgfs

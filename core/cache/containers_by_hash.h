@@ -49,7 +49,8 @@ class ContainersByHash {
 
   /// Waits until no other thread or process fills the entry, for `longest` at most. Without `longest`, waits until the
   /// partial file hasn't grown for FileLock::kLongestWait. The caller then calls `find` again, because the other thread
-  /// or process may have made the entry. The first call also removes leftovers that are older than a day.
+  /// or process may have made the entry. The first call also removes leftovers that are older than a day, and
+  /// containers fetched in parts that weren't used for 30 days.
   ///
   /// Throws Error if the directory can't be written, or if other users may replace files in it. Throws Error(kBusy)
   /// after the wait, and Error(kInterrupted) when cancelled.
@@ -59,6 +60,10 @@ class ContainersByHash {
   /// the open file whose content the caller has hashed. Returns the path of the entry. Throws Error, also if the
   /// partial file isn't `hashed` any more.
   std::string commit(const PartialEntry& partial, const UniqueFd& hashed, const Sha256& hash);
+  /// The same for the file at `part` in the directory for temporary files. `hashed` is its descriptor.
+  std::string commit(const std::string& part, int hashed, const Sha256& hash);
+  /// The directory for files that aren't complete. It may not exist yet.
+  [[nodiscard]] std::string temporary_directory() const { return directory_ + "/__temp__"; }
   /// Syncs all commits since the last call, so that they survive a power cut. One call for many commits is cheaper than
   /// a call for each of them. Throws Error.
   void sync();
@@ -73,6 +78,10 @@ class ContainersByHash {
   /// stay. Also removes locks that are older than a day and that no process holds. Returns how many bytes that frees.
   /// With `dry_run`, removes nothing, and returns how many bytes a removal would free.
   std::uint64_t remove_leftovers(std::chrono::seconds age, bool dry_run = false);
+  /// Removes the containers that are fetched in parts (lazy_files.h), that no process has used for `age`, and that none
+  /// uses now. Returns how many bytes that frees. With `dry_run`, removes nothing, and returns how many bytes a removal
+  /// would free.
+  std::uint64_t remove_partial(std::chrono::seconds age, bool dry_run = false);
 
  private:
   std::string directory_;

@@ -18,6 +18,7 @@
 #include "core/base/hash.h"
 #include "core/base/log.h"
 #include "core/cache/cache_files.h"
+#include "core/cache/lazy_files.h"
 #include "core/net/url.h"
 
 namespace pkgfs {
@@ -96,7 +97,7 @@ void ContainersByUrl::mark_current(const Url& url) {
 
 PartialEntry ContainersByUrl::reserve(const Url& url, const CancelFlag& cancel,
                                       std::optional<std::chrono::milliseconds> longest) {
-  const std::string temporary = directory_ + "/__temp__";
+  const std::string temporary = temporary_directory();
   const std::string key = key_of(url);
   return cache_files::in_directory<PartialEntry>(directory_, [&] {
     cache_files::require_control(directory_);  // before anything is made in the cache of another user
@@ -112,7 +113,7 @@ std::string ContainersByUrl::commit(const PartialEntry& partial, const UniqueFd&
   std::string path = path_of(url);
   ::unlink(etag_path(path).c_str());  // a process that dies now must not leave the old ETag beside the new file
   ::unlink(date_path(path).c_str());
-  cache_files::move_into_place(partial.part, downloaded, "file", path);
+  cache_files::move_into_place(partial.part, downloaded.get(), "file", path);
   touch(path);
   if (etag) {
     write_file_atomically(etag_path(path), *etag, Durability::kUnsynced);
@@ -148,7 +149,7 @@ void ContainersByUrl::remove(const std::string& path) {
 
 std::uint64_t ContainersByUrl::remove_leftovers(std::chrono::seconds age, bool dry_run) {
   const auto limit = cache_files::Clock::now() - age;
-  const std::string path = directory_ + "/__temp__";
+  const std::string path = temporary_directory();
   const auto temporary = PrivateDirectory::find(path);
   cache_files::remove_stale_locks(temporary, kLock, dry_run);
   const std::uint64_t parts = cache_files::remove_old_parts(temporary, limit, dry_run, path, std::string(kLock));
@@ -165,6 +166,11 @@ std::uint64_t ContainersByUrl::remove_leftovers(std::chrono::seconds age, bool d
     return is_half_written || !std::filesystem::exists(directory_ + "/" + name.substr(0, at), unknown);
   });
   return parts + etags;
+}
+
+std::uint64_t ContainersByUrl::remove_partial(std::chrono::seconds age, bool dry_run) {
+  return lazy_files::remove_old(PrivateDirectory::find(temporary_directory()), cache_files::Clock::now() - age,
+                                dry_run);
 }
 
 }  // namespace pkgfs

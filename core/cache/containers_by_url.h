@@ -36,6 +36,8 @@ class ContainersByUrl {
     std::optional<std::chrono::seconds> age;  // since the server last confirmed it; none if that time is in the future
   };
 
+  /// The directory for files that aren't complete.
+  [[nodiscard]] std::string temporary_directory() const { return directory_ + "/__temp__"; }
   [[nodiscard]] std::string path_of(const Url& url) const;
   /// The entry of `url`; nothing if there is none.
   [[nodiscard]] std::optional<Found> find(const Url& url) const;
@@ -64,6 +66,10 @@ class ContainersByUrl {
   /// a process holds stay. Also removes locks that are older than a day and that no process holds. Returns how many
   /// bytes that frees. With `dry_run`, removes nothing, and returns how many bytes a removal would free.
   std::uint64_t remove_leftovers(std::chrono::seconds age, bool dry_run = false);
+  /// Removes the containers that are fetched in parts (lazy_files.h), that no process has used for `age`, and that none
+  /// uses now. Returns how many bytes that frees. With `dry_run`, removes nothing, and returns how many bytes a removal
+  /// would free.
+  std::uint64_t remove_partial(std::chrono::seconds age, bool dry_run = false);
 
  private:
   std::string directory_;

@@ -20,6 +20,7 @@ constexpr std::size_t kProblemsShown = 3;
 
 PackageHash hash_of(const std::shared_ptr<const ByteSource>& source) {
   return PackageHash([source] {
+    source->need(0, source->size());
     const Sha256 digest = sha256(source->bytes());
     if (source->damaged()) {
       throw system_error("Unable to hash \"" + source->name() + "\"", EIO);

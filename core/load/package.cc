@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 
 #include "core/base/file_kind.h"
 #include "core/load/container_package.h"
@@ -53,6 +54,10 @@ const webc::Atom* Package::find_atom(std::string_view name) const {
   return found != all.end() && found->name == name ? &*found : nullptr;
 }
 
+std::string Package::volume_key(std::string_view name) const {
+  return std::to_string(reinterpret_cast<std::uintptr_t>(this)).append(1, '\0').append(name);
+}
+
 std::uint64_t Package::header_digest() const {
   if (container() != nullptr) {
     return webc::header_digest(*container());
@@ -78,6 +83,7 @@ std::shared_ptr<const Package> open_package(const std::string& path, const OpenO
     directory.as_built = options.as_built;
     directory.times = options.times;
     directory.allow_outside = options.allow_outside;
+    directory.follow_manifest = options.follow_manifest;
     return open_directory_package(path, directory);
   }
   if (!S_ISREG(status.st_mode)) {
@@ -98,6 +104,17 @@ std::shared_ptr<const Package> open_package(const std::string& path, const OpenO
     if (file->damaged()) {  // then whatever looks wrong in it proves nothing
       throw Error(ErrorCode::kIo, {what, "not all of the file can be read"});
     }
+    throw std::move(error).context(what);
+  }
+}
+
+std::shared_ptr<const Package> open_container(const std::shared_ptr<const ByteSource>& source, const Sha256& hash,
+                                              const OpenOptions& options) {
+  const std::string what = "Unable to open the package \"" + source->name() + "\"";
+  try {
+    return std::make_shared<ContainerPackage>(source->name(), webc::Container::open(source, options.limits()),
+                                              PackageHash(hash), options);
+  } catch (Error& error) {
     throw std::move(error).context(what);
   }
 }

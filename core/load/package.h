@@ -41,6 +41,8 @@ class Package {
   [[nodiscard]] virtual std::vector<std::string> volume_names() const = 0;
   /// A new file system over the volume; null if there is no such volume.
   [[nodiscard]] virtual std::unique_ptr<vfs::FileSystem> open_volume(std::string_view name) const = 0;
+  /// Volumes of two packages with the same key show the same, as long as both packages exist. Empty: not known.
+  [[nodiscard]] virtual std::string volume_key(std::string_view name) const;
   /// The container; null for a directory.
   [[nodiscard]] virtual const webc::Container* container() const { return nullptr; }
   /// True for a directory package: the mapped host directories are served live.
@@ -60,6 +62,9 @@ struct OpenOptions {
   bool strict = false;
   /// Directory packages: hide the files that a build leaves out (ignore_rules.h).
   bool as_built = false;
+  /// Directory packages: another part of the program follows changes of the manifest, so they aren't logged. Set only
+  /// for the package that the user named.
+  bool follow_manifest = false;
   /// Directory packages: paths of the manifest may lead out of the directory. Set only for a package that the user
   /// named, never for a dependency.
   bool allow_outside = false;
@@ -78,5 +83,9 @@ struct OpenOptions {
 /// Opens the package at `path`. Its content decides the format, not its name (docs/rules/webc-format.md, 1). Throws
 /// Error naming `path`.
 [[nodiscard]] std::shared_ptr<const Package> open_package(const std::string& path, const OpenOptions& options = {});
+/// Opens the container in `source`, whose SHA-256 is `hash`. The package has the name of the source. Throws Error
+/// naming it.
+[[nodiscard]] std::shared_ptr<const Package> open_container(const std::shared_ptr<const ByteSource>& source,
+                                                            const Sha256& hash, const OpenOptions& options);
 
 }  // namespace pkgfs

@@ -5,8 +5,10 @@
 #include <utility>
 
 #include "core/base/limits.h"
+#include "core/base/log.h"
 #include "core/base/parallel.h"
 #include "core/cache/container_fetcher.h"
+#include "core/lazy/lazy_opener.h"
 
 namespace pkgfs {
 namespace {
@@ -115,26 +117,67 @@ std::shared_ptr<const Package> PackageLoader::load(const PackageSummary& summary
 OpenOptions PackageLoader::options_for(const DistributionInfo& dist) const {
   OpenOptions options = options_;
   options.allow_outside = false;  // the user trusts the root, not what it depends on
+  options.follow_manifest = false;
   options.untrusted = options.untrusted || !(trust_ ? trust_(dist) : dist.path.has_value());
   return options;
 }
 
+void PackageLoader::adopt(const PackageSummary& summary, std::shared_ptr<const Package> package) {
+  const MutexLock lock(mutex_);
+  if (summary.dist.path) {
+    local_.emplace(local_key(summary.dist), std::move(package));
+  } else if (summary.dist.webc_sha256) {
+    auto remote = std::make_unique<Remote>();
+    {
+      const MutexLock loading(remote->loading);
+      remote->package = std::move(package);
+    }
+    remote_.emplace(*summary.dist.webc_sha256, std::move(remote));
+  }
+}
+
+std::pair<bool, std::string> PackageLoader::local_key(const DistributionInfo& dist) const {
+  std::error_code failed;
+  const auto canonical = std::filesystem::canonical(*dist.path, failed);
+  // After a failure, opening says what is wrong.
+  return {options_for(dist).untrusted, failed ? *dist.path : canonical.string()};
+}
+
 std::shared_ptr<const Package> PackageLoader::load_local(const DistributionInfo& dist) {
   const std::string& path = *dist.path;
-  const OpenOptions options = options_for(dist);
-  std::error_code failed;
-  const auto canonical = std::filesystem::canonical(path, failed);
-  // After a failure, opening says what is wrong.
-  std::pair key(options.untrusted, failed ? path : canonical.string());
+  std::pair key = local_key(dist);
   {
     const MutexLock lock(mutex_);
     if (const auto found = local_.find(key); found != local_.end()) {
       return found->second;
     }
   }
-  auto package = open_package(path, options);
+  auto package = open_package(path, options_for(dist));
   const MutexLock lock(mutex_);
   return local_.emplace(std::move(key), std::move(package)).first->second;
+}
+
+std::shared_ptr<const Package> PackageLoader::load_lazily(const ContainerFetcher::Announced& wanted,
+                                                          const OpenOptions& options, const CancelFlag& cancel) {
+  if (completes_) {
+    (void)lazy_->complete(wanted, client_, cancel, observer_);  // then the cache has it, or it is downloaded
+    return nullptr;
+  }
+  const auto source = lazy_ == nullptr ? nullptr : lazy_->open(wanted, client_, cancel);
+  if (source == nullptr) {
+    return nullptr;
+  }
+  try {
+    const CancelScope scope(cancel);
+    return open_container(source, wanted.hash, options);
+  } catch (const Error& error) {
+    if (error.is_of_run()) {
+      throw;
+    }
+    // The download has more patience, and another hash than announced is found there.
+    log::warn("{} can't be read in parts, so it is downloaded first: {}", wanted.name, error);
+    return nullptr;
+  }
 }
 
 std::shared_ptr<const Package> PackageLoader::load_remote(const PackageSummary& summary, const CancelFlag& cancel) {
@@ -157,13 +200,16 @@ std::shared_ptr<const Package> PackageLoader::load_remote(const PackageSummary& 
   }
   const MutexLock lock(remote->loading);
   if (remote->package == nullptr) {
-    std::shared_ptr<const Package> package;
-    remote->location = fetcher_->fetch(
-        {.hash = hash,
-         .url = summary.dist.url,
-         .name = summary.pkg.id.to_string(),
-         .is_hash_safe = summary.dist.is_hash_safe},
-        cancel, [&](const std::string& path) { package = open_package(path, options_for(summary.dist)); });
+    const ContainerFetcher::Announced wanted{.hash = hash,
+                                             .url = summary.dist.url,
+                                             .name = summary.pkg.id.to_string(),
+                                             .is_hash_safe = summary.dist.is_hash_safe};
+    const OpenOptions options = options_for(summary.dist);
+    std::shared_ptr<const Package> package = load_lazily(wanted, options, cancel);
+    if (package == nullptr) {
+      remote->location =
+          fetcher_->fetch(wanted, cancel, [&](const std::string& path) { package = open_package(path, options); });
+    }
     remote->package = std::move(package);
   }
   return remote->package;

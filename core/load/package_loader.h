@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/base/cancel.h"
@@ -14,12 +15,15 @@
 #include "core/base/function_ref.h"
 #include "core/base/hash.h"
 #include "core/base/thread_annotations.h"
+#include "core/cache/container_fetcher.h"
 #include "core/load/package.h"
 #include "core/package/package_info.h"
 
 namespace pkgfs {
 
-class ContainerFetcher;
+class DownloadObserver;
+class HttpClient;
+class LazyOpener;
 
 /// Turns summaries into opened packages (docs/rules/loading.md, 1). A package with a local path is opened in place. A
 /// ContainerFetcher provides any other package, by its URL and hash. The paths of a package may never lead out of its
@@ -37,11 +41,29 @@ class PackageLoader {
   PackageLoader(OpenOptions options, ContainerFetcher& fetcher, const CancelFlag& cancel, Trust trust = {})
       : options_(options), fetcher_(&fetcher), cancel_(&cancel), trust_(std::move(trust)) {}
 
+  /// From now on, `lazy` opens containers that aren't in the cache, if it can. The first requests use `client`. `lazy`
+  /// must outlive the loader.
+  void set_lazy(LazyOpener& lazy, std::shared_ptr<HttpClient> client) {
+    lazy_ = &lazy;
+    client_ = std::move(client);
+  }
+
+  /// From now on, `lazy` completes containers that a lazy mount has begun, before they are opened. The other parameters
+  /// are those of LazyOpener::complete; `lazy` and `observer` must outlive the loader.
+  void set_completing(LazyOpener& lazy, std::shared_ptr<HttpClient> client, DownloadObserver* observer) {
+    set_lazy(lazy, std::move(client));
+    completes_ = true;
+    observer_ = observer;
+  }
+
   /// The limits for a package at `dist`.
   [[nodiscard]] const limits::PackageLimits& limits_of(const DistributionInfo& dist) const {
     return options_for(dist).limits();
   }
 
+  /// Loads no package for `summary` in future, but gives `package`, which an earlier loader has loaded for it. Call it
+  /// before the first load.
+  void adopt(const PackageSummary& summary, std::shared_ptr<const Package> package);
   /// Throws Error naming the package and its location, and Error(kInterrupted).
   [[nodiscard]] std::shared_ptr<const Package> load(const PackageSummary& summary);
   /// The same for many packages, in their order, with up to 32 downloads at a time. The first failure stops the others.
@@ -73,12 +95,21 @@ class PackageLoader {
   [[nodiscard]] bool needs_download(const PackageSummary& summary) const;
   [[nodiscard]] std::shared_ptr<const Package> load(const PackageSummary& summary, const CancelFlag& cancel);
   [[nodiscard]] OpenOptions options_for(const DistributionInfo& dist) const;
+  /// What tells local packages apart.
+  [[nodiscard]] std::pair<bool, std::string> local_key(const DistributionInfo& dist) const;
   [[nodiscard]] std::shared_ptr<const Package> load_local(const DistributionInfo& dist);
+  /// Null if the package must be downloaded.
+  [[nodiscard]] std::shared_ptr<const Package> load_lazily(const ContainerFetcher::Announced& wanted,
+                                                           const OpenOptions& options, const CancelFlag& cancel);
   [[nodiscard]] std::shared_ptr<const Package> load_remote(const PackageSummary& summary, const CancelFlag& cancel);
 
   OpenOptions options_;
   ContainerFetcher* fetcher_ = nullptr;  // null: local packages only
   const CancelFlag* cancel_ = nullptr;   // null: never cancelled
+  LazyOpener* lazy_ = nullptr;           // null: packages are downloaded before they are opened
+  std::shared_ptr<HttpClient> client_;
+  bool completes_ = false;  // `lazy_` only completes containers
+  DownloadObserver* observer_ = nullptr;
   Trust trust_;
   mutable Mutex mutex_;
   std::map<std::pair<bool, std::string>, std::shared_ptr<const Package>> local_

@@ -19,12 +19,13 @@ class BlobFile final : public OpenFile {
       return 0;
     }
     const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), blob_.length - offset));
-    const Result<void> done = blob_.source->read(blob_.offset + offset, out.first(count));
+    const Result<void> done = blob_.source->read_run(blob_.run(), offset, out.first(count));
     if (!done) {
       return fail(done.error());
     }
     return count;
   }
+  [[nodiscard]] Result<Extent> extent() const override { return Extent{blob_.source.get(), blob_.run()}; }
 
  private:
   Blob blob_;

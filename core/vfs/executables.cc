@@ -147,9 +147,9 @@ Result<bool> begins_like_a_program(FileSystem& fs, Inode file) {
     return fail(extent.error());
   }
   std::array<char, 4> bytes{};
-  const std::size_t count = std::min<std::size_t>(bytes.size(), extent->length);
+  const std::size_t count = std::min<std::size_t>(bytes.size(), extent->run.length);
   if (const Result<void> read =
-          extent->source->read(extent->offset, std::as_writable_bytes(std::span(bytes)).first(count));
+          extent->source->read(extent->run.offset, std::as_writable_bytes(std::span(bytes)).first(count));
       !read) {
     return fail(read.error());
   }

@@ -87,8 +87,7 @@ struct Place {
 /// The bytes of a file as one run of a source. Valid as long as the file system exists.
 struct Extent {
   const ByteSource* source = nullptr;
-  std::uint64_t offset = 0;
-  std::uint64_t length = 0;
+  ByteRun run;
 };
 
 /// An open file; destroying it closes it. Thread-safe.
@@ -98,6 +97,8 @@ class OpenFile {
   /// Reads up to `out.size()` bytes at `offset`; fewer only at the end of the file. If some of the bytes can't be read,
   /// because the container was truncated or its disk fails, the call fails with EIO.
   [[nodiscard]] virtual Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> out) = 0;
+  /// The file's bytes as one run of a source, if they are that; else EINVAL.
+  [[nodiscard]] virtual Result<Extent> extent() const { return fail(EINVAL); }
   /// The descriptor of the host file, open for reading and owned by this object; -1 if the file isn't a whole host
   /// file.
   [[nodiscard]] virtual int descriptor() const { return -1; }

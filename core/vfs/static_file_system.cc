@@ -128,7 +128,7 @@ Result<Extent> StaticFileSystem::extent(Inode inode) {
   if (which.directory) {
     return fail(EISDIR);
   }
-  return Extent{which.file.content.source.get(), which.file.content.offset, which.file.content.length};
+  return Extent{which.file.content.source.get(), which.file.content.run()};
 }
 
 Result<Origin> StaticFileSystem::origin(Inode inode) {

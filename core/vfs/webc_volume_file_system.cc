@@ -151,7 +151,7 @@ Result<Extent> WebcVolumeFileSystem::extent(Inode inode) {
   if (info->kind != webc::EntryKind::kFile) {
     return fail(info->kind == webc::EntryKind::kDirectory ? EISDIR : EINVAL);
   }
-  return Extent{volume_->source().get(), info->offset, info->length};
+  return Extent{volume_->source().get(), {.offset = info->offset, .length = info->length, .sha256 = info->sha256}};
 }
 
 Result<std::unique_ptr<OpenFile>> WebcVolumeFileSystem::open(Inode inode) {
@@ -168,7 +168,7 @@ Result<std::unique_ptr<OpenFile>> WebcVolumeFileSystem::open(Inode inode) {
       return fail(right.error());
     }
   }
-  return std::make_unique<BlobFile>(Blob{volume_->source(), info->offset, info->length});
+  return std::make_unique<BlobFile>(Blob{volume_->source(), info->offset, info->length, info->sha256});
 }
 
 Result<void> WebcVolumeFileSystem::check_content(webc::EntryRef ref, const webc::EntryInfo& info) {

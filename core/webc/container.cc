@@ -22,6 +22,7 @@ namespace {
 using namespace std::string_view_literals;
 
 constexpr std::string_view kMagic = "\0webc"sv;
+constexpr std::uint64_t kMostOfAKind = 1024;  // `file_kind` looks no further
 
 std::vector<Atom> read_atoms(const std::shared_ptr<const ByteSource>& source, const Layout& layout,
                              const limits::PackageLimits& limits) {
@@ -60,13 +61,24 @@ std::vector<Atom> read_atoms(const std::shared_ptr<const ByteSource>& source, co
     } else if (info->kind != EntryKind::kFile) {
       leave_out(*child, "is not a file");
     } else {
-      atoms.push_back({.name = std::string(child->name),
-                       .body = {.source = source, .offset = info->offset, .length = info->length}});
+      atoms.push_back(
+          {.name = std::string(child->name),
+           .body = {.source = source, .offset = info->offset, .length = info->length, .sha256 = info->sha256}});
     }
   }
   left_out.end();
   std::sort(atoms.begin(), atoms.end(), [](const Atom& a, const Atom& b) { return a.name < b.name; });
   return atoms;
+}
+
+/// Waits for the manifest and for all directory data, so that nothing but file bodies can be missing afterwards.
+void need_directories(const ByteSource& source, const Layout& layout) {
+  std::vector<ByteRun> runs{{.offset = layout.manifest, .length = layout.manifest_length},
+                            {.offset = layout.atoms.header, .length = layout.atoms.header_length}};
+  for (const VolumeParts& parts : layout.volumes) {
+    runs.push_back({.offset = parts.header, .length = parts.header_length});
+  }
+  source.need(runs);
 }
 
 // `<own name>@<own version>/` as version 1 prefixes its volumes. A `wapm` annotation without them counts as empty.
@@ -91,6 +103,7 @@ FileFormat detect_format(std::span<const std::byte> bytes) {
 }
 
 Layout read_layout(const ByteSource& source, const limits::PackageLimits& limits) {
+  source.need(0, kMostOfAKind);
   const std::string_view start = as_text(source.bytes().first(std::min<std::uint64_t>(source.size(), 8)));
   const auto unsupported = [&](const std::string& what) {
     return Error(ErrorCode::kUnsupported, source.name() + ": " + what);
@@ -125,6 +138,7 @@ Layout read_layout(const ByteSource& source, const limits::PackageLimits& limits
 std::shared_ptr<const Container> ContainerBuilder::build(std::shared_ptr<const ByteSource> source,
                                                          const limits::PackageLimits& limits) {
   Layout layout = read_layout(*source, limits);
+  need_directories(*source, layout);
   const std::shared_ptr<Container> container(new Container());  // std::make_shared can't call the private constructor
   container->version_ = layout.version;
   container->manifest_bytes_ = source->bytes().subspan(layout.manifest, layout.manifest_length);

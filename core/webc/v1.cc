@@ -37,6 +37,7 @@ class Chain {
       }
       const std::string number = "volume " + std::to_string(layout.volumes.size());
       const auto [start, length] = part(number, "name length");
+      source_.need(start, length);
       const std::string_view name = as_text(bytes_.subspan(start, length));
       if (!is_utf8(name)) {
         refuse(number, start, "the name is not UTF-8");
@@ -58,6 +59,7 @@ class Chain {
   }
 
   void check_prefix() const {
+    source_.need(0, kV1Manifest);
     if (bytes_.size() < kV1Manifest) {
       refuse("checksum and signature", bytes_.size(), "the file ends before " + hex(kV1Manifest));
     }
@@ -73,6 +75,7 @@ class Chain {
 
   std::uint64_t leb128(const std::string& section, const char* what) {
     const std::uint64_t start = at_;
+    source_.need(start, 10);
     std::uint64_t value = 0;
     for (unsigned i = 0; i < 10; ++i) {
       if (at_ >= bytes_.size()) {

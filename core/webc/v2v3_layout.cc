@@ -99,6 +99,7 @@ class Payload {
     if (end_ - at_ < 8) {
       refuse(source_, section_, here, std::string("no room for the ") + what + " length before " + hex(end_));
     }
+    source_.need(at_, 8);
     const std::uint64_t length = load_u64(source_.bytes(), at_);
     at_ += 8;
     if (length > end_ - at_) {
@@ -127,6 +128,7 @@ class LayoutReader {
   Layout read() {
     read_index_section();
     const Index& index = *layout_.index;
+    need_beginnings();
     const ByteRange manifest = section(index.manifest, Tag::kManifest, "manifest");
     layout_.manifest = manifest.begin;
     layout_.manifest_length = manifest.end - manifest.begin;
@@ -151,6 +153,7 @@ class LayoutReader {
     if (!fits(kPrefix, kIndexFraming, bytes_.size())) {
       refuse(source_, "index", kPrefix, "the file ends (" + hex(bytes_.size()) + ") inside the index section");
     }
+    source_.need(kPrefix, kIndexFraming);
     const auto tag = static_cast<unsigned>(bytes_[kPrefix]);
     if (tag != static_cast<unsigned>(Tag::kIndex)) {
       refuse(source_, "index", kPrefix, "section tag " + tag_text(tag) + " instead of 2 (index)");
@@ -164,6 +167,7 @@ class LayoutReader {
       refuse(source_, "index", kPrefix, over_limit(length, limits_.index_bytes, "bytes", limits_));
     }
     spans_.push_back({ByteRange{.begin = kPrefix, .end = payload + length}, "index"});
+    source_.need(payload, length);
     try {
       layout_.index = read_index(bytes_.subspan(payload, length));
     } catch (const Error& error) {
@@ -172,6 +176,40 @@ class LayoutReader {
       }
       refuse(source_, "index", payload, error.message());
     }
+  }
+
+  // Fetches the beginnings of all sections, and then all directory data, at once each time: otherwise every step below
+  // would wait for a server by itself. The lengths that this reads are checked below, when they are read again.
+  void need_beginnings() const {
+    static constexpr std::uint64_t kBeginning = 4096;
+    std::vector<ByteRun> runs;
+    const auto add_beginning = [&runs](const IndexEntry& entry) {
+      runs.push_back({.offset = entry.start, .length = std::min(entry.length, kBeginning)});
+    };
+    add_beginning(layout_.index->manifest);
+    add_beginning(layout_.index->atoms);
+    for (const auto& [name, entry] : layout_.index->volumes) {
+      add_beginning(entry);
+    }
+    source_.need(runs);
+    runs = {{.offset = layout_.index->manifest.start, .length = layout_.index->manifest.length}};
+    runs.push_back(header_of(layout_.index->atoms, 0));
+    for (const auto& [name, entry] : layout_.index->volumes) {
+      runs.push_back(header_of(entry, 8 + name.size()));
+    }
+    source_.need(runs);
+  }
+
+  // The header of a section and the length behind it. `before`: bytes of the payload in front of the header's length.
+  [[nodiscard]] ByteRun header_of(const IndexEntry& entry, std::uint64_t before) const {
+    const std::uint64_t skip = framing_ + before;
+    if (!fits(entry.start, entry.length, bytes_.size()) || !fits(0, skip + 8, entry.length)) {
+      return {};
+    }
+    const std::uint64_t at = entry.start + skip;
+    const std::uint64_t length = load_u64(bytes_, at);
+    const std::uint64_t room = entry.length - skip - 8;
+    return {.offset = at + 8, .length = length <= room ? std::min(length + 8, room) : 0};
   }
 
   // Checks the framing of a section and returns its payload.
@@ -183,6 +221,7 @@ class LayoutReader {
     if (entry.length < framing_) {
       refuse(source_, title, entry.start, "span of length " + hex(entry.length) + " is shorter than its framing");
     }
+    source_.need(entry.start, framing_);
     const auto found = static_cast<unsigned>(bytes_[entry.start]);
     if (found != static_cast<unsigned>(tag)) {
       refuse(source_, title, entry.start,
@@ -202,6 +241,7 @@ class LayoutReader {
     VolumeParts parts;
     if (name != nullptr) {
       const auto [start, length] = reader.part("name");
+      source_.need(start, length);
       parts.name = as_text(bytes_.subspan(start, length));
       if (parts.name != *name) {
         refuse(source_, title, start, "the section calls itself " + in_quotes(parts.name));

@@ -23,6 +23,9 @@ class ContainerCheck {
         problems_(problems) {}
 
   void run() {
+    if (content_) {
+      container_.source()->need(0, bytes_.size());
+    }
     const Layout layout = read_layout(*container_.source(), limits::kLocal);
     if (layout.version == Version::kV1) {
       check_v1_checksum();

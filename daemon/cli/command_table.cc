@@ -20,13 +20,22 @@ constexpr std::array kCommands{
                 "work as well.",
                 "pkgfs unmount /mnt/python"},
     CommandSpec{CommandId::kMounts, "mounts", "", "list the mounts of pkgfs",
-                "Each line has the package, the mount point and the state: \"live\", \"dead\" (the daemon is "
-                "gone) or \"stuck\" (the daemon does not answer).",
+                "Each line has the package, the mount point and the state: \"live\", \"changed\" (another program "
+                "has changed a package file in place), \"tampered\" (a server sent a package with a wrong hash), "
+                "\"dead\" (the daemon is gone) or \"stuck\" (the daemon does not answer). A mount whose packages are "
+                "still being fetched is \"live, lazy 37 %\", with the bytes that are local.",
                 ""},
     CommandSpec{CommandId::kStats, "stats", "MOUNTPOINT", "show the number, errors and times of a mount's requests",
                 "Counts from the start of the mount, for each operation. p50 and p99 are at most 25 % too"
                 " high; max is exact. The command does not wait for a mount that does not answer.",
                 "pkgfs stats /mnt/python"},
+    CommandSpec{CommandId::kWait, "wait", "MOUNTPOINT", "wait until all packages of a mount are local and checked",
+                "A lazy mount (--lazy) is ready before its packages are complete. This command returns when the mount "
+                "answers, and all its packages are complete, have the right hash and are in the cache. For any other "
+                "mount, it returns at once. The exit code is 12 if --timeout is over, 4 if a server sent a package "
+                "with a wrong hash, and 3 if nothing is mounted or the mount ends. A server that does not answer is "
+                "no failure: the command goes on waiting.",
+                "pkgfs wait --timeout=600 /mnt/python"},
     CommandSpec{CommandId::kInspect, "inspect", "PACKAGE", "show the contents of one package",
                 "Shows the manifest, commands, atoms and volumes. pkgfs checks the whole package first, "
                 "hashes included, and refuses a damaged one. --force shows the parts that pkgfs can read,"
@@ -61,16 +70,18 @@ constexpr std::array kCommands{
                 "pkgfs resolve --lock=app.lock acme/app"},
     CommandSpec{CommandId::kPull, "pull", "PACKAGE...", "download packages and their dependencies into the cache",
                 "Downloads the packages that \"pkgfs mount\" would need and that the cache does not have. "
-                "Interrupted downloads are continued. Prints the path of each container, or \"(not kept)\" "
+                "Interrupted downloads are continued, and so is what a lazy mount has begun. Prints the path of each "
+                "container, or \"(not kept)\" "
                 "for one with a wrong hash that --verify-downloads allowed.",
                 "pkgfs pull python/python@^3 acme/app"},
     CommandSpec{CommandId::kCache, "cache", "list|verify|prune|path", "list, check or remove downloaded packages",
                 "list: show all entries, the longest unused first. \"(url)\" marks a download from a URL; "
-                "its name is the hash of the URL.\n"
+                "its name is the hash of the URL. \"(partial)\" marks a package of which a mount has fetched "
+                "only a part; the next mount goes on with it.\n"
                 "verify: check every entry that is named by its own hash, and remove the damaged ones. "
                 "The exit code is 4 if there was one.\n"
                 "prune: remove the entries that --older-than and --max-size select, or all, and the rest "
-                "of interrupted downloads.\n"
+                "of interrupted downloads. Partial packages go, too, unless a mount uses them.\n"
                 "path: show the directory of the packages.\n"
                 "Wasmer uses the same cache. A mount keeps its packages even if they are removed from the"
                 " cache.",

@@ -12,6 +12,7 @@ enum class CommandId : unsigned {
   kUnmount,
   kMounts,
   kStats,
+  kWait,
   kInspect,
   kVerify,
   kTree,

@@ -34,6 +34,7 @@ constexpr std::array kExitCodes{
     ExitCode{kBusy, "the mount point, or a lock of the cache, is in use"},
     ExitCode{kMount, "the kernel or fusermount3 refused the mount"},
     ExitCode{kNetwork, "a registry or a server can't be reached, or its reply can't be used"},
+    ExitCode{kExitTimeOver, "the mount isn't complete, and the time to wait for it is over"},
     ExitCode{kInternal, "a bug in pkgfs"},
     ExitCode{kInterrupted, "a signal stopped pkgfs before it was done"},
 };

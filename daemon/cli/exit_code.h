@@ -15,6 +15,8 @@ struct ExitCode {
 };
 
 inline constexpr int kExitOk = 0;
+/// Of `pkgfs wait`. It is no failure, so no ErrorCode has it.
+inline constexpr int kExitTimeOver = 12;
 
 /// All exit codes, ascending.
 [[nodiscard]] std::span<const ExitCode> exit_codes();

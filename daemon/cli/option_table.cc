@@ -45,7 +45,7 @@ constexpr unsigned kResolvingCommands = kTreeCommands | set_of(CommandId::kInspe
 constexpr unsigned kFetchingCommands = kResolvingCommands | set_of(CommandId::kPull);
 constexpr unsigned kLoggingCommands =
     kFetchingCommands | set_of(CommandId::kUnmount, CommandId::kMounts, CommandId::kStats, CommandId::kCache,
-                               CommandId::kConfig, CommandId::kVolumePlugin);
+                               CommandId::kWait, CommandId::kConfig, CommandId::kVolumePlugin);
 constexpr unsigned kMountOnly = set_of(CommandId::kMount);
 constexpr unsigned kPluginOnly = set_of(CommandId::kVolumePlugin);
 
@@ -83,6 +83,21 @@ void set_verify_downloads(Options& options, std::string_view value) {
   static constexpr Choices<VerifyDownloads, 3> kChoices{
       {{"fail", VerifyDownloads::kFail}, {"warn", VerifyDownloads::kWarn}, {"off", VerifyDownloads::kOff}}};
   options.tree.network.verify_downloads = parse_choice("verify-downloads", value, kChoices);
+}
+
+void set_lazy(Options& options, std::string_view value) {
+  static constexpr Choices<Lazy, 3> kChoices{{{"auto", Lazy::kAuto}, {"on", Lazy::kOn}, {"off", Lazy::kOff}}};
+  options.tree.lazy = parse_choice("lazy", value, kChoices);
+}
+
+void set_background(Options& options, std::string_view value) {
+  if (value == "auto") {
+    options.tree.background_rate.reset();
+  } else if (value == "off") {
+    options.tree.background_rate = 0;
+  } else {
+    options.tree.background_rate = std::max<std::uint64_t>(parse_size("background", value), 1);
+  }
 }
 
 void set_strict(Options& options, std::string_view value) {
@@ -147,6 +162,10 @@ constexpr std::array kOptions{
     OptionSpec{Group::kCommand, "lazy", 'z', "",
                "unmount also while programs use the mount: it disappears at once, and ends with its last use",
                set_of(CommandId::kUnmount), false, [](Options& options, std::string_view) { options.lazy = true; }},
+    OptionSpec{Group::kCommand, "timeout", '\0', "SECONDS",
+               "give up after this time, with exit code 12 (default: wait for ever). 0: only look",
+               set_of(CommandId::kWait), false,
+               [](Options& options, std::string_view value) { options.wait_limit = parse_seconds("timeout", value); }},
     OptionSpec{Group::kPackages, "registry", '\0', "DIR|URL|DOMAIN",
                "look packages up by name in this directory or Wasmer registry (default: WASMER_REGISTRY, "
                "else the registry of \"wasmer login\", else wasmer.io). The option can be given several "
@@ -167,6 +186,10 @@ constexpr std::array kOptions{
                "leave out the files of a directory package that a build would leave out: those in "
                ".wasmerignore, or .git if there is no .wasmerignore",
                kResolvingCommands, true, [](Options& options, std::string_view) { options.tree.as_built = true; }},
+    OptionSpec{Group::kPackages, "follow-manifest", '\0', "",
+               "PACKAGE is a directory: when its wasmer.toml changes, show the package as the new one describes it, "
+               "without a new mount. If the new one has an error, the log says so, and the mount stays as it was",
+               kMountOnly, true, [](Options& options, std::string_view) { options.tree.follow_manifest = true; }},
     OptionSpec{Group::kPackages, "allow-outside", '\0', "",
                "let the wasmer.toml of PACKAGE, a directory, name files outside of it, and show them with their own "
                "modes and a warning for each. A wasmer.toml from a stranger can then publish every file that you can "
@@ -342,9 +365,18 @@ constexpr std::array kOptions{
     OptionSpec{Group::kNetwork, "max-download", '\0', "SIZE",
                "refuse a package that is larger than SIZE (default: 16G)",
                kFetchingCommands | set_of(CommandId::kConfig), true,
-               [](Options& options, std::string_view value) {
-                 options.tree.network.max_download = parse_size("max-download", value);
-               }},
+               [](Options& options,
+                  std::string_view value) { options.tree.network.max_download = parse_size("max-download", value); }},
+    OptionSpec{
+        Group::kNetwork, "lazy", '\0', "auto|on|off",
+        "off (default): download every package before it is used. auto: a package of more than 4 MB that is not in "
+        "the cache is used at once, and its files come over the network when they are read. on: smaller packages, "
+        "too",
+        kTreeCommands | set_of(CommandId::kInspect), true, set_lazy},
+    OptionSpec{Group::kNetwork, "background", '\0', "auto|off|RATE",
+               "what a lazy mount fetches although no program reads it yet. auto (default): the rest of each package. "
+               "RATE: the same, but at most RATE bytes a second for each package, such as 2M. off: nothing",
+               set_of(CommandId::kMount), true, set_background},
     OptionSpec{Group::kNetwork, "verify-downloads", '\0', "fail|warn|off",
                "fail (default): refuse a download whose hash is not the one that the registry gave. warn: "
                "use it once, with a warning. off: use it once. The cache never keeps such a download",

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/cache/container_fetcher.h"
+#include "core/lazy/lazy_opener.h"
 #include "core/tree/package_tree.h"
 #include "daemon/cli/command_table.h"
 
@@ -31,6 +32,7 @@ struct NetworkFlags {
   std::optional<std::uint64_t> max_download;  // bytes
   std::optional<std::uint32_t> timeout;       // seconds
   std::optional<std::uint32_t> deadline;      // seconds
+  std::string working_directory;              // where relative paths of dependencies begin; empty: that of the process
 };
 
 /// How packages are opened and how their tree is put together.
@@ -40,12 +42,16 @@ struct TreeFlags {
   bool strict = false;
   bool lenient = false;  // --strict=no
   bool as_built = false;
-  bool allow_outside = false;  // the manifest of a directory may lead out of it
-  bool untrusted = false;      // all packages come from strangers: no live directories, warnings of damage are errors
+  bool follow_manifest = false;  // take over changes of the manifest of a directory
+  bool allow_outside = false;    // the manifest of a directory may lead out of it
+  bool untrusted = false;        // all packages come from strangers: no live directories, warnings of damage are errors
   bool raw_links = false;
-  std::optional<std::uint64_t> max_unpacked;  // bytes that a tarball may unpack to; none: as limits.h says
-  std::optional<std::uint64_t> memory;        // bytes for merged directories; none: chosen by the control group's limit
-  bool exec_auto = false;                     // files that start like programs get x bits
+  std::optional<std::uint64_t> max_unpacked;          // bytes that a tarball may unpack to; none: as limits.h says
+  Lazy lazy = Lazy::kOff;                             // which containers are read over the network while they are used
+  std::optional<std::uint64_t> background_rate = {};  // bytes a second of what is fetched meanwhile; 0: nothing
+  bool complete_begun = false;                        // pull: go on with a container that a lazy mount has begun
+  std::optional<std::uint64_t> memory;  // bytes for merged directories; none: chosen by the control group's limit
+  bool exec_auto = false;               // files that start like programs get x bits
   std::optional<vfs::Times> times;  // of what has no time of its own; none: made of a hash, but stored in `tree --json`
   View view = View::kMerged;
   vfs::Conflicts conflicts = vfs::Conflicts::kMerge;
@@ -113,6 +119,7 @@ struct Options {
   std::optional<std::chrono::seconds> older_than;  // cache prune
   std::optional<std::uint64_t> max_size;           // cache prune: bytes to keep at most
   bool lazy = false;                               // unmount: also while programs use it
+  std::optional<double> wait_limit;                // wait: seconds
   bool long_listing = false;                       // ls
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 #include <functional>
+#include <iterator>
 #include <numeric>
 #include <optional>
 #include <ostream>
@@ -9,8 +10,11 @@
 
 #include "core/base/cancel.h"
 #include "core/base/log.h"
+#include "core/base/private_directory.h"
 #include "core/cache/containers_by_hash.h"
 #include "core/cache/containers_by_url.h"
+#include "core/cache/lazy_files.h"
+#include "core/lazy/partial_containers.h"
 #include "core/source/container_summary.h"
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/json_output.h"
@@ -30,14 +34,21 @@ std::int64_t unix_seconds(std::chrono::system_clock::time_point time) {
   return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
 }
 
+/// A container that a mount has fetched in parts, and that isn't complete.
+struct Partial {
+  std::uint64_t whole_size = 0;
+  bool is_in_use = false;
+};
+
 /// An entry of one of the two caches.
 struct Item {
   const char* kind;  // "package": the key is the hash of the content; "url": the hash of the URL
   std::string key;
   std::string path;
-  std::uint64_t size = 0;
+  std::uint64_t size = 0;  // of a partial entry, the bytes that are there
   std::chrono::system_clock::time_point used;
-  std::function<void()> remove;  // throws Error
+  std::function<bool()> remove;  // false if a process has begun to use it; throws Error
+  std::optional<Partial> partial;
 };
 
 /// The id of the package; empty for a package without a name and for one that can't be read.
@@ -59,22 +70,61 @@ struct Caches {
   explicit Caches(const Settings& settings)
       : packages(settings.packages_directory()), urls(settings.urls_directory()) {}
 
-  /// All entries, the longest unused first.
+  /// All complete entries, the longest unused first.
   std::vector<Item> items() {
     std::vector<Item> all;
     for (const ContainersByHash::Entry& entry : packages.entries()) {
-      all.push_back({"package", to_hex(entry.hash), entry.path, entry.size, entry.used,
-                     [this, entry] { packages.remove(entry); }});
+      all.push_back({"package",
+                     to_hex(entry.hash),
+                     entry.path,
+                     entry.size,
+                     entry.used,
+                     [this, entry] {
+                       packages.remove(entry);
+                       return true;
+                     },
+                     {}});
     }
     for (const ContainersByUrl::Entry& entry : urls.entries()) {
-      all.push_back({"url", entry.key, entry.path, entry.size, entry.used, [this, entry] { urls.remove(entry.path); }});
+      all.push_back({"url",
+                     entry.key,
+                     entry.path,
+                     entry.size,
+                     entry.used,
+                     [this, entry] {
+                       urls.remove(entry.path);
+                       return true;
+                     },
+                     {}});
     }
+    std::ranges::stable_sort(all, {}, &Item::used);
+    return all;
+  }
+
+  /// All partial entries, the longest unused first.
+  [[nodiscard]] std::vector<Item> partial_items() const {
+    std::vector<Item> all = partial_items("package", packages.temporary_directory());
+    std::ranges::move(partial_items("url", urls.temporary_directory()), std::back_inserter(all));
     std::ranges::stable_sort(all, {}, &Item::used);
     return all;
   }
 
   ContainersByHash packages;
   ContainersByUrl urls;
+
+ private:
+  static std::vector<Item> partial_items(const char* kind, const std::string& directory) {
+    std::vector<Item> all;
+    for (const PartialContainer& partial : partial_containers(directory)) {
+      const auto remove = [directory, key = partial.key] {
+        const auto opened = PrivateDirectory::find(directory);
+        return opened && lazy_files::remove(*opened, key).has_value();
+      };
+      all.push_back({kind, partial.key, partial.path, partial.bytes_present, partial.used, remove,
+                     Partial{partial.size, partial.is_in_use}});
+    }
+    return all;
+  }
 };
 
 /// Remembers the first of several failures, so that the command can go on and fail at its end.
@@ -112,33 +162,58 @@ class Failures {
 };
 
 json item_json(const Item& item) {
-  return {{"kind", item.kind}, {"sha256", item.key}, {"size", item.size}, {"path", item.path}};
+  json row{{"kind", item.kind}, {"sha256", item.key}, {"size", item.size}, {"path", item.path}};
+  if (item.partial) {
+    row["partial"] = {{"whole_size", item.partial->whole_size}, {"in_use", item.partial->is_in_use}};
+  }
+  return row;
+}
+
+/// What follows the size of an entry in a list: ` of 1.2 GB`, and marks in brackets.
+std::string remarks(const Item& item) {
+  std::string text;
+  if (item.partial) {
+    text = " of " + size_text(item.partial->whole_size);
+  }
+  if (std::string_view(item.kind) == "url") {
+    text += "  (url)";
+  }
+  if (item.partial) {
+    text += item.partial->is_in_use ? "  (partial, in use)" : "  (partial)";
+  }
+  return text;
 }
 
 int list(Caches& caches, const Options& options, const Io& io) {
   json document = json::array();
   std::uint64_t total = 0;
-  const std::vector<Item> items = caches.items();
+  std::vector<Item> items = caches.items();
+  const std::size_t whole = items.size();
+  std::ranges::move(caches.partial_items(), std::back_inserter(items));
+  std::ranges::stable_sort(items, {}, &Item::used);
   for (const Item& item : items) {
     throw_if_cancelled();
     total += item.size;
-    const std::string name = name_of(item.path);
+    const std::string name = item.partial ? item.path : name_of(item.path);
     if (options.json) {
       json row = item_json(item);
-      row["package"] = name.empty() ? json() : json(name);
+      row["package"] = name.empty() || item.partial ? json() : json(name);
       row["used"] = unix_seconds(item.used);
       document.push_back(std::move(row));
     } else {
       TextWriter(*io.out) << item.key << "  " << time_text(unix_seconds(item.used)) << "  " << size_text(item.size)
-                          << (std::string_view(item.kind) == "url" ? "  (url)" : "") << (name.empty() ? "" : "  ")
-                          << name << '\n';
+                          << remarks(item) << (name.empty() ? "" : "  ") << name << '\n';
     }
   }
   if (options.json) {
     print_json(*io.out, document);
   } else {
-    TextWriter(*io.out) << items.size() << (items.size() == 1 ? " package, " : " packages, ") << size_text(total)
-                        << '\n';
+    TextWriter writer(*io.out);
+    writer << whole << (whole == 1 ? " package, " : " packages, ");
+    if (items.size() > whole) {
+      writer << items.size() - whole << " partial, ";
+    }
+    writer << size_text(total) << '\n';
   }
   return kExitOk;
 }
@@ -194,8 +269,13 @@ int prune(Caches& caches, const Options& options, const Io& io) {
   std::uint64_t freed = 0;
   Failures failures;
   json document = json::array();
-  for (const Item& item : chosen(caches.items(), options)) {
-    if (!options.dry_run && !failures.attempt(item.remove)) {
+  std::vector<Item> items = chosen(caches.items(), options);
+  // As the rest of interrupted downloads, they go whatever the options select.
+  std::ranges::copy_if(caches.partial_items(), std::back_inserter(items),
+                       [](const Item& item) { return !item.partial->is_in_use; });
+  for (const Item& item : items) {
+    bool is_removed = options.dry_run;
+    if (!is_removed && (!failures.attempt([&] { is_removed = item.remove(); }) || !is_removed)) {
       continue;
     }
     freed += item.size;
@@ -203,7 +283,7 @@ int prune(Caches& caches, const Options& options, const Io& io) {
       document.push_back(item_json(item));
     } else {
       TextWriter(*io.out) << (options.dry_run ? "would remove " : "removed ") << item.key << "  "
-                          << size_text(item.size) << '\n';
+                          << size_text(item.size) << (item.partial ? "  (partial)" : "") << '\n';
     }
   }
   // A running download writes all the time; one that has not written for this long was interrupted.

@@ -15,7 +15,10 @@ namespace {
 
 void pull(const Options& options, const Io& io) {
   ProgressEvents events(*io.out);
-  PackageOpener opener(options.tree, io, options.json ? &events : nullptr);
+  TreeFlags flags = options.tree;
+  flags.lazy = Lazy::kOff;
+  flags.complete_begun = true;
+  PackageOpener opener(flags, io, options.json ? &events : nullptr);
   for (const std::string& operand : options.operands) {
     const RootPackage root = opener.find(operand);
     const Resolution resolution = opener.resolve_tree(root);

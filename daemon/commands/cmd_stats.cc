@@ -3,6 +3,8 @@
 
 #include <array>
 #include <chrono>
+#include <optional>
+#include <string>
 
 #include <nlohmann/json.hpp>
 
@@ -87,6 +89,35 @@ std::string error_text_of(const Json& failures) {
   return text;
 }
 
+std::string times_text(const Json& latency) {
+  return fmt::format("p50 {}, p99 {}, max {}", duration_text(number(latency, "p50")),
+                     duration_text(number(latency, "p99")), duration_text(number(latency, "max")));
+}
+
+/// What was fetched for packages that weren't complete when the mount was made.
+void print_lazy(TextWriter& out, const MountStatus& mount, const LazyStatus& lazy) {
+  const Json said = part(mount.statistics, "lazy");
+  if (mount.state == MountState::kTampered) {
+    out << "tampered: a server sent a package with another hash than the registry announced\n";
+    for (const Json& container : said.value("containers", Json::array())) {
+      if (word(container, "state") == "tampered") {
+        out.print("tampered package: {}\n", word(container, "package"));
+      }
+    }
+  } else if (lazy.whole) {
+    out << "whole: all packages are local and checked\n";
+  } else {
+    out.print("{}\n", lazy.text());
+  }
+  out.print("{} fetched in {} requests, {} failed; first byte: {}\n", size_text(number(said, "fetched")),
+            number(said, "requests"), number(said, "failed_requests"), times_text(part(said, "first_byte_ns")));
+  const Json waits = part(said, "wait_ns");
+  out.print("{} reads waited for a server, {} failed, {} wait now; {} in all: {}\n", number(said, "reads"),
+            number(said, "failed_reads"), number(said, "waiting"), duration_text(number(waits, "sum")),
+            times_text(waits));
+  out.print("{} files checked, {} mismatches\n", number(said, "checked"), number(said, "mismatches"));
+}
+
 void print_table(TextWriter out, const MountStatus& mount) {
   const Json& said = mount.statistics;
   const Json requests = part(said, "requests");
@@ -109,6 +140,9 @@ void print_table(TextWriter out, const MountStatus& mount) {
     if (file.is_string()) {
       out.print("changed in place: {}\n", file.get<std::string>());
     }
+  }
+  if (const std::optional<LazyStatus> lazy = mount.lazy()) {
+    print_lazy(out, mount, *lazy);
   }
   out << '\n';
   out.print("{:<12}{:>12}{:>9}{:>10}{:>10}{:>10}\n", "operation", "requests", "errors", "p50", "p99", "max");
@@ -141,6 +175,7 @@ void print_table(TextWriter out, const MountStatus& mount) {
                                    "its process may be stopped, or may wait for a disk: see \"pkgfs doctor\""});
     case MountState::kLive:
     case MountState::kChanged:
+    case MountState::kTampered:
       break;
   }
   throw Error(ErrorCode::kPermission, {what + "doesn't tell its statistics to this user" + who,

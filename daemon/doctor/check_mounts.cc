@@ -86,6 +86,13 @@ void check_mounts(Findings& findings) {
     } else if (mount.state == MountState::kChanged) {
       findings.push_back({"mount", Level::kProblem, name + ": another program has changed a package file in place",
                           "unmount and mount again; \"pkgfs stats\" names the file"});
+    } else if (mount.state == MountState::kTampered) {
+      findings.push_back({"mount", Level::kProblem,
+                          name + ": a server sent a package with another hash than the registry announced",
+                          "unmount; ask the registry's owner; \"pkgfs stats\" names the package"});
+    } else if (const auto lazy = mount.lazy(); lazy && !lazy->problem.empty()) {
+      findings.push_back(
+          {"mount", Level::kWarning, name + " is " + printable(lazy->text()), "check the network and the server"});
     } else {
       ++live;
     }

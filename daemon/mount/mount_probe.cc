@@ -41,6 +41,8 @@ std::string_view to_string(MountState state) {
       return "dead";
     case MountState::kChanged:
       return "changed";
+    case MountState::kTampered:
+      return "tampered";
     case MountState::kStuck:
       return "stuck";
   }

@@ -10,9 +10,11 @@ namespace pkgfs {
 
 enum class MountState {
   kLive,
-  kDead,     // the daemon has ended: every access fails with ENOTCONN
-  kStuck,    // the daemon does not answer in time
-  kChanged,  // live, but another program has changed a container in place; only `ask_mounts` finds that
+  kDead,   // the daemon has ended: every access fails with ENOTCONN
+  kStuck,  // the daemon does not answer in time
+  // Live, but files can't be read; only `ask_mounts` finds these.
+  kChanged,   // another program has changed a container in place
+  kTampered,  // a server sent a container with another hash than the registry announced
 };
 [[nodiscard]] std::string_view to_string(MountState state);
 

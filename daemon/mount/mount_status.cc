@@ -4,6 +4,9 @@
 #include <sys/mman.h>
 #include <sys/xattr.h>
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cerrno>
 #include <memory>
 #include <utility>
@@ -12,6 +15,7 @@
 
 #include "core/base/error.h"
 #include "core/webc/parse_json.h"
+#include "daemon/cli/text_output.h"
 #include "daemon/mount/run_bounded.h"
 
 namespace pkgfs {
@@ -74,6 +78,17 @@ std::optional<T> member(const nlohmann::ordered_json& object, const char* name) 
                                                                            : std::nullopt;
 }
 
+MountState state_from(const webc::Json& statistics) {
+  if (!statistics.is_object()) {
+    return MountState::kLive;
+  }
+  const auto lazy = statistics.find("lazy");
+  if (lazy != statistics.end() && lazy->is_object() && lazy->contains("state") && (*lazy)["state"] == "tampered") {
+    return MountState::kTampered;
+  }
+  return statistics.contains("changed") ? MountState::kChanged : MountState::kLive;
+}
+
 /// Null for what isn't an object: any user can mount a file system of this type.
 webc::Json statistics_from(std::string_view text) { return webc::parse_object(text).value_or(nullptr); }
 
@@ -100,6 +115,39 @@ std::optional<std::uint64_t> MountStatus::requests() const {
   return all;
 }
 
+std::optional<LazyStatus> MountStatus::lazy() const {
+  const auto found = statistics.is_object() ? statistics.find("lazy") : statistics.end();
+  if (!statistics.is_object() || found == statistics.end() || !found->is_object()) {
+    return std::nullopt;
+  }
+  const auto is_word = [&](const char* name, std::string_view word) {
+    return found->contains(name) && (*found)[name] == word;
+  };
+  const auto count = [&](const char* name) {
+    return found->contains(name) && (*found)[name].is_number_unsigned() ? (*found)[name].get<std::uint64_t>() : 0;
+  };
+  LazyStatus lazy{.whole = is_word("state", "whole"),
+                  .bytes = count("bytes"),
+                  .local = count("local"),
+                  .in_background = found->contains("background") && (*found)["background"] == true,
+                  .problem = {}};
+  lazy.local = std::min(lazy.local, lazy.bytes);
+  if (found->contains("problem") && (*found)["problem"].is_string()) {
+    lazy.problem = (*found)["problem"].get<std::string>();
+  }
+  return lazy;
+}
+
+unsigned LazyStatus::percent() const {
+  constexpr double kPercent = 100;
+  return bytes == 0 ? 0 : static_cast<unsigned>(kPercent * static_cast<double>(local) / static_cast<double>(bytes));
+}
+
+std::string LazyStatus::text() const {
+  return fmt::format("lazy {} %: {} of {} are local{}{}", percent(), size_text(local), size_text(bytes),
+                     problem.empty() ? "" : "; ", problem);
+}
+
 std::vector<MountStatus> ask_mounts(std::vector<MountEntry> mounts, std::chrono::milliseconds limit) {
   const SharedAnswers answers(mounts.size());
   const auto codes =
@@ -119,9 +167,7 @@ std::vector<MountStatus> ask_mounts(std::vector<MountEntry> mounts, std::chrono:
       paths.push_back(status.entry.mountpoint);
     } else {
       status.statistics = statistics_from(std::string_view(answers[i].text, answers[i].size));
-      if (status.statistics.is_object() && status.statistics.contains("changed")) {
-        status.state = MountState::kChanged;
-      }
+      status.state = state_from(status.statistics);
     }
     all.push_back(std::move(status));
   }

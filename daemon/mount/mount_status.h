@@ -2,6 +2,8 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +14,19 @@
 #include "daemon/mount/mount_table.h"
 
 namespace pkgfs {
+
+/// What a mount says of the packages that weren't complete when it was made (stats_json.h).
+struct LazyStatus {
+  bool whole = false;          // all are complete now, and checked
+  std::uint64_t bytes = 0;     // of these packages
+  std::uint64_t local = 0;     // at most `bytes`
+  bool in_background = false;  // what no reader needs is fetched, too
+  std::string problem;         // why the rest doesn't come; empty if there is no such reason
+
+  [[nodiscard]] unsigned percent() const;
+  /// `lazy 37 %: 8.9 MiB of 24.0 MiB are local`, with the problem if there is one.
+  [[nodiscard]] std::string text() const;
+};
 
 /// What another process can learn of a mount.
 struct MountStatus {
@@ -25,6 +40,8 @@ struct MountStatus {
 
   [[nodiscard]] std::optional<pid_t> pid() const;
   [[nodiscard]] std::optional<std::int64_t> since() const;  // seconds since the epoch
+  /// None if all packages were complete when the mount was made, or if the mount didn't say.
+  [[nodiscard]] std::optional<LazyStatus> lazy() const;
   /// The number of requests of all kinds.
   [[nodiscard]] std::optional<std::uint64_t> requests() const;
 };

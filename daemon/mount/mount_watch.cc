@@ -42,9 +42,10 @@ std::optional<MountEntry> find_own_mount(const fuse::MountSettings& settings) {
 MountWatch::MountWatch() : signals_({SIGTERM, SIGINT, SIGHUP, kToggleSignal}, SignalFd::Ignored::kDelivered) {}
 
 MountWatch::Event MountWatch::wait(int first, int second, std::optional<std::chrono::milliseconds> limit) {
-  std::array<pollfd, 3> waiting{{{.fd = signals_.fd(), .events = POLLIN, .revents = 0},
+  std::array<pollfd, 4> waiting{{{.fd = signals_.fd(), .events = POLLIN, .revents = 0},
                                  {.fd = first, .events = POLLIN, .revents = 0},
-                                 {.fd = second, .events = POLLIN, .revents = 0}}};
+                                 {.fd = second, .events = POLLIN, .revents = 0},
+                                 {.fd = task_fd_, .events = POLLIN, .revents = 0}}};
   while (true) {
     const int count = ::poll(waiting.data(), waiting.size(), limit ? static_cast<int>(limit->count()) : -1);
     if (count == 0) {
@@ -70,6 +71,10 @@ MountWatch::Event MountWatch::wait(int first, int second, std::optional<std::chr
     }
     if (waiting[2].revents != 0) {
       return Event::kSecond;
+    }
+    if (waiting[3].revents != 0) {
+      waiting[3].fd = task_fd_ = -1;
+      task_();
     }
   }
 }

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "daemon/mount/guardian.h"
 #include "daemon/mount/mount_table.h"
@@ -28,6 +30,11 @@ class MountWatch {
   /// that ends meanwhile. Throws Error.
   [[nodiscard]] int wait_for_end(fuse::Session& session, const fuse::MountSettings& settings, ServiceManager& manager,
                                  Guardian& guardian);
+  /// Calls `task` once, from `wait_for_end`, when `fd` is readable. `fd` must stay open until then.
+  void call_when_readable(int fd, std::function<void()> task) {
+    task_fd_ = fd;
+    task_ = std::move(task);
+  }
   /// Gives the signals back the effect that they had before the constructor.
   void restore_signals() { signals_.restore(); }
 
@@ -43,6 +50,8 @@ class MountWatch {
 
   SignalFd signals_;
   int signal_ = 0;  // the one of the last kSignal
+  int task_fd_ = -1;
+  std::function<void()> task_;
 };
 
 /// The mount that `settings` describe, unless another mount covers it.

@@ -38,6 +38,19 @@ enum Metric : std::size_t {
   kWatched,
   kUnwatched,
   kNotices,
+  kLazyPackages,
+  kLazyProblems,
+  kLazyBytes,
+  kLazyLocal,
+  kLazyRequests,
+  kLazyFailedRequests,
+  kLazyFetched,
+  kLazyFirstByte,
+  kLazyWait,
+  kLazyWaiting,
+  kLazyFailedReads,
+  kLazyChecked,
+  kLazyMismatches,
   kCpu,
   kResident,
   kVirtual,
@@ -73,6 +86,27 @@ constexpr std::array kTable{
                "Times that a live directory could not be watched."},
     MetricSpec{"pkgfs_live_notices_total", "counter", "", kExperimental,
                "Changes of live directories that the kernel was told of."},
+    MetricSpec{"pkgfs_lazy_packages", "gauge", "state", kExperimental,
+               "Packages that weren't complete when the mount was made, by their state now."},
+    MetricSpec{"pkgfs_lazy_problems", "gauge", "", kExperimental,
+               "Packages of which more is needed, but whose server doesn't send it."},
+    MetricSpec{"pkgfs_lazy_bytes", "gauge", "", kExperimental,
+               "Size of the packages that weren't complete when the mount was made."},
+    MetricSpec{"pkgfs_lazy_local_bytes", "gauge", "", kExperimental, "Of this size, what is local now."},
+    MetricSpec{"pkgfs_lazy_requests_total", "counter", "", kExperimental, "Requests for a part of a package."},
+    MetricSpec{"pkgfs_lazy_failed_requests_total", "counter", "", kExperimental,
+               "Of these requests, those that failed."},
+    MetricSpec{"pkgfs_lazy_fetched_bytes_total", "counter", "", kExperimental, "Bytes that these requests brought."},
+    MetricSpec{"pkgfs_lazy_first_byte_seconds", "histogram", "", kExperimental,
+               "Time from such a request to the first byte of its answer."},
+    MetricSpec{"pkgfs_lazy_wait_seconds", "histogram", "", kExperimental, "Time that a read waited for a server."},
+    MetricSpec{"pkgfs_lazy_waiting_reads", "gauge", "", kExperimental, "Reads that wait for a server now."},
+    MetricSpec{"pkgfs_lazy_failed_reads_total", "counter", "", kExperimental,
+               "Reads that failed because a server didn't send the right bytes."},
+    MetricSpec{"pkgfs_lazy_checked_files_total", "counter", "", kExperimental,
+               "Files whose hash was checked before the package was complete."},
+    MetricSpec{"pkgfs_lazy_mismatches_total", "counter", "", kExperimental,
+               "Of these files, those that didn't have the right hash."},
     MetricSpec{"process_cpu_seconds_total", "counter", "", kStable, "User and system time of the process."},
     MetricSpec{"process_resident_memory_bytes", "gauge", "", kStable,
                "Resident memory, including the mapped pages of package files."},
@@ -153,18 +187,49 @@ void write_errors(Writer& out, const fuse::Snapshot& counts) {
   });
 }
 
+/// The series of one histogram. `Latency`: LatencyCounts, or something with the same members.
+template <typename Latency>
+void write_histogram(Writer& out, const Latency& latency, std::uint64_t count, const std::string& label) {
+  const std::string before = label.empty() ? "" : label + ",";
+  for (unsigned bit = kFirstShown; bit <= kLastShown; bit += kShownStep) {
+    const std::uint64_t end = std::uint64_t{1} << bit;
+    out.sample(latency.below(end), fmt::format(R"({}le="{}")", before, static_cast<double>(end) * kNanosecond),
+               "_bucket");
+  }
+  out.sample(count, before + R"(le="+Inf")", "_bucket");
+  out.sample(static_cast<double>(latency.total) * kNanosecond, label, "_sum");
+  out.sample(count, label, "_count");
+}
+
 void write_durations(Writer& out, const fuse::Snapshot& counts) {
   out.begin(kDuration);
   for_each_operation(counts, [&out](const fuse::Snapshot::Operation& operation, const std::string& label) {
-    for (unsigned bit = kFirstShown; bit <= kLastShown; bit += kShownStep) {
-      const std::uint64_t end = std::uint64_t{1} << bit;
-      out.sample(operation.below(end), fmt::format(R"({},le="{}")", label, static_cast<double>(end) * kNanosecond),
-                 "_bucket");
-    }
-    out.sample(operation.answered, label + R"(,le="+Inf")", "_bucket");
-    out.sample(static_cast<double>(operation.total) * kNanosecond, label, "_sum");
-    out.sample(operation.answered, label, "_count");
+    write_histogram(out, operation, operation.answered, label);
   });
+}
+
+void write_lazy(Writer& out, const LazyState& lazy) {
+  using State = LazyState::State;
+  out.begin(kLazyPackages);
+  for (const State state : {State::kLazy, State::kWhole, State::kTampered}) {
+    out.sample(lazy.count(state), fmt::format(R"(state="{}")", name_of(state)));
+  }
+  out.single(kLazyProblems, std::ranges::count_if(lazy.containers, [](const LazyState::Container& container) {
+               return !container.problem.empty();
+             }));
+  out.single(kLazyBytes, lazy.bytes());
+  out.single(kLazyLocal, lazy.local());
+  out.single(kLazyRequests, lazy.requests);
+  out.single(kLazyFailedRequests, lazy.failed_requests);
+  out.single(kLazyFetched, lazy.fetched);
+  out.begin(kLazyFirstByte);
+  write_histogram(out, lazy.first_bytes, lazy.first_bytes.count, "");
+  out.begin(kLazyWait);
+  write_histogram(out, lazy.waits, lazy.waits.count, "");
+  out.single(kLazyWaiting, lazy.waiting);
+  out.single(kLazyFailedReads, lazy.failed_reads);
+  out.single(kLazyChecked, lazy.checked);
+  out.single(kLazyMismatches, lazy.mismatches);
 }
 
 double seconds(const timeval& time) {
@@ -195,7 +260,7 @@ void write_process(Writer& out, const MountFacts& facts) {
 
 std::span<const MetricSpec> metric_table() { return kTable; }
 
-std::string metrics_text(const MountFacts& facts, const fuse::Snapshot& counts) {
+std::string metrics_text(const MountFacts& facts, const fuse::Snapshot& counts, const std::optional<LazyState>& lazy) {
   Writer out;
   out.begin(kInfo);
   out.sample(1, fmt::format(R"(package="{}",version="{}",mountpoint="{}")", escaped(facts.package), PKGFS_VERSION,
@@ -227,6 +292,7 @@ std::string metrics_text(const MountFacts& facts, const fuse::Snapshot& counts) 
   out.single(kWatched, live.watched);
   out.single(kUnwatched, live.unwatched);
   out.single(kNotices, live.notices);
+  write_lazy(out, lazy.value_or(LazyState{}));
   write_process(out, facts);
   return out.take();
 }

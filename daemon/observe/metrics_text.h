@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "daemon/observe/lazy_state.h"
 #include "daemon/observe/mount_facts.h"
 #include "fuse/statistics.h"
 
@@ -23,6 +25,7 @@ struct MetricSpec {
 
 /// All metrics in the Prometheus text format 0.0.4, with those of the process (`process_*`). Every series exists from
 /// the start, except error counts of other kinds than EIO: each appears with its first error. Thread-safe.
-[[nodiscard]] std::string metrics_text(const MountFacts& facts, const fuse::Snapshot& counts);
+[[nodiscard]] std::string metrics_text(const MountFacts& facts, const fuse::Snapshot& counts,
+                                       const std::optional<LazyState>& lazy);
 
 }  // namespace pkgfs

@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
+#include "core/base/printable.h"
 #include "core/base/read_faults.h"
 
 namespace pkgfs {
@@ -15,6 +17,17 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kChangedShown = 10;
+constexpr std::size_t kContainersShown = 20;
+
+/// `Latency`: LatencyCounts, or something with the same members.
+template <typename Latency>
+Json latency_json(const Latency& latency, std::uint64_t count) {
+  return {{"count", count},
+          {"sum", latency.total},
+          {"p50", latency.quantile(0.5)},
+          {"p99", latency.quantile(0.99)},
+          {"max", latency.longest}};
+}
 
 void add_counts(Json& object, const fuse::Snapshot& counts) {
   Json requests = Json::object();
@@ -30,11 +43,7 @@ void add_counts(Json& object, const fuse::Snapshot& counts) {
       }
     }
     if (operation.answered > 0) {
-      latencies[name] = {{"count", operation.answered},
-                         {"sum", operation.total},
-                         {"p50", operation.quantile(0.5)},
-                         {"p99", operation.quantile(0.99)},
-                         {"max", operation.longest}};
+      latencies[name] = latency_json(operation, operation.answered);
     }
   }
   constexpr double kThousand = 1000;
@@ -85,11 +94,54 @@ void add_facts(Json& object, const MountFacts& facts) {
   }
 }
 
+void add_problem(Json& object, const std::string& problem) {
+  if (!problem.empty()) {
+    object["problem"] = shortened(problem);
+  }
+}
+
+Json lazy_json(const LazyState& lazy) {
+  constexpr std::uint64_t kPercent = 100;
+  Json object{{"state", name_of(lazy.state())},
+              {"bytes", lazy.bytes()},
+              {"local", lazy.local()},
+              {"percent", lazy.local() * kPercent / std::max<std::uint64_t>(lazy.bytes(), 1)},
+              {"background", lazy.in_background}};
+  Json containers = Json::array();
+  for (const LazyState::Container& container : lazy.containers) {
+    if (!object.contains("problem")) {
+      add_problem(object, container.problem);
+    }
+    if (containers.size() < kContainersShown) {
+      containers.push_back({{"package", container.package},
+                            {"state", name_of(container.state)},
+                            {"bytes", container.bytes},
+                            {"local", container.local}});
+      add_problem(containers.back(), container.problem);
+    }
+  }
+  object["requests"] = lazy.requests;
+  object["failed_requests"] = lazy.failed_requests;
+  object["fetched"] = lazy.fetched;
+  object["reads"] = lazy.reads;
+  object["waiting"] = lazy.waiting;
+  object["failed_reads"] = lazy.failed_reads;
+  object["checked"] = lazy.checked;
+  object["mismatches"] = lazy.mismatches;
+  object["wait_ns"] = latency_json(lazy.waits, lazy.waits.count);
+  object["first_byte_ns"] = latency_json(lazy.first_bytes, lazy.first_bytes.count);
+  object["containers"] = std::move(containers);
+  return object;
+}
+
 }  // namespace
 
-std::string stats_json(const MountFacts& facts, const fuse::Snapshot& counts) {
+std::string stats_json(const MountFacts& facts, const fuse::Snapshot& counts, const std::optional<LazyState>& lazy) {
   Json object = Json::object();
   add_counts(object, counts);
+  if (lazy) {
+    object["lazy"] = lazy_json(*lazy);
+  }
   add_facts(object, facts);
   return object.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

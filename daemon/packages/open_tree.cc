@@ -7,6 +7,8 @@
 #include "core/base/log.h"
 #include "core/base/repeated_warning.h"
 #include "core/cache/container_fetcher.h"
+#include "core/cache/download_observer.h"
+#include "core/lazy/lazy_opener.h"
 #include "core/net/address_policy.h"
 #include "core/net/http_client.h"
 #include "core/net/url.h"
@@ -20,7 +22,6 @@
 #include "core/source/registry.h"
 #include "core/source/url_source.h"
 #include "core/webc/tree_volume.h"
-#include "daemon/cli/progress.h"
 #include "daemon/packages/locked_packages.h"
 #include "daemon/packages/memory_budget.h"
 #include "daemon/packages/package_path.h"
@@ -123,6 +124,7 @@ OpenOptions open_options(const TreeFlags& flags) {
   return {.verify = flags.verify,
           .strict = flags.strict || flags.untrusted,
           .as_built = flags.as_built,
+          .follow_manifest = flags.follow_manifest,
           .allow_outside = flags.allow_outside,
           .untrusted = flags.untrusted,
           .detect_executables = flags.exec_auto,
@@ -149,7 +151,8 @@ TreeOptions tree_options(const TreeFlags& flags) {
           .memory = directory_memory(flags.memory, control_group_limit()),
           .commands_dir = flags.commands_dir,
           .verify = flags.verify,
-          .times = flags.times.value_or(vfs::Times::kDigest)};
+          .times = flags.times.value_or(vfs::Times::kDigest),
+          .replaceable = flags.follow_manifest};
 }
 
 PackageOpener::PackageOpener(const TreeFlags& flags, const Io& io, DownloadObserver* observer)
@@ -159,8 +162,9 @@ PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options,
                              DownloadObserver* observer)
     : options_(options),
       allow_url_dependencies_(flags.network.allow_url_dependencies),
+      working_directory_(flags.network.working_directory),
       settings_(load_settings(flags.network, io.environment)),
-      addresses_(std::make_unique<AddressPolicy>()) {
+      addresses_(std::make_shared<AddressPolicy>()) {
   for (const RemoteRegistry& registry : settings_.registries) {
     addresses_->name(registry.endpoint);
   }
@@ -169,6 +173,7 @@ PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options,
   }
   reach_ = make_reach();
   set_up_network(observer, io);
+  set_up_lazy(flags, observer == nullptr ? progress_.get() : observer);
   if (flags.network.lock) {
     lock_path_ = flags.network.lock;
     // The package view shows also a package whose dependencies can't be found.
@@ -178,43 +183,10 @@ PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options,
   }
 }
 
-PackageOpener::~PackageOpener() = default;
-
-void PackageOpener::set_up_network(DownloadObserver* observer, const Io& io) {
-  if (observer == nullptr && log::enabled(log::Level::kWarn)) {  // --quiet shows no progress
-    progress_ = std::make_unique<ProgressPrinter>(*io.err, io.err_is_terminal);
-    observer = progress_.get();
+PackageOpener::~PackageOpener() {
+  if (lazy_ != nullptr) {
+    lazy_->fetcher()->rest();
   }
-  if (!settings_.offline) {
-    HttpClient::Options http;
-    http.user_agent = "pkgfs/" PKGFS_VERSION;
-    http.proxy = settings_.proxy;
-    http.ca_file = settings_.ca_file;
-    http.connect_timeout = std::min<std::chrono::milliseconds>(http.connect_timeout, settings_.timeout);
-    http.stall_timeout = settings_.timeout;
-    http.query_deadline = settings_.query_deadline;
-    http.download_deadline = settings_.download_deadline;
-    http.addresses = addresses_.get();
-    if (!settings_.wait) {
-      http.retry.server_wait = {};
-    }
-    client_ = std::make_unique<HttpClient>(std::move(http));
-  }
-  ContainerFetcher::Options fetching{.packages_directory = settings_.packages_directory(),
-                                     .urls_directory = settings_.urls_directory(),
-                                     .client = client_.get(),
-                                     .tokens = {},
-                                     .verify = settings_.verify_downloads,
-                                     .max_bytes = settings_.max_download,
-                                     .observer = observer};
-  for (const RemoteRegistry& registry : settings_.registries) {
-    if (registry.token) {
-      fetching.tokens.push_back({registry.endpoint, *registry.token});
-    }
-  }
-  fetcher_ = std::make_unique<ContainerFetcher>(std::move(fetching));
-  loader_ = std::make_unique<PackageLoader>(options_, *fetcher_, cancel_,
-                                            [this](const DistributionInfo& dist) { return reach_->trusts(dist); });
 }
 
 void PackageOpener::add_sources(bool with_cache) {
@@ -253,9 +225,11 @@ void PackageOpener::add_sources(bool with_cache) {
   };
   sources->add(
       std::make_unique<UrlSource>(*fetcher_, [look](const std::string& path) { return look(path, true); }, cancel_));
-  sources->add(std::make_unique<PathSource>([look, this](const std::string& path) {
-    return PackageSummary{look(path, options_.untrusted), local_distribution(path)};
-  }));
+  sources->add(std::make_unique<PathSource>(
+      [look, this](const std::string& path) {
+        return PackageSummary{look(path, options_.untrusted), local_distribution(path)};
+      },
+      working_directory_));
   std::vector<std::string> endpoints;
   endpoints.reserve(settings_.registries.size());
   for (const RemoteRegistry& registry : settings_.registries) {
@@ -340,11 +314,10 @@ PackageInfo info_of(const RootPackage& root) {
   }
 }
 
-OpenedTree open_tree(const std::string& package, const TreeFlags& flags, const Io& io) {
-  PackageOpener opener(flags, io);
-  RootPackage root = opener.find(package);
+OpenedTree load_tree(PackageOpener& opener, const RootPackage& root, const std::string& package, const TreeFlags& flags,
+                     const TreeOptions& options) {
   Resolution resolution = resolve_for_view(opener, root, package, flags);
-  PackageTree tree = load_package_tree(root.package, opener.loader(), resolution, tree_options(flags));
+  PackageTree tree = load_package_tree(root.package, opener.loader(), resolution, options);
   RepeatedWarning broken_commands("commands are broken");
   for (const Error& broken : tree.command_errors) {
     broken_commands.add("{}", broken);
@@ -353,6 +326,12 @@ OpenedTree open_tree(const std::string& package, const TreeFlags& flags, const I
   tell_if_empty(tree, flags, package);
   std::shared_ptr<const Package> opened = tree.packages.at(tree.id);
   return {std::move(opened), std::move(resolution), std::move(tree)};
+}
+
+OpenedTree open_tree(const std::string& package, const TreeFlags& flags, const Io& io) {
+  PackageOpener opener(flags, io);
+  const RootPackage root = opener.find(package);
+  return load_tree(opener, root, package, flags, tree_options(flags));
 }
 
 }  // namespace pkgfs

@@ -6,6 +6,8 @@
 #include <string>
 
 #include "core/load/package_loader.h"
+#include "core/net/http_client.h"
+#include "core/resolve/lock_file.h"
 #include "core/resolve/resolve.h"
 #include "core/source/source.h"
 #include "core/tree/package_tree.h"
@@ -19,7 +21,7 @@ namespace pkgfs {
 class AddressPolicy;
 class ContainerFetcher;
 class DownloadObserver;
-class HttpClient;
+class LazyOpener;
 class Reach;
 
 /// The package that the command line names.
@@ -53,12 +55,20 @@ class PackageOpener {
   /// Resolves the dependencies of `root`. The first node of the graph is the root, with the location that `root` has.
   [[nodiscard]] Resolution resolve_tree(const RootPackage& root);
 
+  /// Asks no source from now on, but finds the dependencies that `known` has. Throws Error if it has two packages for
+  /// one specifier.
+  void use_known(const Resolution& known) { source_ = std::make_unique<LockSource>(make_lock(known)); }
+  /// Makes the functions above throw Error(kInterrupted) soon. Any thread may call it.
+  void cancel() noexcept { cancel_.cancel(); }
+
   /// Asks registries also for packages that the cache has: writing a lock file needs their URLs. Call it before `find`.
   void ask_for_urls() { add_sources(false); }
 
   [[nodiscard]] PackageLoader& loader() { return *loader_; }
 
  private:
+  [[nodiscard]] HttpClient::Options http_options() const;
+  void set_up_lazy(const TreeFlags& flags, DownloadObserver* observer);
   void set_up_network(DownloadObserver* observer, const Io& io);
   void add_sources(bool with_cache);
   [[nodiscard]] std::unique_ptr<Reach> make_reach() const;
@@ -67,13 +77,15 @@ class PackageOpener {
 
   OpenOptions options_;
   bool allow_url_dependencies_;
+  std::string working_directory_;  // NetworkFlags
   Settings settings_;
   CancelFlag cancel_;
   InterruptGuard interrupt_{cancel_};  // an interrupted download cleans up
   std::unique_ptr<DownloadObserver> progress_;
-  std::unique_ptr<AddressPolicy> addresses_;
+  std::shared_ptr<AddressPolicy> addresses_;
   std::unique_ptr<Reach> reach_;
-  std::unique_ptr<HttpClient> client_;  // null when offline
+  std::shared_ptr<HttpClient> client_;  // null when offline
+  std::unique_ptr<LazyOpener> lazy_;    // the same
   std::unique_ptr<ContainerFetcher> fetcher_;
   std::unique_ptr<PackageLoader> loader_;
   std::unique_ptr<Source> source_;
@@ -91,6 +103,10 @@ struct OpenedTree {
   Resolution resolution;
   PackageTree tree;
 };
+
+/// Resolves and loads `root`, which `opener` has found for `package`. Throws Error.
+[[nodiscard]] OpenedTree load_tree(PackageOpener& opener, const RootPackage& root, const std::string& package,
+                                   const TreeFlags& flags, const TreeOptions& options);
 
 /// Finds, resolves and loads the package that `package` names. Throws Error.
 [[nodiscard]] OpenedTree open_tree(const std::string& package, const TreeFlags& flags, const Io& io);

@@ -70,7 +70,7 @@ _pkgfs() {
 )";
 
 constexpr std::string_view kBashOperands = R"(  case $command:$operands in
-    unmount:0) flags=$(awk '$3 == "fuse.pkgfs" { print $2 }' /proc/self/mounts) ;;
+    unmount:0 | wait:0) flags=$(awk '$3 == "fuse.pkgfs" { print $2 }' /proc/self/mounts) ;;
     mount:1) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
     cache:0) flags='@cache@' ;;
     *) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
@@ -115,6 +115,7 @@ std::string zsh_operands(CommandId command) {
     case CommandId::kMount:
       return "'1:package:_files' '2:mountpoint:_files -/'";
     case CommandId::kUnmount:
+    case CommandId::kWait:
       return R"('1:mountpoint:_pkgfs_mounts')";
     case CommandId::kCache:
       return "'1:what:(" + std::string(kCacheWords) + ")'";
@@ -229,7 +230,7 @@ void write_fish(std::ostream& out) {
          "complete -c pkgfs -n '__fish_seen_subcommand_from cache' -f -a '"
       << kCacheWords
       << "'\n"
-         "complete -c pkgfs -n '__fish_seen_subcommand_from unmount umount' -f -a "
+         "complete -c pkgfs -n '__fish_seen_subcommand_from unmount umount wait' -f -a "
          "\"(awk '\\$3 == \\\"fuse.pkgfs\\\" { print \\$2 }' /proc/self/mounts)\"\n";
   for (const CommandSpec& command : command_table()) {
     const std::string where = "complete -c pkgfs -n '__fish_seen_subcommand_from " + std::string(command.name) +

@@ -104,7 +104,7 @@ class Replay {
     return {};
   }
 
-  static constexpr fuse::ServerOptions kServers{.threads = 1, .poll = false};
+  inline static const fuse::ServerOptions kServers{.threads = 1, .poll = false};
 
   Reply ask(fuse_opcode opcode, std::size_t item, const void* body, std::size_t size) {
     tell(opcode, item, body, size);

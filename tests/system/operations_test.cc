@@ -130,11 +130,11 @@ TEST_F(Manual, HasRulesThatPrometheusTakes) {
       EXPECT_THAT(page, HasSubstr("\n| `" + family + "` |")) << line;
     }
   }
-  EXPECT_EQ(count, 4);
+  EXPECT_EQ(count, 6);
   const TempDir directory;
   const ProcessResult checked = run({"promtool", "check", "rules", directory.write("rules.yml", rules)});
   EXPECT_TRUE(checked.ok()) << checked.describe();
-  EXPECT_THAT(checked.out, HasSubstr("4 rules found"));
+  EXPECT_THAT(checked.out, HasSubstr("6 rules found"));
 }
 
 }  // namespace

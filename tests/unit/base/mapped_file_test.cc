@@ -166,7 +166,7 @@ TEST_F(MappedFileTest, OverwrittenBytesAreNeverReturned) {
     ASSERT_EQ(::pwrite(fd.get(), "new", 3, kPage), 3);
   }
   EXPECT_EQ(error_of(mapped->read(kPage, out)), EIO);
-  EXPECT_FALSE(mapped->read_at_once(kPage, out));
+  EXPECT_FALSE(mapped->read_at_once({.offset = kPage, .length = out.size()}, 0, out));
   EXPECT_FALSE(mapped->is_intact());
   const std::vector<std::string> changed = read_faults::changed_files();
   EXPECT_EQ(std::ranges::count(changed, path), 1);

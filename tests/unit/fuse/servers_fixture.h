@@ -32,7 +32,8 @@ class SlowBytes final : public ByteSource {
   [[nodiscard]] const std::string& name() const override { return name_; }
   [[nodiscard]] std::span<const std::byte> bytes() const override { return bytes_; }
   [[nodiscard]] bool damaged() const override { return false; }
-  [[nodiscard]] bool read_at_once(std::uint64_t /*offset*/, std::span<std::byte> /*out*/) const override {
+  [[nodiscard]] bool read_at_once(const ByteRun& /*run*/, std::uint64_t /*from*/,
+                                  std::span<std::byte> /*out*/) const override {
     return false;
   }
   [[nodiscard]] Result<void> read(std::uint64_t /*offset*/, std::span<std::byte> out) const override {

@@ -12,26 +12,6 @@
 namespace pkgfs::fuse {
 namespace {
 
-TEST(LatencyBuckets, CoverEverythingInOrderWithAQuarterOfResolution) {
-  std::uint64_t begin = 0;
-  for (std::size_t i = 0; i < LatencyBuckets::kCount; ++i) {
-    const std::uint64_t end = LatencyBuckets::end_of(i);
-    ASSERT_GT(end, begin);
-    EXPECT_EQ(LatencyBuckets::bucket_of(begin), i);
-    EXPECT_EQ(LatencyBuckets::bucket_of(end - 1), i);
-    if (i > 0 && i + 1 < LatencyBuckets::kCount) {
-      EXPECT_LE(static_cast<double>(end), 1.25 * static_cast<double>(begin)) << "bucket " << i;
-    }
-    begin = end;
-  }
-  EXPECT_EQ(LatencyBuckets::bucket_of(0), 0U);
-  EXPECT_EQ(LatencyBuckets::bucket_of(~std::uint64_t{0}), LatencyBuckets::kCount - 1);
-  for (unsigned bit = 10; bit <= 32; bit += 2) {  // what the metrics show
-    const std::size_t bucket = LatencyBuckets::bucket_of((std::uint64_t{1} << bit) - 1);
-    EXPECT_EQ(LatencyBuckets::end_of(bucket), std::uint64_t{1} << bit);
-  }
-}
-
 TEST(Snapshot, QuantilesAreNeverTooLowAndAtMostAQuarterTooHigh) {
   std::mt19937_64 random(7);
   std::lognormal_distribution<> durations(10, 2);

@@ -33,7 +33,7 @@ inline Asked ask(FileSystem& fs, Inode inode) {
   asked.place = fs.place(inode).value_or(Place{});
   asked.parent = fs.parent_number(inode).value_or(0);
   asked.link = fs.read_link(inode).value_or("");
-  asked.offset = fs.extent(inode).value_or(Extent{}).offset;
+  asked.offset = fs.extent(inode).value_or(Extent{}).run.offset;
   return asked;
 }
 

@@ -124,7 +124,7 @@ TEST(Evicted, DirectoriesAreReadByOtherThreadsMeanwhile) {
           return true;
         });
       } else {
-        EXPECT_EQ(fs->extent(one.inode).value_or(Extent{}).offset, one.offset);
+        EXPECT_EQ(fs->extent(one.inode).value_or(Extent{}).run.offset, one.offset);
       }
     }
   };

@@ -48,7 +48,7 @@ TEST(Volume, EachKindOfEntryRefusesWhatTheOthersAreFor) {
   EXPECT_EQ(fs->open(link).error(), EINVAL);
   EXPECT_EQ(fs->extent(directory).error(), EISDIR);
   EXPECT_EQ(fs->extent(link).error(), EINVAL);
-  EXPECT_EQ(fs->extent(file)->length, 5U);
+  EXPECT_EQ(fs->extent(file)->run.length, 5U);
   EXPECT_EQ(fs->read_link(file).error(), EINVAL);
   EXPECT_EQ(fs->read_link(link).value(), "../real.txt");
   EXPECT_EQ(fs->lookup(directory, "absent").error(), ENOENT);
@@ -99,7 +99,7 @@ TEST(Volume, AWrongHashIsFoundWhenTheFileIsOpened) {
   const Inode file = inode_of(*whole, "d/inner.txt");
   EXPECT_TRUE(whole->open(file).has_value());
   EXPECT_TRUE(whole->open(file).has_value()) << "hashed once";
-  bytes[whole->extent(file)->offset] ^= 1;
+  bytes[whole->extent(file)->run.offset] ^= 1;
   const CapturedLog log;
   const auto damaged = volume_of(bytes, {.verify_on_open = true});
   EXPECT_EQ(damaged->open(inode_of(*damaged, "d/inner.txt")).error(), EIO);

@@ -160,7 +160,7 @@ TEST_F(HostileNames, ALabelOfAMetricIsPrintable) {
   MountFacts facts;
   facts.package = kHostile;
   facts.mountpoint = kHostile;
-  const std::string text = metrics_text(facts, {});
+  const std::string text = metrics_text(facts, {}, {});
   expect_harmless(text);
   EXPECT_THAT(text, HasSubstr(R"(package="x\\x0apkgfs: error: disk full)"));
 }

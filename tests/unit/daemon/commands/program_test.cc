@@ -222,6 +222,7 @@ TEST(ExitCode, EveryKindOfErrorHasItsOwnDocumentedCode) {
     EXPECT_TRUE(documented.contains(number)) << number;
     EXPECT_THAT(help.out, HasSubstr("\n  " + std::to_string(number) + " "));
   }
+  used.insert(kExitTimeOver);  // of `pkgfs wait`
   EXPECT_EQ(used, documented);
   EXPECT_EQ(to_exit_code(ErrorCode::kFull), to_exit_code(ErrorCode::kIo)) << "a full disk is a failure to write";
 }

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: MIT
+#include "core/lazy/lazy_source.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "core/base/log.h"
+#include "core/base/read_faults.h"
+
+namespace pkgfs {
+namespace {
+
+using Clock = FetchClient::Clock;
+
+/// How often a reader that waits looks whether a signal wants to end it.
+constexpr auto kSignalInterval = std::chrono::milliseconds(20);
+
+/// All messages of `error`, each of which is printable.
+std::string one_line(const Error& error) {
+  std::string line;
+  for (const std::string& message : error.chain()) {
+    line += (line.empty() ? "" : ": ") + message;
+  }
+  return line;
+}
+
+bool is_within(const ByteRun& run, std::uint64_t size) { return run.offset <= size && run.length <= size - run.offset; }
+
+}  // namespace
+
+std::shared_ptr<LazySource> LazySource::make(std::shared_ptr<SparseFile> file, Options options,
+                                             std::shared_ptr<BlockFetcher> fetcher) {
+  const std::shared_ptr<LazySource> source(new LazySource(std::move(file), std::move(options), std::move(fetcher)));
+  source->fetcher_->add(source);
+  return source;
+}
+
+LazySource::LazySource(std::shared_ptr<SparseFile> file, Options options, std::shared_ptr<BlockFetcher> fetcher)
+    : file_(std::move(file)),
+      fetcher_(std::move(fetcher)),
+      // Other processes, and this one, write to the file.
+      mapped_(MappedFile::adopt(duplicate_of(*file_), options.remote.url.text(), MappedFile::Changes::kAllowed)),
+      options_(std::move(options)) {}
+
+UniqueFd LazySource::duplicate_of(const SparseFile& file) {
+  UniqueFd fd(::fcntl(file.fd(), F_DUPFD_CLOEXEC, 0));
+  if (!fd) {
+    throw system_error("Unable to open \"" + file.path() + "\"", errno);
+  }
+  return fd;
+}
+
+bool LazySource::damaged() const {
+  return state() == State::kWhole ? whole_->damaged() : !is_intact() || mapped_->damaged();
+}
+
+bool LazySource::is_intact() const {
+  const State now = state();
+  return now == State::kWhole ? whole_->is_intact() : now == State::kLazy;
+}
+
+std::uint64_t LazySource::stamp() const { return state() == State::kWhole ? whole_->stamp() : 0; }
+
+std::string LazySource::problem() const {
+  const MutexLock lock(mutex_);
+  return !unkept_.empty() || !health_.error() || file_->is_complete() ? unkept_ : one_line(*health_.error());
+}
+
+void LazySource::when_whole(std::function<void()> then) {
+  {
+    const MutexLock lock(mutex_);
+    if (state() != State::kWhole) {
+      when_whole_ = std::move(then);
+      return;
+    }
+  }
+  then();
+}
+
+Result<void> LazySource::read(std::uint64_t offset, std::span<std::byte> out) const {
+  return read_run({.offset = offset, .length = out.size()}, 0, out);
+}
+
+Result<void> LazySource::read_run(const ByteRun& run, std::uint64_t from, std::span<std::byte> out) const {
+  if (state() == State::kWhole) {
+    return whole_->read_run(run, from, out);
+  }
+  if (!is_within(run, file_->size()) || from > run.length || out.size() > run.length - from) {
+    return fail(EIO);
+  }
+  if (!is_here(run, from, out.size())) {
+    if (BlockFetcher::is_own_thread()) {
+      return fail(EIO);  // it would wait for itself
+    }
+    struct {
+      Mutex mutex;
+      std::condition_variable changed;
+      std::optional<int> error;
+    } arrived;
+    when_here(run, from, out.size(), [&](int error) {
+      const MutexLock lock(arrived.mutex);
+      arrived.error = error;
+      arrived.changed.notify_all();  // under the lock: the waiter destroys it afterwards
+    });
+    MutexLock lock(arrived.mutex);
+    lock.wait(arrived.changed, [&] { return arrived.error.has_value(); });
+    if (*arrived.error != 0) {
+      return fail(*arrived.error == EBADMSG ? EIO : *arrived.error);
+    }
+  }
+  return mapped_->read(run.offset + from, out);
+}
+
+bool LazySource::read_at_once(const ByteRun& run, std::uint64_t from, std::span<std::byte> out) const {
+  if (state() == State::kWhole) {
+    return whole_->read_at_once(run, from, out);
+  }
+  if (!is_within(run, file_->size()) || from > run.length || out.size() > run.length - from ||
+      !is_here(run, from, out.size())) {
+    return false;
+  }
+  const BlockRange read = SparseFile::blocks_of(run.offset + from, out.size());
+  if (read_ahead_.is_marked(read)) {
+    const_cast<LazySource*>(this)->reader_came_to(read);
+  }
+  return mapped_->read_at_once(run, from, out);
+}
+
+void LazySource::need(std::span<const ByteRun> runs) const {
+  if (state() == State::kWhole) {
+    return;
+  }
+  struct Waiting {
+    Mutex mutex;
+    std::condition_variable changed;
+    std::size_t missing PKGFS_GUARDED_BY(mutex) = 0;
+    int error PKGFS_GUARDED_BY(mutex) = 0;
+  };
+  const auto waiting = std::make_shared<Waiting>();
+  for (ByteRun run : runs) {
+    run.offset = std::min(run.offset, file_->size());
+    run.length = std::min(run.length, file_->size() - run.offset);
+    if (is_here(run, 0, run.length)) {
+      continue;
+    }
+    {
+      const MutexLock lock(waiting->mutex);
+      ++waiting->missing;
+    }
+    when_here(run, 0, run.length, [waiting](int error) {
+      const MutexLock lock(waiting->mutex);
+      --waiting->missing;
+      waiting->error = waiting->error == 0 ? error : waiting->error;
+      waiting->changed.notify_all();
+    });
+  }
+  MutexLock lock(waiting->mutex);
+  while (waiting->missing > 0 && waiting->error == 0) {
+    (void)lock.wait_for(waiting->changed, kSignalInterval);
+    throw_if_cancelled();
+  }
+  if (const int errnum = waiting->error; errnum != 0) {
+    lock.unlock();
+    const MutexLock own(mutex_);
+    Error error = health_.error().value_or(system_error("its bytes can't be used", errnum));
+    throw std::move(error).context("Unable to fetch a part of " + options_.remote.name);
+  }
+}
+
+BlockRange LazySource::blocks_for(const ByteRun& run, std::uint64_t from, std::uint64_t count) const {
+  return is_checked_first(run) ? SparseFile::blocks_of(run.offset, run.length)
+                               : SparseFile::blocks_of(run.offset + from, count);
+}
+
+bool LazySource::is_here(const ByteRun& run, std::uint64_t from, std::uint64_t count) const {
+  switch (state()) {
+    case State::kWhole:
+      return true;
+    case State::kTampered:
+      return false;
+    case State::kLazy:
+      break;
+  }
+  if (!file_->has(blocks_for(run, from, count))) {
+    return false;
+  }
+  // A long run is checked once all of it is here.
+  return run.sha256.empty() || (!is_checked_first(run) && !file_->has(run.offset, run.length)) || is_checked(run);
+}
+
+bool LazySource::is_checked_first(const ByteRun& run) const {
+  if (run.sha256.empty() || run.length <= kCheckedFirst || !has_suspects_.load(std::memory_order_relaxed)) {
+    return !run.sha256.empty() && run.length <= kCheckedFirst;
+  }
+  const MutexLock lock(mutex_);
+  return suspects_.contains(run.offset);
+}
+
+bool LazySource::is_checked(const ByteRun& run) const {
+  const MutexLock lock(mutex_);
+  return run.length == 0 || checked_.contains(run.offset);
+}
+
+void LazySource::when_here(const ByteRun& run, std::uint64_t from, std::uint64_t count, Arrival then) const {
+  if (state() == State::kTampered || !is_within(run, file_->size())) {
+    then(EIO);
+    return;
+  }
+  const_cast<LazySource*>(this)->wait_for(run, from, count, std::move(then));
+}
+
+void LazySource::wait_for(const ByteRun& run, std::uint64_t from, std::uint64_t count, Arrival then) {
+  const Clock::time_point now = Clock::now();
+  Waiter waiter{.run = run,
+                .hash = {},
+                .blocks = blocks_for(run, from, count),
+                .wanted = {},
+                .since = now,
+                .then = std::move(then)};
+  if (!run.sha256.empty()) {
+    std::memcpy(waiter.hash.data(), run.sha256.data(), std::min(waiter.hash.size(), run.sha256.size()));
+  }
+  waiter.wanted = waiter.blocks;
+  bool fails = false;
+  {
+    const MutexLock lock(mutex_);
+    // The server was asked a moment ago, in vain.
+    fails = health_.is_down() && now < health_.next() && !file_->has(waiter.blocks);
+    if (!fails) {
+      last_wait_ = now;
+      if (const BlockRange missing = file_->missing(waiter.blocks); !missing.empty()) {
+        const std::uint64_t end = std::min(waiter.blocks.end() + read_ahead_.missed(waiter.blocks), file_->blocks());
+        waiter.wanted = {waiter.blocks.first, end - waiter.blocks.first};
+      }
+      waiters_.push_back(std::move(waiter));
+    }
+  }
+  LazyCounters& counters = fetcher_->counters();
+  counters.reads.fetch_add(1, std::memory_order_relaxed);
+  if (fails) {
+    counters.failed_reads.fetch_add(1, std::memory_order_relaxed);
+    counters.waits.add(Clock::duration::zero());
+    waiter.then(EIO);
+    return;
+  }
+  fetcher_->wake();
+}
+
+void LazySource::reader_came_to(BlockRange read) {
+  {
+    const MutexLock lock(mutex_);
+    const BlockRange ahead = read_ahead_.reached(read);
+    if (ahead.empty() || ahead.first >= file_->blocks()) {
+      return;
+    }
+    last_wait_ = Clock::now();
+    ahead_.push_back({ahead.first, std::min(ahead.count, file_->blocks() - ahead.first)});
+  }
+  fetcher_->wake();
+}
+
+void LazySource::deliver(Clock::time_point now, Clock::time_point& again) {
+  std::vector<Waiter> ready;
+  bool gives_up = false;
+  std::string why;
+  {
+    const MutexLock lock(mutex_);
+    const auto deadline_of = [this](const Waiter& waiter) { return waiter.since + fetcher_->patience(); };
+    const bool tampered = state() == State::kTampered;
+    for (auto at = waiters_.begin(); at != waiters_.end();) {
+      const bool here = file_->has(at->blocks);
+      const bool late = !here && (now >= deadline_of(*at) || (health_.is_down() && now < health_.next()));
+      if (!here && !late && !tampered) {
+        again = std::min(again, deadline_of(*at));
+        ++at;
+        continue;
+      }
+      at->error = here && !tampered ? 0 : EIO;
+      gives_up = gives_up || (late && health_.give_up());
+      ready.push_back(std::move(*at));
+      at = waiters_.erase(at);
+    }
+    why = health_.error() ? std::string(health_.error()->what()) : "no answer";
+  }
+  if (gives_up) {
+    log::warn("{}: files that aren't here yet can't be read until the server answers: {}", options_.remote.name, why);
+  }
+  LazyCounters& counters = fetcher_->counters();
+  for (Waiter& waiter : ready) {
+    if (waiter.error == 0 && !waiter.run.sha256.empty()) {
+      waiter.run.sha256 = std::as_bytes(std::span(waiter.hash));
+      try {
+        waiter.error = check(waiter.run);
+      } catch (const std::exception&) {
+        log::debug("{}: {}", options_.remote.name, current_error());
+        waiter.error = EIO;
+      }
+    }
+    counters.waits.add(Clock::now() - waiter.since);
+    if (waiter.error != 0) {
+      counters.failed_reads.fetch_add(1, std::memory_order_relaxed);
+    }
+    waiter.then(waiter.error);
+  }
+}
+
+int LazySource::check(const ByteRun& run) {
+  if (!file_->has(run.offset, run.length) || is_checked(run)) {
+    return 0;  // a long run of which a part isn't here yet
+  }
+  Sha256Hasher hasher;
+  std::vector<std::byte> buffer(std::min<std::uint64_t>(run.length, 1U << 20U));
+  for (std::uint64_t done = 0; done < run.length;) {
+    const auto piece = std::span(buffer).first(std::min<std::uint64_t>(buffer.size(), run.length - done));
+    if (const Result<void> read = mapped_->read(run.offset + done, piece); !read) {
+      return read.error();
+    }
+    hasher.update(piece);
+    done += piece.size();
+  }
+  const Sha256 digest = hasher.finish();
+  LazyCounters& counters = fetcher_->counters();
+  counters.checked.fetch_add(1, std::memory_order_relaxed);
+  if (std::memcmp(digest.data(), run.sha256.data(), digest.size()) == 0) {
+    const MutexLock lock(mutex_);
+    checked_.insert(run.offset);
+    return 0;
+  }
+  counters.mismatches.fetch_add(1, std::memory_order_relaxed);
+  read_faults::count(read_faults::Cause::kChecksum);
+  // Perhaps the server sends the right bytes the next time. The files beside it share blocks, so they are checked anew.
+  file_->mark_missing(SparseFile::blocks_of(run.offset, run.length));
+  const MutexLock lock(mutex_);
+  checked_.clear();
+  suspects_.insert(run.offset);
+  has_suspects_ = true;
+  Error error(ErrorCode::kCorrupt, options_.remote.url.text() + ": the bytes from " + std::to_string(run.offset) +
+                                       ", as the server sent them, don't have the hash that the package states");
+  log::warn("{}", error);
+  health_.failed(std::move(error), Clock::now(), std::nullopt);
+  return run.length > kCheckedFirst ? EBADMSG : EIO;
+}
+
+}  // namespace pkgfs

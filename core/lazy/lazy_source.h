@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/base/byte_source.h"
+#include "core/base/hash.h"
+#include "core/base/thread_annotations.h"
+#include "core/lazy/block_fetcher.h"
+#include "core/lazy/offset_set.h"
+#include "core/lazy/read_ahead.h"
+#include "core/lazy/remote_file.h"
+#include "core/lazy/server_health.h"
+#include "core/lazy/sparse_file.h"
+
+namespace pkgfs {
+
+class RangeError;
+
+/// The bytes of a container that is fetched over HTTP while it is used. What isn't here yet is fetched when a reader
+/// needs it, and the rest in the background. Once all blocks are here, the SHA-256 of the whole file is compared with
+/// the one that the registry announced. Then the file becomes an entry of the cache, and this source behaves like a
+/// MappedFile.
+///
+/// Before that, `read_run` compares the stored hash of a run of at most `kCheckedFirst` bytes before it gives the first
+/// of them. A longer run is compared as soon as all of its blocks are here. If it has wrong bytes, none of them is
+/// given any more until all of them were fetched anew, and are right.
+///
+/// A reader waits at most BlockFetcher::patience; then it fails, and so does every further one until the server
+/// answers. As long as no reader fails, a server that is gone for a moment costs only time.
+class LazySource final : public ByteSource, public FetchClient, public std::enable_shared_from_this<LazySource> {
+ public:
+  static constexpr std::uint64_t kCheckedFirst = 8U << 20U;
+
+  enum class State : std::uint8_t {
+    kLazy,      // some blocks are at the server, or the whole file isn't checked yet
+    kWhole,     // complete, checked, and in the cache
+    kTampered,  // complete, but with another hash than announced: everything fails with EIO
+  };
+
+  struct Options {
+    RemoteFile remote;
+    Sha256 hash{};  // announced
+    /// Moves the complete file, which has this hash, into the cache. Throws Error.
+    std::function<void(SparseFile& file)> keep;
+    /// The limit for what is fetched in the background, in bytes a second. 0: nothing is; none: no limit.
+    std::optional<std::uint64_t> background_rate;
+    /// A user waits for the whole file: after a failure, the background asks again as soon as a reader would.
+    bool is_urgent = false;
+  };
+
+  /// `file` is of the version that the server has. Throws Error if it can't be mapped.
+  [[nodiscard]] static std::shared_ptr<LazySource> make(std::shared_ptr<SparseFile> file, Options options,
+                                                        std::shared_ptr<BlockFetcher> fetcher);
+
+  [[nodiscard]] const std::string& name() const override { return mapped_->name(); }
+  [[nodiscard]] std::span<const std::byte> bytes() const override { return mapped_->bytes(); }
+  [[nodiscard]] bool damaged() const override;
+  [[nodiscard]] bool is_intact() const override;
+  [[nodiscard]] std::uint64_t stamp() const override;
+  [[nodiscard]] Result<void> read(std::uint64_t offset, std::span<std::byte> out) const override;
+  [[nodiscard]] Result<void> read_run(const ByteRun& run, std::uint64_t from, std::span<std::byte> out) const override;
+  [[nodiscard]] bool read_at_once(const ByteRun& run, std::uint64_t from, std::span<std::byte> out) const override;
+  void need(std::span<const ByteRun> runs) const override;
+  [[nodiscard]] bool is_here(const ByteRun& run, std::uint64_t from, std::uint64_t count) const override;
+  void when_here(const ByteRun& run, std::uint64_t from, std::uint64_t count, Arrival then) const override;
+
+  void deliver(Clock::time_point now, Clock::time_point& again) override;
+  Job next_job(Priority priority, Clock::time_point now, Clock::time_point& again) override;
+
+  [[nodiscard]] State state() const { return state_.load(std::memory_order_acquire); }
+  [[nodiscard]] std::uint64_t bytes_here() const {
+    return state() == State::kLazy ? file_->bytes_present() : file_->size();
+  }
+  /// Lets the rest be fetched in the background from now on, for all sources of the same LazyOpener.
+  void begin_background() const { fetcher_->begin_background(); }
+  /// Calls `then` once the file is complete, checked and in the cache: now, or later in a thread of the fetcher. `then`
+  /// must not block.
+  void when_whole(std::function<void()> then) PKGFS_EXCLUDES(mutex_);
+  /// Why missing bytes don't come or, if all are here and have the right hash, why the file can't be moved into the
+  /// cache. Empty if there is no such problem.
+  [[nodiscard]] std::string problem() const PKGFS_EXCLUDES(mutex_);
+  /// Whether what no reader needs is fetched, too.
+  [[nodiscard]] bool is_fetched_in_background() const { return options_.background_rate != 0; }
+  /// Of all sources of the same LazyOpener.
+  [[nodiscard]] const LazyCounters& counters() const { return fetcher_->counters(); }
+  [[nodiscard]] const std::string& package() const { return options_.remote.name; }
+
+ private:
+  struct Waiter {
+    ByteRun run;
+    Sha256 hash{};      // of the run, if it has one
+    BlockRange blocks;  // that it waits for
+    BlockRange wanted;  // these, and what is read ahead
+    Clock::time_point since;
+    Arrival then;
+    int error = 0;
+  };
+
+  LazySource(std::shared_ptr<SparseFile> file, Options options, std::shared_ptr<BlockFetcher> fetcher);
+  /// Another descriptor of the sparse file. Throws Error.
+  [[nodiscard]] static UniqueFd duplicate_of(const SparseFile& file);
+
+  /// The blocks that must be here before bytes of the run may be used.
+  [[nodiscard]] BlockRange blocks_for(const ByteRun& run, std::uint64_t from, std::uint64_t count) const;
+  void wait_for(const ByteRun& run, std::uint64_t from, std::uint64_t count, Arrival then) PKGFS_EXCLUDES(mutex_);
+  void reader_came_to(BlockRange read) PKGFS_EXCLUDES(mutex_);
+  /// Whether all of the run must be here and checked before a byte of it is given: it is short, or it had wrong bytes.
+  [[nodiscard]] bool is_checked_first(const ByteRun& run) const PKGFS_EXCLUDES(mutex_);
+  [[nodiscard]] bool is_checked(const ByteRun& run) const PKGFS_EXCLUDES(mutex_);
+  /// Compares the stored hash of a run that is here. Forgets its blocks if it differs, so that they are fetched anew.
+  [[nodiscard]] int check(const ByteRun& run) PKGFS_EXCLUDES(mutex_);
+
+  // In lazy_source_jobs.cc.
+
+  [[nodiscard]] Job foreground_job(Clock::time_point now, Clock::time_point& again) PKGFS_REQUIRES(mutex_);
+  [[nodiscard]] Job background_job(Clock::time_point now, Clock::time_point& again) PKGFS_REQUIRES(mutex_);
+  [[nodiscard]] Job job_for(SparseFile::Claim claim);
+  /// Fetches claimed blocks. Returns how many of them came.
+  [[nodiscard]] std::uint64_t fetch(BlockRange range, HttpClient& client, const CancelFlag& cancel) noexcept
+      PKGFS_EXCLUDES(mutex_);
+  /// `came`: blocks.
+  void fetched(std::uint64_t came) PKGFS_EXCLUDES(mutex_);
+  void range_refused(const RangeError& error, HttpClient& client, const CancelFlag& cancel) PKGFS_EXCLUDES(mutex_);
+  /// Asks for another URL. False: there is none, or it was asked a moment ago.
+  [[nodiscard]] bool renew(HttpClient& client, const CancelFlag& cancel) PKGFS_EXCLUDES(mutex_);
+  [[nodiscard]] Url current_url() const PKGFS_EXCLUDES(mutex_);
+  void save() noexcept PKGFS_EXCLUDES(mutex_);
+  void finish(const CancelFlag& cancel) noexcept PKGFS_EXCLUDES(mutex_);
+  /// None if cancelled.
+  [[nodiscard]] std::optional<Sha256> hash_of_all(const CancelFlag& cancel) const;
+
+  const std::shared_ptr<SparseFile> file_;
+  const std::shared_ptr<BlockFetcher> fetcher_;
+  const std::shared_ptr<MappedFile> mapped_;
+  Options options_;  // `remote.url` is guarded by `mutex_`
+  std::atomic<State> state_{State::kLazy};
+  std::shared_ptr<MappedFile> whole_;  // set before `state_` becomes kWhole: refuses changes of the file
+
+  mutable Mutex mutex_;
+  std::deque<Waiter> waiters_ PKGFS_GUARDED_BY(mutex_);
+  std::deque<BlockRange> ahead_ PKGFS_GUARDED_BY(mutex_);      // to fetch although nobody waits for it
+  ReadAhead read_ahead_;                                       // guarded by `mutex_`, but for ReadAhead::is_marked
+  std::set<std::uint64_t> suspects_ PKGFS_GUARDED_BY(mutex_);  // offsets of runs that had wrong bytes
+  std::atomic<bool> has_suspects_{false};
+  OffsetSet checked_ PKGFS_GUARDED_BY(mutex_);  // runs whose hash was right
+  ServerHealth health_ PKGFS_GUARDED_BY(mutex_);
+  Clock::time_point last_wait_ PKGFS_GUARDED_BY(mutex_);  // when a reader last missed bytes
+  Clock::time_point last_renewal_ PKGFS_GUARDED_BY(mutex_);
+  Clock::time_point last_save_ PKGFS_GUARDED_BY(mutex_);
+  Clock::time_point rate_free_ PKGFS_GUARDED_BY(mutex_);  // when the rate allows the next background job
+  std::uint64_t unsaved_ PKGFS_GUARDED_BY(mutex_) = 0;    // bytes that came since the last `save`
+  std::uint64_t cursor_ PKGFS_GUARDED_BY(mutex_) = 0;     // the block where the background goes on
+  std::function<void()> when_whole_ PKGFS_GUARDED_BY(mutex_);
+  std::string unkept_ PKGFS_GUARDED_BY(mutex_);  // why the complete file isn't in the cache
+  bool is_saving_ PKGFS_GUARDED_BY(mutex_) = false;
+  bool is_finishing_ PKGFS_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace pkgfs

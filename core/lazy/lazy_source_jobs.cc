@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: MIT
+// The work of LazySource in the threads of its BlockFetcher: fetching, saving what came, and becoming whole.
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "core/base/log.h"
+#include "core/base/read_faults.h"
+#include "core/lazy/fetch_counted.h"
+#include "core/lazy/lazy_source.h"
+#include "core/net/http_client.h"
+#include "core/net/range_request.h"
+
+namespace pkgfs {
+namespace {
+
+constexpr std::uint64_t kBlock = SparseFile::kBlock;
+/// The most blocks of one request: 4 MiB.
+constexpr std::uint64_t kMostBlocks = 64;
+/// While another process fetches blocks that a reader needs, this is how often a thread looks whether they came.
+constexpr auto kOthersInterval = std::chrono::milliseconds(20);
+/// The background pauses for this time after a reader missed bytes.
+constexpr auto kReadersFirst = std::chrono::milliseconds(300);
+/// What came is synced after this time, or after so many bytes.
+constexpr auto kSaveInterval = std::chrono::seconds(5);
+constexpr std::uint64_t kSaveBytes = 64U << 20U;
+/// What a request may take for each block, in addition to BlockFetcher::patience: 32 KiB a second suffice.
+constexpr auto kBlockPatience = std::chrono::seconds(2);
+/// While nothing is fetched in the background, this is how often a thread looks whether another process has completed
+/// the file.
+constexpr auto kCompleteInterval = std::chrono::seconds(5);
+/// A server isn't asked for another URL more often than this.
+constexpr auto kRenewalInterval = std::chrono::seconds(2);
+
+}  // namespace
+
+FetchClient::Job LazySource::next_job(Priority priority, Clock::time_point now, Clock::time_point& again) {
+  if (state() != State::kLazy) {
+    return {};
+  }
+  const MutexLock lock(mutex_);
+  return priority == Priority::kForeground ? foreground_job(now, again) : background_job(now, again);
+}
+
+FetchClient::Job LazySource::foreground_job(Clock::time_point now, Clock::time_point& again) {
+  if (waiters_.empty() && ahead_.empty()) {
+    return {};
+  }
+  if (now < health_.next()) {
+    again = std::min(again, health_.next());
+    return {};
+  }
+  for (const Waiter& waiter : waiters_) {
+    // First what the reader waits for, and in the same request what lies behind it.
+    for (BlockRange rest = waiter.wanted; !rest.empty();) {
+      const BlockRange missing = file_->missing(rest);
+      if (missing.empty() || missing.first >= waiter.blocks.end()) {
+        break;
+      }
+      if (auto claim = file_->claim({missing.first, std::min(missing.count, kMostBlocks)})) {
+        return job_for(std::move(*claim));
+      }
+      again = std::min(again, now + kOthersInterval);
+      rest = {missing.end(), rest.end() - missing.end()};
+    }
+  }
+  while (!ahead_.empty()) {
+    BlockRange& next = ahead_.front();
+    next.count = std::min(next.count, kMostBlocks);
+    auto claim = file_->claim(next);
+    ahead_.pop_front();
+    if (claim) {
+      return job_for(std::move(*claim));
+    }
+  }
+  return {};
+}
+
+FetchClient::Job LazySource::background_job(Clock::time_point now, Clock::time_point& again) {
+  const auto self = shared_from_this();
+  if (unsaved_ > 0 && !is_saving_) {
+    if (unsaved_ >= kSaveBytes || now >= last_save_ + kSaveInterval) {
+      is_saving_ = true;
+      return [self](HttpClient& /*client*/, const CancelFlag& /*cancel*/) { self->save(); };
+    }
+    again = std::min(again, last_save_ + kSaveInterval);
+  }
+  if (is_finishing_) {
+    return {};
+  }
+  if (file_->is_complete()) {
+    // A reader may be about to find wrong bytes, and then they are fetched anew.
+    if (!waiters_.empty() || now < last_wait_ + kReadersFirst) {
+      again = std::min(again, now + kReadersFirst);
+      return {};
+    }
+    is_finishing_ = true;
+    return [self](HttpClient& /*client*/, const CancelFlag& cancel) { self->finish(cancel); };
+  }
+  if (options_.background_rate == 0) {
+    again = std::min<Clock::time_point>(again, now + kCompleteInterval);
+    return {};
+  }
+  const Clock::time_point healthy = options_.is_urgent ? health_.next() : health_.next_in_background();
+  const Clock::time_point begin = std::max({last_wait_ + kReadersFirst, healthy, rate_free_});
+  if (now < begin) {
+    again = std::min(again, begin);
+    return {};
+  }
+  BlockRange missing = file_->missing({cursor_, file_->blocks() - cursor_});
+  if (missing.empty() && cursor_ > 0) {
+    cursor_ = 0;
+    missing = file_->missing({0, file_->blocks()});
+  }
+  auto claim = missing.empty() ? std::nullopt : file_->claim({missing.first, std::min(missing.count, kMostBlocks)});
+  if (!claim) {
+    again = std::min<Clock::time_point>(again, now + std::chrono::seconds(1));  // others fetch the rest
+    cursor_ = missing.end() < file_->blocks() ? missing.end() : 0;
+    return {};
+  }
+  cursor_ = claim->range().end() < file_->blocks() ? claim->range().end() : 0;
+  if (options_.background_rate) {
+    const double seconds =
+        static_cast<double>(claim->range().count * kBlock) / static_cast<double>(*options_.background_rate);
+    rate_free_ = now + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  }
+  return job_for(std::move(*claim));
+}
+
+FetchClient::Job LazySource::job_for(SparseFile::Claim claim) {
+  // std::function wants to copy what it holds.
+  return [self = shared_from_this(), held = std::make_shared<std::optional<SparseFile::Claim>>(std::move(claim))](
+             HttpClient& client, const CancelFlag& cancel) {
+    const std::uint64_t came = self->fetch((*held)->range(), client, cancel);
+    held->reset();  // before other threads look for work
+    self->fetched(came);
+  };
+}
+
+std::uint64_t LazySource::fetch(BlockRange range, HttpClient& client, const CancelFlag& cancel) noexcept {
+  const std::uint64_t end = std::min(range.end() * kBlock, file_->size());
+  std::uint64_t present = range.first;
+  try {
+    RangeRequest request{.url = current_url(),
+                         .bearer = options_.remote.bearer,
+                         .first = range.first * kBlock,
+                         .length = end - range.first * kBlock,
+                         .version = RemoteVersion{file_->version().validator, file_->size()},
+                         .max_size = options_.remote.max_size,
+                         .may_leave_https = options_.remote.may_leave_https,
+                         .deadline = Clock::now() + fetcher_->patience() + kBlockPatience * range.count};
+    fetch_counted(client, request, cancel, fetcher_->counters(),
+                  [&](const RemoteVersion&, std::uint64_t at, std::span<const std::byte> piece) {
+                    file_->write(at, piece);
+                    const std::uint64_t reached = at + piece.size() == end ? range.end() : (at + piece.size()) / kBlock;
+                    if (reached > present) {
+                      file_->mark_present({present, reached - present});
+                      present = reached;
+                      fetcher_->wake();
+                    }
+                  });
+  } catch (const RangeError& error) {
+    range_refused(error, client, cancel);
+  } catch (const std::exception&) {
+    Error error = current_error();
+    if (error.code() != ErrorCode::kInterrupted) {
+      log::debug("{}: {}", options_.remote.name, error);
+      const MutexLock lock(mutex_);
+      health_.failed(std::move(error), Clock::now(), std::nullopt);
+    }
+  }
+  return present - range.first;
+}
+
+void LazySource::fetched(std::uint64_t came) {
+  bool was_down = false;
+  {
+    const MutexLock lock(mutex_);
+    if (came > 0) {
+      last_save_ = unsaved_ == 0 ? Clock::now() : last_save_;
+      unsaved_ += came * kBlock;
+    }
+    if (came > 0) {
+      was_down = health_.answered();  // also if the connection broke later: what came is progress
+    }
+  }
+  if (was_down) {
+    log::warn("{}: the server answers again", options_.remote.name);
+  }
+  fetcher_->wake();
+}
+
+void LazySource::range_refused(const RangeError& error, HttpClient& client, const CancelFlag& cancel) {
+  using enum RangeError::Reason;
+  log::debug("{}: {}", options_.remote.name, error);
+  const bool is_transient = error.reason() == kBusy || error.reason() == kOther;
+  if (!is_transient && renew(client, cancel)) {
+    return;
+  }
+  bool is_new = false;
+  {
+    const MutexLock lock(mutex_);
+    health_.failed(error, Clock::now(), error.retry_after());
+    is_new = !is_transient && health_.give_up();  // waiting longer doesn't help
+  }
+  if (is_new) {
+    log::warn("{}: files that aren't here yet can't be read: {}", options_.remote.name, error);
+  }
+}
+
+bool LazySource::renew(HttpClient& client, const CancelFlag& cancel) {
+  {
+    const MutexLock lock(mutex_);
+    const auto now = Clock::now();
+    if (!options_.remote.renew || now < last_renewal_ + kRenewalInterval) {
+      return false;
+    }
+    last_renewal_ = now;
+  }
+  try {
+    const std::optional<Url> url = options_.remote.renew(client, cancel);
+    const MutexLock lock(mutex_);
+    if (!url || url->text() == options_.remote.url.text()) {
+      return false;
+    }
+    log::debug("{}: the registry gave another URL", options_.remote.name);
+    options_.remote.url = *url;
+    return true;
+  } catch (const std::exception&) {
+    log::debug("{}: no other URL: {}", options_.remote.name, current_error());
+    return false;
+  }
+}
+
+Url LazySource::current_url() const {
+  const MutexLock lock(mutex_);
+  return options_.remote.url;
+}
+
+void LazySource::save() noexcept {
+  try {
+    file_->sync();
+  } catch (const std::exception&) {
+    log::debug("{}: {}", options_.remote.name, current_error());  // then the blocks are fetched again after a power cut
+  }
+  const MutexLock lock(mutex_);
+  unsaved_ = 0;
+  is_saving_ = false;
+}
+
+void LazySource::finish(const CancelFlag& cancel) noexcept {
+  try {
+    const std::optional<Sha256> actual = hash_of_all(cancel);
+    if (!actual || !file_->is_complete()) {
+      const MutexLock lock(mutex_);
+      is_finishing_ = false;  // later: it was interrupted, or a reader found wrong bytes
+      return;
+    }
+    if (*actual != options_.hash) {
+      log::warn(
+          "{}: the file that the server sent has the hash {} instead of {}; its files can't be read any more ({})",
+          options_.remote.name, to_hex(*actual), to_hex(options_.hash), current_url().text());
+      read_faults::count(read_faults::Cause::kChecksum);
+      state_.store(State::kTampered, std::memory_order_release);
+      file_->remove();
+      fetcher_->wake();
+      return;
+    }
+    file_->sync();
+    options_.keep(*file_);
+    whole_ = MappedFile::adopt(duplicate_of(*file_), mapped_->name());
+    std::function<void()> then;
+    {
+      const MutexLock lock(mutex_);
+      state_.store(State::kWhole, std::memory_order_release);
+      then.swap(when_whole_);
+      checked_.clear();
+    }
+    log::info("{} is complete", options_.remote.name);
+    if (then) {
+      then();
+    }
+  } catch (const std::exception&) {
+    // It stays lazy, although nothing is missing: the next mount tries again to keep it.
+    const Error error = current_error();
+    log::warn("{} is complete, but can't be moved into the cache: {}", options_.remote.name, error);
+    const MutexLock lock(mutex_);
+    unkept_ = "the complete file can't be moved into the cache: " + error.message();
+  }
+  fetcher_->wake();
+}
+
+std::optional<Sha256> LazySource::hash_of_all(const CancelFlag& cancel) const {
+  Sha256Hasher hasher;
+  std::vector<std::byte> buffer(std::size_t{1} << 20U);
+  for (std::uint64_t done = 0; done < file_->size();) {
+    if (cancel.is_cancelled()) {
+      return std::nullopt;
+    }
+    const auto piece = std::span(buffer).first(std::min<std::uint64_t>(buffer.size(), file_->size() - done));
+    if (!mapped_->read(done, piece)) {
+      throw system_error("Unable to read \"" + file_->path() + "\"", EIO);
+    }
+    hasher.update(piece);
+    done += piece.size();
+  }
+  return hasher.finish();
+}
+
+}  // namespace pkgfs

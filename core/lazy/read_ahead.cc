@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+#include "core/lazy/read_ahead.h"
+
+#include <algorithm>
+
+namespace pkgfs {
+
+std::uint64_t ReadAhead::missed(BlockRange need) {
+  for (std::size_t i = 0; i < kStreams; ++i) {
+    Stream& stream = streams_.at(i);
+    if (stream.next == kNone || need.first + 1 < stream.from || need.first > stream.next + 1) {
+      continue;
+    }
+    stream.from = need.end();
+    stream.used = ++uses_;
+    if (need.end() + stream.window / 2 >= stream.next) {
+      stream.window = std::clamp<std::uint64_t>(stream.window * 2, 1, kMost);
+      stream.next = need.end() + stream.window;
+    }
+    mark(i, stream.next - (stream.window + 1) / 2);  // from the middle of what is fetched now
+    return stream.next - need.end();
+  }
+  const auto oldest = std::ranges::min_element(streams_, {}, &Stream::used);
+  *oldest = {.from = need.end(), .next = need.end(), .window = 0, .used = ++uses_};
+  mark(static_cast<std::size_t>(oldest - streams_.begin()), kNone);
+  return 0;
+}
+
+BlockRange ReadAhead::reached(BlockRange read) {
+  for (std::size_t i = 0; i < kStreams; ++i) {
+    const std::uint64_t block = marks_.at(i).load(std::memory_order_relaxed);
+    if (block < read.first || block >= read.end()) {
+      continue;
+    }
+    Stream& stream = streams_.at(i);
+    stream.window = std::clamp<std::uint64_t>(stream.window * 2, 1, kMost);
+    const BlockRange ahead{stream.next, stream.window};
+    stream.from = read.end();
+    stream.next = ahead.end();
+    stream.used = ++uses_;
+    mark(i, ahead.first + stream.window / 2);
+    return ahead;
+  }
+  return {};
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include "core/lazy/sparse_file.h"
+
+namespace pkgfs {
+
+/// Finds readers that read blocks in order, and says what to fetch before they ask. Files of one directory lie side by
+/// side in a container, so a reader of many small files counts, too. Not thread-safe but for `is_marked`.
+class ReadAhead {
+ public:
+  static constexpr std::uint64_t kMost = 64;  // blocks: 4 MiB
+
+  /// A reader misses the blocks `need`. Returns how many blocks behind them are worth fetching in the same request.
+  [[nodiscard]] std::uint64_t missed(BlockRange need);
+  /// A reader has come to a block for which `is_marked` is true. Returns what to fetch now; may be empty.
+  [[nodiscard]] BlockRange reached(BlockRange read);
+  /// Whether a reader of `read` should call `reached`. Takes no lock.
+  [[nodiscard]] bool is_marked(BlockRange read) const noexcept {
+    for (const std::atomic<std::uint64_t>& mark : marks_) {
+      const std::uint64_t block = mark.load(std::memory_order_relaxed);
+      if (block >= read.first && block < read.end()) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+ private:
+  static constexpr std::size_t kStreams = 8;
+  static constexpr std::uint64_t kNone = ~std::uint64_t{0};
+
+  struct Stream {
+    std::uint64_t from = kNone;  // the block behind the last one that a reader missed or reached
+    std::uint64_t next = kNone;  // the block behind the last one that is fetched
+    std::uint64_t window = 0;    // blocks to fetch ahead; 0: the stream has just begun
+    std::uint64_t used = 0;      // for replacing the one that was unused for longest
+  };
+
+  void mark(std::size_t stream, std::uint64_t block) { marks_.at(stream).store(block, std::memory_order_relaxed); }
+
+  std::array<Stream, kStreams> streams_{};
+  std::array<std::atomic<std::uint64_t>, kStreams> marks_{kNone, kNone, kNone, kNone, kNone, kNone, kNone, kNone};
+  std::uint64_t uses_ = 0;
+};
+
+}  // namespace pkgfs

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/base/cancel.h"
+#include "core/net/url.h"
+
+namespace pkgfs {
+
+class HttpClient;
+
+/// Where the bytes of a lazy container come from.
+struct RemoteFile {
+  Url url;
+  std::optional<std::string> bearer;  // a secret for the server (HttpRequest::bearer)
+  std::string name;                   // of the package, for messages
+  std::uint64_t max_size = 0;         // the most bytes that the file may have
+  bool may_leave_https = false;       // a redirect may lead from https to http
+  /// Asks for a URL that works, because the server refused `url`: a signed URL expires after some minutes. Nothing if
+  /// there is no other. May be empty, and may throw Error. Called by a thread that may wait for the network.
+  std::function<std::optional<Url>(HttpClient& client, const CancelFlag& cancel)> renew;
+};
+
+}  // namespace pkgfs

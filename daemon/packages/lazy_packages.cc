@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/packages/lazy_packages.h"
+
+#include "core/tree/package_tree.h"
+
+namespace pkgfs {
+
+std::vector<std::shared_ptr<LazySource>> lazy_sources(const PackageTree& tree) {
+  std::vector<std::shared_ptr<LazySource>> found;
+  for (const auto& [id, package] : tree.packages) {
+    const webc::Container* const container = package->container();
+    if (container == nullptr) {
+      continue;
+    }
+    if (const auto lazy = std::dynamic_pointer_cast<const LazySource>(container->source())) {
+      found.push_back(std::const_pointer_cast<LazySource>(lazy));
+    }
+  }
+  return found;
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+// How PackageOpener uses the network: the HTTP client, downloads, and packages that are read over the network.
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "core/base/log.h"
+#include "core/cache/container_fetcher.h"
+#include "core/lazy/lazy_opener.h"
+#include "core/net/address_policy.h"
+#include "core/net/http_client.h"
+#include "core/net/url.h"
+#include "core/source/backend_source.h"
+#include "core/source/reach.h"
+#include "daemon/cli/progress.h"
+#include "daemon/packages/open_tree.h"
+
+namespace pkgfs {
+namespace {
+
+/// The URL at which a registry has the container with this hash. Nothing if none has it. Throws Error(kInterrupted).
+std::optional<Url> url_of(const Sha256& hash, const Settings& settings, HttpClient& client, const CancelFlag& cancel) {
+  for (const RemoteRegistry& registry : settings.registries) {
+    BackendSource source(
+        {.endpoint = registry.endpoint, .token = registry.token, .prefer = settings.prefer, .offline = false}, &client,
+        RegistryAnswerCache(settings.queries_directory()), cancel);
+    try {
+      return Url::parse(source.query(PackageSpecifier(PackageHash(hash))).front().dist.url);
+    } catch (const Error& error) {
+      if (error.is_of_run()) {
+        throw;
+      }
+      log::debug("{}: {}", registry.endpoint, error);
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+HttpClient::Options PackageOpener::http_options() const {
+  HttpClient::Options http;
+  http.user_agent = "pkgfs/" PKGFS_VERSION;
+  http.proxy = settings_.proxy;
+  http.ca_file = settings_.ca_file;
+  http.connect_timeout = std::min<std::chrono::milliseconds>(http.connect_timeout, settings_.timeout);
+  http.stall_timeout = settings_.timeout;
+  http.query_deadline = settings_.query_deadline;
+  http.download_deadline = settings_.download_deadline;
+  http.addresses = addresses_.get();
+  if (!settings_.wait) {
+    http.retry.server_wait = {};
+  }
+  return http;
+}
+
+/// Lets containers be fetched while they are used, unless an option needs all of a container first. Or lets those be
+/// completed that a lazy mount has begun; `observer` is told of these.
+void PackageOpener::set_up_lazy(const TreeFlags& flags, DownloadObserver* observer) {
+  const bool reads_all = options_.verify != Verify::kNone || options_.detect_executables || options_.strict;
+  const bool is_lazy = flags.lazy != Lazy::kOff && !reads_all;
+  if (client_ == nullptr || (!is_lazy && !flags.complete_begun) ||
+      settings_.verify_downloads != VerifyDownloads::kFail) {
+    return;
+  }
+  LazyOpener::Options lazy{.lazy = flags.lazy,
+                           .packages_directory = settings_.packages_directory(),
+                           .tokens = {},
+                           .max_bytes = settings_.max_download,
+                           .background_rate = flags.background_rate,
+                           .renew = {},
+                           .fetcher = {}};
+  for (const RemoteRegistry& registry : settings_.registries) {
+    if (registry.token) {
+      lazy.tokens.push_back({registry.endpoint, *registry.token});
+    }
+  }
+  lazy.renew = [settings = settings_](const Sha256& hash, HttpClient& client, const CancelFlag& cancel) {
+    return url_of(hash, settings, client, cancel);
+  };
+  lazy.fetcher.patience = settings_.timeout;
+  // The addresses are shared, since the sources outlive this object.
+  lazy.fetcher.make_client = [http = http_options(), addresses = addresses_] {
+    return std::make_shared<HttpClient>(http);
+  };
+  lazy_ = std::make_unique<LazyOpener>(std::move(lazy));
+  if (flags.complete_begun) {
+    loader_->set_completing(*lazy_, client_, observer);
+  } else {
+    loader_->set_lazy(*lazy_, client_);
+  }
+}
+
+void PackageOpener::set_up_network(DownloadObserver* observer, const Io& io) {
+  if (observer == nullptr && log::enabled(log::Level::kWarn)) {  // --quiet shows no progress
+    progress_ = std::make_unique<ProgressPrinter>(*io.err, io.err_is_terminal);
+    observer = progress_.get();
+  }
+  if (!settings_.offline) {
+    client_ = std::make_shared<HttpClient>(http_options());
+  }
+  ContainerFetcher::Options fetching{.packages_directory = settings_.packages_directory(),
+                                     .urls_directory = settings_.urls_directory(),
+                                     .client = client_.get(),
+                                     .tokens = {},
+                                     .verify = settings_.verify_downloads,
+                                     .max_bytes = settings_.max_download,
+                                     .observer = observer};
+  for (const RemoteRegistry& registry : settings_.registries) {
+    if (registry.token) {
+      fetching.tokens.push_back({registry.endpoint, *registry.token});
+    }
+  }
+  fetcher_ = std::make_unique<ContainerFetcher>(std::move(fetching));
+  loader_ = std::make_unique<PackageLoader>(options_, *fetcher_, cancel_,
+                                            [this](const DistributionInfo& dist) { return reach_->trusts(dist); });
+}
+
+}  // namespace pkgfs

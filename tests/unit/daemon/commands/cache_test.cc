@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+// Risk: `pkgfs cache` takes a container that a mount has fetched in parts for a damaged or complete one, or removes it
+// while the mount uses it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "core/lazy/sparse_file.h"
+#include "tests/support/fixtures.h"
+#include "tests/unit/daemon/commands/run.h"
+
+namespace pkgfs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class PartialEntries : public ::testing::Test {
+ protected:
+  [[nodiscard]] test::Run cache(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(), {"cache", "--cache-dir=" + dir_.path().string()});
+    return run(arguments);
+  }
+  /// One of three blocks is there. `cache`: "checkouts" or "downloads".
+  [[nodiscard]] std::shared_ptr<SparseFile> partial(const std::string& cache, char digit) const {
+    const auto directory = PrivateDirectory::make((dir_.path() / cache / "__temp__").string());
+    auto file = SparseFile::open(directory, std::string(64, digit), {"\"etag\"", 3 * SparseFile::kBlock - 1});
+    file->write(0, std::vector<std::byte>(SparseFile::kBlock, std::byte{1}));
+    file->mark_present({0, 1});
+    return file;
+  }
+  [[nodiscard]] bool is_there(const std::string& cache, char digit) const {
+    const fs::path path = dir_.path() / cache / "__temp__" / std::string(64, digit);
+    EXPECT_EQ(fs::exists(path.string() + ".lazy"), fs::exists(path.string() + ".lazy-map"));
+    return fs::exists(path.string() + ".lazy");
+  }
+
+  TempDir dir_;
+};
+
+TEST_F(PartialEntries, AreListed) {
+  const auto used = partial("checkouts", 'a');
+  const std::string path = partial("downloads", 'B')->path();
+  const test::Run text = cache({"list"});
+  EXPECT_THAT(text.out, HasSubstr("  64.0 KiB of 192.0 KiB  (partial, in use)  " + used->path() + "\n")) << text.err;
+  EXPECT_THAT(text.out, HasSubstr("  64.0 KiB of 192.0 KiB  (url)  (partial)  " + path + "\n"));
+  EXPECT_THAT(text.out, HasSubstr("\n0 packages, 2 partial, 128.0 KiB\n"));
+
+  const json rows = json::parse(cache({"list", "--json"}).out);
+  ASSERT_EQ(rows.size(), 2U);
+  const json& row = rows[rows[0].at("kind") == "package" ? 0 : 1];
+  EXPECT_EQ(row.at("sha256"), std::string(64, 'a'));
+  EXPECT_EQ(row.at("size"), SparseFile::kBlock);
+  EXPECT_EQ(row.at("path"), used->path());
+  EXPECT_EQ(row.at("partial"), json({{"whole_size", 3 * SparseFile::kBlock - 1}, {"in_use", true}}));
+  EXPECT_TRUE(row.at("package").is_null());
+}
+
+TEST_F(PartialEntries, AreNotDamaged) {
+  static_cast<void>(partial("checkouts", 'a'));
+  const test::Run verify = cache({"verify"});
+  EXPECT_EQ(verify.code, 0) << verify.err;
+  EXPECT_EQ(verify.out, "every entry has the hash in its name\n");
+  EXPECT_TRUE(is_there("checkouts", 'a'));
+}
+
+TEST_F(PartialEntries, ArePrunedUnlessTheyAreInUse) {
+  for (const std::vector<std::string>& form :
+       {std::vector<std::string>{"prune"}, {"prune", "--older-than=30d"}, {"prune", "--max-size=2G"}}) {
+    const auto used = partial("checkouts", 'a');
+    static_cast<void>(partial("checkouts", 'b'));
+    static_cast<void>(partial("downloads", 'B'));
+    std::vector<std::string> dry = form;
+    dry.emplace_back("--dry-run");
+    const test::Run planned = cache(dry);
+    EXPECT_THAT(planned.out, HasSubstr("would remove " + std::string(64, 'b') + "  64.0 KiB  (partial)\n"));
+    EXPECT_THAT(planned.out, HasSubstr("\n128.0 KiB would be freed\n"));
+    EXPECT_TRUE(is_there("checkouts", 'b') && is_there("downloads", 'B'));
+
+    const test::Run done = cache(form);
+    EXPECT_EQ(done.code, 0) << done.err;
+    EXPECT_THAT(done.out, HasSubstr("removed " + std::string(64, 'b') + "  64.0 KiB  (partial)\n"));
+    EXPECT_THAT(done.out, Not(HasSubstr(std::string(64, 'a'))));
+    EXPECT_THAT(done.out, HasSubstr("\n128.0 KiB freed\n"));
+    EXPECT_FALSE(is_there("checkouts", 'b') || is_there("downloads", 'B'));
+    EXPECT_TRUE(is_there("checkouts", 'a'));
+    EXPECT_TRUE(used->has({0, 1}));
+  }
+}
+
+}  // namespace
+}  // namespace pkgfs::test
