@@ -3,23 +3,17 @@
 
 #include <sys/stat.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <cstddef>
 #include <map>
-#include <span>
 #include <tuple>
 #include <utility>
-#include <vector>
 
 #include "core/base/byte_source.h"
-#include "core/base/cancel.h"
 #include "core/base/error.h"
+#include "core/base/source_hash.h"
 
 namespace pkgfs {
 namespace {
-
-constexpr std::size_t kPiece = 4U << 20U;
 
 using FileKey = std::tuple<dev_t, ino_t, off_t, time_t, long, time_t, long>;
 
@@ -32,19 +26,12 @@ FileKey key_of(const struct stat& st) {
 
 Sha256 hash_file(const std::string& path) {
   const auto file = MappedFile::open(path);
-  Sha256Hasher hasher;
-  std::vector<std::byte> piece(std::min<std::uint64_t>(kPiece, file->size()));
-  for (std::uint64_t at = 0; at < file->size();) {
-    throw_if_cancelled();
-    const std::size_t length = std::min<std::uint64_t>(piece.size(), file->size() - at);
-    // Not the mapping: where the disk fails, that reads as zeros.
-    if (const auto read = file->read(at, std::span(piece).first(length)); !read) {
-      throw system_error("Unable to read \"" + path + "\" at " + std::to_string(at), read.error());
-    }
-    hasher.update(std::span(piece).first(length));
-    at += length;
+  const auto digest = hash_of(*file, 0, file->size());
+  if (!digest) {
+    throw system_error("Unable to read \"" + path + "\" at " + std::to_string(digest.error().offset),
+                       digest.error().error);
   }
-  return hasher.finish();
+  return *digest;
 }
 
 struct FileHashes::State {

@@ -9,8 +9,10 @@
 #include <cstring>
 #include <utility>
 
+#include "core/base/cancel.h"
 #include "core/base/log.h"
 #include "core/base/read_faults.h"
+#include "core/base/source_hash.h"
 
 namespace pkgfs {
 namespace {
@@ -97,20 +99,9 @@ Result<void> LazySource::read_run(const ByteRun& run, std::uint64_t from, std::s
     if (BlockFetcher::is_own_thread()) {
       return fail(EIO);  // it would wait for itself
     }
-    struct {
-      Mutex mutex;
-      std::condition_variable changed;
-      std::optional<int> error;
-    } arrived;
-    when_here(run, from, out.size(), [&](int error) {
-      const MutexLock lock(arrived.mutex);
-      arrived.error = error;
-      arrived.changed.notify_all();  // under the lock: the waiter destroys it afterwards
-    });
-    MutexLock lock(arrived.mutex);
-    lock.wait(arrived.changed, [&] { return arrived.error.has_value(); });
-    if (*arrived.error != 0) {
-      return fail(*arrived.error == EBADMSG ? EIO : *arrived.error);
+    const Part part{.run = run, .from = from, .count = out.size()};
+    if (const int errnum = wait_until_here({&part, 1}); errnum != 0) {
+      return fail(errnum == EBADMSG ? EIO : errnum);
     }
   }
   return mapped_->read(run.offset + from, out);
@@ -135,24 +126,37 @@ void LazySource::need(std::span<const ByteRun> runs) const {
   if (state() == State::kWhole) {
     return;
   }
+  std::vector<Part> parts;
+  parts.reserve(runs.size());
+  for (ByteRun run : runs) {
+    run.offset = std::min(run.offset, file_->size());
+    run.length = std::min(run.length, file_->size() - run.offset);
+    parts.push_back({.run = run, .from = 0, .count = run.length});
+  }
+  if (const int errnum = wait_until_here(parts); errnum != 0) {
+    const MutexLock lock(mutex_);
+    Error error = health_.error().value_or(system_error("its bytes can't be used", errnum));
+    throw std::move(error).context("Unable to fetch a part of " + options_.remote.name);
+  }
+}
+
+int LazySource::wait_until_here(std::span<const Part> parts) const {
   struct Waiting {
     Mutex mutex;
     std::condition_variable changed;
     std::size_t missing PKGFS_GUARDED_BY(mutex) = 0;
     int error PKGFS_GUARDED_BY(mutex) = 0;
   };
-  const auto waiting = std::make_shared<Waiting>();
-  for (ByteRun run : runs) {
-    run.offset = std::min(run.offset, file_->size());
-    run.length = std::min(run.length, file_->size() - run.offset);
-    if (is_here(run, 0, run.length)) {
+  const auto waiting = std::make_shared<Waiting>();  // a cancelled caller leaves before the last part arrives
+  for (const Part& part : parts) {
+    if (is_here(part.run, part.from, part.count)) {
       continue;
     }
     {
       const MutexLock lock(waiting->mutex);
       ++waiting->missing;
     }
-    when_here(run, 0, run.length, [waiting](int error) {
+    when_here(part.run, part.from, part.count, [waiting](int error) {
       const MutexLock lock(waiting->mutex);
       --waiting->missing;
       waiting->error = waiting->error == 0 ? error : waiting->error;
@@ -164,12 +168,7 @@ void LazySource::need(std::span<const ByteRun> runs) const {
     (void)lock.wait_for(waiting->changed, kSignalInterval);
     throw_if_cancelled();
   }
-  if (const int errnum = waiting->error; errnum != 0) {
-    lock.unlock();
-    const MutexLock own(mutex_);
-    Error error = health_.error().value_or(system_error("its bytes can't be used", errnum));
-    throw std::move(error).context("Unable to fetch a part of " + options_.remote.name);
-  }
+  return waiting->error;
 }
 
 BlockRange LazySource::blocks_for(const ByteRun& run, std::uint64_t from, std::uint64_t count) const {
@@ -313,20 +312,13 @@ int LazySource::check(const ByteRun& run) {
   if (!file_->has(run.offset, run.length) || is_checked(run)) {
     return 0;  // a long run of which a part isn't here yet
   }
-  Sha256Hasher hasher;
-  std::vector<std::byte> buffer(std::min<std::uint64_t>(run.length, 1U << 20U));
-  for (std::uint64_t done = 0; done < run.length;) {
-    const auto piece = std::span(buffer).first(std::min<std::uint64_t>(buffer.size(), run.length - done));
-    if (const Result<void> read = mapped_->read(run.offset + done, piece); !read) {
-      return read.error();
-    }
-    hasher.update(piece);
-    done += piece.size();
+  const auto digest = hash_of(*mapped_, run.offset, run.length);
+  if (!digest) {
+    return digest.error().error;
   }
-  const Sha256 digest = hasher.finish();
   LazyCounters& counters = fetcher_->counters();
   counters.checked.fetch_add(1, std::memory_order_relaxed);
-  if (std::memcmp(digest.data(), run.sha256.data(), digest.size()) == 0) {
+  if (std::memcmp(digest->data(), run.sha256.data(), digest->size()) == 0) {
     const MutexLock lock(mutex_);
     checked_.insert(run.offset);
     return 0;

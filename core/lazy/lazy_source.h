@@ -111,6 +111,16 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   /// Another descriptor of the sparse file. Throws Error.
   [[nodiscard]] static UniqueFd duplicate_of(const SparseFile& file);
 
+  /// `count` bytes of a run from its byte `from`.
+  struct Part {
+    ByteRun run;
+    std::uint64_t from = 0;
+    std::uint64_t count = 0;
+  };
+
+  /// Waits until all of `parts` are here. Returns 0, or an errno number as ByteSource::Arrival. Throws
+  /// Error(kInterrupted) as `throw_if_cancelled`.
+  [[nodiscard]] int wait_until_here(std::span<const Part> parts) const PKGFS_EXCLUDES(mutex_);
   /// The blocks that must be here before bytes of the run may be used.
   [[nodiscard]] BlockRange blocks_for(const ByteRun& run, std::uint64_t from, std::uint64_t count) const;
   void wait_for(const ByteRun& run, std::uint64_t from, std::uint64_t count, Arrival then) PKGFS_EXCLUDES(mutex_);
@@ -137,8 +147,6 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   [[nodiscard]] Url current_url() const PKGFS_EXCLUDES(mutex_);
   void save() noexcept PKGFS_EXCLUDES(mutex_);
   void finish(const CancelFlag& cancel) noexcept PKGFS_EXCLUDES(mutex_);
-  /// None if cancelled.
-  [[nodiscard]] std::optional<Sha256> hash_of_all(const CancelFlag& cancel) const;
 
   const std::shared_ptr<SparseFile> file_;
   const std::shared_ptr<BlockFetcher> fetcher_;

@@ -6,8 +6,10 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/cancel.h"
 #include "core/base/log.h"
 #include "core/base/read_faults.h"
+#include "core/base/source_hash.h"
 #include "core/lazy/fetch_counted.h"
 #include "core/lazy/lazy_source.h"
 #include "core/net/http_client.h"
@@ -181,8 +183,6 @@ void LazySource::fetched(std::uint64_t came) {
     if (came > 0) {
       last_save_ = unsaved_ == 0 ? Clock::now() : last_save_;
       unsaved_ += came * kBlock;
-    }
-    if (came > 0) {
       was_down = health_.answered();  // also if the connection broke later: what came is progress
     }
   }
@@ -252,10 +252,15 @@ void LazySource::save() noexcept {
 
 void LazySource::finish(const CancelFlag& cancel) noexcept {
   try {
-    const std::optional<Sha256> actual = hash_of_all(cancel);
-    if (!actual || !file_->is_complete()) {
+    const CancelScope scope(cancel);
+    const auto actual = hash_of(*mapped_, 0, file_->size());
+    if (!actual) {
+      throw system_error("Unable to read \"" + file_->path() + "\" at " + std::to_string(actual.error().offset),
+                         actual.error().error);
+    }
+    if (!file_->is_complete()) {
       const MutexLock lock(mutex_);
-      is_finishing_ = false;  // later: it was interrupted, or a reader found wrong bytes
+      is_finishing_ = false;  // later: a reader found wrong bytes
       return;
     }
     if (*actual != options_.hash) {
@@ -283,30 +288,18 @@ void LazySource::finish(const CancelFlag& cancel) noexcept {
       then();
     }
   } catch (const std::exception&) {
-    // It stays lazy, although nothing is missing: the next mount tries again to keep it.
     const Error error = current_error();
+    if (error.code() == ErrorCode::kInterrupted) {
+      const MutexLock lock(mutex_);
+      is_finishing_ = false;
+      return;
+    }
+    // It stays lazy, although nothing is missing: the next mount tries again to keep it.
     log::warn("{} is complete, but can't be moved into the cache: {}", options_.remote.name, error);
     const MutexLock lock(mutex_);
     unkept_ = "the complete file can't be moved into the cache: " + error.message();
   }
   fetcher_->wake();
-}
-
-std::optional<Sha256> LazySource::hash_of_all(const CancelFlag& cancel) const {
-  Sha256Hasher hasher;
-  std::vector<std::byte> buffer(std::size_t{1} << 20U);
-  for (std::uint64_t done = 0; done < file_->size();) {
-    if (cancel.is_cancelled()) {
-      return std::nullopt;
-    }
-    const auto piece = std::span(buffer).first(std::min<std::uint64_t>(buffer.size(), file_->size() - done));
-    if (!mapped_->read(done, piece)) {
-      throw system_error("Unable to read \"" + file_->path() + "\"", EIO);
-    }
-    hasher.update(piece);
-    done += piece.size();
-  }
-  return hasher.finish();
 }
 
 }  // namespace pkgfs

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/base/log.h"
+#include "core/base/source_hash.h"
 #include "core/vfs/blob_file.h"
 #include "core/vfs/digest_time.h"
 #include "core/vfs/path_text.h"
@@ -178,20 +179,11 @@ Result<void> WebcVolumeFileSystem::check_content(webc::EntryRef ref, const webc:
   if (is_verified(ref)) {
     return {};
   }
-  Sha256Hasher hasher;
-  std::vector<std::byte> buffer(std::min<std::uint64_t>(info.length, 1U << 20U));
-  for (std::uint64_t done = 0; done < info.length;) {
-    const std::span piece(buffer.data(),
-                          static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), info.length - done)));
-    const Result<void> read = volume_->source()->read(info.offset + done, piece);
-    if (!read) {
-      return read;
-    }
-    hasher.update(piece);
-    done += piece.size();
+  const auto digest = hash_of(*volume_->source(), info.offset, info.length);
+  if (!digest) {
+    return fail(digest.error().error);
   }
-  const Sha256 digest = hasher.finish();
-  if (std::memcmp(digest.data(), info.sha256.data(), digest.size()) != 0) {
+  if (std::memcmp(digest->data(), info.sha256.data(), digest->size()) != 0) {
     read_faults::count(read_faults::Cause::kChecksum);
     const MutexLock lock(verified_mutex_);
     if (told_.insert(ref).second) {

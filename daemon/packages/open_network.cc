@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "core/base/log.h"
 #include "core/cache/container_fetcher.h"
@@ -36,6 +37,16 @@ std::optional<Url> url_of(const Sha256& hash, const Settings& settings, HttpClie
   return std::nullopt;
 }
 
+std::vector<RegistryToken> tokens_of(const Settings& settings) {
+  std::vector<RegistryToken> tokens;
+  for (const RemoteRegistry& registry : settings.registries) {
+    if (registry.token) {
+      tokens.push_back({registry.endpoint, *registry.token});
+    }
+  }
+  return tokens;
+}
+
 }  // namespace
 
 HttpClient::Options PackageOpener::http_options() const {
@@ -65,16 +76,11 @@ void PackageOpener::set_up_lazy(const TreeFlags& flags, DownloadObserver* observ
   }
   LazyOpener::Options lazy{.lazy = flags.lazy,
                            .packages_directory = settings_.packages_directory(),
-                           .tokens = {},
+                           .tokens = tokens_of(settings_),
                            .max_bytes = settings_.max_download,
                            .background_rate = flags.background_rate,
                            .renew = {},
                            .fetcher = {}};
-  for (const RemoteRegistry& registry : settings_.registries) {
-    if (registry.token) {
-      lazy.tokens.push_back({registry.endpoint, *registry.token});
-    }
-  }
   lazy.renew = [settings = settings_](const Sha256& hash, HttpClient& client, const CancelFlag& cancel) {
     return url_of(hash, settings, client, cancel);
   };
@@ -102,15 +108,10 @@ void PackageOpener::set_up_network(DownloadObserver* observer, const Io& io) {
   ContainerFetcher::Options fetching{.packages_directory = settings_.packages_directory(),
                                      .urls_directory = settings_.urls_directory(),
                                      .client = client_.get(),
-                                     .tokens = {},
+                                     .tokens = tokens_of(settings_),
                                      .verify = settings_.verify_downloads,
                                      .max_bytes = settings_.max_download,
                                      .observer = observer};
-  for (const RemoteRegistry& registry : settings_.registries) {
-    if (registry.token) {
-      fetching.tokens.push_back({registry.endpoint, *registry.token});
-    }
-  }
   fetcher_ = std::make_unique<ContainerFetcher>(std::move(fetching));
   loader_ = std::make_unique<PackageLoader>(options_, *fetcher_, cancel_,
                                             [this](const DistributionInfo& dist) { return reach_->trusts(dist); });
