@@ -50,7 +50,7 @@ struct AdapterOptions {
 /// Translates the kernel's requests into calls of a FileSystem, and the results into replies. The kernel's node ids are
 /// the inodes of the file system, except for the root. If the inodes are the same in every mount of the tree, a file
 /// handle stays valid in a later mount (open_by_handle_at(2), NFS). For such a handle, the kernel looks up "." and ".."
-/// of a node that it has forgotten. Read-only: requests that would change something fail with EROFS. Thread-safe.
+/// of an inode that it has forgotten. Read-only: requests that would change something fail with EROFS. Thread-safe.
 class Adapter {
  public:
   /// Both must outlive the adapter.
@@ -92,7 +92,7 @@ class Adapter {
   PinnedFiles pinned_files_{fs_};
   WaitingReads waiting_reads_{statistics_, [this](fuse_ino_t file) { drop_pages(file); }};
   fuse_session* session_ = nullptr;
-  std::uint32_t generation_ = 0;  // of all nodes but the root: tells the nodes of two trees apart
+  std::uint32_t generation_ = 0;  // of all inodes but the root: tells the inodes of two trees apart
   bool ready_ = false;
 };
 

@@ -51,7 +51,7 @@ class ByteSource {
   /// False once another program has changed the content in place since the source was opened; stays false. Costs a
   /// system call for a file.
   [[nodiscard]] virtual bool is_intact() const { return true; }
-  /// A number that is another one after each change of the file's times, also if its content stayed.
+  /// A number that changes whenever the times of the file change, even if its content stays the same.
   [[nodiscard]] virtual std::uint64_t stamp() const { return 0; }
   /// Copies `out.size()` bytes from `offset`. EIO if a part lies outside the source, can't be read, or isn't intact.
   /// A range that couldn't be read is tried again, but at most once a second.
@@ -78,8 +78,8 @@ class ByteSource {
   [[nodiscard]] virtual bool is_here(const ByteRun& /*run*/, std::uint64_t /*from*/, std::uint64_t /*count*/) const {
     return true;
   }
-  /// Called once with 0, or with the errno number with which `read_run` would fail. EBADMSG instead of EIO: the run
-  /// doesn't have its hash, but earlier reads may have given bytes of it, because it is too long to be checked first.
+  /// Called once with 0, or with the errno number with which `read_run` would fail. One exception: EBADMSG instead of
+  /// EIO if the hash of a long run is wrong. A long run is checked only after reads may have given bytes of it.
   using Arrival = std::function<void(int error)>;
   /// Fetches bytes of `run`, and then calls `then`, in a thread of the source or before this function returns. `then`
   /// must not block. The hash of `run` is copied.

@@ -27,12 +27,12 @@ class FetchClient {
   enum class Priority : std::uint8_t { kForeground, kBackground };
 
   virtual ~FetchClient() = default;
-  /// Tells readers whose bytes came, and those whose time is over. Sets `again` to the time at which it must be called
-  /// again, if that is earlier.
+  /// Ends the wait of each reader whose bytes came, or whose time is over. If this function must be called again before
+  /// `again`, sets `again` to that time.
   virtual void deliver(Clock::time_point now, Clock::time_point& again) = 0;
   /// Work that may wait for the network or the disk, and ends soon after `cancel`; empty if there is none now. It must
-  /// not throw. Foreground is what readers wait for. Sets `again` to the time at which there may be work, if that is
-  /// earlier.
+  /// not throw. A foreground job fetches blocks that readers wait for. If there may be work before `again`, sets
+  /// `again` to that time.
   virtual Job next_job(Priority priority, Clock::time_point now, Clock::time_point& again) = 0;
 };
 
@@ -59,9 +59,9 @@ class BlockFetcher {
   void add(const std::weak_ptr<FetchClient>& client);
   /// Makes a thread look for work. If no thread can be started, and none runs, logs that: then readers wait in vain.
   void wake() noexcept;
-  /// Ends all threads, also that of the HTTP client, and waits for that. The process may fork afterwards. Until then,
-  /// no other function may be called. `wake` starts threads again, and they use the connections that there are
-  /// (HttpClient::rest).
+  /// Ends all threads, also that of the HTTP client, and returns when they have ended: the process may fork then.
+  /// Before this function returns, the caller must not call another one. A later `wake` starts threads again, and they
+  /// use the connections that are still open (HttpClient::rest).
   void rest() noexcept;
   /// Jobs in the background begin only after this call.
   void begin_background() noexcept;

@@ -27,17 +27,17 @@ namespace pkgfs {
 
 class RangeError;
 
-/// The bytes of a container that is fetched over HTTP while it is used. What isn't here yet is fetched when a reader
-/// needs it, and the rest in the background. Once all blocks are here, the SHA-256 of the whole file is compared with
-/// the one that the registry announced. Then the file becomes an entry of the cache, and this source behaves like a
-/// MappedFile.
+/// The bytes of a container that is fetched over HTTP while it is used. A missing block is fetched when a reader needs
+/// it. Blocks that no reader needs are fetched in the background. Once all blocks are here, the SHA-256 of the whole
+/// file is compared with the one that the registry announced. Then the file becomes an entry of the cache, and this
+/// source behaves like a MappedFile.
 ///
 /// Before that, `read_run` compares the stored hash of a run of at most `kCheckedFirst` bytes before it gives the first
-/// of them. A longer run is compared as soon as all of its blocks are here. If it has wrong bytes, none of them is
-/// given any more until all of them were fetched anew, and are right.
+/// of them. A longer run is compared as soon as all of its blocks are here. If its hash is wrong, no byte of the run is
+/// given any more until all of its blocks were fetched anew and its hash is right.
 ///
-/// A reader waits at most BlockFetcher::patience; then it fails, and so does every further one until the server
-/// answers. As long as no reader fails, a server that is gone for a moment costs only time.
+/// A read waits at most BlockFetcher::patience, and then fails. Until the server answers again, further reads of
+/// missing blocks fail, too, often without a wait. If the server is gone for a shorter time, reads only take longer.
 class LazySource final : public ByteSource, public FetchClient, public std::enable_shared_from_this<LazySource> {
  public:
   static constexpr std::uint64_t kCheckedFirst = 8U << 20U;
@@ -90,7 +90,7 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   /// Why missing bytes don't come or, if all are here and have the right hash, why the file can't be moved into the
   /// cache. Empty if there is no such problem.
   [[nodiscard]] std::string problem() const PKGFS_EXCLUDES(mutex_);
-  /// Whether what no reader needs is fetched, too.
+  /// Whether blocks that no reader needs are fetched, too.
   [[nodiscard]] bool is_fetched_in_background() const { return options_.background_rate != 0; }
   /// Of all sources of the same LazyOpener.
   [[nodiscard]] const LazyCounters& counters() const { return fetcher_->counters(); }
@@ -157,7 +157,7 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
 
   mutable Mutex mutex_;
   std::deque<Waiter> waiters_ PKGFS_GUARDED_BY(mutex_);
-  std::deque<BlockRange> ahead_ PKGFS_GUARDED_BY(mutex_);      // to fetch although nobody waits for it
+  std::deque<BlockRange> ahead_ PKGFS_GUARDED_BY(mutex_);      // to fetch, but no reader waits for it
   ReadAhead read_ahead_;                                       // guarded by `mutex_`, but for ReadAhead::is_marked
   std::set<std::uint64_t> suspects_ PKGFS_GUARDED_BY(mutex_);  // offsets of runs that had wrong bytes
   std::atomic<bool> has_suspects_{false};

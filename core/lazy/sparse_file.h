@@ -20,8 +20,8 @@ namespace pkgfs {
 
 /// A container that is being fetched block by block, in any order, by one or more processes of this machine: a sparse
 /// file `{key}.lazy`, and beside it the file `{key}.lazy-map` with a map of the blocks that are there. Both are in the
-/// directory for temporary files of a cache. All processes map the file of the map, so that each sees at once what
-/// another one has fetched.
+/// directory for temporary files of a cache. All processes have `{key}.lazy-map` in shared memory (mmap(2)), so that
+/// each process sees at once which blocks another one has fetched.
 ///
 /// A block in the map is missing, present or synced. Present: its bytes were written; valid until the machine is
 /// started anew. Synced: the bytes also survive a power cut. After a reboot, only synced blocks count.
@@ -43,8 +43,8 @@ class SparseFile {
     friend bool operator==(const Version&, const Version&) = default;
   };
 
-  /// The id of this boot of the machine, which the kernel gives; empty if it can't be read. Then each first opener
-  /// takes it for another boot.
+  /// The id of this boot of the machine, which the kernel gives; empty if it can't be read. Then a process that opens a
+  /// file which no other process has open assumes a reboot: only synced blocks count.
   [[nodiscard]] static const std::string& this_boot();
 
   /// The file of `key` if there is one; its version can be any. Nothing if there is none, or if it is damaged. Throws
@@ -74,7 +74,7 @@ class SparseFile {
     return length == 0 ? BlockRange{}
                        : BlockRange{offset / kBlock, (offset + length - 1) / kBlock - offset / kBlock + 1};
   }
-  /// Whether all bytes of this range are there. Blocks behind the end never are.
+  /// Whether all bytes of this range are there. Blocks behind the end are never there.
   [[nodiscard]] bool has(std::uint64_t offset, std::uint64_t length) const noexcept {
     return has(blocks_of(offset, length));
   }
@@ -101,7 +101,7 @@ class SparseFile {
     BlockRange range_;
   };
   /// Claims the first blocks of `range` that are missing and not claimed: one run without a gap. Doesn't wait. Nothing
-  /// if there are none. Throws Error if the lock can't be taken for another reason.
+  /// if there are none. Throws Error if the lock of a block can't be taken, although no other process has it.
   [[nodiscard]] std::optional<Claim> claim(BlockRange range);
 
   /// Writes `bytes` at `offset`; they needn't fill blocks. The caller has claimed their blocks. Throws Error(kFull) and

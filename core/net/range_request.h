@@ -81,14 +81,13 @@ struct RangeAnswer {
 /// so it must not block for long. An exception ends the request, and the caller of `fetch_range` receives it.
 using RangeSink = std::function<void(const RemoteVersion& version, std::uint64_t at, std::span<const std::byte> piece)>;
 
-/// GETs a part of a file, without another attempt. Checks the head of the answer before the first piece: it must be of
+/// GETs a part of a file; doesn't try again. Checks the head of the answer before the first piece: it must be of
 /// this range and version, and its bytes must not be encoded. If the head isn't right, the request ends at once, and
-/// the body isn't taken. Returns once all bytes came; the bytes that came before a failure were those of the range, as
-/// far as the server tells the truth.
+/// the body isn't taken. Returns once all bytes came. If the request fails later, the pieces that `sink` got are still
+/// bytes of the range, as far as the server tells the truth.
 ///
 /// Throws RangeError, HttpError, Error(kInterrupted), and the exceptions of `sink`. An answer that ends early is an
-/// HttpError that is transient, as for any lost connection. Each HttpError
-/// names the range and the URL.
+/// HttpError that is transient, as for any lost connection. Each HttpError names the range and the URL.
 RangeAnswer fetch_range(HttpClient& client, const RangeRequest& request, const CancelFlag& cancel,
                         const RangeSink& sink);
 

@@ -51,8 +51,8 @@ struct Attributes {
   /// The entry may change at any time, as a host file does: LiveChanges says what may be cached of it.
   bool live = false;
   /// The file's first bytes decide whether it is executable (executables.h), and nothing has read them yet. So `mode`
-  /// lacks the x bits. Layers and listings may set this flag. `lookup` and `metadata` of an overlay read the bytes and
-  /// clear it.
+  /// lacks the x bits. Layers and listings may set this flag. `lookup` and `metadata` of OverlayFileSystem read the
+  /// bytes and clear it.
   bool may_be_program = false;
   /// The entry is live and changed within the last two seconds, or its directory of the host is gone (HostRoot). More
   /// changes are likely to come soon.
@@ -72,7 +72,7 @@ struct Entry {
 /// long as the file system exists.
 struct DirEntry {
   std::string_view name;
-  Inode inode = 0;         // 0: not looked up. Set only if inodes live as long as the file system; never a reference
+  Inode inode = 0;         // 0: not looked up. Set only if inodes live as long as the file system; don't `forget` it
   int error = 0;           // not 0: the errno with which `lookup` of this name fails; `inode` is 0 then
   std::uint64_t next = 0;  // the position to pass to `read_dir` to continue after this entry
   Attributes attributes;   // type and number are always right; the rest only if `inode` isn't 0
@@ -102,7 +102,7 @@ class OpenFile {
   /// The descriptor of the host file, open for reading and owned by this object; -1 if the file isn't a whole host
   /// file.
   [[nodiscard]] virtual int descriptor() const { return -1; }
-  /// The attributes of the open file itself, which may have lost its name. ENOTSUP where that can't happen.
+  /// The attributes of the open file itself, which may have lost its name. ENOTSUP if files here can't lose it.
   [[nodiscard]] virtual Result<Attributes> attributes() const { return fail(ENOTSUP); }
   /// The attributes that it had when it was opened. Costs no system call.
   [[nodiscard]] virtual Result<Attributes> attributes_at_open() const { return fail(ENOTSUP); }
@@ -122,7 +122,8 @@ using StoredVisitor = FunctionRef<bool(std::uint64_t position, const DirEntry&)>
 /// A read-only tree: inodes, and directories that give them names. A FileSystem that is made of others owns them.
 ///
 /// All functions are thread-safe; they return errno numbers and don't throw. A caller passes only the root, or an inode
-/// that this file system returned and that isn't forgotten. `find_path` and `TreeWalk` (walk.h) work on any FileSystem.
+/// that this file system returned and that isn't forgotten (exception: `fingerprint`). `find_path` and `TreeWalk`
+/// (walk.h) work on any FileSystem.
 class FileSystem {
  public:
   virtual ~FileSystem() = default;
@@ -176,13 +177,13 @@ class FileSystem {
   [[nodiscard]] virtual std::uint64_t device() const { return 0; }
   /// Sets how live entries are numbered. Called before the first look-up.
   virtual void number_hosts(const HostNumbers& /*numbers*/) {}
-  /// The path of the entry that has `number` among the `numbers` of this layer; ENOENT. Slow: it reads directories
-  /// until it comes to the entry.
+  /// The path of the entry of this layer whose `Attributes::number` is `number`; ENOENT if there is none. Slow: the
+  /// function reads directories until it comes to the entry.
   [[nodiscard]] virtual Result<std::string> path_of_number(std::uint64_t number);
   /// A number that identifies the tree in every process; 0 if it isn't known. If two OverlayFileSystems have the same
   /// fingerprint, an inode is the same entry in both. So inodes stay valid in later processes: a caller may pass one of
   /// an earlier process to an OverlayFileSystem whose fingerprint isn't 0. The answer is ESTALE if no entry has the
-  /// inode. To any other file system, a caller passes only inodes that this file system returned.
+  /// inode. With any other file system, a caller uses only inodes that it got from that same object.
   [[nodiscard]] virtual std::uint64_t fingerprint() const { return 0; }
   /// The origin of `inode`; slow. ENODATA if it comes from no package (a synthetic directory).
   [[nodiscard]] virtual Result<Origin> origin(Inode inode);

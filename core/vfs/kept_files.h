@@ -25,14 +25,15 @@ class KeptFiles {
   /// Seconds for which a file is used. A bound, because some changes are never reported (HostWatcher).
   static constexpr std::int64_t kSeconds = 5;
 
-  /// Half of the descriptors of this process, so that the others are left for what programs open, and at most 1024. 0
-  /// if the process may have few descriptors.
+  /// The most files to keep: half of the descriptors that this process may have, and at most 1024. The other
+  /// descriptors are left for the files that programs open. 0 if the process may have fewer than 128 descriptors.
   [[nodiscard]] static std::size_t share_of_limit();
 
   explicit KeptFiles(std::size_t most = share_of_limit()) : most_(most) {}
 
-  /// The file of `node`, if it was kept at the same number of changes. Null: open it by its path. `node` may be another
-  /// one than that for which the file was kept, with the same address: it gets no file of another inode.
+  /// The file of `node`, if it was kept at the same number of changes. Null: open it by its path. A new node may have
+  /// the address of a deleted one. It doesn't get the file that was kept for the deleted node, unless both are the same
+  /// file.
   [[nodiscard]] std::shared_ptr<OpenFile> find(const LiveNode& node, std::uint64_t changes, std::int64_t now) const
       PKGFS_EXCLUDES(mutex_);
   /// Keeps the file of `node`, unless there are too many. `changes` is the number from before the file was opened,

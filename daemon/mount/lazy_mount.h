@@ -25,7 +25,7 @@ class LazyMount {
   [[nodiscard]] const std::vector<std::shared_ptr<LazySource>>& sources() const { return sources_; }
   /// Lets the containers be fetched in the background. Call it when the mount answers.
   void begin();
-  /// Becomes readable when all containers are complete. Owned by this; -1 if none is lazy.
+  /// Becomes readable when all containers are complete, checked and in the cache. Owned by this; -1 if none is lazy.
   [[nodiscard]] int whole_fd() const { return whole_->fd.get(); }
 
  private:

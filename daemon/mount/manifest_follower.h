@@ -33,14 +33,14 @@ class ManifestFollower {
   ManifestFollower(const ManifestFollower&) = delete;
   ManifestFollower& operator=(const ManifestFollower&) = delete;
 
-  /// `own_device`: that of the mount. Call it only once. Throws std::system_error.
+  /// `own_device`: the device number (`st_dev`) of the mount. Call `start` only once. Throws std::system_error.
   void start(std::uint64_t own_device);
   /// Ends the thread. False: it didn't end within `limit`.
   [[nodiscard]] bool stop(std::chrono::milliseconds limit);
 
  private:
   using Clock = std::chrono::steady_clock;
-  /// After a change, when FollowedTree::drop_former is called.
+  /// How long after a change FollowedTree::drop_former is called: three times.
   static constexpr std::array<std::chrono::seconds, 3> kTidy{std::chrono::seconds(1), std::chrono::seconds(10),
                                                              std::chrono::seconds(60)};
 
@@ -50,7 +50,7 @@ class ManifestFollower {
   void reload(const Sha256& manifest);
   /// Drops what is left of the former tree, if it is time.
   void tidy();
-  /// Until there is something to do, in milliseconds; -1: nothing.
+  /// The time until there is something to do, in milliseconds; -1 if there is nothing to do.
   [[nodiscard]] int pause() const;
 
   FollowedTree& tree_;
