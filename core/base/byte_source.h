@@ -47,6 +47,7 @@ class ByteSource {
   /// parser, can ask `damaged()` instead.
   [[nodiscard]] virtual std::span<const std::byte> bytes() const = 0;
   /// True once a part of the source couldn't be read, by `bytes()` or by `read`, or it isn't intact; stays true.
+  /// Bytes that can't be fetched from a server don't count. A source that becomes complete begins anew.
   [[nodiscard]] virtual bool damaged() const = 0;
   /// False once another program has changed the content in place since the source was opened; stays false. Costs a
   /// system call for a file.
@@ -54,7 +55,8 @@ class ByteSource {
   /// A number that changes whenever the times of the file change, even if its content stays the same.
   [[nodiscard]] virtual std::uint64_t stamp() const { return 0; }
   /// Copies `out.size()` bytes from `offset`. EIO if a part lies outside the source, can't be read, or isn't intact.
-  /// A range that couldn't be read is tried again, but at most once a second.
+  /// A range that couldn't be read is tried again, but at most once a second. Waits for bytes that are still at a
+  /// server, as `read_run` does.
   [[nodiscard]] virtual Result<void> read(std::uint64_t offset, std::span<std::byte> out) const = 0;
   /// Does what `read_run` does, but waits neither for a server nor, where the file system supports that (RWF_NOWAIT),
   /// for a disk. False if not all bytes were copied: the caller then calls `read_run`.
@@ -70,7 +72,8 @@ class ByteSource {
     need({&run, 1});
   }
   /// Copies `out.size()` bytes of `run`, from its byte `from`. Waits for them if they are still at a server. Fails as
-  /// `read`, and also with EIO if the bytes can't be fetched or don't have the hash of the run.
+  /// `read`. An incomplete source also fails with EIO if the bytes can't be fetched, or if it knows that they don't
+  /// have the hash of the run. A complete source compares no hash.
   [[nodiscard]] virtual Result<void> read_run(const ByteRun& run, std::uint64_t from, std::span<std::byte> out) const {
     return read(run.offset + from, out);
   }

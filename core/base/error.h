@@ -10,7 +10,8 @@
 
 namespace pkgfs {
 
-/// The kind of a failure. It decides the exit code (daemon/cli/exit_code.h) and whether another attempt can help.
+/// The kind of a failure. It decides the exit code (daemon/cli/exit_code.h), and whether the volume plugin tries again.
+/// Whether a request over HTTP is tried again: HttpError::is_transient.
 enum class ErrorCode {
   kUsage,        // the command line or an option is wrong
   kNotFound,     // a package, version, file, volume or mount point doesn't exist
@@ -28,9 +29,9 @@ enum class ErrorCode {
   kInternal,     // a bug in pkgfs
 };
 
-/// The exception that code throws before a mount serves requests. Code on the read path returns `Result` instead. An
-/// Error holds a chain of messages, the outermost first; each inner one is the cause of the message before it. A
-/// message names the operation, its object and the cause.
+/// The exception that pkgfs throws. Code on the read path, which answers requests of the kernel, returns `Result`
+/// instead. An Error holds a chain of messages, the outermost first; each inner one is the cause of the message before
+/// it. A message names the operation, its object and the cause.
 ///
 /// When a message is added, it is made printable (printable.h) and cut to `kLongestMessage` characters. So a name or
 /// path from outside can neither begin a line of its own nor drive a terminal. Line breaks stay only if the code that

@@ -28,7 +28,8 @@ class LazyOpener;
 /// Turns summaries into opened packages (docs/rules/loading.md, 1). A package with a local path is opened in place. A
 /// ContainerFetcher provides any other package, by its URL and hash. The paths of a package may never lead out of its
 /// directory here, whatever OpenOptions::allow_outside says. A package that `Trust` rejects is opened with
-/// OpenOptions::untrusted. A command has one loader, which opens a package once. Thread-safe.
+/// OpenOptions::untrusted. A loader opens a package once. A command of pkgfs has one
+/// loader; with --follow-manifest, each reload has another (`adopt`). Thread-safe.
 class PackageLoader {
  public:
   /// Whether a package at `dist` counts as local, and not as one of a stranger (Reach::trusts). Several threads
@@ -74,8 +75,8 @@ class PackageLoader {
   [[nodiscard]] std::vector<std::shared_ptr<const Package>> load_available(
       std::span<const PackageSummary> summaries, FunctionRef<void(const PackageSummary&, const Error&)> failed);
 
-  /// The path of a loaded package: its local path, or the path of its container in a cache. None if no cache keeps the
-  /// container, because the download didn't have the announced hash.
+  /// The path of a loaded package: its local path, or the path of its container in a cache. None if this
+  /// loader has put it in no cache: the package is lazy or adopted, or the download had another hash than announced.
   [[nodiscard]] std::optional<std::string> location(const PackageSummary& summary) const;
 
  private:

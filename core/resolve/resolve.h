@@ -23,7 +23,7 @@ struct DependencyGraph {
   struct Node {
     PackageInfo pkg;
     std::optional<DistributionInfo> dist;  // `resolve` leaves it empty for the root; the caller may set it
-    std::vector<Edge> edges;               // in `use` order
+    std::vector<Edge> edges;               // in the order of the manifest's `use`, its dependencies
   };
 
   std::vector<Node> nodes;
@@ -55,7 +55,7 @@ struct ResolvedPackage {
   PackageId root;
   std::map<std::string, ResolvedCommand> commands;  // by visible name
   std::optional<std::string> entrypoint;
-  std::vector<ResolvedMapping> filesystem;  // an earlier entry hides a later one
+  std::vector<ResolvedMapping> filesystem;  // of two at the same path, the earlier has precedence
 };
 
 struct Resolution {

@@ -27,7 +27,7 @@ struct LoadedCommand {
   PackageId origin_package;                // has the atom
 };
 
-/// A mapping in the tree: a directory of a volume, and the path at which it is shown.
+/// A mapping in the tree: a directory or file of a volume, and the path at which it is shown.
 struct LoadedMapping {
   std::string mount_path;  // normalised
   std::string volume_name;
@@ -67,7 +67,7 @@ struct TreeOptions {
   std::uint64_t first_number = vfs::OverlayOptions{}.first_number;
 };
 
-/// A package with its dependencies as one file system. The commands mount, inspect, ls, extract and others use it.
+/// A package with its dependencies as one file system. The commands of pkgfs, such as mount, inspect and ls, use it.
 struct PackageTree {
   PackageId id;
   std::vector<PackageId> package_ids;  // sorted; those that were loaded, the root included
@@ -89,7 +89,8 @@ using LoadedPackages = std::map<PackageId, std::shared_ptr<const Package>>;
 [[nodiscard]] LoadedPackages fetch_packages(std::shared_ptr<const Package> root, PackageLoader& loader,
                                             const Resolution& resolution);
 
-/// Loads every package that the resolution needs and builds commands and file system (docs/rules/loading.md, 2 to 6).
+/// Loads the packages, and builds commands and file system (docs/rules/loading.md, 2 to 6). View::kMerged needs the
+/// packages of `fetch_packages`, View::kPackage all packages of the resolution.
 /// `root` is as for `fetch_packages`. View::kPackage leaves out dependencies that `load_available` can't load, with a
 /// warning for each, unless it is strict or their limits refuse the damage. Throws Error(kLoad) with the texts of
 /// docs/rules/loading.md, 7, and the error of a limit (core/base/limit_error.h) for too many mappings or commands.

@@ -84,7 +84,8 @@ struct Place {
   std::uint64_t next = 0;  // the position to pass to `read_dir` to continue after the entry
 };
 
-/// The bytes of a file as one run of a source. Valid as long as the file system exists.
+/// The bytes of a file as one run of a source. Valid as long as the file system exists. In a file system that counts
+/// references to inodes: only until the inode is forgotten, or until the OpenFile that gave it is closed.
 struct Extent {
   const ByteSource* source = nullptr;
   ByteRun run;
