@@ -233,6 +233,7 @@ void LazySource::wait_for(const ByteRun& run, std::uint64_t from, std::uint64_t 
     if (!fails) {
       last_wait_ = now;
       if (const BlockRange missing = file_->missing(waiter.blocks); !missing.empty()) {
+        near_.missed(waiter.blocks);
         const std::uint64_t end = std::min(waiter.blocks.end() + read_ahead_.missed(waiter.blocks), file_->blocks());
         waiter.wanted = {waiter.blocks.first, end - waiter.blocks.first};
       }

@@ -17,6 +17,7 @@
 #include "core/base/hash.h"
 #include "core/base/thread_annotations.h"
 #include "core/lazy/block_fetcher.h"
+#include "core/lazy/near_fetch.h"
 #include "core/lazy/offset_set.h"
 #include "core/lazy/read_ahead.h"
 #include "core/lazy/remote_file.h"
@@ -135,6 +136,10 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
 
   [[nodiscard]] Job foreground_job(Clock::time_point now, Clock::time_point& again) PKGFS_REQUIRES(mutex_);
   [[nodiscard]] Job background_job(Clock::time_point now, Clock::time_point& again) PKGFS_REQUIRES(mutex_);
+  /// A background job while readers miss blocks.
+  [[nodiscard]] Job near_job(Clock::time_point now, Clock::time_point& again) PKGFS_REQUIRES(mutex_);
+  /// Lets the rate of the background allow the next job later, because this one fetches `blocks`.
+  void spend(std::uint64_t blocks, Clock::time_point now) PKGFS_REQUIRES(mutex_);
   [[nodiscard]] Job job_for(SparseFile::Claim claim);
   /// Fetches claimed blocks. Returns how many of them came.
   [[nodiscard]] std::uint64_t fetch(BlockRange range, HttpClient& client, const CancelFlag& cancel) noexcept
@@ -157,8 +162,9 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
 
   mutable Mutex mutex_;
   std::deque<Waiter> waiters_ PKGFS_GUARDED_BY(mutex_);
-  std::deque<BlockRange> ahead_ PKGFS_GUARDED_BY(mutex_);      // to fetch, but no reader waits for it
-  ReadAhead read_ahead_;                                       // guarded by `mutex_`, but for ReadAhead::is_marked
+  std::deque<BlockRange> ahead_ PKGFS_GUARDED_BY(mutex_);  // to fetch, but no reader waits for it
+  ReadAhead read_ahead_;                                   // guarded by `mutex_`, but for ReadAhead::is_marked
+  NearFetch near_ PKGFS_GUARDED_BY(mutex_);
   std::set<std::uint64_t> suspects_ PKGFS_GUARDED_BY(mutex_);  // offsets of runs that had wrong bytes
   std::atomic<bool> has_suspects_{false};
   OffsetSet checked_ PKGFS_GUARDED_BY(mutex_);  // runs whose hash was right

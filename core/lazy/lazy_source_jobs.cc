@@ -23,7 +23,7 @@ constexpr std::uint64_t kBlock = SparseFile::kBlock;
 constexpr std::uint64_t kMostBlocks = 64;
 /// While another process fetches blocks that a reader needs, this is how often a thread looks whether they came.
 constexpr auto kOthersInterval = std::chrono::milliseconds(20);
-/// The background pauses for this time after a reader missed bytes.
+/// For this time after a reader missed bytes, the background fetches only what NearFetch wants.
 constexpr auto kReadersFirst = std::chrono::milliseconds(300);
 /// What came is synced after this time, or after so many bytes.
 constexpr auto kSaveInterval = std::chrono::seconds(5);
@@ -106,10 +106,12 @@ FetchClient::Job LazySource::background_job(Clock::time_point now, Clock::time_p
     return {};
   }
   const Clock::time_point healthy = options_.is_urgent ? health_.next() : health_.next_in_background();
-  const Clock::time_point begin = std::max({last_wait_ + kReadersFirst, healthy, rate_free_});
-  if (now < begin) {
+  if (const Clock::time_point begin = std::max(healthy, rate_free_); now < begin) {
     again = std::min(again, begin);
     return {};
+  }
+  if (now < last_wait_ + kReadersFirst) {
+    return near_job(now, again);
   }
   BlockRange missing = file_->missing({cursor_, file_->blocks() - cursor_});
   if (missing.empty() && cursor_ > 0) {
@@ -123,12 +125,38 @@ FetchClient::Job LazySource::background_job(Clock::time_point now, Clock::time_p
     return {};
   }
   cursor_ = claim->range().end() < file_->blocks() ? claim->range().end() : 0;
+  spend(claim->range().count, now);
+  return job_for(std::move(*claim));
+}
+
+FetchClient::Job LazySource::near_job(Clock::time_point now, Clock::time_point& again) {
+  again = std::min(again, last_wait_ + kReadersFirst);
+  if (near_.is_running()) {
+    return {};
+  }
+  for (const BlockRange& area : near_.areas(file_->blocks())) {
+    const BlockRange missing = file_->missing(area);
+    auto claim = missing.empty() ? std::nullopt : file_->claim({missing.first, std::min(missing.count, near_.most())});
+    if (!claim) {
+      continue;
+    }
+    near_.began();
+    spend(claim->range().count, now);
+    return [self = shared_from_this(), job = job_for(std::move(*claim))](HttpClient& client, const CancelFlag& cancel) {
+      const Clock::time_point begin = Clock::now();
+      job(client, cancel);
+      const MutexLock lock(self->mutex_);
+      self->near_.ended(Clock::now() - begin);
+    };
+  }
+  return {};
+}
+
+void LazySource::spend(std::uint64_t blocks, Clock::time_point now) {
   if (options_.background_rate) {
-    const double seconds =
-        static_cast<double>(claim->range().count * kBlock) / static_cast<double>(*options_.background_rate);
+    const double seconds = static_cast<double>(blocks * kBlock) / static_cast<double>(*options_.background_rate);
     rate_free_ = now + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
   }
-  return job_for(std::move(*claim));
 }
 
 FetchClient::Job LazySource::job_for(SparseFile::Claim claim) {
