@@ -7,9 +7,9 @@
 
 namespace pkgfs {
 
-/// Shows the progress of all downloads of a command; ContainerFetcher calls it. Sizes are in bytes. Several threads
-/// call the methods at once, but only one thread at a time for one name. The methods must not throw. `started` and
-/// `received` must not block either: all transfers share the thread that calls them.
+/// Shows the progress of all downloads of a command of pkgfs; ContainerFetcher calls it. Sizes are in bytes. Several
+/// threads call the methods at once, but only one thread at a time for one name. The methods must not throw. `started`
+/// and `received` must not block either: all transfers share the thread that calls them.
 class DownloadObserver {
  public:
   virtual ~DownloadObserver() = default;

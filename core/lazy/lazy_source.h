@@ -34,8 +34,8 @@ class RangeError;
 /// source behaves like a MappedFile.
 ///
 /// Before that, `read_run` compares the stored hash of a run of at most `kCheckedFirst` bytes before it gives the first
-/// of them. A longer run is compared as soon as all of its blocks are here. If its hash is wrong, no byte of the run is
-/// given any more until all of its blocks were fetched anew and its hash is right.
+/// of them. A longer run is compared at the first read of it that finds all of its blocks here. If its hash is wrong,
+/// no byte of the run is given any more until all of its blocks were fetched anew and its hash is right.
 ///
 /// A read waits at most BlockFetcher::patience, and then fails. Until the server answers again, further reads of
 /// missing blocks fail, too, often without a wait. If the server is gone for a shorter time, reads only take longer.

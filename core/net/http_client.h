@@ -16,10 +16,10 @@ namespace pkgfs {
 class AddressPolicy;
 class TransferLoop;
 
-/// The HTTP client of a command. All transfers run on one thread, with libcurl's multi interface. So they share
-/// connections and looked-up names, and HTTP/2 carries several transfers at a time over one connection. Proxies come
-/// from the environment or from `Options::proxy`; requests to loopback use none. Thread-safe. The thread starts with
-/// the first request and ends with the object, so a process may fork only before or after that, or after `rest`.
+/// The HTTP client of a command of pkgfs. All transfers run on one thread, with libcurl's multi interface. So they
+/// share connections and looked-up names, and HTTP/2 carries several transfers at a time over one connection. Proxies
+/// come from the environment or from `Options::proxy`; requests to loopback use none. Thread-safe. The thread starts
+/// with the first request and ends with the object, so a process may fork only before or after that, or after `rest`.
 class HttpClient {
  public:
   struct Options {

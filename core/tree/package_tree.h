@@ -33,7 +33,7 @@ struct LoadedMapping {
   std::string volume_name;
   std::string source_path;  // inside the volume, normalised
   PackageId package;
-  bool live = false;  // a host directory of a directory package
+  bool live = false;  // a host directory or file of a directory package
 };
 
 enum class View {
@@ -84,7 +84,7 @@ struct PackageTree {
 /// The opened packages of a tree.
 using LoadedPackages = std::map<PackageId, std::shared_ptr<const Package>>;
 
-/// Loads the packages that a visible command or a mapping needs (docs/rules/loading.md, 3), and no others. `root` is
+/// Loads the root and the packages that a visible command or a mapping needs (docs/rules/loading.md, 3). `root` is
 /// the opened root package. If it is null, the root's node in the graph says where the package is. Throws Error.
 [[nodiscard]] LoadedPackages fetch_packages(std::shared_ptr<const Package> root, PackageLoader& loader,
                                             const Resolution& resolution);
