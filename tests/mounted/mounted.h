@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstdint>
+#include <cstdlib>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -36,6 +38,12 @@ inline std::string registry(const std::string& set) { return fixtures() / "regis
 
 /// Whether all tests run without prefetching (PKGFS_TEST_MOUNT_OPTIONS has --push=off).
 [[nodiscard]] bool nothing_is_pushed();
+
+/// The number in this variable, which .ci/thorough sets for a longer test. `otherwise` if it isn't set.
+[[nodiscard]] inline std::uint64_t number_from_environment(const char* variable, std::uint64_t otherwise) {
+  const char* const text = std::getenv(variable);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
 
 /// What GoogleTest accepts as the name of a parametrised test.
 inline std::string test_name(std::string text) {
