@@ -55,6 +55,8 @@ class ContainerFetcher {
     std::string name;  // of the package, for the observer and for messages
     /// The hash came over https or from this machine. With VerifyDownloads::kFail, a redirect may then leave https.
     bool is_hash_safe = true;
+    std::string profile =
+        {};  // what lazy mounts needed of it, as the text of a core/lazy/access_profile.h; may be empty
   };
 
   /// Uses the container at `path`, which may be removed or replaced once this returns. Throws Error if it can't be

@@ -2,6 +2,7 @@
 #include "core/lazy/block_fetcher.h"
 
 #include <algorithm>
+#include <numeric>
 #include <system_error>
 #include <utility>
 
@@ -60,7 +61,7 @@ void BlockFetcher::wake() noexcept {
   {
     const MutexLock lock(mutex_);
     ++wakes_;
-    const std::size_t most = options_.jobs[0] + options_.jobs[1] + kDelivering;
+    const std::size_t most = std::accumulate(options_.jobs.begin(), options_.jobs.end(), kDelivering);
     if (idle_ == 0 && threads_.size() < most && !resting_) {
       try {
         if (http_ == nullptr) {
@@ -145,7 +146,8 @@ bool BlockFetcher::work_once(Clock::time_point& again) {
   for (const auto& client : clients) {
     client->deliver(now, again);
   }
-  return run_job(clients, Priority::kForeground, now, again) || run_job(clients, Priority::kBackground, now, again);
+  return run_job(clients, Priority::kForeground, now, again) || run_job(clients, Priority::kExpected, now, again) ||
+         run_job(clients, Priority::kBackground, now, again);
 }
 
 bool BlockFetcher::run_job(const std::vector<std::shared_ptr<FetchClient>>& clients, Priority priority,

@@ -24,15 +24,18 @@ class FetchClient {
  public:
   using Clock = std::chrono::steady_clock;
   using Job = std::function<void(HttpClient& client, const CancelFlag& cancel)>;
-  enum class Priority : std::uint8_t { kForeground, kBackground };
+  enum class Priority : std::uint8_t {
+    kForeground,  // what readers wait for
+    kExpected,    // what they will probably ask for soon
+    kBackground,
+  };
 
   virtual ~FetchClient() = default;
   /// Ends the wait of each reader whose bytes came, or whose time is over. If this function must be called again before
   /// `again`, sets `again` to that time.
   virtual void deliver(Clock::time_point now, Clock::time_point& again) = 0;
   /// Work that may wait for the network or the disk, and ends soon after `cancel`; empty if there is none now. It must
-  /// not throw. A foreground job fetches blocks that readers wait for. If there may be work before `again`, sets
-  /// `again` to that time.
+  /// not throw. If there may be work before `again`, sets `again` to that time.
   virtual Job next_job(Priority priority, Clock::time_point now, Clock::time_point& again) = 0;
 };
 
@@ -43,7 +46,7 @@ class BlockFetcher {
   struct Options {
     std::function<std::shared_ptr<HttpClient>()> make_client;
     /// How many jobs of each priority run at a time.
-    std::array<unsigned, 2> jobs{8, 2};
+    std::array<unsigned, 3> jobs{8, 8, 2};
     /// How long a reader waits for bytes before it fails.
     std::chrono::milliseconds patience{30'000};
   };
@@ -93,7 +96,7 @@ class BlockFetcher {
   std::vector<std::weak_ptr<FetchClient>> clients_ PKGFS_GUARDED_BY(mutex_);
   std::size_t turn_ PKGFS_GUARDED_BY(mutex_) = 0;  // which client is asked first: they take turns
   std::vector<std::thread> threads_ PKGFS_GUARDED_BY(mutex_);
-  std::array<unsigned, 2> running_ PKGFS_GUARDED_BY(mutex_){};  // jobs of each priority
+  std::array<unsigned, 3> running_ PKGFS_GUARDED_BY(mutex_){};  // jobs of each priority
   std::uint64_t wakes_ PKGFS_GUARDED_BY(mutex_) = 0;
   unsigned idle_ PKGFS_GUARDED_BY(mutex_) = 0;  // threads that wait for work
   bool background_ PKGFS_GUARDED_BY(mutex_) = false;

@@ -12,6 +12,7 @@
 #include "core/cache/cache_files.h"
 #include "core/cache/containers_by_hash.h"
 #include "core/cache/download_observer.h"
+#include "core/cache/profile_files.h"
 #include "core/lazy/fetch_counted.h"
 #include "core/lazy/lazy_counters.h"
 #include "core/net/http_client.h"
@@ -187,25 +188,29 @@ RemoteFile LazyOpener::remote_of(const ContainerFetcher::Announced& wanted) cons
 }
 
 std::shared_ptr<LazySource> LazyOpener::source_of(std::shared_ptr<SparseFile> file, RemoteFile remote,
-                                                  const Sha256& hash, bool is_urgent) const {
-  return LazySource::make(std::move(file),
-                          {.remote = std::move(remote),
-                           .hash = hash,
-                           .keep =
-                               [packages = packages_, hash](SparseFile& complete) {
-                                 try {
-                                   (void)packages->commit(complete.path(), complete.fd(), hash);
-                                 } catch (const Error&) {
-                                   if (!packages->find(hash)) {
-                                     throw;
-                                   }  // else another process that uses the same file was faster
-                                 }
-                                 complete.remove_map();
-                                 packages->sync();
-                               },
-                           .background_rate = options_.background_rate,
-                           .is_urgent = is_urgent},
-                          fetcher_);
+                                                  const Sha256& hash, AccessProfile profile, bool is_urgent) const {
+  return LazySource::make(
+      std::move(file),
+      {.remote = std::move(remote),
+       .hash = hash,
+       .keep =
+           [packages = packages_, hash](SparseFile& complete) {
+             try {
+               (void)packages->commit(complete.path(), complete.fd(), hash);
+             } catch (const Error&) {
+               if (!packages->find(hash)) {
+                 throw;
+               }  // else another process that uses the same file was faster
+             }
+             complete.remove_map();
+             packages->sync();
+           },
+       .background_rate = options_.background_rate,
+       .is_urgent = is_urgent,
+       .profile = std::move(profile),
+       .keep_profile = [directory = packages_->directory(),
+                        hash](const AccessProfile& changed) { profile_files::write(directory, hash, changed.text()); }},
+      fetcher_);
 }
 
 std::shared_ptr<LazySource> LazyOpener::open(const ContainerFetcher::Announced& wanted,
@@ -217,7 +222,8 @@ std::shared_ptr<LazySource> LazyOpener::open(const ContainerFetcher::Announced& 
     RemoteFile remote = remote_of(wanted);
     std::shared_ptr<SparseFile> file = file_of(wanted, remote, *client, cancel);
     fetcher_->lend(client);
-    return source_of(std::move(file), std::move(remote), wanted.hash, false);
+    AccessProfile profile = profile_of(wanted, file->size());
+    return source_of(std::move(file), std::move(remote), wanted.hash, std::move(profile), false);
   } catch (const NotInParts& reason) {
     log::debug("{} is downloaded before it is used: {}", wanted.name, reason.why);
   } catch (const Error& error) {
@@ -246,7 +252,7 @@ bool LazyOpener::complete(const ContainerFetcher::Announced& wanted, const std::
       throw NotInParts{"the server has another version than the part that is here"};
     }
     fetcher_->lend(client);
-    const std::shared_ptr<LazySource> source = source_of(std::move(file), std::move(remote), wanted.hash, true);
+    const std::shared_ptr<LazySource> source = source_of(std::move(file), std::move(remote), wanted.hash, {}, true);
     source->begin_background();
     return become_whole(*source, fetcher_->patience(), cancel, observer);
   } catch (const NotInParts& reason) {
@@ -258,6 +264,21 @@ bool LazyOpener::complete(const ContainerFetcher::Announced& wanted, const std::
     log::info("{} is downloaded anew: {}", wanted.name, error);
   }
   return false;
+}
+
+AccessProfile LazyOpener::profile_of(const ContainerFetcher::Announced& wanted, std::uint64_t size) const {
+  const auto own = profile_files::read(packages_->directory(), wanted.hash, AccessProfile::kMostText);
+  for (const std::string& text : {own.value_or(""), wanted.profile}) {
+    try {
+      AccessProfile profile = text.empty() ? AccessProfile() : AccessProfile::parse(text);
+      if (profile.size == size) {
+        return profile;
+      }
+    } catch (const Error& error) {
+      log::debug("{}: {}", wanted.name, error);
+    }
+  }
+  return {};
 }
 
 std::shared_ptr<SparseFile> LazyOpener::file_of(const ContainerFetcher::Announced& wanted, const RemoteFile& remote,

@@ -66,7 +66,9 @@ class LazyOpener {
   /// Throws NotInParts if the container can't be read in parts, and Error.
   [[nodiscard]] RemoteFile remote_of(const ContainerFetcher::Announced& wanted) const;
   [[nodiscard]] std::shared_ptr<LazySource> source_of(std::shared_ptr<SparseFile> file, RemoteFile remote,
-                                                      const Sha256& hash, bool is_urgent) const;
+                                                      const Sha256& hash, AccessProfile profile, bool is_urgent) const;
+  /// What earlier mounts recorded of the container, on this machine or as `wanted` has it. Empty if that can't be used.
+  [[nodiscard]] AccessProfile profile_of(const ContainerFetcher::Announced& wanted, std::uint64_t size) const;
   [[nodiscard]] std::shared_ptr<SparseFile> file_of(const ContainerFetcher::Announced& wanted, const RemoteFile& remote,
                                                     HttpClient& client, const CancelFlag& cancel);
 

@@ -39,6 +39,7 @@ std::shared_ptr<LazySource> LazySource::make(std::shared_ptr<SparseFile> file, O
                                              std::shared_ptr<BlockFetcher> fetcher) {
   const std::shared_ptr<LazySource> source(new LazySource(std::move(file), std::move(options), std::move(fetcher)));
   source->fetcher_->add(source);
+  source->expect(source->options_.profile.opening);
   return source;
 }
 
@@ -47,7 +48,8 @@ LazySource::LazySource(std::shared_ptr<SparseFile> file, Options options, std::s
       fetcher_(std::move(fetcher)),
       // Other processes, and this one, write to the file.
       mapped_(MappedFile::adopt(duplicate_of(*file_), options.remote.url.text(), MappedFile::Changes::kAllowed)),
-      options_(std::move(options)) {}
+      options_(std::move(options)),
+      recorder_(file_->size(), options_.profile) {}
 
 UniqueFd LazySource::duplicate_of(const SparseFile& file) {
   UniqueFd fd(::fcntl(file.fd(), F_DUPFD_CLOEXEC, 0));
@@ -116,6 +118,7 @@ bool LazySource::read_at_once(const ByteRun& run, std::uint64_t from, std::span<
     return false;
   }
   const BlockRange read = SparseFile::blocks_of(run.offset + from, out.size());
+  recorder_.note(read);
   if (read_ahead_.is_marked(read)) {
     const_cast<LazySource*>(this)->reader_came_to(read);
   }
@@ -132,6 +135,7 @@ void LazySource::need(std::span<const ByteRun> runs) const {
     run.offset = std::min(run.offset, file_->size());
     run.length = std::min(run.length, file_->size() - run.offset);
     parts.push_back({.run = run, .from = 0, .count = run.length});
+    recorder_.note(SparseFile::blocks_of(run.offset, run.length));
   }
   if (const int errnum = wait_until_here(parts); errnum != 0) {
     const MutexLock lock(mutex_);
@@ -225,6 +229,7 @@ void LazySource::wait_for(const ByteRun& run, std::uint64_t from, std::uint64_t 
     std::memcpy(waiter.hash.data(), run.sha256.data(), std::min(waiter.hash.size(), run.sha256.size()));
   }
   waiter.wanted = waiter.blocks;
+  recorder_.note(waiter.blocks);
   bool fails = false;
   {
     const MutexLock lock(mutex_);

@@ -16,6 +16,7 @@
 #include "core/base/byte_source.h"
 #include "core/base/hash.h"
 #include "core/base/thread_annotations.h"
+#include "core/lazy/access_recorder.h"
 #include "core/lazy/block_fetcher.h"
 #include "core/lazy/near_fetch.h"
 #include "core/lazy/offset_set.h"
@@ -58,6 +59,10 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
     std::optional<std::uint64_t> background_rate;
     /// A user waits for the whole file: after a failure, the background asks again as soon as a reader would.
     bool is_urgent = false;
+    /// What readers needed in earlier mounts of this container. Checked, and of the file's size, or empty.
+    AccessProfile profile;
+    /// Stores a profile for the next mount. Throws Error. May be empty.
+    std::function<void(const AccessProfile& profile)> keep_profile;
   };
 
   /// `file` is of the version that the server has. Throws Error if it can't be mapped.
@@ -85,6 +90,10 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   }
   /// Lets the rest be fetched in the background from now on, for all sources of the same LazyOpener.
   void begin_background() const { fetcher_->begin_background(); }
+  /// The container is open, and readers come: fetches what they needed in earlier mounts, and records what they need.
+  void begin_reading() PKGFS_EXCLUDES(mutex_);
+  /// Keeps what readers needed, unless that hasn't changed. It is also kept some seconds after a change.
+  void save_profile() noexcept;
   /// Calls `then` once the file is complete, checked and in the cache: now, or later in a thread of the fetcher. `then`
   /// must not block.
   void when_whole(std::function<void()> then) PKGFS_EXCLUDES(mutex_);
@@ -144,6 +153,9 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   /// Fetches claimed blocks. Returns how many of them came.
   [[nodiscard]] std::uint64_t fetch(BlockRange range, HttpClient& client, const CancelFlag& cancel) noexcept
       PKGFS_EXCLUDES(mutex_);
+  [[nodiscard]] Job expected_job(Clock::time_point now, Clock::time_point& again) PKGFS_REQUIRES(mutex_);
+  /// Makes the requests for ranges of the profile the next ones that `expected_job` runs.
+  void expect(const AccessProfile::Ranges& ranges) PKGFS_EXCLUDES(mutex_);
   /// `came`: blocks.
   void fetched(std::uint64_t came) PKGFS_EXCLUDES(mutex_);
   void range_refused(const RangeError& error, HttpClient& client, const CancelFlag& cancel) PKGFS_EXCLUDES(mutex_);
@@ -157,19 +169,22 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   const std::shared_ptr<BlockFetcher> fetcher_;
   const std::shared_ptr<MappedFile> mapped_;
   Options options_;  // `remote.url` is guarded by `mutex_`
+  mutable AccessRecorder recorder_;
   std::atomic<State> state_{State::kLazy};
   std::shared_ptr<MappedFile> whole_;  // set before `state_` becomes kWhole: refuses changes of the file
 
   mutable Mutex mutex_;
   std::deque<Waiter> waiters_ PKGFS_GUARDED_BY(mutex_);
-  std::deque<BlockRange> ahead_ PKGFS_GUARDED_BY(mutex_);  // to fetch, but no reader waits for it
-  ReadAhead read_ahead_;                                   // guarded by `mutex_`, but for ReadAhead::is_marked
+  std::deque<BlockRange> ahead_ PKGFS_GUARDED_BY(mutex_);     // to fetch, but no reader waits for it
+  std::deque<BlockRange> expected_ PKGFS_GUARDED_BY(mutex_);  // requests for what the profile has
+  ReadAhead read_ahead_;                                      // guarded by `mutex_`, but for ReadAhead::is_marked
   NearFetch near_ PKGFS_GUARDED_BY(mutex_);
   std::set<std::uint64_t> suspects_ PKGFS_GUARDED_BY(mutex_);  // offsets of runs that had wrong bytes
   std::atomic<bool> has_suspects_{false};
   OffsetSet checked_ PKGFS_GUARDED_BY(mutex_);  // runs whose hash was right
   ServerHealth health_ PKGFS_GUARDED_BY(mutex_);
-  Clock::time_point last_wait_ PKGFS_GUARDED_BY(mutex_);  // when a reader last missed bytes
+  Clock::time_point last_wait_ PKGFS_GUARDED_BY(mutex_);      // when a reader last missed bytes
+  Clock::time_point last_expected_ PKGFS_GUARDED_BY(mutex_);  // when a request for the profile last began
   Clock::time_point last_renewal_ PKGFS_GUARDED_BY(mutex_);
   Clock::time_point last_save_ PKGFS_GUARDED_BY(mutex_);
   Clock::time_point rate_free_ PKGFS_GUARDED_BY(mutex_);  // when the rate allows the next background job
@@ -178,6 +193,7 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   std::function<void()> when_whole_ PKGFS_GUARDED_BY(mutex_);
   std::string unkept_ PKGFS_GUARDED_BY(mutex_);  // why the complete file isn't in the cache
   bool is_saving_ PKGFS_GUARDED_BY(mutex_) = false;
+  bool is_saving_profile_ PKGFS_GUARDED_BY(mutex_) = false;
   bool is_finishing_ PKGFS_GUARDED_BY(mutex_) = false;
 };
 

@@ -43,7 +43,15 @@ FetchClient::Job LazySource::next_job(Priority priority, Clock::time_point now, 
     return {};
   }
   const MutexLock lock(mutex_);
-  return priority == Priority::kForeground ? foreground_job(now, again) : background_job(now, again);
+  switch (priority) {
+    case Priority::kForeground:
+      return foreground_job(now, again);
+    case Priority::kExpected:
+      return expected_job(now, again);
+    case Priority::kBackground:
+      break;
+  }
+  return background_job(now, again);
 }
 
 FetchClient::Job LazySource::foreground_job(Clock::time_point now, Clock::time_point& again) {
@@ -89,6 +97,13 @@ FetchClient::Job LazySource::background_job(Clock::time_point now, Clock::time_p
     }
     again = std::min(again, last_save_ + kSaveInterval);
   }
+  if (const auto due = recorder_.due(); due && options_.keep_profile && !is_saving_profile_) {
+    if (now >= *due) {
+      is_saving_profile_ = true;
+      return [self](HttpClient& /*client*/, const CancelFlag& /*cancel*/) { self->save_profile(); };
+    }
+    again = std::min(again, *due);
+  }
   if (is_finishing_) {
     return {};
   }
@@ -106,7 +121,8 @@ FetchClient::Job LazySource::background_job(Clock::time_point now, Clock::time_p
     return {};
   }
   const Clock::time_point healthy = options_.is_urgent ? health_.next() : health_.next_in_background();
-  if (const Clock::time_point begin = std::max(healthy, rate_free_); now < begin) {
+  const Clock::time_point expected = (expected_.empty() ? last_expected_ : now) + kReadersFirst;
+  if (const Clock::time_point begin = std::max({healthy, rate_free_, expected}); now < begin) {
     again = std::min(again, begin);
     return {};
   }
@@ -303,6 +319,7 @@ void LazySource::finish(const CancelFlag& cancel) noexcept {
     }
     file_->sync();
     options_.keep(*file_);
+    save_profile();
     whole_ = MappedFile::adopt(duplicate_of(*file_), mapped_->name());
     std::function<void()> then;
     {

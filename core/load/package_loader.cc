@@ -203,7 +203,8 @@ std::shared_ptr<const Package> PackageLoader::load_remote(const PackageSummary& 
     const ContainerFetcher::Announced wanted{.hash = hash,
                                              .url = summary.dist.url,
                                              .name = summary.pkg.id.to_string(),
-                                             .is_hash_safe = summary.dist.is_hash_safe};
+                                             .is_hash_safe = summary.dist.is_hash_safe,
+                                             .profile = summary.dist.profile};
     const OpenOptions options = options_for(summary.dist);
     std::shared_ptr<const Package> package = load_lazily(wanted, options, cancel);
     if (package == nullptr) {

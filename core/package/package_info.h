@@ -48,6 +48,9 @@ struct DistributionInfo {
   /// The registry that has the package under its id: a directory, or a URL without a password. None: the package gives
   /// the id to itself.
   std::optional<std::string> registry = {};
+  /// What readers of lazy mounts needed of the container, as a lock file has it (core/lazy/access_profile.h). Empty:
+  /// unknown.
+  std::string profile = {};
 };
 
 /// A package as a Source reports it.

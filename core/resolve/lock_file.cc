@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/printable.h"
+#include "core/lazy/access_profile.h"
 #include "core/webc/json_fields.h"
 #include "core/webc/parse_json.h"
 
@@ -48,6 +49,9 @@ Json to_json(const LockFile::Locked& locked, int format) {
   entry["sha256"] = dist.webc_sha256 ? Json(to_hex(*dist.webc_sha256)) : Json(nullptr);
   if (format > 1) {
     entry["registry"] = dist.registry ? Json{{"url", *dist.registry}, {"id", pkg.id.to_string()}} : Json(nullptr);
+  }
+  if (format > 2) {
+    entry["profile"] = dist.profile.empty() ? Json(nullptr) : Json(dist.profile);
   }
   if (!is_locked_directory(dist)) {
     entry["commands"] = pkg.commands;
@@ -113,6 +117,25 @@ std::optional<std::string> parse_registry(const Json& entry, const std::string& 
   return expect_text(required(registry, "url", inner), below(inner, "url"));
 }
 
+/// The profile of accesses, which must be one that pkgfs would write. Only a container has one.
+std::string parse_profile(const Json& entry, const DistributionInfo& dist, const std::string& where) {
+  const Json& profile = required(entry, "profile", where);
+  if (profile.is_null()) {
+    return {};
+  }
+  const std::string inner = below(where, "profile");
+  const std::string& text = expect_text(profile, inner);
+  if (!dist.webc_sha256) {
+    throw Error(ErrorCode::kCorrupt, inner + ": a package without a hash has no profile");
+  }
+  try {
+    (void)AccessProfile::parse(text);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kCorrupt, inner + ": " + error.message());
+  }
+  return text;
+}
+
 LockFile::Locked parse_entry(const Json& entry, int format, const std::string& where) {
   expect_map(entry, where);
   const std::string& id = expect_text(required(entry, "id", where), below(where, "id"));
@@ -121,6 +144,9 @@ LockFile::Locked parse_entry(const Json& entry, int format, const std::string& w
                           .entry = entry};
   if (format > 1) {
     locked.summary.dist.registry = parse_registry(entry, id, where);
+  }
+  if (format > 2) {
+    locked.summary.dist.profile = parse_profile(entry, locked.summary.dist, where);
   }
   const std::string inner = below(where, "dependencies");
   for (const Json& dependency : expect_list(required(entry, "dependencies", where), inner)) {
@@ -219,6 +245,9 @@ LockFile make_lock(const Resolution& resolution) {
     for (const DependencyGraph::Edge& edge : node.edges) {
       locked.dependency_ids.push_back(nodes.at(edge.target).pkg.id.to_string());
     }
+    if (!node.dist->profile.empty()) {
+      lock.format = LockFile::kNewestFormat;
+    }
   }
   return lock;
 }
@@ -239,7 +268,7 @@ LockFile parse_lock(std::string_view text) {
   const std::uint64_t format = webc::expect_unsigned(required(document, "pkgfs_lock", ""), "pkgfs_lock");
   if (format < 1 || format > LockFile::kNewestFormat) {
     throw Error(ErrorCode::kUnsupported,
-                "pkgfs_lock: the lock file has format " + std::to_string(format) + ", and only 1 and 2 are known");
+                "pkgfs_lock: the lock file has format " + std::to_string(format) + ", and only 1, 2 and 3 are known");
   }
   for (const auto& [key, value] : document.items()) {
     if (key != "pkgfs_lock" && key != "packages") {

@@ -20,8 +20,10 @@ namespace pkgfs {
 /// package's manifest, and refuses a file that states other properties (`confirm`). Otherwise an edit of the file could
 /// add or hide mounts and commands.
 struct LockFile {
-  /// Format 1 doesn't say which registry gave an id. Its entries of directories state properties, too.
-  static constexpr int kNewestFormat = 2;
+  /// Format 1 doesn't say which registry gave an id. Its entries of directories state properties, too. Format 3 has a
+  /// profile of accesses for each package, or null (core/lazy/access_profile.h). Only a file with a profile gets it, so
+  /// that other files can be read by every pkgfs.
+  static constexpr int kNewestFormat = 3;
 
   struct Locked {
     /// Of `pkg`, `parse_lock` fills only the id. `confirm` fills the rest.
@@ -29,7 +31,7 @@ struct LockFile {
     std::vector<std::string> dependency_ids;  // those of the dependencies of `summary.pkg`, in order
     webc::Json entry = {};                    // as the file has it
   };
-  int format = kNewestFormat;
+  int format = 2;
   std::vector<Locked> packages;  // the root first
 };
 
@@ -37,12 +39,13 @@ struct LockFile {
 /// nor (from format 2 on) properties. Only the path of the directory may name it.
 [[nodiscard]] inline bool is_locked_directory(const DistributionInfo& dist) { return dist.path && !dist.webc_sha256; }
 
-/// Every node of `resolution` must have a distribution, the root too. A directory gets no hash.
+/// Every node of `resolution` must have a distribution, the root too. A directory gets no hash. The format is 3 if a
+/// package has a profile, else 2.
 [[nodiscard]] LockFile make_lock(const Resolution& resolution);
 
 /// The text of the file. Deterministic: the same resolution gives the same bytes.
 [[nodiscard]] std::string print_lock(const LockFile& lock);
-/// Parses formats 1 and 2. Throws Error(kCorrupt) that names the entry and its problem, and Error(kUnsupported) for
+/// Parses all formats. Throws Error(kCorrupt) that names the entry and its problem, and Error(kUnsupported) for
 /// another format. Refuses duplicate keys, a byte order mark and text after the document, and names their position.
 /// `file:` URLs become paths.
 [[nodiscard]] LockFile parse_lock(std::string_view text);

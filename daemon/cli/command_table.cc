@@ -66,7 +66,8 @@ constexpr std::array kCommands{
     CommandSpec{CommandId::kResolve, "resolve", "PACKAGE",
                 "show which packages a package needs, and what the tree is made of",
                 "With --lock=FILE, pkgfs also writes the chosen packages, with hashes and URLs, to a lock "
-                "file. The option --lock of other commands reads it.",
+                "file. The option --lock of other commands reads it. With --with-profile, a lazy mount with the file "
+                "begins with what lazy mounts on this machine needed.",
                 "pkgfs resolve --lock=app.lock acme/app"},
     CommandSpec{CommandId::kPull, "pull", "PACKAGE...", "download packages and their dependencies into the cache",
                 "Downloads the packages that \"pkgfs mount\" would need and that the cache does not have. "

@@ -182,6 +182,11 @@ constexpr std::array kOptions{
     OptionSpec{Group::kPackages, "lock", '\0', "FILE",
                "write the chosen packages, with their hashes and URLs, to the lock file FILE",
                set_of(CommandId::kResolve), false, set_lock},
+    OptionSpec{
+        Group::kPackages, "with-profile", '\0', "",
+        "with --lock: also write which parts of each package the last lazy mounts on this machine needed. A lazy "
+        "mount with this lock file fetches them first",
+        set_of(CommandId::kResolve), false, [](Options& options, std::string_view) { options.with_profile = true; }},
     OptionSpec{Group::kPackages, "as-built", '\0', "",
                "leave out the files of a directory package that a build would leave out: those in "
                ".wasmerignore, or .git if there is no .wasmerignore",
@@ -365,8 +370,9 @@ constexpr std::array kOptions{
     OptionSpec{Group::kNetwork, "max-download", '\0', "SIZE",
                "refuse a package that is larger than SIZE (default: 16G)",
                kFetchingCommands | set_of(CommandId::kConfig), true,
-               [](Options& options,
-                  std::string_view value) { options.tree.network.max_download = parse_size("max-download", value); }},
+               [](Options& options, std::string_view value) {
+                 options.tree.network.max_download = parse_size("max-download", value);
+               }},
     OptionSpec{
         Group::kNetwork, "lazy", '\0', "auto|on|off",
         "off (default): download every package before it is used. auto: a package of more than 4 MB that is not in "

@@ -111,8 +111,9 @@ struct Options {
   PluginFlags plugin;
   bool json = false;
   bool dot = false;
-  bool commands = false;   // inspect: list only the commands
-  bool structure = false;  // verify: leave out the contents of files
+  bool with_profile = false;  // resolve: put profiles of accesses into the lock file
+  bool commands = false;      // inspect: list only the commands
+  bool structure = false;     // verify: leave out the contents of files
   bool force = false;
   bool keep_going = false;                         // extract: also what isn't damaged
   bool dry_run = false;                            // cache prune

@@ -9,11 +9,14 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/cancel.h"
+#include "core/base/files.h"
 #include "core/base/log.h"
 #include "core/base/private_directory.h"
 #include "core/cache/containers_by_hash.h"
 #include "core/cache/containers_by_url.h"
 #include "core/cache/lazy_files.h"
+#include "core/cache/profile_files.h"
+#include "core/lazy/access_profile.h"
 #include "core/lazy/partial_containers.h"
 #include "core/source/container_summary.h"
 #include "daemon/cli/exit_code.h"
@@ -40,9 +43,10 @@ struct Partial {
   bool is_in_use = false;
 };
 
-/// An entry of one of the two caches.
+/// An entry of one of the two caches, or what lazy mounts recorded of a package.
 struct Item {
-  const char* kind;  // "package": the key is the hash of the content; "url": the hash of the URL
+  const char*
+      kind;  // "package": the key is the hash of the content; "url": the hash of the URL; "profile": of a package
   std::string key;
   std::string path;
   std::uint64_t size = 0;  // of a partial entry, the bytes that are there
@@ -109,6 +113,24 @@ struct Caches {
     return all;
   }
 
+  /// What lazy mounts recorded of packages.
+  [[nodiscard]] std::vector<Item> profile_items() const {
+    std::vector<Item> all;
+    for (const profile_files::File& file : profile_files::list(packages.directory())) {
+      all.push_back({"profile",
+                     to_hex(file.hash),
+                     file.path,
+                     file.size,
+                     file.used,
+                     [file] {
+                       profile_files::remove(file);
+                       return true;
+                     },
+                     {}});
+    }
+    return all;
+  }
+
   ContainersByHash packages;
   ContainersByUrl urls;
 
@@ -169,6 +191,8 @@ json item_json(const Item& item) {
   return row;
 }
 
+bool is_profile(const Item& item) { return std::string_view(item.kind) == "profile"; }
+
 /// What follows the size of an entry in a list: ` of 1.2 GB`, and marks in brackets.
 std::string remarks(const Item& item) {
   std::string text;
@@ -177,6 +201,8 @@ std::string remarks(const Item& item) {
   }
   if (std::string_view(item.kind) == "url") {
     text += "  (url)";
+  } else if (is_profile(item)) {
+    text += "  (profile)";
   }
   if (item.partial) {
     text += item.partial->is_in_use ? "  (partial, in use)" : "  (partial)";
@@ -190,14 +216,17 @@ int list(Caches& caches, const Options& options, const Io& io) {
   std::vector<Item> items = caches.items();
   const std::size_t whole = items.size();
   std::ranges::move(caches.partial_items(), std::back_inserter(items));
+  const std::size_t packages = items.size();
+  std::ranges::move(caches.profile_items(), std::back_inserter(items));
   std::ranges::stable_sort(items, {}, &Item::used);
   for (const Item& item : items) {
     throw_if_cancelled();
     total += item.size;
-    const std::string name = item.partial ? item.path : name_of(item.path);
+    const bool has_name = !item.partial && !is_profile(item);
+    const std::string name = has_name ? name_of(item.path) : item.path;
     if (options.json) {
       json row = item_json(item);
-      row["package"] = name.empty() || item.partial ? json() : json(name);
+      row["package"] = name.empty() || !has_name ? json() : json(name);
       row["used"] = unix_seconds(item.used);
       document.push_back(std::move(row));
     } else {
@@ -210,31 +239,55 @@ int list(Caches& caches, const Options& options, const Io& io) {
   } else {
     TextWriter writer(*io.out);
     writer << whole << (whole == 1 ? " package, " : " packages, ");
-    if (items.size() > whole) {
-      writer << items.size() - whole << " partial, ";
+    if (packages > whole) {
+      writer << packages - whole << " partial, ";
+    }
+    if (const std::size_t profiles = items.size() - packages; profiles > 0) {
+      writer << profiles << (profiles == 1 ? " profile, " : " profiles, ");
     }
     writer << size_text(total) << '\n';
   }
   return kExitOk;
 }
 
-int verify(ContainersByHash& cache, const Options& options, const Io& io) {
+/// What is wrong with a profile; empty if nothing is, if it is gone, or if it can't be read, as one of another user.
+std::string damage_of(const Item& profile) {
+  try {
+    (void)AccessProfile::parse(read_own_file(profile.path, AccessProfile::kMostText).value_or(AccessProfile().text()));
+    return {};
+  } catch (const Error& error) {
+    if (error.is_of_run()) {
+      throw;
+    }
+    return error.code() == ErrorCode::kCorrupt ? error.message() : std::string();
+  }
+}
+
+int verify(Caches& caches, const Options& options, const Io& io) {
   std::size_t damaged = 0;
   Failures failures;
   json document = json::array();
-  for (const ContainersByHash::Entry& entry : cache.entries()) {
-    std::optional<Sha256> actual;
-    if (!failures.attempt([&] { actual = cache.content_hash(entry); }) || !actual || *actual == entry.hash) {
-      continue;
-    }
+  const auto found = [&](json row, const std::string& why, const std::function<void()>& remove) {
     ++damaged;
-    const bool removed = !options.dry_run && failures.attempt([&] { cache.remove(entry); });
-    if (options.json) {
-      document.push_back(
-          {{"path", entry.path}, {"expected", to_hex(entry.hash)}, {"actual", to_hex(*actual)}, {"removed", removed}});
-    } else {
-      TextWriter(*io.out) << (removed ? "damaged, removed: " : "damaged: ") << entry.path
-                          << ": its content has the hash " << to_hex(*actual) << '\n';
+    const bool removed = !options.dry_run && failures.attempt(remove);
+    if (!options.json) {
+      TextWriter(*io.out) << (removed ? "damaged, removed: " : "damaged: ") << row["path"].get<std::string>() << ": "
+                          << why << '\n';
+    }
+    row["removed"] = removed;
+    document.push_back(std::move(row));
+  };
+  for (const ContainersByHash::Entry& entry : caches.packages.entries()) {
+    std::optional<Sha256> actual;
+    if (failures.attempt([&] { actual = caches.packages.content_hash(entry); }) && actual && *actual != entry.hash) {
+      found({{"path", entry.path}, {"expected", to_hex(entry.hash)}, {"actual", to_hex(*actual)}},
+            "its content has the hash " + to_hex(*actual), [&] { caches.packages.remove(entry); });
+    }
+  }
+  for (const Item& profile : caches.profile_items()) {
+    std::string why;
+    if (failures.attempt([&] { why = damage_of(profile); }) && !why.empty()) {
+      found({{"path", profile.path}, {"problem", why}}, why, [&] { (void)profile.remove(); });
     }
   }
   if (options.json) {
@@ -247,17 +300,19 @@ int verify(ContainersByHash& cache, const Options& options, const Io& io) {
   return damaged == 0 ? kExitOk : to_exit_code(ErrorCode::kCorrupt);
 }
 
+bool is_old(const Item& item, const Options& options) {
+  return options.older_than && std::chrono::system_clock::now() - item.used >= *options.older_than;
+}
+
 /// The items that --older-than and --max-size select, or all. `items` is sorted, the longest unused first.
 std::vector<Item> chosen(const std::vector<Item>& items, const Options& options) {
-  const auto now = std::chrono::system_clock::now();
   std::uint64_t left = std::transform_reduce(items.begin(), items.end(), std::uint64_t{0}, std::plus<>(),
                                              [](const Item& item) { return item.size; });
   std::vector<Item> result;
   for (const Item& item : items) {
     const bool all = !options.older_than && !options.max_size;
-    const bool is_old = options.older_than && now - item.used >= *options.older_than;
     const bool is_too_much = options.max_size && left > *options.max_size;
-    if (all || is_old || is_too_much) {
+    if (all || is_old(item, options) || is_too_much) {
       left -= item.size;
       result.push_back(item);
     }
@@ -273,6 +328,10 @@ int prune(Caches& caches, const Options& options, const Io& io) {
   // As the rest of interrupted downloads, they go whatever the options select.
   std::ranges::copy_if(caches.partial_items(), std::back_inserter(items),
                        [](const Item& item) { return !item.partial->is_in_use; });
+  // Their removal frees next to nothing, and a package that goes for its size may be fetched again.
+  std::ranges::copy_if(caches.profile_items(), std::back_inserter(items), [&](const Item& item) {
+    return is_old(item, options) || (!options.older_than && !options.max_size);
+  });
   for (const Item& item : items) {
     bool is_removed = options.dry_run;
     if (!is_removed && (!failures.attempt([&] { is_removed = item.remove(); }) || !is_removed)) {
@@ -282,8 +341,9 @@ int prune(Caches& caches, const Options& options, const Io& io) {
     if (options.json) {
       document.push_back(item_json(item));
     } else {
+      const char* const mark = item.partial ? "  (partial)" : is_profile(item) ? "  (profile)" : "";
       TextWriter(*io.out) << (options.dry_run ? "would remove " : "removed ") << item.key << "  "
-                          << size_text(item.size) << (item.partial ? "  (partial)" : "") << '\n';
+                          << size_text(item.size) << mark << '\n';
     }
   }
   // A running download writes all the time; one that has not written for this long was interrupted.
@@ -316,7 +376,7 @@ int cmd_cache(const std::vector<std::string>& args, const Io& io) {
     return list(caches, options, io);
   }
   if (what == "verify") {
-    return verify(caches.packages, options, io);
+    return verify(caches, options, io);
   }
   if (prunes) {
     return prune(caches, options, io);

@@ -6,6 +6,8 @@
 #include "core/base/files.h"
 #include "core/base/log.h"
 #include "core/cache/file_hash.h"
+#include "core/cache/profile_files.h"
+#include "core/lazy/access_profile.h"
 #include "core/resolve/lock_file.h"
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/json_output.h"
@@ -71,6 +73,30 @@ void print_plain(TextWriter out, const Resolution& resolution) {
   }
 }
 
+/// Adds what lazy mounts on this machine recorded of each package.
+void add_profiles(Resolution& resolution, const std::string& cache) {
+  bool any = false;
+  for (auto& node : resolution.graph.nodes) {
+    DistributionInfo& dist = *node.dist;
+    if (dist.path || !dist.webc_sha256) {
+      continue;  // it is on this machine
+    }
+    const auto text = profile_files::read(cache, *dist.webc_sha256, AccessProfile::kMostText);
+    try {
+      if (text) {
+        (void)AccessProfile::parse(*text);
+        dist.profile = *text;
+        any = true;
+      }
+    } catch (const Error& error) {
+      log::warn("the profile of \"{}\" is left out: {}", node.pkg.id.to_string(), error);
+    }
+  }
+  if (!any) {
+    log::warn("no lazy mount on this machine has recorded which parts of these packages it needed (--with-profile)");
+  }
+}
+
 /// Writes the lock file. All packages in it have a hash but directories, whose contents can change.
 void write_lock(const std::string& path, Resolution resolution) {
   for (auto& node : resolution.graph.nodes) {
@@ -93,13 +119,19 @@ int cmd_resolve(const std::vector<std::string>& args, const Io& io) {
   if (options.json && options.dot) {
     throw Error(ErrorCode::kUsage, "--json and --dot exclude each other");
   }
+  if (options.with_profile && !options.tree.network.lock) {
+    throw Error(ErrorCode::kUsage, "--with-profile is for a lock file: --lock=FILE is missing");
+  }
   TreeFlags flags = options.tree;
   const std::optional<std::string> lock = std::exchange(flags.network.lock, std::nullopt);  // this command writes it
   PackageOpener opener(flags, io);
   if (lock) {
     opener.ask_for_urls();
   }
-  const Resolution resolution = opener.resolve_tree(opener.find(options.operands[0]));
+  Resolution resolution = opener.resolve_tree(opener.find(options.operands[0]));
+  if (options.with_profile) {
+    add_profiles(resolution, opener.packages_directory());
+  }
   if (lock) {
     write_lock(*lock, resolution);
   }

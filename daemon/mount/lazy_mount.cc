@@ -20,6 +20,17 @@ LazyMount::LazyMount(const PackageTree& tree) : sources_(lazy_sources(tree)), wh
   if (!whole_->fd) {
     throw system_error("Unable to serve the mount", errno);
   }
+  for (const std::shared_ptr<LazySource>& source : sources_) {
+    source->begin_reading();
+  }
+}
+
+LazyMount::~LazyMount() { save_profiles(); }
+
+void LazyMount::save_profiles() const noexcept {
+  for (const std::shared_ptr<LazySource>& source : sources_) {
+    source->save_profile();
+  }
 }
 
 void LazyMount::begin() {

@@ -17,12 +17,18 @@ struct PackageTree;
 /// thread-safe.
 class LazyMount {
  public:
-  /// `tree` needn't outlive this. Throws Error if no file descriptor is free.
+  /// Begins to fetch what readers of earlier mounts needed. `tree` needn't outlive this. Throws Error if no file
+  /// descriptor is free.
   explicit LazyMount(const PackageTree& tree);
+  ~LazyMount();
+  LazyMount(const LazyMount&) = delete;
+  LazyMount& operator=(const LazyMount&) = delete;
 
   /// Whether a container wasn't complete when the tree was opened.
   [[nodiscard]] bool is_lazy() const { return !sources_.empty(); }
   [[nodiscard]] const std::vector<std::shared_ptr<LazySource>>& sources() const { return sources_; }
+  /// Keeps what readers needed, for the next mount. The destructor does it, too.
+  void save_profiles() const noexcept;
   /// Lets the containers be fetched in the background. Call it when the mount answers.
   void begin();
   /// Becomes readable when all containers are complete, checked and in the cache. Owned by this; -1 if none is lazy.

@@ -320,6 +320,7 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
     log::warn("\"{}\": a request was still being answered after {} s; it fails", mountpoint, kStopLimit.count());
   }
   if (!(follower ? follower->stop(kStopLimit) && stopped : stopped)) {
+    lazy.save_profiles();
     metrics.reset();
     std::_Exit(exit_code);  // the mount has ended, as was asked; only the disk of its package is late
   }

@@ -65,6 +65,8 @@ class PackageOpener {
   void ask_for_urls() { add_sources(false); }
 
   [[nodiscard]] PackageLoader& loader() { return *loader_; }
+  /// Of the cache of containers by hash.
+  [[nodiscard]] std::string packages_directory() const { return settings_.packages_directory(); }
 
  private:
   [[nodiscard]] HttpClient::Options http_options() const;

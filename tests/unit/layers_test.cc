@@ -29,7 +29,7 @@ const std::map<std::string, std::set<std::string>>& allowed() {
       {"core/cache", {"core/base", "core/net"}},
       {"core/lazy", {"core/base", "core/net", "core/cache"}},
       {"core/source", {"core/base", "core/webc", "core/package", "core/net", "core/cache"}},
-      {"core/resolve", {"core/base", "core/webc", "core/package", "core/source"}},
+      {"core/resolve", {"core/base", "core/webc", "core/package", "core/source", "core/lazy"}},
       {"core/vfs", {"core/base", "core/webc"}},
       {"core/load",
        {"core/base", "core/webc", "core/package", "core/source", "core/cache", "core/vfs", "core/net", "core/lazy"}},
