@@ -39,8 +39,9 @@ std::vector<std::string> NetTest::litter() const {
     const bool is_query = *relative.begin() == "queries" && name.find(".json.") == std::string::npos;
     const bool is_entry = each->path().parent_path() == checkouts() && each->path().extension() == ".bin" &&
                           to_hex(sha256(read_text(each->path()))) == each->path().stem().string();
+    const bool is_profile = each->path().parent_path() == checkouts() && each->path().extension() == ".profile";
     const bool is_url = *relative.begin() == "downloads" && each->path().parent_path().filename() == "downloads";
-    if (!is_query && !is_entry && !is_url) {
+    if (!is_query && !is_entry && !is_profile && !is_url) {
       found.push_back(relative);
     }
   }

@@ -25,7 +25,8 @@ class NetTest : public RegistryTest {
   [[nodiscard]] std::filesystem::path checkouts() const { return cache() / "checkouts"; }
   /// Where the container with this hash is cached.
   [[nodiscard]] std::filesystem::path entry(const std::string& sha256) const { return checkouts() / (sha256 + ".bin"); }
-  /// Every regular file below the cache that is neither a query nor an entry with the right content, relative to it.
+  /// Every regular file below the cache that is neither a query, a profile nor an entry with the right content,
+  /// relative to it.
   [[nodiscard]] std::vector<std::string> litter() const;
 
   TempDir home_;

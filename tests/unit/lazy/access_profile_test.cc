@@ -77,7 +77,7 @@ TEST(AccessProfileTest, HostileTextsAreRefused) {
   ASSERT_EQ(refusal(summed("1 100000000 " + most + " 400+400 - -")), "");
   const std::vector<std::pair<std::string, std::string>> cases{
       {"2 63fc18 - - - -", "version"},
-      {"1 63fc18 64 - - -", "outside"},       // the file has 0x64 blocks
+      {"1 63fc18 64 - - -", "outside"},  // the file has 0x64 blocks
       {"1 63fc18 - 63+2 - -", "outside"},
       {"1 63fc18 - 10+ffffffffffffffff - -", "outside"},
       {"1 63fc18 - 5+0 - -", "outside"},
@@ -159,7 +159,8 @@ TEST(AccessRecorderTest, RecordsEachBlockOnceInTheOrderOfTheFirstNeed) {
   ASSERT_TRUE(profile);
   EXPECT_EQ(profile->size, kSize);
   EXPECT_THAT(profile->opening, ElementsAre(BlockRange{0, 2}, BlockRange{98, 2}));
-  EXPECT_THAT(profile->mounts[0], ElementsAre(BlockRange{50, 2}, BlockRange{2, 2}, BlockRange{52, 1}, BlockRange{49, 1}));
+  EXPECT_THAT(profile->mounts[0],
+              ElementsAre(BlockRange{50, 2}, BlockRange{2, 2}, BlockRange{52, 1}, BlockRange{49, 1}));
   EXPECT_EQ(AccessProfile::parse(profile->text()), *profile);
 
   EXPECT_FALSE(recorder.take_changed());

@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/lazy/access_profile.h"
 #include "core/source/container_summary.h"
 #include "tests/support/fixtures.h"
 #include "tests/unit/resolve/builder.h"
@@ -169,7 +170,7 @@ TEST(LockFile, VersionOneIsReadAndChecked) {
 
 // Risk: a live directory that changed can't be mounted with its lock any more, or the lock's word replaces its own.
 TEST(LockFile, OfADirectoryOnlyIdAndDependenciesAreCompared) {
-  for (const int format : {1, 2}) {
+  for (const int format : {1, 2, 3}) {
     LockFile lock = make_lock(resolved());
     lock.format = format;
     lock.packages[0].summary.dist = {"file:///dir", "/dir", std::nullopt};
@@ -226,7 +227,8 @@ TEST(LockFile, NonsenseIsRefused) {
     edited.replace(at, from.size(), to);
     EXPECT_THROW(static_cast<void>(parse_lock(edited)), Error) << from << " -> " << to;
   };
-  refused("\"pkgfs_lock\": 2", "\"pkgfs_lock\": 3");
+  refused("\"pkgfs_lock\": 2", "\"pkgfs_lock\": 4");
+  refused("\"pkgfs_lock\": 2", "\"pkgfs_lock\": 3");  // its entries have profiles
   refused("\"pkgfs_lock\": 2", "\"pkgfs_lock\": 0");
   refused("\"pkgfs_lock\": 2", "\"pkgfs_lock\": \"1\"");
   refused("\"pkgfs_lock\": 2", "\"more\": 1, \"pkgfs_lock\": 2");
@@ -237,6 +239,42 @@ TEST(LockFile, NonsenseIsRefused) {
   for (std::size_t length = 0; length + 2 < text.size(); length += 7) {
     EXPECT_THROW(static_cast<void>(parse_lock(std::string_view(text).substr(0, length))), Error) << length;
   }
+}
+
+// Risk: a lock file makes a lazy mount fetch without a limit, or can't be read by an older pkgfs for no reason.
+TEST(LockFile, ProfilesAreKeptAndChecked) {
+  const std::string profile = AccessProfile{.size = 10 << 20, .opening = {{0, 2}}, .mounts = {{{{7, 3}}}}}.text();
+  Resolution resolution = resolved();
+  resolution.graph.nodes[1].dist->profile = profile;
+  const std::string text = print_lock(make_lock(resolution));
+  EXPECT_EQ(refusal(text), "");
+  const LockFile lock = parse_lock(text);
+  EXPECT_EQ(lock.format, 3);
+  EXPECT_EQ(lock.packages[0].summary.dist.profile, "");
+  EXPECT_EQ(lock.packages[1].summary.dist.profile, profile);
+  EXPECT_EQ(print_lock(make_lock(resolution)), text);
+  EXPECT_EQ(good().find("profile"), std::string::npos);
+  EXPECT_EQ(document()["pkgfs_lock"], 2);
+
+  const auto edited = [&](const std::function<void(Json&)>& edit) {
+    Json document = Json::parse(text);
+    edit(document["packages"]);
+    return refusal(document.dump());
+  };
+  EXPECT_EQ(edited([](Json& p) { p[1]["profile"] = nullptr; }), "");
+  EXPECT_THAT(edited([](Json& p) { p[1].erase("profile"); }), HasSubstr("profile"));
+  EXPECT_THAT(edited([](Json& p) { p[1]["profile"] = 1; }), HasSubstr("packages.1.profile"));
+  EXPECT_THAT(edited([](Json& p) { p[1]["profile"] = ""; }), HasSubstr("packages.1.profile: it isn't a profile"));
+  EXPECT_THAT(edited([&](Json& p) { p[1]["profile"] = profile + " "; }), HasSubstr("packages.1.profile: "));
+  EXPECT_THAT(edited([](Json& p) {
+                std::string changed = p[1]["profile"].get<std::string>();
+                changed[changed.find('7')] = '8';
+                p[1]["profile"] = changed;
+              }),
+              HasSubstr("packages.1.profile: it isn't a profile of accesses: its checksum is wrong"));
+  Json older = Json::parse(text);
+  older["pkgfs_lock"] = 2;
+  EXPECT_THAT(refusal(older.dump()), HasSubstr("packages.0.profile is null in the lock file and missing"));
 }
 
 TEST(LockFile, APackageThatNoneNeedsIsRefused) {

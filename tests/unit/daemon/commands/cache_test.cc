@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: MIT
 // Risk: `pkgfs cache` takes a container that a mount has fetched in parts for a damaged or complete one, or removes it
 // while the mount uses it.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
+#include <array>
 #include <filesystem>
+#include <fstream>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "core/base/hash.h"
+#include "core/cache/profile_files.h"
+#include "core/lazy/access_profile.h"
 #include "core/lazy/sparse_file.h"
 #include "tests/support/fixtures.h"
 #include "tests/unit/daemon/commands/run.h"
@@ -92,6 +99,57 @@ TEST_F(PartialEntries, ArePrunedUnlessTheyAreInUse) {
     EXPECT_TRUE(is_there("checkouts", 'a'));
     EXPECT_TRUE(used->has({0, 1}));
   }
+}
+
+/// Profiles of lazy mounts, without their packages: 'a' is old.
+class Profiles : public PartialEntries {
+ protected:
+  void SetUp() override {
+    profile_files::write(directory(), hash('a'), text_);
+    profile_files::write(directory(), hash('b'), text_);
+    const timespec old{.tv_sec = 1'700'000'000, .tv_nsec = 0};
+    const std::array<timespec, 2> times{old, old};
+    ASSERT_EQ(::utimensat(AT_FDCWD, path('a').c_str(), times.data(), 0), 0);
+  }
+  [[nodiscard]] std::string directory() const { return (dir_.path() / "checkouts").string(); }
+  static Sha256 hash(char digit) { return *sha256_from_hex(std::string(64, digit)); }
+  [[nodiscard]] fs::path path(char digit) const { return directory() + "/" + std::string(64, digit) + ".profile"; }
+
+  std::string text_ = AccessProfile{.size = 100, .opening = {{0, 1}}, .mounts = {}}.text();
+};
+
+TEST_F(Profiles, AreListed) {
+  const test::Run text = cache({"list"});
+  EXPECT_THAT(text.out, HasSubstr("  (profile)  " + path('a').string() + "\n"));
+  EXPECT_THAT(text.out, HasSubstr("\n0 packages, 2 profiles, "));
+  const json rows = json::parse(cache({"list", "--json"}).out);
+  ASSERT_EQ(rows.size(), 2U);
+  EXPECT_EQ(rows[0].at("kind"), "profile");
+  EXPECT_EQ(rows[0].at("sha256"), std::string(64, 'a'));
+  EXPECT_EQ(rows[0].at("size"), text_.size());
+}
+
+TEST_F(Profiles, DamagedOnesAreRemoved) {
+  EXPECT_EQ(cache({"verify"}).code, 0);
+  std::ofstream(path('b')) << "1 2 3";
+  EXPECT_EQ(cache({"verify", "--dry-run"}).code, 4);
+  EXPECT_TRUE(fs::exists(path('b')));
+  const test::Run verify = cache({"verify"});
+  EXPECT_EQ(verify.code, 4) << verify.err;
+  EXPECT_THAT(verify.out, HasSubstr("damaged, removed: " + path('b').string() + ": it isn't a profile"));
+  EXPECT_FALSE(fs::exists(path('b')));
+  EXPECT_TRUE(fs::exists(path('a')));
+}
+
+TEST_F(Profiles, ArePrunedByAgeButNotForTheirSize) {
+  EXPECT_EQ(cache({"prune", "--max-size=1"}).code, 0);
+  EXPECT_TRUE(fs::exists(path('a')));
+  const test::Run old = cache({"prune", "--older-than=1d"});
+  EXPECT_THAT(old.out, HasSubstr("removed " + std::string(64, 'a')));
+  EXPECT_FALSE(fs::exists(path('a')));
+  EXPECT_TRUE(fs::exists(path('b')));
+  EXPECT_THAT(cache({"prune"}).out, HasSubstr("(profile)"));
+  EXPECT_FALSE(fs::exists(path('b')));
 }
 
 }  // namespace
