@@ -15,7 +15,7 @@
 namespace pkgfs {
 namespace {
 
-constexpr std::string_view kFormat = "1";
+constexpr std::string_view kProfileFormat = "1";
 constexpr std::size_t kSumDigits = 8;
 /// A gap between two blocks that is fetched with them.
 constexpr std::uint64_t kFetchedGap = 1;
@@ -95,7 +95,7 @@ void refuse_duplicates(const AccessProfile& profile) {
 }  // namespace
 
 std::string AccessProfile::text() const {
-  std::string text = fmt::format("{} {:x}", kFormat, size);
+  std::string text = fmt::format("{} {:x}", kProfileFormat, size);
   print(text, opening);
   for (const Ranges& ranges : mounts) {
     print(text, ranges);
@@ -112,7 +112,7 @@ AccessProfile AccessProfile::parse(std::string_view text) {
     throw wrong("its checksum is wrong");
   }
   std::string_view rest = text.substr(0, last);
-  if (take(rest, ' ') != kFormat) {
+  if (take(rest, ' ') != kProfileFormat) {
     throw wrong("its version isn't known");
   }
   AccessProfile profile;
