@@ -76,6 +76,7 @@ class Judge:
     def python(self):
         self.ratio("mount and start of Python with two modules", "lazy Python", "downloaded Python", 0.15,
                    "download, then start")
+        self.ratio("the same with a profile", "profiled Python", "downloaded Python", 0.08, "download, then start")
         fetched, read = self.of("Python bytes fetched"), self.of("Python bytes read")
         if fetched and read:
             self.at_most("bytes fetched for that", "≤ 1.5 × read", fetched / read,
