@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Sha256 hash_of(unsigned number) { return sha256(std::to_string(number)); }
+Sha256 hash_number(unsigned number) { return sha256(std::to_string(number)); }
 
 class ProfileFilesTest : public ::testing::Test {
  protected:
@@ -30,14 +30,14 @@ class ProfileFilesTest : public ::testing::Test {
 
 TEST_F(ProfileFilesTest, AreWrittenReplacedReadAndRemoved) {
   EXPECT_THAT(profile_files::list(directory() + "/none"), ::testing::IsEmpty());
-  EXPECT_EQ(profile_files::read(directory() + "/none", hash_of(1), 100), std::nullopt);
-  profile_files::write(directory(), hash_of(1), "first");
-  profile_files::write(directory(), hash_of(1), "second");
-  profile_files::write(directory(), hash_of(2), "other");
+  EXPECT_EQ(profile_files::read(directory() + "/none", hash_number(1), 100), std::nullopt);
+  profile_files::write(directory(), hash_number(1), "first");
+  profile_files::write(directory(), hash_number(1), "second");
+  profile_files::write(directory(), hash_number(2), "other");
   std::ofstream(dir_.path() / "x.profile") << "no hash";
-  EXPECT_EQ(profile_files::read(directory(), hash_of(1), 100), "second");
-  EXPECT_EQ(profile_files::read(directory(), hash_of(1), 5), std::nullopt) << "too long";
-  EXPECT_EQ(profile_files::read(directory(), hash_of(3), 100), std::nullopt);
+  EXPECT_EQ(profile_files::read(directory(), hash_number(1), 100), "second");
+  EXPECT_EQ(profile_files::read(directory(), hash_number(1), 5), std::nullopt) << "too long";
+  EXPECT_EQ(profile_files::read(directory(), hash_number(3), 100), std::nullopt);
   const auto files = profile_files::list(directory());
   ASSERT_EQ(files.size(), 2U);
   EXPECT_TRUE(fs::is_empty(dir_.path() / "__temp__"));
@@ -50,28 +50,28 @@ TEST_F(ProfileFilesTest, AreWrittenReplacedReadAndRemoved) {
 
 TEST_F(ProfileFilesTest, TheLongestUnusedOnesMakeRoom) {
   for (unsigned i = 0; i < 3; ++i) {
-    profile_files::write(directory(), hash_of(i), "text", 3);
+    profile_files::write(directory(), hash_number(i), "text", 3);
     const timespec old{.tv_sec = 1'000'000'000 + i, .tv_nsec = 0};
     const timespec times[] = {old, old};
-    ASSERT_EQ(::utimensat(AT_FDCWD, path_of(hash_of(i)).c_str(), times, 0), 0);
+    ASSERT_EQ(::utimensat(AT_FDCWD, path_of(hash_number(i)).c_str(), times, 0), 0);
   }
-  ASSERT_TRUE(profile_files::read(directory(), hash_of(0), 100));  // now the one most recently used
-  profile_files::write(directory(), hash_of(9), "text", 3);
-  EXPECT_TRUE(fs::exists(path_of(hash_of(0))));
-  EXPECT_FALSE(fs::exists(path_of(hash_of(1))));
-  EXPECT_TRUE(fs::exists(path_of(hash_of(2))));
-  EXPECT_TRUE(fs::exists(path_of(hash_of(9))));
+  ASSERT_TRUE(profile_files::read(directory(), hash_number(0), 100));  // now the one most recently used
+  profile_files::write(directory(), hash_number(9), "text", 3);
+  EXPECT_TRUE(fs::exists(path_of(hash_number(0))));
+  EXPECT_FALSE(fs::exists(path_of(hash_number(1))));
+  EXPECT_TRUE(fs::exists(path_of(hash_number(2))));
+  EXPECT_TRUE(fs::exists(path_of(hash_number(9))));
 }
 
 TEST_F(ProfileFilesTest, LinksAndOtherFilesAreNotRead) {
   std::ofstream(dir_.path() / "target") << "text";
-  fs::create_symlink(dir_.path() / "target", path_of(hash_of(1)));
-  EXPECT_EQ(profile_files::read(directory(), hash_of(1), 100), std::nullopt);
-  ASSERT_EQ(::mkfifo(path_of(hash_of(2)).c_str(), 0600), 0);
-  EXPECT_EQ(profile_files::read(directory(), hash_of(2), 100), std::nullopt);
-  profile_files::write(directory(), hash_of(1), "mine");
+  fs::create_symlink(dir_.path() / "target", path_of(hash_number(1)));
+  EXPECT_EQ(profile_files::read(directory(), hash_number(1), 100), std::nullopt);
+  ASSERT_EQ(::mkfifo(path_of(hash_number(2)).c_str(), 0600), 0);
+  EXPECT_EQ(profile_files::read(directory(), hash_number(2), 100), std::nullopt);
+  profile_files::write(directory(), hash_number(1), "mine");
   EXPECT_EQ(read_text(dir_.path() / "target"), "text");
-  EXPECT_EQ(profile_files::read(directory(), hash_of(1), 100), "mine");
+  EXPECT_EQ(profile_files::read(directory(), hash_number(1), 100), "mine");
 }
 
 }  // namespace

@@ -21,18 +21,18 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using Ranges = AccessProfile::Ranges;
 
-constexpr std::uint64_t kMost = AccessProfile::kMostBlocks;
-constexpr std::uint64_t kLarge = 5 * kMost * kBlock;  // bytes
+constexpr std::uint64_t kMostOfProfile = AccessProfile::kMostBlocks;
+constexpr std::uint64_t kLargeContainer = 5 * kMostOfProfile * kBlock;  // bytes
 
-AccessProfile sample() {
+AccessProfile sample_profile() {
   return {.size = kSize, .opening = {{0, 2}, {90, 1}}, .mounts = {Ranges{{10, 3}, {5, 1}}, Ranges{}, Ranges{{50, 2}}}};
 }
 
 /// `text` with the checksum that belongs to it.
-std::string summed(const std::string& text) { return text + " " + to_hex(sha256(text)).substr(0, 8); }
+std::string with_sum(const std::string& text) { return text + " " + to_hex(sha256(text)).substr(0, 8); }
 
 /// Why `text` is refused; "" if it isn't.
-std::string refusal(const std::string& text) {
+std::string profile_refusal(const std::string& text) {
   try {
     (void)AccessProfile::parse(text);
   } catch (const Error& error) {
@@ -43,16 +43,16 @@ std::string refusal(const std::string& text) {
 }
 
 TEST(AccessProfileTest, IsTheSameAfterItWasWrittenAndRead) {
-  const std::string text = sample().text();
+  const std::string text = sample_profile().text();
   EXPECT_THAT(text, ::testing::StartsWith("1 63fc18 0+2,5a a+3,5 - 32+2 "));
-  EXPECT_EQ(AccessProfile::parse(text), sample());
+  EXPECT_EQ(AccessProfile::parse(text), sample_profile());
   EXPECT_EQ(AccessProfile::parse(AccessProfile{}.text()), AccessProfile{});
 }
 
 TEST(AccessProfileTest, TheLargestOneIsShortEnough) {
   AccessProfile profile{.size = SparseFile::kMostBytes, .opening = {}, .mounts = {}};
   const std::uint64_t last = SparseFile::kMostBytes / kBlock - 1;
-  for (std::uint64_t i = 0; i < kMost; ++i) {
+  for (std::uint64_t i = 0; i < kMostOfProfile; ++i) {
     profile.opening.push_back({last - 4 * i, 1});
     profile.mounts.at(i % AccessProfile::kMounts).push_back({last - 4 * i - 2, 1});
   }
@@ -62,19 +62,19 @@ TEST(AccessProfileTest, TheLargestOneIsShortEnough) {
 }
 
 TEST(AccessProfileTest, AnyChangedByteIsRefused) {
-  const std::string good = sample().text();
+  const std::string good = sample_profile().text();
   for (std::size_t i = 0; i < good.size(); ++i) {
     std::string bad = good;
     bad[i] = bad[i] == '1' ? '2' : '1';
-    EXPECT_NE(refusal(bad), "") << bad;
-    EXPECT_NE(refusal(good.substr(0, i)), "") << i;
+    EXPECT_NE(profile_refusal(bad), "") << bad;
+    EXPECT_NE(profile_refusal(good.substr(0, i)), "") << i;
   }
-  EXPECT_NE(refusal(good + "\n"), "");
+  EXPECT_NE(profile_refusal(good + "\n"), "");
 }
 
 TEST(AccessProfileTest, HostileTextsAreRefused) {
-  const std::string most = std::string("0+400");  // kMost blocks
-  ASSERT_EQ(refusal(summed("1 100000000 " + most + " 400+400 - -")), "");
+  const std::string most = std::string("0+400");  // kMostOfProfile blocks
+  ASSERT_EQ(profile_refusal(with_sum("1 100000000 " + most + " 400+400 - -")), "");
   const std::vector<std::pair<std::string, std::string>> cases{
       {"2 63fc18 - - - -", "version"},
       {"1 63fc18 64 - - -", "outside"},  // the file has 0x64 blocks
@@ -100,9 +100,9 @@ TEST(AccessProfileTest, HostileTextsAreRefused) {
       {"1 63fc18 " + std::string(AccessProfile::kMostText, '5') + " - - -", "too long"},
   };
   for (const auto& [text, why] : cases) {
-    EXPECT_THAT(refusal(summed(text)), HasSubstr(why)) << text.substr(0, 100);
+    EXPECT_THAT(profile_refusal(with_sum(text)), HasSubstr(why)) << text.substr(0, 100);
   }
-  EXPECT_THAT(refusal(""), HasSubstr("checksum"));
+  EXPECT_THAT(profile_refusal(""), HasSubstr("checksum"));
 }
 
 class RequestsTest : public LazyDirectory {};
@@ -190,30 +190,32 @@ TEST(AccessRecorderTest, KeepsWhatWasUnusedForTwoMounts) {
 }
 
 TEST(AccessRecorderTest, IsBounded) {
-  AccessProfile before{.size = kLarge, .opening = {}, .mounts = {Ranges{{4 * kMost, kMost}}, Ranges{}, Ranges{}}};
-  AccessRecorder recorder(kLarge, before);
-  recorder.note({0, kMost + 10});
+  AccessProfile before{.size = kLargeContainer,
+                       .opening = {},
+                       .mounts = {Ranges{{4 * kMostOfProfile, kMostOfProfile}}, Ranges{}, Ranges{}}};
+  AccessRecorder recorder(kLargeContainer, before);
+  recorder.note({0, kMostOfProfile + 10});
   recorder.begin_reading();
-  recorder.note({2 * kMost, kMost - 5});
+  recorder.note({2 * kMostOfProfile, kMostOfProfile - 5});
   const auto nearly = recorder.take_changed();
-  EXPECT_THAT(nearly->mounts[1], ElementsAre(BlockRange{4 * kMost, 5})) << "the first ones have room";
-  recorder.note({2 * kMost, kMost + 100});
-  recorder.note({3 * kMost + 200, 1});
+  EXPECT_THAT(nearly->mounts[1], ElementsAre(BlockRange{4 * kMostOfProfile, 5})) << "the first ones have room";
+  recorder.note({2 * kMostOfProfile, kMostOfProfile + 100});
+  recorder.note({3 * kMostOfProfile + 200, 1});
   const auto full = recorder.take_changed();
-  EXPECT_THAT(full->opening, ElementsAre(BlockRange{0, kMost}));
-  EXPECT_THAT(full->mounts, ElementsAre(Ranges{{2 * kMost, kMost}}, Ranges{}, Ranges{}));
+  EXPECT_THAT(full->opening, ElementsAre(BlockRange{0, kMostOfProfile}));
+  EXPECT_THAT(full->mounts, ElementsAre(Ranges{{2 * kMostOfProfile, kMostOfProfile}}, Ranges{}, Ranges{}));
   EXPECT_EQ(AccessProfile::parse(full->text()), *full);
-  recorder.note({3 * kMost + 300, 1});
+  recorder.note({3 * kMostOfProfile + 300, 1});
   EXPECT_FALSE(recorder.take_changed());
 }
 
 TEST(AccessRecorderTest, ManyThreadsRecordEachBlockOnce) {
-  AccessRecorder recorder(kLarge, {});
+  AccessRecorder recorder(kLargeContainer, {});
   recorder.begin_reading();
   std::vector<std::thread> threads;
   for (unsigned i = 0; i < 4; ++i) {
     threads.emplace_back([&] {
-      for (std::uint64_t block = 0; block < kMost; ++block) {
+      for (std::uint64_t block = 0; block < kMostOfProfile; ++block) {
         recorder.note({block, 2});
       }
     });
