@@ -98,7 +98,7 @@ class LazyBench(Bench):
     def wait_until_whole(home):
         end = time.monotonic() + WHOLE_LIMIT
         while time.monotonic() < end:
-            for _, _, files in os.walk(os.path.join(home, "pkgfs")):
+            for _, _, files in os.walk(home):
                 if any(file.endswith(".bin") for file in files):
                     return time.sleep(0.2)  # the daemon still makes the mount a local one
             time.sleep(0.05)
