@@ -153,9 +153,13 @@ bool BlockFetcher::work_once(Clock::time_point& again) {
 bool BlockFetcher::run_job(const std::vector<std::shared_ptr<FetchClient>>& clients, Priority priority,
                            Clock::time_point now, Clock::time_point& again) {
   const auto kind = static_cast<std::size_t>(priority);
+  bool is_spare = false;
   {
     const MutexLock lock(mutex_);
-    if (running_.at(kind) >= options_.jobs.at(kind) || (priority == Priority::kBackground && !background_)) {
+    const bool is_background = priority == Priority::kBackground;
+    const unsigned running = running_.at(kind);
+    is_spare = is_background && running == options_.jobs.at(kind) && !has_spare_;
+    if ((running >= options_.jobs.at(kind) && !is_spare) || (is_background && !background_)) {
       return false;
     }
     ++running_.at(kind);
@@ -174,6 +178,7 @@ bool BlockFetcher::run_job(const std::vector<std::shared_ptr<FetchClient>>& clie
   }
   const MutexLock lock(mutex_);
   --running_.at(kind);
+  has_spare_ = has_spare_ || (job && is_spare);
   return static_cast<bool>(job);
 }
 

@@ -100,6 +100,9 @@ class BlockFetcher {
   std::uint64_t wakes_ PKGFS_GUARDED_BY(mutex_) = 0;
   unsigned idle_ PKGFS_GUARDED_BY(mutex_) = 0;  // threads that wait for work
   bool background_ PKGFS_GUARDED_BY(mutex_) = false;
+  /// Once, one more job of the background runs than usual. So there is a connection for the next reader later, and it
+  /// doesn't wait a round trip for one.
+  bool has_spare_ PKGFS_GUARDED_BY(mutex_) = false;
   bool resting_ PKGFS_GUARDED_BY(mutex_) = false;
   bool told_ PKGFS_GUARDED_BY(mutex_) = false;  // that no thread can be started
   std::shared_ptr<HttpClient> http_;            // made before the first thread

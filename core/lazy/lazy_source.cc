@@ -236,9 +236,12 @@ void LazySource::wait_for(const ByteRun& run, std::uint64_t from, std::uint64_t 
     // The server was asked a moment ago, in vain.
     fails = health_.is_down() && now < health_.next() && !file_->has(waiter.blocks);
     if (!fails) {
-      last_wait_ = now;
+      const Clock::time_point readers_until = std::exchange(last_wait_, now) + kReadersStay;
       if (const BlockRange missing = file_->missing(waiter.blocks); !missing.empty()) {
         near_.missed(waiter.blocks);
+        if (now >= readers_until) {
+          size_.shrink();
+        }
         const std::uint64_t end = std::min(waiter.blocks.end() + read_ahead_.missed(waiter.blocks), file_->blocks());
         waiter.wanted = {waiter.blocks.first, end - waiter.blocks.first};
       }

@@ -22,6 +22,7 @@
 #include "core/lazy/offset_set.h"
 #include "core/lazy/read_ahead.h"
 #include "core/lazy/remote_file.h"
+#include "core/lazy/request_size.h"
 #include "core/lazy/server_health.h"
 #include "core/lazy/sparse_file.h"
 
@@ -43,6 +44,8 @@ class RangeError;
 class LazySource final : public ByteSource, public FetchClient, public std::enable_shared_from_this<LazySource> {
  public:
   static constexpr std::uint64_t kCheckedFirst = 8U << 20U;
+  /// After a reader missed bytes, others are expected for this time.
+  static constexpr auto kReadersStay = std::chrono::seconds(10);
 
   enum class State : std::uint8_t {
     kLazy,      // some blocks are at the server, or the whole file isn't checked yet
@@ -144,20 +147,25 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   // In lazy_source_jobs.cc.
 
   [[nodiscard]] Job foreground_job(Clock::time_point now, Clock::time_point& again) PKGFS_REQUIRES(mutex_);
+  /// `needed`, and blocks behind it that are worth fetching in the same request.
+  [[nodiscard]] BlockRange with_neighbours(BlockRange needed) const PKGFS_REQUIRES(mutex_);
   [[nodiscard]] Job background_job(Clock::time_point now, Clock::time_point& again) PKGFS_REQUIRES(mutex_);
   /// A background job while readers miss blocks.
   [[nodiscard]] Job near_job(Clock::time_point now, Clock::time_point& again) PKGFS_REQUIRES(mutex_);
   /// Lets the rate of the background allow the next job later, because this one fetches `blocks`.
   void spend(std::uint64_t blocks, Clock::time_point now) PKGFS_REQUIRES(mutex_);
-  [[nodiscard]] Job job_for(SparseFile::Claim claim);
-  /// Fetches claimed blocks. Returns how many of them came.
-  [[nodiscard]] std::uint64_t fetch(BlockRange range, HttpClient& client, const CancelFlag& cancel) noexcept
+  [[nodiscard]] Job job_for(SparseFile::Claim claim, Priority priority);
+  struct Fetched {
+    std::uint64_t blocks = 0;  // that came
+    Clock::duration took{};    // from the first byte to the last
+  };
+  /// Fetches claimed blocks.
+  [[nodiscard]] Fetched fetch(BlockRange range, HttpClient& client, const CancelFlag& cancel) noexcept
       PKGFS_EXCLUDES(mutex_);
+  void fetched(const Fetched& came, Priority priority) PKGFS_EXCLUDES(mutex_);
   [[nodiscard]] Job expected_job(Clock::time_point now, Clock::time_point& again) PKGFS_REQUIRES(mutex_);
   /// Makes the requests for ranges of the profile the next ones that `expected_job` runs.
   void expect(const AccessProfile::Ranges& ranges) PKGFS_EXCLUDES(mutex_);
-  /// `came`: blocks.
-  void fetched(std::uint64_t came) PKGFS_EXCLUDES(mutex_);
   void range_refused(const RangeError& error, HttpClient& client, const CancelFlag& cancel) PKGFS_EXCLUDES(mutex_);
   /// Asks for another URL. False: there is none, or it was asked a moment ago.
   [[nodiscard]] bool renew(HttpClient& client, const CancelFlag& cancel) PKGFS_EXCLUDES(mutex_);
@@ -179,6 +187,7 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   std::deque<BlockRange> expected_ PKGFS_GUARDED_BY(mutex_);  // requests for what the profile has
   ReadAhead read_ahead_;                                      // guarded by `mutex_`, but for ReadAhead::is_marked
   NearFetch near_ PKGFS_GUARDED_BY(mutex_);
+  RequestSize size_ PKGFS_GUARDED_BY(mutex_);                  // of requests of the background
   std::set<std::uint64_t> suspects_ PKGFS_GUARDED_BY(mutex_);  // offsets of runs that had wrong bytes
   std::atomic<bool> has_suspects_{false};
   OffsetSet checked_ PKGFS_GUARDED_BY(mutex_);  // runs whose hash was right

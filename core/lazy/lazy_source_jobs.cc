@@ -21,6 +21,12 @@ namespace {
 constexpr std::uint64_t kBlock = SparseFile::kBlock;
 /// The most blocks of one request: 4 MiB.
 constexpr std::uint64_t kMostBlocks = 64;
+/// The most blocks that NearFetch asks for at a time: 512 KiB.
+constexpr std::uint64_t kMostNear = 8;
+/// With more waiting readers than this, requests for single blocks can't use all of the connection.
+constexpr std::size_t kManyWaiters = 16;
+/// Then a request has so many blocks if some of those around it are here already, because readers need this area.
+constexpr std::uint64_t kDense = 4;
 /// While another process fetches blocks that a reader needs, this is how often a thread looks whether they came.
 constexpr auto kOthersInterval = std::chrono::milliseconds(20);
 /// For this time after a reader missed bytes, the background fetches only what NearFetch wants.
@@ -69,8 +75,8 @@ FetchClient::Job LazySource::foreground_job(Clock::time_point now, Clock::time_p
       if (missing.empty() || missing.first >= waiter.blocks.end()) {
         break;
       }
-      if (auto claim = file_->claim({missing.first, std::min(missing.count, kMostBlocks)})) {
-        return job_for(std::move(*claim));
+      if (auto claim = file_->claim(with_neighbours({missing.first, std::min(missing.count, kMostBlocks)}))) {
+        return job_for(std::move(*claim), Priority::kForeground);
       }
       again = std::min(again, now + kOthersInterval);
       rest = {missing.end(), rest.end() - missing.end()};
@@ -82,10 +88,22 @@ FetchClient::Job LazySource::foreground_job(Clock::time_point now, Clock::time_p
     auto claim = file_->claim(next);
     ahead_.pop_front();
     if (claim) {
-      return job_for(std::move(*claim));
+      return job_for(std::move(*claim), Priority::kForeground);
     }
   }
   return {};
+}
+
+BlockRange LazySource::with_neighbours(BlockRange needed) const {
+  if (waiters_.size() <= kManyWaiters) {
+    return needed;
+  }
+  const std::uint64_t first = needed.first - std::min(needed.first, kDense);
+  const BlockRange around{first, std::min(needed.end() + kDense, file_->blocks()) - first};
+  const bool is_dense = file_->missing(around) != around;
+  return {needed.first, is_dense
+                            ? std::clamp(file_->blocks() - needed.first, needed.count, std::max(needed.count, kDense))
+                            : needed.count};
 }
 
 FetchClient::Job LazySource::background_job(Clock::time_point now, Clock::time_point& again) {
@@ -134,7 +152,8 @@ FetchClient::Job LazySource::background_job(Clock::time_point now, Clock::time_p
     cursor_ = 0;
     missing = file_->missing({0, file_->blocks()});
   }
-  auto claim = missing.empty() ? std::nullopt : file_->claim({missing.first, std::min(missing.count, kMostBlocks)});
+  const std::uint64_t most = options_.is_urgent ? kMostBlocks : size_.blocks();
+  auto claim = missing.empty() ? std::nullopt : file_->claim({missing.first, std::min(missing.count, most)});
   if (!claim) {
     again = std::min<Clock::time_point>(again, now + std::chrono::seconds(1));  // others fetch the rest
     cursor_ = missing.end() < file_->blocks() ? missing.end() : 0;
@@ -142,27 +161,28 @@ FetchClient::Job LazySource::background_job(Clock::time_point now, Clock::time_p
   }
   cursor_ = claim->range().end() < file_->blocks() ? claim->range().end() : 0;
   spend(claim->range().count, now);
-  return job_for(std::move(*claim));
+  return job_for(std::move(*claim), Priority::kBackground);
 }
 
 FetchClient::Job LazySource::near_job(Clock::time_point now, Clock::time_point& again) {
   again = std::min(again, last_wait_ + kReadersFirst);
-  if (near_.is_running()) {
+  if (near_.is_running) {
     return {};
   }
-  for (const BlockRange& area : near_.areas(file_->blocks())) {
+  const std::uint64_t most = std::min(size_.blocks(), kMostNear);
+  for (const BlockRange& area : near_.areas(file_->blocks(), most)) {
     const BlockRange missing = file_->missing(area);
-    auto claim = missing.empty() ? std::nullopt : file_->claim({missing.first, std::min(missing.count, near_.most())});
+    auto claim = missing.empty() ? std::nullopt : file_->claim({missing.first, std::min(missing.count, most)});
     if (!claim) {
       continue;
     }
-    near_.began();
+    near_.is_running = true;
     spend(claim->range().count, now);
-    return [self = shared_from_this(), job = job_for(std::move(*claim))](HttpClient& client, const CancelFlag& cancel) {
-      const Clock::time_point begin = Clock::now();
+    return [self = shared_from_this(), job = job_for(std::move(*claim), Priority::kBackground)](
+               HttpClient& client, const CancelFlag& cancel) {
       job(client, cancel);
       const MutexLock lock(self->mutex_);
-      self->near_.ended(Clock::now() - begin);
+      self->near_.is_running = false;
     };
   }
   return {};
@@ -175,19 +195,20 @@ void LazySource::spend(std::uint64_t blocks, Clock::time_point now) {
   }
 }
 
-FetchClient::Job LazySource::job_for(SparseFile::Claim claim) {
+FetchClient::Job LazySource::job_for(SparseFile::Claim claim, Priority priority) {
   // std::function wants to copy what it holds.
-  return [self = shared_from_this(), held = std::make_shared<std::optional<SparseFile::Claim>>(std::move(claim))](
-             HttpClient& client, const CancelFlag& cancel) {
-    const std::uint64_t came = self->fetch((*held)->range(), client, cancel);
+  return [self = shared_from_this(), held = std::make_shared<std::optional<SparseFile::Claim>>(std::move(claim)),
+          priority](HttpClient& client, const CancelFlag& cancel) {
+    const Fetched came = self->fetch((*held)->range(), client, cancel);
     held->reset();  // before other threads look for work
-    self->fetched(came);
+    self->fetched(came, priority);
   };
 }
 
-std::uint64_t LazySource::fetch(BlockRange range, HttpClient& client, const CancelFlag& cancel) noexcept {
+LazySource::Fetched LazySource::fetch(BlockRange range, HttpClient& client, const CancelFlag& cancel) noexcept {
   const std::uint64_t end = std::min(range.end() * kBlock, file_->size());
   std::uint64_t present = range.first;
+  std::optional<Clock::time_point> begun;
   try {
     RangeRequest request{.url = current_url(),
                          .bearer = options_.remote.bearer,
@@ -199,6 +220,7 @@ std::uint64_t LazySource::fetch(BlockRange range, HttpClient& client, const Canc
                          .deadline = Clock::now() + fetcher_->patience() + kBlockPatience * range.count};
     fetch_counted(client, request, cancel, fetcher_->counters(),
                   [&](const RemoteVersion&, std::uint64_t at, std::span<const std::byte> piece) {
+                    begun = begun.value_or(Clock::now());
                     file_->write(at, piece);
                     const std::uint64_t reached = at + piece.size() == end ? range.end() : (at + piece.size()) / kBlock;
                     if (reached > present) {
@@ -217,16 +239,20 @@ std::uint64_t LazySource::fetch(BlockRange range, HttpClient& client, const Canc
       health_.failed(std::move(error), Clock::now(), std::nullopt);
     }
   }
-  return present - range.first;
+  return {.blocks = present - range.first, .took = begun ? Clock::now() - *begun : Clock::duration::zero()};
 }
 
-void LazySource::fetched(std::uint64_t came) {
+void LazySource::fetched(const Fetched& came, Priority priority) {
   bool was_down = false;
   {
     const MutexLock lock(mutex_);
-    if (came > 0) {
+    if (came.blocks > 0) {
       last_save_ = unsaved_ == 0 ? Clock::now() : last_save_;
-      unsaved_ += came * kBlock;
+      unsaved_ += came.blocks * kBlock;
+      if (priority == Priority::kBackground) {
+        const bool with_readers = Clock::now() < last_wait_ + kReadersStay;
+        size_.took(came.blocks, came.took, with_readers ? RequestSize::kWithReaders : RequestSize::kWithoutReaders);
+      }
       was_down = health_.answered();  // also if the connection broke later: what came is progress
     }
   }

@@ -23,6 +23,10 @@ void LazySource::expect(const AccessProfile::Ranges& ranges) {
 
 void LazySource::begin_reading() {
   recorder_.begin_reading();
+  {
+    const MutexLock lock(mutex_);
+    near_.reset();  // what the opening missed tells nothing about readers
+  }
   AccessProfile::Ranges all;
   for (const AccessProfile::Ranges& ranges : options_.profile.mounts) {
     all.insert(all.end(), ranges.begin(), ranges.end());
@@ -46,7 +50,7 @@ FetchClient::Job LazySource::expected_job(Clock::time_point now, Clock::time_poi
       expected_.push_front({got.end(), next.end() - got.end()});
     }
     last_expected_ = now;
-    return job_for(std::move(*claim));
+    return job_for(std::move(*claim), Priority::kExpected);
   }
   return {};
 }

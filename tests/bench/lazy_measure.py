@@ -287,6 +287,7 @@ class LazyBench(Bench):
     def memory(self):
         """The daemon's peak while everything is read and fetched at once, over both networks."""
         tree = self.trees["L1"]
+        self.facts["L1 directory data"], self.facts["L1 bytes"] = directory_data(tree.package(3))
         path, _, _ = tree.some_files(min(SOME_FILES, tree.files))
         for full_speed, name in ((False, "peak"), (True, "peak at full speed")):
             self.progress(f"memory: {name}")
