@@ -285,6 +285,11 @@ ContainerFetcher::UrlFile ContainerFetcher::find_or_download(const Url& url, con
   }
 }
 
+bool ContainerFetcher::is_fresh(const Url& url) const {
+  const auto found = urls_.find(url);
+  return found && is_fresh(*found);
+}
+
 bool ContainerFetcher::is_fresh(const ContainersByUrl::Found& found) const {
   return found.age && *found.age <= options_.url_lifetime;
 }

@@ -77,6 +77,9 @@ class ContainerFetcher {
   /// the other `fetch`.
   std::string fetch(const Url& url, const CancelFlag& cancel, const Use& use);
 
+  /// Whether `fetch` would use the cached file of `url` without asking the server.
+  [[nodiscard]] bool is_fresh(const Url& url) const;
+
   /// The containers whose hash was announced.
   [[nodiscard]] ContainersByHash& packages() { return packages_; }
   [[nodiscard]] const ContainersByHash& packages() const { return packages_; }

@@ -24,8 +24,6 @@ namespace {
 constexpr std::string_view kEnding = ".bin";
 constexpr std::string_view kSetAside = ".bin.corrupt-";
 constexpr ::mode_t kWritable = 0222;
-/// Longer than for downloads: the next mount of the same package goes on with it, and may be days later.
-constexpr std::chrono::hours kPartialAge{30 * 24};
 
 /// Sets the access time only, because `--mtime=container` shows the modification time. Fails silently for an entry of
 /// another user.
@@ -111,7 +109,7 @@ PartialEntry ContainersByHash::reserve(const Sha256& hash, const CancelFlag& can
     PrivateDirectory locks = PrivateDirectory::make(directory_ + "/.locks");
     std::call_once(prepared_, [&] {
       remove_leftovers(cache_files::kLockAge);
-      remove_partial(kPartialAge);
+      remove_partial(lazy_files::kLongestUnused);
     });
     std::string part = opened.path_of(name + ".part");
     FileLock lock = cache_files::lock(std::move(locks), name, cancel, longest, part);

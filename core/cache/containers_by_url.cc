@@ -32,8 +32,6 @@ constexpr std::size_t kEtagBytes = 4096;
 std::string etag_path(const std::string& path) { return path + std::string(kEtag); }
 std::string date_path(const std::string& path) { return path + std::string(kDate); }
 
-std::string key_of(const Url& url) { return to_upper_hex(sha256(url.text())); }
-
 /// The content of an ETag file or its like; nothing if there is none. One that pkgfs didn't write is removed.
 std::optional<std::string> read_beside(const std::string& path) {
   try {
@@ -60,6 +58,8 @@ std::optional<std::time_t> modified(const std::string& path) {
 }
 
 }  // namespace
+
+std::string ContainersByUrl::key_of(const Url& url) { return to_upper_hex(sha256(url.text())); }
 
 std::string ContainersByUrl::path_of(const Url& url) const { return directory_ + "/" + key_of(url); }
 
@@ -102,6 +102,7 @@ PartialEntry ContainersByUrl::reserve(const Url& url, const CancelFlag& cancel,
   return cache_files::in_directory<PartialEntry>(directory_, [&] {
     cache_files::require_control(directory_);  // before anything is made in the cache of another user
     PrivateDirectory opened = PrivateDirectory::make(temporary);
+    std::call_once(prepared_, [&] { remove_partial(lazy_files::kLongestUnused); });
     std::string part = opened.path_of(key + ".part");
     FileLock lock = cache_files::lock(std::move(opened), key + std::string(kLock), cancel, longest, part);
     return PartialEntry{std::move(part), std::move(lock)};
@@ -110,10 +111,15 @@ PartialEntry ContainersByUrl::reserve(const Url& url, const CancelFlag& cancel,
 
 std::string ContainersByUrl::commit(const PartialEntry& partial, const UniqueFd& downloaded, const Url& url,
                                     const std::optional<std::string>& etag, const std::optional<std::string>& date) {
+  return commit(partial.part, downloaded.get(), url, etag, date);
+}
+
+std::string ContainersByUrl::commit(const std::string& part, int downloaded, const Url& url,
+                                    const std::optional<std::string>& etag, const std::optional<std::string>& date) {
   std::string path = path_of(url);
   ::unlink(etag_path(path).c_str());  // a process that dies now must not leave the old ETag beside the new file
   ::unlink(date_path(path).c_str());
-  cache_files::move_into_place(partial.part, downloaded.get(), "file", path);
+  cache_files::move_into_place(part, downloaded, "file", path);
   touch(path);
   if (etag) {
     write_file_atomically(etag_path(path), *etag, Durability::kUnsynced);

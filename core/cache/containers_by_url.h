@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -36,8 +37,11 @@ class ContainersByUrl {
     std::optional<std::chrono::seconds> age;  // since the server last confirmed it; none if that time is in the future
   };
 
+  [[nodiscard]] const std::string& directory() const { return directory_; }
   /// The directory for files that aren't complete.
   [[nodiscard]] std::string temporary_directory() const { return directory_ + "/__temp__"; }
+  /// The name of the entry of `url`.
+  [[nodiscard]] static std::string key_of(const Url& url);
   [[nodiscard]] std::string path_of(const Url& url) const;
   /// The entry of `url`; nothing if there is none.
   [[nodiscard]] std::optional<Found> find(const Url& url) const;
@@ -49,7 +53,8 @@ class ContainersByUrl {
   /// Records that the server has just confirmed the entry of `url`.
   void mark_current(const Url& url);
 
-  /// Waits until no other thread or process fills the entry of `url`, as `ContainersByHash::reserve` does.
+  /// Waits until no other thread or process fills the entry of `url`, as `ContainersByHash::reserve` does. The first
+  /// call also removes containers fetched in parts that weren't used for 30 days.
   [[nodiscard]] PartialEntry reserve(const Url& url, const CancelFlag& cancel,
                                      std::optional<std::chrono::milliseconds> longest = std::nullopt);
   /// Moves the partial file into the place of the entry of `url`, and syncs the directory. `downloaded` is the open
@@ -57,6 +62,10 @@ class ContainersByUrl {
   /// the entry. Throws Error, also if the partial file isn't `downloaded` any more.
   std::string commit(const PartialEntry& partial, const UniqueFd& downloaded, const Url& url,
                      const std::optional<std::string>& etag, const std::optional<std::string>& date = std::nullopt);
+  /// The same for the file at `part` in the directory for temporary files. `downloaded` is its descriptor. The caller
+  /// has reserved the entry.
+  std::string commit(const std::string& part, int downloaded, const Url& url, const std::optional<std::string>& etag,
+                     const std::optional<std::string>& date);
 
   /// All entries, sorted by key. A missing directory has none. Throws Error naming the directory.
   [[nodiscard]] std::vector<Entry> entries() const;
@@ -73,6 +82,7 @@ class ContainersByUrl {
 
  private:
   std::string directory_;
+  std::once_flag prepared_;  // the first `reserve` has removed old leftovers
 };
 
 }  // namespace pkgfs

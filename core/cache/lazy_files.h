@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -13,6 +14,10 @@
 /// the map of its blocks. A process that uses them holds a shared flock(2) on the map. The removals here hold an
 /// exclusive one, and skip what is in use.
 namespace pkgfs::lazy_files {
+
+/// A pair that wasn't used for so long is removed with the next download. Longer than for downloads: the next mount of
+/// the same package goes on with it, and may be days later.
+inline constexpr std::chrono::hours kLongestUnused{30 * 24};
 
 struct Pair {
   std::string key;

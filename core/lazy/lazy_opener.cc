@@ -11,9 +11,11 @@
 #include "core/base/private_directory.h"
 #include "core/cache/cache_files.h"
 #include "core/cache/containers_by_hash.h"
+#include "core/cache/containers_by_url.h"
 #include "core/cache/download_observer.h"
 #include "core/cache/profile_files.h"
 #include "core/lazy/fetch_counted.h"
+#include "core/lazy/keep_complete.h"
 #include "core/lazy/lazy_counters.h"
 #include "core/net/http_client.h"
 #include "core/net/range_request.h"
@@ -38,37 +40,55 @@ RangeRequest request_for(const RemoteFile& remote, std::uint64_t first, std::uin
           .may_leave_https = remote.may_leave_https};
 }
 
-/// Fetches a part of `file` that is missing, which shows whether the server still has this version. False if not.
-bool go_on(SparseFile& file, const RemoteFile& remote, HttpClient& client, const CancelFlag& cancel,
+/// Fetches a part of `file` that is missing, which shows whether the server still has this version. False if not, or if
+/// the server sends no ranges any more. With `asks_always`, asks also if nothing is missing.
+bool go_on(SparseFile& file, const RemoteFile& remote, bool asks_always, HttpClient& client, const CancelFlag& cancel,
            LazyCounters& counters) {
-  const auto claim = file.claim({file.missing({0, file.blocks()}).first, 1});
-  if (!claim) {
+  const BlockRange missing = file.missing({0, file.blocks()});
+  const auto claim = missing.empty() ? std::nullopt : file.claim({missing.first, 1});
+  if (!claim && !asks_always) {
     return true;  // another process fetches it at this moment
   }
-  const std::uint64_t first = claim->range().first * SparseFile::kBlock;
-  RangeRequest request = request_for(remote, first, std::min(SparseFile::kBlock, file.size() - first));
+  const std::uint64_t first = claim ? claim->range().first * SparseFile::kBlock : 0;
+  RangeRequest request = request_for(remote, first, claim ? std::min(SparseFile::kBlock, file.size() - first) : 1);
   request.version = RemoteVersion{file.version().validator, file.size()};
   try {
-    fetch_counted(client, request, cancel, counters,
-                  [&](const RemoteVersion&, std::uint64_t at, auto piece) { file.write(at, piece); });
-    file.mark_present(claim->range());
+    fetch_counted(client, request, cancel, counters, [&](const RemoteVersion&, std::uint64_t at, auto piece) {
+      if (claim) {
+        file.write(at, piece);
+      }
+    });
+    if (claim) {
+      file.mark_present(claim->range());
+    }
     return true;
-  } catch (const RangeError& error) {
-    return error.reason() != RangeError::Reason::kOtherVersion;
   } catch (const HttpError& error) {
-    log::debug("{}: {}", remote.name, error);
+    if (const auto* refusal = dynamic_cast<const RangeError*>(&error);
+        refusal != nullptr && (refusal->reason() == RangeError::Reason::kOtherVersion ||
+                               refusal->reason() == RangeError::Reason::kNoRanges)) {
+      return false;
+    }
+    if (asks_always) {
+      log::warn("{}: it isn't known whether the server has another version than the part that is here: {}", remote.name,
+                error);
+    } else {
+      log::debug("{}: {}", remote.name, error);
+    }
     return true;  // what is here may suffice
   }
 }
 
-/// Fetches the beginning of the container into a new file. Throws NotInParts, and as `fetch_range`.
+/// Fetches the beginning of the container into a new file, unless the server has the version with `known_etag`. Throws
+/// NotInParts, and as `fetch_range`.
 std::shared_ptr<SparseFile> begin(const PrivateDirectory& directory, const std::string& key, Lazy lazy,
-                                  const RemoteFile& remote, HttpClient& client, const CancelFlag& cancel,
-                                  LazyCounters& counters) {
+                                  const RemoteFile& remote, const std::optional<std::string>& known_etag,
+                                  HttpClient& client, const CancelFlag& cancel, LazyCounters& counters) {
   std::shared_ptr<SparseFile> file;
   std::optional<SparseFile::Claim> claim;  // must not outlive the file
   std::uint64_t end = 0;
-  fetch_counted(client, request_for(remote, 0, kFirstRequest), cancel, counters,
+  RangeRequest request = request_for(remote, 0, kFirstRequest);
+  request.known_etag = known_etag;
+  fetch_counted(client, request, cancel, counters,
                 [&](const RemoteVersion& version, std::uint64_t at, std::span<const std::byte> piece) {
                   if (file == nullptr) {
                     if (lazy == Lazy::kAuto && version.size <= LazyOpener::kSmall) {
@@ -166,15 +186,27 @@ bool become_whole(const LazySource& source, std::chrono::milliseconds patience, 
 LazyOpener::LazyOpener(Options options)
     : options_(std::move(options)),
       packages_(std::make_shared<ContainersByHash>(options_.packages_directory)),
+      urls_(std::make_shared<ContainersByUrl>(options_.urls_directory)),
       fetcher_(BlockFetcher::make(options_.fetcher)) {}
 
-RemoteFile LazyOpener::remote_of(const ContainerFetcher::Announced& wanted) const {
-  RemoteFile remote{.url = Url::parse(wanted.url),
-                    .bearer = std::nullopt,
-                    .name = wanted.name,
-                    .max_size = options_.max_bytes,
-                    .may_leave_https = false,  // directory data is used before the hash is known to be right
-                    .renew = {}};
+LazyOpener::Target LazyOpener::target_of(const ContainerFetcher::Announced& wanted) const {
+  Target target{
+      .remote = {.url = Url::parse(wanted.url),
+                 .bearer = std::nullopt,
+                 .name = wanted.name,
+                 .max_size = options_.max_bytes,
+                 .may_leave_https = false,  // directory data is used before the hash is known to be right
+                 .renew = {}},
+      .hash = wanted.hash,
+      .cache = packages_->directory(),
+      .temporary = packages_->temporary_directory(),
+      .key = to_hex(wanted.hash),
+      .keep = [packages = packages_,
+               hash = wanted.hash](SparseFile& complete) { keep_by_hash(*packages, hash, complete); },
+      .announced_profile = wanted.profile,
+      .keep_profile = [directory = packages_->directory(), hash = wanted.hash](
+                          const AccessProfile& changed) { profile_files::write(directory, hash, changed.text()); }};
+  RemoteFile& remote = target.remote;
   remote.bearer = token_for(remote.url, options_.tokens);
   if (options_.renew) {
     remote.renew = [renew = options_.renew, hash = wanted.hash](HttpClient& http, const CancelFlag& stop) {
@@ -184,33 +216,45 @@ RemoteFile LazyOpener::remote_of(const ContainerFetcher::Announced& wanted) cons
   if (!remote.url.is_loopback() && (!remote.url.is_https() || !wanted.is_hash_safe)) {
     throw NotInParts{"it or its hash doesn't come over https"};
   }
-  return remote;
+  return target;
 }
 
-std::shared_ptr<LazySource> LazyOpener::source_of(std::shared_ptr<SparseFile> file, RemoteFile remote,
-                                                  const Sha256& hash, AccessProfile profile, bool is_urgent) const {
-  return LazySource::make(
-      std::move(file),
-      {.remote = std::move(remote),
-       .hash = hash,
-       .keep =
-           [packages = packages_, hash](SparseFile& complete) {
-             try {
-               (void)packages->commit(complete.path(), complete.fd(), hash);
-             } catch (const Error&) {
-               if (!packages->find(hash)) {
-                 throw;
-               }  // else another process that uses the same file was faster
-             }
-             complete.remove_map();
-             packages->sync();
-           },
-       .background_rate = options_.background_rate,
-       .is_urgent = is_urgent,
-       .profile = std::move(profile),
-       .keep_profile = [directory = packages_->directory(),
-                        hash](const AccessProfile& changed) { profile_files::write(directory, hash, changed.text()); }},
-      fetcher_);
+LazyOpener::Target LazyOpener::target_of(const Url& url) const {
+  if (!url.is_loopback() && !url.is_https()) {
+    throw NotInParts{"it doesn't come over https"};
+  }
+  Target target{.remote = {.url = url,
+                           .bearer = std::nullopt,
+                           .name = url.text(),
+                           .max_size = options_.max_bytes,
+                           .may_leave_https = false,
+                           .renew = {}},
+                .cache = urls_->directory(),
+                .temporary = urls_->temporary_directory(),
+                .key = ContainersByUrl::key_of(url),
+                .keep = [urls = urls_, url, begun = std::chrono::steady_clock::now()](
+                            SparseFile& complete) { keep_by_url(*urls, url, begun, complete); },
+                .keep_profile = {}};
+  if (urls_->find(url)) {
+    target.known_etag = urls_->etag_of(url);
+    if (!target.known_etag || !target.known_etag->starts_with('"')) {
+      throw NotInParts{"the cache has a copy without a strong ETag"};
+    }
+  }
+  return target;
+}
+
+std::shared_ptr<LazySource> LazyOpener::source_of(std::shared_ptr<SparseFile> file, Target target,
+                                                  AccessProfile profile, bool is_urgent) const {
+  return LazySource::make(std::move(file),
+                          {.remote = std::move(target.remote),
+                           .hash = target.hash,
+                           .keep = std::move(target.keep),
+                           .background_rate = options_.background_rate,
+                           .is_urgent = is_urgent,
+                           .profile = std::move(profile),
+                           .keep_profile = std::move(target.keep_profile)},
+                          fetcher_);
 }
 
 std::shared_ptr<LazySource> LazyOpener::open(const ContainerFetcher::Announced& wanted,
@@ -218,21 +262,15 @@ std::shared_ptr<LazySource> LazyOpener::open(const ContainerFetcher::Announced& 
   if (options_.lazy == Lazy::kOff || client == nullptr || packages_->find(wanted.hash)) {
     return nullptr;
   }
-  try {
-    RemoteFile remote = remote_of(wanted);
-    std::shared_ptr<SparseFile> file = file_of(wanted, remote, *client, cancel);
-    fetcher_->lend(client);
-    AccessProfile profile = profile_of(wanted, file->size());
-    return source_of(std::move(file), std::move(remote), wanted.hash, std::move(profile), false);
-  } catch (const NotInParts& reason) {
-    log::debug("{} is downloaded before it is used: {}", wanted.name, reason.why);
-  } catch (const Error& error) {
-    if (error.is_of_run()) {
-      throw;
-    }
-    log::debug("{} is downloaded before it is used: {}", wanted.name, error);
+  return open_target(wanted.name, [&] { return target_of(wanted); }, client, cancel);
+}
+
+std::shared_ptr<LazySource> LazyOpener::open(const Url& url, const std::shared_ptr<HttpClient>& client,
+                                             const CancelFlag& cancel) {
+  if (options_.lazy == Lazy::kOff || client == nullptr) {
+    return nullptr;
   }
-  return nullptr;
+  return open_target(url.text(), [&] { return target_of(url); }, client, cancel);
 }
 
 bool LazyOpener::complete(const ContainerFetcher::Announced& wanted, const std::shared_ptr<HttpClient>& client,
@@ -240,59 +278,102 @@ bool LazyOpener::complete(const ContainerFetcher::Announced& wanted, const std::
   if (client == nullptr || packages_->find(wanted.hash)) {
     return false;
   }
+  return complete_target(wanted.name, [&] { return target_of(wanted); }, client, cancel, observer);
+}
+
+bool LazyOpener::complete(const Url& url, const std::shared_ptr<HttpClient>& client, const CancelFlag& cancel,
+                          DownloadObserver* observer) {
+  return client != nullptr && complete_target(url.text(), [&] { return target_of(url); }, client, cancel, observer);
+}
+
+std::shared_ptr<LazySource> LazyOpener::open_target(const std::string& name, FunctionRef<Target()> find,
+                                                    const std::shared_ptr<HttpClient>& client,
+                                                    const CancelFlag& cancel) {
   try {
-    const auto directory = PrivateDirectory::find(packages_->temporary_directory());
-    std::shared_ptr<SparseFile> file = directory ? SparseFile::find(*directory, to_hex(wanted.hash)) : nullptr;
+    Target target = find();
+    std::shared_ptr<SparseFile> file = file_of(target, *client, cancel);
+    fetcher_->lend(client);
+    AccessProfile profile = profile_of(target, file->size());
+    return source_of(std::move(file), std::move(target), std::move(profile), false);
+  } catch (const NotInParts& reason) {
+    log::debug("{} is downloaded before it is used: {}", name, reason.why);
+  } catch (const Error& error) {
+    if (error.is_of_run()) {
+      throw;
+    }
+    log::debug("{} is downloaded before it is used: {}", name, error);
+  }
+  return nullptr;
+}
+
+bool LazyOpener::complete_target(const std::string& name, FunctionRef<Target()> find,
+                                 const std::shared_ptr<HttpClient>& client, const CancelFlag& cancel,
+                                 DownloadObserver* observer) {
+  try {
+    Target target = find();
+    const auto directory = PrivateDirectory::find(target.temporary);
+    std::shared_ptr<SparseFile> file = directory ? SparseFile::find(*directory, target.key) : nullptr;
     if (file == nullptr) {
       return false;
     }
-    cache_files::require_control(packages_->directory());
-    RemoteFile remote = remote_of(wanted);
-    if (!file->is_complete() && !go_on(*file, remote, *client, cancel, fetcher_->counters())) {
-      throw NotInParts{"the server has another version than the part that is here"};
+    cache_files::require_control(target.cache);
+    const bool is_by_url = !target.hash;
+    if ((is_by_url || !file->is_complete()) &&
+        !go_on(*file, target.remote, is_by_url, *client, cancel, fetcher_->counters())) {
+      throw NotInParts{"the server has another version than the part that is here, or sends no ranges"};
     }
     fetcher_->lend(client);
-    const std::shared_ptr<LazySource> source = source_of(std::move(file), std::move(remote), wanted.hash, {}, true);
+    const std::shared_ptr<LazySource> source = source_of(std::move(file), std::move(target), {}, true);
     source->begin_background();
     return become_whole(*source, fetcher_->patience(), cancel, observer);
   } catch (const NotInParts& reason) {
-    log::info("{} is downloaded anew: {}", wanted.name, reason.why);
+    log::info("{} is downloaded anew: {}", name, reason.why);
   } catch (const Error& error) {
     if (error.is_of_run() || error.code() == ErrorCode::kFull) {
       throw;
     }
-    log::info("{} is downloaded anew: {}", wanted.name, error);
+    log::info("{} is downloaded anew: {}", name, error);
   }
   return false;
 }
 
-AccessProfile LazyOpener::profile_of(const ContainerFetcher::Announced& wanted, std::uint64_t size) const {
-  const auto own = profile_files::read(packages_->directory(), wanted.hash, AccessProfile::kMostText);
-  for (const std::string& text : {own.value_or(""), wanted.profile}) {
+AccessProfile LazyOpener::profile_of(const Target& target, std::uint64_t size) const {
+  if (!target.hash) {
+    return {};
+  }
+  const auto own = profile_files::read(packages_->directory(), *target.hash, AccessProfile::kMostText);
+  for (const std::string& text : {own.value_or(""), target.announced_profile}) {
     try {
       AccessProfile profile = text.empty() ? AccessProfile() : AccessProfile::parse(text);
       if (profile.size == size) {
         return profile;
       }
     } catch (const Error& error) {
-      log::debug("{}: {}", wanted.name, error);
+      log::debug("{}: {}", target.remote.name, error);
     }
   }
   return {};
 }
 
-std::shared_ptr<SparseFile> LazyOpener::file_of(const ContainerFetcher::Announced& wanted, const RemoteFile& remote,
-                                                HttpClient& client, const CancelFlag& cancel) {
-  cache_files::require_control(packages_->directory());
-  const PrivateDirectory directory = PrivateDirectory::make(packages_->temporary_directory());
-  const std::string key = to_hex(wanted.hash);
-  std::shared_ptr<SparseFile> file = SparseFile::find(directory, key);
-  if (file != nullptr && !go_on(*file, remote, client, cancel, fetcher_->counters())) {
-    log::debug("{}: the server has another version than the part that is here", wanted.name);
+std::shared_ptr<SparseFile> LazyOpener::file_of(const Target& target, HttpClient& client, const CancelFlag& cancel) {
+  cache_files::require_control(target.cache);
+  const PrivateDirectory directory = PrivateDirectory::make(target.temporary);
+  std::shared_ptr<SparseFile> file = SparseFile::find(directory, target.key);
+  if (file != nullptr && !go_on(*file, target.remote, !target.hash, client, cancel, fetcher_->counters())) {
+    log::debug("{}: the server has another version than the part that is here, or sends no ranges", target.remote.name);
     file.reset();
   }
   if (file == nullptr) {
-    file = begin(directory, key, options_.lazy, remote, client, cancel, fetcher_->counters());
+    try {
+      file = begin(directory, target.key, options_.lazy, target.remote, target.known_etag, client, cancel,
+                   fetcher_->counters());
+    } catch (const RangeError& error) {
+      if (error.reason() != RangeError::Reason::kUnchanged) {
+        throw;
+      }
+      urls_->mark_current(target.remote.url);
+      throw NotInParts{"the copy in the cache is current"};
+    }
   }
   if (!is_container(*file)) {
     file->remove();

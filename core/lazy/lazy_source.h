@@ -32,8 +32,8 @@ class RangeError;
 
 /// The bytes of a container that is fetched over HTTP while it is used. A missing block is fetched when a reader needs
 /// it. Blocks that no reader needs are fetched in the background. Once all blocks are here, the SHA-256 of the whole
-/// file is compared with the one that the registry announced. Then the file becomes an entry of the cache, and this
-/// source behaves like a MappedFile.
+/// file is compared with the one that the registry announced, if there is one. Then the file becomes an entry of the
+/// cache, and this source behaves like a MappedFile.
 ///
 /// Before that, `read_run` compares the stored hash of a run of at most `kCheckedFirst` bytes before it gives the first
 /// of them. A longer run is compared at the first read of it that finds all of its blocks here. If its hash is wrong,
@@ -55,7 +55,7 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
 
   struct Options {
     RemoteFile remote;
-    Sha256 hash{};  // announced
+    std::optional<Sha256> hash;  // announced; none for a container that is only named by a URL
     /// Moves the complete file, which has this hash, into the cache. Throws Error.
     std::function<void(SparseFile& file)> keep;
     /// The limit for what is fetched in the background, in bytes a second. 0: nothing is; none: no limit.

@@ -323,20 +323,24 @@ void LazySource::save() noexcept {
 void LazySource::finish(const CancelFlag& cancel) noexcept {
   try {
     const CancelScope scope(cancel);
-    const auto actual = hash_of(*mapped_, 0, file_->size());
-    if (!actual) {
-      throw system_error("Unable to read \"" + file_->path() + "\" at " + std::to_string(actual.error().offset),
-                         actual.error().error);
+    std::optional<Sha256> actual;
+    if (options_.hash) {
+      const auto digest = hash_of(*mapped_, 0, file_->size());
+      if (!digest) {
+        throw system_error("Unable to read \"" + file_->path() + "\" at " + std::to_string(digest.error().offset),
+                           digest.error().error);
+      }
+      actual = *digest;
     }
     if (!file_->is_complete()) {
       const MutexLock lock(mutex_);
       is_finishing_ = false;  // later: a reader found wrong bytes
       return;
     }
-    if (*actual != options_.hash) {
+    if (actual != options_.hash) {
       log::warn(
           "{}: the file that the server sent has the hash {} instead of {}; its files can't be read any more ({})",
-          options_.remote.name, to_hex(*actual), to_hex(options_.hash), current_url().text());
+          options_.remote.name, to_hex(*actual), to_hex(*options_.hash), current_url().text());
       read_faults::count(read_faults::Cause::kChecksum);
       state_.store(State::kTampered, std::memory_order_release);
       file_->remove();

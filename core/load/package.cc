@@ -108,12 +108,13 @@ std::shared_ptr<const Package> open_package(const std::string& path, const OpenO
   }
 }
 
-std::shared_ptr<const Package> open_container(const std::shared_ptr<const ByteSource>& source, const Sha256& hash,
-                                              const OpenOptions& options) {
+std::shared_ptr<const Package> open_container(const std::shared_ptr<const ByteSource>& source,
+                                              const std::optional<Sha256>& hash, const OpenOptions& options) {
   const std::string what = "Unable to open the package \"" + source->name() + "\"";
   try {
-    return std::make_shared<ContainerPackage>(source->name(), webc::Container::open(source, options.limits()),
-                                              PackageHash(hash), options);
+    const auto read = options.directory_data ? webc::DirectoryData::kNow : webc::DirectoryData::kWhenNeeded;
+    return std::make_shared<ContainerPackage>(source->name(), webc::Container::open(source, options.limits(), read),
+                                              hash ? std::optional(PackageHash(*hash)) : std::nullopt, options);
   } catch (Error& error) {
     throw std::move(error).context(what);
   }

@@ -72,6 +72,9 @@ struct OpenOptions {
   bool untrusted = false;
   /// Containers: files that begin like a program are executable, by the rules of docs/rules/filesystem.md, 9.5.
   bool detect_executables = false;
+  /// Containers that aren't complete: wait for the directory data of all volumes. If not, nothing may look into a
+  /// volume before its directory data was waited for (ByteSource::need).
+  bool directory_data = true;
   /// Containers: the time of entries that have none.
   vfs::Times times = vfs::Times::kStored;
   /// Tarballs: the number of bytes to which one may unpack (UnpackLimit). None: limits.h decides.
@@ -83,9 +86,10 @@ struct OpenOptions {
 /// Opens the package at `path`. Its content decides the format, not its name (docs/rules/webc-format.md, 1). Throws
 /// Error naming `path`.
 [[nodiscard]] std::shared_ptr<const Package> open_package(const std::string& path, const OpenOptions& options = {});
-/// Opens the container in `source`, whose SHA-256 is `hash`. The package has the name of the source. Throws Error
-/// naming it.
+/// Opens the container in `source`, whose SHA-256 is `hash`. Without `hash`, it is computed when it is needed, from all
+/// bytes. The package has the name of the source. Throws Error naming it.
 [[nodiscard]] std::shared_ptr<const Package> open_container(const std::shared_ptr<const ByteSource>& source,
-                                                            const Sha256& hash, const OpenOptions& options);
+                                                            const std::optional<Sha256>& hash,
+                                                            const OpenOptions& options);
 
 }  // namespace pkgfs

@@ -15,6 +15,16 @@ namespace {
 
 const CancelFlag kNever;
 
+/// Whether the manifest of a container names the package. If it can't be used, its user says why.
+bool names_itself(const Package& package) {
+  try {
+    const auto wapm = package.manifest().wapm();
+    return wapm && wapm->name;
+  } catch (const Error&) {
+    return true;
+  }
+}
+
 }  // namespace
 
 std::shared_ptr<const Package> PackageLoader::load(const PackageSummary& summary) {
@@ -126,13 +136,11 @@ void PackageLoader::adopt(const PackageSummary& summary, std::shared_ptr<const P
   const MutexLock lock(mutex_);
   if (summary.dist.path) {
     local_.emplace(local_key(summary.dist), std::move(package));
-  } else if (summary.dist.webc_sha256) {
-    auto remote = std::make_unique<Remote>();
-    {
-      const MutexLock loading(remote->loading);
-      remote->package = std::move(package);
-    }
-    remote_.emplace(*summary.dist.webc_sha256, std::move(remote));
+  } else {
+    Remote& remote =
+        summary.dist.webc_sha256 ? entry_of(remote_, *summary.dist.webc_sha256) : entry_of(in_parts_, summary.dist.url);
+    const MutexLock loading(remote.loading);
+    remote.package = std::move(package);
   }
 }
 
@@ -163,21 +171,83 @@ std::shared_ptr<const Package> PackageLoader::load_lazily(const ContainerFetcher
     (void)lazy_->complete(wanted, client_, cancel, observer_);  // then the cache has it, or it is downloaded
     return nullptr;
   }
-  const auto source = lazy_ == nullptr ? nullptr : lazy_->open(wanted, client_, cancel);
+  return lazy_ == nullptr
+             ? nullptr
+             : open_lazily(lazy_->open(wanted, client_, cancel), wanted.name, wanted.hash, options, cancel);
+}
+
+std::shared_ptr<const Package> PackageLoader::load_lazily(const Url& url, const CancelFlag& cancel) {
+  if (lazy_ == nullptr || fetcher_ == nullptr || fetcher_->is_fresh(url)) {
+    return nullptr;
+  }
+  if (completes_) {
+    (void)lazy_->complete(url, client_, cancel, observer_);
+    return nullptr;
+  }
+  const OpenOptions options = options_for({.url = url.text(), .path = std::nullopt, .webc_sha256 = std::nullopt});
+  auto package = open_lazily(lazy_->open(url, client_, cancel), url.text(), std::nullopt, options, cancel);
+  if (package == nullptr || !options.directory_data || names_itself(*package)) {
+    return package;
+  }
+  log::debug("{} is downloaded before it is used: it has no name, so its id is the hash of all bytes", url.text());
+  package.reset();
+  (void)lazy_->complete(url, client_, cancel, observer_);
+  return nullptr;
+}
+
+std::shared_ptr<const Package> PackageLoader::open_lazily(const std::shared_ptr<LazySource>& source,
+                                                          const std::string& name, const std::optional<Sha256>& hash,
+                                                          const OpenOptions& options, const CancelFlag& cancel) {
   if (source == nullptr) {
     return nullptr;
   }
   try {
     const CancelScope scope(cancel);
-    return open_container(source, wanted.hash, options);
+    return open_container(source, hash, options);
   } catch (const Error& error) {
     if (error.is_of_run()) {
       throw;
     }
     // The download has more patience, and another hash than announced is found there.
-    log::warn("{} can't be read in parts, so it is downloaded first: {}", wanted.name, error);
+    log::warn("{} can't be read in parts, so it is downloaded first: {}", name, error);
     return nullptr;
   }
+}
+
+template <typename Key>
+PackageLoader::Remote& PackageLoader::entry_of(std::map<Key, std::unique_ptr<Remote>>& map, const Key& key) {
+  auto& entry = map[key];
+  if (entry == nullptr) {
+    entry = std::make_unique<Remote>();
+  }
+  return *entry;
+}
+
+std::shared_ptr<const Package> PackageLoader::open_in_parts(const Url& url, const CancelFlag& cancel) {
+  Remote* remote = nullptr;
+  {
+    const MutexLock lock(mutex_);
+    remote = &entry_of(in_parts_, url.text());
+  }
+  const MutexLock lock(remote->loading);
+  if (remote->package == nullptr) {
+    remote->package = load_lazily(url, cancel);
+  }
+  return remote->package;
+}
+
+std::shared_ptr<const Package> PackageLoader::opened_in_parts(const std::string& url) const {
+  Remote* remote = nullptr;
+  {
+    const MutexLock lock(mutex_);
+    const auto found = in_parts_.find(url);
+    if (found == in_parts_.end()) {
+      return nullptr;
+    }
+    remote = found->second.get();
+  }
+  const MutexLock lock(remote->loading);
+  return remote->package;
 }
 
 std::shared_ptr<const Package> PackageLoader::load_remote(const PackageSummary& summary, const CancelFlag& cancel) {
@@ -186,17 +256,16 @@ std::shared_ptr<const Package> PackageLoader::load_remote(const PackageSummary& 
     throw Error(ErrorCode::kUnsupported, "only packages in local files can be loaded, and this one is " + from);
   }
   if (!summary.dist.webc_sha256) {
+    if (auto package = opened_in_parts(summary.dist.url)) {
+      return package;
+    }
     throw Error(ErrorCode::kUnsupported, "nothing says which hash the package " + from + " should have");
   }
   const Sha256& hash = *summary.dist.webc_sha256;
   Remote* remote = nullptr;
   {
     const MutexLock lock(mutex_);
-    auto& entry = remote_[hash];
-    if (entry == nullptr) {
-      entry = std::make_unique<Remote>();
-    }
-    remote = entry.get();
+    remote = &entry_of(remote_, hash);
   }
   const MutexLock lock(remote->loading);
   if (remote->package == nullptr) {

@@ -24,6 +24,8 @@ namespace pkgfs {
 class DownloadObserver;
 class HttpClient;
 class LazyOpener;
+class LazySource;
+class Url;
 
 /// Turns summaries into opened packages (docs/rules/loading.md, 1). A package with a local path is opened in place. A
 /// ContainerFetcher provides any other package, by its URL and hash. The paths of a package may never lead out of its
@@ -42,20 +44,26 @@ class PackageLoader {
   PackageLoader(OpenOptions options, ContainerFetcher& fetcher, const CancelFlag& cancel, Trust trust = {})
       : options_(options), fetcher_(&fetcher), cancel_(&cancel), trust_(std::move(trust)) {}
 
-  /// From now on, `lazy` opens containers that aren't in the cache, if it can. The first requests use `client`. `lazy`
-  /// must outlive the loader.
-  void set_lazy(LazyOpener& lazy, std::shared_ptr<HttpClient> client) {
+  /// From now on, `lazy` opens containers that aren't in the cache, if it can. The first requests use `client`. The
+  /// parameters are those of LazyOpener::complete; `lazy` and `observer` must outlive the loader.
+  void set_lazy(LazyOpener& lazy, std::shared_ptr<HttpClient> client, DownloadObserver* observer) {
     lazy_ = &lazy;
     client_ = std::move(client);
-  }
-
-  /// From now on, `lazy` completes containers that a lazy mount has begun, before they are opened. The other parameters
-  /// are those of LazyOpener::complete; `lazy` and `observer` must outlive the loader.
-  void set_completing(LazyOpener& lazy, std::shared_ptr<HttpClient> client, DownloadObserver* observer) {
-    set_lazy(lazy, std::move(client));
-    completes_ = true;
     observer_ = observer;
   }
+
+  /// From now on, `lazy` completes containers that a lazy mount has begun, before they are opened. The parameters are
+  /// those of `set_lazy`.
+  void set_completing(LazyOpener& lazy, std::shared_ptr<HttpClient> client, DownloadObserver* observer) {
+    set_lazy(lazy, std::move(client), observer);
+    completes_ = true;
+  }
+
+  /// The package at `url`, if its container can be read in parts. Later, `load` gives the same package for this URL.
+  /// Null if it has to be downloaded first, or if the cache has a current copy; logs why. Also null for a package
+  /// without a name, because its id is the hash of all bytes. OpenOptions without `directory_data` are an exception:
+  /// their user doesn't need the id. Throws Error(kInterrupted), and Error if memory or file descriptors ran out.
+  [[nodiscard]] std::shared_ptr<const Package> open_in_parts(const Url& url, const CancelFlag& cancel);
 
   /// The limits for a package at `dist`.
   [[nodiscard]] const limits::PackageLimits& limits_of(const DistributionInfo& dist) const {
@@ -99,9 +107,20 @@ class PackageLoader {
   /// What tells local packages apart.
   [[nodiscard]] std::pair<bool, std::string> local_key(const DistributionInfo& dist) const;
   [[nodiscard]] std::shared_ptr<const Package> load_local(const DistributionInfo& dist);
+  /// The entry of `map` for `key`, which is made if there is none.
+  template <typename Key>
+  [[nodiscard]] static Remote& entry_of(std::map<Key, std::unique_ptr<Remote>>& map, const Key& key);
+  /// Opens the container in `source`, unless that is null. Null if the package must be downloaded.
+  [[nodiscard]] static std::shared_ptr<const Package> open_lazily(const std::shared_ptr<LazySource>& source,
+                                                                  const std::string& name,
+                                                                  const std::optional<Sha256>& hash,
+                                                                  const OpenOptions& options, const CancelFlag& cancel);
   /// Null if the package must be downloaded.
   [[nodiscard]] std::shared_ptr<const Package> load_lazily(const ContainerFetcher::Announced& wanted,
                                                            const OpenOptions& options, const CancelFlag& cancel);
+  [[nodiscard]] std::shared_ptr<const Package> load_lazily(const Url& url, const CancelFlag& cancel);
+  /// What `open_in_parts` returned for `url`; null if it wasn't called.
+  [[nodiscard]] std::shared_ptr<const Package> opened_in_parts(const std::string& url) const;
   [[nodiscard]] std::shared_ptr<const Package> load_remote(const PackageSummary& summary, const CancelFlag& cancel);
 
   OpenOptions options_;
@@ -114,7 +133,8 @@ class PackageLoader {
   Trust trust_;
   mutable Mutex mutex_;
   std::map<std::pair<bool, std::string>, std::shared_ptr<const Package>> local_
-      PKGFS_GUARDED_BY(mutex_);                                                // by trust and canonical path
+      PKGFS_GUARDED_BY(mutex_);                                                       // by trust and canonical path
+  std::map<std::string, std::unique_ptr<Remote>> in_parts_ PKGFS_GUARDED_BY(mutex_);  // by URL; never removed
   std::map<Sha256, std::unique_ptr<Remote>> remote_ PKGFS_GUARDED_BY(mutex_);  // by announced hash; never removed
 };
 

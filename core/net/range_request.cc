@@ -104,6 +104,9 @@ class RangeFetch {
     if (request_.version) {
       get.headers.emplace_back("If-Range", request_.version->validator);
     }
+    if (request_.known_etag) {
+      get.headers.emplace_back("If-None-Match", *request_.known_etag);
+    }
     return get;
   }
 
@@ -130,6 +133,10 @@ class RangeFetch {
            (compare(head, request_.version->validator) == Match::kOther || (size && *size != request_.version->size));
   }
 
+  [[nodiscard]] RangeError unchanged(const HttpResponse& head) const {
+    return error(Reason::kUnchanged, head.status_text() + ": the server has the same version of the file as before");
+  }
+
   /// The error for the status of `response`, which isn't a success.
   [[nodiscard]] RangeError refused(const HttpResponse& response) const {
     if (response.status == 416) {
@@ -140,6 +147,9 @@ class RangeFetch {
       }
       return error(Reason::kOther, fmt::format("{}: the server has no such bytes (Content-Range: {})",
                                                response.status_text(), shown_header(response, "content-range")));
+    }
+    if (response.status == 304 && request_.known_etag) {
+      return unchanged(response);
     }
     const Reason reason = reason_for(response.status);
     return {
@@ -179,6 +189,9 @@ class RangeFetch {
       throw other_version(head, range.total);
     }
     set_version(head, range);
+    if (request_.known_etag == version_.validator) {
+      throw unchanged(head);  // by a server that doesn't know If-None-Match
+    }
     check_bounds(head, range);
   }
 

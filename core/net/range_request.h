@@ -38,6 +38,9 @@ struct RangeRequest {
   std::uint64_t length = 0;
   /// The version that the answer must be of. None: any, and the answer tells which.
   std::optional<RemoteVersion> version = std::nullopt;
+  /// The strong ETag of the version of which the caller has a copy. If the server still has it, it sends no range
+  /// (RangeError::Reason::kUnchanged). None: the caller has no copy. Not together with `version`.
+  std::optional<std::string> known_etag = std::nullopt;
   /// The most bytes that the whole file may have.
   std::uint64_t max_size = 0;
   /// A redirect may lead from https to http, because the caller checks the hash of the content.
@@ -54,6 +57,7 @@ class RangeError : public HttpError {
     kNoRanges,      // the server sends the whole file, or a compressed one, or tells neither its size nor its version
     kOtherVersion,  // the server has another version of the file, or says that it is longer or shorter
     kRefused,       // 401, 403, 404 or 410: a URL that was signed for some minutes may have expired
+    kUnchanged,     // the server has the version with RangeRequest::known_etag
     kBusy,          // 408, 429 or 5xx: later, the server may answer
     kOther,         // any other status, an answer that contradicts itself or the request, an empty or too large file
   };

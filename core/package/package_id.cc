@@ -38,6 +38,11 @@ const Sha256& PackageHash::digest() const {
   return state_->digest;
 }
 
+std::optional<Sha256> PackageHash::known() const {
+  const MutexLock lock(state_->mutex);
+  return state_->compute ? std::nullopt : std::optional(state_->digest);
+}
+
 std::string PackageHash::to_string() const { return std::string(kPrefix) + to_hex(digest()); }
 
 std::optional<PackageHash> PackageHash::parse(std::string_view text) {

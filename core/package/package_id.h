@@ -24,6 +24,8 @@ class PackageHash {
   explicit PackageHash(std::function<Sha256()> compute);
 
   [[nodiscard]] const Sha256& digest() const;
+  /// The digest, if it is known already.
+  [[nodiscard]] std::optional<Sha256> known() const;
   /// `sha256:` + 64 lower-case hex digits.
   [[nodiscard]] std::string to_string() const;
   /// From `sha256:` (case-sensitive) + 64 hex digits of either case.

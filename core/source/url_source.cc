@@ -9,8 +9,8 @@
 
 namespace pkgfs {
 
-UrlSource::UrlSource(ContainerFetcher& fetcher, Describe describe, const CancelFlag& cancel)
-    : fetcher_(fetcher), describe_(std::move(describe)), cancel_(cancel) {}
+UrlSource::UrlSource(ContainerFetcher& fetcher, Describe describe, DescribeInParts in_parts, const CancelFlag& cancel)
+    : fetcher_(fetcher), describe_(std::move(describe)), in_parts_(std::move(in_parts)), cancel_(cancel) {}
 
 std::vector<PackageSummary> UrlSource::query(const PackageSpecifier& specifier) {
   return query_one(specifier, cancel_);
@@ -27,9 +27,13 @@ std::vector<PackageSummary> UrlSource::query_one(const PackageSpecifier& specifi
     throw QueryError(QueryError::Kind::kUnsupported, specifier);
   }
   const Url url = Url::parse(specifier.url()->text);
+  std::vector<PackageSummary> answer;
+  if (std::optional<PackageInfo> info = in_parts_(url, cancel)) {
+    answer.push_back({std::move(*info), {url.text(), std::nullopt, std::nullopt}});
+    return answer;
+  }
   std::optional<PackageInfo> info;
   std::string kept = fetcher_.fetch(url, cancel, [&](const std::string& path) { info = describe_(path); });
-  std::vector<PackageSummary> answer;
   answer.push_back({std::move(*info), {url.text(), std::move(kept), std::nullopt}});
   return answer;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 namespace pkgfs {
 
 class ContainerFetcher;
+class Url;
 
 /// Packages that are named by URL (docs/rules/resolution.md, 7.2). A ContainerFetcher provides the files.
 class UrlSource final : public Source {
@@ -19,11 +21,14 @@ class UrlSource final : public Source {
   /// Describes the package in the file at `path`. Throws Error.
   using Describe = std::function<PackageInfo(const std::string& path)>;
 
+  /// Describes the package at `url` without downloading it, if that is possible and wanted. Throws Error.
+  using DescribeInParts = std::function<std::optional<PackageInfo>(const Url& url, const CancelFlag& cancel)>;
+
   /// `fetcher` and `cancel` must outlive this.
-  UrlSource(ContainerFetcher& fetcher, Describe describe, const CancelFlag& cancel);
+  UrlSource(ContainerFetcher& fetcher, Describe describe, DescribeInParts in_parts, const CancelFlag& cancel);
 
   /// Answers a URL with its one package. `dist` has the URL and the path of the cached file, which a PackageLoader
-  /// opens in place.
+  /// opens in place. A package that `in_parts` has described has no such path.
   [[nodiscard]] std::vector<PackageSummary> query(const PackageSpecifier& specifier) override;
   [[nodiscard]] std::vector<Answer> query_all(std::span<const PackageSpecifier> specifiers) override;
 
@@ -32,6 +37,7 @@ class UrlSource final : public Source {
 
   ContainerFetcher& fetcher_;
   Describe describe_;
+  DescribeInParts in_parts_;
   const CancelFlag& cancel_;
 };
 

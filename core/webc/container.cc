@@ -71,11 +71,13 @@ std::vector<Atom> read_atoms(const std::shared_ptr<const ByteSource>& source, co
   return atoms;
 }
 
-/// Waits for the manifest and for all directory data, so that nothing but file bodies can be missing afterwards.
-void need_directories(const ByteSource& source, const Layout& layout) {
+/// Waits for the manifest and for all directory data, so that nothing but file bodies can be missing afterwards. With
+/// kWhenNeeded, that of volumes may be missing, too.
+void need_directories(const ByteSource& source, const Layout& layout, DirectoryData data) {
   std::vector<ByteRun> runs{{.offset = layout.manifest, .length = layout.manifest_length},
                             {.offset = layout.atoms.header, .length = layout.atoms.header_length}};
-  for (const VolumeParts& parts : layout.volumes) {
+  const bool volumes = data == DirectoryData::kNow;
+  for (const VolumeParts& parts : volumes ? std::span(layout.volumes) : std::span<const VolumeParts>()) {
     runs.push_back({.offset = parts.header, .length = parts.header_length});
   }
   source.need(runs);
@@ -102,7 +104,7 @@ FileFormat detect_format(std::span<const std::byte> bytes) {
   return start.starts_with(kMagic) ? FileFormat::kWebc : FileFormat::kOther;
 }
 
-Layout read_layout(const ByteSource& source, const limits::PackageLimits& limits) {
+Layout read_layout(const ByteSource& source, const limits::PackageLimits& limits, DirectoryData data) {
   source.need(0, kMostOfAKind);
   const std::string_view start = as_text(source.bytes().first(std::min<std::uint64_t>(source.size(), 8)));
   const auto unsupported = [&](const std::string& what) {
@@ -130,15 +132,15 @@ Layout read_layout(const ByteSource& source, const limits::PackageLimits& limits
     return read_v1_layout(source, limits);
   }
   if (version == "002" || version == "003") {
-    return read_v2v3_layout(source, version == "002" ? Version::kV2 : Version::kV3, limits);
+    return read_v2v3_layout(source, version == "002" ? Version::kV2 : Version::kV3, limits, data);
   }
   throw unsupported("version, offset 0x5: Unsupported WEBC version, " + in_quotes(version));
 }
 
 std::shared_ptr<const Container> ContainerBuilder::build(std::shared_ptr<const ByteSource> source,
-                                                         const limits::PackageLimits& limits) {
-  Layout layout = read_layout(*source, limits);
-  need_directories(*source, layout);
+                                                         const limits::PackageLimits& limits, DirectoryData data) {
+  Layout layout = read_layout(*source, limits, data);
+  need_directories(*source, layout, data);
   const std::shared_ptr<Container> container(new Container());  // std::make_shared can't call the private constructor
   container->version_ = layout.version;
   container->manifest_bytes_ = source->bytes().subspan(layout.manifest, layout.manifest_length);
@@ -168,8 +170,8 @@ std::shared_ptr<const Container> ContainerBuilder::build(std::shared_ptr<const B
 }
 
 std::shared_ptr<const Container> Container::open(std::shared_ptr<const ByteSource> source,
-                                                 const limits::PackageLimits& limits) {
-  return ContainerBuilder::build(std::move(source), limits);
+                                                 const limits::PackageLimits& limits, DirectoryData data) {
+  return ContainerBuilder::build(std::move(source), limits, data);
 }
 
 const Atom* Container::find_atom(std::string_view name) const {

@@ -48,6 +48,10 @@ struct Index {
   std::string signature;  // raw bytes
 };
 
+/// Whether Container::open waits for the directory data of the volumes. With kWhenNeeded, nothing may look into a
+/// volume before its directory data was waited for (ByteSource::need).
+enum class DirectoryData { kNow, kWhenNeeded };
+
 /// An opened container of any version: manifest, atoms and volumes over the bytes of one source. Immutable, safe to
 /// share between threads. No content is copied; the container keeps its source alive.
 /// Opening checks the manifest, the index and the bounds of every section. It checks neither hashes nor the directory
@@ -58,7 +62,8 @@ class Container {
   /// Throws Error(kCorrupt) naming source, section and offset; Error(kUnsupported) for a file of another format;
   /// Error(kIo) if the source can't be read completely. `limits` needn't outlive the call.
   [[nodiscard]] static std::shared_ptr<const Container> open(std::shared_ptr<const ByteSource> source,
-                                                             const limits::PackageLimits& limits = limits::kLocal);
+                                                             const limits::PackageLimits& limits = limits::kLocal,
+                                                             DirectoryData data = DirectoryData::kNow);
 
   [[nodiscard]] Version version() const { return version_; }
   [[nodiscard]] const Manifest& manifest() const { return manifest_; }

@@ -12,7 +12,8 @@ inline constexpr std::byte kSymlinkTag{0x20};
 
 /// Reads the index and the sections of version 2 or 3 (docs/rules/webc-format.md, 4). Throws Error(kCorrupt) naming
 /// source, section and offset.
-[[nodiscard]] Layout read_v2v3_layout(const ByteSource& source, Version version, const limits::PackageLimits& limits);
+[[nodiscard]] Layout read_v2v3_layout(const ByteSource& source, Version version, const limits::PackageLimits& limits,
+                                      DirectoryData data);
 
 /// The tagged entries of versions 2 and 3 (docs/rules/webc-format.md, 5). An entry is identified by the offset of its
 /// tag.

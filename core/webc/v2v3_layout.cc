@@ -120,8 +120,12 @@ class Payload {
 
 class LayoutReader {
  public:
-  LayoutReader(const ByteSource& source, Version version, const limits::PackageLimits& limits)
-      : source_(source), bytes_(source.bytes()), limits_(limits), framing_(version == Version::kV3 ? 41 : 9) {
+  LayoutReader(const ByteSource& source, Version version, const limits::PackageLimits& limits, DirectoryData data)
+      : source_(source),
+        bytes_(source.bytes()),
+        limits_(limits),
+        needs_directories_(data == DirectoryData::kNow),
+        framing_(version == Version::kV3 ? 41 : 9) {
     layout_.version = version;
   }
 
@@ -178,8 +182,9 @@ class LayoutReader {
     }
   }
 
-  // Fetches the beginnings of all sections, and then all directory data, at once each time: otherwise every step below
-  // would wait for a server by itself. The lengths that this reads are checked below, when they are read again.
+  // Fetches the beginnings of all sections, and then all directory data that is wanted, at once each time: otherwise
+  // every step below would wait for a server by itself. The lengths that this reads are checked below, when they are
+  // read again.
   void need_beginnings() const {
     static constexpr std::uint64_t kBeginning = 4096;
     std::vector<ByteRun> runs;
@@ -195,7 +200,11 @@ class LayoutReader {
     runs = {{.offset = layout_.index->manifest.start, .length = layout_.index->manifest.length}};
     runs.push_back(header_of(layout_.index->atoms, 0));
     for (const auto& [name, entry] : layout_.index->volumes) {
-      runs.push_back(header_of(entry, 8 + name.size()));
+      ByteRun run = header_of(entry, 8 + name.size());
+      if (const std::uint64_t skipped = needs_directories_ || run.length < 8 ? 0 : run.length - 8; skipped > 0) {
+        run = {.offset = run.offset + skipped, .length = 8};  // the length behind the header
+      }
+      runs.push_back(run);
     }
     source_.need(runs);
   }
@@ -272,6 +281,7 @@ class LayoutReader {
   const ByteSource& source_;
   std::span<const std::byte> bytes_;
   const limits::PackageLimits& limits_;
+  bool needs_directories_;
   std::uint64_t framing_;  // bytes in front of a payload
   Layout layout_;
   std::vector<std::pair<ByteRange, std::string>> spans_;
@@ -279,8 +289,9 @@ class LayoutReader {
 
 }  // namespace
 
-Layout read_v2v3_layout(const ByteSource& source, Version version, const limits::PackageLimits& limits) {
-  return LayoutReader(source, version, limits).read();
+Layout read_v2v3_layout(const ByteSource& source, Version version, const limits::PackageLimits& limits,
+                        DirectoryData data) {
+  return LayoutReader(source, version, limits, data).read();
 }
 
 }  // namespace pkgfs::webc

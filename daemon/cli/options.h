@@ -47,9 +47,9 @@ struct TreeFlags {
   bool untrusted = false;        // all packages come from strangers: no live directories, warnings of damage are errors
   bool raw_links = false;
   std::optional<std::uint64_t> max_unpacked;          // bytes that a tarball may unpack to; none: as limits.h says
-  Lazy lazy = Lazy::kOff;                             // which containers are read over the network while they are used
+  std::optional<Lazy> lazy = {};                      // which containers are read over the network while they are used
   std::optional<std::uint64_t> background_rate = {};  // bytes a second of what is fetched meanwhile; 0: nothing
-  bool complete_begun = false;                        // pull: go on with a container that a lazy mount has begun
+  bool complete_begun = false;                        // go on with a container of which a lazy mount has fetched a part
   std::optional<std::uint64_t> memory;  // bytes for merged directories; none: chosen by the control group's limit
   bool exec_auto = false;               // files that start like programs get x bits
   std::optional<vfs::Times> times;  // of what has no time of its own; none: made of a hash, but stored in `tree --json`

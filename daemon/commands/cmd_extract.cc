@@ -48,8 +48,10 @@ int extract(const OpenedTree& opened, const std::string& path, const Options& op
 }  // namespace
 
 int cmd_extract(const std::vector<std::string>& args, const Io& io) {
-  const Options options = parse_options(CommandId::kExtract, args, 2, 2);
+  Options options = parse_options(CommandId::kExtract, args, 2, 2);
   set_log_level(options.log);
+  options.tree.lazy = Lazy::kOff;  // everything is read: first all of it is compared with its hash
+  options.tree.complete_begun = true;
   const std::string& directory = options.operands[1];
   const OpenedTree opened = open_tree(options.operands[0], options.tree, io);
   check_place(opened.tree, directory);

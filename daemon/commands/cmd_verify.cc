@@ -197,8 +197,10 @@ void check_tree(PackageOpener& opener, const RootPackage& root, const TreeFlags&
 }  // namespace
 
 int cmd_verify(const std::vector<std::string>& args, const Io& io) {
-  const Options options = parse_options(CommandId::kVerify, args, 1, 1);
+  Options options = parse_options(CommandId::kVerify, args, 1, 1);
   set_log_level(options.log);
+  options.tree.lazy = Lazy::kOff;  // everything is read
+  options.tree.complete_begun = true;
   // The packages are opened without checks: one problem would hide the others.
   PackageOpener opener(options.tree, unchecked_options(options.tree), io);
   const RootPackage root = opener.open(options.operands[0]);

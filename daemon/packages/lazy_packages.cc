@@ -19,4 +19,10 @@ std::vector<std::shared_ptr<LazySource>> lazy_sources(const PackageTree& tree) {
   return found;
 }
 
+bool is_read_in_parts(const Package& package) {
+  const webc::Container* const container = package.container();
+  const auto* source = container == nullptr ? nullptr : dynamic_cast<const LazySource*>(container->source().get());
+  return source != nullptr && source->state() != LazySource::State::kWhole;
+}
+
 }  // namespace pkgfs

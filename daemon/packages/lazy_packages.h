@@ -8,9 +8,14 @@
 
 namespace pkgfs {
 
+class Package;
 struct PackageTree;
 
 /// The containers of `tree` that are fetched while they are used.
 [[nodiscard]] std::vector<std::shared_ptr<LazySource>> lazy_sources(const PackageTree& tree);
+
+/// Whether only parts of `package` were read: its container is fetched while it is used, and hasn't become an entry of
+/// the cache yet.
+[[nodiscard]] bool is_read_in_parts(const Package& package);
 
 }  // namespace pkgfs

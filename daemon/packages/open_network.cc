@@ -68,14 +68,18 @@ HttpClient::Options PackageOpener::http_options() const {
 /// Lets containers be fetched while they are used, unless an option needs all of a container first. Or lets those be
 /// completed that a lazy mount has begun; `observer` is told of these.
 void PackageOpener::set_up_lazy(const TreeFlags& flags, DownloadObserver* observer) {
-  const bool reads_all = options_.verify != Verify::kNone || options_.detect_executables || options_.strict;
-  const bool is_lazy = flags.lazy != Lazy::kOff && !reads_all;
+  // Also of the flags: `inspect` opens packages without these checks.
+  const OpenOptions asked = open_options(flags);
+  const bool reads_all = options_.verify != Verify::kNone || options_.detect_executables || options_.strict ||
+                         asked.verify != Verify::kNone || asked.detect_executables || asked.strict;
+  const bool is_lazy = flags.lazy.value_or(Lazy::kOff) != Lazy::kOff && !reads_all;
   if (client_ == nullptr || (!is_lazy && !flags.complete_begun) ||
       settings_.verify_downloads != VerifyDownloads::kFail) {
     return;
   }
-  LazyOpener::Options lazy{.lazy = flags.lazy,
+  LazyOpener::Options lazy{.lazy = is_lazy ? *flags.lazy : Lazy::kOff,
                            .packages_directory = settings_.packages_directory(),
+                           .urls_directory = settings_.urls_directory(),
                            .tokens = tokens_of(settings_),
                            .max_bytes = settings_.max_download,
                            .background_rate = flags.background_rate,
@@ -93,7 +97,7 @@ void PackageOpener::set_up_lazy(const TreeFlags& flags, DownloadObserver* observ
   if (flags.complete_begun) {
     loader_->set_completing(*lazy_, client_, observer);
   } else {
-    loader_->set_lazy(*lazy_, client_);
+    loader_->set_lazy(*lazy_, client_, observer);
   }
 }
 

@@ -223,8 +223,12 @@ void PackageOpener::add_sources(bool with_cache) {
     return describe(*open_package(
         path, {.as_built = options_.as_built, .untrusted = untrusted, .max_unpacked = options_.max_unpacked}));
   };
-  sources->add(
-      std::make_unique<UrlSource>(*fetcher_, [look](const std::string& path) { return look(path, true); }, cancel_));
+  const auto look_in_parts = [this](const Url& url, const CancelFlag& cancel) -> std::optional<PackageInfo> {
+    const auto package = loader_->open_in_parts(url, cancel);
+    return package == nullptr ? std::nullopt : std::optional(describe(*package));
+  };
+  sources->add(std::make_unique<UrlSource>(
+      *fetcher_, [look](const std::string& path) { return look(path, true); }, look_in_parts, cancel_));
   sources->add(std::make_unique<PathSource>(
       [look, this](const std::string& path) {
         return PackageSummary{look(path, options_.untrusted), local_distribution(path)};

@@ -77,6 +77,22 @@ TEST_F(RangeRequests, ADateIsAVersionIfItIsSettled) {
   EXPECT_EQ(range_error(request).reason(), Reason::kNoRanges) << "another version could get the same date";
 }
 
+TEST_F(RangeRequests, AKnownVersionIsNotSentAgain) {
+  bool knows_conditions = true;
+  const RawServer server([&](const std::string&, std::size_t) {
+    return Reply{.bytes = knows_conditions ? head("304 Not Modified", 0, etag()) : partial()};
+  });
+  RangeRequest request = request_to(server);
+  request.known_etag = kTag;
+  EXPECT_EQ(range_error(request).reason(), Reason::kUnchanged);
+  EXPECT_EQ(header_of(server.requests().back(), "If-None-Match"), kTag);
+  knows_conditions = false;
+  EXPECT_EQ(range_error(request).reason(), Reason::kUnchanged);
+  EXPECT_THAT(got_, IsEmpty());
+  request.known_etag = "\"older\"";
+  EXPECT_EQ(fetch(request).bytes, asked());
+}
+
 TEST_F(RangeRequests, FollowsRedirects) {
   const RawServer target([](const std::string&, std::size_t) { return Reply{.bytes = partial()}; });
   const RawServer server([&](const std::string&, std::size_t) {
