@@ -39,7 +39,8 @@ constexpr std::array kCommands{
     CommandSpec{CommandId::kInspect, "inspect", "PACKAGE", "show the contents of one package",
                 "Shows the manifest, commands, atoms and volumes. pkgfs checks the whole package first, "
                 "hashes included, and refuses a damaged one. --force shows the parts that pkgfs can read,"
-                " and lists the problems. Dependencies are not resolved.",
+                " and lists the problems. Of a package of more than 4 MB at a server, pkgfs reads only what it "
+                "prints, and checks nothing; --lazy=off downloads and checks it. Dependencies are not resolved.",
                 "pkgfs inspect ./app.webc"},
     CommandSpec{CommandId::kVerify, "verify", "PACKAGE", "check a package and all its dependencies for damage",
                 "Reads everything once and lists every problem. The exit code is 4 if there is one. "

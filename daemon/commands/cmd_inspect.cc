@@ -11,6 +11,7 @@
 #include "daemon/cli/text_writer.h"
 #include "daemon/commands/commands.h"
 #include "daemon/commands/inspect_json.h"
+#include "daemon/packages/lazy_packages.h"
 #include "daemon/packages/open_tree.h"
 
 namespace pkgfs {
@@ -33,6 +34,12 @@ void print_line(TextWriter out, std::string_view label, const json& value) {
 void print_volumes(TextWriter out, const json& volumes) {
   out << "volumes:\n";
   for (const json& volume : volumes) {
+    if (!volume.contains("entries")) {
+      out << "  " << shown(volume.at("name")) << "  " << size_text(volume.at("data_bytes").get<std::uint64_t>())
+          << ", in directories that weren't read: they take "
+          << size_text(volume.at("directory_bytes").get<std::uint64_t>()) << '\n';
+      continue;
+    }
     std::size_t files = 0;
     std::size_t others = 0;
     std::uint64_t bytes = 0;
@@ -91,7 +98,7 @@ void print_plain(TextWriter out, const Package& package, const PackageFacts& fac
   print_line(out, "format", package.is_live() ? "directory" : "WEBC " + std::to_string(package.webc_version()));
   if (facts.size) {
     print_line(out, "size", size_text(*facts.size));
-    print_line(out, "sha256", to_hex(package.hash().digest()));
+    print_line(out, "sha256", facts.sha256 ? json(to_hex(*facts.sha256)) : json());
   }
   print_wapm(out, manifest);
   print_line(out, "entrypoint", optional_json(manifest.entrypoint));
@@ -110,14 +117,22 @@ void print_plain(TextWriter out, const Package& package, const PackageFacts& fac
   }
   for (std::size_t i = 0; i < facts.atoms.size(); ++i) {
     const webc::Atom& atom = package.atoms()[i];
-    out << "  " << atom.name << "  " << size_text(atom.body.length) << "  " << to_hex(facts.atoms[i]) << '\n';
+    out << "  " << atom.name << "  " << size_text(atom.body.length);
+    if (facts.atoms[i]) {
+      out << "  " << to_hex(*facts.atoms[i]);
+    }
+    out << '\n';
   }
   print_mappings(out, manifest);
   print_volumes(out, facts.volumes);
   for (const std::string& problem : facts.problems) {
     out << "problem: " << problem << '\n';
   }
-  if (facts.problems.empty() && facts.validate != "ok") {
+  if (facts.in_parts) {
+    print_line(out, "checked",
+               "nothing: only parts of the package were read, and its hashes are those that it states. --lazy=off "
+               "downloads and checks all of it");
+  } else if (facts.problems.empty() && facts.validate != "ok") {
     out << "problem: " << facts.validate << '\n';
   }
 }
@@ -153,13 +168,39 @@ int list_commands(const Io& io, const Package& package, bool as_json) {
   return broken.empty() ? kExitOk : to_exit_code(ErrorCode::kLoad);
 }
 
+int print_facts(const Io& io, const Package& package, const PackageFacts& facts, bool as_json) {
+  if (as_json) {
+    print_inspect_json(*io.out, package, facts);
+  } else {
+    print_plain(TextWriter(*io.out), package, facts);
+  }
+  return facts.problems.empty() ? kExitOk : to_exit_code(ErrorCode::kCorrupt);
+}
+
+/// Shows a package that stays at its server. Reads what is printed, and no file.
+int inspect_in_parts(const Package& package, const Options& options, const Io& io) {
+  // The text only counts the entries of a volume, and a million of them take 150 MB. The JSON lists all of them.
+  constexpr std::uint64_t kMostForCounting = 256U << 10U;
+  if (options.commands) {
+    return list_commands(io, package, options.json);
+  }
+  const std::uint64_t most = options.json ? package.container()->source()->size() : kMostForCounting;
+  return print_facts(io, package, read_facts_in_parts(package, most), options.json);
+}
+
 }  // namespace
 
 int cmd_inspect(const std::vector<std::string>& args, const Io& io) {
-  const Options options = parse_options(CommandId::kInspect, args, 1, 1);
+  Options options = parse_options(CommandId::kInspect, args, 1, 1);
   set_log_level(options.log);
-  PackageOpener opener(options.tree, unchecked_options(options.tree), io);
+  options.tree.lazy = options.tree.lazy.value_or(Lazy::kAuto);  // it shows little of a large package
+  OpenOptions open = unchecked_options(options.tree);
+  open.directory_data = false;
+  PackageOpener opener(options.tree, open, io);
   const auto package = opener.open(options.operands[0]).package;
+  if (is_read_in_parts(*package)) {
+    return inspect_in_parts(*package, options, io);
+  }
   Findings findings = check_package(*package);
   if (!findings.damage.empty() && !options.force) {
     refuse_damaged(*package, findings.damage);
@@ -167,13 +208,7 @@ int cmd_inspect(const std::vector<std::string>& args, const Io& io) {
   if (options.commands) {
     return list_commands(io, *package, options.json);
   }
-  const PackageFacts facts = read_facts(*package, std::move(findings));
-  if (options.json) {
-    print_inspect_json(*io.out, *package, facts);
-  } else {
-    print_plain(TextWriter(*io.out), *package, facts);
-  }
-  return facts.problems.empty() ? kExitOk : to_exit_code(ErrorCode::kCorrupt);
+  return print_facts(io, *package, read_facts(*package, std::move(findings)), options.json);
 }
 
 }  // namespace pkgfs

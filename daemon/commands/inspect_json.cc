@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -13,6 +14,7 @@
 
 #include "daemon/cli/json_output.h"
 #include "daemon/commands/volume_listing.h"
+#include "daemon/packages/lazy_packages.h"
 
 namespace pkgfs {
 
@@ -20,6 +22,8 @@ using nlohmann::json;
 using webc::JsonWriter;
 
 namespace {
+
+json hash_json(const std::optional<Sha256>& hash) { return hash ? json(to_hex(*hash)) : json(); }
 
 json error_json(const Error& error) { return {{"error", error.chain()}}; }
 
@@ -60,7 +64,7 @@ class Document {
     const auto entrypoint = small(optional_json(manifest_.entrypoint));
     const auto validate = small(facts_.validate);
     const auto problems = small(facts_.problems);
-    const auto sha256 = small(facts_.size ? json(to_hex(package_.hash().digest())) : json());
+    const auto sha256 = small(hash_json(facts_.sha256));
     const auto size = small(facts_.size.value_or(0));
     const auto manifest = [this] { webc::write_manifest(writer_, manifest_); };
     const auto text = [&] {
@@ -73,6 +77,7 @@ class Document {
     const auto filesystem = [this] { print_filesystem(); };
     const auto volumes = [this] { writer_.value(facts_.volumes); };
     const auto index = [this] { print_index(); };
+    const auto in_parts = small(true);
     const auto cbor = [this] { print_manifest_cbor(); };
     std::vector<JsonWriter::Member> members{{"file", name},
                                             {"webc_hash", sha256},
@@ -89,6 +94,9 @@ class Document {
                                             {"volumes", volumes},
                                             {"validate", validate},
                                             {"problems", problems}};
+    if (facts_.in_parts) {
+      members.emplace_back("in_parts", in_parts);
+    }
     if (facts_.size) {
       members.insert(members.end(), {{"size", size}, {"sha256", sha256}, {"index", index}, {"manifest_cbor", cbor}});
     }
@@ -140,7 +148,7 @@ class Document {
       };
       writer_.object({{"name", [&] { writer_.text(atom.name); }},
                       {"len", [&] { writer_.value(json(atom.body.length)); }},
-                      {"sha256", [&] { writer_.text(to_hex(*hash)); }},
+                      {"sha256", [&] { writer_.value(hash_json(*hash)); }},
                       {"kind", [&] { writer_.value(kind); }},
                       {"signature", [&] { writer_.value(signature); }},
                       {"annotations", annotations}});
@@ -217,9 +225,29 @@ PackageFacts read_facts(const Package& package, Findings findings) {
     if (container->source()->damaged()) {
       problems.push_back(system_error(package.name(), EIO).message());
     }
+    facts.sha256 = package.hash().digest();
   }
   const std::vector<std::string>& worst = problems.empty() ? findings.mappings : problems;
   facts.validate = worst.empty() ? "ok" : worst.front();
+  return facts;
+}
+
+PackageFacts read_facts_in_parts(const Package& package, std::uint64_t most) {
+  const webc::Container& container = *package.container();
+  PackageFacts facts;
+  facts.in_parts = true;
+  facts.volumes = volumes_in_parts_json(container, most, facts.problems);
+  for (const webc::Atom& atom : package.atoms()) {
+    Sha256 hash{};
+    const bool has_hash = atom.body.sha256.size() == hash.size();
+    if (has_hash) {
+      std::memcpy(hash.data(), atom.body.sha256.data(), hash.size());
+    }
+    facts.atoms.push_back(has_hash ? std::optional(hash) : std::nullopt);
+  }
+  facts.size = container.source()->size();
+  facts.sha256 = package.hash().known();
+  facts.validate = facts.problems.empty() ? "not checked: only parts of the package were read" : facts.problems.front();
   return facts;
 }
 
@@ -246,7 +274,7 @@ std::string stated_id(const Package& package) {
   if (wapm && wapm->name) {
     return *wapm->name + "@" + wapm->version.value_or("0.0.0");
   }
-  return package.hash().to_string();
+  return is_read_in_parts(package) && !package.hash().known() ? package.name() : package.hash().to_string();
 }
 
 std::vector<CommandRow> command_rows(const Package& package) {

@@ -26,16 +26,21 @@ struct Findings {
 
 /// The results for `inspect` that need a look at the whole package.
 struct PackageFacts {
-  nlohmann::json volumes;             // as `volumes_json` makes them
-  std::vector<Sha256> atoms;          // of each of the package's atoms
-  std::optional<std::uint64_t> size;  // of the container; none for a directory
-  std::vector<std::string> problems;  // damage, and entries that can't be read
-  std::string validate;               // "ok", or the first one of `problems`, or else of Findings::mappings
+  nlohmann::json volumes;                    // as `volumes_json` or `volumes_in_parts_json` makes them
+  std::vector<std::optional<Sha256>> atoms;  // of each of the package's atoms
+  std::optional<std::uint64_t> size;         // of the container; none for a directory
+  std::optional<Sha256> sha256;              // the same; also none if it isn't known
+  std::vector<std::string> problems;         // damage, and entries that can't be read
+  std::string validate;                      // "ok", or the first one of `problems`, or else of Findings::mappings
+  bool in_parts = false;                     // no file was read: hashes are those that the package states
 };
 [[nodiscard]] PackageFacts read_facts(const Package& package, Findings findings);
+/// The same for a package of which only parts are read. `most`: see `volumes_in_parts_json`. Throws Error if they can't
+/// be fetched.
+[[nodiscard]] PackageFacts read_facts_in_parts(const Package& package, std::uint64_t most);
 
 /// Prints the document of `inspect --json` for one package. For a directory, leaves out the keys that only a container
-/// has: size, sha256, index and manifest_cbor.
+/// has: size, sha256, index and manifest_cbor. A document of which only parts were read also has the key `in_parts`.
 void print_inspect_json(std::ostream& out, const Package& package, const PackageFacts& facts);
 /// Prints only the value of the key `commands` of that document, sorted by name.
 void print_commands_json(std::ostream& out, const Package& package);
@@ -43,7 +48,8 @@ void print_commands_json(std::ostream& out, const Package& package);
 /// The value of the key `package_id` of that document: `stated_id`, or its error.
 [[nodiscard]] nlohmann::json id_json(const Package& package);
 /// The name and version in the manifest of a package (`name@version`), unchecked. If it has no name, the hash of the
-/// package. Throws Error for a malformed annotation.
+/// package. If only parts of the package are read, and its hash isn't known, the package's name for messages. Throws
+/// Error for a malformed annotation.
 [[nodiscard]] std::string stated_id(const Package& package);
 
 /// One command in the manifest of a package.

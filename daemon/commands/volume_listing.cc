@@ -11,6 +11,7 @@
 #include "core/base/limits.h"
 #include "core/vfs/read_file.h"
 #include "core/vfs/walk.h"
+#include "core/webc/tree_volume.h"
 #include "daemon/cli/json_output.h"
 
 namespace pkgfs {
@@ -23,11 +24,17 @@ json modified_json(const std::optional<std::int64_t>& modified) {
   return modified ? json(nanoseconds(*modified)) : json();
 }
 
+/// Where the SHA-256 of a file comes from.
+enum class Hashes {
+  kComputed,
+  kStored,  // null if the container has none
+};
+
 /// The entries of one container volume, depth first in stored order, without recursion.
 class VolumeListing {
  public:
-  VolumeListing(const webc::Volume& volume, bool stored_hashes, std::vector<std::string>& problems)
-      : volume_(volume), stored_hashes_(stored_hashes), problems_(problems) {}
+  VolumeListing(const webc::Volume& volume, bool stored_hashes, Hashes hashes, std::vector<std::string>& problems)
+      : volume_(volume), stored_hashes_(stored_hashes), hashes_(hashes), problems_(problems) {}
 
   json run() {
     json root_time;
@@ -92,7 +99,9 @@ class VolumeListing {
         const Blob body{volume_.source(), info.offset, info.length};
         entry["type"] = "file";
         entry["len"] = info.length;
-        entry["sha256"] = to_hex(sha256(body.bytes()));
+        entry["sha256"] = hashes_ == Hashes::kComputed ? json(to_hex(sha256(body.bytes())))
+                          : info.sha256.empty()        ? json()
+                                                       : json(hex(info.sha256));
         break;
       }
       case webc::EntryKind::kSymlink:
@@ -104,7 +113,8 @@ class VolumeListing {
   }
 
   const webc::Volume& volume_;
-  bool stored_hashes_;
+  bool stored_hashes_;  // the key `hash` has them
+  Hashes hashes_;
   std::vector<std::string>& problems_;
   std::vector<Item> pending_;
   json entries_ = json::array();
@@ -174,21 +184,47 @@ class LiveListing final : public vfs::TreeVisitor {
   json entries_ = json::array();
 };
 
+/// Version 2 stores hashes too, but the reference implementation doesn't read them.
+bool shows_stored_hashes(const webc::Container& container) { return container.version() == webc::Version::kV3; }
+
 }  // namespace
 
 json volumes_json(const Package& package, std::vector<std::string>& problems) {
   json volumes = json::array();
   if (const webc::Container* container = package.container()) {
     for (const auto& volume : container->volumes()) {
-      // Version 2 stores hashes too, but the reference implementation doesn't read them.
-      const bool stored_hashes = container->version() == webc::Version::kV3;
-      volumes.push_back(VolumeListing(*volume, stored_hashes, problems).run());
+      volumes.push_back(VolumeListing(*volume, shows_stored_hashes(*container), Hashes::kComputed, problems).run());
     }
     return volumes;
   }
   for (const std::string& name : package.volume_names()) {
     if (const auto volume = package.open_volume(name)) {
       volumes.push_back(LiveListing(*volume, name, problems).run());
+    }
+  }
+  return volumes;
+}
+
+json volumes_in_parts_json(const webc::Container& container, std::uint64_t most, std::vector<std::string>& problems) {
+  std::vector<ByteRun> needed;
+  json volumes = json::array();
+  for (const auto& volume : container.volumes()) {
+    const webc::VolumeParts& parts = dynamic_cast<const webc::TreeVolume&>(*volume).tree().parts();
+    if (parts.header_length > most) {
+      most = 0;
+      volumes.push_back(
+          {{"name", volume->name()}, {"directory_bytes", parts.header_length}, {"data_bytes", parts.data_length}});
+    } else {
+      most -= parts.header_length;
+      needed.push_back({.offset = parts.header, .length = parts.header_length});
+      volumes.push_back(nullptr);
+    }
+  }
+  container.source()->need(needed);  // all at the same time
+  for (std::size_t i = 0; i < volumes.size(); ++i) {
+    if (volumes[i].is_null()) {
+      volumes[i] =
+          VolumeListing(*container.volumes()[i], shows_stored_hashes(container), Hashes::kStored, problems).run();
     }
   }
   return volumes;
