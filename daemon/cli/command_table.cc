@@ -30,7 +30,7 @@ constexpr std::array kCommands{
                 " high; max is exact. The command does not wait for a mount that does not answer.",
                 "pkgfs stats /mnt/python"},
     CommandSpec{CommandId::kWait, "wait", "MOUNTPOINT", "wait until all packages of a mount are local and checked",
-                "A lazy mount (--lazy) is ready before its packages are complete. This command returns when the mount "
+                "A lazy mount is ready before its packages are complete. This command returns when the mount "
                 "answers, and all its packages are complete, have the right hash and are in the cache. For any other "
                 "mount, it returns at once. The exit code is 12 if --timeout is over, 4 if a server sent a package "
                 "with a wrong hash, and 3 if nothing is mounted or the mount ends. A server that does not answer is "

@@ -375,9 +375,9 @@ constexpr std::array kOptions{
                }},
     OptionSpec{
         Group::kNetwork, "lazy", '\0', "auto|on|off",
-        "off (default): download every package before it is used. auto (default of inspect): a package of more than "
-        "4 MB that is not in the cache is used at once, and its files come over the network when they are read. on: "
-        "smaller packages, too. extract and verify need all of a package, so they always download it",
+        "auto (default): a package of more than 4 MB that is not in the cache is used at once, and its files come over "
+        "the network when they are read. on: smaller packages, too. off: download every package before it is used. "
+        "extract and verify need all of a package, so they always download it",
         kTreeCommands | set_of(CommandId::kInspect), true, set_lazy},
     OptionSpec{Group::kNetwork, "background", '\0', "auto|off|RATE",
                "what a lazy mount fetches although no program reads it yet. auto (default): the rest of each package. "

@@ -47,7 +47,7 @@ struct TreeFlags {
   bool untrusted = false;        // all packages come from strangers: no live directories, warnings of damage are errors
   bool raw_links = false;
   std::optional<std::uint64_t> max_unpacked;          // bytes that a tarball may unpack to; none: as limits.h says
-  std::optional<Lazy> lazy = {};                      // which containers are read over the network while they are used
+  Lazy lazy = Lazy::kAuto;                            // which containers are read over the network while they are used
   std::optional<std::uint64_t> background_rate = {};  // bytes a second of what is fetched meanwhile; 0: nothing
   bool complete_begun = false;                        // go on with a container of which a lazy mount has fetched a part
   std::optional<std::uint64_t> memory;  // bytes for merged directories; none: chosen by the control group's limit

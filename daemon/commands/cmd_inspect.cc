@@ -193,7 +193,6 @@ int inspect_in_parts(const Package& package, const Options& options, const Io& i
 int cmd_inspect(const std::vector<std::string>& args, const Io& io) {
   Options options = parse_options(CommandId::kInspect, args, 1, 1);
   set_log_level(options.log);
-  options.tree.lazy = options.tree.lazy.value_or(Lazy::kAuto);  // it shows little of a large package
   OpenOptions open = unchecked_options(options.tree);
   open.directory_data = false;
   PackageOpener opener(options.tree, open, io);

@@ -72,12 +72,12 @@ void PackageOpener::set_up_lazy(const TreeFlags& flags, DownloadObserver* observ
   const OpenOptions asked = open_options(flags);
   const bool reads_all = options_.verify != Verify::kNone || options_.detect_executables || options_.strict ||
                          asked.verify != Verify::kNone || asked.detect_executables || asked.strict;
-  const bool is_lazy = flags.lazy.value_or(Lazy::kOff) != Lazy::kOff && !reads_all;
+  const bool is_lazy = flags.lazy != Lazy::kOff && !reads_all;
   if (client_ == nullptr || (!is_lazy && !flags.complete_begun) ||
       settings_.verify_downloads != VerifyDownloads::kFail) {
     return;
   }
-  LazyOpener::Options lazy{.lazy = is_lazy ? *flags.lazy : Lazy::kOff,
+  LazyOpener::Options lazy{.lazy = is_lazy ? flags.lazy : Lazy::kOff,
                            .packages_directory = settings_.packages_directory(),
                            .urls_directory = settings_.urls_directory(),
                            .tokens = tokens_of(settings_),
