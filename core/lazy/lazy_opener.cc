@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "core/lazy/lazy_opener.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "core/base/log.h"
@@ -14,7 +11,7 @@
 #include "core/cache/containers_by_url.h"
 #include "core/cache/download_observer.h"
 #include "core/cache/profile_files.h"
-#include "core/lazy/fetch_counted.h"
+#include "core/lazy/first_requests.h"
 #include "core/lazy/keep_complete.h"
 #include "core/lazy/lazy_counters.h"
 #include "core/net/http_client.h"
@@ -22,105 +19,6 @@
 
 namespace pkgfs {
 namespace {
-
-/// The first request asks for so many bytes. They have the index, and often the manifest, too.
-constexpr std::uint64_t kFirstRequest = 2 * SparseFile::kBlock;
-
-/// Thrown while a body begins that isn't wanted in parts.
-struct NotInParts {
-  const char* why;
-};
-
-RangeRequest request_for(const RemoteFile& remote, std::uint64_t first, std::uint64_t length) {
-  return {.url = remote.url,
-          .bearer = remote.bearer,
-          .first = first,
-          .length = length,
-          .max_size = remote.max_size,
-          .may_leave_https = remote.may_leave_https};
-}
-
-/// Fetches a part of `file` that is missing, which shows whether the server still has this version. False if not, or if
-/// the server sends no ranges any more. With `asks_always`, asks also if nothing is missing.
-bool go_on(SparseFile& file, const RemoteFile& remote, bool asks_always, HttpClient& client, const CancelFlag& cancel,
-           LazyCounters& counters) {
-  const BlockRange missing = file.missing({0, file.blocks()});
-  const auto claim = missing.empty() ? std::nullopt : file.claim({missing.first, 1});
-  if (!claim && !asks_always) {
-    return true;  // another process fetches it at this moment
-  }
-  const std::uint64_t first = claim ? claim->range().first * SparseFile::kBlock : 0;
-  RangeRequest request = request_for(remote, first, claim ? std::min(SparseFile::kBlock, file.size() - first) : 1);
-  request.version = RemoteVersion{file.version().validator, file.size()};
-  try {
-    fetch_counted(client, request, cancel, counters, [&](const RemoteVersion&, std::uint64_t at, auto piece) {
-      if (claim) {
-        file.write(at, piece);
-      }
-    });
-    if (claim) {
-      file.mark_present(claim->range());
-    }
-    return true;
-  } catch (const HttpError& error) {
-    if (const auto* refusal = dynamic_cast<const RangeError*>(&error);
-        refusal != nullptr && (refusal->reason() == RangeError::Reason::kOtherVersion ||
-                               refusal->reason() == RangeError::Reason::kNoRanges)) {
-      return false;
-    }
-    if (asks_always) {
-      log::warn("{}: it isn't known whether the server has another version than the part that is here: {}", remote.name,
-                error);
-    } else {
-      log::debug("{}: {}", remote.name, error);
-    }
-    return true;  // what is here may suffice
-  }
-}
-
-/// Fetches the beginning of the container into a new file, unless the server has the version with `known_etag`. Throws
-/// NotInParts, and as `fetch_range`.
-std::shared_ptr<SparseFile> begin(const PrivateDirectory& directory, const std::string& key, Lazy lazy,
-                                  const RemoteFile& remote, const std::optional<std::string>& known_etag,
-                                  HttpClient& client, const CancelFlag& cancel, LazyCounters& counters) {
-  std::shared_ptr<SparseFile> file;
-  std::optional<SparseFile::Claim> claim;  // must not outlive the file
-  std::uint64_t end = 0;
-  RangeRequest request = request_for(remote, 0, kFirstRequest);
-  request.known_etag = known_etag;
-  fetch_counted(client, request, cancel, counters,
-                [&](const RemoteVersion& version, std::uint64_t at, std::span<const std::byte> piece) {
-                  if (file == nullptr) {
-                    if (lazy == Lazy::kAuto && version.size <= LazyOpener::kSmall) {
-                      throw NotInParts{"it is small"};
-                    }
-                    file = SparseFile::open(directory, key, {version.validator, version.size});
-                    if (auto taken = file->claim(SparseFile::blocks_of(0, kFirstRequest))) {
-                      claim.emplace(std::move(*taken));
-                    }
-                  }
-                  if (claim) {  // else another process has begun meanwhile
-                    file->write(at, piece);
-                    end = at + piece.size();
-                  }
-                });
-  if (file == nullptr) {
-    throw NotInParts{"it is empty"};
-  }
-  if (claim) {
-    file->mark_present({0, end == file->size() ? file->blocks() : end / SparseFile::kBlock});
-    claim.reset();
-  }
-  return file;
-}
-
-/// Whether the file begins like a container. A tarball can't be read in parts.
-bool is_container(const SparseFile& file) {
-  constexpr std::string_view kMagic("\0webc", 5);
-  std::array<char, kMagic.size()> start{};
-  return ::pread(file.fd(), start.data(), start.size(), 0) == static_cast<ssize_t>(start.size()) &&
-         std::string_view(start.data(), start.size()) == kMagic;
-}
 
 /// Tells an observer of one download, also of its end.
 class Observed {
@@ -319,7 +217,7 @@ bool LazyOpener::complete_target(const std::string& name, FunctionRef<Target()> 
     cache_files::require_control(target.cache);
     const bool is_by_url = !target.hash;
     if ((is_by_url || !file->is_complete()) &&
-        !go_on(*file, target.remote, is_by_url, *client, cancel, fetcher_->counters())) {
+        !first_requests::go_on(*file, target.remote, is_by_url, *client, cancel, fetcher_->counters())) {
       throw NotInParts{"the server has another version than the part that is here, or sends no ranges"};
     }
     fetcher_->lend(client);
@@ -359,14 +257,15 @@ std::shared_ptr<SparseFile> LazyOpener::file_of(const Target& target, HttpClient
   cache_files::require_control(target.cache);
   const PrivateDirectory directory = PrivateDirectory::make(target.temporary);
   std::shared_ptr<SparseFile> file = SparseFile::find(directory, target.key);
-  if (file != nullptr && !go_on(*file, target.remote, !target.hash, client, cancel, fetcher_->counters())) {
+  if (file != nullptr &&
+      !first_requests::go_on(*file, target.remote, !target.hash, client, cancel, fetcher_->counters())) {
     log::debug("{}: the server has another version than the part that is here, or sends no ranges", target.remote.name);
     file.reset();
   }
   if (file == nullptr) {
     try {
-      file = begin(directory, target.key, options_.lazy, target.remote, target.known_etag, client, cancel,
-                   fetcher_->counters());
+      file = first_requests::begin(directory, target.key, target.remote, target.known_etag, client, cancel,
+                                   fetcher_->counters());
     } catch (const RangeError& error) {
       if (error.reason() != RangeError::Reason::kUnchanged) {
         throw;
@@ -375,7 +274,13 @@ std::shared_ptr<SparseFile> LazyOpener::file_of(const Target& target, HttpClient
       throw NotInParts{"the copy in the cache is current"};
     }
   }
-  if (!is_container(*file)) {
+  if (options_.lazy == Lazy::kAuto && file->size() <= kSmall) {
+    // All of it, on the same connection: then it costs as many requests as a download, or one more.
+    first_requests::complete(*file, target.remote, target.hash, client, cancel, fetcher_->counters());
+    target.keep(*file);
+    throw NotInParts{"it is small"};
+  }
+  if (!first_requests::is_container(*file)) {
     file->remove();
     throw NotInParts{"it isn't a container, so it can't be read in parts"};
   }

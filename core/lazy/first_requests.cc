@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+#include "core/lazy/first_requests.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <string_view>
+#include <utility>
+
+#include "core/base/byte_source.h"
+#include "core/base/log.h"
+#include "core/base/source_hash.h"
+#include "core/lazy/fetch_counted.h"
+#include "core/net/http_client.h"
+#include "core/net/range_request.h"
+
+namespace pkgfs::first_requests {
+namespace {
+
+/// The first request asks for so many bytes. They have the index, and often the manifest, too.
+constexpr std::uint64_t kFirstRequest = 2 * SparseFile::kBlock;
+
+RangeRequest request_for(const RemoteFile& remote, std::uint64_t first, std::uint64_t length) {
+  return {.url = remote.url,
+          .bearer = remote.bearer,
+          .first = first,
+          .length = length,
+          .max_size = remote.max_size,
+          .may_leave_https = remote.may_leave_https};
+}
+
+Sha256 hash_of_all(const SparseFile& file) {
+  UniqueFd fd(::fcntl(file.fd(), F_DUPFD_CLOEXEC, 0));
+  if (!fd) {
+    throw system_error("Unable to open \"" + file.path() + "\"", errno);
+  }
+  const auto mapped = MappedFile::adopt(std::move(fd), file.path(), MappedFile::Changes::kAllowed);
+  const auto digest = hash_of(*mapped, 0, file.size());
+  if (!digest) {
+    throw system_error("Unable to read \"" + file.path() + "\" at " + std::to_string(digest.error().offset),
+                       digest.error().error);
+  }
+  return *digest;
+}
+
+}  // namespace
+
+bool go_on(SparseFile& file, const RemoteFile& remote, bool asks_always, HttpClient& client, const CancelFlag& cancel,
+           LazyCounters& counters) {
+  const BlockRange missing = file.missing({0, file.blocks()});
+  const auto claim = missing.empty() ? std::nullopt : file.claim({missing.first, 1});
+  if (!claim && !asks_always) {
+    return true;  // another process fetches it at this moment
+  }
+  const std::uint64_t first = claim ? claim->range().first * SparseFile::kBlock : 0;
+  RangeRequest request = request_for(remote, first, claim ? std::min(SparseFile::kBlock, file.size() - first) : 1);
+  request.version = RemoteVersion{file.version().validator, file.size()};
+  try {
+    fetch_counted(client, request, cancel, counters, [&](const RemoteVersion&, std::uint64_t at, auto piece) {
+      if (claim) {
+        file.write(at, piece);
+      }
+    });
+    if (claim) {
+      file.mark_present(claim->range());
+    }
+    return true;
+  } catch (const HttpError& error) {
+    if (const auto* refusal = dynamic_cast<const RangeError*>(&error);
+        refusal != nullptr && (refusal->reason() == RangeError::Reason::kOtherVersion ||
+                               refusal->reason() == RangeError::Reason::kNoRanges)) {
+      return false;
+    }
+    if (asks_always) {
+      log::warn("{}: it isn't known whether the server has another version than the part that is here: {}", remote.name,
+                error);
+    } else {
+      log::debug("{}: {}", remote.name, error);
+    }
+    return true;  // what is here may suffice
+  }
+}
+
+std::shared_ptr<SparseFile> begin(const PrivateDirectory& directory, const std::string& key, const RemoteFile& remote,
+                                  const std::optional<std::string>& known_etag, HttpClient& client,
+                                  const CancelFlag& cancel, LazyCounters& counters) {
+  std::shared_ptr<SparseFile> file;
+  std::optional<SparseFile::Claim> claim;  // must not outlive the file
+  std::uint64_t end = 0;
+  RangeRequest request = request_for(remote, 0, kFirstRequest);
+  request.known_etag = known_etag;
+  fetch_counted(client, request, cancel, counters,
+                [&](const RemoteVersion& version, std::uint64_t at, std::span<const std::byte> piece) {
+                  if (file == nullptr) {
+                    file = SparseFile::open(directory, key, {version.validator, version.size});
+                    if (auto taken = file->claim(SparseFile::blocks_of(0, kFirstRequest))) {
+                      claim.emplace(std::move(*taken));
+                    }
+                  }
+                  if (claim) {  // else another process has begun meanwhile
+                    file->write(at, piece);
+                    end = at + piece.size();
+                  }
+                });
+  if (file == nullptr) {
+    throw NotInParts{"it is empty"};
+  }
+  if (claim) {
+    file->mark_present({0, end == file->size() ? file->blocks() : end / SparseFile::kBlock});
+    claim.reset();
+  }
+  return file;
+}
+
+bool is_container(const SparseFile& file) {
+  constexpr std::string_view kMagic("\0webc", 5);
+  std::array<char, kMagic.size()> start{};
+  return ::pread(file.fd(), start.data(), start.size(), 0) == static_cast<ssize_t>(start.size()) &&
+         std::string_view(start.data(), start.size()) == kMagic;
+}
+
+void complete(SparseFile& file, const RemoteFile& remote, const std::optional<Sha256>& announced, HttpClient& client,
+              const CancelFlag& cancel, LazyCounters& counters) {
+  for (BlockRange missing = file.missing({0, file.blocks()}); !missing.empty();
+       missing = file.missing({0, file.blocks()})) {
+    const auto claim = file.claim(missing);
+    if (!claim) {
+      throw NotInParts{"another process fetches it"};
+    }
+    const std::uint64_t first = claim->range().first * SparseFile::kBlock;
+    const std::uint64_t end = std::min(claim->range().end() * SparseFile::kBlock, file.size());
+    RangeRequest request = request_for(remote, first, end - first);
+    request.version = RemoteVersion{file.version().validator, file.size()};
+    fetch_counted(client, request, cancel, counters,
+                  [&](const RemoteVersion&, std::uint64_t at, auto piece) { file.write(at, piece); });
+    file.mark_present(claim->range());
+  }
+  if (announced && hash_of_all(file) != *announced) {
+    file.remove();
+    throw NotInParts{"it doesn't have the announced hash"};
+  }
+  file.sync();
+}
+
+}  // namespace pkgfs::first_requests

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/base/cancel.h"
+#include "core/base/hash.h"
+#include "core/base/private_directory.h"
+#include "core/lazy/lazy_counters.h"
+#include "core/lazy/remote_file.h"
+#include "core/lazy/sparse_file.h"
+
+namespace pkgfs {
+
+class HttpClient;
+
+/// Thrown if a container isn't to be read in parts. Then it is downloaded, or the cache has all of it.
+struct NotInParts {
+  const char* why;
+};
+
+/// The requests that decide whether a container is read in parts. The calling thread waits for them. They are counted
+/// in `counters`. All but `is_container` throw Error(kInterrupted), and Error if memory, descriptors or room ran out.
+namespace first_requests {
+
+/// Fetches a part of `file` that is missing, which shows whether the server still has this version. False if not, or if
+/// the server sends no ranges any more. With `asks_always`, asks also if nothing is missing.
+[[nodiscard]] bool go_on(SparseFile& file, const RemoteFile& remote, bool asks_always, HttpClient& client,
+                         const CancelFlag& cancel, LazyCounters& counters);
+/// Fetches the beginning of the container into a new file, unless the server has the version with `known_etag`. Throws
+/// NotInParts, and as `fetch_range`.
+[[nodiscard]] std::shared_ptr<SparseFile> begin(const PrivateDirectory& directory, const std::string& key,
+                                                const RemoteFile& remote, const std::optional<std::string>& known_etag,
+                                                HttpClient& client, const CancelFlag& cancel, LazyCounters& counters);
+/// Fetches all that is missing, and syncs the file. Throws NotInParts if another process fetches some of it, or if the
+/// file then doesn't have the hash `announced`: it is removed in this case. Throws as `fetch_range`.
+void complete(SparseFile& file, const RemoteFile& remote, const std::optional<Sha256>& announced, HttpClient& client,
+              const CancelFlag& cancel, LazyCounters& counters);
+/// Whether the file begins like a container. A tarball can't be read in parts.
+[[nodiscard]] bool is_container(const SparseFile& file);
+
+}  // namespace first_requests
+}  // namespace pkgfs
