@@ -38,7 +38,7 @@ std::shared_ptr<BlockFetcher> BlockFetcher::make(Options options) {
   return {new BlockFetcher(std::move(options)), destroy};
 }
 
-BlockFetcher::BlockFetcher(Options options) : options_(std::move(options)) {}
+BlockFetcher::BlockFetcher(Options options) : options_(std::move(options)), room_(options_.free_room) {}
 
 BlockFetcher::~BlockFetcher() { end_threads(); }
 

@@ -13,6 +13,8 @@
 
 #include "core/base/cancel.h"
 #include "core/base/thread_annotations.h"
+#include "core/lazy/block_memory.h"
+#include "core/lazy/cache_room.h"
 #include "core/lazy/lazy_counters.h"
 
 namespace pkgfs {
@@ -49,6 +51,9 @@ class BlockFetcher {
     std::array<unsigned, 3> jobs{8, 8, 2};
     /// How long a reader waits for bytes before it fails.
     std::chrono::milliseconds patience{30'000};
+    /// Removes what the user allows from the cache, because its disk is full. Returns whether that freed bytes. May be
+    /// empty.
+    std::function<bool()> free_room = {};
   };
 
   /// One of the fetcher's own threads may drop the last reference.
@@ -73,6 +78,9 @@ class BlockFetcher {
 
   [[nodiscard]] std::chrono::milliseconds patience() const { return options_.patience; }
   [[nodiscard]] LazyCounters& counters() { return counters_; }
+  /// Of all containers. While there is no room in the cache, what readers need is held in memory.
+  [[nodiscard]] CacheRoom& room() { return room_; }
+  [[nodiscard]] BlockMemory& memory() { return memory_; }
 
  private:
   explicit BlockFetcher(Options options);
@@ -91,6 +99,8 @@ class BlockFetcher {
 
   Options options_;
   LazyCounters counters_;
+  CacheRoom room_;
+  BlockMemory memory_;
   Mutex mutex_;
   std::condition_variable changed_;
   std::vector<std::weak_ptr<FetchClient>> clients_ PKGFS_GUARDED_BY(mutex_);

@@ -284,6 +284,10 @@ std::uint64_t BlockMap::generation() const {
   return generation;
 }
 
+std::uint64_t BlockMap::mapped_generation() const noexcept {
+  return load<std::uint64_t>(file_->bytes().data() + kGenerationAt);
+}
+
 void BlockMap::set_generation(std::uint64_t generation) {
   write_at(fd(), std::as_bytes(std::span(&generation, 1)), kGenerationAt, path_);
 }

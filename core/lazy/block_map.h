@@ -74,6 +74,8 @@ class BlockMap {
   void mark_present(BlockRange range);
   /// Changes when blocks were forgotten.
   [[nodiscard]] std::uint64_t generation() const;
+  /// The same from the mapping: costs no system call. 0 if the map is damaged.
+  [[nodiscard]] std::uint64_t mapped_generation() const noexcept;
   void set_generation(std::uint64_t generation);
   void sync();
 

@@ -82,6 +82,11 @@ bool go_on(SparseFile& file, const RemoteFile& remote, bool asks_always, HttpCli
       log::debug("{}: {}", remote.name, error);
     }
     return true;  // what is here may suffice
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kFull) {
+      return true;  // the server has this version: it sent a part
+    }
+    throw;
   }
 }
 

@@ -49,8 +49,8 @@ class Observed {
 };
 
 /// Waits until the whole file is in the cache. False if it has another hash, can't be moved there, or if no bytes come:
-/// for `patience`, or for `kGiveUp` while requests fail. Throws Error(kInterrupted).
-bool become_whole(const LazySource& source, std::chrono::milliseconds patience, const CancelFlag& cancel,
+/// for BlockFetcher::patience, or for `kGiveUp` while requests fail. Throws Error, also if bytes can't be written.
+bool become_whole(const LazySource& source, BlockFetcher& fetcher, const CancelFlag& cancel,
                   DownloadObserver* observer) {
   using Clock = std::chrono::steady_clock;
   constexpr auto kInterval = std::chrono::milliseconds(50);
@@ -62,15 +62,18 @@ bool become_whole(const LazySource& source, std::chrono::milliseconds patience, 
     if (cancel.wait_for(kInterval)) {
       throw Error(ErrorCode::kInterrupted, "interrupted");
     }
+    if (std::optional<Error> no_room = fetcher.room().error()) {
+      throw *std::move(no_room);
+    }
     const Clock::time_point now = Clock::now();
     const std::string problem = source.problem();
     if (const std::uint64_t known = std::exchange(have, source.bytes_here()); have != known) {
       last = now;
       observed.received(have);
-    } else if (have == source.bytes().size()
-                   ? !problem.empty()
-                   : now - last >=
-                         (problem.empty() ? patience : std::min<std::chrono::milliseconds>(patience, kGiveUp))) {
+    } else if (have == source.bytes().size() ? !problem.empty()
+                                             : now - last >= (problem.empty() ? fetcher.patience()
+                                                                              : std::min<std::chrono::milliseconds>(
+                                                                                    fetcher.patience(), kGiveUp))) {
       log::warn("{}: the part that is here can't be completed, so all is downloaded anew: {}", source.package(),
                 problem.empty() ? "the server sends nothing" : problem);
       return false;
@@ -196,7 +199,7 @@ std::shared_ptr<LazySource> LazyOpener::open_target(const std::string& name, Fun
   } catch (const NotInParts& reason) {
     log::debug("{} is downloaded before it is used: {}", name, reason.why);
   } catch (const Error& error) {
-    if (error.is_of_run()) {
+    if (error.is_of_run() || error.code() == ErrorCode::kFull) {
       throw;
     }
     log::debug("{} is downloaded before it is used: {}", name, error);
@@ -223,7 +226,7 @@ bool LazyOpener::complete_target(const std::string& name, FunctionRef<Target()> 
     fetcher_->lend(client);
     const std::shared_ptr<LazySource> source = source_of(std::move(file), std::move(target), {}, true);
     source->begin_background();
-    return become_whole(*source, fetcher_->patience(), cancel, observer);
+    return become_whole(*source, *fetcher_, cancel, observer);
   } catch (const NotInParts& reason) {
     log::info("{} is downloaded anew: {}", name, reason.why);
   } catch (const Error& error) {

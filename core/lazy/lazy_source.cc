@@ -51,6 +51,8 @@ LazySource::LazySource(std::shared_ptr<SparseFile> file, Options options, std::s
       options_(std::move(options)),
       recorder_(file_->size(), options_.profile) {}
 
+LazySource::~LazySource() { fetcher_->memory().remove_all(this); }
+
 UniqueFd LazySource::duplicate_of(const SparseFile& file) {
   UniqueFd fd(::fcntl(file.fd(), F_DUPFD_CLOEXEC, 0));
   if (!fd) {
@@ -72,7 +74,14 @@ std::uint64_t LazySource::stamp() const { return state() == State::kWhole ? whol
 
 std::string LazySource::problem() const {
   const MutexLock lock(mutex_);
-  return !unkept_.empty() || !health_.error() || file_->is_complete() ? unkept_ : one_line(*health_.error());
+  if (!unkept_.empty() || file_->is_complete()) {
+    return unkept_;
+  }
+  if (health_.error()) {
+    return one_line(*health_.error());
+  }
+  const std::optional<Error> no_room = fetcher_->room().error();
+  return no_room ? "what is fetched isn't kept: " + one_line(*no_room) : "";
 }
 
 void LazySource::when_whole(std::function<void()> then) {
@@ -97,32 +106,52 @@ Result<void> LazySource::read_run(const ByteRun& run, std::uint64_t from, std::s
   if (!is_within(run, file_->size()) || from > run.length || out.size() > run.length - from) {
     return fail(EIO);
   }
-  if (!is_here(run, from, out.size())) {
-    if (BlockFetcher::is_own_thread()) {
-      return fail(EIO);  // it would wait for itself
+  const Clock::time_point end = Clock::now() + fetcher_->patience();
+  // What came may be gone again before it is read: a piece in memory is dropped, or another process forgets blocks.
+  while (true) {
+    const std::uint64_t generation = file_->generation();
+    if (is_in_file(run, from, out.size())) {
+      if (const Result<void> done = mapped_->read(run.offset + from, out); !done || generation == file_->generation()) {
+        return done;
+      }
+      continue;
+    }
+    if (const auto done = read_held(run, from, out)) {
+      return *done;
+    }
+    if (BlockFetcher::is_own_thread()) {  // it would wait for itself
+      // `deliver` has just checked the run. Its result is forgotten if another run has wrong bytes.
+      const bool is_here = state() == State::kLazy && file_->has(blocks_for(run, from, out.size()));
+      return is_here ? mapped_->read(run.offset + from, out) : fail(EIO);
+    }
+    if (Clock::now() > end) {
+      return fail(EIO);
     }
     const Part part{.run = run, .from = from, .count = out.size()};
-    if (const int errnum = wait_until_here({&part, 1}); errnum != 0) {
+    if (const int errnum = wait_until_here({&part, 1}, false); errnum != 0) {
       return fail(errnum == EBADMSG ? EIO : errnum);
     }
   }
-  return mapped_->read(run.offset + from, out);
 }
 
 bool LazySource::read_at_once(const ByteRun& run, std::uint64_t from, std::span<std::byte> out) const {
   if (state() == State::kWhole) {
     return whole_->read_at_once(run, from, out);
   }
-  if (!is_within(run, file_->size()) || from > run.length || out.size() > run.length - from ||
-      !is_here(run, from, out.size())) {
+  if (!is_within(run, file_->size()) || from > run.length || out.size() > run.length - from) {
     return false;
+  }
+  const std::uint64_t generation = file_->generation();
+  if (!is_in_file(run, from, out.size())) {
+    const auto done = read_held(run, from, out);
+    return done && done->has_value();
   }
   const BlockRange read = SparseFile::blocks_of(run.offset + from, out.size());
   recorder_.note(read);
   if (read_ahead_.is_marked(read)) {
     const_cast<LazySource*>(this)->reader_came_to(read);
   }
-  return mapped_->read_at_once(run, from, out);
+  return mapped_->read_at_once(run, from, out) && generation == file_->generation();
 }
 
 void LazySource::need(std::span<const ByteRun> runs) const {
@@ -137,14 +166,17 @@ void LazySource::need(std::span<const ByteRun> runs) const {
     parts.push_back({.run = run, .from = 0, .count = run.length});
     recorder_.note(SparseFile::blocks_of(run.offset, run.length));
   }
-  if (const int errnum = wait_until_here(parts); errnum != 0) {
+  if (const int errnum = wait_until_here(parts, true); errnum != 0) {
+    if (std::optional<Error> no_room = errnum == ENOSPC ? fetcher_->room().error() : std::nullopt) {
+      throw *std::move(no_room);
+    }
     const MutexLock lock(mutex_);
     Error error = health_.error().value_or(system_error("its bytes can't be used", errnum));
     throw std::move(error).context("Unable to fetch a part of " + options_.remote.name);
   }
 }
 
-int LazySource::wait_until_here(std::span<const Part> parts) const {
+int LazySource::wait_until_here(std::span<const Part> parts, bool for_parser) const {
   struct Waiting {
     Mutex mutex;
     std::condition_variable changed;
@@ -153,14 +185,17 @@ int LazySource::wait_until_here(std::span<const Part> parts) const {
   };
   const auto waiting = std::make_shared<Waiting>();  // a cancelled caller leaves before the last part arrives
   for (const Part& part : parts) {
-    if (is_here(part.run, part.from, part.count)) {
+    if (for_parser ? is_in_file(part.run, part.from, part.count) : is_here(part.run, part.from, part.count)) {
       continue;
+    }
+    if (state() == State::kTampered || !is_within(part.run, file_->size())) {
+      return EIO;
     }
     {
       const MutexLock lock(waiting->mutex);
       ++waiting->missing;
     }
-    when_here(part.run, part.from, part.count, [waiting](int error) {
+    const_cast<LazySource*>(this)->wait_for(part.run, part.from, part.count, for_parser, [waiting](int error) {
       const MutexLock lock(waiting->mutex);
       --waiting->missing;
       waiting->error = waiting->error == 0 ? error : waiting->error;
@@ -181,6 +216,10 @@ BlockRange LazySource::blocks_for(const ByteRun& run, std::uint64_t from, std::u
 }
 
 bool LazySource::is_here(const ByteRun& run, std::uint64_t from, std::uint64_t count) const {
+  return is_in_file(run, from, count) || is_held(run, from, count);
+}
+
+bool LazySource::is_in_file(const ByteRun& run, std::uint64_t from, std::uint64_t count) const {
   switch (state()) {
     case State::kWhole:
       return true;
@@ -196,35 +235,25 @@ bool LazySource::is_here(const ByteRun& run, std::uint64_t from, std::uint64_t c
   return run.sha256.empty() || (!is_checked_first(run) && !file_->has(run.offset, run.length)) || is_checked(run);
 }
 
-bool LazySource::is_checked_first(const ByteRun& run) const {
-  if (run.sha256.empty() || run.length <= kCheckedFirst || !has_suspects_.load(std::memory_order_relaxed)) {
-    return !run.sha256.empty() && run.length <= kCheckedFirst;
-  }
-  const MutexLock lock(mutex_);
-  return suspects_.contains(run.offset);
-}
-
-bool LazySource::is_checked(const ByteRun& run) const {
-  const MutexLock lock(mutex_);
-  return run.length == 0 || checked_.contains(run.offset);
-}
-
 void LazySource::when_here(const ByteRun& run, std::uint64_t from, std::uint64_t count, Arrival then) const {
   if (state() == State::kTampered || !is_within(run, file_->size())) {
     then(EIO);
     return;
   }
-  const_cast<LazySource*>(this)->wait_for(run, from, count, std::move(then));
+  const_cast<LazySource*>(this)->wait_for(run, from, count, false, std::move(then));
 }
 
-void LazySource::wait_for(const ByteRun& run, std::uint64_t from, std::uint64_t count, Arrival then) {
+void LazySource::wait_for(const ByteRun& run, std::uint64_t from, std::uint64_t count, bool for_parser, Arrival then) {
   const Clock::time_point now = Clock::now();
   Waiter waiter{.run = run,
                 .hash = {},
                 .blocks = blocks_for(run, from, count),
                 .wanted = {},
+                .is_whole = is_checked_first(run),
+                .is_for_parser = for_parser,
                 .since = now,
-                .then = std::move(then)};
+                .then = std::move(then),
+                .held = {}};
   if (!run.sha256.empty()) {
     std::memcpy(waiter.hash.data(), run.sha256.data(), std::min(waiter.hash.size(), run.sha256.size()));
   }
@@ -273,6 +302,7 @@ void LazySource::reader_came_to(BlockRange read) {
 }
 
 void LazySource::deliver(Clock::time_point now, Clock::time_point& again) {
+  CacheRoom& room = fetcher_->room();
   std::vector<Waiter> ready;
   bool gives_up = false;
   std::string why;
@@ -281,15 +311,16 @@ void LazySource::deliver(Clock::time_point now, Clock::time_point& again) {
     const auto deadline_of = [this](const Waiter& waiter) { return waiter.since + fetcher_->patience(); };
     const bool tampered = state() == State::kTampered;
     for (auto at = waiters_.begin(); at != waiters_.end();) {
-      const bool here = file_->has(at->blocks);
+      const bool here = file_->has(at->blocks) || (!at->is_for_parser && find_held(at->blocks, at->is_whole, at->held));
+      const bool no_room = !here && at->is_for_parser && room.is_out();
       const bool late = !here && (now >= deadline_of(*at) || (health_.is_down() && now < health_.next()));
-      if (!here && !late && !tampered) {
+      if (!here && !late && !tampered && !no_room) {
         again = std::min(again, deadline_of(*at));
         ++at;
         continue;
       }
-      at->error = here && !tampered ? 0 : EIO;
-      gives_up = gives_up || (late && health_.give_up());
+      at->error = here && !tampered ? 0 : (no_room ? ENOSPC : EIO);
+      gives_up = gives_up || (late && (health_.error() || !room.is_out()) && health_.give_up());
       ready.push_back(std::move(*at));
       at = waiters_.erase(at);
     }
@@ -303,7 +334,9 @@ void LazySource::deliver(Clock::time_point now, Clock::time_point& again) {
     if (waiter.error == 0 && !waiter.run.sha256.empty()) {
       waiter.run.sha256 = std::as_bytes(std::span(waiter.hash));
       try {
-        waiter.error = check(waiter.run);
+        waiter.error = waiter.held.empty() ? check(waiter.run)
+                       : waiter.is_whole   ? check_held(waiter.run, waiter.held.front())
+                                           : 0;
       } catch (const std::exception&) {
         log::debug("{}: {}", options_.remote.name, current_error());
         waiter.error = EIO;
@@ -315,36 +348,9 @@ void LazySource::deliver(Clock::time_point now, Clock::time_point& again) {
     }
     waiter.then(waiter.error);
   }
-}
-
-int LazySource::check(const ByteRun& run) {
-  if (!file_->has(run.offset, run.length) || is_checked(run)) {
-    return 0;  // a long run of which a part isn't here yet
+  if (!room.is_out() && !fetcher_->memory().is_empty()) {
+    fetcher_->memory().remove_idle();
   }
-  const auto digest = hash_of(*mapped_, run.offset, run.length);
-  if (!digest) {
-    return digest.error().error;
-  }
-  LazyCounters& counters = fetcher_->counters();
-  counters.checked.fetch_add(1, std::memory_order_relaxed);
-  if (std::memcmp(digest->data(), run.sha256.data(), digest->size()) == 0) {
-    const MutexLock lock(mutex_);
-    checked_.insert(run.offset);
-    return 0;
-  }
-  counters.mismatches.fetch_add(1, std::memory_order_relaxed);
-  read_faults::count(read_faults::Cause::kChecksum);
-  // Perhaps the server sends the right bytes the next time. The files beside it share blocks, so they are checked anew.
-  file_->mark_missing(SparseFile::blocks_of(run.offset, run.length));
-  const MutexLock lock(mutex_);
-  checked_.clear();
-  suspects_.insert(run.offset);
-  has_suspects_ = true;
-  Error error(ErrorCode::kCorrupt, options_.remote.url.text() + ": the bytes from " + std::to_string(run.offset) +
-                                       ", as the server sent them, don't have the hash that the package states");
-  log::warn("{}", error);
-  health_.failed(std::move(error), Clock::now(), std::nullopt);
-  return run.length > kCheckedFirst ? EBADMSG : EIO;
 }
 
 }  // namespace pkgfs

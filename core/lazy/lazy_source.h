@@ -18,6 +18,7 @@
 #include "core/base/thread_annotations.h"
 #include "core/lazy/access_recorder.h"
 #include "core/lazy/block_fetcher.h"
+#include "core/lazy/block_memory.h"
 #include "core/lazy/near_fetch.h"
 #include "core/lazy/offset_set.h"
 #include "core/lazy/read_ahead.h"
@@ -25,10 +26,9 @@
 #include "core/lazy/request_size.h"
 #include "core/lazy/server_health.h"
 #include "core/lazy/sparse_file.h"
+#include "core/net/range_request.h"
 
 namespace pkgfs {
-
-class RangeError;
 
 /// The bytes of a container that is fetched over HTTP while it is used. A missing block is fetched when a reader needs
 /// it. Blocks that no reader needs are fetched in the background. Once all blocks are here, the SHA-256 of the whole
@@ -38,6 +38,9 @@ class RangeError;
 /// Before that, `read_run` compares the stored hash of a run of at most `kCheckedFirst` bytes before it gives the first
 /// of them. A longer run is compared at the first read of it that finds all of its blocks here. If its hash is wrong,
 /// no byte of the run is given any more until all of its blocks were fetched anew and its hash is right.
+///
+/// While the cache has no room, or can't be written, `read_run` gives bytes from memory (BlockMemory). The background
+/// then fetches nothing, and `need` fails.
 ///
 /// A read waits at most BlockFetcher::patience, and then fails. Until the server answers again, further reads of
 /// missing blocks fail, too, often without a wait. If the server is gone for a shorter time, reads only take longer.
@@ -71,6 +74,7 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   /// `file` is of the version that the server has. Throws Error if it can't be mapped.
   [[nodiscard]] static std::shared_ptr<LazySource> make(std::shared_ptr<SparseFile> file, Options options,
                                                         std::shared_ptr<BlockFetcher> fetcher);
+  ~LazySource() override;
 
   [[nodiscard]] const std::string& name() const override { return mapped_->name(); }
   [[nodiscard]] std::span<const std::byte> bytes() const override { return mapped_->bytes(); }
@@ -110,14 +114,19 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   [[nodiscard]] const std::string& package() const { return options_.remote.name; }
 
  private:
+  using Pieces = std::vector<std::shared_ptr<const BlockMemory::Piece>>;
+
   struct Waiter {
     ByteRun run;
-    Sha256 hash{};      // of the run, if it has one
-    BlockRange blocks;  // that it waits for
-    BlockRange wanted;  // these, and what is read ahead
+    Sha256 hash{};               // of the run, if it has one
+    BlockRange blocks;           // that it waits for
+    BlockRange wanted;           // these, and what is read ahead
+    bool is_whole = false;       // `blocks` are those of the whole run, which must be checked
+    bool is_for_parser = false;  // `blocks` must be in the file
     Clock::time_point since;
     Arrival then;
     int error = 0;
+    Pieces held;  // with the blocks that aren't in the file
   };
 
   LazySource(std::shared_ptr<SparseFile> file, Options options, std::shared_ptr<BlockFetcher> fetcher);
@@ -131,20 +140,26 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
     std::uint64_t count = 0;
   };
 
-  /// Waits until all of `parts` are here. Returns 0, or an errno number as ByteSource::Arrival. Throws
-  /// Error(kInterrupted) as `throw_if_cancelled`.
-  [[nodiscard]] int wait_until_here(std::span<const Part> parts) const PKGFS_EXCLUDES(mutex_);
+  /// Waits until all of `parts` are here; for a parser, in the file. Returns 0, or an errno number as
+  /// ByteSource::Arrival. Throws Error(kInterrupted) as `throw_if_cancelled`.
+  [[nodiscard]] int wait_until_here(std::span<const Part> parts, bool for_parser) const PKGFS_EXCLUDES(mutex_);
+  /// Whether the bytes are in the file, and were checked as far as they must be.
+  [[nodiscard]] bool is_in_file(const ByteRun& run, std::uint64_t from, std::uint64_t count) const
+      PKGFS_EXCLUDES(mutex_);
   /// The blocks that must be here before bytes of the run may be used.
   [[nodiscard]] BlockRange blocks_for(const ByteRun& run, std::uint64_t from, std::uint64_t count) const;
-  void wait_for(const ByteRun& run, std::uint64_t from, std::uint64_t count, Arrival then) PKGFS_EXCLUDES(mutex_);
+  void wait_for(const ByteRun& run, std::uint64_t from, std::uint64_t count, bool for_parser, Arrival then)
+      PKGFS_EXCLUDES(mutex_);
   void reader_came_to(BlockRange read) PKGFS_EXCLUDES(mutex_);
   /// Whether all of the run must be here and checked before a byte of it is given: it is short, or it had wrong bytes.
   [[nodiscard]] bool is_checked_first(const ByteRun& run) const PKGFS_EXCLUDES(mutex_);
   [[nodiscard]] bool is_checked(const ByteRun& run) const PKGFS_EXCLUDES(mutex_);
   /// Compares the stored hash of a run that is here. Forgets its blocks if it differs, so that they are fetched anew.
   [[nodiscard]] int check(const ByteRun& run) PKGFS_EXCLUDES(mutex_);
+  /// Counts and logs that a run has another hash than the stored one. Returns what `check` does.
+  [[nodiscard]] int wrong_hash(const ByteRun& run) PKGFS_EXCLUDES(mutex_);
 
-  // In lazy_source_jobs.cc.
+  // In lazy_source_jobs.cc and lazy_source_requests.cc.
 
   [[nodiscard]] Job foreground_job(Clock::time_point now, Clock::time_point& again) PKGFS_REQUIRES(mutex_);
   /// `needed`, and blocks behind it that are worth fetching in the same request.
@@ -155,6 +170,9 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   /// Lets the rate of the background allow the next job later, because this one fetches `blocks`.
   void spend(std::uint64_t blocks, Clock::time_point now) PKGFS_REQUIRES(mutex_);
   [[nodiscard]] Job job_for(SparseFile::Claim claim, Priority priority);
+  /// Asks for a part of the container. Returns whether all of it came. Otherwise notes why not.
+  bool ask(std::uint64_t first, std::uint64_t length, HttpClient& client, const CancelFlag& cancel,
+           const RangeSink& sink) noexcept PKGFS_EXCLUDES(mutex_);
   struct Fetched {
     std::uint64_t blocks = 0;  // that came
     Clock::duration took{};    // from the first byte to the last
@@ -163,6 +181,7 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   [[nodiscard]] Fetched fetch(BlockRange range, HttpClient& client, const CancelFlag& cancel) noexcept
       PKGFS_EXCLUDES(mutex_);
   void fetched(const Fetched& came, Priority priority) PKGFS_EXCLUDES(mutex_);
+  void answered() PKGFS_EXCLUDES(mutex_);
   [[nodiscard]] Job expected_job(Clock::time_point now, Clock::time_point& again) PKGFS_REQUIRES(mutex_);
   /// Makes the requests for ranges of the profile the next ones that `expected_job` runs.
   void expect(const AccessProfile::Ranges& ranges) PKGFS_EXCLUDES(mutex_);
@@ -172,6 +191,30 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   [[nodiscard]] Url current_url() const PKGFS_EXCLUDES(mutex_);
   void save() noexcept PKGFS_EXCLUDES(mutex_);
   void finish(const CancelFlag& cancel) noexcept PKGFS_EXCLUDES(mutex_);
+
+  // In lazy_source_held.cc, but for `check_held`: while the cache has no room.
+
+  /// Finds the pieces in memory with those of `blocks` that aren't in the file. With `as_one`, one piece must have all
+  /// blocks. False if some aren't here.
+  [[nodiscard]] bool find_held(BlockRange blocks, bool as_one, Pieces& held) const;
+  /// The same for a reader, which may use a run only if it was checked as far as it must be.
+  [[nodiscard]] bool find_for_reader(const ByteRun& run, std::uint64_t from, std::uint64_t count, Pieces& held) const
+      PKGFS_EXCLUDES(mutex_);
+  [[nodiscard]] bool is_held(const ByteRun& run, std::uint64_t from, std::uint64_t count) const PKGFS_EXCLUDES(mutex_);
+  /// As `read_run`, if the bytes are in memory. Nothing if they aren't.
+  [[nodiscard]] std::optional<Result<void>> read_held(const ByteRun& run, std::uint64_t from,
+                                                      std::span<std::byte> out) const PKGFS_EXCLUDES(mutex_);
+  /// As `check`, of a run in `piece`.
+  [[nodiscard]] int check_held(const ByteRun& run, const std::shared_ptr<const BlockMemory::Piece>& piece)
+      PKGFS_EXCLUDES(mutex_);
+  [[nodiscard]] Job holding_job(Clock::time_point now, Clock::time_point& again) PKGFS_REQUIRES(mutex_);
+  /// What of the waiter's blocks is to be fetched into memory; empty if nothing is.
+  [[nodiscard]] BlockRange to_hold(const Waiter& waiter) const PKGFS_REQUIRES(mutex_);
+  void hold(const std::shared_ptr<BlockMemory::Piece>& piece, HttpClient& client, const CancelFlag& cancel) noexcept
+      PKGFS_EXCLUDES(mutex_);
+  /// Looks whether the cache has room again.
+  [[nodiscard]] Job look_job(Clock::time_point now, Clock::time_point& again) PKGFS_REQUIRES(mutex_);
+  void look_for_room(BlockRange claimed) noexcept PKGFS_EXCLUDES(mutex_);
 
   const std::shared_ptr<SparseFile> file_;
   const std::shared_ptr<BlockFetcher> fetcher_;
@@ -190,7 +233,9 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   RequestSize size_ PKGFS_GUARDED_BY(mutex_);                  // of requests of the background
   std::set<std::uint64_t> suspects_ PKGFS_GUARDED_BY(mutex_);  // offsets of runs that had wrong bytes
   std::atomic<bool> has_suspects_{false};
-  OffsetSet checked_ PKGFS_GUARDED_BY(mutex_);  // runs whose hash was right
+  OffsetSet checked_ PKGFS_GUARDED_BY(mutex_);                // runs whose hash was right
+  std::uint64_t checked_at_ PKGFS_GUARDED_BY(mutex_) = 0;     // SparseFile::generation for which `checked_` is valid
+  std::vector<BlockRange> holding_ PKGFS_GUARDED_BY(mutex_);  // what is being fetched into memory
   ServerHealth health_ PKGFS_GUARDED_BY(mutex_);
   Clock::time_point last_wait_ PKGFS_GUARDED_BY(mutex_);      // when a reader last missed bytes
   Clock::time_point last_expected_ PKGFS_GUARDED_BY(mutex_);  // when a request for the profile last began

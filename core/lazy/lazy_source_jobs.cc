@@ -2,6 +2,7 @@
 // The work of LazySource in the threads of its BlockFetcher: fetching, saving what came, and becoming whole.
 #include <algorithm>
 #include <cerrno>
+#include <functional>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -34,13 +35,9 @@ constexpr auto kReadersFirst = std::chrono::milliseconds(300);
 /// What came is synced after this time, or after so many bytes.
 constexpr auto kSaveInterval = std::chrono::seconds(5);
 constexpr std::uint64_t kSaveBytes = 64U << 20U;
-/// What a request may take for each block, in addition to BlockFetcher::patience: 32 KiB a second suffice.
-constexpr auto kBlockPatience = std::chrono::seconds(2);
 /// While nothing is fetched in the background, this is how often a thread looks whether another process has completed
 /// the file.
 constexpr auto kCompleteInterval = std::chrono::seconds(5);
-/// A server isn't asked for another URL more often than this.
-constexpr auto kRenewalInterval = std::chrono::seconds(2);
 
 }  // namespace
 
@@ -67,6 +64,9 @@ FetchClient::Job LazySource::foreground_job(Clock::time_point now, Clock::time_p
   if (now < health_.next()) {
     again = std::min(again, health_.next());
     return {};
+  }
+  if (fetcher_->room().is_out()) {
+    return holding_job(now, again);
   }
   for (const Waiter& waiter : waiters_) {
     // First what the reader waits for, and in the same request what lies behind it.
@@ -133,6 +133,9 @@ FetchClient::Job LazySource::background_job(Clock::time_point now, Clock::time_p
     }
     is_finishing_ = true;
     return [self](HttpClient& /*client*/, const CancelFlag& cancel) { self->finish(cancel); };
+  }
+  if (fetcher_->room().is_out()) {
+    return look_job(now, again);
   }
   if (options_.background_rate == 0) {
     again = std::min<Clock::time_point>(again, now + kCompleteInterval);
@@ -205,108 +208,20 @@ FetchClient::Job LazySource::job_for(SparseFile::Claim claim, Priority priority)
   };
 }
 
-LazySource::Fetched LazySource::fetch(BlockRange range, HttpClient& client, const CancelFlag& cancel) noexcept {
-  const std::uint64_t end = std::min(range.end() * kBlock, file_->size());
-  std::uint64_t present = range.first;
-  std::optional<Clock::time_point> begun;
-  try {
-    RangeRequest request{.url = current_url(),
-                         .bearer = options_.remote.bearer,
-                         .first = range.first * kBlock,
-                         .length = end - range.first * kBlock,
-                         .version = RemoteVersion{file_->version().validator, file_->size()},
-                         .max_size = options_.remote.max_size,
-                         .may_leave_https = options_.remote.may_leave_https,
-                         .deadline = Clock::now() + fetcher_->patience() + kBlockPatience * range.count};
-    fetch_counted(client, request, cancel, fetcher_->counters(),
-                  [&](const RemoteVersion&, std::uint64_t at, std::span<const std::byte> piece) {
-                    begun = begun.value_or(Clock::now());
-                    file_->write(at, piece);
-                    const std::uint64_t reached = at + piece.size() == end ? range.end() : (at + piece.size()) / kBlock;
-                    if (reached > present) {
-                      file_->mark_present({present, reached - present});
-                      present = reached;
-                      fetcher_->wake();
-                    }
-                  });
-  } catch (const RangeError& error) {
-    range_refused(error, client, cancel);
-  } catch (const std::exception&) {
-    Error error = current_error();
-    if (error.code() != ErrorCode::kInterrupted) {
-      log::debug("{}: {}", options_.remote.name, error);
-      const MutexLock lock(mutex_);
-      health_.failed(std::move(error), Clock::now(), std::nullopt);
-    }
-  }
-  return {.blocks = present - range.first, .took = begun ? Clock::now() - *begun : Clock::duration::zero()};
-}
-
 void LazySource::fetched(const Fetched& came, Priority priority) {
-  bool was_down = false;
-  {
-    const MutexLock lock(mutex_);
-    if (came.blocks > 0) {
+  if (came.blocks > 0) {
+    {
+      const MutexLock lock(mutex_);
       last_save_ = unsaved_ == 0 ? Clock::now() : last_save_;
       unsaved_ += came.blocks * kBlock;
       if (priority == Priority::kBackground) {
         const bool with_readers = Clock::now() < last_wait_ + kReadersStay;
         size_.took(came.blocks, came.took, with_readers ? RequestSize::kWithReaders : RequestSize::kWithoutReaders);
       }
-      was_down = health_.answered();  // also if the connection broke later: what came is progress
     }
-  }
-  if (was_down) {
-    log::warn("{}: the server answers again", options_.remote.name);
+    answered();  // also if the connection broke later: what came is progress
   }
   fetcher_->wake();
-}
-
-void LazySource::range_refused(const RangeError& error, HttpClient& client, const CancelFlag& cancel) {
-  using enum RangeError::Reason;
-  log::debug("{}: {}", options_.remote.name, error);
-  const bool is_transient = error.reason() == kBusy || error.reason() == kOther;
-  if (!is_transient && renew(client, cancel)) {
-    return;
-  }
-  bool is_new = false;
-  {
-    const MutexLock lock(mutex_);
-    health_.failed(error, Clock::now(), error.retry_after());
-    is_new = !is_transient && health_.give_up();  // waiting longer doesn't help
-  }
-  if (is_new) {
-    log::warn("{}: files that aren't here yet can't be read: {}", options_.remote.name, error);
-  }
-}
-
-bool LazySource::renew(HttpClient& client, const CancelFlag& cancel) {
-  {
-    const MutexLock lock(mutex_);
-    const auto now = Clock::now();
-    if (!options_.remote.renew || now < last_renewal_ + kRenewalInterval) {
-      return false;
-    }
-    last_renewal_ = now;
-  }
-  try {
-    const std::optional<Url> url = options_.remote.renew(client, cancel);
-    const MutexLock lock(mutex_);
-    if (!url || url->text() == options_.remote.url.text()) {
-      return false;
-    }
-    log::debug("{}: the registry gave another URL", options_.remote.name);
-    options_.remote.url = *url;
-    return true;
-  } catch (const std::exception&) {
-    log::debug("{}: no other URL: {}", options_.remote.name, current_error());
-    return false;
-  }
-}
-
-Url LazySource::current_url() const {
-  const MutexLock lock(mutex_);
-  return options_.remote.url;
 }
 
 void LazySource::save() noexcept {

@@ -205,7 +205,7 @@ std::shared_ptr<const Package> PackageLoader::open_lazily(const std::shared_ptr<
     const CancelScope scope(cancel);
     return open_container(source, hash, options);
   } catch (const Error& error) {
-    if (error.is_of_run()) {
+    if (error.is_of_run() || error.code() == ErrorCode::kFull) {
       throw;
     }
     // The download has more patience, and another hash than announced is found there.

@@ -383,6 +383,12 @@ constexpr std::array kOptions{
                "what a lazy mount fetches although no program reads it yet. auto (default): the rest of each package. "
                "RATE: the same, but at most RATE bytes a second for each package, such as 2M. off: nothing",
                set_of(CommandId::kMount), true, set_background},
+    OptionSpec{
+        Group::kNetwork, "cache-limit", '\0', "SIZE",
+        "if the disk of the cache is full while a lazy mount fetches, remove packages that no mount uses from the "
+        "cache, the longest unused first, until at most SIZE is left, such as 2G (default: remove none)",
+        set_of(CommandId::kMount), true,
+        [](Options& options, std::string_view value) { options.tree.cache_limit = parse_size("cache-limit", value); }},
     OptionSpec{Group::kNetwork, "verify-downloads", '\0', "fail|warn|off",
                "fail (default): refuse a download whose hash is not the one that the registry gave. warn: "
                "use it once, with a warning. off: use it once. The cache never keeps such a download",

@@ -49,6 +49,7 @@ struct TreeFlags {
   std::optional<std::uint64_t> max_unpacked;          // bytes that a tarball may unpack to; none: as limits.h says
   Lazy lazy = Lazy::kAuto;                            // which containers are read over the network while they are used
   std::optional<std::uint64_t> background_rate = {};  // bytes a second of what is fetched meanwhile; 0: nothing
+  std::optional<std::uint64_t> cache_limit = {};      // bytes of the cache that a full disk leaves; none: all
   bool complete_begun = false;                        // go on with a container of which a lazy mount has fetched a part
   std::optional<std::uint64_t> memory;  // bytes for merged directories; none: chosen by the control group's limit
   bool exec_auto = false;               // files that start like programs get x bits

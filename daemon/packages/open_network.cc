@@ -7,6 +7,8 @@
 
 #include "core/base/log.h"
 #include "core/cache/container_fetcher.h"
+#include "core/cache/containers_by_hash.h"
+#include "core/cache/eviction.h"
 #include "core/lazy/lazy_opener.h"
 #include "core/net/address_policy.h"
 #include "core/net/http_client.h"
@@ -89,6 +91,12 @@ void PackageOpener::set_up_lazy(const TreeFlags& flags, DownloadObserver* observ
     return url_of(hash, settings, client, cancel);
   };
   lazy.fetcher.patience = settings_.timeout;
+  if (flags.cache_limit) {
+    lazy.fetcher.free_room = [directory = settings_.packages_directory(), limit = *flags.cache_limit] {
+      ContainersByHash packages(directory);
+      return evict(packages, limit) > 0;
+    };
+  }
   // The addresses are shared, since the sources outlive this object.
   lazy.fetcher.make_client = [http = http_options(), addresses = addresses_] {
     return std::make_shared<HttpClient>(http);

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+// How LazySource asks a server.
+#include <algorithm>
+#include <functional>
+#include <optional>
+#include <utility>
+
+#include "core/base/cancel.h"
+#include "core/base/log.h"
+#include "core/lazy/fetch_counted.h"
+#include "core/lazy/lazy_source.h"
+#include "core/net/http_client.h"
+#include "core/net/range_request.h"
+
+namespace pkgfs {
+namespace {
+
+constexpr std::uint64_t kBlockBytes = SparseFile::kBlock;
+/// What a request may take for each block, in addition to BlockFetcher::patience: 32 KiB a second suffice.
+constexpr auto kBlockPatience = std::chrono::seconds(2);
+/// A server isn't asked for another URL more often than this.
+constexpr auto kRenewalInterval = std::chrono::seconds(2);
+
+/// Thrown while bytes come that can't be written. Not an exception that counts as one of the request.
+struct Unwritable {
+  Error error;
+};
+
+}  // namespace
+
+LazySource::Fetched LazySource::fetch(BlockRange range, HttpClient& client, const CancelFlag& cancel) noexcept {
+  const std::uint64_t end = std::min(range.end() * kBlockBytes, file_->size());
+  std::uint64_t present = range.first;
+  std::optional<Clock::time_point> begun;
+  const auto keep = [&](const RemoteVersion&, std::uint64_t at, std::span<const std::byte> piece) {
+    begun = begun.value_or(Clock::now());
+    try {
+      file_->write(at, piece);
+      const std::uint64_t reached = at + piece.size() == end ? range.end() : (at + piece.size()) / kBlockBytes;
+      if (reached > present) {
+        file_->mark_present({present, reached - present});
+        present = reached;
+        fetcher_->wake();
+      }
+    } catch (const Error& error) {
+      throw Unwritable{error};
+    }
+  };
+  ask(range.first * kBlockBytes, end - range.first * kBlockBytes, client, cancel, std::ref(keep));
+  return {.blocks = present - range.first, .took = begun ? Clock::now() - *begun : Clock::duration::zero()};
+}
+
+bool LazySource::ask(std::uint64_t first, std::uint64_t length, HttpClient& client, const CancelFlag& cancel,
+                     const RangeSink& sink) noexcept {
+  const Clock::time_point begun = Clock::now();
+  try {
+    RangeRequest request{.url = current_url(),
+                         .bearer = options_.remote.bearer,
+                         .first = first,
+                         .length = length,
+                         .version = RemoteVersion{file_->version().validator, file_->size()},
+                         .max_size = options_.remote.max_size,
+                         .may_leave_https = options_.remote.may_leave_https,
+                         .deadline = begun + fetcher_->patience() + kBlockPatience * (length / kBlockBytes + 1)};
+    fetch_counted(client, request, cancel, fetcher_->counters(), sink);
+    return true;
+  } catch (const Unwritable& unwritable) {
+    (void)fetcher_->room().ran_out(unwritable.error, begun);
+  } catch (const RangeError& error) {
+    range_refused(error, client, cancel);
+  } catch (const std::exception&) {
+    Error error = current_error();
+    if (error.code() != ErrorCode::kInterrupted) {
+      log::debug("{}: {}", options_.remote.name, error);
+      const MutexLock lock(mutex_);
+      health_.failed(std::move(error), Clock::now(), std::nullopt);
+    }
+  }
+  return false;
+}
+
+void LazySource::answered() {
+  bool was_down = false;
+  {
+    const MutexLock lock(mutex_);
+    was_down = health_.answered();
+  }
+  if (was_down) {
+    log::warn("{}: the server answers again", options_.remote.name);
+  }
+}
+
+void LazySource::range_refused(const RangeError& error, HttpClient& client, const CancelFlag& cancel) {
+  using enum RangeError::Reason;
+  log::debug("{}: {}", options_.remote.name, error);
+  const bool is_transient = error.reason() == kBusy || error.reason() == kOther;
+  if (!is_transient && renew(client, cancel)) {
+    return;
+  }
+  bool is_new = false;
+  {
+    const MutexLock lock(mutex_);
+    health_.failed(error, Clock::now(), error.retry_after());
+    is_new = !is_transient && health_.give_up();  // waiting longer doesn't help
+  }
+  if (is_new) {
+    log::warn("{}: files that aren't here yet can't be read: {}", options_.remote.name, error);
+  }
+}
+
+bool LazySource::renew(HttpClient& client, const CancelFlag& cancel) {
+  {
+    const MutexLock lock(mutex_);
+    const auto now = Clock::now();
+    if (!options_.remote.renew || now < last_renewal_ + kRenewalInterval) {
+      return false;
+    }
+    last_renewal_ = now;
+  }
+  try {
+    const std::optional<Url> url = options_.remote.renew(client, cancel);
+    const MutexLock lock(mutex_);
+    if (!url || url->text() == options_.remote.url.text()) {
+      return false;
+    }
+    log::debug("{}: the registry gave another URL", options_.remote.name);
+    options_.remote.url = *url;
+    return true;
+  } catch (const std::exception&) {
+    log::debug("{}: no other URL: {}", options_.remote.name, current_error());
+    return false;
+  }
+}
+
+Url LazySource::current_url() const {
+  const MutexLock lock(mutex_);
+  return options_.remote.url;
+}
+
+}  // namespace pkgfs
