@@ -95,7 +95,7 @@ def file_answer(path, headers, fault, seen):
     if fault is None or fault.etag in ("normal", "weak"):
         answer.headers["Last-Modified"] = formatdate(os.stat(path).st_mtime // 1, usegmt=True)
     if kind == "wrong_bytes":
-        body.flipped = body.size // 2
+        body.flipped = fault.after or body.size // 2
     if kind == "ignore_range":
         del answer.headers["Accept-Ranges"]
         return answer

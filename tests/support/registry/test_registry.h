@@ -50,7 +50,7 @@ struct Fault {
     kEndless,  ///< chunks that never end: the body, then spaces
     kGzip,     ///< Content-Encoding: gzip, asked for or not, a range too (of the part); weak ETag
     // Of files only.
-    kWrongBytes,   ///< the byte in the middle of the file is another one
+    kWrongBytes,   ///< the byte `after` of the file (0: the one in the middle) is another one
     kIgnoreRange,  ///< 200 with the whole file, for any range; no Accept-Ranges
     kLyingRange,   ///< 206 with the whole file and its Content-Range, for any range
     kWrongSlice,   ///< 206 with the Content-Range asked for and the first bytes of the file

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: MIT
+// Risk: a connection that breaks, a server that lies or stands still, or a URL that expires makes a lazy mount show
+// wrong bytes, hang, or stay broken.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <fstream>
+#include <thread>
+
+#include "tests/net/lazy_status.h"
+#include "tests/support/slow_proxy/slow_proxy.h"
+
+namespace pkgfs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using Kind = Fault::Kind;
+using Where = Fault::Where;
+using namespace std::chrono_literals;
+
+class LazyFaults : public LazyStatus {
+ protected:
+  struct File {
+    std::string name;
+    std::string content;
+  };
+
+  void SetUp() override {
+    LazyStatus::SetUp();
+    for (unsigned i = 0; i < 10; ++i) {
+      files_.push_back({"small" + std::to_string(i), random_text(20 * 1024, i)});
+    }
+    files_.push_back({"t-large", random_text(6 * kMiB, 100)});
+    files_.push_back({"u-rest", random_text(3 * kMiB, 101)});
+  }
+  /// A mount with a cache of its own, over `registry`.
+  [[nodiscard]] std::unique_ptr<MountedPackage> mount_with(const std::string& cache, const std::string& registry,
+                                                           Arguments options = {}) const {
+    options.insert(options.begin(), {"--registry", registry, "--lazy=on", "--timeout", "3", "--cache-dir",
+                                     (home_.path() / cache).string()});
+    return std::make_unique<MountedPackage>(kPkgfs, kPackage, options, ProcessOptions{.environment = environment()});
+  }
+  /// What a reader gets of a file: its bytes, or nothing and an errno.
+  static std::pair<std::string, int> read_file(const fs::path& path) {
+    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    std::string text;
+    std::vector<char> buffer(1U << 17U);
+    while (fd) {
+      const ssize_t count = ::read(fd.get(), buffer.data(), buffer.size());
+      if (count == 0) {
+        return {text, 0};
+      }
+      if (count < 0) {
+        break;
+      }
+      text.append(buffer.data(), static_cast<std::size_t>(count));
+    }
+    return {"", errno};
+  }
+  /// Each file has the right bytes, or its reader gets EIO. Returns how many couldn't be read.
+  int expect_right_or_error(const MountedPackage& mounted) const {
+    int failed = 0;
+    for (const File& file : files_) {
+      const auto [text, error] = read_file(mounted / file.name);
+      EXPECT_TRUE(error == EIO || (error == 0 && text == file.content)) << file.name << ", errno " << error;
+      failed += error == 0 ? 0 : 1;
+    }
+    return failed;
+  }
+  void expect_heals(const MountedPackage& mounted) const {
+    EXPECT_TRUE(eventually([&] { return expect_right_or_error(mounted) == 0; }, 20s));
+  }
+
+  std::vector<File> files_;
+};
+
+/// Each cut breaks the connections of several mounts, each of them somewhere else.
+TEST_F(LazyFaults, ConnectionsThatAreCutGiveNoWrongByte) {
+  constexpr unsigned kMounts = 8;
+  constexpr int kCuts = 25;
+  const SlowProxy proxy(server_->authority(), {.rtt = 2ms, .mbit = 300});
+  std::vector<std::unique_ptr<MountedPackage>> mounts;
+  for (unsigned i = 0; i < kMounts; ++i) {
+    mounts.push_back(mount_with("cache" + std::to_string(i), proxy.authority() + "/graphql", {"--background=off"}));
+    ASSERT_TRUE(mounts.back()->ok()) << mounts.back()->result().describe();
+  }
+  std::atomic<unsigned> reading{kMounts};
+  std::vector<std::thread> readers;
+  for (unsigned i = 0; i < kMounts; ++i) {
+    readers.emplace_back([&, i] {
+      expect_right_or_error(*mounts[i]);
+      --reading;
+    });
+  }
+  std::minstd_rand random(7);
+  int cuts = 0;
+  for (; cuts < kCuts && reading > 0; ++cuts) {
+    const std::uint64_t bytes = 1 + random() % (2 * kMiB);
+    const std::uint64_t before = proxy.counts().down;
+    proxy.cut_after(bytes);
+    EXPECT_TRUE(eventually([&] { return proxy.counts().down >= before + bytes || reading == 0; }, 20s));
+  }
+  for (std::thread& reader : readers) {
+    reader.join();
+  }
+  EXPECT_GE(cuts, 8);
+  for (const auto& mounted : mounts) {
+    expect_heals(*mounted);
+  }
+}
+
+TEST_F(LazyFaults, AMountThatIsCutWorksOrFailsAndTheNextOneWorks) {
+  const SlowProxy proxy(server_->authority(), {.rtt = 2ms, .mbit = 0});
+  std::minstd_rand random(11);
+  for (int i = 0; i < 8; ++i) {
+    proxy.cut_after(1 + random() % (i < 4 ? 3'000 : 150'000));
+    const auto mounted = mount_with("cache", proxy.authority() + "/graphql", {"--background=off"});
+    EXPECT_TRUE(mounted->ok() || mounted->result().exit_code == 11) << mounted->result().describe();
+    if (mounted->ok()) {
+      const auto [text, error] = read_file(*mounted / files_[static_cast<std::size_t>(i)].name);
+      EXPECT_TRUE(error == EIO || text == files_[static_cast<std::size_t>(i)].content) << i;
+    }
+  }
+  const auto mounted = mount_with("cache", proxy.authority() + "/graphql", {"--background=off"});
+  ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+  expect_heals(*mounted);
+}
+
+TEST_F(LazyFaults, WrongBytesInTheHeadersAreNoticedInTheEnd) {
+  const std::string bytes = read_text(container_);
+  const std::string name = "small7";
+  std::vector<std::uint64_t> places{20, 400, bytes.find(name) + 5};
+  for (const std::uint64_t place : places) {
+    SCOPED_TRACE(place);
+    server_->set_fault({.kind = Kind::kWrongBytes, .where = Where::kFiles, .after = place});
+    const std::string cache = "cache" + std::to_string(place);
+    {
+      const auto mounted = mount_with(cache, server_->endpoint());
+      EXPECT_GE(mounted->result().exit_code, 0) << mounted->result().describe();
+      if (mounted->ok()) {
+        for (const auto& file : files_) {
+          const auto [text, error] = read_file(*mounted / file.name);
+          EXPECT_TRUE(error != 0 || text == file.content) << file.name;
+        }
+        const ProcessResult waited = wait_for(*mounted, {"--timeout=20"});
+        EXPECT_EQ(waited.exit_code, 4) << waited.describe();
+        {
+          const UniqueFd fd(::open((*mounted / "small1").c_str(), O_RDONLY | O_CLOEXEC));
+          ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);  // the kernel has it
+        }
+        EXPECT_EQ(read_file(*mounted / "small1").second, EIO);
+      } else {
+        EXPECT_NE(mounted->result().err.find("hash mismatch"), std::string::npos) << mounted->result().describe();
+      }
+    }
+    server_->clear_faults();
+    const auto mounted = mount_with(cache, server_->endpoint());
+    ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+    expect_heals(*mounted);
+  }
+}
+
+TEST_F(LazyFaults, AWrongLastBlockFailsItsFileOrTheWholePackage) {
+  const std::uint64_t last = fs::file_size(container_) - 1;
+  server_->set_fault({.kind = Kind::kWrongBytes, .where = Where::kFiles, .after = last});
+  const auto mounted = mount_with("cache", server_->endpoint());
+  ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+  expect_right_or_error(*mounted);
+  EXPECT_FALSE(wait_for(*mounted, {"--timeout=3"}).ok());
+  server_->clear_faults();
+  if (object_of(*mounted).at("lazy").at("state") != "tampered") {  // the byte belongs to a file that was read
+    expect_heals(*mounted);
+    EXPECT_TRUE(wait_for(*mounted, {"--timeout=20"}).ok());
+  }
+}
+
+TEST_F(LazyFaults, LiesInTheMiddleNeverGiveWrongBytes) {
+  const auto range_lie = [](Fault::Lie lie) {
+    return Fault{.kind = Kind::kRangeLie, .where = Where::kFiles, .lie = lie};
+  };
+  const std::vector<Fault> faults{{.kind = Kind::kIgnoreRange, .where = Where::kFiles},
+                                  range_lie(Fault::Lie::k416),
+                                  range_lie(Fault::Lie::kOtherEtag),
+                                  range_lie(Fault::Lie::kNoRange),
+                                  range_lie(Fault::Lie::kWrongRange),
+                                  range_lie(Fault::Lie::kEmpty),
+                                  range_lie(Fault::Lie::kOneByte),
+                                  {.kind = Kind::kTruncate, .where = Where::kFiles, .after = 70'000},
+                                  {.kind = Kind::kRedirectLoop, .where = Where::kFiles}};
+  const auto mounted = mount_with("cache", server_->endpoint(), {"--background=off", "--timeout=1"});
+  ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+  for (const Fault& fault : faults) {
+    server_->set_fault(fault);
+    const auto [text, error] = read_file(*mounted / "t-large");
+    EXPECT_TRUE(error == EIO || text == files_[10].content)
+        << static_cast<int>(fault.kind) << " " << static_cast<int>(fault.lie) << ", errno " << error;
+  }
+  server_->clear_faults();
+  expect_heals(*mounted);
+}
+
+TEST_F(LazyFaults, AUrlThatExpiresIsAskedForAgain) {
+  // A first URL that works for a while: the same file at the other port.
+  const std::string file = server_->file_url(kPackage);
+  const std::string path = file.substr(file.find("/files/"));
+  const SlowProxy first(server_->authority(), {.rtt = 1ms, .mbit = 0});
+  server_->set_fault({.kind = Kind::kUrl, .where = Where::kGraphql, .location = first.authority() + path});
+  const auto mounted = mount_with("cache", server_->endpoint(), {"--background=off"});
+  ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+  EXPECT_EQ(read_file(*mounted / "small0").first, files_[0].content);
+  // From now on, the registry announces its own address. All requests are refused until it was asked for that.
+  server_->clear_requests();
+  server_->set_faults({{.kind = Kind::kStatus, .where = Where::kFiles, .times = 1, .status = 403}});
+  EXPECT_TRUE(read_file(*mounted / "t-large").first == files_[10].content);
+  EXPECT_TRUE(read_file(*mounted / "u-rest").first == files_[11].content);
+  EXPECT_GE(count_graphql(*server_), 1U) << "the registry was asked for another URL";
+}
+
+TEST_F(LazyFaults, AServerThatStandsStillHoldsUpOnlyReads) {
+  const auto mounted = mount_with("cache", server_->endpoint(), {"--background=off"});
+  ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+  EXPECT_EQ(read_file(*mounted / "small0").first, files_[0].content);
+  ::kill(server_->pid(), SIGSTOP);
+  {
+    // A program that waits can be ended by a signal.
+    Process reader({"cat", *mounted / "u-rest"});
+    EXPECT_TRUE(eventually([&] { return statistics(*mounted).at("lazy").at("waiting") > 0; }));
+    reader.signal(SIGKILL);
+    EXPECT_TRUE(reader.ends_within(2s));
+  }
+  EXPECT_TRUE(shell("ls -lR '" + mounted->path().string() + "'", {.timeout = 5s}).ok());
+  EXPECT_EQ(read_file(*mounted / "small0").first, files_[0].content);
+  EXPECT_EQ(read_file(*mounted / "u-rest").second, EIO) << "after --timeout";
+  ::kill(server_->pid(), SIGCONT);
+  expect_heals(*mounted);
+}
+
+}  // namespace
+}  // namespace pkgfs::test
