@@ -247,9 +247,12 @@ void LazySource::finish(const CancelFlag& cancel) noexcept {
       }
       actual = *digest;
     }
-    if (!file_->is_complete()) {
+    const auto finish_later = [this] {
       const MutexLock lock(mutex_);
-      is_finishing_ = false;  // later: a reader found wrong bytes
+      is_finishing_ = false;
+    };
+    if (!file_->is_complete()) {
+      finish_later();  // a reader found wrong bytes
       return;
     }
     if (actual != options_.hash) {
@@ -263,7 +266,10 @@ void LazySource::finish(const CancelFlag& cancel) noexcept {
       return;
     }
     file_->sync();
-    options_.keep(*file_);
+    if (!file_->keep_complete([&] { options_.keep(*file_); })) {
+      finish_later();
+      return;
+    }
     save_profile();
     whole_ = MappedFile::adopt(duplicate_of(*file_), mapped_->name());
     std::function<void()> then;

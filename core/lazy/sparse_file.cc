@@ -94,12 +94,25 @@ void SparseFile::mark_present(BlockRange range) { map_.mark_present(range); }
 
 void SparseFile::mark_missing(BlockRange range) {
   const ChangeLock lock(change_mutex_, data_.get(), path_);
+  struct stat status{};
+  if (::fstat(map_.fd(), &status) == 0 && status.st_nlink == 0) {
+    return;
+  }
   map_.set_generation(map_.generation() + 1);
   const bool was_synced = map_.has_synced(range);
   map_.set(range, BlockMap::State::kMissing);
   if (was_synced) {
     map_.sync();  // before other bytes are written there: after a power cut, the block must not show as synced
   }
+}
+
+bool SparseFile::keep_complete(const std::function<void()>& keep) {
+  const ChangeLock lock(change_mutex_, data_.get(), path_);
+  if (!is_complete()) {
+    return false;
+  }
+  keep();
+  return true;
 }
 
 void SparseFile::sync() {

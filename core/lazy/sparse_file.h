@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -112,8 +113,12 @@ class SparseFile {
   /// Records that all bytes of these blocks were written. Other processes see that at once. Throws Error naming the
   /// map, if its disk fails or, on some file systems, is full: then these blocks stay missing.
   void mark_present(BlockRange range);
-  /// Forgets blocks, because their bytes were wrong. Throws Error naming the file.
+  /// Forgets blocks, because their bytes were wrong. Does nothing once the map is removed: the whole file was right
+  /// then, and other bytes must not be written into it any more. Throws Error naming the file.
   void mark_missing(BlockRange range);
+  /// Calls `keep` if the file is complete. Meanwhile no process forgets blocks. Returns whether it was complete. Throws
+  /// Error naming the file, and what `keep` throws.
+  bool keep_complete(const std::function<void()>& keep);
   /// Syncs what all processes have written, and then records that it is synced. Throws Error naming the file. If the
   /// disk fails, blocks that weren't synced are forgotten, because the kernel may have dropped their bytes.
   void sync();
