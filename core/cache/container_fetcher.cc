@@ -285,6 +285,8 @@ ContainerFetcher::UrlFile ContainerFetcher::find_or_download(const Url& url, con
   }
 }
 
+bool ContainerFetcher::has_copy_of(const std::string& url) const { return urls_.find(announced_url(url)).has_value(); }
+
 bool ContainerFetcher::is_fresh(const Url& url) const {
   const auto found = urls_.find(url);
   return found && is_fresh(*found);

@@ -77,6 +77,8 @@ class ContainerFetcher {
   /// the other `fetch`.
   std::string fetch(const Url& url, const CancelFlag& cancel, const Use& use);
 
+  /// Whether the cache has a copy of the file at this URL. `fetch` compares its hash.
+  [[nodiscard]] bool has_copy_of(const std::string& url) const;
   /// Whether `fetch` would use the cached file of `url` without asking the server.
   [[nodiscard]] bool is_fresh(const Url& url) const;
 

@@ -158,6 +158,9 @@ class RangeFetch {
 
   /// The error for an answer with the status 200, which is of the whole file.
   [[nodiscard]] RangeError whole(const HttpResponse& head) const {
+    if (const std::string* const etag = head.header("etag"); etag != nullptr && request_.known_etag == *etag) {
+      return unchanged(head);  // by a server that knows neither If-None-Match nor ranges
+    }
     const auto size = announced_size(head);
     if (is_other(head, size)) {
       return other_version(head, size);

@@ -93,7 +93,7 @@ TEST_F(LazyUrlTest, IsKeptAsADownloadWouldBe) {
 }
 
 TEST_F(LazyUrlTest, AChangedFileReplacesTheCopyInTheCache) {
-  ASSERT_TRUE(pkgfs({"ls", url_}).ok());
+  ASSERT_TRUE(pkgfs({"ls", "--lazy=off", url_}).ok());
   ASSERT_TRUE(fs::exists(url_entry()));
   make_old();
   replace(kLarge);
