@@ -91,7 +91,7 @@ TEST_F(Manual, ReadmeDoesWhatItSays) {
       }
     }
   }
-  EXPECT_EQ(count, 5) << "a line more or less";
+  EXPECT_EQ(count, 6) << "a line more or less";
   const std::string out = sh_page(lines +
                                   "echo new >>my-package/app/welcome.txt\ntail -n 1 dev/app/welcome.txt\n"
                                   "ls /mnt/dev/usr/share/greetings /mnt/app/usr/share/greetings\n");
