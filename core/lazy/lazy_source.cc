@@ -271,8 +271,12 @@ void LazySource::wait_for(const ByteRun& run, std::uint64_t from, std::uint64_t 
         if (now >= readers_until) {
           size_.shrink();
         }
-        const std::uint64_t end = std::min(waiter.blocks.end() + read_ahead_.missed(waiter.blocks), file_->blocks());
+        const std::uint64_t needed = waiter.blocks.end();
+        const std::uint64_t end = std::min(needed + read_ahead_.missed(waiter.blocks), file_->blocks());
         waiter.wanted = {waiter.blocks.first, end - waiter.blocks.first};
+        if (end > needed) {
+          ahead_.push_back({needed, end - needed});  // the wait may end before a request for it begins
+        }
       }
       waiters_.push_back(std::move(waiter));
     }

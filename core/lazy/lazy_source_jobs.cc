@@ -83,10 +83,12 @@ FetchClient::Job LazySource::foreground_job(Clock::time_point now, Clock::time_p
     }
   }
   while (!ahead_.empty()) {
-    BlockRange& next = ahead_.front();
-    next.count = std::min(next.count, kMostBlocks);
-    auto claim = file_->claim(next);
+    const BlockRange next = ahead_.front();
     ahead_.pop_front();
+    auto claim = file_->claim({next.first, std::min(next.count, kMostBlocks)});
+    if (const std::uint64_t tried = claim ? claim->range().end() : next.first + kMostBlocks; tried < next.end()) {
+      ahead_.push_front({tried, next.end() - tried});
+    }
     if (claim) {
       return job_for(std::move(*claim), Priority::kForeground);
     }
