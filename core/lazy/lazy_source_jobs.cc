@@ -22,6 +22,9 @@ namespace {
 constexpr std::uint64_t kBlock = SparseFile::kBlock;
 /// The most blocks of one request: 4 MiB.
 constexpr std::uint64_t kMostBlocks = 64;
+/// After a reader missed bytes, NearFetch waits for this time. Else its request could take the connection that is
+/// there, and that of the reader would wait a round trip for another one.
+constexpr auto kConnectionFirst = std::chrono::milliseconds(5);
 /// The most blocks that NearFetch asks for at a time: 512 KiB.
 constexpr std::uint64_t kMostNear = 8;
 /// With more waiting readers than this, requests for single blocks can't use all of the connection.
@@ -170,6 +173,10 @@ FetchClient::Job LazySource::background_job(Clock::time_point now, Clock::time_p
 }
 
 FetchClient::Job LazySource::near_job(Clock::time_point now, Clock::time_point& again) {
+  if (now < last_wait_ + kConnectionFirst) {
+    again = std::min(again, last_wait_ + kConnectionFirst);
+    return {};
+  }
   again = std::min(again, last_wait_ + kReadersFirst);
   if (near_.is_running) {
     return {};
