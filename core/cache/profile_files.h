@@ -23,7 +23,7 @@ struct File {
   Sha256 hash{};  // of the container
   std::string path;
   std::uint64_t size = 0;
-  std::chrono::system_clock::time_point used;  // when a mount last read or replaced it
+  std::chrono::system_clock::time_point used;  // when it was last read (`read`) or replaced
 };
 
 /// All profiles, sorted by hash. A missing or unreadable directory has none.

@@ -102,13 +102,17 @@ std::shared_ptr<SparseFile> begin(const PrivateDirectory& directory, const std::
                 [&](const RemoteVersion& version, std::uint64_t at, std::span<const std::byte> piece) {
                   if (file == nullptr) {
                     file = SparseFile::open(directory, key, {version.validator, version.size});
-                    if (auto taken = file->claim(SparseFile::blocks_of(0, kFirstRequest))) {
+                    auto taken = file->claim(SparseFile::blocks_of(0, kFirstRequest));
+                    if (taken && taken->range().first == 0) {
                       claim.emplace(std::move(*taken));
                     }
                   }
-                  if (claim) {  // else another process has begun meanwhile
-                    file->write(at, piece);
-                    end = at + piece.size();
+                  // What isn't claimed comes from another process, which has begun meanwhile.
+                  const std::uint64_t limit = claim ? claim->range().end() * SparseFile::kBlock : 0;
+                  if (at < limit) {
+                    const auto ours = piece.first(std::min<std::uint64_t>(piece.size(), limit - at));
+                    file->write(at, ours);
+                    end = at + ours.size();
                   }
                 });
   if (file == nullptr) {
@@ -128,8 +132,8 @@ bool is_container(const SparseFile& file) {
          std::string_view(start.data(), start.size()) == kMagic;
 }
 
-void complete(SparseFile& file, const RemoteFile& remote, const std::optional<Sha256>& announced, HttpClient& client,
-              const CancelFlag& cancel, LazyCounters& counters) {
+std::uint64_t complete(SparseFile& file, const RemoteFile& remote, const std::optional<Sha256>& announced,
+                       HttpClient& client, const CancelFlag& cancel, LazyCounters& counters) {
   for (BlockRange missing = file.missing({0, file.blocks()}); !missing.empty();
        missing = file.missing({0, file.blocks()})) {
     const auto claim = file.claim(missing);
@@ -144,11 +148,13 @@ void complete(SparseFile& file, const RemoteFile& remote, const std::optional<Sh
                   [&](const RemoteVersion&, std::uint64_t at, auto piece) { file.write(at, piece); });
     file.mark_present(claim->range());
   }
+  const std::uint64_t generation = file.generation();  // first: another process may forget blocks meanwhile
   if (announced && hash_of_all(file) != *announced) {
     file.remove();
     throw NotInParts{"it doesn't have the announced hash"};
   }
   file.sync();
+  return generation;
 }
 
 }  // namespace pkgfs::first_requests

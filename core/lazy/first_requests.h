@@ -22,7 +22,8 @@ struct NotInParts {
 };
 
 /// The requests that decide whether a container is read in parts. The calling thread waits for them. They are counted
-/// in `counters`. All but `is_container` throw Error(kInterrupted), and Error if memory, descriptors or room ran out.
+/// in `counters`. All but `is_container` throw Error(kInterrupted), and Error if memory or descriptors ran out. `begin`
+/// and `complete` do so if room ran out, too.
 namespace first_requests {
 
 /// Fetches a part of `file` that is missing, which shows whether the server still has this version. False if not, or if
@@ -34,10 +35,11 @@ namespace first_requests {
 [[nodiscard]] std::shared_ptr<SparseFile> begin(const PrivateDirectory& directory, const std::string& key,
                                                 const RemoteFile& remote, const std::optional<std::string>& known_etag,
                                                 HttpClient& client, const CancelFlag& cancel, LazyCounters& counters);
-/// Fetches all that is missing, and syncs the file. Throws NotInParts if another process fetches some of it, or if the
-/// file then doesn't have the hash `announced`: it is removed in this case. Throws as `fetch_range`.
-void complete(SparseFile& file, const RemoteFile& remote, const std::optional<Sha256>& announced, HttpClient& client,
-              const CancelFlag& cancel, LazyCounters& counters);
+/// Fetches all that is missing, and syncs the file. Returns the SparseFile::generation of the bytes that were hashed.
+/// Throws NotInParts if another process fetches some of it, or if the file then doesn't have the hash `announced`: it
+/// is removed in this case. Throws as `fetch_range`.
+[[nodiscard]] std::uint64_t complete(SparseFile& file, const RemoteFile& remote, const std::optional<Sha256>& announced,
+                                     HttpClient& client, const CancelFlag& cancel, LazyCounters& counters);
 /// Whether the file begins like a container. A tarball can't be read in parts.
 [[nodiscard]] bool is_container(const SparseFile& file);
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/base/file_kind.h"
 #include "core/base/log.h"
 #include "core/base/private_directory.h"
 #include "core/cache/cache_files.h"
@@ -110,8 +111,13 @@ LazyOpener::Target LazyOpener::target_of(const ContainerFetcher::Announced& want
   RemoteFile& remote = target.remote;
   remote.bearer = token_for(remote.url, options_.tokens);
   if (options_.renew) {
-    remote.renew = [renew = options_.renew, hash = wanted.hash](HttpClient& http, const CancelFlag& stop) {
-      return renew(hash, http, stop);
+    remote.renew = [renew = options_.renew, hash = wanted.hash, tokens = options_.tokens](
+                       HttpClient& http, const CancelFlag& stop) -> std::optional<RemoteFile::Place> {
+      const std::optional<Url> url = renew(hash, http, stop);
+      if (!url || (!url->is_loopback() && !url->is_https())) {
+        return std::nullopt;
+      }
+      return RemoteFile::Place{.url = *url, .bearer = token_for(*url, tokens)};
     };
   }
   if (!remote.url.is_loopback() && (!remote.url.is_https() || !wanted.is_hash_safe)) {
@@ -279,8 +285,15 @@ std::shared_ptr<SparseFile> LazyOpener::file_of(const Target& target, HttpClient
   }
   if (options_.lazy == Lazy::kAuto && file->size() <= kSmall) {
     // All of it, on the same connection: then it costs as many requests as a download, or one more.
-    first_requests::complete(*file, target.remote, target.hash, client, cancel, fetcher_->counters());
-    target.keep(*file);
+    const std::uint64_t generation =
+        first_requests::complete(*file, target.remote, target.hash, client, cancel, fetcher_->counters());
+    if (!target.hash && is_html_file(file->path())) {
+      file->remove();
+      throw NotInParts{"it is an HTML page"};
+    }
+    if (!file->keep_complete(generation, [&] { target.keep(*file); })) {
+      throw NotInParts{"another process found wrong bytes in it"};
+    }
     throw NotInParts{"it is small"};
   }
   if (!first_requests::is_container(*file)) {

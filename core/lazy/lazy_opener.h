@@ -53,8 +53,9 @@ class LazyOpener {
 
   explicit LazyOpener(Options options);
 
-  /// The bytes of `wanted`. Null if it has to be downloaded first, or is in the cache; logs why. `client` is used for
-  /// the first requests. Throws Error(kInterrupted), Error(kFull), and Error if memory or file descriptors ran out.
+  /// The bytes of `wanted`. Null if it is in the cache, or has to be downloaded first: logs why it isn't read in parts.
+  /// `client` is used for the first requests. Throws Error(kInterrupted), Error(kFull), and Error if memory or file
+  /// descriptors ran out.
   [[nodiscard]] std::shared_ptr<LazySource> open(const ContainerFetcher::Announced& wanted,
                                                  const std::shared_ptr<HttpClient>& client, const CancelFlag& cancel);
   /// The same for the container at `url`, whose hash isn't known. If the cache has a complete copy, asks the server

@@ -100,7 +100,7 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   /// The container is open, and readers come: fetches what they needed in earlier mounts, and records what they need.
   void begin_reading() PKGFS_EXCLUDES(mutex_);
   /// Keeps what readers needed, unless that hasn't changed. It is also kept some seconds after a change.
-  void save_profile() noexcept;
+  void save_profile() noexcept PKGFS_EXCLUDES(profile_mutex_);
   /// Calls `then` once the file is complete, checked and in the cache: now, or later in a thread of the fetcher. `then`
   /// must not block.
   void when_whole(std::function<void()> then) PKGFS_EXCLUDES(mutex_);
@@ -188,7 +188,7 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   void range_refused(const RangeError& error, HttpClient& client, const CancelFlag& cancel) PKGFS_EXCLUDES(mutex_);
   /// Asks for another URL. False: there is none, or it was asked a moment ago.
   [[nodiscard]] bool renew(HttpClient& client, const CancelFlag& cancel) PKGFS_EXCLUDES(mutex_);
-  [[nodiscard]] Url current_url() const PKGFS_EXCLUDES(mutex_);
+  [[nodiscard]] RemoteFile::Place current_place() const PKGFS_EXCLUDES(mutex_);
   void save() noexcept PKGFS_EXCLUDES(mutex_);
   void finish(const CancelFlag& cancel) noexcept PKGFS_EXCLUDES(mutex_);
 
@@ -219,11 +219,12 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   const std::shared_ptr<SparseFile> file_;
   const std::shared_ptr<BlockFetcher> fetcher_;
   const std::shared_ptr<MappedFile> mapped_;
-  Options options_;  // `remote.url` is guarded by `mutex_`
+  Options options_;  // `remote.url` and `remote.bearer` are guarded by `mutex_`
   mutable AccessRecorder recorder_;
   std::atomic<State> state_{State::kLazy};
   std::shared_ptr<MappedFile> whole_;  // set before `state_` becomes kWhole: refuses changes of the file
 
+  Mutex profile_mutex_;  // held while the profile is written
   mutable Mutex mutex_;
   std::deque<Waiter> waiters_ PKGFS_GUARDED_BY(mutex_);
   std::deque<BlockRange> ahead_ PKGFS_GUARDED_BY(mutex_);     // to fetch, but no reader waits for it
@@ -249,6 +250,7 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   bool is_saving_ PKGFS_GUARDED_BY(mutex_) = false;
   bool is_saving_profile_ PKGFS_GUARDED_BY(mutex_) = false;
   bool is_finishing_ PKGFS_GUARDED_BY(mutex_) = false;
+  Clock::time_point finish_after_ PKGFS_GUARDED_BY(mutex_);
 };
 
 }  // namespace pkgfs

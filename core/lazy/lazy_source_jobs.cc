@@ -22,6 +22,8 @@ namespace {
 constexpr std::uint64_t kBlock = SparseFile::kBlock;
 /// The most blocks of one request: 4 MiB.
 constexpr std::uint64_t kMostBlocks = 64;
+/// How long a complete file waits, if another process fills its entry of the cache.
+constexpr auto kBusyPause = std::chrono::seconds(5);
 /// After a reader missed bytes, NearFetch waits for this time. Else its request could take the connection that is
 /// there, and that of the reader would wait a round trip for another one.
 constexpr auto kConnectionFirst = std::chrono::milliseconds(5);
@@ -136,6 +138,10 @@ FetchClient::Job LazySource::background_job(Clock::time_point now, Clock::time_p
       again = std::min(again, now + kReadersFirst);
       return {};
     }
+    if (now < finish_after_) {
+      again = std::min(again, finish_after_);
+      return {};
+    }
     is_finishing_ = true;
     return [self](HttpClient& /*client*/, const CancelFlag& cancel) { self->finish(cancel); };
   }
@@ -247,6 +253,7 @@ void LazySource::save() noexcept {
 void LazySource::finish(const CancelFlag& cancel) noexcept {
   try {
     const CancelScope scope(cancel);
+    const std::uint64_t generation = file_->generation();  // first: another process may forget blocks meanwhile
     std::optional<Sha256> actual;
     if (options_.hash) {
       const auto digest = hash_of(*mapped_, 0, file_->size());
@@ -267,7 +274,7 @@ void LazySource::finish(const CancelFlag& cancel) noexcept {
     if (actual != options_.hash) {
       log::warn(
           "{}: the file that the server sent has the hash {} instead of {}; its files can't be read any more ({})",
-          options_.remote.name, to_hex(*actual), to_hex(*options_.hash), current_url().text());
+          options_.remote.name, to_hex(*actual), to_hex(*options_.hash), current_place().url.text());
       read_faults::count(read_faults::Cause::kChecksum);
       state_.store(State::kTampered, std::memory_order_release);
       file_->remove();
@@ -275,7 +282,7 @@ void LazySource::finish(const CancelFlag& cancel) noexcept {
       return;
     }
     file_->sync();
-    if (!file_->keep_complete([&] { options_.keep(*file_); })) {
+    if (!file_->keep_complete(generation, [&] { options_.keep(*file_); })) {
       finish_later();
       return;
     }
@@ -297,6 +304,13 @@ void LazySource::finish(const CancelFlag& cancel) noexcept {
     if (error.code() == ErrorCode::kInterrupted) {
       const MutexLock lock(mutex_);
       is_finishing_ = false;
+      return;
+    }
+    if (error.code() == ErrorCode::kBusy) {
+      log::debug("{}: {}", options_.remote.name, error);  // another process fills its entry of the cache
+      const MutexLock lock(mutex_);
+      is_finishing_ = false;
+      finish_after_ = Clock::now() + kBusyPause;
       return;
     }
     // It stays lazy, although nothing is missing: the next mount tries again to keep it.

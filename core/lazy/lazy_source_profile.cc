@@ -35,6 +35,9 @@ void LazySource::begin_reading() {
 }
 
 FetchClient::Job LazySource::expected_job(Clock::time_point now, Clock::time_point& again) {
+  if (fetcher_->room().is_out()) {
+    return {};  // a job of the background looks for room
+  }
   if (!expected_.empty() && now < health_.next()) {
     again = std::min(again, health_.next());
     return {};
@@ -56,6 +59,7 @@ FetchClient::Job LazySource::expected_job(Clock::time_point now, Clock::time_poi
 }
 
 void LazySource::save_profile() noexcept {
+  const MutexLock one(profile_mutex_);
   try {
     const auto profile = state() != State::kTampered && options_.keep_profile ? recorder_.take_changed() : std::nullopt;
     if (profile) {

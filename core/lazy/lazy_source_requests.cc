@@ -54,8 +54,9 @@ bool LazySource::ask(std::uint64_t first, std::uint64_t length, HttpClient& clie
                      const RangeSink& sink) noexcept {
   const Clock::time_point begun = Clock::now();
   try {
-    RangeRequest request{.url = current_url(),
-                         .bearer = options_.remote.bearer,
+    RemoteFile::Place place = current_place();
+    RangeRequest request{.url = std::move(place.url),
+                         .bearer = std::move(place.bearer),
                          .first = first,
                          .length = length,
                          .version = RemoteVersion{file_->version().validator, file_->size()},
@@ -118,13 +119,14 @@ bool LazySource::renew(HttpClient& client, const CancelFlag& cancel) {
     last_renewal_ = now;
   }
   try {
-    const std::optional<Url> url = options_.remote.renew(client, cancel);
+    std::optional<RemoteFile::Place> place = options_.remote.renew(client, cancel);
     const MutexLock lock(mutex_);
-    if (!url || url->text() == options_.remote.url.text()) {
+    if (!place || place->url.text() == options_.remote.url.text()) {
       return false;
     }
     log::debug("{}: the registry gave another URL", options_.remote.name);
-    options_.remote.url = *url;
+    options_.remote.url = std::move(place->url);
+    options_.remote.bearer = std::move(place->bearer);
     return true;
   } catch (const std::exception&) {
     log::debug("{}: no other URL: {}", options_.remote.name, current_error());
@@ -132,9 +134,9 @@ bool LazySource::renew(HttpClient& client, const CancelFlag& cancel) {
   }
 }
 
-Url LazySource::current_url() const {
+RemoteFile::Place LazySource::current_place() const {
   const MutexLock lock(mutex_);
-  return options_.remote.url;
+  return {.url = options_.remote.url, .bearer = options_.remote.bearer};
 }
 
 }  // namespace pkgfs

@@ -19,7 +19,7 @@ class NearFetch {
   /// Forgets the last miss.
   void reset() { last_ = {}; }
   /// Where to look for missing blocks, in this order: behind the last miss, and before it. None without a miss.
-  /// `blocks`: of the file. `reach`: how many blocks around the miss count as near.
+  /// `blocks`: of the file. `reach`: how many blocks before the miss count as near; behind it, twice as many do.
   [[nodiscard]] std::array<BlockRange, 2> areas(std::uint64_t blocks, std::uint64_t reach) const {
     if (last_.empty()) {
       return {};

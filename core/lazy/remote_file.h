@@ -22,9 +22,14 @@ struct RemoteFile {
   std::string name;                   // of the package, for messages
   std::uint64_t max_size = 0;         // the most bytes that the file may have
   bool may_leave_https = false;       // a redirect may lead from https to http
-  /// Asks for a URL that works, because the server refused `url`: a signed URL expires after some minutes. Nothing if
+  /// A URL with the secret for its server.
+  struct Place {
+    Url url;
+    std::optional<std::string> bearer;
+  };
+  /// Asks for a place that works, because the server refused `url`: a signed URL expires after some minutes. Nothing if
   /// there is no other. May be empty, and may throw Error. Called by a thread that may wait for the network.
-  std::function<std::optional<Url>(HttpClient& client, const CancelFlag& cancel)> renew;
+  std::function<std::optional<Place>(HttpClient& client, const CancelFlag& cancel)> renew;
 };
 
 }  // namespace pkgfs

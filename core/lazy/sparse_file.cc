@@ -106,9 +106,9 @@ void SparseFile::mark_missing(BlockRange range) {
   }
 }
 
-bool SparseFile::keep_complete(const std::function<void()>& keep) {
+bool SparseFile::keep_complete(std::uint64_t generation, const std::function<void()>& keep) {
   const ChangeLock lock(change_mutex_, data_.get(), path_);
-  if (!is_complete()) {
+  if (!is_complete() || map_.mapped_generation() != generation) {
     return false;
   }
   keep();

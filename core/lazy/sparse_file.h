@@ -116,9 +116,10 @@ class SparseFile {
   /// Forgets blocks, because their bytes were wrong. Does nothing once the map is removed: the whole file was right
   /// then, and other bytes must not be written into it any more. Throws Error naming the file.
   void mark_missing(BlockRange range);
-  /// Calls `keep` if the file is complete. Meanwhile no process forgets blocks. Returns whether it was complete. Throws
-  /// Error naming the file, and what `keep` throws.
-  bool keep_complete(const std::function<void()>& keep);
+  /// Calls `keep` if the file is complete, and if no process has forgotten blocks since it had this `generation`: its
+  /// bytes are those that the caller has hashed. Meanwhile no process forgets blocks. Returns whether it called `keep`.
+  /// Throws Error naming the file, and what `keep` throws.
+  [[nodiscard]] bool keep_complete(std::uint64_t generation, const std::function<void()>& keep);
   /// Syncs what all processes have written, and then records that it is synced. Throws Error naming the file. If the
   /// disk fails, blocks that weren't synced are forgotten, because the kernel may have dropped their bytes.
   void sync();

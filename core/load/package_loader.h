@@ -27,8 +27,9 @@ class LazyOpener;
 class LazySource;
 class Url;
 
-/// Turns summaries into opened packages (docs/rules/loading.md, 1). A package with a local path is opened in place. A
-/// ContainerFetcher provides any other package, by its URL and hash. The paths of a package may never lead out of its
+/// Turns summaries into opened packages (docs/rules/loading.md, 1). A package with a local path is opened in place. Any
+/// other package is opened lazily, if `set_lazy` was called and its container can be read in parts. Otherwise a
+/// ContainerFetcher provides it, by its URL and hash. The paths of a package may never lead out of its
 /// directory here, whatever OpenOptions::allow_outside says. A package that `Trust` rejects is opened with
 /// OpenOptions::untrusted. A loader opens a package once. A command of pkgfs has one
 /// loader; with --follow-manifest, each reload has another (`adopt`). Thread-safe.
@@ -83,12 +84,13 @@ class PackageLoader {
   [[nodiscard]] std::vector<std::shared_ptr<const Package>> load_available(
       std::span<const PackageSummary> summaries, FunctionRef<void(const PackageSummary&, const Error&)> failed);
 
-  /// The path of a loaded package: its local path, or the path of its container in a cache. None if this
-  /// loader has put it in no cache: the package is lazy or adopted, or the download had another hash than announced.
+  /// Where a loaded package is: its local path, or the path of its container in a cache. Of a package without an
+  /// announced hash, its URL. None if this loader has put it in no cache: the package is lazy or adopted, or the
+  /// download had another hash than announced.
   [[nodiscard]] std::optional<std::string> location(const PackageSummary& summary) const;
 
  private:
-  /// A package that the fetcher provides.
+  /// A package without a local path: fetched, opened lazily, or adopted.
   struct Remote {
     Mutex loading;  // held while it is loaded, so that another thread that needs it waits
     std::shared_ptr<const Package> package PKGFS_GUARDED_BY(loading);

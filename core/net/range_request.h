@@ -54,7 +54,7 @@ struct RangeRequest {
 class RangeError : public HttpError {
  public:
   enum class Reason {
-    kNoRanges,      // the server sends the whole file, or a compressed one, or tells neither its size nor its version
+    kNoRanges,      // the server sends the whole file, or a compressed one, or doesn't tell its size or its version
     kOtherVersion,  // the server has another version of the file, or says that it is longer or shorter
     kRefused,       // 401, 403, 404 or 410: a URL that was signed for some minutes may have expired
     kUnchanged,     // the server has the version with RangeRequest::known_etag

@@ -67,7 +67,7 @@ struct TreeOptions {
   std::uint64_t first_number = vfs::OverlayOptions{}.first_number;
 };
 
-/// A package with its dependencies as one file system. The commands of pkgfs, such as mount, inspect and ls, use it.
+/// A package with its dependencies as one file system. The commands of pkgfs, such as mount, tree and ls, use it.
 struct PackageTree {
   PackageId id;
   std::vector<PackageId> package_ids;  // sorted; those that were loaded, the root included

@@ -100,6 +100,9 @@ void add_profiles(Resolution& resolution, const std::string& cache) {
 /// Writes the lock file. All packages in it have a hash but directories, whose contents can change.
 void write_lock(const std::string& path, Resolution resolution) {
   for (auto& node : resolution.graph.nodes) {
+    if (!node.dist->path && !node.dist->webc_sha256) {
+      throw Error(ErrorCode::kInternal, "the hash of \"" + node.dist->url + "\" isn't known, so it can't be locked");
+    }
     if (node.dist->path && !node.dist->webc_sha256) {
       if (std::filesystem::is_regular_file(*node.dist->path)) {
         node.dist->webc_sha256 = hash_file(*node.dist->path);
@@ -124,6 +127,10 @@ int cmd_resolve(const std::vector<std::string>& args, const Io& io) {
   }
   TreeFlags flags = options.tree;
   const std::optional<std::string> lock = std::exchange(flags.network.lock, std::nullopt);  // this command writes it
+  if (lock) {
+    flags.lazy = Lazy::kOff;  // the file states the hash of each package, also of one that a URL names
+    flags.complete_begun = true;
+  }
   PackageOpener opener(flags, io);
   if (lock) {
     opener.ask_for_urls();

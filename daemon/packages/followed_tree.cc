@@ -95,7 +95,10 @@ FollowedTree::FollowedTree(const OpenedTree& opened, std::string package, const 
       root_(directory_of(opened, package)),
       shown_(dynamic_cast<vfs::LiveOverlayFileSystem&>(*opened.tree.file_system)),
       resolution_(opened.resolution),
-      packages_(opened.tree.packages) {}
+      packages_(opened.tree.packages) {
+  flags_.lazy = Lazy::kOff;  // nothing would complete what comes later: `lazy_sources` are those of the first tree
+  flags_.complete_begun = true;
+}
 
 FollowedTree::~FollowedTree() = default;
 

@@ -92,6 +92,14 @@ TEST_F(LazyUrlTest, IsKeptAsADownloadWouldBe) {
   EXPECT_TRUE(server_->requests().empty()) << "the check counts for a command without --lazy, too";
 }
 
+TEST_F(LazyUrlTest, ALockFileStatesItsHash) {
+  const std::string lock = (home_.path() / "app.lock").string();
+  const ProcessResult resolved = pkgfs({"resolve", "--lock", lock, url_});
+  ASSERT_TRUE(resolved.ok()) << resolved.describe();
+  EXPECT_EQ(read_json(lock).at("packages")[0].at("sha256"), to_hex(pkgfs::sha256(read_text(package_))));
+  EXPECT_TRUE(pkgfs({"tree", "--lock", lock, url_}).ok());
+}
+
 TEST_F(LazyUrlTest, AChangedFileReplacesTheCopyInTheCache) {
   ASSERT_TRUE(pkgfs({"ls", "--lazy=off", url_}).ok());
   ASSERT_TRUE(fs::exists(url_entry()));

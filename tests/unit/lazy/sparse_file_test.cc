@@ -334,9 +334,9 @@ TEST_F(SparseFileTest, NoProcessForgetsBlocksOfAFileThatIsKept) {
   const auto file = open();
   const auto other = open();
   fetch(*file, {0, kBlocks - 1});
-  EXPECT_FALSE(file->keep_complete([] { ADD_FAILURE() << "a block is missing"; }));
+  EXPECT_FALSE(file->keep_complete(file->generation(), [] { ADD_FAILURE() << "a block is missing"; }));
   fetch(*file, {kBlocks - 1, 1});
-  EXPECT_TRUE(file->keep_complete([&] { file->remove_map(); }));
+  EXPECT_TRUE(file->keep_complete(file->generation(), [&] { file->remove_map(); }));
   const std::uint64_t generation = other->generation();
   other->mark_missing({3, 2});
   EXPECT_TRUE(other->is_complete()) << "else other bytes would be written into an entry of the cache";
