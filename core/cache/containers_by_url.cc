@@ -71,9 +71,10 @@ std::optional<ContainersByUrl::Found> ContainersByUrl::find(const Url& url) cons
   }
   // The server has confirmed the entry when the file beside it was last modified.
   const std::time_t now = std::time(nullptr);
+  constexpr std::time_t kTick = 1;  // time(2) may lag behind the times that the kernel gives to files
   for (const auto& time : {stored, modified(etag_path(found.path)), modified(date_path(found.path))}) {
-    if (time && *time <= now) {
-      const std::chrono::seconds age(now - *time);
+    if (time && *time <= now + kTick) {
+      const std::chrono::seconds age(std::max<std::time_t>(now - *time, 0));
       found.age = std::min(found.age.value_or(age), age);
     }
   }

@@ -64,7 +64,9 @@ TEST_F(Metrics, AgreeWithWhatWasDone) {
   const auto grown = [&](const std::string& sample) { return value_of(after, sample) - value_of(before, sample); };
   EXPECT_TRUE(eventually([&] {
     after = scrape(address);
-    return grown(R"(pkgfs_fuse_requests_total{operation="release"})") == files;
+    // A thread counts a request as ended a moment after the kernel has the reply.
+    return grown(R"(pkgfs_fuse_requests_total{operation="release"})") == files &&
+           value_of(after, R"(pkgfs_fuse_requests_in_flight{operation="readdirplus"})") == 0;
   })) << after;
   EXPECT_EQ(grown(R"(pkgfs_fuse_requests_total{operation="open"})"), files);
   EXPECT_EQ(grown("pkgfs_fuse_read_bytes_total"), static_cast<double>(bytes));
