@@ -34,6 +34,9 @@ struct AdapterOptions {
   /// If the tree is immutable, let the kernel open files and directories without a request. Kernels that can't do that
   /// send requests as usual.
   bool skip_open = true;
+  /// Give the kernel no file handles that mean something to this process only: another daemon may go on with the mount.
+  /// Only for trees without live directories.
+  bool without_handles = false;
   /// Let the kernel read whole host files itself, if it and libfuse can.
   bool passthrough = true;
   /// Gets a hint for every listing and read; may be null. Must outlive the adapter.

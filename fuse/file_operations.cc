@@ -66,7 +66,8 @@ void FileOperations::open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
     }
     fi->keep_cache = 1;
     fi->noflush = 1;
-    vfs::OpenFile* const raw = file->release();  // the kernel's, until `release`
+    // The kernel's, until `release`. Without a handle, `read` finds the bytes by the inode.
+    vfs::OpenFile* const raw = Call::options(req).without_handles ? nullptr : file->release();
     fi->fh = reinterpret_cast<std::uint64_t>(raw);
     if (fuse_reply_open(req, fi) != 0) {
       delete raw;

@@ -4,8 +4,10 @@
 #define FUSE_USE_VERSION 314
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <linux/fuse.h>
 #include <poll.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -201,7 +203,13 @@ void Session::unmount() {
   if (!std::exchange(mounted_, false)) {
     return;
   }
-  if (!is_covered()) {
+  const bool covered = is_covered();
+  if (!covered && unmount_) {
+    close_device();
+    unmount_();
+    return;
+  }
+  if (!covered) {
     // Closes the device, so that open files fail, and unmounts lazily; does nothing if the mount is gone already.
     fuse_session_unmount(session_);
     return;
@@ -210,6 +218,10 @@ void Session::unmount() {
   // covered without that which covers it. So this mount stays, and ends as when a daemon is killed.
   log::warn("another file system is mounted over \"{}\": the mount of pkgfs below it is dead now; unmount both",
             settings_.mountpoint);
+  close_device();
+}
+
+void Session::close_device() {
   const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   if (null) {
     ::dup3(null.get(), fuse_session_fd(session_), O_CLOEXEC);
@@ -235,14 +247,77 @@ bool Session::answer_first() {
   rings_ = settings_.io_uring;
   fuse_buf buffer{};
   const int received = fuse_session_receive_buf(session_, &buffer);
-  if (received > 0) {
+  const auto* const bytes = static_cast<const std::byte*>(buffer.mem);
+  if (received > 0 && rings_) {
     fuse_session_process_buf(session_, &buffer);
+  } else if (received > 0) {
+    handshake_.request.assign(bytes, bytes + received);
+    handshake_.reply = reply_to(handshake_.request);
+    const auto written = ::write(fuse_session_fd(session_), handshake_.reply.data(), handshake_.reply.size());
+    if (written != static_cast<ssize_t>(handshake_.reply.size())) {
+      std::free(buffer.mem);
+      return false;
+    }
   }
   std::free(buffer.mem);
   if (received == -ENOMEM) {
     throw system_error("Unable to receive the first request of the kernel", ENOMEM);
   }
   return adapter_.is_ready();
+}
+
+std::vector<std::byte> Session::reply_to(std::vector<std::byte> request) {
+  constexpr std::size_t kMostReply = 4096;  // the reply to INIT has some 80 bytes
+  const char* const what = "Unable to answer the first request of the kernel";
+  const int device = fuse_session_fd(session_);
+  const UniqueFd kept(::fcntl(device, F_DUPFD_CLOEXEC, 0));
+  std::array<int, 2> ends{};
+  if (!kept || ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()) != 0) {
+    throw system_error(what, errno);
+  }
+  const UniqueFd mine(ends[0]);
+  const UniqueFd libfuse(ends[1]);
+  // libfuse writes replies to the descriptor of its session, whatever that is.
+  if (::dup3(libfuse.get(), device, O_CLOEXEC) < 0) {
+    throw system_error(what, errno);
+  }
+  fuse_buf buffer{};
+  buffer.size = request.size();
+  buffer.mem = request.data();
+  fuse_session_process_buf(session_, &buffer);
+  std::vector<std::byte> reply(kMostReply);
+  const ssize_t size = ::read(mine.get(), reply.data(), reply.size());
+  reply.resize(static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+  if (::dup3(kept.get(), device, O_CLOEXEC) < 0) {
+    throw system_error(what, errno);
+  }
+  return reply;
+}
+
+void Session::take_over(UniqueFd device, const Handshake& agreed, std::function<void()> unmount) {
+  const std::string what = "Unable to take over the mount at \"" + settings_.mountpoint + "\"";
+  const std::string path = "/dev/fd/" + std::to_string(device.get());
+  if (fuse_session_mount(session_, path.c_str()) != 0) {
+    throw_mount_error(what);
+  }
+  (void)device.release();  // libfuse closes it
+  mounted_ = true;
+  unmount_ = std::move(unmount);
+  device_ = device_at(settings_.mountpoint);
+  handshake_ = agreed;
+  if (reply_to(agreed.request) != agreed.reply || !adapter_.is_ready()) {
+    mounted_ = false;  // it stays as it is: another daemon may go on with it
+    throw Error(ErrorCode::kMount,
+                {what, "this version of pkgfs has another agreement with the kernel than the one that mounted it"});
+  }
+}
+
+bool Session::resend() {
+  constexpr int kResend = 7;  // FUSE_NOTIFY_RESEND, which the headers of Debian 12 don't have
+  fuse_out_header message{};
+  message.len = sizeof(message);
+  message.error = kResend;
+  return ::write(fuse_session_fd(session_), &message, sizeof(message)) == static_cast<ssize_t>(sizeof(message));
 }
 
 void Session::start(const ServerOptions& servers) {

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "core/base/unique_fd.h"
 #include "fuse/adapter.h"
 #include "fuse/servers.h"
 
@@ -28,6 +31,12 @@ struct MountSettings {
   std::vector<std::string> extra;     // more `-o` words for libfuse and the kernel, such as noexec
 };
 
+/// The first request of a connection, INIT, and its reply: what the kernel and the daemon agreed on.
+struct Handshake {
+  std::vector<std::byte> request;
+  std::vector<std::byte> reply;
+};
+
 /// One FUSE mount and the threads that serve it. Not thread-safe.
 class Session {
  public:
@@ -42,6 +51,16 @@ class Session {
   /// Mounts, always with `ro,nosuid,nodev,noatime,default_permissions`. Throws Error(kMount) with libfuse's messages.
   /// If `nosymfollow` isn't possible, throws Error(kPermission) or Error(kUnsupported).
   void mount();
+  /// Instead of `mount` and `answer_first`: goes on with the mount of an earlier daemon that has ended without
+  /// unmounting. `device` is a duplicate of its device, `agreed` its handshake. `unmount` is called in place of
+  /// libfuse's function, which doesn't know the mount; it must not throw. Throws Error(kMount) if this program would
+  /// have answered INIT in another way than the earlier daemon.
+  void take_over(UniqueFd device, const Handshake& agreed, std::function<void()> unmount);
+  /// Asks the kernel to send the requests again that the earlier daemon took and didn't answer. False: the kernel can't
+  /// (before Linux 6.9). Call it before `start`.
+  [[nodiscard]] bool resend();
+  /// What `answer_first` and the kernel agreed on. Empty with io_uring.
+  [[nodiscard]] const Handshake& handshake() const { return handshake_; }
   /// Becomes readable when the kernel has sent its first request, right after `mount`. Owned by the session.
   [[nodiscard]] int device_fd() const;
   /// Answers that first request. False: it wasn't INIT, or the kernel's protocol doesn't fit.
@@ -72,14 +91,20 @@ class Session {
  private:
   /// Ends the mount, if it wasn't unmounted before.
   void unmount();
+  /// Closes the device, but keeps the number of its descriptor, which libfuse closes later.
+  void close_device();
   /// Whether another file system is mounted over this mount. Sends this process no request.
   [[nodiscard]] bool is_covered() const;
   [[nodiscard]] bool end_rings(std::chrono::milliseconds limit);
+  /// Lets libfuse answer INIT, but keeps the reply from the kernel. Empty if there was none.
+  [[nodiscard]] std::vector<std::byte> reply_to(std::vector<std::byte> request);
 
   Adapter& adapter_;
   MountSettings settings_;
   fuse_session* session_ = nullptr;
   bool mounted_ = false;
+  Handshake handshake_;
+  std::function<void()> unmount_;     // of a mount that was taken over
   std::uint64_t device_ = 0;          // of the mount; 0: unknown
   bool rings_ = false;                // libfuse may have started its threads for io_uring
   std::unique_ptr<Servers> servers_;  // since `start`

@@ -119,6 +119,8 @@ class MappedFile final : public ByteSource {
   [[nodiscard]] bool read_at_once(const ByteRun& run, std::uint64_t from, std::span<std::byte> out) const override;
   /// The descriptor, for fstat(2) and for passing it to the kernel; owned by this object.
   [[nodiscard]] int fd() const { return fd_.get(); }
+  /// When the file was last modified before it was opened, in nanoseconds since the epoch.
+  [[nodiscard]] std::int64_t modified() const { return modified_; }
 
  private:
   MappedFile(UniqueFd fd, std::string name, Changes changes);

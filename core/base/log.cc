@@ -14,6 +14,8 @@ spdlog::level::level_enum to_spdlog(Level level) {
       return spdlog::level::info;
     case Level::kWarn:
       return spdlog::level::warn;
+    case Level::kError:
+      return spdlog::level::err;
   }
   return spdlog::level::warn;
 }

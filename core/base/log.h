@@ -13,7 +13,7 @@
 /// compile.
 namespace pkgfs::log {
 
-enum class Level { kDebug, kInfo, kWarn };
+enum class Level { kDebug, kInfo, kWarn, kError };
 
 [[nodiscard]] bool enabled(Level level);
 /// Writes `message`. Its line breaks stay, so its parts from outside must be printable already.

@@ -101,6 +101,8 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   void begin_reading() PKGFS_EXCLUDES(mutex_);
   /// Keeps what readers needed, unless that hasn't changed. It is also kept some seconds after a change.
   void save_profile() noexcept PKGFS_EXCLUDES(profile_mutex_);
+  /// The complete and checked file; null before.
+  [[nodiscard]] const MappedFile* whole_file() const { return state() == State::kWhole ? whole_.get() : nullptr; }
   /// Calls `then` once the file is complete, checked and in the cache: now, or later in a thread of the fetcher. `then`
   /// must not block.
   void when_whole(std::function<void()> then) PKGFS_EXCLUDES(mutex_);

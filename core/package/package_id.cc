@@ -53,6 +53,16 @@ std::optional<PackageHash> PackageHash::parse(std::string_view text) {
   return digest ? std::optional(PackageHash(*digest)) : std::nullopt;
 }
 
+std::optional<PackageId> PackageId::parse(std::string_view text) {
+  if (auto hash = PackageHash::parse(text)) {
+    return *std::move(hash);
+  }
+  const std::size_t at = text.rfind('@');
+  auto version = at == std::string_view::npos ? std::nullopt : Version::try_parse(text.substr(at + 1));
+  return version && at > 0 ? std::optional<PackageId>(NamedId{std::string(text.substr(0, at)), *std::move(version)})
+                           : std::nullopt;
+}
+
 std::string PackageId::to_string() const {
   if (const NamedId* id = named()) {
     return id->full_name + "@" + id->version.to_string();

@@ -61,6 +61,8 @@ class PackageId {
   [[nodiscard]] const PackageHash* hash() const { return std::get_if<PackageHash>(&value_); }
   /// `full_name@version` or `sha256:…`.
   [[nodiscard]] std::string to_string() const;
+  /// Parses what `to_string` writes.
+  [[nodiscard]] static std::optional<PackageId> parse(std::string_view text);
 
   friend bool operator==(const PackageId&, const PackageId&) = default;
   friend std::strong_ordering operator<=>(const PackageId&, const PackageId&) = default;

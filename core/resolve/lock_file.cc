@@ -69,16 +69,11 @@ Json to_json(const LockFile::Locked& locked, int format) {
 }
 
 PackageId parse_id(const std::string& text) {
-  if (const auto hash = PackageHash::parse(text)) {
-    return *hash;
-  }
-  const std::size_t at = text.rfind('@');
-  const auto version =
-      at == std::string::npos ? std::nullopt : Version::try_parse(std::string_view(text).substr(at + 1));
-  if (!version || at == 0) {
+  std::optional<PackageId> id = PackageId::parse(text);
+  if (!id) {
     throw Error(ErrorCode::kCorrupt, "\"" + text + "\" isn't the id of a package");
   }
-  return NamedId{text.substr(0, at), *version};
+  return *std::move(id);
 }
 
 DistributionInfo parse_distribution(const Json& entry, const std::string& where) {

@@ -308,6 +308,13 @@ constexpr std::array kOptions{
     OptionSpec{Group::kDaemon, "auto-unmount", '\0', "",
                "unmount when the daemon ends, even if it is killed. A fusermount3 process waits for that", kMountOnly,
                true, [](Options& options, std::string_view) { options.mount.auto_unmount = true; }},
+    OptionSpec{
+        Group::kDaemon, "keeper", '\0', "auto|on|off",
+        "whether another daemon goes on with the mount if this one is killed. A small process, pkgfs-keeper, "
+        "waits for that. auto (default): in the background, unless the package has live directories. on: also "
+        "with --foreground",
+        kMountOnly, true,
+        [](Options& options, std::string_view value) { options.mount.keeper = parse_auto_on_off("keeper", value); }},
     OptionSpec{Group::kDaemon, "metrics", '\0', "ADDRESS",
                "serve Prometheus metrics over HTTP at ADDRESS: unix:PATH, HOST:PORT, or PORT on 127.0.0.1 "
                "(docs/METRICS.md)",
@@ -370,9 +377,8 @@ constexpr std::array kOptions{
     OptionSpec{Group::kNetwork, "max-download", '\0', "SIZE",
                "refuse a package that is larger than SIZE (default: 16G)",
                kFetchingCommands | set_of(CommandId::kConfig), true,
-               [](Options& options, std::string_view value) {
-                 options.tree.network.max_download = parse_size("max-download", value);
-               }},
+               [](Options& options,
+                  std::string_view value) { options.tree.network.max_download = parse_size("max-download", value); }},
     OptionSpec{
         Group::kNetwork, "lazy", '\0', "auto|on|off",
         "auto (default): a package of more than 4 MB that is not in the cache is used at once, and its files come over "

@@ -257,6 +257,9 @@ MountOptions parse_mount_options(const std::vector<std::string>& args, const Mou
   Options options = parse(CommandId::kMount, args, rules, 2, 2);
   MountOptions mount;
   static_cast<MountFlags&>(mount) = options.mount;
+  std::error_code failed;
+  mount.arguments = {
+      .words = args, .rules = rules, .working_directory = std::filesystem::current_path(failed).string()};
   mount.package = std::move(options.operands[0]);
   mount.mountpoint = std::move(options.operands[1]);
   mount.tree = std::move(options.tree);

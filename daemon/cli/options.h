@@ -73,17 +73,20 @@ struct MountFlags {
   std::vector<std::string> security;   // words for the kernel's SELinux: "context=..."
   std::optional<std::uint32_t> uid;    // none: that of the mounting process
   std::optional<std::uint32_t> gid;
-  std::uint16_t fmask = 0;          // permission bits that files lose
-  std::uint16_t dmask = 0;          // and directories
-  double live_timeout = 1;          // seconds that the kernel may cache what it knows of a live host file
-  bool push = true;                 // prefetch small files into the page cache
-  bool skip_open = true;            // let the kernel open files without a request, where nothing can change
-  std::string metrics;              // the address of the metrics server; empty: none
-  bool passthrough = true;          // let the kernel read host files directly, where it can
-  bool io_uring = false;            // take requests through io_uring
-  std::uint32_t read_ahead = 512;   // KiB that the kernel reads ahead in a file; 0: the kernel's own value
-  unsigned threads = 0;             // that serve requests at the same time; 0: chosen by the number of CPUs
-  bool poll = true;                 // look for the next request for a moment before sleeping
+  std::uint16_t fmask = 0;         // permission bits that files lose
+  std::uint16_t dmask = 0;         // and directories
+  double live_timeout = 1;         // seconds that the kernel may cache what it knows of a live host file
+  bool push = true;                // prefetch small files into the page cache
+  bool skip_open = true;           // let the kernel open files without a request, where nothing can change
+  std::string metrics;             // the address of the metrics server; empty: none
+  bool passthrough = true;         // let the kernel read host files directly, where it can
+  bool io_uring = false;           // take requests through io_uring
+  std::uint32_t read_ahead = 512;  // KiB that the kernel reads ahead in a file; 0: the kernel's own value
+  unsigned threads = 0;            // that serve requests at the same time; 0: chosen by the number of CPUs
+  bool poll = true;                // look for the next request for a moment before sleeping
+  /// A process that lets another daemon go on with the mount if the daemon is killed. None: for mounts in the
+  /// background of packages that don't change.
+  std::optional<bool> keeper;
   std::optional<bool> cpu_latency;  // keep idle CPUs awake while requests come; none: where it helps
 };
 
@@ -96,7 +99,21 @@ struct PluginFlags {
   double keep = 10;         // seconds
 };
 
+/// How the words of `-o` are treated.
+struct MountWordRules {
+  bool from_mount = false;  // mount(8) calls: accept the words that it adds by itself
+  bool sloppy = false;      // leave out unknown words (mount -s)
+};
+
+/// What `parse_mount_options` parses.
+struct MountArguments {
+  std::vector<std::string> words;
+  MountWordRules rules = {};
+  std::string working_directory;  // of the process; empty: unknown
+};
+
 struct MountOptions : MountFlags {
+  MountArguments arguments;  // that were parsed
   std::string package;
   std::string mountpoint;
   TreeFlags tree;
@@ -123,12 +140,6 @@ struct Options {
   bool lazy = false;                               // unmount: also while programs use it
   std::optional<double> wait_limit;                // wait: seconds
   bool long_listing = false;                       // ls
-};
-
-/// How the words of `-o` are treated.
-struct MountWordRules {
-  bool from_mount = false;  // mount(8) calls: accept the words that it adds by itself
-  bool sloppy = false;      // leave out unknown words (mount -s)
 };
 
 /// Parses the arguments after the command's name. Throws Error(kUsage): for all unknown options at once, else for the

@@ -21,7 +21,7 @@
 #include "daemon/cli/logging.h"
 #include "daemon/mount/mount_package.h"
 #include "daemon/mount/mount_probe.h"
-#include "daemon/mount/mount_service.h"
+#include "daemon/mount/mount_settings.h"
 #include "daemon/mount/mount_table.h"
 #include "daemon/mount/mountpoint.h"
 #include "daemon/packages/open_tree.h"

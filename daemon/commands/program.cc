@@ -12,6 +12,7 @@
 #include "daemon/cli/run_report.h"
 #include "daemon/commands/commands.h"
 #include "daemon/commands/mount_helper.h"
+#include "daemon/mount/keeping.h"
 
 namespace pkgfs {
 
@@ -85,6 +86,9 @@ int run_guarded(const Io& io, const std::function<int()>& work) {
 
 int run_program(const std::vector<std::string>& arguments, const Io& io) {
   const LogSession log(io);
+  if (is_successor(io.environment)) {
+    return run_successor(io);
+  }
   if (is_mount_helper(arguments)) {
     return to_mount_exit_code(run_guarded(io, [&] { return run_mount_helper(arguments, io); }));
   }

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -18,72 +17,16 @@
 #include <fstream>
 #include <span>
 #include <sstream>
+#include <utility>
 
 #include "core/base/error.h"
+#include "daemon/keeper/protocol.h"
 
 namespace pkgfs {
 namespace {
 
-/// From the end of the main thread to the abort: other threads of a daemon that ends normally end within it.
-constexpr int kGraceMs = 200;
 constexpr int kStartMs = 2000;
-constexpr int kEndMs = 1000;
 constexpr int kWakeSignal = SIGUSR1;
-
-/// To the guardian; -1: there is none.
-volatile std::sig_atomic_t crash_pipe = -1;
-
-/// Tells the guardian of a crash. It can't see one by itself: while the kernel dumps core, all threads have stopped,
-/// but none has ended.
-void on_crash(int signal) {
-  (void)!::write(crash_pipe, "c", 1);
-  (void)::raise(signal);  // SA_RESETHAND: its default action follows when this handler returns
-}
-
-/// SIGBUS is missing: the daemon handles it, since it means that a mapped package file has lost pages.
-constexpr std::array kCrashes{SIGSEGV, SIGABRT, SIGILL, SIGFPE, SIGQUIT, SIGSYS, SIGTRAP};
-
-void report_crashes(int pipe) {
-  crash_pipe = pipe;
-  for (const int signal : kCrashes) {
-    struct sigaction action{};
-    if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) {
-      action.sa_handler = on_crash;
-      action.sa_flags = static_cast<int>(SA_RESETHAND);
-      sigfillset(&action.sa_mask);
-      ::sigaction(signal, &action, nullptr);
-    }
-  }
-}
-
-void stop_reporting_crashes() {
-  for (const int signal : kCrashes) {
-    struct sigaction action{};
-    if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == on_crash) {
-      action.sa_handler = SIG_DFL;
-      ::sigaction(signal, &action, nullptr);
-    }
-  }
-}
-
-/// The kernel's file that aborts the connection when a process writes to it. Invalid, with errno, if this process may
-/// not open it.
-UniqueFd open_abort_file(const std::string& connection) {
-  const std::string name = connection + "/abort";
-  UniqueFd file(::open(("/sys/fs/fuse/connections/" + name).c_str(), O_WRONLY | O_CLOEXEC));
-  if (file) {
-    return file;
-  }
-  // fusectl is not mounted, as in most containers. Root can open it without mounting it anywhere.
-  const UniqueFd control(::fsopen("fusectl", FSOPEN_CLOEXEC));
-  if (!control || ::fsconfig(control.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) {
-    return {};
-  }
-  const UniqueFd root(::fsmount(control.get(), FSMOUNT_CLOEXEC, 0));
-  return root ? UniqueFd(::openat(root.get(), name.c_str(), O_WRONLY | O_CLOEXEC)) : UniqueFd();
-}
-
-UniqueFd open_process(pid_t process) { return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0))); }
 
 /// The memory of the command line that ps(1) shows (arg_start and arg_end of proc_pid_stat(5)).
 std::span<char> command_line() {
@@ -112,18 +55,6 @@ std::span<char> command_line() {
 /// The child's file descriptors, by number.
 enum : int { kAbort, kEnded, kCrash, kStat, kReady, kDescriptors };
 
-/// Whether a thread has ended. `stat`: its file in /proc.
-bool has_ended(int stat) {
-  std::array<char, 256> text{};
-  const ssize_t size = ::pread(stat, text.data(), text.size(), 0);
-  if (size <= 0) {
-    return true;
-  }
-  const auto end = text.begin() + size;
-  const auto name_ends = std::find(std::make_reverse_iterator(end), text.rend(), ')').base();
-  return end - name_ends < 2 || *(name_ends + 1) == 'Z' || *(name_ends + 1) == 'X';
-}
-
 void wait_for_the_end() {
   sigset_t all_but_one;
   sigfillset(&all_but_one);
@@ -131,7 +62,7 @@ void wait_for_the_end() {
   std::array<pollfd, 2> waiting{
       {{.fd = kEnded, .events = POLLIN, .revents = 0}, {.fd = kCrash, .events = POLLIN, .revents = 0}}};
   // Any process may send the signal that the kernel sends at the daemon's end, so it is only a reason to look.
-  while (!has_ended(kStat)) {
+  while (!keeper::has_ended(kStat)) {
     if (::ppoll(waiting.data(), waiting.size(), nullptr, &all_but_one) > 0) {
       return;
     }
@@ -168,7 +99,7 @@ void wait_for_the_end() {
   ::close(kReady);
   wait_for_the_end();
   pollfd ended{.fd = kEnded, .events = POLLIN, .revents = 0};
-  if (::poll(&ended, 1, kGraceMs) != 1) {
+  if (::poll(&ended, 1, keeper::kGraceMs) != 1) {
     (void)!::write(kAbort, "1", 1);
   }
   ::_exit(EXIT_SUCCESS);
@@ -182,17 +113,9 @@ void Guardian::end() {
   if (!child_) {
     return;
   }
-  stop_reporting_crashes();
-  if (::syscall(SYS_pidfd_send_signal, child_.get(), SIGKILL, nullptr, 0) != 0) {
-    ::kill(child_id_, SIGKILL);  // a filter of system calls; nothing has waited for the child, so it has its number
-  }
-  pollfd ended{.fd = child_.get(), .events = POLLIN, .revents = 0};
-  (void)::poll(&ended, 1, kEndMs);
-  siginfo_t info{};
-  (void)::waitid(P_PIDFD, static_cast<id_t>(child_.get()), &info, WEXITED | WNOHANG);
+  crashes_.stop();
+  end_child_process(child_.get(), child_id_);
   child_.reset();
-  ::close(crash_pipe);
-  crash_pipe = -1;
 }
 
 std::string Guardian::replace() {
@@ -216,7 +139,7 @@ std::string Guardian::start(const std::string& connection) {
   }
   const UniqueFd ended = open_process(daemon);
   const std::string task = std::to_string(daemon);
-  const UniqueFd stat(::open(("/proc/" + task + "/task/" + task + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
+  const UniqueFd stat = open_main_thread(daemon);
   std::array<int, 2> crash{};
   std::array<int, 2> ready{};
   if (!ended || !stat || ::pipe2(crash.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
@@ -262,7 +185,7 @@ std::string Guardian::start(const std::string& connection) {
     child_.reset();
     return "the guardian process does not start";
   }
-  report_crashes(crash_write.release());
+  crashes_.start(std::move(crash_write));
   return {};
 }
 

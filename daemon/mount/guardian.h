@@ -7,6 +7,8 @@
 #include <string>
 
 #include "core/base/unique_fd.h"
+#include "daemon/mount/crash_reports.h"
+#include "daemon/mount/guarding.h"
 
 namespace pkgfs {
 
@@ -28,11 +30,11 @@ namespace pkgfs {
 /// the daemon. ps(1) shows it as "fuse-guardian of PID".
 ///
 /// A process has at most one. Only the main thread may use it.
-class Guardian {
+class Guardian final : public MountGuard {
  public:
   Guardian() = default;
   /// Ends the child process. Waits a second for that, at most.
-  ~Guardian();
+  ~Guardian() override;
   Guardian(const Guardian&) = delete;
   Guardian& operator=(const Guardian&) = delete;
 
@@ -41,11 +43,10 @@ class Guardian {
   /// not abort connections. From then on, a signal handler of the daemon tells the guardian of a crash. A signal for
   /// which the daemon already has a handler keeps that handler.
   [[nodiscard]] std::string start(const std::string& connection);
-  /// Starts another child process when the first has ended, for example because it was killed. Returns as `start`. A
-  /// process that is killed again and again isn't replaced more than five times within a minute.
-  [[nodiscard]] std::string replace();
-  /// Becomes readable when the child process has ended; -1 without a child process.
-  [[nodiscard]] int ended_fd() const { return child_.get(); }
+  [[nodiscard]] const char* name() const override { return "guardian"; }
+  /// A process that is killed again and again isn't replaced more than five times within a minute.
+  [[nodiscard]] std::string replace() override;
+  [[nodiscard]] int ended_fd() const override { return child_.get(); }
 
  private:
   /// Ends the child process, if it still runs, and forgets it.
@@ -53,6 +54,7 @@ class Guardian {
 
   UniqueFd child_;  // its pidfd
   pid_t child_id_ = 0;
+  CrashReports crashes_;
   std::string connection_;
   int replaced_ = 0;  // since `counted_since_`
   std::chrono::steady_clock::time_point counted_since_;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
@@ -17,7 +18,8 @@ namespace {
 
 namespace stdfs = std::filesystem;
 
-constexpr std::string_view kHelper = "fusermount3\n";  // with auto_unmount, it has the device open as well
+/// These processes have the device open as well: the helper of --auto-unmount, and the keeper.
+constexpr std::array<std::string_view, 2> kHelpers{"fusermount3\n", "pkgfs-keeper\n"};
 constexpr std::string_view kDevice = "/dev/fuse";
 
 std::string read_file(const stdfs::path& path) {
@@ -97,7 +99,8 @@ std::optional<MountOwner> find_owner(const MountEntry& mount) {
     pid_t pid = 0;
     const auto [last, wrong] = std::from_chars(name.data(), name.data() + name.size(), pid);
     const bool is_process = wrong == std::errc() && last == name.data() + name.size();
-    if (is_process && serves(entry->path(), mount) && read_file(entry->path() / "comm") != kHelper) {
+    if (is_process && serves(entry->path(), mount) &&
+        std::ranges::find(kHelpers, read_file(entry->path() / "comm")) == kHelpers.end()) {
       return MountOwner{pid, start_of(entry->path())};
     }
   }

@@ -57,15 +57,13 @@ int confirm_mounted(const std::string& mountpoint, const std::vector<std::string
   return kExitOk;
 }
 
-/// By default each thread has a heap. Directories that one thread merges and another one evicts would then fill all of
-/// them, one after the other. The threads that serve requests allocate too seldom to wait for each other.
+}  // namespace
+
 void keep_one_heap() {
 #ifdef M_ARENA_MAX
   ::mallopt(M_ARENA_MAX, 1);  // NOLINT(concurrency-mt-unsafe): before any thread
 #endif
 }
-
-}  // namespace
 
 /// Checks the device and the mount point and loads the tree before the fork, so that their errors reach the user. No
 /// thread lives across the fork: the threads of the network end with `open_tree`.

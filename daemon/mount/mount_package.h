@@ -11,4 +11,9 @@ namespace pkgfs {
 /// thread is started.
 [[nodiscard]] int mount_package(const MountOptions& options, const Io& io);
 
+/// By default each thread has a heap. Directories that one thread merges and another one evicts would then fill all of
+/// them, one after the other. The threads that serve requests allocate too seldom to wait for each other. Call it
+/// before any thread is started.
+void keep_one_heap();
+
 }  // namespace pkgfs

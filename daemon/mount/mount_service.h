@@ -1,29 +1,40 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
+#include "core/base/unique_fd.h"
 #include "daemon/cli/options.h"
+#include "daemon/mount/mount_record.h"
 #include "daemon/mount/service_manager.h"
 #include "daemon/packages/followed_tree.h"
 #include "daemon/packages/open_tree.h"
 
 namespace pkgfs {
 
-/// The source that df(1) shows for a mount of `package`: the package's id, or its absolute path if its id is a hash.
-[[nodiscard]] std::string mount_source(const OpenedTree& opened, const std::string& package);
+/// A daemon that was killed, and what its keeper has handed over.
+struct Predecessor {
+  MountRecord record;
+  UniqueFd device;
+  UniqueFd state;
+  UniqueFd process;        // its pidfd
+  UniqueFd control;        // to its keeper
+  std::int64_t ended = 0;  // CLOCK_MONOTONIC, in nanoseconds
+};
 
 /// Mounts the tree at `mountpoint` (mountpoint.h) and serves it, until it is unmounted or SIGTERM, SIGINT or SIGHUP
 /// asks the daemon to stop. Calls `ready` once the mount answers, with the message that it has just logged. Reports to
 /// `manager` that the mount is ready, and then that it still answers. `followed`, if not null, takes over changes of
-/// the manifest meanwhile.
+/// the manifest meanwhile. With a `predecessor`, goes on with its mount instead of making one.
 ///
 /// Returns the exit code: that of kInterrupted if a signal came before the mount was ready. Throws Error if the mount
 /// can't be made. Ends the process if a request is still being answered seconds after it was asked to stop. Must run on
 /// the main thread before any other thread is started.
 [[nodiscard]] int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& options,
                               const std::string& mountpoint, const std::function<void(const std::string&)>& ready,
-                              ServiceManager& manager);
+                              ServiceManager& manager, std::optional<Predecessor> predecessor = std::nullopt);
 
 }  // namespace pkgfs

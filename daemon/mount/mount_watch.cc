@@ -4,10 +4,10 @@
 #include <poll.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
 #include <optional>
 
 #include "core/base/error.h"
@@ -22,8 +22,8 @@ constexpr auto kReadyLimit = std::chrono::seconds(10);
 /// For the thread that prefetches files, to end while the mount goes on. A signal that asks the daemon to stop waits so
 /// long, too.
 constexpr auto kPrefetchStopLimit = std::chrono::seconds(1);
-/// How long after an attempt to start a guardian the next one follows.
-constexpr auto kGuardianPause = std::chrono::minutes(1);
+/// How long after an attempt to start such a process the next one follows.
+constexpr auto kGuardPause = std::chrono::minutes(1);
 constexpr int kToggleSignal = SIGUSR2;
 
 /// Whether the mount answers requests by its path. A mount that another one covers counts as answering: no request
@@ -42,11 +42,16 @@ std::optional<MountEntry> find_own_mount(const fuse::MountSettings& settings) {
 MountWatch::MountWatch() : signals_({SIGTERM, SIGINT, SIGHUP, kToggleSignal}, SignalFd::Ignored::kDelivered) {}
 
 MountWatch::Event MountWatch::wait(int first, int second, std::optional<std::chrono::milliseconds> limit) {
-  std::array<pollfd, 4> waiting{{{.fd = signals_.fd(), .events = POLLIN, .revents = 0},
-                                 {.fd = first, .events = POLLIN, .revents = 0},
-                                 {.fd = second, .events = POLLIN, .revents = 0},
-                                 {.fd = task_fd_, .events = POLLIN, .revents = 0}}};
+  constexpr std::size_t kTasks = 3;  // where those of `tasks_` begin
+  std::vector<pollfd> waiting;
   while (true) {
+    waiting.clear();
+    for (const int fd : {signals_.fd(), first, second}) {
+      waiting.push_back({.fd = fd, .events = POLLIN, .revents = 0});
+    }
+    for (const Task& task : tasks_) {
+      waiting.push_back({.fd = task.fd, .events = POLLIN, .revents = 0});
+    }
     const int count = ::poll(waiting.data(), waiting.size(), limit ? static_cast<int>(limit->count()) : -1);
     if (count == 0) {
       return Event::kTimeout;
@@ -72,9 +77,13 @@ MountWatch::Event MountWatch::wait(int first, int second, std::optional<std::chr
     if (waiting[2].revents != 0) {
       return Event::kSecond;
     }
-    if (waiting[3].revents != 0) {
-      waiting[3].fd = task_fd_ = -1;
-      task_();
+    for (std::size_t i = waiting.size(); i-- > kTasks;) {
+      if (waiting[i].revents != 0) {
+        const auto place = tasks_.begin() + static_cast<std::ptrdiff_t>(i - kTasks);
+        const std::function<void()> run = std::move(place->run);
+        tasks_.erase(place);
+        run();
+      }
     }
   }
 }
@@ -91,16 +100,16 @@ bool MountWatch::wait_until_ready(fuse::Session& session, const std::string& mou
   return true;
 }
 
-bool MountWatch::replace_guardian(fuse::Session& session, const fuse::MountSettings& settings, Guardian& guardian) {
-  const std::string why = guardian.replace();
+bool MountWatch::replace_guard(fuse::Session& session, const fuse::MountSettings& settings, MountGuard& guard) {
+  const std::string why = guard.replace();
   if (why.empty()) {
-    log::warn("\"{}\": the guardian process had ended; another one has taken its place", settings.mountpoint);
+    log::warn("\"{}\": the {} process had ended; another one has taken its place", settings.mountpoint, guard.name());
     return true;
   }
   log::warn(
-      "\"{}\": the guardian process has ended ({}). Files are no longer prefetched (--push). Until another "
-      "guardian can be started, a crash of this process can leave readers waiting",
-      settings.mountpoint, why);
+      "\"{0}\": the {1} process has ended ({2}). Files are no longer prefetched (--push). Until another "
+      "{1} can be started, a crash of this process can leave readers waiting",
+      settings.mountpoint, guard.name(), why);
   if (!session.stop_prefetching(kPrefetchStopLimit)) {
     log::warn("\"{}\": the prefetch of a file is still going on", settings.mountpoint);
   }
@@ -108,28 +117,28 @@ bool MountWatch::replace_guardian(fuse::Session& session, const fuse::MountSetti
 }
 
 int MountWatch::wait_for_end(fuse::Session& session, const fuse::MountSettings& settings, ServiceManager& manager,
-                             Guardian& guardian) {
+                             MountGuard& guard) {
   using Clock = std::chrono::steady_clock;
   constexpr auto kNever = Clock::time_point::max();
-  auto next_guardian = kNever;
+  auto next_guard = kNever;
   while (true) {
     const auto interval = manager.watchdog_interval();
     std::optional<std::chrono::milliseconds> limit = interval;
-    if (next_guardian != kNever) {
-      const auto left = std::chrono::ceil<std::chrono::milliseconds>(next_guardian - Clock::now());
+    if (next_guard != kNever) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(next_guard - Clock::now());
       limit = std::clamp(left, std::chrono::milliseconds(0), limit.value_or(std::chrono::milliseconds::max()));
     }
-    const Event event = wait(session.ended_fd(), guardian.ended_fd(), limit);
+    const Event event = wait(session.ended_fd(), guard.ended_fd(), limit);
     if (event == Event::kSignal) {
       return signal_;
     }
     if (event == Event::kFirst) {
       return 0;
     }
-    if (event == Event::kSecond || Clock::now() >= next_guardian) {
-      next_guardian = kNever;
-      if (!replace_guardian(session, settings, guardian)) {
-        next_guardian = Clock::now() + kGuardianPause;
+    if (event == Event::kSecond || Clock::now() >= next_guard) {
+      next_guard = kNever;
+      if (!replace_guard(session, settings, guard)) {
+        next_guard = Clock::now() + kGuardPause;
       }
     } else if (!interval) {
       continue;

@@ -89,6 +89,13 @@ void add_facts(Json& object, const MountFacts& facts) {
   object["version"] = PKGFS_VERSION;
   object["pid"] = facts.pid;
   object["since"] = facts.since;
+  object["generation"] = facts.generation;
+  if (facts.keeper > 0) {
+    object["keeper"] = facts.keeper;
+  }
+  if (!facts.last_end.empty()) {
+    object["last_end"] = facts.last_end;
+  }
   if (!facts.metrics.empty()) {
     object["metrics"] = facts.metrics;
   }

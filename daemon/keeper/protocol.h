@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <unistd.h>
+#include <algorithm>
+#include <array>
+#include <cstddef>
+
+// What a daemon and its keeper (main.cc) agree on. Only constants and functions that make system calls and nothing
+// else, because a signal handler and a process with few pages use them, too.
+namespace pkgfs::keeper {
+
+/// The descriptors of a keeper, by number. Its successor daemon gets the same, but for kMainThread.
+enum Descriptor : int {
+  kControl = 3,  // a socket to the daemon (SOCK_SEQPACKET)
+  kDevice,       // /dev/fuse of the mount
+  kAbort,        // the file that aborts the connection; /dev/null if this process may not do that
+  kRecord,       // daemon/mount/mount_record.h
+  kProgram,      // the executable of the daemon
+  kState,        // fuse::SharedState
+  kEnded,        // a pidfd of the daemon; for a successor, of the daemon before
+  kMainThread,   // /proc/PID/task/PID/stat of the daemon
+  kContainers,   // the first of the kept containers
+};
+
+/// The first byte of each message.
+enum Message : char {
+  kReady = 'r',    // the keeper watches the daemon
+  kCrash = 'c',    // the daemon crashes; the second byte is the signal
+  kEnding = 'e',   // the daemon ends because it was asked to: no successor follows
+  kLetGo = 'l',    // the keeper's answer to that: it has closed its descriptors of the mount
+  kReplaced = 'k'  // from a successor: it has a keeper of its own
+};
+inline constexpr std::size_t kMessageBytes = 2;
+
+/// The environment variable by which a keeper tells a successor what it is: the number of containers, the signal of the
+/// crash (0: none), and the nanoseconds of CLOCK_MONOTONIC at which the daemon ended, separated by ":".
+inline constexpr const char* kVariable = "PKGFS_TAKEOVER";
+/// The command line of a keeper: its name, the number of containers, and the command line of the daemon.
+inline constexpr const char* kName = "pkgfs-keeper";
+
+/// From the end of the main thread to an abort: other threads of a daemon that ends normally end within it.
+inline constexpr int kGraceMs = 200;
+
+/// Whether a thread has ended. `stat`: its file in /proc.
+inline bool has_ended(int stat) {
+  std::array<char, 256> text{};
+  const ssize_t size = ::pread(stat, text.data(), text.size(), 0);
+  if (size <= 0) {
+    return true;
+  }
+  const auto end = text.begin() + size;
+  const auto name_ends = std::find(std::make_reverse_iterator(end), text.rend(), ')').base();
+  return end - name_ends < 2 || *(name_ends + 1) == 'Z' || *(name_ends + 1) == 'X';
+}
+
+}  // namespace pkgfs::keeper

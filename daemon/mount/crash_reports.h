@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "core/base/unique_fd.h"
+
+namespace pkgfs {
+
+/// Tells the process that guards the mount of a crash of this process. That process can't see one by itself: while the
+/// kernel dumps core, all threads have stopped, but none has ended. Only the main thread may call these functions.
+class CrashReports {
+ public:
+  CrashReports() = default;
+  ~CrashReports() { stop(); }
+  CrashReports(const CrashReports&) = delete;
+  CrashReports& operator=(const CrashReports&) = delete;
+
+  /// From now on, a signal handler writes keeper::kCrash and the signal to `channel`. A signal for which this process
+  /// already has a handler keeps that handler. SIGBUS is left out: it means that a mapped package file has lost pages.
+  void start(UniqueFd channel);
+  /// Gives the signals back their default action, and closes the channel.
+  void stop();
+
+ private:
+  UniqueFd channel_;
+};
+
+}  // namespace pkgfs

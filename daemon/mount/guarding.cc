@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/mount/guarding.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+
+namespace pkgfs {
+
+UniqueFd open_abort_file(const std::string& connection) {
+  const std::string name = connection + "/abort";
+  UniqueFd file(::open(("/sys/fs/fuse/connections/" + name).c_str(), O_WRONLY | O_CLOEXEC));
+  if (file) {
+    return file;
+  }
+  // fusectl is not mounted, as in most containers. Root can open it without mounting it anywhere.
+  const UniqueFd control(::fsopen("fusectl", FSOPEN_CLOEXEC));
+  if (!control || ::fsconfig(control.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) {
+    return {};
+  }
+  const UniqueFd root(::fsmount(control.get(), FSMOUNT_CLOEXEC, 0));
+  return root ? UniqueFd(::openat(root.get(), name.c_str(), O_WRONLY | O_CLOEXEC)) : UniqueFd();
+}
+
+UniqueFd open_process(pid_t process) { return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0))); }
+
+UniqueFd open_main_thread(pid_t process) {
+  const std::string task = std::to_string(process);
+  return UniqueFd(::open(("/proc/" + task + "/task/" + task + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
+}
+
+void end_child_process(int process, pid_t id) {
+  constexpr int kEndMs = 1000;
+  if (::syscall(SYS_pidfd_send_signal, process, SIGKILL, nullptr, 0) != 0) {
+    ::kill(id, SIGKILL);  // a filter of system calls; nothing has waited for the child, so it has its number
+  }
+  pollfd ended{.fd = process, .events = POLLIN, .revents = 0};
+  (void)::poll(&ended, 1, kEndMs);
+  siginfo_t info{};
+  (void)::waitid(P_PIDFD, static_cast<id_t>(process), &info, WEXITED | WNOHANG);
+}
+
+}  // namespace pkgfs

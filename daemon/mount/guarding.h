@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "core/base/unique_fd.h"
+
+namespace pkgfs {
+
+/// A child process of the daemon that acts when the daemon is killed: a Guardian or a Keeper. Only the main thread may
+/// use it.
+class MountGuard {
+ public:
+  MountGuard() = default;
+  virtual ~MountGuard() = default;
+  MountGuard(const MountGuard&) = delete;
+  MountGuard& operator=(const MountGuard&) = delete;
+
+  /// What messages call it.
+  [[nodiscard]] virtual const char* name() const = 0;
+  /// Starts another child process when the first has ended, for example because it was killed. Returns an empty text,
+  /// or the reason why there is none.
+  [[nodiscard]] virtual std::string replace() = 0;
+  /// Becomes readable when the child process has ended; -1 without a child process.
+  [[nodiscard]] virtual int ended_fd() const = 0;
+};
+
+// What such a process needs to watch a daemon.
+
+/// The kernel's file that aborts the FUSE connection with the number `connection` ("53") when a process writes to it.
+/// Invalid, with errno, if this process may not open it.
+[[nodiscard]] UniqueFd open_abort_file(const std::string& connection);
+/// A pidfd. Invalid, with errno, if that isn't possible.
+[[nodiscard]] UniqueFd open_process(pid_t process);
+/// The file in /proc that has the state of the main thread of `process`.
+[[nodiscard]] UniqueFd open_main_thread(pid_t process);
+
+/// Ends a child process of this process, and waits for that, but at most a second. `process` is its pidfd.
+void end_child_process(int process, pid_t id);
+
+}  // namespace pkgfs

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/base/unique_fd.h"
+#include "daemon/mount/crash_reports.h"
+#include "daemon/mount/guarding.h"
+
+namespace pkgfs {
+
+/// A child process of the daemon that keeps the mount when the daemon is killed: it starts another daemon, the
+/// successor, which goes on with the mount (daemon/keeper/main.cc). Readers notice a pause of milliseconds.
+///
+/// It runs a program of its own, `pkgfs-keeper`, which is in the directory of pkgfs or in `../libexec/pkgfs`. A process
+/// has at most one.
+class Keeper final : public MountGuard {
+ public:
+  /// What it holds. It gets duplicates of all descriptors.
+  struct Contents {
+    UniqueFd record;              // of MountRecord
+    UniqueFd state;               // of the counts, for all generations
+    std::vector<int> containers;  // of KeptTree; owned by the tree
+  };
+  /// Makes them anew whenever a keeper is started. Throws Error.
+  using Make = std::function<Contents()>;
+
+  /// `device`: of the FUSE session, which must outlive the keeper. `connection`: its number ("53").
+  Keeper(int device, std::string connection, Make make)
+      : device_(device), connection_(std::move(connection)), make_(std::move(make)) {}
+  /// Ends the child process. Call `let_go` first, so that no successor is started.
+  ~Keeper() override;
+  Keeper(const Keeper&) = delete;
+  Keeper& operator=(const Keeper&) = delete;
+
+  /// Starts the child process, and returns when it watches this process. Returns an empty text, or the reason why there
+  /// is none. A running one is replaced.
+  [[nodiscard]] std::string start();
+  /// The daemon ends because it was asked to: from now on, the child process only aborts the connection if the daemon
+  /// can't end. It has closed the device when this returns, unless that takes more than a second.
+  void let_go();
+  [[nodiscard]] const char* name() const override { return "keeper"; }
+  /// A process that is killed again and again isn't replaced more than 600 times within a minute.
+  [[nodiscard]] std::string replace() override;
+  [[nodiscard]] int ended_fd() const override { return child_.get(); }
+  /// The child process; 0: there is none.
+  [[nodiscard]] pid_t id() const { return child_ ? id_ : 0; }
+
+ private:
+  /// Ends the child process, if it still runs, and forgets it.
+  void end();
+
+  int device_;
+  std::string connection_;
+  Make make_;
+  CrashReports crashes_;
+  UniqueFd child_;  // its pidfd
+  pid_t id_ = 0;
+  UniqueFd control_;
+  int replaced_ = 0;  // since `counted_since_`
+  std::chrono::steady_clock::time_point counted_since_;
+};
+
+/// The path of the program `pkgfs-keeper`; empty if there is none.
+[[nodiscard]] std::string keeper_program();
+
+}  // namespace pkgfs

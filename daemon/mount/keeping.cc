@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/mount/keeping.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "core/base/error.h"
+#include "core/base/log.h"
+#include "daemon/cli/exit_code.h"
+#include "daemon/cli/logging.h"
+#include "daemon/keeper/protocol.h"
+#include "daemon/mount/mount_package.h"
+#include "daemon/mount/unmount.h"
+#include "daemon/packages/kept_tree.h"
+
+namespace pkgfs {
+namespace {
+
+constexpr std::int64_t kSecond = 1'000'000'000;
+
+/// What the keeper says in the environment.
+struct Handover {
+  int containers = 0;
+  int signal = 0;  // of the crash; 0: none
+  std::int64_t ended = 0;
+};
+
+std::optional<Handover> handover(const Environment& environment) {
+  const std::optional<std::string> text = environment(keeper::kVariable);
+  Handover said;
+  long long ended = 0;
+  if (!text || std::sscanf(text->c_str(), "%d:%d:%lld", &said.containers, &said.signal, &ended) != 3) {  // NOLINT
+    return std::nullopt;
+  }
+  said.ended = ended;
+  return said;
+}
+
+/// Takes the descriptors from the keeper. They must not reach a program that this process starts.
+void claim_descriptors(int containers) {
+  for (int fd = keeper::kControl; fd < keeper::kContainers + containers; ++fd) {
+    ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  }
+}
+
+/// Notes the crash of the daemon before. Throws Error if there were too many: then one request may kill every daemon.
+void count_crash(MountRecord& record, const Handover& said) {
+  constexpr std::size_t kMost = 5;
+  constexpr std::int64_t kWithin = 60 * kSecond;
+  std::erase_if(record.crashes, [&](std::int64_t time) { return time < said.ended - kWithin; });
+  if (said.signal == 0) {
+    record.last_end = "it was killed";
+    return;
+  }
+  record.last_end = fmt::format("it crashed with signal {} ({})", said.signal, ::strsignal(said.signal));  // NOLINT
+  record.crashes.push_back(said.ended);
+  if (record.crashes.size() > kMost) {
+    (void)!::write(keeper::kAbort, "1", 1);
+    throw Error(
+        ErrorCode::kInternal,
+        fmt::format("the daemon of \"{}\" crashed {} times within a minute, last with signal {} ({})",
+                    record.mountpoint, record.crashes.size(), said.signal, ::strsignal(said.signal)));  // NOLINT
+  }
+}
+
+/// The working directory in which relative paths of the command line count, while this object lives.
+class WorkingDirectory {
+ public:
+  explicit WorkingDirectory(const std::string& path) { (void)!::chdir(path.c_str()); }
+  ~WorkingDirectory() { (void)!::chdir("/"); }
+  WorkingDirectory(const WorkingDirectory&) = delete;
+  WorkingDirectory& operator=(const WorkingDirectory&) = delete;
+};
+
+int go_on(const Handover& said, const Io& io) {
+  Predecessor predecessor{.record = {},
+                          .device = UniqueFd(keeper::kDevice),
+                          .state = UniqueFd(keeper::kState),
+                          .process = UniqueFd(keeper::kEnded),
+                          .control = UniqueFd(keeper::kControl),
+                          .ended = said.ended};
+  const UniqueFd record(keeper::kRecord);
+  predecessor.record = MountRecord::read(record.get());
+  MountRecord& read = predecessor.record;
+  count_crash(read, said);
+  ++read.generation;
+  const MountOptions options = parse_mount_options(read.arguments.words, read.arguments.rules);
+  set_log_level(options.log);
+  for (int i = 0; i < said.containers; ++i) {
+    read.tree.descriptors.push_back(keeper::kContainers + i);
+  }
+  std::optional<OpenedTree> opened;
+  {
+    const WorkingDirectory directory(read.arguments.working_directory);
+    opened = open_kept_tree(read.tree, options.tree, io);
+  }
+  ServiceManager none;
+  const std::string mountpoint = read.mountpoint;
+  return serve_mount(
+      *std::move(opened), nullptr, options, mountpoint, [](const std::string&) {}, none, std::move(predecessor));
+}
+
+}  // namespace
+
+bool wants_keeper(const MountOptions& options, const OpenedTree& opened, const FollowedTree* followed) {
+  if (!options.keeper.value_or(!options.foreground)) {
+    return false;
+  }
+  const char* why = nullptr;
+  if (options.auto_unmount) {
+    why = "with --auto-unmount, the mount ends with its daemon";
+  } else if (options.io_uring) {
+    why = "requests through io_uring can't be sent again";
+  } else if (followed != nullptr || opened.tree.file_system->changes() != nullptr || !keep_tree(opened)) {
+    why = "another daemon couldn't go on with live directories";
+  }
+  if (why != nullptr) {
+    log::write(options.keeper ? log::Level::kWarn : log::Level::kDebug, fmt::format("there is no keeper: {}", why));
+  }
+  return why == nullptr;
+}
+
+MountRecord record_of(const MountOptions& options, const MountFacts& facts,
+                      const std::optional<Predecessor>& predecessor) {
+  MountRecord record;
+  record.arguments = options.arguments;
+  record.mountpoint = facts.mountpoint;
+  record.source = facts.package;
+  record.version = PKGFS_VERSION;
+  record.since = facts.since;
+  record.generation = facts.generation;
+  if (predecessor) {
+    record.crashes = predecessor->record.crashes;
+  }
+  return record;
+}
+
+void start_keeper(std::optional<Keeper>& keeper, Guards& guards, const fuse::Session& session, MountRecord record,
+                  const OpenedTree& opened, const fuse::Statistics& /*statistics*/) {
+  if (guards.device().empty()) {
+    log::debug("there is no keeper: another mount covers \"{}\"", record.mountpoint);
+    return;
+  }
+  record.device = guards.device();
+  record.handshake = session.handshake();
+  keeper.emplace(session.device_fd(), guards.connection(), [record, &opened]() mutable {
+    std::optional<KeptTree> tree = keep_tree(opened);
+    if (!tree) {
+      throw Error(ErrorCode::kUnsupported, "the packages can't be handed over");
+    }
+    record.tree = *std::move(tree);
+    Keeper::Contents contents{.record = record.write(),
+                              .state = UniqueFd(::memfd_create("pkgfs-state", MFD_CLOEXEC)),
+                              .containers = record.tree.descriptors};
+    return contents;
+  });
+  if (const std::string why = keeper->start(); !why.empty()) {
+    log::warn("if the daemon of \"{}\" is killed, no other one goes on with the mount: {}", record.mountpoint, why);
+    return;
+  }
+  guards.use(&*keeper);
+}
+
+void take_over(fuse::Session& session, Predecessor& predecessor, const std::string& mountpoint) {
+  // Usually, it has ended by now. If a thread of it waits in the kernel, it ends when this daemon answers its requests.
+  constexpr int kPatienceMs = 100;
+  session.take_over(std::move(predecessor.device), predecessor.record.handshake, [mountpoint] {
+    try {
+      unmount(mountpoint, true);
+    } catch (const Error& error) {
+      log::warn("{}", error);
+    }
+  });
+  pollfd ended{.fd = predecessor.process.get(), .events = POLLIN, .revents = 0};
+  (void)::poll(&ended, 1, kPatienceMs);
+  if (!session.resend()) {
+    throw system_error("The kernel doesn't send requests again that the daemon before has taken", errno);
+  }
+}
+
+void told_keeper(Predecessor& predecessor) {
+  const std::array<char, keeper::kMessageBytes> message{keeper::kReplaced, 0};
+  (void)::send(predecessor.control.get(), message.data(), message.size(), MSG_NOSIGNAL);
+  predecessor.control.reset();
+}
+
+bool is_successor(const Environment& environment) {
+  // The descriptor of the record is what a keeper always passes on.
+  return environment(keeper::kVariable).has_value() && ::fcntl(keeper::kRecord, F_GET_SEALS) > 0;
+}
+
+int run_successor(const Io& io) {
+  log_to_syslog();
+  ::prctl(PR_SET_NAME, "pkgfs");  // NOLINT: it was started through a descriptor, whose number would be its name
+  const std::optional<Handover> said = handover(io.environment);
+  ::unsetenv(keeper::kVariable);  // NOLINT(concurrency-mt-unsafe): before any thread
+  int exit_code = to_exit_code(ErrorCode::kInternal);
+  try {
+    if (!said) {
+      throw Error(ErrorCode::kInternal, "the keeper's message can't be understood");
+    }
+    claim_descriptors(said->containers);
+    keep_one_heap();
+    return go_on(*said, io);
+  } catch (...) {
+    const Error error = current_error();
+    log::write(log::Level::kError, fmt::format("no daemon can go on with the mount: {}", error.message()));
+    exit_code = to_exit_code(error.code());
+  }
+  return exit_code;
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/base/unique_fd.h"
+#include "daemon/cli/options.h"
+#include "daemon/packages/kept_tree.h"
+#include "fuse/session.h"
+
+namespace pkgfs {
+
+/// What a keeper holds of a mount for the daemon that goes on with it (the successor).
+struct MountRecord {
+  /// The form of the record, and what daemons answer: inode numbers, node ids, attributes. A daemon can't go on with
+  /// the mount of another one that answers differently, because the kernel keeps answers. Raise it when the tree of the
+  /// same packages and options gets another number or attribute anywhere.
+  static constexpr unsigned kAnswers = 1;
+
+  MountArguments arguments;
+  std::string mountpoint;             // absolute
+  std::string source;                 // that df(1) shows
+  std::string device;                 // "0:53"
+  std::string version;                // of pkgfs
+  std::int64_t since = 0;             // when the mount was made, in seconds since the epoch
+  unsigned generation = 1;            // of the daemon: 1 made the mount
+  std::string last_end;               // why the daemon before ended; empty: there was none
+  std::vector<std::int64_t> crashes;  // of daemons within the last minute: CLOCK_MONOTONIC in nanoseconds
+  fuse::Handshake handshake;
+  KeptTree tree;  // `descriptors` aren't in the text of the record
+
+  /// A sealed file in memory with the record as JSON. Throws Error.
+  [[nodiscard]] UniqueFd write() const;
+  /// Reads what `write` wrote. Throws Error if it isn't of the expected form, or comes from a daemon that answers
+  /// differently.
+  [[nodiscard]] static MountRecord read(int descriptor);
+};
+
+}  // namespace pkgfs

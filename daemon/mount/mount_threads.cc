@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/mount/mount_threads.h"
+
+#include <sys/sysmacros.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <fstream>
+#include <system_error>
+
+#include "core/base/error.h"
+#include "core/base/log.h"
+#include "core/base/system_limits.h"
+#include "daemon/mount/mount_settings.h"
+
+namespace pkgfs {
+
+void set_read_ahead(const std::string& device, std::uint32_t kib) {
+  if (kib > 0 && !device.empty()) {
+    std::ofstream("/sys/class/bdi/" + device + "/read_ahead_kb") << kib;
+  }
+}
+
+std::string Guards::replace() {
+  if (keeper_ == nullptr) {
+    return guardian_.replace();
+  }
+  const std::string why = keeper_->replace();
+  if (why.empty()) {
+    return why;
+  }
+  log::warn("if this daemon is killed, no other one goes on with its mount: {}", why);
+  keeper_ = nullptr;
+  return need();
+}
+
+std::string Guards::need() {
+  if (ended_fd() >= 0) {
+    return {};
+  }
+  return device_.empty() ? "another mount covers this one" : guardian_.start(connection());
+}
+
+void start_prefetching(fuse::Session& session, fuse::ContentPrefetcher& prefetcher, Guards& guards) {
+  const std::string why = guards.need();
+  if (!why.empty()) {
+    log::info("files are not prefetched (--push): {}", why);
+    return;
+  }
+  try {
+    session.start_prefetching(prefetcher, static_cast<unsigned>(std::stoul(guards.connection())));
+  } catch (const std::system_error& error) {
+    log::warn("files are not prefetched (--push): no thread can be started: {}", start_text(error.code().value()));
+  }
+}
+
+void start_following(ManifestFollower& follower, const std::string& device) {
+  unsigned major = 0;
+  unsigned minor = 0;
+  (void)std::sscanf(device.c_str(), "%u:%u", &major, &minor);  // NOLINT(cert-err34-c): of the kernel
+  try {
+    follower.start(makedev(major, minor));
+  } catch (const std::system_error& error) {
+    log::warn("changes of the manifest aren't taken over: {}", start_text(error.code().value()));
+  }
+}
+
+void start_notifying(fuse::Session& session, fuse::ChangeNotifier& notifier, Guards& guards) {
+  std::string why = guards.need();
+  if (why.empty()) {
+    try {
+      session.start_notifying(notifier);
+      return;
+    } catch (const std::system_error& error) {
+      const int errnum = error.code().value();
+      why = errnum != EMFILE   ? start_text(errnum)
+            : can_open_more(1) ? "this user has too many inotify instances; raise fs.inotify.max_user_instances"
+                               : errno_text(errnum);
+    }
+  }
+  log::warn("changes of live directories show only after --live-timeout: {}", why);
+}
+
+void start_cpu_latency(fuse::CpuLatency& cpu_latency, std::optional<bool> asked) {
+  if (const std::string why = cpu_latency.start(cpu_latency_use(asked)); !why.empty()) {
+    log::write(asked == true ? log::Level::kWarn : log::Level::kDebug, "idle CPUs may sleep (--cpu-latency): " + why);
+  }
+}
+
+}  // namespace pkgfs

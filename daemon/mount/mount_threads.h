@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "daemon/mount/guardian.h"
+#include "daemon/mount/keeper.h"
+#include "daemon/mount/manifest_follower.h"
+#include "fuse/change_notifier.h"
+#include "fuse/content_prefetcher.h"
+#include "fuse/cpu_latency.h"
+#include "fuse/session.h"
+
+// What a daemon starts once its mount answers. If such a thread or process can't be started, these functions log that,
+// and the mount goes on without it.
+namespace pkgfs {
+
+/// What the kernel reads ahead in a file whose bytes may be at a server, in KiB: one block of the container
+/// (SparseFile::kBlock). More of it would be fetched although no program reads it.
+inline constexpr std::uint32_t kLazyReadAhead = 64;
+/// The kernel's own value.
+inline constexpr std::uint32_t kUsualReadAhead = 128;
+
+/// Sets the kernel's read-ahead of the mount on `device` ("0:53"). Where this process may not set it, reading is slower
+/// and all else works.
+void set_read_ahead(const std::string& device, std::uint32_t kib);
+
+/// The process that acts when the daemon is killed: a keeper if the mount has one, else a guardian, which is started
+/// when it is first needed.
+class Guards final : public MountGuard {
+ public:
+  /// `device`: of the mount, "0:53"; empty if another mount covers it.
+  explicit Guards(std::string device) : device_(std::move(device)) {}
+
+  /// From now on, `keeper` does what a guardian does, as long as it can be started. It must outlive this object.
+  void use(Keeper* keeper) { keeper_ = keeper; }
+  /// Makes sure that there is such a process. Returns an empty text, or the reason why there is none.
+  [[nodiscard]] std::string need();
+  [[nodiscard]] const char* name() const override { return current().name(); }
+  /// Starts a guardian if no keeper can be started.
+  [[nodiscard]] std::string replace() override;
+  [[nodiscard]] int ended_fd() const override { return current().ended_fd(); }
+  [[nodiscard]] const std::string& device() const { return device_; }
+  /// The number of the FUSE connection.
+  [[nodiscard]] std::string connection() const { return device_.substr(device_.find(':') + 1); }
+
+ private:
+  [[nodiscard]] const MountGuard& current() const {
+    return keeper_ != nullptr ? static_cast<const MountGuard&>(*keeper_) : guardian_;
+  }
+
+  std::string device_;
+  Keeper* keeper_ = nullptr;
+  Guardian guardian_;
+};
+
+/// Lets `prefetcher` work if there is a process that guards the mount.
+void start_prefetching(fuse::Session& session, fuse::ContentPrefetcher& prefetcher, Guards& guards);
+/// Lets `notifier` tell the kernel of changes. Without a process that guards the mount it doesn't, as it may wait in
+/// the kernel.
+void start_notifying(fuse::Session& session, fuse::ChangeNotifier& notifier, Guards& guards);
+void start_following(ManifestFollower& follower, const std::string& device);
+void start_cpu_latency(fuse::CpuLatency& cpu_latency, std::optional<bool> asked);
+
+}  // namespace pkgfs

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/unique_fd.h"
+#include "core/webc/json_builder.h"
+#include "daemon/cli/io.h"
+#include "daemon/cli/options.h"
+#include "daemon/packages/open_tree.h"
+
+namespace pkgfs {
+
+/// What another process needs to build a package tree again, exactly as it is: the resolution as JSON, and descriptors
+/// of the containers. It asks no source, and a container that was removed, replaced or evicted meanwhile doesn't
+/// matter.
+struct KeptTree {
+  /// The nodes of the graph and what was resolved; ids are numbers of nodes. A node with a container that a descriptor
+  /// leads to has the number of that descriptor.
+  webc::Json resolution;
+  /// Of the containers, each once. In the process that builds the tree again, they have the same order.
+  std::vector<int> descriptors;
+};
+
+/// Describes `opened`, which must outlive the descriptors. None if another process couldn't build the same tree: a
+/// package is a live directory, or its bytes are only in the memory of this process.
+[[nodiscard]] std::optional<KeptTree> keep_tree(const OpenedTree& opened);
+
+/// Builds the tree that `keep_tree` described. Takes the descriptors that `kept.descriptors` names. Reads of a
+/// container what `mount` reads of a local file, and compares no hash that was compared before. A package without a
+/// descriptor, which is lazy, is loaded as `flags` and the environment of `io` say. Throws Error if `kept` isn't of the
+/// expected form, or if a container can't be opened.
+[[nodiscard]] OpenedTree open_kept_tree(const KeptTree& kept, const TreeFlags& flags, const Io& io);
+
+}  // namespace pkgfs
