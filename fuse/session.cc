@@ -145,6 +145,14 @@ std::string mount_words(const MountSettings& settings) {
 
 }  // namespace
 
+bool ask_to_resend(int device) {
+  constexpr int kResend = 7;  // FUSE_NOTIFY_RESEND, which the headers of Debian 12 don't have
+  fuse_out_header message{};
+  message.len = sizeof(message);
+  message.error = kResend;
+  return ::write(device, &message, sizeof(message)) == static_cast<ssize_t>(sizeof(message));
+}
+
 void check_device() {
   const UniqueFd device(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
   if (device) {
@@ -312,13 +320,7 @@ void Session::take_over(UniqueFd device, const Handshake& agreed, std::function<
   }
 }
 
-bool Session::resend() {
-  constexpr int kResend = 7;  // FUSE_NOTIFY_RESEND, which the headers of Debian 12 don't have
-  fuse_out_header message{};
-  message.len = sizeof(message);
-  message.error = kResend;
-  return ::write(fuse_session_fd(session_), &message, sizeof(message)) == static_cast<ssize_t>(sizeof(message));
-}
+bool Session::resend() { return ask_to_resend(fuse_session_fd(session_)); }
 
 void Session::start(const ServerOptions& servers) {
   ServerOptions options = servers;

@@ -59,6 +59,8 @@ class Session {
   /// Asks the kernel to send the requests again that the earlier daemon took and didn't answer. False: the kernel can't
   /// (before Linux 6.9). Call it before `start`.
   [[nodiscard]] bool resend();
+  /// Leaves the mount that was taken over as it is: another daemon goes on with it. Only before `start`.
+  void leave() { mounted_ = false; }
   /// What `answer_first` and the kernel agreed on. Empty with io_uring.
   [[nodiscard]] const Handshake& handshake() const { return handshake_; }
   /// Becomes readable when the kernel has sent its first request, right after `mount`. Owned by the session.
@@ -111,6 +113,9 @@ class Session {
   ContentPrefetcher* prefetcher_ = nullptr;
   ChangeNotifier* notifier_ = nullptr;
 };
+
+/// Session::resend for the mount of `device`.
+bool ask_to_resend(int device);
 
 /// Checks before mounting that /dev/fuse is there and can be opened. Throws Error(kMount or kPermission).
 void check_device();

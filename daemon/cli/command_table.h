@@ -13,6 +13,7 @@ enum class CommandId : unsigned {
   kMounts,
   kStats,
   kWait,
+  kUpgradeMounts,
   kInspect,
   kVerify,
   kTree,

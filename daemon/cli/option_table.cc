@@ -45,7 +45,8 @@ constexpr unsigned kResolvingCommands = kTreeCommands | set_of(CommandId::kInspe
 constexpr unsigned kFetchingCommands = kResolvingCommands | set_of(CommandId::kPull);
 constexpr unsigned kLoggingCommands =
     kFetchingCommands | set_of(CommandId::kUnmount, CommandId::kMounts, CommandId::kStats, CommandId::kCache,
-                               CommandId::kWait, CommandId::kConfig, CommandId::kVolumePlugin);
+                               CommandId::kWait, CommandId::kUpgradeMounts, CommandId::kConfig,
+                               CommandId::kVolumePlugin);
 constexpr unsigned kMountOnly = set_of(CommandId::kMount);
 constexpr unsigned kPluginOnly = set_of(CommandId::kVolumePlugin);
 

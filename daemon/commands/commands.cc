@@ -15,6 +15,8 @@ CommandFunction command_function(CommandId id) {
       return cmd_mounts;
     case CommandId::kStats:
       return cmd_stats;
+    case CommandId::kUpgradeMounts:
+      return cmd_upgrade_mounts;
     case CommandId::kWait:
       return cmd_wait;
     case CommandId::kInspect:

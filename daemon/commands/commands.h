@@ -19,6 +19,7 @@ int cmd_mount(const std::vector<std::string>& args, const Io& io);
 int cmd_unmount(const std::vector<std::string>& args, const Io& io);
 int cmd_mounts(const std::vector<std::string>& args, const Io& io);
 int cmd_stats(const std::vector<std::string>& args, const Io& io);
+int cmd_upgrade_mounts(const std::vector<std::string>& args, const Io& io);
 int cmd_wait(const std::vector<std::string>& args, const Io& io);
 int cmd_inspect(const std::vector<std::string>& args, const Io& io);
 int cmd_verify(const std::vector<std::string>& args, const Io& io);

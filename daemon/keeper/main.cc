@@ -153,7 +153,7 @@ bool wait_for_successor(int control, pid_t child) {
 
 bool start_successor(const End& end, const timespec& ended) {
   char value[64];
-  std::snprintf(value, sizeof(value), "%d:%d:%lld", containers, end.signal,
+  std::snprintf(value, sizeof(value), "%d:%d:%lld:0", containers, end.signal,
                 static_cast<long long>(ended.tv_sec) * 1'000'000'000 + ended.tv_nsec);
   ::setenv(kVariable, value, 1);
   int ends[2];

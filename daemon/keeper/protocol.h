@@ -25,16 +25,21 @@ enum Descriptor : int {
 
 /// The first byte of each message.
 enum Message : char {
-  kReady = 'r',    // the keeper watches the daemon
-  kCrash = 'c',    // the daemon crashes; the second byte is the signal
-  kEnding = 'e',   // the daemon ends because it was asked to: no successor follows
-  kLetGo = 'l',    // the keeper's answer to that: it has closed its descriptors of the mount
-  kReplaced = 'k'  // from a successor: it has a keeper of its own
+  kReady = 'r',     // the keeper watches the daemon
+  kCrash = 'c',     // the daemon crashes; the second byte is the signal
+  kEnding = 'e',    // the daemon ends because it was asked to: no successor follows
+  kLetGo = 'l',     // the keeper's answer to that: it has closed its descriptors of the mount
+  kReplaced = 'k',  // from a successor: it has a keeper of its own
+  // Between a successor and the process that replaces a daemon that runs (daemon/mount/upgrade.h):
+  kPrepared = 'p',  // from the successor: it can go on with the mount
+  kGo = 'g',        // the daemon before has stopped
+  kServing = 's',   // from the successor: it answers requests
+  kChecked = 'q'    // the mount answers: the daemon before isn't needed any more
 };
 inline constexpr std::size_t kMessageBytes = 2;
 
-/// The environment variable by which a keeper tells a successor what it is: the number of containers, the signal of the
-/// crash (0: none), and the nanoseconds of CLOCK_MONOTONIC at which the daemon ended, separated by ":".
+/// The environment variable by which a successor is told what it is: the number of containers, the signal of the crash
+/// (0: none), the nanoseconds of CLOCK_MONOTONIC at which the daemon ended, and 1 if it still runs, separated by ":".
 inline constexpr const char* kVariable = "PKGFS_TAKEOVER";
 /// The command line of a keeper: its name, the number of containers, and the command line of the daemon.
 inline constexpr const char* kName = "pkgfs-keeper";

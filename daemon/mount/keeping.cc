@@ -6,14 +6,13 @@
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <chrono>
-#include <cstdio>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -25,6 +24,7 @@
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/logging.h"
 #include "daemon/keeper/protocol.h"
+#include "daemon/mount/handover.h"
 #include "daemon/mount/mount_package.h"
 #include "daemon/mount/unmount.h"
 #include "daemon/packages/kept_tree.h"
@@ -33,23 +33,11 @@ namespace pkgfs {
 namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
+/// For the process that replaces a daemon: to stop it, and to check the mount.
+constexpr int kUpgradeMs = 30'000;
 
-/// What the keeper says in the environment.
-struct Handover {
-  int containers = 0;
-  int signal = 0;  // of the crash; 0: none
-  std::int64_t ended = 0;
-};
-
-std::optional<Handover> handover(const Environment& environment) {
-  const std::optional<std::string> text = environment(keeper::kVariable);
-  Handover said;
-  long long ended = 0;
-  if (!text || std::sscanf(text->c_str(), "%d:%d:%lld", &said.containers, &said.signal, &ended) != 3) {  // NOLINT
-    return std::nullopt;
-  }
-  said.ended = ended;
-  return said;
+void signal_process(const UniqueFd& process, int signal) {
+  (void)::syscall(SYS_pidfd_send_signal, process.get(), signal, nullptr, 0);
 }
 
 /// Takes the descriptors from the keeper. They must not reach a program that this process starts.
@@ -65,10 +53,10 @@ void count_crash(MountRecord& record, const Handover& said) {
   constexpr std::int64_t kWithin = 60 * kSecond;
   std::erase_if(record.crashes, [&](std::int64_t time) { return time < said.ended - kWithin; });
   if (said.signal == 0) {
-    record.last_end = "it was killed";
+    record.last_end = said.runs ? "replaced by another version" : "killed";
     return;
   }
-  record.last_end = fmt::format("it crashed with signal {} ({})", said.signal, ::strsignal(said.signal));  // NOLINT
+  record.last_end = fmt::format("crashed with signal {} ({})", said.signal, ::strsignal(said.signal));  // NOLINT
   record.crashes.push_back(said.ended);
   if (record.crashes.size() > kMost) {
     (void)!::write(keeper::kAbort, "1", 1);
@@ -88,13 +76,24 @@ class WorkingDirectory {
   WorkingDirectory& operator=(const WorkingDirectory&) = delete;
 };
 
+/// A process that replaces a daemon may have a terminal.
+void leave_caller() {
+  ::setsid();
+  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    ::dup2(null.get(), stream);
+  }
+  (void)!::chdir("/");
+}
+
 int go_on(const Handover& said, const Io& io) {
   Predecessor predecessor{.record = {},
                           .device = UniqueFd(keeper::kDevice),
                           .state = UniqueFd(keeper::kState),
                           .process = UniqueFd(keeper::kEnded),
                           .control = UniqueFd(keeper::kControl),
-                          .ended = said.ended};
+                          .ended = said.ended,
+                          .runs = said.runs};
   const UniqueFd record(keeper::kRecord);
   predecessor.record = MountRecord::read(record.get());
   MountRecord& read = predecessor.record;
@@ -187,16 +186,34 @@ void take_over(fuse::Session& session, Predecessor& predecessor, const std::stri
       log::warn("{}", error);
     }
   });
-  pollfd ended{.fd = predecessor.process.get(), .events = POLLIN, .revents = 0};
-  (void)::poll(&ended, 1, kPatienceMs);
+  if (predecessor.runs) {
+    send_message(predecessor.control.get(), keeper::kPrepared);
+    if (!receive_message(predecessor.control.get(), keeper::kGo, kUpgradeMs)) {
+      signal_process(predecessor.process, SIGCONT);
+      session.leave();
+      throw Error(ErrorCode::kInterrupted, "the daemon before goes on, because the process that replaces it has ended");
+    }
+  } else {
+    pollfd ended{.fd = predecessor.process.get(), .events = POLLIN, .revents = 0};
+    (void)::poll(&ended, 1, kPatienceMs);
+  }
   if (!session.resend()) {
     throw system_error("The kernel doesn't send requests again that the daemon before has taken", errno);
   }
 }
 
+void begin_serving(Predecessor& predecessor) {
+  if (!predecessor.runs) {
+    return;
+  }
+  // If the other process ends, it can't be asked any more. So this daemon goes on, as it serves the mount already.
+  send_message(predecessor.control.get(), keeper::kServing);
+  (void)receive_message(predecessor.control.get(), keeper::kChecked, kUpgradeMs);
+  signal_process(predecessor.process, SIGKILL);
+}
+
 void told_keeper(Predecessor& predecessor) {
-  const std::array<char, keeper::kMessageBytes> message{keeper::kReplaced, 0};
-  (void)::send(predecessor.control.get(), message.data(), message.size(), MSG_NOSIGNAL);
+  send_message(predecessor.control.get(), keeper::kReplaced);
   predecessor.control.reset();
 }
 
@@ -208,7 +225,8 @@ bool is_successor(const Environment& environment) {
 int run_successor(const Io& io) {
   log_to_syslog();
   ::prctl(PR_SET_NAME, "pkgfs");  // NOLINT: it was started through a descriptor, whose number would be its name
-  const std::optional<Handover> said = handover(io.environment);
+  leave_caller();
+  const std::optional<Handover> said = handover_of(io.environment);
   ::unsetenv(keeper::kVariable);  // NOLINT(concurrency-mt-unsafe): before any thread
   int exit_code = to_exit_code(ErrorCode::kInternal);
   try {

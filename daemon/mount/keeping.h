@@ -32,7 +32,10 @@ void start_keeper(std::optional<Keeper>& keeper, Guards& guards, const fuse::Ses
 /// Lets `session` go on with the mount of `predecessor`, and asks the kernel for the requests that it left unanswered.
 /// Throws Error.
 void take_over(fuse::Session& session, Predecessor& predecessor, const std::string& mountpoint);
-/// Tells the keeper of `predecessor` that it is no longer needed, and logs the pause.
+/// Call it once `session` serves. If the daemon before runs, waits until the process that replaces it has checked the
+/// mount, and kills it.
+void begin_serving(Predecessor& predecessor);
+/// Tells the keeper of `predecessor` that it is no longer needed.
 void told_keeper(Predecessor& predecessor);
 
 /// Whether a keeper has started this process (keeper::kVariable).

@@ -142,6 +142,9 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
     }
     claim.reset();
     session.start(server_options(options, used_prefetcher));
+    if (predecessor) {
+      begin_serving(*predecessor);
+    }
     if (metrics) {
       metrics->start();
     }

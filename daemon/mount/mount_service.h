@@ -15,7 +15,7 @@
 
 namespace pkgfs {
 
-/// A daemon that was killed, and what its keeper has handed over.
+/// A daemon that was killed or stopped, and what its keeper has handed over.
 struct Predecessor {
   MountRecord record;
   UniqueFd device;
@@ -23,6 +23,7 @@ struct Predecessor {
   UniqueFd process;        // its pidfd
   UniqueFd control;        // to its keeper
   std::int64_t ended = 0;  // CLOCK_MONOTONIC, in nanoseconds
+  bool runs = false;       // it was stopped, and is killed once this daemon serves
 };
 
 /// Mounts the tree at `mountpoint` (mountpoint.h) and serves it, until it is unmounted or SIGTERM, SIGINT or SIGHUP

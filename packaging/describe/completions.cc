@@ -117,6 +117,8 @@ std::string zsh_operands(CommandId command) {
     case CommandId::kUnmount:
     case CommandId::kWait:
       return R"('1:mountpoint:_pkgfs_mounts')";
+    case CommandId::kUpgradeMounts:
+      return R"('*:mountpoint:_pkgfs_mounts')";
     case CommandId::kCache:
       return "'1:what:(" + std::string(kCacheWords) + ")'";
     case CommandId::kExtract:

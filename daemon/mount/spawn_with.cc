@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/mount/spawn_with.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <fstream>
+#include <iterator>
+
+#include "core/base/error.h"
+#include "core/base/system_limits.h"
+#include "core/base/unique_fd.h"
+
+extern char** environ;
+
+namespace pkgfs {
+namespace {
+
+constexpr int kFirst = 3;  // behind the standard streams
+
+/// File actions of posix_spawn(3) that give the child process `descriptors` as the numbers from kFirst on.
+class Actions {
+ public:
+  /// Throws Error if no descriptor is free.
+  explicit Actions(const std::vector<int>& descriptors) {
+    ::posix_spawn_file_actions_init(&actions_);
+    // Copies with numbers above those that the child process uses, so that no action overwrites a source.
+    const int above = kFirst + static_cast<int>(descriptors.size());
+    for (std::size_t i = 0; i < descriptors.size(); ++i) {
+      copies_.emplace_back(::fcntl(descriptors[i], F_DUPFD_CLOEXEC, above));
+      if (!copies_.back()) {
+        const int error = errno;
+        ::posix_spawn_file_actions_destroy(&actions_);
+        throw system_error("A file descriptor can't be passed on", error);
+      }
+      ::posix_spawn_file_actions_adddup2(&actions_, copies_.back().get(), kFirst + static_cast<int>(i));
+    }
+    ::posix_spawn_file_actions_addclosefrom_np(&actions_, above);  // those that libraries left open
+  }
+  ~Actions() { ::posix_spawn_file_actions_destroy(&actions_); }
+  Actions(const Actions&) = delete;
+  Actions& operator=(const Actions&) = delete;
+  [[nodiscard]] const posix_spawn_file_actions_t* get() const { return &actions_; }
+
+ private:
+  posix_spawn_file_actions_t actions_{};
+  std::vector<UniqueFd> copies_;
+};
+
+std::vector<char*> pointers(std::vector<std::string>& words) {
+  std::vector<char*> result;
+  result.reserve(words.size() + 1);
+  for (std::string& word : words) {
+    result.push_back(word.data());
+  }
+  result.push_back(nullptr);
+  return result;
+}
+
+/// Words that end with a NUL each.
+std::vector<std::string> words_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  std::vector<std::string> words;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\0', at), text.size());
+    words.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return words;
+}
+
+}  // namespace
+
+pid_t spawn_with(const std::vector<int>& descriptors, const std::string& program, std::vector<std::string> words,
+                 const std::vector<std::string>* environment) {
+  const Actions actions(descriptors);
+  const std::vector<char*> arguments = pointers(words);
+  std::vector<std::string> copy = environment == nullptr ? std::vector<std::string>() : *environment;
+  const std::vector<char*> variables = pointers(copy);
+  pid_t child = 0;
+  const int error = ::posix_spawn(&child, program.c_str(), actions.get(), nullptr, arguments.data(),
+                                  environment == nullptr ? environ : variables.data());
+  if (error != 0) {
+    throw start_error("No process can be started", error);
+  }
+  return child;
+}
+
+std::vector<std::string> command_line_of(pid_t process) {
+  return words_of("/proc/" + std::to_string(process) + "/cmdline");
+}
+
+std::vector<std::string> environment_of(pid_t process) {
+  return words_of("/proc/" + std::to_string(process) + "/environ");
+}
+
+}  // namespace pkgfs
