@@ -12,7 +12,7 @@
 #include "daemon/cli/run_report.h"
 #include "daemon/commands/commands.h"
 #include "daemon/commands/mount_helper.h"
-#include "daemon/mount/keeping.h"
+#include "daemon/mount/successor.h"
 
 namespace pkgfs {
 

@@ -34,6 +34,10 @@ UniqueFd open_main_thread(pid_t process) {
   return UniqueFd(::open(("/proc/" + task + "/task/" + task + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
 }
 
+void signal_process(const UniqueFd& process, int signal) {
+  (void)::syscall(SYS_pidfd_send_signal, process.get(), signal, nullptr, 0);
+}
+
 void end_child_process(int process, pid_t id) {
   constexpr int kEndMs = 1000;
   if (::syscall(SYS_pidfd_send_signal, process, SIGKILL, nullptr, 0) != 0) {

@@ -37,6 +37,8 @@ class MountGuard {
 /// The file in /proc that has the state of the main thread of `process`.
 [[nodiscard]] UniqueFd open_main_thread(pid_t process);
 
+/// Sends a signal to the process of a pidfd. Does nothing if it has ended.
+void signal_process(const UniqueFd& process, int signal);
 /// Ends a child process of this process, and waits for that, but at most a second. `process` is its pidfd.
 void end_child_process(int process, pid_t id);
 

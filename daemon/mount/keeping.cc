@@ -1,125 +1,23 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/mount/keeping.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <cerrno>
-#include <chrono>
-#include <csignal>
-#include <cstdlib>
-#include <cstring>
-#include <filesystem>
-#include <system_error>
+#include <cstddef>
 #include <utility>
 
 #include "core/base/error.h"
 #include "core/base/log.h"
-#include "daemon/cli/exit_code.h"
-#include "daemon/cli/logging.h"
-#include "daemon/keeper/protocol.h"
-#include "daemon/mount/handover.h"
-#include "daemon/mount/mount_package.h"
-#include "daemon/mount/unmount.h"
 #include "daemon/packages/kept_tree.h"
 
 namespace pkgfs {
-namespace {
 
-constexpr std::int64_t kSecond = 1'000'000'000;
-/// For the process that replaces a daemon: to stop it, and to check the mount.
-constexpr int kUpgradeMs = 30'000;
-
-void signal_process(const UniqueFd& process, int signal) {
-  (void)::syscall(SYS_pidfd_send_signal, process.get(), signal, nullptr, 0);
-}
-
-/// Takes the descriptors from the keeper. They must not reach a program that this process starts.
-void claim_descriptors(int containers) {
-  for (int fd = keeper::kControl; fd < keeper::kContainers + containers; ++fd) {
-    ::fcntl(fd, F_SETFD, FD_CLOEXEC);
-  }
-}
-
-/// Notes the crash of the daemon before. Throws Error if there were too many: then one request may kill every daemon.
-void count_crash(MountRecord& record, const Handover& said) {
-  constexpr std::size_t kMost = 5;
-  constexpr std::int64_t kWithin = 60 * kSecond;
-  std::erase_if(record.crashes, [&](std::int64_t time) { return time < said.ended - kWithin; });
-  if (said.signal == 0) {
-    record.last_end = said.runs ? "replaced by another version" : "killed";
-    return;
-  }
-  record.last_end = fmt::format("crashed with signal {} ({})", said.signal, ::strsignal(said.signal));  // NOLINT
-  record.crashes.push_back(said.ended);
-  if (record.crashes.size() > kMost) {
-    (void)!::write(keeper::kAbort, "1", 1);
-    throw Error(
-        ErrorCode::kInternal,
-        fmt::format("the daemon of \"{}\" crashed {} times within a minute, last with signal {} ({})",
-                    record.mountpoint, record.crashes.size(), said.signal, ::strsignal(said.signal)));  // NOLINT
-  }
-}
-
-/// The working directory in which relative paths of the command line count, while this object lives.
-class WorkingDirectory {
- public:
-  explicit WorkingDirectory(const std::string& path) { (void)!::chdir(path.c_str()); }
-  ~WorkingDirectory() { (void)!::chdir("/"); }
-  WorkingDirectory(const WorkingDirectory&) = delete;
-  WorkingDirectory& operator=(const WorkingDirectory&) = delete;
-};
-
-/// A process that replaces a daemon may have a terminal.
-void leave_caller() {
-  ::setsid();
-  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    ::dup2(null.get(), stream);
-  }
-  (void)!::chdir("/");
-}
-
-int go_on(const Handover& said, const Io& io) {
-  Predecessor predecessor{.record = {},
-                          .device = UniqueFd(keeper::kDevice),
-                          .state = UniqueFd(keeper::kState),
-                          .process = UniqueFd(keeper::kEnded),
-                          .control = UniqueFd(keeper::kControl),
-                          .ended = said.ended,
-                          .runs = said.runs};
-  const UniqueFd record(keeper::kRecord);
-  predecessor.record = MountRecord::read(record.get());
-  MountRecord& read = predecessor.record;
-  count_crash(read, said);
-  ++read.generation;
-  const MountOptions options = parse_mount_options(read.arguments.words, read.arguments.rules);
-  set_log_level(options.log);
-  for (int i = 0; i < said.containers; ++i) {
-    read.tree.descriptors.push_back(keeper::kContainers + i);
-  }
-  std::optional<OpenedTree> opened;
-  {
-    const WorkingDirectory directory(read.arguments.working_directory);
-    opened = open_kept_tree(read.tree, options.tree, io);
-  }
-  ServiceManager none;
-  const std::string mountpoint = read.mountpoint;
-  return serve_mount(
-      *std::move(opened), nullptr, options, mountpoint, [](const std::string&) {}, none, std::move(predecessor));
-}
-
-}  // namespace
-
-bool wants_keeper(const MountOptions& options, const OpenedTree& opened, const FollowedTree* followed) {
-  if (!options.keeper.value_or(!options.foreground)) {
-    return false;
+Keeping keeping_of(const MountOptions& options, const OpenedTree& opened, const FollowedTree* followed,
+                   const ServiceManager& manager) {
+  const bool is_service = options.foreground && manager.is_there();
+  if (!options.keeper.value_or(is_service || !options.foreground)) {
+    return Keeping::kNothing;
   }
   const char* why = nullptr;
   if (options.auto_unmount) {
@@ -132,7 +30,7 @@ bool wants_keeper(const MountOptions& options, const OpenedTree& opened, const F
   if (why != nullptr) {
     log::write(options.keeper ? log::Level::kWarn : log::Level::kDebug, fmt::format("there is no keeper: {}", why));
   }
-  return why == nullptr;
+  return why != nullptr ? Keeping::kNothing : is_service ? Keeping::kServiceManager : Keeping::kKeeper;
 }
 
 MountRecord record_of(const MountOptions& options, const MountFacts& facts,
@@ -150,25 +48,32 @@ MountRecord record_of(const MountOptions& options, const MountFacts& facts,
   return record;
 }
 
+namespace {
+
+/// What keeps the mount. `record` gets the tree.
+Keeper::Contents contents_of(MountRecord& record, const OpenedTree& opened, const fuse::Statistics& /*statistics*/) {
+  std::optional<KeptTree> tree = keep_tree(opened);
+  if (!tree) {
+    throw Error(ErrorCode::kUnsupported, "the packages can't be handed over");
+  }
+  record.tree = *std::move(tree);
+  return {.record = record.write(),
+          .state = UniqueFd(::memfd_create("pkgfs-state", MFD_CLOEXEC)),
+          .containers = record.tree.descriptors};
+}
+
+}  // namespace
+
 void start_keeper(std::optional<Keeper>& keeper, Guards& guards, const fuse::Session& session, MountRecord record,
-                  const OpenedTree& opened, const fuse::Statistics& /*statistics*/) {
+                  const OpenedTree& opened, const fuse::Statistics& statistics) {
   if (guards.device().empty()) {
     log::debug("there is no keeper: another mount covers \"{}\"", record.mountpoint);
     return;
   }
   record.device = guards.device();
   record.handshake = session.handshake();
-  keeper.emplace(session.device_fd(), guards.connection(), [record, &opened]() mutable {
-    std::optional<KeptTree> tree = keep_tree(opened);
-    if (!tree) {
-      throw Error(ErrorCode::kUnsupported, "the packages can't be handed over");
-    }
-    record.tree = *std::move(tree);
-    Keeper::Contents contents{.record = record.write(),
-                              .state = UniqueFd(::memfd_create("pkgfs-state", MFD_CLOEXEC)),
-                              .containers = record.tree.descriptors};
-    return contents;
-  });
+  keeper.emplace(session.device_fd(), guards.connection(),
+                 [record, &opened, &statistics]() mutable { return contents_of(record, opened, statistics); });
   if (const std::string why = keeper->start(); !why.empty()) {
     log::warn("if the daemon of \"{}\" is killed, no other one goes on with the mount: {}", record.mountpoint, why);
     return;
@@ -176,72 +81,31 @@ void start_keeper(std::optional<Keeper>& keeper, Guards& guards, const fuse::Ses
   guards.use(&*keeper);
 }
 
-void take_over(fuse::Session& session, Predecessor& predecessor, const std::string& mountpoint) {
-  // Usually, it has ended by now. If a thread of it waits in the kernel, it ends when this daemon answers its requests.
-  constexpr int kPatienceMs = 100;
-  session.take_over(std::move(predecessor.device), predecessor.record.handshake, [mountpoint] {
-    try {
-      unmount(mountpoint, true);
-    } catch (const Error& error) {
-      log::warn("{}", error);
-    }
-  });
-  if (predecessor.runs) {
-    send_message(predecessor.control.get(), keeper::kPrepared);
-    if (!receive_message(predecessor.control.get(), keeper::kGo, kUpgradeMs)) {
-      signal_process(predecessor.process, SIGCONT);
-      session.leave();
-      throw Error(ErrorCode::kInterrupted, "the daemon before goes on, because the process that replaces it has ended");
-    }
-  } else {
-    pollfd ended{.fd = predecessor.process.get(), .events = POLLIN, .revents = 0};
-    (void)::poll(&ended, 1, kPatienceMs);
-  }
-  if (!session.resend()) {
-    throw system_error("The kernel doesn't send requests again that the daemon before has taken", errno);
-  }
-}
-
-void begin_serving(Predecessor& predecessor) {
-  if (!predecessor.runs) {
-    return;
-  }
-  // If the other process ends, it can't be asked any more. So this daemon goes on, as it serves the mount already.
-  send_message(predecessor.control.get(), keeper::kServing);
-  (void)receive_message(predecessor.control.get(), keeper::kChecked, kUpgradeMs);
-  signal_process(predecessor.process, SIGKILL);
-}
-
-void told_keeper(Predecessor& predecessor) {
-  send_message(predecessor.control.get(), keeper::kReplaced);
-  predecessor.control.reset();
-}
-
-bool is_successor(const Environment& environment) {
-  // The descriptor of the record is what a keeper always passes on.
-  return environment(keeper::kVariable).has_value() && ::fcntl(keeper::kRecord, F_GET_SEALS) > 0;
-}
-
-int run_successor(const Io& io) {
-  log_to_syslog();
-  ::prctl(PR_SET_NAME, "pkgfs");  // NOLINT: it was started through a descriptor, whose number would be its name
-  leave_caller();
-  const std::optional<Handover> said = handover_of(io.environment);
-  ::unsetenv(keeper::kVariable);  // NOLINT(concurrency-mt-unsafe): before any thread
-  int exit_code = to_exit_code(ErrorCode::kInternal);
+void store_mount(ServiceManager& manager, const fuse::Session& session, MountRecord record, const OpenedTree& opened,
+                 const fuse::Statistics& statistics) {
   try {
-    if (!said) {
-      throw Error(ErrorCode::kInternal, "the keeper's message can't be understood");
+    record.handshake = session.handshake();
+    const Keeper::Contents contents = contents_of(record, opened, statistics);
+    manager.forget(std::string(kStoredRecord));  // of an earlier process of the unit
+    manager.store(std::string(kStoredRecord), contents.record.get());
+    manager.store(std::string(kStoredState), contents.state.get());
+    for (std::size_t i = 0; i < contents.containers.size(); ++i) {
+      manager.store(std::string(kStoredContainer) + std::to_string(i), contents.containers[i]);
     }
-    claim_descriptors(said->containers);
-    keep_one_heap();
-    return go_on(*said, io);
-  } catch (...) {
-    const Error error = current_error();
-    log::write(log::Level::kError, fmt::format("no daemon can go on with the mount: {}", error.message()));
-    exit_code = to_exit_code(error.code());
+    manager.store(std::string(kStoredDevice), session.device_fd());  // the last: without the others it is of no use
+  } catch (const Error& error) {
+    log::warn("if this daemon is killed, no other one goes on with its mount: {}", error);
   }
-  return exit_code;
+}
+
+void forget_mount(ServiceManager& manager, const OpenedTree& opened) {
+  for (const std::string_view name : {kStoredDevice, kStoredRecord, kStoredState}) {
+    manager.forget(std::string(name));
+  }
+  const std::optional<KeptTree> tree = keep_tree(opened);
+  for (std::size_t i = 0; tree && i < tree->descriptors.size(); ++i) {
+    manager.forget(std::string(kStoredContainer) + std::to_string(i));
+  }
 }
 
 }  // namespace pkgfs

@@ -17,6 +17,7 @@
 #include "daemon/mount/mount_service.h"
 #include "daemon/mount/mount_table.h"
 #include "daemon/mount/mountpoint.h"
+#include "daemon/mount/successor.h"
 #include "daemon/packages/followed_tree.h"
 #include "fuse/session.h"
 
@@ -74,6 +75,12 @@ int mount_package(const MountOptions& options, const Io& io) {
   }
   keep_one_heap();
   fuse::check_device();
+  if (options.foreground) {
+    if (std::optional<Predecessor> stored = stored_mount(options, io.environment)) {
+      ServiceManager manager(io.environment);
+      return serve_stored_mount(*std::move(stored), options, io, manager);
+    }
+  }
   const std::string mountpoint = prepare_mountpoint(options.mountpoint);
   // A service manager follows the process that it started, which is not the one of a mount in the background.
   ServiceManager manager = options.foreground ? ServiceManager(io.environment) : ServiceManager();

@@ -22,6 +22,7 @@
 #include "daemon/mount/mount_threads.h"
 #include "daemon/mount/mount_watch.h"
 #include "daemon/mount/mountpoint.h"
+#include "daemon/mount/successor.h"
 #include "daemon/observe/lazy_state.h"
 #include "daemon/observe/metrics_server.h"
 #include "daemon/observe/metrics_text.h"
@@ -99,9 +100,10 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
     facts.metrics = metrics ? metrics->address() : std::string();
   }
   const auto stats = [&] { return stats_json(now_facts(), statistics.snapshot(), lazy_state(lazy.sources())); };
-  const bool is_kept = wants_keeper(options, opened, followed);
-  fuse::Adapter adapter(tree, statistics,
-                        adapter_options(options, usage, used_prefetcher, cpu_latency, is_kept, stats));
+  const Keeping keeping = keeping_of(options, opened, followed, manager);
+  fuse::Adapter adapter(
+      tree, statistics,
+      adapter_options(options, usage, used_prefetcher, cpu_latency, keeping != Keeping::kNothing, stats));
   const fuse::MountSettings settings = mount_settings(options, facts);
   std::optional<fuse::ChangeNotifier> notifier;
   if (tree.changes() != nullptr && options.live_timeout > 0) {
@@ -158,13 +160,23 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
       log::info("metrics are served at {}", metrics->address());
     }
     manager.ready(settings.source + " at " + mountpoint);
-    if (is_kept) {
+    const auto store = [&] {
+      MountRecord record = record_of(options, facts, predecessor);
+      record.device = guards->device();
+      store_mount(manager, session, std::move(record), opened, statistics);
+    };
+    if (keeping == Keeping::kServiceManager) {
+      store();
+    }
+    if (keeping == Keeping::kKeeper) {
       start_keeper(keeper, *guards, session, record_of(options, facts, predecessor), opened, statistics);
     }
     if (predecessor) {
       told_keeper(*predecessor);
       // A thread of it that only ends now may have taken a request after the kernel was asked to send all again.
-      watch.call_when_readable(predecessor->process.get(), [&] { (void)session.resend(); });
+      if (predecessor->process) {
+        watch.call_when_readable(predecessor->process.get(), [&] { (void)session.resend(); });
+      }
     }
     const auto start_local = [&] {
       set_read_ahead(guards->device(),
@@ -183,6 +195,8 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
         log::info("\"{}\": all packages are complete", mountpoint);
         if (keeper && keeper->id() > 0) {
           (void)guards->replace();  // with descriptors of the complete containers
+        } else if (keeping == Keeping::kServiceManager) {
+          store();
         }
         start_local();
       });
@@ -204,6 +218,8 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
   manager.stopping();
   if (keeper) {
     keeper->let_go();
+  } else if (keeping == Keeping::kServiceManager) {
+    forget_mount(manager, opened);
   }
   const bool stopped = session.stop(kStopLimit);
   if (!stopped) {

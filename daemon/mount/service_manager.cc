@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/mount/service_manager.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstddef>
+#include <cstring>
 #include <iterator>
+#include <sstream>
 #include <system_error>
+#include <utility>
 
 #include "core/base/log.h"
 #include "core/base/unique_fd.h"
@@ -30,7 +35,7 @@ std::optional<long> number(const Environment& environment, const char* name) {
 }
 
 /// Returns an errno number, or 0.
-int send_datagram(const std::string& socket, const std::string& message) {
+int send_datagram(const std::string& socket, const std::string& message, int passed) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   // A path ends with a NUL. An abstract name begins with one, and the address's length says where it ends.
@@ -46,9 +51,24 @@ int send_datagram(const std::string& socket, const std::string& message) {
   const UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length);
   const timeval limit{.tv_sec = 2, .tv_usec = 0};  // a manager that does not read must not block the daemon
+  iovec text{const_cast<char*>(message.data()), message.size()};
+  msghdr header{};
+  header.msg_name = &address;
+  header.msg_namelen = size;
+  header.msg_iov = &text;
+  header.msg_iovlen = 1;
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  if (passed >= 0) {
+    header.msg_control = control.data();
+    header.msg_controllen = control.size();
+    cmsghdr* const first = CMSG_FIRSTHDR(&header);
+    first->cmsg_level = SOL_SOCKET;
+    first->cmsg_type = SCM_RIGHTS;
+    first->cmsg_len = CMSG_LEN(sizeof(int));
+    std::memcpy(CMSG_DATA(first), &passed, sizeof(int));
+  }
   const bool sent = fd && ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == 0 &&
-                    ::sendto(fd.get(), message.data(), message.size(), MSG_NOSIGNAL,
-                             reinterpret_cast<const sockaddr*>(&address), size) >= 0;
+                    ::sendmsg(fd.get(), &header, MSG_NOSIGNAL) >= 0;
   return sent ? 0 : errno;
 }
 
@@ -70,17 +90,39 @@ void ServiceManager::ready(std::string_view status) {
   send("READY=1\nSTATUS=" + printable(status) + "\nMAINPID=" + std::to_string(::getpid()));
 }
 
-void ServiceManager::send(const std::string& message) {
+void ServiceManager::store(const std::string& name, int fd) { send("FDSTORE=1\nFDNAME=" + name, fd); }
+
+void ServiceManager::forget(const std::string& name) { send("FDSTOREREMOVE=1\nFDNAME=" + name); }
+
+void ServiceManager::send(const std::string& message, int fd) {
   if (socket_.empty()) {
     return;
   }
-  if (const int error = send_datagram(socket_, message); error != 0) {
+  if (const int error = send_datagram(socket_, message, fd); error != 0) {
     log::warn("the service manager can't be reached at \"{}\": {}", socket_, std::generic_category().message(error));
     if (error != EAGAIN) {
       socket_.clear();
       interval_.reset();
     }
   }
+}
+
+std::vector<StoredDescriptor> take_stored(const Environment& environment) {
+  constexpr int kFirst = 3;  // SD_LISTEN_FDS_START
+  constexpr long kMost = 4096;
+  const std::optional<long> count = number(environment, "LISTEN_FDS");
+  std::vector<StoredDescriptor> stored;
+  if (number(environment, "LISTEN_PID") != ::getpid() || !count || *count > kMost) {
+    return stored;
+  }
+  std::istringstream names(environment("LISTEN_FDNAMES").value_or(std::string()));
+  for (int fd = kFirst; fd < kFirst + *count; ++fd) {
+    ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+    std::string name;
+    std::getline(names, name, ':');
+    stored.push_back({std::move(name), UniqueFd(fd)});
+  }
+  return stored;
 }
 
 }  // namespace pkgfs

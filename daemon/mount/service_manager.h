@@ -5,7 +5,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "core/base/unique_fd.h"
 #include "daemon/cli/io.h"
 
 namespace pkgfs {
@@ -28,14 +30,29 @@ class ServiceManager {
   void stopping() { send("STOPPING=1"); }
   /// Reassures the watchdog. Call it once in each `watchdog_interval()`: the manager kills a process that misses two.
   void alive() { send("WATCHDOG=1"); }
+  /// Lets the manager keep a duplicate of `fd` under `name`, if its unit allows that (FileDescriptorStoreMax=). It
+  /// gives the descriptor to the next process of the unit. Later calls with the same name add descriptors.
+  void store(const std::string& name, int fd);
+  /// Lets the manager close what it keeps under `name`.
+  void forget(const std::string& name);
+  [[nodiscard]] bool is_there() const { return !socket_.empty(); }
   /// Nothing if the manager has no watchdog for this process.
   [[nodiscard]] std::optional<std::chrono::milliseconds> watchdog_interval() const { return interval_; }
 
  private:
-  void send(const std::string& message);
+  void send(const std::string& message, int fd = -1);
 
   std::string socket_;  // empty: no service manager
   std::optional<std::chrono::milliseconds> interval_;
 };
+
+/// A descriptor that the service manager has passed to this process, and the name under which it was stored.
+struct StoredDescriptor {
+  std::string name;
+  UniqueFd fd;
+};
+/// Those that the environment names: LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES (sd_listen_fds_with_names(3)). Call it
+/// once.
+[[nodiscard]] std::vector<StoredDescriptor> take_stored(const Environment& environment);
 
 }  // namespace pkgfs

@@ -50,10 +50,6 @@ std::optional<pid_t> keeper_of(const MountStatus& mount) {
              : std::nullopt;
 }
 
-void signal_process(const UniqueFd& process, int signal) {
-  (void)::syscall(SYS_pidfd_send_signal, process.get(), signal, nullptr, 0);
-}
-
 /// A duplicate of the descriptor `number` of another process. Throws Error.
 UniqueFd take_descriptor(const UniqueFd& process, int number) {
   UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), number, 0)));

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/mount/successor.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "core/base/error.h"
+#include "core/base/log.h"
+#include "daemon/cli/exit_code.h"
+#include "daemon/cli/logging.h"
+#include "daemon/keeper/protocol.h"
+#include "daemon/mount/guarding.h"
+#include "daemon/mount/handover.h"
+#include "daemon/mount/keeping.h"
+#include "daemon/mount/mount_package.h"
+#include "daemon/mount/unmount.h"
+#include "daemon/packages/kept_tree.h"
+
+namespace pkgfs {
+namespace {
+
+constexpr std::int64_t kSecond = 1'000'000'000;
+/// For the process that replaces a daemon: to stop it, and to check the mount.
+constexpr int kUpgradeMs = 30'000;
+
+/// Takes the descriptors from the keeper. They must not reach a program that this process starts.
+void claim_descriptors(int containers) {
+  for (int fd = keeper::kControl; fd < keeper::kContainers + containers; ++fd) {
+    ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  }
+}
+
+/// Notes the crash of the daemon before. Throws Error if there were too many: then one request may kill every daemon.
+void count_crash(MountRecord& record, const Handover& said) {
+  constexpr std::size_t kMost = 5;
+  constexpr std::int64_t kWithin = 60 * kSecond;
+  std::erase_if(record.crashes, [&](std::int64_t time) { return time < said.ended - kWithin; });
+  if (said.signal == 0) {
+    record.last_end = said.runs ? "replaced by another version" : "killed";
+    return;
+  }
+  record.last_end = fmt::format("crashed with signal {} ({})", said.signal, ::strsignal(said.signal));  // NOLINT
+  record.crashes.push_back(said.ended);
+  if (record.crashes.size() > kMost) {
+    (void)!::write(keeper::kAbort, "1", 1);
+    throw Error(
+        ErrorCode::kInternal,
+        fmt::format("the daemon of \"{}\" crashed {} times within a minute, last with signal {} ({})",
+                    record.mountpoint, record.crashes.size(), said.signal, ::strsignal(said.signal)));  // NOLINT
+  }
+}
+
+/// The working directory in which relative paths of the command line count, while this object lives.
+class WorkingDirectory {
+ public:
+  explicit WorkingDirectory(const std::string& path) { (void)!::chdir(path.c_str()); }
+  ~WorkingDirectory() { (void)!::chdir("/"); }
+  WorkingDirectory(const WorkingDirectory&) = delete;
+  WorkingDirectory& operator=(const WorkingDirectory&) = delete;
+};
+
+/// A process that replaces a daemon may have a terminal.
+void leave_caller() {
+  ::setsid();
+  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    ::dup2(null.get(), stream);
+  }
+  (void)!::chdir("/");
+}
+
+/// Goes on with a mount whose record has been read.
+int resume(Predecessor predecessor, const MountOptions& options, const Io& io, ServiceManager& manager) {
+  MountRecord& record = predecessor.record;
+  ++record.generation;
+  std::optional<OpenedTree> opened;
+  {
+    const WorkingDirectory directory(record.arguments.working_directory);
+    opened = open_kept_tree(record.tree, options.tree, io);
+  }
+  const std::string mountpoint = record.mountpoint;
+  return serve_mount(
+      *std::move(opened), nullptr, options, mountpoint, [](const std::string&) {}, manager, std::move(predecessor));
+}
+
+int go_on(const Handover& said, const Io& io) {
+  Predecessor predecessor{.record = {},
+                          .device = UniqueFd(keeper::kDevice),
+                          .state = UniqueFd(keeper::kState),
+                          .process = UniqueFd(keeper::kEnded),
+                          .control = UniqueFd(keeper::kControl),
+                          .ended = said.ended,
+                          .runs = said.runs};
+  const UniqueFd record(keeper::kRecord);
+  predecessor.record = MountRecord::read(record.get());
+  MountRecord& read = predecessor.record;
+  count_crash(read, said);
+  const MountOptions options = parse_mount_options(read.arguments.words, read.arguments.rules);
+  set_log_level(options.log);
+  for (int i = 0; i < said.containers; ++i) {
+    read.tree.descriptors.push_back(keeper::kContainers + i);
+  }
+  ServiceManager none;
+  return resume(std::move(predecessor), options, io, none);
+}
+
+}  // namespace
+
+void take_over(fuse::Session& session, Predecessor& predecessor, const std::string& mountpoint) {
+  // Usually, it has ended by now. If a thread of it waits in the kernel, it ends when this daemon answers its requests.
+  constexpr int kPatienceMs = 100;
+  session.take_over(std::move(predecessor.device), predecessor.record.handshake, [mountpoint] {
+    try {
+      unmount(mountpoint, true);
+    } catch (const Error& error) {
+      log::warn("{}", error);
+    }
+  });
+  if (predecessor.runs) {
+    send_message(predecessor.control.get(), keeper::kPrepared);
+    if (!receive_message(predecessor.control.get(), keeper::kGo, kUpgradeMs)) {
+      signal_process(predecessor.process, SIGCONT);
+      session.leave();
+      throw Error(ErrorCode::kInterrupted, "the daemon before goes on, because the process that replaces it has ended");
+    }
+  } else if (predecessor.process) {
+    pollfd ended{.fd = predecessor.process.get(), .events = POLLIN, .revents = 0};
+    (void)::poll(&ended, 1, kPatienceMs);
+  }
+  if (!session.resend()) {
+    throw system_error("The kernel doesn't send requests again that the daemon before has taken", errno);
+  }
+}
+
+void begin_serving(Predecessor& predecessor) {
+  if (!predecessor.runs) {
+    return;
+  }
+  // If the other process ends, it can't be asked any more. So this daemon goes on, as it serves the mount already.
+  send_message(predecessor.control.get(), keeper::kServing);
+  (void)receive_message(predecessor.control.get(), keeper::kChecked, kUpgradeMs);
+  signal_process(predecessor.process, SIGKILL);
+}
+
+void told_keeper(Predecessor& predecessor) {
+  send_message(predecessor.control.get(), keeper::kReplaced);
+  predecessor.control.reset();
+}
+
+bool is_successor(const Environment& environment) {
+  // The descriptor of the record is what a keeper always passes on.
+  return environment(keeper::kVariable).has_value() && ::fcntl(keeper::kRecord, F_GET_SEALS) > 0;
+}
+
+int run_successor(const Io& io) {
+  log_to_syslog();
+  ::prctl(PR_SET_NAME, "pkgfs");  // NOLINT: it was started through a descriptor, whose number would be its name
+  leave_caller();
+  const std::optional<Handover> said = handover_of(io.environment);
+  ::unsetenv(keeper::kVariable);  // NOLINT(concurrency-mt-unsafe): before any thread
+  int exit_code = to_exit_code(ErrorCode::kInternal);
+  try {
+    if (!said) {
+      throw Error(ErrorCode::kInternal, "the keeper's message can't be understood");
+    }
+    claim_descriptors(said->containers);
+    keep_one_heap();
+    return go_on(*said, io);
+  } catch (...) {
+    const Error error = current_error();
+    log::write(log::Level::kError, fmt::format("no daemon can go on with the mount: {}", error.message()));
+    exit_code = to_exit_code(error.code());
+  }
+  return exit_code;
+}
+
+std::optional<Predecessor> stored_mount(const MountOptions& options, const Environment& environment) {
+  Predecessor stored;
+  UniqueFd record;
+  std::map<std::size_t, UniqueFd> containers;
+  for (StoredDescriptor& each : take_stored(environment)) {
+    const std::string_view name = each.name;
+    if (name == kStoredDevice) {
+      stored.device = std::move(each.fd);
+    } else if (name == kStoredRecord) {
+      record = std::move(each.fd);
+    } else if (name == kStoredState) {
+      stored.state = std::move(each.fd);
+    } else if (name.starts_with(kStoredContainer)) {
+      containers[std::strtoul(each.name.c_str() + kStoredContainer.size(), nullptr, 10)] = std::move(each.fd);
+    }
+  }
+  if (!stored.device || !record) {
+    return std::nullopt;
+  }
+  try {
+    stored.record = MountRecord::read(record.get());
+    const MountArguments& then = stored.record.arguments;
+    if (then.words != options.arguments.words || then.working_directory != options.arguments.working_directory) {
+      throw Error(ErrorCode::kUsage, "the mount of the last run had other options");
+    }
+    for (auto& [number, fd] : containers) {
+      stored.record.tree.descriptors.push_back(fd.release());
+    }
+    stored.record.last_end = "killed";
+    return stored;
+  } catch (const Error& error) {
+    log::info("this daemon doesn't go on with the mount of the last run: {}", error);
+    const std::string& device = stored.record.device;
+    if (const UniqueFd abort = open_abort_file(device.substr(device.find(':') + 1)); abort) {
+      (void)!::write(abort.get(), "1", 1);
+    }
+    return std::nullopt;
+  }
+}
+
+int serve_stored_mount(Predecessor predecessor, const MountOptions& options, const Io& io, ServiceManager& manager) {
+  return resume(std::move(predecessor), options, io, manager);
+}
+
+}  // namespace pkgfs

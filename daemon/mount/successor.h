@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "daemon/cli/io.h"
+#include "daemon/cli/options.h"
+#include "daemon/mount/mount_service.h"
+#include "fuse/session.h"
+
+// How a daemon goes on with the mount of the daemon before (its predecessor).
+namespace pkgfs {
+
+/// Lets `session` go on with the mount of `predecessor`, and asks the kernel for the requests that it left unanswered.
+/// Throws Error.
+void take_over(fuse::Session& session, Predecessor& predecessor, const std::string& mountpoint);
+/// Call it once `session` serves. If the daemon before runs, waits until the process that replaces it has checked the
+/// mount, and kills it.
+void begin_serving(Predecessor& predecessor);
+/// Tells the keeper of `predecessor` that it is no longer needed.
+void told_keeper(Predecessor& predecessor);
+
+/// Whether a keeper, or `pkgfs upgrade-mounts`, has started this process (keeper::kVariable).
+[[nodiscard]] bool is_successor(const Environment& environment);
+/// Goes on with the mount that was handed over to this process, until it ends. Returns the exit code. Logs errors to
+/// the system's log.
+[[nodiscard]] int run_successor(const Io& io);
+
+/// The mount of an earlier process of the same unit, if the service manager has kept its descriptors (keeping.h). If it
+/// isn't the mount that `options` ask for, ends it, and returns nothing.
+[[nodiscard]] std::optional<Predecessor> stored_mount(const MountOptions& options, const Environment& environment);
+/// Goes on with that mount, as serve_mount does.
+[[nodiscard]] int serve_stored_mount(Predecessor predecessor, const MountOptions& options, const Io& io,
+                                     ServiceManager& manager);
+
+}  // namespace pkgfs
