@@ -24,6 +24,12 @@ class PluginRestart : public PluginTest {
         << " processes serve the mount";
     return pids.size() == 1 ? pids.front() : 0;
   }
+  /// A volume whose mount dies with its daemon.
+  static Json without_keeper(const std::string& package) {
+    Json options = local(package);
+    options["keeper"] = "off";
+    return options;
+  }
   /// What the kernel remembers of a dead mount, it still shows.
   static bool is_served(const Plugin& plugin, const std::string& volume) {
     return processes_with(plugin.mountpoint(volume)).size() == 1 && list_tree(plugin.mountpoint(volume)).size() > 1;
@@ -94,7 +100,7 @@ TEST_F(PluginRestart, MountsOfNoVolumeAreEnded) {
 TEST_F(PluginRestart, ADeadMountIsMadeAnew) {
   Plugin plugin(environment());
   ASSERT_TRUE(plugin.start()) << plugin.process().err();
-  ASSERT_EQ(plugin.create("x", local("acme/app")), "");
+  ASSERT_EQ(plugin.create("x", without_keeper("acme/app")), "");
   ASSERT_EQ(plugin.mount("x", "one"), "");
   kill_daemon(plugin, "x");
   EXPECT_EQ(plugin.mount("x", "two"), "") << "at once for the next one";
@@ -113,7 +119,7 @@ TEST_F(PluginRestart, ADeadMountIsMadeAnew) {
 TEST_F(PluginRestart, AMountThatDiesWhileItIsAskedIsMadeAnew) {
   Plugin plugin(environment());
   ASSERT_TRUE(plugin.start()) << plugin.process().err();
-  ASSERT_EQ(plugin.create("x", local("acme/app")), "");
+  ASSERT_EQ(plugin.create("x", without_keeper("acme/app")), "");
   ASSERT_EQ(plugin.mount("x", "one"), "");
   const pid_t pid = daemon(plugin, "x");
   ASSERT_GT(pid, 1);

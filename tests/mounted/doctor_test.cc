@@ -183,7 +183,7 @@ TEST_F(Doctor, FindsRegistriesAndSettingsThatAreNoUse) {
 }
 
 TEST_F(Doctor, NamesDeadAndStuckMountsWithoutWaitingForThem) {
-  const MountedPackage dead(kPkgfs, single("basic-v3"));
+  const MountedPackage dead(kPkgfs, single("basic-v3"), {"--keeper=off"});
   const MountedPackage stuck(kPkgfs, single("basic-v3"));
   ASSERT_TRUE(dead.ok() && stuck.ok());
   const pid_t stopped = stuck.daemon();

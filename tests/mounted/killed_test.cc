@@ -71,7 +71,7 @@ TEST_F(Killed, NobodyHangsWhateverItWasDoing) {
   constexpr int kTimes = 20;  // without the guardian, one in some dozens hangs
   std::mt19937 random(std::random_device{}());
   for (int i = 0; i < kTimes; ++i) {
-    MountedPackage mount(kPkgfs, package());
+    MountedPackage mount(kPkgfs, package(), {"--keeper=off"});
     ASSERT_TRUE(mount.ok()) << mount.result().describe();
     const pid_t daemon = mount.daemon();
     // Readers that take turns file by file often read the very file that the daemon prefetches.
@@ -109,7 +109,7 @@ TEST_F(Killed, TheGuardianEndsWithItsDaemon) {
   EXPECT_TRUE(mount.unmount().ok());
   EXPECT_TRUE(eventually([&] { return !is_running(guardian); }));
 
-  MountedPackage killed(kPkgfs, package());
+  MountedPackage killed(kPkgfs, package(), {"--keeper=off"});
   ASSERT_TRUE(killed.ok()) << killed.result().describe();
   const pid_t other = guardian_of(killed.daemon());
   ::kill(killed.daemon(), SIGKILL);

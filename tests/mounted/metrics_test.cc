@@ -269,7 +269,7 @@ TEST_F(Metrics, SocketsComeAndGoWithTheMount) {
   }
   EXPECT_FALSE(fs::exists(socket()));
   {
-    const MountedPackage mount(kPkgfs, package_, {"--metrics", "unix:" + socket()});
+    const MountedPackage mount(kPkgfs, package_, {"--keeper=off", "--metrics", "unix:" + socket()});
     ASSERT_TRUE(mount.ok()) << mount.result().describe();
     ::kill(mount.daemon(), SIGKILL);
     EXPECT_TRUE(eventually([&] { return processes_with(mount.path()).empty(); }));

@@ -203,7 +203,7 @@ TEST_F(StatisticsOfMounts, AStoppedDaemonIsNamedAndNotWaitedFor) {
 }
 
 TEST_F(StatisticsOfMounts, AKilledDaemonLeavesADeadMount) {
-  const MountedPackage mount(kPkgfs, package());
+  const MountedPackage mount(kPkgfs, package(), {"--keeper=off"});
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
   ::kill(mount.daemon(), SIGKILL);
   ASSERT_TRUE(eventually([&] { return processes_with(mount.path()).empty(); }));

@@ -23,7 +23,7 @@ using std::chrono::seconds;
 using Unmount = Lifecycle;
 
 TEST_F(Unmount, DeadMountIsRecognisedAndClearedByTheNextOne) {
-  MountedPackage mount(kPkgfs, package_);
+  MountedPackage mount(kPkgfs, package_, {"--keeper=off"});
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
   ::kill(mount.daemon(), SIGKILL);
   ASSERT_TRUE(eventually([&] {
@@ -36,7 +36,7 @@ TEST_F(Unmount, DeadMountIsRecognisedAndClearedByTheNextOne) {
 }
 
 TEST_F(Unmount, DeadMountCanBeUnmounted) {
-  MountedPackage mount(kPkgfs, package_);
+  MountedPackage mount(kPkgfs, package_, {"--keeper=off"});
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
   ::kill(mount.daemon(), SIGKILL);
   ASSERT_TRUE(eventually([&] { return processes_with(mount.path()).empty(); }));
@@ -46,9 +46,9 @@ TEST_F(Unmount, DeadMountCanBeUnmounted) {
 }
 
 TEST_F(Unmount, OneOfManyMountsTakesThePlaceOfADeadOne) {
-  MountedPackage mount(kPkgfs, package_);
+  MountedPackage mount(kPkgfs, package_, {"--keeper=off"});
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
-  const std::string again = kPkgfs + " mount " + package_ + " " + mount.path().string();
+  const std::string again = kPkgfs + " mount --keeper=off " + package_ + " " + mount.path().string();
   for (int round = 0; round < 4; ++round) {
     ::kill(mount.daemon(), SIGKILL);
     ASSERT_TRUE(eventually([&] { return processes_with(mount.path()).empty(); }));

@@ -72,7 +72,7 @@ TEST_F(LazyCrash, ADaemonKilledAtAnyMomentLeavesOnlyRightBlocks) {
   std::uint64_t most = 0;
   for (unsigned run = 0; run < runs; ++run) {
     {
-      const auto mounted = mount();
+      const auto mounted = mount({"--keeper=off"});
       ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
       Process reader({"cat", *mounted / (run % 2 == 0 ? "t-large" : "u-rest")});
       std::this_thread::sleep_for(std::chrono::milliseconds(random() % 150));
@@ -93,7 +93,7 @@ TEST_F(LazyCrash, ADaemonKilledAtAnyMomentLeavesOnlyRightBlocks) {
 
 TEST_F(LazyCrash, OneOfTwoDaemonsIsKilledWhileTheyShareAFile) {
   server_->set_fault({.kind = Kind::kPlain, .where = Where::kFiles, .rate = 4 * kMiB});
-  const auto one = mount();
+  const auto one = mount({"--keeper=off"});
   const auto two = mount();
   ASSERT_TRUE(one->ok() && two->ok()) << two->result().describe();
   std::thread reader([&] { EXPECT_TRUE(read_text(*two / "t-large") == random_text(6 * kMiB, 100)); });

@@ -199,7 +199,7 @@ TEST_F(LazyProfile, IsKeptWhileTheMountRunsAndOnlyByMounts) {
   const Arguments at{"cat", kPackage, "/small2", "--registry", server_->endpoint(), "--lazy=on"};
   EXPECT_TRUE(pkgfs(at).out == noise(2));
   EXPECT_FALSE(fs::exists(profile()));
-  const auto mounted = mount({"--background=off"});
+  const auto mounted = mount({"--background=off", "--keeper=off"});
   ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
   read_some(*mounted);
   EXPECT_TRUE(eventually([&] { return fs::exists(profile()); }, 20s));

@@ -291,7 +291,7 @@ TEST_F(LazyTest, LiesAboutRangesNeverGiveWrongBytes) {
 
 TEST_F(LazyTest, AKilledDaemonLeavesWhatItFetched) {
   {
-    const auto mounted = mount({"--background=off"});
+    const auto mounted = mount({"--background=off", "--keeper=off"});
     ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
     EXPECT_TRUE(read_text(*mounted / "zz-large") == large_);
     ::kill(mounted->daemon(), SIGKILL);

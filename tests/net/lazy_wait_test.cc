@@ -63,7 +63,7 @@ TEST_F(LazyWait, WaitEndsWithTheMount) {
     EXPECT_NE(waiting->err().find("--background=off"), std::string::npos) << "it says what is missing";
   }
   {
-    const auto mounted = mount({"--background=off"});
+    const auto mounted = mount({"--background=off", "--keeper=off"});
     ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
     const pid_t daemon = mounted->daemon();  // the only process with this mount point, as long as none waits
     const auto waiting = start(*mounted);
