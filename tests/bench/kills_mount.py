@@ -152,7 +152,8 @@ def short(stats):
 def complaints(before, after, number):
     if after.get("generation") != before.get("generation", 0) + 1:
         yield f"generation {after.get('generation')} after {before.get('generation')}"
-    if str(int(number)) not in str(after.get("last_end")):
+    why = "killed" if number == signal.SIGKILL else f"signal {int(number)}"
+    if why not in str(after.get("last_end")):
         yield f"last_end is {after.get('last_end')!r} after signal {int(number)}"
     if not after.get("keeper") or not running(after["keeper"]):
         yield f"keeper {after.get('keeper')} doesn't run"
