@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/base/cancel.h"
+#include "core/base/error.h"
 
 namespace pkgfs {
 
@@ -24,6 +25,15 @@ tl::expected<Sha256, UnreadPiece> hash_of(const ByteSource& source, std::uint64_
     done += piece.size();
   }
   return hasher.finish();
+}
+
+Sha256 hash_or_throw(const ByteSource& source, const std::string& path) {
+  const auto digest = hash_of(source, 0, source.size());
+  if (!digest) {
+    throw system_error("Unable to read \"" + path + "\" at " + std::to_string(digest.error().offset),
+                       digest.error().error);
+  }
+  return *digest;
 }
 
 }  // namespace pkgfs

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "core/base/byte_source.h"
 #include "core/base/hash.h"
@@ -18,5 +19,8 @@ struct UnreadPiece {
 /// `bytes()` are zeros. Throws Error(kInterrupted) as `throw_if_cancelled`, and what Sha256Hasher throws.
 [[nodiscard]] tl::expected<Sha256, UnreadPiece> hash_of(const ByteSource& source, std::uint64_t offset,
                                                         std::uint64_t length);
+
+/// The SHA-256 of all of `source`. Throws Error naming `path` if a piece can't be read, and as `hash_of`.
+[[nodiscard]] Sha256 hash_or_throw(const ByteSource& source, const std::string& path);
 
 }  // namespace pkgfs

@@ -24,15 +24,7 @@ FileKey key_of(const struct stat& st) {
 
 }  // namespace
 
-Sha256 hash_file(const std::string& path) {
-  const auto file = MappedFile::open(path);
-  const auto digest = hash_of(*file, 0, file->size());
-  if (!digest) {
-    throw system_error("Unable to read \"" + path + "\" at " + std::to_string(digest.error().offset),
-                       digest.error().error);
-  }
-  return *digest;
-}
+Sha256 hash_file(const std::string& path) { return hash_or_throw(*MappedFile::open(path), path); }
 
 struct FileHashes::State {
   std::map<std::string, std::pair<FileKey, Sha256>> known;

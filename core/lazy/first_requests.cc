@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include "core/lazy/first_requests.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstdint>
 #include <string_view>
 #include <utility>
 
 #include "core/base/byte_source.h"
 #include "core/base/log.h"
-#include "core/base/source_hash.h"
+#include "core/lazy/complete_hash.h"
 #include "core/lazy/fetch_counted.h"
 #include "core/net/http_client.h"
 #include "core/net/range_request.h"
@@ -23,29 +21,6 @@ namespace {
 
 /// The first request asks for so many bytes. They have the index, and often the manifest, too.
 constexpr std::uint64_t kFirstRequest = 2 * SparseFile::kBlock;
-
-RangeRequest request_for(const RemoteFile& remote, std::uint64_t first, std::uint64_t length) {
-  return {.url = remote.url,
-          .bearer = remote.bearer,
-          .first = first,
-          .length = length,
-          .max_size = remote.max_size,
-          .may_leave_https = remote.may_leave_https};
-}
-
-Sha256 hash_of_all(const SparseFile& file) {
-  UniqueFd fd(::fcntl(file.fd(), F_DUPFD_CLOEXEC, 0));
-  if (!fd) {
-    throw system_error("Unable to open \"" + file.path() + "\"", errno);
-  }
-  const auto mapped = MappedFile::adopt(std::move(fd), file.path(), MappedFile::Changes::kAllowed);
-  const auto digest = hash_of(*mapped, 0, file.size());
-  if (!digest) {
-    throw system_error("Unable to read \"" + file.path() + "\" at " + std::to_string(digest.error().offset),
-                       digest.error().error);
-  }
-  return *digest;
-}
 
 }  // namespace
 
@@ -57,8 +32,8 @@ bool go_on(SparseFile& file, const RemoteFile& remote, bool asks_always, HttpCli
     return true;  // another process fetches it at this moment
   }
   const std::uint64_t first = claim ? claim->range().first * SparseFile::kBlock : 0;
-  RangeRequest request = request_for(remote, first, claim ? std::min(SparseFile::kBlock, file.size() - first) : 1);
-  request.version = RemoteVersion{file.version().validator, file.size()};
+  const RangeRequest request =
+      remote.request(file, first, claim ? std::min(SparseFile::kBlock, file.size() - first) : 1);
   try {
     fetch_counted(client, request, cancel, counters, [&](const RemoteVersion&, std::uint64_t at, auto piece) {
       if (claim) {
@@ -96,7 +71,7 @@ std::shared_ptr<SparseFile> begin(const PrivateDirectory& directory, const std::
   std::shared_ptr<SparseFile> file;
   std::optional<SparseFile::Claim> claim;  // must not outlive the file
   std::uint64_t end = 0;
-  RangeRequest request = request_for(remote, 0, kFirstRequest);
+  RangeRequest request = remote.request(0, kFirstRequest);
   request.known_etag = known_etag;
   fetch_counted(client, request, cancel, counters,
                 [&](const RemoteVersion& version, std::uint64_t at, std::span<const std::byte> piece) {
@@ -142,16 +117,22 @@ std::uint64_t complete(SparseFile& file, const RemoteFile& remote, const std::op
     }
     const std::uint64_t first = claim->range().first * SparseFile::kBlock;
     const std::uint64_t end = std::min(claim->range().end() * SparseFile::kBlock, file.size());
-    RangeRequest request = request_for(remote, first, end - first);
-    request.version = RemoteVersion{file.version().validator, file.size()};
-    fetch_counted(client, request, cancel, counters,
+    fetch_counted(client, remote.request(file, first, end - first), cancel, counters,
                   [&](const RemoteVersion&, std::uint64_t at, auto piece) { file.write(at, piece); });
     file.mark_present(claim->range());
   }
-  const std::uint64_t generation = file.generation();  // first: another process may forget blocks meanwhile
-  if (announced && hash_of_all(file) != *announced) {
-    file.remove();
-    throw NotInParts{"it doesn't have the announced hash"};
+  std::uint64_t generation = file.generation();
+  if (announced) {
+    const auto mapped = MappedFile::adopt(file.duplicate(), file.path(), MappedFile::Changes::kAllowed);
+    const auto actual = hash_complete(file, *mapped);
+    if (!actual) {
+      throw NotInParts{"another process found wrong bytes in it"};
+    }
+    if (actual->hash != *announced) {
+      file.remove();
+      throw NotInParts{"it doesn't have the announced hash"};
+    }
+    generation = actual->generation;
   }
   file.sync();
   return generation;

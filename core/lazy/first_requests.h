@@ -36,8 +36,8 @@ namespace first_requests {
                                                 const RemoteFile& remote, const std::optional<std::string>& known_etag,
                                                 HttpClient& client, const CancelFlag& cancel, LazyCounters& counters);
 /// Fetches all that is missing, and syncs the file. Returns the SparseFile::generation of the bytes that were hashed.
-/// Throws NotInParts if another process fetches some of it, or if the file then doesn't have the hash `announced`: it
-/// is removed in this case. Throws as `fetch_range`.
+/// Throws NotInParts if another process fetches some of it or forgets blocks, or if the file then doesn't have the hash
+/// `announced`: it is removed in this last case. Throws as `fetch_range`.
 [[nodiscard]] std::uint64_t complete(SparseFile& file, const RemoteFile& remote, const std::optional<Sha256>& announced,
                                      HttpClient& client, const CancelFlag& cancel, LazyCounters& counters);
 /// Whether the file begins like a container. A tarball can't be read in parts.

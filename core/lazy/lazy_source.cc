@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "core/lazy/lazy_source.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -47,19 +44,11 @@ LazySource::LazySource(std::shared_ptr<SparseFile> file, Options options, std::s
     : file_(std::move(file)),
       fetcher_(std::move(fetcher)),
       // Other processes, and this one, write to the file.
-      mapped_(MappedFile::adopt(duplicate_of(*file_), options.remote.url.text(), MappedFile::Changes::kAllowed)),
+      mapped_(MappedFile::adopt(file_->duplicate(), options.remote.url.text(), MappedFile::Changes::kAllowed)),
       options_(std::move(options)),
       recorder_(file_->size(), options_.profile) {}
 
 LazySource::~LazySource() { fetcher_->memory().remove_all(this); }
-
-UniqueFd LazySource::duplicate_of(const SparseFile& file) {
-  UniqueFd fd(::fcntl(file.fd(), F_DUPFD_CLOEXEC, 0));
-  if (!fd) {
-    throw system_error("Unable to open \"" + file.path() + "\"", errno);
-  }
-  return fd;
-}
 
 bool LazySource::damaged() const {
   return state() == State::kWhole ? whole_->damaged() : !is_intact() || mapped_->damaged();
@@ -271,12 +260,8 @@ void LazySource::wait_for(const ByteRun& run, std::uint64_t from, std::uint64_t 
         if (now >= readers_until) {
           size_.shrink();
         }
-        const std::uint64_t needed = waiter.blocks.end();
-        const std::uint64_t end = std::min(needed + read_ahead_.missed(waiter.blocks), file_->blocks());
+        const std::uint64_t end = std::min(waiter.blocks.end() + read_ahead_.missed(waiter.blocks), file_->blocks());
         waiter.wanted = {waiter.blocks.first, end - waiter.blocks.first};
-        if (end > needed) {
-          ahead_.push_back({needed, end - needed});  // the wait may end before a request for it begins
-        }
       }
       waiters_.push_back(std::move(waiter));
     }
@@ -325,6 +310,9 @@ void LazySource::deliver(Clock::time_point now, Clock::time_point& again) {
       }
       at->error = here && !tampered ? 0 : (no_room ? ENOSPC : EIO);
       gives_up = gives_up || (late && (health_.error() || !room.is_out()) && health_.give_up());
+      if (const std::uint64_t needed = at->blocks.end(); here && needed < at->wanted.end()) {
+        ahead_.push_back({needed, at->wanted.end() - needed});  // a request for all of it may not have begun
+      }
       ready.push_back(std::move(*at));
       at = waiters_.erase(at);
     }

@@ -122,7 +122,7 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
     ByteRun run;
     Sha256 hash{};               // of the run, if it has one
     BlockRange blocks;           // that it waits for
-    BlockRange wanted;           // these, and what is read ahead
+    BlockRange wanted;           // these, and what is read ahead: it moves to `ahead_` when the wait ends
     bool is_whole = false;       // `blocks` are those of the whole run, which must be checked
     bool is_for_parser = false;  // `blocks` must be in the file
     Clock::time_point since;
@@ -132,8 +132,6 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   };
 
   LazySource(std::shared_ptr<SparseFile> file, Options options, std::shared_ptr<BlockFetcher> fetcher);
-  /// Another descriptor of the sparse file. Throws Error.
-  [[nodiscard]] static UniqueFd duplicate_of(const SparseFile& file);
 
   /// `count` bytes of a run from its byte `from`.
   struct Part {
@@ -172,6 +170,9 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   /// Lets the rate of the background allow the next job later, because this one fetches `blocks`.
   void spend(std::uint64_t blocks, Clock::time_point now) PKGFS_REQUIRES(mutex_);
   [[nodiscard]] Job job_for(SparseFile::Claim claim, Priority priority);
+  /// Takes the first blocks out of `ranges` that are neither here nor claimed, for one request, and claims them.
+  /// Nothing if there are none: then `ranges` is empty.
+  [[nodiscard]] std::optional<SparseFile::Claim> claim_first(std::deque<BlockRange>& ranges) PKGFS_REQUIRES(mutex_);
   /// Asks for a part of the container. Returns whether all of it came. Otherwise notes why not.
   bool ask(std::uint64_t first, std::uint64_t length, HttpClient& client, const CancelFlag& cancel,
            const RangeSink& sink) noexcept PKGFS_EXCLUDES(mutex_);
@@ -190,9 +191,14 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   void range_refused(const RangeError& error, HttpClient& client, const CancelFlag& cancel) PKGFS_EXCLUDES(mutex_);
   /// Asks for another URL. False: there is none, or it was asked a moment ago.
   [[nodiscard]] bool renew(HttpClient& client, const CancelFlag& cancel) PKGFS_EXCLUDES(mutex_);
-  [[nodiscard]] RemoteFile::Place current_place() const PKGFS_EXCLUDES(mutex_);
+  /// Asks the server that `renew` found last.
+  [[nodiscard]] RangeRequest request_for(std::uint64_t first, std::uint64_t length) const PKGFS_EXCLUDES(mutex_);
   void save() noexcept PKGFS_EXCLUDES(mutex_);
+  /// Lets the complete file become whole. If that isn't possible now, another attempt follows.
   void finish(const CancelFlag& cancel) noexcept PKGFS_EXCLUDES(mutex_);
+  /// False if blocks were forgotten, so that the file isn't complete any more. Throws Error.
+  [[nodiscard]] bool become_whole(const CancelFlag& cancel) PKGFS_EXCLUDES(mutex_);
+  void become_tampered(const Sha256& actual) PKGFS_EXCLUDES(mutex_);
 
   // In lazy_source_held.cc, but for `check_held`: while the cache has no room.
 

@@ -10,8 +10,7 @@
 #include "core/base/cancel.h"
 #include "core/base/log.h"
 #include "core/base/read_faults.h"
-#include "core/base/source_hash.h"
-#include "core/lazy/fetch_counted.h"
+#include "core/lazy/complete_hash.h"
 #include "core/lazy/lazy_source.h"
 #include "core/net/http_client.h"
 #include "core/net/range_request.h"
@@ -87,18 +86,23 @@ FetchClient::Job LazySource::foreground_job(Clock::time_point now, Clock::time_p
       rest = {missing.end(), rest.end() - missing.end()};
     }
   }
-  while (!ahead_.empty()) {
-    const BlockRange next = ahead_.front();
-    ahead_.pop_front();
+  auto claim = claim_first(ahead_);
+  return claim ? job_for(std::move(*claim), Priority::kForeground) : Job();
+}
+
+std::optional<SparseFile::Claim> LazySource::claim_first(std::deque<BlockRange>& ranges) {
+  while (!ranges.empty()) {
+    const BlockRange next = ranges.front();
+    ranges.pop_front();
     auto claim = file_->claim({next.first, std::min(next.count, kMostBlocks)});
     if (const std::uint64_t tried = claim ? claim->range().end() : next.first + kMostBlocks; tried < next.end()) {
-      ahead_.push_front({tried, next.end() - tried});
+      ranges.push_front({tried, next.end() - tried});
     }
     if (claim) {
-      return job_for(std::move(*claim), Priority::kForeground);
+      return claim;
     }
   }
-  return {};
+  return std::nullopt;
 }
 
 BlockRange LazySource::with_neighbours(BlockRange needed) const {
@@ -251,74 +255,72 @@ void LazySource::save() noexcept {
 }
 
 void LazySource::finish(const CancelFlag& cancel) noexcept {
+  bool is_later = false;
+  std::optional<Error> error;
   try {
-    const CancelScope scope(cancel);
-    const std::uint64_t generation = file_->generation();  // first: another process may forget blocks meanwhile
-    std::optional<Sha256> actual;
-    if (options_.hash) {
-      const auto digest = hash_of(*mapped_, 0, file_->size());
-      if (!digest) {
-        throw system_error("Unable to read \"" + file_->path() + "\" at " + std::to_string(digest.error().offset),
-                           digest.error().error);
-      }
-      actual = *digest;
-    }
-    const auto finish_later = [this] {
-      const MutexLock lock(mutex_);
-      is_finishing_ = false;
-    };
-    if (!file_->is_complete()) {
-      finish_later();  // a reader found wrong bytes
-      return;
-    }
-    if (actual != options_.hash) {
-      log::warn(
-          "{}: the file that the server sent has the hash {} instead of {}; its files can't be read any more ({})",
-          options_.remote.name, to_hex(*actual), to_hex(*options_.hash), current_place().url.text());
-      read_faults::count(read_faults::Cause::kChecksum);
-      state_.store(State::kTampered, std::memory_order_release);
-      file_->remove();
-      fetcher_->wake();
-      return;
-    }
-    file_->sync();
-    if (!file_->keep_complete(generation, [&] { options_.keep(*file_); })) {
-      finish_later();
-      return;
-    }
-    save_profile();
-    whole_ = MappedFile::adopt(duplicate_of(*file_), mapped_->name());
-    std::function<void()> then;
-    {
-      const MutexLock lock(mutex_);
-      state_.store(State::kWhole, std::memory_order_release);
-      then.swap(when_whole_);
-      checked_.clear();
-    }
-    log::info("{} is complete", options_.remote.name);
-    if (then) {
-      then();
-    }
+    is_later = !become_whole(cancel);
   } catch (const std::exception&) {
-    const Error error = current_error();
-    if (error.code() == ErrorCode::kInterrupted) {
-      const MutexLock lock(mutex_);
-      is_finishing_ = false;
-      return;
+    error = current_error();
+    is_later = error->code() == ErrorCode::kInterrupted || error->code() == ErrorCode::kBusy;
+    if (is_later) {
+      log::debug("{}: {}", options_.remote.name, *error);
+    } else {
+      // It stays lazy, although nothing is missing: the next mount tries again to keep it.
+      log::warn("{} is complete, but can't be moved into the cache: {}", options_.remote.name, *error);
     }
-    if (error.code() == ErrorCode::kBusy) {
-      log::debug("{}: {}", options_.remote.name, error);  // another process fills its entry of the cache
-      const MutexLock lock(mutex_);
-      is_finishing_ = false;
-      finish_after_ = Clock::now() + kBusyPause;
-      return;
-    }
-    // It stays lazy, although nothing is missing: the next mount tries again to keep it.
-    log::warn("{} is complete, but can't be moved into the cache: {}", options_.remote.name, error);
+  }
+  {
     const MutexLock lock(mutex_);
-    unkept_ = "the complete file can't be moved into the cache: " + error.message();
+    is_finishing_ = !is_later;
+    if (is_later && error && error->code() == ErrorCode::kBusy) {
+      finish_after_ = Clock::now() + kBusyPause;  // another process fills its entry of the cache
+    } else if (!is_later && error) {
+      unkept_ = "the complete file can't be moved into the cache: " + error->message();
+    }
   }
   fetcher_->wake();
+}
+
+bool LazySource::become_whole(const CancelFlag& cancel) {
+  const CancelScope scope(cancel);
+  std::uint64_t generation = file_->generation();
+  if (options_.hash) {
+    const auto actual = hash_complete(*file_, *mapped_);
+    if (!actual) {
+      return false;
+    }
+    if (actual->hash != *options_.hash) {
+      become_tampered(actual->hash);
+      return true;
+    }
+    generation = actual->generation;
+  }
+  file_->sync();
+  if (!file_->keep_complete(generation, [&] { options_.keep(*file_); })) {
+    return false;
+  }
+  save_profile();
+  whole_ = MappedFile::adopt(file_->duplicate(), mapped_->name());
+  std::function<void()> then;
+  {
+    const MutexLock lock(mutex_);
+    state_.store(State::kWhole, std::memory_order_release);
+    then.swap(when_whole_);
+    checked_.clear();
+  }
+  log::info("{} is complete", options_.remote.name);
+  if (then) {
+    then();
+  }
+  return true;
+}
+
+void LazySource::become_tampered(const Sha256& actual) {
+  log::warn("{}: the file that the server sent has the hash {} instead of {}; its files can't be read any more ({})",
+            options_.remote.name, to_hex(actual), to_hex(*options_.hash), request_for(0, 1).url.text());
+  read_faults::count(read_faults::Cause::kChecksum);
+  state_.store(State::kTampered, std::memory_order_release);
+  file_->remove();
 }
 
 }  // namespace pkgfs

@@ -42,20 +42,12 @@ FetchClient::Job LazySource::expected_job(Clock::time_point now, Clock::time_poi
     again = std::min(again, health_.next());
     return {};
   }
-  while (!expected_.empty()) {
-    const BlockRange next = expected_.front();
-    expected_.pop_front();
-    auto claim = file_->claim(next);
-    if (!claim) {
-      continue;  // it is here, or being fetched
-    }
-    if (const BlockRange got = claim->range(); got.end() < next.end()) {
-      expected_.push_front({got.end(), next.end() - got.end()});
-    }
-    last_expected_ = now;
-    return job_for(std::move(*claim), Priority::kExpected);
+  auto claim = claim_first(expected_);
+  if (!claim) {
+    return {};
   }
-  return {};
+  last_expected_ = now;
+  return job_for(std::move(*claim), Priority::kExpected);
 }
 
 void LazySource::save_profile() noexcept {

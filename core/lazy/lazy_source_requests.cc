@@ -54,15 +54,8 @@ bool LazySource::ask(std::uint64_t first, std::uint64_t length, HttpClient& clie
                      const RangeSink& sink) noexcept {
   const Clock::time_point begun = Clock::now();
   try {
-    RemoteFile::Place place = current_place();
-    RangeRequest request{.url = std::move(place.url),
-                         .bearer = std::move(place.bearer),
-                         .first = first,
-                         .length = length,
-                         .version = RemoteVersion{file_->version().validator, file_->size()},
-                         .max_size = options_.remote.max_size,
-                         .may_leave_https = options_.remote.may_leave_https,
-                         .deadline = begun + fetcher_->patience() + kBlockPatience * (length / kBlockBytes + 1)};
+    RangeRequest request = request_for(first, length);
+    request.deadline = begun + fetcher_->patience() + kBlockPatience * (length / kBlockBytes + 1);
     fetch_counted(client, request, cancel, fetcher_->counters(), sink);
     return true;
   } catch (const Unwritable& unwritable) {
@@ -134,9 +127,9 @@ bool LazySource::renew(HttpClient& client, const CancelFlag& cancel) {
   }
 }
 
-RemoteFile::Place LazySource::current_place() const {
+RangeRequest LazySource::request_for(std::uint64_t first, std::uint64_t length) const {
   const MutexLock lock(mutex_);
-  return {.url = options_.remote.url, .bearer = options_.remote.bearer};
+  return options_.remote.request(*file_, first, length);
 }
 
 }  // namespace pkgfs

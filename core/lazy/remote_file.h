@@ -9,11 +9,13 @@
 #include <string>
 
 #include "core/base/cancel.h"
+#include "core/net/range_request.h"
 #include "core/net/url.h"
 
 namespace pkgfs {
 
 class HttpClient;
+class SparseFile;
 
 /// Where the bytes of a lazy container come from.
 struct RemoteFile {
@@ -30,6 +32,11 @@ struct RemoteFile {
   /// Asks for a place that works, because the server refused `url`: a signed URL expires after some minutes. Nothing if
   /// there is no other. May be empty, and may throw Error. Called by a thread that may wait for the network.
   std::function<std::optional<Place>(HttpClient& client, const CancelFlag& cancel)> renew;
+
+  /// Asks for `length` bytes from the byte `first`, of any version.
+  [[nodiscard]] RangeRequest request(std::uint64_t first, std::uint64_t length) const;
+  /// The same, of the version of `file`.
+  [[nodiscard]] RangeRequest request(const SparseFile& file, std::uint64_t first, std::uint64_t length) const;
 };
 
 }  // namespace pkgfs

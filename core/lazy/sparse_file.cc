@@ -90,7 +90,22 @@ void SparseFile::write(std::uint64_t offset, std::span<const std::byte> bytes) {
   }
 }
 
+UniqueFd SparseFile::duplicate() const {
+  UniqueFd fd(::fcntl(data_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!fd) {
+    throw system_error("Unable to open \"" + path_ + "\"", errno);
+  }
+  return fd;
+}
+
 void SparseFile::mark_present(BlockRange range) { map_.mark_present(range); }
+
+/// The first change is for a caller of `generation` that came before, the second for one that came in between.
+void SparseFile::forget(BlockRange range) {
+  map_.set_generation(map_.generation() + 1);
+  map_.set(range, BlockMap::State::kMissing);
+  map_.set_generation(map_.generation() + 1);
+}
 
 void SparseFile::mark_missing(BlockRange range) {
   const ChangeLock lock(change_mutex_, data_.get(), path_);
@@ -98,9 +113,8 @@ void SparseFile::mark_missing(BlockRange range) {
   if (::fstat(map_.fd(), &status) == 0 && status.st_nlink == 0) {
     return;
   }
-  map_.set_generation(map_.generation() + 1);
   const bool was_synced = map_.has_synced(range);
-  map_.set(range, BlockMap::State::kMissing);
+  forget(range);
   if (was_synced) {
     map_.sync();  // before other bytes are written there: after a power cut, the block must not show as synced
   }
@@ -139,11 +153,12 @@ void SparseFile::sync() {
     if (errnum == 0 && map_.generation() != generation) {
       continue;
     }
-    if (errnum != 0) {
-      map_.set_generation(map_.generation() + 1);
-    }
     for (const BlockRange& run : runs) {
-      map_.set(run, errnum == 0 ? BlockMap::State::kSynced : BlockMap::State::kMissing);
+      if (errnum == 0) {
+        map_.set(run, BlockMap::State::kSynced);
+      } else {
+        forget(run);
+      }
     }
     if (errnum != 0) {
       throw data_error("write", path_, errnum);

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "core/base/byte_source.h"
+#include "core/base/hash.h"
+#include "core/lazy/sparse_file.h"
+
+namespace pkgfs {
+
+/// The hash of a SparseFile that is complete.
+struct CompleteHash {
+  Sha256 hash{};
+  std::uint64_t generation = 0;  // SparseFile::generation of the bytes that were hashed
+};
+
+/// Hashes the whole file; `bytes` are its bytes. Nothing if blocks are missing. Also nothing if another process, or a
+/// reader, has forgotten blocks meanwhile: perhaps the hash is then of old and new bytes, and says nothing about
+/// either. Throws as `hash_or_throw`.
+[[nodiscard]] std::optional<CompleteHash> hash_complete(const SparseFile& file, const ByteSource& bytes);
+
+}  // namespace pkgfs
