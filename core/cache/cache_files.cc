@@ -140,7 +140,8 @@ FileLock lock(PrivateDirectory directory, std::string name, const CancelFlag& ca
           }};
 }
 
-void move_into_place(const std::string& part, int downloaded, std::string_view kind, const std::string& path) {
+void move_into_place(const std::string& part, int downloaded, std::string_view kind, const std::string& path,
+                     Replaced replaced) {
   const std::filesystem::path whole(part);
   const std::string failed = fmt::format("Unable to save the downloaded {} to \"{}\"", kind, path);
   const auto directory = PrivateDirectory::find(whole.parent_path());
@@ -160,7 +161,9 @@ void move_into_place(const std::string& part, int downloaded, std::string_view k
       throw system_error(failed, errnum);
     }
   } else {
-    directory->remove(whole.filename());
+    if (replaced == Replaced::kRemove) {
+      directory->remove(whole.filename());
+    }
     throw Error(ErrorCode::kCorrupt, fmt::format("{}: another process has replaced \"{}\" meanwhile", failed, part));
   }
 }

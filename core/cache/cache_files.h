@@ -62,10 +62,20 @@ void remove_stale_locks(const std::optional<PrivateDirectory>& directory, std::s
 [[nodiscard]] FileLock lock(PrivateDirectory directory, std::string name, const CancelFlag& cancel,
                             std::optional<std::chrono::milliseconds> longest, const std::string& part);
 
+/// What `move_into_place` does with another file that it finds in the place of the partial file.
+enum class Replaced {
+  kRemove,  // a download's: the caller holds the lock of the entry, so no download of pkgfs has put it there
+  kLeave,   // of a container that is fetched in parts: another process may have begun it anew, and uses it
+};
 /// Moves the partial file `part` to `path`. `kind` is the word for it in messages: "package" or "file". Throws Error
-/// naming `path`. If `part` doesn't lead to the open file `downloaded` any more, removes `part`, leaves `path` as it
-/// is, and throws.
-void move_into_place(const std::string& part, int downloaded, std::string_view kind, const std::string& path);
+/// naming `path`. If `part` doesn't lead to the open file `downloaded` any more, does with it what `replaced` says,
+/// leaves `path` as it is, and throws.
+///
+/// Between the comparison and the move, `part` may still be replaced, but only if a user or `pkgfs cache` removes what
+/// is in use. What is moved then is writable: `downloaded` becomes read-only, not the file at `path`. So
+/// ContainersByHash::find hashes it before its first use.
+void move_into_place(const std::string& part, int downloaded, std::string_view kind, const std::string& path,
+                     Replaced replaced);
 /// The mode of an entry that pkgfs has hashed.
 inline constexpr ::mode_t kVerified = 0444;
 /// Gives the regular file at `path`, not the target of a link, the mode 0444. Fails silently.

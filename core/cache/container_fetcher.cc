@@ -8,7 +8,6 @@
 #include "core/base/file_kind.h"
 #include "core/base/log.h"
 #include "core/cache/download_observer.h"
-#include "core/cache/file_hash.h"
 #include "core/net/download.h"
 #include "core/net/http_client.h"
 #include "core/net/partial_file.h"
@@ -154,14 +153,16 @@ bool ContainerFetcher::use_cached(const Sha256& hash, const Use& use) {
 }
 
 bool ContainerFetcher::use_by_url(const Url& url, const Sha256& hash, const Use& use) const {
-  const auto found = urls_.find(url);
-  if (!found) {
+  if (!has_copy_of(url, hash)) {
     return false;
   }
+  use(urls_.path_of(url));
+  return true;
+}
+
+bool ContainerFetcher::has_copy_of(const Url& url, const Sha256& hash) const {
   try {
-    if (hash_file(found->path) != hash) {
-      return false;
-    }
+    return urls_.content_hash(url) == hash;
   } catch (const Error& error) {
     if (!blames_file(error)) {
       throw;
@@ -169,8 +170,6 @@ bool ContainerFetcher::use_by_url(const Url& url, const Sha256& hash, const Use&
     log::debug("{}", error);
     return false;
   }
-  use(found->path);
-  return true;
 }
 
 std::optional<std::string> ContainerFetcher::download_announced(const Announced& wanted, const Url& url,
@@ -285,7 +284,9 @@ ContainerFetcher::UrlFile ContainerFetcher::find_or_download(const Url& url, con
   }
 }
 
-bool ContainerFetcher::has_copy_of(const std::string& url) const { return urls_.find(announced_url(url)).has_value(); }
+bool ContainerFetcher::has_copy_of(const std::string& url, const Sha256& hash) const {
+  return has_copy_of(announced_url(url), hash);
+}
 
 bool ContainerFetcher::is_fresh(const Url& url) const {
   const auto found = urls_.find(url);

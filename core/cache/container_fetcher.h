@@ -77,8 +77,8 @@ class ContainerFetcher {
   /// the other `fetch`.
   std::string fetch(const Url& url, const CancelFlag& cancel, const Use& use);
 
-  /// Whether the cache has a copy of the file at this URL. `fetch` compares its hash.
-  [[nodiscard]] bool has_copy_of(const std::string& url) const;
+  /// Whether the cache has a copy of the file at this URL with this hash, so that `fetch` uses it. Throws as `fetch`.
+  [[nodiscard]] bool has_copy_of(const std::string& url, const Sha256& hash) const;
   /// Whether `fetch` would use the cached file of `url` without asking the server.
   [[nodiscard]] bool is_fresh(const Url& url) const;
 
@@ -103,6 +103,7 @@ class ContainerFetcher {
   [[nodiscard]] bool use_cached(const Sha256& hash, const Use& use);
   /// Calls `use` with the cached file of `url`, if it has this hash. False if there is no such file.
   [[nodiscard]] bool use_by_url(const Url& url, const Sha256& hash, const Use& use) const;
+  [[nodiscard]] bool has_copy_of(const Url& url, const Sha256& hash) const;
   /// Downloads into `partial`, and checks the hash. Moves the file into the cache if the hash is right. Then calls
   /// `use`. Returns and throws as `fetch`.
   std::optional<std::string> download_announced(const Announced& wanted, const Url& url, const PartialEntry& partial,

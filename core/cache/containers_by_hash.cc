@@ -118,12 +118,17 @@ PartialEntry ContainersByHash::reserve(const Sha256& hash, const CancelFlag& can
 }
 
 std::string ContainersByHash::commit(const PartialEntry& partial, const UniqueFd& hashed, const Sha256& hash) {
-  return commit(partial.part, hashed.get(), hash);
+  return commit(partial.part, hashed.get(), hash, cache_files::Replaced::kRemove);
 }
 
 std::string ContainersByHash::commit(const std::string& part, int hashed, const Sha256& hash) {
+  return commit(part, hashed, hash, cache_files::Replaced::kLeave);
+}
+
+std::string ContainersByHash::commit(const std::string& part, int hashed, const Sha256& hash,
+                                     cache_files::Replaced replaced) {
   std::string path = path_of(hash);
-  cache_files::move_into_place(part, hashed, "package", path);
+  cache_files::move_into_place(part, hashed, "package", path, replaced);
   // After the rename: a process that is killed in between leaves a writable entry, which is hashed once more. The other
   // order would leave a read-only partial file, which can't be continued. By the descriptor: Wasmer may have put its
   // own download there meanwhile, and pkgfs hasn't hashed that.

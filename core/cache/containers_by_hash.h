@@ -11,6 +11,7 @@
 
 #include "core/base/cancel.h"
 #include "core/base/hash.h"
+#include "core/cache/cache_files.h"
 #include "core/cache/partial_entry.h"
 
 namespace pkgfs {
@@ -60,7 +61,8 @@ class ContainersByHash {
   /// the open file whose content the caller has hashed. Returns the path of the entry. Throws Error, also if the
   /// partial file isn't `hashed` any more.
   std::string commit(const PartialEntry& partial, const UniqueFd& hashed, const Sha256& hash);
-  /// The same for the file at `part` in the directory for temporary files. `hashed` is its descriptor.
+  /// The same for the container fetched in parts that is at `part`, in the directory for temporary files. `hashed` is
+  /// its descriptor. Another container that is at `part` meanwhile stays.
   std::string commit(const std::string& part, int hashed, const Sha256& hash);
   /// The directory for files that aren't complete. It may not exist yet.
   [[nodiscard]] std::string temporary_directory() const { return directory_ + "/__temp__"; }
@@ -84,6 +86,8 @@ class ContainersByHash {
   std::uint64_t remove_partial(std::chrono::seconds age, bool dry_run = false);
 
  private:
+  std::string commit(const std::string& part, int hashed, const Sha256& hash, cache_files::Replaced replaced);
+
   std::string directory_;
   std::once_flag prepared_;         // the first `reserve` has removed old leftovers
   std::atomic<bool> dirty_{false};  // there are commits since the last `sync`

@@ -13,11 +13,14 @@
 #include <string_view>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/hash.h"
 #include "core/base/log.h"
 #include "core/cache/cache_files.h"
+#include "core/cache/file_hash.h"
 #include "core/cache/lazy_files.h"
 #include "core/net/url.h"
 
@@ -26,11 +29,13 @@ namespace {
 
 constexpr std::string_view kEtag = ".etag";
 constexpr std::string_view kDate = ".modified";
+constexpr std::string_view kHash = ".sha256";
 constexpr std::string_view kLock = ".lock";
 constexpr std::size_t kEtagBytes = 4096;
 
 std::string etag_path(const std::string& path) { return path + std::string(kEtag); }
 std::string date_path(const std::string& path) { return path + std::string(kDate); }
+std::string hash_path(const std::string& path) { return path + std::string(kHash); }
 
 /// The content of an ETag file or its like; nothing if there is none. One that pkgfs didn't write is removed.
 std::optional<std::string> read_beside(const std::string& path) {
@@ -55,6 +60,17 @@ std::optional<std::time_t> modified(const std::string& path) {
   struct stat status{};
   return ::lstat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) ? std::optional(status.st_mtim.tv_sec)
                                                                         : std::nullopt;
+}
+
+/// What changes with the content of the regular file at `path`. Nothing if there is no such file, or if another user
+/// may change it and then set these values.
+std::optional<std::string> state_of(const std::string& path) {
+  struct stat status{};
+  if (::lstat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode) ||
+      (status.st_uid != ::geteuid() && status.st_uid != 0)) {
+    return std::nullopt;
+  }
+  return fmt::format(" {} {} {}.{:09}", status.st_ino, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
 }
 
 }  // namespace
@@ -89,6 +105,37 @@ std::optional<std::string> ContainersByUrl::date_of(const Url& url) const {
   return read_beside(date_path(path_of(url)));
 }
 
+std::optional<Sha256> ContainersByUrl::content_hash(const Url& url) const {
+  constexpr std::size_t kMostText = 256;
+  constexpr std::size_t kDigits = 64;
+  const std::string path = path_of(url);
+  if (!modified(path)) {
+    return std::nullopt;
+  }
+  const std::optional<std::string> state = state_of(path);
+  try {
+    std::error_code ignored;
+    const auto directory = PrivateDirectory::find_chosen(directory_, ignored);
+    const auto known = directory && state ? directory->read_file(hash_path(key_of(url)), kMostText) : std::nullopt;
+    if (known && known->size() > kDigits && known->substr(kDigits) == *state) {
+      if (const auto hash = sha256_from_hex(known->substr(0, kDigits))) {
+        return hash;
+      }
+    }
+  } catch (const Error& error) {
+    log::debug("{}", error);
+  }
+  const Sha256 hash = hash_file(path);
+  if (state && state_of(path) == state) {
+    try {
+      write_file_atomically(hash_path(path), to_hex(hash) + *state, Durability::kUnsynced);
+    } catch (const Error& error) {
+      log::debug("{}", error);  // then the next process hashes it, too
+    }
+  }
+  return hash;
+}
+
 void ContainersByUrl::mark_current(const Url& url) {
   // Not the entry: it may be mounted, and a file whose time of modification changes counts as changed.
   const std::string path = path_of(url);
@@ -112,15 +159,22 @@ PartialEntry ContainersByUrl::reserve(const Url& url, const CancelFlag& cancel,
 
 std::string ContainersByUrl::commit(const PartialEntry& partial, const UniqueFd& downloaded, const Url& url,
                                     const std::optional<std::string>& etag, const std::optional<std::string>& date) {
-  return commit(partial.part, downloaded.get(), url, etag, date);
+  return commit(partial.part, downloaded.get(), url, etag, date, cache_files::Replaced::kRemove);
 }
 
 std::string ContainersByUrl::commit(const std::string& part, int downloaded, const Url& url,
                                     const std::optional<std::string>& etag, const std::optional<std::string>& date) {
+  return commit(part, downloaded, url, etag, date, cache_files::Replaced::kLeave);
+}
+
+std::string ContainersByUrl::commit(const std::string& part, int downloaded, const Url& url,
+                                    const std::optional<std::string>& etag, const std::optional<std::string>& date,
+                                    cache_files::Replaced replaced) {
   std::string path = path_of(url);
   ::unlink(etag_path(path).c_str());  // a process that dies now must not leave the old ETag beside the new file
   ::unlink(date_path(path).c_str());
-  cache_files::move_into_place(part, downloaded, "file", path);
+  ::unlink(hash_path(path).c_str());
+  cache_files::move_into_place(part, downloaded, "file", path, replaced);
   touch(path);
   if (etag) {
     write_file_atomically(etag_path(path), *etag, Durability::kUnsynced);
@@ -147,11 +201,24 @@ std::vector<ContainersByUrl::Entry> ContainersByUrl::entries() const {
 
 void ContainersByUrl::remove(const std::string& path) {
   // The ETag last: without a file it is harmless, while an old ETag beside a new file would be believed.
-  for (const std::string& each : {path, etag_path(path), date_path(path)}) {
+  for (const std::string& each : {path, etag_path(path), date_path(path), hash_path(path)}) {
     if (::unlink(each.c_str()) != 0 && errno != ENOENT) {
       throw system_error("Unable to remove \"" + each + "\"", errno);
     }
   }
+}
+
+bool ContainersByUrl::remove_if_free(const Entry& entry) {
+  auto locks = PrivateDirectory::find(temporary_directory());
+  if (!locks) {
+    remove(entry.path);  // no process can hold the lock of `reserve`
+    return true;
+  }
+  const auto lock = FileLock::take_if_free(*std::move(locks), entry.key + std::string(kLock));
+  if (lock) {
+    remove(entry.path);
+  }
+  return lock.has_value();
 }
 
 std::uint64_t ContainersByUrl::remove_leftovers(std::chrono::seconds age, bool dry_run) {
@@ -163,14 +230,14 @@ std::uint64_t ContainersByUrl::remove_leftovers(std::chrono::seconds age, bool d
   std::error_code ignored;
   const auto here = PrivateDirectory::find_chosen(directory_, ignored);
   const std::uint64_t etags = cache_files::remove_old(here, limit, dry_run, [&](const std::string& name) {
-    const std::string_view ending = name.find(kEtag) == std::string::npos ? kDate : kEtag;
-    const std::size_t at = name.find(ending);
-    if (at == std::string::npos) {
-      return false;
+    for (const std::string_view ending : {kEtag, kDate, kHash}) {
+      if (const std::size_t at = name.find(ending); at != std::string::npos) {
+        const bool is_half_written = at + ending.size() < name.size();  // the temporary name of an atomic write
+        std::error_code unknown;
+        return is_half_written || !std::filesystem::exists(directory_ + "/" + name.substr(0, at), unknown);
+      }
     }
-    const bool is_half_written = at + ending.size() < name.size();  // the temporary name of an atomic write
-    std::error_code unknown;
-    return is_half_written || !std::filesystem::exists(directory_ + "/" + name.substr(0, at), unknown);
+    return false;
   });
   return parts + etags;
 }

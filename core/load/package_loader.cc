@@ -171,7 +171,7 @@ std::shared_ptr<const Package> PackageLoader::load_lazily(const ContainerFetcher
     (void)lazy_->complete(wanted, client_, cancel, observer_);  // then the cache has it, or it is downloaded
     return nullptr;
   }
-  return lazy_ == nullptr || fetcher_->packages().find(wanted.hash) || fetcher_->has_copy_of(wanted.url)
+  return lazy_ == nullptr || fetcher_->packages().find(wanted.hash) || fetcher_->has_copy_of(wanted.url, wanted.hash)
              ? nullptr
              : open_lazily(lazy_->open(wanted, client_, cancel), wanted.name, wanted.hash, options, cancel);
 }

@@ -392,9 +392,9 @@ constexpr std::array kOptions{
                set_of(CommandId::kMount), true, set_background},
     OptionSpec{
         Group::kNetwork, "cache-limit", '\0', "SIZE",
-        "if the disk of the cache is full while a lazy mount fetches, remove packages that no mount uses from the "
-        "cache: first unfinished ones, then the longest unused, until at most SIZE is left, such as 2G (default: "
-        "remove none). Copies of URLs stay",
+        "if the disk of the cache is full while a lazy mount fetches, remove from the cache what no process uses, the "
+        "longest unused first, until at most SIZE is left, such as 2G (default: remove nothing). That may be packages, "
+        "copies of URLs, and packages that aren't complete",
         set_of(CommandId::kMount), true,
         [](Options& options, std::string_view value) { options.tree.cache_limit = parse_size("cache-limit", value); }},
     OptionSpec{Group::kNetwork, "verify-downloads", '\0', "fail|warn|off",

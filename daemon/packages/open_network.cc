@@ -8,6 +8,7 @@
 #include "core/base/log.h"
 #include "core/cache/container_fetcher.h"
 #include "core/cache/containers_by_hash.h"
+#include "core/cache/containers_by_url.h"
 #include "core/cache/eviction.h"
 #include "core/lazy/lazy_opener.h"
 #include "core/net/address_policy.h"
@@ -92,9 +93,11 @@ void PackageOpener::set_up_lazy(const TreeFlags& flags, DownloadObserver* observ
   };
   lazy.fetcher.patience = settings_.timeout;
   if (flags.cache_limit) {
-    lazy.fetcher.free_room = [directory = settings_.packages_directory(), limit = *flags.cache_limit] {
-      ContainersByHash packages(directory);
-      return evict(packages, limit) > 0;
+    lazy.fetcher.free_room = [by_hash = settings_.packages_directory(), by_url = settings_.urls_directory(),
+                              limit = *flags.cache_limit] {
+      ContainersByHash packages(by_hash);
+      ContainersByUrl urls(by_url);
+      return evict(packages, urls, limit) > 0;
     };
   }
   // The addresses are shared, since the sources outlive this object.

@@ -12,7 +12,7 @@ import time
 from lazy_network import Network
 from lazy_trees import directory_data, fetched_by_curl, runs_of
 from measure import Bench
-from peers import Mount, Pkgfs
+from peers import Pkgfs
 from results import median
 
 PROGRAM = "import json, http.client"
@@ -83,16 +83,10 @@ class LazyBench(Bench):
     def lazy_mount(self, network, package, *words):
         """A mount of a package of the registry. A new one: `home` has nothing of it, unless the caller says so."""
         mountpoint = tempfile.mkdtemp(prefix="at-", dir=self.places)
-        mount = Mount(Pkgfs("pkgfs", self.program), mountpoint)
-        try:
-            options = ["--registry", network.endpoint, "--lazy=auto", *words]  # of the same option, the last one counts
-            took = self.run(["ready", mountpoint, self.program, "mount", *options, package, mountpoint])
-            mount.answered_ns = took["ns"]
-            mount.find_daemon()
+        options = ["--registry", network.endpoint, "--lazy=auto", *words]  # of the same option, the last one counts
+        command = [self.program, "mount", *options, package, mountpoint]
+        with self.begun(Pkgfs("pkgfs", self.program), mountpoint, command) as mount:
             yield mount
-        finally:
-            mount.end()
-            os.rmdir(mountpoint)
 
     @staticmethod
     def wait_until_whole(home):

@@ -64,6 +64,12 @@ class Bench:
             return
         self.number += 1
         os.mkdir(mountpoint)
+        with self.begun(peer, mountpoint, command) as mount:
+            yield mount
+
+    @contextlib.contextmanager
+    def begun(self, peer, mountpoint, command):
+        """What `command` mounts at the empty directory `mountpoint`; at the end, both are gone."""
         mount = Mount(peer, mountpoint)
         try:
             took = self.run(["ready", mountpoint, *command])

@@ -251,17 +251,12 @@ TEST_F(LazyTest, WrongBytesOfASmallFileAreNeverGiven) {
 }
 
 TEST_F(LazyTest, ServersThatCannotSendPartsAreDownloadedFrom) {
-  const std::vector<Fault> faults{{.kind = Kind::kIgnoreRange, .where = Where::kFiles},
-                                  {.where = Where::kFiles, .etag = Fault::Etag::kWeak},
-                                  {.where = Where::kFiles, .etag = Fault::Etag::kNone}};
-  for (const Fault& fault : faults) {
-    server_->set_fault(fault);
+  for_each_server_without_parts(*server_, [&] {
     const auto mounted = mount();
     ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
     EXPECT_TRUE(fs::exists(entry_path()));
     expect_all_right(*mounted);
-    fs::remove_all(cache());
-  }
+  });
 }
 
 TEST_F(LazyTest, LiesAboutRangesNeverGiveWrongBytes) {

@@ -158,17 +158,34 @@ TEST_F(LazyUrlTest, AChangeDuringAMountFailsReadsWithOneLine) {
 }
 
 TEST_F(LazyUrlTest, ServersThatCannotSendPartsAreDownloadedFrom) {
-  const std::vector<Fault> faults{{.kind = Kind::kIgnoreRange, .where = Where::kFiles},
-                                  {.where = Where::kFiles, .etag = Fault::Etag::kWeak},
-                                  {.where = Where::kFiles, .etag = Fault::Etag::kNone}};
-  for (const Fault& fault : faults) {
-    server_->set_fault(fault);
+  for_each_server_without_parts(*server_, [&] {
     const auto mounted = mount();
     ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
     EXPECT_TRUE(fs::exists(url_entry()));
     expect_all_right(*mounted);
-    fs::remove_all(cache());
+  });
+}
+
+TEST_F(LazyUrlTest, AnOldCopyDoesntKeepALockedVersionFromBeingLazy) {
+  ASSERT_TRUE(pkgfs({"pull", url_}).ok());
+  replace(kLarge);
+  const std::string lock = home_.path() / "url.lock";
+  const ProcessResult locked = pkgfs({"resolve", "--lock", lock, "--cache-dir", home_.path() / "other", url_});
+  ASSERT_TRUE(locked.ok()) << locked.describe();
+  for (int i = 0; i < 2; ++i) {
+    const std::uint64_t before = sent();
+    const auto mounted = mount({"--lock", lock, "--background=off"});
+    ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+    EXPECT_EQ(read_text(*mounted / name_of(5)), content_of(5, 7));
+    EXPECT_LT(sent() - before, 1 * kMiB);
   }
+  EXPECT_TRUE(fs::exists(url_entry().string() + ".sha256")) << "else the copy is hashed for each mount";
+  fs::remove_all(cache());
+  ASSERT_TRUE(pkgfs({"pull", url_}).ok());
+  server_->stop();
+  const auto mounted = mount({"--lock", lock});
+  ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+  expect_all_right(*mounted, 7);
 }
 
 TEST_F(LazyUrlTest, ASmallPackageIsDownloaded) {

@@ -110,6 +110,32 @@ TEST_F(ContainersByUrlTest, AgeIsCountedSinceTheServerConfirmedTheFile) {
   EXPECT_EQ(fs::last_write_time(entry()), before) << "it may be mounted, and would count as changed";
 }
 
+TEST_F(ContainersByUrlTest, TheHashOfAnEntryIsKeptAsLongAsTheEntryStays) {
+  EXPECT_EQ(cache_.content_hash(url_), std::nullopt);
+  const fs::path beside = entry().string() + ".sha256";
+  store("one", "\"1\"");
+  EXPECT_EQ(cache_.content_hash(url_), sha256("one"));
+  ASSERT_TRUE(fs::exists(beside));
+  const std::string kept = read_text(beside);
+  const Sha256 other = sha256("other");
+  std::ofstream(beside) << to_hex(other) << kept.substr(64);
+  EXPECT_EQ(cache_.content_hash(url_), other) << "the entry isn't hashed again";
+  std::ofstream(entry()) << "another text";
+  EXPECT_EQ(cache_.content_hash(url_), sha256("another text"));
+  set_age(entry(), std::chrono::hours(1));
+  EXPECT_EQ(cache_.content_hash(url_), sha256("another text"));
+  for (const std::string& damaged : {std::string(), std::string(300, 'x'), kept.substr(0, 64)}) {
+    std::ofstream(beside) << damaged;
+    EXPECT_EQ(cache_.content_hash(url_), sha256("another text")) << damaged;
+  }
+  store("two", "\"2\"");
+  EXPECT_FALSE(fs::exists(beside));
+  EXPECT_EQ(cache_.content_hash(url_), sha256("two"));
+  EXPECT_THAT(cache_.entries(), SizeIs(1)) << "the hash is no entry";
+  cache_.remove(entry());
+  EXPECT_FALSE(fs::exists(beside));
+}
+
 TEST_F(ContainersByUrlTest, AnEntryThatIsNoFileIsNone) {
   fs::create_directories(entry());
   EXPECT_FALSE(cache_.find(url_));
@@ -129,14 +155,14 @@ TEST_F(ContainersByUrlTest, LeftoversGoWhenTheyAreOld) {
   std::vector<fs::path> stale;
   for (const std::string& name :
        {"__temp__/" + key + ".part", "__temp__/" + key + ".part.from", "__temp__/" + key + ".lock", key + ".etag",
-        entry().filename().string() + ".etag.0a1b2c3d"}) {
+        key + ".sha256", entry().filename().string() + ".etag.0a1b2c3d"}) {
     stale.push_back(dir_.write("downloads/" + name, "x"));
     set_age(stale.back(), std::chrono::hours(48));
   }
   const fs::path young = dir_.write("downloads/__temp__/young.part", "x");
   set_age(entry().string() + ".etag", std::chrono::hours(48));
-  EXPECT_EQ(cache_.remove_leftovers(std::chrono::hours(1), true), 4U);
-  EXPECT_EQ(cache_.remove_leftovers(std::chrono::hours(1)), 4U);
+  EXPECT_EQ(cache_.remove_leftovers(std::chrono::hours(1), true), 5U);
+  EXPECT_EQ(cache_.remove_leftovers(std::chrono::hours(1)), 5U);
   for (const fs::path& path : stale) {
     EXPECT_FALSE(fs::exists(path)) << path;
   }

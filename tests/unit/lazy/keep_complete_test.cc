@@ -13,6 +13,7 @@
 #include <optional>
 
 #include "core/base/error.h"
+#include "core/cache/containers_by_hash.h"
 #include "core/cache/containers_by_url.h"
 #include "core/net/url.h"
 #include "tests/unit/lazy/lazy_directory.h"
@@ -59,6 +60,19 @@ TEST_F(KeepByUrl, KeepsTheValidator) {
   EXPECT_EQ(urls_.etag_of(url_), std::nullopt);
   EXPECT_EQ(urls_.date_of(url_), "Sun, 06 Nov 1994 08:49:37 GMT");
   expect_no_leftovers();
+}
+
+TEST_F(KeepByUrl, LeavesAFileThatAnotherProcessHasBegunMeanwhile) {
+  const auto file = complete("\"tag\"");
+  fs::remove_all(urls_.temporary_directory());  // by a user
+  const auto other = complete("\"tag\"");
+  EXPECT_THROW(keep_by_url(urls_, url_, long_ago_, *file), Error);
+  EXPECT_TRUE(fs::exists(other->path()));
+  ContainersByHash packages((dir_.path() / "downloads").string());
+  EXPECT_THROW(keep_by_hash(packages, sha256(kText), *file), Error);
+  EXPECT_TRUE(fs::exists(other->path()));
+  keep_by_url(urls_, url_, long_ago_, *other);
+  EXPECT_EQ(kept(), kText);
 }
 
 TEST_F(KeepByUrl, ReplacesAnOlderVersion) {
