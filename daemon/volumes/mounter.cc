@@ -76,7 +76,7 @@ void Mounter::prepare(const std::string& name, const VolumeOptions& options, con
     lock += ".new";
     check(name, run_own_command(resolve_arguments(options, lock), empty_directory_, IfWeDie::kEndsToo, cancel));
   }
-  check(name, run_own_command(pull_arguments(options, lock), empty_directory_, IfWeDie::kEndsToo, cancel));
+  check(name, run_own_command(open_arguments(options, lock), empty_directory_, IfWeDie::kEndsToo, cancel));
   if (!lock.empty() && std::rename(lock.c_str(), chosen.c_str()) != 0) {
     throw system_error("Unable to write \"" + chosen + "\"", errno);
   }

@@ -11,7 +11,7 @@
 
 namespace pkgfs {
 
-/// Prepares, mounts and unmounts volumes. Short `pkgfs` processes resolve and download; each mount has a process of its
+/// Prepares, mounts and unmounts volumes. Short `pkgfs` processes resolve and fetch; each mount has a process of its
 /// own, which continues when the plugin ends. All state is on the disk and in the kernel's mount table. Several threads
 /// may work on different volumes at the same time, but only one thread on each volume.
 class Mounter {
@@ -20,9 +20,10 @@ class Mounter {
   /// were chosen. Creates the directories. Throws Error.
   Mounter(std::string state_directory, std::string mount_root);
 
-  /// Resolves the package and downloads all that a mount needs. Writes a lock file for a package that is given by name,
-  /// so that later mounts show the same versions. Throws Error, kInterrupted when cancelled; then the volume keeps its
-  /// earlier lock file, if it had one.
+  /// Resolves the package and opens its tree once, so that a mount is quick: of packages that can be lazy, fetches the
+  /// directory data, and downloads the others. Writes a lock file for a package that is given by name, so that later
+  /// mounts show the same versions. Throws Error, kInterrupted when cancelled; then the volume keeps its earlier lock
+  /// file, if it had one.
   void prepare(const std::string& name, const VolumeOptions& options, const CancelFlag& cancel) const;
   /// Returns when the mount answers. Clears a dead mount at its mount point. Throws Error; then nothing is mounted.
   void mount(const std::string& name, const VolumeOptions& options, const CancelFlag& cancel) const;

@@ -188,8 +188,8 @@ std::vector<std::string> resolve_arguments(const VolumeOptions& options, const s
   return result;
 }
 
-std::vector<std::string> pull_arguments(const VolumeOptions& options, const std::string& lock) {
-  std::vector<std::string> result = arguments("pull", options, CommandId::kPull);
+std::vector<std::string> open_arguments(const VolumeOptions& options, const std::string& lock) {
+  std::vector<std::string> result = arguments("ls", options, CommandId::kLs);
   if (const std::string& used = options.lock.value_or(lock); !used.empty()) {
     result.push_back("--lock=" + used);
   }

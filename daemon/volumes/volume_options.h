@@ -17,7 +17,7 @@ using DriverOptions = std::map<std::string, std::string>;
 struct VolumeOptions {
   std::string package;
   std::vector<std::string> words;   // the words of -o, not escaped: "registry=wasmer.io", "strict"
-  std::vector<std::string> flags;   // the options for resolving and downloading: "--registry=wasmer.io"
+  std::vector<std::string> flags;   // the options for resolving and opening: "--registry=wasmer.io"
   std::optional<std::string> lock;  // a lock file that the user wrote
   bool is_path = false;             // `package` is a file or directory, opened anew at each mount
 };
@@ -31,11 +31,11 @@ struct VolumeOptions {
 /// "_", "." and "-", and begins with a letter or a digit. A directory gets this name, so no other character is allowed.
 void check_volume_name(const std::string& name);
 
-/// The arguments of the commands that work for a volume. `pkgfs resolve` writes the lock file `lock`. `pkgfs pull` and
-/// `pkgfs mount` read it, or the lock file that `options` name. For these two, `lock` may be empty: then they read
-/// none.
+/// The arguments of the commands that work for a volume. `pkgfs resolve` writes the lock file `lock`. `pkgfs ls` opens
+/// what `pkgfs mount` will open. These two read `lock`, or the lock file that `options` name. For them, `lock` may be
+/// empty: then they read none.
 [[nodiscard]] std::vector<std::string> resolve_arguments(const VolumeOptions& options, const std::string& lock);
-[[nodiscard]] std::vector<std::string> pull_arguments(const VolumeOptions& options, const std::string& lock);
+[[nodiscard]] std::vector<std::string> open_arguments(const VolumeOptions& options, const std::string& lock);
 [[nodiscard]] std::vector<std::string> mount_arguments(const VolumeOptions& options, const std::string& lock,
                                                        const std::string& mountpoint);
 

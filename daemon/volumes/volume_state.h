@@ -14,7 +14,7 @@ struct VolumeRecord {
   std::string name;
   DriverOptions options;      // as the engine passed them
   std::string created;        // RFC 3339, UTC
-  bool prepared = false;      // resolved and downloaded
+  bool prepared = false;      // resolved, and quick to mount (Mounter::prepare)
   std::set<std::string> ids;  // its users, as the engine names them
 };
 

@@ -193,7 +193,7 @@ python3 -c 'import socket,time; s=socket.create_server(("127.0.0.1", 7777)); tim
 docker volume create -d pkgfs -o package=python/python -o registry=http://127.0.0.1:7777/graphql silent
 fails docker run --rm --network none -v silent:/p busybox ls /p
 docker volume rm silent
-ended 'pkgfs (resolve|pull|mount)'
+ended 'pkgfs (resolve|ls|mount)'
 docker volume create -d pkgfs -o package=python/python -o o=strict,no_commands py
 docker run --rm --network none -v py:/p busybox ls /p
 docker volume rm py

@@ -50,6 +50,52 @@ TEST_F(PluginSlow, EnginesAreToldInTimeAndFindItReadyLater) {
   EXPECT_TRUE(fs::exists(plugin.mountpoint("x") / "app"));
 }
 
+TEST_F(PluginSlow, ALargePackageIsMountedBeforeItIsDownloaded) {
+  constexpr std::size_t kLarge = std::size_t{24} << 20U;
+  PackageBuilder builder("demo/large@1.0.0");
+  builder.file("v", "a", "text").file("v", "z", std::string(kLarge, 'z')).mount("/", "v");
+  TempDir directory;
+  registry_->add_package(builder.publish(directory.path()));
+  options_["package"] = "demo/large";
+  const fs::path complete = entry(registry_->sha256("demo/large@1.0.0"));
+  Plugin plugin(environment());
+  ASSERT_TRUE(plugin.start()) << plugin.process().err();
+  registry_->set_fault({.where = Fault::Where::kFiles, .rate = 2U << 20U});  // twelve seconds for all of it
+  const auto begin = Clock::now();
+  ASSERT_EQ(plugin.create("x", options_), "");
+  EXPECT_EQ(plugin.status("x")["state"], "ready");
+  EXPECT_EQ(plugin.mount("x"), "");
+  EXPECT_EQ(read_text(plugin.mountpoint("x") / "a"), "text");
+  EXPECT_LT(Clock::now() - begin, seconds(6));
+  EXPECT_FALSE(fs::exists(complete));
+  registry_->clear_faults();
+  EXPECT_TRUE(eventually([&] { return fs::exists(complete); }, seconds(20))) << "the background fetches the rest";
+  EXPECT_TRUE(read_text(plugin.mountpoint("x") / "z") == std::string(kLarge, 'z'));
+}
+
+TEST_F(PluginSlow, WhatCannotBeLazyIsDownloadedWhenTheVolumeIsCreated) {
+  PackageBuilder builder("demo/large@1.0.0");
+  builder.file("v", "a", std::string(std::size_t{6} << 20U, 'a')).mount("/", "v");
+  TempDir directory;
+  registry_->add_package(builder.publish(directory.path()));
+  options_["package"] = "demo/large";
+  const fs::path complete = entry(registry_->sha256("demo/large@1.0.0"));
+  Plugin plugin(environment());
+  ASSERT_TRUE(plugin.start()) << plugin.process().err();
+  Json off = options_;
+  off["lazy"] = "off";
+  ASSERT_EQ(plugin.create("x", off), "");
+  ASSERT_TRUE(plugin.reaches_state("x", "ready"));
+  EXPECT_TRUE(fs::exists(complete));
+  fs::remove(complete);
+  registry_->set_fault({.kind = Fault::Kind::kIgnoreRange, .where = Fault::Where::kFiles});
+  ASSERT_EQ(plugin.create("y", options_), "");
+  ASSERT_TRUE(plugin.reaches_state("y", "ready"));
+  EXPECT_TRUE(fs::exists(complete));
+  registry_->stop();
+  EXPECT_EQ(plugin.mount("y"), "");
+}
+
 TEST_F(PluginSlow, ARegistryThatIsDownIsNoReasonToForgetTheVolume) {
   Plugin plugin(environment());
   ASSERT_TRUE(plugin.start()) << plugin.process().err();

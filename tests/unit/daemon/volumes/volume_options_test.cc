@@ -25,8 +25,8 @@ TEST(VolumeOptions, BecomeTheArgumentsOfEachCommand) {
                                                       {"o", "ro,fmask=0222"}});
   EXPECT_EQ(resolve_arguments(options, "/l"),
             (Words{"resolve", "--cache-dir=/cache", "--registry=/srv/a,b", "--lock=/l", "--", "acme/app@^2"}));
-  EXPECT_EQ(pull_arguments(options, "/l"),
-            (Words{"pull", "--cache-dir=/cache", "--registry=/srv/a,b", "--lock=/l", "--", "acme/app@^2"}));
+  EXPECT_EQ(open_arguments(options, "/l"),
+            (Words{"ls", "--cache-dir=/cache", "--registry=/srv/a,b", "--strict", "--lock=/l", "--", "acme/app@^2"}));
   EXPECT_EQ(mount_arguments(options, "/l", "/m"),
             (Words{"mount", "-o", "cache_dir=/cache,ro,fmask=0222,registry=/srv/a\\,b,strict,uid=5", "--lock=/l", "--",
                    "acme/app@^2", "/m"}));
@@ -43,7 +43,7 @@ TEST(VolumeOptions, ASwitchWithAnOptionalValueMayBeOff) {
 
 TEST(VolumeOptions, AUsersLockFileIsTheOnlyOne) {
   const VolumeOptions options = parse_volume_options({{"package", "acme/app"}, {"lock", "/own.lock"}});
-  EXPECT_EQ(pull_arguments(options, ""), (Words{"pull", "--lock=/own.lock", "--", "acme/app"}));
+  EXPECT_EQ(open_arguments(options, ""), (Words{"ls", "--lock=/own.lock", "--", "acme/app"}));
   EXPECT_EQ(mount_arguments(options, "/l", "/m"), (Words{"mount", "-o", "lock=/own.lock", "--", "acme/app", "/m"}));
 }
 
