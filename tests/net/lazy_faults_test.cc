@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <fstream>
@@ -21,6 +22,9 @@ namespace fs = std::filesystem;
 using Kind = Fault::Kind;
 using Where = Fault::Where;
 using namespace std::chrono_literals;
+
+using Variables = std::vector<std::pair<std::string, std::string>>;
+const Variables kToken{{"WASMER_TOKEN", "secret"}};
 
 class LazyFaults : public LazyStatus {
  protected:
@@ -39,10 +43,18 @@ class LazyFaults : public LazyStatus {
   }
   /// A mount with a cache of its own, over `registry`.
   [[nodiscard]] std::unique_ptr<MountedPackage> mount_with(const std::string& cache, const std::string& registry,
-                                                           Arguments options = {}) const {
+                                                           Arguments options = {}, const Variables& more = {}) const {
     options.insert(options.begin(), {"--registry", registry, "--lazy=on", "--timeout", "3", "--cache-dir",
                                      (home_.path() / cache).string()});
-    return std::make_unique<MountedPackage>(kPkgfs, kPackage, options, ProcessOptions{.environment = environment()});
+    return std::make_unique<MountedPackage>(kPkgfs, kPackage, options,
+                                            ProcessOptions{.environment = environment_with(more)});
+  }
+  [[nodiscard]] Variables environment_with(const Variables& more) const {
+    Variables all = environment();
+    for (const auto& [name, value] : more) {
+      std::ranges::find(all, name, [](const auto& variable) { return variable.first; })->second = value;
+    }
+    return all;
   }
   /// What a reader gets of a file: its bytes, or nothing and an errno.
   static std::pair<std::string, int> read_file(const fs::path& path) {
@@ -203,21 +215,59 @@ TEST_F(LazyFaults, LiesInTheMiddleNeverGiveWrongBytes) {
   expect_heals(*mounted);
 }
 
-TEST_F(LazyFaults, AUrlThatExpiresIsAskedForAgain) {
-  // A first URL that works for a while: the same file at the other port.
+TEST_F(LazyFaults, AUrlThatExpiresIsAskedForAgainWithTheToken) {
+  // A first URL that works for a while: the same file at another port.
   const std::string file = server_->file_url(kPackage);
   const std::string path = file.substr(file.find("/files/"));
-  const SlowProxy first(server_->authority(), {.rtt = 1ms, .mbit = 0});
-  server_->set_fault({.kind = Kind::kUrl, .where = Where::kGraphql, .location = first.authority() + path});
-  const auto mounted = mount_with("cache", server_->endpoint(), {"--background=off"});
-  ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
-  EXPECT_EQ(read_file(*mounted / "small0").first, files_[0].content);
-  // From now on, the registry announces its own address. All requests are refused until it was asked for that.
-  server_->clear_requests();
-  server_->set_faults({{.kind = Kind::kStatus, .where = Where::kFiles, .times = 1, .status = 403}});
-  EXPECT_TRUE(read_file(*mounted / "t-large").first == files_[10].content);
-  EXPECT_TRUE(read_file(*mounted / "u-rest").first == files_[11].content);
-  EXPECT_GE(count_graphql(*server_), 1U) << "the registry was asked for another URL";
+  for (const int status : {401, 403}) {
+    SCOPED_TRACE(status);
+    const SlowProxy first(server_->authority(), {.rtt = 1ms, .mbit = 0});
+    server_->set_fault({.kind = Kind::kUrl, .where = Where::kGraphql, .location = first.authority() + path});
+    const auto mounted =
+        mount_with("cache" + std::to_string(status), server_->endpoint(), {"--background=off"}, kToken);
+    ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+    EXPECT_EQ(read_file(*mounted / "small0").first, files_[0].content);
+    // From now on, the registry and its own files need the token.
+    server_->clear_requests();
+    server_->set_faults({{.kind = Kind::kStatus, .where = Where::kFiles, .times = 1, .status = status},
+                         {.kind = Kind::kUnauthorized, .token = "secret"}});
+    EXPECT_TRUE(read_file(*mounted / "t-large").first == files_[10].content);
+    EXPECT_TRUE(read_file(*mounted / "u-rest").first == files_[11].content);
+    EXPECT_GE(count_graphql(*server_), 1U) << "the registry was asked for another URL";
+    const auto requests = server_->requests();
+    EXPECT_EQ(requests.back().header("authorization"), "Bearer secret");
+    EXPECT_TRUE(std::ranges::all_of(requests, [&](const auto& request) {
+      return "http://" + request.header("host") != first.authority() || request.header("authorization").empty();
+    })) << "another server got the token";
+  }
+}
+
+TEST_F(LazyFaults, ATokenThatIsRefusedIsOneLineUntilItWorksAgain) {
+  server_->set_fault({.kind = Kind::kUnauthorized, .token = "secret"});
+  const fs::path at = home_.path() / "mnt";
+  fs::create_directory(at);
+  const MountGuard guard(at);
+  Process daemon({kPkgfs, "mount", "--foreground", "--lazy=on", "--background=off", "--timeout", "3", "--registry",
+                  server_->endpoint(), kPackage, at},
+                 {.environment = environment_with(kToken)});
+  ASSERT_TRUE(eventually([&] { return find_mount(at).has_value() && fs::exists(at / "small0"); })) << daemon.err();
+  EXPECT_EQ(read_file(at / "small0").first, files_[0].content);
+  server_->set_fault({.kind = Kind::kUnauthorized, .token = "another"});
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(read_file(at / "t-large").second, EIO);
+    EXPECT_EQ(read_file(at / "u-rest").second, EIO);
+    std::this_thread::sleep_for(700ms);  // the registry is asked again meanwhile
+  }
+  EXPECT_EQ(read_file(at / "small0").first, files_[0].content) << "what is here stays";
+  const std::string log = daemon.err();
+  EXPECT_EQ(log.find("warning:"), log.rfind("warning:")) << log;
+  EXPECT_NE(log.find(server_->file_url(kPackage)), std::string::npos) << log;
+  EXPECT_NE(log.find("401"), std::string::npos) << log;
+  server_->set_fault({.kind = Kind::kUnauthorized, .token = "secret"});
+  EXPECT_TRUE(eventually([&] { return read_file(at / "t-large").first == files_[10].content; }, 10s));
+  EXPECT_TRUE(read_file(at / "u-rest").first == files_[11].content);
+  daemon.signal(SIGTERM);
+  EXPECT_TRUE(daemon.ends_within(5s));
 }
 
 TEST_F(LazyFaults, AServerThatStandsStillHoldsUpOnlyReads) {
