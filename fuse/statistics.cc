@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <new>
 #include <optional>
 
 #include "core/vfs/live_changes.h"
+#include "fuse/shared_state.h"
 
 namespace pkgfs::fuse {
 namespace {
@@ -45,11 +45,18 @@ std::optional<Failure> failure_of(int error) {
 std::string_view name_of(Request request) { return kNames.at(static_cast<std::size_t>(request)); }
 std::string_view name_of(Failure failure) { return kFailureNames.at(static_cast<std::size_t>(failure)); }
 
-Statistics::~Statistics() {
-  for (const std::atomic<Slot*>& slot : slots_) {
-    delete slot.load();
+Statistics::Statistics()
+    : own_state_(std::make_unique<SharedState>(SharedState::unshared())),
+      state_(*own_state_),
+      notices_(&state_.notices()) {}
+
+Statistics::Statistics(SharedState& state) : state_(state), notices_(&state.notices()) {
+  for (std::size_t i = 0; i < kSlots; ++i) {
+    slots_.at(i).store(state.slot(i), std::memory_order_relaxed);  // with the counts of earlier daemons
   }
 }
+
+Statistics::~Statistics() = default;
 
 Statistics::Slot& Statistics::own() {
   static std::atomic<std::size_t> next{0};
@@ -59,14 +66,11 @@ Statistics::Slot& Statistics::own() {
   if (slot != nullptr) {
     return *slot;
   }
-  auto* const made = new (std::nothrow) Slot;
-  if (made == nullptr) {
+  slot = state_.take_slot(mine);
+  if (slot == nullptr) {
     return spare_;
   }
-  if (place.compare_exchange_strong(slot, made, std::memory_order_acq_rel)) {
-    return *made;
-  }
-  delete made;
+  place.store(slot, std::memory_order_release);  // a thread that shares the slot stores the same
   return *slot;
 }
 
@@ -94,6 +98,14 @@ void Statistics::read_failed(int error) {
         .at(static_cast<std::size_t>(*failure))
         .fetch_add(1, kRelaxed);
   }
+}
+
+void Statistics::taken_over(std::chrono::nanoseconds pause) {
+  const auto length = static_cast<std::uint64_t>(std::max<std::int64_t>(pause.count(), 0));
+  state_.takeovers().fetch_add(1, kRelaxed);
+  state_.pause_total().fetch_add(length, kRelaxed);
+  Count& longest = state_.pause_longest();
+  longest.store(std::max(longest.load(kRelaxed), length), kRelaxed);
 }
 
 template <typename Visit>
@@ -143,9 +155,12 @@ Snapshot Statistics::snapshot() const {
     const vfs::HostWatcher::Counts counts = changes->watcher()->counts();
     all.live = {.watched = counts.watched,
                 .unwatched = counts.limited + counts.unsupported,
-                .notices = notices_.load(kRelaxed)};
+                .notices = notices_->load(kRelaxed)};
   }
-  all.uptime = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+  all.takeovers = state_.takeovers().load(kRelaxed);
+  all.pause_total = state_.pause_total().load(kRelaxed);
+  all.pause_longest = state_.pause_longest().load(kRelaxed);
+  all.uptime = std::chrono::duration<double>(std::chrono::steady_clock::now() - state_.begin()).count();
   return all;
 }
 

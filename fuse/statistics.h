@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -80,21 +81,50 @@ struct Snapshot {
     std::uint64_t notices = 0;    // changes that the kernel was told of
   };
   std::optional<Live> live;
-  double uptime = 0;  // seconds
+  /// Times that another daemon took over after the death of the one before. A pause lasts from that death until the
+  /// successor takes requests.
+  std::uint64_t takeovers = 0;
+  std::uint64_t pause_total = 0;    // nanoseconds
+  std::uint64_t pause_longest = 0;  // nanoseconds
+  double uptime = 0;                // seconds since the mount, whichever daemon serves it
 
   [[nodiscard]] const Operation& operator[](Request request) const {
     return operations.at(static_cast<std::size_t>(request));
   }
 };
 
+/// The counts of one thread, or of a few. A change of its members changes the layout of SharedState: see `kLayout`
+/// there.
+struct alignas(64) StatisticsSlot {
+  using Count = std::atomic<std::uint64_t>;
+  std::array<Count, kRequests> requests{};
+  std::array<Count, kRequests> total{};
+  std::array<Count, kRequests> longest{};
+  Count bytes_read{0};
+  Count files_pushed{0};
+  Count bytes_pushed{0};
+  Count polled{0};
+  Count relieved{0};
+  std::array<std::array<Count, kFailures>, kRequests> failures{};
+  std::array<std::array<Count, LatencyBuckets::kCount>, kRequests> buckets{};
+};
+
+class SharedState;
+
 /// Counts since the mount. Thread-safe and without locks. Each thread counts in one of 32 slots, which share no cache
-/// line. If there are more threads, some share a slot. A slot is made when a thread first counts in it. Sums are exact
-/// while no request is being answered.
+/// line. If there are more threads, some share a slot. A slot gets memory when a thread first counts in it. Sums are
+/// exact while no request is being answered. The counts lie in a SharedState. If an earlier daemon counted in that
+/// state, this object goes on from its counts.
 class Statistics {
-  struct Slot;
+  using Slot = StatisticsSlot;
 
  public:
-  Statistics() = default;
+  static constexpr std::size_t kSlots = 32;
+
+  /// Counts in memory of its own. Throws Error if there is none.
+  Statistics();
+  /// `state` must outlive this.
+  explicit Statistics(SharedState& state);
   ~Statistics();
   Statistics(const Statistics&) = delete;
   Statistics& operator=(const Statistics&) = delete;
@@ -133,7 +163,9 @@ class Statistics {
   }
 
   /// The kernel was told of a change.
-  void add_notice() { notices_.fetch_add(1, kRelaxed); }
+  void add_notice() { notices_->fetch_add(1, kRelaxed); }
+  /// This daemon took over from one that had died `pause` ago.
+  void taken_over(std::chrono::nanoseconds pause);
   /// Adds the watched directories of `changes` to the snapshots. `changes` must be started (LiveChanges::start) and
   /// must outlive this object.
   void count_live(const vfs::LiveChanges& changes) { live_.store(&changes, std::memory_order_release); }
@@ -146,33 +178,22 @@ class Statistics {
   /// The sum over all kinds; cheaper than a snapshot.
   [[nodiscard]] std::uint64_t requests() const;
   [[nodiscard]] Snapshot snapshot() const;
+  [[nodiscard]] SharedState& state() const { return state_; }
 
  private:
   static constexpr auto kRelaxed = std::memory_order_relaxed;
-  static constexpr std::size_t kSlots = 32;
-  using Count = std::atomic<std::uint64_t>;
-  struct alignas(64) Slot {
-    std::array<Count, kRequests> requests{};
-    std::array<Count, kRequests> total{};
-    std::array<Count, kRequests> longest{};
-    Count bytes_read{0};
-    Count files_pushed{0};
-    Count bytes_pushed{0};
-    Count polled{0};
-    Count relieved{0};
-    std::array<std::array<Count, kFailures>, kRequests> failures{};
-    std::array<std::array<Count, LatencyBuckets::kCount>, kRequests> buckets{};
-  };
+  using Count = StatisticsSlot::Count;
 
   [[nodiscard]] Slot& own();
   template <typename Visit>
   void for_each_slot(Visit&& visit) const;
 
-  std::array<std::atomic<Slot*>, kSlots> slots_{};
-  Count notices_{0};
+  std::array<std::atomic<Slot*>, kSlots> slots_{};  // in `state_`
+  std::unique_ptr<SharedState> own_state_;
+  SharedState& state_;
+  Count* notices_;  // in `state_`
   std::atomic<const vfs::LiveChanges*> live_{nullptr};
   Slot spare_;  // for threads that had no memory for a slot
-  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace pkgfs::fuse
