@@ -2,9 +2,9 @@
 #pragma once
 
 #include <atomic>
-#include <cstdint>
 #include <thread>
 
+#include "fuse/in_flight.h"
 #include "fuse/poll_window.h"
 #include "fuse/servers.h"
 
@@ -12,13 +12,14 @@ namespace pkgfs::fuse {
 
 /// The place of one server thread, which another thread takes after it has ended.
 struct alignas(64) Servers::Server {
-  explicit Server(Servers& team) : servers(team) {}
+  /// `kept` is the entry of this place in the SharedState. If the table there is full, it is null.
+  Server(Servers& team, InFlightEntry* kept) : servers(team), now(kept != nullptr ? *kept : own) {}
 
   Servers& servers;
+  InFlightEntry own;
+  InFlightEntry& now;  // the request that is answered now, or was answered last
   std::thread thread;
   std::atomic<bool> on_duty{false};
-  std::atomic<std::uint32_t> step{0};     // odd while a request is answered
-  std::atomic<std::uint64_t> request{0};  // the number of the last request
   PollWindow window;
   unsigned in_a_row = 0;
   // Guarded by `parking_mutex_`.

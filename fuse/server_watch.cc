@@ -63,7 +63,7 @@ bool Servers::is_quiet(std::vector<Seen>& seen) {
   bool quiet = true;
   for (std::size_t i = 0; i < seen.size(); ++i) {
     Server& server = *servers_[i];
-    const std::uint32_t step = server.step;
+    const std::uint32_t step = server.now.step;
     const bool answering = step % 2 == 1;
     if (step != seen[i].step) {
       seen[i] = {.step = step, .since = now};
@@ -81,7 +81,7 @@ bool Servers::is_quiet(std::vector<Seen>& seen) {
 
 void Servers::leave_behind(Server& server, Seen& seen) {
   const MutexLock lock(parking_mutex_);
-  if (server.step != seen.step) {
+  if (server.now.step != seen.step) {
     return;  // it is about to come back
   }
   server.stuck = true;
@@ -98,8 +98,8 @@ Interrupts::Found Servers::find_request(const std::vector<Seen>& seen, std::uint
   using enum Interrupts::Found;
   for (std::size_t i = 0; i < seen.size(); ++i) {
     const Server& server = *servers_[i];
-    const std::uint32_t step = server.step;
-    if (step % 2 == 1 && server.request == number) {
+    const std::uint32_t step = server.now.step;
+    if (step % 2 == 1 && server.now.unique == number) {
       return step == seen[i].step && now - seen[i].since >= kInterruptible ? kWaiting : kYoung;
     }
   }

@@ -20,6 +20,7 @@
 #include "core/base/log.h"
 #include "fuse/request_header.h"
 #include "fuse/server.h"
+#include "fuse/shared_state.h"
 #include "fuse/statistics.h"
 
 namespace pkgfs::fuse {
@@ -35,8 +36,6 @@ constexpr std::size_t kRequestBytes = (std::size_t{1} << 20U) + (std::size_t{64}
 /// Without memory for a request, a thread tries again so long.
 constexpr auto kMemoryPatience = std::chrono::seconds(5);
 constexpr auto kMemoryPause = std::chrono::milliseconds(10);
-/// After so many requests without an empty queue between them, one more thread reads the device.
-constexpr unsigned kManyInARow = 32;
 
 unsigned usable_cpus() {
   cpu_set_t cpus;
@@ -86,8 +85,10 @@ void Servers::start() {
   struct sigaction action{};
   action.sa_handler = [](int) {};  // no SA_RESTART: system calls end with EINTR
   ::sigaction(kWakeSignal, &action, nullptr);
-  for (unsigned i = 0; i < std::max(options_.threads, options_.most_threads); ++i) {
-    servers_.push_back(std::make_unique<Server>(*this));
+  SharedState& state = statistics_.state();
+  state.forget_in_flight();
+  for (std::size_t i = 0; i < std::max(options_.threads, options_.most_threads); ++i) {
+    servers_.push_back(std::make_unique<Server>(*this, i < SharedState::kThreads ? &state.entry(i) : nullptr));
   }
   const char* const what = "Unable to serve the mount";
   try {
@@ -197,7 +198,13 @@ void Servers::about_to_wait() {
   }
 }
 
-std::uint64_t Servers::current_request() { return current_ == nullptr ? 0 : current_->request.load(); }
+std::uint64_t Servers::current_request() { return current_ == nullptr ? 0 : current_->now.unique.load(); }
+
+void Servers::note_crash() noexcept {
+  if (current_ != nullptr) {
+    current_->now.crashed.store(true);
+  }
+}
 
 void Servers::serve(Server& self) {
   current_ = &self;
@@ -221,19 +228,6 @@ void Servers::serve(Server& self) {
     const std::uint64_t one = 1;
     (void)!::write(all_ended_.get(), &one, sizeof(one));
   }
-}
-
-void Servers::answer(Server& self, const fuse_buf& request) {
-  if (header_of(request).opcode == FUSE_INTERRUPT && options_.interrupts) [[unlikely]] {
-    interrupts_.add(request);
-    wake_watch();
-    return;
-  }
-  self.request.store(header_of(request).unique, std::memory_order_relaxed);
-  self.step.fetch_add(1);
-  wake_watch();
-  fuse_session_process_buf(session_, &request);
-  self.step.store(self.step.load(std::memory_order_relaxed) + 1, std::memory_order_release);
 }
 
 void Servers::session_ended() {
@@ -279,87 +273,6 @@ bool Servers::retire(Server& self) {
   self.taken = false;
   --started_;
   return true;
-}
-
-int Servers::take_held(fuse_buf& buffer) {
-  const MutexLock lock(parking_mutex_);
-  if (held_.empty()) {
-    return 0;
-  }
-  if (buffer.mem == nullptr) {
-    return 0;  // libfuse allocates it when this thread first reads the device
-  }
-  const std::vector<char>& first = held_.front();
-  std::ranges::copy(first, static_cast<char*>(buffer.mem));
-  buffer.size = first.size();
-  buffer.flags = {};
-  const auto size = static_cast<int>(first.size());
-  held_.pop_front();
-  holds_some_ = !held_.empty();
-  return size;
-}
-
-int Servers::next_request(Server& self, fuse_buf& buffer) {
-  if (holds_some_.load(std::memory_order_relaxed)) {
-    if (const int size = take_held(buffer); size > 0) {
-      return size;
-    }
-  }
-  const int received = fuse_session_receive_buf(session_, &buffer);
-  if (received != -EAGAIN) {
-    if (++self.in_a_row % kManyInARow == 0) {
-      call_help();
-    }
-    return received;
-  }
-  self.in_a_row = 0;
-  if (on_duty_.load(std::memory_order_relaxed) > 1 && step_down(self)) {
-    return -EINTR;
-  }
-  if (const int found = options_.poll ? poll_device(self, buffer) : -EAGAIN; found != -EAGAIN) {
-    return found;
-  }
-  sleep_until_readable(self);
-  return -EINTR;
-}
-
-int Servers::poll_device(Server& self, fuse_buf& buffer) {
-  const auto begin = Clock::now();
-  const auto length = self.window.length(begin);
-  const auto is_worth_it = [&](PollWindow::Time now) {
-    return now - begin < length &&
-           (options_.others_busy == nullptr || !options_.others_busy->load(std::memory_order_relaxed));
-  };
-  if (!is_worth_it(begin)) {
-    return -EAGAIN;
-  }
-  for (auto last = begin; is_worth_it(last);) {
-    ::sched_yield();  // to a reader that waits for this CPU
-    const int received = fuse_session_receive_buf(session_, &buffer);
-    const auto now = Clock::now();
-    if (now - last > PollWindow::kDisturbance) {
-      self.window.disturbed(now);
-      return received;
-    }
-    if (received != -EAGAIN) {
-      self.window.found();
-      statistics_.add_polled();
-      return received;
-    }
-    last = now;
-  }
-  if (Clock::now() - begin >= length) {
-    self.window.missed();
-  }
-  return -EAGAIN;
-}
-
-void Servers::sleep_until_readable(Server& self) {
-  const auto begin = Clock::now();
-  pollfd device{.fd = fuse_session_fd(session_), .events = POLLIN, .revents = 0};
-  if (::poll(&device, 1, -1) == 1) {
-    self.window.slept(Clock::now() - begin);
-  }
 }
 
 void Servers::relieve(Server& server) {

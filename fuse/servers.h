@@ -13,6 +13,7 @@
 
 #include "core/base/thread_annotations.h"
 #include "core/base/unique_fd.h"
+#include "fuse/in_flight.h"
 #include "fuse/interrupts.h"
 
 struct fuse_buf;
@@ -40,6 +41,8 @@ struct ServerOptions {
   std::function<bool(std::uint64_t request)> interrupt = {};
   /// Requests can be interrupted. False: libfuse gets the kernel's INTERRUPT requests, and ignores them.
   bool interrupts = true;
+  /// Requests that crash the daemon (SharedState::poisoned): they are answered with EIO, and nothing else is done.
+  std::vector<NodeRequest> poisoned = {};
 };
 
 /// The server threads: they answer the requests of one session.
@@ -61,6 +64,8 @@ struct ServerOptions {
 /// on the request (Interrupts). It does so once the server thread has worked on the request for half a second. A held
 /// request gets the reply at once.
 ///
+/// Each server thread notes in the SharedState of `statistics` which request it is answering.
+///
 /// This class replaces libfuse's own loop for two reasons. In libfuse 3.14, fuse_session_exit only sets a flag, and
 /// threads that sleep don't see it. And the threads of that loop take requests in turn, so that requests wake all of
 /// them.
@@ -74,8 +79,9 @@ class Servers {
   Servers(const Servers&) = delete;
   Servers& operator=(const Servers&) = delete;
 
-  /// Starts one server thread and the watch thread. Installs a handler for SIGUSR1, which wakes threads. Call it once.
-  /// Throws Error if there are no threads or no memory for them.
+  /// Forgets the requests in flight of an earlier daemon. Starts one server thread and the watch thread. Installs a
+  /// handler for SIGUSR1, which wakes threads. Call it once. Throws Error if there are no threads or no memory for
+  /// them.
   void start();
   /// Becomes readable when the session has ended, as it does at an unmount. Owned by this object.
   [[nodiscard]] int ended_fd() const { return ended_.get(); }
@@ -88,6 +94,9 @@ class Servers {
   static void about_to_wait();
   /// The number of the request that this server thread answers. 0 on any other thread.
   [[nodiscard]] static std::uint64_t current_request();
+  /// Notes that the process is about to end because this thread has crashed. For handlers of SIGSEGV and such:
+  /// async-signal-safe. Does nothing on a thread that isn't a server thread.
+  static void note_crash() noexcept;
 
  private:
   struct Server;  // server.h
@@ -100,16 +109,10 @@ class Servers {
   static thread_local Server* current_;
 
   void serve(Server& self);
-  void answer(Server& self, const fuse_buf& request);
   /// Waits until this thread is on duty; false: the thread must end.
   bool wait_for_duty(Server& self);
-  /// The size of the next request. -EINTR or -EAGAIN: check the duty and try again; -ENOMEM: there is no memory for it;
-  /// 0 or any other errno: the session has ended.
-  int next_request(Server& self, fuse_buf& buffer);
   /// After a lack of memory. False: there is none for seconds.
   bool wait_for_memory();
-  int poll_device(Server& self, fuse_buf& buffer);
-  void sleep_until_readable(Server& self);
   /// Takes `server` off duty, if it is on duty, and calls another thread if none is on duty then.
   void relieve(Server& server);
   /// Puts one more thread on duty, unless `most_on_duty_` threads are on duty.
@@ -119,13 +122,24 @@ class Servers {
   void start_thread() PKGFS_REQUIRES(parking_mutex_);
   /// Whether this thread, which isn't on duty, ends: there are enough others.
   bool retire(Server& self) PKGFS_REQUIRES(parking_mutex_);
-  /// Takes the request that the watch thread has held for longest. Returns its size, or 0 if there is none.
-  int take_held(fuse_buf& buffer);
   /// Gives up the duty of `self` if another thread is on duty. Returns whether it did.
   bool step_down(Server& self);
   void session_ended();
   void wake_all();
   void wake_watch();  // if it sleeps
+
+  // How a server thread gets a request and answers it (server_requests.cc).
+
+  /// The size of the next request. -EINTR or -EAGAIN: check the duty and try again; -ENOMEM: there is no memory for it;
+  /// 0 or any other errno: the session has ended.
+  int next_request(Server& self, fuse_buf& buffer);
+  /// Takes the request that the watch thread has held for longest. Returns its size, or 0 if there is none.
+  int take_held(fuse_buf& buffer);
+  int poll_device(Server& self, fuse_buf& buffer);
+  void sleep_until_readable(Server& self);
+  void answer(Server& self, const fuse_buf& request);
+  /// If `request` is poisoned, replies EIO. False: it isn't.
+  bool refuse_poisoned(const fuse_buf& request);
 
   // Only the watch thread calls these (server_watch.cc).
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -43,6 +44,14 @@ std::int64_t monotonic_now() {
 static_assert(SharedState::Count::is_always_lock_free);
 
 struct SharedState::Layout {
+  enum class Level : std::uint32_t { kFree, kSuspected, kPoisoned };  // a file of another process may hold any number
+  struct Suspect {
+    std::uint64_t node = 0;
+    std::uint32_t opcode = 0;
+    Level level = Level::kFree;
+
+    [[nodiscard]] NodeRequest request() const { return {.node = node, .opcode = opcode}; }
+  };
   struct alignas(kPageBytes) Header {
     std::uint64_t magic = 0;
     std::uint32_t layout = 0;
@@ -54,12 +63,14 @@ struct SharedState::Layout {
     Count pause_total;
     Count pause_longest;
     Count taken_slots;  // one bit for each
+    std::array<Suspect, kPoisoned> suspects;
   };
   struct alignas(kPageBytes) Slot {
     StatisticsSlot counts;
   };
 
   Header header;
+  alignas(kPageBytes) std::array<InFlightEntry, kThreads> in_flight;
   std::array<Slot, kSlots> slots;
 };
 
@@ -84,7 +95,7 @@ SharedState::~SharedState() {
 SharedState SharedState::create() {
   const char* const what = "Unable to create the state of the mount";
   UniqueFd file(::memfd_create("pkgfs-state", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!file || ::ftruncate(file.get(), sizeof(Layout)) != 0 || !allocate_part(file, 0, sizeof(Layout::Header)) ||
+  if (!file || ::ftruncate(file.get(), sizeof(Layout)) != 0 || !allocate_part(file, 0, offsetof(Layout, slots)) ||
       ::fcntl(file.get(), F_ADD_SEALS, kSeals | F_SEAL_SEAL) != 0) {
     throw system_error(what, errno);
   }
@@ -128,6 +139,69 @@ SharedState SharedState::adopt(UniqueFd file) {
                                                     ", and that of this pkgfs is " + std::to_string(kLayout)});
   }
   return state;
+}
+
+std::vector<InFlight> SharedState::in_flight() const {
+  std::vector<InFlight> found;
+  for (const InFlightEntry& entry : layout_->in_flight) {
+    if (entry.is_answering()) {
+      found.push_back({.unique = entry.unique.load(std::memory_order_relaxed),
+                       .request = {.node = entry.node.load(std::memory_order_relaxed),
+                                   .opcode = entry.opcode.load(std::memory_order_relaxed)},
+                       .crashed = entry.crashed.load(std::memory_order_relaxed)});
+    }
+  }
+  return found;
+}
+
+std::vector<NodeRequest> SharedState::suspect(std::span<const InFlight> requests) {
+  const bool is_known = std::ranges::any_of(requests, &InFlight::crashed);
+  std::set<NodeRequest> now;
+  for (const InFlight& one : requests) {
+    if (one.crashed || !is_known) {
+      now.insert(one.request);
+    }
+  }
+  std::vector<NodeRequest> poisoned;
+  for (Layout::Suspect& one : layout_->header.suspects) {
+    const bool again = one.level != Layout::Level::kFree && now.erase(one.request()) != 0;
+    if (one.level == Layout::Level::kSuspected && again) {
+      one.level = Layout::Level::kPoisoned;
+      poisoned.push_back(one.request());
+    } else if (one.level == Layout::Level::kSuspected) {
+      one.level = Layout::Level::kFree;
+    }
+  }
+  // If no place is free, the rest isn't suspected: too many requests crash the daemon for it to help.
+  for (Layout::Suspect& one : layout_->header.suspects) {
+    if (now.empty()) {
+      break;
+    }
+    if (one.level == Layout::Level::kFree) {
+      const NodeRequest next = now.extract(now.begin()).value();
+      one = {.node = next.node, .opcode = next.opcode, .level = Layout::Level::kSuspected};
+    }
+  }
+  return poisoned;
+}
+
+std::vector<NodeRequest> SharedState::poisoned() const {
+  std::vector<NodeRequest> all;
+  for (const Layout::Suspect& one : layout_->header.suspects) {
+    if (one.level == Layout::Level::kPoisoned) {
+      all.push_back(one.request());
+    }
+  }
+  return all;
+}
+
+InFlightEntry& SharedState::entry(std::size_t index) const { return layout_->in_flight.at(index); }
+
+void SharedState::forget_in_flight() {
+  for (InFlightEntry& entry : layout_->in_flight) {
+    entry.step.store(0);
+    entry.crashed.store(false);
+  }
 }
 
 StatisticsSlot* SharedState::slot(std::size_t index) const {

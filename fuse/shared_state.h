@@ -5,8 +5,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "core/base/unique_fd.h"
+#include "fuse/in_flight.h"
 #include "fuse/statistics.h"
 
 namespace pkgfs::fuse {
@@ -20,6 +23,10 @@ namespace pkgfs::fuse {
 class SharedState {
  public:
   static constexpr std::size_t kSlots = Statistics::kSlots;
+  /// So many server threads have an entry in the table of requests in flight.
+  static constexpr std::size_t kThreads = 64;
+  /// So many requests can be suspected or poisoned.
+  static constexpr std::size_t kPoisoned = 64;
   using Count = std::atomic<std::uint64_t>;
 
   /// A new state: all zeros, and the mount begins now. Throws Error if there is no memory or no descriptor for it.
@@ -39,6 +46,26 @@ class SharedState {
 
   /// The descriptor for the successor; -1: unshared. Owned by this object, and closed by execve(2).
   [[nodiscard]] int fd() const { return file_.get(); }
+
+  // For a successor, before it starts its server threads (Servers::start), which forgets the requests in flight.
+
+  /// What the threads of the dead daemon were answering.
+  [[nodiscard]] std::vector<InFlight> in_flight() const;
+  /// The daemon crashed while its threads were answering `requests`. A request that was in flight at two crashes, one
+  /// right after the other, is poisoned from then on. Returns those that this call has poisoned; the caller logs them.
+  /// A request that wasn't in flight at this crash is no longer suspected.
+  ///
+  /// If the daemon noted which thread crashed, only the request of that thread is suspected. Otherwise a request may be
+  /// poisoned that only waited for a disk at both crashes.
+  [[nodiscard]] std::vector<NodeRequest> suspect(std::span<const InFlight> requests);
+  /// The poisoned requests, for ServerOptions.
+  [[nodiscard]] std::vector<NodeRequest> poisoned() const;
+
+  // For Servers.
+
+  /// The entry of server thread `index`, below kThreads.
+  [[nodiscard]] InFlightEntry& entry(std::size_t index) const;
+  void forget_in_flight();
 
   // For Statistics.
 

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+#include <poll.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "fuse/request_header.h"
+#include "fuse/server.h"
+#include "fuse/servers.h"
+#include "fuse/statistics.h"
+
+namespace pkgfs::fuse {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// After so many requests without an empty queue between them, one more thread reads the device.
+constexpr unsigned kManyInARow = 32;
+
+}  // namespace
+
+int Servers::next_request(Server& self, fuse_buf& buffer) {
+  if (holds_some_.load(std::memory_order_relaxed)) {
+    if (const int size = take_held(buffer); size > 0) {
+      return size;
+    }
+  }
+  const int received = fuse_session_receive_buf(session_, &buffer);
+  if (received != -EAGAIN) {
+    if (++self.in_a_row % kManyInARow == 0) {
+      call_help();
+    }
+    return received;
+  }
+  self.in_a_row = 0;
+  if (on_duty_.load(std::memory_order_relaxed) > 1 && step_down(self)) {
+    return -EINTR;
+  }
+  if (const int found = options_.poll ? poll_device(self, buffer) : -EAGAIN; found != -EAGAIN) {
+    return found;
+  }
+  sleep_until_readable(self);
+  return -EINTR;
+}
+
+int Servers::take_held(fuse_buf& buffer) {
+  const MutexLock lock(parking_mutex_);
+  if (held_.empty()) {
+    return 0;
+  }
+  if (buffer.mem == nullptr) {
+    return 0;  // libfuse allocates it when this thread first reads the device
+  }
+  const std::vector<char>& first = held_.front();
+  std::ranges::copy(first, static_cast<char*>(buffer.mem));
+  buffer.size = first.size();
+  buffer.flags = {};
+  const auto size = static_cast<int>(first.size());
+  held_.pop_front();
+  holds_some_ = !held_.empty();
+  return size;
+}
+
+int Servers::poll_device(Server& self, fuse_buf& buffer) {
+  const auto begin = Clock::now();
+  const auto length = self.window.length(begin);
+  const auto is_worth_it = [&](PollWindow::Time now) {
+    return now - begin < length &&
+           (options_.others_busy == nullptr || !options_.others_busy->load(std::memory_order_relaxed));
+  };
+  if (!is_worth_it(begin)) {
+    return -EAGAIN;
+  }
+  for (auto last = begin; is_worth_it(last);) {
+    ::sched_yield();  // to a reader that waits for this CPU
+    const int received = fuse_session_receive_buf(session_, &buffer);
+    const auto now = Clock::now();
+    if (now - last > PollWindow::kDisturbance) {
+      self.window.disturbed(now);
+      return received;
+    }
+    if (received != -EAGAIN) {
+      self.window.found();
+      statistics_.add_polled();
+      return received;
+    }
+    last = now;
+  }
+  if (Clock::now() - begin >= length) {
+    self.window.missed();
+  }
+  return -EAGAIN;
+}
+
+void Servers::sleep_until_readable(Server& self) {
+  const auto begin = Clock::now();
+  pollfd device{.fd = fuse_session_fd(session_), .events = POLLIN, .revents = 0};
+  if (::poll(&device, 1, -1) == 1) {
+    self.window.slept(Clock::now() - begin);
+  }
+}
+
+void Servers::answer(Server& self, const fuse_buf& request) {
+  if (header_of(request).opcode == FUSE_INTERRUPT && options_.interrupts) [[unlikely]] {
+    interrupts_.add(request);
+    wake_watch();
+    return;
+  }
+  if (!options_.poisoned.empty() && refuse_poisoned(request)) [[unlikely]] {
+    return;
+  }
+  InFlightEntry& now = self.now;
+  const fuse_in_header& header = header_of(request);
+  now.unique.store(header.unique, std::memory_order_relaxed);
+  now.node.store(header.nodeid, std::memory_order_relaxed);
+  now.opcode.store(header.opcode, std::memory_order_relaxed);
+  now.step.fetch_add(1);
+  wake_watch();
+  fuse_session_process_buf(session_, &request);
+  now.step.store(now.step.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+}
+
+bool Servers::refuse_poisoned(const fuse_buf& request) {
+  const fuse_in_header& header = header_of(request);
+  const NodeRequest what{.node = header.nodeid, .opcode = header.opcode};
+  if (std::ranges::find(options_.poisoned, what) == options_.poisoned.end()) {
+    return false;
+  }
+  if (what.opcode != FUSE_FORGET && what.opcode != FUSE_BATCH_FORGET) {  // these have no reply
+    interrupts_.refuse(request, EIO);
+  }
+  return true;
+}
+
+}  // namespace pkgfs::fuse
