@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "fuse/shared_state.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -21,19 +17,7 @@ constexpr std::size_t kPageBytes = 4096;
 constexpr std::uint64_t kMagic = 0x6574'6174'7366'6b70;  // "pkfstate"
 /// One higher with each change of the layout that no size shows, such as another order of the members.
 constexpr std::uint32_t kLayout = 1;
-/// Without F_SEAL_SHRINK, access to the mapping could raise SIGBUS.
-constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW;
-
 using std::chrono::steady_clock;
-
-/// Gives a part of `file` its memory. Where memory is short, this fails, and no access to the mapping does.
-bool allocate_part(const UniqueFd& file, std::size_t offset, std::size_t bytes) {
-  int result = -1;
-  do {
-    result = ::fallocate(file.get(), 0, static_cast<off_t>(offset), static_cast<off_t>(bytes));
-  } while (result != 0 && errno == EINTR);  // server threads get signals
-  return result == 0;
-}
 
 std::int64_t monotonic_now() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(steady_clock::now().time_since_epoch()).count();
@@ -74,32 +58,15 @@ struct SharedState::Layout {
   std::array<Slot, kSlots> slots;
 };
 
-SharedState::SharedState(UniqueFd file) : file_(std::move(file)) {
-  const int how = file_ ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
-  void* const place = ::mmap(nullptr, sizeof(Layout), PROT_READ | PROT_WRITE, how, file_.get(), 0);
-  if (place == MAP_FAILED) {
-    throw system_error("Unable to map the state of the mount", errno);
-  }
-  layout_ = static_cast<Layout*>(place);
-}
-
-SharedState::SharedState(SharedState&& other) noexcept
-    : file_(std::move(other.file_)), layout_(std::exchange(other.layout_, nullptr)) {}
-
-SharedState::~SharedState() {
-  if (layout_ != nullptr) {
-    ::munmap(layout_, sizeof(Layout));
-  }
-}
+SharedState::SharedState(SharedMemory memory)
+    : memory_(std::move(memory)), layout_(reinterpret_cast<Layout*>(memory_.data())) {}
 
 SharedState SharedState::create() {
-  const char* const what = "Unable to create the state of the mount";
-  UniqueFd file(::memfd_create("pkgfs-state", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!file || ::ftruncate(file.get(), sizeof(Layout)) != 0 || !allocate_part(file, 0, offsetof(Layout, slots)) ||
-      ::fcntl(file.get(), F_ADD_SEALS, kSeals | F_SEAL_SEAL) != 0) {
+  const std::string what = "Unable to create the state of the mount";
+  SharedState state(SharedMemory::create("pkgfs-state", sizeof(Layout), what));
+  if (!state.memory_.allocate(0, offsetof(Layout, slots))) {
     throw system_error(what, errno);
   }
-  SharedState state(std::move(file));
   Layout::Header& header = state.layout_->header;
   header.layout = kLayout;
   header.slot_bytes = sizeof(StatisticsSlot);
@@ -110,26 +77,14 @@ SharedState SharedState::create() {
 }
 
 SharedState SharedState::unshared() {
-  SharedState state{UniqueFd()};
+  SharedState state(SharedMemory::unshared(sizeof(Layout), "Unable to create the state of the mount"));
   state.layout_->header.begin = monotonic_now();
   return state;
 }
 
 SharedState SharedState::adopt(UniqueFd file) {
   const std::string what = "The state of an earlier daemon can't be adopted";
-  struct stat status{};
-  if (::fstat(file.get(), &status) != 0) {
-    throw system_error(what, errno);
-  }
-  const int seals = ::fcntl(file.get(), F_GET_SEALS);
-  if (seals < 0 || (seals & kSeals) != kSeals) {
-    throw Error(ErrorCode::kCorrupt, {what, "the size of its file isn't sealed"});
-  }
-  if (std::cmp_not_equal(status.st_size, sizeof(Layout))) {
-    throw Error(ErrorCode::kUnsupported, {what, "it has " + std::to_string(status.st_size) + " bytes instead of " +
-                                                    std::to_string(sizeof(Layout))});
-  }
-  SharedState state(std::move(file));
+  SharedState state(SharedMemory::adopt(std::move(file), sizeof(Layout), what));
   const Layout::Header& header = state.layout_->header;
   if (header.magic != kMagic) {
     throw Error(ErrorCode::kCorrupt, {what, "its file holds something else"});
@@ -212,7 +167,7 @@ StatisticsSlot* SharedState::slot(std::size_t index) const {
 
 StatisticsSlot* SharedState::take_slot(std::size_t index) {
   StatisticsSlot* const slot = &layout_->slots.at(index).counts;
-  if (file_ && !allocate_part(file_, offsetof(Layout, slots) + index * sizeof(Layout::Slot), sizeof(StatisticsSlot))) {
+  if (!memory_.allocate(offsetof(Layout, slots) + index * sizeof(Layout::Slot), sizeof(StatisticsSlot))) {
     return nullptr;
   }
   layout_->header.taken_slots.fetch_or(std::uint64_t{1} << index, std::memory_order_acq_rel);

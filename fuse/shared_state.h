@@ -10,6 +10,7 @@
 
 #include "core/base/unique_fd.h"
 #include "fuse/in_flight.h"
+#include "fuse/shared_memory.h"
 #include "fuse/statistics.h"
 
 namespace pkgfs::fuse {
@@ -38,14 +39,8 @@ class SharedState {
   /// A state that no other process can adopt. It has no file.
   [[nodiscard]] static SharedState unshared();
 
-  SharedState(SharedState&& other) noexcept;
-  SharedState& operator=(SharedState&&) = delete;
-  SharedState(const SharedState&) = delete;
-  SharedState& operator=(const SharedState&) = delete;
-  ~SharedState();
-
   /// The descriptor for the successor; -1: unshared. Owned by this object, and closed by execve(2).
-  [[nodiscard]] int fd() const { return file_.get(); }
+  [[nodiscard]] int fd() const { return memory_.fd(); }
 
   // For a successor, before it starts its server threads (Servers::start), which forgets the requests in flight.
 
@@ -84,10 +79,10 @@ class SharedState {
  private:
   struct Layout;
 
-  explicit SharedState(UniqueFd file);
+  explicit SharedState(SharedMemory memory);
 
-  UniqueFd file_;
-  Layout* layout_ = nullptr;  // mapped
+  SharedMemory memory_;
+  Layout* layout_;  // in `memory_`
 };
 
 }  // namespace pkgfs::fuse
