@@ -29,7 +29,8 @@ Result<std::size_t> read_extent(fuse_req_t req, fuse_ino_t ino, const Result<vfs
   const std::span<std::byte> out = std::as_writable_bytes(buffer.first(count));
   if (!extent->source->read_at_once(run, offset, out)) {
     if (!extent->source->is_here(run, offset, count)) {
-      Call::waiting_reads(req).add(req, Servers::current_request(), ino, *extent, offset, count);
+      Call::waiting_reads(req).add(req, Servers::current_request(), ino, *extent, offset, count,
+                                   Servers::keep_request());
       return kRepliesLater;
     }
     Servers::about_to_wait();

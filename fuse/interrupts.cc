@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "fuse/request_header.h"
 
@@ -17,7 +18,7 @@ constexpr auto kNotedWithin = std::chrono::milliseconds(100);
 
 }  // namespace
 
-void Interrupts::add(const fuse_buf& request) {
+void Interrupts::add(const fuse_buf& request, RequestStore::Kept kept) {
   fuse_interrupt_in body{};
   if (request.size < sizeof(fuse_in_header) + sizeof(body)) {
     return;
@@ -25,7 +26,10 @@ void Interrupts::add(const fuse_buf& request) {
   std::memcpy(&body, static_cast<const char*>(request.mem) + sizeof(fuse_in_header), sizeof(body));
   try {
     const MutexLock lock(mutex_);
-    items_.push_back({.request = body.unique, .interrupt = header_of(request).unique, .since = Clock::now()});
+    items_.push_back({.request = body.unique,
+                      .interrupt = header_of(request).unique,
+                      .since = Clock::now(),
+                      .kept = std::move(kept)});
     any_ = true;
   } catch (const std::bad_alloc&) {
     refuse(request, EAGAIN);  // the kernel sends it again

@@ -8,6 +8,7 @@
 
 #include "core/base/function_ref.h"
 #include "core/base/thread_annotations.h"
+#include "fuse/request_store.h"
 
 struct fuse_buf;
 
@@ -37,7 +38,8 @@ class Interrupts {
   explicit Interrupts(int device) : device_(device) {}
 
   /// Keeps an INTERRUPT until `settle` answers it. Without memory for that, the kernel is told to send it again.
-  void add(const fuse_buf& request) PKGFS_EXCLUDES(mutex_);
+  /// `kept` is the copy for a successor of this daemon.
+  void add(const fuse_buf& request, RequestStore::Kept kept) PKGFS_EXCLUDES(mutex_);
   /// Answers a request with `error`, without libfuse.
   void refuse(const fuse_buf& request, int error) const;
   /// Whether some are kept.
@@ -52,6 +54,7 @@ class Interrupts {
     std::uint64_t request = 0;    // to be interrupted
     std::uint64_t interrupt = 0;  // the number of the INTERRUPT itself
     Clock::time_point since;
+    RequestStore::Kept kept;
   };
 
   void reply(std::uint64_t number, int error) const;

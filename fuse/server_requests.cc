@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "fuse/request_buffer.h"
 #include "fuse/request_header.h"
 #include "fuse/server.h"
 #include "fuse/servers.h"
@@ -20,13 +21,13 @@ constexpr unsigned kManyInARow = 32;
 
 }  // namespace
 
-int Servers::next_request(Server& self, fuse_buf& buffer) {
+int Servers::next_request(Server& self, RequestBuffer& buffer) {
   if (holds_some_.load(std::memory_order_relaxed)) {
     if (const int size = take_held(buffer); size > 0) {
       return size;
     }
   }
-  const int received = fuse_session_receive_buf(session_, &buffer);
+  const int received = buffer.receive();
   if (received != -EAGAIN) {
     if (++self.in_a_row % kManyInARow == 0) {
       call_help();
@@ -44,25 +45,21 @@ int Servers::next_request(Server& self, fuse_buf& buffer) {
   return -EINTR;
 }
 
-int Servers::take_held(fuse_buf& buffer) {
+int Servers::take_held(RequestBuffer& buffer) {
   const MutexLock lock(parking_mutex_);
   if (held_.empty()) {
     return 0;
   }
-  if (buffer.mem == nullptr) {
-    return 0;  // libfuse allocates it when this thread first reads the device
+  if (!buffer.has_memory()) {
+    return 0;  // this thread must read the device first
   }
-  const std::vector<char>& first = held_.front();
-  std::ranges::copy(first, static_cast<char*>(buffer.mem));
-  buffer.size = first.size();
-  buffer.flags = {};
-  const auto size = static_cast<int>(first.size());
-  held_.pop_front();
+  buffer.put(held_.front().bytes);
+  held_.pop_front();  // kept in `buffer` from now on
   holds_some_ = !held_.empty();
-  return size;
+  return static_cast<int>(buffer.request().size);
 }
 
-int Servers::poll_device(Server& self, fuse_buf& buffer) {
+int Servers::poll_device(Server& self, RequestBuffer& buffer) {
   const auto begin = Clock::now();
   const auto length = self.window.length(begin);
   const auto is_worth_it = [&](PollWindow::Time now) {
@@ -74,7 +71,7 @@ int Servers::poll_device(Server& self, fuse_buf& buffer) {
   }
   for (auto last = begin; is_worth_it(last);) {
     ::sched_yield();  // to a reader that waits for this CPU
-    const int received = fuse_session_receive_buf(session_, &buffer);
+    const int received = buffer.receive();
     const auto now = Clock::now();
     if (now - last > PollWindow::kDisturbance) {
       self.window.disturbed(now);
@@ -101,9 +98,10 @@ void Servers::sleep_until_readable(Server& self) {
   }
 }
 
-void Servers::answer(Server& self, const fuse_buf& request) {
+void Servers::answer(Server& self, const RequestBuffer& buffer) {
+  const fuse_buf& request = buffer.request();
   if (header_of(request).opcode == FUSE_INTERRUPT && options_.interrupts) [[unlikely]] {
-    interrupts_.add(request);
+    interrupts_.add(request, buffer.keep());
     wake_watch();
     return;
   }
@@ -127,10 +125,15 @@ bool Servers::refuse_poisoned(const fuse_buf& request) {
   if (std::ranges::find(options_.poisoned, what) == options_.poisoned.end()) {
     return false;
   }
-  if (what.opcode != FUSE_FORGET && what.opcode != FUSE_BATCH_FORGET) {  // these have no reply
+  refuse(request);
+  return true;
+}
+
+void Servers::refuse(const fuse_buf& request) const {
+  const std::uint32_t opcode = header_of(request).opcode;
+  if (opcode != FUSE_FORGET && opcode != FUSE_BATCH_FORGET) {  // these have no reply
     interrupts_.refuse(request, EIO);
   }
-  return true;
 }
 
 }  // namespace pkgfs::fuse

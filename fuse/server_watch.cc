@@ -5,12 +5,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
 
+#include "fuse/request_buffer.h"
 #include "fuse/request_header.h"
 #include "fuse/server.h"
 #include "fuse/servers.h"
+#include "fuse/shared_state.h"
 
 namespace pkgfs::fuse {
 namespace {
@@ -107,16 +108,20 @@ Interrupts::Found Servers::find_request(const std::vector<Seen>& seen, std::uint
     return kAnswered;
   }
   const MutexLock lock(parking_mutex_);
-  const auto is_it = [number](const std::vector<char>& held) {
+  const auto held = std::ranges::find_if(held_, [number](const Held& one) {
     fuse_in_header header{};
-    std::memcpy(&header, held.data(), sizeof(header));
+    std::memcpy(&header, one.bytes.data(), sizeof(header));
     return header.unique == number;
-  };
-  if (std::erase_if(held_, is_it) == 0) {
+  });
+  if (held == held_.end()) {
     return kNowhere;
   }
+  fuse_buf request{};
+  request.mem = held->bytes.data();
+  interrupts_.refuse(request, EINTR);
+  held_.erase(held);  // after the reply: until then it is kept
   holds_some_ = !held_.empty();
-  return kWaiting;
+  return kAnswered;
 }
 
 bool Servers::keep_one_on_duty() {
@@ -141,23 +146,25 @@ void Servers::hold_requests() {
   if (::poll(&device, 1, static_cast<int>(kWatchInterval.count())) != 1) {
     return;
   }
-  fuse_buf buffer{};
-  const int received = fuse_session_receive_buf(session_, &buffer);
-  if (received > 0 && header_of(buffer).opcode == FUSE_INTERRUPT && options_.interrupts) {
-    interrupts_.add(buffer);
+  RequestBuffer buffer(session_, options_.keep_requests, SharedState::kThreads);
+  const int received = buffer.receive();
+  const fuse_buf& request = buffer.request();
+  if (received > 0 && header_of(request).opcode == FUSE_INTERRUPT && options_.interrupts) {
+    interrupts_.add(request, buffer.keep());
   } else if (received > 0) {
     try {
-      const auto* const begin = static_cast<const char*>(buffer.mem);
+      const auto* const begin = static_cast<const char*>(request.mem);
+      Held held{.bytes = {begin, begin + received}, .kept = buffer.keep()};
       const MutexLock lock(parking_mutex_);
-      held_.emplace_back(begin, begin + received);
+      held_.push_back(std::move(held));
       holds_some_ = true;
     } catch (const std::bad_alloc&) {
-      interrupts_.refuse(buffer, ENOMEM);
+      interrupts_.refuse(request, ENOMEM);
     }
   } else if (received != -EINTR && received != -EAGAIN && received != -ENOMEM) {
     session_ended();
   }
-  std::free(buffer.mem);
+  buffer.done();
 }
 
 void Servers::announce_held() {

@@ -18,7 +18,6 @@
 
 #include "core/base/error.h"
 #include "core/base/log.h"
-#include "fuse/request_header.h"
 #include "fuse/server.h"
 #include "fuse/shared_state.h"
 #include "fuse/statistics.h"
@@ -88,8 +87,9 @@ void Servers::start() {
   SharedState& state = statistics_.state();
   state.forget_in_flight();
   for (std::size_t i = 0; i < std::max(options_.threads, options_.most_threads); ++i) {
-    servers_.push_back(std::make_unique<Server>(*this, i < SharedState::kThreads ? &state.entry(i) : nullptr));
+    servers_.push_back(std::make_unique<Server>(*this, i < SharedState::kThreads ? &state.entry(i) : nullptr, i));
   }
+  hold_recovered();
   const char* const what = "Unable to serve the mount";
   try {
     const MutexLock lock(parking_mutex_);
@@ -104,6 +104,23 @@ void Servers::start() {
   if (!has_memory()) {
     throw system_error(what, ENOMEM);
   }
+}
+
+void Servers::hold_recovered() {
+  if (options_.keep_requests == nullptr) {
+    return;
+  }
+  const MutexLock lock(parking_mutex_);
+  for (RequestStore::Recovered& one : options_.keep_requests->recover()) {
+    if (one.is_whole) {
+      held_.push_back({.bytes = std::move(one.bytes), .kept = std::move(one.kept)});
+    } else {
+      fuse_buf header{};
+      header.mem = one.bytes.data();
+      refuse(header);
+    }
+  }
+  holds_some_ = !held_.empty();
 }
 
 void Servers::start_thread() {
@@ -200,6 +217,10 @@ void Servers::about_to_wait() {
 
 std::uint64_t Servers::current_request() { return current_ == nullptr ? 0 : current_->now.unique.load(); }
 
+RequestStore::Kept Servers::keep_request() {
+  return current_ == nullptr ? RequestStore::Kept() : current_->buffer->keep();
+}
+
 void Servers::note_crash() noexcept {
   if (current_ != nullptr) {
     current_->now.crashed.store(true);
@@ -208,7 +229,8 @@ void Servers::note_crash() noexcept {
 
 void Servers::serve(Server& self) {
   current_ = &self;
-  fuse_buf buffer{};
+  RequestBuffer buffer(session_, options_.keep_requests, self.slot);
+  self.buffer = &buffer;
   while (wait_for_duty(self)) {
     const int received = next_request(self, buffer);
     if (received == -EINTR || received == -EAGAIN) {
@@ -222,8 +244,8 @@ void Servers::serve(Server& self) {
       break;
     }
     answer(self, buffer);
+    buffer.done();
   }
-  std::free(buffer.mem);
   if (running_.fetch_sub(1) == 1) {
     const std::uint64_t one = 1;
     (void)!::write(all_ended_.get(), &one, sizeof(one));

@@ -15,12 +15,14 @@
 #include "core/base/unique_fd.h"
 #include "fuse/in_flight.h"
 #include "fuse/interrupts.h"
+#include "fuse/request_store.h"
 
 struct fuse_buf;
 struct fuse_session;
 
 namespace pkgfs::fuse {
 
+class RequestBuffer;
 class Statistics;
 
 struct ServerOptions {
@@ -43,6 +45,9 @@ struct ServerOptions {
   bool interrupts = true;
   /// Requests that crash the daemon (SharedState::poisoned): they are answered with EIO, and nothing else is done.
   std::vector<NodeRequest> poisoned = {};
+  /// Keeps requests until they are answered, for a successor of this daemon. The requests in it that an earlier daemon
+  /// has left are answered first. It must outlive Servers and the Adapter. May be null.
+  RequestStore* keep_requests = nullptr;
 };
 
 /// The server threads: they answer the requests of one session.
@@ -94,6 +99,9 @@ class Servers {
   static void about_to_wait();
   /// The number of the request that this server thread answers. 0 on any other thread.
   [[nodiscard]] static std::uint64_t current_request();
+  /// Keeps a copy of the request that this server thread answers, for an operation that replies later. Does nothing if
+  /// requests aren't kept.
+  [[nodiscard]] static RequestStore::Kept keep_request();
   /// Notes that the process is about to end because this thread has crashed. For handlers of SIGSEGV and such:
   /// async-signal-safe. Does nothing on a thread that isn't a server thread.
   static void note_crash() noexcept;
@@ -105,6 +113,11 @@ class Servers {
     std::uint32_t step = 0;
     Interrupts::Clock::time_point since;  // when it was first seen with this step
     bool stuck = false;
+  };
+  /// A request that waits for a thread.
+  struct Held {
+    std::vector<char> bytes;
+    RequestStore::Kept kept;
   };
   static thread_local Server* current_;
 
@@ -120,6 +133,8 @@ class Servers {
   /// Calls a parked thread, or starts a new one; false: there is none.
   bool call_one() PKGFS_REQUIRES(parking_mutex_);
   void start_thread() PKGFS_REQUIRES(parking_mutex_);
+  /// Holds the requests that an earlier daemon has left.
+  void hold_recovered() PKGFS_EXCLUDES(parking_mutex_);
   /// Whether this thread, which isn't on duty, ends: there are enough others.
   bool retire(Server& self) PKGFS_REQUIRES(parking_mutex_);
   /// Gives up the duty of `self` if another thread is on duty. Returns whether it did.
@@ -132,14 +147,16 @@ class Servers {
 
   /// The size of the next request. -EINTR or -EAGAIN: check the duty and try again; -ENOMEM: there is no memory for it;
   /// 0 or any other errno: the session has ended.
-  int next_request(Server& self, fuse_buf& buffer);
+  int next_request(Server& self, RequestBuffer& buffer);
   /// Takes the request that the watch thread has held for longest. Returns its size, or 0 if there is none.
-  int take_held(fuse_buf& buffer);
-  int poll_device(Server& self, fuse_buf& buffer);
+  int take_held(RequestBuffer& buffer);
+  int poll_device(Server& self, RequestBuffer& buffer);
   void sleep_until_readable(Server& self);
-  void answer(Server& self, const fuse_buf& request);
+  void answer(Server& self, const RequestBuffer& buffer);
   /// If `request` is poisoned, replies EIO. False: it isn't.
   bool refuse_poisoned(const fuse_buf& request);
+  /// Replies EIO, if the request has a reply.
+  void refuse(const fuse_buf& request) const;
 
   // Only the watch thread calls these (server_watch.cc).
 
@@ -179,7 +196,7 @@ class Servers {
   unsigned calls_ PKGFS_GUARDED_BY(parking_mutex_) = 0;  // parked threads that are to go on duty
   std::condition_variable ending_;                       // `stopping_` was set
 
-  std::deque<std::vector<char>> held_ PKGFS_GUARDED_BY(parking_mutex_);  // requests that no thread could take
+  std::deque<Held> held_ PKGFS_GUARDED_BY(parking_mutex_);  // requests that no thread could take
   std::atomic<bool> holds_some_{false};
 
   std::thread watch_;

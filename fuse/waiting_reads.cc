@@ -28,6 +28,7 @@ struct WaitingReads::State {
     vfs::Extent extent;
     std::uint64_t from = 0;
     std::size_t count = 0;
+    RequestStore::Kept kept;  // until the reply
   };
 
   void arrived(std::uint64_t id, int error) PKGFS_EXCLUDES(mutex);
@@ -62,7 +63,7 @@ void WaitingReads::State::arrived(std::uint64_t id, int error) {
     if (found == reads.end()) {
       return;  // interrupted, or the session ends
     }
-    read = found->second;
+    read = std::move(found->second);
     reads.erase(found);
     ++replying;
   }
@@ -133,14 +134,19 @@ WaitingReads::WaitingReads(Statistics& statistics, DropPages drop_pages)
 WaitingReads::~WaitingReads() { stop(); }
 
 void WaitingReads::add(fuse_req_t req, std::uint64_t number, fuse_ino_t ino, const vfs::Extent& extent,
-                       std::uint64_t from, std::size_t count) {
+                       std::uint64_t from, std::size_t count, RequestStore::Kept kept) {
   std::uint64_t id = 0;
   {
     const MutexLock lock(state_->mutex);
     if (!state_->stopped) {
       id = ++state_->last_id;
-      state_->reads.emplace(
-          id, State::Read{.req = req, .number = number, .ino = ino, .extent = extent, .from = from, .count = count});
+      state_->reads.emplace(id, State::Read{.req = req,
+                                            .number = number,
+                                            .ino = ino,
+                                            .extent = extent,
+                                            .from = from,
+                                            .count = count,
+                                            .kept = std::move(kept)});
     }
   }
   if (id == 0) {
@@ -163,7 +169,7 @@ bool WaitingReads::interrupt(std::uint64_t number) {
     if (number == 0 || found == state_->reads.end()) {
       return false;
     }
-    read = found->second;
+    read = std::move(found->second);
     state_->reads.erase(found);
     ++state_->replying;
   }

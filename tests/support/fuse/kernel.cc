@@ -54,16 +54,16 @@ Kernel::Kernel(fuse::Adapter& adapter, std::uint32_t capabilities, const fuse::S
     }
     throw std::runtime_error("libfuse takes no session without a device");
   }
-  if (servers != nullptr) {
-    servers_ = std::make_unique<fuse::Servers>(session_, adapter.statistics(), *servers);
-    servers_->start();
-  }
   fuse_init_in init{};
   init.major = FUSE_KERNEL_VERSION;
   init.minor = 34;
   init.max_readahead = 65536;
   init.flags = FUSE_DO_READDIRPLUS | FUSE_CACHE_SYMLINKS | FUSE_ASYNC_READ | capabilities;
   init_ = ask(FUSE_INIT, 0, &init, sizeof(init));
+  if (servers != nullptr) {
+    servers_ = std::make_unique<fuse::Servers>(session_, adapter.statistics(), *servers);
+    servers_->start();
+  }
 }
 
 Kernel::~Kernel() {
@@ -138,6 +138,11 @@ std::optional<std::pair<std::uint64_t, Reply>> Kernel::receive_any(std::chrono::
                      Reply{.error = -out.error,
                            .body = answer_.substr(sizeof(out), static_cast<std::size_t>(length) - sizeof(out))});
   }
+}
+
+void Kernel::expect(std::uint64_t request) {
+  unanswered_.insert(request);
+  unique_ = std::max(unique_, request);
 }
 
 void Kernel::hang_up() { ::shutdown(kernel_, SHUT_RDWR); }

@@ -46,8 +46,9 @@ class Kernel {
     using std::runtime_error::runtime_error;
   };
 
-  /// Sends INIT. `capabilities`: flags of FUSE_INIT beside those that every supported kernel has. With `servers`,
-  /// threads of Servers take the requests, as in a mount; without, the caller's thread does (`serve`).
+  /// Sends INIT, which the caller's thread answers. `capabilities`: flags of FUSE_INIT beside those that every
+  /// supported kernel has. With `servers`, threads of Servers take the requests, as in a mount; without, the caller's
+  /// thread does (`serve`).
   explicit Kernel(fuse::Adapter& adapter, std::uint32_t capabilities = 0, const fuse::ServerOptions* servers = nullptr);
   ~Kernel();
   Kernel(const Kernel&) = delete;
@@ -74,6 +75,8 @@ class Kernel {
   /// The next reply to any request, with the request's number; nothing if none comes within `patience`. As the kernel
   /// does, takes no second reply to a request, and none to an INTERRUPT of a request that was answered.
   std::optional<std::pair<std::uint64_t, Reply>> receive_any(std::chrono::milliseconds patience);
+  /// Awaits a reply to a request that was sent to an earlier daemon.
+  void expect(std::uint64_t request);
   /// How many second replies have come so far.
   [[nodiscard]] unsigned late_replies() const { return late_replies_; }
   /// Ends the connection, as an unmount does.

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "core/base/thread_annotations.h"
+#include "core/base/unique_fd.h"
+#include "fuse/shared_memory.h"
+
+namespace pkgfs::fuse {
+
+/// The requests that a daemon has taken from the kernel and not yet answered, in memory that outlives it. Linux before
+/// 6.9 never sends a request again. There, a successor that adopts this memory can still answer.
+///
+/// Each server thread, and the watch thread, receives its requests in a slot of its own. While the first word of the
+/// slot, the length of the request, isn't 0, the request is kept. A request that another thread answers later is copied
+/// to a place elsewhere. A request may be kept although it was answered: then the kernel ignores the second reply.
+/// Thread-safe, except where it says otherwise.
+class RequestStore {
+ public:
+  /// The slots of threads: one for each entry of SharedState, and one for the watch thread.
+  static constexpr std::size_t kThreads = 65;
+  /// So many requests can be kept elsewhere.
+  static constexpr std::size_t kPlaces = 16384;
+  /// The longest of them. Others are BATCH_FORGET, which has no reply, and look-ups of names that no tree can have. Of
+  /// these, only the header is kept.
+  static constexpr std::size_t kPlaceBytes = 1024;
+
+  /// Keeps a copy of one request until it is destroyed. Move-only. The store must outlive it.
+  class Kept {
+   public:
+    Kept() = default;
+    Kept(Kept&& other) noexcept : store_(std::exchange(other.store_, nullptr)), place_(other.place_) {}
+    Kept& operator=(Kept&& other) noexcept {
+      if (this != &other) {
+        release();
+        store_ = std::exchange(other.store_, nullptr);
+        place_ = other.place_;
+      }
+      return *this;
+    }
+    Kept(const Kept&) = delete;
+    Kept& operator=(const Kept&) = delete;
+    ~Kept() { release(); }
+
+   private:
+    friend class RequestStore;
+    Kept(RequestStore* store, std::size_t place) : store_(store), place_(place) {}
+    void release();
+
+    RequestStore* store_ = nullptr;
+    std::size_t place_ = 0;
+  };
+
+  /// A request of an earlier daemon.
+  struct Recovered {
+    std::vector<char> bytes;
+    bool is_whole = true;  // false: only the header is known
+    Kept kept;
+  };
+
+  /// Throws Error if there is no memory or no descriptor for it.
+  [[nodiscard]] static std::unique_ptr<RequestStore> create();
+  /// The requests in `file`, which another daemon has created. Throws Error as SharedState::adopt does.
+  [[nodiscard]] static std::unique_ptr<RequestStore> adopt(UniqueFd file);
+  RequestStore(const RequestStore&) = delete;
+  RequestStore& operator=(const RequestStore&) = delete;
+  ~RequestStore() = default;
+
+  /// The descriptor for the successor. Owned by this object, and closed by execve(2).
+  [[nodiscard]] int fd() const { return memory_.fd(); }
+  /// How many requests of the earlier daemon weren't kept, because there was no place. Nobody can answer them any more:
+  /// their readers wait until the connection is aborted. Only before `recover`.
+  [[nodiscard]] std::uint64_t lost() const;
+  /// The requests of the earlier daemon, oldest first. They stay kept, so that yet another daemon can take over. Checks
+  /// them as far as memory safety needs it. Call it at most once, before any thread uses the store (Servers::start).
+  [[nodiscard]] std::vector<Recovered> recover();
+
+  // For Servers.
+
+  [[nodiscard]] std::size_t slot_bytes() const { return slot_bytes_; }
+  /// The memory in which the thread with this number, below kThreads, receives requests. Keeps none at first. The first
+  /// page is locked in memory if possible. Otherwise, if the thread is killed while the kernel copies a request, the
+  /// copy could fail. Null: there is no memory.
+  [[nodiscard]] char* open_slot(std::size_t thread);
+  /// Forgets the request in a slot.
+  static void clear(char* slot);
+  /// Copies `request` to a slot. It is kept only once the copy is complete.
+  static void put(char* slot, std::span<const char> request);
+  /// Keeps a copy of `request`, which must at least have a header. If there is no place, counts it as lost.
+  [[nodiscard]] Kept keep(std::span<const char> request) PKGFS_EXCLUDES(mutex_);
+
+ private:
+  struct Header;
+
+  explicit RequestStore(SharedMemory memory);
+  [[nodiscard]] static std::size_t all_bytes();
+  [[nodiscard]] Header& header() const;
+  [[nodiscard]] char* slot(std::size_t thread) const;
+  [[nodiscard]] char* place(std::size_t index) const;
+  /// An index below kPlaces, or kPlaces: there is none.
+  [[nodiscard]] std::size_t take_place() PKGFS_REQUIRES(mutex_);
+  void give_back(std::size_t index) PKGFS_EXCLUDES(mutex_);
+
+  SharedMemory memory_;
+  std::size_t slot_bytes_;
+  Mutex mutex_;
+  std::vector<std::uint16_t> free_ PKGFS_GUARDED_BY(mutex_);  // below `used` of the header
+};
+
+}  // namespace pkgfs::fuse
