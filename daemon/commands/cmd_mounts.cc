@@ -43,23 +43,25 @@ Json to_json(const MountStatus& mount) {
   const auto said = [&mount](const char* name) {
     return mount.statistics.is_object() ? mount.statistics.value(name, Json()) : Json();
   };
-  return {{"mountpoint", mount.entry.mountpoint},
-          {"package", mount.entry.source},
-          {"packages", said("packages")},
-          {"options", mount.entry.options},
-          {"state", to_string(mount.state)},
-          {"pid", or_null(mount.pid())},
-          {"since", or_null(mount.since())},
-          {"requests", or_null(mount.requests())},
-          {"version", said("version")},
-          {"metrics", said("metrics")},
-          {"lazy", lazy_json(mount)}};
+  return {{"mountpoint", mount.entry.mountpoint}, {"package", mount.entry.source},
+          {"packages", said("packages")},         {"options", mount.entry.options},
+          {"state", to_string(mount.state)},      {"pid", or_null(mount.pid())},
+          {"since", or_null(mount.since())},      {"requests", or_null(mount.requests())},
+          {"version", said("version")},           {"metrics", said("metrics")},
+          {"generation", said("generation")},     {"keeper", said("keeper")},
+          {"last_end", said("last_end")},         {"lazy", lazy_json(mount)}};
 }
 
 /// `live`, `live, lazy 37 %: 8.9 MiB of 24.0 MiB are local`.
 std::string state_text(const MountStatus& mount) {
   const std::optional<LazyStatus> lazy = mount.state == MountState::kLive ? mount.lazy() : std::nullopt;
-  return std::string(to_string(mount.state)) + (lazy && !lazy->whole ? ", " + lazy->text() : "");
+  std::string text = std::string(to_string(mount.state)) + (lazy && !lazy->whole ? ", " + lazy->text() : "");
+  const Json end = mount.statistics.is_object() ? mount.statistics.value("last_end", Json()) : Json();
+  if (end.is_string()) {
+    text += ", daemon " + mount.statistics.value("generation", Json(1)).dump() + ": the one before was " +
+            end.get<std::string>();
+  }
+  return text;
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ enum Descriptor : int {
   kRecord,       // daemon/mount/mount_record.h
   kProgram,      // the executable of the daemon
   kState,        // fuse::SharedState
+  kRequests,     // fuse::RequestStore; /dev/null if the kernel sends requests again
   kEnded,        // a pidfd of the daemon; for a successor, of the daemon before
   kMainThread,   // /proc/PID/task/PID/stat of the daemon
   kContainers,   // the first of the kept containers

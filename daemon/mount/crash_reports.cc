@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "daemon/keeper/protocol.h"
+#include "fuse/servers.h"
 
 namespace pkgfs {
 namespace {
@@ -16,6 +17,7 @@ namespace {
 volatile std::sig_atomic_t crash_channel = -1;
 
 void on_crash(int signal) {
+  fuse::Servers::note_crash();
   const std::array<char, keeper::kMessageBytes> message{keeper::kCrash, static_cast<char>(signal)};
   (void)!::write(crash_channel, message.data(), message.size());
   (void)::raise(signal);  // SA_RESETHAND: its default action follows when this handler returns

@@ -43,6 +43,7 @@ void Keeper::end() {
     crashes_.stop();
     end_child_process(child_.get(), id_);
     child_.reset();
+    id_ = 0;
     control_.reset();
   }
 }
@@ -69,7 +70,10 @@ std::string Keeper::start() {
     return std::string("there is no program \"") + keeper::kName + "\" beside pkgfs";
   }
   try {
-    const Contents contents = make_();
+    Contents contents = make_();
+    if (!contents.requests) {
+      contents.requests.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    }
     UniqueFd abort_file = open_abort_file(connection_);
     if (!abort_file) {
       abort_file.reset(::open("/dev/null", O_WRONLY | O_CLOEXEC));
@@ -84,9 +88,10 @@ std::string Keeper::start() {
     }
     UniqueFd mine(ends[0]);
     const UniqueFd keepers(ends[1]);
-    std::vector<int> descriptors{keepers.get(),         device_,          abort_file.get(),
-                                 contents.record.get(), executable.get(), contents.state.get(),
-                                 own_end.get(),         main_thread.get()};
+    // In the order of keeper::Descriptor.
+    std::vector<int> descriptors{keepers.get(),           device_,          abort_file.get(),
+                                 contents.record.get(),   executable.get(), contents.state.get(),
+                                 contents.requests.get(), own_end.get(),    main_thread.get()};
     descriptors.insert(descriptors.end(), contents.containers.begin(), contents.containers.end());
     std::vector<std::string> words{keeper::kName, std::to_string(contents.containers.size())};
     for (std::string& word : command_line_of(::getpid())) {
@@ -101,6 +106,7 @@ std::string Keeper::start() {
         end_child_process(child_.get(), id_);
       }
       child_.reset();
+      id_ = 0;
       return "the keeper process does not start";
     }
     control_ = std::move(mine);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <string>
@@ -22,7 +23,8 @@ class Keeper final : public MountGuard {
   /// What it holds. It gets duplicates of all descriptors.
   struct Contents {
     UniqueFd record;              // of MountRecord
-    UniqueFd state;               // of the counts, for all generations
+    UniqueFd state;               // of fuse::SharedState
+    UniqueFd requests;            // of fuse::RequestStore; may be invalid
     std::vector<int> containers;  // of KeptTree; owned by the tree
   };
   /// Makes them anew whenever a keeper is started. Throws Error.
@@ -46,8 +48,8 @@ class Keeper final : public MountGuard {
   /// A process that is killed again and again isn't replaced more than 600 times within a minute.
   [[nodiscard]] std::string replace() override;
   [[nodiscard]] int ended_fd() const override { return child_.get(); }
-  /// The child process; 0: there is none.
-  [[nodiscard]] pid_t id() const { return child_ ? id_ : 0; }
+  /// The child process; 0: there is none. Any thread may call it.
+  [[nodiscard]] pid_t id() const { return id_; }
 
  private:
   /// Ends the child process, if it still runs, and forgets it.
@@ -58,7 +60,7 @@ class Keeper final : public MountGuard {
   Make make_;
   CrashReports crashes_;
   UniqueFd child_;  // its pidfd
-  pid_t id_ = 0;
+  std::atomic<pid_t> id_{0};
   UniqueFd control_;
   int replaced_ = 0;  // since `counted_since_`
   std::chrono::steady_clock::time_point counted_since_;

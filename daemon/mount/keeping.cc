@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/mount/keeping.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
+#include <linux/fuse.h>
 
 #include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
 #include <utility>
 
 #include "core/base/error.h"
@@ -50,56 +54,73 @@ MountRecord record_of(const MountOptions& options, const MountFacts& facts,
 
 namespace {
 
-/// What keeps the mount. `record` gets the tree.
-Keeper::Contents contents_of(MountRecord& record, const OpenedTree& opened, const fuse::Statistics& /*statistics*/) {
-  std::optional<KeptTree> tree = keep_tree(opened);
+/// What a keeper holds of the mount. `record` gets the tree.
+Keeper::Contents contents_of(MountRecord& record, const KeptParts& parts) {
+  std::optional<KeptTree> tree = keep_tree(*parts.opened);
   if (!tree) {
     throw Error(ErrorCode::kUnsupported, "the packages can't be handed over");
   }
   record.tree = *std::move(tree);
+  record.handshake = parts.session->handshake();
+  const auto duplicate = [](int fd) { return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); };
   return {.record = record.write(),
-          .state = UniqueFd(::memfd_create("pkgfs-state", MFD_CLOEXEC)),
+          .state = duplicate(parts.state->fd()),
+          .requests = parts.requests == nullptr ? UniqueFd() : duplicate(parts.requests->fd()),
           .containers = record.tree.descriptors};
 }
 
 }  // namespace
 
-void start_keeper(std::optional<Keeper>& keeper, Guards& guards, const fuse::Session& session, MountRecord record,
-                  const OpenedTree& opened, const fuse::Statistics& statistics) {
+bool must_keep_requests(const fuse::Handshake& handshake) {
+  constexpr std::uint32_t kMinorWithResend = 40;
+  fuse_in_header header{};
+  fuse_init_in init{};
+  constexpr std::size_t kNeeded = sizeof(header) + offsetof(fuse_init_in, max_readahead);
+  if (handshake.request.size() < kNeeded || std::getenv("PKGFS_TEST_NO_RESEND") != nullptr) {
+    return true;
+  }
+  std::memcpy(&init, handshake.request.data() + sizeof(header), offsetof(fuse_init_in, max_readahead));
+  return init.major == FUSE_KERNEL_VERSION && init.minor < kMinorWithResend;
+}
+
+void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecord record, const KeptParts& parts) {
   if (guards.device().empty()) {
     log::debug("there is no keeper: another mount covers \"{}\"", record.mountpoint);
     return;
   }
   record.device = guards.device();
-  record.handshake = session.handshake();
-  keeper.emplace(session.device_fd(), guards.connection(),
-                 [record, &opened, &statistics]() mutable { return contents_of(record, opened, statistics); });
-  if (const std::string why = keeper->start(); !why.empty()) {
-    log::warn("if the daemon of \"{}\" is killed, no other one goes on with the mount: {}", record.mountpoint, why);
-    return;
-  }
-  guards.use(&*keeper);
+  keeper.emplace(parts.session->device_fd(), guards.connection(),
+                 [record, parts]() mutable { return contents_of(record, parts); });
 }
 
-void store_mount(ServiceManager& manager, const fuse::Session& session, MountRecord record, const OpenedTree& opened,
-                 const fuse::Statistics& statistics) {
+void start_keeper(Keeper& keeper, Guards& guards, const std::string& mountpoint) {
+  if (const std::string why = keeper.start(); !why.empty()) {
+    log::warn("if the daemon of \"{}\" is killed, no other one goes on with the mount: {}", mountpoint, why);
+    return;
+  }
+  guards.use(&keeper);
+}
+
+void store_mount(ServiceManager& manager, MountRecord record, const KeptParts& parts) {
   try {
-    record.handshake = session.handshake();
-    const Keeper::Contents contents = contents_of(record, opened, statistics);
+    const Keeper::Contents contents = contents_of(record, parts);
     manager.forget(std::string(kStoredRecord));  // of an earlier process of the unit
     manager.store(std::string(kStoredRecord), contents.record.get());
     manager.store(std::string(kStoredState), contents.state.get());
+    if (contents.requests) {
+      manager.store(std::string(kStoredRequests), contents.requests.get());
+    }
     for (std::size_t i = 0; i < contents.containers.size(); ++i) {
       manager.store(std::string(kStoredContainer) + std::to_string(i), contents.containers[i]);
     }
-    manager.store(std::string(kStoredDevice), session.device_fd());  // the last: without the others it is of no use
+    manager.store(std::string(kStoredDevice), parts.session->device_fd());  // without the others it is of no use
   } catch (const Error& error) {
     log::warn("if this daemon is killed, no other one goes on with its mount: {}", error);
   }
 }
 
 void forget_mount(ServiceManager& manager, const OpenedTree& opened) {
-  for (const std::string_view name : {kStoredDevice, kStoredRecord, kStoredState}) {
+  for (const std::string_view name : {kStoredDevice, kStoredRecord, kStoredState, kStoredRequests}) {
     manager.forget(std::string(name));
   }
   const std::optional<KeptTree> tree = keep_tree(opened);

@@ -14,8 +14,9 @@
 #include "daemon/observe/mount_facts.h"
 #include "daemon/packages/followed_tree.h"
 #include "daemon/packages/open_tree.h"
+#include "fuse/request_store.h"
 #include "fuse/session.h"
-#include "fuse/statistics.h"
+#include "fuse/shared_state.h"
 
 // How one daemon hands a mount over to the next one.
 namespace pkgfs {
@@ -30,17 +31,28 @@ enum class Keeping {
 [[nodiscard]] Keeping keeping_of(const MountOptions& options, const OpenedTree& opened, const FollowedTree* followed,
                                  const ServiceManager& manager);
 
+/// Whether requests must be kept until they are answered, because the kernel doesn't send them again (Linux
+/// before 6.9). The environment variable PKGFS_TEST_NO_RESEND makes a test of that possible on other kernels.
+[[nodiscard]] bool must_keep_requests(const fuse::Handshake& handshake);
+
 /// What the next daemon must know of this mount, but for the tree and the handshake.
 [[nodiscard]] MountRecord record_of(const MountOptions& options, const MountFacts& facts,
                                     const std::optional<Predecessor>& predecessor);
 
-/// Starts the keeper of the mount. If that isn't possible, logs why; the mount goes on without.
-void start_keeper(std::optional<Keeper>& keeper, Guards& guards, const fuse::Session& session, MountRecord record,
-                  const OpenedTree& opened, const fuse::Statistics& statistics);
+/// What is kept of a mount beside its packages. The pointers must outlive the keeper; `requests` may be null.
+struct KeptParts {
+  const fuse::Session* session;
+  const OpenedTree* opened;
+  const fuse::SharedState* state;
+  const fuse::RequestStore* requests;
+};
 
+/// Makes the keeper of the mount, which isn't started yet. None if another mount covers this one.
+void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecord record, const KeptParts& parts);
+/// Starts it. If that isn't possible, logs why; the mount goes on without.
+void start_keeper(Keeper& keeper, Guards& guards, const std::string& mountpoint);
 /// Lets the service manager keep what a keeper would hold. The next process of the unit goes on with the mount.
-void store_mount(ServiceManager& manager, const fuse::Session& session, MountRecord record, const OpenedTree& opened,
-                 const fuse::Statistics& statistics);
+void store_mount(ServiceManager& manager, MountRecord record, const KeptParts& parts);
 /// The mount ends: the service manager needs nothing of it any more.
 void forget_mount(ServiceManager& manager, const OpenedTree& opened);
 
@@ -48,6 +60,7 @@ void forget_mount(ServiceManager& manager, const OpenedTree& opened);
 inline constexpr std::string_view kStoredDevice = "pkgfs-device";
 inline constexpr std::string_view kStoredRecord = "pkgfs-record";
 inline constexpr std::string_view kStoredState = "pkgfs-state";
+inline constexpr std::string_view kStoredRequests = "pkgfs-requests";
 inline constexpr std::string_view kStoredContainer = "pkgfs-container-";
 
 }  // namespace pkgfs

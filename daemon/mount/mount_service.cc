@@ -7,6 +7,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -70,8 +71,11 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
   std::signal(SIGPIPE, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): before any thread
 
   vfs::FileSystem& tree = *opened.tree.file_system;
+  const Keeping keeping = keeping_of(options, opened, followed, manager);
   fuse::UsageCounter usage(tree);
-  fuse::Statistics statistics;
+  fuse::SharedState state = state_of(predecessor, keeping != Keeping::kNothing);
+  fuse::Statistics statistics(state);
+  std::unique_ptr<fuse::RequestStore> requests;  // where the kernel doesn't send them again
   fuse::ContentPrefetcher prefetcher(tree, statistics, page_cache_ahead(control_group_limit()));
   fuse::CpuLatency cpu_latency(statistics);
   LazyMount lazy(opened.tree);
@@ -100,7 +104,6 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
     facts.metrics = metrics ? metrics->address() : std::string();
   }
   const auto stats = [&] { return stats_json(now_facts(), statistics.snapshot(), lazy_state(lazy.sources())); };
-  const Keeping keeping = keeping_of(options, opened, followed, manager);
   fuse::Adapter adapter(
       tree, statistics,
       adapter_options(options, usage, used_prefetcher, cpu_latency, keeping != Keeping::kNothing, stats));
@@ -137,15 +140,25 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
   if (predecessor || watch.wait_until_ready(session, mountpoint)) {
     if (predecessor) {
       guards.emplace(predecessor->record.device);
-      take_over(session, *predecessor, mountpoint);
+      take_over(session, *predecessor, mountpoint, !must_keep_requests(predecessor->record.handshake));
     } else {
       const std::optional<MountEntry> own = find_own_mount(settings);  // the claim keeps others from mounting here
       guards.emplace(own ? own->device : std::string());
     }
     claim.reset();
-    session.start(server_options(options, used_prefetcher));
+    if (keeping != Keeping::kNothing && must_keep_requests(session.handshake())) {
+      requests = requests_of(predecessor);
+    }
+    const KeptParts parts{.session = &session, .opened = &opened, .state = &state, .requests = requests.get()};
+    if (keeping == Keeping::kKeeper) {
+      make_keeper(keeper, *guards, record_of(options, facts, predecessor), parts);
+    }
+    fuse::ServerOptions servers = server_options(options, used_prefetcher);
+    servers.poisoned = poisoned_requests(state, predecessor, tree);
+    servers.keep_requests = requests.get();
+    session.start(servers);
     if (predecessor) {
-      begin_serving(*predecessor);
+      begin_serving(*predecessor, statistics);
     }
     if (metrics) {
       metrics->start();
@@ -163,13 +176,13 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
     const auto store = [&] {
       MountRecord record = record_of(options, facts, predecessor);
       record.device = guards->device();
-      store_mount(manager, session, std::move(record), opened, statistics);
+      store_mount(manager, std::move(record), parts);
     };
     if (keeping == Keeping::kServiceManager) {
       store();
     }
-    if (keeping == Keeping::kKeeper) {
-      start_keeper(keeper, *guards, session, record_of(options, facts, predecessor), opened, statistics);
+    if (keeper) {
+      start_keeper(*keeper, *guards, mountpoint);
     }
     if (predecessor) {
       told_keeper(*predecessor);

@@ -19,10 +19,12 @@ namespace pkgfs {
 struct Predecessor {
   MountRecord record;
   UniqueFd device;
-  UniqueFd state;
+  UniqueFd state;          // of fuse::SharedState
+  UniqueFd requests;       // of fuse::RequestStore, or of another file
   UniqueFd process;        // its pidfd
   UniqueFd control;        // to its keeper
   std::int64_t ended = 0;  // CLOCK_MONOTONIC, in nanoseconds
+  int signal = 0;          // with which it crashed; 0: it didn't
   bool runs = false;       // it was stopped, and is killed once this daemon serves
 };
 

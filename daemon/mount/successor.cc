@@ -38,6 +38,11 @@ constexpr std::int64_t kSecond = 1'000'000'000;
 /// For the process that replaces a daemon: to stop it, and to check the mount.
 constexpr int kUpgradeMs = 30'000;
 
+std::int64_t now() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
 /// Takes the descriptors from the keeper. They must not reach a program that this process starts.
 void claim_descriptors(int containers) {
   for (int fd = keeper::kControl; fd < keeper::kContainers + containers; ++fd) {
@@ -54,7 +59,7 @@ void count_crash(MountRecord& record, const Handover& said) {
     record.last_end = said.runs ? "replaced by another version" : "killed";
     return;
   }
-  record.last_end = fmt::format("crashed with signal {} ({})", said.signal, ::strsignal(said.signal));  // NOLINT
+  record.last_end = fmt::format("ended by signal {} ({})", said.signal, ::strsignal(said.signal));  // NOLINT
   record.crashes.push_back(said.ended);
   if (record.crashes.size() > kMost) {
     (void)!::write(keeper::kAbort, "1", 1);
@@ -102,9 +107,11 @@ int go_on(const Handover& said, const Io& io) {
   Predecessor predecessor{.record = {},
                           .device = UniqueFd(keeper::kDevice),
                           .state = UniqueFd(keeper::kState),
+                          .requests = UniqueFd(keeper::kRequests),
                           .process = UniqueFd(keeper::kEnded),
                           .control = UniqueFd(keeper::kControl),
                           .ended = said.ended,
+                          .signal = said.signal,
                           .runs = said.runs};
   const UniqueFd record(keeper::kRecord);
   predecessor.record = MountRecord::read(record.get());
@@ -121,7 +128,38 @@ int go_on(const Handover& said, const Io& io) {
 
 }  // namespace
 
-void take_over(fuse::Session& session, Predecessor& predecessor, const std::string& mountpoint) {
+fuse::SharedState state_of(std::optional<Predecessor>& predecessor, bool is_shared) {
+  if (predecessor && predecessor->state) {
+    try {
+      return fuse::SharedState::adopt(std::move(predecessor->state));
+    } catch (const Error& error) {
+      log::info("the counts of the mount begin anew: {}", error);
+    }
+  }
+  return is_shared ? fuse::SharedState::create() : fuse::SharedState::unshared();
+}
+
+std::unique_ptr<fuse::RequestStore> requests_of(std::optional<Predecessor>& predecessor) {
+  return predecessor ? fuse::RequestStore::adopt(std::move(predecessor->requests)) : fuse::RequestStore::create();
+}
+
+std::vector<fuse::NodeRequest> poisoned_requests(fuse::SharedState& state,
+                                                 const std::optional<Predecessor>& predecessor, vfs::FileSystem& tree) {
+  if (predecessor && predecessor->signal != 0) {
+    for (const fuse::NodeRequest& request : state.suspect(state.in_flight())) {
+      const Result<vfs::Origin> origin = tree.origin(request.node == 1 ? tree.root() : request.node);
+      log::write(log::Level::kError,
+                 fmt::format("requests of kind {} for inode {}{} fail from now on: two daemons crashed at them",
+                             request.opcode, request.node,
+                             origin ? fmt::format(" (package \"{}\", volume \"{}\", path \"{}\")", origin->package,
+                                                  origin->volume, origin->path)
+                                    : std::string()));
+    }
+  }
+  return state.poisoned();
+}
+
+void take_over(fuse::Session& session, Predecessor& predecessor, const std::string& mountpoint, bool resends) {
   // Usually, it has ended by now. If a thread of it waits in the kernel, it ends when this daemon answers its requests.
   constexpr int kPatienceMs = 100;
   session.take_over(std::move(predecessor.device), predecessor.record.handshake, [mountpoint] {
@@ -138,16 +176,20 @@ void take_over(fuse::Session& session, Predecessor& predecessor, const std::stri
       session.leave();
       throw Error(ErrorCode::kInterrupted, "the daemon before goes on, because the process that replaces it has ended");
     }
+    predecessor.ended = now();
   } else if (predecessor.process) {
     pollfd ended{.fd = predecessor.process.get(), .events = POLLIN, .revents = 0};
     (void)::poll(&ended, 1, kPatienceMs);
   }
-  if (!session.resend()) {
+  if (resends && !session.resend()) {
     throw system_error("The kernel doesn't send requests again that the daemon before has taken", errno);
   }
 }
 
-void begin_serving(Predecessor& predecessor) {
+void begin_serving(Predecessor& predecessor, fuse::Statistics& statistics) {
+  if (predecessor.ended > 0) {
+    statistics.taken_over(std::chrono::nanoseconds(now() - predecessor.ended));
+  }
   if (!predecessor.runs) {
     return;
   }
@@ -201,6 +243,8 @@ std::optional<Predecessor> stored_mount(const MountOptions& options, const Envir
       record = std::move(each.fd);
     } else if (name == kStoredState) {
       stored.state = std::move(each.fd);
+    } else if (name == kStoredRequests) {
+      stored.requests = std::move(each.fd);
     } else if (name.starts_with(kStoredContainer)) {
       containers[std::strtoul(each.name.c_str() + kStoredContainer.size(), nullptr, 10)] = std::move(each.fd);
     }

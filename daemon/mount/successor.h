@@ -1,23 +1,38 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "daemon/cli/io.h"
 #include "daemon/cli/options.h"
 #include "daemon/mount/mount_service.h"
+#include "fuse/request_store.h"
 #include "fuse/session.h"
+#include "fuse/shared_state.h"
+#include "fuse/statistics.h"
 
 // How a daemon goes on with the mount of the daemon before (its predecessor).
 namespace pkgfs {
 
-/// Lets `session` go on with the mount of `predecessor`, and asks the kernel for the requests that it left unanswered.
-/// Throws Error.
-void take_over(fuse::Session& session, Predecessor& predecessor, const std::string& mountpoint);
+/// The state of the mount that the daemon before has left, or a new one if it can't be used. `is_shared`: another
+/// daemon may go on from it.
+[[nodiscard]] fuse::SharedState state_of(std::optional<Predecessor>& predecessor, bool is_shared);
+/// The requests that the daemon before has left unanswered, or an empty store. Throws Error.
+[[nodiscard]] std::unique_ptr<fuse::RequestStore> requests_of(std::optional<Predecessor>& predecessor);
+/// The requests that mustn't be answered, because two daemons crashed when they answered them. Logs each that is new.
+[[nodiscard]] std::vector<fuse::NodeRequest> poisoned_requests(fuse::SharedState& state,
+                                                               const std::optional<Predecessor>& predecessor,
+                                                               vfs::FileSystem& tree);
+
+/// Lets `session` go on with the mount of `predecessor`. With `resends`, asks the kernel for the requests that it left
+/// unanswered. Throws Error.
+void take_over(fuse::Session& session, Predecessor& predecessor, const std::string& mountpoint, bool resends);
 /// Call it once `session` serves. If the daemon before runs, waits until the process that replaces it has checked the
-/// mount, and kills it.
-void begin_serving(Predecessor& predecessor);
+/// mount, and kills it. Otherwise, counts the pause.
+void begin_serving(Predecessor& predecessor, fuse::Statistics& statistics);
 /// Tells the keeper of `predecessor` that it is no longer needed.
 void told_keeper(Predecessor& predecessor);
 

@@ -38,6 +38,9 @@ enum Metric : std::size_t {
   kWatched,
   kUnwatched,
   kNotices,
+  kTakeovers,
+  kPause,
+  kLongestPause,
   kLazyPackages,
   kLazyProblems,
   kLazyBytes,
@@ -86,6 +89,11 @@ constexpr std::array kTable{
                "Times that a live directory could not be watched."},
     MetricSpec{"pkgfs_live_notices_total", "counter", "", kExperimental,
                "Changes of live directories that the kernel was told of."},
+    MetricSpec{"pkgfs_takeovers_total", "counter", "", kExperimental,
+               "Times that another daemon went on with the mount."},
+    MetricSpec{"pkgfs_takeover_pause_seconds_total", "counter", "", kExperimental,
+               "Time between the end of a daemon and the moment when the next one took requests."},
+    MetricSpec{"pkgfs_takeover_pause_seconds_max", "gauge", "", kExperimental, "The longest such time."},
     MetricSpec{"pkgfs_lazy_packages", "gauge", "state", kExperimental,
                "Packages that weren't complete when the mount was made, by their state now."},
     MetricSpec{"pkgfs_lazy_problems", "gauge", "", kExperimental,
@@ -292,6 +300,9 @@ std::string metrics_text(const MountFacts& facts, const fuse::Snapshot& counts, 
   out.single(kWatched, live.watched);
   out.single(kUnwatched, live.unwatched);
   out.single(kNotices, live.notices);
+  out.single(kTakeovers, counts.takeovers);
+  out.single(kPause, static_cast<double>(counts.pause_total) * kNanosecond);
+  out.single(kLongestPause, static_cast<double>(counts.pause_longest) * kNanosecond);
   write_lazy(out, lazy.value_or(LazyState{}));
   write_process(out, facts);
   return out.take();

@@ -66,6 +66,10 @@ void add_counts(Json& object, const fuse::Snapshot& counts) {
     object["changed"] = std::vector(
         changed.begin(), changed.begin() + static_cast<std::ptrdiff_t>(std::min(changed.size(), kChangedShown)));
   }
+  if (counts.takeovers > 0) {
+    object["takeovers"] = counts.takeovers;
+    object["pause_ns"] = {{"sum", counts.pause_total}, {"max", counts.pause_longest}};
+  }
   object["uptime_seconds"] = std::round(counts.uptime * kThousand) / kThousand;
   object["errors"] = std::move(errors);
   object["latency_ns"] = std::move(latencies);
