@@ -16,8 +16,10 @@
 #include <array>
 #include <cerrno>
 #include <cstdarg>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <utility>
 
 #include "core/base/error.h"
@@ -144,6 +146,21 @@ std::string mount_words(const MountSettings& settings) {
 }
 
 }  // namespace
+
+bool Handshake::kernel_resends() const {
+  constexpr std::uint32_t kMinor = 40;  // of the protocol
+  struct {
+    fuse_in_header header;
+    std::uint32_t major;
+    std::uint32_t minor;
+  } init{};
+  static_assert(offsetof(fuse_init_in, minor) == sizeof(init.major));
+  if (request.size() < sizeof(init)) {
+    return false;
+  }
+  std::memcpy(&init, request.data(), sizeof(init));
+  return init.major == FUSE_KERNEL_VERSION && init.minor >= kMinor;
+}
 
 bool ask_to_resend(int device) {
   constexpr int kResend = 7;  // FUSE_NOTIFY_RESEND, which the headers of Debian 12 don't have

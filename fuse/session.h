@@ -35,6 +35,9 @@ struct MountSettings {
 struct Handshake {
   std::vector<std::byte> request;
   std::vector<std::byte> reply;
+
+  /// Whether the kernel can send requests again (Linux 6.9).
+  [[nodiscard]] bool kernel_resends() const;
 };
 
 /// One FUSE mount and the threads that serve it. Not thread-safe.

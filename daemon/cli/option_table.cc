@@ -316,6 +316,10 @@ constexpr std::array kOptions{
         "with --foreground",
         kMountOnly, true,
         [](Options& options, std::string_view value) { options.mount.keeper = parse_auto_on_off("keeper", value); }},
+    OptionSpec{
+        Group::kDaemon, "crash-dir", '\0', "DIR",
+        "if the daemon crashes, write its stack into a new file in DIR, pkgfs-PID.crash", kMountOnly, true,
+        [](Options& options, std::string_view value) { options.mount.crash_dir = parse_path("crash-dir", value); }},
     OptionSpec{Group::kDaemon, "metrics", '\0', "ADDRESS",
                "serve Prometheus metrics over HTTP at ADDRESS: unix:PATH, HOST:PORT, or PORT on 127.0.0.1 "
                "(docs/METRICS.md)",

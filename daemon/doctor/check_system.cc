@@ -26,6 +26,7 @@
 #include "core/load/libarchive.h"
 #include "core/load/zlib.h"
 #include "core/net/version.h"
+#include "daemon/mount/keeper.h"
 #include "daemon/mount/run_bounded.h"
 #include "fuse/kernel_features.h"
 
@@ -98,6 +99,17 @@ void check_fusermount(Findings& findings) {
     found.said = program + " is setuid root";
   }
   findings.push_back(std::move(found));
+}
+
+void check_keeper(Findings& findings) {
+  const std::string program = keeper_program();
+  if (!program.empty()) {
+    findings.push_back({"keeper", Level::kOk, program + " lets another daemon go on with a mount", ""});
+    return;
+  }
+  findings.push_back({"keeper", Level::kWarning,
+                      "there is no program \"pkgfs-keeper\": if a daemon is killed, its mount is dead",
+                      "install it into the directory of pkgfs, or into ../libexec/pkgfs from there"});
 }
 
 void check_configuration(Findings& findings) {
@@ -263,6 +275,7 @@ void check_watches(Findings& findings) {
 void check_system(Findings& findings) {
   check_device(findings);
   check_fusermount(findings);
+  check_keeper(findings);
   check_configuration(findings);
   check_kernel(findings);
   check_libraries(findings);

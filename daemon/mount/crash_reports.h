@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <string>
+
 #include "core/base/unique_fd.h"
 
 namespace pkgfs {
@@ -9,6 +11,10 @@ namespace pkgfs {
 /// kernel dumps core, all threads have stopped, but none has ended. Only the main thread may call these functions.
 class CrashReports {
  public:
+  /// From now on, a crash of this process also writes its stack into a new file in `directory`, `pkgfs-PID.crash`.
+  /// Throws Error if the directory can't be opened.
+  static void write_stacks_to(const std::string& directory);
+
   CrashReports() = default;
   ~CrashReports() { stop(); }
   CrashReports(const CrashReports&) = delete;

@@ -3,12 +3,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/fuse.h>
 
 #include <cstddef>
-#include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <utility>
 
 #include "core/base/error.h"
@@ -72,15 +69,8 @@ Keeper::Contents contents_of(MountRecord& record, const KeptParts& parts) {
 }  // namespace
 
 bool must_keep_requests(const fuse::Handshake& handshake) {
-  constexpr std::uint32_t kMinorWithResend = 40;
-  fuse_in_header header{};
-  fuse_init_in init{};
-  constexpr std::size_t kNeeded = sizeof(header) + offsetof(fuse_init_in, max_readahead);
-  if (handshake.request.size() < kNeeded || std::getenv("PKGFS_TEST_NO_RESEND") != nullptr) {
-    return true;
-  }
-  std::memcpy(&init, handshake.request.data() + sizeof(header), offsetof(fuse_init_in, max_readahead));
-  return init.major == FUSE_KERNEL_VERSION && init.minor < kMinorWithResend;
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): no thread changes the environment
+  return !handshake.kernel_resends() || std::getenv("PKGFS_TEST_NO_RESEND") != nullptr;
 }
 
 void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecord record, const KeptParts& parts) {

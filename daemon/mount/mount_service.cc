@@ -12,10 +12,12 @@
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/function_ref.h"
 #include "core/base/log.h"
 #include "core/base/thread_annotations.h"
 #include "core/base/unique_fd.h"
 #include "daemon/cli/exit_code.h"
+#include "daemon/mount/crash_reports.h"
 #include "daemon/mount/keeping.h"
 #include "daemon/mount/lazy_mount.h"
 #include "daemon/mount/manifest_follower.h"
@@ -48,16 +50,15 @@ void look_for_changes(vfs::FileSystem& tree) { (void)tree.is_intact(tree.root())
 /// one doesn't answer at all, no program should wait longer.
 constexpr auto kStopLimit = std::chrono::seconds(1);
 
-/// Listens at `address`. A daemon that goes on with a mount does so without metrics if that isn't possible.
-void open_metrics(std::optional<MetricsServer>& metrics, const std::string& address, std::function<std::string()> text,
-                  bool goes_on) {
+/// Calls `start`. A daemon that goes on with a mount does so without what it starts if it throws Error.
+void start_or_go_on(bool goes_on, FunctionRef<void()> start) {
   try {
-    metrics.emplace(address, std::move(text));
+    start();
   } catch (const Error& error) {
     if (!goes_on) {
       throw;
     }
-    log::warn("no metrics are served any more: {}", error);
+    log::warn("the mount goes on without this: {}", error);
   }
 }
 
@@ -69,6 +70,10 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
   MountWatch watch;  // before any thread: they inherit the blocked signals
   // A write to a client or to standard error that has gone is an error of that write, not the end of the mount.
   std::signal(SIGPIPE, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): before any thread
+
+  if (!options.crash_dir.empty()) {
+    start_or_go_on(predecessor.has_value(), [&] { CrashReports::write_stacks_to(options.crash_dir); });
+  }
 
   vfs::FileSystem& tree = *opened.tree.file_system;
   const Keeping keeping = keeping_of(options, opened, followed, manager);
@@ -100,7 +105,7 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
   const auto metrics_now = [&] { return metrics_text(now_facts(), statistics.snapshot(), lazy_state(lazy.sources())); };
   std::optional<MetricsServer> metrics;
   if (!options.metrics.empty()) {
-    open_metrics(metrics, options.metrics, metrics_now, predecessor.has_value());
+    start_or_go_on(predecessor.has_value(), [&] { metrics.emplace(options.metrics, metrics_now); });
     facts.metrics = metrics ? metrics->address() : std::string();
   }
   const auto stats = [&] { return stats_json(now_facts(), statistics.snapshot(), lazy_state(lazy.sources())); };

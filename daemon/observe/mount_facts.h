@@ -17,10 +17,10 @@ struct MountFacts {
   std::string mountpoint;
   std::string metrics;  // where the metrics are served; empty: nowhere
   pid_t pid = 0;
-  std::int64_t since = 0;   // when the mount was made, in seconds since the epoch
-  pid_t keeper = 0;         // the process that lets another daemon go on with the mount; 0: none
-  unsigned generation = 1;  // of the daemon: 1 made the mount
-  std::string last_end;     // why the daemon before ended; empty: there was none
+  std::int64_t since = 0;     // when the mount was made, in seconds since the epoch
+  pid_t keeper = 0;           // the process that lets another daemon go on with the mount; 0: none
+  unsigned generation = 1;    // of the daemon: 1 made the mount
+  std::string last_end = {};  // why the daemon before ended; empty: there was none
 };
 
 }  // namespace pkgfs

@@ -132,6 +132,12 @@ TEST_F(Doctor, FindsWhatIsWrongWithFusermount) {
   expect(doctor("export PATH=/nowhere"), "fusermount3", "warning", "isn't in PATH", "apt install fuse3");
 }
 
+TEST_F(Doctor, FindsThatThereIsNoKeeper) {
+  const std::string keeper = fs::path(kPkgfs).parent_path() / "pkgfs-keeper";
+  expect(doctor(""), "keeper", "ok", "pkgfs-keeper lets another daemon", "");
+  expect(doctor("mount --bind /dev/null " + keeper + "; "), "keeper", "warning", "its mount is dead", "install it");
+}
+
 TEST_F(Doctor, ReadsTheConfigurationOfFuse) {
   const std::string set = dir_.write("set", "# comment\n  user_allow_other  \n");
   const std::string unset = dir_.write("unset", "#user_allow_other\nmount_max = 5\n");
