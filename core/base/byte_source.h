@@ -106,6 +106,14 @@ class MappedFile final : public ByteSource {
   [[nodiscard]] static std::shared_ptr<MappedFile> adopt(UniqueFd fd, std::string name,
                                                          Changes changes = Changes::kRefused);
 
+  /// What an earlier process knew of the file when it opened it.
+  struct Known {
+    std::uint64_t size;
+    std::int64_t modified;  // nanoseconds since the epoch
+  };
+  /// The same for a file that must not change. If it isn't as `known` says, it isn't intact.
+  [[nodiscard]] static std::shared_ptr<MappedFile> adopt(UniqueFd fd, std::string name, const Known& known);
+
   ~MappedFile() override;
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;

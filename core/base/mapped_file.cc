@@ -36,6 +36,17 @@ std::shared_ptr<MappedFile> MappedFile::adopt(UniqueFd fd, std::string name, Cha
   return std::shared_ptr<MappedFile>(new MappedFile(std::move(fd), std::move(name), changes));
 }
 
+std::shared_ptr<MappedFile> MappedFile::adopt(UniqueFd fd, std::string name, const Known& known) {
+  auto file = adopt(std::move(fd), std::move(name));
+  if (file->size() != known.size || file->modified_ != known.modified) {
+    file->changed_ = true;
+    // Never that of the file as it is now: otherwise a process that gets this value would take the file for intact.
+    file->modified_ = known.modified == file->modified_ ? known.modified - 1 : known.modified;
+    read_faults::tell_changed(file->name_);
+  }
+  return file;
+}
+
 MappedFile::MappedFile(UniqueFd fd, std::string name, Changes changes)
     : name_(std::move(name)), fd_(std::move(fd)), changes_(changes) {
   struct stat status{};

@@ -180,8 +180,14 @@ void prepare() {
   ::sigaction(kWakeSignal, &wake, nullptr);
   std::signal(SIGCHLD, SIG_DFL);  // NOLINT(cert-err33-c): waitpid() needs it
   ::prctl(PR_SET_PDEATHSIG, kWakeSignal);
-  // Other processes may wait until the daemon's working directory is free. They must not wait for this one.
+  // Other processes may wait until the daemon's output is closed, or its working directory free. They must not wait for
+  // this one.
   (void)!::chdir("/");
+  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (int stream = 0; stream < kControl; ++stream) {
+    ::dup2(null, stream);
+  }
+  ::close(null);
   ask_for_protection();
 }
 

@@ -165,6 +165,9 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
     if (predecessor) {
       begin_serving(*predecessor, statistics);
     }
+    if (keeper) {
+      start_keeper(*keeper, *guards, mountpoint);
+    }
     if (metrics) {
       metrics->start();
     }
@@ -185,9 +188,6 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
     };
     if (keeping == Keeping::kServiceManager) {
       store();
-    }
-    if (keeper) {
-      start_keeper(*keeper, *guards, mountpoint);
     }
     if (predecessor) {
       told_keeper(*predecessor);
