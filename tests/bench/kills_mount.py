@@ -47,10 +47,6 @@ def ask_within(root, seconds):
     return json.loads(said) if asking.returncode == 0 else None
 
 
-def requests(stats):
-    return sum(stats["requests"].values())
-
-
 class KeptMount:
     def __init__(self, program, package, root, environment=None, options=()):
         self.program = program
@@ -157,9 +153,8 @@ def complaints(before, after, number):
         yield f"last_end is {after.get('last_end')!r} after signal {int(number)}"
     if not after.get("keeper") or not running(after["keeper"]):
         yield f"keeper {after.get('keeper')} doesn't run"
-    fallen = [name for name, count in before["requests"].items() if after["requests"].get(name, 0) < count]
-    if fallen:
-        yield f"the counts of {', '.join(fallen)} fall"
+    if any(after["requests"].get(name, 0) < count for name, count in before["requests"].items()):
+        yield "counts of requests fall"
 
 
 class Crew:
@@ -172,14 +167,18 @@ class Crew:
         self.broken = []
         for number, kind in enumerate(kinds):
             where = places if kind in ("fresh", "push") else mount.root
-            words = [sys.executable, READERS, kind, where, source, "--program", mount.program, "--package",
-                     mount.package, "--seed", str(seed + number)]
-            self.processes[f"{kind}-{number}"] = subprocess.Popen(
+            name = f"{kind}-{number}"
+            words = [sys.executable, READERS, kind, where, source, self.result_of(name), "--program", mount.program,
+                     "--package", mount.package, "--seed", str(seed + number)]
+            self.processes[name] = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                 env=mount.environment, start_new_session=True)
         for name, process in self.processes.items():
             if process.stdout.readline() != "ready\n":
                 self.broken.append(f"{name} doesn't start: {process.stderr.read()[-300:]}")
+
+    def result_of(self, name):
+        return self.mount.root + "." + name
 
     def stop(self):
         """Ends the readers. Returns what each says; a reader that hangs or that a signal has ended is an error."""
@@ -204,14 +203,14 @@ class Crew:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         try:
-            said, complained = process.communicate(timeout=10)
+            _, complained = process.communicate(timeout=10)
         except subprocess.TimeoutExpired:  # it can't even be killed
-            said, complained = "", ""
+            complained = ""
         why = f"{name} hangs" if hung else f"{name} ends with {process.returncode}: {complained[-300:]}"
-        lines = said.splitlines()
-        if hung or process.returncode != 0 or not lines:
+        if hung or process.returncode != 0:
             return {"kind": kind, "rounds": 0, "errors": 1, "wrong": 0, "said": [[time.monotonic(), why]]}
-        return json.loads(lines[-1])
+        with open(self.result_of(name), encoding="utf-8") as file:
+            return json.load(file)
 
     @contextlib.contextmanager
     def fresh_mount(self, chance):

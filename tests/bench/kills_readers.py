@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """One reader of a mount, in a process of its own: reads until SIGTERM, compares every byte with the source tree, and
-prints what it found as JSON. tests/bench/kills starts it."""
+writes what it found as JSON. tests/bench/kills starts it."""
 import argparse
 import errno
 import fcntl
@@ -55,7 +55,6 @@ class Reader:
         self.wrong = []
         self.number_of_errors = self.number_of_wrong = 0
         self.ends = False
-        self.extra = {}
         signal.signal(signal.SIGTERM, self.stop)
         self.files = files_below(options.source)
         self.right = self.look(options.source)
@@ -89,8 +88,12 @@ class Reader:
                 self.failed(error)
                 time.sleep(0.05)  # a dead mount fails at once, for ever
             self.rounds += 1
-        print(json.dumps({"kind": self.options.kind, "rounds": self.rounds, "errors": self.number_of_errors,
-                          "wrong": self.number_of_wrong, "said": self.errors + self.wrong, **self.extra}), flush=True)
+        self.write_result()
+
+    def write_result(self, **more):
+        with open(self.options.result, "w", encoding="utf-8") as out:  # too much for a pipe that is read at the end
+            json.dump({"kind": self.options.kind, "rounds": self.rounds, "errors": self.number_of_errors,
+                       "wrong": self.number_of_wrong, "said": self.errors + self.wrong, **more}, out)
 
 
 def describe_difference(seen, right):
@@ -255,8 +258,7 @@ class Probe(Reader):
             if self.rounds % 64 == 0:
                 time.sleep(0.0003)  # or it keeps the daemon busy, and one CPU
                 last = time.monotonic()
-        print(json.dumps({"kind": "probe", "rounds": self.rounds, "errors": self.number_of_errors, "wrong": 0,
-                          "said": self.errors, "gaps": gaps}), flush=True)
+        self.write_result(gaps=gaps)
 
 
 KINDS = {"find": Find, "tar": Tar, "grep": Grep, "mmap": Mapped, "import": Import, "fresh": Fresh, "push": Fresh,
@@ -268,6 +270,7 @@ def main():
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("mount", help="of fresh and push: the directory for mount points")
     parser.add_argument("source")
+    parser.add_argument("result", help="the file that gets what the reader found")
     parser.add_argument("--program")
     parser.add_argument("--package")
     parser.add_argument("--seed", type=int, default=1)

@@ -88,8 +88,6 @@ def text(bars):
 
 
 def complaints(found):
-    """What the rows say of errors, the same texts once."""
-    lines = []
-    for name, result in found.items():
-        lines += [f"{name}: {said}" for said in dict.fromkeys(result["said"])]
-    return "\n".join(lines)
+    """What the rows say of errors."""
+    return "\n".join(f"{name}, {times} times: {text}" for name, result in found.items()
+                     for text, times in result["said"].items())

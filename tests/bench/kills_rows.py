@@ -12,7 +12,6 @@ import time
 from kills_mount import Crew, Dead, KeptMount, running
 from results import median
 
-READERS = ("find", "tar", "grep", "mmap", "import", "fresh", "push")
 MOST_SAID = 30
 
 
@@ -69,7 +68,7 @@ class Kills:
     @contextlib.contextmanager
     def row(self, name):
         """The results of a row; an unexpected end of the mount is one of them."""
-        result = {"done": 0, "errors": 0, "wrong": 0, "said": [], "pauses": [], "times": [], "rounds": {}}
+        result = {"done": 0, "errors": 0, "wrong": 0, "said": {}, "pauses": [], "times": [], "rounds": {}}
         self.found[name if self.resend else name + ", no resend"] = result
         try:
             yield result
@@ -79,9 +78,9 @@ class Kills:
     @staticmethod
     def complain(result, said):
         result["errors"] += len(said)
-        result["said"] += list(said)[:max(0, MOST_SAID - len(result["said"]))]
+        note(result, said)
 
-    def under_readers(self, result, times, act, readers=READERS):
+    def under_readers(self, result, times, act):
         """Calls `act(mount, crew)` at random moments while readers read; it returns when the mount stopped, when it went
         on, and what is wrong. The pause is the longest gap of the probe in between."""
         tree = self.trees["K1"]
@@ -89,7 +88,7 @@ class Kills:
         with self.mount("K1") as mount, Dropper(self.options.drop, self.options.drop_seconds):
             fresh = self.new_place("fresh")
             os.mkdir(fresh)
-            crew = Crew(("probe", *readers), mount, source, fresh, self.options.seed)
+            crew = Crew(("probe", *self.options.readers), mount, source, fresh, self.options.seed)
             spans = []
             try:
                 self.complain(result, crew.broken)
@@ -111,8 +110,7 @@ class Kills:
             result["rounds"][end["kind"]] = end["rounds"]
             result["errors"] += end["errors"]
             result["wrong"] += end["wrong"]
-            texts = [f"{end['kind']}: {text}" for _, text in end["said"]]
-            result["said"] += texts[:max(0, MOST_SAID - len(result["said"]))]
+            note(result, [f"{end['kind']}: {text}" for _, text in end["said"]])
             if "gaps" in end:
                 result["pauses"] += pauses(end["gaps"], spans)
                 result["undisturbed"] = longest_outside(end["gaps"], spans)
@@ -238,6 +236,14 @@ class Kills:
         with mount:
             os.stat(place)
             return time.monotonic() - begin
+
+
+def note(result, texts):
+    """Keeps each text once, with how often it came."""
+    said = result["said"]
+    for text in texts:
+        if text in said or len(said) < MOST_SAID:
+            said[text] = said.get(text, 0) + 1
 
 
 def private_bytes(pid):
