@@ -55,6 +55,24 @@ TEST_F(KeeperEnds, WithAFileOpenToo) {
   }
 }
 
+TEST_F(KeeperEnds, WithTheLastFileOfAMountThatWasUnmountedLazily) {
+  const MountedPackage mount(kPkgfs, package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const Serving now = kept(mount.path());
+  ASSERT_GT(now.daemon, 1);
+  {
+    const UniqueFd held(::open((mount / "large").c_str(), O_RDONLY | O_CLOEXEC));
+    ASSERT_TRUE(held);
+    ASSERT_TRUE(run({kPkgfs, "unmount", "--lazy", mount.path()}).ok());
+    ::kill(now.daemon, SIGKILL);
+    const std::string name = "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(held.get());
+    const ProcessResult read = run({"cat", name}, {.timeout = seconds(5)});
+    EXPECT_TRUE(read.out == read_text(source() + "/large")) << read.err << (read.timed_out ? "a reader hangs" : "");
+  }
+  EXPECT_TRUE(eventually([&] { return processes_with(mount.path()).empty(); })) << "a successor serves no mount";
+  EXPECT_TRUE(all_ended());
+}
+
 TEST_F(KeeperEnds, WithItsDaemonKilledAtTheSameTime) {
   MountedPackage mount(kPkgfs, package());
   ASSERT_TRUE(mount.ok()) << mount.result().describe();

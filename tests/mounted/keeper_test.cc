@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Risk: a daemon is killed, and programs that use its mount get errors, wrong bytes, or wait for ever.
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <random>
 
@@ -188,6 +189,105 @@ TEST_F(Keeper, TheContainerMayBeRemovedOrReplacedBefore) {
     EXPECT_EQ(run({"diff", "-r", source(), mount.path()}).out.find("differ"), std::string::npos);
     fs::remove_all(place);
     ASSERT_FALSE(HasFailure());
+  }
+}
+
+TEST_F(Keeper, AnotherFileSystemOverTheMountIsNoHindrance) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "needs root, to mount a tmpfs";
+  }
+  const MountedPackage mount(kPkgfs, package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const Serving before = kept(mount.path());
+  ASSERT_GT(before.daemon, 1);
+  Process holder({"tail", "-f", mount / "large"});
+  ASSERT_TRUE(eventually([&] { return !holder.out().empty(); })) << holder.err();
+  ASSERT_TRUE(run({"mount", "-t", "tmpfs", "above", mount.path()}).ok());
+  ::kill(before.daemon, SIGKILL);
+  sleep_ms(300);
+  EXPECT_TRUE(run({"umount", mount.path()}).ok());
+  const Serving after = kept(mount.path());
+  EXPECT_EQ(after.generation, 2);
+  EXPECT_EQ(read_text(mount / "d8/f812"), read_text(source() + "/d8/f812"));
+  replace_daemon(mount.path());
+}
+
+TEST_F(Keeper, ACopyOfAMountThatIsGoneGoesOn) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "needs root, to bind a mount";
+  }
+  const TempDir dir;
+  const fs::path elsewhere = dir.path() / "elsewhere";
+  fs::create_directory(elsewhere);
+  const MountedPackage mount(kPkgfs, package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  ASSERT_TRUE(run({"mount", "--bind", mount.path(), elsewhere}).ok());
+  const MountGuard guard(elsewhere);
+  const Serving before = kept(mount.path());
+  ASSERT_GT(before.daemon, 1);
+  ASSERT_TRUE(run({"umount", mount.path()}).ok());
+  ASSERT_EQ(read_text(elsewhere / "d8/f812"), read_text(source() + "/d8/f812"));
+  ::kill(before.daemon, SIGKILL);
+  const ProcessResult read = run({"cat", elsewhere / "d9/f912"}, {.timeout = seconds(5)});
+  EXPECT_EQ(read.out, read_text(source() + "/d9/f912")) << read.describe();
+  serving(elsewhere);
+  EXPECT_TRUE(run({"umount", elsewhere}).ok());
+}
+
+/// What a process has, other than its memory.
+std::string belongings(pid_t process) {
+  const std::string directory = "/proc/" + std::to_string(process);
+  const auto descriptors = std::distance(fs::directory_iterator(directory + "/fd"), fs::directory_iterator());
+  const auto threads = std::distance(fs::directory_iterator(directory + "/task"), fs::directory_iterator());
+  std::string status = shell("grep -E '^(Uid|Gid|Groups|Cap|Umask|NoNewPrivs|Seccomp)' " + directory + "/status").out;
+  return std::to_string(descriptors) + " descriptors, " + std::to_string(threads) + " threads, priority " +
+         read_text(directory + "/oom_score_adj") + read_text(directory + "/cgroup") + read_text(directory + "/limits") +
+         fs::read_symlink(directory + "/cwd").string() + fs::read_symlink(directory + "/ns/mnt").string() + status;
+}
+
+TEST_F(Keeper, SuccessorsHaveNoMoreThanTheirPredecessors) {
+  const MountedPackage mount(kPkgfs, package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const Serving first = replace_daemon(mount.path());
+  ASSERT_GT(first.keeper, 1);
+  const std::string daemons = belongings(first.daemon);
+  const std::string keepers = belongings(first.keeper);
+  Serving last;
+  for (int i = 0; i < 5; ++i) {
+    last = replace_daemon(mount.path());
+  }
+  EXPECT_TRUE(eventually([&] { return belongings(last.daemon) == daemons; }, seconds(2)))
+      << belongings(last.daemon) << "\nwhere the first successor has\n"
+      << daemons;
+  EXPECT_EQ(belongings(last.keeper), keepers);
+}
+
+TEST_F(Keeper, ProgramsThatWereRemovedGoOn) {
+  const TempDir dir;
+  for (const char* name : {"pkgfs", "pkgfs-keeper"}) {
+    fs::copy_file(fs::path(kPkgfs).parent_path() / name, dir.path() / name);
+  }
+  const MountedPackage mount(dir.path() / "pkgfs", package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const Serving before = kept(mount.path());
+  ASSERT_GT(before.daemon, 1);
+  fs::remove(dir.path() / "pkgfs");
+  fs::remove(dir.path() / "pkgfs-keeper");
+  ::kill(before.daemon, SIGKILL);
+  EXPECT_TRUE(eventually([&] { return serving(mount.path()).generation == 2; })) << "there is no successor";
+  EXPECT_EQ(read_text(mount / "d9/f912"), read_text(source() + "/d9/f912"));
+  EXPECT_TRUE(run({kPkgfs, "unmount", mount.path()}).ok());
+}
+
+TEST_F(Keeper, IsThereWhenTheMountIsReady) {
+  for (int i = 0; i < 10; ++i) {
+    const MountedPackage mount(kPkgfs, package());
+    ASSERT_TRUE(mount.ok()) << mount.result().describe();
+    const pid_t daemon = mount.daemon();
+    ::kill(daemon, SIGKILL);
+    EXPECT_FALSE(becomes_dead(mount.path(), milliseconds(300))) << "a daemon that is killed at once has no successor";
+    serving(mount.path());
+    ASSERT_FALSE(HasFailure()) << "round " << i;
   }
 }
 
