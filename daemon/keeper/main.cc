@@ -18,13 +18,13 @@
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -37,13 +37,17 @@ namespace {
 using namespace pkgfs::keeper;
 
 constexpr int kWakeSignal = SIGUSR1;
-constexpr int kMostStarts = 2;
+/// So many successors may fail to start, and so many may be killed or crash before they have a keeper.
+constexpr int kMostFailures = 2;
+constexpr int kMostDeaths = 20;
 /// From the start of a successor to its message kReplaced.
 constexpr int kStartMs = 10'000;
 constexpr const char* kOwnPriority = "/proc/self/oom_score_adj";
 
 char** arguments;  // of the daemon
 int containers;
+const char* connection;
+int listener = -1;          // kAddress; -1: not yet, or no more
 char daemons_priority[16];  // its oom_score_adj
 
 /// Lets the kernel's out-of-memory killer choose the daemon, not this process, if this process may ask for that.
@@ -65,39 +69,133 @@ void restore_priority() {
   }
 }
 
+/// Listens at kAddress. As long as the keeper of the daemon before listens there, another attempt must follow.
+void listen_for_upgrades() {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const int size = std::snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, "%s%s", kAddress, connection);
+  listener = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + static_cast<std::size_t>(size));
+  if (listener >= 0 &&
+      (::bind(listener, reinterpret_cast<const sockaddr*>(&address), length) != 0 || ::listen(listener, 1) != 0)) {
+    ::close(listener);
+    listener = -1;
+  }
+}
+
+void stop_listening() {
+  if (listener >= 0) {
+    ::close(listener);
+    listener = -1;
+  }
+}
+
+/// Runs in the child process. `program`: the executable.
+[[noreturn]] void become_successor(int control, int program) {
+  ::dup2(control, kControl);
+  ::close(kMainThread);
+  restore_priority();
+  std::signal(kWakeSignal, SIG_DFL);  // NOLINT(cert-err33-c)
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::dup2(program, kProgram);
+  ::execveat(kProgram, "", arguments, environ, AT_EMPTY_PATH);
+  ::_exit(127);
+}
+
+/// `ended`: of the daemon, in nanoseconds; 0: it runs.
+void set_variable(int signal, long long ended) {
+  char value[64];
+  std::snprintf(value, sizeof(value), "%d:%d:%lld:%d", containers, signal, ended, ended == 0 ? 1 : 0);
+  ::setenv(kVariable, value, 1);
+}
+
+/// Receives kUpgrade and its two descriptors. False: another message, or none.
+bool receive_upgrade(int socket, int (&descriptors)[2]) {
+  char message[kMessageBytes]{};
+  iovec text{message, sizeof(message)};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(descriptors))];
+  msghdr header{};
+  header.msg_iov = &text;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof(control);
+  pollfd waiting{.fd = socket, .events = POLLIN, .revents = 0};
+  if (::poll(&waiting, 1, kGraceMs) != 1 || ::recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) <= 0) {
+    return false;
+  }
+  const cmsghdr* const first = CMSG_FIRSTHDR(&header);
+  if (message[0] != kUpgrade || first == nullptr || first->cmsg_type != SCM_RIGHTS ||
+      first->cmsg_len != CMSG_LEN(sizeof(descriptors))) {
+    return false;
+  }
+  std::memcpy(descriptors, CMSG_DATA(first), sizeof(descriptors));
+  return true;
+}
+
+/// Starts another executable as a successor, if a process that may ask for it does so.
+void serve_upgrade() {
+  const int socket = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+  if (socket < 0) {
+    return;
+  }
+  ucred peer{};
+  socklen_t size = sizeof(peer);
+  int descriptors[2]{-1, -1};
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == 0 || peer.uid == ::geteuid()) &&
+      receive_upgrade(socket, descriptors)) {
+    set_variable(0, 0);
+    if (::fork() == 0) {
+      become_successor(descriptors[1], descriptors[0]);
+    }
+    ::close(descriptors[0]);
+    ::close(descriptors[1]);
+  }
+  ::close(socket);
+}
+
 /// How the daemon ended.
 struct End {
   bool asked = false;  // it ends because it was asked to
   int signal = 0;      // of a crash; 0: unknown
 };
 
-/// Waits until the daemon's main thread has ended, or until a message says that the daemon ends.
-End wait_for_end() {
-  sigset_t all_but_one;
-  sigfillset(&all_but_one);
-  sigdelset(&all_but_one, kWakeSignal);
-  pollfd waiting[]{{.fd = kEnded, .events = POLLIN, .revents = 0}, {.fd = kControl, .events = POLLIN, .revents = 0}};
-  // Any process may send the signal that the kernel sends at the daemon's end, so it is only a reason to look.
-  while (!has_ended(kMainThread)) {
-    if (::ppoll(waiting, 2, nullptr, &all_but_one) <= 0) {
-      continue;
-    }
-    char message[kMessageBytes]{};
-    if (::recv(kControl, message, sizeof(message), MSG_DONTWAIT) > 0) {
-      if (message[0] == kEnding) {
-        return {.asked = true};
-      }
-      if (message[0] == kCrash) {
-        return {.signal = message[1]};
-      }
-    } else {
-      return {};
-    }
-  }
-  // A crash that was told at the last moment.
+/// The next message of the daemon, or nothing.
+End receive_end() {
   char message[kMessageBytes]{};
   const bool told = ::recv(kControl, message, sizeof(message), MSG_DONTWAIT) > 0;
   return {.asked = told && message[0] == kEnding, .signal = told && message[0] == kCrash ? message[1] : 0};
+}
+
+/// Waits until the daemon's main thread has ended, or until a message says that the daemon ends. Serves upgrades
+/// meanwhile, if `upgrades`.
+End wait_for_end(bool upgrades) {
+  constexpr timespec kAgain{.tv_sec = 1, .tv_nsec = 0};
+  sigset_t all_but_one;
+  sigfillset(&all_but_one);
+  sigdelset(&all_but_one, kWakeSignal);
+  // Any process may send the signal that the kernel sends at the daemon's end, so it is only a reason to look.
+  while (!has_ended(kMainThread)) {
+    if (upgrades && listener < 0) {
+      listen_for_upgrades();
+    }
+    pollfd waiting[]{{.fd = kEnded, .events = POLLIN, .revents = 0},
+                     {.fd = kControl, .events = POLLIN, .revents = 0},
+                     {.fd = listener, .events = POLLIN, .revents = 0}};
+    const bool again = upgrades && listener < 0;
+    if (::ppoll(waiting, 3, again ? &kAgain : nullptr, &all_but_one) <= 0) {
+      continue;
+    }
+    if (waiting[0].revents != 0 || waiting[1].revents != 0) {
+      break;
+    }
+    serve_upgrade();
+    while (::waitpid(-1, nullptr, WNOHANG) > 0) {  // of earlier upgrades
+    }
+  }
+  stop_listening();
+  return receive_end();
 }
 
 bool ends_within(int process, int milliseconds) {
@@ -118,56 +216,51 @@ void guard_the_end() {
   (void)::close_range(kContainers, ~0U, 0);
   const char message[kMessageBytes]{kLetGo, 0};
   (void)::send(kControl, message, sizeof(message), MSG_NOSIGNAL);
-  (void)wait_for_end();
+  (void)wait_for_end(false);
   if (!ends_within(kEnded, kGraceMs)) {
     abort_connection();
   }
 }
 
-/// Runs in the child process.
-[[noreturn]] void become_successor(int control) {
-  ::dup2(control, kControl);
-  ::close(kMainThread);
-  restore_priority();
-  std::signal(kWakeSignal, SIG_DFL);  // NOLINT(cert-err33-c)
-  sigset_t none;
-  sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::execveat(kProgram, "", arguments, environ, AT_EMPTY_PATH);
-  ::_exit(127);
-}
+enum class Start { kDone, kFailed, kDied };
 
-/// Waits until the successor has a keeper. False: it has ended, or takes too long.
-bool wait_for_successor(int control, pid_t child) {
+/// Waits until the successor has a keeper, or ends. If it crashes, sets `signal`.
+Start wait_for_successor(int control, pid_t child, int& signal) {
   pollfd waiting{.fd = control, .events = POLLIN, .revents = 0};
   char message[kMessageBytes]{};
   // The socket ends with the successor.
-  if (::poll(&waiting, 1, kStartMs) == 1 && ::recv(control, message, sizeof(message), 0) > 0 &&
-      message[0] == kReplaced) {
-    return true;
+  const bool came = ::poll(&waiting, 1, kStartMs) == 1;
+  while (came && ::recv(control, message, sizeof(message), 0) > 0) {
+    if (message[0] == kReplaced) {
+      return Start::kDone;
+    }
   }
-  ::kill(child, SIGKILL);
-  (void)::waitpid(child, nullptr, 0);
-  return false;
+  if (!came) {
+    ::kill(child, SIGKILL);
+  }
+  int status = 0;
+  (void)::waitpid(child, &status, 0);
+  if (!came || !WIFSIGNALED(status)) {
+    return Start::kFailed;
+  }
+  signal = WTERMSIG(status) == SIGKILL ? 0 : WTERMSIG(status);
+  return Start::kDied;
 }
 
-bool start_successor(const End& end, const timespec& ended) {
-  char value[64];
-  std::snprintf(value, sizeof(value), "%d:%d:%lld:0", containers, end.signal,
-                static_cast<long long>(ended.tv_sec) * 1'000'000'000 + ended.tv_nsec);
-  ::setenv(kVariable, value, 1);
+Start start_successor(End& end, const timespec& ended) {
+  set_variable(end.signal, static_cast<long long>(ended.tv_sec) * 1'000'000'000 + ended.tv_nsec);
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
-    return false;
+    return Start::kFailed;
   }
   const pid_t child = ::fork();
   if (child == 0) {
-    become_successor(ends[1]);
+    become_successor(ends[1], kProgram);
   }
   ::close(ends[1]);
-  const bool started = child > 0 && wait_for_successor(ends[0], child);
+  const Start start = child > 0 ? wait_for_successor(ends[0], child, end.signal) : Start::kFailed;
   ::close(ends[0]);
-  return started;
+  return start;
 }
 
 void prepare() {
@@ -195,31 +288,34 @@ void prepare() {
 
 int main(int argc, char** argv) {
   char* end = nullptr;
-  containers = argc < 3 ? -1 : static_cast<int>(std::strtol(argv[1], &end, 10));
+  containers = argc < 4 ? -1 : static_cast<int>(std::strtol(argv[1], &end, 10));
   if (containers < 0 || *end != '\0' || ::fcntl(kContainers - 1, F_GETFD) < 0) {
     std::fputs("pkgfs-keeper: \"pkgfs mount\" starts this program; it isn't for use by hand\n", stderr);
     return 2;
   }
-  arguments = argv + 2;
+  connection = argv[2];
+  arguments = argv + 3;
   prepare();
   const char ready[kMessageBytes]{kReady, 0};
   (void)::send(kControl, ready, sizeof(ready), MSG_NOSIGNAL);
-  const End how = wait_for_end();
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  End how = wait_for_end(true);
   if (how.asked) {
     guard_the_end();
     return 0;
   }
-  for (int starts = 0; starts < kMostStarts && !is_unmounted(); ++starts) {
-    if (start_successor(how, now)) {
+  for (int failures = 0, deaths = 0; failures < kMostFailures && deaths < kMostDeaths && !is_unmounted();) {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    const Start start = start_successor(how, now);
+    if (start == Start::kDone) {
       return 0;
     }
+    ++(start == Start::kFailed ? failures : deaths);
   }
   if (!is_unmounted()) {
     ::openlog("pkgfs", LOG_PID, LOG_DAEMON);
     ::syslog(LOG_ERR, "the mount of \"%s\" ends: its daemon was killed, and no other one could be started",
-             arguments[0] == nullptr ? "" : arguments[argc - 3]);
+             argv[argc - 1]);
   }
   abort_connection();
   return 1;

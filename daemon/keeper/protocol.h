@@ -31,6 +31,7 @@ enum Message : char {
   kEnding = 'e',    // the daemon ends because it was asked to: no successor follows
   kLetGo = 'l',     // the keeper's answer to that: it has closed its descriptors of the mount
   kReplaced = 'k',  // from a successor: it has a keeper of its own
+  kUpgrade = 'u',   // to the socket of a keeper
   // Between a successor and the process that replaces a daemon that runs (daemon/mount/upgrade.h):
   kPrepared = 'p',  // from the successor: it can go on with the mount
   kGo = 'g',        // the daemon before has stopped
@@ -42,8 +43,13 @@ inline constexpr std::size_t kMessageBytes = 2;
 /// The environment variable by which a successor is told what it is: the number of containers, the signal of the crash
 /// (0: none), the nanoseconds of CLOCK_MONOTONIC at which the daemon ended, and 1 if it still runs, separated by ":".
 inline constexpr const char* kVariable = "PKGFS_TAKEOVER";
-/// The command line of a keeper: its name, the number of containers, and the command line of the daemon.
+/// The command line of a keeper: its name, the number of containers, the number of the FUSE connection ("53"), and the
+/// command line of the daemon.
 inline constexpr const char* kName = "pkgfs-keeper";
+/// A keeper listens at the abstract Unix socket "pkgfs-keeper-53". Root, and the user of the keeper, may send it one
+/// message over a connection (SOCK_SEQPACKET): kUpgrade, with two descriptors, an executable and a control socket. The
+/// keeper starts that executable as a successor while the daemon still runs.
+inline constexpr const char* kAddress = "pkgfs-keeper-";
 
 /// From the end of the main thread to an abort: other threads of a daemon that ends normally end within it.
 inline constexpr int kGraceMs = 200;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/mount/handover.h"
 
-#include <fmt/format.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -9,11 +8,6 @@
 #include <cstdio>
 
 namespace pkgfs {
-
-std::string handover_variable(const Handover& handover) {
-  return fmt::format("{}={}:{}:{}:{}", keeper::kVariable, handover.containers, handover.signal, handover.ended,
-                     handover.runs ? 1 : 0);
-}
 
 std::optional<Handover> handover_of(const Environment& environment) {
   const std::optional<std::string> text = environment(keeper::kVariable);

@@ -18,8 +18,6 @@ struct Handover {
   bool runs = false;       // it hasn't ended: it is to be replaced (upgrade.h)
 };
 
-/// `NAME=VALUE`, as handover_of reads it.
-[[nodiscard]] std::string handover_variable(const Handover& handover);
 /// Nothing if the variable isn't set, or isn't of the expected form.
 [[nodiscard]] std::optional<Handover> handover_of(const Environment& environment);
 

@@ -93,7 +93,7 @@ std::string Keeper::start() {
                                  contents.record.get(),   executable.get(), contents.state.get(),
                                  contents.requests.get(), own_end.get(),    main_thread.get()};
     descriptors.insert(descriptors.end(), contents.containers.begin(), contents.containers.end());
-    std::vector<std::string> words{keeper::kName, std::to_string(contents.containers.size())};
+    std::vector<std::string> words{keeper::kName, std::to_string(contents.containers.size()), connection_};
     for (std::string& word : command_line_of(::getpid())) {
       words.push_back(std::move(word));
     }

@@ -104,6 +104,9 @@ bool MountWatch::replace_guard(fuse::Session& session, const fuse::MountSettings
   const std::string why = guard.replace();
   if (why.empty()) {
     log::warn("\"{}\": the {} process had ended; another one has taken its place", settings.mountpoint, guard.name());
+    // If an upgrade has failed (upgrade.h), the daemon that ended may have taken requests. What this daemon is
+    // answering comes again, too; the second reply then fails, as for a request that was interrupted.
+    (void)session.resend();
     return true;
   }
   log::warn(

@@ -75,15 +75,11 @@ std::vector<std::string> words_of(const std::string& path) {
 
 }  // namespace
 
-pid_t spawn_with(const std::vector<int>& descriptors, const std::string& program, std::vector<std::string> words,
-                 const std::vector<std::string>* environment) {
+pid_t spawn_with(const std::vector<int>& descriptors, const std::string& program, std::vector<std::string> words) {
   const Actions actions(descriptors);
   const std::vector<char*> arguments = pointers(words);
-  std::vector<std::string> copy = environment == nullptr ? std::vector<std::string>() : *environment;
-  const std::vector<char*> variables = pointers(copy);
   pid_t child = 0;
-  const int error = ::posix_spawn(&child, program.c_str(), actions.get(), nullptr, arguments.data(),
-                                  environment == nullptr ? environ : variables.data());
+  const int error = ::posix_spawn(&child, program.c_str(), actions.get(), nullptr, arguments.data(), environ);
   if (error != 0) {
     throw start_error("No process can be started", error);
   }
@@ -92,10 +88,6 @@ pid_t spawn_with(const std::vector<int>& descriptors, const std::string& program
 
 std::vector<std::string> command_line_of(pid_t process) {
   return words_of("/proc/" + std::to_string(process) + "/cmdline");
-}
-
-std::vector<std::string> environment_of(pid_t process) {
-  return words_of("/proc/" + std::to_string(process) + "/environ");
 }
 
 }  // namespace pkgfs

@@ -9,14 +9,12 @@
 namespace pkgfs {
 
 /// Starts `program` with the command line `words` and, as its descriptors from 3 on, duplicates of `descriptors`. The
-/// standard streams stay as they are; no other descriptor reaches the program. `environment`: words such as "A=b";
-/// null: that of this process. Returns the process. Throws Error. Any thread may call it.
+/// standard streams and the environment stay as they are; no other descriptor reaches the program. Returns the process.
+/// Throws Error. Any thread may call it.
 [[nodiscard]] pid_t spawn_with(const std::vector<int>& descriptors, const std::string& program,
-                               std::vector<std::string> words, const std::vector<std::string>* environment = nullptr);
+                               std::vector<std::string> words);
 
 /// The words of the command line of `process`. Empty if it has ended, or this process may not see it.
 [[nodiscard]] std::vector<std::string> command_line_of(pid_t process);
-/// The words of its environment, as when it was started. The same.
-[[nodiscard]] std::vector<std::string> environment_of(pid_t process);
 
 }  // namespace pkgfs

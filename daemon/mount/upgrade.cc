@@ -2,11 +2,10 @@
 #include "daemon/mount/upgrade.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,22 +14,23 @@
 #include <charconv>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
+#include <iterator>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "core/base/error.h"
 #include "core/base/unique_fd.h"
+#include "daemon/cli/mount_words.h"
 #include "daemon/keeper/protocol.h"
 #include "daemon/mount/guarding.h"
 #include "daemon/mount/handover.h"
 #include "daemon/mount/mount_probe.h"
-#include "daemon/mount/mount_record.h"
-#include "daemon/mount/spawn_with.h"
-#include "fuse/session.h"
 
 namespace pkgfs {
 namespace {
@@ -42,25 +42,6 @@ constexpr int kPrepareMs = 30'000;
 constexpr int kServeMs = 5'000;
 constexpr auto kStopLimit = std::chrono::milliseconds(500);
 constexpr auto kStopPause = std::chrono::milliseconds(1);
-
-std::optional<pid_t> keeper_of(const MountStatus& mount) {
-  const auto found = mount.statistics.is_object() ? mount.statistics.find("keeper") : mount.statistics.end();
-  return mount.statistics.is_object() && found != mount.statistics.end() && found->is_number_integer()
-             ? std::optional(found->get<pid_t>())
-             : std::nullopt;
-}
-
-/// A duplicate of the descriptor `number` of another process. Throws Error.
-UniqueFd take_descriptor(const UniqueFd& process, int number) {
-  UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), number, 0)));
-  if (!fd) {
-    const int error = errno;
-    throw system_error(error == EPERM ? "Only root, or the user whose daemon it is, can replace it"
-                                      : "The keeper's descriptors can't be taken",
-                       error);
-  }
-  return fd;
-}
 
 /// Whether every thread of the process has stopped, or waits for a disk. A thread that still runs could take a request.
 bool has_stopped(pid_t process) {
@@ -77,37 +58,109 @@ bool has_stopped(pid_t process) {
   return !failed;
 }
 
-/// Moves `process` into the control groups of `model`, so far as this process may do that.
-void join_groups(pid_t process, pid_t model) {
-  std::ifstream file("/proc/" + std::to_string(model) + "/cgroup");
-  for (std::string line; std::getline(file, line);) {  // "0::/path", or "4:memory:/path"
-    const std::size_t first = line.find(':');
-    const std::size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos) {
-      continue;
-    }
-    const std::string controller = line.substr(first + 1, second - first - 1);
-    for (const std::string& root :
-         {std::string("/sys/fs/cgroup/") + controller, std::string("/sys/fs/cgroup/unified")}) {
-      std::ofstream(stdfs::path(root + line.substr(second + 1)) / "cgroup.procs") << process;
+/// The user of the mount (user_id=0 of its options).
+std::optional<uid_t> user_of(const MountEntry& mount) {
+  constexpr std::string_view kWord = "user_id=";
+  for (const std::string& word : split_mount_words(mount.super_options)) {
+    if (uid_t user = 0;
+        word.starts_with(kWord) &&
+        std::from_chars(word.data() + kWord.size(), word.data() + word.size(), user).ec == std::errc()) {
+      return user;
     }
   }
+  return std::nullopt;
+}
+
+/// The number after `key` in a file such as /proc/PID/status or fdinfo.
+std::optional<pid_t> parent_of(pid_t process) {
+  std::ifstream file("/proc/" + std::to_string(process) + "/status");
+  for (std::string word; file >> word;) {
+    if (pid_t parent = 0; word == "PPid:" && file >> parent) {
+      return parent;
+    }
+  }
+  return std::nullopt;
+}
+
+/// A connection to the keeper of a mount.
+struct KeeperConnection {
+  UniqueFd socket;
+  pid_t keeper = 0;
+};
+
+/// Throws Error. Another user's process may listen at the address of a keeper: it must be one of the mount's user.
+KeeperConnection connect_to_keeper(const MountEntry& mount) {
+  const std::string name = keeper::kAddress + mount.device.substr(mount.device.find(':') + 1);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  name.copy(address.sun_path + 1, sizeof(address.sun_path) - 1);
+  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (!socket || ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0) {
+    throw system_error("Its keeper can't be reached", errno);
+  }
+  ucred peer{};
+  socklen_t size = sizeof(peer);
+  if (::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.uid != user_of(mount) ||
+      peer.pid == 0) {
+    throw Error(ErrorCode::kPermission, "the process at the address of its keeper isn't of its user, or is elsewhere");
+  }
+  return {std::move(socket), peer.pid};
+}
+
+/// Sends kUpgrade with two descriptors. False, with errno: that failed.
+bool send_upgrade(int socket, int program, int control) {
+  std::array<char, keeper::kMessageBytes> message{keeper::kUpgrade, 0};
+  const std::array<int, 2> descriptors{program, control};
+  iovec text{message.data(), message.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(descriptors))> space{};
+  msghdr header{};
+  header.msg_iov = &text;
+  header.msg_iovlen = 1;
+  header.msg_control = space.data();
+  header.msg_controllen = space.size();
+  cmsghdr* const first = CMSG_FIRSTHDR(&header);
+  first->cmsg_level = SOL_SOCKET;
+  first->cmsg_type = SCM_RIGHTS;
+  first->cmsg_len = CMSG_LEN(sizeof(descriptors));
+  std::memcpy(CMSG_DATA(first), descriptors.data(), sizeof(descriptors));
+  return ::sendmsg(socket, &header, MSG_NOSIGNAL) > 0;
+}
+
+/// Waits for `expected`. Returns the process that sent it, as the kernel names it; nothing if another message came,
+/// none in time, or the process has ended. `socket` has SO_PASSCRED.
+std::optional<pid_t> sender_of(int socket, keeper::Message expected, int limit_ms) {
+  std::array<char, keeper::kMessageBytes> message{};
+  iovec text{message.data(), message.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(ucred))> space{};
+  msghdr header{};
+  header.msg_iov = &text;
+  header.msg_iovlen = 1;
+  header.msg_control = space.data();
+  header.msg_controllen = space.size();
+  pollfd waiting{.fd = socket, .events = POLLIN, .revents = 0};
+  const cmsghdr* const first = ::poll(&waiting, 1, limit_ms) == 1 && ::recvmsg(socket, &header, MSG_DONTWAIT) > 0
+                                   ? CMSG_FIRSTHDR(&header)
+                                   : nullptr;
+  if (first == nullptr || first->cmsg_type != SCM_CREDENTIALS || message[0] != expected) {
+    return std::nullopt;
+  }
+  ucred sender{};
+  std::memcpy(&sender, CMSG_DATA(first), sizeof(sender));
+  return sender.pid;
 }
 
 /// The replacement of one daemon.
 class Upgrade {
  public:
-  Upgrade(const MountStatus& mount, pid_t daemon, pid_t keeper)
-      : mount_(mount), daemon_id_(daemon), daemon_(open_process(daemon)), keeper_(open_process(keeper)) {
-    if (!daemon_ || !keeper_) {
-      throw system_error("The daemon can't be replaced", errno);
-    }
-    const std::vector<std::string> words = command_line_of(keeper);
-    const auto is_number = [&](const std::string& word) {
-      return std::from_chars(word.data(), word.data() + word.size(), containers_).ec == std::errc();
-    };
-    if (words.size() < 2 || stdfs::path(words[0]).filename() != keeper::kName || !is_number(words[1])) {
-      throw Error(ErrorCode::kMount, fmt::format("process {} isn't the keeper of the mount", keeper));
+  /// Throws Error if this process may not replace the daemon.
+  explicit Upgrade(const MountStatus& mount) : mount_(mount), connection_(connect_to_keeper(mount.entry)) {
+    const std::optional<pid_t> parent = parent_of(connection_.keeper);
+    daemon_id_ = parent.value_or(0);
+    daemon_ = open_process(daemon_id_);
+    keeper_ = open_process(connection_.keeper);
+    if (!daemon_ || !keeper_ || mount.pid() != parent) {
+      throw Error(ErrorCode::kMount, "its processes can't be found");
     }
   }
   ~Upgrade() {
@@ -118,37 +171,28 @@ class Upgrade {
   Upgrade(const Upgrade&) = delete;
   Upgrade& operator=(const Upgrade&) = delete;
 
-  /// Starts the new daemon, and waits until it can go on with the mount.
+  /// Lets the keeper start the new daemon, and waits until that can go on with the mount.
   void prepare() {
-    std::vector<UniqueFd> taken;
-    for (int number = keeper::kDevice; number < keeper::kContainers + containers_; ++number) {
-      taken.push_back(number == keeper::kProgram      ? UniqueFd(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC))
-                      : number == keeper::kEnded      ? open_process(daemon_id_)
-                      : number == keeper::kMainThread ? open_main_thread(daemon_id_)
-                                                      : take_descriptor(keeper_, number));
-    }
-    (void)MountRecord::read(taken[keeper::kRecord - keeper::kDevice].get());  // its error is the clearest
+    const char* const what = "The new daemon can't be started";
     std::array<int, 2> ends{};
-    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
-      throw system_error("The daemon can't be replaced", errno);
+    const UniqueFd program(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+    if (!program || ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+      throw system_error(what, errno);
     }
     control_.reset(ends[0]);
-    const UniqueFd theirs(ends[1]);
-    std::vector<int> descriptors{theirs.get()};
-    for (const UniqueFd& fd : taken) {
-      descriptors.push_back(fd.get());
+    UniqueFd theirs(ends[1]);
+    const int yes = 1;
+    if (::setsockopt(control_.get(), SOL_SOCKET, SO_PASSCRED, &yes, sizeof(yes)) != 0 ||
+        !send_upgrade(connection_.socket.get(), program.get(), theirs.get())) {
+      throw system_error(what, errno);
     }
-    std::vector<std::string> environment = environment_of(daemon_id_);
-    std::erase_if(environment,
-                  [](const std::string& word) { return word.starts_with(std::string(keeper::kVariable) + "="); });
-    environment.push_back(handover_variable({.containers = containers_, .runs = true}));
-    successor_id_ = spawn_with(descriptors, "/proc/self/exe", command_line_of(daemon_id_), &environment);
-    join_groups(successor_id_, daemon_id_);
-    device_ = std::move(taken.front());
-    if (!receive(keeper::kPrepared, kPrepareMs)) {
-      end_successor();
+    theirs.reset();  // so that the end of the new daemon is seen
+    const std::optional<pid_t> sender = sender_of(control_.get(), keeper::kPrepared, kPrepareMs);
+    if (!sender) {
       throw Error(ErrorCode::kMount, "the new daemon can't go on with the mount; the system's log says why");
     }
+    successor_id_ = *sender;
+    successor_ = open_process(successor_id_);
   }
 
   /// Lets the new daemon serve instead of the old one.
@@ -183,16 +227,13 @@ class Upgrade {
     }
   }
 
-  void end_successor() {
-    ::kill(successor_id_, SIGKILL);
-    (void)::waitpid(successor_id_, nullptr, 0);
-  }
-
-  /// The old daemon goes on; what the new one has taken comes to it again. It starts another keeper by itself.
+  /// The new daemon ends, and the old one goes on. It asks for what the new one has taken, and starts another keeper.
   void go_back() {
-    end_successor();
+    constexpr int kEndMs = 1000;
+    signal_process(successor_, SIGKILL);
+    pollfd ended{.fd = successor_.get(), .events = POLLIN, .revents = 0};
+    (void)::poll(&ended, 1, kEndMs);
     signal_process(daemon_, SIGCONT);
-    (void)fuse::ask_to_resend(device_.get());
   }
 
   /// Whether the new daemon answers requests to the mount.
@@ -202,13 +243,13 @@ class Upgrade {
   }
 
   const MountStatus& mount_;
-  pid_t daemon_id_;
+  KeeperConnection connection_;
+  pid_t daemon_id_ = 0;
   UniqueFd daemon_;
   UniqueFd keeper_;
-  int containers_ = 0;
   UniqueFd control_;
-  UniqueFd device_;
   pid_t successor_id_ = 0;
+  UniqueFd successor_;
   bool is_stopped_ = false;
 };
 
@@ -227,11 +268,12 @@ UpgradeState upgrade_state(const MountStatus& mount) {
   if (theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino) {
     return {.is_current = true, .obstacle = {}};
   }
-  return {.is_current = false, .obstacle = keeper_of(mount) ? "" : "it has no keeper (--keeper)"};
+  const bool is_kept = mount.statistics.is_object() && mount.statistics.contains("keeper");
+  return {.is_current = false, .obstacle = is_kept ? "" : "it has no keeper (--keeper)"};
 }
 
 void upgrade_mount(const MountStatus& mount) {
-  Upgrade upgrade(mount, mount.pid().value_or(0), keeper_of(mount).value_or(0));
+  Upgrade upgrade(mount);
   upgrade.prepare();
   upgrade.switch_over();
 }
