@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t kWidth = 80;          // columns of a line of help
 constexpr std::size_t kOptionColumn = 26;   // where the explanation of an option begins
-constexpr std::size_t kCommandColumn = 16;  // and that of a command
+constexpr std::size_t kCommandColumn = 17;  // and that of a command
 constexpr std::size_t kMostUngrouped = 12;  // more options than this get headings
 
 void print_paragraph(std::ostream& out, std::string_view text) { out << wrapped(text, kWidth) << "\n\n"; }

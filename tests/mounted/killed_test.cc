@@ -103,7 +103,7 @@ TEST_F(Killed, TheGuardianEndsWithItsDaemon) {
   if (nothing_is_pushed()) {
     GTEST_SKIP() << "nothing is pushed";
   }
-  MountedPackage mount(kPkgfs, package());
+  MountedPackage mount(kPkgfs, package(), {"--keeper=off"});
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
   const pid_t guardian = guardian_of(mount.daemon());
   EXPECT_TRUE(mount.unmount().ok());
@@ -121,7 +121,7 @@ TEST_F(Killed, SignalsDoTheGuardianNoHarmAndAKilledOneIsReplaced) {
   if (nothing_is_pushed()) {
     GTEST_SKIP() << "nothing is pushed";
   }
-  const MountedPackage mount(kPkgfs, package());
+  const MountedPackage mount(kPkgfs, package(), {"--keeper=off"});
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
   const pid_t daemon = mount.daemon();
   const pid_t guardian = guardian_of(daemon);

@@ -7,10 +7,15 @@
 #include <sys/un.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstring>
 #include <iterator>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "core/base/unique_fd.h"
 
@@ -34,15 +39,26 @@ class NotifySocket {
   }
 
   [[nodiscard]] const std::string& name() const { return name_; }
-  /// The next message; empty when none comes in time.
+  /// The next message that isn't about stored descriptors; empty when none comes in time. Stores and removes those on
+  /// the way.
   [[nodiscard]] std::string next(std::chrono::milliseconds limit = std::chrono::seconds(5)) const {
     const timeval wait{.tv_sec = limit.count() / 1000, .tv_usec = limit.count() % 1000 * 1000 + 1};
     ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
-    std::string text(4096, '\0');
-    const ssize_t length = ::recv(fd_.get(), text.data(), text.size(), 0);
-    text.resize(static_cast<std::size_t>(std::max<ssize_t>(length, 0)));
-    return text;
+    while (true) {
+      std::string text = receive();
+      constexpr std::string_view kStore = "FDSTORE=1\nFDNAME=";
+      constexpr std::string_view kRemove = "FDSTOREREMOVE=1\nFDNAME=";
+      if (text.starts_with(kStore)) {
+        stored_.emplace_back(text.substr(kStore.size()), std::move(passed_));
+      } else if (text.starts_with(kRemove)) {
+        std::erase_if(stored_, [&](const auto& each) { return each.first == text.substr(kRemove.size()); });
+      } else {
+        return text;
+      }
+    }
   }
+  /// The descriptors that the process has stored, with their names.
+  [[nodiscard]] const std::vector<std::pair<std::string, UniqueFd>>& stored() const { return stored_; }
   /// All that has come.
   void drain() const {
     while (!next(std::chrono::milliseconds(0)).empty()) {
@@ -50,8 +66,28 @@ class NotifySocket {
   }
 
  private:
+  [[nodiscard]] std::string receive() const {
+    std::string text(4096, '\0');
+    iovec part{text.data(), text.size()};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.data();
+    header.msg_controllen = control.size();
+    text.resize(static_cast<std::size_t>(std::max<ssize_t>(::recvmsg(fd_.get(), &header, MSG_CMSG_CLOEXEC), 0)));
+    if (const cmsghdr* const first = CMSG_FIRSTHDR(&header); !text.empty() && first != nullptr) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(first), sizeof(fd));
+      passed_.reset(fd);
+    }
+    return text;
+  }
+
   std::string name_;
   UniqueFd fd_;
+  mutable UniqueFd passed_;
+  mutable std::vector<std::pair<std::string, UniqueFd>> stored_;
 };
 
 }  // namespace pkgfs::test

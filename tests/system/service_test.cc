@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Risk: systemd takes a package for mounted that isn't, or kills the daemon of a mount that works.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <unistd.h>
 
@@ -151,6 +152,74 @@ TEST_F(Service, WatchdogHearsOfTheMountNotOfTheProcess) {
   daemon.signal(SIGTERM);
   EXPECT_EQ(daemon.wait().exit_code, 0) << daemon.err();
   EXPECT_TRUE(run({kPkgfs, "unmount", directory_.path() / "pkg/data"}).ok());
+}
+
+/// A command that passes the stored descriptors to `command`, as systemd does.
+Arguments with_stored(const NotifySocket& socket, const Arguments& command) {
+  std::string numbers;
+  std::string names;
+  for (const auto& [name, fd] : socket.stored()) {
+    ::fcntl(fd.get(), F_SETFD, 0);
+    numbers += std::to_string(fd.get()) + ",";
+    names += (names.empty() ? "" : ":") + name;
+  }
+  Arguments arguments{"python3", "-c",
+                      "import os, sys\n"
+                      "high = [os.dup2(fd, 500 + i) for i, fd in enumerate([" +
+                          numbers +
+                          "])]\n"
+                          "[os.dup2(fd, 3 + i) for i, fd in enumerate(high)]\n"
+                          "os.closerange(500, 600)\n"
+                          "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(high)), LISTEN_FDNAMES='" +
+                          names +
+                          "')\n"
+                          "os.execv(sys.argv[1], sys.argv[1:])"};
+  arguments.insert(arguments.end(), command.begin(), command.end());
+  return arguments;
+}
+
+/// Starts a daemon, lets `socket` store its descriptors, and kills it.
+void run_and_kill(const NotifySocket& socket, const Arguments& command, const ProcessOptions& options) {
+  Process daemon(command, options);
+  (void)socket.next();
+  EXPECT_THAT(socket.next(), StartsWith("READY=1"));
+  EXPECT_TRUE(eventually([&] {
+    socket.drain();
+    return std::ranges::any_of(socket.stored(), [](const auto& each) { return each.first == "pkgfs-device"; });
+  }));
+  daemon.signal(SIGKILL);
+  (void)daemon.wait();
+}
+
+TEST_F(Service, TheNextProcessGoesOnWithTheMountOfAKilledOne) {
+  const NotifySocket socket(socket_path());
+  run_and_kill(socket, command(single("many-v3")), environment(socket));
+  Process reader({"find", mountpoint(), "-type", "f", "-exec", "cat", "{}", "+"});
+  EXPECT_FALSE(reader.ends_within(milliseconds(300))) << "it waits for the next daemon";
+
+  Process daemon(with_stored(socket, command(single("many-v3"))), environment(socket));
+  EXPECT_THAT(socket.next(), StartsWith("READY=1"));
+  EXPECT_TRUE(reader.wait().ok()) << reader.err();
+  const ProcessResult stats = run({kPkgfs, "stats", "--json", mountpoint()});
+  EXPECT_THAT(stats.out, HasSubstr("\"generation\": 2")) << stats.describe();
+  daemon.signal(SIGTERM);
+  EXPECT_EQ(daemon.wait().exit_code, 0) << daemon.err();
+  EXPECT_EQ(socket.next(), "STOPPING=1");
+  socket.drain();
+  EXPECT_TRUE(socket.stored().empty()) << "it leaves nothing with the service manager";
+  EXPECT_FALSE(find_mount(mountpoint()).has_value());
+}
+
+TEST_F(Service, AProcessWithOtherOptionsEndsTheOldMountAndMakesAnother) {
+  const NotifySocket socket(socket_path());
+  run_and_kill(socket, command(single("many-v3")), environment(socket));
+  Process daemon(with_stored(socket, command(single("basic-v3"))), environment(socket));
+  EXPECT_THAT(socket.next(), StartsWith("STATUS=loading "));
+  EXPECT_THAT(socket.next(), StartsWith("READY=1"));
+  const ProcessResult stats = run({kPkgfs, "stats", "--json", mountpoint()});
+  EXPECT_THAT(stats.out, HasSubstr("\"generation\": 1")) << stats.describe();
+  daemon.signal(SIGTERM);
+  EXPECT_EQ(daemon.wait().exit_code, 0) << daemon.err();
 }
 
 }  // namespace

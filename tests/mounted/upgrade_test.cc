@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+// Risk: an upgrade of pkgfs makes readers fail, loses a mount, or lets one user change the mount of another.
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <random>
+
+#include "tests/mounted/keeper.h"
+
+namespace pkgfs::test {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+class Upgrade : public KeeperTest {
+ protected:
+  void SetUp() override {
+    KeeperTest::SetUp();
+    fs::permissions(dir_.path(), fs::perms(0755));
+    for (const char* const name : {"one", "two"}) {
+      fs::create_directories(dir_.path() / name);
+      for (const fs::path& program : {fs::path(kPkgfs), fs::path(kPkgfs).parent_path() / "pkgfs-keeper"}) {
+        fs::copy_file(program, dir_.path() / name / program.filename());
+      }
+    }
+  }
+
+  [[nodiscard]] std::string program(const std::string& copy) const { return dir_.path() / copy / "pkgfs"; }
+  [[nodiscard]] static fs::path program_of(pid_t process) {
+    return fs::read_symlink("/proc/" + std::to_string(process) + "/exe");
+  }
+
+  TempDir dir_;
+};
+
+TEST_F(Upgrade, ReadersDoNotNoticeIt) {
+  const MountedPackage mount(kPkgfs, package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const Serving before = kept(mount.path());
+  const std::string listed = listing(mount.path() / "d3");
+  ComparingReader reader(mount.path(), source());
+  for (int i = 0; i < 10; ++i) {
+    const std::string copy = program(i % 2 == 0 ? "one" : "two");
+    const ProcessResult upgraded = run({copy, "upgrade-mounts", mount.path()});
+    ASSERT_TRUE(upgraded.ok()) << upgraded.describe();
+    EXPECT_THAT(upgraded.out, HasSubstr("runs this program now"));
+    const Serving after = kept(mount.path());
+    EXPECT_EQ(program_of(after.daemon), copy);
+    EXPECT_EQ(after.generation, before.generation + i + 1);
+    EXPECT_EQ(after.last_end, "replaced by another version");
+  }
+  reader.expect_right();
+  EXPECT_EQ(listing(mount.path() / "d3"), listed);
+  EXPECT_EQ(processes_with(mount.path()).size(), 2U) << "the daemon and its keeper";
+}
+
+TEST_F(Upgrade, ADaemonOfThisProgramStays) {
+  const MountedPackage mount(kPkgfs, package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const Serving before = kept(mount.path());
+  const ProcessResult upgraded = run({kPkgfs, "upgrade-mounts", mount.path()});
+  EXPECT_TRUE(upgraded.ok()) << upgraded.describe();
+  EXPECT_THAT(upgraded.out, HasSubstr("runs this program already"));
+  EXPECT_EQ(kept(mount.path()).daemon, before.daemon);
+}
+
+TEST_F(Upgrade, AMountWithoutAKeeperKeepsItsDaemon) {
+  const MountedPackage mount(kPkgfs, package(), {"--keeper=off"});
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const ProcessResult upgraded = run({program("one"), "upgrade-mounts", mount.path()});
+  EXPECT_EQ(upgraded.exit_code, 10) << upgraded.describe();
+  EXPECT_THAT(upgraded.err, HasSubstr("keeps its daemon"));
+  EXPECT_THAT(upgraded.err, HasSubstr("it has no keeper"));
+  EXPECT_TRUE(run({"ls", mount.path()}).ok());
+}
+
+TEST_F(Upgrade, AnotherUserIsRefused) {
+  const MountedPackage mount(kPkgfs, package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const Serving before = kept(mount.path());
+  const ProcessResult refused = run(
+      {"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", program("one"), "upgrade-mounts", mount.path()});
+  EXPECT_EQ(refused.exit_code, 10) << refused.describe();
+  EXPECT_EQ(kept(mount.path()).daemon, before.daemon);
+}
+
+TEST_F(Upgrade, TheCommandMayBeKilledAtAnyMoment) {
+  const MountedPackage mount(kPkgfs, package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  kept(mount.path());
+  ComparingReader reader(mount.path(), source());
+  std::mt19937 random(std::random_device{}());
+  for (int i = 0; i < 20 && !HasFailure(); ++i) {
+    Process command({program(i % 2 == 0 ? "one" : "two"), "upgrade-mounts", mount.path()});
+    sleep_ms(static_cast<int>(random() % 80));
+    command.signal(SIGKILL);
+    (void)command.wait();
+    EXPECT_TRUE(eventually([&] { return serving(mount.path()).keeper > 0; })) << "round " << i;
+  }
+  reader.expect_right();
+  EXPECT_TRUE(eventually([&] { return processes_with(mount.path()).size() == 2; }))
+      << "the daemon and its keeper, and no daemon that was stopped";
+}
+
+TEST_F(Upgrade, WhatIsNotMountedIsNotFound) {
+  const ProcessResult missing = run({kPkgfs, "upgrade-mounts", dir_.path()});
+  EXPECT_EQ(missing.exit_code, 3) << missing.describe();
+}
+
+}  // namespace
+}  // namespace pkgfs::test
