@@ -74,8 +74,8 @@ class RequestStore {
 
   /// The descriptor for the successor. Owned by this object, and closed by execve(2).
   [[nodiscard]] int fd() const { return memory_.fd(); }
-  /// How many requests of the earlier daemon weren't kept, because there was no place. Nobody can answer them any more:
-  /// their readers wait until the connection is aborted. Only before `recover`.
+  /// How many requests of the earlier daemon weren't kept, because there was no place. No daemon can answer them any
+  /// more: their readers wait until the connection is aborted. Only before `recover`.
   [[nodiscard]] std::uint64_t lost() const;
   /// The requests of the earlier daemon, oldest first. They stay kept, so that yet another daemon can take over. Checks
   /// them as far as memory safety needs it. Call it at most once, before any thread uses the store (Servers::start).

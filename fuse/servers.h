@@ -46,7 +46,8 @@ struct ServerOptions {
   /// Requests that crash the daemon (SharedState::poisoned): they are answered with EIO, and nothing else is done.
   std::vector<NodeRequest> poisoned = {};
   /// Keeps requests until they are answered, for a successor of this daemon. The requests in it that an earlier daemon
-  /// has left are answered first. It must outlive Servers and the Adapter. May be null.
+  /// has left are answered first. Requests that come through io_uring aren't kept. It must outlive Servers and the
+  /// Adapter. May be null.
   RequestStore* keep_requests = nullptr;
 };
 

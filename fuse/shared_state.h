@@ -15,12 +15,14 @@
 
 namespace pkgfs::fuse {
 
-/// The state of a mount that outlives its daemon: what `Statistics` counts. It lies in a memfd. If the daemon is
-/// killed, its successor adopts that file and goes on from there.
+/// The state of a mount that outlives its daemon: what `Statistics` counts, which requests the server threads are
+/// answering, and which requests crash the daemon. It lies in a memfd. If the daemon is killed, its successor adopts
+/// that file and goes on from there.
 ///
-/// The layout is fixed: a header, and then the slots of the counts, each on pages of its own. A slot takes no memory
-/// before a thread counts in it. All members are lock-free atomics, so that the death of a thread leaves none of them
-/// half-written. Thread-safe.
+/// The layout is fixed: a header, a table of the requests in flight, and the slots of the counts, each on pages of its
+/// own. A slot takes no memory before a thread counts in it. Everything that threads write while they answer requests
+/// is a lock-free atomic, so that the death of a thread leaves nothing half-written. Thread-safe, except for the
+/// functions of the successor. Move-only.
 class SharedState {
  public:
   static constexpr std::size_t kSlots = Statistics::kSlots;
