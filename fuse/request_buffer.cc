@@ -31,8 +31,11 @@ RequestBuffer::~RequestBuffer() {
 }
 
 int RequestBuffer::read() {
-  if (buffer_.mem == nullptr && (buffer_.mem = std::malloc(store_->slot_bytes())) == nullptr) {
-    return -ENOMEM;
+  if (buffer_.mem == nullptr) {
+    buffer_.mem = std::malloc(store_->slot_bytes());
+    if (buffer_.mem == nullptr) {
+      return -ENOMEM;
+    }
   }
   ssize_t length = 0;
   do {

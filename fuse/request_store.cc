@@ -158,6 +158,7 @@ std::vector<RequestStore::Recovered> RequestStore::recover() {
     clear(slot(i));
   }
   std::vector<Recovered> all;
+  all.reserve(found.size());
   for (auto& [number, request] : found) {
     all.push_back(std::move(request));
   }
