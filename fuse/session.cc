@@ -216,9 +216,13 @@ Session::~Session() {
   fuse_session_destroy(session_);
 }
 
-bool Session::is_covered() const {
+bool Session::is_disconnected() const {
   pollfd device{.fd = fuse_session_fd(session_), .events = 0, .revents = 0};
-  if (device_ == 0 || (::poll(&device, 1, 0) == 1 && (device.revents & POLLERR) != 0)) {
+  return ::poll(&device, 1, 0) == 1 && (device.revents & POLLERR) != 0;
+}
+
+bool Session::is_covered() const {
+  if (device_ == 0 || is_disconnected()) {
     return false;  // unmounted: the path leads to what was below
   }
   return device_at(settings_.mountpoint) != device_;
@@ -230,8 +234,11 @@ void Session::unmount() {
   }
   const bool covered = is_covered();
   if (!covered && unmount_) {
+    const bool is_gone = is_disconnected();  // what is mounted at the path then isn't this mount
     close_device();
-    unmount_();
+    if (!is_gone) {
+      unmount_();
+    }
     return;
   }
   if (!covered) {
@@ -319,19 +326,17 @@ std::vector<std::byte> Session::reply_to(std::vector<std::byte> request) {
   return reply;
 }
 
-void Session::take_over(UniqueFd device, const Handshake& agreed, std::function<void()> unmount) {
+void Session::take_over(UniqueFd device, std::uint64_t number, const Handshake& agreed, std::function<void()> unmount) {
   const std::string what = "Unable to take over the mount at \"" + settings_.mountpoint + "\"";
   const std::string path = "/dev/fd/" + std::to_string(device.get());
   if (fuse_session_mount(session_, path.c_str()) != 0) {
     throw_mount_error(what);
   }
   (void)device.release();  // libfuse closes it
-  mounted_ = true;
   unmount_ = std::move(unmount);
-  device_ = device_at(settings_.mountpoint);
+  device_ = number;
   handshake_ = agreed;
   if (reply_to(agreed.request) != agreed.reply || !adapter_.is_ready()) {
-    mounted_ = false;  // it stays as it is: another daemon may go on with it
     throw Error(ErrorCode::kMount,
                 {what, "this version of pkgfs has another agreement with the kernel than the one that mounted it"});
   }
@@ -346,6 +351,7 @@ void Session::start(const ServerOptions& servers) {
   options.interrupt = [this](std::uint64_t request) { return adapter_.waiting_reads().interrupt(request); };
   servers_ = std::make_unique<Servers>(session_, adapter_.statistics(), options);
   servers_->start();
+  mounted_ = true;
 }
 
 void Session::start_prefetching(ContentPrefetcher& prefetcher, unsigned device) {

@@ -54,16 +54,15 @@ class Session {
   /// Mounts, always with `ro,nosuid,nodev,noatime,default_permissions`. Throws Error(kMount) with libfuse's messages.
   /// If `nosymfollow` isn't possible, throws Error(kPermission) or Error(kUnsupported).
   void mount();
-  /// Instead of `mount` and `answer_first`: goes on with the mount of an earlier daemon that has ended without
-  /// unmounting. `device` is a duplicate of its device, `agreed` its handshake. `unmount` is called in place of
-  /// libfuse's function, which doesn't know the mount; it must not throw. Throws Error(kMount) if this program would
-  /// have answered INIT in another way than the earlier daemon.
-  void take_over(UniqueFd device, const Handshake& agreed, std::function<void()> unmount);
+  /// Instead of `mount` and `answer_first`: goes on with the mount of an earlier daemon. `device` is a duplicate of its
+  /// /dev/fuse, `number` that of the mount's device (makedev(3)), `agreed` its handshake. `unmount` is called in place
+  /// of libfuse's function, which doesn't know the mount; it must not throw. Until `start` has returned, the mount
+  /// isn't this session's: if anything fails before, another daemon can still go on with it. Throws Error(kMount) if
+  /// this program would have answered INIT in another way than the earlier daemon.
+  void take_over(UniqueFd device, std::uint64_t number, const Handshake& agreed, std::function<void()> unmount);
   /// Asks the kernel to send the requests again that the earlier daemon took and didn't answer. False: the kernel can't
   /// (before Linux 6.9). Call it before `start`.
   [[nodiscard]] bool resend();
-  /// Leaves the mount that was taken over as it is: another daemon goes on with it. Only before `start`.
-  void leave() { mounted_ = false; }
   /// What `answer_first` and the kernel agreed on. Empty with io_uring.
   [[nodiscard]] const Handshake& handshake() const { return handshake_; }
   /// Becomes readable when the kernel has sent its first request, right after `mount`. Owned by the session.
@@ -96,6 +95,8 @@ class Session {
  private:
   /// Ends the mount, if it wasn't unmounted before.
   void unmount();
+  /// Whether the mount has ended: the kernel has closed the connection.
+  [[nodiscard]] bool is_disconnected() const;
   /// Closes the device, but keeps the number of its descriptor, which libfuse closes later.
   void close_device();
   /// Whether another file system is mounted over this mount. Sends this process no request.

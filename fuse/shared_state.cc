@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <set>
 #include <string>
 #include <utility>
@@ -94,6 +95,25 @@ SharedState SharedState::adopt(UniqueFd file) {
                                                     ", and that of this pkgfs is " + std::to_string(kLayout)});
   }
   return state;
+}
+
+void SharedState::continue_from(const SharedState& before) {
+  const auto copy = [](Count& to, const Count& from) { to.store(from.load()); };
+  Layout::Header& header = layout_->header;
+  const Layout::Header& other = before.layout_->header;
+  header.begin = other.begin;
+  header.suspects = other.suspects;
+  copy(header.notices, other.notices);
+  copy(header.takeovers, other.takeovers);
+  copy(header.pause_total, other.pause_total);
+  copy(header.pause_longest, other.pause_longest);
+  for (std::size_t i = 0; i < kSlots; ++i) {
+    const StatisticsSlot* const from = before.slot(i);
+    StatisticsSlot* const to = from == nullptr ? nullptr : take_slot(i);
+    if (to != nullptr) {  // nothing but lock-free numbers
+      std::memcpy(static_cast<void*>(to), static_cast<const void*>(from), sizeof(*to));
+    }
+  }
 }
 
 std::vector<InFlight> SharedState::in_flight() const {

@@ -41,6 +41,9 @@ class SharedState {
   /// A state that no other process can adopt. It has no file.
   [[nodiscard]] static SharedState unshared();
 
+  /// Takes the counts of `before`, whose daemon has stopped but may go on: each of the two needs a state of its own.
+  /// Only before a thread counts in this state.
+  void continue_from(const SharedState& before);
   /// The descriptor for the successor; -1: unshared. Owned by this object, and closed by execve(2).
   [[nodiscard]] int fd() const { return memory_.fd(); }
 

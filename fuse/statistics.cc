@@ -50,10 +50,17 @@ Statistics::Statistics()
       state_(*own_state_),
       notices_(&state_.notices()) {}
 
-Statistics::Statistics(SharedState& state) : state_(state), notices_(&state.notices()) {
+Statistics::Statistics(SharedState& state) : state_(state), notices_(&state.notices()) { find_slots(); }
+
+void Statistics::find_slots() {
   for (std::size_t i = 0; i < kSlots; ++i) {
-    slots_.at(i).store(state.slot(i), std::memory_order_relaxed);  // with the counts of earlier daemons
+    slots_.at(i).store(state_.slot(i), std::memory_order_relaxed);  // with the counts of earlier daemons
   }
+}
+
+void Statistics::continue_from(const SharedState& before) {
+  state_.continue_from(before);
+  find_slots();
 }
 
 Statistics::~Statistics() = default;

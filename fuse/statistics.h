@@ -164,6 +164,8 @@ class Statistics {
 
   /// The kernel was told of a change.
   void add_notice() { notices_->fetch_add(1, kRelaxed); }
+  /// Takes the counts of `before` (SharedState::continue_from).
+  void continue_from(const SharedState& before);
   /// This daemon took over from one that had died `pause` ago.
   void taken_over(std::chrono::nanoseconds pause);
   /// Adds the watched directories of `changes` to the snapshots. `changes` must be started (LiveChanges::start) and
@@ -184,6 +186,7 @@ class Statistics {
   static constexpr auto kRelaxed = std::memory_order_relaxed;
   using Count = StatisticsSlot::Count;
 
+  void find_slots();
   [[nodiscard]] Slot& own();
   template <typename Visit>
   void for_each_slot(Visit&& visit) const;

@@ -40,13 +40,13 @@ constexpr int kWakeSignal = SIGUSR1;
 /// So many successors may fail to start, and so many may be killed or crash before they have a keeper.
 constexpr int kMostFailures = 2;
 constexpr int kMostDeaths = 20;
-/// From the start of a successor to its message kReplaced.
-constexpr int kStartMs = 10'000;
 constexpr const char* kOwnPriority = "/proc/self/oom_score_adj";
 
 char** arguments;  // of the daemon
 int containers;
 const char* connection;
+const char* mountpoint;
+pid_t upgrade = 0;          // the successor that an upgrade has started; 0: there is none
 int listener = -1;          // kAddress; -1: not yet, or no more
 char daemons_priority[16];  // its oom_score_adj
 
@@ -107,7 +107,7 @@ void stop_listening() {
 /// `ended`: of the daemon, in nanoseconds; 0: it runs.
 void set_variable(int signal, long long ended) {
   char value[64];
-  std::snprintf(value, sizeof(value), "%d:%d:%lld:%d", containers, signal, ended, ended == 0 ? 1 : 0);
+  std::snprintf(value, sizeof(value), "%d:%d:%d:%lld:%d", kVersion, containers, signal, ended, ended == 0 ? 1 : 0);
   ::setenv(kVariable, value, 1);
 }
 
@@ -143,12 +143,14 @@ void serve_upgrade() {
   ucred peer{};
   socklen_t size = sizeof(peer);
   int descriptors[2]{-1, -1};
-  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == 0 || peer.uid == ::geteuid()) &&
-      receive_upgrade(socket, descriptors)) {
+  if (upgrade == 0 && ::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+      (peer.uid == 0 || peer.uid == ::geteuid()) && receive_upgrade(socket, descriptors)) {
     set_variable(0, 0);
-    if (::fork() == 0) {
+    upgrade = ::fork();
+    if (upgrade == 0) {
       become_successor(descriptors[1], descriptors[0]);
     }
+    upgrade = upgrade < 0 ? 0 : upgrade;
     ::close(descriptors[0]);
     ::close(descriptors[1]);
   }
@@ -187,14 +189,21 @@ End wait_for_end(bool upgrades) {
     if (::ppoll(waiting, 3, again ? &kAgain : nullptr, &all_but_one) <= 0) {
       continue;
     }
-    if (waiting[0].revents != 0 || waiting[1].revents != 0) {
+    if (waiting[0].revents != 0 || (waiting[1].revents & POLLIN) != 0) {
       break;
     }
-    serve_upgrade();
-    while (::waitpid(-1, nullptr, WNOHANG) > 0) {  // of earlier upgrades
+    if (upgrade > 0 && ::waitpid(upgrade, nullptr, WNOHANG) != 0) {
+      upgrade = 0;
+    }
+    if (waiting[2].revents != 0) {
+      serve_upgrade();
     }
   }
   stop_listening();
+  if (upgrade > 0) {  // only one daemon may go on
+    ::kill(upgrade, SIGKILL);
+    (void)::waitpid(upgrade, nullptr, 0);
+  }
   return receive_end();
 }
 
@@ -233,6 +242,12 @@ Start wait_for_successor(int control, pid_t child, int& signal) {
   while (came && ::recv(control, message, sizeof(message), 0) > 0) {
     if (message[0] == kReplaced) {
       return Start::kDone;
+    }
+    if (message[0] == kCrash) {
+      ::kill(child, SIGKILL);  // it may write a core file for long
+      (void)::waitpid(child, nullptr, 0);
+      signal = message[1];
+      return Start::kDied;
     }
   }
   if (!came) {
@@ -288,13 +303,15 @@ void prepare() {
 
 int main(int argc, char** argv) {
   char* end = nullptr;
-  containers = argc < 4 ? -1 : static_cast<int>(std::strtol(argv[1], &end, 10));
-  if (containers < 0 || *end != '\0' || ::fcntl(kContainers - 1, F_GETFD) < 0) {
+  containers = argc < 6 ? -1 : static_cast<int>(std::strtol(argv[2], &end, 10));
+  // NOLINTNEXTLINE(cert-err34-c): what isn't a number isn't the version either
+  if (containers < 0 || std::atoi(argv[1]) != kVersion || *end != '\0' || ::fcntl(kContainers - 1, F_GETFD) < 0) {
     std::fputs("pkgfs-keeper: \"pkgfs mount\" starts this program; it isn't for use by hand\n", stderr);
     return 2;
   }
-  connection = argv[2];
-  arguments = argv + 3;
+  connection = argv[3];
+  mountpoint = argv[4];
+  arguments = argv + 5;
   prepare();
   const char ready[kMessageBytes]{kReady, 0};
   (void)::send(kControl, ready, sizeof(ready), MSG_NOSIGNAL);
@@ -314,8 +331,7 @@ int main(int argc, char** argv) {
   }
   if (!is_unmounted()) {
     ::openlog("pkgfs", LOG_PID, LOG_DAEMON);
-    ::syslog(LOG_ERR, "the mount of \"%s\" ends: its daemon was killed, and no other one could be started",
-             argv[argc - 1]);
+    ::syslog(LOG_ERR, "the mount of \"%s\" ends: its daemon was killed, and no other one could be started", mountpoint);
   }
   abort_connection();
   return 1;

@@ -10,6 +10,9 @@
 // else, because a signal handler and a process with few pages use them, too.
 namespace pkgfs::keeper {
 
+/// Raise it when anything in this file changes: daemon, keeper and successor may be of different versions.
+inline constexpr int kVersion = 1;
+
 /// The descriptors of a keeper, by number. Its successor daemon gets the same, but for kMainThread.
 enum Descriptor : int {
   kControl = 3,  // a socket to the daemon (SOCK_SEQPACKET)
@@ -40,17 +43,20 @@ enum Message : char {
 };
 inline constexpr std::size_t kMessageBytes = 2;
 
-/// The environment variable by which a successor is told what it is: the number of containers, the signal of the crash
-/// (0: none), the nanoseconds of CLOCK_MONOTONIC at which the daemon ended, and 1 if it still runs, separated by ":".
+/// The environment variable by which a successor is told what it is: kVersion, the number of containers, the signal of
+/// the crash (0: none), the nanoseconds of CLOCK_MONOTONIC at which the daemon ended, and 1 if it still runs, separated
+/// by ":".
 inline constexpr const char* kVariable = "PKGFS_TAKEOVER";
-/// The command line of a keeper: its name, the number of containers, the number of the FUSE connection ("53"), and the
-/// command line of the daemon.
+/// The command line of a keeper: its name, kVersion, the number of containers, the number of the FUSE connection
+/// ("53"), the mount point, and the command line of the daemon.
 inline constexpr const char* kName = "pkgfs-keeper";
 /// A keeper listens at the abstract Unix socket "pkgfs-keeper-53". Root, and the user of the keeper, may send it one
 /// message over a connection (SOCK_SEQPACKET): kUpgrade, with two descriptors, an executable and a control socket. The
 /// keeper starts that executable as a successor while the daemon still runs.
 inline constexpr const char* kAddress = "pkgfs-keeper-";
 
+/// The longest time from the start of a successor to kReplaced, or to kPrepared. Lazy packages may wait for a server.
+inline constexpr int kStartMs = 30'000;
 /// From the end of the main thread to an abort: other threads of a daemon that ends normally end within it.
 inline constexpr int kGraceMs = 200;
 

@@ -8,11 +8,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 
 namespace pkgfs {
 
 UniqueFd open_abort_file(const std::string& connection) {
+  if (connection.empty() || connection.find_first_not_of("0123456789") != std::string::npos) {
+    errno = EINVAL;
+    return {};
+  }
   const std::string name = connection + "/abort";
   UniqueFd file(::open(("/sys/fs/fuse/connections/" + name).c_str(), O_WRONLY | O_CLOEXEC));
   if (file) {

@@ -14,10 +14,13 @@ std::optional<Handover> handover_of(const Environment& environment) {
   Handover told;
   long long ended = 0;
   int runs = 0;
-  constexpr int kFields = 4;
+  int version = 0;
+  constexpr int kFields = 5;
   // NOLINTNEXTLINE(cert-err34-c): a number that is too large counts as another one, and no such descriptor exists
-  if (!text || std::sscanf(text->c_str(), "%d:%d:%lld:%d", &told.containers, &told.signal, &ended, &runs) != kFields ||
-      told.containers < 0) {
+  if (!text ||
+      std::sscanf(text->c_str(), "%d:%d:%d:%lld:%d", &version, &told.containers, &told.signal, &ended, &runs) !=
+          kFields ||
+      version != keeper::kVersion || told.containers < 0) {
     return std::nullopt;
   }
   told.ended = ended;

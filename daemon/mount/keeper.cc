@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -75,6 +76,7 @@ std::string Keeper::start() {
       contents.requests.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
     }
     UniqueFd abort_file = open_abort_file(connection_);
+    can_abort_ = static_cast<bool>(abort_file);
     if (!abort_file) {
       abort_file.reset(::open("/dev/null", O_WRONLY | O_CLOEXEC));
     }
@@ -93,7 +95,8 @@ std::string Keeper::start() {
                                  contents.record.get(),   executable.get(), contents.state.get(),
                                  contents.requests.get(), own_end.get(),    main_thread.get()};
     descriptors.insert(descriptors.end(), contents.containers.begin(), contents.containers.end());
-    std::vector<std::string> words{keeper::kName, std::to_string(contents.containers.size()), connection_};
+    std::vector<std::string> words{keeper::kName, std::to_string(keeper::kVersion),
+                                   std::to_string(contents.containers.size()), connection_, mountpoint_};
     for (std::string& word : command_line_of(::getpid())) {
       words.push_back(std::move(word));
     }
@@ -102,9 +105,8 @@ std::string Keeper::start() {
     id_ = spawn_with(descriptors, program, std::move(words));
     child_ = open_process(id_);
     if (!child_ || !receive_message(mine.get(), keeper::kReady, kKeeperStartMs)) {
-      if (child_) {
-        end_child_process(child_.get(), id_);
-      }
+      ::kill(id_, SIGKILL);  // nothing has waited for the child, so it has its number
+      (void)::waitpid(id_, nullptr, 0);
       child_.reset();
       id_ = 0;
       return "the keeper process does not start";

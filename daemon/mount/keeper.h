@@ -31,8 +31,11 @@ class Keeper final : public MountGuard {
   using Make = std::function<Contents()>;
 
   /// `device`: of the FUSE session, which must outlive the keeper. `connection`: its number ("53").
-  Keeper(int device, std::string connection, Make make)
-      : device_(device), connection_(std::move(connection)), make_(std::move(make)) {}
+  Keeper(int device, std::string connection, std::string mountpoint, Make make)
+      : device_(device),
+        connection_(std::move(connection)),
+        mountpoint_(std::move(mountpoint)),
+        make_(std::move(make)) {}
   /// Ends the child process. Call `let_go` first, so that no successor is started.
   ~Keeper() override;
   Keeper(const Keeper&) = delete;
@@ -44,6 +47,8 @@ class Keeper final : public MountGuard {
   /// The daemon ends because it was asked to: from now on, the child process only aborts the connection if the daemon
   /// can't end. It has closed the device when this returns, unless that takes more than a second.
   void let_go();
+  /// Whether the running one may abort the connection, if no daemon can go on.
+  [[nodiscard]] bool can_abort() const { return can_abort_; }
   [[nodiscard]] const char* name() const override { return "keeper"; }
   /// A process that is killed again and again isn't replaced more than 600 times within a minute.
   [[nodiscard]] std::string replace() override;
@@ -57,11 +62,13 @@ class Keeper final : public MountGuard {
 
   int device_;
   std::string connection_;
+  std::string mountpoint_;
   Make make_;
   CrashReports crashes_;
   UniqueFd child_;  // its pidfd
   std::atomic<pid_t> id_{0};
   UniqueFd control_;
+  bool can_abort_ = false;
   int replaced_ = 0;  // since `counted_since_`
   std::chrono::steady_clock::time_point counted_since_;
 };

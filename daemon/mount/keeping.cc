@@ -79,7 +79,7 @@ void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecor
     return;
   }
   record.device = guards.device();
-  keeper.emplace(parts.session->device_fd(), guards.connection(),
+  keeper.emplace(parts.session->device_fd(), guards.connection(), record.mountpoint,
                  [record, parts]() mutable { return contents_of(record, parts); });
 }
 
@@ -92,9 +92,13 @@ void start_keeper(Keeper& keeper, Guards& guards, const std::string& mountpoint)
 }
 
 void store_mount(ServiceManager& manager, MountRecord record, const KeptParts& parts) {
+  constexpr std::size_t kMost = 500;  // FileDescriptorStoreMax= of pkgfs@.service is a little higher
   try {
     const Keeper::Contents contents = contents_of(record, parts);
-    manager.forget(std::string(kStoredRecord));  // of an earlier process of the unit
+    if (contents.containers.size() > kMost) {
+      throw Error(ErrorCode::kUnsupported, "it has more packages than a service manager keeps descriptors");
+    }
+    manager.forget_stored();
     manager.store(std::string(kStoredRecord), contents.record.get());
     manager.store(std::string(kStoredState), contents.state.get());
     if (contents.requests) {
@@ -106,16 +110,6 @@ void store_mount(ServiceManager& manager, MountRecord record, const KeptParts& p
     manager.store(std::string(kStoredDevice), parts.session->device_fd());  // without the others it is of no use
   } catch (const Error& error) {
     log::warn("if this daemon is killed, no other one goes on with its mount: {}", error);
-  }
-}
-
-void forget_mount(ServiceManager& manager, const OpenedTree& opened) {
-  for (const std::string_view name : {kStoredDevice, kStoredRecord, kStoredState, kStoredRequests}) {
-    manager.forget(std::string(name));
-  }
-  const std::optional<KeptTree> tree = keep_tree(opened);
-  for (std::size_t i = 0; tree && i < tree->descriptors.size(); ++i) {
-    manager.forget(std::string(kStoredContainer) + std::to_string(i));
   }
 }
 

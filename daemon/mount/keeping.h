@@ -53,9 +53,6 @@ void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecor
 void start_keeper(Keeper& keeper, Guards& guards, const std::string& mountpoint);
 /// Lets the service manager keep what a keeper would hold. The next process of the unit goes on with the mount.
 void store_mount(ServiceManager& manager, MountRecord record, const KeptParts& parts);
-/// The mount ends: the service manager needs nothing of it any more.
-void forget_mount(ServiceManager& manager, const OpenedTree& opened);
-
 /// The names under which the service manager keeps descriptors; the number of a container follows the last one.
 inline constexpr std::string_view kStoredDevice = "pkgfs-device";
 inline constexpr std::string_view kStoredRecord = "pkgfs-record";

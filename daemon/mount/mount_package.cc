@@ -75,15 +75,14 @@ int mount_package(const MountOptions& options, const Io& io) {
   }
   keep_one_heap();
   fuse::check_device();
+  // A service manager follows the process that it started, which is not the one of a mount in the background.
+  ServiceManager manager = options.foreground ? ServiceManager(io.environment) : ServiceManager();
   if (options.foreground) {
-    if (std::optional<Predecessor> stored = stored_mount(options, io.environment)) {
-      ServiceManager manager(io.environment);
+    if (std::optional<Predecessor> stored = stored_mount(options, manager)) {
       return serve_stored_mount(*std::move(stored), options, io, manager);
     }
   }
   const std::string mountpoint = prepare_mountpoint(options.mountpoint);
-  // A service manager follows the process that it started, which is not the one of a mount in the background.
-  ServiceManager manager = options.foreground ? ServiceManager(io.environment) : ServiceManager();
   manager.status("loading " + options.package);
   OpenedTree opened = open_tree(options.package, options.tree, io);
   refuse_mountpoint_in(opened.tree, options.mountpoint, mountpoint);

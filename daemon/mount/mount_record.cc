@@ -95,6 +95,14 @@ UniqueFd MountRecord::write() const {
   return file;
 }
 
+std::string MountRecord::device_of(int descriptor) noexcept {
+  try {
+    return text_of(webc::parse_json(read_all(descriptor)), "device");
+  } catch (...) {
+    return {};
+  }
+}
+
 MountRecord MountRecord::read(int descriptor) {
   try {
     Json record = webc::parse_json(read_all(descriptor));

@@ -36,6 +36,8 @@ struct MountRecord {
   /// Reads what `write` wrote. Throws Error if it isn't of the expected form, or comes from a daemon that answers
   /// differently.
   [[nodiscard]] static MountRecord read(int descriptor);
+  /// `device` of a record that `read` may refuse; empty if it has none.
+  [[nodiscard]] static std::string device_of(int descriptor) noexcept;
 };
 
 }  // namespace pkgfs

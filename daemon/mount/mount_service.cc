@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <memory>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "core/base/error.h"
@@ -62,6 +63,24 @@ void start_or_go_on(bool goes_on, FunctionRef<void()> start) {
   }
 }
 
+/// The daemon before may hold the address for a moment, until the kernel has ended all its threads.
+void open_metrics_again(FunctionRef<void()> open) {
+  constexpr int kMostTries = 20;
+  constexpr auto kPause = std::chrono::milliseconds(25);
+  for (int tries = 1;; ++tries) {
+    try {
+      open();
+      return;
+    } catch (const Error& error) {
+      if (tries == kMostTries) {
+        log::warn("no metrics are served any more: {}", error);
+        return;
+      }
+    }
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
 }  // namespace
 
 int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& options, const std::string& mountpoint,
@@ -70,15 +89,16 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
   MountWatch watch;  // before any thread: they inherit the blocked signals
   // A write to a client or to standard error that has gone is an error of that write, not the end of the mount.
   std::signal(SIGPIPE, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): before any thread
+  std::signal(SIGXFSZ, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): a limit of file sizes is an error, too
 
   if (!options.crash_dir.empty()) {
     start_or_go_on(predecessor.has_value(), [&] { CrashReports::write_stacks_to(options.crash_dir); });
   }
 
   vfs::FileSystem& tree = *opened.tree.file_system;
-  const Keeping keeping = keeping_of(options, opened, followed, manager);
+  Keeping keeping = keeping_of(options, opened, followed, manager);
   fuse::UsageCounter usage(tree);
-  fuse::SharedState state = state_of(predecessor, keeping != Keeping::kNothing);
+  fuse::SharedState state = state_of(predecessor, keeping);
   fuse::Statistics statistics(state);
   std::unique_ptr<fuse::RequestStore> requests;  // where the kernel doesn't send them again
   fuse::ContentPrefetcher prefetcher(tree, statistics, page_cache_ahead(control_group_limit()));
@@ -104,9 +124,13 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
   };
   const auto metrics_now = [&] { return metrics_text(now_facts(), statistics.snapshot(), lazy_state(lazy.sources())); };
   std::optional<MetricsServer> metrics;
-  if (!options.metrics.empty()) {
-    start_or_go_on(predecessor.has_value(), [&] { metrics.emplace(options.metrics, metrics_now); });
-    facts.metrics = metrics ? metrics->address() : std::string();
+  const auto open_metrics = [&] {
+    metrics.emplace(options.metrics, metrics_now);
+    const MutexLock lock(facts_mutex);
+    facts.metrics = metrics->address();
+  };
+  if (!options.metrics.empty() && !predecessor) {
+    open_metrics();
   }
   const auto stats = [&] { return stats_json(now_facts(), statistics.snapshot(), lazy_state(lazy.sources())); };
   fuse::Adapter adapter(
@@ -136,6 +160,7 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
   }
   std::optional<Guards> guards;  // outlive the session: they guard the connection
   fuse::Session session(adapter, settings);
+  std::optional<CrashReports> early_crashes;
   UniqueFd claim;
   if (!predecessor) {
     claim = claim_mountpoint(options.mountpoint, mountpoint);
@@ -145,14 +170,20 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
   if (predecessor || watch.wait_until_ready(session, mountpoint)) {
     if (predecessor) {
       guards.emplace(predecessor->record.device);
-      take_over(session, *predecessor, mountpoint, !must_keep_requests(predecessor->record.handshake));
+      const bool resends = !must_keep_requests(predecessor->record.handshake);
+      if (!resends) {
+        requests = requests_of(*predecessor);
+      }
+      take_over(session, *predecessor, statistics, resends);
+      early_crashes.emplace();  // the keeper of the daemon before is told of a crash until this daemon has one
+      early_crashes->start(UniqueFd(::fcntl(predecessor->control.get(), F_DUPFD_CLOEXEC, 0)));
     } else {
       const std::optional<MountEntry> own = find_own_mount(settings);  // the claim keeps others from mounting here
       guards.emplace(own ? own->device : std::string());
     }
     claim.reset();
-    if (keeping != Keeping::kNothing && must_keep_requests(session.handshake())) {
-      requests = requests_of(predecessor);
+    if (!predecessor && keeping != Keeping::kNothing && must_keep_requests(session.handshake())) {
+      requests = fuse::RequestStore::create();
     }
     const KeptParts parts{.session = &session, .opened = &opened, .state = &state, .requests = requests.get()};
     if (keeping == Keeping::kKeeper) {
@@ -165,8 +196,15 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
     if (predecessor) {
       begin_serving(*predecessor, statistics);
     }
+    early_crashes.reset();
     if (keeper) {
       start_keeper(*keeper, *guards, mountpoint);
+    }
+    if (predecessor) {
+      tell_keeper(*predecessor);  // at once: if this daemon is killed now, two keepers would act
+      if (!options.metrics.empty()) {
+        open_metrics_again(open_metrics);
+      }
     }
     if (metrics) {
       metrics->start();
@@ -189,12 +227,9 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
     if (keeping == Keeping::kServiceManager) {
       store();
     }
-    if (predecessor) {
-      told_keeper(*predecessor);
+    if (predecessor && predecessor->process) {
       // A thread of it that only ends now may have taken a request after the kernel was asked to send all again.
-      if (predecessor->process) {
-        watch.call_when_readable(predecessor->process.get(), [&] { (void)session.resend(); });
-      }
+      watch.call_when_readable(predecessor->process.get(), [&] { (void)session.resend(); });
     }
     const auto start_local = [&] {
       set_read_ahead(guards->device(),
@@ -237,7 +272,7 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
   if (keeper) {
     keeper->let_go();
   } else if (keeping == Keeping::kServiceManager) {
-    forget_mount(manager, opened);
+    manager.forget_stored();
   }
   const bool stopped = session.stop(kStopLimit);
   if (!stopped) {

@@ -36,7 +36,7 @@ std::string Guards::replace() {
 
 std::string Guards::need() {
   if (ended_fd() >= 0) {
-    return {};
+    return keeper_ != nullptr && !keeper_->can_abort() ? "this process may not abort FUSE connections" : "";
   }
   return device_.empty() ? "another mount covers this one" : guardian_.start(connection());
 }

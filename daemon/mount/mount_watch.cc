@@ -77,12 +77,13 @@ MountWatch::Event MountWatch::wait(int first, int second, std::optional<std::chr
     if (waiting[2].revents != 0) {
       return Event::kSecond;
     }
-    for (std::size_t i = waiting.size(); i-- > kTasks;) {
+    for (std::size_t i = kTasks; i < waiting.size(); ++i) {
       if (waiting[i].revents != 0) {
         const auto place = tasks_.begin() + static_cast<std::ptrdiff_t>(i - kTasks);
         const std::function<void()> run = std::move(place->run);
         tasks_.erase(place);
         run();
+        return Event::kTask;  // it may have replaced what `first` and `second` are
       }
     }
   }

@@ -75,7 +75,10 @@ int send_datagram(const std::string& socket, const std::string& message, int pas
 }  // namespace
 
 ServiceManager::ServiceManager(const Environment& environment)
-    : socket_(environment("NOTIFY_SOCKET").value_or(std::string())) {
+    : socket_(environment("NOTIFY_SOCKET").value_or(std::string())),
+      process_(number(environment, "LISTEN_PID").value_or(0)),
+      passed_(number(environment, "LISTEN_FDS").value_or(0)),
+      passed_names_(environment("LISTEN_FDNAMES").value_or(std::string())) {
   const std::optional<long> limit = number(environment, "WATCHDOG_USEC");
   const bool for_us = number(environment, "WATCHDOG_PID").value_or(::getpid()) == ::getpid();
   if (!socket_.empty() && for_us && limit.value_or(0) > 0) {
@@ -90,9 +93,35 @@ void ServiceManager::ready(std::string_view status) {
   send("READY=1\nSTATUS=" + printable(status) + "\nMAINPID=" + std::to_string(::getpid()));
 }
 
-void ServiceManager::store(const std::string& name, int fd) { send("FDSTORE=1\nFDNAME=" + name, fd); }
+void ServiceManager::store(const std::string& name, int fd) {
+  stored_.insert(name);
+  send("FDSTORE=1\nFDNAME=" + name, fd);
+}
 
-void ServiceManager::forget(const std::string& name) { send("FDSTOREREMOVE=1\nFDNAME=" + name); }
+void ServiceManager::forget_stored() {
+  for (const std::string& name : stored_) {
+    send("FDSTOREREMOVE=1\nFDNAME=" + name);
+  }
+  stored_.clear();
+}
+
+std::vector<ServiceManager::Stored> ServiceManager::take_stored() {
+  constexpr int kFirst = 3;  // SD_LISTEN_FDS_START
+  constexpr long kMost = 4096;
+  std::vector<Stored> stored;
+  if (process_ != ::getpid() || passed_ > kMost) {
+    return stored;
+  }
+  std::istringstream names(passed_names_);
+  for (int fd = kFirst; fd < kFirst + passed_; ++fd) {
+    ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+    std::string name;
+    std::getline(names, name, ':');
+    stored_.insert(name);
+    stored.push_back({std::move(name), UniqueFd(fd)});
+  }
+  return stored;
+}
 
 void ServiceManager::send(const std::string& message, int fd) {
   if (socket_.empty()) {
@@ -105,24 +134,6 @@ void ServiceManager::send(const std::string& message, int fd) {
       interval_.reset();
     }
   }
-}
-
-std::vector<StoredDescriptor> take_stored(const Environment& environment) {
-  constexpr int kFirst = 3;  // SD_LISTEN_FDS_START
-  constexpr long kMost = 4096;
-  const std::optional<long> count = number(environment, "LISTEN_FDS");
-  std::vector<StoredDescriptor> stored;
-  if (number(environment, "LISTEN_PID") != ::getpid() || !count || *count > kMost) {
-    return stored;
-  }
-  std::istringstream names(environment("LISTEN_FDNAMES").value_or(std::string()));
-  for (int fd = kFirst; fd < kFirst + *count; ++fd) {
-    ::fcntl(fd, F_SETFD, FD_CLOEXEC);
-    std::string name;
-    std::getline(names, name, ':');
-    stored.push_back({std::move(name), UniqueFd(fd)});
-  }
-  return stored;
 }
 
 }  // namespace pkgfs

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,10 +32,19 @@ class ServiceManager {
   /// Reassures the watchdog. Call it once in each `watchdog_interval()`: the manager kills a process that misses two.
   void alive() { send("WATCHDOG=1"); }
   /// Lets the manager keep a duplicate of `fd` under `name`, if its unit allows that (FileDescriptorStoreMax=). It
-  /// gives the descriptor to the next process of the unit. Later calls with the same name add descriptors.
+  /// gives the descriptor to the next process of the unit. systemd ignores a file that it keeps already, under any
+  /// name, and keeps several descriptors of one name. So call `forget_stored` before the same files are stored again.
   void store(const std::string& name, int fd);
-  /// Lets the manager close what it keeps under `name`.
-  void forget(const std::string& name);
+  /// Lets the manager close all that this process and those before it have stored.
+  void forget_stored();
+  /// A descriptor that an earlier process of the unit has stored.
+  struct Stored {
+    std::string name;
+    UniqueFd fd;
+  };
+  /// Those that the manager has passed to this process: LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES
+  /// (sd_listen_fds_with_names(3)). Call it once.
+  [[nodiscard]] std::vector<Stored> take_stored();
   [[nodiscard]] bool is_there() const { return !socket_.empty(); }
   /// Nothing if the manager has no watchdog for this process.
   [[nodiscard]] std::optional<std::chrono::milliseconds> watchdog_interval() const { return interval_; }
@@ -43,16 +53,11 @@ class ServiceManager {
   void send(const std::string& message, int fd = -1);
 
   std::string socket_;  // empty: no service manager
+  long process_ = 0;    // to which descriptors were passed
+  long passed_ = 0;     // their number
+  std::string passed_names_;
+  std::set<std::string> stored_;  // the names of what the manager keeps
   std::optional<std::chrono::milliseconds> interval_;
 };
-
-/// A descriptor that the service manager has passed to this process, and the name under which it was stored.
-struct StoredDescriptor {
-  std::string name;
-  UniqueFd fd;
-};
-/// Those that the environment names: LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES (sd_listen_fds_with_names(3)). Call it
-/// once.
-[[nodiscard]] std::vector<StoredDescriptor> take_stored(const Environment& environment);
 
 }  // namespace pkgfs

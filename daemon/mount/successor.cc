@@ -6,13 +6,14 @@
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -28,6 +29,7 @@
 #include "daemon/mount/handover.h"
 #include "daemon/mount/keeping.h"
 #include "daemon/mount/mount_package.h"
+#include "daemon/mount/mount_table.h"
 #include "daemon/mount/unmount.h"
 #include "daemon/packages/kept_tree.h"
 
@@ -47,6 +49,9 @@ std::int64_t now() {
 void claim_descriptors(int containers) {
   for (int fd = keeper::kControl; fd < keeper::kContainers + containers; ++fd) {
     ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  }
+  for (const int fd : {keeper::kProgram, keeper::kMainThread}) {
+    ::close(fd);
   }
 }
 
@@ -89,6 +94,34 @@ void leave_caller() {
   (void)!::chdir("/");
 }
 
+/// Of a device such as "0:53".
+std::uint64_t device_number(const std::string& device) {
+  unsigned major = 0;
+  unsigned minor = 0;
+  (void)std::sscanf(device.c_str(), "%u:%u", &major, &minor);  // NOLINT(cert-err34-c): of the kernel
+  return ::makedev(major, minor);
+}
+
+/// Detaches the mount, but nothing else that is mounted there meanwhile.
+void unmount_own(const std::string& mountpoint, const std::string& device) noexcept {
+  try {
+    if (const auto mounted = find_mount(mountpoint); mounted && mounted->device == device) {
+      unmount(mountpoint, true);
+    }
+  } catch (const Error& error) {
+    log::warn("{}", error);
+  }
+}
+
+/// Goes on from the counts of a daemon that has stopped.
+void take_counts(fuse::Statistics& statistics, UniqueFd state) {
+  try {
+    statistics.continue_from(fuse::SharedState::adopt(std::move(state)));
+  } catch (const Error& error) {
+    log::info("the counts of the mount begin anew: {}", error);
+  }
+}
+
 /// Goes on with a mount whose record has been read.
 int resume(Predecessor predecessor, const MountOptions& options, const Io& io, ServiceManager& manager) {
   MountRecord& record = predecessor.record;
@@ -128,25 +161,46 @@ int go_on(const Handover& said, const Io& io) {
 
 }  // namespace
 
-fuse::SharedState state_of(std::optional<Predecessor>& predecessor, bool is_shared) {
-  if (predecessor && predecessor->state) {
+fuse::SharedState state_of(std::optional<Predecessor>& predecessor, Keeping& keeping) {
+  if (predecessor && predecessor->state && !predecessor->runs) {
     try {
       return fuse::SharedState::adopt(std::move(predecessor->state));
     } catch (const Error& error) {
       log::info("the counts of the mount begin anew: {}", error);
     }
   }
-  return is_shared ? fuse::SharedState::create() : fuse::SharedState::unshared();
+  if (keeping != Keeping::kNothing) {
+    try {
+      return fuse::SharedState::create();
+    } catch (const Error& error) {
+      log::warn("if this daemon is killed, no other one goes on with its mount: {}", error);
+      keeping = Keeping::kNothing;
+    }
+  }
+  return fuse::SharedState::unshared();
 }
 
-std::unique_ptr<fuse::RequestStore> requests_of(std::optional<Predecessor>& predecessor) {
-  return predecessor ? fuse::RequestStore::adopt(std::move(predecessor->requests)) : fuse::RequestStore::create();
+std::unique_ptr<fuse::RequestStore> requests_of(Predecessor& predecessor) {
+  if (predecessor.runs) {
+    throw Error(ErrorCode::kUnsupported,
+                "this kernel doesn't send requests again (Linux before 6.9), so a daemon that runs can't be replaced");
+  }
+  auto store = fuse::RequestStore::adopt(std::move(predecessor.requests));
+  if (const std::uint64_t lost = store->lost(); lost > 0) {
+    throw Error(ErrorCode::kMount, fmt::format("{} requests of the daemon before can't be answered", lost));
+  }
+  return store;
 }
 
 std::vector<fuse::NodeRequest> poisoned_requests(fuse::SharedState& state,
                                                  const std::optional<Predecessor>& predecessor, vfs::FileSystem& tree) {
-  if (predecessor && predecessor->signal != 0) {
-    for (const fuse::NodeRequest& request : state.suspect(state.in_flight())) {
+  const std::vector<fuse::InFlight> in_flight = state.in_flight();
+  state.forget_in_flight();  // another attempt to go on with the mount must not count them again
+  // Where no keeper was told of a crash, the thread that crashed has noted it.
+  const bool crashed =
+      predecessor && (predecessor->signal != 0 || std::ranges::any_of(in_flight, &fuse::InFlight::crashed));
+  if (crashed) {
+    for (const fuse::NodeRequest& request : state.suspect(in_flight)) {
       const Result<vfs::Origin> origin = tree.origin(request.node == 1 ? tree.root() : request.node);
       log::write(log::Level::kError,
                  fmt::format("requests of kind {} for inode {}{} fail from now on: two daemons crashed at them",
@@ -159,24 +213,20 @@ std::vector<fuse::NodeRequest> poisoned_requests(fuse::SharedState& state,
   return state.poisoned();
 }
 
-void take_over(fuse::Session& session, Predecessor& predecessor, const std::string& mountpoint, bool resends) {
+void take_over(fuse::Session& session, Predecessor& predecessor, fuse::Statistics& statistics, bool resends) {
   // Usually, it has ended by now. If a thread of it waits in the kernel, it ends when this daemon answers its requests.
   constexpr int kPatienceMs = 100;
-  session.take_over(std::move(predecessor.device), predecessor.record.handshake, [mountpoint] {
-    try {
-      unmount(mountpoint, true);
-    } catch (const Error& error) {
-      log::warn("{}", error);
-    }
-  });
+  const MountRecord& record = predecessor.record;
+  session.take_over(std::move(predecessor.device), device_number(record.device), record.handshake,
+                    [mountpoint = record.mountpoint, device = record.device] { unmount_own(mountpoint, device); });
   if (predecessor.runs) {
     send_message(predecessor.control.get(), keeper::kPrepared);
     if (!receive_message(predecessor.control.get(), keeper::kGo, kUpgradeMs)) {
       signal_process(predecessor.process, SIGCONT);
-      session.leave();
       throw Error(ErrorCode::kInterrupted, "the daemon before goes on, because the process that replaces it has ended");
     }
     predecessor.ended = now();
+    take_counts(statistics, std::move(predecessor.state));
   } else if (predecessor.process) {
     pollfd ended{.fd = predecessor.process.get(), .events = POLLIN, .revents = 0};
     (void)::poll(&ended, 1, kPatienceMs);
@@ -199,14 +249,15 @@ void begin_serving(Predecessor& predecessor, fuse::Statistics& statistics) {
   signal_process(predecessor.process, SIGKILL);
 }
 
-void told_keeper(Predecessor& predecessor) {
+void tell_keeper(Predecessor& predecessor) {
   send_message(predecessor.control.get(), keeper::kReplaced);
   predecessor.control.reset();
 }
 
 bool is_successor(const Environment& environment) {
   // The descriptor of the record is what a keeper always passes on.
-  return environment(keeper::kVariable).has_value() && ::fcntl(keeper::kRecord, F_GET_SEALS) > 0;
+  const int seals = environment(keeper::kVariable) ? ::fcntl(keeper::kRecord, F_GET_SEALS) : -1;
+  return seals > 0 && (seals & F_SEAL_WRITE) != 0;
 }
 
 int run_successor(const Io& io) {
@@ -231,11 +282,11 @@ int run_successor(const Io& io) {
   return exit_code;
 }
 
-std::optional<Predecessor> stored_mount(const MountOptions& options, const Environment& environment) {
+std::optional<Predecessor> stored_mount(const MountOptions& options, ServiceManager& manager) {
   Predecessor stored;
   UniqueFd record;
   std::map<std::size_t, UniqueFd> containers;
-  for (StoredDescriptor& each : take_stored(environment)) {
+  for (ServiceManager::Stored& each : manager.take_stored()) {
     const std::string_view name = each.name;
     if (name == kStoredDevice) {
       stored.device = std::move(each.fd);
@@ -252,6 +303,7 @@ std::optional<Predecessor> stored_mount(const MountOptions& options, const Envir
   if (!stored.device || !record) {
     return std::nullopt;
   }
+  const std::string device = MountRecord::device_of(record.get());
   try {
     stored.record = MountRecord::read(record.get());
     const MountArguments& then = stored.record.arguments;
@@ -265,10 +317,10 @@ std::optional<Predecessor> stored_mount(const MountOptions& options, const Envir
     return stored;
   } catch (const Error& error) {
     log::info("this daemon doesn't go on with the mount of the last run: {}", error);
-    const std::string& device = stored.record.device;
     if (const UniqueFd abort = open_abort_file(device.substr(device.find(':') + 1)); abort) {
       (void)!::write(abort.get(), "1", 1);
     }
+    manager.forget_stored();
     return std::nullopt;
   }
 }
