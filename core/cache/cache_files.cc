@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <utility>
@@ -166,6 +167,11 @@ void move_into_place(const std::string& part, int downloaded, std::string_view k
     }
     throw Error(ErrorCode::kCorrupt, fmt::format("{}: another process has replaced \"{}\" meanwhile", failed, part));
   }
+}
+
+void mark_used(const std::string& path) {
+  const std::array<timespec, 2> times{timespec{0, UTIME_NOW}, timespec{0, UTIME_OMIT}};
+  ::utimensat(AT_FDCWD, path.c_str(), times.data(), AT_SYMLINK_NOFOLLOW);
 }
 
 void require_control(const std::string& directory) {

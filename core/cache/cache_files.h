@@ -81,6 +81,10 @@ inline constexpr ::mode_t kVerified = 0444;
 /// Gives the regular file at `path`, not the target of a link, the mode 0444. Fails silently.
 void make_read_only(const std::string& path);
 
+/// Makes now the last use of the entry at `path`. Sets the access time only: a file whose modification time changes
+/// counts as changed, and `--mtime=container` shows that time. Fails silently for an entry of another user.
+void mark_used(const std::string& path);
+
 /// Throws Error if another user may replace files in the cache directory `directory`
 /// (PrivateDirectory::require_control). Does nothing if the directory can't be opened, for example because it doesn't
 /// exist yet.

@@ -153,10 +153,11 @@ bool ContainerFetcher::use_cached(const Sha256& hash, const Use& use) {
 }
 
 bool ContainerFetcher::use_by_url(const Url& url, const Sha256& hash, const Use& use) const {
-  if (!has_copy_of(url, hash)) {
+  const auto found = urls_.find(url);
+  if (!found || !has_copy_of(url, hash)) {
     return false;
   }
-  use(urls_.path_of(url));
+  use(found->path);
   return true;
 }
 

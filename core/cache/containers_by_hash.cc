@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <string_view>
 #include <utility>
@@ -24,13 +23,6 @@ namespace {
 constexpr std::string_view kEnding = ".bin";
 constexpr std::string_view kSetAside = ".bin.corrupt-";
 constexpr ::mode_t kWritable = 0222;
-
-/// Sets the access time only, because `--mtime=container` shows the modification time. Fails silently for an entry of
-/// another user.
-void mark_used(const std::string& path) {
-  const std::array<timespec, 2> times{timespec{0, UTIME_NOW}, timespec{0, UTIME_OMIT}};
-  ::utimensat(AT_FDCWD, path.c_str(), times.data(), AT_SYMLINK_NOFOLLOW);
-}
 
 }  // namespace
 
@@ -74,7 +66,7 @@ std::optional<std::string> ContainersByHash::find(const Sha256& hash) {
     }
     cache_files::make_read_only(path);  // if that fails, the entry is hashed again the next time
   }
-  mark_used(path);
+  cache_files::mark_used(path);
   return path;
 }
 

@@ -85,6 +85,7 @@ std::optional<ContainersByUrl::Found> ContainersByUrl::find(const Url& url) cons
   if (!stored) {
     return std::nullopt;
   }
+  cache_files::mark_used(found.path);
   // The server has confirmed the entry when the file beside it was last modified.
   const std::time_t now = std::time(nullptr);
   constexpr std::time_t kTick = 1;  // time(2) may lag behind the times that the kernel gives to files

@@ -46,7 +46,7 @@ class ContainersByUrl {
   /// The name of the entry of `url`.
   [[nodiscard]] static std::string key_of(const Url& url);
   [[nodiscard]] std::string path_of(const Url& url) const;
-  /// The entry of `url`; nothing if there is none.
+  /// The entry of `url`; nothing if there is none. Marks the entry as used now.
   [[nodiscard]] std::optional<Found> find(const Url& url) const;
   /// The ETag that belongs to the entry of `url`; none if the server gave none. Throws Error if it can't be read.
   [[nodiscard]] std::optional<std::string> etag_of(const Url& url) const;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 
@@ -61,6 +62,11 @@ TEST_F(ContainersByUrlTest, EntriesAreNamedByTheirUrl) {
   EXPECT_EQ(entries[0].path, entry().string());
   EXPECT_EQ(entries[0].size, 7U);
   EXPECT_FALSE(cache_.find(Url::parse("http://example.com/b.webc")));
+  set_age(entry(), std::chrono::hours(2));
+  const timespec long_ago[2]{{.tv_sec = 1'000'000, .tv_nsec = 0}, {.tv_sec = 0, .tv_nsec = UTIME_OMIT}};
+  ASSERT_EQ(::utimensat(AT_FDCWD, entry().c_str(), long_ago, 0), 0);
+  (void)cache_.find(url_);
+  EXPECT_GT(cache_.entries()[0].used, std::chrono::system_clock::now() - std::chrono::minutes(1)) << "it is used now";
 }
 
 TEST_F(ContainersByUrlTest, AnOldEtagNeverStaysBesideANewFile) {
