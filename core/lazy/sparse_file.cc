@@ -90,12 +90,14 @@ void SparseFile::write(std::uint64_t offset, std::span<const std::byte> bytes) {
   }
 }
 
-UniqueFd SparseFile::duplicate() const {
-  UniqueFd fd(::fcntl(data_.get(), F_DUPFD_CLOEXEC, 0));
-  if (!fd) {
-    throw system_error("Unable to open \"" + path_ + "\"", errno);
+UniqueFd SparseFile::duplicate() const { return duplicate(data_.get(), path_); }
+
+UniqueFd SparseFile::duplicate(int fd, const std::string& path) {
+  UniqueFd other(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!other) {
+    throw system_error("Unable to open '" + path + "'", errno);
   }
-  return fd;
+  return other;
 }
 
 void SparseFile::mark_present(BlockRange range) { map_.mark_present(range); }

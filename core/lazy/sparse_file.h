@@ -134,6 +134,8 @@ class SparseFile {
 
  private:
   class Opener;
+  /// Another descriptor of `fd`, which is open at `path`.
+  [[nodiscard]] static UniqueFd duplicate(int fd, const std::string& path);
   SparseFile(UniqueFd directory, const std::string& key, UniqueFd data, UniqueFd map, const MapHeader& header,
              std::string path, const std::string& map_path);
   void sync_names() noexcept PKGFS_REQUIRES(sync_mutex_);

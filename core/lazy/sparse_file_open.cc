@@ -196,10 +196,7 @@ class SparseFile::Opener {
   }
 
   std::shared_ptr<SparseFile> make() {
-    UniqueFd directory(::fcntl(directory_.fd(), F_DUPFD_CLOEXEC, 0));
-    if (!directory) {
-      throw system_error("Unable to open '" + directory_.path() + "'", errno);
-    }
+    UniqueFd directory = duplicate(directory_.fd(), directory_.path());
     return std::shared_ptr<SparseFile>(
         new SparseFile(std::move(directory), key_, std::move(data_), std::move(map_), header_, path_, map_path_));
   }

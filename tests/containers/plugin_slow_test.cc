@@ -24,6 +24,15 @@ class PluginSlow : public PluginTest {
     registry_->set_fault({.where = Fault::Where::kFiles, .latency_ms = milliseconds});
   }
 
+  /// Makes `options_` those of a package with a file of `size` bytes. Returns the path of its entry in the cache.
+  fs::path add_package_of(std::size_t size) {
+    PackageBuilder builder("demo/large@1.0.0");
+    builder.file("v", "a", "text").file("v", "z", std::string(size, 'z')).mount("/", "v");
+    registry_->add_package(builder.publish(home_.path()));
+    options_["package"] = "demo/large";
+    return entry(registry_->sha256("demo/large@1.0.0"));
+  }
+
   static std::vector<pid_t> downloads_of(const Plugin& plugin, const std::string& volume) {
     return processes_with("--lock=" + (plugin.state() / "packages" / (volume + ".lock.new")).string());
   }
@@ -52,12 +61,7 @@ TEST_F(PluginSlow, EnginesAreToldInTimeAndFindItReadyLater) {
 
 TEST_F(PluginSlow, ALargePackageIsMountedBeforeItIsDownloaded) {
   constexpr std::size_t kLarge = std::size_t{24} << 20U;
-  PackageBuilder builder("demo/large@1.0.0");
-  builder.file("v", "a", "text").file("v", "z", std::string(kLarge, 'z')).mount("/", "v");
-  TempDir directory;
-  registry_->add_package(builder.publish(directory.path()));
-  options_["package"] = "demo/large";
-  const fs::path complete = entry(registry_->sha256("demo/large@1.0.0"));
+  const fs::path complete = add_package_of(kLarge);
   Plugin plugin(environment());
   ASSERT_TRUE(plugin.start()) << plugin.process().err();
   registry_->set_fault({.where = Fault::Where::kFiles, .rate = 2U << 20U});  // twelve seconds for all of it
@@ -74,12 +78,7 @@ TEST_F(PluginSlow, ALargePackageIsMountedBeforeItIsDownloaded) {
 }
 
 TEST_F(PluginSlow, WhatCannotBeLazyIsDownloadedWhenTheVolumeIsCreated) {
-  PackageBuilder builder("demo/large@1.0.0");
-  builder.file("v", "a", std::string(std::size_t{6} << 20U, 'a')).mount("/", "v");
-  TempDir directory;
-  registry_->add_package(builder.publish(directory.path()));
-  options_["package"] = "demo/large";
-  const fs::path complete = entry(registry_->sha256("demo/large@1.0.0"));
+  const fs::path complete = add_package_of(std::size_t{6} << 20U);
   Plugin plugin(environment());
   ASSERT_TRUE(plugin.start()) << plugin.process().err();
   Json off = options_;

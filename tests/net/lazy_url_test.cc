@@ -158,12 +158,9 @@ TEST_F(LazyUrlTest, AChangeDuringAMountFailsReadsWithOneLine) {
 }
 
 TEST_F(LazyUrlTest, ServersThatCannotSendPartsAreDownloadedFrom) {
-  for_each_server_without_parts(*server_, [&] {
-    const auto mounted = mount();
-    ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
-    EXPECT_TRUE(fs::exists(url_entry()));
-    expect_all_right(*mounted);
-  });
+  expect_download_without_parts(
+      *server_, url_entry(), [&] { return mount(); },
+      [&](const MountedPackage& mounted) { expect_all_right(mounted); });
 }
 
 TEST_F(LazyUrlTest, AnOldCopyDoesntKeepALockedVersionFromBeingLazy) {

@@ -29,15 +29,20 @@ class NetTest : public RegistryTest {
   /// relative to it.
   [[nodiscard]] std::vector<std::string> litter() const;
 
-  /// Calls `check` once for each way in which a server may be unable to send parts of a file, with an empty cache.
-  template <typename Check>
-  void for_each_server_without_parts(TestRegistry& server, const Check& check) const {
+  /// For each way in which a server may be unable to send parts of a file: what `mount` returns has downloaded `entry`
+  /// into the empty cache, and passes `check`.
+  template <typename Mount, typename Check>
+  void expect_download_without_parts(TestRegistry& server, const std::filesystem::path& entry, const Mount& mount,
+                                     const Check& check) const {
     for (const Fault& fault : {Fault{.kind = Fault::Kind::kIgnoreRange, .where = Fault::Where::kFiles},
                                Fault{.where = Fault::Where::kFiles, .etag = Fault::Etag::kWeak},
                                Fault{.where = Fault::Where::kFiles, .etag = Fault::Etag::kNone}}) {
       std::filesystem::remove_all(cache());
       server.set_fault(fault);
-      ASSERT_NO_FATAL_FAILURE(check());
+      const auto mounted = mount();
+      ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+      EXPECT_TRUE(std::filesystem::exists(entry));
+      check(*mounted);
     }
   }
 
