@@ -88,8 +88,9 @@ class VolumeTable final : public VolumeDriver {
 
   /// If no thread can be started, stores the error in `volume->problem`.
   void start_work(const VolumePtr& volume, bool mount) PKGFS_REQUIRES(mutex_);
-  /// Stops, and waits for the threads of all volumes.
-  void end_workers();
+  /// Stops, and waits for the threads of all volumes. These need the mutex, so the caller doesn't hold it; no other
+  /// thread adds or removes volumes then.
+  void end_workers() PKGFS_NO_THREAD_SAFETY_ANALYSIS;
   void work(const VolumePtr& volume);
   /// Runs `job` without the lock, with the volume marked as busy.
   void work_unlocked(Lock& lock, Volume& volume, const std::function<void()>& job) PKGFS_REQUIRES(mutex_);

@@ -21,9 +21,12 @@ from urllib.parse import quote, unquote
 
 import answers
 import schema
-from faults import Faults
+from faults import Fault, Faults
 from frontend import Frontend
 from store import Store
+
+
+SLOW_RATE = 8 << 20  # bytes a second of one answer, which nginx sends in pieces
 
 
 class Registry:
@@ -34,6 +37,9 @@ class Registry:
         self.directory = directory
         self.store = Store()
         self.faults = Faults()
+        # What a request gets that no fault is aimed at: PKGFS_TEST_SERVER_DELAY_MS makes every server slow.
+        delay = int(os.environ.get("PKGFS_TEST_SERVER_DELAY_MS") or 0)
+        self.usual = Fault("plain", latency_ms=delay) if delay else None
         self.tasks = queue.SimpleQueue()  # for the main thread: only its children die with it
         self.other_base = f"http://127.0.0.1:{ports['other']}"
         self.direct_base = f"http://127.0.0.1:{ports['direct']}"
@@ -139,6 +145,7 @@ class Handler(BaseHTTPRequestHandler):
         text = schema.search_text(body) if graphql else unquote(entry["path"])
         host = entry["headers"].get("host", "")
         fault, seen = self.registry.faults.pick("graphql" if graphql else "files", text, host)
+        fault = fault or self.registry.usual
         if fault and client_left_early(self.connection, fault):
             raise BrokenPipeError
         result = self.faulty_answer(fault, entry) if fault else None
@@ -183,6 +190,8 @@ class Handler(BaseHTTPRequestHandler):
         if plain and not entry["direct"]:
             entry["by_nginx"] = True
             headers = {"Content-Type": "application/webc", "X-Accel-Redirect": quote("/_static" + container.path)}
+            if self.registry.usual:
+                headers["X-Accel-Limit-Rate"] = str(SLOW_RATE)
             return answers.Answer(200, headers, answers.Body())
         return answers.file_answer(container.path, entry["headers"], fault, seen)
 

@@ -101,6 +101,9 @@ struct Fault {
 /// and Range. All on loopback ports of its own, which stay reserved while it lives; the servers are gone with their
 /// files after the destructor, and soon after a crash of the test too. Use from any thread.
 ///
+/// The environment variable PKGFS_TEST_SERVER_DELAY_MS delays each answer without a fault for so long, and sends it in
+/// small pieces.
+///
 /// Formats 1 and 2 are announced as distribution V2, format 3 as V3, with null fields for what there isn't. A version
 /// in both formats (in two directories) has both. What has no namespace is known as "name" and "_/name".
 class TestRegistry {
