@@ -133,7 +133,7 @@ TEST(SlowProxy, CutsAtAByte) {
   const std::string large = content(300'000);
   const RawServer server(sends(large));
   const SlowProxy proxy(server.authority(), {.rtt = milliseconds(2), .mbit = 0});
-  for (const std::uint64_t bytes : {1, 50'000, 200'001}) {
+  for (const std::uint64_t bytes : {1U, 50'000U, 200'001U}) {
     const std::uint64_t before = proxy.counts().down;
     proxy.cut_after(bytes);
     const Reply reply = curl({proxy.authority()});
