@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -10,7 +11,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from kills_mount import Crew, Dead, KeptMount, running
+from kills_mount import Crew, Dead, KeptMount, running, short
 from results import median
 
 MOST_SAID = 30
@@ -149,14 +150,34 @@ class Kills:
                 result["skipped"] = "pkgfs has no command upgrade-mounts"
                 return
 
+            # A daemon of the same program isn't replaced, so two copies take turns.
+            copies = [self.copy_of_program(name) for name in ("one", "two")]
+            turn = iter(range(self.options.upgrades))
+
             def act(mount, _):
+                number = next(turn)
+                before = mount.stats()
                 begin = time.monotonic()
-                done = subprocess.run([self.program, "upgrade-mounts", mount.root], capture_output=True, text=True,
-                                      check=False)
+                done = subprocess.run([copies[number % 2], "upgrade-mounts", mount.root], capture_output=True,
+                                      text=True, check=False)
                 end = time.monotonic()
-                return begin, end, [] if done.returncode == 0 else [f"upgrade-mounts fails: {done.stderr.strip()}"]
+                if done.returncode != 0:
+                    return begin, end, [f"upgrade-mounts fails: {done.stderr.strip()}"]
+                after = mount.stats()
+                wrong = [] if after["generation"] == before["generation"] + 1 and after["pid"] != before["pid"] else [
+                    f"{short(after)} after {short(before)}"]
+                if number % 5 == 4:
+                    wrong += mount.kill_daemon()[2]
+                return begin, end, wrong
 
             self.under_readers(result, self.options.upgrades, act)
+
+    def copy_of_program(self, name):
+        place = self.new_place(name)
+        os.mkdir(place)
+        for program in ("pkgfs", "pkgfs-keeper"):
+            shutil.copy2(os.path.join(self.options.build, program), place)
+        return os.path.join(place, "pkgfs")
 
     def million(self):
         with self.row("million") as result, self.mount("K4") as mount:
