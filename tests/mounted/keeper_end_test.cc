@@ -90,6 +90,32 @@ TEST_F(KeeperEnds, WithItsDaemonKilledAtTheSameTime) {
   EXPECT_FALSE(find_mount(mount.path()).has_value());
 }
 
+/// Whichever of them comes first: the mount goes on, or is dead. No reader hangs, and no process is left.
+TEST_F(KeeperEnds, OrGoesOnWhenBothAreKilledShortlyAfterEachOther) {
+  int round = 0;
+  for (const bool daemon_first : {true, false}) {
+    for (const int pause_ms : {0, 1, 2, 4, 8, 16, 32}) {
+      SCOPED_TRACE(std::string(daemon_first ? "the daemon first, pause " : "the keeper first, pause ") +
+                   std::to_string(pause_ms));
+      MountedPackage mount(kPkgfs, package());
+      ASSERT_TRUE(mount.ok()) << mount.result().describe();
+      const Serving now = kept(mount.path());
+      ASSERT_GT(now.keeper, 1);
+      ::kill(daemon_first ? now.daemon : now.keeper, SIGKILL);
+      sleep_ms(pause_ms);
+      ::kill(daemon_first ? now.keeper : now.daemon, SIGKILL);
+      const std::string name = "d" + std::to_string(++round) + "/f" + std::to_string(round * 100);
+      const ProcessResult read = run({"cat", mount / name}, {.timeout = seconds(5)});
+      EXPECT_FALSE(read.timed_out) << "a reader hangs";
+      EXPECT_TRUE(!read.ok() || read.out == read_text(source() + "/" + name)) << "wrong bytes";
+      serving(mount.path());  // a successor must end, too
+      EXPECT_TRUE(mount.unmount().ok());
+      EXPECT_TRUE(all_ended());
+      ASSERT_FALSE(HasFailure());
+    }
+  }
+}
+
 TEST_F(KeeperEnds, ThereIsNoneWhereNoneIsAskedFor) {
   const std::vector<Arguments> without{{"--keeper=off"}, {"--auto-unmount"}, {"-o", "keeper=off"}};
   for (const Arguments& options : without) {

@@ -66,9 +66,9 @@ TEST_F(LazyKeeper, WhatIsLocalIsReadWithoutTheServer) {
 }
 
 TEST_F(LazyKeeper, AReaderThatWaitsForTheServerGetsItsBytesFromTheSuccessor) {
-  const auto mounted = mount({"--background=off"});
+  const auto mounted = mount({"--background=off", "--timeout", "30"});
   ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
-  server_->set_fault({.kind = Kind::kPlain, .where = Where::kFiles, .rate = 256 * 1024});
+  server_->set_fault({.kind = Kind::kPlain, .where = Where::kFiles, .rate = kMiB});
   Process reader({"sha256sum", *mounted / "u-rest"});
   std::this_thread::sleep_for(500ms);
   ASSERT_FALSE(reader.ends_within(0ms)) << "it doesn't wait";
