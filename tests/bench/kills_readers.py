@@ -25,7 +25,8 @@ def output(words, root, right=(0,)):
     """Of a program with `root` as its working directory. A message or another exit code is an error."""
     done = subprocess.run(words, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode not in right or done.stderr:
-        raise RuntimeError(f"{words[0]} ends with {done.returncode}: {done.stderr.decode(errors='replace').strip()[-300:]}")
+        said = done.stderr.decode(errors="replace").strip()
+        raise RuntimeError(f"{words[0]} ends with {done.returncode}: {said[-300:]}")
     return done.stdout
 
 

@@ -65,7 +65,8 @@ class Kills:
         return os.path.join(self.places, f"{self.number}-{name}")
 
     def mount(self, tree, *options):
-        return KeptMount(self.program, self.trees[tree].package(3), self.new_place("mount"), self.environment(), options)
+        package = self.trees[tree].package(3)
+        return KeptMount(self.program, package, self.new_place("mount"), self.environment(), options)
 
     @contextlib.contextmanager
     def row(self, name):
@@ -83,8 +84,8 @@ class Kills:
         note(result, said)
 
     def under_readers(self, result, times, act):
-        """Calls `act(mount, crew)` at random moments while readers read; it returns when the mount stopped, when it went
-        on, and what is wrong. The pause is the longest gap of the probe in between."""
+        """Calls `act(mount, crew)` at random moments while readers read; it returns when the mount stopped, when it
+        went on, and what is wrong. The pause is the longest gap of the probe in between."""
         tree = self.trees["K1"]
         source = tree.source()
         with self.mount("K1") as mount, Dropper(self.options.drop, self.options.drop_seconds):
@@ -281,7 +282,8 @@ def note(result, texts):
 
 def private_bytes(pid):
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as lines:
-        return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:"))) << 10
+        kib = [int(line.split()[1]) for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:"))]
+    return sum(kib) << 10
 
 
 def pauses(gaps, spans):
