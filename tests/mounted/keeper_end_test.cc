@@ -104,7 +104,8 @@ TEST_F(KeeperEnds, OrGoesOnWhenBothAreKilledShortlyAfterEachOther) {
       ::kill(daemon_first ? now.daemon : now.keeper, SIGKILL);
       sleep_ms(pause_ms);
       ::kill(daemon_first ? now.keeper : now.daemon, SIGKILL);
-      const std::string name = "d" + std::to_string(++round) + "/f" + std::to_string(round * 100);
+      ++round;
+      const std::string name = "d" + std::to_string(round) + "/f" + std::to_string(round * 100);
       const ProcessResult read = run({"cat", mount / name}, {.timeout = seconds(5)});
       EXPECT_FALSE(read.timed_out) << "a reader hangs";
       EXPECT_TRUE(!read.ok() || read.out == read_text(source() + "/" + name)) << "wrong bytes";
