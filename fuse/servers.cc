@@ -42,6 +42,25 @@ unsigned usable_cpus() {
   return ::sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? static_cast<unsigned>(CPU_COUNT(&cpus)) : 1;
 }
 
+/// A stack on which the handlers of crashes can run when this thread's own stack is used up. It takes no memory before.
+class AlternateStack {
+ public:
+  AlternateStack() {
+    const stack_t stack{.ss_sp = memory_.get(), .ss_flags = 0, .ss_size = kBytes};
+    ::sigaltstack(&stack, nullptr);
+  }
+  ~AlternateStack() {
+    const stack_t none{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
+    ::sigaltstack(&none, nullptr);
+  }
+  AlternateStack(const AlternateStack&) = delete;
+  AlternateStack& operator=(const AlternateStack&) = delete;
+
+ private:
+  static constexpr std::size_t kBytes = std::size_t{64} << 10U;
+  std::unique_ptr<std::byte[]> memory_ = std::make_unique_for_overwrite<std::byte[]>(kBytes);
+};
+
 /// Whether there is memory to receive a request.
 bool has_memory() {
   void* volatile const memory = std::malloc(kRequestBytes);  // volatile: or the compiler leaves the allocation out
@@ -229,6 +248,7 @@ void Servers::note_crash() noexcept {
 
 void Servers::serve(Server& self) {
   current_ = &self;
+  const AlternateStack stack;
   RequestBuffer buffer(session_, options_.keep_requests, self.slot);
   self.buffer = &buffer;
   while (wait_for_duty(self)) {

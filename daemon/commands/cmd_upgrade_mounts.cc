@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
+#include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,7 +45,12 @@ int cmd_upgrade_mounts(const std::vector<std::string>& args, const Io& io) {
   const Options options = parse_options(CommandId::kUpgradeMounts, args, 0, SIZE_MAX);
   set_log_level(options.log);
   int exit_code = kExitOk;
-  for (const MountStatus& mount : ask_mounts(chosen(options.operands), kProbeLimit)) {
+  std::set<std::string> done;  // by device: a bind shows the same mount at another path
+  for (const MountEntry& entry : chosen(options.operands)) {
+    if (!done.insert(entry.device).second) {
+      continue;
+    }
+    const MountStatus mount = ask_mounts({entry}, kProbeLimit).front();
     const std::string& path = mount.entry.mountpoint;
     const UpgradeState state = upgrade_state(mount);
     try {

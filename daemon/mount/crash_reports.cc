@@ -58,7 +58,7 @@ void install_handlers() {
     struct sigaction action{};
     if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) {
       action.sa_handler = on_crash;
-      action.sa_flags = static_cast<int>(SA_RESETHAND);
+      action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_ONSTACK;
       sigfillset(&action.sa_mask);
       ::sigaction(signal, &action, nullptr);
     }

@@ -133,6 +133,8 @@ MountRecord MountRecord::read(int descriptor) {
     return read;
   } catch (Error& error) {
     throw std::move(error).context("Unable to use the record of the mount");
+  } catch (const Json::exception& error) {
+    throw Error(ErrorCode::kCorrupt, std::vector<std::string>{"Unable to use the record of the mount", error.what()});
   }
 }
 

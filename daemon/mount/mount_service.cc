@@ -183,7 +183,12 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
     }
     claim.reset();
     if (!predecessor && keeping != Keeping::kNothing && must_keep_requests(session.handshake())) {
-      requests = fuse::RequestStore::create();
+      try {
+        requests = fuse::RequestStore::create();
+      } catch (const Error& error) {
+        log::warn("if this daemon is killed, no other one goes on with its mount: {}", error);
+        keeping = Keeping::kNothing;
+      }
     }
     const KeptParts parts{.session = &session, .opened = &opened, .state = &state, .requests = requests.get()};
     if (keeping == Keeping::kKeeper) {

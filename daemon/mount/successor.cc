@@ -276,7 +276,7 @@ int run_successor(const Io& io) {
     return go_on(*said, io);
   } catch (...) {
     const Error error = current_error();
-    log::write(log::Level::kError, fmt::format("no daemon can go on with the mount: {}", error.message()));
+    log::write(log::Level::kError, fmt::format("no daemon can go on with the mount: {}", error.what()));
     exit_code = to_exit_code(error.code());
   }
   return exit_code;

@@ -97,7 +97,7 @@ KeeperConnection connect_to_keeper(const MountEntry& mount) {
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
   UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   if (!socket || ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0) {
-    throw system_error("Its keeper can't be reached", errno);
+    throw system_error("It has no keeper (--keeper), or its keeper can't be reached", errno);
   }
   ucred peer{};
   socklen_t size = sizeof(peer);
@@ -201,10 +201,10 @@ class Upgrade {
     if (!send(keeper::kGo) || !receive(keeper::kServing, kServeMs) || !answers()) {
       throw Error(ErrorCode::kMount, "the mount doesn't answer with the new daemon; the old one goes on");
     }
-    is_stopped_ = false;
-    if (!send(keeper::kChecked) || !receive(keeper::kReplaced, kServeMs)) {
-      throw Error(ErrorCode::kMount, "the new daemon ends although it served the mount");
+    if (!send(keeper::kChecked) || (!receive(keeper::kReplaced, kServeMs) && !has_ended())) {
+      throw Error(ErrorCode::kMount, "the new daemon has ended although it served the mount; the old one goes on");
     }
+    is_stopped_ = false;
   }
 
  private:
@@ -213,13 +213,19 @@ class Upgrade {
     return receive_message(control_.get(), message, limit_ms);
   }
 
+  /// Whether the old daemon has ended, by itself or because the new one has killed it.
+  [[nodiscard]] bool has_ended() const {
+    pollfd ended{.fd = daemon_.get(), .events = POLLIN, .revents = 0};
+    return ::poll(&ended, 1, 0) == 1;
+  }
+
   /// Stops the old daemon. Its keeper must not take that for its end.
   void stop() {
     is_stopped_ = true;
     signal_process(daemon_, SIGSTOP);
     signal_process(keeper_, SIGKILL);
     const auto deadline = Clock::now() + kStopLimit;
-    while (!has_stopped(daemon_id_)) {
+    while (!has_ended() && !has_stopped(daemon_id_)) {
       if (Clock::now() >= deadline) {
         throw Error(ErrorCode::kMount, "the old daemon doesn't stop");
       }
@@ -231,15 +237,17 @@ class Upgrade {
   void go_back() {
     constexpr int kEndMs = 1000;
     signal_process(successor_, SIGKILL);
+    signal_process(daemon_, SIGCONT);
     pollfd ended{.fd = successor_.get(), .events = POLLIN, .revents = 0};
     (void)::poll(&ended, 1, kEndMs);
-    signal_process(daemon_, SIGCONT);
   }
 
   /// Whether the new daemon answers requests to the mount.
   [[nodiscard]] bool answers() const {
     const std::vector<MountStatus> asked = ask_mounts({mount_.entry}, kProbeLimit);
-    return asked.front().state == MountState::kLive && asked.front().pid() == successor_id_;
+    const MountStatus& now = asked.front();
+    // A user's mount that isn't for others doesn't tell root more than that it answers.
+    return now.state == MountState::kLive && (!now.statistics.is_object() || now.pid() == successor_id_);
   }
 
   const MountStatus& mount_;
@@ -268,8 +276,7 @@ UpgradeState upgrade_state(const MountStatus& mount) {
   if (theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino) {
     return {.is_current = true, .obstacle = {}};
   }
-  const bool is_kept = mount.statistics.is_object() && mount.statistics.contains("keeper");
-  return {.is_current = false, .obstacle = is_kept ? "" : "it has no keeper (--keeper)"};
+  return {};
 }
 
 void upgrade_mount(const MountStatus& mount) {

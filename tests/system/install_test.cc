@@ -57,6 +57,7 @@ TEST_F(Install, PutsEverythingBelowThePrefix) {
     }
   }
   std::vector<std::string> expected{"/usr/bin/pkgfs",
+                                    "/usr/libexec/pkgfs/pkgfs-keeper",
                                     "/usr/sbin/mount.pkgfs",
                                     "/usr/sbin/mount.fuse.pkgfs",
                                     "/usr/lib/tmpfiles.d/pkgfs.conf",

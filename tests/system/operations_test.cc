@@ -63,7 +63,7 @@ class Manual : public InstalledTest {
 
 TEST_F(Manual, OfOperationsDoesWhatItSays) {
   const std::vector<std::string> blocks = blocks_of("docs/OPERATIONS.md");
-  ASSERT_EQ(blocks.size(), 6U) << "a block more or less: what it prints belongs below";
+  ASSERT_EQ(blocks.size(), 8U) << "a block more or less: what it prints belongs below";
   const std::string page = read_text(source_directory() / "docs/OPERATIONS.md");
   const Groups debug = find_groups(page, "`(kill -USR2 [^`]+)`");
   ASSERT_FALSE(debug.empty());
@@ -76,6 +76,8 @@ TEST_F(Manual, OfOperationsDoesWhatItSays) {
   EXPECT_THAT(out, HasSubstr("demo/greetings@1.2.0"));
   EXPECT_THAT(out, HasSubstr("p99"));
   EXPECT_THAT(out, HasSubstr("RssAnon:"));
+  EXPECT_THAT(out, HasSubstr("\"generation\": 1"));
+  EXPECT_THAT(out, HasSubstr(" runs this program already"));
   EXPECT_TRUE(out.ends_with("greetings\n")) << out;
 }
 

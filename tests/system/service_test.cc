@@ -178,15 +178,20 @@ Arguments with_stored(const NotifySocket& socket, const Arguments& command) {
   return arguments;
 }
 
+/// Waits until the daemon that has said that it is ready has stored its descriptors.
+void expect_stored(const NotifySocket& socket) {
+  EXPECT_TRUE(eventually([&] {
+    socket.drain();
+    return std::ranges::any_of(socket.stored(), [](const auto& each) { return each.first == "pkgfs-device"; });
+  }));
+}
+
 /// Starts a daemon, lets `socket` store its descriptors, and kills it.
 void run_and_kill(const NotifySocket& socket, const Arguments& command, const ProcessOptions& options) {
   Process daemon(command, options);
   (void)socket.next();
   EXPECT_THAT(socket.next(), StartsWith("READY=1"));
-  EXPECT_TRUE(eventually([&] {
-    socket.drain();
-    return std::ranges::any_of(socket.stored(), [](const auto& each) { return each.first == "pkgfs-device"; });
-  }));
+  expect_stored(socket);
   daemon.signal(SIGKILL);
   (void)daemon.wait();
 }
@@ -200,6 +205,8 @@ TEST_F(Service, TheNextProcessGoesOnWithTheMountOfAKilledOne) {
   Process daemon(with_stored(socket, command(single("many-v3"))), environment(socket));
   EXPECT_THAT(socket.next(), StartsWith("READY=1"));
   EXPECT_TRUE(reader.wait().ok()) << reader.err();
+  sleep_ms(100);  // it removes what it found, and then stores it anew
+  expect_stored(socket);
   const ProcessResult stats = run({kPkgfs, "stats", "--json", mountpoint()});
   EXPECT_THAT(stats.out, HasSubstr("\"generation\": 2")) << stats.describe();
   daemon.signal(SIGTERM);

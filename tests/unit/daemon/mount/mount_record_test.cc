@@ -78,7 +78,7 @@ TEST(MountRecord, OfADaemonThatAnswersOtherwiseIsRefused) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
-    EXPECT_NE(error.message().find("pkgfs 1"), std::string::npos) << error.message();
+    EXPECT_NE(std::string(error.what()).find("pkgfs 1"), std::string::npos) << std::string(error.what());
   }
 }
 
