@@ -15,7 +15,7 @@ struct NodeRequest {
   auto operator<=>(const NodeRequest&) const = default;
 };
 
-/// A request that a server thread was answering when its daemon died.
+/// A request that a server thread was answering when its daemon ended.
 struct InFlight {
   std::uint64_t unique = 0;  // the number that the kernel gave it
   NodeRequest request;

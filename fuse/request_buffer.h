@@ -15,14 +15,15 @@ namespace pkgfs::fuse {
 /// For that thread alone.
 class RequestBuffer {
  public:
-  /// `store` may be null; `thread` is the number of the thread's slot. Both must outlive this, and so must `session`. A
-  /// thread with a number for which there is no slot has a buffer of its own.
+  /// `store` may be null; `thread` is the number of the thread's slot. `store` and `session` must outlive this object.
+  /// If there is no slot with this number, the thread has a buffer of its own.
   RequestBuffer(fuse_session* session, RequestStore* store, std::size_t thread);
   ~RequestBuffer();
   RequestBuffer(const RequestBuffer&) = delete;
   RequestBuffer& operator=(const RequestBuffer&) = delete;
 
-  /// As fuse_session_receive_buf does. In a slot, the request is kept from the moment when the kernel has copied it.
+  /// Receives a request, as fuse_session_receive_buf does. In a slot, the request is kept as soon as the kernel has
+  /// copied it.
   [[nodiscard]] int receive() { return store_ == nullptr ? fuse_session_receive_buf(session_, &buffer_) : read(); }
   /// The request that was received or put.
   [[nodiscard]] const fuse_buf& request() const { return buffer_; }
@@ -42,7 +43,7 @@ class RequestBuffer {
  private:
   /// Reads the device without libfuse, which would read as much as its own buffers hold.
   int read();
-  /// The kernel sends longer requests than a slot holds: from now on libfuse reads.
+  /// Call it if the kernel sends longer requests than a slot holds. From now on, libfuse reads.
   void give_up_slot();
 
   fuse_session* session_;

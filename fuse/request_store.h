@@ -17,21 +17,21 @@ namespace pkgfs::fuse {
 /// The requests that a daemon has taken from the kernel and not yet answered, in memory that outlives it. Linux before
 /// 6.9 never sends a request again. There, a successor that adopts this memory can still answer.
 ///
-/// Each server thread, and the watch thread, receives its requests in a slot of its own. While the first word of the
-/// slot, the length of the request, isn't 0, the request is kept. A request that another thread answers later is copied
-/// to a place elsewhere. A request may be kept although it was answered: then the kernel ignores the second reply.
-/// Thread-safe, except where it says otherwise.
+/// Each server thread, and the watch thread, receives its requests in a slot of its own. The first word of a slot is
+/// the length of the request. While it isn't 0, the request is kept. If another thread is to answer a request later,
+/// the request is copied out of the slot, to a place elsewhere in the memory. A request may be kept although it was
+/// answered: then the kernel ignores the second reply. Thread-safe, except where it says otherwise.
 class RequestStore {
  public:
   /// The slots of threads: one for each entry of SharedState, and one for the watch thread.
   static constexpr std::size_t kThreads = 65;
-  /// So many requests can be kept elsewhere.
+  /// The number of places, that is, of requests that can be kept outside the slots.
   static constexpr std::size_t kPlaces = 16384;
-  /// The longest of them. Others are BATCH_FORGET, which has no reply, and look-ups of names that no tree can have. Of
-  /// these, only the header is kept.
+  /// The length of a place. Longer requests are BATCH_FORGET, which has no reply, and look-ups of names that no tree
+  /// can have. Of these, only the header is kept.
   static constexpr std::size_t kPlaceBytes = 1024;
 
-  /// Keeps a copy of one request until it is destroyed. Move-only. The store must outlive it.
+  /// Keeps a copy of one request as long as this object lives. Move-only. The store must outlive it.
   class Kept {
    public:
     Kept() = default;
@@ -78,15 +78,15 @@ class RequestStore {
   /// more: their readers wait until the connection is aborted. Only before `recover`.
   [[nodiscard]] std::uint64_t lost() const;
   /// The requests of the earlier daemon, oldest first. They stay kept, so that yet another daemon can take over. Checks
-  /// them as far as memory safety needs it. Call it at most once, before any thread uses the store (Servers::start).
+  /// only what memory safety needs. Call it at most once, before any thread uses the store (Servers::start).
   [[nodiscard]] std::vector<Recovered> recover();
 
   // For Servers.
 
   [[nodiscard]] std::size_t slot_bytes() const { return slot_bytes_; }
-  /// The memory in which the thread with this number, below kThreads, receives requests. Keeps none at first. The first
-  /// page is locked in memory if possible. Otherwise, if the thread is killed while the kernel copies a request, the
-  /// copy could fail. Null: there is no memory.
+  /// The memory in which the thread with this number, below kThreads, receives requests. No request is in it at first.
+  /// Null: there is no memory. Locks the first page in memory if possible. If that isn't possible and the thread is
+  /// killed while the kernel copies a request, the copy may fail.
   [[nodiscard]] char* open_slot(std::size_t thread);
   /// Forgets the request in a slot.
   static void clear(char* slot);

@@ -38,16 +38,16 @@ struct ServerOptions {
   /// True while another thread of this mount needs a CPU. On a machine with two CPUs, no thread polls then. May be
   /// null.
   const std::atomic<bool>* others_busy = nullptr;
-  /// Called if a request that is to be interrupted is with no thread. Replies EINTR to it if it waits elsewhere, and
-  /// then returns true. May be empty.
+  /// Called if no thread has a request that is to be interrupted. If the request waits elsewhere, replies EINTR to it
+  /// and returns true. May be empty.
   std::function<bool(std::uint64_t request)> interrupt = {};
   /// Requests can be interrupted. False: libfuse gets the kernel's INTERRUPT requests, and ignores them.
   bool interrupts = true;
-  /// Requests that crash the daemon (SharedState::poisoned): they are answered with EIO, and nothing else is done.
+  /// Requests that crash the daemon (SharedState::poisoned). They get EIO, and the daemon does nothing else for them.
   std::vector<NodeRequest> poisoned = {};
-  /// Keeps requests until they are answered, for a successor of this daemon. The requests in it that an earlier daemon
-  /// has left are answered first. Requests that come through io_uring aren't kept. It must outlive Servers and the
-  /// Adapter. May be null.
+  /// Keeps requests until they are answered, for a successor of this daemon. The server threads first answer the
+  /// requests in it that an earlier daemon has left. Requests that come through io_uring aren't kept. The store must
+  /// outlive Servers and the Adapter. May be null.
   RequestStore* keep_requests = nullptr;
 };
 

@@ -54,14 +54,15 @@ class Session {
   /// Mounts, always with `ro,nosuid,nodev,noatime,default_permissions`. Throws Error(kMount) with libfuse's messages.
   /// If `nosymfollow` isn't possible, throws Error(kPermission) or Error(kUnsupported).
   void mount();
-  /// Instead of `mount` and `answer_first`: goes on with the mount of an earlier daemon. `device` is a duplicate of its
-  /// /dev/fuse, `number` that of the mount's device (makedev(3)), `agreed` its handshake. `unmount` is called in place
-  /// of libfuse's function, which doesn't know the mount; it must not throw. Until `start` has returned, the mount
-  /// isn't this session's: if anything fails before, another daemon can still go on with it. Throws Error(kMount) if
-  /// this program would have answered INIT in another way than the earlier daemon.
+  /// Instead of `mount` and `answer_first`: goes on with the mount of an earlier daemon. `device` is a duplicate of
+  /// that daemon's /dev/fuse, `number` is the number of the mount's device (makedev(3)), and `agreed` is its handshake.
+  /// The destructor and `stop` call `unmount` instead of libfuse's function, which doesn't know the mount. `unmount`
+  /// must not throw. If anything fails before `start` has returned, this session leaves the mount as it is, and another
+  /// daemon can still go on with it. Throws Error(kMount) if this program would have answered INIT in another way than
+  /// the earlier daemon.
   void take_over(UniqueFd device, std::uint64_t number, const Handshake& agreed, std::function<void()> unmount);
-  /// Asks the kernel to send the requests again that the earlier daemon took and didn't answer. False: the kernel can't
-  /// (before Linux 6.9). Call it before `start`.
+  /// Asks the kernel to send again all requests that it has no reply to yet. Call it after `take_over` and before
+  /// `start`, and again if another daemon may have taken requests since. False: the kernel can't (before Linux 6.9).
   [[nodiscard]] bool resend();
   /// What `answer_first` and the kernel agreed on. Empty with io_uring.
   [[nodiscard]] const Handshake& handshake() const { return handshake_; }
@@ -76,7 +77,8 @@ class Session {
   /// mount's device. Throws std::system_error if no thread can be started.
   ///
   /// If this process is killed while the prefetcher waits in the kernel, it can't end. All users of the mount then hang
-  /// until another process aborts the FUSE connection. The caller makes sure that such a process runs.
+  /// until another process goes on with the mount, or aborts the FUSE connection. The caller makes sure that such a
+  /// process runs.
   void start_prefetching(ContentPrefetcher& prefetcher, unsigned device);
   /// Ends the prefetcher. False: it didn't end within `limit`.
   [[nodiscard]] bool stop_prefetching(std::chrono::milliseconds limit);

@@ -10,11 +10,12 @@
 namespace pkgfs::fuse {
 
 /// Mapped memory of fixed size that a daemon hands on to its successor: a memfd whose size is sealed. A page takes
-/// memory when it is first accessed. If there is none, the access raises SIGBUS; so `allocate` comes first. Move-only.
+/// memory when it is first accessed. If the system has no memory then, the access raises SIGBUS. So call `allocate`
+/// before. Move-only.
 class SharedMemory {
  public:
-  /// Zeros. `name` is shown in /proc; `what` begins the messages of errors. Throws Error if there is no memory or no
-  /// descriptor.
+  /// New memory, all zeros. `name` is shown in /proc; `what` begins the messages of errors. Throws Error if there is no
+  /// memory or no descriptor.
   [[nodiscard]] static SharedMemory create(const char* name, std::size_t bytes, const std::string& what);
   /// The memory in `file`, which another daemon created. Throws Error(kCorrupt) if the size isn't sealed, and
   /// Error(kUnsupported) if it isn't `bytes`. The caller checks the content.
@@ -31,7 +32,7 @@ class SharedMemory {
   /// -1: unshared. execve(2) closes it.
   [[nodiscard]] int fd() const { return file_.get(); }
   [[nodiscard]] std::byte* data() const { return bytes_.data(); }
-  /// Gives a part its memory. False: there is none. Thread-safe.
+  /// Gives a part its memory. False: the system has none. Thread-safe.
   [[nodiscard]] bool allocate(std::size_t offset, std::size_t bytes) const;
 
  private:

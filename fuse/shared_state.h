@@ -26,30 +26,30 @@ namespace pkgfs::fuse {
 class SharedState {
  public:
   static constexpr std::size_t kSlots = Statistics::kSlots;
-  /// So many server threads have an entry in the table of requests in flight.
+  /// The number of server threads that have an entry in the table of requests in flight.
   static constexpr std::size_t kThreads = 64;
-  /// So many requests can be suspected or poisoned.
+  /// The most requests that can be suspected or poisoned.
   static constexpr std::size_t kPoisoned = 64;
   using Count = std::atomic<std::uint64_t>;
 
   /// A new state: all zeros, and the mount begins now. Throws Error if there is no memory or no descriptor for it.
   [[nodiscard]] static SharedState create();
   /// The state in `file`, which another daemon has created. Checks the file first: another process may have written
-  /// anything into it. Throws Error(kCorrupt) if the file can still change its size, and Error(kUnsupported) if it has
-  /// another layout, as after an upgrade of pkgfs. The caller then creates a new state.
+  /// anything into it. Throws Error(kCorrupt) if the file can still change its size, or isn't a state. Throws
+  /// Error(kUnsupported) if it has another layout, as after an upgrade of pkgfs. The caller then creates a new state.
   [[nodiscard]] static SharedState adopt(UniqueFd file);
   /// A state that no other process can adopt. It has no file.
   [[nodiscard]] static SharedState unshared();
 
-  /// Takes the counts of `before`, whose daemon has stopped but may go on: each of the two needs a state of its own.
-  /// Only before a thread counts in this state.
+  /// Takes the counts, and the suspected and poisoned requests, of `before`. Its daemon was stopped (SIGSTOP) but may
+  /// go on, so each of the two daemons needs a state of its own. Call it only before a thread counts in this state.
   void continue_from(const SharedState& before);
   /// The descriptor for the successor; -1: unshared. Owned by this object, and closed by execve(2).
   [[nodiscard]] int fd() const { return memory_.fd(); }
 
-  // For a successor, before it starts its server threads (Servers::start), which forgets the requests in flight.
+  // For a successor. It calls these functions before Servers::start, because that forgets the requests in flight.
 
-  /// What the threads of the dead daemon were answering.
+  /// The requests that the threads of the dead daemon were answering.
   [[nodiscard]] std::vector<InFlight> in_flight() const;
   /// The daemon crashed while its threads were answering `requests`. A request that was in flight at two crashes, one
   /// right after the other, is poisoned from then on. Returns those that this call has poisoned; the caller logs them.
@@ -71,8 +71,8 @@ class SharedState {
 
   /// Slot `index`, below kSlots, if `take_slot` took it in this daemon or in an earlier one. Otherwise null.
   [[nodiscard]] StatisticsSlot* slot(std::size_t index) const;
-  /// Takes memory for slot `index`, unless it has some already. Null: there is none. Several threads may take the same
-  /// slot at a time.
+  /// Takes memory for slot `index`, unless it has some already. Null: there is no memory. Several threads may take the
+  /// same slot at a time.
   [[nodiscard]] StatisticsSlot* take_slot(std::size_t index);
   [[nodiscard]] Count& notices() const;
   [[nodiscard]] Count& takeovers() const;

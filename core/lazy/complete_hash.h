@@ -16,8 +16,8 @@ struct CompleteHash {
   std::uint64_t generation = 0;  // SparseFile::generation of the bytes that were hashed
 };
 
-/// Hashes the whole file; `bytes` are its bytes. Nothing if blocks are missing. Also nothing if another process, or a
-/// reader, has forgotten blocks meanwhile: perhaps the hash is then of old and new bytes, and says nothing about
+/// Hashes the whole file; `bytes` are its bytes. Nothing if blocks are missing. Also nothing if this or another process
+/// has forgotten blocks meanwhile. The hash may then be one of old and new bytes together, and say nothing about
 /// either. Throws as `hash_or_throw`.
 [[nodiscard]] std::optional<CompleteHash> hash_complete(const SparseFile& file, const ByteSource& bytes);
 

@@ -311,9 +311,10 @@ constexpr std::array kOptions{
                true, [](Options& options, std::string_view) { options.mount.auto_unmount = true; }},
     OptionSpec{
         Group::kDaemon, "keeper", '\0', "auto|on|off",
-        "whether another daemon goes on with the mount if this one is killed. A small process, pkgfs-keeper, "
-        "waits for that. auto (default): in the background, unless the package has live directories. on: also "
-        "with --foreground",
+        "whether another daemon goes on with the mount if this one is killed or crashes. A small process, "
+        "pkgfs-keeper, starts the other daemon. auto (default): in the background, unless the package has live "
+        "directories. on: also with --foreground. A mount in the foreground of a systemd service has no keeper: "
+        "with auto and on, systemd keeps its descriptors",
         kMountOnly, true,
         [](Options& options, std::string_view value) { options.mount.keeper = parse_auto_on_off("keeper", value); }},
     OptionSpec{
@@ -396,9 +397,9 @@ constexpr std::array kOptions{
                set_of(CommandId::kMount), true, set_background},
     OptionSpec{
         Group::kNetwork, "cache-limit", '\0', "SIZE",
-        "if the disk of the cache is full while a lazy mount fetches, remove from the cache what no process uses, the "
-        "longest unused first, until at most SIZE is left, such as 2G (default: remove nothing). That may be packages, "
-        "copies of URLs, and packages that aren't complete",
+        "if the disk of the cache is full while a lazy mount fetches, remove what no process uses from the cache. The "
+        "longest unused goes first, until at most SIZE is left, such as 2G (default: remove nothing). This includes "
+        "downloads from URLs, and packages that aren't complete",
         set_of(CommandId::kMount), true,
         [](Options& options, std::string_view value) { options.tree.cache_limit = parse_size("cache-limit", value); }},
     OptionSpec{Group::kNetwork, "verify-downloads", '\0', "fail|warn|off",

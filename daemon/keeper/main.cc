@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 //
-// pkgfs-keeper: the child process of a daemon that keeps the mount when the daemon is killed.
+// pkgfs-keeper: a child process of the daemon. It keeps the mount alive when the daemon is killed.
 //
-// It holds a duplicate of the mount's device, so that the kernel keeps the connection, and what another daemon needs to
-// go on: the containers, the executable and a record of the mount. It starts that daemon, the successor, when the
-// daemon's main thread has ended, or when the daemon tells it of a crash. The successor starts a keeper of its own;
-// then this one ends. If no successor can be started, this process aborts the connection, so that no reader waits for
-// ever.
+// It holds a duplicate of the mount's device, so that the kernel keeps the connection. Another daemon also needs the
+// containers, the executable, a record of the mount, and the memory that outlives a daemon. The keeper holds these,
+// too. It starts that other daemon, the successor, when the daemon's main thread has ended, or when the daemon tells it
+// of a crash. The successor starts a keeper of its own; then this one ends. If no successor can be started, this
+// process aborts the connection, so that no reader waits for ever.
 //
-// A daemon that was killed may not be able to end: a thread of it may wait in the kernel for a page that another of its
-// threads was about to fill (fuse::ContentPrefetcher, fuse::ChangeNotifier). The successor fills that page.
+// A daemon that was killed may not be able to end. One of its threads may wait in the kernel for a page that another of
+// its threads was about to fill (fuse::ContentPrefetcher, fuse::ChangeNotifier). The successor fills that page.
 //
 // It is a program of its own, which links nothing but the C library: it must be small, and must not be the cause of a
 // failure. It allocates nothing while it waits.

@@ -6,22 +6,22 @@
 #include <array>
 #include <cstddef>
 
-// What a daemon and its keeper (main.cc) agree on. Only constants and functions that make system calls and nothing
-// else, because a signal handler and a process with few pages use them, too.
+// What a daemon and its keeper (main.cc) agree on. Here are only constants, and functions that do nothing but make
+// system calls. A signal handler uses them, and so does the keeper, which must stay small.
 namespace pkgfs::keeper {
 
 /// Raise it when anything in this file changes: daemon, keeper and successor may be of different versions.
 inline constexpr int kVersion = 1;
 
-/// The descriptors of a keeper, by number. Its successor daemon gets the same, but for kMainThread.
+/// The descriptors of a keeper, by number. Its successor gets them under the same numbers, but without kMainThread.
 enum Descriptor : int {
-  kControl = 3,  // a socket to the daemon (SOCK_SEQPACKET)
+  kControl = 3,  // a socket to the daemon (SOCK_SEQPACKET); for a successor, to the keeper, or to upgrade-mounts
   kDevice,       // /dev/fuse of the mount
   kAbort,        // the file that aborts the connection; /dev/null if this process may not do that
   kRecord,       // daemon/mount/mount_record.h
   kProgram,      // the executable of the daemon
   kState,        // fuse::SharedState
-  kRequests,     // fuse::RequestStore; /dev/null if the kernel sends requests again
+  kRequests,     // fuse::RequestStore; /dev/null if the kernel can send unanswered requests again
   kEnded,        // a pidfd of the daemon; for a successor, of the daemon before
   kMainThread,   // /proc/PID/task/PID/stat of the daemon
   kContainers,   // the first of the kept containers
@@ -32,23 +32,23 @@ enum Message : char {
   kReady = 'r',     // the keeper watches the daemon
   kCrash = 'c',     // the daemon crashes; the second byte is the signal
   kEnding = 'e',    // the daemon ends because it was asked to: no successor follows
-  kLetGo = 'l',     // the keeper's answer to that: it has closed its descriptors of the mount
-  kReplaced = 'k',  // from a successor: it has a keeper of its own
+  kLetGo = 'l',     // the keeper's answer to kEnding: it has closed its descriptors of the mount
+  kReplaced = 'k',  // from a successor: it serves, and has its own keeper if one could be started
   kUpgrade = 'u',   // to the socket of a keeper
-  // Between a successor and the process that replaces a daemon that runs (daemon/mount/upgrade.h):
+  // Between a successor and `pkgfs upgrade-mounts`, which replaces a running daemon (daemon/mount/upgrade.h):
   kPrepared = 'p',  // from the successor: it can go on with the mount
-  kGo = 'g',        // the daemon before has stopped
+  kGo = 'g',        // the daemon before was stopped (SIGSTOP)
   kServing = 's',   // from the successor: it answers requests
   kChecked = 'q'    // the mount answers: the daemon before isn't needed any more
 };
 inline constexpr std::size_t kMessageBytes = 2;
 
-/// The environment variable by which a successor is told what it is: kVersion, the number of containers, the signal of
-/// the crash (0: none), the nanoseconds of CLOCK_MONOTONIC at which the daemon ended, and 1 if it still runs, separated
-/// by ":".
+/// The environment variable that tells a successor what it needs to know. It has five numbers, separated by ":". These
+/// are kVersion, the number of containers, and the signal of the crash (0: none). Then come the nanoseconds of
+/// CLOCK_MONOTONIC at which the daemon before ended, and 1 if that daemon still runs, else 0.
 inline constexpr const char* kVariable = "PKGFS_TAKEOVER";
-/// The command line of a keeper: its name, kVersion, the number of containers, the number of the FUSE connection
-/// ("53"), the mount point, and the command line of the daemon.
+/// The name of the program. Its command line begins with this name, kVersion, the number of containers, the number of
+/// the FUSE connection ("53") and the mount point. Then comes the command line of the daemon.
 inline constexpr const char* kName = "pkgfs-keeper";
 /// A keeper listens at the abstract Unix socket "pkgfs-keeper-53". Root, and the user of the keeper, may send it one
 /// message over a connection (SOCK_SEQPACKET): kUpgrade, with two descriptors, an executable and a control socket. The
@@ -57,7 +57,8 @@ inline constexpr const char* kAddress = "pkgfs-keeper-";
 
 /// The longest time from the start of a successor to kReplaced, or to kPrepared. Lazy packages may wait for a server.
 inline constexpr int kStartMs = 30'000;
-/// From the end of the main thread to an abort: other threads of a daemon that ends normally end within it.
+/// How long the keeper waits between the end of the main thread and an abort. The other threads of a daemon that ends
+/// normally end within this time.
 inline constexpr int kGraceMs = 200;
 
 /// Whether a thread has ended. `stat`: its file in /proc.

@@ -22,6 +22,9 @@ namespace {
 /// -1: no process wants reports.
 volatile std::sig_atomic_t crash_channel = -1;
 
+/// Handlers stay although no process is told.
+bool notes_only = false;
+
 /// Where stacks are written; -1: nowhere.
 volatile std::sig_atomic_t stack_directory = -1;
 std::array<char, 32> stack_file{};
@@ -77,6 +80,11 @@ void remove_handlers() {
 
 }  // namespace
 
+void CrashReports::note_crashes() {
+  notes_only = true;
+  install_handlers();
+}
+
 void CrashReports::write_stacks_to(const std::string& directory) {
   UniqueFd opened(::open(directory.c_str(), O_DIRECTORY | O_RDONLY | O_CLOEXEC));
   if (!opened) {
@@ -101,7 +109,7 @@ void CrashReports::stop() {
   if (!channel_) {
     return;
   }
-  if (stack_directory < 0) {
+  if (stack_directory < 0 && !notes_only) {
     remove_handlers();
   }
   crash_channel = -1;

@@ -18,10 +18,10 @@ class MountGuard {
   MountGuard(const MountGuard&) = delete;
   MountGuard& operator=(const MountGuard&) = delete;
 
-  /// What messages call it.
+  /// The word for it in messages.
   [[nodiscard]] virtual const char* name() const = 0;
-  /// Starts another child process when the first has ended, for example because it was killed. Returns an empty text,
-  /// or the reason why there is none.
+  /// Starts another child process in place of the first, which may have ended, for example because it was killed.
+  /// Returns an empty text, or the reason why there is none.
   [[nodiscard]] virtual std::string replace() = 0;
   /// Becomes readable when the child process has ended; -1 without a child process.
   [[nodiscard]] virtual int ended_fd() const = 0;
@@ -34,7 +34,7 @@ class MountGuard {
 [[nodiscard]] UniqueFd open_abort_file(const std::string& connection);
 /// A pidfd. Invalid, with errno, if that isn't possible.
 [[nodiscard]] UniqueFd open_process(pid_t process);
-/// The file in /proc that has the state of the main thread of `process`.
+/// The file in /proc that shows the state of the main thread of `process`.
 [[nodiscard]] UniqueFd open_main_thread(pid_t process);
 
 /// Sends a signal to the process of a pidfd. Does nothing if it has ended.

@@ -13,21 +13,21 @@
 
 namespace pkgfs {
 
-/// A child process of the daemon that keeps the mount when the daemon is killed: it starts another daemon, the
-/// successor, which goes on with the mount (daemon/keeper/main.cc). Readers notice a pause of milliseconds.
+/// A child process of the daemon. When the daemon is killed, it starts another daemon, the successor, which goes on
+/// with the mount (daemon/keeper/main.cc). Readers notice a pause of milliseconds.
 ///
-/// It runs a program of its own, `pkgfs-keeper`, which is in the directory of pkgfs or in `../libexec/pkgfs`. A process
-/// has at most one.
+/// The child process runs a program of its own, `pkgfs-keeper`, which is in the directory of pkgfs or in
+/// `../libexec/pkgfs`. A daemon has at most one keeper.
 class Keeper final : public MountGuard {
  public:
-  /// What it holds. It gets duplicates of all descriptors.
+  /// What the keeper holds. It gets duplicates of all these descriptors.
   struct Contents {
     UniqueFd record;              // of MountRecord
     UniqueFd state;               // of fuse::SharedState
     UniqueFd requests;            // of fuse::RequestStore; may be invalid
     std::vector<int> containers;  // of KeptTree; owned by the tree
   };
-  /// Makes them anew whenever a keeper is started. Throws Error.
+  /// Makes the contents anew whenever a keeper is started. Throws Error.
   using Make = std::function<Contents()>;
 
   /// `device`: of the FUSE session, which must outlive the keeper. `connection`: its number ("53").
@@ -41,16 +41,17 @@ class Keeper final : public MountGuard {
   Keeper(const Keeper&) = delete;
   Keeper& operator=(const Keeper&) = delete;
 
-  /// Starts the child process, and returns when it watches this process. Returns an empty text, or the reason why there
-  /// is none. A running one is replaced.
+  /// Starts the child process, and returns when it watches this process. A running child process is replaced. Returns
+  /// an empty text, or the reason why there is no keeper.
   [[nodiscard]] std::string start();
-  /// The daemon ends because it was asked to: from now on, the child process only aborts the connection if the daemon
-  /// can't end. It has closed the device when this returns, unless that takes more than a second.
+  /// Call it when the daemon ends because it was asked to. From now on, the child process only aborts the connection if
+  /// the daemon can't end. When this returns, the child process has closed the device, unless that takes more than a
+  /// second.
   void let_go();
-  /// Whether the running one may abort the connection, if no daemon can go on.
+  /// Whether the running child process may abort the connection.
   [[nodiscard]] bool can_abort() const { return can_abort_; }
   [[nodiscard]] const char* name() const override { return "keeper"; }
-  /// A process that is killed again and again isn't replaced more than 600 times within a minute.
+  /// A child process that ends again and again isn't replaced more than 600 times within a minute.
   [[nodiscard]] std::string replace() override;
   [[nodiscard]] int ended_fd() const override { return child_.get(); }
   /// The child process; 0: there is none. Any thread may call it.

@@ -25,21 +25,22 @@ namespace pkgfs {
 enum class Keeping {
   kNothing,
   kKeeper,          // a process (keeper.h)
-  kServiceManager,  // its store of descriptors, in the foreground
+  kServiceManager,  // it stores the descriptors of a mount in the foreground
 };
-/// Decides that by --keeper. If the option asks for a keeper and that isn't possible, logs why.
+/// Decides what keeps the mount. If --keeper asks for that and it isn't possible, logs why.
 [[nodiscard]] Keeping keeping_of(const MountOptions& options, const OpenedTree& opened, const FollowedTree* followed,
                                  const ServiceManager& manager);
 
-/// Whether requests must be kept until they are answered, because the kernel doesn't send them again (Linux
-/// before 6.9). The environment variable PKGFS_TEST_NO_RESEND makes a test of that possible on other kernels.
+/// Whether requests must be kept until they are answered, because the kernel can't send them again (Linux before 6.9).
+/// With PKGFS_TEST_NO_RESEND in the environment, returns true on every kernel, for tests.
 [[nodiscard]] bool must_keep_requests(const fuse::Handshake& handshake);
 
-/// What the next daemon must know of this mount, but for the tree and the handshake.
+/// What the next daemon must know of this mount, but for the tree, the handshake and the device.
 [[nodiscard]] MountRecord record_of(const MountOptions& options, const MountFacts& facts,
                                     const std::optional<Predecessor>& predecessor);
 
-/// What is kept of a mount beside its packages. The pointers must outlive the keeper; `requests` may be null.
+/// The parts of a mount that a keeper holds, beside the record. The pointers must outlive the keeper; `requests` may be
+/// null.
 struct KeptParts {
   const fuse::Session* session;
   const OpenedTree* opened;
@@ -47,13 +48,13 @@ struct KeptParts {
   const fuse::RequestStore* requests;
 };
 
-/// Makes the keeper of the mount, which isn't started yet. None if another mount covers this one.
+/// Makes the object for the keeper of the mount, but doesn't start it. If another mount covers this one, makes none.
 void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecord record, const KeptParts& parts);
-/// Starts it. If that isn't possible, logs why; the mount goes on without.
+/// Starts the keeper. If that isn't possible, logs why, and the mount goes on without a keeper.
 void start_keeper(Keeper& keeper, Guards& guards, const std::string& mountpoint);
 /// Lets the service manager keep what a keeper would hold. The next process of the unit goes on with the mount.
 void store_mount(ServiceManager& manager, MountRecord record, const KeptParts& parts);
-/// The names under which the service manager keeps descriptors; the number of a container follows the last one.
+/// The names under which the service manager keeps descriptors. The last one is followed by the number of a container.
 inline constexpr std::string_view kStoredDevice = "pkgfs-device";
 inline constexpr std::string_view kStoredRecord = "pkgfs-record";
 inline constexpr std::string_view kStoredState = "pkgfs-state";

@@ -12,11 +12,12 @@
 
 namespace pkgfs {
 
-/// What a keeper holds of a mount for the daemon that goes on with it (the successor).
+/// What a keeper, or the service manager, holds of a mount for the daemon that goes on with it (the successor).
 struct MountRecord {
-  /// The form of the record, and what daemons answer: inode numbers, node ids, attributes. A daemon can't go on with
-  /// the mount of another one that answers differently, because the kernel keeps answers. Raise it when the tree of the
-  /// same packages and options gets another number or attribute anywhere.
+  /// The number of the form of the record, and of what daemons answer: inode numbers, node ids, attributes. A daemon
+  /// can't go on with the mount of another one that answers differently, because the kernel caches answers. Raise it
+  /// when the form changes, or when the tree of the same packages and options gets another number or attribute
+  /// anywhere.
   static constexpr unsigned kAnswers = 1;
 
   MountArguments arguments;
@@ -36,7 +37,7 @@ struct MountRecord {
   /// Reads what `write` wrote. Throws Error if it isn't of the expected form, or comes from a daemon that answers
   /// differently.
   [[nodiscard]] static MountRecord read(int descriptor);
-  /// `device` of a record that `read` may refuse; empty if it has none.
+  /// `device` of a record, even if `read` refuses the record; empty if the record has none.
   [[nodiscard]] static std::string device_of(int descriptor) noexcept;
 };
 

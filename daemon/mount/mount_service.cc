@@ -175,8 +175,10 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
         requests = requests_of(*predecessor);
       }
       take_over(session, *predecessor, statistics, resends);
-      early_crashes.emplace();  // the keeper of the daemon before is told of a crash until this daemon has one
-      early_crashes->start(UniqueFd(::fcntl(predecessor->control.get(), F_DUPFD_CLOEXEC, 0)));
+      if (predecessor->control) {
+        early_crashes.emplace();  // the keeper of the daemon before is told of a crash until this daemon has one
+        early_crashes->start(UniqueFd(::fcntl(predecessor->control.get(), F_DUPFD_CLOEXEC, 0)));
+      }
     } else {
       const std::optional<MountEntry> own = find_own_mount(settings);  // the claim keeps others from mounting here
       guards.emplace(own ? own->device : std::string());
@@ -230,6 +232,7 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
       store_mount(manager, std::move(record), parts);
     };
     if (keeping == Keeping::kServiceManager) {
+      CrashReports::note_crashes();
       store();
     }
     if (predecessor && predecessor->process) {

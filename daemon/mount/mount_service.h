@@ -15,27 +15,29 @@
 
 namespace pkgfs {
 
-/// A daemon that was killed or stopped, and what its keeper has handed over.
+/// The daemon before, which was killed, has crashed or is to be replaced, and what its keeper or the service manager
+/// has handed over.
 struct Predecessor {
   MountRecord record;
   UniqueFd device;
   UniqueFd state;          // of fuse::SharedState
-  UniqueFd requests;       // of fuse::RequestStore, or of another file
+  UniqueFd requests;       // of fuse::RequestStore; of /dev/null if the kernel can send requests again
   UniqueFd process;        // its pidfd
-  UniqueFd control;        // to its keeper
+  UniqueFd control;        // to its keeper, or to `pkgfs upgrade-mounts`; may be invalid
   std::int64_t ended = 0;  // CLOCK_MONOTONIC, in nanoseconds
   int signal = 0;          // with which it crashed; 0: it didn't
-  bool runs = false;       // it was stopped, and is killed once this daemon serves
+  bool runs = false;       // it hasn't ended: it will be stopped (SIGSTOP), and killed once this daemon serves
 };
 
 /// Mounts the tree at `mountpoint` (mountpoint.h) and serves it, until it is unmounted or SIGTERM, SIGINT or SIGHUP
-/// asks the daemon to stop. Calls `ready` once the mount answers, with the message that it has just logged. Reports to
+/// asks the daemon to end. Calls `ready` once the mount answers, with the message that it has just logged. Reports to
 /// `manager` that the mount is ready, and then that it still answers. `followed`, if not null, takes over changes of
-/// the manifest meanwhile. With a `predecessor`, goes on with its mount instead of making one.
+/// the manifest meanwhile. With a `predecessor`, goes on with its mount instead of making one, and doesn't call
+/// `ready`.
 ///
 /// Returns the exit code: that of kInterrupted if a signal came before the mount was ready. Throws Error if the mount
-/// can't be made. Ends the process if a request is still being answered seconds after it was asked to stop. Must run on
-/// the main thread before any other thread is started.
+/// can't be made. Ends the process if a request is still being answered a second after the daemon was asked to end.
+/// Must run on the main thread before any other thread is started.
 [[nodiscard]] int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& options,
                               const std::string& mountpoint, const std::function<void(const std::string&)>& ready,
                               ServiceManager& manager, std::optional<Predecessor> predecessor = std::nullopt);

@@ -20,7 +20,7 @@
 namespace pkgfs {
 
 /// What the kernel reads ahead in a file whose bytes may be at a server, in KiB: one block of the container
-/// (SparseFile::kBlock). More of it would be fetched although no program reads it.
+/// (SparseFile::kBlock). With more, the daemon would fetch bytes that no program reads.
 inline constexpr std::uint32_t kLazyReadAhead = 64;
 /// The kernel's own value.
 inline constexpr std::uint32_t kUsualReadAhead = 128;
@@ -36,9 +36,10 @@ class Guards final : public MountGuard {
   /// `device`: of the mount, "0:53"; empty if another mount covers it.
   explicit Guards(std::string device) : device_(std::move(device)) {}
 
-  /// From now on, `keeper` does what a guardian does, as long as it can be started. It must outlive this object.
+  /// From now on, `keeper` does what a guardian does, as long as it can be started. `keeper` must outlive this object.
   void use(Keeper* keeper) { keeper_ = keeper; }
-  /// Makes sure that there is such a process. Returns an empty text, or the reason why there is none.
+  /// Makes sure that there is such a process, and that it may abort the connection. Returns an empty text, or the
+  /// reason why that isn't so.
   [[nodiscard]] std::string need();
   [[nodiscard]] const char* name() const override { return current().name(); }
   /// Starts a guardian if no keeper can be started.
@@ -60,7 +61,7 @@ class Guards final : public MountGuard {
 
 /// Lets `prefetcher` work if there is a process that guards the mount.
 void start_prefetching(fuse::Session& session, fuse::ContentPrefetcher& prefetcher, Guards& guards);
-/// Lets `notifier` tell the kernel of changes. Without a process that guards the mount it doesn't, as it may wait in
+/// Lets `notifier` tell the kernel of changes. If no process guards the mount, doesn't start it, because it may wait in
 /// the kernel.
 void start_notifying(fuse::Session& session, fuse::ChangeNotifier& notifier, Guards& guards);
 void start_following(ManifestFollower& follower, const std::string& device);

@@ -237,9 +237,8 @@ void take_over(fuse::Session& session, Predecessor& predecessor, fuse::Statistic
 }
 
 void begin_serving(Predecessor& predecessor, fuse::Statistics& statistics) {
-  if (predecessor.ended > 0) {
-    statistics.taken_over(std::chrono::nanoseconds(now() - predecessor.ended));
-  }
+  // How long a service manager took isn't known.
+  statistics.taken_over(std::chrono::nanoseconds(predecessor.ended > 0 ? now() - predecessor.ended : 0));
   if (!predecessor.runs) {
     return;
   }
@@ -276,7 +275,7 @@ int run_successor(const Io& io) {
     return go_on(*said, io);
   } catch (...) {
     const Error error = current_error();
-    log::write(log::Level::kError, fmt::format("no daemon can go on with the mount: {}", error.what()));
+    log::write(log::Level::kError, fmt::format("this daemon can't go on with the mount: {}", error.what()));
     exit_code = to_exit_code(error.code());
   }
   return exit_code;
@@ -313,7 +312,7 @@ std::optional<Predecessor> stored_mount(const MountOptions& options, ServiceMana
     for (auto& [number, fd] : containers) {
       stored.record.tree.descriptors.push_back(fd.release());
     }
-    stored.record.last_end = "killed";
+    stored.record.last_end = "ended";  // how isn't known
     return stored;
   } catch (const Error& error) {
     log::info("this daemon doesn't go on with the mount of the last run: {}", error);

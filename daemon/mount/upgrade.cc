@@ -71,7 +71,7 @@ std::optional<uid_t> user_of(const MountEntry& mount) {
   return std::nullopt;
 }
 
-/// The number after `key` in a file such as /proc/PID/status or fdinfo.
+/// Nothing if the process has ended.
 std::optional<pid_t> parent_of(pid_t process) {
   std::ifstream file("/proc/" + std::to_string(process) + "/status");
   for (std::string word; file >> word;) {

@@ -8,21 +8,22 @@
 
 namespace pkgfs {
 
-/// Why the daemon of `mount` can't be replaced by this program, or needn't be. Empty: it can.
+/// Whether this program can replace the daemon of a mount, and whether it must.
 struct UpgradeState {
   bool is_current = false;  // the daemon runs this program already
-  std::string obstacle;     // empty: there is none
+  std::string obstacle;     // why the daemon can't be replaced; empty: nothing is known to prevent it
 };
 [[nodiscard]] UpgradeState upgrade_state(const MountStatus& mount);
 
 /// Replaces the daemon of `mount` by one that runs this program. Readers notice a pause of milliseconds.
 ///
-/// The new daemon is prepared while the old one serves. Then the old one is stopped, and the new one serves. If the
-/// mount answers, the old one is killed. Otherwise, the new one is killed, and the old one goes on. If this process
-/// ends meanwhile, the new daemon does what is left. The kernel decides whether this process may do that: it must be
-/// root, or the user of the daemon.
+/// The new daemon gets ready while the old one serves. Then the old one is stopped (SIGSTOP), and the new one serves.
+/// If the mount answers, the new daemon kills the old one. Otherwise, the new one is killed, and the old one goes on.
+/// If this process ends before it has told the new daemon to serve, the new daemon lets the old one go on. If this
+/// process ends later, the new daemon kills the old one and goes on. This process must be root, or have the user of the
+/// daemon: the keeper and the kernel check that.
 ///
-/// Throws Error if the old daemon goes on; Error(kUnsupported) if this program answers the kernel in another way.
+/// Throws Error if the old daemon goes on, for example because this program answers the kernel in another way.
 void upgrade_mount(const MountStatus& mount);
 
 }  // namespace pkgfs

@@ -14,24 +14,24 @@
 namespace pkgfs {
 
 /// What another process needs to build a package tree again, exactly as it is: the resolution as JSON, and descriptors
-/// of the containers. It asks no source, and a container that was removed, replaced or evicted meanwhile doesn't
-/// matter.
+/// of the containers. That process asks no source for versions. A container with a descriptor may be removed, replaced
+/// or evicted meanwhile.
 struct KeptTree {
-  /// The nodes of the graph and what was resolved; ids are numbers of nodes. A node with a container that a descriptor
-  /// leads to has the number of that descriptor.
+  /// The nodes of the graph and what was resolved; ids are numbers of nodes. A node whose container has a descriptor
+  /// has the index of it in `descriptors`.
   webc::Json resolution;
-  /// Of the containers, each once. In the process that builds the tree again, they have the same order.
+  /// The descriptors of the containers, each once. In the process that builds the tree again, they have the same order.
   std::vector<int> descriptors;
 };
 
-/// Describes `opened`, which must outlive the descriptors. None if another process couldn't build the same tree: a
-/// package is a live directory, or its bytes are only in the memory of this process.
+/// Describes `opened`, which must outlive the descriptors. Nothing if another process couldn't build the same tree.
+/// This is so if a package is a live directory, or if its bytes are only in the memory of this process.
 [[nodiscard]] std::optional<KeptTree> keep_tree(const OpenedTree& opened);
 
-/// Builds the tree that `keep_tree` described. Takes the descriptors that `kept.descriptors` names. Reads of a
-/// container what `mount` reads of a local file, and compares no hash that was compared before. A package without a
-/// descriptor, which is lazy, is loaded as `flags` and the environment of `io` say. Throws Error if `kept` isn't of the
-/// expected form, or if a container can't be opened.
+/// Builds the tree that `keep_tree` described. Takes over the descriptors that `kept.descriptors` names. Reads as much
+/// of a container as `mount` reads of a local file. Computes no hash that the daemon before has compared already. A
+/// package without a descriptor, which is lazy, is loaded as `flags` and the environment of `io` say. Throws Error if
+/// `kept` isn't of the expected form, or if a container can't be opened.
 [[nodiscard]] OpenedTree open_kept_tree(const KeptTree& kept, const TreeFlags& flags, const Io& io);
 
 }  // namespace pkgfs
