@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/base/system_limits.h"
 #include "core/base/unique_fd.h"
 #include "daemon/cli/mount_words.h"
 #include "daemon/keeper/protocol.h"
