@@ -43,6 +43,7 @@ struct SharedState::Layout {
     std::uint32_t slot_bytes = 0;
     std::uint64_t bytes = 0;
     std::int64_t begin = 0;  // of the mount: nanoseconds of CLOCK_MONOTONIC
+    std::atomic<std::uint32_t> successions{0};
     Count notices;
     Count takeovers;
     Count pause_total;
@@ -63,6 +64,7 @@ SharedState::SharedState(SharedMemory memory)
     : memory_(std::move(memory)), layout_(reinterpret_cast<Layout*>(memory_.data())) {}
 
 SharedState SharedState::create() {
+  static_assert(kSuccessions == offsetof(Layout::Header, successions));
   const std::string what = "Unable to create the state of the mount";
   SharedState state(SharedMemory::create("pkgfs-state", sizeof(Layout), what));
   if (!state.memory_.allocate(0, offsetof(Layout, slots))) {

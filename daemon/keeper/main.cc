@@ -16,15 +16,17 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/prctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -36,7 +38,6 @@ namespace {
 
 using namespace pkgfs::keeper;
 
-constexpr int kWakeSignal = SIGUSR1;
 /// So many successors may fail to start, and so many may be killed or crash before they have a keeper.
 constexpr int kMostFailures = 2;
 constexpr int kMostDeaths = 20;
@@ -231,6 +232,29 @@ void guard_the_end() {
   }
 }
 
+/// kSuccessions, in memory that all keepers of the mount share. Null if it can't be mapped: then this one is alone.
+std::atomic<std::uint32_t>* successions;
+std::uint32_t known_successions = 0;
+
+void map_successions() {
+  constexpr std::size_t kPage = 4096;
+  void* const memory = ::mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, kState, 0);
+  if (memory != MAP_FAILED) {
+    successions = reinterpret_cast<std::atomic<std::uint32_t>*>(static_cast<char*>(memory) + kSuccessions);
+    known_successions = successions->load();
+  }
+}
+
+/// Whether this process is to start the next successor. False: another keeper does.
+bool claim_succession() {
+  if (successions == nullptr) {
+    return true;
+  }
+  const bool mine = successions->compare_exchange_strong(known_successions, known_successions + 1);
+  known_successions += mine ? 1 : 0;
+  return mine;
+}
+
 enum class Start { kDone, kFailed, kDied };
 
 /// Waits until the successor has a keeper, or ends. If it crashes, sets `signal`.
@@ -279,24 +303,16 @@ Start start_successor(End& end, const timespec& ended) {
 }
 
 void prepare() {
-  ::setsid();  // a signal to the daemon's process group must not end this process
-  sigset_t all;
-  sigfillset(&all);
-  ::sigprocmask(SIG_BLOCK, &all, nullptr);
-  struct sigaction wake{};
-  wake.sa_handler = [](int) {};
-  ::sigaction(kWakeSignal, &wake, nullptr);
+  watch_parent();
   std::signal(SIGCHLD, SIG_DFL);  // NOLINT(cert-err33-c): waitpid() needs it
-  ::prctl(PR_SET_PDEATHSIG, kWakeSignal);
-  // Other processes may wait until the daemon's output is closed, or its working directory free. They must not wait for
-  // this one.
-  (void)!::chdir("/");
+  // Other processes may wait until the daemon's output is closed. They must not wait for this one.
   const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   for (int stream = 0; stream < kControl; ++stream) {
     ::dup2(null, stream);
   }
   ::close(null);
   ask_for_protection();
+  map_successions();
 }
 
 }  // namespace
@@ -321,6 +337,9 @@ int main(int argc, char** argv) {
     return 0;
   }
   for (int failures = 0, deaths = 0; failures < kMostFailures && deaths < kMostDeaths && !is_unmounted();) {
+    if (!claim_succession()) {
+      return 0;
+    }
     timespec now{};
     ::clock_gettime(CLOCK_MONOTONIC, &now);
     const Start start = start_successor(how, now);

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sys/prctl.h>
 #include <unistd.h>
+
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <cstddef>
+#include <iterator>
 
 // What a daemon and its keeper (main.cc) agree on. Here are only constants, and functions that do nothing but make
 // system calls. A signal handler uses them, and so does the keeper, which must stay small.
@@ -57,9 +61,31 @@ inline constexpr const char* kAddress = "pkgfs-keeper-";
 
 /// The longest time from the start of a successor to kReplaced, or to kPrepared. Lazy packages may wait for a server.
 inline constexpr int kStartMs = 30'000;
+/// Where in the file of kState the number of successors is (32 bits). Two keepers may see the end of the same daemon,
+/// if it was killed before it could tell the older keeper of the newer one. The keeper that raises the number starts a
+/// successor.
+inline constexpr std::size_t kSuccessions = 32;
 /// How long the keeper waits between the end of the main thread and an abort. The other threads of a daemon that ends
 /// normally end within this time.
 inline constexpr int kGraceMs = 200;
+
+/// Wakes a process that watches its parent. Any process may send it, so it is only a reason to look.
+inline constexpr int kWakeSignal = SIGUSR1;
+
+/// Lets this process, a child of a daemon's main thread, outlive signals to the daemon's process group, and wakes it
+/// when that thread ends. It blocks all signals. Other processes may wait until the daemon's working directory is free:
+/// they must not wait for this process.
+inline void watch_parent() {
+  ::setsid();
+  sigset_t all;
+  sigfillset(&all);
+  ::sigprocmask(SIG_BLOCK, &all, nullptr);
+  struct sigaction wake{};
+  wake.sa_handler = [](int) {};
+  ::sigaction(kWakeSignal, &wake, nullptr);
+  ::prctl(PR_SET_PDEATHSIG, kWakeSignal);  // NOLINT(cppcoreguidelines-pro-type-vararg): its interface
+  (void)!::chdir("/");
+}
 
 /// Whether a thread has ended. `stat`: its file in /proc.
 inline bool has_ended(int stat) {

@@ -26,7 +26,6 @@ namespace pkgfs {
 namespace {
 
 constexpr int kStartMs = 2000;
-constexpr int kWakeSignal = SIGUSR1;
 
 /// The memory of the command line that ps(1) shows (arg_start and arg_end of proc_pid_stat(5)).
 std::span<char> command_line() {
@@ -58,7 +57,7 @@ enum : int { kAbort, kEnded, kCrash, kStat, kReady, kDescriptors };
 void wait_for_the_end() {
   sigset_t all_but_one;
   sigfillset(&all_but_one);
-  sigdelset(&all_but_one, kWakeSignal);
+  sigdelset(&all_but_one, keeper::kWakeSignal);
   std::array<pollfd, 2> waiting{
       {{.fd = kEnded, .events = POLLIN, .revents = 0}, {.fd = kCrash, .events = POLLIN, .revents = 0}}};
   // Any process may send the signal that the kernel sends at the daemon's end, so it is only a reason to look.
@@ -71,22 +70,13 @@ void wait_for_the_end() {
 
 [[noreturn]] void guard(const std::array<int, kDescriptors>& descriptors, std::span<char> line,
                         std::string_view title) {
-  ::setsid();  // a signal to the daemon's process group must not end the guardian
-  sigset_t all;
-  sigfillset(&all);
-  ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
-  struct sigaction wake{};
-  wake.sa_handler = [](int) {};
-  ::sigaction(kWakeSignal, &wake, nullptr);
-  ::prctl(PR_SET_PDEATHSIG, kWakeSignal);  // NOLINT(cppcoreguidelines-pro-type-vararg): its interface
-  ::prctl(PR_SET_NAME, "fuse-guardian");   // NOLINT(cppcoreguidelines-pro-type-vararg)
+  keeper::watch_parent();
+  ::prctl(PR_SET_NAME, "fuse-guardian");  // NOLINT(cppcoreguidelines-pro-type-vararg)
   std::memset(line.data(), 0, line.size());
   if (!line.empty()) {
     std::memcpy(line.data(), title.data(), std::min(title.size(), line.size() - 1));
   }
-  // Other processes may wait until the daemon's output is closed, or its working directory free. They must not wait
-  // for the guardian.
-  (void)!::chdir("/");
+  // Other processes may wait until the daemon's output is closed. They must not wait for the guardian.
   for (int number = 0; number < kDescriptors; ++number) {
     if (::dup2(descriptors[static_cast<std::size_t>(number)], number) < 0) {
       ::_exit(EXIT_FAILURE);

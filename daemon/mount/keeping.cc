@@ -10,6 +10,7 @@
 
 #include "core/base/error.h"
 #include "core/base/log.h"
+#include "daemon/keeper/protocol.h"
 #include "daemon/packages/kept_tree.h"
 
 namespace pkgfs {
@@ -50,6 +51,8 @@ MountRecord record_of(const MountOptions& options, const MountFacts& facts,
 }
 
 namespace {
+
+static_assert(keeper::kSuccessions == fuse::SharedState::kSuccessions);
 
 /// What a keeper holds of the mount. `record` gets the tree.
 Keeper::Contents contents_of(MountRecord& record, const KeptParts& parts) {

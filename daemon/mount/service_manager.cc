@@ -12,7 +12,6 @@
 #include <cerrno>
 #include <charconv>
 #include <cstddef>
-#include <cstring>
 #include <iterator>
 #include <sstream>
 #include <system_error>
@@ -21,6 +20,7 @@
 #include "core/base/log.h"
 #include "core/base/unique_fd.h"
 #include "daemon/cli/text_output.h"
+#include "daemon/mount/socket_message.h"
 
 namespace pkgfs {
 namespace {
@@ -51,24 +51,14 @@ int send_datagram(const std::string& socket, const std::string& message, int pas
   const UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length);
   const timeval limit{.tv_sec = 2, .tv_usec = 0};  // a manager that does not read must not block the daemon
-  iovec text{const_cast<char*>(message.data()), message.size()};
-  msghdr header{};
-  header.msg_name = &address;
-  header.msg_namelen = size;
-  header.msg_iov = &text;
-  header.msg_iovlen = 1;
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  std::string text = message;
+  SocketMessage sending(text);
+  sending.to(&address, size);
   if (passed >= 0) {
-    header.msg_control = control.data();
-    header.msg_controllen = control.size();
-    cmsghdr* const first = CMSG_FIRSTHDR(&header);
-    first->cmsg_level = SOL_SOCKET;
-    first->cmsg_type = SCM_RIGHTS;
-    first->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(first), &passed, sizeof(int));
+    sending.attach(std::array{passed});
   }
   const bool sent = fd && ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) == 0 &&
-                    ::sendmsg(fd.get(), &header, MSG_NOSIGNAL) >= 0;
+                    ::sendmsg(fd.get(), sending.header(), MSG_NOSIGNAL) >= 0;
   return sent ? 0 : errno;
 }
 

@@ -15,7 +15,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstddef>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -32,6 +31,7 @@
 #include "daemon/mount/guarding.h"
 #include "daemon/mount/handover.h"
 #include "daemon/mount/mount_probe.h"
+#include "daemon/mount/socket_message.h"
 
 namespace pkgfs {
 namespace {
@@ -111,44 +111,23 @@ KeeperConnection connect_to_keeper(const MountEntry& mount) {
 
 /// Sends kUpgrade with two descriptors. False, with errno: that failed.
 bool send_upgrade(int socket, int program, int control) {
-  std::array<char, keeper::kMessageBytes> message{keeper::kUpgrade, 0};
-  const std::array<int, 2> descriptors{program, control};
-  iovec text{message.data(), message.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(descriptors))> space{};
-  msghdr header{};
-  header.msg_iov = &text;
-  header.msg_iovlen = 1;
-  header.msg_control = space.data();
-  header.msg_controllen = space.size();
-  cmsghdr* const first = CMSG_FIRSTHDR(&header);
-  first->cmsg_level = SOL_SOCKET;
-  first->cmsg_type = SCM_RIGHTS;
-  first->cmsg_len = CMSG_LEN(sizeof(descriptors));
-  std::memcpy(CMSG_DATA(first), descriptors.data(), sizeof(descriptors));
-  return ::sendmsg(socket, &header, MSG_NOSIGNAL) > 0;
+  std::array<char, keeper::kMessageBytes> text{keeper::kUpgrade, 0};
+  SocketMessage message(text);
+  message.attach(std::array{program, control});
+  return ::sendmsg(socket, message.header(), MSG_NOSIGNAL) > 0;
 }
 
 /// Waits for `expected`. Returns the process that sent it, as the kernel names it; nothing if another message came,
 /// none in time, or the process has ended. `socket` has SO_PASSCRED.
 std::optional<pid_t> sender_of(int socket, keeper::Message expected, int limit_ms) {
-  std::array<char, keeper::kMessageBytes> message{};
-  iovec text{message.data(), message.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(ucred))> space{};
-  msghdr header{};
-  header.msg_iov = &text;
-  header.msg_iovlen = 1;
-  header.msg_control = space.data();
-  header.msg_controllen = space.size();
+  std::array<char, keeper::kMessageBytes> text{};
+  SocketMessage message(text);
+  message.make_room();
   pollfd waiting{.fd = socket, .events = POLLIN, .revents = 0};
-  const cmsghdr* const first = ::poll(&waiting, 1, limit_ms) == 1 && ::recvmsg(socket, &header, MSG_DONTWAIT) > 0
-                                   ? CMSG_FIRSTHDR(&header)
-                                   : nullptr;
-  if (first == nullptr || first->cmsg_type != SCM_CREDENTIALS || message[0] != expected) {
-    return std::nullopt;
-  }
   ucred sender{};
-  std::memcpy(&sender, CMSG_DATA(first), sizeof(sender));
-  return sender.pid;
+  const bool came = ::poll(&waiting, 1, limit_ms) == 1 && ::recvmsg(socket, message.header(), MSG_DONTWAIT) > 0 &&
+                    message.received(SCM_CREDENTIALS, sender) && text[0] == expected;
+  return came ? std::optional(sender.pid) : std::nullopt;
 }
 
 /// The replacement of one daemon.

@@ -87,6 +87,40 @@ podman volume rm py
          {"# os\n# json\nwhile it is down:\n", "required plugin", "pkgfs       py\n", "python3.12\n# os\npy\n"});
 }
 
+/// A container reads all the time, while the daemon of its volume, the keeper and the plugin are killed in turn.
+constexpr const char* kReadsOn = R"sh(
+plugin
+said() { pkgfs stats --json /run/pkgfs/volumes/py | sed -n "s/^ *\"$1\": \([0-9]*\),*$/\1/p"; }
+replaced() { for _ in $(seq 100); do now=$(said $1); [ -z "$now" ] || [ "$now" = "$2" ] || return 0; sleep 0.05; done; echo "no other $1"; exit 1; }
+$ENGINE volume create $CREATE pkgfs -o package=python/python py > /dev/null
+$ENGINE run -d --name one --network none -v py:/p:ro busybox sh -c '
+  cd /p/lib/python3.12 && exec 7< os.py
+  while cat os.py json/__init__.py > /dev/null && find . > /dev/null; do :; done
+  echo "a reader failed"; sleep 100' > /dev/null
+for round in 1 2 3; do
+  daemon=$(said pid); kill -KILL $daemon; replaced pid $daemon
+  keeper=$(said keeper); kill -KILL $keeper; replaced keeper $keeper
+  kill -KILL $plugin; wait $plugin 2> /dev/null || true; plugin
+done
+$ENGINE exec one cat /p/lib/python3.12/os.py
+[ "$(said generation)" -ge 2 ]
+[ "$(mounted py)" = 1 ]
+cp $(readlink /proc/$(said pid)/exe) $(dirname $(readlink /proc/$(said pid)/exe))/pkgfs-keeper /run/
+daemon=$(said pid); /run/pkgfs upgrade-mounts; replaced pid $daemon
+[ "$(readlink /proc/$(said pid)/exe)" = /run/pkgfs ]
+$ENGINE exec one cat /p/lib/python3.12/json/__init__.py
+echo "logs: $($ENGINE logs one 2>&1)"
+$ENGINE rm -f $AT_ONCE one > /dev/null
+unmounted py
+ended 'pkgfs mount'
+$ENGINE volume rm py
+)sh";
+
+TEST_F(Podman, AContainerReadsOnThroughKillsAndAnUpgrade) {
+  expect(run("podman", kReadsOn, {{"ENGINE", "podman"}, {"CREATE", "--driver"}, {"AT_ONCE", "-t 0"}}),
+         {"# os\n# json\nlogs: \npy\n"});
+}
+
 TEST_F(Podman, WrongOptionsAreShownAndLeaveNothing) {
   expect(run("podman", R"sh(
 plugin
@@ -179,6 +213,11 @@ docker volume rm py inline
 [ -z "$(docker volume ls -q)" ]
 )sh"),
          {"hello\n", "\"users\":2", "# os\nwhile it is down:\n", "inline\npy\n", "python3.12\n# os\npy\ninline\n"});
+}
+
+TEST_F(Docker, AContainerReadsOnThroughKillsAndAnUpgrade) {
+  expect(run("docker", kReadsOn, {{"ENGINE", "docker"}, {"CREATE", "-d"}, {"AT_ONCE", ""}}),
+         {"# os\n# json\nlogs: \npy\n"});
 }
 
 TEST_F(Docker, WhatCannotBeHadIsSaidAndLeavesNothing) {

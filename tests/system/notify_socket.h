@@ -7,10 +7,8 @@
 #include <sys/un.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstddef>
-#include <cstring>
 #include <iterator>
 #include <string>
 #include <string_view>
@@ -18,6 +16,7 @@
 #include <vector>
 
 #include "core/base/unique_fd.h"
+#include "daemon/mount/socket_message.h"
 
 namespace pkgfs::test {
 
@@ -68,17 +67,11 @@ class NotifySocket {
  private:
   [[nodiscard]] std::string receive() const {
     std::string text(4096, '\0');
-    iovec part{text.data(), text.size()};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-    msghdr header{};
-    header.msg_iov = &part;
-    header.msg_iovlen = 1;
-    header.msg_control = control.data();
-    header.msg_controllen = control.size();
-    text.resize(static_cast<std::size_t>(std::max<ssize_t>(::recvmsg(fd_.get(), &header, MSG_CMSG_CLOEXEC), 0)));
-    if (const cmsghdr* const first = CMSG_FIRSTHDR(&header); !text.empty() && first != nullptr) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(first), sizeof(fd));
+    SocketMessage message(text);
+    message.make_room();
+    text.resize(
+        static_cast<std::size_t>(std::max<ssize_t>(::recvmsg(fd_.get(), message.header(), MSG_CMSG_CLOEXEC), 0)));
+    if (int fd = -1; !text.empty() && message.received(SCM_RIGHTS, fd)) {
       passed_.reset(fd);
     }
     return text;
