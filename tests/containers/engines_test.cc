@@ -105,9 +105,9 @@ done
 $ENGINE exec one cat /p/lib/python3.12/os.py
 [ "$(said generation)" -ge 2 ]
 [ "$(mounted py)" = 1 ]
-cp $(readlink /proc/$(said pid)/exe) $(dirname $(readlink /proc/$(said pid)/exe))/pkgfs-keeper /run/
-daemon=$(said pid); /run/pkgfs upgrade-mounts; replaced pid $daemon
-[ "$(readlink /proc/$(said pid)/exe)" = /run/pkgfs ]
+mkdir /run/other; cp $(readlink /proc/$(said pid)/exe) $(dirname $(readlink /proc/$(said pid)/exe))/pkgfs-keeper /run/other/
+daemon=$(said pid); /run/other/pkgfs upgrade-mounts; replaced pid $daemon
+[ "$(readlink /proc/$(said pid)/exe)" = /run/other/pkgfs ]
 $ENGINE exec one cat /p/lib/python3.12/json/__init__.py
 echo "logs: $($ENGINE logs one 2>&1)"
 $ENGINE rm -f $AT_ONCE one > /dev/null
@@ -118,7 +118,7 @@ $ENGINE volume rm py
 
 TEST_F(Podman, AContainerReadsOnThroughKillsAndAnUpgrade) {
   expect(run("podman", kReadsOn, {{"ENGINE", "podman"}, {"CREATE", "--driver"}, {"AT_ONCE", "-t 0"}}),
-         {"# os\n# json\nlogs: \npy\n"});
+         {"# os\n", " runs this program now\n# json\nlogs: \npy\n"});
 }
 
 TEST_F(Podman, WrongOptionsAreShownAndLeaveNothing) {
@@ -217,7 +217,7 @@ docker volume rm py inline
 
 TEST_F(Docker, AContainerReadsOnThroughKillsAndAnUpgrade) {
   expect(run("docker", kReadsOn, {{"ENGINE", "docker"}, {"CREATE", "-d"}, {"AT_ONCE", ""}}),
-         {"# os\n# json\nlogs: \npy\n"});
+         {"# os\n", " runs this program now\n# json\nlogs: \npy\n"});
 }
 
 TEST_F(Docker, WhatCannotBeHadIsSaidAndLeavesNothing) {
