@@ -19,9 +19,6 @@
 namespace pkgfs {
 namespace {
 
-using webc::expect_list;
-using webc::expect_text;
-using webc::expect_unsigned;
 using webc::Json;
 using webc::required;
 
@@ -36,14 +33,14 @@ Json bytes_json(const std::vector<std::byte>& bytes) {
 
 std::vector<std::byte> bytes_of(const Json& list, const std::string& where) {
   std::vector<std::byte> bytes;
-  for (const Json& byte : expect_list(list, where)) {
-    bytes.push_back(static_cast<std::byte>(expect_unsigned(byte, where)));
+  for (const Json& byte : webc::expect_list(list, where)) {
+    bytes.push_back(static_cast<std::byte>(webc::expect_unsigned(byte, where)));
   }
   return bytes;
 }
 
 std::string text_of(const Json& record, const std::string& key) {
-  return expect_text(required(record, key, "record"), key);
+  return webc::expect_text(required(record, key, "record"), key);
 }
 
 std::string read_all(int descriptor) {
@@ -111,8 +108,8 @@ MountRecord MountRecord::read(int descriptor) {
                                                ", which answers the kernel otherwise than this version does");
     }
     MountRecord read;
-    for (const Json& word : expect_list(required(record, "arguments", "record"), "arguments")) {
-      read.arguments.words.push_back(expect_text(word, "arguments"));
+    for (const Json& word : webc::expect_list(required(record, "arguments", "record"), "arguments")) {
+      read.arguments.words.push_back(webc::expect_text(word, "arguments"));
     }
     read.arguments.rules = {.from_mount = required(record, "from_mount", "record") == Json(true),
                             .sloppy = required(record, "sloppy", "record") == Json(true)};
@@ -121,11 +118,12 @@ MountRecord MountRecord::read(int descriptor) {
     read.source = text_of(record, "source");
     read.device = text_of(record, "device");
     read.version = text_of(record, "version");
-    read.since = static_cast<std::int64_t>(expect_unsigned(required(record, "since", "record"), "since"));
-    read.generation = static_cast<unsigned>(expect_unsigned(required(record, "generation", "record"), "generation"));
+    read.since = static_cast<std::int64_t>(webc::expect_unsigned(required(record, "since", "record"), "since"));
+    read.generation =
+        static_cast<unsigned>(webc::expect_unsigned(required(record, "generation", "record"), "generation"));
     read.last_end = text_of(record, "last_end");
-    for (const Json& time : expect_list(required(record, "crashes", "record"), "crashes")) {
-      read.crashes.push_back(static_cast<std::int64_t>(expect_unsigned(time, "crashes")));
+    for (const Json& time : webc::expect_list(required(record, "crashes", "record"), "crashes")) {
+      read.crashes.push_back(static_cast<std::int64_t>(webc::expect_unsigned(time, "crashes")));
     }
     read.handshake = {.request = bytes_of(required(record, "init", "record"), "init"),
                       .reply = bytes_of(required(record, "init_reply", "record"), "init_reply")};
