@@ -101,10 +101,10 @@ class Session {
   [[nodiscard]] bool is_disconnected() const;
   /// Closes the device, but keeps the number of its descriptor, which libfuse closes later.
   void close_device();
-  /// Whether another file system is mounted over this mount. Sends this process no request.
+  /// Whether another file system is mounted over this mount. The check causes no request to this process.
   [[nodiscard]] bool is_covered() const;
   [[nodiscard]] bool end_rings(std::chrono::milliseconds limit);
-  /// Lets libfuse answer INIT, but keeps the reply from the kernel. Empty if there was none.
+  /// Lets libfuse answer INIT, but returns the reply instead of sending it to the kernel. Empty if there was none.
   [[nodiscard]] std::vector<std::byte> reply_to(std::vector<std::byte> request);
 
   Adapter& adapter_;

@@ -31,8 +31,8 @@ class SharedState {
   /// The most requests that can be suspected or poisoned.
   static constexpr std::size_t kPoisoned = 64;
   using Count = std::atomic<std::uint64_t>;
-  /// Where in the file the processes that may start a successor count successors (32 bits). Of several such processes,
-  /// only the one that raises the number starts one.
+  /// Where in the file the number of successors is (32 bits). Of several keepers that may start a successor, only the
+  /// one that raises the number starts it.
   static constexpr std::size_t kSuccessions = 32;
 
   /// A new state: all zeros, and the mount begins now. Throws Error if there is no memory or no descriptor for it.

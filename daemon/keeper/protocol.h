@@ -59,7 +59,8 @@ inline constexpr const char* kName = "pkgfs-keeper";
 /// keeper starts that executable as a successor while the daemon still runs.
 inline constexpr const char* kAddress = "pkgfs-keeper-";
 
-/// The longest time from the start of a successor to kReplaced, or to kPrepared. Lazy packages may wait for a server.
+/// How long a keeper waits for the first message of a successor that it started: kReplaced or kCrash. Lazy packages may
+/// wait for a server. For kPrepared, daemon/mount/upgrade.cc has a limit of its own.
 inline constexpr int kStartMs = 30'000;
 /// Where in the file of kState the number of successors is (32 bits). Two keepers may see the end of the same daemon,
 /// if it was killed before it could tell the older keeper of the newer one. The keeper that raises the number starts a
@@ -73,8 +74,8 @@ inline constexpr int kGraceMs = 200;
 inline constexpr int kWakeSignal = SIGUSR1;
 
 /// Lets this process, a child of a daemon's main thread, outlive signals to the daemon's process group, and wakes it
-/// when that thread ends. It blocks all signals. Other processes may wait until the daemon's working directory is free:
-/// they must not wait for this process.
+/// when that thread ends. Blocks all signals. Leaves the daemon's working directory, because other processes may wait
+/// until that is free.
 inline void watch_parent() {
   ::setsid();
   sigset_t all;

@@ -13,8 +13,8 @@
 
 namespace pkgfs {
 
-/// A child process of the daemon. When the daemon is killed, it starts another daemon, the successor, which goes on
-/// with the mount (daemon/keeper/main.cc). Readers notice a pause of milliseconds.
+/// A child process of the daemon. When the daemon is killed or crashes, the keeper starts another daemon, the
+/// successor, which goes on with the mount (daemon/keeper/main.cc). Readers notice a pause of milliseconds.
 ///
 /// The child process runs a program of its own, `pkgfs-keeper`, which is in the directory of pkgfs or in
 /// `../libexec/pkgfs`. A daemon has at most one keeper.

@@ -17,8 +17,8 @@ namespace pkgfs {
 /// of the containers. That process asks no source for versions. A container with a descriptor may be removed, replaced
 /// or evicted meanwhile.
 struct KeptTree {
-  /// The nodes of the graph and what was resolved; ids are numbers of nodes. A node whose container has a descriptor
-  /// has the index of it in `descriptors`.
+  /// The nodes of the dependency graph, and what was resolved. There, the number of a node stands for the id of its
+  /// package. If the container of a node has a descriptor, the node holds the descriptor's index in `descriptors`.
   webc::Json resolution;
   /// The descriptors of the containers, each once. In the process that builds the tree again, they have the same order.
   std::vector<int> descriptors;
