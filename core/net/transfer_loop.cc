@@ -18,10 +18,13 @@ constexpr int kIdleMilliseconds = 10'000;
 /// Keeps `multi` and its connections until the process ends.
 void leave_open(CURLM* multi) noexcept {
   static Mutex mutex;
-  static std::vector<CURLM*>& all = *new std::vector<CURLM*>;  // LeakSanitizer looks after the end of static objects
+  // Never destroyed: LeakSanitizer looks after the end of static objects.
+  static auto* const all = new (std::nothrow) std::vector<CURLM*>;
   const MutexLock lock(mutex);
   try {
-    all.push_back(multi);            // so that LeakSanitizer finds it
+    if (all != nullptr) {
+      all->push_back(multi);  // so that LeakSanitizer finds it
+    }
   } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): only LeakSanitizer would miss it
   }
 }
