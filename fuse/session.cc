@@ -280,22 +280,20 @@ bool Session::answer_first() {
   fuse_buf buffer{};
   const int received = fuse_session_receive_buf(session_, &buffer);
   const auto* const bytes = static_cast<const std::byte*>(buffer.mem);
+  bool sent = true;
   if (received > 0 && rings_) {
     fuse_session_process_buf(session_, &buffer);
   } else if (received > 0) {
     handshake_.request.assign(bytes, bytes + received);
     handshake_.reply = reply_to(handshake_.request);
     const auto written = ::write(fuse_session_fd(session_), handshake_.reply.data(), handshake_.reply.size());
-    if (written != static_cast<ssize_t>(handshake_.reply.size())) {
-      std::free(buffer.mem);
-      return false;
-    }
+    sent = written == static_cast<ssize_t>(handshake_.reply.size());
   }
   std::free(buffer.mem);
   if (received == -ENOMEM) {
     throw system_error("Unable to receive the first request of the kernel", ENOMEM);
   }
-  return adapter_.is_ready();
+  return sent && adapter_.is_ready();
 }
 
 std::vector<std::byte> Session::reply_to(std::vector<std::byte> request) {
