@@ -72,6 +72,17 @@ constexpr std::array kCommands{
                 "full or a signal comes, DIR is as before. --keep-going writes what can be read of a damaged "
                 "package.",
                 "pkgfs extract ./app.webc ./app"},
+    CommandSpec{CommandId::kDiff, "diff", "A B", "list what differs between two packages",
+                "A and B are packages, lock files, mounts, or directories such as one that \"pkgfs extract\" wrote. "
+                "pkgfs compares the trees as a mount would show them: the types, permissions, sizes and contents of "
+                "files and the targets of links, but not the times. Of packages and lock files, it also compares "
+                "dependencies and commands. A stands for an entry that only B has, D for one that only A has, and M "
+                "for one that differs.\n"
+                "If both packages state the hash of a file, pkgfs compares the hashes, and does not read the file; "
+                "--verify=open checks them. The exit code is 0 if nothing differs, 1 if something differs, and 2 if "
+                "reading or writing fails.",
+                "pkgfs diff python/python@=3.12.0 python/python@=3.12.1\n"
+                "pkgfs diff --stat old.lock new.lock"},
     CommandSpec{CommandId::kResolve, "resolve", "PACKAGE",
                 "show which packages a package needs, and what the tree is made of",
                 "With --lock=FILE, pkgfs also writes the chosen packages, with hashes and URLs, to a lock "

@@ -20,6 +20,7 @@ enum class CommandId : unsigned {
   kLs,
   kCat,
   kExtract,
+  kDiff,
   kResolve,
   kPull,
   kCache,

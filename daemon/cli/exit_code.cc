@@ -23,8 +23,8 @@ constexpr int kInterrupted = 130;  // the number that a shell gives for SIGINT
 
 constexpr std::array kExitCodes{
     ExitCode{kExitOk, "success"},
-    ExitCode{kIo, "reading or writing failed"},
-    ExitCode{kUsage, "the command line or an option is wrong"},
+    ExitCode{kIo, "reading or writing failed; for \"pkgfs diff\": something differs"},
+    ExitCode{kUsage, "the command line or an option is wrong; for \"pkgfs diff\", also: reading or writing failed"},
     ExitCode{kNotFound, "a package, version, file, volume or mount point doesn't exist"},
     ExitCode{kCorrupt, "a package is damaged"},
     ExitCode{kUnsupported, "the request isn't supported"},

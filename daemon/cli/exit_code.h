@@ -18,6 +18,10 @@ inline constexpr int kExitOk = 0;
 /// Of `pkgfs wait`. It is no failure, so no ErrorCode has it.
 inline constexpr int kExitTimeOver = 12;
 
+/// Of `pkgfs diff`, as of diff(1). ErrorCode::kIo is kExitTrouble there.
+inline constexpr int kExitDifferent = 1;
+inline constexpr int kExitTrouble = 2;
+
 /// All exit codes, ascending.
 [[nodiscard]] std::span<const ExitCode> exit_codes();
 

@@ -95,22 +95,28 @@ json resolution_json(const Resolution& resolution) {
           {"filesystem", std::move(filesystem)}};
 }
 
+std::string_view type_name(vfs::FileType type) {
+  switch (type) {
+    case vfs::FileType::kDirectory:
+      return "dir";
+    case vfs::FileType::kFile:
+      return "file";
+    case vfs::FileType::kSymlink:
+      return "symlink";
+  }
+  return {};
+}
+
 json entry_json(std::string_view path, const vfs::Attributes& attributes, const std::optional<Sha256>& sha256,
                 std::string_view target) {
-  json entry{{"path", path}, {"mtime_ns", nanoseconds(attributes.modified, attributes.modified_ns)}};
-  switch (attributes.type) {
-    case vfs::FileType::kDirectory:
-      entry["type"] = "dir";
-      break;
-    case vfs::FileType::kFile:
-      entry["type"] = "file";
-      entry["len"] = attributes.size;
-      entry["sha256"] = sha256 ? json(to_hex(*sha256)) : json();
-      break;
-    case vfs::FileType::kSymlink:
-      entry["type"] = "symlink";
-      entry["target"] = target;
-      break;
+  json entry{{"path", path},
+             {"mtime_ns", nanoseconds(attributes.modified, attributes.modified_ns)},
+             {"type", type_name(attributes.type)}};
+  if (attributes.type == vfs::FileType::kFile) {
+    entry["len"] = attributes.size;
+    entry["sha256"] = sha256 ? json(to_hex(*sha256)) : json();
+  } else if (attributes.type == vfs::FileType::kSymlink) {
+    entry["target"] = target;
   }
   return entry;
 }

@@ -51,6 +51,9 @@ class JsonListPrinter {
 /// The document of `resolve --json`.
 [[nodiscard]] nlohmann::json resolution_json(const Resolution& resolution);
 
+/// `dir`, `file` or `symlink`, as JSON names types.
+[[nodiscard]] std::string_view type_name(vfs::FileType type);
+
 /// One entry of `tree --json`: path, type, mtime_ns; len and sha256 of a file; target of a symbolic link.
 [[nodiscard]] nlohmann::json entry_json(std::string_view path, const vfs::Attributes& attributes,
                                         const std::optional<Sha256>& sha256, std::string_view target);

@@ -40,7 +40,7 @@ constexpr unsigned set_of(Ids... ids) {
 }
 
 constexpr unsigned kTreeCommands = set_of(CommandId::kMount, CommandId::kVerify, CommandId::kTree, CommandId::kLs,
-                                          CommandId::kCat, CommandId::kExtract);
+                                          CommandId::kCat, CommandId::kExtract, CommandId::kDiff);
 constexpr unsigned kResolvingCommands = kTreeCommands | set_of(CommandId::kInspect, CommandId::kResolve);
 constexpr unsigned kFetchingCommands = kResolvingCommands | set_of(CommandId::kPull);
 constexpr unsigned kLoggingCommands =
@@ -148,6 +148,8 @@ constexpr std::array kOptions{
                set_of(CommandId::kInspect), false, [](Options& options, std::string_view) { options.commands = true; }},
     OptionSpec{Group::kCommand, "structure", '\0', "", "check everything but the contents of files",
                set_of(CommandId::kVerify), false, [](Options& options, std::string_view) { options.structure = true; }},
+    OptionSpec{Group::kCommand, "stat", '\0', "", "print only how much differs, not which files",
+               set_of(CommandId::kDiff), false, [](Options& options, std::string_view) { options.only_sum = true; }},
     OptionSpec{Group::kCommand, "older-than", '\0', "AGE",
                "prune: remove the entries that were not used for AGE, such as 30d, 12h, 10m or 45s",
                set_of(CommandId::kCache), false,
@@ -179,7 +181,8 @@ constexpr std::array kOptions{
     OptionSpec{Group::kPackages, "lock", '\0', "FILE",
                "use exactly the packages that the lock file FILE names, whatever the registry says now. "
                "\"pkgfs resolve --lock=FILE\" writes the file. A package with another hash is an error",
-               (kTreeCommands | set_of(CommandId::kPull)) & ~set_of(CommandId::kVerify), true, set_lock},
+               (kTreeCommands | set_of(CommandId::kPull)) & ~set_of(CommandId::kVerify, CommandId::kDiff), true,
+               set_lock},
     OptionSpec{Group::kPackages, "lock", '\0', "FILE",
                "write the chosen packages, with their hashes and URLs, to the lock file FILE",
                set_of(CommandId::kResolve), false, set_lock},
@@ -372,9 +375,8 @@ constexpr std::array kOptions{
                "given, it limits each download, too. Without it, a download may take any time as long as the server "
                "sends 256 bytes a second",
                kFetchingCommands | set_of(CommandId::kConfig), true,
-               [](Options& options, std::string_view value) {
-                 options.tree.network.deadline = parse_timeout("deadline", value);
-               }},
+               [](Options& options,
+                  std::string_view value) { options.tree.network.deadline = parse_timeout("deadline", value); }},
     OptionSpec{Group::kNetwork, "no-wait", '\0', "",
                "fail when a server asks pkgfs to come back later. Without the option pkgfs waits for up to a"
                " minute",
@@ -410,7 +412,7 @@ constexpr std::array kOptions{
                [](Options& options, std::string_view) { options.long_listing = true; }},
     OptionSpec{Group::kOutput, "json", '\0', "", "print JSON",
                set_of(CommandId::kMounts, CommandId::kStats, CommandId::kInspect, CommandId::kVerify, CommandId::kTree,
-                      CommandId::kResolve, CommandId::kCache, CommandId::kConfig, CommandId::kDoctor),
+                      CommandId::kDiff, CommandId::kResolve, CommandId::kCache, CommandId::kConfig, CommandId::kDoctor),
                false, set_json},
     OptionSpec{Group::kOutput, "json", '\0', "",
                "print a JSON object for each event, one on a line, during the download", set_of(CommandId::kPull),

@@ -135,6 +135,7 @@ struct Options {
   bool structure = false;     // verify: leave out the contents of files
   bool force = false;
   bool keep_going = false;                         // extract: also what isn't damaged
+  bool only_sum = false;                           // diff: --stat
   bool dry_run = false;                            // cache prune
   std::optional<std::chrono::seconds> older_than;  // cache prune
   std::optional<std::uint64_t> max_size;           // cache prune: bytes to keep at most

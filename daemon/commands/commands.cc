@@ -31,6 +31,8 @@ CommandFunction command_function(CommandId id) {
       return cmd_cat;
     case CommandId::kExtract:
       return cmd_extract;
+    case CommandId::kDiff:
+      return cmd_diff;
     case CommandId::kResolve:
       return cmd_resolve;
     case CommandId::kPull:
