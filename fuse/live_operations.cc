@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <exception>
 #include <memory>
 #include <new>
 #include <optional>
@@ -88,6 +89,19 @@ Result<vfs::Entry> look_up(fuse_req_t req, vfs::Inode dir, const char* name) {
   return found;
 }
 
+/// Whether `name` of `dir` still leads to `inode`, to which the kernel may have no reference any more.
+bool leads_to(vfs::FileSystem& tree, vfs::Inode dir, std::string_view name, vfs::Inode inode) noexcept {
+  try {
+    const Result<vfs::Entry> now = tree.lookup(dir, name);
+    if (now) {
+      tree.forget(now->inode, 1);
+    }
+    return now && now->inode == inode;
+  } catch (const std::exception&) {
+    return false;  // no memory
+  }
+}
+
 void reply_absent(fuse_req_t req, vfs::Inode dir, const std::string& name, LiveChanges::ChangeCount before) {
   fuse_entry_param param{};  // inode 0: the kernel may keep that there is no such entry
   LiveChanges& changes = Call::changes(req);
@@ -160,13 +174,21 @@ void LiveOperations::lookup(fuse_req_t req, fuse_ino_t parent, const char* name)
     }
     // The reply may overwrite the name.
     const bool is_link = found->attributes.type == vfs::FileType::kSymlink;
-    const std::string kept = is_link || changes.tree_is_replaceable() ? name : "";
+    const bool may_be_replaced = live && changes.tree_is_replaceable();
+    const std::string kept = is_link || may_be_replaced ? name : "";
+    if (may_be_replaced) {
+      changes.hold(dir);  // the kernel may forget it when it has the reply
+    }
     if (fuse_reply_entry(req, &param) != 0) {
       tree.forget(found->inode, 1);  // the look-up was interrupted: the kernel took no reference
     }
     if (live) {
-      const bool by_name = is_link || changes.tree_was_replaced_since(before);
-      changes.replied(before, dir, by_name ? kept : std::string_view(), found->inode);
+      const bool leads_elsewhere =
+          may_be_replaced && changes.tree_was_replaced_since(before) && !leads_to(tree, dir, kept, found->inode);
+      changes.replied(before, dir, is_link || leads_elsewhere ? kept : std::string_view(), found->inode);
+    }
+    if (may_be_replaced) {
+      tree.forget(dir, 1);
     }
     return 0;
   });

@@ -74,9 +74,10 @@ class LiveChanges {
   [[nodiscard]] Trust told_absent(Inode dir, const Attributes& attributes, std::string_view name);
   /// Call it before a reply with the attributes of `inode`.
   [[nodiscard]] Trust told_attributes(Inode inode, const Attributes& attributes);
-  /// Call it after the reply. If the reply was about a name of `dir` that is absent or a symbolic link, or if the tree
-  /// was replaced since `before`, pass `dir` and `name`. Otherwise pass an empty `name`, and as `inode` the entry that
-  /// the reply was about. The call accesses no node: the kernel may have forgotten it, and then it is deleted.
+  /// Call it after the reply. If the reply was about a name of `dir` that is absent or a symbolic link, pass `dir` and
+  /// `name`. Do the same if the tree was replaced since `before` and the name leads elsewhere now. Otherwise pass an
+  /// empty `name`, and as `inode` the entry that the reply was about: a notice about a name detaches what is mounted
+  /// there. The call accesses no node: the kernel may have forgotten it, and then it is deleted.
   void replied(ChangeCount before, Inode dir, std::string_view name, Inode inode) noexcept;
 
   /// Whether the tree may be replaced while it is mounted.
@@ -121,8 +122,9 @@ class LiveChanges {
   void listed(ChangeCount before, Inode dir) noexcept;
 
   /// Makes LiveNodes replace contents, and queues what the kernel must be told of that: all names that lead elsewhere,
-  /// `vanished` ones, and the directories themselves. Throws only if nothing has changed.
-  void replace(LiveReplacement& replacement, const std::vector<Notice>& vanished);
+  /// `vanished` ones, and the directories themselves. Throws only if nothing has changed. False, and `anyway`: as
+  /// LiveNodes::replace.
+  [[nodiscard]] bool replace(LiveReplacement& replacement, const std::vector<Notice>& vanished, bool anyway);
 
   /// Queues notices that make the kernel forget entries below those that no path leads to any more. Call it after
   /// `replace`, and again some time later. The kernel keeps the entries that were in use at that moment, until memory

@@ -86,10 +86,12 @@ void LiveChanges::mark_everything() {
   });
 }
 
-void LiveChanges::replace(LiveReplacement& replacement, const std::vector<Notice>& vanished) {
-  nodes_.replace(replacement, now());
+bool LiveChanges::replace(LiveReplacement& replacement, const std::vector<Notice>& vanished, bool anyway) {
+  if (!nodes_.replace(replacement, now(), anyway)) {
+    return false;
+  }
   if (watcher_.load(std::memory_order_acquire) == nullptr) {
-    return;  // the kernel keeps nothing longer than --live-timeout
+    return true;  // the kernel keeps nothing longer than --live-timeout
   }
   change_count_.fetch_add(kReplacement, std::memory_order_acq_rel);
   try {
@@ -98,6 +100,7 @@ void LiveChanges::replace(LiveReplacement& replacement, const std::vector<Notice
     lose();  // no memory
   }
   drop_lost();
+  return true;
 }
 
 void LiveChanges::drop_lost() noexcept {

@@ -111,7 +111,7 @@ std::vector<LiveNode*> LiveNodes::hold_children(const LiveNode& directory) {
   return children;
 }
 
-void LiveNodes::replace(LiveReplacement& replacement, std::int64_t now) {
+bool LiveNodes::replace(LiveReplacement& replacement, std::int64_t now, bool anyway) {
   struct Old {
     std::vector<LiveContent::Part> parts;
     std::unique_ptr<const LiveContent> content;  // null: it is the node's first
@@ -125,6 +125,13 @@ void LiveNodes::replace(LiveReplacement& replacement, std::int64_t now) {
   retired->reserve(replacement.directories.size());
   {
     const MutexLock lock(mutex_);
+    const auto has_unseen = [](const LiveReplacement::Directory& changed) {
+      return std::ranges::any_of(changed.node->children,
+                                 [&changed](const auto& child) { return !changed.seen.contains(child.second); });
+    };
+    if (!anyway && std::ranges::any_of(replacement.directories, has_unseen)) {
+      return false;
+    }
     for (LiveReplacement::Directory& changed : replacement.directories) {
       LiveNode& node = *changed.node;
       Old old{node.content().parts, nullptr};
@@ -151,6 +158,7 @@ void LiveNodes::replace(LiveReplacement& replacement, std::int64_t now) {
     }
   }
   layers_.retire(std::move(release_all));
+  return true;
 }
 
 void LiveNodes::visit(LiveNode& node, FunctionRef<bool(LiveNode&)> visit) {

@@ -108,6 +108,7 @@ struct LiveReplacement {
     LiveNode* node = nullptr;
     std::unique_ptr<const LiveContent> content;
     std::set<const LiveNode*> kept;  // the children that stay what they are; all others go
+    std::set<const LiveNode*> seen;  // the children that `kept` was decided of
   };
   std::vector<Directory> directories;
   std::vector<LiveNode*>
@@ -142,8 +143,9 @@ class LiveNodes {
   [[nodiscard]] std::vector<LiveNode*> hold_children(const LiveNode& directory);
   /// Gives directories other contents, all at once. The caller holds a reference to each of them, and to each of the
   /// kept children. The old contents are released when no operation uses them any more. `now`:
-  /// LiveKnowledge::changed_at.
-  void replace(LiveReplacement& replacement, std::int64_t now);
+  /// LiveKnowledge::changed_at. False: a look-up has added a child that isn't `seen`, and nothing has changed. With
+  /// `anyway`, such a child goes instead.
+  [[nodiscard]] bool replace(LiveReplacement& replacement, std::int64_t now, bool anyway);
 
   /// `dropped` is called before a directory's node is deleted, with no lock held. To be set before there are nodes.
   void on_dropped(std::function<void(const LiveNode&)> dropped) { dropped_ = std::move(dropped); }

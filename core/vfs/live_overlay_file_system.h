@@ -92,8 +92,10 @@ class LiveOverlayFileSystem final : public FileSystem {
   // For `replace`.
   /// The layers of `other` in their order, those that this tree has already as the same number.
   [[nodiscard]] std::vector<std::uint32_t> take_layers(LiveOverlayFileSystem& other);
-  /// Finds out what becomes of the known nodes if the root has this content. `held` gets nodes with a reference each.
-  void prepare(std::unique_ptr<const LiveContent> root, LiveReplacement& replacement, std::vector<LiveNode*>& held);
+  /// Finds out what becomes of the known nodes if the directories have the contents of `replacement`, which begins with
+  /// the root. Adds the directories below it. `held` gets nodes with a reference each. Another call looks only at the
+  /// nodes that were added since.
+  void prepare(LiveReplacement& replacement, std::vector<LiveNode*>& held);
   /// The names without a node that the kernel may know, and that lead elsewhere or nowhere then.
   [[nodiscard]] std::vector<Notice> vanished(const LiveReplacement& replacement);
   [[nodiscard]] bool is_handed_through_by(std::uint32_t layer, LiveNode& dir, const LiveContent& content,

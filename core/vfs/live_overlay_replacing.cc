@@ -8,6 +8,12 @@
 #include "core/vfs/live_overlay_file_system.h"
 
 namespace pkgfs::vfs {
+namespace {
+
+/// How often a replacement is prepared anew because of look-ups of names that weren't known before.
+constexpr int kAttempts = 16;
+
+}  // namespace
 
 LiveContent LiveOverlayFileSystem::root_content(const std::vector<std::uint32_t>& layers) {
   std::vector<Candidate> candidates;
@@ -65,14 +71,15 @@ std::vector<std::uint32_t> LiveOverlayFileSystem::take_layers(LiveOverlayFileSys
   return taken;
 }
 
-void LiveOverlayFileSystem::prepare(std::unique_ptr<const LiveContent> root, LiveReplacement& replacement,
-                                    std::vector<LiveNode*>& held) {
-  replacement.directories.push_back({&nodes_.root(), std::move(root), {}});
+void LiveOverlayFileSystem::prepare(LiveReplacement& replacement, std::vector<LiveNode*>& held) {
   for (std::size_t i = 0; i < replacement.directories.size(); ++i) {
     LiveNode& node = *replacement.directories[i].node;
     const LiveContent& content = *replacement.directories[i].content;
     for (LiveNode* const child : nodes_.hold_children(node)) {
       held.push_back(child);
+      if (!replacement.directories[i].seen.insert(child).second) {
+        continue;
+      }
       std::vector<Candidate> candidates = ask_layers(content, child->name);
       if (candidates.empty()) {
         continue;
@@ -87,7 +94,7 @@ void LiveOverlayFileSystem::prepare(std::unique_ptr<const LiveContent> root, Liv
                  found->node->type == FileType::kDirectory) {
         replacement.directories[i].kept.insert(child);
         replacement.directories.push_back(
-            {child, std::make_unique<const LiveContent>(std::move(found->node->first)), {}});
+            {child, std::make_unique<const LiveContent>(std::move(found->node->first)), {}, {}});
       } else {
         if (LiveNodes::are_same(*child, *found->node)) {
           replacement.directories[i].kept.insert(child);
@@ -172,8 +179,13 @@ void LiveOverlayFileSystem::replace(LiveOverlayFileSystem& other) {
     if (std::ranges::equal(root->parts, nodes_.root().content().parts, {}, &Part::layer, &Part::layer)) {
       nodes_.release(root->parts);  // nothing that shows has changed
     } else {
-      prepare(std::move(root), replacement, held);
-      changes_.replace(replacement, vanished(replacement));
+      // Programs look names up meanwhile. A node that is added too late would be taken for one that goes.
+      replacement.directories.push_back({&nodes_.root(), std::move(root), {}, {}});
+      bool replaced = false;
+      for (int attempt = 1; !replaced; ++attempt) {
+        prepare(replacement, held);
+        replaced = changes_.replace(replacement, vanished(replacement), attempt == kAttempts);
+      }
     }
   } catch (...) {
     let_go();

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -186,6 +187,62 @@ TEST(Replacing, InodesOfWhatIsTheSameStay) {
   for (const auto& found : {*app, *inside, *file, *package, *lib}) {
     fs->forget(found.inode, 1);
   }
+}
+
+/// A live layer with the directories "d" and "e". Calls a function at the next look-up of "d".
+class Hooked final : public FileSystem {
+ public:
+  explicit Hooked(std::shared_ptr<std::function<void()>> hook) : hook_(std::move(hook)) {}
+  [[nodiscard]] Inode root() const override { return 2; }
+  [[nodiscard]] Result<Entry> lookup(Inode dir, std::string_view name) override {
+    if (dir != 2 || (name != "d" && name != "e")) {
+      return fail(ENOENT);
+    }
+    if (name == "d" && *hook_) {
+      std::exchange(*hook_, nullptr)();
+    }
+    const Inode inode = name == "d" ? 4 : 6;
+    return Entry{inode, *metadata(inode)};
+  }
+  [[nodiscard]] Result<Attributes> metadata(Inode inode) override {
+    return Attributes{.type = FileType::kDirectory, .number = inode, .live = true};
+  }
+  [[nodiscard]] Result<void> read_dir(Inode, std::uint64_t, FunctionRef<bool(const DirEntry&)>) override { return {}; }
+  [[nodiscard]] Result<std::string_view> read_link(Inode) override { return fail(EINVAL); }
+  [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode) override { return fail(EIO); }
+
+ private:
+  std::shared_ptr<std::function<void()>> hook_;
+};
+
+TEST(Replacing, ANameThatIsLookedUpMeanwhileKeepsItsInode) {
+  const auto hook = std::make_shared<std::function<void()>>();
+  const auto make = [&](const LiveOverlayFileSystem* replaced) {
+    std::vector<Mount> mounts;
+    mounts.push_back({.fs = std::make_shared<Hooked>(hook),
+                      .mount_path = "/",
+                      .package = "live",
+                      .volume = "v",
+                      .live = true,
+                      .key = "same"});
+    if (replaced != nullptr) {
+      mounts.push_back(mount_of("new", "/more", {{"/y", "2"}}));
+    }
+    return tree_with(std::move(mounts), replaced);
+  };
+  const auto fs = make(nullptr);
+  const auto d = fs->lookup(fs->root(), "d");
+  ASSERT_TRUE(d);
+  Result<Entry> e = fail(EIO);
+  *hook = [&] { e = fs->lookup(fs->root(), "e"); };  // while `replace` looks at "d"
+  fs->replace(*make(fs.get()));
+  ASSERT_TRUE(e);
+  const auto e_now = fs->lookup(fs->root(), "e");
+  ASSERT_TRUE(e_now);
+  EXPECT_EQ(e_now->inode, e->inode) << "the kernel detaches what is mounted there";
+  EXPECT_TRUE(fs->lookup(fs->root(), "more"));
+  fs->forget(e->inode, 2);
+  fs->forget(d->inode, 1);
 }
 
 TEST(Replacing, ALayerGoesWithItsLastInode) {
