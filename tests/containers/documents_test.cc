@@ -66,6 +66,13 @@ const std::map<std::string, Block>& blocks() {
         {"dockerd", "docker"},
         "DRIVER +VOLUME NAME\n[a-z0-9]{25}\n" + kLibrary + "list\n",
         std::string(kPlugin) + "docker swarm init --advertise-addr 127.0.0.1 > /dev/null\n"}},
+      {"docker-swarm-update",
+       {"docker",
+        {"dockerd", "docker"},
+        "[a-z0-9]{25}\nsite\n2.4.0\n2.4.0\n2.4.0\nsite\nsite-1\n",
+        std::string(kPlugin) +
+            "docker swarm init --advertise-addr 127.0.0.1 > /dev/null\ndocker volume ls > /dev/null\n"
+            "until docker node inspect self | grep -q '\"Name\": \"pkgfs\"'; do sleep 1; done\n"}},
       {"node", {"none", {"node"}, "hello from wasm\n"}},
       {"binfmt", {"none", {"node"}, "hello from wasm\n"}},
   };

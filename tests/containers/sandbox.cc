@@ -43,6 +43,12 @@ Sandbox::Sandbox()
       .mount("/lib/python3.12", "lib")
       .publish(registry_);
   PackageBuilder("wasmer/hello@0.1.0").command("hello", wasi_hello()).publish(registry_);
+  for (const std::string version : {"1.9.0", "2.4.0"}) {
+    PackageBuilder("acme/site@" + version)
+        .file("site", "version", version + "\n")
+        .mount("/", "site")
+        .publish(registry_);
+  }
   PackageBuilder("acme/rootfs@1.0.0")
       .file("root", "bin/busybox", read_text("/bin/busybox"))
       .file("root", "etc/motd", "from the package\n")
