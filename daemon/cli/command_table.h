@@ -21,6 +21,7 @@ enum class CommandId : unsigned {
   kCat,
   kExtract,
   kDiff,
+  kExport,
   kResolve,
   kPull,
   kCache,

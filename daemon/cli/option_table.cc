@@ -40,7 +40,7 @@ constexpr unsigned set_of(Ids... ids) {
 }
 
 constexpr unsigned kTreeCommands = set_of(CommandId::kMount, CommandId::kVerify, CommandId::kTree, CommandId::kLs,
-                                          CommandId::kCat, CommandId::kExtract, CommandId::kDiff);
+                                          CommandId::kCat, CommandId::kExtract, CommandId::kDiff, CommandId::kExport);
 constexpr unsigned kResolvingCommands = kTreeCommands | set_of(CommandId::kInspect, CommandId::kResolve);
 constexpr unsigned kFetchingCommands = kResolvingCommands | set_of(CommandId::kPull);
 constexpr unsigned kLoggingCommands =
@@ -129,6 +129,28 @@ void set_log_level(Options& options, std::string_view value) {
   options.log.level = parse_choice("log-level", value, kChoices);
 }
 
+void set_format(Options& options, std::string_view value) {
+  static constexpr Choices<ExportFormat, 5> kChoices{{{"tar", ExportFormat::kTar},
+                                                      {"oci", ExportFormat::kOci},
+                                                      {"docker", ExportFormat::kDocker},
+                                                      {"squashfs", ExportFormat::kSquashfs},
+                                                      {"erofs", ExportFormat::kErofs}}};
+  options.format = parse_choice("format", value, kChoices);
+}
+
+void set_platform(Options& options, std::string_view value) {
+  const auto is_word = [](std::string_view word) {
+    return !word.empty() && std::ranges::all_of(word, [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+    });
+  };
+  const std::size_t slash = value.find('/');
+  if (slash == std::string_view::npos || !is_word(value.substr(0, slash)) || !is_word(value.substr(slash + 1))) {
+    bad_value("platform", value, "an operating system and an architecture, such as linux/amd64");
+  }
+  options.platform = value;
+}
+
 void set_lock(Options& options, std::string_view value) { options.tree.network.lock = value; }
 void set_json(Options& options, std::string_view /*value*/) { options.json = true; }
 void set_force(Options& options, std::string_view /*value*/) { options.force = true; }
@@ -139,6 +161,16 @@ constexpr std::array kOptions{
                set_of(CommandId::kInspect), false, set_force},
     OptionSpec{Group::kCommand, "force", '\0', "", "write into a directory that is not empty, over existing files",
                set_of(CommandId::kExtract), false, set_force},
+    OptionSpec{Group::kCommand, "force", '\0', "", "replace OUT if it exists; add to it if it is a directory",
+               set_of(CommandId::kExport), false, set_force},
+    OptionSpec{Group::kCommand, "format", '\0', "tar|oci|docker|squashfs|erofs",
+               "the form of OUT. tar: an archive (default). oci: an OCI image, with a layer for each package. docker: "
+               "an archive for \"docker load\". squashfs: an image, made by sqfstar of squashfs-tools. erofs: an image "
+               "for the kernel, not compressed",
+               set_of(CommandId::kExport), false, set_format},
+    OptionSpec{Group::kCommand, "platform", '\0', "OS/ARCH",
+               "the platform that an image of oci or docker states (default: linux/wasm)", set_of(CommandId::kExport),
+               false, set_platform},
     OptionSpec{Group::kCommand, "keep-going", '\0', "",
                "write the entries that can be read, and report the others. The exit code is still 4 if something is "
                "damaged",
@@ -391,7 +423,7 @@ constexpr std::array kOptions{
         Group::kNetwork, "lazy", '\0', "auto|on|off",
         "auto (default): a package of more than 4 MB that is not in the cache is used at once, and its files come over "
         "the network when they are read. on: smaller packages, too. off: download every package before it is used. "
-        "extract and verify need all of a package, so they always download it",
+        "extract, export and verify need all of a package, so they always download it",
         kTreeCommands | set_of(CommandId::kInspect), true, set_lazy},
     OptionSpec{Group::kNetwork, "background", '\0', "auto|off|RATE",
                "what a lazy mount fetches although no program reads it yet. auto (default): the rest of each package. "

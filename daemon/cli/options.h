@@ -121,6 +121,9 @@ struct MountOptions : MountFlags {
   LogFlags log;
 };
 
+/// What `pkgfs export` writes.
+enum class ExportFormat : std::uint8_t { kTar, kOci, kDocker, kSquashfs, kErofs };
+
 /// Everything that a command line can set. Each command uses a part of it.
 struct Options {
   std::vector<std::string> operands;
@@ -136,6 +139,8 @@ struct Options {
   bool force = false;
   bool keep_going = false;                         // extract: also what isn't damaged
   bool only_sum = false;                           // diff: --stat
+  ExportFormat format = ExportFormat::kTar;        // export
+  std::string platform = "linux/wasm";             // export: of an image
   bool dry_run = false;                            // cache prune
   std::optional<std::chrono::seconds> older_than;  // cache prune
   std::optional<std::uint64_t> max_size;           // cache prune: bytes to keep at most

@@ -33,6 +33,8 @@ CommandFunction command_function(CommandId id) {
       return cmd_extract;
     case CommandId::kDiff:
       return cmd_diff;
+    case CommandId::kExport:
+      return cmd_export;
     case CommandId::kResolve:
       return cmd_resolve;
     case CommandId::kPull:

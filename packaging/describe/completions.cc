@@ -121,6 +121,8 @@ std::string zsh_operands(CommandId command) {
       return R"('*:mountpoint:_pkgfs_mounts')";
     case CommandId::kCache:
       return "'1:what:(" + std::string(kCacheWords) + ")'";
+    case CommandId::kExport:
+      return "'1:package:_files' '2:file:_files'";
     case CommandId::kExtract:
       return "'1:package:_files' '2:directory:_files -/'";
     default:

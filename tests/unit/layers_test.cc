@@ -34,6 +34,7 @@ const std::map<std::string, std::set<std::string>>& allowed() {
       {"core/load",
        {"core/base", "core/webc", "core/package", "core/source", "core/cache", "core/vfs", "core/net", "core/lazy"}},
       {"core/tree", {"core/base", "core/webc", "core/package", "core/source", "core/resolve", "core/vfs", "core/load"}},
+      {"core/export", {"core/base", "core/webc", "core/package", "core/vfs", "core/load", "core/tree"}},
       {"fuse", {"core/base", "core/vfs"}},
       {"daemon/cli", {"core"}},
       {"daemon/packages", {"core", "daemon/cli"}},
