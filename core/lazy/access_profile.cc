@@ -15,12 +15,12 @@
 namespace pkgfs {
 namespace {
 
-constexpr std::string_view kProfileFormat = "1";
+constexpr std::string_view kProfileFormat = "2";
 constexpr std::size_t kSumDigits = 8;
-/// A gap between two blocks that is fetched with them.
-constexpr std::uint64_t kFetchedGap = 1;
-/// The most blocks of one request for a profile: 1 MiB.
-constexpr std::uint64_t kMostExpected = 16;
+/// The blocks of the longest gap between two ranges that is fetched with them.
+constexpr std::uint64_t kFetchedGap = SparseFile::blocks_in(64U << 10U);
+/// The most blocks of one request for a profile.
+constexpr std::uint64_t kMostExpected = SparseFile::blocks_in(1U << 20U);
 
 using Ranges = AccessProfile::Ranges;
 

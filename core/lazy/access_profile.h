@@ -17,10 +17,11 @@ namespace pkgfs {
 /// mount fetches them before a reader asks. The cache keeps a profile beside the container, and a lock file can carry
 /// it to other machines. No block is in it twice.
 ///
-/// As a text, a profile is one line: `1 SIZE OPENING READ UNUSED UNUSED SUM`. SIZE is that of the container in bytes.
+/// As a text, a profile is one line: `2 SIZE OPENING READ UNUSED UNUSED SUM`. SIZE is that of the container in bytes.
 /// Three lists follow `OPENING`: the blocks that the last mount read, those that the mount before read, and those of
 /// the mount before that. A list is `-` or ranges with commas: `FIRST` or `FIRST+COUNT`. SUM is the beginning of the
 /// SHA-256 of all before it. Numbers are hexadecimal. A profile has only one text, so that lock files can be compared.
+/// The first field is the version of the format. In version 1, a block had 64 KiB. It isn't read.
 struct AccessProfile {
   /// The most blocks that readers may need, and the most to open the container: 64 MiB each. They take some seconds on
   /// a usual link. For more than that, it matters little in which order the bytes come.
@@ -44,8 +45,8 @@ struct AccessProfile {
   friend bool operator==(const AccessProfile&, const AccessProfile&) = default;
 };
 
-/// The requests that fetch what is missing of `ranges`, in the order of the first range of each. A single missing block
-/// between two ranges is fetched with them, because that costs less than another request. No request is longer than
+/// The requests that fetch what is missing of `ranges`, in the order of the first range of each. A gap of at most 64
+/// KiB between two ranges is fetched with them, because that costs less than another request. No request is longer than
 /// 1 MiB: then they share the link, and a reader that needs something else doesn't wait long. Blocks behind the end of
 /// `file` are ignored.
 [[nodiscard]] std::vector<BlockRange> requests_for(const AccessProfile::Ranges& ranges, const SparseFile& file);

@@ -20,20 +20,23 @@ namespace pkgfs::first_requests {
 namespace {
 
 /// The first request asks for so many bytes. They have the index, and often the manifest, too.
-constexpr std::uint64_t kFirstRequest = 2 * SparseFile::kBlock;
+constexpr std::uint64_t kFirstRequest = 128U << 10U;
+/// The first request for a part that is here asks for at most so many blocks.
+constexpr std::uint64_t kNextRequest = SparseFile::blocks_in(64U << 10U);
 
 }  // namespace
 
 bool go_on(SparseFile& file, const RemoteFile& remote, bool asks_always, HttpClient& client, const CancelFlag& cancel,
            LazyCounters& counters) {
   const BlockRange missing = file.missing({0, file.blocks()});
-  const auto claim = missing.empty() ? std::nullopt : file.claim({missing.first, 1});
+  const auto claim =
+      missing.empty() ? std::nullopt : file.claim({missing.first, std::min(missing.count, kNextRequest)});
   if (!claim && !asks_always) {
     return true;  // another process fetches it at this moment
   }
   const std::uint64_t first = claim ? claim->range().first * SparseFile::kBlock : 0;
-  const RangeRequest request =
-      remote.request(file, first, claim ? std::min(SparseFile::kBlock, file.size() - first) : 1);
+  const std::uint64_t end = claim ? std::min(claim->range().end() * SparseFile::kBlock, file.size()) : 1;
+  const RangeRequest request = remote.request(file, first, end - first);
   try {
     fetch_counted(client, request, cancel, counters, [&](const RemoteVersion&, std::uint64_t at, auto piece) {
       if (claim) {

@@ -260,8 +260,10 @@ void LazySource::wait_for(const ByteRun& run, std::uint64_t from, std::uint64_t 
         if (now >= readers_until) {
           size_.shrink();
         }
-        const std::uint64_t end = std::min(waiter.blocks.end() + read_ahead_.missed(waiter.blocks), file_->blocks());
-        waiter.wanted = {waiter.blocks.first, end - waiter.blocks.first};
+        const bool in_parts = for_parser || is_fetched_in_background();
+        const BlockRange asked = in_parts ? part_around(waiter.blocks) : waiter.blocks;
+        const std::uint64_t ahead = read_ahead_.missed(asked, in_parts ? kPart : 1);
+        waiter.wanted = {asked.first, std::min(asked.end() + ahead, file_->blocks()) - asked.first};
       }
       waiters_.push_back(std::move(waiter));
     }

@@ -47,6 +47,9 @@ namespace pkgfs {
 class LazySource final : public ByteSource, public FetchClient, public std::enable_shared_from_this<LazySource> {
  public:
   static constexpr std::uint64_t kCheckedFirst = 8U << 20U;
+  /// The blocks of a part of the container. The background will fetch all of it, and a parser reads on: then a request
+  /// has whole parts, because its bytes cost little beside its round trip. Else it has only what a reader asked for.
+  static constexpr std::uint64_t kPart = SparseFile::blocks_in(64U << 10U);
   /// After a reader missed bytes, others are expected for this time.
   static constexpr auto kReadersStay = std::chrono::seconds(10);
 
@@ -162,7 +165,9 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   // In lazy_source_jobs.cc and lazy_source_requests.cc.
 
   [[nodiscard]] Job foreground_job(Clock::time_point now, Clock::time_point& again) PKGFS_REQUIRES(mutex_);
-  /// `needed`, and blocks behind it that are worth fetching in the same request.
+  /// `needed`, and the missing blocks beside it that lie in the same parts (`kPart`) of the container.
+  [[nodiscard]] BlockRange part_around(BlockRange needed) const;
+  /// `needed`, and blocks beside it that are worth fetching in the same request.
   [[nodiscard]] BlockRange with_neighbours(BlockRange needed) const PKGFS_REQUIRES(mutex_);
   [[nodiscard]] Job background_job(Clock::time_point now, Clock::time_point& again) PKGFS_REQUIRES(mutex_);
   /// A background job while readers miss blocks.

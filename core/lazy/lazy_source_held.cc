@@ -21,11 +21,11 @@ constexpr std::uint64_t kBytes = SparseFile::kBlock;
 /// The most blocks of a piece: a run that is checked before it is given may begin and end within a block.
 constexpr std::uint64_t kMostOfPiece = LazySource::kCheckedFirst / kBytes + 1;
 /// The most blocks that are read ahead into memory. The reader waits for them, too.
-constexpr std::uint64_t kMostAhead = 16;
+constexpr std::uint64_t kMostAhead = SparseFile::blocks_in(1U << 20U);
 /// While all memory is in use, this is how often a thread looks whether some is free.
 constexpr auto kMemoryInterval = std::chrono::milliseconds(50);
 /// For there to be room again, so many blocks must find some.
-constexpr std::uint64_t kLookedFor = 16;
+constexpr std::uint64_t kLookedFor = SparseFile::blocks_in(1U << 20U);
 
 /// Whether one of `all` contains `part`.
 bool contains(const std::vector<BlockRange>& all, const BlockRange& part) {

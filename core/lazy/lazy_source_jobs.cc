@@ -19,19 +19,19 @@ namespace pkgfs {
 namespace {
 
 constexpr std::uint64_t kBlock = SparseFile::kBlock;
-/// The most blocks of one request: 4 MiB.
-constexpr std::uint64_t kMostBlocks = 64;
+/// The most blocks of one request.
+constexpr std::uint64_t kMostBlocks = SparseFile::blocks_in(4U << 20U);
 /// How long a complete file waits, if another process fills its entry of the cache.
 constexpr auto kBusyPause = std::chrono::seconds(5);
 /// After a reader missed bytes, NearFetch waits for this time. Else its request could take the connection that is
 /// there, and that of the reader would wait a round trip for another one.
 constexpr auto kConnectionFirst = std::chrono::milliseconds(5);
-/// The most blocks that NearFetch asks for at a time: 512 KiB.
-constexpr std::uint64_t kMostNear = 8;
-/// With more waiting readers than this, requests for single blocks can't use all of the connection.
+/// The most blocks that NearFetch asks for at a time.
+constexpr std::uint64_t kMostNear = SparseFile::blocks_in(512U << 10U);
+/// With more waiting readers than this, requests for small files can't use all of the connection.
 constexpr std::size_t kManyWaiters = 16;
 /// Then a request has so many blocks if some of those around it are here already, because readers need this area.
-constexpr std::uint64_t kDense = 4;
+constexpr std::uint64_t kDense = SparseFile::blocks_in(256U << 10U);
 /// While another process fetches blocks that a reader needs, this is how often a thread looks whether they came.
 constexpr auto kOthersInterval = std::chrono::milliseconds(20);
 /// For this time after a reader missed bytes, the background fetches only what NearFetch wants.
@@ -105,10 +105,20 @@ std::optional<SparseFile::Claim> LazySource::claim_first(std::deque<BlockRange>&
   return std::nullopt;
 }
 
+BlockRange LazySource::part_around(BlockRange needed) const {
+  std::uint64_t first = needed.first;
+  for (const std::uint64_t begin = first / kPart * kPart; first > begin && !file_->has(BlockRange{first - 1, 1});) {
+    --first;
+  }
+  const std::uint64_t end = std::min((needed.end() + kPart - 1) / kPart * kPart, file_->blocks());
+  return {first, end - first};
+}
+
 BlockRange LazySource::with_neighbours(BlockRange needed) const {
   if (waiters_.size() <= kManyWaiters) {
     return needed;
   }
+  needed = part_around(needed);
   const std::uint64_t first = needed.first - std::min(needed.first, kDense);
   const BlockRange around{first, std::min(needed.end() + kDense, file_->blocks()) - first};
   const bool is_dense = file_->missing(around) != around;
@@ -136,7 +146,8 @@ FetchClient::Job LazySource::background_job(Clock::time_point now, Clock::time_p
   if (is_finishing_) {
     return {};
   }
-  if (file_->is_complete()) {
+  // Of a large file, one look at the place where the background goes on usually suffices.
+  if (file_->has(BlockRange{cursor_, 1}) && file_->is_complete()) {
     // A reader may be about to find wrong bytes, and then they are fetched anew.
     if (!waiters_.empty() || now < last_wait_ + kReadersFirst) {
       again = std::min(again, now + kReadersFirst);

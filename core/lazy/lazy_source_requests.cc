@@ -16,8 +16,10 @@ namespace pkgfs {
 namespace {
 
 constexpr std::uint64_t kBlockBytes = SparseFile::kBlock;
-/// What a request may take for each block, in addition to BlockFetcher::patience: 32 KiB a second suffice.
-constexpr auto kBlockPatience = std::chrono::seconds(2);
+/// A request may take as long as so many bytes a second need, in addition to BlockFetcher::patience.
+constexpr std::uint64_t kLeastRate = 32U << 10U;
+/// What comes counts as present after so many blocks, and at the end of a request.
+constexpr std::uint64_t kMarked = SparseFile::blocks_in(64U << 10U);
 /// A server isn't asked for another URL more often than this.
 constexpr auto kRenewalInterval = std::chrono::seconds(2);
 
@@ -37,7 +39,7 @@ LazySource::Fetched LazySource::fetch(BlockRange range, HttpClient& client, cons
     try {
       file_->write(at, piece);
       const std::uint64_t reached = at + piece.size() == end ? range.end() : (at + piece.size()) / kBlockBytes;
-      if (reached > present) {
+      if (reached == range.end() || reached >= present + kMarked) {
         file_->mark_present({present, reached - present});
         present = reached;
         fetcher_->wake();
@@ -55,7 +57,7 @@ bool LazySource::ask(std::uint64_t first, std::uint64_t length, HttpClient& clie
   const Clock::time_point begun = Clock::now();
   try {
     RangeRequest request = request_for(first, length);
-    request.deadline = begun + fetcher_->patience() + kBlockPatience * (length / kBlockBytes + 1);
+    request.deadline = begun + fetcher_->patience() + std::chrono::seconds(length / kLeastRate + 2);
     fetch_counted(client, request, cancel, fetcher_->counters(), sink);
     return true;
   } catch (const Unwritable& unwritable) {

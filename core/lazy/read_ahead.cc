@@ -5,16 +5,16 @@
 
 namespace pkgfs {
 
-std::uint64_t ReadAhead::missed(BlockRange need) {
+std::uint64_t ReadAhead::missed(BlockRange need, std::uint64_t tolerance) {
   for (std::size_t i = 0; i < kStreams; ++i) {
     Stream& stream = streams_.at(i);
-    if (stream.next == kNone || need.first + 1 < stream.from || need.first > stream.next + 1) {
+    if (stream.next == kNone || need.first + tolerance < stream.from || need.first > stream.next + tolerance) {
       continue;
     }
     stream.from = need.end();
     stream.used = ++uses_;
     if (need.end() + stream.window / 2 >= stream.next) {
-      stream.window = std::clamp<std::uint64_t>(stream.window * 2, 1, kMost);
+      stream.window = std::clamp(stream.window * 2, std::min(need.count, kFirst), kMost);
       stream.next = need.end() + stream.window;
     }
     mark(i, stream.next - (stream.window + 1) / 2);  // from the middle of what is fetched now

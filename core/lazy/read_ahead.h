@@ -13,10 +13,12 @@ namespace pkgfs {
 /// side in a container, so a reader of many small files counts, too. Not thread-safe but for `is_marked`.
 class ReadAhead {
  public:
-  static constexpr std::uint64_t kMost = 64;  // blocks: 4 MiB
+  static constexpr std::uint64_t kMost = SparseFile::blocks_in(4U << 20U);
+  static constexpr std::uint64_t kFirst = SparseFile::blocks_in(64U << 10U);
 
-  /// A reader misses the blocks `need`. Returns how many blocks behind them are worth fetching in the same request.
-  [[nodiscard]] std::uint64_t missed(BlockRange need);
+  /// A reader misses the blocks `need`. Returns how many blocks behind them are worth fetching in the same request:
+  /// none unless `need` goes on where an earlier reader came to. `tolerance`: so many blocks may lie between the two.
+  [[nodiscard]] std::uint64_t missed(BlockRange need, std::uint64_t tolerance);
   /// A reader has come to a block for which `is_marked` is true. Returns what to fetch now; may be empty.
   [[nodiscard]] BlockRange reached(BlockRange read);
   /// Whether a reader of `read` should call `reached`. Takes no lock.

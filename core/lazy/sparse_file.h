@@ -32,8 +32,10 @@ namespace pkgfs {
 /// and allocate nothing.
 class SparseFile {
  public:
-  static constexpr std::uint64_t kBlock = 64U << 10U;       // bytes; the last block of a file may have fewer
-  static constexpr std::uint64_t kMostBytes = 1ULL << 40U;  // of a file
+  /// Bytes; the last block of a file may have fewer. Small, because a file that a reader wants is fetched in whole
+  /// blocks: with larger ones, most of what comes for a small file belongs to others.
+  static constexpr std::uint64_t kBlock = 4U << 10U;
+  static constexpr std::uint64_t kMostBytes = 1ULL << 40U;                  // of a file
   static constexpr std::size_t kMostValidator = MapHeader::kMostValidator;  // bytes
 
   /// What the file is a copy of. A file with another version is removed and begun anew.
@@ -72,6 +74,8 @@ class SparseFile {
   /// Another descriptor of it. Throws Error naming it.
   [[nodiscard]] UniqueFd duplicate() const;
 
+  /// How many blocks have so many bytes; `bytes` is a multiple of `kBlock`.
+  [[nodiscard]] static constexpr std::uint64_t blocks_in(std::uint64_t bytes) { return bytes / kBlock; }
   /// The blocks that have a byte of this range.
   [[nodiscard]] static BlockRange blocks_of(std::uint64_t offset, std::uint64_t length) {
     return length == 0 ? BlockRange{}
@@ -84,7 +88,7 @@ class SparseFile {
   [[nodiscard]] bool has(BlockRange range) const noexcept { return map_.has(range); }
   /// The first blocks of `range` that aren't there: one run without a gap. Empty if all are there.
   [[nodiscard]] BlockRange missing(BlockRange range) const noexcept { return map_.missing(range); }
-  /// The bytes that are there. Takes 0.2 ms for a file of 16 GiB.
+  /// The bytes that are there. Takes some milliseconds for a file of 16 GiB.
   [[nodiscard]] std::uint64_t bytes_present() const noexcept;
   /// Another number after any process has forgotten blocks (`mark_missing`), before other bytes are written there. If a
   /// caller reads it, and then finds that blocks are there, their bytes stay the same as long as this number does.

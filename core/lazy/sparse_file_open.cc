@@ -135,8 +135,10 @@ class SparseFile::Opener {
     }
     const auto header = BlockMap::read_header(map_.get(), map_path_);
     const char* damage = nullptr;
-    if (!header || header->block_size != kBlock || header->size > kMostBytes) {
+    if (!header || header->size > kMostBytes) {
       damage = "its map is damaged";
+    } else if (header->block_size != kBlock) {
+      damage = "another version of pkgfs has made it, with blocks of another size";
     } else if (header_ = *header; !open_data()) {
       damage = is_there(data_name_) ? "it doesn't have the size that its map says" : "it is gone, but its map is there";
     } else if (version != nullptr && version_of(*header) != *version) {

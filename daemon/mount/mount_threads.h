@@ -19,8 +19,8 @@
 // and the mount goes on without it.
 namespace pkgfs {
 
-/// What the kernel reads ahead in a file whose bytes may be at a server, in KiB: one block of the container
-/// (SparseFile::kBlock). With more, the daemon would fetch bytes that no program reads.
+/// What the kernel reads ahead in a file whose bytes may be at a server, in KiB. With more, the daemon would fetch
+/// bytes that no program reads.
 inline constexpr std::uint32_t kLazyReadAhead = 64;
 /// The kernel's own value.
 inline constexpr std::uint32_t kUsualReadAhead = 128;

@@ -7,7 +7,8 @@ from bars import Bar
 from lazy_trees import FETCHED
 from report import table
 
-MOST_REQUESTED = 2 * FETCHED  # the first request of a container asks for so much (core/lazy/lazy_opener.cc)
+MOST_REQUESTED = 128 << 10  # the first request of a container asks for so much (core/lazy/first_requests.cc)
+PART = 64 << 10  # what a request has at least (LazySource::kPart)
 ROUND_TRIPS = 5
 PARALLEL = 8  # requests at a time (BlockFetcher::Options)
 AFTER = ("fresh walk", "fresh read", "warm walk", "warm read", "cold read")
@@ -100,9 +101,9 @@ class Judge:
         if fetched is None:
             return
         data = self.facts["L4 directory data"]
-        # The first request has no more than that of the files' bytes, and blocks are fetched as a whole.
-        most = data + MOST_REQUESTED + FETCHED
-        self.at_most("1,000,000 files, bytes at the mount", "directory data and ≤ 3 blocks", fetched,
+        # The first request has no more than that of the files' bytes, and parts are fetched as a whole.
+        most = data + MOST_REQUESTED + PART
+        self.at_most("1,000,000 files, bytes at the mount", "directory data and ≤ 192 KiB", fetched,
                      f"{megabytes(fetched)} for {megabytes(data)} ({seconds(self.of('many files mount'))}, "
                      f"{self.of('many files requests'):g} requests)", most)
         walked = self.of("many files bytes walked")

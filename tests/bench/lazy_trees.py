@@ -13,7 +13,7 @@ from trees import BLOCK, ManyFiles, PythonTree, SmallFiles, Tree
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../support/registry"))
 import webc  # noqa: E402
 
-FETCHED = 64 << 10  # SparseFile::kBlock
+FETCHED = 4 << 10  # SparseFile::kBlock
 PREFIX = 24  # bytes of the beginning of a file by which it is found in a container
 
 

@@ -44,7 +44,7 @@ std::string profile_refusal(const std::string& text) {
 
 TEST(AccessProfileTest, IsTheSameAfterItWasWrittenAndRead) {
   const std::string text = sample_profile().text();
-  EXPECT_THAT(text, ::testing::StartsWith("1 63fc18 0+2,5a a+3,5 - 32+2 "));
+  EXPECT_THAT(text, ::testing::StartsWith("2 63c18 0+2,5a a+3,5 - 32+2 "));
   EXPECT_EQ(AccessProfile::parse(text), sample_profile());
   EXPECT_EQ(AccessProfile::parse(AccessProfile{}.text()), AccessProfile{});
 }
@@ -73,31 +73,32 @@ TEST(AccessProfileTest, AnyChangedByteIsRefused) {
 }
 
 TEST(AccessProfileTest, HostileTextsAreRefused) {
-  const std::string most = std::string("0+400");  // kMostOfProfile blocks
-  ASSERT_EQ(profile_refusal(with_sum("1 100000000 " + most + " 400+400 - -")), "");
+  const std::string most = std::string("0+4000");  // kMostOfProfile blocks
+  ASSERT_EQ(profile_refusal(with_sum("2 100000000 " + most + " 4000+4000 - -")), "");
   const std::vector<std::pair<std::string, std::string>> cases{
-      {"2 63fc18 - - - -", "version"},
-      {"1 63fc18 64 - - -", "outside"},  // the file has 0x64 blocks
-      {"1 63fc18 - 63+2 - -", "outside"},
-      {"1 63fc18 - 10+ffffffffffffffff - -", "outside"},
-      {"1 63fc18 - 5+0 - -", "outside"},
-      {"1 63fc18 - 1ffffffffffffffff - -", "number"},
-      {"1 63fc18 - 5,,6 - -", "number"},
-      {"1 63fc18 - -5 - -", "number"},
-      {"1 63fc18 - 0x5 - -", "number"},
-      {"1 63fc18 5 5 - -", "twice"},
-      {"1 63fc18 - 5+3 - 7", "twice"},
-      {"1 63fc18 - 05 - -", "writes it"},
-      {"1 63fc18 - 5+1 - -", "writes it"},
-      {"1 63fc18 - A - -", "writes it"},
-      {"1 63fc18 - 5, - -", "writes it"},
-      {"1 63fc18 - - -", "writes it"},
-      {"1 63fc18 - - - - -", "writes it"},
-      {"1 63fc18 - - - - ", "writes it"},
-      {"1 10000000001 - - - -", "too large"},
-      {"1 100000000 0+401 - - -", "too many"},
-      {"1 100000000 - 0+200 300+200 600", "too many"},
-      {"1 63fc18 " + std::string(AccessProfile::kMostText, '5') + " - - -", "too long"},
+      {"1 63c18 - - - -", "version"},  // with blocks of 64 KiB
+      {"3 63c18 - - - -", "version"},
+      {"2 63c18 64 - - -", "outside"},  // the file has 0x64 blocks
+      {"2 63c18 - 63+2 - -", "outside"},
+      {"2 63c18 - 10+ffffffffffffffff - -", "outside"},
+      {"2 63c18 - 5+0 - -", "outside"},
+      {"2 63c18 - 1ffffffffffffffff - -", "number"},
+      {"2 63c18 - 5,,6 - -", "number"},
+      {"2 63c18 - -5 - -", "number"},
+      {"2 63c18 - 0x5 - -", "number"},
+      {"2 63c18 5 5 - -", "twice"},
+      {"2 63c18 - 5+3 - 7", "twice"},
+      {"2 63c18 - 05 - -", "writes it"},
+      {"2 63c18 - 5+1 - -", "writes it"},
+      {"2 63c18 - A - -", "writes it"},
+      {"2 63c18 - 5, - -", "writes it"},
+      {"2 63c18 - - -", "writes it"},
+      {"2 63c18 - - - - -", "writes it"},
+      {"2 63c18 - - - - ", "writes it"},
+      {"2 10000000001 - - - -", "too large"},
+      {"2 100000000 0+4001 - - -", "too many"},
+      {"2 100000000 - 0+2000 3000+2000 6000", "too many"},
+      {"2 63c18 " + std::string(AccessProfile::kMostText, '5') + " - - -", "too long"},
   };
   for (const auto& [text, why] : cases) {
     EXPECT_THAT(profile_refusal(with_sum(text)), HasSubstr(why)) << text.substr(0, 100);
@@ -105,36 +106,59 @@ TEST(AccessProfileTest, HostileTextsAreRefused) {
   EXPECT_THAT(profile_refusal(""), HasSubstr("checksum"));
 }
 
-class RequestsTest : public LazyDirectory {};
+/// In units of 64 KiB: a gap of one is fetched with the ranges beside it, and a request has at most 16.
+class RequestsTest : public LazyDirectory {
+ protected:
+  static constexpr std::uint64_t kUnit = SparseFile::blocks_in(64U << 10U);
+  static BlockRange blocks_of_units(BlockRange units) { return {units.first * kUnit, units.count * kUnit}; }
+  [[nodiscard]] Ranges requests(const Ranges& units) const {
+    Ranges wanted;
+    for (const BlockRange& range : units) {
+      wanted.push_back(blocks_of_units(range));
+    }
+    Ranges found = requests_for(wanted, *file_);
+    for (BlockRange& range : found) {
+      EXPECT_EQ(range.first % kUnit + range.count % kUnit, 0U);
+      range = {range.first / kUnit, range.count / kUnit};
+    }
+    return found;
+  }
+  void have(BlockRange units) const { file_->mark_present(blocks_of_units(units)); }
+
+  std::shared_ptr<SparseFile> file_ = SparseFile::open(directory_, "large", {"\"etag\"", kBlocks* kUnit* kBlock});
+};
 
 TEST_F(RequestsTest, FollowTheOrderOfTheReadersAndJoinNeighbours) {
-  const auto file = open();
-  fetch(*file, {20, 10});
-  EXPECT_THAT(requests_for({{90, 1}, {5, 2}, {7, 1}, {9, 1}, {60, 1}, {63, 1}}, *file),
+  have({20, 10});
+  EXPECT_THAT(requests({{90, 1}, {5, 2}, {7, 1}, {9, 1}, {60, 1}, {63, 1}}),
               ElementsAre(BlockRange{90, 1}, BlockRange{5, 5}, BlockRange{60, 1}, BlockRange{63, 1}));
-  EXPECT_THAT(requests_for({{22, 3}}, *file), IsEmpty());
+  EXPECT_THAT(requests({{22, 3}}), IsEmpty());
   // What is here is neither fetched with a gap nor in a range.
-  EXPECT_THAT(requests_for({{18, 14}}, *file), ElementsAre(BlockRange{18, 2}, BlockRange{30, 2}));
-  fetch(*file, {70, 1});
-  EXPECT_THAT(requests_for({{69, 1}, {71, 1}}, *file), ElementsAre(BlockRange{69, 1}, BlockRange{71, 1}));
+  EXPECT_THAT(requests({{18, 14}}), ElementsAre(BlockRange{18, 2}, BlockRange{30, 2}));
+  have({70, 1});
+  EXPECT_THAT(requests({{69, 1}, {71, 1}}), ElementsAre(BlockRange{69, 1}, BlockRange{71, 1}));
+}
+
+TEST_F(RequestsTest, JoinOnlyOverShortGaps) {
+  EXPECT_THAT(requests_for({{0, 1}, {kUnit + 1, 1}}, *file_), ElementsAre(BlockRange{0, kUnit + 2}));
+  EXPECT_THAT(requests_for({{0, 1}, {kUnit + 2, 1}}, *file_), ElementsAre(BlockRange{0, 1}, BlockRange{kUnit + 2, 1}));
 }
 
 TEST_F(RequestsTest, AreShortAndInsideOfTheFile) {
-  const auto file = open();
-  EXPECT_THAT(requests_for({{50, 40}, {90, 200}, {kBlocks, 5}}, *file),
+  EXPECT_THAT(requests({{50, 40}, {90, 200}, {kBlocks, 5}}),
               ElementsAre(BlockRange{50, 16}, BlockRange{66, 16}, BlockRange{82, 16}, BlockRange{98, 2}));
   // A gap in front of a full request isn't fetched.
-  EXPECT_THAT(requests_for({{0, 16}, {17, 1}}, *file), ElementsAre(BlockRange{0, 16}, BlockRange{17, 1}));
+  EXPECT_THAT(requests({{0, 16}, {17, 1}}), ElementsAre(BlockRange{0, 16}, BlockRange{17, 1}));
   // Every block that is wanted is in one request.
   Ranges scattered;
   for (std::uint64_t i = 0; i < kBlocks; i += 2) {
     scattered.push_back({(i * 7) % kBlocks, 1});
   }
   std::vector<int> times(kBlocks);
-  for (const BlockRange& request : requests_for(scattered, *file)) {
+  for (const BlockRange& request : requests(scattered)) {
     EXPECT_LE(request.count, 16U);
-    for (std::uint64_t block = request.first; block < request.end(); ++block) {
-      ++times.at(block);
+    for (std::uint64_t unit = request.first; unit < request.end(); ++unit) {
+      ++times.at(unit);
     }
   }
   for (const BlockRange& range : scattered) {

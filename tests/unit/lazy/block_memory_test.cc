@@ -16,7 +16,7 @@ namespace {
 
 using Clock = BlockMemory::Clock;
 constexpr std::uint64_t kBlock = SparseFile::kBlock;
-constexpr std::uint64_t kPiece = 16;  // blocks: 1 MiB
+constexpr std::uint64_t kPiece = 16;  // blocks
 const Clock::time_point kStart = Clock::now();
 const Clock::time_point kLater = kStart + 10 * BlockMemory::kLeast;
 

@@ -15,7 +15,7 @@
 namespace pkgfs::test {
 namespace {
 
-/// The bytes of a file. Before it gives those from the middle, something happens.
+/// The bytes of a file. When it has read those behind the middle, something happens.
 class Interfered final : public ByteSource {
  public:
   Interfered(const ByteSource& bytes, std::function<void()> happens) : bytes_(bytes), happens_(std::move(happens)) {}
@@ -23,10 +23,11 @@ class Interfered final : public ByteSource {
   [[nodiscard]] std::span<const std::byte> bytes() const override { return bytes_.bytes(); }
   [[nodiscard]] bool damaged() const override { return false; }
   [[nodiscard]] Result<void> read(std::uint64_t offset, std::span<std::byte> out) const override {
-    if (offset > kSize / 2 && happens_) {
+    const Result<void> done = bytes_.read(offset, out);
+    if (offset + out.size() > kSize / 2 && happens_) {
       std::exchange(happens_, nullptr)();
     }
-    return bytes_.read(offset, out);
+    return done;
   }
 
  private:

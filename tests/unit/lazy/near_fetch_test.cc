@@ -53,7 +53,7 @@ TEST(RequestSize, GrowsOnlyWhileRequestsAreFast) {
   for (int i = 0; i < 10; ++i) {
     size.took(size.blocks(), milliseconds(900), kWanted);
   }
-  EXPECT_EQ(size.blocks(), 1U);
+  EXPECT_EQ(size.blocks(), RequestSize::kLeast);
 }
 
 TEST(RequestSize, AShortRequestDoesNotShowThatALongOneIsFast) {

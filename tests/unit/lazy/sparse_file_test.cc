@@ -200,6 +200,19 @@ TEST_F(SparseFileTest, ADamagedMapIsBegunAnew) {
   EXPECT_EQ(open()->bytes_present(), 0U);
 }
 
+TEST_F(SparseFileTest, AFileWithBlocksOfAnotherSizeIsBegunAnew) {
+  // As pkgfs made it when a block had 64 KiB: all blocks are synced.
+  constexpr std::uint64_t kFormerBlock = 64U << 10U;
+  make_synced();
+  const MapHeader header{
+      .validator = version().validator, .size = kSize, .block_size = kFormerBlock, .boot = SparseFile::this_boot()};
+  const std::vector<std::byte> bytes = header.encode();
+  fs::resize_file(map_path(), kStates + BlockMap::blocks_of(kSize, kFormerBlock));
+  overwrite_map(0, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  overwrite_map(kStates, std::string(BlockMap::blocks_of(kSize, kFormerBlock), '\2'));
+  expect_begun_anew("another version of pkgfs has made it, with blocks of another size");
+}
+
 TEST_F(SparseFileTest, AFileOfAnotherSizeIsBegunAnew) {
   for (const std::uintmax_t length : {std::uint64_t{0}, kSize - 1, kSize + 1}) {
     make_synced();
@@ -321,11 +334,11 @@ TEST_F(SparseFileTest, RemovalsLeaveWhatIsOpen) {
   EXPECT_TRUE(next->has({1, 1}));
 }
 
-/// Runs `call` in a child of its own mount namespace, with a tmpfs of 1 MB at `path`.
+/// Runs `call` in a child of its own mount namespace, with a tmpfs of 256 KiB at `path`.
 bool on_small_disk(const std::string& path, const std::function<bool()>& call) {
   return Child([&] {
            return ::unshare(CLONE_NEWNS) == 0 && ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-                  ::mount("none", path.c_str(), "tmpfs", 0, "size=1m") == 0 && call();
+                  ::mount("none", path.c_str(), "tmpfs", 0, "size=256k") == 0 && call();
          })
       .wait();
 }
@@ -373,13 +386,13 @@ TEST_F(SparseFileTest, ALimitForFilesCountsAsAFullDisk) {
   EXPECT_TRUE(Child([&] {
                 ::signal(SIGXFSZ, SIG_IGN);
                 const auto file = open();
-                const rlimit limit{.rlim_cur = kBlock, .rlim_max = kBlock};
+                const rlimit limit{.rlim_cur = 2 * kBlock, .rlim_max = 2 * kBlock};  // enough for the map
                 ::setrlimit(RLIMIT_FSIZE, &limit);
-                fetch(*file, {0, 1});
-                return code_of([&] { fetch(*file, {1, 1}); }) == ErrorCode::kFull &&
+                fetch(*file, {0, 2});
+                return code_of([&] { fetch(*file, {2, 1}); }) == ErrorCode::kFull &&
                        code_of([&] { static_cast<void>(SparseFile::open(directory_, "next", version())); }) ==
                            ErrorCode::kFull &&
-                       file->bytes_present() == kBlock;
+                       file->bytes_present() == 2 * kBlock;
               }).wait());
 }
 
