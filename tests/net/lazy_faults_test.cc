@@ -83,6 +83,33 @@ class LazyFaults : public LazyStatus {
     }
     return failed;
   }
+  /// While the server answers each request for a part with `status`, a reader of a file that isn't here gets EIO, in
+  /// bounded time. All else works.
+  void expect_error(const MountedPackage& mounted, int status) const {
+    server_->set_fault({.kind = Kind::kStatus,
+                        .where = Where::kFiles,
+                        .status = status,
+                        .retry_after = status == 429 || status == 503 ? "1" : ""});
+    server_->clear_requests();
+    const auto begun = std::chrono::steady_clock::now();
+    // After the status before, a read may fail at once, without a request.
+    EXPECT_TRUE(eventually([&] {
+      EXPECT_EQ(read_file(mounted / "u-rest").second, EIO) << status;
+      return count_files(*server_) > 0;
+    })) << status;
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, 10s) << status;
+    EXPECT_EQ(read_file(mounted / "small0").first, files_[0].content) << status;
+  }
+  void expect_errors(const std::vector<int>& statuses) const {
+    const auto mounted = mount_with("cache", server_->endpoint(), {"--background=off", "--timeout=1"});
+    ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+    EXPECT_EQ(read_file(*mounted / "small0").first, files_[0].content);
+    for (const int status : statuses) {
+      expect_error(*mounted, status);
+    }
+    server_->clear_faults();
+    expect_heals(*mounted);
+  }
   void expect_heals(const MountedPackage& mounted) const {
     EXPECT_TRUE(eventually([&] { return expect_right_or_error(mounted) == 0; }, 20s));
   }
@@ -213,6 +240,51 @@ TEST_F(LazyFaults, LiesInTheMiddleNeverGiveWrongBytes) {
   }
   server_->clear_faults();
   expect_heals(*mounted);
+}
+
+TEST_F(LazyFaults, EachStatusOfAClientsFaultFailsReadsAndHeals) { expect_errors({400, 404, 408, 410, 416, 429, 451}); }
+
+TEST_F(LazyFaults, EachStatusOfAServersFaultFailsReadsAndHeals) { expect_errors({500, 502, 503, 504}); }
+
+TEST_F(LazyFaults, AServerThatIsGoneBeforeTheMount) {
+  server_->stop();
+  {
+    const auto mounted = mount_with("cache", server_->endpoint(), {"--timeout=1"});
+    EXPECT_EQ(mounted->result().exit_code, 11) << mounted->result().describe();
+    EXPECT_TRUE(has(mounted->result().err, server_->endpoint())) << mounted->result().describe();
+  }
+  server_->start();
+  {
+    const auto mounted = mount_with("cache", server_->endpoint(), {"--background=off"});
+    ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+    EXPECT_TRUE(read_file(*mounted / "t-large").first == files_[10].content);
+  }
+  // The registry answers, but the server of its files doesn't: what is here suffices for a mount.
+  server_->set_fault({.kind = Kind::kClose, .where = Where::kFiles});
+  const auto mounted = mount_with("cache", server_->endpoint(), {"--background=off", "--timeout=1"});
+  ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+  EXPECT_TRUE(read_file(*mounted / "t-large").first == files_[10].content);
+  EXPECT_EQ(read_file(*mounted / "u-rest").second, EIO);
+  server_->clear_faults();
+  expect_heals(*mounted);
+}
+
+TEST_F(LazyFaults, ANameThatIsNotKnownFailsOnlyReads) {
+  const std::string file = server_->file_url(kPackage);
+  const std::string path = file.substr(file.find("/files/"));
+  const auto mounted = mount_with("cache", server_->endpoint(), {"--background=off", "--timeout=2"});
+  ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+  EXPECT_EQ(read_file(*mounted / "small0").first, files_[0].content);
+  // The URL expires, and the host of the next one has no address (RFC 6761: no name below "invalid" has one).
+  server_->set_faults({{.kind = Kind::kStatus, .where = Where::kFiles, .status = 403},
+                       {.kind = Kind::kUrl, .where = Where::kGraphql, .location = "https://gone.invalid" + path}});
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_EQ(read_file(*mounted / "u-rest").second, EIO);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 10s);
+  EXPECT_EQ(count_graphql(*server_), 2U) << "the registry was asked for another URL";
+  EXPECT_NE(object_of(*mounted).at("lazy").at("problem").get<std::string>().find("gone.invalid"), std::string::npos);
+  EXPECT_TRUE(shell("ls -lR '" + mounted->path().string() + "'", {.timeout = 5s}).ok());
+  EXPECT_EQ(read_file(*mounted / "small0").first, files_[0].content);
 }
 
 TEST_F(LazyFaults, AUrlThatExpiresIsAskedForAgainWithTheToken) {
