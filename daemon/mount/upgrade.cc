@@ -41,7 +41,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kPrepareMs = 30'000;
 constexpr int kServeMs = 5'000;
-constexpr auto kStopLimit = std::chrono::milliseconds(500);
+constexpr auto kTakeoverStopLimit = std::chrono::milliseconds(500);
 constexpr auto kStopPause = std::chrono::milliseconds(1);
 
 /// Whether every thread of the process has stopped, or waits for a disk. A thread that still runs could take a request.
@@ -204,7 +204,7 @@ class Upgrade {
     is_stopped_ = true;
     signal_process(daemon_, SIGSTOP);
     signal_process(keeper_, SIGKILL);
-    const auto deadline = Clock::now() + kStopLimit;
+    const auto deadline = Clock::now() + kTakeoverStopLimit;
     while (!has_ended() && !has_stopped(daemon_id_)) {
       if (Clock::now() >= deadline) {
         throw Error(ErrorCode::kMount, "the old daemon doesn't stop");
