@@ -2,11 +2,9 @@
 #include <chrono>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include "core/base/file_lock.h"
-#include "core/base/files.h"
 #include "core/base/log.h"
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/logging.h"
@@ -14,32 +12,12 @@
 #include "daemon/commands/commands.h"
 #include "daemon/volumes/plugin_server.h"
 #include "daemon/volumes/plugin_socket.h"
+#include "daemon/volumes/state_lock.h"
 #include "daemon/volumes/volume_table.h"
 #include "fuse/session.h"
 
 namespace pkgfs {
 namespace {
-
-/// Makes and locks the state directory. Throws Error(kBusy) if another plugin has locked it.
-FileLock lock_state(const std::string& directory) {
-  CancelFlag at_once;
-  at_once.cancel();
-  make_private_directory(directory);
-  std::error_code failed;
-  std::optional<PrivateDirectory> opened = PrivateDirectory::find_chosen(directory, failed);
-  if (!opened) {
-    throw cannot_create_directory(directory, failed.value());
-  }
-  try {
-    return {*std::move(opened), "lock", at_once};
-  } catch (const Error& error) {
-    if (error.code() == ErrorCode::kInterrupted) {
-      throw Error(ErrorCode::kBusy, "Another volume plugin uses the state directory \"" + directory +
-                                        "\"; a second one needs a --socket, --state-dir and --mount-root of its own");
-    }
-    throw;
-  }
-}
 
 std::chrono::milliseconds milliseconds(double seconds) {
   return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
@@ -53,7 +31,8 @@ int cmd_volume_plugin(const std::vector<std::string>& args, const Io& io) {
   set_log_level(options.log);
   fuse::check_device();
   std::optional<PluginSocket> socket = PluginSocket::passed(io.environment);
-  const FileLock lock = lock_state(flags.state_dir);
+  const FileLock lock = lock_state(flags.state_dir, "volume plugin",
+                                   "a second one needs a --socket, --state-dir and --mount-root of its own");
   if (!socket) {
     socket.emplace(flags.socket);
   }

@@ -16,7 +16,6 @@
 #include "core/resolve/lock_file.h"
 #include "daemon/mount/mount_table.h"
 #include "daemon/mount/unmount.h"
-#include "daemon/volumes/own_command.h"
 
 namespace pkgfs {
 namespace {
@@ -46,9 +45,10 @@ void check(const std::string& name, const CommandResult& result) {
 
 }  // namespace
 
-Mounter::Mounter(std::string state_directory, std::string mount_root)
+Mounter::Mounter(std::string state_directory, std::string mount_root, OwnProgram program)
     : state_directory_(std::move(state_directory)),
       mount_root_(std::move(mount_root)),
+      program_(std::move(program)),
       empty_directory_(state_directory_ + "/empty") {
   make_private_directory(state_directory_ + "/packages");
   make_private_directory(empty_directory_);
@@ -69,27 +69,32 @@ std::string Mounter::used_lock(const std::string& name, const VolumeOptions& opt
   return options.is_path || options.lock ? std::string() : lock_path(name);
 }
 
-void Mounter::prepare(const std::string& name, const VolumeOptions& options, const CancelFlag& cancel) const {
+void Mounter::prepare(const std::string& name, const VolumeOptions& options, const CancelFlag& cancel,
+                      const std::vector<std::string>& variables) const {
+  const auto run = [&](const std::vector<std::string>& arguments) {
+    check(name, run_own_command(arguments, empty_directory_, IfWeDie::kEndsToo, cancel, program_, variables));
+  };
   std::string lock = used_lock(name, options);
   const std::string chosen = lock;
   if (!lock.empty()) {
     lock += ".new";
-    check(name, run_own_command(resolve_arguments(options, lock), empty_directory_, IfWeDie::kEndsToo, cancel));
+    run(resolve_arguments(options, lock));
   }
-  check(name, run_own_command(open_arguments(options, lock), empty_directory_, IfWeDie::kEndsToo, cancel));
+  run(open_arguments(options, lock));
   if (!lock.empty() && std::rename(lock.c_str(), chosen.c_str()) != 0) {
     throw system_error("Unable to write \"" + chosen + "\"", errno);
   }
 }
 
-void Mounter::mount(const std::string& name, const VolumeOptions& options, const CancelFlag& cancel) const {
+void Mounter::mount(const std::string& name, const VolumeOptions& options, const CancelFlag& cancel,
+                    const std::vector<std::string>& variables) const {
   make_public_directory(mount_root_);  // it may be below /run, which an administrator can clear
   const std::string path = mountpoint(name);
   if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) {
     throw system_error("Unable to create the directory \"" + path + "\"", errno);
   }
   check(name, run_own_command(mount_arguments(options, used_lock(name, options), path), empty_directory_,
-                              IfWeDie::kGoesOn, cancel));
+                              IfWeDie::kGoesOn, cancel, program_, variables));
 }
 
 void Mounter::unmount(const std::string& name, bool lazy) const {

@@ -4,9 +4,11 @@
 #include <map>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "core/base/cancel.h"
 #include "daemon/mount/mount_probe.h"
+#include "daemon/volumes/own_command.h"
 #include "daemon/volumes/volume_options.h"
 
 namespace pkgfs {
@@ -17,16 +19,18 @@ namespace pkgfs {
 class Mounter {
  public:
   /// Mounts appear at `mount_root`/NAME. The lock file `state_directory`/packages/NAME.lock holds the packages that
-  /// were chosen. Creates the directories. Throws Error.
-  Mounter(std::string state_directory, std::string mount_root);
+  /// were chosen. Creates the directories. Runs `program`. Throws Error.
+  Mounter(std::string state_directory, std::string mount_root, OwnProgram program = {});
 
   /// Resolves the package and opens its tree once, so that a mount is quick: of packages that can be lazy, fetches the
   /// directory data, and downloads the others. Writes a lock file for a package that is given by name, so that later
   /// mounts show the same versions. Throws Error, kInterrupted when cancelled; then the volume keeps its earlier lock
-  /// file, if it had one.
-  void prepare(const std::string& name, const VolumeOptions& options, const CancelFlag& cancel) const;
+  /// file, if it had one. `variables` are for the environment of the processes (own_command.h).
+  void prepare(const std::string& name, const VolumeOptions& options, const CancelFlag& cancel,
+               const std::vector<std::string>& variables = {}) const;
   /// Returns when the mount answers. Clears a dead mount at its mount point. Throws Error; then nothing is mounted.
-  void mount(const std::string& name, const VolumeOptions& options, const CancelFlag& cancel) const;
+  void mount(const std::string& name, const VolumeOptions& options, const CancelFlag& cancel,
+             const std::vector<std::string>& variables = {}) const;
   /// Does nothing if the volume is not mounted. Throws Error(kBusy) while the mount is used, unless `lazy`.
   void unmount(const std::string& name, bool lazy) const;
   /// Whether the lock file that `prepare` wrote still exists. True for a volume that needs no lock file.
@@ -58,6 +62,7 @@ class Mounter {
 
   std::string state_directory_;
   std::string mount_root_;
+  OwnProgram program_;
   std::string empty_directory_;  // the working directory of the processes: there, no package name is a file's name
 };
 

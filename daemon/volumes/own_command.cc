@@ -27,7 +27,6 @@ extern char** environ;
 namespace pkgfs {
 namespace {
 
-constexpr const char* kSelf = "/proc/self/exe";
 /// From SIGTERM to SIGKILL. Longer than `pkgfs mount` gives its own child.
 constexpr auto kGrace = std::chrono::milliseconds(3500);
 constexpr auto kStep = std::chrono::milliseconds(20);
@@ -45,10 +44,18 @@ bool is_for_us_only(std::string_view variable) {
   return std::ranges::any_of(kNames, [&](std::string_view name) { return variable.starts_with(name); });
 }
 
+/// Whether one of `variables` ("NAME=value") has the name of `variable`.
+bool names_one_of(std::string_view variable, const std::vector<std::string>& variables) {
+  const std::string_view name = variable.substr(0, variable.find('=') + 1);
+  return std::ranges::any_of(variables, [&](const std::string& one) { return one.starts_with(name); });
+}
+
 struct Prepared {
   std::vector<char*> argv;
   std::vector<char*> envp;
   const char* directory;
+  const char* program;
+  std::vector<const char*> cgroups;
   int null;
   int output;
   int report;
@@ -59,6 +66,12 @@ struct Prepared {
 /// Runs in the child of a process with threads: only async-signal-safe calls are allowed before execve().
 [[noreturn]] void become(const Prepared& prepared) {
   ::setpgid(0, 0);
+  for (const char* cgroup : prepared.cgroups) {
+    if (const int file = ::open(cgroup, O_WRONLY | O_CLOEXEC); file >= 0) {
+      (void)!::write(file, "0", 1);  // "0" is the writing process; where the kernel refuses, it stays in its cgroup
+      ::close(file);
+    }
+  }
   if (prepared.if_we_die == IfWeDie::kEndsToo) {
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (::getppid() != prepared.parent) {
@@ -77,7 +90,7 @@ struct Prepared {
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);  // NOLINT(concurrency-mt-unsafe)
   if (::chdir(prepared.directory) == 0) {
-    ::execve(kSelf, prepared.argv.data(), prepared.envp.data());
+    ::execve(prepared.program, prepared.argv.data(), prepared.envp.data());
   }
   ::_exit(1);
 }
@@ -163,7 +176,8 @@ std::vector<char*> pointers(std::vector<std::string>& text) {
 }  // namespace
 
 CommandResult run_own_command(const std::vector<std::string>& arguments, const std::string& directory,
-                              IfWeDie if_we_die, const CancelFlag& cancel) {
+                              IfWeDie if_we_die, const CancelFlag& cancel, const OwnProgram& program,
+                              const std::vector<std::string>& more_variables) {
   std::vector<std::string> words{"pkgfs"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -173,13 +187,27 @@ CommandResult run_own_command(const std::vector<std::string>& arguments, const s
   const UniqueFd output = new_file("stderr");
   const UniqueFd report = new_file("report");
   std::vector<std::string> variables{std::string(kReportVariable) + "=" + report_variable(kReportFd)};
+  variables.insert(variables.end(), more_variables.begin(), more_variables.end());
   for (char** variable = environ; *variable != nullptr; ++variable) {
-    if (!is_for_us_only(*variable)) {
+    if (!is_for_us_only(*variable) && !names_one_of(*variable, more_variables)) {
       variables.emplace_back(*variable);
     }
   }
-  const Prepared prepared{pointers(words), pointers(variables), directory.c_str(), null.get(),
-                          output.get(),    report.get(),        ::getpid(),        if_we_die};
+  Prepared prepared{.argv = pointers(words),
+                    .envp = pointers(variables),
+                    .directory = directory.c_str(),
+                    .program = program.path.c_str(),
+                    .cgroups = {},
+                    .null = null.get(),
+                    .output = output.get(),
+                    .report = report.get(),
+                    .parent = ::getpid(),
+                    .if_we_die = if_we_die};
+  for (const std::string& cgroup : program.cgroups) {
+    if (if_we_die == IfWeDie::kGoesOn) {
+      prepared.cgroups.push_back(cgroup.c_str());
+    }
+  }
   const pid_t child = ::fork();
   if (child < 0) {
     throw start_error("Unable to start pkgfs", errno);

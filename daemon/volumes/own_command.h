@@ -22,14 +22,25 @@ enum class IfWeDie {
   kGoesOn,   // it continues, because otherwise it would leave its work half done
 };
 
-/// Runs `pkgfs ARGUMENTS...` in `directory` and waits for its end. Runs the executable of this process, even if its
-/// file has been replaced meanwhile. The started process has its own process group. It inherits the environment of this
-/// process, but neither file descriptors nor blocked signals.
+/// Which executable `run_own_command` starts, and where.
+struct OwnProgram {
+  /// By default the executable of this process, even if its file has been replaced meanwhile.
+  std::string path = "/proc/self/exe";
+  /// For each cgroup hierarchy, the file `cgroup.procs` of the cgroup into which a process with kGoesOn moves. Without
+  /// them it stays in the cgroup of this process, and ends with it if a container engine ends that cgroup.
+  std::vector<std::string> cgroups;
+};
+
+/// Runs `pkgfs ARGUMENTS...` in `directory` and waits for its end. The started process has its own process group. It
+/// inherits the environment of this process, but neither file descriptors nor blocked signals. `variables` are added to
+/// its environment, each as "NAME=value", and replace variables of the same name: secrets belong there, because other
+/// users can read a command line, but not the environment of a process.
 ///
 /// When `cancel` is set, sends SIGTERM to the process, later SIGKILL, and throws Error(kInterrupted). Throws Error if
 /// the process can't be started. Thread-safe. With kEndsToo, the calling thread must live as long as the process,
 /// because the kernel watches the thread that forked.
 [[nodiscard]] CommandResult run_own_command(const std::vector<std::string>& arguments, const std::string& directory,
-                                            IfWeDie if_we_die, const CancelFlag& cancel);
+                                            IfWeDie if_we_die, const CancelFlag& cancel, const OwnProgram& program = {},
+                                            const std::vector<std::string>& variables = {});
 
 }  // namespace pkgfs

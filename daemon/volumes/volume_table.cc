@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/volumes/volume_table.h"
 
+#include <algorithm>
 #include <array>
 #include <ctime>
 #include <utility>
@@ -114,7 +115,18 @@ std::vector<VolumeDescription> VolumeTable::list() {
   return described;
 }
 
-void VolumeTable::create(const std::string& name, const DriverOptions& options) {
+std::vector<VolumeTable::User> VolumeTable::users() {
+  const Lock lock(mutex_);
+  std::vector<User> users;
+  for (const VolumePtr& volume : all()) {
+    for (const std::string& id : volume->record.ids) {
+      users.push_back({volume->record.name, volume->record.options, id});
+    }
+  }
+  return users;
+}
+
+void VolumeTable::create(const std::string& name, const DriverOptions& options, std::vector<std::string> variables) {
   check_volume_name(name);
   (void)parse_volume_options(options);
   const auto deadline = Clock::now() + settings_.mount_wait;
@@ -123,6 +135,8 @@ void VolumeTable::create(const std::string& name, const DriverOptions& options) 
     const VolumePtr before = found->second;
     if (!before->removed) {
       if (before->record.options == options) {
+        before->variables = std::move(variables);
+        before->idle_until = std::max(before->idle_until, idle_end(*before));
         return;
       }
       throw Error(ErrorCode::kUsage, "volume \"" + name + "\" exists with other options");
@@ -134,6 +148,8 @@ void VolumeTable::create(const std::string& name, const DriverOptions& options) 
   }
   const auto volume = std::make_shared<Volume>();
   volume->record = {.name = name, .options = options, .created = now_text(), .prepared = false, .ids = {}};
+  volume->variables = std::move(variables);
+  volume->idle_until = idle_end(*volume);
   volumes_[name] = volume;
   try {
     save();
@@ -156,6 +172,7 @@ VolumeDriver::Mounted VolumeTable::mount(const std::string& name, const std::str
   const VolumePtr volume = find(name);
   ensure_mounted(lock, volume);
   const bool is_new = volume->record.ids.insert(id).second;
+  volume->had_user = true;
   if (is_new) {
     try {
       save();
@@ -222,7 +239,7 @@ void VolumeTable::unmount(const std::string& name, const std::string& id) {
   if (volume->record.ids.erase(id) == 0) {
     return;
   }
-  volume->idle_since = Clock::now();
+  volume->idle_until = idle_end(*volume);
   log::info("volume \"{}\" has {} users", name, volume->record.ids.size());
   changed_.notify_all();
   save_or_warn();  // the engine can't act on an error here

@@ -39,6 +39,11 @@ class VolumeTable final : public VolumeDriver {
     std::chrono::milliseconds keep{10000};
     /// How often mounts in use are checked.
     std::chrono::milliseconds look_after{5000};
+    /// Whether the table removes a volume that is unused for the time `keep`, for an orchestrator that names a volume
+    /// only while it uses it. A volume that never had a user stays for the time `unclaimed`, because the orchestrator
+    /// asks again after a download that took too long.
+    bool forgets = false;
+    std::chrono::milliseconds unclaimed{150000};
   };
 
   /// Reads the state file. Keeps live mounts, and replaces dead mounts that were in use. Unmounts a mount that belongs
@@ -51,12 +56,25 @@ class VolumeTable final : public VolumeDriver {
   /// From now on, requests that wait fail with an error. Call it before the threads that make requests are joined.
   void stop();
 
-  void create(const std::string& name, const DriverOptions& options) override;
+  void create(const std::string& name, const DriverOptions& options) override { create(name, options, {}); }
+  /// `variables` are for the environment of the processes that work for the volume (own_command.h): secrets. They are
+  /// held in memory only, and replace those of an earlier call. A volume that was read from the state file has none.
+  void create(const std::string& name, const DriverOptions& options, std::vector<std::string> variables);
   [[nodiscard]] VolumeDescription get(const std::string& name) override;
   [[nodiscard]] std::vector<VolumeDescription> list() override;
   Mounted mount(const std::string& name, const std::string& id) override;
   void unmount(const std::string& name, const std::string& id) override;
   void remove(const std::string& name) override;
+
+  /// A user of a volume.
+  struct User {
+    std::string volume;
+    DriverOptions options;  // of the volume
+    std::string id;         // as `mount` got it
+  };
+  [[nodiscard]] std::vector<User> users();
+  /// Where the volume is mounted, if it is.
+  [[nodiscard]] std::string mountpoint(const std::string& name) const { return mounter_.mountpoint(name); }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -71,7 +89,9 @@ class VolumeTable final : public VolumeDriver {
     std::string resolved;          // the id of the package that was chosen; empty: not resolved yet, or a path
     std::size_t tries = 0;         // attempts that have ended
     std::optional<Error> problem;  // the error of the last attempt; none if it succeeded
-    Clock::time_point idle_since;
+    bool had_user = false;
+    Clock::time_point idle_until;        // then its mount ends, unless it has a user
+    std::vector<std::string> variables;  // for the environment of its processes
     std::unique_ptr<CancelFlag> cancel;  // cancels the work of `worker`
     std::thread worker;                  // has ended or is about to end when `busy` is false
 
@@ -105,6 +125,12 @@ class VolumeTable final : public VolumeDriver {
   void drop(Lock& lock, const VolumePtr& volume) PKGFS_REQUIRES(mutex_);
 
   void keep_mounts();
+  /// When the volume ends, if no user comes.
+  [[nodiscard]] Clock::time_point idle_end(const Volume& volume) const {
+    return Clock::now() + (settings_.forgets && !volume.had_user ? settings_.unclaimed : settings_.keep);
+  }
+  /// Whether the volume has no users, and holds a mount or a place in the table that ends at `idle_until`.
+  [[nodiscard]] bool is_idle(const Volume& volume) const;
   void end_idle_mounts(Lock& lock) PKGFS_REQUIRES(mutex_);
   void renew_dead_mounts(Lock& lock) PKGFS_REQUIRES(mutex_);
   [[nodiscard]] std::vector<VolumePtr> all() const PKGFS_REQUIRES(mutex_);

@@ -122,7 +122,8 @@ void VolumeTable::adopt() {
     volume->resolved = mounter_.resolved(name);
     const auto mounted = mounts.find(name);
     volume->mounted = mounted != mounts.end() && mounted->second.state != MountState::kDead;
-    volume->idle_since = Clock::now();
+    volume->had_user = true;
+    volume->idle_until = idle_end(*volume);
     if (mounted != mounts.end() && !volume->mounted) {
       mounter_.unmount(name, true);
     }
@@ -138,7 +139,7 @@ void VolumeTable::adopt() {
   save();
   for (const auto& [name, volume] : volumes_) {
     const bool needs_mount = !volume->mounted && !volume->record.ids.empty();
-    if (needs_mount || !volume->record.prepared) {
+    if (needs_mount || !(volume->record.prepared || is_idle(*volume))) {
       start_work(volume, needs_mount);
     }
   }
@@ -167,13 +168,14 @@ void VolumeTable::work(const VolumePtr& volume) {
   Lock lock(mutex_);
   const Busy busy(volume->busy, changed_);
   const std::string name = volume->record.name;
+  const std::vector<std::string> variables = volume->variables;
   try {
     const VolumeOptions options = parse_volume_options(volume->record.options);
     if (!volume->record.prepared || !mounter_.is_prepared(name, options)) {
       volume->record.prepared = false;
       {
         const Unlocked unlocked(lock);
-        mounter_.prepare(name, options, *volume->cancel);
+        mounter_.prepare(name, options, *volume->cancel, variables);
       }
       volume->record.prepared = true;
       volume->resolved = mounter_.resolved(name);
@@ -183,10 +185,9 @@ void VolumeTable::work(const VolumePtr& volume) {
     if (volume->wants_mount) {
       {
         const Unlocked unlocked(lock);
-        mounter_.mount(name, options, *volume->cancel);
+        mounter_.mount(name, options, *volume->cancel, variables);
       }
       volume->mounted = true;
-      volume->idle_since = Clock::now();
       log::info("volume \"{}\" is mounted at \"{}\"", name, mounter_.mountpoint(name));
     }
     volume->problem.reset();
@@ -200,6 +201,7 @@ void VolumeTable::work(const VolumePtr& volume) {
     log::warn("volume \"{}\": {}", name, one_line(*volume->problem));
   }
   ++volume->tries;
+  volume->idle_until = idle_end(*volume);
 }
 
 void VolumeTable::work_unlocked(Lock& lock, Volume& volume, const std::function<void()>& job) {
@@ -212,7 +214,7 @@ bool VolumeTable::wait_until_free(Lock& lock, const Volume& volume, Clock::time_
   const bool is_free =
       lock.wait_until(changed_, deadline, [&]() PKGFS_REQUIRES(mutex_) { return !volume.busy || stopping_; });
   if (stopping_) {
-    throw Error(ErrorCode::kInterrupted, "the volume plugin is being stopped");
+    throw Error(ErrorCode::kInterrupted, "the driver of the volumes is being stopped");
   }
   return is_free;
 }
@@ -221,9 +223,10 @@ VolumeTable::Clock::time_point VolumeTable::next_look() const {
   const auto now = Clock::now();
   auto next = now + std::chrono::hours(1);
   for (const VolumePtr& volume : all()) {
-    if (volume->mounted && !volume->busy) {
-      next =
-          std::min(next, volume->record.ids.empty() ? volume->idle_since + settings_.keep : now + settings_.look_after);
+    if (!volume->busy && is_idle(*volume)) {
+      next = std::min(next, volume->idle_until);
+    } else if (volume->mounted && !volume->busy) {
+      next = std::min(next, now + settings_.look_after);
     }
   }
   return next;
@@ -249,17 +252,25 @@ void VolumeTable::keep_mounts() {
   }
 }
 
+bool VolumeTable::is_idle(const Volume& volume) const {
+  return volume.record.ids.empty() && (volume.mounted || settings_.forgets);
+}
+
 void VolumeTable::end_idle_mounts(Lock& lock) {
   for (const VolumePtr& volume : all()) {
-    const bool is_due = volume->mounted && !volume->busy && !volume->removed && volume->record.ids.empty() &&
-                        volume->idle_since + settings_.keep <= Clock::now();
+    const bool is_due = is_idle(*volume) && !volume->busy && !volume->removed && volume->idle_until <= Clock::now();
     if (!is_due || stopping_) {
       continue;
     }
     const std::string& name = volume->record.name;
-    volume->idle_since = Clock::now();  // for the next attempt, if a process that no engine knows of is using it
-    bool still_mounted = true;
+    volume->idle_until = idle_end(*volume);  // for the next attempt, if a process that no engine knows of is using it
+    const std::size_t tries = volume->tries;
+    bool still_mounted = volume->mounted;
+    const bool was_mounted = still_mounted;
     work_unlocked(lock, *volume, [&] {
+      if (!was_mounted) {
+        return;
+      }
       try {
         mounter_.unmount(name, false);
         log::info("volume \"{}\" is unmounted: it has no users", name);
@@ -269,6 +280,11 @@ void VolumeTable::end_idle_mounts(Lock& lock) {
       still_mounted = mounter_.is_mounted(name);
     });
     volume->mounted = still_mounted;
+    // A user may have come while the lock was free.
+    if (settings_.forgets && !still_mounted && !volume->busy && !volume->removed && volume->record.ids.empty() &&
+        volume->tries == tries && !stopping_) {
+      drop(lock, volume);
+    }
   }
 }
 

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/net/net.h"
+#include "tests/support/raw_client.h"
 
 namespace pkgfs::test {
 
@@ -58,23 +59,6 @@ class Plugin {
   Arguments options_;
   TempDir directory_;
   std::unique_ptr<Process> process_;
-};
-
-/// A client's end of a Unix socket, for what curl can't do.
-class RawClient {
- public:
-  explicit RawClient(const std::string& path);
-  [[nodiscard]] bool connected() const { return connected_; }
-  bool send(const std::string& text) const;
-  /// What comes until `limit`, the other end closes, or `enough` was read.
-  [[nodiscard]] std::string read(std::chrono::milliseconds limit, const std::string& enough = {}) const;
-  /// Whether the other end closes within `limit`.
-  [[nodiscard]] bool is_closed_within(std::chrono::milliseconds limit) const;
-  void close() { fd_.reset(); }
-
- private:
-  UniqueFd fd_;
-  bool connected_ = false;
 };
 
 /// What a `Plugin` needs: mounts and a registry.
