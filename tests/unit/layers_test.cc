@@ -44,8 +44,9 @@ const std::map<std::string, std::set<std::string>>& allowed() {
       {"daemon/mount", {"core", "fuse", "daemon/cli", "daemon/packages", "daemon/observe", "daemon/keeper"}},
       {"daemon/doctor", {"core", "fuse", "daemon/cli", "daemon/packages", "daemon/mount"}},
       {"daemon/volumes", {"core", "daemon/cli", "daemon/http", "daemon/mount"}},
+      {"daemon/csi", {"core", "fuse", "daemon/cli", "daemon/http", "daemon/mount", "daemon/observe", "daemon/volumes"}},
       {"daemon/commands", {"core", "fuse", "daemon"}},
-      {"daemon", {"daemon/commands", "daemon/cli"}},
+      {"daemon", {"daemon/commands", "daemon/cli", "daemon/csi"}},
   };
   return table;
 }
@@ -65,6 +66,7 @@ constexpr Confined kConfined[] = {
     {"toml++", "core/package"},
     {"archive", "core/load"},
     {"openssl/", "core/base"},
+    {"grpc", "daemon/csi"},
 };
 
 /// What the core may not know: the terminal and the standard streams are the program's.

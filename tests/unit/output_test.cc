@@ -38,6 +38,9 @@ const std::set<std::string>& sinks() {
       "daemon/cli/run_report.cc",         // writes JSON, and errors, which are printable
       "daemon/cli/text_writer.h",         // makes each text printable
       "daemon/keeper/main.cc",            // writes literals, and a path for the system's log
+      "daemon/csi/csi_options.cc",        // prints a table of the program
+      "daemon/csi/csi_options.h",         //
+      "daemon/csi/driver.cc",             // writes the version, which is a literal
       "daemon/commands/cmd_cat.cc",       // writes the bytes of a file, which it is for
       "daemon/commands/damage.cc",        // writes errors, which are printable
       "daemon/commands/damage.h",         //

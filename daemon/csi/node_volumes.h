@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+
+#include "core/base/thread_annotations.h"
+#include "daemon/csi/attributes.h"
+#include "daemon/csi/publication.h"
+#include "daemon/csi/targets.h"
+#include "daemon/volumes/volume_table.h"
+
+namespace pkgfs::csi {
+
+/// The volumes of the pods of this node. A VolumeTable has one mount for each set of equal options and secrets. Each
+/// pod gets a bind of it, or of a directory in it, at its target path. Thread-safe: different targets are worked on at
+/// the same time; a call for a target that is worked on ends with ABORTED, as CSI wants it.
+///
+/// A thread looks at all targets every few seconds. If a mount was made anew because its daemon and its keeper had
+/// ended, the thread binds it again. A container that runs keeps the dead mount until it is started again.
+class NodeVolumes {
+ public:
+  struct Counts {
+    std::size_t mounts = 0;
+    std::size_t publications = 0;
+    std::uint64_t rebinds = 0;
+  };
+  struct Health {
+    MountState state = MountState::kLive;
+    bool was_rebound = false;
+    std::optional<FileSystemSize> size;
+  };
+
+  /// Takes over the publications in the table whose targets still have a mount, and forgets the others.
+  NodeVolumes(VolumeTable& table, AttributePolicy policy, std::chrono::milliseconds look_after);
+  ~NodeVolumes();
+  NodeVolumes(const NodeVolumes&) = delete;
+  NodeVolumes& operator=(const NodeVolumes&) = delete;
+
+  /// Shows a volume at `target`. Does nothing if it is there already. Throws Error, or Refusal: ALREADY_EXISTS if
+  /// another volume is there, FAILED_PRECONDITION for a mount of another program.
+  void publish(const std::string& volume_id, const std::string& target, const StringMap& attributes,
+               const StringMap& secrets);
+  /// Works with a dead daemon, and for volumes that this object doesn't know.
+  void unpublish(const std::string& volume_id, const std::string& target);
+  /// Throws Refusal(NOT_FOUND) unless the volume is at `target`.
+  [[nodiscard]] Health health(const std::string& volume_id, const std::string& target);
+  [[nodiscard]] Counts counts();
+
+ private:
+  struct Known {
+    Publication publication;
+    std::string volume;  // in the table
+    DriverOptions options;
+    bool was_rebound = false;
+  };
+  class Claim;
+
+  void adopt();
+  /// The user of the table that serves `target`. Throws Refusal(ALREADY_EXISTS) if it shows something else.
+  std::optional<Known> find_same(const std::string& volume_id, const std::string& target, const VolumeRequest& request)
+      PKGFS_EXCLUDES(mutex_);
+  void mount(const std::string& volume, const VolumeRequest& request, const std::string& id);
+  void write_lock(const VolumeRequest& request) const;
+  /// Whether the mount at the target is that of the volume.
+  [[nodiscard]] bool is_shown(const std::string& volume, const std::string& target) const;
+  void look_after_targets() PKGFS_EXCLUDES(mutex_);
+  void look_after(const Known& known) PKGFS_EXCLUDES(mutex_);
+
+  VolumeTable& table_;
+  const AttributePolicy policy_;
+  const std::chrono::milliseconds look_after_;
+  Mutex mutex_;
+  std::condition_variable changed_;
+  std::map<std::string, Known> known_ PKGFS_GUARDED_BY(mutex_);  // by target
+  std::set<std::string> claimed_ PKGFS_GUARDED_BY(mutex_);       // targets that are worked on
+  bool stopping_ PKGFS_GUARDED_BY(mutex_) = false;
+  std::atomic<std::uint64_t> rebinds_ = 0;
+  std::thread keeper_;
+};
+
+}  // namespace pkgfs::csi

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+// Risk: a slow or missing registry makes a call take longer than the kubelet waits, or keeps pods from packages that
+// the node has.
+#include "tests/csi/driver.h"
+#include "tests/support/containers/package_builder.h"
+
+namespace pkgfs::test {
+namespace {
+
+using grpc::StatusCode;
+using std::chrono::seconds;
+using Clock = std::chrono::steady_clock;
+
+class CsiNetwork : public DriverTest {
+ protected:
+  void SetUp() override {
+    DriverTest::SetUp();
+    if (!IsSkipped()) {
+      registry_ = std::make_unique<TestRegistry>(std::vector{chain_});
+      attributes_ = {{"package", "acme/app"}, {"registry", registry_->endpoint()}};
+    }
+  }
+
+  std::unique_ptr<TestRegistry> registry_;
+  Attributes attributes_;
+};
+
+TEST_F(CsiNetwork, ACallEndsInTimeAndALaterOneFindsThePackageReady) {
+  Driver driver(environment(), {"--publish-wait=1", "--keep=0.2"});
+  ASSERT_TRUE(driver.start()) << driver.process().err();
+  registry_->set_fault({.where = Fault::Where::kFiles, .latency_ms = 3000});
+  const auto begin = Clock::now();
+  grpc::Status status = driver.publish("a", attributes_);
+  EXPECT_LT(Clock::now() - begin, seconds(3));
+  EXPECT_EQ(status.error_code(), StatusCode::UNAVAILABLE) << describe(status);
+  EXPECT_NE(status.error_message().find("resolving and downloading \"acme/app\""), std::string::npos)
+      << describe(status);
+  EXPECT_FALSE(driver.is_shown("a"));
+  EXPECT_TRUE(eventually([&] { return (status = driver.publish("a", attributes_)).ok(); }, seconds(30)))
+      << describe(status);
+  EXPECT_GT(list_tree(driver.target("a")).size(), 2U);
+  EXPECT_TRUE(driver.unpublish("a").ok());
+  EXPECT_TRUE(eventually([&] { return driver.mounted().empty(); }));
+}
+
+TEST_F(CsiNetwork, WithoutItsRegistryANodeShowsWhatItHasAndSaysWhyNotTheRest) {
+  Driver driver(environment(), {"--keep=0.2"});
+  ASSERT_TRUE(driver.start()) << driver.process().err();
+  const grpc::Status first = driver.publish("a", attributes_);
+  ASSERT_TRUE(first.ok()) << describe(first);
+  ASSERT_TRUE(driver.unpublish("a").ok());
+  ASSERT_TRUE(eventually([&] { return driver.mounted().empty(); }));
+  registry_->set_fault({.kind = Fault::Kind::kClose});
+  const grpc::Status cached = driver.publish("a", attributes_);
+  EXPECT_TRUE(cached.ok()) << describe(cached);
+  attributes_["package"] = "acme/lib@0.9.9";
+  attributes_["offline"] = "true";
+  const grpc::Status missing = driver.publish("b", attributes_);
+  EXPECT_FALSE(missing.ok());
+  EXPECT_NE(missing.error_message().find("acme/lib"), std::string::npos) << describe(missing);
+}
+
+TEST_F(CsiNetwork, ATokenOfASecretOpensAPrivatePackage) {
+  Driver driver(environment(), {"--keep=0.2"});
+  ASSERT_TRUE(driver.start()) << driver.process().err();
+  registry_->set_fault({.kind = Fault::Kind::kUnauthorized, .where = Fault::Where::kGraphql, .token = "s3cret"});
+  const grpc::Status refused = driver.publish("a", attributes_);
+  EXPECT_FALSE(refused.ok());
+  auto request = driver.request("a", attributes_);
+  (*request.mutable_secrets())["token"] = "s3cret";
+  const grpc::Status status = driver.publish(request);
+  EXPECT_TRUE(status.ok()) << describe(status) << "\nwithout: " << describe(refused);
+}
+
+}  // namespace
+}  // namespace pkgfs::test
