@@ -133,6 +133,18 @@ webc::WriterNode file_node(webc::Content content, std::int64_t modified) {
   return node;
 }
 
+void limit_times(webc::WriterNode& root, std::uint64_t latest) {
+  std::vector<webc::WriterNode*> pending{&root};
+  while (!pending.empty()) {
+    webc::WriterNode& node = *pending.back();
+    pending.pop_back();
+    node.modified = std::min(node.modified, latest);
+    for (webc::WriterNode& child : node.children) {
+      pending.push_back(&child);
+    }
+  }
+}
+
 webc::WriterNode host_volume(const DirectoryPackage& package, const DirectoryPackage::HostVolume& volume,
                              const PackOptions& options) {
   if (!volume.is_file) {
@@ -182,19 +194,25 @@ webc::WriterNode pack_file_volume(const std::string& host, webc::Content content
   return root;
 }
 
-void write_package(const PackageParts& parts, PackedVolumes volumes, int fd) {
+void write_package(const PackageParts& parts, PackedVolumes volumes, int fd, std::optional<std::uint64_t> latest) {
   webc::Writer writer(webc::Version::kV3, parts.manifest.to_json());
+  const auto add = [&](std::string name, webc::WriterNode root) {
+    if (latest) {
+      limit_times(root, *latest);
+    }
+    writer.add_volume(std::move(name), std::move(root));
+  };
   for (const auto& atom : parts.atoms) {
     writer.add_atom(atom.name, atom.body);
   }
   for (auto& [name, root] : volumes) {
-    writer.add_volume(name, std::move(root));
+    add(name, std::move(root));
   }
   webc::WriterNode metadata;
   for (const auto& item : parts.metadata_files) {
     place(metadata, HostPath::parse(item.path).components, file_node(item.body, item.modified));
   }
-  writer.add_volume("metadata", std::move(metadata));
+  add("metadata", std::move(metadata));
   (void)writer.write(fd);
 }
 
@@ -203,7 +221,7 @@ void pack_package(const DirectoryPackage& package, int fd, const PackOptions& op
   for (const auto& volume : package.host_volumes()) {
     volumes.emplace_back(volume.name, host_volume(package, volume, options));
   }
-  write_package(package.parts(), std::move(volumes), fd);
+  write_package(package.parts(), std::move(volumes), fd, options.latest);
 }
 
 }  // namespace pkgfs

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,11 +39,15 @@ using PackedVolumes = std::vector<std::pair<std::string, webc::WriterNode>>;
 /// and times are in whole seconds. Volume roots and atoms have no time. Links are stored as they are, also those that
 /// leave their volume: a mount keeps their targets inside. Throws Error for an entry that a container can't hold, such
 /// as a name that isn't UTF-8.
-void write_package(const PackageParts& parts, PackedVolumes volumes, int fd);
+/// A time after `latest`, in seconds since the epoch, becomes `latest`.
+void write_package(const PackageParts& parts, PackedVolumes volumes, int fd,
+                   std::optional<std::uint64_t> latest = std::nullopt);
 
 struct PackOptions {
   /// Leave out the files that the ignore rules exclude from a build (ignore_rules.h).
   bool apply_ignore_rules = false;
+  /// As in `write_package`.
+  std::optional<std::uint64_t> latest = {};
 };
 
 /// Writes `package` to the empty file `fd` as a version 3 container. Throws as `write_package`, for a FIFO, socket or

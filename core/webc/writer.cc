@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/base/cancel.h"
 #include "core/base/error.h"
 #include "core/base/function_ref.h"
 #include "core/webc/buffer.h"
@@ -53,6 +54,7 @@ void send(const Section& section, Take take) {
   take(length);
   std::uint64_t sent = 0;
   for (const Content* body : section.volume->bodies()) {
+    throw_if_cancelled();
     read_content(*body, [&](Bytes piece) {
       sent += piece.size();
       if (sent <= section.volume->data_length()) {
@@ -70,12 +72,10 @@ Json index_entry(std::uint64_t start, std::uint64_t length, const Sha256& hash) 
           {"checksum", {{"tag", "checksum-sha256"}, {"value", Json::binary({hash.begin(), hash.end()})}}}};
 }
 
-// The index. `names` are those of the sections from the third on. `dummy` takes the largest offsets, for its length.
-Buffer index_cbor(const std::vector<Section>& sections, const std::vector<std::string>& names, std::uint64_t framing,
-                  bool dummy) {
+// The index. `names` are those of the sections from the third on.
+Buffer index_cbor(const std::vector<Section>& sections, const std::vector<std::string>& names, std::uint64_t framing) {
   const auto entry = [&](const Section& section) {
-    return dummy ? index_entry(~0ULL, ~0ULL, section.hash)
-                 : index_entry(section.start, section.length + framing, section.hash);
+    return index_entry(section.start, section.length + framing, section.hash);
   };
   // The names differ. `volumes[name]` would look through all of them first.
   using Members = std::vector<Json::object_t::value_type, Json::object_t::allocator_type>;
@@ -113,13 +113,20 @@ std::uint64_t write_container(bool v3, const Json& manifest, const WriterNode& a
     section.hash = hasher.finish();
   }
   const std::uint64_t framing = v3 ? 41 : 9;
-  const std::uint64_t index_length = index_cbor(sections, names, framing, true).size();
-  std::uint64_t at = 8 + 9 + index_length;
-  for (Section& section : sections) {
-    section.start = at;
-    at += framing + section.length;
-  }
-  Buffer index = index_cbor(sections, names, framing, false);
+  std::uint64_t at = 0;
+  const auto place = [&](std::uint64_t first) {
+    at = first;
+    for (Section& section : sections) {
+      section.start = at;
+      at += framing + section.length;
+    }
+    return index_cbor(sections, names, framing);
+  };
+  // The offsets depend on the length of the index, and its length on the offsets. The reference counts the offsets from
+  // the end of the index first, and adds a fifth to the section that results, with its frame of nine bytes. Offsets
+  // from the beginning of the file always have room there: each takes up to eight bytes more, and has 80 bytes around.
+  const std::uint64_t index_length = (place(0).size() + 9) * 12 / 10;
+  Buffer index = place(8 + 9 + index_length);
   index.resize(index_length);
   Buffer start;
   put(start, std::string_view("\0webc", 5));

@@ -34,8 +34,8 @@ struct WriterNode {
 [[nodiscard]] std::string atom_signature(const Sha256& digest);
 
 /// Writes containers of version 2 or 3 in the layout of the reference. Children and volumes are sorted by name bytes.
-/// Entries are stored depth first, and bodies in the same order. Only the zero padding of the index differs from the
-/// reference. `write` has the headers and one buffer in memory, and streams the bodies. Not thread-safe.
+/// Entries are stored depth first, and bodies in the same order. The bytes are those that the reference writes for the
+/// same input. `write` has the headers and one buffer in memory, and streams the bodies. Not thread-safe.
 class Writer {
  public:
   /// `version` is 2 or 3. Throws Error(kUnsupported) for 1.

@@ -91,6 +91,14 @@ constexpr std::array kCommands{
                 "zlib and squashfs-tools.",
                 "pkgfs export ./app.webc app.tar\n"
                 "pkgfs export --format=oci acme/app ./app-image"},
+    CommandSpec{
+        CommandId::kPack, "pack", "DIRECTORY", "make a package file from a directory with a wasmer.toml",
+        "Writes a container of version 3, and prints its hash. The bytes are those that \"wasmer package build\" "
+        "writes: what .wasmerignore files exclude is left out, and files keep their times. If the environment "
+        "variable SOURCE_DATE_EPOCH has a number of seconds since 1970, later times become that time. Then the "
+        "same files give the same package on every machine.\n"
+        "FILE appears when it is complete, and replaces an earlier file.",
+        "pkgfs pack ./my-package -o my-package.webc"},
     CommandSpec{CommandId::kResolve, "resolve", "PACKAGE",
                 "show which packages a package needs, and what the tree is made of",
                 "With --lock=FILE, pkgfs also writes the chosen packages, with hashes and URLs, to a lock "

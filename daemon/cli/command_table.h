@@ -22,6 +22,7 @@ enum class CommandId : unsigned {
   kExtract,
   kDiff,
   kExport,
+  kPack,
   kResolve,
   kPull,
   kCache,

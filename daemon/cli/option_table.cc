@@ -44,8 +44,8 @@ constexpr unsigned kTreeCommands = set_of(CommandId::kMount, CommandId::kVerify,
 constexpr unsigned kResolvingCommands = kTreeCommands | set_of(CommandId::kInspect, CommandId::kResolve);
 constexpr unsigned kFetchingCommands = kResolvingCommands | set_of(CommandId::kPull);
 constexpr unsigned kLoggingCommands =
-    kFetchingCommands | set_of(CommandId::kUnmount, CommandId::kMounts, CommandId::kStats, CommandId::kCache,
-                               CommandId::kWait, CommandId::kUpgradeMounts, CommandId::kConfig,
+    kFetchingCommands | set_of(CommandId::kPack, CommandId::kUnmount, CommandId::kMounts, CommandId::kStats,
+                               CommandId::kCache, CommandId::kWait, CommandId::kUpgradeMounts, CommandId::kConfig,
                                CommandId::kVolumePlugin);
 constexpr unsigned kMountOnly = set_of(CommandId::kMount);
 constexpr unsigned kPluginOnly = set_of(CommandId::kVolumePlugin);
@@ -180,6 +180,8 @@ constexpr std::array kOptions{
                set_of(CommandId::kInspect), false, [](Options& options, std::string_view) { options.commands = true; }},
     OptionSpec{Group::kCommand, "structure", '\0', "", "check everything but the contents of files",
                set_of(CommandId::kVerify), false, [](Options& options, std::string_view) { options.structure = true; }},
+    OptionSpec{Group::kCommand, "output", 'o', "FILE", "the package file to write", set_of(CommandId::kPack), false,
+               [](Options& options, std::string_view value) { options.output = value; }},
     OptionSpec{Group::kCommand, "stat", '\0', "", "print only how much differs, not which files",
                set_of(CommandId::kDiff), false, [](Options& options, std::string_view) { options.only_sum = true; }},
     OptionSpec{Group::kCommand, "older-than", '\0', "AGE",
@@ -235,7 +237,8 @@ constexpr std::array kOptions{
                "let the wasmer.toml of PACKAGE, a directory, name files outside of it, and show them with their own "
                "modes and a warning for each. A wasmer.toml from a stranger can then publish every file that you can "
                "read. Dependencies may never lead out of their directory",
-               kFetchingCommands, true, [](Options& options, std::string_view) { options.tree.allow_outside = true; }},
+               kFetchingCommands | set_of(CommandId::kPack), true,
+               [](Options& options, std::string_view) { options.tree.allow_outside = true; }},
     OptionSpec{Group::kPackages, "allow-url-dependencies", '\0', "",
                "let packages from registries and URLs depend on URLs of any server. Without the option they may name "
                "only their own server and the registries. Private addresses stay closed to public servers",

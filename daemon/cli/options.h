@@ -138,6 +138,7 @@ struct Options {
   bool structure = false;     // verify: leave out the contents of files
   bool force = false;
   bool keep_going = false;                         // extract: also what isn't damaged
+  std::string output;                              // pack: the file to write
   bool only_sum = false;                           // diff: --stat
   ExportFormat format = ExportFormat::kTar;        // export
   std::string platform = "linux/wasm";             // export: of an image

@@ -31,6 +31,8 @@ CommandFunction command_function(CommandId id) {
       return cmd_cat;
     case CommandId::kExtract:
       return cmd_extract;
+    case CommandId::kPack:
+      return cmd_pack;
     case CommandId::kDiff:
       return cmd_diff;
     case CommandId::kExport:

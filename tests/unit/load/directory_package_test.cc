@@ -147,15 +147,7 @@ TEST_F(Sources, PackToWhatTheReferencePacks) {
       ASSERT_NE(fs, nullptr);
       expect_volume(*fs, volume, true);
     }
-    // The same sections byte by byte; the index is padded differently.
-    const auto theirs = webc::Container::open(MappedFile::open(packed.string()));
-    ASSERT_EQ(theirs->index()->volumes.size(), ours->container()->index()->volumes.size());
-    EXPECT_EQ(theirs->index()->manifest.checksum, ours->container()->index()->manifest.checksum);
-    EXPECT_EQ(theirs->index()->atoms.checksum, ours->container()->index()->atoms.checksum);
-    for (std::size_t i = 0; i < theirs->index()->volumes.size(); ++i) {
-      EXPECT_EQ(theirs->index()->volumes[i].second.checksum, ours->container()->index()->volumes[i].second.checksum)
-          << theirs->index()->volumes[i].first;
-    }
+    EXPECT_TRUE(read_text(path) == read_text(packed)) << "the same bytes, so that the package has the same hash";
   }
 }
 

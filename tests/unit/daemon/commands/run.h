@@ -26,9 +26,10 @@ inline Run run(std::vector<std::string> arguments) {
   std::ostringstream err;
   arguments.insert(arguments.begin(), "pkgfs");
   const auto environment = [](const char* name) -> std::optional<std::string> {
-    for (const char* known : {"WASMER_DIR", "WASMER_REGISTRY"}) {
+    for (const char* known : {"WASMER_DIR", "WASMER_REGISTRY", "SOURCE_DATE_EPOCH"}) {
       if (std::string_view(name) == known) {
-        return std::getenv(known);  // NOLINT(concurrency-mt-unsafe): nothing changes it
+        const char* const value = std::getenv(known);  // NOLINT(concurrency-mt-unsafe): no other thread changes it
+        return value == nullptr ? std::nullopt : std::optional<std::string>(value);
       }
     }
     return std::nullopt;

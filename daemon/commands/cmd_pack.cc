@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+#include <charconv>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "core/base/cancel.h"
+#include "core/base/file_kind.h"
+#include "core/base/files.h"
+#include "core/cache/file_hash.h"
+#include "core/export/output_file.h"
+#include "core/load/directory_package.h"
+#include "core/load/pack.h"
+#include "daemon/cli/exit_code.h"
+#include "daemon/cli/logging.h"
+#include "daemon/cli/text_writer.h"
+#include "daemon/commands/commands.h"
+#include "daemon/packages/interrupt.h"
+#include "daemon/packages/open_tree.h"
+#include "daemon/packages/package_path.h"
+
+namespace pkgfs {
+
+namespace {
+
+/// The latest time that files may have, as reproducible builds state it. Throws Error(kUsage) if it isn't a number.
+std::optional<std::uint64_t> source_date(const Io& io) {
+  const std::optional<std::string> text = io.environment("SOURCE_DATE_EPOCH");
+  if (!text || text->empty()) {
+    return std::nullopt;
+  }
+  std::uint64_t seconds = 0;
+  const auto [end, failed] = std::from_chars(text->data(), text->data() + text->size(), seconds);
+  if (failed != std::errc() || end != text->data() + text->size()) {
+    throw Error(ErrorCode::kUsage, "SOURCE_DATE_EPOCH is \"" + *text + "\", not a number of seconds since 1970");
+  }
+  return seconds;
+}
+
+std::shared_ptr<const DirectoryPackage> open_source(const std::string& text, const TreeFlags& flags) {
+  const std::optional<std::string> path = package_path(text);
+  if (!path) {
+    throw Error(ErrorCode::kUsage,
+                "\"" + text + "\" isn't a directory: pack makes a package from one with a wasmer.toml");
+  }
+  auto package = std::dynamic_pointer_cast<const DirectoryPackage>(open_path(*path, open_options(flags)));
+  if (package == nullptr) {
+    throw Error(ErrorCode::kUsage, "\"" + text + "\" is a package file already: pack makes one from a directory");
+  }
+  return package;
+}
+
+}  // namespace
+
+int cmd_pack(const std::vector<std::string>& args, const Io& io) {
+  const Options options = parse_options(CommandId::kPack, args, 1, 1);
+  set_log_level(options.log);
+  if (options.output.empty()) {
+    throw Error(ErrorCode::kUsage, "--output=FILE is missing: the package to write");
+  }
+  const std::optional<std::uint64_t> latest = source_date(io);
+  CancelFlag cancel;
+  const InterruptGuard guard(cancel);
+  const auto package = open_source(options.operands[0], options.tree);
+  OutputFile file(options.output, true);
+  pack_package(*package, file.fd(), {.apply_ignore_rules = true, .latest = latest});
+  throw_if_cancelled();
+  const Sha256 hash = hash_file("/proc/self/fd/" + std::to_string(file.fd()));
+  file.publish();
+  TextWriter(*io.out) << "sha256:" << to_hex(hash) << "  " << options.output << '\n';
+  return kExitOk;
+}
+
+}  // namespace pkgfs
