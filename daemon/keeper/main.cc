@@ -33,6 +33,7 @@
 #include <ctime>
 
 #include "daemon/keeper/protocol.h"
+#include "daemon/keeper/socket_message.h"
 
 namespace {
 
@@ -114,25 +115,13 @@ void set_variable(int signal, long long ended) {
 
 /// Receives kUpgrade and its two descriptors. False: another message, or none.
 bool receive_upgrade(int socket, int (&descriptors)[2]) {
-  char message[kMessageBytes]{};
-  iovec text{message, sizeof(message)};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(descriptors))];
-  msghdr header{};
-  header.msg_iov = &text;
-  header.msg_iovlen = 1;
-  header.msg_control = control;
-  header.msg_controllen = sizeof(control);
+  char text[kMessageBytes]{};
+  pkgfs::SocketMessage message(text);
+  message.make_room();
   pollfd waiting{.fd = socket, .events = POLLIN, .revents = 0};
-  if (::poll(&waiting, 1, kGraceMs) != 1 || ::recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) <= 0) {
-    return false;
-  }
-  const cmsghdr* const first = CMSG_FIRSTHDR(&header);
-  if (message[0] != kUpgrade || first == nullptr || first->cmsg_type != SCM_RIGHTS ||
-      first->cmsg_len != CMSG_LEN(sizeof(descriptors))) {
-    return false;
-  }
-  std::memcpy(descriptors, CMSG_DATA(first), sizeof(descriptors));
-  return true;
+  return ::poll(&waiting, 1, kGraceMs) == 1 &&
+         ::recvmsg(socket, message.header(), MSG_DONTWAIT | MSG_CMSG_CLOEXEC) > 0 && text[0] == kUpgrade &&
+         message.received(SCM_RIGHTS, descriptors);
 }
 
 /// Starts another executable as a successor, if a process that may ask for it does so.

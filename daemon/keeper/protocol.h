@@ -88,16 +88,24 @@ inline void watch_parent() {
   (void)!::chdir("/");
 }
 
-/// Whether a thread has ended. `stat`: its file in /proc.
-inline bool has_ended(int stat) {
+/// The state of a thread, as proc_pid_stat(5) names it: "R", "S", "T" and so on. `stat`: its file in /proc. "X" if the
+/// thread has ended.
+inline char thread_state(int stat) {
+  constexpr char kEndedState = 'X';
   std::array<char, 256> text{};
   const ssize_t size = ::pread(stat, text.data(), text.size(), 0);
   if (size <= 0) {
-    return true;
+    return kEndedState;
   }
   const auto end = text.begin() + size;
   const auto name_ends = std::find(std::make_reverse_iterator(end), text.rend(), ')').base();
-  return end - name_ends < 2 || *(name_ends + 1) == 'Z' || *(name_ends + 1) == 'X';
+  return end - name_ends < 2 ? kEndedState : *(name_ends + 1);
+}
+
+/// Whether a thread has ended. `stat`: its file in /proc.
+inline bool has_ended(int stat) {
+  const char state = thread_state(stat);
+  return state == 'Z' || state == 'X';
 }
 
 }  // namespace pkgfs::keeper

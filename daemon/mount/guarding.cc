@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <csignal>
 
+#include "core/base/log.h"
+
 namespace pkgfs {
 
 UniqueFd open_abort_file(const std::string& connection) {
@@ -37,6 +39,10 @@ UniqueFd open_process(pid_t process) { return UniqueFd(static_cast<int>(::syscal
 UniqueFd open_main_thread(pid_t process) {
   const std::string task = std::to_string(process);
   return UniqueFd(::open(("/proc/" + task + "/task/" + task + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
+}
+
+void warn_not_kept(const std::string& why) {
+  log::warn("if this daemon is killed, no other one goes on with its mount: {}", why);
 }
 
 void signal_process(const UniqueFd& process, int signal) {

@@ -37,6 +37,9 @@ class MountGuard {
 /// The file in /proc that shows the state of the main thread of `process`.
 [[nodiscard]] UniqueFd open_main_thread(pid_t process);
 
+/// Warns that no other daemon can go on with the mount of this one, and says why.
+void warn_not_kept(const std::string& why);
+
 /// Sends a signal to the process of a pidfd. Does nothing if it has ended.
 void signal_process(const UniqueFd& process, int signal);
 /// Ends a child process of this process, and waits for that, but at most a second. `process` is its pidfd.

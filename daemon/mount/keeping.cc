@@ -11,6 +11,7 @@
 #include "core/base/error.h"
 #include "core/base/log.h"
 #include "daemon/keeper/protocol.h"
+#include "daemon/mount/guarding.h"
 #include "daemon/packages/kept_tree.h"
 
 namespace pkgfs {
@@ -26,7 +27,7 @@ Keeping keeping_of(const MountOptions& options, const OpenedTree& opened, const 
     why = "with --auto-unmount, the mount ends with its daemon";
   } else if (options.io_uring) {
     why = "requests through io_uring can't be sent again";
-  } else if (followed != nullptr || opened.tree.file_system->changes() != nullptr || !keep_tree(opened)) {
+  } else if (followed != nullptr || opened.tree.file_system->changes() != nullptr || !can_keep(opened)) {
     why = "another daemon couldn't go on with live directories";
   }
   if (why != nullptr) {
@@ -56,11 +57,7 @@ static_assert(keeper::kSuccessions == fuse::SharedState::kSuccessions);
 
 /// What a keeper holds of the mount. `record` gets the tree.
 Keeper::Contents contents_of(MountRecord& record, const KeptParts& parts) {
-  std::optional<KeptTree> tree = keep_tree(*parts.opened);
-  if (!tree) {
-    throw Error(ErrorCode::kUnsupported, "the packages can't be handed over");
-  }
-  record.tree = *std::move(tree);
+  record.tree = keep_tree(*parts.opened);
   record.handshake = parts.session->handshake();
   const auto duplicate = [](int fd) { return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); };
   return {.record = record.write(),
@@ -86,9 +83,9 @@ void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecor
                  [record, parts]() mutable { return contents_of(record, parts); });
 }
 
-void start_keeper(Keeper& keeper, Guards& guards, const std::string& mountpoint) {
+void start_keeper(Keeper& keeper, Guards& guards) {
   if (const std::string why = keeper.start(); !why.empty()) {
-    log::warn("if the daemon of \"{}\" is killed, no other one goes on with the mount: {}", mountpoint, why);
+    warn_not_kept(why);
     return;
   }
   guards.use(&keeper);
@@ -112,7 +109,7 @@ void store_mount(ServiceManager& manager, MountRecord record, const KeptParts& p
     }
     manager.store(std::string(kStoredDevice), parts.session->device_fd());  // without the others it is of no use
   } catch (const Error& error) {
-    log::warn("if this daemon is killed, no other one goes on with its mount: {}", error);
+    warn_not_kept(error.message());
   }
 }
 

@@ -8,8 +8,8 @@
 #include "daemon/cli/options.h"
 #include "daemon/mount/keeper.h"
 #include "daemon/mount/mount_record.h"
-#include "daemon/mount/mount_service.h"
 #include "daemon/mount/mount_threads.h"
+#include "daemon/mount/predecessor.h"
 #include "daemon/mount/service_manager.h"
 #include "daemon/observe/mount_facts.h"
 #include "daemon/packages/followed_tree.h"
@@ -51,7 +51,7 @@ struct KeptParts {
 /// Makes the object for the keeper of the mount, but doesn't start it. If another mount covers this one, makes none.
 void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecord record, const KeptParts& parts);
 /// Starts the keeper. If that isn't possible, logs why, and the mount goes on without a keeper.
-void start_keeper(Keeper& keeper, Guards& guards, const std::string& mountpoint);
+void start_keeper(Keeper& keeper, Guards& guards);
 /// Lets the service manager keep what a keeper would hold. The next process of the unit goes on with the mount.
 void store_mount(ServiceManager& manager, MountRecord record, const KeptParts& parts);
 /// The names under which the service manager keeps descriptors. The last one is followed by the number of a container.

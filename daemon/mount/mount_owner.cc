@@ -54,7 +54,7 @@ bool names_mountpoint(const stdfs::path& process, const std::string& mountpoint)
 
 bool serves(const stdfs::path& process, const MountEntry& mount) {
   const std::vector<std::string> infos = device_infos(process);
-  const std::string number = mount.device.substr(mount.device.find(':') + 1);
+  const std::string number = connection_of(mount.device);
   constexpr std::string_view kField = "fuse_connection:";
   bool numbered = false;
   for (const std::string& info : infos) {

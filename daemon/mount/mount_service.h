@@ -1,33 +1,17 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
 
-#include "core/base/unique_fd.h"
 #include "daemon/cli/options.h"
-#include "daemon/mount/mount_record.h"
+#include "daemon/mount/predecessor.h"
 #include "daemon/mount/service_manager.h"
 #include "daemon/packages/followed_tree.h"
 #include "daemon/packages/open_tree.h"
 
 namespace pkgfs {
-
-/// The daemon before, which was killed, has crashed or is to be replaced, and what its keeper or the service manager
-/// has handed over.
-struct Predecessor {
-  MountRecord record;
-  UniqueFd device;
-  UniqueFd state;          // of fuse::SharedState
-  UniqueFd requests;       // of fuse::RequestStore; of /dev/null if the kernel can send requests again
-  UniqueFd process;        // its pidfd
-  UniqueFd control;        // to its keeper, or to `pkgfs upgrade-mounts`; may be invalid
-  std::int64_t ended = 0;  // CLOCK_MONOTONIC, in nanoseconds
-  int signal = 0;          // with which it crashed; 0: it didn't
-  bool runs = false;       // it hasn't ended: it will be stopped (SIGSTOP), and killed once this daemon serves
-};
 
 /// Mounts the tree at `mountpoint` (mountpoint.h) and serves it, until it is unmounted or SIGTERM, SIGINT or SIGHUP
 /// asks the daemon to end. Calls `ready` once the mount answers, with the message that it has just logged. Reports to

@@ -2,8 +2,10 @@
 #include "daemon/mount/mount_table.h"
 
 #include <fcntl.h>
+#include <sys/sysmacros.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <sstream>
 #include <utility>
 
@@ -54,6 +56,15 @@ std::optional<MountEntry> parse_line(const std::string& line) {
 }
 
 }  // namespace
+
+std::string connection_of(const std::string& device) { return device.substr(device.find(':') + 1); }
+
+std::uint64_t device_number(const std::string& device) {
+  unsigned major = 0;
+  unsigned minor = 0;
+  // NOLINTNEXTLINE(cert-err34-c): of the kernel
+  return std::sscanf(device.c_str(), "%u:%u", &major, &minor) == 2 ? ::makedev(major, minor) : 0;
+}
 
 std::vector<MountEntry> parse_mountinfo(std::string_view text) {
   std::vector<MountEntry> entries;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,8 +19,12 @@ struct MountEntry {
   std::string source;
   std::string options;        // of the mount, comma-separated
   std::string super_options;  // of the file system, the same
-  std::string device;         // "0:53": the part behind the colon is the number of the FUSE connection
+  std::string device;         // "0:53"
 };
+/// The number of the FUSE connection of `device`, such as "53" of "0:53". Empty if `device` is empty.
+[[nodiscard]] std::string connection_of(const std::string& device);
+/// The number of `device`, such as "0:53", as makedev(3) makes it. 0 if `device` isn't of this form.
+[[nodiscard]] std::uint64_t device_number(const std::string& device);
 
 /// Parses the text of mountinfo, in the order of its lines: a later mount at the same path covers an earlier one.
 /// Leaves out lines that are not of the expected form.

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/mount/mount_threads.h"
 
-#include <sys/sysmacros.h>
-
 #include <cerrno>
-#include <cstdio>
 #include <fstream>
 #include <system_error>
 
@@ -29,7 +26,7 @@ std::string Guards::replace() {
   if (why.empty()) {
     return why;
   }
-  log::warn("if this daemon is killed, no other one goes on with its mount: {}", why);
+  warn_not_kept(why);
   keeper_ = nullptr;
   return need();
 }
@@ -55,11 +52,8 @@ void start_prefetching(fuse::Session& session, fuse::ContentPrefetcher& prefetch
 }
 
 void start_following(ManifestFollower& follower, const std::string& device) {
-  unsigned major = 0;
-  unsigned minor = 0;
-  (void)std::sscanf(device.c_str(), "%u:%u", &major, &minor);  // NOLINT(cert-err34-c): of the kernel
   try {
-    follower.start(makedev(major, minor));
+    follower.start(device_number(device));
   } catch (const std::system_error& error) {
     log::warn("changes of the manifest aren't taken over: {}", start_text(error.code().value()));
   }

@@ -10,6 +10,7 @@
 #include "daemon/mount/guardian.h"
 #include "daemon/mount/keeper.h"
 #include "daemon/mount/manifest_follower.h"
+#include "daemon/mount/mount_table.h"
 #include "fuse/change_notifier.h"
 #include "fuse/content_prefetcher.h"
 #include "fuse/cpu_latency.h"
@@ -47,7 +48,7 @@ class Guards final : public MountGuard {
   [[nodiscard]] int ended_fd() const override { return current().ended_fd(); }
   [[nodiscard]] const std::string& device() const { return device_; }
   /// The number of the FUSE connection.
-  [[nodiscard]] std::string connection() const { return device_.substr(device_.find(':') + 1); }
+  [[nodiscard]] std::string connection() const { return connection_of(device_); }
 
  private:
   [[nodiscard]] const MountGuard& current() const {

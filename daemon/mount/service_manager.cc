@@ -20,7 +20,7 @@
 #include "core/base/log.h"
 #include "core/base/unique_fd.h"
 #include "daemon/cli/text_output.h"
-#include "daemon/mount/socket_message.h"
+#include "daemon/keeper/socket_message.h"
 
 namespace pkgfs {
 namespace {

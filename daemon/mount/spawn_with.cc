@@ -50,16 +50,6 @@ class Actions {
   std::vector<UniqueFd> copies_;
 };
 
-std::vector<char*> pointers(std::vector<std::string>& words) {
-  std::vector<char*> result;
-  result.reserve(words.size() + 1);
-  for (std::string& word : words) {
-    result.push_back(word.data());
-  }
-  result.push_back(nullptr);
-  return result;
-}
-
 /// Words that end with a NUL each.
 std::vector<std::string> words_of(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -75,9 +65,19 @@ std::vector<std::string> words_of(const std::string& path) {
 
 }  // namespace
 
+std::vector<char*> pointers_to(std::vector<std::string>& words) {
+  std::vector<char*> pointers;
+  pointers.reserve(words.size() + 1);
+  for (std::string& word : words) {
+    pointers.push_back(word.data());
+  }
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
 pid_t spawn_with(const std::vector<int>& descriptors, const std::string& program, std::vector<std::string> words) {
   const Actions actions(descriptors);
-  const std::vector<char*> arguments = pointers(words);
+  const std::vector<char*> arguments = pointers_to(words);
   pid_t child = 0;
   const int error = ::posix_spawn(&child, program.c_str(), actions.get(), nullptr, arguments.data(), environ);
   if (error != 0) {

@@ -14,6 +14,9 @@ namespace pkgfs {
 [[nodiscard]] pid_t spawn_with(const std::vector<int>& descriptors, const std::string& program,
                                std::vector<std::string> words);
 
+/// What execve(2) takes of `words`, which must live as long as the result.
+[[nodiscard]] std::vector<char*> pointers_to(std::vector<std::string>& words);
+
 /// The words of the command line of `process`. Empty if it has ended, or this process may not see it.
 [[nodiscard]] std::vector<std::string> command_line_of(pid_t process);
 

@@ -3,21 +3,17 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cerrno>
-#include <chrono>
-#include <csignal>
-#include <cstdio>
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
-#include <system_error>
+#include <map>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "core/base/error.h"
@@ -29,21 +25,14 @@
 #include "daemon/mount/handover.h"
 #include "daemon/mount/keeping.h"
 #include "daemon/mount/mount_package.h"
+#include "daemon/mount/mount_service.h"
 #include "daemon/mount/mount_table.h"
-#include "daemon/mount/unmount.h"
 #include "daemon/packages/kept_tree.h"
 
 namespace pkgfs {
 namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
-/// For the process that replaces a daemon: to stop it, and to check the mount.
-constexpr int kUpgradeMs = 30'000;
-
-std::int64_t now() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 /// Takes the descriptors from the keeper. They must not reach a program that this process starts.
 void claim_descriptors(int containers) {
@@ -94,34 +83,6 @@ void leave_caller() {
   (void)!::chdir("/");
 }
 
-/// Of a device such as "0:53".
-std::uint64_t device_number(const std::string& device) {
-  unsigned major = 0;
-  unsigned minor = 0;
-  (void)std::sscanf(device.c_str(), "%u:%u", &major, &minor);  // NOLINT(cert-err34-c): of the kernel
-  return ::makedev(major, minor);
-}
-
-/// Detaches the mount, but nothing else that is mounted there meanwhile.
-void unmount_own(const std::string& mountpoint, const std::string& device) noexcept {
-  try {
-    if (const auto mounted = find_mount(mountpoint); mounted && mounted->device == device) {
-      unmount(mountpoint, true);
-    }
-  } catch (const Error& error) {
-    log::warn("{}", error);
-  }
-}
-
-/// Goes on from the counts of a daemon that has stopped.
-void take_counts(fuse::Statistics& statistics, UniqueFd state) {
-  try {
-    statistics.continue_from(fuse::SharedState::adopt(std::move(state)));
-  } catch (const Error& error) {
-    log::info("the counts of the mount begin anew: {}", error);
-  }
-}
-
 /// Goes on with a mount whose record has been read.
 int resume(Predecessor predecessor, const MountOptions& options, const Io& io, ServiceManager& manager) {
   MountRecord& record = predecessor.record;
@@ -160,98 +121,6 @@ int go_on(const Handover& said, const Io& io) {
 }
 
 }  // namespace
-
-fuse::SharedState state_of(std::optional<Predecessor>& predecessor, Keeping& keeping) {
-  if (predecessor && predecessor->state && !predecessor->runs) {
-    try {
-      return fuse::SharedState::adopt(std::move(predecessor->state));
-    } catch (const Error& error) {
-      log::info("the counts of the mount begin anew: {}", error);
-    }
-  }
-  if (keeping != Keeping::kNothing) {
-    try {
-      return fuse::SharedState::create();
-    } catch (const Error& error) {
-      log::warn("if this daemon is killed, no other one goes on with its mount: {}", error);
-      keeping = Keeping::kNothing;
-    }
-  }
-  return fuse::SharedState::unshared();
-}
-
-std::unique_ptr<fuse::RequestStore> requests_of(Predecessor& predecessor) {
-  if (predecessor.runs) {
-    throw Error(ErrorCode::kUnsupported,
-                "this kernel doesn't send requests again (Linux before 6.9), so a daemon that runs can't be replaced");
-  }
-  auto store = fuse::RequestStore::adopt(std::move(predecessor.requests));
-  if (const std::uint64_t lost = store->lost(); lost > 0) {
-    throw Error(ErrorCode::kMount, fmt::format("{} requests of the daemon before can't be answered", lost));
-  }
-  return store;
-}
-
-std::vector<fuse::NodeRequest> poisoned_requests(fuse::SharedState& state,
-                                                 const std::optional<Predecessor>& predecessor, vfs::FileSystem& tree) {
-  const std::vector<fuse::InFlight> in_flight = state.in_flight();
-  state.forget_in_flight();  // another attempt to go on with the mount must not count them again
-  // Where no keeper was told of a crash, the thread that crashed has noted it.
-  const bool crashed =
-      predecessor && (predecessor->signal != 0 || std::ranges::any_of(in_flight, &fuse::InFlight::crashed));
-  if (crashed) {
-    for (const fuse::NodeRequest& request : state.suspect(in_flight)) {
-      const Result<vfs::Origin> origin = tree.origin(request.node == 1 ? tree.root() : request.node);
-      log::write(log::Level::kError,
-                 fmt::format("requests of kind {} for inode {}{} fail from now on: two daemons crashed at them",
-                             request.opcode, request.node,
-                             origin ? fmt::format(" (package \"{}\", volume \"{}\", path \"{}\")", origin->package,
-                                                  origin->volume, origin->path)
-                                    : std::string()));
-    }
-  }
-  return state.poisoned();
-}
-
-void take_over(fuse::Session& session, Predecessor& predecessor, fuse::Statistics& statistics, bool resends) {
-  // Usually, it has ended by now. If a thread of it waits in the kernel, it ends when this daemon answers its requests.
-  constexpr int kPatienceMs = 100;
-  const MountRecord& record = predecessor.record;
-  session.take_over(std::move(predecessor.device), device_number(record.device), record.handshake,
-                    [mountpoint = record.mountpoint, device = record.device] { unmount_own(mountpoint, device); });
-  if (predecessor.runs) {
-    send_message(predecessor.control.get(), keeper::kPrepared);
-    if (!receive_message(predecessor.control.get(), keeper::kGo, kUpgradeMs)) {
-      signal_process(predecessor.process, SIGCONT);
-      throw Error(ErrorCode::kInterrupted, "the daemon before goes on, because the process that replaces it has ended");
-    }
-    predecessor.ended = now();
-    take_counts(statistics, std::move(predecessor.state));
-  } else if (predecessor.process) {
-    pollfd ended{.fd = predecessor.process.get(), .events = POLLIN, .revents = 0};
-    (void)::poll(&ended, 1, kPatienceMs);
-  }
-  if (resends && !session.resend()) {
-    throw system_error("The kernel doesn't send requests again that the daemon before has taken", errno);
-  }
-}
-
-void begin_serving(Predecessor& predecessor, fuse::Statistics& statistics) {
-  // How long a service manager took isn't known.
-  statistics.taken_over(std::chrono::nanoseconds(predecessor.ended > 0 ? now() - predecessor.ended : 0));
-  if (!predecessor.runs) {
-    return;
-  }
-  // If the other process ends, it can't be asked any more. So this daemon goes on, as it serves the mount already.
-  send_message(predecessor.control.get(), keeper::kServing);
-  (void)receive_message(predecessor.control.get(), keeper::kChecked, kUpgradeMs);
-  signal_process(predecessor.process, SIGKILL);
-}
-
-void tell_keeper(Predecessor& predecessor) {
-  send_message(predecessor.control.get(), keeper::kReplaced);
-  predecessor.control.reset();
-}
 
 bool is_successor(const Environment& environment) {
   // The descriptor of the record is what a keeper always passes on.
@@ -316,7 +185,7 @@ std::optional<Predecessor> stored_mount(const MountOptions& options, ServiceMana
     return stored;
   } catch (const Error& error) {
     log::info("this daemon doesn't go on with the mount of the last run: {}", error);
-    if (const UniqueFd abort = open_abort_file(device.substr(device.find(':') + 1)); abort) {
+    if (const UniqueFd abort = open_abort_file(connection_of(device)); abort) {
       (void)!::write(abort.get(), "1", 1);
     }
     manager.forget_stored();

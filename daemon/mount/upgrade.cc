@@ -28,10 +28,10 @@
 #include "core/base/unique_fd.h"
 #include "daemon/cli/mount_words.h"
 #include "daemon/keeper/protocol.h"
+#include "daemon/keeper/socket_message.h"
 #include "daemon/mount/guarding.h"
 #include "daemon/mount/handover.h"
 #include "daemon/mount/mount_probe.h"
-#include "daemon/mount/socket_message.h"
 
 namespace pkgfs {
 namespace {
@@ -48,11 +48,8 @@ constexpr auto kStopPause = std::chrono::milliseconds(1);
 bool has_stopped(pid_t process) {
   std::error_code failed;
   for (const auto& task : stdfs::directory_iterator("/proc/" + std::to_string(process) + "/task", failed)) {
-    std::ifstream file(task.path() / "stat");
-    const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-    const std::size_t name = text.rfind(')');
-    if (name != std::string::npos && name + 2 < text.size() &&
-        std::string_view("TtDZX").find(text[name + 2]) == std::string_view::npos) {
+    const UniqueFd stat(::open((task.path() / "stat").c_str(), O_RDONLY | O_CLOEXEC));
+    if (std::string_view("TtDZX").find(keeper::thread_state(stat.get())) == std::string_view::npos) {
       return false;
     }
   }
@@ -91,7 +88,7 @@ struct KeeperConnection {
 
 /// Throws Error. Another user's process may listen at the address of a keeper: it must be one of the mount's user.
 KeeperConnection connect_to_keeper(const MountEntry& mount) {
-  const std::string name = keeper::kAddress + mount.device.substr(mount.device.find(':') + 1);
+  const std::string name = keeper::kAddress + connection_of(mount.device);
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   name.copy(address.sun_path + 1, sizeof(address.sun_path) - 1);

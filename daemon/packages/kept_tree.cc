@@ -34,6 +34,17 @@ const MappedFile* file_of(const ByteSource& source) {
   return dynamic_cast<const MappedFile*>(&source);
 }
 
+/// Whether another process has to fetch the container as this one does. The package needs an id for that.
+bool is_fetched(const DependencyGraph::Node& node, const Package& package) {
+  const PackageHash* const hash = node.pkg.id.hash();
+  return is_read_in_parts(package) && (hash == nullptr || hash->known());
+}
+
+bool can_keep(const DependencyGraph::Node& node, const Package& package) {
+  const webc::Container* const container = package.container();
+  return container != nullptr && (file_of(*container->source()) != nullptr || is_fetched(node, package));
+}
+
 /// The id of a package without a name, if it was computed; it isn't computed here, because that reads all bytes.
 Json id_json(const PackageId& id) {
   if (const PackageHash* const hash = id.hash(); hash != nullptr && !hash->known()) {
@@ -127,18 +138,14 @@ class Reopening {
       return nullptr;
     }
     const auto index = static_cast<std::size_t>(expect_unsigned(*kept, where));
-    if (index >= kept_.descriptors.size()) {
+    if (index != adopted_ || index >= kept_.descriptors.size()) {
       throw Error(ErrorCode::kCorrupt, where + ": there is no such container");
     }
     std::optional<Sha256> hash;
     if (const auto hex = optional_text(entry, "hash", where)) {
       hash = sha256_from_hex(*hex);
     }
-    std::shared_ptr<const ByteSource>& source = sources_[index];
-    if (source == nullptr) {
-      source = adopt(kept_.descriptors[index], entry, where);
-    }
-    return open_container(source, hash, options_);
+    return open_container(adopt(kept_.descriptors[adopted_++], entry, where), hash, options_);
   }
 
   void read_nodes() {
@@ -202,10 +209,10 @@ class Reopening {
   const Io& io_;
   OpenOptions options_;
   TreeOptions tree_options_;
-  std::optional<PackageOpener> opener_;                               // if a package is lazy
-  std::map<std::size_t, std::shared_ptr<const ByteSource>> sources_;  // by number of the descriptor
-  std::vector<std::shared_ptr<const Package>> packages_;              // by node; null: it has no descriptor
-  bool is_lazy_ = false;                                              // a package is
+  std::optional<PackageOpener> opener_;                   // if a package is lazy
+  std::vector<std::shared_ptr<const Package>> packages_;  // by node; null: it has no descriptor
+  std::size_t adopted_ = 0;                               // descriptors
+  bool is_lazy_ = false;                                  // a package is
   std::size_t root_ = 0;
   Resolution resolution_{
       .graph = {},
@@ -215,37 +222,38 @@ class Reopening {
 
 }  // namespace
 
-std::optional<KeptTree> keep_tree(const OpenedTree& opened) {
+bool can_keep(const OpenedTree& opened) {
+  return std::ranges::all_of(opened.resolution.graph.nodes, [&](const DependencyGraph::Node& node) {
+    const auto package = opened.tree.packages.find(node.pkg.id);
+    // Others aren't needed by any command or mapping.
+    return package == opened.tree.packages.end() || can_keep(node, *package->second);
+  });
+}
+
+KeptTree keep_tree(const OpenedTree& opened) {
   const Resolution& resolution = opened.resolution;
   const LoadedPackages& packages = opened.tree.packages;
   const std::map<PackageId, std::size_t> index = resolution.graph.index();
   KeptTree kept;
-  std::map<const MappedFile*, std::size_t> known;
   Json nodes = Json::array();
   for (const DependencyGraph::Node& node : resolution.graph.nodes) {
     Json entry = node_json(node);
     const auto package = packages.find(node.pkg.id);
-    if (package != packages.end()) {  // others aren't needed by any command or mapping
-      const webc::Container* const container = package->second->container();
-      if (container == nullptr) {
-        return std::nullopt;  // a live directory
+    if (package != packages.end()) {
+      if (!can_keep(node, *package->second)) {
+        throw Error(ErrorCode::kUnsupported, "the packages can't be handed over");
       }
-      if (const MappedFile* const file = file_of(*container->source())) {
-        const auto [place, is_new] = known.emplace(file, kept.descriptors.size());
-        if (is_new) {
-          kept.descriptors.push_back(file->fd());
-        }
-        entry["container"] = place->second;
+      if (const MappedFile* const file = file_of(*package->second->container()->source())) {
+        entry["container"] = kept.descriptors.size();
+        kept.descriptors.push_back(file->fd());
         entry["name"] = package->second->name();
         entry["size"] = file->size();
         entry["modified"] = file->modified();
         if (const std::optional<Sha256> hash = package->second->hash().known()) {
           entry["hash"] = to_hex(*hash);
         }
-      } else if (is_read_in_parts(*package->second) && !entry["id"].is_null()) {
-        entry["is_lazy"] = true;
       } else {
-        return std::nullopt;
+        entry["is_lazy"] = true;
       }
     }
     nodes.push_back(std::move(entry));

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <optional>
-#include <string>
 #include <vector>
 
-#include "core/base/unique_fd.h"
 #include "core/webc/json_builder.h"
 #include "daemon/cli/io.h"
 #include "daemon/cli/options.h"
@@ -20,13 +17,17 @@ struct KeptTree {
   /// The nodes of the dependency graph, and what was resolved. There, the number of a node stands for the id of its
   /// package. If the container of a node has a descriptor, the node holds the descriptor's index in `descriptors`.
   webc::Json resolution;
-  /// The descriptors of the containers, each once. In the process that builds the tree again, they have the same order.
+  /// The descriptors of the containers. In the process that builds the tree again, they have the same order.
   std::vector<int> descriptors;
 };
 
-/// Describes `opened`, which must outlive the descriptors. Nothing if another process couldn't build the same tree.
-/// This is so if a package is a live directory, or if its bytes are only in the memory of this process.
-[[nodiscard]] std::optional<KeptTree> keep_tree(const OpenedTree& opened);
+/// Whether another process could build the tree of `opened` again. It couldn't if a package is a live directory, or if
+/// the bytes of a package are only in the memory of this process.
+[[nodiscard]] bool can_keep(const OpenedTree& opened);
+
+/// Describes `opened`, which must outlive the descriptors. Throws Error(kUnsupported) unless `can_keep` says that this
+/// is possible.
+[[nodiscard]] KeptTree keep_tree(const OpenedTree& opened);
 
 /// Builds the tree that `keep_tree` described. Takes over the descriptors that `kept.descriptors` names. Reads as much
 /// of a container as `mount` reads of a local file. Computes no hash that the daemon before has compared already. A

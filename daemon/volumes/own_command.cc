@@ -21,6 +21,7 @@
 #include "core/base/unique_fd.h"
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/run_report.h"
+#include "daemon/mount/spawn_with.h"
 
 extern char** environ;
 
@@ -162,17 +163,6 @@ UniqueFd new_file(const char* name) {
   return above;
 }
 
-/// `text` must live as long as the result.
-std::vector<char*> pointers(std::vector<std::string>& text) {
-  std::vector<char*> result;
-  result.reserve(text.size() + 1);
-  for (std::string& one : text) {
-    result.push_back(one.data());
-  }
-  result.push_back(nullptr);
-  return result;
-}
-
 }  // namespace
 
 CommandResult run_own_command(const std::vector<std::string>& arguments, const std::string& directory,
@@ -193,8 +183,8 @@ CommandResult run_own_command(const std::vector<std::string>& arguments, const s
       variables.emplace_back(*variable);
     }
   }
-  Prepared prepared{.argv = pointers(words),
-                    .envp = pointers(variables),
+  Prepared prepared{.argv = pointers_to(words),
+                    .envp = pointers_to(variables),
                     .directory = directory.c_str(),
                     .program = program.path.c_str(),
                     .cgroups = {},

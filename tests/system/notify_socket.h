@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "core/base/unique_fd.h"
-#include "daemon/mount/socket_message.h"
+#include "daemon/keeper/socket_message.h"
 
 namespace pkgfs::test {
 

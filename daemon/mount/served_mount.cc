@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/mount/served_mount.h"
+
+#include <fcntl.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <thread>
+#include <utility>
+
+#include "core/base/error.h"
+#include "core/base/function_ref.h"
+#include "core/base/log.h"
+#include "daemon/cli/exit_code.h"
+#include "daemon/mount/guarding.h"
+#include "daemon/mount/mount_settings.h"
+#include "daemon/mount/mountpoint.h"
+#include "daemon/mount/taking_over.h"
+#include "daemon/observe/lazy_state.h"
+#include "daemon/observe/metrics_text.h"
+#include "daemon/observe/stats_json.h"
+#include "daemon/packages/memory_budget.h"
+#include "daemon/packages/own_source.h"
+
+namespace pkgfs {
+namespace {
+
+/// Finds changes of the containers, so that what is told of the mount next says so.
+void look_for_changes(vfs::FileSystem& tree) { (void)tree.is_intact(tree.root()); }
+
+/// How long a request that is being answered may take once the daemon was asked to stop. Most disks answer sooner; if
+/// one doesn't answer at all, no program should wait longer.
+constexpr auto kReplyLimit = std::chrono::seconds(1);
+
+/// The daemon before may hold the address for a moment, until the kernel has ended all its threads.
+void open_metrics_again(FunctionRef<void()> open) {
+  constexpr int kMostTries = 20;
+  constexpr auto kPause = std::chrono::milliseconds(25);
+  for (int tries = 1;; ++tries) {
+    try {
+      open();
+      return;
+    } catch (const Error& error) {
+      if (tries == kMostTries) {
+        log::warn("no metrics are served any more: {}", error);
+        return;
+      }
+    }
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
+}  // namespace
+
+ServedMount::ServedMount(MountWatch& watch, OpenedTree opened, FollowedTree* followed, const MountOptions& options,
+                         const std::string& mountpoint, ServiceManager& manager, std::optional<Predecessor> predecessor)
+    : watch_(watch),
+      opened_(std::move(opened)),
+      options_(options),
+      mountpoint_(mountpoint),
+      manager_(manager),
+      predecessor_(std::move(predecessor)),
+      tree_(*opened_.tree.file_system),
+      keeping_(keeping_of(options, opened_, followed, manager)),
+      usage_(tree_),
+      state_(state_of(predecessor_, keeping_)),
+      statistics_(state_),
+      prefetcher_(tree_, statistics_, page_cache_ahead(control_group_limit())),
+      used_prefetcher_(options.push && options.skip_open && tree_.is_immutable() ? &prefetcher_ : nullptr),
+      cpu_latency_(statistics_),
+      lazy_(opened_.tree),
+      facts_(first_facts()),
+      adapter_(
+          tree_, statistics_,
+          adapter_options(options, usage_, used_prefetcher_, cpu_latency_, keeping_ != Keeping::kNothing,
+                          [this] { return stats_json(facts(), statistics_.snapshot(), lazy_state(lazy_.sources())); })),
+      settings_(mount_settings(options, facts_)),
+      session_(adapter_, settings_) {
+  if (!options.metrics.empty() && !predecessor_) {
+    open_metrics();
+  }
+  if (tree_.changes() != nullptr && options.live_timeout > 0) {
+    notifier_.emplace(tree_, statistics_);
+  }
+  if (followed != nullptr) {
+    follow(*followed);
+  }
+}
+
+MountFacts ServedMount::first_facts() {
+  MountFacts facts = mount_facts(
+      opened_.tree, predecessor_ ? predecessor_->record.source : mount_source(opened_, options_.package), mountpoint_);
+  if (predecessor_) {
+    facts.since = predecessor_->record.since;
+    facts.generation = predecessor_->record.generation;
+    facts.last_end = predecessor_->record.last_end;
+  }
+  return facts;
+}
+
+MountFacts ServedMount::facts() {
+  look_for_changes(tree_);
+  const MutexLock lock(facts_mutex_);
+  MountFacts copy = facts_;
+  copy.keeper = keeper_ ? keeper_->id() : 0;
+  return copy;
+}
+
+MountRecord ServedMount::record() {
+  const MutexLock lock(facts_mutex_);
+  return record_of(options_, facts_, predecessor_);
+}
+
+void ServedMount::open_metrics() {
+  metrics_.emplace(options_.metrics,
+                   [this] { return metrics_text(facts(), statistics_.snapshot(), lazy_state(lazy_.sources())); });
+  const MutexLock lock(facts_mutex_);
+  facts_.metrics = metrics_->address();
+}
+
+void ServedMount::follow(FollowedTree& followed) {
+  covered_.reset(::open(mountpoint_.c_str(), O_PATH | O_CLOEXEC));
+  opened_.root.reset();  // `followed` keeps what the tree needs
+  opened_.tree.packages.clear();
+  opened_.tree.commands.clear();
+  follower_.emplace(
+      followed,
+      [this](const PackageTree& fresh) {
+        refuse_own_source(fresh, covered_.get(), "The mount point \"" + mountpoint_ + "\"");
+      },
+      [this, &followed] {
+        const MutexLock lock(facts_mutex_);
+        facts_.packages = ids_of(followed.packages());
+      });
+}
+
+bool ServedMount::begin() {
+  const UniqueFd claim = claim_mountpoint(options_.mountpoint, mountpoint_);
+  session_.mount();
+  if (!watch_.wait_until_ready(session_, mountpoint_)) {
+    return false;
+  }
+  const std::optional<MountEntry> own = find_own_mount(settings_);  // the claim keeps others from mounting here
+  guards_.emplace(own ? own->device : std::string());
+  return true;
+}
+
+void ServedMount::go_on() {
+  guards_.emplace(predecessor_->record.device);
+  const bool resends = !must_keep_requests(predecessor_->record.handshake);
+  if (!resends) {
+    requests_ = requests_of(*predecessor_);
+  }
+  take_over(session_, *predecessor_, statistics_, resends);
+  if (predecessor_->control) {
+    early_crashes_.emplace();  // the keeper of the daemon before is told of a crash until this daemon has one
+    early_crashes_->start(UniqueFd(::fcntl(predecessor_->control.get(), F_DUPFD_CLOEXEC, 0)));
+  }
+}
+
+void ServedMount::keep_requests() {
+  if (requests_ != nullptr || keeping_ == Keeping::kNothing || !must_keep_requests(session_.handshake())) {
+    return;
+  }
+  try {
+    requests_ = fuse::RequestStore::create();
+  } catch (const Error& error) {
+    warn_not_kept(error.message());
+    keeping_ = Keeping::kNothing;
+  }
+}
+
+void ServedMount::start_serving() {
+  if (keeping_ == Keeping::kKeeper) {
+    make_keeper(keeper_, *guards_, record(), parts());
+  }
+  fuse::ServerOptions servers = server_options(options_, used_prefetcher_);
+  servers.poisoned = poisoned_requests(state_, predecessor_, tree_);
+  servers.keep_requests = requests_.get();
+  session_.start(servers);
+  if (predecessor_) {
+    begin_serving(*predecessor_, statistics_);
+  }
+  early_crashes_.reset();
+  if (keeper_) {
+    start_keeper(*keeper_, *guards_);
+  }
+  if (predecessor_) {
+    tell_keeper(*predecessor_);  // at once: if this daemon is killed now, two keepers would act
+  }
+}
+
+void ServedMount::tell_ready(const std::function<void(const std::string&)>& ready) {
+  if (predecessor_ && !options_.metrics.empty()) {
+    open_metrics_again([this] { open_metrics(); });
+  }
+  if (metrics_) {
+    metrics_->start();
+  }
+  start_cpu_latency(cpu_latency_, options_.cpu_latency);
+  if (!predecessor_) {
+    const std::string message = "\"" + settings_.source + "\" is mounted at \"" + mountpoint_ + "\"";
+    log::info("{}", message);
+    ready(message);
+  }
+  if (metrics_) {
+    log::info("metrics are served at {}", metrics_->address());
+  }
+  manager_.ready(settings_.source + " at " + mountpoint_);
+}
+
+void ServedMount::store() {
+  MountRecord kept = record();
+  kept.device = guards_->device();
+  store_mount(manager_, std::move(kept), parts());
+}
+
+void ServedMount::all_is_local() {
+  set_read_ahead(guards_->device(),
+                 lazy_.is_lazy() && options_.read_ahead == 0 ? kUsualReadAhead : options_.read_ahead);
+  if (used_prefetcher_ != nullptr) {
+    start_prefetching(session_, *used_prefetcher_, *guards_);
+  }
+}
+
+void ServedMount::begin_lazily() {
+  set_read_ahead(guards_->device(), kLazyReadAhead);
+  // For the thread that drops wrong pages (fuse/waiting_reads.h), which may wait in the kernel.
+  if (const std::string why = guards_->need(); !why.empty()) {
+    log::debug("\"{}\" has no guardian: {}", mountpoint_, why);
+  }
+  watch_.call_when_readable(lazy_.whole_fd(), [this] {
+    log::info("\"{}\": all packages are complete", mountpoint_);
+    if (keeper_ && keeper_->id() > 0) {
+      (void)guards_->replace();  // with descriptors of the complete containers
+    } else if (keeping_ == Keeping::kServiceManager) {
+      store();
+    }
+    all_is_local();
+  });
+  lazy_.begin();
+}
+
+void ServedMount::start_helpers() {
+  if (keeping_ == Keeping::kServiceManager) {
+    CrashReports::note_crashes();
+    store();
+  }
+  if (predecessor_ && predecessor_->process) {
+    // A thread of it that only ends now may have taken a request after the kernel was asked to send all again.
+    watch_.call_when_readable(predecessor_->process.get(), [this] { (void)session_.resend(); });
+  }
+  if (lazy_.is_lazy()) {
+    begin_lazily();
+  } else {
+    all_is_local();
+  }
+  if (notifier_) {
+    start_notifying(session_, *notifier_, *guards_);
+  }
+  if (follower_) {
+    start_following(*follower_, guards_->device());
+  }
+}
+
+int ServedMount::end(int exit_code) {
+  manager_.stopping();
+  if (keeper_) {
+    keeper_->let_go();
+  } else if (keeping_ == Keeping::kServiceManager) {
+    manager_.forget_stored();
+  }
+  const bool stopped = session_.stop(kReplyLimit);
+  if (!stopped) {
+    log::warn("\"{}\": a request was still being answered after {} s; it fails", mountpoint_, kReplyLimit.count());
+  }
+  if (!(follower_ ? follower_->stop(kReplyLimit) && stopped : stopped)) {
+    lazy_.save_profiles();
+    metrics_.reset();
+    std::_Exit(exit_code);  // the mount has ended, as was asked; only the disk of its package is late
+  }
+  return exit_code;
+}
+
+int ServedMount::serve(const std::function<void(const std::string&)>& ready) {
+  if (predecessor_) {
+    go_on();
+  } else if (!begin()) {
+    return end(to_exit_code(ErrorCode::kInterrupted));
+  }
+  keep_requests();
+  start_serving();
+  tell_ready(ready);
+  start_helpers();
+  const int signal = watch_.wait_for_end(session_, settings_, manager_, *guards_);
+  log::info("\"{}\" ends: {}", mountpoint_, signal == 0 ? "unmounted" : "a signal asked for it");
+  return end(kExitOk);
+}
+
+}  // namespace pkgfs

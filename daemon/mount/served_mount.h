@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/base/thread_annotations.h"
+#include "core/base/unique_fd.h"
+#include "daemon/mount/crash_reports.h"
+#include "daemon/mount/keeping.h"
+#include "daemon/mount/lazy_mount.h"
+#include "daemon/mount/manifest_follower.h"
+#include "daemon/mount/mount_threads.h"
+#include "daemon/mount/mount_watch.h"
+#include "daemon/mount/predecessor.h"
+#include "daemon/observe/metrics_server.h"
+#include "daemon/observe/mount_facts.h"
+#include "fuse/adapter.h"
+#include "fuse/change_notifier.h"
+#include "fuse/content_prefetcher.h"
+#include "fuse/cpu_latency.h"
+#include "fuse/session.h"
+#include "fuse/usage.h"
+
+namespace pkgfs {
+
+/// The parts of a mount in the order in which they need each other, and the steps from the first to the last.
+class ServedMount {
+ public:
+  /// `watch` blocks signals, so it was made before any thread.
+  ServedMount(MountWatch& watch, OpenedTree opened, FollowedTree* followed, const MountOptions& options,
+              const std::string& mountpoint, ServiceManager& manager, std::optional<Predecessor> predecessor);
+
+  /// What serve_mount does (mount_service.h), but for the signals.
+  int serve(const std::function<void(const std::string&)>& ready);
+
+ private:
+  [[nodiscard]] MountFacts first_facts();
+  /// The facts of now.
+  [[nodiscard]] MountFacts facts();
+  [[nodiscard]] MountRecord record();
+  [[nodiscard]] KeptParts parts() const {
+    return {.session = &session_, .opened = &opened_, .state = &state_, .requests = requests_.get()};
+  }
+  void open_metrics();
+  void follow(FollowedTree& followed);
+
+  /// Makes the mount. False: a signal came before the mount was ready.
+  bool begin();
+  /// Goes on with the mount of the predecessor.
+  void go_on();
+  void keep_requests();
+  void start_serving();
+  void tell_ready(const std::function<void(const std::string&)>& ready);
+  /// Starts what isn't needed for the first replies.
+  void start_helpers();
+  void begin_lazily();
+  void all_is_local();
+  void store();
+  int end(int exit_code);
+
+  MountWatch& watch_;
+  OpenedTree opened_;
+  const MountOptions& options_;
+  const std::string& mountpoint_;
+  ServiceManager& manager_;
+  std::optional<Predecessor> predecessor_;
+  vfs::FileSystem& tree_;
+  Keeping keeping_;
+  fuse::UsageCounter usage_;
+  fuse::SharedState state_;
+  fuse::Statistics statistics_;
+  std::unique_ptr<fuse::RequestStore> requests_;  // where the kernel doesn't send them again
+  fuse::ContentPrefetcher prefetcher_;
+  fuse::ContentPrefetcher* used_prefetcher_;  // null: nothing is prefetched
+  fuse::CpuLatency cpu_latency_;
+  LazyMount lazy_;
+  std::optional<Keeper> keeper_;
+  Mutex facts_mutex_;  // for the packages, which change if the manifest is followed
+  MountFacts facts_ PKGFS_GUARDED_BY(facts_mutex_);
+  std::optional<MetricsServer> metrics_;
+  fuse::Adapter adapter_;
+  fuse::MountSettings settings_;
+  std::optional<fuse::ChangeNotifier> notifier_;
+  UniqueFd covered_;  // the directory below the mount
+  std::optional<ManifestFollower> follower_;
+  std::optional<Guards> guards_;  // outlive the session: they guard the connection
+  fuse::Session session_;
+  std::optional<CrashReports> early_crashes_;
+};
+
+}  // namespace pkgfs

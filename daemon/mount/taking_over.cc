@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/mount/taking_over.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdint>
+#include <utility>
+
+#include "core/base/error.h"
+#include "core/base/log.h"
+#include "daemon/keeper/protocol.h"
+#include "daemon/mount/guarding.h"
+#include "daemon/mount/handover.h"
+#include "daemon/mount/mount_table.h"
+#include "daemon/mount/unmount.h"
+
+namespace pkgfs {
+namespace {
+
+/// For the process that replaces a daemon: to stop it, and to check the mount.
+constexpr int kUpgradeMs = 30'000;
+
+std::int64_t now() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+/// Detaches the mount, but nothing else that is mounted there meanwhile.
+void unmount_own(const std::string& mountpoint, const std::string& device) noexcept {
+  try {
+    if (const auto mounted = find_mount(mountpoint); mounted && mounted->device == device) {
+      unmount(mountpoint, true);
+    }
+  } catch (const Error& error) {
+    log::warn("{}", error);
+  }
+}
+
+/// Goes on from the counts of a daemon that has stopped.
+void take_counts(fuse::Statistics& statistics, UniqueFd state) {
+  try {
+    statistics.continue_from(fuse::SharedState::adopt(std::move(state)));
+  } catch (const Error& error) {
+    log::info("the counts of the mount begin anew: {}", error);
+  }
+}
+
+}  // namespace
+
+fuse::SharedState state_of(std::optional<Predecessor>& predecessor, Keeping& keeping) {
+  if (predecessor && predecessor->state && !predecessor->runs) {
+    try {
+      return fuse::SharedState::adopt(std::move(predecessor->state));
+    } catch (const Error& error) {
+      log::info("the counts of the mount begin anew: {}", error);
+    }
+  }
+  if (keeping != Keeping::kNothing) {
+    try {
+      return fuse::SharedState::create();
+    } catch (const Error& error) {
+      warn_not_kept(error.message());
+      keeping = Keeping::kNothing;
+    }
+  }
+  return fuse::SharedState::unshared();
+}
+
+std::unique_ptr<fuse::RequestStore> requests_of(Predecessor& predecessor) {
+  if (predecessor.runs) {
+    throw Error(ErrorCode::kUnsupported,
+                "this kernel doesn't send requests again (Linux before 6.9), so a daemon that runs can't be replaced");
+  }
+  auto store = fuse::RequestStore::adopt(std::move(predecessor.requests));
+  if (const std::uint64_t lost = store->lost(); lost > 0) {
+    throw Error(ErrorCode::kMount, fmt::format("{} requests of the daemon before can't be answered", lost));
+  }
+  return store;
+}
+
+std::vector<fuse::NodeRequest> poisoned_requests(fuse::SharedState& state,
+                                                 const std::optional<Predecessor>& predecessor, vfs::FileSystem& tree) {
+  const std::vector<fuse::InFlight> in_flight = state.in_flight();
+  state.forget_in_flight();  // another attempt to go on with the mount must not count them again
+  // Where no keeper was told of a crash, the thread that crashed has noted it.
+  const bool crashed =
+      predecessor && (predecessor->signal != 0 || std::ranges::any_of(in_flight, &fuse::InFlight::crashed));
+  if (crashed) {
+    for (const fuse::NodeRequest& request : state.suspect(in_flight)) {
+      const Result<vfs::Origin> origin = tree.origin(request.node == 1 ? tree.root() : request.node);
+      log::write(log::Level::kError,
+                 fmt::format("requests of kind {} for inode {}{} fail from now on: two daemons crashed at them",
+                             request.opcode, request.node,
+                             origin ? fmt::format(" (package \"{}\", volume \"{}\", path \"{}\")", origin->package,
+                                                  origin->volume, origin->path)
+                                    : std::string()));
+    }
+  }
+  return state.poisoned();
+}
+
+void take_over(fuse::Session& session, Predecessor& predecessor, fuse::Statistics& statistics, bool resends) {
+  // Usually, it has ended by now. If a thread of it waits in the kernel, it ends when this daemon answers its requests.
+  constexpr int kPatienceMs = 100;
+  const MountRecord& record = predecessor.record;
+  session.take_over(std::move(predecessor.device), device_number(record.device), record.handshake,
+                    [mountpoint = record.mountpoint, device = record.device] { unmount_own(mountpoint, device); });
+  if (predecessor.runs) {
+    send_message(predecessor.control.get(), keeper::kPrepared);
+    if (!receive_message(predecessor.control.get(), keeper::kGo, kUpgradeMs)) {
+      signal_process(predecessor.process, SIGCONT);
+      throw Error(ErrorCode::kInterrupted, "the daemon before goes on, because the process that replaces it has ended");
+    }
+    predecessor.ended = now();
+    take_counts(statistics, std::move(predecessor.state));
+  } else if (predecessor.process) {
+    pollfd ended{.fd = predecessor.process.get(), .events = POLLIN, .revents = 0};
+    (void)::poll(&ended, 1, kPatienceMs);
+  }
+  if (resends && !session.resend()) {
+    throw system_error("The kernel doesn't send requests again that the daemon before has taken", errno);
+  }
+}
+
+void begin_serving(Predecessor& predecessor, fuse::Statistics& statistics) {
+  // How long a service manager took isn't known.
+  statistics.taken_over(std::chrono::nanoseconds(predecessor.ended > 0 ? now() - predecessor.ended : 0));
+  if (!predecessor.runs) {
+    return;
+  }
+  // If the other process ends, it can't be asked any more. So this daemon goes on, as it serves the mount already.
+  send_message(predecessor.control.get(), keeper::kServing);
+  (void)receive_message(predecessor.control.get(), keeper::kChecked, kUpgradeMs);
+  signal_process(predecessor.process, SIGKILL);
+}
+
+void tell_keeper(Predecessor& predecessor) {
+  send_message(predecessor.control.get(), keeper::kReplaced);
+  predecessor.control.reset();
+}
+
+}  // namespace pkgfs
