@@ -50,8 +50,10 @@ std::optional<std::uint64_t> control_group_limit(const std::filesystem::path& ro
     const std::string_view controllers = line.substr(first + 1, second - first - 1);
     if (controllers.empty()) {
       lower(limit, mount, line.substr(second + 1), "memory.max");
+      lower(limit, mount, line.substr(second + 1), "memory.high");
     } else if (controllers == "memory") {
       lower(limit, mount / "memory", line.substr(second + 1), "memory.limit_in_bytes");
+      lower(limit, mount / "memory", line.substr(second + 1), "memory.soft_limit_in_bytes");
     }
   }
   return limit;

@@ -8,8 +8,9 @@
 
 namespace pkgfs {
 
-/// The lowest memory limit, in bytes, of this process's control group and the groups above it. It is memory.max in
-/// version 2 of control groups, and memory.limit_in_bytes in version 1. Nothing if none can be read. Read once.
+/// The lowest memory limit, in bytes, of this process's control group and the groups above it. It is memory.max or
+/// memory.high in version 2 of control groups: above memory.high, the kernel slows the processes of the group down. In
+/// version 1, it is memory.limit_in_bytes or memory.soft_limit_in_bytes. Nothing if none can be read. Read once.
 [[nodiscard]] std::optional<std::uint64_t> control_group_limit();
 /// The same, read each time. `root` is the directory with `proc` and `sys`. Only tests pass another directory than "/".
 [[nodiscard]] std::optional<std::uint64_t> control_group_limit(const std::filesystem::path& root);

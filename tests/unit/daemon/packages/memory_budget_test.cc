@@ -23,6 +23,22 @@ TEST(ControlGroupLimit, IsTheLowestUpTheTreeOfVersion2) {
   EXPECT_EQ(control_group_limit(root.path()), 16 * kMiB);
 }
 
+TEST(ControlGroupLimit, IsThatAboveWhichTheKernelSlowsTheGroupDown) {
+  const test::TempDir root;
+  root.write("proc/self/cgroup", "0::/a/b\n");
+  root.write("sys/fs/cgroup/a/b/memory.max", "67108864\n");
+  root.write("sys/fs/cgroup/a/b/memory.high", "max\n");
+  EXPECT_EQ(control_group_limit(root.path()), 64 * kMiB);
+  root.write("sys/fs/cgroup/a/memory.high", "33554432\n");
+  EXPECT_EQ(control_group_limit(root.path()), 32 * kMiB);
+  root.write("proc/self/cgroup", "4:memory:/x\n");
+  root.write("sys/fs/cgroup/memory/x/memory.limit_in_bytes", "134217728\n");
+  root.write("sys/fs/cgroup/memory/x/memory.soft_limit_in_bytes", "9223372036854771712\n");
+  EXPECT_EQ(control_group_limit(root.path()), 128 * kMiB);
+  root.write("sys/fs/cgroup/memory/x/memory.soft_limit_in_bytes", "16777216\n");
+  EXPECT_EQ(control_group_limit(root.path()), 16 * kMiB);
+}
+
 TEST(ControlGroupLimit, IsThatOfTheMemoryControllerOfVersion1) {
   const test::TempDir root;
   root.write("proc/self/cgroup", "5:cpu,cpuacct:/c\n4:memory:/docker/x\n0::/\n");
