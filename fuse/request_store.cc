@@ -22,7 +22,8 @@ namespace {
 
 constexpr std::uint64_t kStoreMagic = 0x7473'6571'6572'6b70;  // "pkreqest"
 /// One higher with each change of the layout.
-constexpr std::uint32_t kStoreLayout = 1;
+constexpr std::uint32_t kStoreLayout = 2;
+constexpr std::size_t kAreas = 2;
 constexpr std::size_t kHeaderBytes = 4096;
 /// Places get memory so many at a time.
 constexpr std::size_t kPlacesAtOnce = 64;
@@ -79,18 +80,31 @@ std::optional<RequestStore::Recovered> read_request(char* slot, std::size_t room
 
 }  // namespace
 
-struct RequestStore::Header {
-  std::uint64_t magic = 0;
-  std::uint32_t layout = 0;
-  std::uint32_t slot_bytes = 0;
+struct RequestStore::Area {
   std::array<std::atomic<bool>, kThreads> opened;  // slots that have memory
   std::atomic<std::uint32_t> used;                 // places from this one on have never been taken
   std::atomic<std::uint64_t> lost;
 };
 
+struct RequestStore::Header {
+  std::uint64_t magic = 0;
+  std::uint32_t layout = 0;
+  std::uint32_t slot_bytes = 0;
+  std::atomic<std::uint32_t> area;  // of the daemon that serves the mount
+  std::array<Area, kAreas> areas;
+};
+
+namespace {
+
+std::size_t bytes_of_area() {
+  return RequestStore::kThreads * bytes_of_slot() + RequestStore::kPlaces * RequestStore::kPlaceBytes;
+}
+
+}  // namespace
+
 std::size_t RequestStore::all_bytes() {
   static_assert(sizeof(Header) <= kHeaderBytes);
-  return header_bytes() + kThreads * bytes_of_slot() + kPlaces * kPlaceBytes;
+  return header_bytes() + kAreas * bytes_of_area();
 }
 
 RequestStore::RequestStore(SharedMemory memory) : memory_(std::move(memory)), slot_bytes_(bytes_of_slot()) {
@@ -112,6 +126,20 @@ std::unique_ptr<RequestStore> RequestStore::create() {
 }
 
 std::unique_ptr<RequestStore> RequestStore::adopt(UniqueFd file) {
+  std::unique_ptr<RequestStore> store = open(std::move(file));
+  store->area_ = store->header().area % kAreas;
+  return store;
+}
+
+std::unique_ptr<RequestStore> RequestStore::adopt_beside(UniqueFd file) {
+  std::unique_ptr<RequestStore> store = open(std::move(file));
+  store->area_ = (store->header().area + 1) % kAreas;
+  store->is_beside_ = true;
+  store->forget(store->area_);  // of an earlier attempt
+  return store;
+}
+
+std::unique_ptr<RequestStore> RequestStore::open(UniqueFd file) {
   const std::string what = "The requests that an earlier daemon kept can't be adopted";
   std::unique_ptr<RequestStore> store(new RequestStore(SharedMemory::adopt(std::move(file), all_bytes(), what)));
   const Header& header = store->header();
@@ -127,18 +155,70 @@ std::unique_ptr<RequestStore> RequestStore::adopt(UniqueFd file) {
 
 RequestStore::Header& RequestStore::header() const { return *reinterpret_cast<Header*>(memory_.data()); }
 
-char* RequestStore::slot(std::size_t thread) const {
-  return reinterpret_cast<char*>(memory_.data()) + header_bytes() + thread * slot_bytes_;
+RequestStore::Area& RequestStore::area(std::size_t number) const { return header().areas.at(number); }
+
+char* RequestStore::slot(std::size_t area, std::size_t thread) const {
+  return reinterpret_cast<char*>(memory_.data()) + header_bytes() + area * bytes_of_area() + thread * slot_bytes_;
 }
 
-char* RequestStore::place(std::size_t index) const { return slot(kThreads) + index * kPlaceBytes; }
+char* RequestStore::place(std::size_t area, std::size_t index) const {
+  return slot(area, kThreads) + index * kPlaceBytes;
+}
 
-std::uint64_t RequestStore::lost() const { return header().lost.load(); }
+std::size_t RequestStore::offset_of(const char* memory) const {
+  return static_cast<std::size_t>(memory - reinterpret_cast<const char*>(memory_.data()));
+}
+
+std::uint64_t RequestStore::lost() const { return area(0).lost + area(1).lost; }
+
+std::map<std::uint64_t, RequestStore::Recovered> RequestStore::read_other() const {
+  const std::size_t other = 1 - area_;
+  std::map<std::uint64_t, Recovered> found;
+  const auto add = [&](std::optional<Recovered> request) {
+    if (request) {
+      found.try_emplace(header_in(request->bytes).unique, *std::move(request));
+    }
+  };
+  const std::size_t used = std::min<std::size_t>(area(other).used, kPlaces);
+  for (std::size_t i = 0; i < used; ++i) {
+    add(read_request(place(other, i), kPlaceBytes));
+  }
+  for (std::size_t i = 0; i < kThreads; ++i) {
+    add(area(other).opened.at(i) ? read_request(slot(other, i), kLongestRecovered) : std::nullopt);
+  }
+  return found;
+}
+
+void RequestStore::forget(std::size_t number) {
+  Area& forgotten = area(number);
+  const std::size_t used = std::min<std::size_t>(forgotten.used, kPlaces);
+  for (std::size_t i = 0; i < used; ++i) {
+    clear(place(number, i));
+  }
+  for (std::size_t i = 0; i < kThreads; ++i) {
+    if (forgotten.opened.at(i)) {
+      clear(slot(number, i));
+    }
+  }
+  forgotten.lost = 0;
+}
+
+void RequestStore::serve() { header().area = static_cast<std::uint32_t>(area_); }
+
+std::vector<RequestStore::Recovered> RequestStore::take_back() {
+  std::vector<Recovered> all;
+  for (auto& [number, request] : read_other()) {
+    request.kept = keep(request.bytes);
+    all.push_back(std::move(request));
+  }
+  forget(1 - area_);
+  return all;
+}
 
 std::vector<RequestStore::Recovered> RequestStore::recover() {
   std::map<std::uint64_t, Recovered> found;  // by the number that the kernel gave them, which counts up
-  const std::size_t used = std::min<std::size_t>(header().used, kPlaces);
-  header().lost = 0;
+  const std::size_t used = std::min<std::size_t>(own().used, kPlaces);
+  own().lost = 0;
   for (std::size_t i = 0; i < used; ++i) {
     Kept kept(this, i);
     if (std::optional<Recovered> request = read_request(place(i), kPlaceBytes)) {
@@ -147,7 +227,7 @@ std::vector<RequestStore::Recovered> RequestStore::recover() {
     }
   }
   for (std::size_t i = 0; i < kThreads; ++i) {
-    if (!header().opened.at(i)) {
+    if (!own().opened.at(i)) {
       continue;
     }
     std::optional<Recovered> request = read_request(slot(i), kLongestRecovered);
@@ -156,6 +236,15 @@ std::vector<RequestStore::Recovered> RequestStore::recover() {
       found.emplace(header_in(request->bytes).unique, std::move(*request));
     }
     clear(slot(i));
+  }
+  for (auto& [number, request] : read_other()) {
+    if (!found.contains(number)) {
+      request.kept = keep(request.bytes);
+      found.emplace(number, std::move(request));
+    }
+  }
+  if (!is_beside_) {
+    forget(1 - area_);
   }
   std::vector<Recovered> all;
   all.reserve(found.size());
@@ -167,12 +256,12 @@ std::vector<RequestStore::Recovered> RequestStore::recover() {
 
 char* RequestStore::open_slot(std::size_t thread) {
   char* const memory = slot(thread);
-  if (!memory_.allocate(static_cast<std::size_t>(memory - slot(0)) + header_bytes(), page_bytes())) {
+  if (!memory_.allocate(offset_of(memory), page_bytes())) {
     return nullptr;
   }
   clear(memory);
   (void)::mlock(memory, page_bytes());
-  header().opened.at(thread) = true;
+  own().opened.at(thread) = true;
   return memory;
 }
 
@@ -191,7 +280,7 @@ RequestStore::Kept RequestStore::keep(std::span<const char> request) {
   const MutexLock lock(mutex_);
   const std::size_t index = take_place();
   if (index == kPlaces) {
-    ++header().lost;
+    ++own().lost;
     log::debug("there is no place to keep request {}: no successor of this daemon can answer it",
                header_in(request).unique);
   } else {
@@ -206,21 +295,20 @@ std::size_t RequestStore::take_place() {
     free_.pop_back();
     return index;
   }
-  const std::size_t next = std::min<std::size_t>(header().used, kPlaces);
+  const std::size_t next = std::min<std::size_t>(own().used, kPlaces);
   if (next == kPlaces) {
     return kPlaces;
   }
-  if (next % kPlacesAtOnce == 0 && !memory_.allocate(static_cast<std::size_t>(place(next) - slot(0)) + header_bytes(),
-                                                     kPlacesAtOnce * kPlaceBytes)) {
+  if (next % kPlacesAtOnce == 0 && !memory_.allocate(offset_of(place(next)), kPlacesAtOnce * kPlaceBytes)) {
     return kPlaces;
   }
-  header().used = static_cast<std::uint32_t>(next + 1);
+  own().used = static_cast<std::uint32_t>(next + 1);
   return next;
 }
 
 void RequestStore::give_back(std::size_t index) {
   if (index == kPlaces) {
-    --header().lost;
+    --own().lost;
     return;
   }
   clear(place(index));

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <utility>
@@ -21,6 +22,9 @@ namespace pkgfs::fuse {
 /// the length of the request. While it isn't 0, the request is kept. If another thread is to answer a request later,
 /// the request is copied out of the slot, to a place elsewhere in the memory. A request may be kept although it was
 /// answered: then the kernel ignores the second reply. Thread-safe, except where it says otherwise.
+///
+/// The memory has two areas with slots and places of their own. A daemon uses one of them. The other one is for a
+/// daemon that replaces it while it is stopped (SIGSTOP): each may have to answer what the other one has taken.
 class RequestStore {
  public:
   /// The slots of threads: one for each entry of SharedState, and one for the watch thread.
@@ -66,8 +70,11 @@ class RequestStore {
 
   /// Throws Error if there is no memory or no descriptor for it.
   [[nodiscard]] static std::unique_ptr<RequestStore> create();
-  /// The requests in `file`, which another daemon has created. Throws Error as SharedState::adopt does.
+  /// The requests in `file`, which another daemon has created. That daemon has ended. Throws Error as
+  /// SharedState::adopt does.
   [[nodiscard]] static std::unique_ptr<RequestStore> adopt(UniqueFd file);
+  /// The same if the other daemon is stopped, and may go on or be killed. Call `serve` once it was killed.
+  [[nodiscard]] static std::unique_ptr<RequestStore> adopt_beside(UniqueFd file);
   RequestStore(const RequestStore&) = delete;
   RequestStore& operator=(const RequestStore&) = delete;
   ~RequestStore() = default;
@@ -80,6 +87,11 @@ class RequestStore {
   /// The requests of the earlier daemon, oldest first. They stay kept, so that yet another daemon can take over. Checks
   /// only what memory safety needs. Call it at most once, before any thread uses the store (Servers::start).
   [[nodiscard]] std::vector<Recovered> recover();
+  /// From now on, this daemon is the one that serves the mount. A daemon that replaces it uses the other area.
+  void serve();
+  /// The requests of the daemon of the other area, which has ended. Forgets them there. Some may be requests that this
+  /// daemon is answering, or has answered already.
+  [[nodiscard]] std::vector<Recovered> take_back() PKGFS_EXCLUDES(mutex_);
 
   // For Servers.
 
@@ -98,17 +110,31 @@ class RequestStore {
  private:
   struct Header;
 
+  struct Area;
+
   explicit RequestStore(SharedMemory memory);
   [[nodiscard]] static std::size_t all_bytes();
+  [[nodiscard]] static std::unique_ptr<RequestStore> open(UniqueFd file);
   [[nodiscard]] Header& header() const;
-  [[nodiscard]] char* slot(std::size_t thread) const;
-  [[nodiscard]] char* place(std::size_t index) const;
+  [[nodiscard]] Area& area(std::size_t number) const;
+  [[nodiscard]] Area& own() const { return area(area_); }
+  /// In this daemon's area.
+  [[nodiscard]] char* slot(std::size_t thread) const { return slot(area_, thread); }
+  [[nodiscard]] char* place(std::size_t index) const { return place(area_, index); }
+  [[nodiscard]] char* slot(std::size_t area, std::size_t thread) const;
+  [[nodiscard]] char* place(std::size_t area, std::size_t index) const;
+  [[nodiscard]] std::size_t offset_of(const char* memory) const;
+  /// The requests in the other area, by the number that the kernel gave them.
+  [[nodiscard]] std::map<std::uint64_t, Recovered> read_other() const;
+  void forget(std::size_t area);
   /// An index below kPlaces, or kPlaces: there is none.
   [[nodiscard]] std::size_t take_place() PKGFS_REQUIRES(mutex_);
   void give_back(std::size_t index) PKGFS_EXCLUDES(mutex_);
 
   SharedMemory memory_;
   std::size_t slot_bytes_;
+  std::size_t area_ = 0;    // of this daemon
+  bool is_beside_ = false;  // the daemon of the other area may go on
   Mutex mutex_;
   std::vector<std::uint16_t> free_ PKGFS_GUARDED_BY(mutex_);  // below `used` of the header
 };

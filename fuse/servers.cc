@@ -108,7 +108,9 @@ void Servers::start() {
   for (std::size_t i = 0; i < std::max(options_.threads, options_.most_threads); ++i) {
     servers_.push_back(std::make_unique<Server>(*this, i < SharedState::kThreads ? &state.entry(i) : nullptr, i));
   }
-  hold_recovered();
+  if (options_.keep_requests != nullptr) {
+    hold(options_.keep_requests->recover());
+  }
   const char* const what = "Unable to serve the mount";
   try {
     const MutexLock lock(parking_mutex_);
@@ -125,12 +127,18 @@ void Servers::start() {
   }
 }
 
-void Servers::hold_recovered() {
+bool Servers::take_back() {
   if (options_.keep_requests == nullptr) {
-    return;
+    return false;
   }
+  hold(options_.keep_requests->take_back());
+  wake_watch();  // it makes the threads look for held requests
+  return true;
+}
+
+void Servers::hold(std::vector<RequestStore::Recovered> requests) {
   const MutexLock lock(parking_mutex_);
-  for (RequestStore::Recovered& one : options_.keep_requests->recover()) {
+  for (RequestStore::Recovered& one : requests) {
     if (one.is_whole) {
       held_.push_back({.bytes = std::move(one.bytes), .kept = std::move(one.kept)});
     } else {

@@ -91,6 +91,9 @@ class Servers {
   void start();
   /// Becomes readable when the session has ended, as it does at an unmount. Owned by this object.
   [[nodiscard]] int ended_fd() const { return ended_.get(); }
+  /// Lets the server threads answer the kept requests of another daemon, which has ended (RequestStore::take_back).
+  /// Call it after `start`. False: requests aren't kept.
+  bool take_back();
   /// Asks the threads to end and waits up to `limit` for them. False: one is still answering a request.
   [[nodiscard]] bool stop(std::chrono::milliseconds limit);
 
@@ -134,8 +137,8 @@ class Servers {
   /// Calls a parked thread, or starts a new one; false: there is none.
   bool call_one() PKGFS_REQUIRES(parking_mutex_);
   void start_thread() PKGFS_REQUIRES(parking_mutex_);
-  /// Holds the requests that an earlier daemon has left.
-  void hold_recovered() PKGFS_EXCLUDES(parking_mutex_);
+  /// Holds the requests that another daemon has left.
+  void hold(std::vector<RequestStore::Recovered> requests) PKGFS_EXCLUDES(parking_mutex_);
   /// Whether this thread, which isn't on duty, ends: there are enough others.
   bool retire(Server& self) PKGFS_REQUIRES(parking_mutex_);
   /// Gives up the duty of `self` if another thread is on duty. Returns whether it did.

@@ -342,6 +342,12 @@ void Session::take_over(UniqueFd device, std::uint64_t number, const Handshake& 
 
 bool Session::resend() { return ask_to_resend(fuse_session_fd(session_)); }
 
+void Session::take_back() {
+  if (!servers_->take_back()) {
+    (void)resend();
+  }
+}
+
 void Session::start(const ServerOptions& servers) {
   ServerOptions options = servers;
   options.poll = servers.poll && !rings_;  // with io_uring, only requests that aren't urgent come through the device

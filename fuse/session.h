@@ -62,8 +62,10 @@ class Session {
   /// the earlier daemon.
   void take_over(UniqueFd device, std::uint64_t number, const Handshake& agreed, std::function<void()> unmount);
   /// Asks the kernel to send again all requests that it has no reply to yet. Call it after `take_over` and before
-  /// `start`, and again if another daemon may have taken requests since. False: the kernel can't (before Linux 6.9).
+  /// `start`. False: the kernel can't (before Linux 6.9).
   [[nodiscard]] bool resend();
+  /// Call it after `start`, when another daemon has ended that may have taken requests since. This one answers them.
+  void take_back();
   /// What `answer_first` and the kernel agreed on. Empty with io_uring.
   [[nodiscard]] const Handshake& handshake() const { return handshake_; }
   /// Becomes readable when the kernel has sent its first request, right after `mount`. Owned by the session.

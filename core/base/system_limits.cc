@@ -105,6 +105,14 @@ bool can_open_more(std::size_t count) {
   });
 }
 
+void raise_open_files() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    (void)::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
 bool has_memory_limit() { return limit_of(RLIMIT_AS).has_value(); }
 
 }  // namespace pkgfs

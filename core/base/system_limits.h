@@ -18,6 +18,9 @@ namespace pkgfs {
 /// Whether this process can open `count` more files.
 [[nodiscard]] bool can_open_more(std::size_t count);
 
+/// Raises the limit of open files of this process (ulimit -n) as far as it may. Child processes inherit that.
+void raise_open_files();
+
 /// Whether the memory of this process is limited (ulimit -v).
 [[nodiscard]] bool has_memory_limit();
 

@@ -36,14 +36,13 @@ constexpr std::array kCommands{
                 "with a wrong hash, and 3 if nothing is mounted or the mount ends. A server that does not answer is "
                 "no failure: the command goes on waiting.",
                 "pkgfs wait --timeout=600 /mnt/python"},
-    CommandSpec{
-        CommandId::kUpgradeMounts, "upgrade-mounts", "[MOUNTPOINT...]",
-        "let this version of pkgfs serve the mounts that exist",
-        "Replaces the daemons of the mounts, or of all mounts, one after the other. Programs that use a mount "
-        "notice a pause of milliseconds. If the mount doesn't answer with the new daemon, the old one goes on. "
-        "A mount without a keeper (--keeper) keeps its daemon; so does one whose daemon answers the kernel in "
-        "another way than this version. The exit code is then 10. Before Linux 6.9, every mount keeps its daemon.",
-        "pkgfs upgrade-mounts"},
+    CommandSpec{CommandId::kUpgradeMounts, "upgrade-mounts", "[MOUNTPOINT...]",
+                "let this version of pkgfs serve the mounts that exist",
+                "Replaces the daemons of the mounts, or of all mounts, one after the other. Programs that use a mount "
+                "notice a pause of milliseconds. If the mount doesn't answer with the new daemon, the old one goes on. "
+                "A mount without a keeper (--keeper) keeps its daemon; so does one whose daemon answers the kernel in "
+                "another way than this version. The exit code is then 10.",
+                "pkgfs upgrade-mounts"},
     CommandSpec{CommandId::kInspect, "inspect", "PACKAGE", "show the contents of one package",
                 "Shows the manifest, commands, atoms and volumes. pkgfs checks the whole package first, "
                 "hashes included, and refuses a damaged one. --force shows the parts that pkgfs can read,"

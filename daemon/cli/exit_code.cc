@@ -32,7 +32,7 @@ constexpr std::array kExitCodes{
     ExitCode{kLoad, "the packages can't be merged, or a command is broken"},
     ExitCode{kPermission, "the operating system refused"},
     ExitCode{kBusy, "the mount point, or a lock of the cache, is in use"},
-    ExitCode{kMount, "the kernel or fusermount3 refused the mount"},
+    ExitCode{kMount, "the kernel or fusermount3 refused the mount, or a mount keeps its daemon (upgrade-mounts)"},
     ExitCode{kNetwork, "a registry or a server can't be reached, or its reply can't be used"},
     ExitCode{kExitTimeOver, "the mount isn't complete, and the time to wait for it is over"},
     ExitCode{kInternal, "a bug in pkgfs"},

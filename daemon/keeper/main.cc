@@ -18,6 +18,7 @@
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <syslog.h>
@@ -49,6 +50,7 @@ int containers;
 const char* connection;
 const char* mountpoint;
 pid_t upgrade = 0;          // the successor that an upgrade has started; 0: there is none
+int upgrade_end = -1;       // its pidfd
 int listener = -1;          // kAddress; -1: not yet, or no more
 char daemons_priority[16];  // its oom_score_adj
 
@@ -141,10 +143,27 @@ void serve_upgrade() {
       become_successor(descriptors[1], descriptors[0]);
     }
     upgrade = upgrade < 0 ? 0 : upgrade;
+    upgrade_end = upgrade > 0 ? static_cast<int>(::syscall(SYS_pidfd_open, upgrade, 0)) : -1;
     ::close(descriptors[0]);
     ::close(descriptors[1]);
   }
   ::close(socket);
+}
+
+/// Collects the successor that an upgrade has started, if it has ended. If the daemon was stopped for it, nothing else
+/// may be left that lets the daemon go on. Then this process does, and ends: the daemon starts another keeper, and
+/// takes back the requests that the successor had taken (MountWatch).
+void collect_upgrade() {
+  if (upgrade == 0 || ::waitpid(upgrade, nullptr, WNOHANG) == 0) {
+    return;
+  }
+  upgrade = 0;
+  ::close(upgrade_end);
+  upgrade_end = -1;
+  if (thread_state(kMainThread) == 'T') {
+    (void)::syscall(SYS_pidfd_send_signal, kEnded, SIGCONT, nullptr, 0);
+    ::_exit(0);
+  }
 }
 
 /// How the daemon ended.
@@ -174,17 +193,16 @@ End wait_for_end(bool upgrades) {
     }
     pollfd waiting[]{{.fd = kEnded, .events = POLLIN, .revents = 0},
                      {.fd = kControl, .events = POLLIN, .revents = 0},
-                     {.fd = listener, .events = POLLIN, .revents = 0}};
+                     {.fd = listener, .events = POLLIN, .revents = 0},
+                     {.fd = upgrade_end, .events = POLLIN, .revents = 0}};
     const bool again = upgrades && listener < 0;
-    if (::ppoll(waiting, 3, again ? &kAgain : nullptr, &all_but_one) <= 0) {
+    if (::ppoll(waiting, 4, again ? &kAgain : nullptr, &all_but_one) <= 0) {
       continue;
     }
     if (waiting[0].revents != 0 || (waiting[1].revents & POLLIN) != 0) {
       break;
     }
-    if (upgrade > 0 && ::waitpid(upgrade, nullptr, WNOHANG) != 0) {
-      upgrade = 0;
-    }
+    collect_upgrade();
     if (waiting[2].revents != 0) {
       serve_upgrade();
     }

@@ -41,7 +41,7 @@ enum Message : char {
   kUpgrade = 'u',   // to the socket of a keeper
   // Between a successor and `pkgfs upgrade-mounts`, which replaces a running daemon (daemon/mount/upgrade.h):
   kPrepared = 'p',  // from the successor: it can go on with the mount
-  kGo = 'g',        // the daemon before was stopped (SIGSTOP)
+  kGo = 'g',        // the daemon before was stopped (SIGSTOP); with a pidfd of its keeper
   kServing = 's',   // from the successor: it answers requests
   kChecked = 'q'    // the mount answers: the daemon before isn't needed any more
 };

@@ -109,6 +109,10 @@ void CrashReports::stop() {
   if (!channel_) {
     return;
   }
+  if (crash_channel != channel_.get()) {  // another process is told meanwhile
+    channel_.reset();
+    return;
+  }
   if (stack_directory < 0 && !notes_only) {
     remove_handlers();
   }

@@ -27,7 +27,8 @@ class CrashReports {
   /// From now on, a signal handler writes keeper::kCrash and the signal to `channel`. A signal for which this process
   /// already has a handler keeps that handler. SIGBUS is left out: it means that a mapped package file has lost pages.
   void start(UniqueFd channel);
-  /// Closes the channel. Gives the signals back their default action, unless `write_stacks_to` was called.
+  /// Closes the channel. Gives the signals back their default action, unless `write_stacks_to` was called, or another
+  /// object has called `start` since.
   void stop();
 
  private:

@@ -47,11 +47,10 @@ class Guardian final : public MountGuard {
   /// A process that is killed again and again isn't replaced more than five times within a minute.
   [[nodiscard]] std::string replace() override;
   [[nodiscard]] int ended_fd() const override { return child_.get(); }
-
- private:
   /// Ends the child process, if it still runs, and forgets it.
   void end();
 
+ private:
   UniqueFd child_;  // its pidfd
   pid_t child_id_ = 0;
   CrashReports crashes_;

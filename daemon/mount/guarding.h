@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <string>
 
 #include "core/base/unique_fd.h"
@@ -13,6 +14,8 @@ namespace pkgfs {
 /// use it.
 class MountGuard {
  public:
+  using Time = std::chrono::steady_clock::time_point;
+
   MountGuard() = default;
   virtual ~MountGuard() = default;
   MountGuard(const MountGuard&) = delete;
@@ -25,6 +28,10 @@ class MountGuard {
   [[nodiscard]] virtual std::string replace() = 0;
   /// Becomes readable when the child process has ended; -1 without a child process.
   [[nodiscard]] virtual int ended_fd() const = 0;
+  /// When to call `improve`; Time::max(): never.
+  [[nodiscard]] virtual Time next_improvement() const { return Time::max(); }
+  /// Tries again to start the better kind of process, if only the other kind could be started.
+  virtual void improve() {}
 };
 
 // What such a process needs to watch a daemon.

@@ -7,6 +7,8 @@
 #include <array>
 #include <cstdio>
 
+#include "daemon/keeper/socket_message.h"
+
 namespace pkgfs {
 
 std::optional<Handover> handover_of(const Environment& environment) {
@@ -28,16 +30,32 @@ std::optional<Handover> handover_of(const Environment& environment) {
   return told;
 }
 
-bool send_message(int socket, keeper::Message message) {
-  const std::array<char, keeper::kMessageBytes> bytes{message, 0};
-  return ::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL) > 0;
+bool send_message(int socket, keeper::Message message, int descriptor) {
+  std::array<char, keeper::kMessageBytes> bytes{message, 0};
+  SocketMessage sending(bytes);
+  if (descriptor >= 0) {
+    sending.attach(std::array{descriptor});
+  }
+  return ::sendmsg(socket, sending.header(), MSG_NOSIGNAL) > 0;
 }
 
 bool receive_message(int socket, keeper::Message expected, int limit_ms) {
+  UniqueFd none;
+  return receive_message(socket, expected, limit_ms, none);
+}
+
+bool receive_message(int socket, keeper::Message expected, int limit_ms, UniqueFd& descriptor) {
   pollfd waiting{.fd = socket, .events = POLLIN, .revents = 0};
-  std::array<char, keeper::kMessageBytes> message{};
-  return ::poll(&waiting, 1, limit_ms) == 1 && ::recv(socket, message.data(), message.size(), MSG_DONTWAIT) > 0 &&
-         message[0] == expected;
+  std::array<char, keeper::kMessageBytes> text{};
+  SocketMessage message(text);
+  message.make_room();
+  const bool came =
+      ::poll(&waiting, 1, limit_ms) == 1 && ::recvmsg(socket, message.header(), MSG_DONTWAIT | MSG_CMSG_CLOEXEC) > 0;
+  int received = -1;
+  if (came && message.received(SCM_RIGHTS, received)) {
+    descriptor.reset(received);
+  }
+  return came && text[0] == expected;
 }
 
 }  // namespace pkgfs

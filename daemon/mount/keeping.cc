@@ -83,14 +83,6 @@ void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecor
                  [record, parts]() mutable { return contents_of(record, parts); });
 }
 
-void start_keeper(Keeper& keeper, Guards& guards) {
-  if (const std::string why = keeper.start(); !why.empty()) {
-    warn_not_kept(why);
-    return;
-  }
-  guards.use(&keeper);
-}
-
 void store_mount(ServiceManager& manager, MountRecord record, const KeptParts& parts) {
   constexpr std::size_t kMost = 500;  // FileDescriptorStoreMax= of pkgfs@.service is a little higher
   try {

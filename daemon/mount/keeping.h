@@ -50,8 +50,6 @@ struct KeptParts {
 
 /// Makes the object for the keeper of the mount, but doesn't start it. If another mount covers this one, makes none.
 void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecord record, const KeptParts& parts);
-/// Starts the keeper. If that isn't possible, logs why, and the mount goes on without a keeper.
-void start_keeper(Keeper& keeper, Guards& guards);
 /// Lets the service manager keep what a keeper would hold. The next process of the unit goes on with the mount.
 void store_mount(ServiceManager& manager, MountRecord record, const KeptParts& parts);
 /// The names under which the service manager keeps descriptors. The last one is followed by the number of a container.

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/base/log.h"
+#include "core/base/system_limits.h"
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/logging.h"
 #include "daemon/cli/mount_words.h"
@@ -74,6 +75,7 @@ int mount_package(const MountOptions& options, const Io& io) {
     return confirm_mounted(options.mountpoint, options.unchanged);
   }
   keep_one_heap();
+  raise_open_files();  // a mount needs a descriptor for each package, and again to start its keeper
   fuse::check_device();
   // A service manager follows the process that it started, which is not the one of a mount in the background.
   ServiceManager manager = options.foreground ? ServiceManager(io.environment) : ServiceManager();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/mount/mount_threads.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <fstream>
 #include <system_error>
@@ -18,8 +19,34 @@ void set_read_ahead(const std::string& device, std::uint32_t kib) {
   }
 }
 
+void Guards::use(Keeper* keeper) {
+  keeper_ = keeper;
+  if (const std::string why = keeper_->start(); !why.empty()) {
+    warn_not_kept(why);
+    try_later();
+  }
+}
+
+void Guards::try_later() {
+  constexpr std::chrono::seconds kLongest(60);
+  pause_ = std::clamp(2 * pause_, std::chrono::seconds(1), kLongest);
+  next_try_ = std::chrono::steady_clock::now() + pause_;
+}
+
+void Guards::improve() {
+  next_try_ = Time::max();
+  if (const std::string why = keeper_->start(); !why.empty()) {
+    log::debug("there is still no keeper: {}", why);
+    try_later();
+    return;
+  }
+  pause_ = std::chrono::seconds(0);
+  guardian_.end();
+  log::warn("the mount has a keeper again");
+}
+
 std::string Guards::replace() {
-  if (keeper_ == nullptr) {
+  if (!has_keeper()) {
     return guardian_.replace();
   }
   const std::string why = keeper_->replace();
@@ -27,13 +54,13 @@ std::string Guards::replace() {
     return why;
   }
   warn_not_kept(why);
-  keeper_ = nullptr;
+  try_later();
   return need();
 }
 
 std::string Guards::need() {
   if (ended_fd() >= 0) {
-    return keeper_ != nullptr && !keeper_->can_abort() ? "this process may not abort FUSE connections" : "";
+    return has_keeper() && !keeper_->can_abort() ? "this process may not abort FUSE connections" : "";
   }
   return device_.empty() ? "another mount covers this one" : guardian_.start(connection());
 }

@@ -31,14 +31,15 @@ inline constexpr std::uint32_t kUsualReadAhead = 128;
 void set_read_ahead(const std::string& device, std::uint32_t kib);
 
 /// The process that acts when the daemon is killed: a keeper if the mount has one, else a guardian, which is started
-/// when it is first needed.
+/// when it is first needed. A keeper that can't be started is tried again after a second, and later less often.
 class Guards final : public MountGuard {
  public:
   /// `device`: of the mount, "0:53"; empty if another mount covers it.
   explicit Guards(std::string device) : device_(std::move(device)) {}
 
-  /// From now on, `keeper` does what a guardian does, as long as it can be started. `keeper` must outlive this object.
-  void use(Keeper* keeper) { keeper_ = keeper; }
+  /// Starts `keeper`, which from now on does what a guardian does, as long as it can be started. `keeper` must outlive
+  /// this object.
+  void use(Keeper* keeper);
   /// Makes sure that there is such a process, and that it may abort the connection. Returns an empty text, or the
   /// reason why that isn't so.
   [[nodiscard]] std::string need();
@@ -46,18 +47,24 @@ class Guards final : public MountGuard {
   /// Starts a guardian if no keeper can be started.
   [[nodiscard]] std::string replace() override;
   [[nodiscard]] int ended_fd() const override { return current().ended_fd(); }
+  [[nodiscard]] Time next_improvement() const override { return next_try_; }
+  void improve() override;
   [[nodiscard]] const std::string& device() const { return device_; }
   /// The number of the FUSE connection.
   [[nodiscard]] std::string connection() const { return connection_of(device_); }
 
  private:
+  [[nodiscard]] bool has_keeper() const { return keeper_ != nullptr && keeper_->ended_fd() >= 0; }
   [[nodiscard]] const MountGuard& current() const {
-    return keeper_ != nullptr ? static_cast<const MountGuard&>(*keeper_) : guardian_;
+    return has_keeper() ? static_cast<const MountGuard&>(*keeper_) : guardian_;
   }
+  void try_later();
 
   std::string device_;
   Keeper* keeper_ = nullptr;
   Guardian guardian_;
+  std::chrono::seconds pause_{0};  // until the next attempt to start a keeper
+  Time next_try_ = Time::max();
 };
 
 /// Lets `prefetcher` work if there is a process that guards the mount.

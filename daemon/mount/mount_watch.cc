@@ -107,7 +107,7 @@ bool MountWatch::replace_guard(fuse::Session& session, const fuse::MountSettings
     log::warn("\"{}\": the {} process had ended; another one has taken its place", settings.mountpoint, guard.name());
     // If an upgrade has failed (upgrade.h), the daemon that ended may have taken requests. What this daemon is
     // answering comes again, too; the second reply then fails, as for a request that was interrupted.
-    (void)session.resend();
+    session.take_back();
     return true;
   }
   log::warn(
@@ -128,8 +128,8 @@ int MountWatch::wait_for_end(fuse::Session& session, const fuse::MountSettings& 
   while (true) {
     const auto interval = manager.watchdog_interval();
     std::optional<std::chrono::milliseconds> limit = interval;
-    if (next_guard != kNever) {
-      const auto left = std::chrono::ceil<std::chrono::milliseconds>(next_guard - Clock::now());
+    if (const auto next = std::min(next_guard, guard.next_improvement()); next != kNever) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - Clock::now());
       limit = std::clamp(left, std::chrono::milliseconds(0), limit.value_or(std::chrono::milliseconds::max()));
     }
     const Event event = wait(session.ended_fd(), guard.ended_fd(), limit);
@@ -138,6 +138,10 @@ int MountWatch::wait_for_end(fuse::Session& session, const fuse::MountSettings& 
     }
     if (event == Event::kFirst) {
       return 0;
+    }
+    if (event != Event::kSecond && Clock::now() >= guard.next_improvement()) {
+      guard.improve();
+      next_guard = guard.ended_fd() >= 0 ? kNever : next_guard;
     }
     if (event == Event::kSecond || Clock::now() >= next_guard) {
       next_guard = kNever;

@@ -16,6 +16,7 @@ struct Predecessor {
   UniqueFd state;          // of fuse::SharedState
   UniqueFd requests;       // of fuse::RequestStore; of /dev/null if the kernel can send requests again
   UniqueFd process;        // its pidfd
+  UniqueFd keeper;         // a pidfd; only if it runs and was stopped
   UniqueFd control;        // to its keeper, or to `pkgfs upgrade-mounts`; may be invalid
   std::int64_t ended = 0;  // CLOCK_MONOTONIC, in nanoseconds
   int signal = 0;          // with which it crashed; 0: it didn't

@@ -181,10 +181,13 @@ void ServedMount::start_serving() {
   if (predecessor_) {
     begin_serving(*predecessor_, statistics_);
   }
-  early_crashes_.reset();
-  if (keeper_) {
-    start_keeper(*keeper_, *guards_);
+  if (requests_) {
+    requests_->serve();
   }
+  if (keeper_) {
+    guards_->use(&*keeper_);
+  }
+  early_crashes_.reset();
   if (predecessor_) {
     tell_keeper(*predecessor_);  // at once: if this daemon is killed now, two keepers would act
   }
@@ -248,7 +251,7 @@ void ServedMount::start_helpers() {
   }
   if (predecessor_ && predecessor_->process) {
     // A thread of it that only ends now may have taken a request after the kernel was asked to send all again.
-    watch_.call_when_readable(predecessor_->process.get(), [this] { (void)session_.resend(); });
+    watch_.call_when_readable(predecessor_->process.get(), [this] { session_.take_back(); });
   }
   if (lazy_.is_lazy()) {
     begin_lazily();

@@ -103,6 +103,7 @@ int go_on(const Handover& said, const Io& io) {
                           .state = UniqueFd(keeper::kState),
                           .requests = UniqueFd(keeper::kRequests),
                           .process = UniqueFd(keeper::kEnded),
+                          .keeper = {},
                           .control = UniqueFd(keeper::kControl),
                           .ended = said.ended,
                           .signal = said.signal,

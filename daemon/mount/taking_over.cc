@@ -72,11 +72,8 @@ fuse::SharedState state_of(std::optional<Predecessor>& predecessor, Keeping& kee
 }
 
 std::unique_ptr<fuse::RequestStore> requests_of(Predecessor& predecessor) {
-  if (predecessor.runs) {
-    throw Error(ErrorCode::kUnsupported,
-                "this kernel doesn't send requests again (Linux before 6.9), so a daemon that runs can't be replaced");
-  }
-  auto store = fuse::RequestStore::adopt(std::move(predecessor.requests));
+  auto store = predecessor.runs ? fuse::RequestStore::adopt_beside(std::move(predecessor.requests))
+                                : fuse::RequestStore::adopt(std::move(predecessor.requests));
   if (const std::uint64_t lost = store->lost(); lost > 0) {
     throw Error(ErrorCode::kMount, fmt::format("{} requests of the daemon before can't be answered", lost));
   }
@@ -112,7 +109,7 @@ void take_over(fuse::Session& session, Predecessor& predecessor, fuse::Statistic
                     [mountpoint = record.mountpoint, device = record.device] { unmount_own(mountpoint, device); });
   if (predecessor.runs) {
     send_message(predecessor.control.get(), keeper::kPrepared);
-    if (!receive_message(predecessor.control.get(), keeper::kGo, kUpgradeMs)) {
+    if (!receive_message(predecessor.control.get(), keeper::kGo, kUpgradeMs, predecessor.keeper)) {
       signal_process(predecessor.process, SIGCONT);
       throw Error(ErrorCode::kInterrupted, "the daemon before goes on, because the process that replaces it has ended");
     }
@@ -136,6 +133,7 @@ void begin_serving(Predecessor& predecessor, fuse::Statistics& statistics) {
   // If the other process ends, it can't be asked any more. So this daemon goes on, as it serves the mount already.
   send_message(predecessor.control.get(), keeper::kServing);
   (void)receive_message(predecessor.control.get(), keeper::kChecked, kUpgradeMs);
+  signal_process(predecessor.keeper, SIGKILL);  // first: it would start yet another daemon
   signal_process(predecessor.process, SIGKILL);
 }
 

@@ -19,8 +19,7 @@ namespace pkgfs {
 /// still runs. Then it is a new one. If a new state can't be shared with a later daemon, sets `keeping` to kNothing and
 /// logs why.
 [[nodiscard]] fuse::SharedState state_of(std::optional<Predecessor>& predecessor, Keeping& keeping);
-/// The requests that the daemon before has left unanswered. Throws Error if some of them can't be answered, or if that
-/// daemon runs.
+/// The requests that the daemon before has left unanswered. Throws Error if some of them can't be answered.
 [[nodiscard]] std::unique_ptr<fuse::RequestStore> requests_of(Predecessor& predecessor);
 /// The requests that mustn't be answered, because two daemons crashed when they answered them. Logs each that is new.
 [[nodiscard]] std::vector<fuse::NodeRequest> poisoned_requests(fuse::SharedState& state,

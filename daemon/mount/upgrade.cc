@@ -175,7 +175,8 @@ class Upgrade {
   /// Lets the new daemon serve instead of the old one.
   void switch_over() {
     stop();
-    if (!send(keeper::kGo) || !receive(keeper::kServing, kServeMs) || !answers()) {
+    if (!send_message(control_.get(), keeper::kGo, keeper_.get()) || !receive(keeper::kServing, kServeMs) ||
+        !answers()) {
       throw Error(ErrorCode::kMount, "the mount doesn't answer with the new daemon; the old one goes on");
     }
     if (!send(keeper::kChecked) || (!receive(keeper::kReplaced, kServeMs) && !has_ended())) {
@@ -196,11 +197,10 @@ class Upgrade {
     return ::poll(&ended, 1, 0) == 1;
   }
 
-  /// Stops the old daemon. Its keeper must not take that for its end.
+  /// Stops the old daemon.
   void stop() {
     is_stopped_ = true;
     signal_process(daemon_, SIGSTOP);
-    signal_process(keeper_, SIGKILL);
     const auto deadline = Clock::now() + kTakeoverStopLimit;
     while (!has_ended() && !has_stopped(daemon_id_)) {
       if (Clock::now() >= deadline) {
@@ -210,13 +210,15 @@ class Upgrade {
     }
   }
 
-  /// The new daemon ends, and the old one goes on. It asks for what the new one has taken, and starts another keeper.
+  /// The new daemon ends, and the old one goes on. When its keeper has ended, it starts another one, and takes back the
+  /// requests that the new daemon has taken.
   void go_back() {
     constexpr int kEndMs = 1000;
     signal_process(successor_, SIGKILL);
-    signal_process(daemon_, SIGCONT);
     pollfd ended{.fd = successor_.get(), .events = POLLIN, .revents = 0};
     (void)::poll(&ended, 1, kEndMs);
+    signal_process(daemon_, SIGCONT);
+    signal_process(keeper_, SIGKILL);
   }
 
   /// Whether the new daemon answers requests to the mount.

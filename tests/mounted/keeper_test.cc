@@ -3,9 +3,12 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <iterator>
 #include <random>
+#include <sstream>
 
 #include "tests/mounted/keeper.h"
+#include "tests/support/containers/package_builder.h"
 #include "tests/support/disk/faulty_disk.h"
 #include "tests/support/http.h"
 
@@ -277,6 +280,63 @@ TEST_F(Keeper, ProgramsThatWereRemovedGoOn) {
   EXPECT_TRUE(eventually([&] { return serving(mount.path()).generation == 2; })) << "there is no successor";
   EXPECT_EQ(read_text(mount / "d9/f912"), read_text(source() + "/d9/f912"));
   EXPECT_TRUE(run({kPkgfs, "unmount", mount.path()}).ok());
+}
+
+TEST_F(Keeper, IsTriedAgainUntilItCanBeStarted) {
+  const TempDir dir;
+  for (const char* name : {"pkgfs", "pkgfs-keeper"}) {
+    fs::copy_file(fs::path(kPkgfs).parent_path() / name, dir.path() / name);
+  }
+  const fs::path program = dir.path() / "pkgfs-keeper";
+  for (const bool from_the_start : {true, false}) {
+    SCOPED_TRACE(from_the_start ? "it can't be started at first" : "it can't be replaced");
+    if (from_the_start) {
+      fs::rename(program, dir.path() / "away");
+    }
+    const MountedPackage mount(dir.path() / "pkgfs", package());
+    ASSERT_TRUE(mount.ok()) << mount.result().describe();
+    if (!from_the_start) {
+      const Serving before = kept(mount.path());
+      ASSERT_GT(before.keeper, 1);
+      fs::rename(program, dir.path() / "away");
+      ::kill(before.keeper, SIGKILL);
+      ASSERT_TRUE(eventually([&] { return serving(mount.path()).keeper == 0; }));
+    }
+    EXPECT_EQ(serving(mount.path()).keeper, 0);
+    fs::rename(dir.path() / "away", program);
+    EXPECT_TRUE(eventually([&] { return serving(mount.path()).keeper > 1; }, seconds(8)));
+    const std::string daemon = std::to_string(serving(mount.path()).daemon);
+    std::istringstream children(read_text("/proc/" + daemon + "/task/" + daemon + "/children"));
+    EXPECT_EQ(std::distance(std::istream_iterator<pid_t>(children), {}), 1) << "a guardian is left";
+    replace_daemon(mount.path());
+  }
+}
+
+/// A keeper holds a descriptor of each package, and is started with them.
+TEST_F(Keeper, HoldsMorePackagesThanTheLimitOfOpenFilesAllowsAtFirst) {
+  constexpr int kPackages = 700;
+  const TempDir dir;
+  fs::create_directory(dir.path() / "registry");
+  PackageBuilder all("acme/all@1.0.0");
+  for (int i = 0; i < kPackages; ++i) {
+    const std::string name = "acme/p" + std::to_string(i);
+    PackageBuilder one(name + "@1.0.0");
+    one.file("data", "f", name);
+    one.mount("/p" + std::to_string(i), "data");
+    one.write(dir.path() / "registry" / (std::to_string(i) + ".webc"));
+    all.use(name, name + "@1.0.0");
+    all.mount("/p" + std::to_string(i), "data", name);
+  }
+  all.write(dir.path() / "all.webc");
+  const fs::path at = dir.path() / "mnt";
+  fs::create_directory(at);
+  const MountGuard guard(at);
+  const ProcessResult mounted = run({"prlimit", "--nofile=1024:8192", kPkgfs, "mount", "--registry",
+                                     dir.path() / "registry", dir.path() / "all.webc", at});
+  ASSERT_TRUE(mounted.ok()) << mounted.describe();
+  replace_daemon(at);
+  EXPECT_EQ(read_text(at / "p699/f"), "acme/p699");
+  EXPECT_TRUE(run({kPkgfs, "unmount", at}).ok());
 }
 
 TEST_F(Keeper, IsThereWhenTheMountIsReady) {

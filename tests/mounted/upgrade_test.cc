@@ -3,9 +3,14 @@
 #include <gmock/gmock.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <iterator>
 #include <random>
+#include <sstream>
+#include <vector>
 
 #include "tests/mounted/keeper.h"
+#include "tests/support/disk/faulty_disk.h"
 
 namespace pkgfs::test {
 namespace {
@@ -27,6 +32,12 @@ class Upgrade : public KeeperTest {
   }
 
   [[nodiscard]] std::string program(const std::string& copy) const { return dir_.path() / copy / "pkgfs"; }
+  /// How daemons get the requests of those before them.
+  static std::vector<ProcessOptions> ways() {
+    ProcessOptions without_resend;
+    without_resend.environment = {{"PKGFS_TEST_NO_RESEND", "1"}};
+    return {ProcessOptions(), without_resend};
+  }
   [[nodiscard]] static fs::path program_of(pid_t process) {
     return fs::read_symlink("/proc/" + std::to_string(process) + "/exe");
   }
@@ -35,24 +46,54 @@ class Upgrade : public KeeperTest {
 };
 
 TEST_F(Upgrade, ReadersDoNotNoticeIt) {
-  const MountedPackage mount(kPkgfs, package());
-  ASSERT_TRUE(mount.ok()) << mount.result().describe();
-  const Serving before = kept(mount.path());
-  const std::string listed = listing(mount.path() / "d3");
-  ComparingReader reader(mount.path(), source());
-  for (int i = 0; i < 10; ++i) {
-    const std::string copy = program(i % 2 == 0 ? "one" : "two");
-    const ProcessResult upgraded = run({copy, "upgrade-mounts", mount.path()});
-    ASSERT_TRUE(upgraded.ok()) << upgraded.describe();
-    EXPECT_THAT(upgraded.out, HasSubstr("runs this program now"));
-    const Serving after = kept(mount.path());
-    EXPECT_EQ(program_of(after.daemon), copy);
-    EXPECT_EQ(after.generation, before.generation + i + 1);
-    EXPECT_EQ(after.last_end, "replaced by another version");
+  for (const ProcessOptions& way : ways()) {
+    SCOPED_TRACE(way.environment.empty() ? "the kernel sends requests again" : "the daemons keep requests");
+    const MountedPackage mount(kPkgfs, package(), {}, way);
+    ASSERT_TRUE(mount.ok()) << mount.result().describe();
+    const Serving before = kept(mount.path());
+    const std::string listed = listing(mount.path() / "d3");
+    ComparingReader reader(mount.path(), source());
+    ComparingReader second(mount.path(), source());
+    for (int i = 0; i < 10; ++i) {
+      const std::string copy = program(i % 2 == 0 ? "one" : "two");
+      const ProcessResult upgraded = run({copy, "upgrade-mounts", mount.path()});
+      ASSERT_TRUE(upgraded.ok()) << upgraded.describe();
+      EXPECT_THAT(upgraded.out, HasSubstr("runs this program now"));
+      const Serving after = kept(mount.path());
+      EXPECT_EQ(program_of(after.daemon), copy);
+      EXPECT_EQ(after.generation, before.generation + i + 1);
+      EXPECT_EQ(after.last_end, "replaced by another version");
+    }
+    reader.expect_right();
+    second.expect_right();
+    EXPECT_EQ(listing(mount.path() / "d3"), listed);
+    EXPECT_EQ(processes_with(mount.path()).size(), 1U) << "the daemon";
   }
-  reader.expect_right();
-  EXPECT_EQ(listing(mount.path() / "d3"), listed);
-  EXPECT_EQ(processes_with(mount.path()).size(), 1U) << "the daemon";
+}
+
+/// The daemon has taken requests, and waits for the disk, when it is replaced.
+TEST_F(Upgrade, RequestsInFlightAreAnswered) {
+  for (const ProcessOptions& way : ways()) {
+    SCOPED_TRACE(way.environment.empty() ? "the kernel sends requests again" : "the daemons keep requests");
+    const FaultyDisk disk(package());
+    ASSERT_TRUE(disk.ok());
+    const MountedPackage mount(kPkgfs, disk.disk(), {"--push=off"}, way);
+    ASSERT_TRUE(mount.ok()) << mount.result().describe();
+    kept(mount.path());
+    disk.command("drop");
+    disk.command("hold");
+    Process one({"cat", mount / "d1/f100"});
+    Process two({"cat", mount / "d9/f900"});
+    ASSERT_TRUE(eventually([&] { return disk.reads() > 0; }));
+    Process upgrade({program("one"), "upgrade-mounts", mount.path()});
+    sleep_ms(300);
+    disk.command("release");
+    const ProcessResult& upgraded = upgrade.wait();
+    EXPECT_TRUE(upgraded.ok() || upgraded.exit_code == 10) << upgraded.describe();
+    EXPECT_EQ(one.wait().out, read_text(source() + "/d1/f100")) << one.wait().describe();
+    EXPECT_EQ(two.wait().out, read_text(source() + "/d9/f900")) << two.wait().describe();
+    kept(mount.path());
+  }
 }
 
 TEST_F(Upgrade, ADaemonOfThisProgramStays) {
@@ -86,21 +127,66 @@ TEST_F(Upgrade, AnotherUserIsRefused) {
 }
 
 TEST_F(Upgrade, TheCommandMayBeKilledAtAnyMoment) {
-  const MountedPackage mount(kPkgfs, package());
-  ASSERT_TRUE(mount.ok()) << mount.result().describe();
-  kept(mount.path());
-  ComparingReader reader(mount.path(), source());
-  std::mt19937 random(std::random_device{}());
-  for (int i = 0; i < 20 && !HasFailure(); ++i) {
-    Process command({program(i % 2 == 0 ? "one" : "two"), "upgrade-mounts", mount.path()});
-    sleep_ms(static_cast<int>(random() % 80));
-    command.signal(SIGKILL);
-    (void)command.wait();
-    EXPECT_TRUE(eventually([&] { return serving(mount.path()).keeper > 0; })) << "round " << i;
+  for (const ProcessOptions& way : ways()) {
+    SCOPED_TRACE(way.environment.empty() ? "the kernel sends requests again" : "the daemons keep requests");
+    const MountedPackage mount(kPkgfs, package(), {}, way);
+    ASSERT_TRUE(mount.ok()) << mount.result().describe();
+    kept(mount.path());
+    ComparingReader reader(mount.path(), source());
+    std::mt19937 random(std::random_device{}());
+    for (int i = 0; i < 20 && !HasFailure(); ++i) {
+      Process command({program(i % 2 == 0 ? "one" : "two"), "upgrade-mounts", mount.path()});
+      sleep_ms(static_cast<int>(random() % 80));
+      command.signal(SIGKILL);
+      (void)command.wait();
+      EXPECT_TRUE(eventually([&] { return serving(mount.path()).keeper > 0; })) << "round " << i;
+    }
+    reader.expect_right();
+    EXPECT_TRUE(eventually([&] { return processes_with(mount.path()).size() == 1; }))
+        << "the daemon, and none that was stopped";
   }
-  reader.expect_right();
-  EXPECT_TRUE(eventually([&] { return processes_with(mount.path()).size() == 1; }))
-      << "the daemon, and none that was stopped";
+}
+
+/// The processes below the keeper: the new daemon.
+std::vector<pid_t> children_of(pid_t process) {
+  const std::string id = std::to_string(process);
+  std::istringstream pids(read_text("/proc/" + id + "/task/" + id + "/children"));
+  return {std::istream_iterator<pid_t>(pids), {}};
+}
+
+bool is_stopped(pid_t process) {
+  const std::string stat = read_text("/proc/" + std::to_string(process) + "/stat");
+  const std::size_t name = stat.rfind(')');
+  return name != std::string::npos && stat.compare(name, 3, ") T") == 0;
+}
+
+TEST_F(Upgrade, TheCommandAndTheNewDaemonMayBeKilledWhileTheOldOneIsStopped) {
+  for (const ProcessOptions& way : ways()) {
+    SCOPED_TRACE(way.environment.empty() ? "the kernel sends requests again" : "the daemons keep requests");
+    const MountedPackage mount(kPkgfs, package(), {}, way);
+    ASSERT_TRUE(mount.ok()) << mount.result().describe();
+    ComparingReader reader(mount.path(), source());
+    int caught = 0;
+    for (int round = 0; round < 40 && caught < 3; ++round) {
+      const Serving before = kept(mount.path());
+      ASSERT_GT(before.keeper, 1);
+      Process command({program(round % 2 == 0 ? "one" : "two"), "upgrade-mounts", mount.path()});
+      const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+      while (!is_stopped(before.daemon) && is_running(before.daemon) && std::chrono::steady_clock::now() < deadline) {
+      }
+      const std::vector<pid_t> fresh = children_of(before.keeper);
+      command.signal(SIGKILL);
+      for (const pid_t pid : fresh) {
+        ::kill(pid, SIGKILL);
+      }
+      (void)command.wait();
+      EXPECT_TRUE(eventually([&] { return serving(mount.path()).keeper > 0; })) << "round " << round;
+      ASSERT_FALSE(HasFailure());
+      caught += serving(mount.path()).daemon == before.daemon ? 1 : 0;
+    }
+    EXPECT_GT(caught, 0) << "no daemon was stopped when the others were killed";
+    reader.expect_right();
+  }
 }
 
 TEST_F(Upgrade, WhatIsNotMountedIsNotFound) {

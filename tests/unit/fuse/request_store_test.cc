@@ -123,6 +123,49 @@ TEST(RequestStore, CountsWhatFindsNoPlace) {
   EXPECT_EQ(second->lost(), 0U);
 }
 
+TEST(RequestStore, ADaemonThatIsReplacedMayGoOn) {
+  const auto old = RequestStore::create();
+  char* const slot = old->open_slot(0);
+  RequestStore::put(slot, request_of(1));
+  const RequestStore::Kept waiting = old->keep(request_of(2));
+  {
+    const auto fresh = RequestStore::adopt_beside(copy_of(old->fd()));
+    const std::vector<RequestStore::Recovered> found = fresh->recover();
+    EXPECT_EQ(numbers(found), (Numbers{1, 2}));
+    RequestStore::put(fresh->open_slot(0), request_of(3));
+    EXPECT_EQ(header_of_bytes({slot, slot + sizeof(fuse_in_header)}).unique, 1U) << "the old daemon still answers it";
+    EXPECT_EQ(numbers(successor_of(*old)->recover()), (Numbers{1, 2, 3})) << "if both are killed";
+  }
+}
+
+TEST(RequestStore, ADaemonTakesBackWhatItsReplacementHasTaken) {
+  const auto old = RequestStore::create();
+  RequestStore::put(old->open_slot(0), request_of(1));
+  const auto fresh = RequestStore::adopt_beside(copy_of(old->fd()));
+  std::vector<RequestStore::Recovered> found = fresh->recover();
+  RequestStore::put(fresh->open_slot(7), request_of(5));
+  const RequestStore::Kept elsewhere = fresh->keep(request_of(4));
+  found.clear();  // answered
+  const std::vector<RequestStore::Recovered> back = old->take_back();
+  EXPECT_EQ(numbers(back), (Numbers{4, 5}));
+  EXPECT_TRUE(old->take_back().empty()) << "once";
+  const auto again = RequestStore::adopt_beside(copy_of(old->fd()));
+  EXPECT_EQ(numbers(again->recover()), (Numbers{1, 4, 5})) << "they stay kept";
+}
+
+TEST(RequestStore, ReplacementsFollowEachOther) {
+  auto daemon = RequestStore::create();
+  for (std::uint64_t round = 1; round <= 3; ++round) {
+    RequestStore::put(daemon->open_slot(0), request_of(round));
+    auto next = RequestStore::adopt_beside(copy_of(daemon->fd()));
+    const std::vector<RequestStore::Recovered> found = next->recover();
+    EXPECT_EQ(numbers(found), Numbers{round}) << "and nothing of the rounds before";
+    next->serve();
+    EXPECT_EQ(numbers(next->take_back()), Numbers{round});  // the old daemon has ended
+    daemon = std::move(next);
+  }
+}
+
 TEST(RequestStore, TakesMemoryOnlyForWhatIsUsed) {
   const auto store = RequestStore::create();
   struct stat status{};
