@@ -44,6 +44,7 @@ struct SharedState::Layout {
     std::uint64_t bytes = 0;
     std::int64_t begin = 0;  // of the mount: nanoseconds of CLOCK_MONOTONIC
     std::atomic<std::uint32_t> successions{0};
+    std::atomic<std::uint32_t> handed{0};
     Count notices;
     Count takeovers;
     Count pause_total;
@@ -65,6 +66,7 @@ SharedState::SharedState(SharedMemory memory)
 
 SharedState SharedState::create() {
   static_assert(kSuccessions == offsetof(Layout::Header, successions));
+  static_assert(kHanded == offsetof(Layout::Header, handed));
   const std::string what = "Unable to create the state of the mount";
   SharedState state(SharedMemory::create("pkgfs-state", sizeof(Layout), what));
   if (!state.memory_.allocate(0, offsetof(Layout, slots))) {
@@ -171,6 +173,10 @@ std::vector<NodeRequest> SharedState::poisoned() const {
   }
   return all;
 }
+
+std::uint32_t SharedState::successions() const { return layout_->header.successions; }
+void SharedState::handed_over() { layout_->header.handed = layout_->header.successions.load(); }
+void SharedState::claim_succession() { ++layout_->header.successions; }
 
 InFlightEntry& SharedState::entry(std::size_t index) const { return layout_->in_flight.at(index); }
 

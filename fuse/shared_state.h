@@ -34,6 +34,8 @@ class SharedState {
   /// Where in the file the number of successors is (32 bits). Of several keepers that may start a successor, only the
   /// one that raises the number starts it.
   static constexpr std::size_t kSuccessions = 32;
+  /// Where the number is that `handed_over` notes (32 bits).
+  static constexpr std::size_t kHanded = 36;
 
   /// A new state: all zeros, and the mount begins now. Throws Error if there is no memory or no descriptor for it.
   [[nodiscard]] static SharedState create();
@@ -63,6 +65,12 @@ class SharedState {
   [[nodiscard]] std::vector<NodeRequest> suspect(std::span<const InFlight> requests);
   /// The poisoned requests, for ServerOptions.
   [[nodiscard]] std::vector<NodeRequest> poisoned() const;
+
+  [[nodiscard]] std::uint32_t successions() const;
+  /// Notes that the last successor serves, and that no keeper of the daemon before is needed any more.
+  void handed_over();
+  /// Raises the number of successors, as a keeper does that starts one.
+  void claim_succession();
 
   // For Servers.
 

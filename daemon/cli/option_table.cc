@@ -348,13 +348,19 @@ constexpr std::array kOptions{
                "unmount when the daemon ends, even if it is killed. A fusermount3 process waits for that", kMountOnly,
                true, [](Options& options, std::string_view) { options.mount.auto_unmount = true; }},
     OptionSpec{
-        Group::kDaemon, "keeper", '\0', "auto|on|off",
+        Group::kDaemon, "keeper", '\0', "auto|on|off|external",
         "whether another daemon goes on with the mount if this one is killed or crashes. A small process, "
         "pkgfs-keeper, starts the other daemon. auto (default): in the background, unless the package has live "
         "directories. on: also with --foreground. A mount in the foreground of a systemd service has no keeper: "
-        "with auto and on, systemd keeps its descriptors",
+        "with auto and on, systemd keeps its descriptors. external: like on, and pkgfs-keeperd(8) holds the mount, "
+        "too, in case this process and pkgfs-keeper are killed at once",
         kMountOnly, true,
-        [](Options& options, std::string_view value) { options.mount.keeper = parse_auto_on_off("keeper", value); }},
+        [](Options& options, std::string_view value) {
+          const KeeperChoice choice = parse_keeper("keeper", value);
+          options.mount.has_keeperd = choice == KeeperChoice::kExternal;
+          options.mount.keeper =
+              choice == KeeperChoice::kAuto ? std::nullopt : std::optional(choice != KeeperChoice::kOff);
+        }},
     OptionSpec{
         Group::kDaemon, "crash-dir", '\0', "DIR",
         "if the daemon crashes, write its stack into a new file in DIR, pkgfs-PID.crash", kMountOnly, true,

@@ -133,6 +133,13 @@ bool parse_on(std::string_view option, std::string_view value) {
   return parse_choice(option, value, kChoices);
 }
 
+KeeperChoice parse_keeper(std::string_view option, std::string_view value) {
+  using enum KeeperChoice;
+  static constexpr Choices<KeeperChoice, 4> kChoices{
+      {{"auto", kAuto}, {"on", kOn}, {"off", kOff}, {"external", kExternal}}};
+  return parse_choice(option, value, kChoices);
+}
+
 std::optional<bool> parse_auto_on_off(std::string_view option, std::string_view value) {
   static constexpr Choices<std::optional<bool>, 3> kChoices{{{"auto", std::nullopt}, {"on", true}, {"off", false}}};
   return parse_choice(option, value, kChoices);

@@ -54,6 +54,8 @@ template <typename Meaning, std::size_t N>
 /// A number from 1 to 16.
 [[nodiscard]] unsigned parse_threads(std::string_view option, std::string_view value);
 /// "auto" (nothing), "on" or "off".
+enum class KeeperChoice { kAuto, kOn, kOff, kExternal };
+[[nodiscard]] KeeperChoice parse_keeper(std::string_view option, std::string_view value);
 [[nodiscard]] std::optional<bool> parse_auto_on_off(std::string_view option, std::string_view value);
 /// A size in bytes: `10M`, `1.5G`; the units are powers of 1024.
 [[nodiscard]] std::uint64_t parse_size(std::string_view option, std::string_view value);

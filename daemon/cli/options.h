@@ -87,6 +87,7 @@ struct MountFlags {
   /// A process that lets another daemon go on with the mount if the daemon is killed. None: for mounts in the
   /// background of packages that don't change.
   std::optional<bool> keeper;
+  bool has_keeperd = false;         // pkgfs-keeperd holds the mount, too; `keeper` is true
   std::string crash_dir;            // the directory for the stacks of crashes; empty: none are written
   std::optional<bool> cpu_latency;  // keep idle CPUs awake while requests come; none: where it helps
 };

@@ -43,13 +43,12 @@ Json to_json(const MountStatus& mount) {
   const auto said = [&mount](const char* name) {
     return mount.statistics.is_object() ? mount.statistics.value(name, Json()) : Json();
   };
-  return {{"mountpoint", mount.entry.mountpoint}, {"package", mount.entry.source},
-          {"packages", said("packages")},         {"options", mount.entry.options},
-          {"state", to_string(mount.state)},      {"pid", or_null(mount.pid())},
-          {"since", or_null(mount.since())},      {"requests", or_null(mount.requests())},
-          {"version", said("version")},           {"metrics", said("metrics")},
-          {"generation", said("generation")},     {"keeper", said("keeper")},
-          {"last_end", said("last_end")},         {"lazy", lazy_json(mount)}};
+  return {
+      {"mountpoint", mount.entry.mountpoint}, {"package", mount.entry.source},         {"packages", said("packages")},
+      {"options", mount.entry.options},       {"state", to_string(mount.state)},       {"pid", or_null(mount.pid())},
+      {"since", or_null(mount.since())},      {"requests", or_null(mount.requests())}, {"version", said("version")},
+      {"metrics", said("metrics")},           {"generation", said("generation")},      {"keeper", said("keeper")},
+      {"keeperd", said("keeperd")},           {"last_end", said("last_end")},          {"lazy", lazy_json(mount)}};
 }
 
 /// `live`, `live, lazy 37 %: 8.9 MiB of 24.0 MiB are local`.

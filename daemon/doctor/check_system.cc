@@ -27,6 +27,7 @@
 #include "core/load/zlib.h"
 #include "core/net/version.h"
 #include "daemon/mount/keeper.h"
+#include "daemon/mount/keeperd.h"
 #include "daemon/mount/run_bounded.h"
 #include "fuse/kernel_features.h"
 
@@ -104,7 +105,12 @@ void check_fusermount(Findings& findings) {
 void check_keeper(Findings& findings) {
   const std::string program = keeper_program();
   if (!program.empty()) {
-    findings.push_back({"keeper", Level::kOk, program + " lets another daemon go on with a mount", ""});
+    std::string why;
+    const std::string socket = keeperd_socket();
+    findings.push_back({"keeper", Level::kOk,
+                        program + " lets another daemon go on with a mount" +
+                            (connect_to_keeperd(socket, why) ? "; pkgfs-keeperd listens at \"" + socket + "\"" : ""),
+                        ""});
     return;
   }
   findings.push_back({"keeper", Level::kWarning,

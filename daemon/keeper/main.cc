@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -33,6 +34,7 @@
 #include <cstring>
 #include <ctime>
 
+#include "daemon/keeper/priority.h"
 #include "daemon/keeper/protocol.h"
 #include "daemon/keeper/socket_message.h"
 
@@ -43,35 +45,15 @@ using namespace pkgfs::keeper;
 /// So many successors may fail to start, and so many may be killed or crash before they have a keeper.
 constexpr int kMostFailures = 2;
 constexpr int kMostDeaths = 20;
-constexpr const char* kOwnPriority = "/proc/self/oom_score_adj";
 
 char** arguments;  // of the daemon
 int containers;
 const char* connection;
 const char* mountpoint;
-pid_t upgrade = 0;          // the successor that an upgrade has started; 0: there is none
-int upgrade_end = -1;       // its pidfd
-int listener = -1;          // kAddress; -1: not yet, or no more
-char daemons_priority[16];  // its oom_score_adj
-
-/// Lets the kernel's out-of-memory killer choose the daemon, not this process, if this process may ask for that.
-void ask_for_protection() {
-  const int file = ::open(kOwnPriority, O_RDWR | O_CLOEXEC);
-  if (file < 0) {
-    return;
-  }
-  (void)!::read(file, daemons_priority, sizeof(daemons_priority) - 1);
-  (void)!::write(file, "-900", 4);
-  ::close(file);
-}
-
-void restore_priority() {
-  const int file = ::open(kOwnPriority, O_WRONLY | O_CLOEXEC);
-  if (file >= 0) {
-    (void)!::write(file, daemons_priority, std::strlen(daemons_priority));
-    ::close(file);
-  }
-}
+pid_t upgrade = 0;      // the successor that an upgrade has started; 0: there is none
+int upgrade_end = -1;   // its pidfd
+int listener = -1;      // kAddress; -1: not yet, or no more
+Protection protection;  // from the kernel's out-of-memory killer: it is to choose the daemon
 
 /// Listens at kAddress. As long as the keeper of the daemon before listens there, another attempt must follow.
 void listen_for_upgrades() {
@@ -98,7 +80,7 @@ void stop_listening() {
 [[noreturn]] void become_successor(int control, int program) {
   ::dup2(control, kControl);
   ::close(kMainThread);
-  restore_priority();
+  protection.restore();
   std::signal(kWakeSignal, SIG_DFL);  // NOLINT(cert-err33-c)
   sigset_t none;
   sigemptyset(&none);
@@ -242,6 +224,8 @@ void guard_the_end() {
 /// kSuccessions, in memory that all keepers of the mount share. Null if it can't be mapped: then this one is alone.
 std::atomic<std::uint32_t>* successions;
 std::uint32_t known_successions = 0;
+/// pkgfs-keeperd has started this process, but a successor serves the mount.
+bool is_late = false;
 
 void map_successions() {
   constexpr std::size_t kPage = 4096;
@@ -249,6 +233,10 @@ void map_successions() {
   if (memory != MAP_FAILED) {
     successions = reinterpret_cast<std::atomic<std::uint32_t>*>(static_cast<char*>(memory) + kSuccessions);
     known_successions = successions->load();
+    const char* const began = std::getenv(kBackedVariable);
+    const auto& handed = *reinterpret_cast<std::atomic<std::uint32_t>*>(static_cast<char*>(memory) + kHanded);
+    is_late = began != nullptr && std::strtoul(began, nullptr, 10) != known_successions &&
+              handed == known_successions && has_ended(kMainThread);
   }
 }
 
@@ -299,8 +287,16 @@ Start start_successor(End& end, const timespec& ended) {
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
     return Start::kFailed;
   }
+  const pid_t keeper = ::getpid();
   const pid_t child = ::fork();
   if (child == 0) {
+    if (std::getenv(kBackedVariable) != nullptr) {  // pkgfs-keeperd starts another one if this process is killed, too
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      if (::getppid() == keeper) {
+        become_successor(ends[1], kProgram);
+      }
+      ::_exit(127);
+    }
     become_successor(ends[1], kProgram);
   }
   ::close(ends[1]);
@@ -318,7 +314,7 @@ void prepare() {
     ::dup2(null, stream);
   }
   ::close(null);
-  ask_for_protection();
+  protection.ask();
   map_successions();
 }
 
@@ -336,6 +332,9 @@ int main(int argc, char** argv) {
   mountpoint = argv[4];
   arguments = argv + 5;
   prepare();
+  if (is_late) {
+    return 0;
+  }
   const char ready[kMessageBytes]{kReady, 0};
   (void)::send(kControl, ready, sizeof(ready), MSG_NOSIGNAL);
   End how = wait_for_end(true);

@@ -51,6 +51,9 @@ inline constexpr std::size_t kMessageBytes = 2;
 /// are kVersion, the number of containers, and the signal of the crash (0: none). Then come the nanoseconds of
 /// CLOCK_MONOTONIC at which the daemon before ended, and 1 if that daemon still runs, else 0.
 inline constexpr const char* kVariable = "PKGFS_TAKEOVER";
+/// The environment variable of a daemon whose mount pkgfs-keeperd holds, and of its keepers: the number of successors
+/// when the daemon began.
+inline constexpr const char* kBackedVariable = "PKGFS_BACKED";
 /// The name of the program. Its command line begins with this name, kVersion, the number of containers, the number of
 /// the FUSE connection ("53") and the mount point. Then comes the command line of the daemon.
 inline constexpr const char* kName = "pkgfs-keeper";
@@ -66,6 +69,8 @@ inline constexpr int kStartMs = 30'000;
 /// if it was killed before it could tell the older keeper of the newer one. The keeper that raises the number starts a
 /// successor.
 inline constexpr std::size_t kSuccessions = 32;
+/// Where in that file the number of the successor is that has last told its keeper that it serves (32 bits).
+inline constexpr std::size_t kHanded = 36;
 /// How long the keeper waits between the end of the main thread and an abort. The other threads of a daemon that ends
 /// normally end within this time.
 inline constexpr int kGraceMs = 200;

@@ -32,6 +32,9 @@ class MountGuard {
   [[nodiscard]] virtual Time next_improvement() const { return Time::max(); }
   /// Tries again to start the better kind of process, if only the other kind could be started.
   virtual void improve() {}
+  /// Becomes readable when the mount is less safe than before, and `lost` is to be called; -1: nothing can be lost.
+  [[nodiscard]] virtual int lost_fd() const { return -1; }
+  virtual void lost() {}
 };
 
 // What such a process needs to watch a daemon.

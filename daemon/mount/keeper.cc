@@ -15,8 +15,12 @@
 
 #include "core/base/error.h"
 #include "daemon/keeper/protocol.h"
+#include "daemon/keeper/registration.h"
 #include "daemon/mount/handover.h"
+#include "daemon/mount/mount_record.h"
 #include "daemon/mount/spawn_with.h"
+
+extern char** environ;
 
 namespace pkgfs {
 namespace {
@@ -64,6 +68,34 @@ std::string Keeper::replace() {
   return start();
 }
 
+Keeper::Held Keeper::make_held() {
+  Held held;
+  held.contents = make_();
+  if (!held.contents.requests) {
+    held.contents.requests.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  }
+  held.abort_file = open_abort_file(connection_);
+  can_abort_ = static_cast<bool>(held.abort_file);
+  if (!held.abort_file) {
+    held.abort_file.reset(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+  }
+  held.executable.reset(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+  held.own_end = open_process(::getpid());
+  held.main_thread = open_main_thread(::getpid());
+  if (!held.executable || !held.own_end || !held.main_thread || !held.abort_file) {
+    throw system_error("the keeper can't watch the daemon", errno);
+  }
+  held.descriptors = {device_,
+                      held.abort_file.get(),
+                      held.contents.record.get(),
+                      held.executable.get(),
+                      held.contents.state.get(),
+                      held.contents.requests.get(),
+                      held.own_end.get(),
+                      held.main_thread.get()};
+  return held;
+}
+
 std::string Keeper::start() {
   end();
   const std::string program = keeper_program();
@@ -71,32 +103,18 @@ std::string Keeper::start() {
     return std::string("there is no program \"") + keeper::kName + "\" beside pkgfs";
   }
   try {
-    Contents contents = make_();
-    if (!contents.requests) {
-      contents.requests.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-    }
-    UniqueFd abort_file = open_abort_file(connection_);
-    can_abort_ = static_cast<bool>(abort_file);
-    if (!abort_file) {
-      abort_file.reset(::open("/dev/null", O_WRONLY | O_CLOEXEC));
-    }
-    const UniqueFd executable(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
-    const UniqueFd own_end = open_process(::getpid());
-    const UniqueFd main_thread = open_main_thread(::getpid());
+    const Held held = make_held();
     std::array<int, 2> ends{};
-    if (!executable || !own_end || !main_thread || !abort_file ||
-        ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
       return system_error("the keeper can't watch the daemon", errno).message();
     }
     UniqueFd mine(ends[0]);
     const UniqueFd keepers(ends[1]);
-    // In the order of keeper::Descriptor.
-    std::vector<int> descriptors{keepers.get(),           device_,          abort_file.get(),
-                                 contents.record.get(),   executable.get(), contents.state.get(),
-                                 contents.requests.get(), own_end.get(),    main_thread.get()};
-    descriptors.insert(descriptors.end(), contents.containers.begin(), contents.containers.end());
+    std::vector<int> descriptors{keepers.get()};
+    descriptors.insert(descriptors.end(), held.descriptors.begin(), held.descriptors.end());
+    descriptors.insert(descriptors.end(), held.contents.containers.begin(), held.contents.containers.end());
     std::vector<std::string> words{keeper::kName, std::to_string(keeper::kVersion),
-                                   std::to_string(contents.containers.size()), connection_, mountpoint_};
+                                   std::to_string(held.contents.containers.size()), connection_, mountpoint_};
     for (std::string& word : command_line_of(::getpid())) {
       words.push_back(std::move(word));
     }
@@ -119,7 +137,39 @@ std::string Keeper::start() {
   }
 }
 
+std::string Keeper::register_mount() {
+  try {
+    const Held held = make_held();
+    const std::vector<std::string> words = command_line_of(::getpid());
+    std::vector<std::string> texts{connection_, mountpoint_, std::to_string(words.size())};
+    texts.insert(texts.end(), words.begin(), words.end());
+    for (char** variable = environ; *variable != nullptr; ++variable) {  // NOLINT(concurrency-mt-unsafe)
+      texts.emplace_back(*variable);
+    }
+    std::string text;
+    for (const std::string& each : texts) {
+      text += each + '\0';
+    }
+    if (text.size() > keeper::kMostArguments || held.contents.containers.size() > keeper::kMostContainers) {
+      return "the mount has too many packages, or its daemon too long a command line";
+    }
+    const UniqueFd arguments = sealed_file("pkgfs-arguments", text, "Unable to describe the mount");
+    std::vector<int> descriptors = held.descriptors;
+    descriptors.push_back(arguments.get());
+    descriptors.push_back(child_.get());
+    descriptors.insert(descriptors.end(), held.contents.containers.begin(), held.contents.containers.end());
+    std::string why = keeperd_->hold(descriptors);
+    is_registered_ = why.empty();
+    return why;
+  } catch (const Error& error) {
+    return error.message();
+  }
+}
+
 void Keeper::let_go() {
+  if (keeperd_) {
+    keeperd_->let_go();
+  }
   if (!child_) {
     return;
   }

@@ -4,12 +4,14 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/base/unique_fd.h"
 #include "daemon/mount/crash_reports.h"
 #include "daemon/mount/guarding.h"
+#include "daemon/mount/keeperd.h"
 
 namespace pkgfs {
 
@@ -30,12 +32,17 @@ class Keeper final : public MountGuard {
   /// Makes the contents anew whenever a keeper is started. Throws Error.
   using Make = std::function<Contents()>;
 
-  /// `device`: of the FUSE session, which must outlive the keeper. `connection`: its number ("53").
-  Keeper(int device, std::string connection, std::string mountpoint, Make make)
+  /// `device`: of the FUSE session, which must outlive the keeper. `connection`: its number ("53"). `keeperd`: the path
+  /// of the socket of pkgfs-keeperd; empty: it doesn't hold the mount.
+  Keeper(int device, std::string connection, std::string mountpoint, Make make, const std::string& keeperd = {})
       : device_(device),
         connection_(std::move(connection)),
         mountpoint_(std::move(mountpoint)),
-        make_(std::move(make)) {}
+        make_(std::move(make)) {
+    if (!keeperd.empty()) {
+      keeperd_.emplace(keeperd);
+    }
+  }
   /// Ends the child process. Call `let_go` first, so that no successor is started.
   ~Keeper() override;
   Keeper(const Keeper&) = delete;
@@ -48,6 +55,19 @@ class Keeper final : public MountGuard {
   /// the daemon can't end. When this returns, the child process has closed the device, unless that takes more than a
   /// second.
   void let_go();
+  /// Whether pkgfs-keeperd is to hold what the child process holds.
+  [[nodiscard]] bool is_backed() const { return keeperd_.has_value(); }
+  /// Lets pkgfs-keeperd hold the same. Returns an empty text, or the reason why it doesn't.
+  [[nodiscard]] std::string register_mount();
+  /// Whether it does. Any thread may call it.
+  [[nodiscard]] bool is_registered() const { return is_registered_; }
+  /// Call it when `keeperd_fd` is readable.
+  void keeperd_ended() {
+    keeperd_->forget();
+    is_registered_ = false;
+  }
+  /// Becomes readable when pkgfs-keeperd has ended; -1: it doesn't hold the mount.
+  [[nodiscard]] int keeperd_fd() const { return keeperd_ ? keeperd_->ended_fd() : -1; }
   /// Whether the running child process may abort the connection.
   [[nodiscard]] bool can_abort() const { return can_abort_; }
   [[nodiscard]] const char* name() const override { return "keeper"; }
@@ -58,6 +78,17 @@ class Keeper final : public MountGuard {
   [[nodiscard]] pid_t id() const { return id_; }
 
  private:
+  /// What a keeper is started with, in the order of keeper::Descriptor, but for its control socket.
+  struct Held {
+    Contents contents;
+    UniqueFd abort_file;
+    UniqueFd executable;
+    UniqueFd own_end;
+    UniqueFd main_thread;
+    std::vector<int> descriptors;
+  };
+  /// Throws Error.
+  [[nodiscard]] Held make_held();
   /// Ends the child process, if it still runs, and forgets it.
   void end();
 
@@ -69,6 +100,8 @@ class Keeper final : public MountGuard {
   UniqueFd child_;  // its pidfd
   std::atomic<pid_t> id_{0};
   UniqueFd control_;
+  std::optional<Keeperd> keeperd_;
+  std::atomic<bool> is_registered_{false};
   bool can_abort_ = false;
   int replaced_ = 0;  // since `counted_since_`
   std::chrono::steady_clock::time_point counted_since_;

@@ -33,7 +33,10 @@ Keeping keeping_of(const MountOptions& options, const OpenedTree& opened, const 
   if (why != nullptr) {
     log::write(options.keeper ? log::Level::kWarn : log::Level::kDebug, fmt::format("there is no keeper: {}", why));
   }
-  return why != nullptr ? Keeping::kNothing : is_service ? Keeping::kServiceManager : Keeping::kKeeper;
+  return why != nullptr        ? Keeping::kNothing
+         : options.has_keeperd ? Keeping::kBackedKeeper
+         : is_service          ? Keeping::kServiceManager
+                               : Keeping::kKeeper;
 }
 
 MountRecord record_of(const MountOptions& options, const MountFacts& facts,
@@ -54,6 +57,7 @@ MountRecord record_of(const MountOptions& options, const MountFacts& facts,
 namespace {
 
 static_assert(keeper::kSuccessions == fuse::SharedState::kSuccessions);
+static_assert(keeper::kHanded == fuse::SharedState::kHanded);
 
 /// What a keeper holds of the mount. `record` gets the tree.
 Keeper::Contents contents_of(MountRecord& record, const KeptParts& parts) {
@@ -73,14 +77,16 @@ bool must_keep_requests(const fuse::Handshake& handshake) {
   return !handshake.kernel_resends() || std::getenv("PKGFS_TEST_NO_RESEND") != nullptr;
 }
 
-void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecord record, const KeptParts& parts) {
+void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecord record, const KeptParts& parts,
+                 const std::string& keeperd) {
   if (guards.device().empty()) {
     log::debug("there is no keeper: another mount covers \"{}\"", record.mountpoint);
     return;
   }
   record.device = guards.device();
-  keeper.emplace(parts.session->device_fd(), guards.connection(), record.mountpoint,
-                 [record, parts]() mutable { return contents_of(record, parts); });
+  keeper.emplace(
+      parts.session->device_fd(), guards.connection(), record.mountpoint,
+      [record, parts]() mutable { return contents_of(record, parts); }, keeperd);
 }
 
 void store_mount(ServiceManager& manager, MountRecord record, const KeptParts& parts) {

@@ -25,8 +25,12 @@ namespace pkgfs {
 enum class Keeping {
   kNothing,
   kKeeper,          // a process (keeper.h)
+  kBackedKeeper,    // such a process, and pkgfs-keeperd (keeperd.h) if both are killed
   kServiceManager,  // it stores the descriptors of a mount in the foreground
 };
+[[nodiscard]] inline bool has_keeper(Keeping keeping) {
+  return keeping == Keeping::kKeeper || keeping == Keeping::kBackedKeeper;
+}
 /// Decides what keeps the mount. If --keeper asks for that and it isn't possible, logs why.
 [[nodiscard]] Keeping keeping_of(const MountOptions& options, const OpenedTree& opened, const FollowedTree* followed,
                                  const ServiceManager& manager);
@@ -49,7 +53,9 @@ struct KeptParts {
 };
 
 /// Makes the object for the keeper of the mount, but doesn't start it. If another mount covers this one, makes none.
-void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecord record, const KeptParts& parts);
+/// `keeperd`: the path of the socket of pkgfs-keeperd; empty: it isn't to hold the mount.
+void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecord record, const KeptParts& parts,
+                 const std::string& keeperd);
 /// Lets the service manager keep what a keeper would hold. The next process of the unit goes on with the mount.
 void store_mount(ServiceManager& manager, MountRecord record, const KeptParts& parts);
 /// The names under which the service manager keeps descriptors. The last one is followed by the number of a container.

@@ -76,8 +76,11 @@ UniqueFd MountRecord::write() const {
               {"init_reply", bytes_json(handshake.reply)},
               {"tree", tree.resolution}};
   const std::string text = record.dump(-1, ' ', false, Json::error_handler_t::replace);
-  const char* const what = "Unable to write the record of the mount";
-  UniqueFd file(::memfd_create("pkgfs-record", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  return sealed_file("pkgfs-record", text, "Unable to write the record of the mount");
+}
+
+UniqueFd sealed_file(const char* name, std::string_view text, const char* what) {
+  UniqueFd file(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!file) {
     throw system_error(what, errno);
   }

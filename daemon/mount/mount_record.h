@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/base/unique_fd.h"
@@ -40,5 +41,8 @@ struct MountRecord {
   /// `device` of a record, even if `read` refuses the record; empty if the record has none.
   [[nodiscard]] static std::string device_of(int descriptor) noexcept;
 };
+
+/// A file in memory with `text` that no process can change. Throws Error with `what`.
+[[nodiscard]] UniqueFd sealed_file(const char* name, std::string_view text, const char* what);
 
 }  // namespace pkgfs

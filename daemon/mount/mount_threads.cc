@@ -24,7 +24,35 @@ void Guards::use(Keeper* keeper) {
   if (const std::string why = keeper_->start(); !why.empty()) {
     warn_not_kept(why);
     try_later();
+  } else {
+    back_up();
   }
+}
+
+void Guards::back_up() {
+  if (!keeper_->is_backed()) {
+    return;
+  }
+  if (const std::string why = keeper_->register_mount(); !why.empty()) {
+    // The first time only: it may be down for long.
+    log::write(
+        pause_.count() == 0 ? log::Level::kWarn : log::Level::kDebug,
+        "if this daemon and its keeper are killed at once, their mount is dead: pkgfs-keeperd doesn't hold it: " + why);
+    try_later();
+    return;
+  }
+  if (pause_.count() > 0) {
+    log::warn("pkgfs-keeperd holds the mount");
+  }
+  pause_ = std::chrono::seconds(0);
+  next_try_ = Time::max();
+}
+
+void Guards::lost() {
+  log::warn(
+      "pkgfs-keeperd has ended: until it is there again, the mount is dead if daemon and keeper are killed at once");
+  keeper_->keeperd_ended();
+  try_later();
 }
 
 void Guards::try_later() {
@@ -35,14 +63,17 @@ void Guards::try_later() {
 
 void Guards::improve() {
   next_try_ = Time::max();
-  if (const std::string why = keeper_->start(); !why.empty()) {
-    log::debug("there is still no keeper: {}", why);
-    try_later();
-    return;
+  if (!has_keeper()) {
+    if (const std::string why = keeper_->start(); !why.empty()) {
+      log::debug("there is still no keeper: {}", why);
+      try_later();
+      return;
+    }
+    pause_ = std::chrono::seconds(0);
+    guardian_.end();
+    log::warn("the mount has a keeper again");
   }
-  pause_ = std::chrono::seconds(0);
-  guardian_.end();
-  log::warn("the mount has a keeper again");
+  back_up();
 }
 
 std::string Guards::replace() {
@@ -51,6 +82,7 @@ std::string Guards::replace() {
   }
   const std::string why = keeper_->replace();
   if (why.empty()) {
+    back_up();
     return why;
   }
   warn_not_kept(why);

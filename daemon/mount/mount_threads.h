@@ -49,6 +49,9 @@ class Guards final : public MountGuard {
   [[nodiscard]] int ended_fd() const override { return current().ended_fd(); }
   [[nodiscard]] Time next_improvement() const override { return next_try_; }
   void improve() override;
+  /// pkgfs-keeperd has ended. It is asked again later.
+  [[nodiscard]] int lost_fd() const override { return keeper_ == nullptr ? -1 : keeper_->keeperd_fd(); }
+  void lost() override;
   [[nodiscard]] const std::string& device() const { return device_; }
   /// The number of the FUSE connection.
   [[nodiscard]] std::string connection() const { return connection_of(device_); }
@@ -59,11 +62,13 @@ class Guards final : public MountGuard {
     return has_keeper() ? static_cast<const MountGuard&>(*keeper_) : guardian_;
   }
   void try_later();
+  /// Lets pkgfs-keeperd hold what the running keeper holds, if it is to do that.
+  void back_up();
 
   std::string device_;
   Keeper* keeper_ = nullptr;
   Guardian guardian_;
-  std::chrono::seconds pause_{0};  // until the next attempt to start a keeper
+  std::chrono::seconds pause_{0};  // until the next attempt to start a keeper, or to reach pkgfs-keeperd
   Time next_try_ = Time::max();
 };
 

@@ -41,12 +41,12 @@ std::optional<MountEntry> find_own_mount(const fuse::MountSettings& settings) {
 
 MountWatch::MountWatch() : signals_({SIGTERM, SIGINT, SIGHUP, kToggleSignal}, SignalFd::Ignored::kDelivered) {}
 
-MountWatch::Event MountWatch::wait(int first, int second, std::optional<std::chrono::milliseconds> limit) {
-  constexpr std::size_t kTasks = 3;  // where those of `tasks_` begin
+MountWatch::Event MountWatch::wait(int first, int second, int third, std::optional<std::chrono::milliseconds> limit) {
+  constexpr std::size_t kTasks = 4;  // where those of `tasks_` begin
   std::vector<pollfd> waiting;
   while (true) {
     waiting.clear();
-    for (const int fd : {signals_.fd(), first, second}) {
+    for (const int fd : {signals_.fd(), first, second, third}) {
       waiting.push_back({.fd = fd, .events = POLLIN, .revents = 0});
     }
     for (const Task& task : tasks_) {
@@ -77,6 +77,9 @@ MountWatch::Event MountWatch::wait(int first, int second, std::optional<std::chr
     if (waiting[2].revents != 0) {
       return Event::kSecond;
     }
+    if (waiting[3].revents != 0) {
+      return Event::kThird;
+    }
     for (std::size_t i = kTasks; i < waiting.size(); ++i) {
       if (waiting[i].revents != 0) {
         const auto place = tasks_.begin() + static_cast<std::ptrdiff_t>(i - kTasks);
@@ -90,7 +93,7 @@ MountWatch::Event MountWatch::wait(int first, int second, std::optional<std::chr
 }
 
 bool MountWatch::wait_until_ready(fuse::Session& session, const std::string& mountpoint) {
-  const Event event = wait(session.device_fd(), -1, kReadyLimit);
+  const Event event = wait(session.device_fd(), -1, -1, kReadyLimit);
   if (event == Event::kSignal) {
     return false;
   }
@@ -132,12 +135,15 @@ int MountWatch::wait_for_end(fuse::Session& session, const fuse::MountSettings& 
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - Clock::now());
       limit = std::clamp(left, std::chrono::milliseconds(0), limit.value_or(std::chrono::milliseconds::max()));
     }
-    const Event event = wait(session.ended_fd(), guard.ended_fd(), limit);
+    const Event event = wait(session.ended_fd(), guard.ended_fd(), guard.lost_fd(), limit);
     if (event == Event::kSignal) {
       return signal_;
     }
     if (event == Event::kFirst) {
       return 0;
+    }
+    if (event == Event::kThird) {
+      guard.lost();
     }
     if (event != Event::kSecond && Clock::now() >= guard.next_improvement()) {
       guard.improve();

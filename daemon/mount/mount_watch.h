@@ -38,8 +38,8 @@ class MountWatch {
 
  private:
   /// Why `wait` returned.
-  enum class Event { kSignal, kFirst, kSecond, kTask, kTimeout };
-  [[nodiscard]] Event wait(int first, int second, std::optional<std::chrono::milliseconds> limit);
+  enum class Event { kSignal, kFirst, kSecond, kThird, kTask, kTimeout };
+  [[nodiscard]] Event wait(int first, int second, int third, std::optional<std::chrono::milliseconds> limit);
 
   /// If no other process can be started, ends the prefetching of files, and returns false. Notices of changes go on:
   /// without them, the kernel would show old content.

@@ -103,6 +103,7 @@ MountFacts ServedMount::facts() {
   const MutexLock lock(facts_mutex_);
   MountFacts copy = facts_;
   copy.keeper = keeper_ ? keeper_->id() : 0;
+  copy.keeperd = keeper_ && keeper_->is_registered();
   return copy;
 }
 
@@ -171,8 +172,9 @@ void ServedMount::keep_requests() {
 }
 
 void ServedMount::start_serving() {
-  if (keeping_ == Keeping::kKeeper) {
-    make_keeper(keeper_, *guards_, record(), parts());
+  if (has_keeper(keeping_)) {
+    make_keeper(keeper_, *guards_, record(), parts(),
+                keeping_ == Keeping::kBackedKeeper ? keeperd_socket() : std::string());
   }
   fuse::ServerOptions servers = server_options(options_, used_prefetcher_);
   servers.poisoned = poisoned_requests(state_, predecessor_, tree_);
@@ -189,7 +191,7 @@ void ServedMount::start_serving() {
   }
   early_crashes_.reset();
   if (predecessor_) {
-    tell_keeper(*predecessor_);  // at once: if this daemon is killed now, two keepers would act
+    tell_keeper(*predecessor_, state_);  // at once: if this daemon is killed now, two keepers would act
   }
 }
 

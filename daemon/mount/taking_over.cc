@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/mount/taking_over.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/prctl.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
+#include <cstdlib>
+#include <string>
 #include <utility>
 
 #include "core/base/error.h"
@@ -42,17 +46,26 @@ void unmount_own(const std::string& mountpoint, const std::string& device) noexc
 }
 
 /// Goes on from the counts of a daemon that has stopped.
-void take_counts(fuse::Statistics& statistics, UniqueFd state) {
+void take_counts(fuse::Statistics& statistics, const UniqueFd& state) {
   try {
-    statistics.continue_from(fuse::SharedState::adopt(std::move(state)));
+    statistics.continue_from(fuse::SharedState::adopt(UniqueFd(::fcntl(state.get(), F_DUPFD_CLOEXEC, 0))));
   } catch (const Error& error) {
     log::info("the counts of the mount begin anew: {}", error);
   }
 }
 
-}  // namespace
+/// No keeper of a daemon that is about to be killed starts a successor.
+void end_claims(UniqueFd& state) {
+  try {
+    auto before = fuse::SharedState::adopt(std::move(state));
+    before.claim_succession();
+    before.handed_over();
+  } catch (const Error& error) {
+    log::debug("{}", error);
+  }
+}
 
-fuse::SharedState state_of(std::optional<Predecessor>& predecessor, Keeping& keeping) {
+fuse::SharedState adopt_or_create(std::optional<Predecessor>& predecessor, Keeping& keeping) {
   if (predecessor && predecessor->state && !predecessor->runs) {
     try {
       return fuse::SharedState::adopt(std::move(predecessor->state));
@@ -69,6 +82,19 @@ fuse::SharedState state_of(std::optional<Predecessor>& predecessor, Keeping& kee
     }
   }
   return fuse::SharedState::unshared();
+}
+
+}  // namespace
+
+fuse::SharedState state_of(std::optional<Predecessor>& predecessor, Keeping& keeping) {
+  fuse::SharedState state = adopt_or_create(predecessor, keeping);
+  if (keeping == Keeping::kBackedKeeper) {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): before any thread
+    ::setenv(keeper::kBackedVariable, std::to_string(state.successions()).c_str(), 1);
+  } else {
+    ::unsetenv(keeper::kBackedVariable);  // NOLINT(concurrency-mt-unsafe)
+  }
+  return state;
 }
 
 std::unique_ptr<fuse::RequestStore> requests_of(Predecessor& predecessor) {
@@ -114,7 +140,7 @@ void take_over(fuse::Session& session, Predecessor& predecessor, fuse::Statistic
       throw Error(ErrorCode::kInterrupted, "the daemon before goes on, because the process that replaces it has ended");
     }
     predecessor.ended = now();
-    take_counts(statistics, std::move(predecessor.state));
+    take_counts(statistics, predecessor.state);
   } else if (predecessor.process) {
     pollfd ended{.fd = predecessor.process.get(), .events = POLLIN, .revents = 0};
     (void)::poll(&ended, 1, kPatienceMs);
@@ -133,11 +159,14 @@ void begin_serving(Predecessor& predecessor, fuse::Statistics& statistics) {
   // If the other process ends, it can't be asked any more. So this daemon goes on, as it serves the mount already.
   send_message(predecessor.control.get(), keeper::kServing);
   (void)receive_message(predecessor.control.get(), keeper::kChecked, kUpgradeMs);
+  end_claims(predecessor.state);
   signal_process(predecessor.keeper, SIGKILL);  // first: it would start yet another daemon
   signal_process(predecessor.process, SIGKILL);
 }
 
-void tell_keeper(Predecessor& predecessor) {
+void tell_keeper(Predecessor& predecessor, fuse::SharedState& state) {
+  state.handed_over();
+  ::prctl(PR_SET_PDEATHSIG, 0);  // NOLINT(cppcoreguidelines-pro-type-vararg): the keeper may end
   send_message(predecessor.control.get(), keeper::kReplaced);
   predecessor.control.reset();
 }

@@ -17,7 +17,7 @@ namespace pkgfs {
 
 /// The state of the mount. It is the state that the daemon before has left, unless that can't be used, or that daemon
 /// still runs. Then it is a new one. If a new state can't be shared with a later daemon, sets `keeping` to kNothing and
-/// logs why.
+/// logs why. Call it before any thread is started: it may change the environment (keeper::kBackedVariable).
 [[nodiscard]] fuse::SharedState state_of(std::optional<Predecessor>& predecessor, Keeping& keeping);
 /// The requests that the daemon before has left unanswered. Throws Error if some of them can't be answered.
 [[nodiscard]] std::unique_ptr<fuse::RequestStore> requests_of(Predecessor& predecessor);
@@ -34,6 +34,6 @@ void take_over(fuse::Session& session, Predecessor& predecessor, fuse::Statistic
 /// daemon runs, waits until `pkgfs upgrade-mounts` has checked the mount, and then kills the daemon before.
 void begin_serving(Predecessor& predecessor, fuse::Statistics& statistics);
 /// Tells the keeper of `predecessor`, or `pkgfs upgrade-mounts`, that this daemon no longer needs it.
-void tell_keeper(Predecessor& predecessor);
+void tell_keeper(Predecessor& predecessor, fuse::SharedState& state);
 
 }  // namespace pkgfs

@@ -97,6 +97,9 @@ void add_facts(Json& object, const MountFacts& facts) {
   if (facts.keeper > 0) {
     object["keeper"] = facts.keeper;
   }
+  if (facts.keeperd) {
+    object["keeperd"] = true;
+  }
   if (!facts.last_end.empty()) {
     object["last_end"] = facts.last_end;
   }

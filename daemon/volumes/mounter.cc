@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -14,6 +15,7 @@
 #include "core/base/files.h"
 #include "core/base/log.h"
 #include "core/resolve/lock_file.h"
+#include "daemon/mount/keeperd.h"
 #include "daemon/mount/mount_table.h"
 #include "daemon/mount/unmount.h"
 
@@ -93,8 +95,12 @@ void Mounter::mount(const std::string& name, const VolumeOptions& options, const
   if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) {
     throw system_error("Unable to create the directory \"" + path + "\"", errno);
   }
-  check(name, run_own_command(mount_arguments(options, used_lock(name, options), path), empty_directory_,
-                              IfWeDie::kGoesOn, cancel, program_, variables));
+  std::vector<std::string> words = mount_arguments(options, used_lock(name, options), path);
+  const auto names_keeper = [](const std::string& word) { return word.starts_with("keeper"); };
+  if (std::string why; std::ranges::none_of(options.words, names_keeper) && connect_to_keeperd(keeperd_socket(), why)) {
+    words.insert(words.begin() + 1, "--keeper=external");
+  }
+  check(name, run_own_command(words, empty_directory_, IfWeDie::kGoesOn, cancel, program_, variables));
 }
 
 void Mounter::unmount(const std::string& name, bool lazy) const {

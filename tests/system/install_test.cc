@@ -58,6 +58,7 @@ TEST_F(Install, PutsEverythingBelowThePrefix) {
   }
   std::vector<std::string> expected{"/usr/bin/pkgfs",
                                     "/usr/libexec/pkgfs/pkgfs-keeper",
+                                    "/usr/libexec/pkgfs/pkgfs-keeperd",
                                     "/usr/sbin/mount.pkgfs",
                                     "/usr/sbin/mount.fuse.pkgfs",
                                     "/usr/lib/tmpfiles.d/pkgfs.conf",
@@ -72,8 +73,8 @@ TEST_F(Install, PutsEverythingBelowThePrefix) {
     }
   }
   if (have_program("scdoc")) {
-    for (const char* page :
-         {"1/pkgfs.1", "8/mount.pkgfs.8", "8/mount.fuse.pkgfs.8", "5/pkgfs-service.5", "5/pkgfs-lock.5"}) {
+    for (const char* page : {"1/pkgfs.1", "8/mount.pkgfs.8", "8/mount.fuse.pkgfs.8", "8/pkgfs-keeperd.8",
+                             "5/pkgfs-service.5", "5/pkgfs-lock.5"}) {
       expected.push_back(std::string("/usr/share/man/man") + page);
     }
   }
@@ -267,7 +268,7 @@ TEST_F(Install, PagesSayWhatTheProgramDoes) {
   for (const MountWord& word : mount_words()) {
     EXPECT_THAT(helper, HasSubstr(std::string(word.word)));
   }
-  for (const char* page : {"man5/pkgfs-service.5", "man5/pkgfs-lock.5"}) {
+  for (const char* page : {"man5/pkgfs-service.5", "man5/pkgfs-lock.5", "man8/pkgfs-keeperd.8"}) {
     EXPECT_THAT(page_text(man / page), HasSubstr(" SEE ALSO "));
   }
 }
