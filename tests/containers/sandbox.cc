@@ -71,7 +71,10 @@ ProcessResult Sandbox::run(const std::string& engine, const std::string& script,
                            const std::vector<std::pair<std::string, std::string>>& variables) const {
   const fs::path file = directory_.write("script", script);
   fs::permissions(file, fs::perms::others_read, fs::perm_options::add);
-  Arguments arguments{"unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"};
+  // Descriptor 9 is the network of this machine, for nsenter(1).
+  Arguments arguments{"sh",     "-c",           "exec unshare \"$@\" 9</proc/self/ns/net",
+                      "sh",     "--mount",      "--pid",
+                      "--fork", "--kill-child", "--mount-proc"};
   if (engine == "docker") {
     arguments.emplace_back("--net");  // dockerd looks for bridges
   }
