@@ -8,7 +8,9 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 
+from lazy_network import Registry
 from measure import Bench
 from peers import Pkgfs
 from trees import LayeredTree, SmallFiles
@@ -20,6 +22,8 @@ ROWS = ["fresh_walk", "fresh_read", "warm_walk", "warm_lstat", "absent_first", "
 PUSHES = ("off", "auto")
 # Of instructions, for twice as much: n log n, and what a hash table or a vector that grows adds.
 MOST_GROWTH = 2.3
+# Of what a package that was local from the start needs.
+MOST_OF_FETCHED = 1.03
 # Nothing is resolved while requests are answered, and each CPU gets the same functions of glibc, so that a run depends
 # on the program only.
 PROFILE_ENVIRONMENT = {"LD_BIND_NOW": "1",
@@ -65,6 +69,58 @@ def small_packages(build, place):
     layers = LayeredTree("layers", place, tools(build), SEED, flat)
     with contextlib.redirect_stdout(None):  # says what it makes
         return {"flat": [flat.package(3)], "layers": ["--registry", layers.registry(3), "bench/merged@1.0.0"]}
+
+
+def differences_of_fetched(build, packages, place, with_instructions):
+    """A Difference for each count, pass and kind of request. The package of one volume is opened from a registry: lazily
+    with an empty cache, and then from the cache, which has it by now."""
+    registry = Registry(packages["flat"][0], place)
+    endpoint = f"http://127.0.0.1:{registry.ports['main'].number}/graphql"
+    fetched = {"package": ["--fetched", endpoint, "bench/tree"]}
+    local = {"package": ["--threads", "--registry", endpoint, "bench/tree"]}
+    try:
+        with own_cache(place):
+            counts = [("allocations", *(allocations(build, words, {})[0] for words in (fetched, local)))]
+        if with_instructions:
+            with own_cache(place):
+                counts.append(("instructions", *(instructions(build, words, place) for words in (fetched, local))))
+    finally:
+        registry.end()
+    return [Difference(f"{kind} {pass_name} {name}", count, never["package"][pass_name][name])
+            for kind, once, never in counts for pass_name, names in once["package"].items()
+            for name, count in names.items()]
+
+
+@contextlib.contextmanager
+def own_cache(place):
+    before = os.environ.get("WASMER_DIR")
+    with tempfile.TemporaryDirectory(prefix="cache-", dir=place) as directory:
+        os.environ["WASMER_DIR"] = directory
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["WASMER_DIR"]
+            else:
+                os.environ["WASMER_DIR"] = before
+
+
+@dataclasses.dataclass
+class Difference:
+    """What the same requests cost with a package that was lazy, and with one that was local from the start."""
+
+    name: str
+    fetched: int
+    local: int
+
+    def ratio(self):
+        return self.fetched / self.local if self.local else float(self.fetched > 0) + 1
+
+    def is_worse(self):
+        return self.ratio() > MOST_OF_FETCHED
+
+    def __str__(self):
+        return f"{self.name}: {self.fetched} if it was lazy, {self.local} if it never was, {self.ratio():.3f} times"
 
 
 def replay(build, *words):

@@ -3,6 +3,11 @@
 //   bench_replay [--registry DIRECTORY] PACKAGE            heap allocations, in the threads of a mount
 //   bench_replay --profile [--registry DIRECTORY] PACKAGE  one pass of each kind on one thread, for callgrind with
 //                                                          --instr-atstart=no --collect-atstart=no: a dump a phase
+//   bench_replay ... --threads ...                         in a process that has had another thread: libc then locks
+//                                                          more, as in a mount
+//   bench_replay ... --fetched ENDPOINT PACKAGE            of a registry: PACKAGE is opened lazily, with an empty
+//   cache,
+//                                                          and replayed once all of it is fetched
 // Prints
 // {"toolchain":{...},"passes":{"cold":{"lookup":{"requests":1,"allocations":0,"libfuse_allocations":1,"ns":1},...},"warm":{...}},
 // "stacks":[[...]]}: the stacks are of the first allocations when warm. "cold" is the first touch of a tree, by listing
@@ -22,9 +27,12 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
+#include "daemon/cli/logging.h"
 #include "daemon/commands/program.h"
+#include "daemon/packages/lazy_packages.h"
 #include "daemon/packages/open_tree.h"
 #include "tests/bench/allocations.h"
 #include "tests/bench/profile.h"
@@ -60,6 +68,23 @@ class Replay {
         items_(items),
         kernel_(adapter_, FUSE_NO_OPEN_SUPPORT | FUSE_NO_OPENDIR_SUPPORT, profile ? nullptr : &kServers) {
     (void)kernel_.ask(FUSE_STATFS, FUSE_ROOT_ID, "", 0);  // on the thread that answers: only that one counts
+  }
+
+  /// Waits until all packages are whole. Throws std::runtime_error if one was never lazy, or doesn't become whole.
+  void fetch_all() const {
+    const auto sources = lazy_sources(opened_.tree);
+    if (sources.empty()) {
+      throw std::runtime_error("the package isn't lazy");
+    }
+    for (const auto& source : sources) {
+      source->begin_background();
+      for (int i = 0; source->state() != LazySource::State::kWhole; ++i) {
+        if (i == 6000) {
+          throw std::runtime_error("the package doesn't become whole: " + source->problem());
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      }
+    }
   }
 
   /// Runs a phase and adds what it cost to `pass`.
@@ -290,6 +315,7 @@ Json toolchain() {
 
 int replay(std::vector<std::string> words) {
   bool profile = false;
+  bool is_fetched = false;
   TreeFlags flags;
   flags.network.offline = true;
   while (words.size() > 1 && words[0].starts_with("--")) {
@@ -298,19 +324,33 @@ int replay(std::vector<std::string> words) {
     } else if (words[0] == "--registry" && words.size() > 2) {
       flags.network.registries = {words[1]};
       words.erase(words.begin());
+    } else if (words[0] == "--threads") {
+      std::thread([] {}).join();
+    } else if (words[0] == "--fetched" && words.size() > 2) {
+      is_fetched = true;
+      flags.network.offline = false;
+      flags.network.registries = {words[1]};
+      flags.lazy = Lazy::kOn;
+      words.erase(words.begin());
     } else {
       break;
     }
     words.erase(words.begin());
   }
   if (words.size() != 1 || words[0].starts_with("--")) {
-    std::fprintf(stderr, "usage: bench_replay [--profile] [--registry DIRECTORY] PACKAGE\n");
+    std::fprintf(stderr,
+                 "usage: bench_replay [--profile] [--threads] [--registry DIRECTORY | --fetched ENDPOINT] PACKAGE\n");
     return 2;
   }
+  set_log_level({.level = "off"});  // it would be mixed with what is printed
   Json passes = {{"cold", Json::object()}, {"warm", Json::object()}};
   std::vector<Item> items;
   Replay first(words[0], flags, profile, items);
   Replay by_name(words[0], flags, profile, items);
+  if (is_fetched) {
+    first.fetch_all();
+    by_name.fetch_all();
+  }
   if (profile) {
     profile::start();
   }
