@@ -22,6 +22,11 @@ SOME_FILES = 2000
 BACKGROUND_BEGINS = 1.5  # seconds after which the background works if nobody reads
 
 
+def sum_of_all(requests):
+    """Of all kinds but those that ask for the counts."""
+    return sum(count for kind, count in requests.items() if kind != "getxattr")
+
+
 class MemoryWatch(threading.Thread):
     """The peak of a daemon's anonymous memory in KiB, as far as a look every few milliseconds finds it."""
 
@@ -275,8 +280,11 @@ class LazyBench(Bench):
                                 for who, which in turns if number % 2 else turns[::-1]:
                                     if cold:
                                         self.drop_caches()
+                                    before = which.statistics()["requests"]
                                     done = self.run([words[0], which.root, *words[1:]])
                                     self.take(f"{who} {row}", done["ns"] / 1e9)
+                                    self.take(f"{who} {row} requests",
+                                              sum_of_all(which.statistics()["requests"]) - sum_of_all(before))
 
     def memory(self):
         """The daemon's peak while everything is read and fetched at once, over both networks."""
