@@ -86,8 +86,11 @@ class HostPackedDirectory final : public PackedDirectory {
       entry.directory = std::make_unique<HostPackedDirectory>(volume_, path);
     } else if (S_ISREG(status.st_mode)) {
       entry.node.kind = webc::EntryKind::kFile;
-      // Relative to the descriptor, so that no directory above it can be replaced by a link meanwhile.
-      entry.node.content = std::filesystem::path("/proc/self/fd/" + std::to_string(volume_.root) + "/" + path);
+      // No link is followed that replaces the file, or a directory above it, meanwhile. No FIFO makes the open wait.
+      entry.node.content = webc::HostFile{.name = volume_.shown + "/" + path, .open = [root = volume_.root, path] {
+                                            return open_host_path(root, HostPath::parse(path),
+                                                                  O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+                                          }};
     } else if (S_ISLNK(status.st_mode)) {
       entry.node.kind = webc::EntryKind::kSymlink;
       entry.node.target = read_link(here, name, path);
@@ -155,8 +158,10 @@ webc::WriterNode host_volume(const DirectoryPackage& package, const DirectoryPac
   if (::fstat(volume.fd.get(), &status) != 0) {
     throw system_error("\"" + package.name() + "/" + volume.host + "\"", errno);
   }
-  return pack_file_volume(volume.host, std::filesystem::path("/proc/self/fd/" + std::to_string(volume.fd.get())),
-                          status.st_mtim.tv_sec);
+  const std::string open_file = "/proc/self/fd/" + std::to_string(volume.fd.get());
+  webc::HostFile file{.name = package.name() + "/" + volume.host,
+                      .open = [open_file] { return UniqueFd(::open(open_file.c_str(), O_RDONLY | O_CLOEXEC)); }};
+  return pack_file_volume(volume.host, std::move(file), status.st_mtim.tv_sec);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include "core/vfs/compare.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <functional>
 #include <memory>
 #include <set>
@@ -66,6 +67,10 @@ class Side {
         return std::nullopt;
       }
       entry.target = *target;
+      if (!tree_.fs().is_intact(step().inode)) {
+        tree_.report(step().path, EIO);
+        return std::nullopt;
+      }
       return entry;  // the mode of a link means nothing
     }
     if (!attributes.may_be_program) {
@@ -86,23 +91,26 @@ class Side {
   TreeWalk walk_;
 };
 
-/// One of two files that are read side by side.
+/// One of two files that are read side by side, a piece at a time. `piece` is where the pieces go.
 class Reader {
  public:
-  explicit Reader(const Side& side) : side_(side), file_(side.tree().fs().open(side.step().inode)) { check(file_); }
+  Reader(const Side& side, std::span<std::byte> piece)
+      : side_(side), file_(side.tree().fs().open(side.step().inode)), piece_(piece) {
+    check(file_);
+  }
 
   /// The bytes at `offset`: fewer than asked for only at the end. Nothing after an error, which is reported.
   [[nodiscard]] std::span<const std::byte> read(std::uint64_t offset) {
     std::size_t filled = 0;
     while (is_right_ && filled < piece_.size()) {
-      const Result<std::size_t> got = (*file_)->read(offset + filled, std::span(piece_).subspan(filled));
+      const Result<std::size_t> got = (*file_)->read(offset + filled, piece_.subspan(filled));
       check(got);
       if (!got || *got == 0) {
         break;
       }
       filled += *got;
     }
-    return std::span(piece_).first(filled);
+    return piece_.first(filled);
   }
   [[nodiscard]] bool is_right() const { return is_right_; }
 
@@ -114,17 +122,18 @@ class Reader {
     }
   }
 
-  static constexpr std::size_t kPiece = 256U << 10U;
   const Side& side_;
   bool is_right_ = true;
   Result<std::unique_ptr<OpenFile>> file_;
-  std::vector<std::byte> piece_ = std::vector<std::byte>(kPiece);
+  std::span<std::byte> piece_;
 };
 
-/// Reads two files of one size. Nothing if one of them can't be read, which is reported.
-std::optional<bool> have_equal_bytes(const Side& before, const Side& after) {
-  Reader a(before);
-  Reader b(after);
+constexpr std::size_t kPiece = 256U << 10U;
+
+/// Reads two files of one size; `room` has two pieces. Nothing if one of them can't be read, which is reported.
+std::optional<bool> have_equal_bytes(const Side& before, const Side& after, std::span<std::byte> room) {
+  Reader a(before, room.first(kPiece));
+  Reader b(after, room.subspan(kPiece));
   for (std::uint64_t offset = 0; a.is_right() && b.is_right();) {
     const std::span<const std::byte> of_a = a.read(offset);
     const std::span<const std::byte> of_b = b.read(offset);
@@ -197,7 +206,7 @@ class Comparison {
     if (after->type != FileType::kFile || after->size == 0 || are_identified) {
       return;
     }
-    if (have_equal_bytes(before_, after_) == false) {
+    if (have_equal_bytes(before_, after_, room_) == false) {
       found_.push_back({std::string(after_.step().path), std::move(before), std::move(after)});
     }
   }
@@ -216,6 +225,7 @@ class Comparison {
   Side after_;
   Unread unread_;
   std::vector<Difference> found_;
+  std::vector<std::byte> room_ = std::vector<std::byte>(2 * kPiece);
 };
 
 }  // namespace

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "core/webc/volume_header.h"
 
-#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,10 +17,15 @@
 namespace pkgfs::webc {
 namespace {
 
-void read_host_file(const std::filesystem::path& path, FunctionRef<void(Bytes)> take) {
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) {
-    throw system_error("Unable to read \"" + path.string() + "\"", errno);
+void read_host_file(const HostFile& file, FunctionRef<void(Bytes)> take) {
+  const std::string failed = "Unable to read \"" + file.name + "\"";
+  const UniqueFd fd = file.open();
+  struct stat status{};
+  if (!fd || ::fstat(fd.get(), &status) != 0) {
+    throw system_error(failed, errno);
+  }
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(ErrorCode::kIo, failed + ": it was replaced by what isn't a regular file");
   }
   Buffer buffer(std::size_t{1} << 18U);
   while (true) {
@@ -29,7 +34,7 @@ void read_host_file(const std::filesystem::path& path, FunctionRef<void(Bytes)> 
       continue;
     }
     if (count < 0) {
-      throw system_error("Unable to read \"" + path.string() + "\"", errno);
+      throw system_error(failed, errno);
     }
     if (count == 0) {
       return;
@@ -46,7 +51,7 @@ void read_content(const Content& content, FunctionRef<void(Bytes)> take) {
   } else if (const auto* blob = std::get_if<Blob>(&content)) {
     take(blob->bytes());
   } else {
-    read_host_file(std::get<std::filesystem::path>(content), take);
+    read_host_file(std::get<HostFile>(content), take);
   }
 }
 

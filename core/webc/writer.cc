@@ -122,9 +122,9 @@ std::uint64_t write_container(bool v3, const Json& manifest, const WriterNode& a
     }
     return index_cbor(sections, names, framing);
   };
-  // The offsets depend on the length of the index, and its length on the offsets. The reference counts the offsets from
-  // the end of the index first, and adds a fifth to the section that results, with its frame of nine bytes. Offsets
-  // from the beginning of the file always have room there: each takes up to eight bytes more, and has 80 bytes around.
+  // The length of the index depends on the offsets in it, and they on the length. So the reference first counts the
+  // offsets from the end of the index. To that section, with its frame of nine bytes, it adds a fifth. The final
+  // offsets have room there: each takes up to eight bytes more, and stands among 80 bytes.
   const std::uint64_t index_length = (place(0).size() + 9) * 12 / 10;
   Buffer index = place(8 + 9 + index_length);
   index.resize(index_length);

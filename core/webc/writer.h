@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
+#include <functional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -12,13 +12,20 @@
 
 #include "core/base/byte_source.h"
 #include "core/base/hash.h"
+#include "core/base/unique_fd.h"
 #include "core/webc/container.h"
 
 namespace pkgfs::webc {
 
-/// Where the bytes of a file come from: memory, a part of a source, or a host file. A host file is read three times:
-/// for its own hash, for the hash of its section, and to write it.
-using Content = std::variant<std::string, Blob, std::filesystem::path>;
+/// A file of the host. It is read three times: for its own hash, for the hash of its section, and to write it.
+struct HostFile {
+  std::string name;  // for messages
+  /// A new descriptor, open for reading, which may belong to anything; -1 with `errno` if it can't be opened.
+  std::function<UniqueFd()> open;
+};
+
+/// Where the bytes of a file come from: memory, a part of a source, or a host file.
+using Content = std::variant<std::string, Blob, HostFile>;
 
 /// An entry to be written. The root of a volume is a directory; its name is ignored.
 struct WriterNode {

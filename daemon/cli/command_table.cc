@@ -96,7 +96,8 @@ constexpr std::array kCommands{
         "writes: what .wasmerignore files exclude is left out, and files keep their times. If the environment "
         "variable SOURCE_DATE_EPOCH has a number of seconds since 1970, later times become that time. Then the "
         "same files give the same package on every machine.\n"
-        "FILE appears when it is complete, and replaces an earlier file.",
+        "FILE appears when it is complete, and replaces an earlier file. It may not lie in a directory that the "
+        "package maps.",
         "pkgfs pack ./my-package -o my-package.webc"},
     CommandSpec{CommandId::kResolve, "resolve", "PACKAGE",
                 "show which packages a package needs, and what the tree is made of",

@@ -242,8 +242,12 @@ int compare_and_print(const Options& options, const Io& io) {
   } else if (!report.is_empty()) {
     print_diff(TextWriter(*io.out), report, options.only_sum);
   }
-  if (damage.exit_code() != kExitOk) {
-    return damage.exit_code();
+  io.out->flush();
+  if (io.out->fail()) {
+    throw Error(ErrorCode::kIo, "writing to standard output failed");
+  }
+  if (const int code = damage.exit_code(); code != kExitOk) {
+    return code == kExitDifferent ? kExitTrouble : code;
   }
   return report.is_empty() ? kExitOk : kExitDifferent;
 }
@@ -260,6 +264,7 @@ int cmd_diff(const std::vector<std::string>& args, const Io& io) {
       throw;
     }
     *io.err << error_text(error);
+    io.out->clear();  // whether it could be written is told
     return kExitTrouble;
   }
 }

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT
+#include <fcntl.h>
+
 #include <charconv>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "core/base/cancel.h"
@@ -20,6 +24,7 @@
 #include "daemon/commands/commands.h"
 #include "daemon/packages/interrupt.h"
 #include "daemon/packages/open_tree.h"
+#include "daemon/packages/own_source.h"
 #include "daemon/packages/package_path.h"
 
 namespace pkgfs {
@@ -58,15 +63,23 @@ std::shared_ptr<const DirectoryPackage> open_source(const std::string& text, con
 int cmd_pack(const std::vector<std::string>& args, const Io& io) {
   const Options options = parse_options(CommandId::kPack, args, 1, 1);
   set_log_level(options.log);
-  if (options.output.empty()) {
-    throw Error(ErrorCode::kUsage, "--output=FILE is missing: the package to write");
+  if (options.output.empty() || options.output == "-") {
+    throw Error(ErrorCode::kUsage, "--output=FILE is missing: the package to write, which standard output can't be");
   }
   const std::optional<std::uint64_t> latest = source_date(io);
   CancelFlag cancel;
   const InterruptGuard guard(cancel);
   const auto package = open_source(options.operands[0], options.tree);
+  const std::string parent = (std::filesystem::path(options.output).parent_path() / ".").string();
+  if (const UniqueFd directory(::open(parent.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)); directory) {
+    refuse_own_source(*package, directory.get(), "\"" + options.output + "\"");
+  }
   OutputFile file(options.output, true);
-  pack_package(*package, file.fd(), {.apply_ignore_rules = true, .latest = latest});
+  try {
+    pack_package(*package, file.fd(), {.apply_ignore_rules = true, .latest = latest});
+  } catch (Error& error) {
+    throw std::move(error).context("Unable to make the package \"" + options.output + "\"");
+  }
   throw_if_cancelled();
   const Sha256 hash = hash_file("/proc/self/fd/" + std::to_string(file.fd()));
   file.publish();

@@ -46,15 +46,19 @@ std::string path_of(int fd, const std::string& written) {
 
 void refuse_own_source(const PackageTree& tree, int directory, const std::string& what) {
   for (const auto& [id, package] : tree.packages) {
-    const auto* live = dynamic_cast<const DirectoryPackage*>(package.get());
-    if (live == nullptr) {
-      continue;
-    }
-    for (const auto& volume : live->host_volumes()) {
-      if (!volume.is_file && is_below(directory, volume.fd.get())) {
-        throw Error(ErrorCode::kUsage, what + " lies in \"" + path_of(volume.fd.get(), volume.host) +
-                                           "\", which is part of the package \"" + live->name() + "\"");
-      }
+    refuse_own_source(*package, directory, what);
+  }
+}
+
+void refuse_own_source(const Package& package, int directory, const std::string& what) {
+  const auto* live = dynamic_cast<const DirectoryPackage*>(&package);
+  if (live == nullptr) {
+    return;
+  }
+  for (const auto& volume : live->host_volumes()) {
+    if (!volume.is_file && is_below(directory, volume.fd.get())) {
+      throw Error(ErrorCode::kUsage, what + " lies in \"" + path_of(volume.fd.get(), volume.host) +
+                                         "\", which is part of the package \"" + live->name() + "\"");
     }
   }
 }

@@ -11,5 +11,7 @@ namespace pkgfs {
 /// mounted there would become part of the tree. `directory` is a descriptor, and `what` names the directory in the
 /// message. Throws Error(kUsage).
 void refuse_own_source(const PackageTree& tree, int directory, const std::string& what);
+/// The same for one package.
+void refuse_own_source(const Package& package, int directory, const std::string& what);
 
 }  // namespace pkgfs

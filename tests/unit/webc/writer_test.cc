@@ -169,9 +169,12 @@ TEST(Writer, RefusesWhatCanNotBeRead) {
   EXPECT_THROW((void)bytes_of(Version::kV3, {{.name = "a"}, {.name = "a"}}), Error);
   EXPECT_THROW((void)bytes_of(Version::kV2, {{.name = "l", .kind = EntryKind::kSymlink, .target = "x"}}), Error);
   EXPECT_THROW((void)bytes_of(Version::kV3, {{.name = "l", .kind = EntryKind::kSymlink}}), Error);
-  EXPECT_THROW(
-      (void)bytes_of(Version::kV3, {{.name = "f", .kind = EntryKind::kFile, .content = fs::path("/nonexistent")}}),
-      Error);
+  EXPECT_THROW((void)bytes_of(
+                   Version::kV3,
+                   {{.name = "f",
+                     .kind = EntryKind::kFile,
+                     .content = HostFile{"/nonexistent", [] { return UniqueFd(::open("/nonexistent", O_RDONLY)); }}}}),
+               Error);
   EXPECT_NO_THROW((void)bytes_of(Version::kV3, {{.name = "a"}, {.name = "b"}}));
   EXPECT_THROW(Writer(Version::kV1, Json::object()), Error);
 }

@@ -82,6 +82,11 @@ TEST_F(Pack, NothingIsLeftOfAFailure) {
   EXPECT_TRUE(fs::is_empty(directory));
 
   EXPECT_EQ(test::run({"pack", source("basic")}).code, 2);
+  EXPECT_EQ(test::run({"pack", source("basic"), "-o", "-"}).code, 2);
+  place_.write("whole/wasmer.toml", "[fs]\n\"/w\" = \".\"\n");
+  const test::Run inside = test::run({"pack", source("whole"), "-o", source("whole") + "/out.webc"});
+  EXPECT_EQ(inside.code, 2) << "the next package would contain this one";
+  EXPECT_THAT(inside.err, HasSubstr("part of the package"));
   EXPECT_EQ(test::run({"pack", source("absent"), "-o", target}).code, 3);
   EXPECT_THAT(test::run({"pack", source("basic"), "-o", (directory / "no/such").string()}).err, HasSubstr("no/such"));
   const test::Run file = test::run({"pack", (test::fixtures() / "webc/basic-v3.webc").string(), "-o", target});
