@@ -221,11 +221,13 @@ void guard_the_end() {
   }
 }
 
-/// kSuccessions, in memory that all keepers of the mount share. Null if it can't be mapped: then this one is alone.
+/// kSuccessions and kHanded, in memory that all keepers of the mount share. Null if it can't be mapped: then this one
+/// is alone.
 std::atomic<std::uint32_t>* successions;
+std::atomic<std::uint32_t>* handed;
 std::uint32_t known_successions = 0;
-/// pkgfs-keeperd has started this process, but a successor serves the mount.
-bool is_late = false;
+/// kBackedVariable; null: pkgfs-keeperd doesn't hold the mount.
+const char* began;
 
 void map_successions() {
   constexpr std::size_t kPage = 4096;
@@ -233,17 +235,32 @@ void map_successions() {
   if (memory != MAP_FAILED) {
     successions = reinterpret_cast<std::atomic<std::uint32_t>*>(static_cast<char*>(memory) + kSuccessions);
     known_successions = successions->load();
-    const char* const began = std::getenv(kBackedVariable);
-    const auto& handed = *reinterpret_cast<std::atomic<std::uint32_t>*>(static_cast<char*>(memory) + kHanded);
-    is_late = began != nullptr && std::strtoul(began, nullptr, 10) != known_successions &&
-              handed == known_successions && has_ended(kMainThread);
+    handed = reinterpret_cast<std::atomic<std::uint32_t>*>(static_cast<char*>(memory) + kHanded);
   }
+  began = std::getenv(kBackedVariable);
+}
+
+/// Waits until no other keeper is starting a successor. Returns whether one of them has done it. A keeper has this lock
+/// until it ends, and its successor ends with it unless the number in `handed` says that the successor serves.
+bool another_has_done_it() {
+  struct flock lock{};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = kSuccessions;
+  lock.l_len = sizeof(*successions);
+  (void)::fcntl(kState, F_SETLKW, &lock);
+  known_successions = successions->load();
+  return std::strtoul(began, nullptr, 10) != known_successions && *handed == known_successions;
 }
 
 /// Whether this process is to start the next successor. False: another keeper does.
 bool claim_succession() {
   if (successions == nullptr) {
     return true;
+  }
+  // pkgfs-keeperd may have started this process although the daemon has another keeper that it couldn't register.
+  if (began != nullptr && another_has_done_it()) {
+    return false;
   }
   const bool mine = successions->compare_exchange_strong(known_successions, known_successions + 1);
   known_successions += mine ? 1 : 0;
@@ -290,7 +307,7 @@ Start start_successor(End& end, const timespec& ended) {
   const pid_t keeper = ::getpid();
   const pid_t child = ::fork();
   if (child == 0) {
-    if (std::getenv(kBackedVariable) != nullptr) {  // pkgfs-keeperd starts another one if this process is killed, too
+    if (began != nullptr) {  // pkgfs-keeperd starts another one if this process is killed, too
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       if (::getppid() == keeper) {
         become_successor(ends[1], kProgram);
@@ -332,9 +349,6 @@ int main(int argc, char** argv) {
   mountpoint = argv[4];
   arguments = argv + 5;
   prepare();
-  if (is_late) {
-    return 0;
-  }
   const char ready[kMessageBytes]{kReady, 0};
   (void)::send(kControl, ready, sizeof(ready), MSG_NOSIGNAL);
   End how = wait_for_end(true);
