@@ -69,12 +69,12 @@ void OutputFile::throw_error(int errnum) const {
   throw system_error("Unable to write \"" + path_ + "\"", errnum);
 }
 
-void OutputFile::publish() {
+void OutputFile::publish_as(const std::string& path) {
   if (::fsync(fd_.get()) != 0) {
     throw_error(errno);
   }
   if (hidden_.empty()) {
-    const std::string target = replaces_ ? hidden_name(path_) : path_;
+    const std::string target = replaces_ ? hidden_name(path) : path;
     const std::string open_file = "/proc/self/fd/" + std::to_string(fd_.get());
     if (::linkat(AT_FDCWD, open_file.c_str(), AT_FDCWD, target.c_str(), AT_SYMLINK_FOLLOW) != 0) {
       throw_error(errno);
@@ -84,7 +84,7 @@ void OutputFile::publish() {
     }
     hidden_ = target;
   }
-  if (::renameat2(AT_FDCWD, hidden_.c_str(), AT_FDCWD, path_.c_str(), replaces_ ? 0 : RENAME_NOREPLACE) != 0) {
+  if (::renameat2(AT_FDCWD, hidden_.c_str(), AT_FDCWD, path.c_str(), replaces_ ? 0 : RENAME_NOREPLACE) != 0) {
     throw_error(errno);
   }
   hidden_.clear();

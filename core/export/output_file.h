@@ -24,7 +24,9 @@ class OutputFile {
   [[nodiscard]] int fd() const { return fd_.get(); }
   [[nodiscard]] const std::string& path() const { return path_; }
   /// Gives the file its name, after its bytes are on the disk. Throws Error naming the path.
-  void publish();
+  void publish() { publish_as(path_); }
+  /// The same with another name in the same directory, for a name that depends on the content.
+  void publish_as(const std::string& path);
 
  private:
   [[noreturn]] void throw_error(int errnum) const;

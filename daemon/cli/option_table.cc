@@ -138,6 +138,12 @@ void set_format(Options& options, std::string_view value) {
   options.format = parse_choice("format", value, kChoices);
 }
 
+void set_engine(Options& options, std::string_view value) {
+  static constexpr Choices<Engine, 3> kChoices{
+      {{"auto", Engine::kAuto}, {"fuse", Engine::kFuse}, {"erofs", Engine::kErofs}}};
+  options.mount.engine = parse_choice("engine", value, kChoices);
+}
+
 void set_platform(Options& options, std::string_view value) {
   const auto is_word = [](std::string_view word) {
     return !word.empty() && std::ranges::all_of(word, [](char c) {
@@ -338,6 +344,11 @@ constexpr std::array kOptions{
                [](Options& options, std::string_view value) { options.mount.dmask = parse_mask("dmask", value); }},
     OptionSpec{Group::kDaemon, "foreground", 'f', "", "stay in the foreground until the mount ends", kMountOnly, false,
                [](Options& options, std::string_view) { options.mount.foreground = true; }},
+    OptionSpec{Group::kDaemon, "engine", '\0', "auto|fuse|erofs",
+               "what serves the mount. auto (default) and fuse: a daemon. erofs: the kernel itself, from an image that "
+               "pkgfs makes at the first mount and keeps in the cache. No process can fail then, and reads are faster. "
+               "erofs needs root, downloads packages whole, and refuses live directories",
+               kMountOnly, true, set_engine},
     OptionSpec{Group::kDaemon, "debug", 'd', "", "log every request; implies --foreground", kMountOnly, true,
                [](Options& options, std::string_view) {
                  options.mount.debug = true;

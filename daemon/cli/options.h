@@ -59,8 +59,16 @@ struct TreeFlags {
   std::optional<std::string> commands_dir = "/bin";  // absolute and normal; none: commands aren't shown
 };
 
+/// What serves a mount.
+enum class Engine : std::uint8_t {
+  kAuto,   // kFuse
+  kFuse,   // a daemon
+  kErofs,  // the kernel, from an image
+};
+
 /// The options of `pkgfs mount` only (docs/rules/filesystem.md, 9.5 and 9.7).
 struct MountFlags {
+  Engine engine = Engine::kAuto;
   bool foreground = false;
   bool debug = false;               // set together with `foreground` and the log level debug
   std::optional<bool> allow_other;  // other users may use the mount; none: yes if root mounts

@@ -42,6 +42,8 @@ struct Settings {
   /// and answers of registries.
   [[nodiscard]] std::string packages_directory() const { return cache_dir + "/checkouts"; }
   [[nodiscard]] std::string urls_directory() const { return cache_dir + "/downloads"; }
+  /// Not Wasmer's: images for `--engine=erofs`.
+  [[nodiscard]] std::string images_directory() const { return cache_dir + "/images"; }
   [[nodiscard]] std::string queries_directory() const { return cache_dir + "/queries"; }
 
   /// One line of `pkgfs config`.

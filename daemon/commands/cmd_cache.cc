@@ -11,13 +11,7 @@
 #include "core/base/cancel.h"
 #include "core/base/files.h"
 #include "core/base/log.h"
-#include "core/base/private_directory.h"
-#include "core/cache/containers_by_hash.h"
-#include "core/cache/containers_by_url.h"
-#include "core/cache/lazy_files.h"
-#include "core/cache/profile_files.h"
 #include "core/lazy/access_profile.h"
-#include "core/lazy/partial_containers.h"
 #include "core/source/container_summary.h"
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/json_output.h"
@@ -25,6 +19,7 @@
 #include "daemon/cli/settings.h"
 #include "daemon/cli/text_output.h"
 #include "daemon/cli/text_writer.h"
+#include "daemon/commands/cache_items.h"
 #include "daemon/commands/commands.h"
 #include "daemon/packages/interrupt.h"
 
@@ -36,24 +31,6 @@ using nlohmann::json;
 std::int64_t unix_seconds(std::chrono::system_clock::time_point time) {
   return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
 }
-
-/// A container that a mount has fetched in parts, and that isn't complete.
-struct Partial {
-  std::uint64_t whole_size = 0;
-  bool is_in_use = false;
-};
-
-/// An entry of one of the two caches, or what lazy mounts recorded of a package.
-struct Item {
-  const char*
-      kind;  // "package": the key is the hash of the content; "url": the hash of the URL; "profile": of a package
-  std::string key;
-  std::string path;
-  std::uint64_t size = 0;  // of a partial entry, the bytes that are there
-  std::chrono::system_clock::time_point used;
-  std::function<bool()> remove;  // false if a process has begun to use it; throws Error
-  std::optional<Partial> partial;
-};
 
 /// The id of the package; empty for a package without a name and for one that can't be read.
 std::string name_of(const std::string& path) {
@@ -68,86 +45,6 @@ std::string name_of(const std::string& path) {
     return {};
   }
 }
-
-/// The two caches in the cache directory.
-struct Caches {
-  explicit Caches(const Settings& settings)
-      : packages(settings.packages_directory()), urls(settings.urls_directory()) {}
-
-  /// All complete entries, the longest unused first.
-  std::vector<Item> items() {
-    std::vector<Item> all;
-    for (const ContainersByHash::Entry& entry : packages.entries()) {
-      all.push_back({"package",
-                     to_hex(entry.hash),
-                     entry.path,
-                     entry.size,
-                     entry.used,
-                     [this, entry] {
-                       packages.remove(entry);
-                       return true;
-                     },
-                     {}});
-    }
-    for (const ContainersByUrl::Entry& entry : urls.entries()) {
-      all.push_back({"url",
-                     entry.key,
-                     entry.path,
-                     entry.size,
-                     entry.used,
-                     [this, entry] {
-                       urls.remove(entry.path);
-                       return true;
-                     },
-                     {}});
-    }
-    std::ranges::stable_sort(all, {}, &Item::used);
-    return all;
-  }
-
-  /// All partial entries, the longest unused first.
-  [[nodiscard]] std::vector<Item> partial_items() const {
-    std::vector<Item> all = partial_items("package", packages.temporary_directory());
-    std::ranges::move(partial_items("url", urls.temporary_directory()), std::back_inserter(all));
-    std::ranges::stable_sort(all, {}, &Item::used);
-    return all;
-  }
-
-  /// What lazy mounts recorded of packages.
-  [[nodiscard]] std::vector<Item> profile_items() const {
-    std::vector<Item> all;
-    for (const profile_files::File& file : profile_files::list(packages.directory())) {
-      all.push_back({"profile",
-                     to_hex(file.hash),
-                     file.path,
-                     file.size,
-                     file.used,
-                     [file] {
-                       profile_files::remove(file);
-                       return true;
-                     },
-                     {}});
-    }
-    return all;
-  }
-
-  ContainersByHash packages;
-  ContainersByUrl urls;
-
- private:
-  static std::vector<Item> partial_items(const char* kind, const std::string& directory) {
-    std::vector<Item> all;
-    for (const PartialContainer& partial : partial_containers(directory)) {
-      const auto remove = [directory, key = partial.key] {
-        const auto opened = PrivateDirectory::find(directory);
-        return opened && lazy_files::remove(*opened, key).has_value();
-      };
-      all.push_back({kind, partial.key, partial.path, partial.bytes_present, partial.used, remove,
-                     Partial{partial.size, partial.is_in_use}});
-    }
-    return all;
-  }
-};
 
 /// Remembers the first of several failures, so that the command can go on and fail at its end.
 class Failures {
@@ -183,7 +80,7 @@ class Failures {
   std::size_t count_ = 0;
 };
 
-json item_json(const Item& item) {
+json item_json(const CacheItem& item) {
   json row{{"kind", item.kind}, {"sha256", item.key}, {"size", item.size}, {"path", item.path}};
   if (item.partial) {
     row["partial"] = {{"whole_size", item.partial->whole_size}, {"in_use", item.partial->is_in_use}};
@@ -191,18 +88,18 @@ json item_json(const Item& item) {
   return row;
 }
 
-bool is_profile(const Item& item) { return std::string_view(item.kind) == "profile"; }
-
 /// What follows the size of an entry in a list: ` of 1.2 GB`, and marks in brackets.
-std::string remarks(const Item& item) {
+std::string remarks(const CacheItem& item) {
   std::string text;
   if (item.partial) {
     text = " of " + size_text(item.partial->whole_size);
   }
-  if (std::string_view(item.kind) == "url") {
+  if (item.is("url")) {
     text += "  (url)";
-  } else if (is_profile(item)) {
+  } else if (item.is("profile")) {
     text += "  (profile)";
+  } else if (item.is("image")) {
+    text += "  (image)";
   }
   if (item.partial) {
     text += item.partial->is_in_use ? "  (partial, in use)" : "  (partial)";
@@ -213,17 +110,20 @@ std::string remarks(const Item& item) {
 int list(Caches& caches, const Options& options, const Io& io) {
   json document = json::array();
   std::uint64_t total = 0;
-  std::vector<Item> items = caches.items();
+  std::vector<CacheItem> items = caches.items();
   const std::size_t whole = items.size();
   std::ranges::move(caches.partial_items(), std::back_inserter(items));
   const std::size_t packages = items.size();
   std::ranges::move(caches.profile_items(), std::back_inserter(items));
-  std::ranges::stable_sort(items, {}, &Item::used);
-  for (const Item& item : items) {
+  const std::size_t records = items.size();
+  std::ranges::move(caches.image_items(), std::back_inserter(items));
+  const std::size_t images = items.size() - records;
+  std::ranges::stable_sort(items, {}, &CacheItem::used);
+  for (const CacheItem& item : items) {
     throw_if_cancelled();
     total += item.size;
-    const bool has_name = !item.partial && !is_profile(item);
-    const std::string name = has_name ? name_of(item.path) : item.path;
+    const bool has_name = !item.partial && !item.is("profile");
+    const std::string name = item.is("image") ? item.label : has_name ? name_of(item.path) : item.path;
     if (options.json) {
       json row = item_json(item);
       row["package"] = name.empty() || !has_name ? json() : json(name);
@@ -242,8 +142,11 @@ int list(Caches& caches, const Options& options, const Io& io) {
     if (packages > whole) {
       writer << packages - whole << " partial, ";
     }
-    if (const std::size_t profiles = items.size() - packages; profiles > 0) {
+    if (const std::size_t profiles = records - packages; profiles > 0) {
       writer << profiles << (profiles == 1 ? " profile, " : " profiles, ");
+    }
+    if (images > 0) {
+      writer << images << (images == 1 ? " image, " : " images, ");
     }
     writer << size_text(total) << '\n';
   }
@@ -251,7 +154,7 @@ int list(Caches& caches, const Options& options, const Io& io) {
 }
 
 /// What is wrong with a profile; empty if nothing is, if it is gone, or if it can't be read, as one of another user.
-std::string damage_of(const Item& profile) {
+std::string damage_of(const CacheItem& profile) {
   try {
     (void)AccessProfile::parse(read_own_file(profile.path, AccessProfile::kMostText).value_or(AccessProfile().text()));
     return {};
@@ -284,7 +187,14 @@ int verify(Caches& caches, const Options& options, const Io& io) {
             "its content has the hash " + to_hex(*actual), [&] { caches.packages.remove(entry); });
     }
   }
-  for (const Item& profile : caches.profile_items()) {
+  for (const CachedImage& image : caches.images.entries()) {
+    std::optional<Sha256> actual;
+    if (failures.attempt([&] { actual = ImageCache::content_hash(image); }) && actual && *actual != image.hash) {
+      found({{"path", image.path}, {"expected", to_hex(image.hash)}, {"actual", to_hex(*actual)}},
+            "its content has the hash " + to_hex(*actual), [&] { ImageCache::remove(image); });
+    }
+  }
+  for (const CacheItem& profile : caches.profile_items()) {
     std::string why;
     if (failures.attempt([&] { why = damage_of(profile); }) && !why.empty()) {
       found({{"path", profile.path}, {"problem", why}}, why, [&] { (void)profile.remove(); });
@@ -300,16 +210,16 @@ int verify(Caches& caches, const Options& options, const Io& io) {
   return damaged == 0 ? kExitOk : to_exit_code(ErrorCode::kCorrupt);
 }
 
-bool is_old(const Item& item, const Options& options) {
+bool is_old(const CacheItem& item, const Options& options) {
   return options.older_than && std::chrono::system_clock::now() - item.used >= *options.older_than;
 }
 
 /// The items that --older-than and --max-size select, or all. `items` is sorted, the longest unused first.
-std::vector<Item> chosen(const std::vector<Item>& items, const Options& options) {
+std::vector<CacheItem> chosen(const std::vector<CacheItem>& items, const Options& options) {
   std::uint64_t left = std::transform_reduce(items.begin(), items.end(), std::uint64_t{0}, std::plus<>(),
-                                             [](const Item& item) { return item.size; });
-  std::vector<Item> result;
-  for (const Item& item : items) {
+                                             [](const CacheItem& item) { return item.size; });
+  std::vector<CacheItem> result;
+  for (const CacheItem& item : items) {
     const bool all = !options.older_than && !options.max_size;
     const bool is_too_much = options.max_size && left > *options.max_size;
     if (all || is_old(item, options) || is_too_much) {
@@ -324,15 +234,18 @@ int prune(Caches& caches, const Options& options, const Io& io) {
   std::uint64_t freed = 0;
   Failures failures;
   json document = json::array();
-  std::vector<Item> items = chosen(caches.items(), options);
+  std::vector<CacheItem> all = caches.items();
+  std::ranges::move(caches.image_items(), std::back_inserter(all));
+  std::ranges::stable_sort(all, {}, &CacheItem::used);
+  std::vector<CacheItem> items = chosen(all, options);
   // As the rest of interrupted downloads, they go whatever the options select.
   std::ranges::copy_if(caches.partial_items(), std::back_inserter(items),
-                       [](const Item& item) { return !item.partial->is_in_use; });
+                       [](const CacheItem& item) { return !item.partial->is_in_use; });
   // Their removal frees next to nothing, and a package that goes for its size may be fetched again.
-  std::ranges::copy_if(caches.profile_items(), std::back_inserter(items), [&](const Item& item) {
+  std::ranges::copy_if(caches.profile_items(), std::back_inserter(items), [&](const CacheItem& item) {
     return is_old(item, options) || (!options.older_than && !options.max_size);
   });
-  for (const Item& item : items) {
+  for (const CacheItem& item : items) {
     bool is_removed = options.dry_run;
     if (!is_removed && (!failures.attempt([&] { is_removed = item.remove(); }) || !is_removed)) {
       continue;
@@ -341,7 +254,10 @@ int prune(Caches& caches, const Options& options, const Io& io) {
     if (options.json) {
       document.push_back(item_json(item));
     } else {
-      const char* const mark = item.partial ? "  (partial)" : is_profile(item) ? "  (profile)" : "";
+      const char* const mark = item.partial         ? "  (partial)"
+                               : item.is("profile") ? "  (profile)"
+                               : item.is("image")   ? "  (image)"
+                                                    : "";
       TextWriter(*io.out) << (options.dry_run ? "would remove " : "removed ") << item.key << "  "
                           << size_text(item.size) << mark << '\n';
     }

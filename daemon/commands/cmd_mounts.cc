@@ -11,6 +11,7 @@
 #include "daemon/cli/options.h"
 #include "daemon/cli/text_writer.h"
 #include "daemon/commands/commands.h"
+#include "daemon/mount/image_mount.h"
 #include "daemon/mount/mount_status.h"
 
 namespace pkgfs {
@@ -43,12 +44,31 @@ Json to_json(const MountStatus& mount) {
   const auto said = [&mount](const char* name) {
     return mount.statistics.is_object() ? mount.statistics.value(name, Json()) : Json();
   };
-  return {
-      {"mountpoint", mount.entry.mountpoint}, {"package", mount.entry.source},         {"packages", said("packages")},
-      {"options", mount.entry.options},       {"state", to_string(mount.state)},       {"pid", or_null(mount.pid())},
-      {"since", or_null(mount.since())},      {"requests", or_null(mount.requests())}, {"version", said("version")},
-      {"metrics", said("metrics")},           {"generation", said("generation")},      {"keeper", said("keeper")},
-      {"keeperd", said("keeperd")},           {"last_end", said("last_end")},          {"lazy", lazy_json(mount)}};
+  return {{"mountpoint", mount.entry.mountpoint},
+          {"package", mount.entry.source},
+          {"packages", said("packages")},
+          {"options", mount.entry.options},
+          {"state", to_string(mount.state)},
+          {"pid", or_null(mount.pid())},
+          {"since", or_null(mount.since())},
+          {"requests", or_null(mount.requests())},
+          {"version", said("version")},
+          {"metrics", said("metrics")},
+          {"generation", said("generation")},
+          {"keeper", said("keeper")},
+          {"keeperd", said("keeperd")},
+          {"last_end", said("last_end")},
+          {"lazy", lazy_json(mount)},
+          {"engine", "fuse"}};
+}
+
+/// A mount without a daemon; it can't be asked for more.
+Json image_json(const MountEntry& mount) {
+  return {{"mountpoint", mount.mountpoint},
+          {"package", mount.source},
+          {"options", mount.options},
+          {"state", "live"},
+          {"engine", "erofs"}};
 }
 
 /// `live`, `live, lazy 37 %: 8.9 MiB of 24.0 MiB are local`.
@@ -75,6 +95,13 @@ int cmd_mounts(const std::vector<std::string>& args, const Io& io) {
     } else {
       TextWriter(*io.out) << mount.entry.source << " on " << mount.entry.mountpoint << " (" << state_text(mount)
                           << ")\n";
+    }
+  }
+  for (const MountEntry& mount : image_mounts()) {
+    if (options.json) {
+      list.push_back(image_json(mount));
+    } else {
+      TextWriter(*io.out) << mount.source << " on " << mount.mountpoint << " (live, served by the kernel: erofs)\n";
     }
   }
   if (options.json) {

@@ -4,6 +4,7 @@
 #include "daemon/cli/logging.h"
 #include "daemon/cli/options.h"
 #include "daemon/commands/commands.h"
+#include "daemon/mount/image_mount.h"
 #include "daemon/mount/mount_table.h"
 #include "daemon/mount/mountpoint.h"
 #include "daemon/mount/unmount.h"
@@ -19,7 +20,7 @@ int cmd_unmount(const std::vector<std::string>& args, const Io& /*io*/) {
   if (!mounted) {
     throw Error(ErrorCode::kNotFound, "Nothing is mounted at \"" + given + "\"");
   }
-  if (mounted->type != kMountType) {
+  if (mounted->type != kMountType && !image_package(*mounted)) {
     throw Error(ErrorCode::kUsage, "The mount at \"" + given + "\" isn't a mount of pkgfs: it is \"" + mounted->source +
                                        "\" of type " + mounted->type);
   }

@@ -15,6 +15,7 @@
 #include "daemon/cli/logging.h"
 #include "daemon/cli/mount_words.h"
 #include "daemon/mount/background.h"
+#include "daemon/mount/image_mount.h"
 #include "daemon/mount/mount_service.h"
 #include "daemon/mount/mount_table.h"
 #include "daemon/mount/mountpoint.h"
@@ -73,6 +74,9 @@ int mount_package(const MountOptions& options, const Io& io) {
   set_log_level(options.log);
   if (options.remount) {
     return confirm_mounted(options.mountpoint, options.unchanged);
+  }
+  if (options.engine == Engine::kErofs) {
+    return mount_image(options, io);
   }
   keep_one_heap();
   raise_open_files();  // a mount needs a descriptor for each package, and again to start its keeper

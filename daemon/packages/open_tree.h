@@ -67,6 +67,8 @@ class PackageOpener {
   [[nodiscard]] PackageLoader& loader() { return *loader_; }
   /// Of the cache of containers by hash.
   [[nodiscard]] std::string packages_directory() const { return settings_.packages_directory(); }
+  /// Of the cache of images.
+  [[nodiscard]] std::string images_directory() const { return settings_.images_directory(); }
 
  private:
   [[nodiscard]] HttpClient::Options http_options() const;

@@ -86,6 +86,9 @@ void check_for_volume(const MountOptions& mount) {
   if (mount.foreground) {
     throw Error(ErrorCode::kUsage, "option 'debug' can't be used for a volume: it keeps the mount in the foreground");
   }
+  if (mount.engine == Engine::kErofs) {
+    throw Error(ErrorCode::kUsage, "option 'engine': a volume needs a daemon, which \"erofs\" doesn't have");
+  }
   if (mount.tree.network.lock) {
     refuse_relative("lock", *mount.tree.network.lock);
   }

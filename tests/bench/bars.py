@@ -32,6 +32,10 @@ RATIOS = [
     ("T5", "warm_read", "pkgfs-flat", 1.05, None),
     ("T5", "warm_tar", "pkgfs-flat", 1.05, None),
 ]
+# tree, row, what --engine=erofs may take of the time of a daemon
+EROFS = "pkgfs-erofs"
+EROFS_RATIOS = [("T1", "fresh_walk", 0.6), ("T1", "fresh_read", 0.8), ("T2", "fresh_read4", 0.5),
+                ("T1", "mount_ready", 0.2)]
 NO_REQUESTS = [("T1", "warm_walk"), ("T1", "warm_lstat"), ("T1", "absent_again"), ("T1", "warm_read"),
                ("T1", "warm_tar")]
 READY_MS = 5
@@ -61,6 +65,10 @@ def judge(results, peer):
         bars.append(Bar(f"{tree} {row}, requests", "0", "" if total is None else f"{total:g}",
                         None if total is None else total == 0))
     bars += ready(results, peer)
+    for tree, row, most in EROFS_RATIOS:
+        ratio = results.ratio_of_medians(tree, row, EROFS, peer)
+        bars.append(Bar(f"{tree} {row}, --engine=erofs", f"≤ {most:g} × a daemon",
+                        "" if ratio is None else f"{ratio:.2f}", None if ratio is None else ratio <= most))
     for tree, most in MEMORY_MB:
         values = [sample["anonymous"] for sample in results.select(tree, "fresh_walk", peer) if "anonymous" in sample]
         used = median(values) * 1024 / 1e6 if values else None

@@ -144,6 +144,25 @@ class Pkgfs(Peer):
         return [self.program, "mount", "--offline", *self.options, *what, mountpoint]
 
 
+class PkgfsErofs(Peer):
+    """The same tree, served by the kernel from an image in the cache. The first mount of a run makes the image."""
+
+    needs_root = True
+
+    def __init__(self, name, program, options=()):
+        super().__init__(name)
+        self.package = Pkgfs(name, program, options=[*options, "--engine=erofs"])
+
+    def missing(self):
+        return super().missing() or self.package.missing()
+
+    def source(self, tree):
+        return self.package.source(tree)
+
+    def command(self, tree, mountpoint, programs=False):
+        return self.package.command(tree, mountpoint, programs)
+
+
 class Mount:
     """A peer that shows a tree, until `end`."""
 
@@ -239,6 +258,7 @@ def all_peers(program, options, variants, workload):
         peers.append(Pkgfs(name, chosen, version, options + [word for word in words if word != "--v2"]))
     peers += [Pkgfs("pkgfs-v2", program, version=2, options=options),
               Pkgfs("pkgfs-flat", program, options=options, flat=True),
+              PkgfsErofs("pkgfs-erofs", program, options=options),
               Directory("ext4"), Squashfs("squashfs"), Erofs("erofs", workload), Squashfuse("squashfuse_ll"),
               Overlayfs("overlayfs"), FuseOverlayfs("fuse-overlayfs")]
     return {peer.name: peer for peer in peers}

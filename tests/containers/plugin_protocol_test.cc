@@ -167,6 +167,7 @@ TEST_F(PluginProtocol, WrongOptionsAreNamed) {
       {{{"package", "acme/app"}, {"o", "ro,frobnicate=1"}}, "unknown mount option 'frobnicate'"},
       {{{"package", "acme/app"}, {"a,b", "c"}}, "unknown option 'a,b'"},
       {{{"package", "acme/app"}, {"debug", ""}}, "option 'debug' can't be used for a volume"},
+      {{{"package", "acme/app"}, {"engine", "erofs"}}, "option 'engine': a volume needs a daemon"},
       {{{"package", "acme/app"}, {"registry", "./here"}}, "'registry': \"./here\" must be an absolute path"},
       {{{"package", "acme/app"}, {"lock", "app.lock"}}, "'lock': \"app.lock\" must be an absolute path"},
       {{{"package", "./app"}}, "'package': \"./app\" must be an absolute path"},
