@@ -12,7 +12,7 @@ import time
 from lazy_network import Network
 from lazy_trees import directory_data, fetched_by_curl, runs_of
 from measure import Bench
-from peers import Pkgfs
+from peers import Mount, Pkgfs
 from results import median
 
 PROGRAM = "import json, http.client"
