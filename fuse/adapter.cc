@@ -72,16 +72,24 @@ void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   });
 }
 
+void forget_one(fuse_req_t req, fuse_ino_t ino, std::uint64_t count) {
+  if (LiveIds* const ids = Call::live_ids(req); ids != nullptr) {
+    ids->forget(ino, count);
+  } else {
+    Call::fs(req).forget(Call::inode(req, ino), count);
+  }
+}
+
 void forget(fuse_req_t req, fuse_ino_t ino, std::uint64_t count) {
   const Statistics::Measure measure(Call::statistics(req), Request::kForget);
-  Call::fs(req).forget(Call::inode(req, ino), count);
+  forget_one(req, ino, count);
   fuse_reply_none(req);
 }
 
 void forget_multi(fuse_req_t req, std::size_t count, fuse_forget_data* forgets) {
   const Statistics::Measure measure(Call::statistics(req), Request::kForget);
   for (const fuse_forget_data& one : std::span(forgets, count)) {
-    Call::fs(req).forget(Call::inode(req, one.ino), one.nlookup);
+    forget_one(req, one.ino, one.nlookup);
   }
   fuse_reply_none(req);
 }
@@ -102,7 +110,7 @@ void readlink(fuse_req_t req, fuse_ino_t ino) {
   Call::guard(req, Request::kReadlink, [&] {
     const ReadSection reading;  // the text stays until it is copied
     const std::uint64_t before = lost_pages::events();
-    const vfs::Inode inode = Call::inode(req, ino);
+    const vfs::Inode inode = Call::any_inode(req, ino);
     const Result<std::string_view> text = Call::fs(req).read_link(inode);
     if (!text) {
       return text.error();
@@ -138,7 +146,7 @@ void getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size
         value.append(kStatisticsSlack, ' ');
       }
     } else if (is_origin_attribute(name)) {
-      const Result<vfs::Origin> origin = Call::fs(req).origin(Call::inode(req, ino));
+      const Result<vfs::Origin> origin = Call::fs(req).origin(Call::any_inode(req, ino));
       if (!origin) {
         return origin.error();
       }
@@ -183,6 +191,19 @@ void refuse(fuse_req_t req, Args... /*args*/) {
 }
 
 }  // namespace
+
+void Adapter::use_journal(LiveJournal& journal, bool is_alone) {
+  live_ids_ = std::make_unique<LiveIds>(fs_, journal);
+  live_handles_.use(journal);
+  use_places(is_alone);
+}
+
+void Adapter::use_places(bool use) {
+  if (live_ids_ != nullptr) {
+    live_ids_->use_places(use);
+    live_handles_.use_places(use);
+  }
+}
 
 void Adapter::drop_pages(std::uint64_t file) {
   if (session_ != nullptr) {

@@ -5,11 +5,15 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 
 #include "core/vfs/file_system.h"
 #include "fuse/live_files.h"
+#include "fuse/live_handles.h"
+#include "fuse/live_ids.h"
+#include "fuse/live_journal.h"
 #include "fuse/newer_libfuse.h"
 #include "fuse/pinned_files.h"
 #include "fuse/statistics.h"
@@ -62,6 +66,13 @@ class Adapter {
 
   /// The operations for fuse_session_new. The user data must be the adapter.
   [[nodiscard]] const fuse_lowlevel_ops& operations() const;
+  /// Notes in `journal`, which must outlive the adapter, what the kernel knows of live directories, and goes on from
+  /// what an earlier daemon has noted there. Call it before the first request. `is_alone`: that daemon has ended; else
+  /// call `is_alone_now` when it has. Throws std::bad_alloc.
+  void use_journal(LiveJournal& journal, bool is_alone);
+  void is_alone_now() { use_places(true); }
+  /// Null: node ids are inodes.
+  [[nodiscard]] LiveIds* live_ids() { return live_ids_.get(); }
   /// Sets the session from which the requests come. Call it before the first request.
   void attach(fuse_session* session) { session_ = session; }
   /// Whether the kernel's INIT request was answered: the mount works.
@@ -78,6 +89,7 @@ class Adapter {
   /// Answers INIT: agrees with the kernel on the features of FUSE that the mount uses. Here the file system is asked
   /// whether it is immutable.
   static void init(void* user_data, fuse_conn_info* conn);
+  void use_places(bool use);
   /// Makes the kernel drop what it has cached of the content of `file`.
   void drop_pages(std::uint64_t file);
 
@@ -92,6 +104,8 @@ class Adapter {
   bool can_expire_ = false;
   Passthrough backing_;
   LiveFiles live_files_;
+  std::unique_ptr<LiveIds> live_ids_;  // null: node ids are inodes
+  LiveHandles live_handles_;
   PinnedFiles pinned_files_{fs_};
   WaitingReads waiting_reads_{statistics_, [this](fuse_ino_t file) { drop_pages(file); }};
   fuse_session* session_ = nullptr;

@@ -40,6 +40,9 @@ struct Call {
   /// Only for LiveOperations.
   static vfs::LiveChanges& changes(fuse_req_t req) { return *adapter(req).changes_; }
   static LiveFiles& live_files(fuse_req_t req) { return adapter(req).live_files_; }
+  /// Null: node ids are inodes.
+  static LiveIds* live_ids(fuse_req_t req) { return adapter(req).live_ids_.get(); }
+  static LiveHandles& live_handles(fuse_req_t req) { return adapter(req).live_handles_; }
   static PinnedFiles& pinned_files(fuse_req_t req) { return adapter(req).pinned_files_; }
   static WaitingReads& waiting_reads(fuse_req_t req) { return adapter(req).waiting_reads_; }
   static fuse_session* session(fuse_req_t req) { return adapter(req).session_; }
@@ -59,6 +62,11 @@ struct Call {
   }
 
   static vfs::Inode inode(fuse_req_t req, fuse_ino_t ino) { return ino == FUSE_ROOT_ID ? fs(req).root() : ino; }
+  /// The same for an operation that trees with live directories use, too. Throws StaleNode.
+  static vfs::Inode any_inode(fuse_req_t req, fuse_ino_t ino) {
+    LiveIds* const ids = live_ids(req);
+    return ids == nullptr ? inode(req, ino) : ids->inode(ino);
+  }
 
   static struct stat to_stat(fuse_req_t req, const vfs::Attributes& attributes) {
     return to_stat(options(req), attributes);
@@ -114,6 +122,8 @@ struct Call {
       } else {
         error = body();
       }
+    } catch (const StaleNode& stale) {
+      error = stale.error;
     } catch (const std::bad_alloc&) {
       error = ENOMEM;
     } catch (const std::exception& e) {

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <memory>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -18,7 +19,6 @@
 #include "core/vfs/host_watcher.h"
 #include "core/vfs/kept_files.h"
 #include "fuse/newer_libfuse.h"
-#include "fuse/wake_up_first.h"
 
 namespace pkgfs::fuse {
 namespace {
@@ -29,8 +29,8 @@ constexpr int kFilesKept = 1000 * static_cast<int>(vfs::KeptFiles::kSeconds);
 
 }  // namespace
 
-ChangeNotifier::ChangeNotifier(vfs::FileSystem& fs, Statistics& statistics)
-    : fs_(fs), changes_(*fs.changes()), statistics_(statistics), ended_(done_.get_future()) {}
+ChangeNotifier::ChangeNotifier(vfs::FileSystem& fs, Statistics& statistics, Adapter& adapter)
+    : fs_(fs), changes_(*fs.changes()), statistics_(statistics), adapter_(adapter), ended_(done_.get_future()) {}
 
 ChangeNotifier::~ChangeNotifier() {
   if (!stop(std::chrono::seconds(5))) {
@@ -74,6 +74,7 @@ void ChangeNotifier::run(fuse_session* session, int queue) {
       {{.fd = queue, .events = POLLIN, .revents = 0}, {.fd = wake_.get(), .events = POLLIN, .revents = 0}}};
   WakeUpFirst first;
   int pause = -1;  // milliseconds
+  send_restored(session, first);
   while (!stopping_) {
     if (::poll(waited.data(), waited.size(), pause) < 0 && errno != EINTR) {
       log::warn("changes of the host are no longer noticed: poll: {}", std::generic_category().message(errno));
@@ -96,8 +97,35 @@ void ChangeNotifier::run(fuse_session* session, int queue) {
   }
 }
 
+void ChangeNotifier::send_restored(fuse_session* session, WakeUpFirst& first) {
+  if (adapter_.live_ids() == nullptr) {
+    return;
+  }
+  try {
+    for (const LiveIds::Restored& node : adapter_.live_ids()->take_restored()) {
+      if (stopping_) {
+        return;
+      }
+      first.working();
+      if (can_expire_) {
+        expire_entry(session, node.parent, node.name);
+      }
+      (void)fuse_lowlevel_notify_inval_inode(session, node.id, 0, 0);
+    }
+    (void)fuse_lowlevel_notify_inval_inode(session, FUSE_ROOT_ID, 0, 0);
+  } catch (const std::bad_alloc&) {
+    log::warn("too little memory to tell the kernel of what changed while no daemon ran");
+  }
+}
+
 void ChangeNotifier::send(fuse_session* session, const vfs::Notice& notice) {
-  const fuse_ino_t node = notice.inode == fs_.root() ? FUSE_ROOT_ID : notice.inode;
+  LiveIds* const ids = adapter_.live_ids();
+  const fuse_ino_t node = ids != nullptr               ? ids->find(notice.inode)
+                          : notice.inode == fs_.root() ? FUSE_ROOT_ID
+                                                       : notice.inode;
+  if (node == 0) {
+    return;
+  }
   // ENOENT, the kernel doesn't know it, is the usual answer for what no program has looked at.
   if (notice.expire) {
     if (!can_expire_) {

@@ -10,7 +10,9 @@
 #include "core/base/unique_fd.h"
 #include "core/vfs/file_system.h"
 #include "core/vfs/live_changes.h"
+#include "fuse/adapter.h"
 #include "fuse/statistics.h"
+#include "fuse/wake_up_first.h"
 
 struct fuse_session;
 
@@ -25,8 +27,8 @@ namespace pkgfs::fuse {
 /// this priority. Between an edit on the host and its notice, programs may still see what the kernel has cached.
 class ChangeNotifier {
  public:
-  /// Both must outlive this. `fs.changes()` must not be null.
-  ChangeNotifier(vfs::FileSystem& fs, Statistics& statistics);
+  /// All must outlive this. `fs.changes()` must not be null. `adapter` has the kernel's node ids.
+  ChangeNotifier(vfs::FileSystem& fs, Statistics& statistics, Adapter& adapter);
   /// Ends the thread. If that takes more than some seconds, ends the process.
   ~ChangeNotifier();
   ChangeNotifier(const ChangeNotifier&) = delete;
@@ -42,10 +44,13 @@ class ChangeNotifier {
  private:
   void run(fuse_session* session, int queue);
   void send(fuse_session* session, const vfs::Notice& notice);
+  /// Tells the kernel that all that it knows from an earlier daemon may have changed.
+  void send_restored(fuse_session* session, WakeUpFirst& first);
 
   vfs::FileSystem& fs_;
   vfs::LiveChanges& changes_;
   Statistics& statistics_;
+  Adapter& adapter_;
   UniqueFd wake_;  // an eventfd
   bool can_expire_ = false;
   std::atomic<bool> stopping_{false};

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <span>
+#include <vector>
 
 #include "core/vfs/file_system.h"
 #include "fuse/call.h"
@@ -17,14 +18,49 @@ using vfs::DirEntry;
 /// Positions 0 and 1 of a directory are "." and "..".
 constexpr off_t kDotEntries = 2;
 
+/// The node ids that the kernel gets references to by one reply (LiveIds).
+class Told {
+ public:
+  explicit Told(LiveIds* ids) : ids_(ids) {}
+  /// If the kernel hasn't got the reply, takes the references back.
+  ~Told() {
+    for (const fuse_ino_t node : nodes_) {
+      ids_->forget(node, 1);
+    }
+  }
+  Told(const Told&) = delete;
+  Told& operator=(const Told&) = delete;
+
+  /// False: node ids are inodes, and this does nothing.
+  [[nodiscard]] bool is_used() const { return ids_ != nullptr; }
+  fuse_ino_t tell(fuse_ino_t dir, const DirEntry& entry) {
+    nodes_.push_back(0);
+    nodes_.back() = ids_->tell(dir, entry.name, {.inode = entry.inode, .attributes = entry.attributes});
+    return nodes_.back();
+  }
+  void delivered() { nodes_.clear(); }
+
+ private:
+  LiveIds* ids_;
+  std::vector<fuse_ino_t> nodes_;
+};
+
 /// Appends one entry. Returns the size that it needs; nothing was appended if `space` is smaller.
-std::size_t add(fuse_req_t req, std::span<char> space, const DirEntry& entry, off_t next, bool plus) {
+std::size_t add(fuse_req_t req, std::span<char> space, const DirEntry& entry, off_t next, bool plus, fuse_ino_t dir,
+                Told& told) {
   // libfuse needs a NUL behind the name, which comes from a mapped file.
   std::array<char, 256> name{};
   entry.name.copy(name.data(), name.size() - 1);
   if (plus) {
     // With inode 0, the kernel takes no attributes. It looks the name up when it needs the mode.
-    const vfs::Inode node = entry.attributes.may_be_program ? 0 : entry.inode;
+    vfs::Inode node = entry.attributes.may_be_program ? 0 : entry.inode;
+    if (told.is_used() && node != 0) {
+      const std::size_t needed = fuse_add_direntry_plus(req, nullptr, 0, name.data(), nullptr, next);
+      if (needed > space.size()) {
+        return needed;
+      }
+      node = told.tell(dir, entry);
+    }
     const fuse_entry_param param = Call::to_entry(req, node, entry.attributes);
     return fuse_add_direntry_plus(req, space.data(), space.size(), name.data(), &param, next);
   }
@@ -34,12 +70,13 @@ std::size_t add(fuse_req_t req, std::span<char> space, const DirEntry& entry, of
 
 void list(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, bool plus) {
   Call::guard(req, plus ? Request::kReaddirplus : Request::kReaddir, [&] {
-    const vfs::Inode dir = Call::inode(req, ino);
+    const vfs::Inode dir = Call::any_inode(req, ino);
+    Told told(Call::live_ids(req));
     const std::span<char> buffer = Call::reply_buffer(req, size);
     const bool from_the_start = offset == 0;
     std::size_t used = 0;
     const auto put = [&](const DirEntry& entry, off_t next) {
-      const std::size_t needed = add(req, buffer.subspan(used), entry, next, plus);
+      const std::size_t needed = add(req, buffer.subspan(used), entry, next, plus, ino, told);
       if (needed > buffer.size() - used) {
         return false;
       }
@@ -73,7 +110,9 @@ void list(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, bool p
     }
     // The request is gone after the reply.
     ContentPrefetcher* const prefetcher = plus && from_the_start ? Call::options(req).prefetcher : nullptr;
-    fuse_reply_buf(req, buffer.data(), used);
+    if (fuse_reply_buf(req, buffer.data(), used) == 0) {
+      told.delivered();
+    }
     if (prefetcher != nullptr) {
       prefetcher->directory_was_listed(dir);
     }

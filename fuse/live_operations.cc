@@ -15,6 +15,9 @@
 #include "fuse/call.h"
 #include "fuse/directory_operations.h"
 #include "fuse/live_files.h"
+#include "fuse/live_handles.h"
+#include "fuse/live_ids.h"
+#include "fuse/live_requests.h"
 #include "fuse/pinned_files.h"
 
 namespace pkgfs::fuse {
@@ -23,12 +26,6 @@ namespace {
 using vfs::Attributes;
 using vfs::LiveChanges;
 using vfs::Trust;
-
-/// What the kernel holds as the handle of an open file.
-struct Handle {
-  std::shared_ptr<vfs::OpenFile> file;
-  bool counted = false;  // by Passthrough
-};
 
 /// How long the kernel keeps what it is told anew if it changes. A bound, because some changes are never reported, such
 /// as a file system that is mounted inside the directory.
@@ -47,14 +44,15 @@ double seconds(fuse_req_t req, Trust trust) {
   return 0;
 }
 
-/// How often a look-up is tried again if the file was replaced before it could be opened.
-constexpr int kAttempts = 16;
+/// For how long the kernel may keep that there is no entry. If another daemon goes on with the mount, it doesn't know
+/// of these names, and so can't tell the kernel that the host has one since.
+Trust limited(fuse_req_t req, Trust trust) {
+  return Call::live_ids(req) == nullptr ? trust : std::min(trust, Trust::kShort);
+}
 
-pid_t thread_of(fuse_req_t req) { return fuse_req_ctx(req)->pid; }
+bool may_refuse(fuse_req_t req) { return Call::live_files(req).may_refuse(caller_of(req)); }
 
-bool may_refuse(fuse_req_t req) { return Call::live_files(req).may_refuse(thread_of(req)); }
-
-void answered(fuse_req_t req) { Call::live_files(req).answered(thread_of(req)); }
+void answered(fuse_req_t req) { Call::live_files(req).answered(caller_of(req)); }
 
 /// Makes the kernel look the path up anew. Not an error that a program sees, so it isn't counted as one.
 int look_up_again(fuse_req_t req) {
@@ -62,52 +60,12 @@ int look_up_again(fuse_req_t req) {
   return 0;
 }
 
-/// A look-up. If the kernel may make it because an open was refused, opens the file for the open that follows.
-Result<vfs::Entry> look_up(fuse_req_t req, vfs::Inode dir, const char* name) {
-  vfs::FileSystem& tree = Call::fs(req);
-  Result<vfs::Entry> found = tree.lookup(dir, name);
-  if (!Call::live_files(req).was_refused(thread_of(req))) {
-    return found;
-  }
-  for (int i = 0; i < kAttempts && found && found->attributes.live && found->attributes.type == vfs::FileType::kFile;
-       ++i) {
-    Result<std::unique_ptr<vfs::OpenFile>> file = tree.open(found->inode);
-    if (file) {
-      if (const Result<Attributes> now = (*file)->attributes_at_open(); now) {
-        found->attributes = *now;
-        Call::changes(req).hold(found->inode);
-        Call::pinned_files(req).pin(thread_of(req), found->inode, std::move(*file));
-      }
-      break;
-    }
-    if (file.error() != ESTALE) {
-      break;  // the open will say so
-    }
-    tree.forget(found->inode, 1);
-    found = tree.lookup(dir, name);
-  }
-  return found;
-}
-
-/// Whether `name` of `dir` still leads to `inode`, to which the kernel may have no reference any more.
-bool leads_to(vfs::FileSystem& tree, vfs::Inode dir, std::string_view name, vfs::Inode inode) noexcept {
-  try {
-    const Result<vfs::Entry> now = tree.lookup(dir, name);
-    if (now) {
-      tree.forget(now->inode, 1);
-    }
-    return now && now->inode == inode;
-  } catch (const std::exception&) {
-    return false;  // no memory
-  }
-}
-
 void reply_absent(fuse_req_t req, vfs::Inode dir, const std::string& name, LiveChanges::ChangeCount before) {
   fuse_entry_param param{};  // inode 0: the kernel may keep that there is no such entry
   LiveChanges& changes = Call::changes(req);
   if (const Result<Attributes> where = Call::fs(req).metadata(dir); where) {
     param.entry_timeout =
-        where->live ? seconds(req, changes.told_absent(dir, *where, name)) : Call::timeout(req, *where);
+        where->live ? seconds(req, limited(req, changes.told_absent(dir, *where, name))) : Call::timeout(req, *where);
   }
   fuse_reply_entry(req, &param);
   changes.replied(before, dir, name, 0);
@@ -125,11 +83,15 @@ void reply_attributes(fuse_req_t req, vfs::Inode inode, const Attributes& attrib
 /// Answers a listing by `reply`, and finds the changes that came meanwhile.
 template <typename Reply>
 void list(fuse_req_t req, fuse_ino_t ino, Request kind, const Reply& reply) {
-  LiveChanges& changes = Call::changes(req);
-  const vfs::Inode inode = Call::inode(req, ino);  // the request is gone after the reply
+  LiveChanges& changes = Call::changes(req);  // the request is gone after the reply
+  vfs::Inode inode = 0;
   std::optional<LiveChanges::ChangeCount> before;
   try {
+    inode = Call::any_inode(req, ino);
     before = changes.begin_listing(inode);
+  } catch (const StaleNode& stale) {
+    Call::guard(req, kind, [&stale] { return stale.error; });
+    return;
   } catch (const std::bad_alloc&) {
     Call::guard(req, kind, [] { return ENOMEM; });
     return;
@@ -153,7 +115,7 @@ void LiveOperations::put_into(fuse_lowlevel_ops& table) {
 
 void LiveOperations::lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   Call::guard(req, Request::kLookup, [&] {
-    const vfs::Inode dir = Call::inode(req, parent);
+    const vfs::Inode dir = Call::any_inode(req, parent);
     LiveChanges& changes = Call::changes(req);
     vfs::FileSystem& tree = Call::fs(req);  // the request is gone after the reply
     const LiveChanges::ChangeCount before = changes.begin(dir);
@@ -165,7 +127,9 @@ void LiveOperations::lookup(fuse_req_t req, fuse_ino_t parent, const char* name)
       reply_absent(req, dir, name, before);
       return 0;
     }
-    fuse_entry_param param = Call::to_entry(req, found->inode, found->attributes);
+    LiveIds* const ids = Call::live_ids(req);
+    const std::uint64_t node = ids == nullptr ? found->inode : ids->tell(parent, name, *found);
+    fuse_entry_param param = Call::to_entry(req, node, found->attributes);
     const bool live = found->attributes.live;
     if (live) {
       const LiveChanges::EntryTrust trust = changes.told_entry(dir, *found);
@@ -179,8 +143,8 @@ void LiveOperations::lookup(fuse_req_t req, fuse_ino_t parent, const char* name)
     if (may_be_replaced) {
       changes.hold(dir);  // the kernel may forget it when it has the reply
     }
-    if (fuse_reply_entry(req, &param) != 0) {
-      tree.forget(found->inode, 1);  // the look-up was interrupted: the kernel took no reference
+    if (fuse_reply_entry(req, &param) != 0) {  // the look-up was interrupted: the kernel took no reference
+      ids == nullptr ? tree.forget(found->inode, 1) : ids->forget(node, 1);
     }
     if (live) {
       const bool leads_elsewhere =
@@ -196,7 +160,7 @@ void LiveOperations::lookup(fuse_req_t req, fuse_ino_t parent, const char* name)
 
 void LiveOperations::getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) {
   Call::guard(req, Request::kGetattr, [&] {
-    const vfs::Inode inode = Call::inode(req, ino);
+    const vfs::Inode inode = Call::any_inode(req, ino);
     LiveChanges& changes = Call::changes(req);
     const LiveChanges::ChangeCount before = changes.begin();
     const Result<Attributes> now = Call::fs(req).metadata(inode);
@@ -208,7 +172,7 @@ void LiveOperations::getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*f
     // to open it.
     std::shared_ptr<vfs::OpenFile> file = Call::live_files(req).find(inode);
     if (file == nullptr) {
-      file = Call::pinned_files(req).find(thread_of(req), inode);
+      file = Call::pinned_files(req).find(caller_of(req), inode);
     }
     if (file != nullptr) {
       const Result<Attributes> open = file->attributes();
@@ -229,7 +193,7 @@ void LiveOperations::getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*f
       fuse_reply_attr(req, &status, 0);
       return 0;
     }
-    Call::live_files(req).refused(thread_of(req));
+    Call::live_files(req).refused(caller_of(req));
     return look_up_again(req);
   });
 }
@@ -239,11 +203,11 @@ void LiveOperations::open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
     if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC) != 0) {
       return EROFS;
     }
-    const vfs::Inode inode = Call::inode(req, ino);
+    const vfs::Inode inode = Call::any_inode(req, ino);
     LiveChanges& changes = Call::changes(req);
     const LiveChanges::ChangeCount before = changes.begin();
     LiveFiles& files = Call::live_files(req);
-    std::shared_ptr<vfs::OpenFile> file = Call::pinned_files(req).take(thread_of(req), inode);
+    std::shared_ptr<vfs::OpenFile> file = Call::pinned_files(req).take(caller_of(req), inode);
     bool is_second = file != nullptr;  // the kernel has looked the path up anew
     const bool keeps = !is_second && Call::options(req).live_timeout > 0;
     bool is_kept = false;
@@ -261,8 +225,8 @@ void LiveOperations::open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
         }
       } else if (may_refuse(req)) {
         return look_up_again(req);  // it may be another file or a directory now
-      } else if (thread_of(req) != 0) {
-        file = files.find(ino);  // opened through another descriptor of it (/proc/self/fd)
+      } else if (caller_of(req) != 0) {
+        file = files.find(inode);  // opened through another descriptor of it (/proc/self/fd)
         is_second = true;
       }
       if (file == nullptr) {
@@ -276,7 +240,8 @@ void LiveOperations::open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
       if (!as_told && !is_second && may_refuse(req)) {
         return look_up_again(req);
       }
-      fi->keep_cache = changes.may_keep(inode, *now) && as_told ? 1 : 0;
+      const bool is_old = has_old_content(req, ino);
+      fi->keep_cache = changes.may_keep(inode, *now) && as_told && !is_old ? 1 : 0;
       if (!as_told && Call::session(req) != nullptr) {
         // The file changes faster than paths are looked up. The kernel asks for the size before it reads; with a
         // negative offset it takes no lock that this request may hold.
@@ -288,23 +253,29 @@ void LiveOperations::open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
     answered(req);
     fi->noflush = 1;
     Call::pinned_files(req).end_old();
-    auto handle = std::make_unique<Handle>(Handle{std::move(file)});
+    auto handle = std::make_unique<LiveHandle>(LiveHandle{.file = std::move(file), .inode = inode});
     Passthrough& backing = Call::backing(req);  // the request is gone after the reply
-    files.opened(ino, handle->file);
+    LiveHandles& handles = Call::live_handles(req);
+    const std::shared_ptr<vfs::OpenFile> opened = handle->file;
+    LiveHandle* const raw = handle.get();
+    files.opened(inode, opened);
     try {
-      handle->counted = Call::passes_through(req) && now && backing.opened(req, ino, handle->file->descriptor(), *fi);
+      raw->counted = Call::passes_through(req) && now && backing.opened(req, ino, opened->descriptor(), *fi);
+      fi->fh = handles.add(handle, ino);
     } catch (const std::bad_alloc&) {
-      files.closed(ino, *handle->file);
+      if (raw->counted) {
+        backing.open_not_delivered(ino);
+      }
+      files.closed(inode, *opened);
       throw;
     }
-    Handle* const raw = handle.release();  // the kernel's, until `release`
-    fi->fh = reinterpret_cast<std::uint64_t>(raw);
+    const std::uint64_t number = fi->fh;
     if (fuse_reply_open(req, fi) != 0) {
       if (raw->counted) {
         backing.open_not_delivered(ino);
       }
-      files.closed(ino, *raw->file);
-      delete raw;
+      files.closed(inode, *opened);
+      (void)handles.take(number);
     }
     return 0;
   });
@@ -313,8 +284,11 @@ void LiveOperations::open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
 void LiveOperations::read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* fi) {
   Call::guard(req, Request::kRead, [&](Statistics::Measure& measure) {
     const std::span<char> buffer = Call::reply_buffer(req, size);
-    const auto* const handle = reinterpret_cast<Handle*>(fi->fh);  // NOLINT(performance-no-int-to-ptr)
-    Call::changes(req).reading(Call::inode(req, ino));
+    const LiveHandle* handle = Call::live_handles(req).find(fi->fh);
+    if (handle == nullptr) {
+      handle = open_again(req, ino, fi->fh);
+    }
+    Call::changes(req).reading(handle->inode);
     const Result<std::size_t> count =
         handle->file->read(static_cast<std::uint64_t>(offset), std::as_writable_bytes(buffer));
     if (!count) {
@@ -328,10 +302,12 @@ void LiveOperations::read(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_
 
 void LiveOperations::release(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   const Statistics::Measure measure(Call::statistics(req), Request::kRelease);
-  const std::unique_ptr<Handle> handle(reinterpret_cast<Handle*>(fi->fh));  // NOLINT(performance-no-int-to-ptr)
-  Call::live_files(req).closed(ino, *handle->file);
+  const std::unique_ptr<LiveHandle> handle = Call::live_handles(req).take(fi->fh);
+  if (handle != nullptr) {  // else an earlier daemon had opened it, and it wasn't read since
+    Call::live_files(req).closed(handle->inode, *handle->file);
+  }
   Call::pinned_files(req).end_old();
-  if (handle->counted) {
+  if (handle != nullptr && handle->counted) {
     Call::backing(req).closed(req, ino);
   }
   fuse_reply_err(req, 0);
@@ -339,7 +315,7 @@ void LiveOperations::release(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi)
 
 void LiveOperations::opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   Call::guard(req, Request::kOpendir, [&] {
-    const vfs::Inode inode = Call::inode(req, ino);
+    const vfs::Inode inode = Call::any_inode(req, ino);
     LiveChanges& changes = Call::changes(req);
     (void)changes.begin(inode);
     const Result<Attributes> now = Call::fs(req).metadata(inode);
@@ -354,7 +330,8 @@ void LiveOperations::opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi)
     fi->cache_readdir = fi->keep_cache = 1;
     if (now->live) {
       fi->cache_readdir = changes.is_watched(inode) ? 1 : 0;
-      fi->keep_cache = changes.may_keep(inode, *now) && as_told ? 1 : 0;
+      const bool is_old = has_old_content(req, ino);
+      fi->keep_cache = changes.may_keep(inode, *now) && as_told && !is_old ? 1 : 0;
     }
     fuse_reply_open(req, fi);
     return 0;

@@ -92,11 +92,13 @@ DirectoryPackage::DirectoryPackage(const std::string& path, const DirectoryOptio
     throw os_error(what, failed.value());
   }
   hash_.emplace(sha256(canonical));
+  canonical_ = canonical;
   load(canonical);
 }
 
 DirectoryPackage::DirectoryPackage(const DirectoryPackage& before, UniqueFd directory, std::uint64_t own_device)
     : name_(before.name_),
+      canonical_(before.canonical_),
       fd_(std::move(directory)),
       options_(before.options_),
       own_device_(own_device),

@@ -43,8 +43,36 @@ class DirectoryPackage final : public Package {
     bool is_file = false;
   };
 
-  /// Use `open_directory_package` or `reopen`.
+  /// What another process needs to show the package as this one does, although the files of its directory may have
+  /// changed. The descriptors are owned by the package.
+  struct Kept {
+    struct File {
+      std::string name;  // of the atom, or the path in the volume `metadata`
+      int fd = -1;
+      std::uint64_t size = 0;
+      std::int64_t modified = 0;
+      std::optional<std::uint16_t> mode;
+    };
+    struct Volume {
+      std::string name;
+      std::string host;
+      int fd = -1;
+      bool is_file = false;
+    };
+    std::string name;
+    std::string canonical;
+    std::string manifest_hash;  // in hexadecimal digits
+    webc::Json manifest;
+    int directory = -1;
+    std::vector<Volume> volumes;
+    std::vector<File> atoms;
+    std::vector<File> metadata;
+  };
+  [[nodiscard]] Kept keep() const;
+
+  /// Use `open_directory_package`, `adopt_directory_package` or `reopen`.
   DirectoryPackage(const std::string& path, const DirectoryOptions& options);
+  DirectoryPackage(const Kept& kept, const DirectoryOptions& options);
   DirectoryPackage(const DirectoryPackage& before, UniqueFd directory, std::uint64_t own_device);
   /// The package as its directory is now, wherever FollowedPackage finds it. `own_device` is that of the mount that
   /// shows the package: throws Error(kUsage) if a path of the manifest leads into it, because the daemon would wait for
@@ -76,6 +104,7 @@ class DirectoryPackage final : public Package {
   void open_host_volumes(const WasmerToml& toml, const PackageDirectory& directory);
 
   std::string name_;
+  std::string canonical_;
   UniqueFd fd_;
   DirectoryOptions options_;
   std::uint64_t own_device_ = 0;  // 0: not mounted yet
@@ -90,5 +119,10 @@ class DirectoryPackage final : public Package {
 /// `Unable to deserialize …`, `Path: "…" does not exist`, `Unable to load the "wasmer.toml" manifest`.
 [[nodiscard]] std::shared_ptr<const DirectoryPackage> open_directory_package(const std::string& path,
                                                                              const DirectoryOptions& options = {});
+
+/// The package that an earlier process had opened. Takes over the descriptors of `kept`. A mapped directory that was
+/// made anew since is followed at once. Throws Error.
+[[nodiscard]] std::shared_ptr<const DirectoryPackage> adopt_directory_package(const DirectoryPackage::Kept& kept,
+                                                                              const DirectoryOptions& options);
 
 }  // namespace pkgfs

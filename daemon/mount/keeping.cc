@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
 #include "core/base/error.h"
 #include "core/base/log.h"
 #include "daemon/keeper/protocol.h"
@@ -27,8 +29,10 @@ Keeping keeping_of(const MountOptions& options, const OpenedTree& opened, const 
     why = "with --auto-unmount, the mount ends with its daemon";
   } else if (options.io_uring) {
     why = "requests through io_uring can't be sent again";
-  } else if (followed != nullptr || opened.tree.file_system->changes() != nullptr || !can_keep(opened)) {
-    why = "another daemon couldn't go on with live directories";
+  } else if (followed != nullptr) {
+    why = "another daemon couldn't go on with what --follow-manifest has taken over";
+  } else if (!can_keep(opened)) {
+    why = "another daemon couldn't open the packages";
   }
   if (why != nullptr) {
     log::write(options.keeper ? log::Level::kWarn : log::Level::kDebug, fmt::format("there is no keeper: {}", why));
@@ -56,12 +60,19 @@ MountRecord record_of(const MountOptions& options, const MountFacts& facts,
 
 namespace {
 
+/// The index of the journal's descriptor in the record.
+constexpr const char* kJournal = "journal";
+
 static_assert(keeper::kSuccessions == fuse::SharedState::kSuccessions);
 static_assert(keeper::kHanded == fuse::SharedState::kHanded);
 
 /// What a keeper holds of the mount. `record` gets the tree.
 Keeper::Contents contents_of(MountRecord& record, const KeptParts& parts) {
   record.tree = keep_tree(*parts.opened);
+  if (parts.journal != nullptr) {
+    record.tree.resolution[kJournal] = record.tree.descriptors.size();
+    record.tree.descriptors.push_back(parts.journal->fd());
+  }
   record.handshake = parts.session->handshake();
   const auto duplicate = [](int fd) { return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); };
   return {.record = record.write(),
@@ -71,6 +82,16 @@ Keeper::Contents contents_of(MountRecord& record, const KeptParts& parts) {
 }
 
 }  // namespace
+
+UniqueFd journal_of(const MountRecord& record) {
+  const auto index = record.tree.resolution.find(kJournal);
+  const std::vector<int>& descriptors = record.tree.descriptors;
+  if (index == record.tree.resolution.end() || !index->is_number_unsigned() ||
+      index->get<std::size_t>() >= descriptors.size()) {
+    throw Error(ErrorCode::kCorrupt, "The daemon before has left no journal of live directories");
+  }
+  return UniqueFd(descriptors[index->get<std::size_t>()]);
+}
 
 bool must_keep_requests(const fuse::Handshake& handshake) {
   // NOLINTNEXTLINE(concurrency-mt-unsafe): no thread changes the environment

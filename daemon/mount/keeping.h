@@ -14,6 +14,7 @@
 #include "daemon/observe/mount_facts.h"
 #include "daemon/packages/followed_tree.h"
 #include "daemon/packages/open_tree.h"
+#include "fuse/live_journal.h"
 #include "fuse/request_store.h"
 #include "fuse/session.h"
 #include "fuse/shared_state.h"
@@ -50,7 +51,10 @@ struct KeptParts {
   const OpenedTree* opened;
   const fuse::SharedState* state;
   const fuse::RequestStore* requests;
+  const fuse::LiveJournal* journal;  // null: nothing is live
 };
+/// The journal of live directories that the daemon before has handed over. Throws Error if there is none.
+[[nodiscard]] UniqueFd journal_of(const MountRecord& record);
 
 /// Makes the object for the keeper of the mount, but doesn't start it. If another mount covers this one, makes none.
 /// `keeperd`: the path of the socket of pkgfs-keeperd; empty: it isn't to hold the mount.

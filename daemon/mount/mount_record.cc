@@ -59,7 +59,8 @@ std::string read_all(int descriptor) {
 }  // namespace
 
 UniqueFd MountRecord::write() const {
-  Json record{{"answers", kAnswers},
+  const bool is_live = tree.resolution.contains("journal");
+  Json record{{"answers", is_live ? kLiveAnswers : kAnswers},
               {"version", version},
               {"arguments", arguments.words},
               {"from_mount", arguments.rules.from_mount},
@@ -106,7 +107,8 @@ std::string MountRecord::device_of(int descriptor) noexcept {
 MountRecord MountRecord::read(int descriptor) {
   try {
     Json record = webc::parse_json(read_all(descriptor));
-    if (required(record, "answers", "record") != Json(kAnswers)) {
+    const Json& answers = required(record, "answers", "record");
+    if (answers != Json(kAnswers) && answers != Json(kLiveAnswers)) {
       throw Error(ErrorCode::kUnsupported, "it is of pkgfs " + text_of(record, "version") +
                                                ", which answers the kernel otherwise than this version does");
     }

@@ -20,6 +20,8 @@ struct MountRecord {
   /// when the form changes, or when the tree of the same packages and options gets another number or attribute
   /// anywhere.
   static constexpr unsigned kAnswers = 1;
+  /// The same for a mount with live directories, whose node ids are those of fuse::LiveJournal.
+  static constexpr unsigned kLiveAnswers = 2;
 
   MountArguments arguments;
   std::string mountpoint;             // absolute

@@ -70,21 +70,42 @@ ServedMount::ServedMount(MountWatch& watch, OpenedTree opened, FollowedTree* fol
       cpu_latency_(statistics_),
       lazy_(opened_.tree),
       facts_(first_facts()),
-      adapter_(
-          tree_, statistics_,
-          adapter_options(options, usage_, used_prefetcher_, cpu_latency_, keeping_ != Keeping::kNothing,
-                          [this] { return stats_json(facts(), statistics_.snapshot(), lazy_state(lazy_.sources())); })),
+      journal_(make_journal()),
+      adapter_(tree_, statistics_, shown()),
       settings_(mount_settings(options, facts_)),
       session_(adapter_, settings_) {
   if (!options.metrics.empty() && !predecessor_) {
     open_metrics();
   }
   if (tree_.changes() != nullptr && options.live_timeout > 0) {
-    notifier_.emplace(tree_, statistics_);
+    notifier_.emplace(tree_, statistics_, adapter_);
   }
   if (followed != nullptr) {
     follow(*followed);
   }
+}
+
+std::optional<fuse::LiveJournal> ServedMount::make_journal() {
+  if (predecessor_ || keeping_ == Keeping::kNothing || tree_.changes() == nullptr) {
+    return std::nullopt;  // a predecessor has one
+  }
+  try {
+    return fuse::LiveJournal::create();
+  } catch (const Error& error) {
+    warn_not_kept(error.message());
+    keeping_ = Keeping::kNothing;
+    return std::nullopt;
+  }
+}
+
+fuse::AdapterOptions ServedMount::shown() {
+  fuse::AdapterOptions options =
+      adapter_options(options_, usage_, used_prefetcher_, cpu_latency_, keeping_ != Keeping::kNothing,
+                      [this] { return stats_json(facts(), statistics_.snapshot(), lazy_state(lazy_.sources())); });
+  if (keeping_ != Keeping::kNothing && tree_.changes() != nullptr) {
+    options.passthrough = false;  // another daemon couldn't tell the kernel to close what it reads by itself
+  }
+  return options;
 }
 
 MountFacts ServedMount::first_facts() {
@@ -153,6 +174,9 @@ void ServedMount::go_on() {
     requests_ = requests_of(*predecessor_);
   }
   take_over(session_, *predecessor_, statistics_, resends);
+  if (tree_.changes() != nullptr) {
+    journal_.emplace(fuse::LiveJournal::adopt(journal_of(predecessor_->record)));
+  }
   if (predecessor_->control) {
     early_crashes_.emplace();  // the keeper of the daemon before is told of a crash until this daemon has one
     early_crashes_->start(UniqueFd(::fcntl(predecessor_->control.get(), F_DUPFD_CLOEXEC, 0)));
@@ -172,16 +196,20 @@ void ServedMount::keep_requests() {
 }
 
 void ServedMount::start_serving() {
+  if (journal_) {
+    adapter_.use_journal(*journal_, !predecessor_ || !predecessor_->runs);
+  }
   if (has_keeper(keeping_)) {
     make_keeper(keeper_, *guards_, record(), parts(),
                 keeping_ == Keeping::kBackedKeeper ? keeperd_socket() : std::string());
   }
   fuse::ServerOptions servers = server_options(options_, used_prefetcher_);
-  servers.poisoned = poisoned_requests(state_, predecessor_, tree_);
+  servers.poisoned = poisoned_requests(state_, predecessor_, tree_, adapter_.live_ids());
   servers.keep_requests = requests_.get();
   session_.start(servers);
   if (predecessor_) {
     begin_serving(*predecessor_, statistics_);
+    adapter_.is_alone_now();
   }
   if (requests_) {
     requests_->serve();

@@ -21,6 +21,7 @@
 #include "fuse/change_notifier.h"
 #include "fuse/content_prefetcher.h"
 #include "fuse/cpu_latency.h"
+#include "fuse/live_journal.h"
 #include "fuse/session.h"
 #include "fuse/usage.h"
 
@@ -42,8 +43,16 @@ class ServedMount {
   [[nodiscard]] MountFacts facts();
   [[nodiscard]] MountRecord record();
   [[nodiscard]] KeptParts parts() const {
-    return {.session = &session_, .opened = &opened_, .state = &state_, .requests = requests_.get()};
+    return {.session = &session_,
+            .opened = &opened_,
+            .state = &state_,
+            .requests = requests_.get(),
+            .journal = journal_ ? &*journal_ : nullptr};
   }
+  /// For a new mount with live directories that another daemon may go on with. If it can't be made, nothing keeps the
+  /// mount.
+  [[nodiscard]] std::optional<fuse::LiveJournal> make_journal();
+  [[nodiscard]] fuse::AdapterOptions shown();
   void open_metrics();
   void follow(FollowedTree& followed);
 
@@ -81,6 +90,7 @@ class ServedMount {
   Mutex facts_mutex_;  // for the packages, which change if the manifest is followed
   MountFacts facts_ PKGFS_GUARDED_BY(facts_mutex_);
   std::optional<MetricsServer> metrics_;
+  std::optional<fuse::LiveJournal> journal_;  // if there are live directories, and another daemon may go on with them
   fuse::Adapter adapter_;
   fuse::MountSettings settings_;
   std::optional<fuse::ChangeNotifier> notifier_;

@@ -107,7 +107,15 @@ std::unique_ptr<fuse::RequestStore> requests_of(Predecessor& predecessor) {
 }
 
 std::vector<fuse::NodeRequest> poisoned_requests(fuse::SharedState& state,
-                                                 const std::optional<Predecessor>& predecessor, vfs::FileSystem& tree) {
+                                                 const std::optional<Predecessor>& predecessor, vfs::FileSystem& tree,
+                                                 fuse::LiveIds* ids) {
+  const auto origin_of = [&](std::uint64_t node) -> Result<vfs::Origin> {
+    try {
+      return tree.origin(node == 1 ? tree.root() : ids != nullptr ? ids->inode(node) : node);
+    } catch (const fuse::StaleNode& stale) {
+      return fail(stale.error);
+    }
+  };
   const std::vector<fuse::InFlight> in_flight = state.in_flight();
   state.forget_in_flight();  // another attempt to go on with the mount must not count them again
   // Where no keeper was told of a crash, the thread that crashed has noted it.
@@ -115,7 +123,7 @@ std::vector<fuse::NodeRequest> poisoned_requests(fuse::SharedState& state,
       predecessor && (predecessor->signal != 0 || std::ranges::any_of(in_flight, &fuse::InFlight::crashed));
   if (crashed) {
     for (const fuse::NodeRequest& request : state.suspect(in_flight)) {
-      const Result<vfs::Origin> origin = tree.origin(request.node == 1 ? tree.root() : request.node);
+      const Result<vfs::Origin> origin = origin_of(request.node);
       log::write(log::Level::kError,
                  fmt::format("requests of kind {} for inode {}{} fail from now on: two daemons crashed at them",
                              request.opcode, request.node,

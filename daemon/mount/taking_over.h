@@ -7,6 +7,7 @@
 
 #include "daemon/mount/keeping.h"
 #include "daemon/mount/predecessor.h"
+#include "fuse/live_ids.h"
 #include "fuse/request_store.h"
 #include "fuse/session.h"
 #include "fuse/shared_state.h"
@@ -22,9 +23,10 @@ namespace pkgfs {
 /// The requests that the daemon before has left unanswered. Throws Error if some of them can't be answered.
 [[nodiscard]] std::unique_ptr<fuse::RequestStore> requests_of(Predecessor& predecessor);
 /// The requests that mustn't be answered, because two daemons crashed when they answered them. Logs each that is new.
+/// `ids` may be null: then node ids are inodes of the tree.
 [[nodiscard]] std::vector<fuse::NodeRequest> poisoned_requests(fuse::SharedState& state,
                                                                const std::optional<Predecessor>& predecessor,
-                                                               vfs::FileSystem& tree);
+                                                               vfs::FileSystem& tree, fuse::LiveIds* ids);
 
 /// Lets `session` go on with the mount of `predecessor`. With `resends`, asks the kernel to send again the requests
 /// that the daemon before left unanswered. If that daemon runs, waits until it was stopped (SIGSTOP), and lets

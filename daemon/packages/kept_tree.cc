@@ -4,14 +4,17 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "core/base/byte_source.h"
 #include "core/base/error.h"
+#include "core/load/directory_package.h"
 #include "core/webc/container.h"
 #include "core/webc/json_fields.h"
+#include "daemon/packages/kept_directory.h"
 #include "daemon/packages/lazy_packages.h"
 
 namespace pkgfs {
@@ -42,7 +45,8 @@ bool is_fetched(const DependencyGraph::Node& node, const Package& package) {
 
 bool can_keep(const DependencyGraph::Node& node, const Package& package) {
   const webc::Container* const container = package.container();
-  return container != nullptr && (file_of(*container->source()) != nullptr || is_fetched(node, package));
+  return container == nullptr ? dynamic_cast<const DirectoryPackage*>(&package) != nullptr
+                              : file_of(*container->source()) != nullptr || is_fetched(node, package);
 }
 
 /// The id of a package without a name, if it was computed; it isn't computed here, because that reads all bytes.
@@ -133,19 +137,23 @@ class Reopening {
 
   /// The package of a kept container; null if there is none.
   std::shared_ptr<const Package> package_of(const Json& entry, const std::string& where) {
+    if (const auto directory = entry.find("directory"); directory != entry.end()) {
+      return adopt_directory_package(kept_directory_of(*directory, kept_.descriptors, where),
+                                     {.as_built = options_.as_built, .times = options_.times});
+    }
     const auto kept = entry.find("container");
     if (kept == entry.end()) {
       return nullptr;
     }
     const auto index = static_cast<std::size_t>(expect_unsigned(*kept, where));
-    if (index != adopted_ || index >= kept_.descriptors.size()) {
+    if (index >= kept_.descriptors.size() || !adopted_.insert(index).second) {
       throw Error(ErrorCode::kCorrupt, where + ": there is no such container");
     }
     std::optional<Sha256> hash;
     if (const auto hex = optional_text(entry, "hash", where)) {
       hash = sha256_from_hex(*hex);
     }
-    return open_container(adopt(kept_.descriptors[adopted_++], entry, where), hash, options_);
+    return open_container(adopt(kept_.descriptors[index], entry, where), hash, options_);
   }
 
   void read_nodes() {
@@ -211,7 +219,7 @@ class Reopening {
   TreeOptions tree_options_;
   std::optional<PackageOpener> opener_;                   // if a package is lazy
   std::vector<std::shared_ptr<const Package>> packages_;  // by node; null: it has no descriptor
-  std::size_t adopted_ = 0;                               // descriptors
+  std::set<std::size_t> adopted_;                         // indices of descriptors
   bool is_lazy_ = false;                                  // a package is
   std::size_t root_ = 0;
   Resolution resolution_{
@@ -243,7 +251,9 @@ KeptTree keep_tree(const OpenedTree& opened) {
       if (!can_keep(node, *package->second)) {
         throw Error(ErrorCode::kUnsupported, "the packages can't be handed over");
       }
-      if (const MappedFile* const file = file_of(*package->second->container()->source())) {
+      if (const auto* const directory = dynamic_cast<const DirectoryPackage*>(package->second.get())) {
+        entry["directory"] = kept_directory_json(*directory, kept.descriptors);
+      } else if (const MappedFile* const file = file_of(*package->second->container()->source())) {
         entry["container"] = kept.descriptors.size();
         kept.descriptors.push_back(file->fd());
         entry["name"] = package->second->name();

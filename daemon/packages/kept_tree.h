@@ -21,8 +21,8 @@ struct KeptTree {
   std::vector<int> descriptors;
 };
 
-/// Whether another process could build the tree of `opened` again. It couldn't if a package is a live directory, or if
-/// the bytes of a package are only in the memory of this process.
+/// Whether another process could build the tree of `opened` again. It couldn't if the bytes of a package are only in
+/// the memory of this process.
 [[nodiscard]] bool can_keep(const OpenedTree& opened);
 
 /// Describes `opened`, which must outlive the descriptors. Throws Error(kUnsupported) unless `can_keep` says that this

@@ -140,11 +140,11 @@ TEST_F(KeeperEnds, ThereIsNoneWhereNoneIsAskedFor) {
   expect_refused(wrong);
 }
 
-TEST_F(KeeperEnds, LiveDirectoriesHaveNone) {
+TEST_F(KeeperEnds, FollowedManifestsHaveNone) {
   const TempDir dir;
   dir.write("wasmer.toml", "[package]\nname = \"acme/live\"\nversion = \"1.0.0\"\n\n[fs]\n\"/\" = \"web\"\n");
   dir.write("web/index.html", "hello\n");
-  const MountedPackage mount(kPkgfs, dir.path());
+  const MountedPackage mount(kPkgfs, dir.path(), {"--follow-manifest"});
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
   const Serving now = serving(mount.path());
   EXPECT_GT(now.daemon, 1);
