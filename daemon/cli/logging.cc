@@ -3,6 +3,7 @@
 
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/base_sink.h>
+#include <spdlog/sinks/dist_sink.h>
 #include <spdlog/sinks/syslog_sink.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
@@ -138,8 +139,9 @@ std::shared_ptr<spdlog::sinks::sink> make_sink(const Io& io) {
 }  // namespace
 
 LogSession::LogSession(const Io& io) : before_(spdlog::default_logger()) {
-  auto sink = make_sink(io);
-  auto logger = std::make_shared<spdlog::logger>("pkgfs", std::move(sink));
+  auto sinks = std::make_shared<spdlog::sinks::dist_sink_mt>();  // of one, which log_to_syslog replaces
+  sinks->add_sink(make_sink(io));
+  auto logger = std::make_shared<spdlog::logger>("pkgfs", std::move(sinks));
   logger->set_level(spdlog::level::warn);
   spdlog::set_default_logger(std::move(logger));
 }
@@ -147,11 +149,16 @@ LogSession::LogSession(const Io& io) : before_(spdlog::default_logger()) {
 LogSession::~LogSession() { spdlog::set_default_logger(before_); }
 
 void log_to_syslog() {
-  const auto level = spdlog::default_logger()->level();
+  const auto before = spdlog::default_logger();
   auto sink = std::make_shared<spdlog::sinks::syslog_sink_mt>("pkgfs", LOG_PID, LOG_DAEMON, true);
   sink->set_formatter(make_formatter(PrintableMessage::Form::kLine, "%*", ""));
+  // The logger stays, because other threads may use it at this moment.
+  if (auto* const sinks = dynamic_cast<spdlog::sinks::dist_sink_mt*>(before->sinks().front().get())) {
+    sinks->set_sinks({std::move(sink)});
+    return;
+  }
   auto logger = std::make_shared<spdlog::logger>("pkgfs", std::move(sink));
-  logger->set_level(level);
+  logger->set_level(before->level());
   spdlog::set_default_logger(std::move(logger));
 }
 

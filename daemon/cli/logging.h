@@ -31,7 +31,8 @@ class LogSession {
   std::shared_ptr<spdlog::logger> before_;
 };
 
-/// Sends all further messages to syslog, one line for each message, at the same level.
+/// Sends all further messages to syslog, one line for each message, at the same level. During a LogSession, other
+/// threads may log meanwhile.
 void log_to_syslog();
 
 /// The text of an error for `io.err`: `pkgfs: error: …` with a line for each cause, or one line for the journal.
