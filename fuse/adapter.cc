@@ -72,24 +72,16 @@ void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   });
 }
 
-void forget_one(fuse_req_t req, fuse_ino_t ino, std::uint64_t count) {
-  if (LiveIds* const ids = Call::live_ids(req); ids != nullptr) {
-    ids->forget(ino, count);
-  } else {
-    Call::fs(req).forget(Call::inode(req, ino), count);
-  }
-}
-
 void forget(fuse_req_t req, fuse_ino_t ino, std::uint64_t count) {
   const Statistics::Measure measure(Call::statistics(req), Request::kForget);
-  forget_one(req, ino, count);
+  Call::fs(req).forget(Call::inode(req, ino), count);
   fuse_reply_none(req);
 }
 
 void forget_multi(fuse_req_t req, std::size_t count, fuse_forget_data* forgets) {
   const Statistics::Measure measure(Call::statistics(req), Request::kForget);
   for (const fuse_forget_data& one : std::span(forgets, count)) {
-    forget_one(req, one.ino, one.nlookup);
+    Call::fs(req).forget(Call::inode(req, one.ino), one.nlookup);
   }
   fuse_reply_none(req);
 }

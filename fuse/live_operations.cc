@@ -80,6 +80,14 @@ void reply_attributes(fuse_req_t req, vfs::Inode inode, const Attributes& attrib
   changes.replied(before, 0, {}, inode);
 }
 
+void forget_one(fuse_req_t req, fuse_ino_t ino, std::uint64_t count) {
+  if (LiveIds* const ids = Call::live_ids(req); ids != nullptr) {
+    ids->forget(ino, count);
+  } else {
+    Call::fs(req).forget(Call::inode(req, ino), count);
+  }
+}
+
 /// Answers a listing by `reply`, and finds the changes that came meanwhile.
 template <typename Reply>
 void list(fuse_req_t req, fuse_ino_t ino, Request kind, const Reply& reply) {
@@ -104,6 +112,8 @@ void list(fuse_req_t req, fuse_ino_t ino, Request kind, const Reply& reply) {
 
 void LiveOperations::put_into(fuse_lowlevel_ops& table) {
   table.lookup = lookup;
+  table.forget = forget;
+  table.forget_multi = forget_multi;
   table.getattr = getattr;
   table.open = open;
   table.read = read;
@@ -156,6 +166,20 @@ void LiveOperations::lookup(fuse_req_t req, fuse_ino_t parent, const char* name)
     }
     return 0;
   });
+}
+
+void LiveOperations::forget(fuse_req_t req, fuse_ino_t ino, std::uint64_t count) {
+  const Statistics::Measure measure(Call::statistics(req), Request::kForget);
+  forget_one(req, ino, count);
+  fuse_reply_none(req);
+}
+
+void LiveOperations::forget_multi(fuse_req_t req, std::size_t count, fuse_forget_data* forgets) {
+  const Statistics::Measure measure(Call::statistics(req), Request::kForget);
+  for (const fuse_forget_data& one : std::span(forgets, count)) {
+    forget_one(req, one.ino, one.nlookup);
+  }
+  fuse_reply_none(req);
 }
 
 void LiveOperations::getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*fi*/) {
