@@ -59,7 +59,8 @@ class HookedHost final : public vfs::FileSystem {
 
 class ReplacedTree : public testing::Test {
  protected:
-  ReplacedTree() : tree_(make({"one"})), adapter_(*tree_, statistics_, {.usage = [] { return Usage{}; }, .stats = {}}) {
+  ReplacedTree()
+      : tree_(make({"one"}, nullptr)), adapter_(*tree_, statistics_, {.usage = [] { return Usage{}; }, .stats = {}}) {
     try {
       kernel_.emplace(adapter_);
       kernel_->use_thread(7);
@@ -76,7 +77,9 @@ class ReplacedTree : public testing::Test {
   }
 
   /// A tree that merges these directories of the host. Each has a directory of its name; the first has a "d", too.
-  [[nodiscard]] std::unique_ptr<vfs::LiveOverlayFileSystem> make(const std::vector<std::string>& names) {
+  /// `former` is the tree that it will replace; null for the first one.
+  [[nodiscard]] std::unique_ptr<vfs::LiveOverlayFileSystem> make(const std::vector<std::string>& names,
+                                                                 const vfs::LiveOverlayFileSystem* former) {
     dir_.write("one/d/f", "");
     std::vector<vfs::Mount> mounts;
     for (const std::string& name : names) {
@@ -91,8 +94,8 @@ class ReplacedTree : public testing::Test {
     }
     vfs::OverlayOptions options;
     options.replaceable = true;
-    if (tree_ != nullptr) {
-      options.first_number = tree_->next_number();
+    if (former != nullptr) {
+      options.first_number = former->next_number();
     }
     auto made = vfs::make_union_file_system(std::move(mounts), options);
     return std::unique_ptr<vfs::LiveOverlayFileSystem>(dynamic_cast<vfs::LiveOverlayFileSystem*>(made.release()));
@@ -119,7 +122,7 @@ class ReplacedTree : public testing::Test {
 
 TEST_F(ReplacedTree, ADirectoryThatIsLookedUpMeanwhileIsNotDropped) {
   const std::uint64_t known = kernel_->node(FUSE_ROOT_ID, "d");
-  *hook_ = [&] { tree_->replace(*make({"one", "two"})); };
+  *hook_ = [&] { tree_->replace(*make({"one", "two"}, tree_.get())); };
   EXPECT_EQ(kernel_->node(FUSE_ROOT_ID, "d"), known);
   EXPECT_FALSE(*hook_);
   EXPECT_THAT(dropped(), Not(Contains("d"))) << "what is mounted there would be detached";
@@ -128,9 +131,9 @@ TEST_F(ReplacedTree, ADirectoryThatIsLookedUpMeanwhileIsNotDropped) {
 
 TEST_F(ReplacedTree, ADirectoryThatGoesMeanwhileIsDropped) {
   *hook_ = [&] {
-    tree_->replace(*make({"one", "two"}));
+    tree_->replace(*make({"one", "two"}, tree_.get()));
     // The layer is asked anew for the same request, and then at the look-up that follows the reply.
-    *hook_ = [&] { *hook_ = [&] { tree_->replace(*make({"two"})); }; };
+    *hook_ = [&] { *hook_ = [&] { tree_->replace(*make({"two"}, tree_.get())); }; };
   };
   EXPECT_NE(kernel_->node(FUSE_ROOT_ID, "d"), 0U);
   EXPECT_FALSE(*hook_);

@@ -84,7 +84,12 @@ TEST(Writer, WritesFilesFromDisk) {
   const pkgfs::test::TempDir dir;
   const std::string big(3'000'000, 'x');
   WriterNode root;
-  root.children.push_back({.name = "big", .kind = EntryKind::kFile, .modified = 7, .content = dir.write("big", big)});
+  root.children.push_back({.name = "big",
+                           .kind = EntryKind::kFile,
+                           .modified = 7,
+                           .content = HostFile{"big", [path = dir.write("big", big)] {
+                                                 return UniqueFd(::open(path.c_str(), O_RDONLY));
+                                               }}});
   root.children.push_back({.name = "link", .kind = EntryKind::kSymlink, .modified = 0, .target = "big"});
   Writer writer(Version::kV3, Json::object());
   writer.add_volume("/data", std::move(root));
