@@ -2,6 +2,8 @@
 // Risk: the first command of the README works once, or only from one directory.
 #include <csignal>
 
+#include <nlohmann/json.hpp>
+
 #include "tests/mounted/mounted.h"
 
 namespace pkgfs::test {
@@ -48,6 +50,8 @@ TEST_F(TryScript, RunsAgainWhateverTheLastRunLeft) {
     if (left == std::string("a mount")) {
       const std::vector<pid_t> daemons = processes_with(where);
       ASSERT_EQ(daemons.size(), 1U);
+      const auto stats = nlohmann::json::parse(run({kPkgfs, "stats", "--json", where}).out);
+      ::kill(stats.at("keeper").get<pid_t>(), SIGKILL);  // else it would start another daemon
       ::kill(daemons.front(), SIGKILL);
       ASSERT_TRUE(eventually([&] { return processes_with(where).empty(); }));
     }

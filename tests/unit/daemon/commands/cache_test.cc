@@ -55,9 +55,9 @@ TEST_F(PartialEntries, AreListed) {
   const auto used = partial("checkouts", 'a');
   const std::string path = partial("downloads", 'B')->path();
   const test::Run text = cache({"list"});
-  EXPECT_THAT(text.out, HasSubstr("  64.0 KiB of 192.0 KiB  (partial, in use)  " + used->path() + "\n")) << text.err;
-  EXPECT_THAT(text.out, HasSubstr("  64.0 KiB of 192.0 KiB  (url)  (partial)  " + path + "\n"));
-  EXPECT_THAT(text.out, HasSubstr("\n0 packages, 2 partial, 128.0 KiB\n"));
+  EXPECT_THAT(text.out, HasSubstr("  4.0 KiB of 12.0 KiB  (partial, in use)  " + used->path() + "\n")) << text.err;
+  EXPECT_THAT(text.out, HasSubstr("  4.0 KiB of 12.0 KiB  (url)  (partial)  " + path + "\n"));
+  EXPECT_THAT(text.out, HasSubstr("\n0 packages, 2 partial, 8.0 KiB\n"));
 
   const json rows = json::parse(cache({"list", "--json"}).out);
   ASSERT_EQ(rows.size(), 2U);
@@ -86,15 +86,15 @@ TEST_F(PartialEntries, ArePrunedUnlessTheyAreInUse) {
     std::vector<std::string> dry = form;
     dry.emplace_back("--dry-run");
     const test::Run planned = cache(dry);
-    EXPECT_THAT(planned.out, HasSubstr("would remove " + std::string(64, 'b') + "  64.0 KiB  (partial)\n"));
-    EXPECT_THAT(planned.out, HasSubstr("\n128.0 KiB would be freed\n"));
+    EXPECT_THAT(planned.out, HasSubstr("would remove " + std::string(64, 'b') + "  4.0 KiB  (partial)\n"));
+    EXPECT_THAT(planned.out, HasSubstr("\n8.0 KiB would be freed\n"));
     EXPECT_TRUE(is_there("checkouts", 'b') && is_there("downloads", 'B'));
 
     const test::Run done = cache(form);
     EXPECT_EQ(done.code, 0) << done.err;
-    EXPECT_THAT(done.out, HasSubstr("removed " + std::string(64, 'b') + "  64.0 KiB  (partial)\n"));
+    EXPECT_THAT(done.out, HasSubstr("removed " + std::string(64, 'b') + "  4.0 KiB  (partial)\n"));
     EXPECT_THAT(done.out, Not(HasSubstr(std::string(64, 'a'))));
-    EXPECT_THAT(done.out, HasSubstr("\n128.0 KiB freed\n"));
+    EXPECT_THAT(done.out, HasSubstr("\n8.0 KiB freed\n"));
     EXPECT_FALSE(is_there("checkouts", 'b') || is_there("downloads", 'B'));
     EXPECT_TRUE(is_there("checkouts", 'a'));
     EXPECT_TRUE(used->has({0, 1}));
