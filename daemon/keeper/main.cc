@@ -52,8 +52,16 @@ const char* connection;
 const char* mountpoint;
 pid_t upgrade = 0;      // the successor that an upgrade has started; 0: there is none
 int upgrade_end = -1;   // its pidfd
+int upgrader = -1;      // the connection of the process that asked for the upgrade; -1: that process has ended
 int listener = -1;      // kAddress; -1: not yet, or no more
 Protection protection;  // from the kernel's out-of-memory killer: it is to choose the daemon
+
+void close_if_open(int& descriptor) {
+  if (descriptor >= 0) {
+    ::close(descriptor);
+    descriptor = -1;
+  }
+}
 
 /// Listens at kAddress. As long as the keeper of the daemon before listens there, another attempt must follow.
 void listen_for_upgrades() {
@@ -64,15 +72,7 @@ void listen_for_upgrades() {
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + static_cast<std::size_t>(size));
   if (listener >= 0 &&
       (::bind(listener, reinterpret_cast<const sockaddr*>(&address), length) != 0 || ::listen(listener, 1) != 0)) {
-    ::close(listener);
-    listener = -1;
-  }
-}
-
-void stop_listening() {
-  if (listener >= 0) {
-    ::close(listener);
-    listener = -1;
+    close_if_open(listener);
   }
 }
 
@@ -103,9 +103,14 @@ bool receive_upgrade(int socket, int (&descriptors)[2]) {
   pkgfs::SocketMessage message(text);
   message.make_room();
   pollfd waiting{.fd = socket, .events = POLLIN, .revents = 0};
-  return ::poll(&waiting, 1, kGraceMs) == 1 &&
-         ::recvmsg(socket, message.header(), MSG_DONTWAIT | MSG_CMSG_CLOEXEC) > 0 && text[0] == kUpgrade &&
-         message.received(SCM_RIGHTS, descriptors);
+  if (::poll(&waiting, 1, kGraceMs) != 1 || ::recvmsg(socket, message.header(), MSG_DONTWAIT | MSG_CMSG_CLOEXEC) <= 0) {
+    return false;
+  }
+  if (text[0] == kUpgrade && message.received(SCM_RIGHTS, descriptors)) {
+    return true;
+  }
+  message.close_descriptors();
+  return false;
 }
 
 /// Starts another executable as a successor, if a process that may ask for it does so.
@@ -128,23 +133,36 @@ void serve_upgrade() {
     upgrade_end = upgrade > 0 ? static_cast<int>(::syscall(SYS_pidfd_open, upgrade, 0)) : -1;
     ::close(descriptors[0]);
     ::close(descriptors[1]);
+    close_if_open(upgrader);
+    upgrader = socket;
+    return;
   }
   ::close(socket);
 }
 
-/// Collects the successor that an upgrade has started, if it has ended. If the daemon was stopped for it, nothing else
-/// may be left that lets the daemon go on. Then this process does, and ends: the daemon starts another keeper, and
-/// takes back the requests that the successor had taken (MountWatch).
+/// The daemon was stopped for an upgrade, or is about to be stopped. Nothing else may be left that lets it go on.
+void let_daemon_go_on() { (void)::syscall(SYS_pidfd_send_signal, kEnded, SIGCONT, nullptr, 0); }
+
+/// Collects the successor that an upgrade has started, if it has ended. If it may have taken requests, this process
+/// ends: the daemon starts another keeper, and takes the requests back (MountWatch).
 void collect_upgrade() {
   if (upgrade == 0 || ::waitpid(upgrade, nullptr, WNOHANG) == 0) {
     return;
   }
   upgrade = 0;
-  ::close(upgrade_end);
-  upgrade_end = -1;
-  if (thread_state(kMainThread) == 'T') {
-    (void)::syscall(SYS_pidfd_send_signal, kEnded, SIGCONT, nullptr, 0);
+  close_if_open(upgrade_end);
+  const bool is_stopped = thread_state(kMainThread) == 'T';
+  let_daemon_go_on();
+  if (is_stopped) {
     ::_exit(0);
+  }
+}
+
+/// The process that asked for the upgrade has ended. It may have stopped the daemon after the successor had ended.
+void upgrader_ended() {
+  close_if_open(upgrader);
+  if (upgrade == 0) {
+    let_daemon_go_on();
   }
 }
 
@@ -176,20 +194,25 @@ End wait_for_end(bool upgrades) {
     pollfd waiting[]{{.fd = kEnded, .events = POLLIN, .revents = 0},
                      {.fd = kControl, .events = POLLIN, .revents = 0},
                      {.fd = listener, .events = POLLIN, .revents = 0},
-                     {.fd = upgrade_end, .events = POLLIN, .revents = 0}};
+                     {.fd = upgrade_end, .events = POLLIN, .revents = 0},
+                     {.fd = upgrader, .events = 0, .revents = 0}};
     const bool again = upgrades && listener < 0;
-    if (::ppoll(waiting, 4, again ? &kAgain : nullptr, &all_but_one) <= 0) {
+    if (::ppoll(waiting, 5, again ? &kAgain : nullptr, &all_but_one) <= 0) {
       continue;
     }
     if (waiting[0].revents != 0 || (waiting[1].revents & POLLIN) != 0) {
       break;
     }
     collect_upgrade();
+    if (waiting[4].revents != 0) {
+      upgrader_ended();
+    }
     if (waiting[2].revents != 0) {
       serve_upgrade();
     }
   }
-  stop_listening();
+  close_if_open(listener);
+  close_if_open(upgrader);
   if (upgrade > 0) {  // only one daemon may go on
     ::kill(upgrade, SIGKILL);
     (void)::waitpid(upgrade, nullptr, 0);

@@ -3,6 +3,7 @@
 
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstddef>
@@ -55,6 +56,19 @@ class SocketMessage {
     }
     std::memcpy(&value, CMSG_DATA(first), sizeof(value));
     return true;
+  }
+  /// Closes the descriptors that were received, if they aren't those that were expected. The kernel may have put more
+  /// of them into `space_` than `received` takes.
+  void close_descriptors() const {
+    const cmsghdr* const first = CMSG_FIRSTHDR(&header_);
+    if (first == nullptr || first->cmsg_level != SOL_SOCKET || first->cmsg_type != SCM_RIGHTS) {
+      return;
+    }
+    for (std::size_t at = CMSG_LEN(0); at + sizeof(int) <= first->cmsg_len; at += sizeof(int)) {
+      int descriptor = -1;
+      std::memcpy(&descriptor, reinterpret_cast<const char*>(first) + at, sizeof(descriptor));
+      ::close(descriptor);
+    }
   }
 
  private:

@@ -189,6 +189,47 @@ TEST_F(Upgrade, TheCommandAndTheNewDaemonMayBeKilledWhileTheOldOneIsStopped) {
   }
 }
 
+/// Asks a keeper for an upgrade, kills the new daemon, stops the old one, and ends.
+constexpr const char* kStopsTooLate = R"(
+import array, os, signal, socket, sys, time
+connection, program, daemon, keeper = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+asks = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+asks.connect("\0pkgfs-keeper-" + connection)
+mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+fds = [os.open(program, os.O_RDONLY), theirs.fileno()]
+asks.sendmsg([b"u\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+theirs.close()
+mine.settimeout(10)
+assert mine.recv(2) == b"p\0"
+children = f"/proc/{keeper}/task/{keeper}/children"
+for pid in open(children).read().split():
+    os.kill(int(pid), signal.SIGKILL)
+while open(children).read().split():
+    time.sleep(0.01)
+os.kill(daemon, signal.SIGSTOP)
+while ") T" not in open(f"/proc/{daemon}/stat").read():
+    time.sleep(0.01)
+)";
+
+TEST_F(Upgrade, ADaemonGoesOnThatIsStoppedAfterTheNewOneHasEnded) {
+  const MountedPackage mount(kPkgfs, package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const Serving before = kept(mount.path());
+  ASSERT_GT(before.keeper, 1);
+  const std::string words = read_text("/proc/" + std::to_string(before.keeper) + "/cmdline");
+  std::vector<std::string> all;  // the fourth is the number of the connection
+  for (std::size_t at = 0; at < words.size(); at = words.find('\0', at) + 1) {
+    all.emplace_back(words.c_str() + at);
+  }
+  ASSERT_GT(all.size(), 3U);
+  const ProcessResult client = run({"/usr/bin/python3", "-I", "-S", "-c", kStopsTooLate, all[3], program("one"),
+                                    std::to_string(before.daemon), std::to_string(before.keeper)},
+                                   {.timeout = std::chrono::seconds(30)});
+  EXPECT_TRUE(client.ok()) << client.describe();
+  EXPECT_TRUE(eventually([&] { return serving(mount.path()).daemon == before.daemon; })) << "it stays stopped";
+  ::kill(before.daemon, SIGCONT);
+}
+
 TEST_F(Upgrade, WhatIsNotMountedIsNotFound) {
   const ProcessResult missing = run({kPkgfs, "upgrade-mounts", dir_.path()});
   EXPECT_EQ(missing.exit_code, 3) << missing.describe();
