@@ -243,10 +243,11 @@ int listen_at(const sockaddr_un& address) {
     ::unlink(address.sun_path);
   }
   ::close(probe);
-  ::umask(0177);  // others can't connect
+  const mode_t before = ::umask(0177);  // others can't connect
   if (::bind(listener, name, sizeof(address)) != 0 || ::listen(listener, SOMAXCONN) != 0) {
     fail("unable to listen at", address.sun_path);
   }
+  ::umask(before);  // daemons inherit it, and make directories
   return listener;
 }
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 #include <iterator>
 #include <string>
 
@@ -64,6 +65,17 @@ class Keeperd : public KeeperTest {
         seconds(10)))
         << serving(mountpoint).all;
     EXPECT_NE(held(mountpoint).daemon, before.daemon);
+    EXPECT_EQ(umask_of(serving(mountpoint).daemon), umask_of(::getpid())) << "it makes directories of the cache";
+  }
+  /// As the kernel writes it.
+  static std::string umask_of(pid_t process) {
+    std::ifstream status("/proc/" + std::to_string(process) + "/status");
+    for (std::string word; status >> word;) {
+      if (word == "Umask:" && status >> word) {
+        return word;
+      }
+    }
+    return {};
   }
 
   TempDir dir_;
