@@ -105,12 +105,13 @@ bool MountWatch::wait_until_ready(fuse::Session& session, const std::string& mou
 }
 
 bool MountWatch::replace_guard(fuse::Session& session, const fuse::MountSettings& settings, MountGuard& guard) {
+  // If an upgrade has failed (upgrade.h), the daemon that ended may have taken requests. What this daemon is answering
+  // comes again, too; the second reply then fails, as for a request that was interrupted. This comes first: the next
+  // upgrade forgets what the one before has taken, and can begin as soon as there is a keeper.
+  session.take_back();
   const std::string why = guard.replace();
   if (why.empty()) {
     log::warn("\"{}\": the {} process had ended; another one has taken its place", settings.mountpoint, guard.name());
-    // If an upgrade has failed (upgrade.h), the daemon that ended may have taken requests. What this daemon is
-    // answering comes again, too; the second reply then fails, as for a request that was interrupted.
-    session.take_back();
     return true;
   }
   log::warn(
