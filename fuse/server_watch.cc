@@ -47,8 +47,8 @@ void Servers::watch() {
     }
     if (quiet >= kQuietIntervals) {
       watch_sleeps_ = true;
-      // A thread that takes a request from now on wakes the watch.
-      if (is_quiet(seen) && !interrupts_.any() && !stopping_) {
+      // A thread that takes or holds a request from now on wakes the watch.
+      if (is_quiet(seen) && !interrupts_.any() && !holds_some_ && !stopping_) {
         watch_sleeps_.wait(true);
       }
       watch_sleeps_ = false;
