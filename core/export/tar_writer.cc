@@ -5,6 +5,8 @@
 #include <array>
 #include <cstdio>
 #include <cstring>
+#include <optional>
+#include <utility>
 
 #include "core/base/error.h"
 
@@ -83,6 +85,19 @@ std::string decimal_time(std::int64_t seconds, std::uint32_t nanoseconds) {
   return text;
 }
 
+/// How a ustar header holds `path`: the prefix, without the "/" behind it, and the rest. Nothing if it can't.
+std::optional<std::pair<std::string_view, std::string_view>> split(std::string_view path) {
+  if (path.size() <= sizeof(Ustar::name)) {
+    return std::pair(std::string_view(), path);
+  }
+  // The "/" at the end of a directory isn't one that parts the path, because nothing would follow.
+  const std::size_t slash = path.rfind('/', std::min(sizeof(Ustar::prefix), path.size() - 2));
+  if (slash == std::string_view::npos || slash == 0 || path.size() - slash - 1 > sizeof(Ustar::name)) {
+    return std::nullopt;
+  }
+  return std::pair(path.substr(0, slash), path.substr(slash + 1));
+}
+
 }  // namespace
 
 struct TarWriter::Header {
@@ -97,7 +112,9 @@ struct TarWriter::Header {
 
 void TarWriter::write_block(const Header& header, std::uint64_t size, std::int64_t modified) {
   Ustar block{};
-  put_text(block.name, header.path);
+  const auto [prefix, name] = split(header.path).value_or(std::pair(std::string_view(), header.path));
+  put_text(block.prefix, prefix);
+  put_text(block.name, name);
   put_octal(block.mode, header.mode);
   put_octal(block.uid, 0);
   put_octal(block.gid, 0);
@@ -123,7 +140,7 @@ void TarWriter::write_block(const Header& header, std::uint64_t size, std::int64
 
 void TarWriter::write_header(const Header& header) {
   std::string records;
-  if (header.path.size() > sizeof(Ustar::name)) {
+  if (!split(header.path)) {
     records += record("path", header.path);
   }
   if (header.target.size() > sizeof(Ustar::target)) {
