@@ -16,6 +16,7 @@
 #include "daemon/cli/text_output.h"
 #include "daemon/cli/text_writer.h"
 #include "daemon/commands/commands.h"
+#include "daemon/mount/image_mount.h"
 #include "daemon/mount/mount_status.h"
 #include "daemon/mount/mountpoint.h"
 
@@ -189,6 +190,10 @@ int cmd_stats(const std::vector<std::string>& args, const Io& io) {
   set_log_level(options.log);
   const std::string& given = options.operands.front();
   const std::optional<MountEntry> mounted = find_mount(resolve_mountpoint(given));
+  if (mounted && image_package(*mounted)) {
+    throw Error(ErrorCode::kUnsupported, "The kernel serves the mount at \"" + given +
+                                             "\" from an image (--engine=erofs): there is no daemon with statistics");
+  }
   if (!mounted || mounted->type != kMountType) {
     throw Error(ErrorCode::kNotFound, "No package is mounted at \"" + given + "\" (see \"pkgfs mounts\")");
   }

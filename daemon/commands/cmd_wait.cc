@@ -18,6 +18,7 @@
 #include "daemon/cli/run_report.h"
 #include "daemon/cli/text_output.h"
 #include "daemon/commands/commands.h"
+#include "daemon/mount/image_mount.h"
 #include "daemon/mount/mount_status.h"
 #include "daemon/mount/mountpoint.h"
 #include "daemon/packages/interrupt.h"
@@ -64,7 +65,8 @@ class Waiter {
     if (!mounted) {
       throw Error(ErrorCode::kNotFound, "Nothing is mounted at \"" + given_ + "\"");
     }
-    if (mounted->type != kMountType) {
+    is_image_ = image_package(*mounted).has_value();
+    if (mounted->type != kMountType && !is_image_) {
       throw Error(ErrorCode::kUsage, "The mount at \"" + given_ + "\" isn't a mount of pkgfs: it is \"" +
                                          mounted->source + "\" of type " + mounted->type);
     }
@@ -73,6 +75,9 @@ class Waiter {
 
   /// Whether the mount is complete now. Throws Error if it never will be. Waits at most twice as long as `limit`.
   [[nodiscard]] bool is_complete(Milliseconds limit) {
+    if (is_image_) {
+      return true;  // an image is complete before it is mounted
+    }
     const MountStatus mount = ask_mounts({entry_}, limit).front();
     check_is_same(mount);
     const std::optional<LazyStatus> lazy = mount.lazy();
@@ -142,6 +147,7 @@ class Waiter {
   std::string given_;
   std::string path_;
   MountEntry entry_;
+  bool is_image_ = false;  // the kernel serves it
   std::optional<pid_t> pid_;
   std::string state_;
   std::optional<std::pair<Clock::time_point, std::uint64_t>> first_;  // when its state first came, and what was local

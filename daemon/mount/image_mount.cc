@@ -196,10 +196,6 @@ int mount_image(const MountOptions& options, const Io& io) {
     throw Error(ErrorCode::kPermission, "--engine=erofs needs root, because the kernel mounts the image itself");
   }
   const std::string mountpoint = prepare_mountpoint(options.mountpoint);
-  if (const auto there = find_mount(mountpoint); there && image_package(*there)) {
-    throw Error(ErrorCode::kBusy,
-                "\"" + *image_package(*there) + "\" is already mounted at \"" + options.mountpoint + "\"");
-  }
   std::string package;
   const std::string image = find_or_make(options, io, package);
   const UniqueFd claim = claim_mountpoint(options.mountpoint, mountpoint);

@@ -21,6 +21,7 @@
 
 #include "core/base/error.h"
 #include "core/base/log.h"
+#include "daemon/mount/image_mount.h"
 #include "daemon/mount/mount_probe.h"
 #include "daemon/mount/mount_table.h"
 #include "daemon/mount/unmount.h"
@@ -108,6 +109,10 @@ bool unmount_dead(const std::string& path) {
 /// is an error.
 void clear_mountpoint(const std::string& given, const std::string& path) {
   while (const std::optional<MountEntry> mounted = find_mount(path)) {
+    if (const std::optional<std::string> package = image_package(*mounted)) {
+      throw Error(ErrorCode::kBusy, {"\"" + *package + "\" is already mounted at \"" + given + "\"",
+                                     "unmount it first: pkgfs unmount " + path});
+    }
     if (!mounted->type.starts_with("fuse")) {
       return;
     }

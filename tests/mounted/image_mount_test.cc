@@ -91,6 +91,20 @@ TEST_F(ImageMount, TheCommandsForMountsAndCacheKnowIt) {
   const ProcessResult again = pkgfs({"mount", "--engine=erofs", "--offline", "--cache-dir", cache().string(),
                                      (dir_.path() / "app.webc").string(), kernel.path().string()});
   EXPECT_EQ(again.exit_code, 9) << again.describe();
+  const ProcessResult daemon =
+      pkgfs({"mount", "--offline", (dir_.path() / "app.webc").string(), kernel.path().string()});
+  EXPECT_EQ(daemon.exit_code, 9) << "nor over it: " << daemon.describe();
+  EXPECT_TRUE(pkgfs({"wait", kernel.path().string()}).ok());
+  const ProcessResult stats = pkgfs({"stats", kernel.path().string()});
+  EXPECT_EQ(stats.exit_code, 5) << stats.describe();
+  EXPECT_NE(stats.err.find("--engine=erofs"), std::string::npos) << stats.describe();
+  {
+    MountedPackage fuse(kPkgfs, dir_.path() / "app.webc", {"--offline"});
+    ASSERT_TRUE(fuse.ok()) << fuse.result().describe();
+    const ProcessResult over = pkgfs({"mount", "--engine=erofs", "--offline", "--cache-dir", cache().string(),
+                                      (dir_.path() / "app.webc").string(), fuse.path().string()});
+    EXPECT_EQ(over.exit_code, 9) << over.describe();
+  }
 
   const ProcessResult listed = pkgfs({"cache", "list", "--cache-dir", cache().string()});
   EXPECT_NE(listed.out.find("(image)  acme/app@1.2.3\n0 packages, 1 image, "), std::string::npos) << listed.describe();
