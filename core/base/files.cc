@@ -11,7 +11,9 @@
 #include <cstdio>
 #include <filesystem>
 #include <random>
+#include <vector>
 
+#include "core/base/cancel.h"
 #include "core/base/error.h"
 
 namespace pkgfs {
@@ -87,6 +89,38 @@ void write_all(int fd, std::string_view text, const std::string& path) {
       throw system_error("Unable to write '" + path + "'", errno);
     }
     text.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+void write_all_at(int fd, std::uint64_t offset, std::string_view text, const std::string& path) {
+  while (!text.empty()) {
+    const ssize_t written = ::pwrite(fd, text.data(), text.size(), static_cast<off_t>(offset));
+    if (written < 0) {
+      if (errno == EINTR) {
+        continue;
+      }
+      throw system_error("Unable to write '" + path + "'", errno);
+    }
+    text.remove_prefix(static_cast<std::size_t>(written));
+    offset += static_cast<std::uint64_t>(written);
+  }
+}
+
+void read_pieces(int fd, const std::string& path, FunctionRef<void(std::span<const std::byte>)> consume) {
+  constexpr std::size_t kPiece = 1U << 20U;
+  std::vector<std::byte> piece(kPiece);
+  for (std::uint64_t offset = 0;;) {
+    throw_if_cancelled();
+    const ssize_t got = ::pread(fd, piece.data(), piece.size(), static_cast<off_t>(offset));
+    if (got == 0) {
+      return;
+    }
+    if (got > 0) {
+      consume(std::span<const std::byte>(piece).first(static_cast<std::size_t>(got)));
+      offset += static_cast<std::uint64_t>(got);
+    } else if (errno != EINTR) {
+      throw system_error("Unable to read '" + path + "'", errno);
+    }
   }
 }
 

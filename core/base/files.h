@@ -3,12 +3,16 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "core/base/error.h"
+#include "core/base/function_ref.h"
 #include "core/base/unique_fd.h"
 
 /// Reads and writes files that other processes may read and write at the same time. A process that reads a file while
@@ -51,6 +55,12 @@ void write_named_file(const std::string& path, std::string_view text);
 
 /// Writes all of `text` to `fd`. Throws Error naming `path`.
 void write_all(int fd, std::string_view text, const std::string& path);
+/// The same from the byte `offset` on. The position of `fd` stays.
+void write_all_at(int fd, std::uint64_t offset, std::string_view text, const std::string& path);
+
+/// Calls `consume` with all bytes of the file `fd`, piece by piece. The position of `fd` stays. Throws Error naming
+/// `path`, and kInterrupted if the CancelScope of the thread is cancelled.
+void read_pieces(int fd, const std::string& path, FunctionRef<void(std::span<const std::byte>)> consume);
 
 /// The content of a file of the kernel, such as one in /proc or /sys, whose size isn't known beforehand. Nothing if the
 /// file can't be read or has more than 64 KiB.

@@ -13,21 +13,19 @@ namespace pkgfs {
 
 namespace {
 
-constexpr std::size_t kBuffer = 1U << 20U;
-
 std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 }  // namespace
 
-FileSink::FileSink(int fd, std::string name) : fd_(fd), name_(std::move(name)) {}
+FileSink::FileSink(int fd, std::string name, std::size_t buffer) : fd_(fd), name_(std::move(name)), most_(buffer) {}
 
 void FileSink::write(std::span<const std::byte> bytes) {
-  if (buffer_.size() + bytes.size() > kBuffer) {
+  if (buffer_.size() + bytes.size() > most_) {
     flush();
   }
-  if (bytes.size() >= kBuffer) {
+  if (bytes.size() >= most_) {
     write_all(fd_, text_of(bytes), name_);
   } else {
     buffer_ += text_of(bytes);

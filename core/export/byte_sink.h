@@ -21,11 +21,13 @@ class ByteSink {
   void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
 };
 
-/// Writes to a descriptor through a buffer of 1 MiB.
+/// Writes to a descriptor through a buffer.
 class FileSink final : public ByteSink {
  public:
-  /// `fd` stays the caller's, and must outlive this. `name` is for messages.
-  FileSink(int fd, std::string name);
+  static constexpr std::size_t kBuffer = 1U << 20U;
+  /// `fd` stays the caller's, and must outlive this. `name` is for messages. `buffer` is the size of the buffer in
+  /// bytes.
+  FileSink(int fd, std::string name, std::size_t buffer = kBuffer);
   using ByteSink::write;
   /// Throws Error naming the file.
   void write(std::span<const std::byte> bytes) override;
@@ -35,6 +37,7 @@ class FileSink final : public ByteSink {
  private:
   int fd_;
   std::string name_;
+  std::size_t most_;
   std::string buffer_;
 };
 

@@ -2,7 +2,6 @@
 #include "core/export/erofs_writer.h"
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -13,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/base/cancel.h"
+#include "core/base/files.h"
 #include "core/base/hash.h"
 #include "core/export/erofs_directory.h"
 #include "core/export/erofs_format.h"
@@ -42,11 +41,12 @@ struct Placed {
 /// number, except "..": this is written when the parent has its number, too.
 class ErofsImage final : public TreeTarget {
  public:
-  ErofsImage(TreeReader& reader, int fd, const std::string& name)
+  ErofsImage(TreeReader& reader, int fd, const std::string& name, const std::string& directory)
       : reader_(reader),
         data_(fd, name, erofs::kBlock),
-        metadata_file_(nameless_file()),
-        metadata_(metadata_file_.get(), "a temporary file") {}
+        metadata_file_(nameless_file(directory)),
+        metadata_name_(nameless_file_name(directory)),
+        metadata_(metadata_file_.get(), metadata_name_) {}
 
   void enter(const ExportEntry& directory) override {
     if (way_.empty()) {
@@ -230,22 +230,11 @@ class ErofsImage final : public TreeTarget {
 
   /// Copies the metadata behind the data. Its hash becomes the UUID of the image.
   void append_metadata() {
-    std::vector<std::byte> piece(1U << 20U);
     Sha256Hasher hasher;
-    for (std::uint64_t offset = 0; offset < metadata_.size();) {
-      throw_if_cancelled();
-      const ssize_t got = ::pread(metadata_file_.get(), piece.data(), piece.size(), static_cast<off_t>(offset));
-      if (got < 0 && errno == EINTR) {
-        continue;
-      }
-      if (got <= 0) {
-        throw system_error("Unable to read a temporary file", got < 0 ? errno : EIO);
-      }
-      const auto bytes = std::span<const std::byte>(piece).first(static_cast<std::size_t>(got));
+    read_pieces(metadata_file_.get(), metadata_name_, [&](std::span<const std::byte> bytes) {
       hasher.update(bytes);
       data_.append(bytes);
-      offset += bytes.size();
-    }
+    });
     const Sha256 digest = hasher.finish();
     std::copy_n(digest.begin(), super_.uuid.size(), super_.uuid.begin());
     super_.uuid[6] = static_cast<std::uint8_t>((super_.uuid[6] & 0x0fU) | 0x80U);  // version 8 (RFC 9562, 5.8)
@@ -256,6 +245,7 @@ class ErofsImage final : public TreeTarget {
   erofs::SuperBlock super_;
   PatchedFile data_;
   UniqueFd metadata_file_;
+  std::string metadata_name_;
   PatchedFile metadata_;
   std::uint64_t inodes_ = 0;
   std::vector<ErofsDirectory> way_;
@@ -264,9 +254,9 @@ class ErofsImage final : public TreeTarget {
 
 }  // namespace
 
-void write_erofs(vfs::FileSystem& fs, int fd, const std::string& name) {
+void write_erofs(vfs::FileSystem& fs, int fd, const std::string& name, const std::string& directory) {
   TreeReader reader(fs);
-  ErofsImage image(reader, fd, name);
+  ErofsImage image(reader, fd, name, directory);
   reader.run(image);
   image.finish();
 }

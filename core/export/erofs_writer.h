@@ -12,7 +12,7 @@ namespace pkgfs {
 /// The owner is 0:0. The attributes `user.pkgfs.*`, which a mount doesn't list, aren't in the image.
 ///
 /// The same tree gives the same bytes. Memory grows only with the largest directory, and with the number of directories
-/// in one; the metadata is collected in a nameless file. `name` is for messages. Throws Error.
-void write_erofs(vfs::FileSystem& fs, int fd, const std::string& name);
+/// in one; the metadata is collected in a nameless file in `directory`. `name` is for messages. Throws Error.
+void write_erofs(vfs::FileSystem& fs, int fd, const std::string& name, const std::string& directory);
 
 }  // namespace pkgfs

@@ -11,7 +11,6 @@
 #include <system_error>
 #include <utility>
 
-#include "core/base/cancel.h"
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/log.h"
@@ -40,22 +39,8 @@ std::string to_label(std::string_view text) {
 
 Sha256 hash_of_file(int fd, const std::string& path) {
   Sha256Hasher hasher;
-  std::vector<std::byte> piece(1U << 20U);
-  for (std::uint64_t offset = 0;;) {
-    throw_if_cancelled();
-    const ssize_t got = ::pread(fd, piece.data(), piece.size(), static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) {
-      continue;
-    }
-    if (got < 0) {
-      throw system_error("Unable to read \"" + path + "\"", errno);
-    }
-    if (got == 0) {
-      return hasher.finish();
-    }
-    hasher.update(std::span<const std::byte>(piece).first(static_cast<std::size_t>(got)));
-    offset += static_cast<std::uint64_t>(got);
-  }
+  read_pieces(fd, path, [&](std::span<const std::byte> bytes) { hasher.update(bytes); });
+  return hasher.finish();
 }
 
 bool is_trusted(int fd) {

@@ -12,8 +12,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/base/cancel.h"
 #include "core/base/error.h"
+#include "core/base/files.h"
 #include "core/export/tar_writer.h"
 
 namespace pkgfs {
@@ -129,39 +129,30 @@ json image_annotations(const PackageTree& tree) {
 
 /// Calls `consume` with the bytes of a layer, piece by piece.
 void copy_layer(const ImageLayer& layer, FunctionRef<void(std::span<const std::byte>)> consume) {
-  constexpr std::size_t kPiece = 1U << 20U;
-  std::vector<std::byte> piece(kPiece);
-  for (std::uint64_t offset = 0; offset < layer.size;) {
-    throw_if_cancelled();
-    const ssize_t got = ::pread(layer.file.get(), piece.data(), piece.size(), static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) {
-      continue;
-    }
-    if (got <= 0) {
-      throw system_error("Unable to read a temporary file", got < 0 ? errno : EIO);
-    }
-    consume(std::span<const std::byte>(piece).first(static_cast<std::size_t>(got)));
-    offset += static_cast<std::uint64_t>(got);
-  }
+  read_pieces(layer.file.get(), layer.file_name, consume);
 }
 
 bool is_lower_or_digit(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
 
-/// One component of the name of an image: letters and digits, with single separators between them.
+/// One component of the name of an image: runs of letters and digits, with a separator between two: ".", "_", "__", or
+/// any number of "-" (OCI distribution-spec 1.0, spec.md, "Pulling manifests"; Docker's reference grammar).
 bool is_name_component(std::string_view text) {
   if (text.empty() || !is_lower_or_digit(text.front()) || !is_lower_or_digit(text.back())) {
     return false;
   }
-  for (std::size_t i = 1; i < text.size(); ++i) {
-    const bool separator = text[i] == '-' || text[i] == '_' || text[i] == '.';
-    if (!separator && !is_lower_or_digit(text[i])) {
+  while (true) {
+    text.remove_prefix(static_cast<std::size_t>(std::ranges::find_if_not(text, is_lower_or_digit) - text.begin()));
+    const auto end = std::ranges::find_if(text, is_lower_or_digit);
+    const std::string_view separator = text.substr(0, static_cast<std::size_t>(end - text.begin()));
+    if (separator.empty()) {
+      return true;
+    }
+    if (separator != "." && separator != "_" && separator != "__" &&
+        separator.find_first_not_of('-') != std::string_view::npos) {
       return false;
     }
-    if (separator && text[i] != '-' && !is_lower_or_digit(text[i - 1])) {
-      return false;
-    }
+    text.remove_prefix(separator.size());
   }
-  return true;
 }
 
 }  // namespace
@@ -193,7 +184,7 @@ std::optional<std::string> image_reference(const PackageId& id) {
 }
 
 OciImage::OciImage(const PackageTree& tree, const ImageOptions& options, LayerForm form)
-    : layers_(make_layers(tree, form)),
+    : layers_(make_layers(tree, form, options.directory)),
       config_(dump(image_config(tree, options, layers_))),
       reference_(image_reference(tree.id)) {
   json layers = json::array();

@@ -16,6 +16,7 @@ struct ImageOptions {
   std::string os = "linux";
   std::string architecture = "wasm";
   std::optional<std::string> commands_dir;  // as in TreeOptions
+  std::string directory;                    // for temporary files (make_layers)
 };
 
 /// A container image of a package tree: layers and the JSON documents that describe them. The same packages and options

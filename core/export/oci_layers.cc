@@ -17,12 +17,16 @@ namespace pkgfs {
 
 namespace {
 
+constexpr std::size_t kLayerBuffer = 64U << 10U;  // many layers are open at the same time
+constexpr const char* kOthers = "other packages";
+
 /// Writes one layer: tar, a hash, gzip if it is asked for, another hash, a nameless file.
 class LayerWriter {
  public:
-  explicit LayerWriter(LayerForm form)
-      : file_(nameless_file()),
-        sink_(file_.get(), "a temporary file"),
+  LayerWriter(LayerForm form, const std::string& directory)
+      : file_(nameless_file(directory)),
+        file_name_(nameless_file_name(directory)),
+        sink_(file_.get(), file_name_, kLayerBuffer),
         packed_(sink_),
         gzip_(form == LayerForm::kGzip ? std::make_unique<GzipSink>(packed_) : nullptr),
         plain_(gzip_ ? static_cast<ByteSink&>(*gzip_) : packed_),
@@ -40,11 +44,13 @@ class LayerWriter {
             .digest = packed_.digest(),
             .diff_id = plain_.digest(),
             .size = packed_.size(),
-            .file = std::move(file_)};
+            .file = std::move(file_),
+            .file_name = std::move(file_name_)};
   }
 
  private:
   UniqueFd file_;
+  std::string file_name_;
   FileSink sink_;
   HashSink packed_;
   std::unique_ptr<GzipSink> gzip_;
@@ -54,8 +60,12 @@ class LayerWriter {
 
 class LayerSplitter final : public TreeTarget {
  public:
-  LayerSplitter(const PackageTree& tree, TreeReader& reader, LayerForm form)
-      : fs_(*tree.file_system), root_(tree.id.to_string()), reader_(reader), form_(form) {}
+  LayerSplitter(const PackageTree& tree, TreeReader& reader, LayerForm form, std::string directory)
+      : fs_(*tree.file_system),
+        root_(tree.id.to_string()),
+        reader_(reader),
+        form_(form),
+        directory_(std::move(directory)) {}
 
   void enter(const ExportEntry& directory) override {
     check_name(directory);
@@ -93,8 +103,11 @@ class LayerSplitter final : public TreeTarget {
         layers.push_back(writer->finish(package));
       }
     }
+    if (others_) {
+      layers.push_back(others_->finish(kOthers));
+    }
     if (const auto root = writers_.find(root_); root != writers_.end() || layers.empty()) {
-      LayerWriter empty(form_);  // an image needs a layer
+      LayerWriter empty(form_, directory_);  // an image needs a layer
       layers.push_back(root != writers_.end() ? root->second->finish(root_) : empty.finish(root_));
     }
     return layers;
@@ -127,11 +140,22 @@ class LayerSplitter final : public TreeTarget {
     return std::nullopt;
   }
 
+  /// The writer of the layer of `package`; that of the root has a place at all times.
+  std::unique_ptr<LayerWriter>& writer_of(const std::string& package) {
+    const auto known = writers_.find(package);
+    if (known != writers_.end()) {
+      return known->second;
+    }
+    const std::size_t dependencies = writers_.size() - writers_.count(root_);
+    const bool is_full = package != root_ && dependencies + 2 >= kMostLayers;  // 2: the others, and the root
+    return is_full ? others_ : writers_[package];
+  }
+
   /// The layer of `package`, with the first `depth` directories of the way in it.
   TarWriter& layer_for(const std::string& package, std::size_t depth) {
-    std::unique_ptr<LayerWriter>& writer = writers_[package];
+    std::unique_ptr<LayerWriter>& writer = writer_of(package);
     if (writer == nullptr) {
-      writer = std::make_unique<LayerWriter>(form_);
+      writer = std::make_unique<LayerWriter>(form_, directory_);
     }
     for (std::size_t i = 1; i < depth; ++i) {  // not the root, which the runtime makes
       Level& level = way_[i];
@@ -147,14 +171,16 @@ class LayerSplitter final : public TreeTarget {
   TreeReader& reader_;
   LayerForm form_;
   std::vector<Level> way_;
+  std::string directory_;
   std::map<std::string, std::unique_ptr<LayerWriter>> writers_;
+  std::unique_ptr<LayerWriter> others_;  // of the packages without a layer of their own
 };
 
 }  // namespace
 
-std::vector<ImageLayer> make_layers(const PackageTree& tree, LayerForm form) {
+std::vector<ImageLayer> make_layers(const PackageTree& tree, LayerForm form, const std::string& directory) {
   TreeReader reader(*tree.file_system);
-  LayerSplitter splitter(tree, reader, form);
+  LayerSplitter splitter(tree, reader, form, directory);
   reader.run(splitter);
   return splitter.finish();
 }

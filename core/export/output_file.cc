@@ -25,26 +25,51 @@ std::filesystem::path directory_of(const std::string& path) {
   return parent.empty() ? "." : parent;
 }
 
-/// A name beside `path` that no other file is likely to have.
+/// A name beside `path` that no other file is likely to have. It is short, because that of `path` may have 255 bytes.
 std::string hidden_name(const std::string& path) {
   std::random_device random;
-  std::array<char, 32> ending{};
-  std::snprintf(ending.data(), ending.size(), ".pkgfs-%08x", static_cast<unsigned>(random()));
-  return (directory_of(path) / ("." + std::filesystem::path(path).filename().string() + ending.data())).string();
+  std::array<char, 32> name{};
+  std::snprintf(name.data(), name.size(), ".pkgfs-%08x", static_cast<unsigned>(random()));
+  return (directory_of(path) / name.data()).string();
+}
+
+/// Renames `from` to `to`, which must not exist. Returns 0 or an errno number.
+int rename_to_new(const std::string& from, const std::string& to) {
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) {
+    return 0;
+  }
+  if (errno != EINVAL && errno != ENOSYS) {
+    return errno;
+  }
+  // Network file systems have no RENAME_NOREPLACE. A link doesn't replace anything, either.
+  if (::linkat(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), 0) != 0) {
+    return errno;
+  }
+  ::unlink(from.c_str());
+  return 0;
 }
 
 }  // namespace
 
-OutputFile::OutputFile(std::string path, bool replaces) : path_(std::move(path)), replaces_(replaces) {
+void OutputFile::check(const std::string& path, bool replaces) {
   struct stat status{};
-  if (::lstat(path_.c_str(), &status) == 0) {
+  if (::lstat(path.c_str(), &status) == 0) {
     if (!S_ISREG(status.st_mode)) {
-      throw Error(ErrorCode::kUsage, "\"" + path_ + "\" exists and isn't a regular file");
+      throw Error(ErrorCode::kUsage, "\"" + path + "\" exists and isn't a regular file");
     }
-    if (!replaces_) {
-      throw Error(ErrorCode::kUsage, "\"" + path_ + "\" exists already (--force replaces it)");
+    if (!replaces) {
+      throw Error(ErrorCode::kUsage, "\"" + path + "\" exists already (--force replaces it)");
     }
+  } else if (errno != ENOENT) {
+    throw system_error("Unable to write \"" + path + "\"", errno);
   }
+  if (::faccessat(AT_FDCWD, directory_of(path).c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
+    throw system_error("Unable to write \"" + path + "\"", errno);
+  }
+}
+
+OutputFile::OutputFile(std::string path, bool replaces) : path_(std::move(path)), replaces_(replaces) {
+  check(path_, replaces_);
   fd_.reset(::open(directory_of(path_).c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, kForAll));
   if (!fd_ && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
     hidden_ = hidden_name(path_);
@@ -84,8 +109,11 @@ void OutputFile::publish_as(const std::string& path) {
     }
     hidden_ = target;
   }
-  if (::renameat2(AT_FDCWD, hidden_.c_str(), AT_FDCWD, path.c_str(), replaces_ ? 0 : RENAME_NOREPLACE) != 0) {
-    throw_error(errno);
+  const int error = !replaces_                                     ? rename_to_new(hidden_, path)
+                    : ::rename(hidden_.c_str(), path.c_str()) != 0 ? errno
+                                                                   : 0;
+  if (error != 0) {
+    throw_error(error);
   }
   hidden_.clear();
 }

@@ -15,6 +15,8 @@ class OutputFile {
   /// Prepares the file `path`. If `replaces` is set, it may exist already as a regular file. Throws Error naming
   /// `path`: kUsage if it exists otherwise.
   OutputFile(std::string path, bool replaces);
+  /// Throws Error as the constructor does, but makes nothing: for a check before long work.
+  static void check(const std::string& path, bool replaces);
   /// Removes the file unless it is published.
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;

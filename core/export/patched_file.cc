@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "core/export/patched_file.h"
 
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstring>
 #include <utility>
 
-#include "core/base/error.h"
+#include "core/base/files.h"
 
 namespace pkgfs {
 
@@ -55,16 +52,7 @@ void PatchedFile::flush() {
 }
 
 void PatchedFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes) const {
-  while (!bytes.empty()) {
-    const ssize_t count = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (count < 0 && errno != EINTR) {
-      throw system_error("Unable to write \"" + name_ + "\"", errno);
-    }
-    if (count > 0) {
-      bytes = bytes.subspan(static_cast<std::size_t>(count));
-      offset += static_cast<std::uint64_t>(count);
-    }
-  }
+  write_all_at(fd_, offset, {reinterpret_cast<const char*>(bytes.data()), bytes.size()}, name_);
 }
 
 }  // namespace pkgfs

@@ -6,11 +6,13 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <system_error>
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/files.h"
 
 namespace pkgfs {
 
@@ -24,15 +26,24 @@ std::string temporary_directory() {
   return failed ? "/tmp" : path.string();
 }
 
-[[noreturn]] void fail_to_write(int errnum) {
-  throw system_error("Unable to write a temporary file below \"" + temporary_directory() + "\"", errnum);
+/// Returns an empty descriptor and sets errno if that fails.
+UniqueFd open_nameless(const std::string& directory) {
+  UniqueFd fd(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  if (!fd && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {  // as network file systems
+    std::string name = directory + "/.pkgfs-XXXXXX";
+    fd.reset(::mkostemp(name.data(), O_CLOEXEC));
+    if (fd) {
+      ::unlink(name.c_str());
+    }
+  }
+  return fd;
 }
 
 }  // namespace
 
 UniqueFd nameless_file() {
   const std::string directory = temporary_directory();
-  UniqueFd fd(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  UniqueFd fd = open_nameless(directory);
   if (!fd) {
     const int failed = errno;
     fd.reset(::memfd_create("pkgfs", MFD_CLOEXEC));
@@ -41,6 +52,18 @@ UniqueFd nameless_file() {
     }
   }
   return fd;
+}
+
+UniqueFd nameless_file(const std::string& directory) {
+  UniqueFd fd = open_nameless(directory.empty() ? temporary_directory() : directory);
+  if (!fd) {
+    throw system_error("Unable to make " + nameless_file_name(directory), errno);
+  }
+  return fd;
+}
+
+std::string nameless_file_name(const std::string& directory) {
+  return "a temporary file in " + (directory.empty() ? temporary_directory() : directory);
 }
 
 void Spool::append(std::string_view bytes) {
@@ -62,24 +85,15 @@ void Spool::skip(std::uint64_t count) {
 }
 
 void Spool::flush() {
-  std::string_view rest = buffer_;
-  while (!rest.empty()) {
-    const auto count = ::pwrite(fd_.get(), rest.data(), rest.size(), static_cast<off_t>(written_));
-    if (count < 0 && errno != EINTR) {
-      fail_to_write(errno);
-    }
-    if (count > 0) {
-      rest.remove_prefix(static_cast<std::size_t>(count));
-      written_ += static_cast<std::uint64_t>(count);
-    }
-  }
+  write_all_at(fd_.get(), written_, buffer_, nameless_file_name(""));
+  written_ += buffer_.size();
   buffer_.clear();
 }
 
 std::shared_ptr<const ByteSource> Spool::finish(std::string name) {
   flush();
   if (::ftruncate(fd_.get(), static_cast<off_t>(written_)) != 0) {  // a hole at the end is part of it
-    fail_to_write(errno);
+    throw system_error("Unable to write " + nameless_file_name(""), errno);
   }
   return MappedFile::adopt(std::move(fd_), std::move(name));
 }

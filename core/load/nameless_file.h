@@ -12,9 +12,14 @@
 namespace pkgfs {
 
 /// Opens a new file without a name in the directory for temporary files ($TMPDIR, else /tmp). The kernel deletes it as
-/// soon as no process has it open. If no such file can be made there, the file is in memory. Throws Error if that
-/// fails, too.
+/// soon as no process has it open. If no file can be made there, the file is in memory. Throws Error if that fails,
+/// too.
 [[nodiscard]] UniqueFd nameless_file();
+/// The same in `directory`, and never in memory. An empty path stands for the directory for temporary files. Throws
+/// Error naming the directory.
+[[nodiscard]] UniqueFd nameless_file(const std::string& directory);
+/// What messages call a file of `nameless_file(directory)`.
+[[nodiscard]] std::string nameless_file_name(const std::string& directory);
 
 /// Collects the bytes of many small files in one nameless file. Not thread-safe.
 class Spool {

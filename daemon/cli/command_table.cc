@@ -82,14 +82,15 @@ constexpr std::array kCommands{
                 "reading or writing fails.",
                 "pkgfs diff python/python@=3.12.0 python/python@=3.12.1\n"
                 "pkgfs diff --stat old.lock new.lock"},
-    CommandSpec{CommandId::kExport, "export", "PACKAGE OUT", "write the merged tree as an archive or an image",
-                "OUT is a new file; with --force, it may exist. \"-\" stands for standard output (tar, oci, docker). "
-                "For oci, OUT is a directory, or a file if its name ends with .tar. OUT gets everything or nothing. "
-                "The same packages give the same bytes, whoever runs pkgfs, where and when: entries are sorted, the "
-                "owner is 0:0, and the times are those of a mount. Compressed data also depends on the versions of "
-                "zlib and squashfs-tools.",
-                "pkgfs export ./app.webc app.tar\n"
-                "pkgfs export --format=oci acme/app ./app-image"},
+    CommandSpec{
+        CommandId::kExport, "export", "PACKAGE OUT", "write the merged tree as an archive or an image",
+        "OUT is a new file; with --force, it may exist. \"-\" stands for standard output (tar, oci, docker). "
+        "For oci, OUT is a directory, or a file if its name ends with .tar. OUT gets everything or nothing. "
+        "The same packages give the same bytes for every user, at every place and time: entries are sorted, the "
+        "owner is 0:0, and the times are those of a mount. Compressed data also depends on the versions of "
+        "zlib and squashfs-tools.",
+        "pkgfs export ./app.webc app.tar\n"
+        "pkgfs export --format=oci acme/app ./app-image"},
     CommandSpec{
         CommandId::kPack, "pack", "DIRECTORY", "make a package file from a directory with a wasmer.toml",
         "Writes a container of version 3, and prints its hash. The bytes are those that \"wasmer package build\" "

@@ -2,7 +2,6 @@
 #include "daemon/commands/squashfs.h"
 
 #include <fcntl.h>
-#include <spawn.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,9 +18,11 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/cancel.h"
 #include "core/base/error.h"
 #include "core/base/unique_fd.h"
 #include "core/export/tar_writer.h"
+#include "daemon/mount/spawn_with.h"
 
 namespace pkgfs {
 
@@ -52,39 +53,16 @@ class Sqfstar {
   /// Standard input of the process is `in`, and the image goes to `image`. `latest` is the time of the image itself.
   Sqfstar(const std::vector<std::string>& words, int in, int image, std::uint32_t latest)
       : said_(::memfd_create("sqfstar", MFD_CLOEXEC)) {
-    std::vector<char*> arguments;
-    std::vector<std::string> copies = words;
-    arguments.reserve(copies.size() + 1);
-    for (std::string& word : copies) {
-      arguments.push_back(word.data());
-    }
-    arguments.push_back(nullptr);
     std::string path = "PATH=";
     path += ::getenv("PATH") != nullptr ? ::getenv("PATH") : "/usr/bin:/bin";  // NOLINT(concurrency-mt-unsafe)
-    std::string locale = "LC_ALL=C";
-    std::string time = "SOURCE_DATE_EPOCH=" + std::to_string(latest);
-    std::array<char*, 4> environment{path.data(), locale.data(), time.data(), nullptr};
-    posix_spawn_file_actions_t actions{};
-    ::posix_spawn_file_actions_init(&actions);
-    // From higher numbers, so that none is overwritten before it is copied.
-    const UniqueFd high_in(::fcntl(in, F_DUPFD_CLOEXEC, kImage + 1));
-    const UniqueFd high_image(::fcntl(image, F_DUPFD_CLOEXEC, kImage + 1));
-    const UniqueFd high_said(::fcntl(said_.get(), F_DUPFD_CLOEXEC, kImage + 1));
-    ::posix_spawn_file_actions_adddup2(&actions, high_in.get(), STDIN_FILENO);
-    ::posix_spawn_file_actions_adddup2(&actions, high_said.get(), STDOUT_FILENO);
-    ::posix_spawn_file_actions_adddup2(&actions, high_said.get(), STDERR_FILENO);
-    ::posix_spawn_file_actions_adddup2(&actions, high_image.get(), kImage);
-    ::posix_spawn_file_actions_addclosefrom_np(&actions, kImage + 1);
-    const int failed = ::posix_spawnp(&child_, "sqfstar", &actions, nullptr, arguments.data(), environment.data());
-    ::posix_spawn_file_actions_destroy(&actions);
-    if (failed == ENOENT) {
+    const std::optional<pid_t> child = spawn_found({in, said_.get(), said_.get(), image}, "sqfstar", words,
+                                                   {path, "LC_ALL=C", "SOURCE_DATE_EPOCH=" + std::to_string(latest)});
+    if (!child) {
       throw Error(ErrorCode::kUnsupported,
                   "The program \"sqfstar\", which makes SquashFS images, isn't installed (the Debian package "
                   "squashfs-tools has it)");
     }
-    if (failed != 0) {
-      throw start_error("Unable to start \"sqfstar\"", failed);
-    }
+    child_ = *child;
   }
   ~Sqfstar() {
     if (child_ > 0) {
@@ -116,6 +94,34 @@ class Sqfstar {
  private:
   UniqueFd said_;
   pid_t child_ = 0;
+};
+
+/// The input of the process. Tells its own errors from those of the tree that is read.
+class ProcessInput final : public ByteSink {
+ public:
+  explicit ProcessInput(int fd) : file_(fd, "the input of sqfstar") {}
+  using ByteSink::write;
+  void write(std::span<const std::byte> bytes) override {
+    keep_error([&] { file_.write(bytes); });
+  }
+  void flush() {
+    keep_error([&] { file_.flush(); });
+  }
+  /// Why a write failed, if one did.
+  [[nodiscard]] const std::optional<Error>& error() const { return error_; }
+
+ private:
+  void keep_error(FunctionRef<void()> write) {
+    try {
+      write();
+    } catch (const Error& error) {
+      error_ = error;
+      throw;
+    }
+  }
+
+  FileSink file_;
+  std::optional<Error> error_;
 };
 
 /// SquashFS has 32 bits for the seconds since 1970.
@@ -197,26 +203,25 @@ void write_squashfs(vfs::FileSystem& fs, int fd, const std::string& name) {
                    "0", "/proc/self/fd/" + std::to_string(kImage)},
                   in.get(), fd, times.latest());
   in.reset();
-  std::optional<Error> broken;
+  ProcessInput input(out.get());
   try {
-    FileSink sink(out.get(), "the input of sqfstar");
-    RootlessTar target(reader, sink);
+    RootlessTar target(reader, input);
     reader.run(target);
     target.finish();
-    sink.flush();
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kIo) {
-      throw;
-    }
-    broken = error;  // most likely, the process has ended, and says why
+    input.flush();
+  } catch (const Error&) {
+    if (!input.error()) {
+      throw;  // the tree can't be read, or a signal came
+    }  // else the process has most likely ended, and says why
   }
   out.reset();
-  if (!sqfstar.wait() || broken) {
+  if (!sqfstar.wait() || input.error()) {
+    throw_if_cancelled();  // Ctrl-C ends both processes
     Error failed(ErrorCode::kIo, "Unable to write \"" + name + "\": sqfstar failed");
     if (const std::string said = sqfstar.said(); !said.empty()) {
       failed.caused_by(said);
-    } else if (broken) {
-      failed.caused_by(*broken);
+    } else if (input.error()) {
+      failed.caused_by(*input.error());
     }
     throw failed;
   }

@@ -51,14 +51,36 @@ void tell(const std::vector<std::string>& problems) {
 
 }  // namespace
 
-Staging::Staging(std::string path, bool force) : path_(std::move(path)) {
+Staging::Staging(std::string path, bool force) : Staging(std::move(path)) {
+  find_place(force);
+  prepare();
+}
+
+void Staging::check(const std::string& path, bool force) {
+  Staging staging(path);
+  staging.find_place(force);
+  const std::string place = "/proc/self/fd/" + std::to_string(staging.place_.get());
+  if (::faccessat(AT_FDCWD, place.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
+    throw system_error("Unable to write to the directory \"" + path + "\"", errno);
+  }
+}
+
+void Staging::find_place(bool force) {
   place_.reset(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (place_) {
-    stage_inside(force);
-  } else if (errno == ENOENT) {
-    stage_beside();
-  } else {
+  if (!place_ && errno == ENOENT) {
+    find_parent("Unable to make the directory \"" + path_ + "\"");
+    return;
+  }
+  if (!place_) {
     throw system_error("Unable to open the directory \"" + path_ + "\"", errno);
+  }
+  std::error_code failed;
+  const bool was_empty = std::filesystem::is_empty(path_, failed);
+  if (failed || ::fstat(place_.get(), &before_) != 0) {
+    throw system_error("Unable to read the directory \"" + path_ + "\"", failed ? failed.value() : errno);
+  }
+  if (!was_empty && !force) {
+    throw Error(ErrorCode::kUsage, "The directory \"" + path_ + "\" isn't empty (--force writes into it)");
   }
 }
 
@@ -70,23 +92,19 @@ Staging::~Staging() {
   }
 }
 
-void Staging::stage_inside(bool force) {
-  std::error_code failed;
-  const bool was_empty = std::filesystem::is_empty(path_, failed);
-  if (failed || ::fstat(place_.get(), &before_) != 0) {
-    throw system_error("Unable to read the directory \"" + path_ + "\"", failed ? failed.value() : errno);
+void Staging::prepare() {
+  if (leaf_.empty()) {
+    warn_of_leftovers(place_.get(), path_);
+    const std::string what = "Unable to write to the directory \"" + path_ + "\"";
+    area_.emplace(place_.get(), "", what);
+    area_->prepare(what);
+  } else {
+    warn_of_leftovers_beside(place_.get(), leaf_, path_);
+    area_.emplace(place_.get(), leaf_, "Unable to make the directory \"" + path_ + "\"");
   }
-  if (!was_empty && !force) {
-    throw Error(ErrorCode::kUsage, "The directory \"" + path_ + "\" isn't empty (--force writes into it)");
-  }
-  warn_of_leftovers(place_.get(), path_);
-  const std::string what = "Unable to write to the directory \"" + path_ + "\"";
-  area_.emplace(place_.get(), "", what);
-  area_->prepare(what);
 }
 
-void Staging::stage_beside() {
-  const std::string what = "Unable to make the directory \"" + path_ + "\"";
+void Staging::find_parent(const std::string& what) {
   const std::string name = path_.substr(0, path_.find_last_not_of('/') + 1);
   const std::size_t slash = name.rfind('/');
   leaf_ = slash == std::string::npos ? name : name.substr(slash + 1);
@@ -99,8 +117,6 @@ void Staging::stage_beside() {
   if (::fstatat(place_.get(), leaf_.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0) {
     throw system_error("Unable to open the directory \"" + path_ + "\"", ENOENT);  // a link that leads nowhere
   }
-  warn_of_leftovers_beside(place_.get(), leaf_, path_);
-  area_.emplace(place_.get(), leaf_, what);
 }
 
 UniqueFd Staging::open() const {

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "core/base/cancel.h"
 #include "core/base/unique_fd.h"
@@ -21,6 +22,9 @@ class Staging {
  public:
   /// Prepares for the target `path`. `force` allows a directory that isn't empty. Throws Error naming `path`.
   Staging(std::string path, bool force);
+  /// Throws Error as the constructor does if the target can't be made or may not be filled, but makes nothing: for a
+  /// check before long work.
+  static void check(const std::string& path, bool force);
   /// Removes the hidden directory, unless it holds files that can't be put back. If nothing was published, the target
   /// stays as it was.
   ~Staging();
@@ -36,8 +40,10 @@ class Staging {
   void publish(const CancelFlag& cancel);
 
  private:
-  void stage_inside(bool force);
-  void stage_beside();
+  explicit Staging(std::string path) : path_(std::move(path)) {}
+  void find_place(bool force);
+  void find_parent(const std::string& what);
+  void prepare();
   void merge(const CancelFlag& cancel);
 
   std::string path_;

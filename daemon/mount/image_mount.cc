@@ -123,7 +123,7 @@ std::string find_or_make(const MountOptions& options, const Io& io, std::string&
   }
   const OpenedTree opened = load_tree(opener, root, options.package, flags, tree_options(flags));
   return cache.add(key, package, [&](int fd, const std::string& name) {
-    write_erofs(*opened.tree.file_system, fd, name);
+    write_erofs(*opened.tree.file_system, fd, name, opener.images_directory());
     if (image_key(opener, resolution, flags) != key) {
       throw Error(ErrorCode::kIo, "\"" + options.package + "\" changed while it was read");
     }

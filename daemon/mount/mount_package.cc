@@ -75,11 +75,11 @@ int mount_package(const MountOptions& options, const Io& io) {
   if (options.remount) {
     return confirm_mounted(options.mountpoint, options.unchanged);
   }
+  raise_open_files();  // a mount needs a descriptor for each package, and again to start its keeper
   if (options.engine == Engine::kErofs) {
     return mount_image(options, io);
   }
   keep_one_heap();
-  raise_open_files();  // a mount needs a descriptor for each package, and again to start its keeper
   fuse::check_device();
   // A service manager follows the process that it started, which is not the one of a mount in the background.
   ServiceManager manager = options.foreground ? ServiceManager(io.environment) : ServiceManager();

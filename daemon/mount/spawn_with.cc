@@ -21,14 +21,14 @@ namespace {
 
 constexpr int kFirst = 3;  // behind the standard streams
 
-/// File actions of posix_spawn(3) that give the child process `descriptors` as the numbers from kFirst on.
+/// File actions of posix_spawn(3) that give the child process `descriptors` as the numbers from `first` on.
 class Actions {
  public:
   /// Throws Error if no descriptor is free.
-  explicit Actions(const std::vector<int>& descriptors) {
+  Actions(const std::vector<int>& descriptors, int first) {
     ::posix_spawn_file_actions_init(&actions_);
     // Copies with numbers above those that the child process uses, so that no action overwrites a source.
-    const int above = kFirst + static_cast<int>(descriptors.size());
+    const int above = first + static_cast<int>(descriptors.size());
     for (std::size_t i = 0; i < descriptors.size(); ++i) {
       copies_.emplace_back(::fcntl(descriptors[i], F_DUPFD_CLOEXEC, above));
       if (!copies_.back()) {
@@ -36,7 +36,7 @@ class Actions {
         ::posix_spawn_file_actions_destroy(&actions_);
         throw system_error("A file descriptor can't be passed on", error);
       }
-      ::posix_spawn_file_actions_adddup2(&actions_, copies_.back().get(), kFirst + static_cast<int>(i));
+      ::posix_spawn_file_actions_adddup2(&actions_, copies_.back().get(), first + static_cast<int>(i));
     }
     ::posix_spawn_file_actions_addclosefrom_np(&actions_, above);  // those that libraries left open
   }
@@ -76,12 +76,28 @@ std::vector<char*> pointers_to(std::vector<std::string>& words) {
 }
 
 pid_t spawn_with(const std::vector<int>& descriptors, const std::string& program, std::vector<std::string> words) {
-  const Actions actions(descriptors);
+  const Actions actions(descriptors, kFirst);
   const std::vector<char*> arguments = pointers_to(words);
   pid_t child = 0;
   const int error = ::posix_spawn(&child, program.c_str(), actions.get(), nullptr, arguments.data(), environ);
   if (error != 0) {
     throw start_error("No process can be started", error);
+  }
+  return child;
+}
+
+std::optional<pid_t> spawn_found(const std::vector<int>& descriptors, const std::string& name,
+                                 std::vector<std::string> words, std::vector<std::string> environment) {
+  const Actions actions(descriptors, 0);
+  const std::vector<char*> arguments = pointers_to(words);
+  const std::vector<char*> variables = pointers_to(environment);
+  pid_t child = 0;
+  const int error = ::posix_spawnp(&child, name.c_str(), actions.get(), nullptr, arguments.data(), variables.data());
+  if (error == ENOENT) {
+    return std::nullopt;
+  }
+  if (error != 0) {
+    throw start_error("Unable to start \"" + name + "\"", error);
   }
   return child;
 }

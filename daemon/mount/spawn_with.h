@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,12 @@ namespace pkgfs {
 /// Throws Error. Any thread may call it.
 [[nodiscard]] pid_t spawn_with(const std::vector<int>& descriptors, const std::string& program,
                                std::vector<std::string> words);
+
+/// Starts the program `name`, which is looked for in the directories of PATH, with the command line `words` and the
+/// environment `environment`. Its only descriptors are duplicates of `descriptors`, from 0 on: at least the three
+/// standard streams. Nothing if there is no such program. Throws Error. Any thread may call it.
+[[nodiscard]] std::optional<pid_t> spawn_found(const std::vector<int>& descriptors, const std::string& name,
+                                               std::vector<std::string> words, std::vector<std::string> environment);
 
 /// What execve(2) takes of `words`, which must live as long as the result.
 [[nodiscard]] std::vector<char*> pointers_to(std::vector<std::string>& words);
