@@ -12,6 +12,7 @@
 #include "core/base/files.h"
 #include "core/base/hash.h"
 #include "core/package/package_specifier.h"
+#include "core/resolve/lock_file.h"
 
 namespace pkgfs::csi {
 namespace {
@@ -19,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kLongestLock = std::size_t{1} << 20U;
+constexpr std::size_t kLongestLockFile = std::size_t{64} << 20U;
 constexpr std::size_t kLongestSubPath = 4095;
 constexpr std::size_t kLongestToken = 16384;
 constexpr std::size_t kReadableName = 40;
@@ -54,7 +56,7 @@ Error usage(const std::string& attribute, const std::string& text) {
 bool is_false(const std::string& value) { return value == "false" || value == "no" || value == "0"; }
 
 /// Throws unless the node's administrator lets volumes use the path. A link that leads out of the directory is followed
-/// first; whoever may change links below it may show what the links lead to.
+/// first. A user that may change links below the directory may show what they lead to.
 void check_path(const std::string& attribute, const std::string& path, const AttributePolicy& policy) {
   if (policy.local_root.empty()) {
     throw usage(attribute, "\"" + path +
@@ -67,11 +69,6 @@ void check_path(const std::string& attribute, const std::string& path, const Att
   if (failed || !path.starts_with('/') || !is_below(real, root)) {
     throw usage(attribute, "\"" + path + "\" isn't below \"" + policy.local_root + "\" (--local-root)");
   }
-}
-
-bool is_local_registry(const std::string& registry) {
-  return registry.find("://") == std::string::npos &&
-         (registry.find('/') != std::string::npos || registry.starts_with('.'));
 }
 
 bool is_local_package(const std::string& package) {
@@ -92,17 +89,39 @@ std::string checked_sub_path(const std::string& path) {
   return text == "." ? std::string() : text;
 }
 
+/// A lock file may name files, which pkgfs would open and hash as root. Throws Error(kUsage) if `text` is no lock file,
+/// or names a file that volumes may not use.
+void check_lock(const std::string& text, const AttributePolicy& policy) {
+  LockFile lock;
+  try {
+    lock = parse_lock(text);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kUsage, error).context("attribute \"lock\"");
+  }
+  for (const LockFile::Locked& locked : lock.packages) {
+    if (const auto& path = locked.summary.dist.path) {
+      check_path("lock", *path, policy);
+    }
+  }
+}
+
 /// A lock file is JSON; anything else is the path of one.
 void take_lock(const std::string& value, VolumeRequest& request, const AttributePolicy& policy) {
   const std::size_t first = value.find_first_not_of(" \t\r\n");
   if (first == std::string::npos || value[first] != '{') {
     check_path("lock", value, policy);
+    const auto text = read_small_file(value, kLongestLockFile);
+    if (!text) {
+      throw Error(ErrorCode::kNotFound, "attribute \"lock\": there is no file \"" + value + "\"");
+    }
+    check_lock(*text, policy);
     request.options["lock"] = value;
     return;
   }
   if (value.size() > kLongestLock) {
     throw usage("lock", "the text has more than " + std::to_string(kLongestLock) + " bytes");
   }
+  check_lock(value, policy);
   request.lock_text = value;
   request.options["lock"] = policy.lock_directory + "/" + to_hex(sha256(value)) + ".lock";
 }

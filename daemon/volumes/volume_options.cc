@@ -96,8 +96,7 @@ void check_for_volume(const MountOptions& mount) {
     refuse_relative("cache-dir", *mount.tree.network.cache_dir);
   }
   for (const std::string& registry : mount.tree.network.registries) {
-    const bool is_path = registry.starts_with('.') || registry.find('/') != std::string::npos;
-    if (is_path && registry.find("://") == std::string::npos) {
+    if (is_local_registry(registry)) {
       refuse_relative("registry", registry);
     }
   }

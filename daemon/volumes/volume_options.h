@@ -27,6 +27,12 @@ struct VolumeOptions {
 /// Throws Error naming the option: kUsage, or kNotFound for a package file that does not exist.
 [[nodiscard]] VolumeOptions parse_volume_options(const DriverOptions& given);
 
+/// Whether a registry is a directory of this machine, and neither a URL nor a domain.
+[[nodiscard]] inline bool is_local_registry(const std::string& registry) {
+  return registry.find("://") == std::string::npos &&
+         (registry.find('/') != std::string::npos || registry.starts_with('.'));
+}
+
 /// Throws Error(kUsage) unless Docker and Podman allow the name for a volume. A name has at most 255 letters, digits,
 /// "_", "." and "-", and begins with a letter or a digit. A directory gets this name, so no other character is allowed.
 void check_volume_name(const std::string& name);
