@@ -2,6 +2,7 @@
 #include "daemon/csi/driver.h"
 
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -26,6 +27,8 @@
 namespace pkgfs::csi {
 namespace {
 
+/// How many packages are resolved or downloaded at the same time, each by a process in the driver's cgroup.
+constexpr int kPlaces = 6;
 constexpr std::chrono::milliseconds kLookAfterMounts{5000};   // asks each daemon
 constexpr std::chrono::milliseconds kLookAfterTargets{1000};  // reads the mount table
 
@@ -98,10 +101,16 @@ int run_driver(const std::vector<std::string>& arguments, const Io& io) {
       return kExitOk;
     }
     set_log_level({.level = options.log_level});
-    OwnProgram program{.path = options.program.empty() ? own_program() : options.program, .cgroups = {}};
+    // Pods choose the registry. So a token or registry in the environment of the driver isn't for their volumes.
+    for (const char* name : {"WASMER_TOKEN", "WASMER_REGISTRY"}) {
+      ::unsetenv(name);  // NOLINT(concurrency-mt-unsafe): there are no other threads yet
+    }
+    OwnProgram program;
+    program.path = options.program.empty() ? own_program() : options.program;
     if (!options.host_process.empty()) {
       program = enter_host(options.host_process, program.path, options.state_dir);
     }
+    program.places = std::make_shared<std::counting_semaphore<>>(kPlaces);
     fuse::check_device();
     serve(options, program);
     return kExitOk;

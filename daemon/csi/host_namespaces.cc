@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <filesystem>
+#include <memory>
 #include <set>
 #include <utility>
 
@@ -54,30 +55,48 @@ bool shares(const std::string& process, const char* name) {
          ours.st_ino == theirs.st_ino;
 }
 
-void enter(const std::string& process, const char* name, int type) {
-  if (shares(process, name)) {
-    return;
-  }
+Error refused(const std::string& path, int error) {
+  return {ErrorCode::kPermission,
+          {system_error(kWhat + " (" + path + ")", error).message(), "the container must be privileged"}};
+}
+
+UniqueFd open_space(const std::string& process, const char* name) {
   const std::string path = space_of(process, name);
-  const UniqueFd space(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!space || ::setns(space.get(), type) != 0) {
-    throw Error(ErrorCode::kPermission,
-                {system_error(kWhat + " (" + path + ")", errno).message(), "the container must be privileged"});
+  UniqueFd space(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!space) {
+    throw refused(path, errno);
+  }
+  return space;
+}
+
+void enter(const std::string& process, const char* name, int type) {
+  if (!shares(process, name) && ::setns(open_space(process, name).get(), type) != 0) {
+    throw refused(space_of(process, name), errno);
   }
 }
 
-void remove_unused(const fs::path& programs, const fs::path& current) {
-  std::set<std::string> used{current};
+/// The entries of a directory that others may change meanwhile.
+std::vector<fs::path> entries_of(const fs::path& directory) {
+  std::vector<fs::path> found;
   std::error_code failed;
-  for (const auto& process : fs::directory_iterator("/proc", failed)) {
-    const fs::path executable = fs::read_symlink(process.path() / "exe", failed);
-    if (!failed) {
+  for (fs::directory_iterator entry(directory, failed), end; !failed && entry != end; entry.increment(failed)) {
+    found.push_back(entry->path());
+  }
+  return found;
+}
+
+/// Both paths are without symbolic links, as those that /proc shows.
+void remove_unused(const fs::path& programs, const fs::path& current) {
+  std::set<fs::path> used{current};
+  for (const fs::path& process : entries_of("/proc")) {
+    std::error_code failed;
+    if (const fs::path executable = fs::read_symlink(process / "exe", failed); !failed) {
       used.insert(executable.parent_path());
     }
   }
-  for (const auto& entry : fs::directory_iterator(programs, failed)) {
-    if (!used.contains(entry.path())) {
-      fs::remove_all(entry.path(), failed);
+  for (const fs::path& entry : entries_of(programs)) {
+    if (std::error_code failed; !used.contains(entry)) {
+      fs::remove_all(entry, failed);
     }
   }
 }
@@ -102,13 +121,20 @@ OwnProgram enter_host(const std::string& process, const std::string& program, co
   }
   const std::array<std::pair<std::string, std::string>, 2> programs{
       {{"pkgfs", program_text(program)}, {"pkgfs-keeper", program_text(keeper_of(program))}}};
+  std::shared_ptr<const UniqueFd> network;
+  if (!shares(process, "net")) {
+    network = std::make_shared<const UniqueFd>(open_space(process, "net"));
+  }
   enter(process, "cgroup", CLONE_NEWCGROUP);
   enter(process, "mnt", CLONE_NEWNS);
   const std::string version = to_hex(sha256(programs[0].second + programs[1].second)).substr(0, 16);
-  const fs::path all = fs::path(state_dir) / "bin";
+  make_private_directory(fs::path(state_dir) / "bin" / version);
+  std::error_code failed;
+  const fs::path all = fs::canonical(fs::path(state_dir) / "bin", failed);
+  if (failed) {
+    throw system_error(kWhat + ": \"" + state_dir + "\"", failed.value());
+  }
   const fs::path directory = all / version;
-  make_private_directory(state_dir);
-  make_private_directory(directory);
   for (const auto& [name, text] : programs) {
     const std::string path = directory / name;
     struct stat status{};
@@ -116,9 +142,9 @@ OwnProgram enter_host(const std::string& process, const std::string& program, co
       write_file_atomically(path, text, Durability::kSynced, 0755);
     }
   }
-  std::error_code failed;
-  remove_unused(all, fs::canonical(directory, failed));
-  OwnProgram result{.path = directory / "pkgfs", .cgroups = root_cgroups()};
+  remove_unused(all, directory);
+  OwnProgram result{
+      .path = directory / "pkgfs", .cgroups = root_cgroups(), .network = std::move(network), .places = {}};
   log::info("mounts are made on the host, by \"{}\"", result.path);
   return result;
 }

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -36,6 +37,8 @@ constexpr std::size_t kMostOutput = std::size_t{64} << 10U;
 /// Where the report's descriptor goes while other descriptors move.
 constexpr int kAboveUsed = 10;
 constexpr int kReportFd = 3;
+/// The exit code of a child that can't enter the network namespace; pkgfs has no such code.
+constexpr int kNoNetwork = 119;
 
 /// Variables that a service manager, or a pkgfs process, has set for this process and no other.
 bool is_for_us_only(std::string_view variable) {
@@ -60,6 +63,7 @@ struct Prepared {
   int null;
   int output;
   int report;
+  int network;  // -1: stays where it is
   pid_t parent;
   IfWeDie if_we_die;
 };
@@ -78,6 +82,9 @@ struct Prepared {
     if (::getppid() != prepared.parent) {
       ::_exit(1);
     }
+  }
+  if (prepared.network >= 0 && ::setns(prepared.network, CLONE_NEWNET) != 0) {
+    ::_exit(kNoNetwork);
   }
   ::dup2(prepared.null, STDIN_FILENO);
   ::dup2(prepared.null, STDOUT_FILENO);
@@ -148,10 +155,35 @@ Error unreported(int status) {
     return {ErrorCode::kInternal, "pkgfs was killed by signal " + std::to_string(WTERMSIG(status))};
   }
   const int exit_code = WEXITSTATUS(status);
+  if (exit_code == kNoNetwork) {
+    return {ErrorCode::kPermission, "Unable to start pkgfs in the network namespace of the host"};
+  }
   const bool was_stopped = exit_code == to_exit_code(ErrorCode::kInterrupted);
   return {was_stopped ? ErrorCode::kInterrupted : ErrorCode::kInternal,
           "pkgfs ended with exit code " + std::to_string(exit_code)};
 }
+
+/// A place among `places`, until the end of the scope.
+class Place {
+ public:
+  Place(std::shared_ptr<std::counting_semaphore<>> places, const CancelFlag& cancel) : places_(std::move(places)) {
+    while (places_ != nullptr && !places_->try_acquire_for(kStep)) {
+      if (cancel.is_cancelled()) {
+        throw Error(ErrorCode::kInterrupted, "stopped");
+      }
+    }
+  }
+  ~Place() {
+    if (places_ != nullptr) {
+      places_->release();
+    }
+  }
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+
+ private:
+  std::shared_ptr<std::counting_semaphore<>> places_;
+};
 
 /// A memory file that several processes append to: `pkgfs mount`, and the daemon that it leaves in the background.
 UniqueFd new_file(const char* name) {
@@ -168,6 +200,7 @@ UniqueFd new_file(const char* name) {
 CommandResult run_own_command(const std::vector<std::string>& arguments, const std::string& directory,
                               IfWeDie if_we_die, const CancelFlag& cancel, const OwnProgram& program,
                               const std::vector<std::string>& more_variables) {
+  const Place place(if_we_die == IfWeDie::kEndsToo ? program.places : nullptr, cancel);
   std::vector<std::string> words{"pkgfs"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -191,6 +224,7 @@ CommandResult run_own_command(const std::vector<std::string>& arguments, const s
                     .null = null.get(),
                     .output = output.get(),
                     .report = report.get(),
+                    .network = program.network ? program.network->get() : -1,
                     .parent = ::getpid(),
                     .if_we_die = if_we_die};
   for (const std::string& cgroup : program.cgroups) {

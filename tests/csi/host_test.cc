@@ -10,11 +10,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A process with a mount namespace of its own, as process 1 of a host is for a container.
+/// A process with a mount and a network namespace of its own, as process 1 of a host is for a container.
 class Host {
  public:
   Host()
-      : process_({"unshare", "-m", "--propagation", "private", "sleep", "1000"}, {.timeout = std::chrono::minutes(2)}) {
+      : process_({"unshare", "-m", "-n", "--propagation", "private", "sleep", "1000"},
+                 {.timeout = std::chrono::minutes(2)}) {
     EXPECT_TRUE(eventually([&] {
       return run({"readlink", "/proc/self/ns/mnt"}).out != run({"readlink", space()}).out &&
              read_text("/proc/" + pid() + "/comm") == "sleep\n";
@@ -58,6 +59,12 @@ TEST_F(CsiHost, MountsAreThoseOfTheHostAndOutliveTheDriver) {
   ASSERT_EQ(daemons.size(), 1U);
   const fs::path executable = fs::read_symlink("/proc/" + std::to_string(daemons.front()) + "/exe");
   EXPECT_TRUE(executable.string().starts_with((driver.state() / "bin").string())) << executable;
+  EXPECT_EQ(fs::read_symlink("/proc/" + std::to_string(daemons.front()) + "/ns/net"),
+            fs::read_symlink("/proc/" + host.pid() + "/ns/net"))
+      << "the container's network ends with the container";
+  EXPECT_EQ(fs::read_symlink("/proc/" + std::to_string(driver.process().pid()) + "/ns/net"),
+            fs::read_symlink("/proc/self/ns/net"))
+      << "metrics are served in the container's";
   const std::string group = read_text("/proc/" + std::to_string(daemons.front()) + "/cgroup");
   EXPECT_EQ(group.find(container.path().filename()), std::string::npos) << "the container would end it: " << group;
   driver.kill();
@@ -67,6 +74,27 @@ TEST_F(CsiHost, MountsAreThoseOfTheHostAndOutliveTheDriver) {
   EXPECT_TRUE(driver.unpublish("a").ok());
   EXPECT_FALSE(host.has_mount(driver.target("a")));
   EXPECT_TRUE(eventually([&] { return !host.has_mount(mountpoint) && processes_with(mountpoint).empty(); }));
+}
+
+TEST_F(CsiHost, AStateDirectoryMayBeBehindASymbolicLink) {
+  const Host host;
+  const TempDir work;
+  fs::create_directory(work.path() / "real");
+  fs::create_directory_symlink("real", work.path() / "link");
+  Arguments options = with_fixtures();
+  options.insert(options.end(),
+                 {"--host-process=" + host.pid(), "--state-dir=" + (work.path() / "link//state").string()});
+  Driver driver(environment(), options);
+  for (const char* run : {"first", "second"}) {
+    ASSERT_TRUE(driver.start()) << driver.process().err();
+    const fs::path programs = fs::directory_iterator(work.path() / "real/state/bin")->path();
+    EXPECT_TRUE(fs::exists(programs / "pkgfs") && fs::exists(programs / "pkgfs-keeper")) << run;
+    const grpc::Status published = driver.publish("a", local("acme/app"));
+    ASSERT_TRUE(published.ok()) << describe(published) << driver.process().err();
+    EXPECT_TRUE(driver.unpublish("a").ok());
+    const ProcessResult ended = driver.stop();
+    EXPECT_TRUE(ended.ok()) << ended.describe();
+  }
 }
 
 TEST_F(CsiHost, ADriverThatWouldMountInItsContainerIsRefused) {
