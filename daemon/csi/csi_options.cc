@@ -15,6 +15,9 @@
 namespace pkgfs::csi {
 namespace {
 
+constexpr int kLongestPublish = 100;
+constexpr int kLongestKeep = 3600;
+
 struct Option {
   std::string_view name;
   std::string_view argument;  // empty: a switch
@@ -22,12 +25,11 @@ struct Option {
   void (*set)(CsiOptions&, const std::string&);
 };
 
-std::chrono::milliseconds seconds(const std::string& text) {
-  constexpr double kMost = 3600;
+std::chrono::milliseconds seconds(const std::string& text, int most) {
   double value = -1;
   const char* const end = text.data() + text.size();
-  if (std::from_chars(text.data(), end, value).ptr != end || !(value >= 0 && value <= kMost)) {
-    throw Error(ErrorCode::kUsage, "\"" + text + "\" isn't a number of seconds from 0 to 3600");
+  if (std::from_chars(text.data(), end, value).ptr != end || !(value >= 0 && value <= most)) {
+    throw Error(ErrorCode::kUsage, "\"" + text + "\" isn't a number of seconds from 0 to " + std::to_string(most));
   }
   return std::chrono::milliseconds(static_cast<std::int64_t>(value * 1000));
 }
@@ -64,10 +66,11 @@ constexpr std::array<Option, 17> kOptions{{
     {"program", "PATH", "the executable of pkgfs (default: pkgfs beside this one)",
      [](CsiOptions& options, const std::string& value) { options.program = value; }},
     {"publish-wait", "SECONDS",
-     "how long a publish waits for its mount before the kubelet is to ask again (default: 20)",
-     [](CsiOptions& options, const std::string& value) { options.publish_wait = seconds(value); }},
+     "how long a publish takes at most before the kubelet is to ask again (default: 20; at most 100, because the "
+     "kubelet gives up after 120)",
+     [](CsiOptions& options, const std::string& value) { options.publish_wait = seconds(value, kLongestPublish); }},
     {"keep", "SECONDS", "how long a mount stays that no pod uses (default: 10)",
-     [](CsiOptions& options, const std::string& value) { options.keep = seconds(value); }},
+     [](CsiOptions& options, const std::string& value) { options.keep = seconds(value, kLongestKeep); }},
     {"host-process", "PID",
      "in a container: mount where this process of the host does, and outside of the container's cgroup. The pod needs "
      "hostPID, and PID is 1",

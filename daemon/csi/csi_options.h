@@ -24,7 +24,7 @@ struct CsiOptions {
   std::string program;     // pkgfs; empty: beside this executable
   std::string metrics;     // an address, as of pkgfs mount --metrics; empty: none
   std::string log_level = "info";
-  std::chrono::milliseconds publish_wait{20000};  // how long a publish waits for its mount
+  std::chrono::milliseconds publish_wait{20000};  // how long a publish takes at most
   std::chrono::milliseconds keep{10000};          // how long a mount without pods stays
   std::string host_process;  // work in the namespaces of this process; empty: in those of the driver
   bool help = false;

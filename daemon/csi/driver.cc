@@ -61,8 +61,9 @@ void serve(const CsiOptions& options, const OwnProgram& program) {
   settings.keep = options.keep;
   settings.look_after = kLookAfterMounts;
   settings.forgets = true;
+  settings.lock_directory = policy.lock_directory;
   VolumeTable table(settings, Mounter(options.state_dir, options.mount_root, program));
-  NodeVolumes volumes(table, policy, kLookAfterTargets);
+  NodeVolumes volumes(table, policy, {.look_after = kLookAfterTargets, .publish_wait = options.publish_wait});
   PackagePins pins(options.state_dir + "/controller.json", policy, program, options.publish_wait);
   CallCounts counts;
   IdentityService identity(options.driver_name, counts);
@@ -84,6 +85,7 @@ void serve(const CsiOptions& options, const OwnProgram& program) {
   ::sigwait(&stop, &signal);
   log::info("the driver ends; mounts that pods use stay");
   table.stop();
+  pins.stop();
 }
 
 }  // namespace

@@ -66,8 +66,9 @@ void GrpcEndpoint::accept_clients() {
       {{.fd = listener_->fd(), .events = POLLIN, .revents = 0}, {.fd = stop_.get(), .events = POLLIN, .revents = 0}}};
   while (true) {
     if (::poll(watched.data(), watched.size(), -1) < 0 && errno != EINTR) {
-      log::warn("the driver takes no more connections: {}", std::generic_category().message(errno));
-      return;
+      log::warn("the driver can't wait for connections: {}", std::generic_category().message(errno));
+      std::this_thread::sleep_for(kPause);
+      continue;
     }
     if (watched[1].revents != 0) {
       return;

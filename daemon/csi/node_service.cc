@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "core/base/error.h"
+#include "core/base/log.h"
 #include "daemon/csi/capabilities.h"
 #include "daemon/csi/services.h"
 
@@ -32,6 +33,12 @@ grpc::Status NodeService::NodePublishVolume(grpc::ServerContext*, const ::csi::v
       throw Error(ErrorCode::kUsage, "volume_capability is missing");
     }
     check_capability(request->volume_capability());
+    const auto& context = request->volume_context();
+    if (const auto pod = context.find("csi.storage.k8s.io/pod.name"); pod != context.end()) {
+      const auto space = context.find("csi.storage.k8s.io/pod.namespace");
+      log::info("volume \"{}\" is for the pod \"{}{}\"", request->volume_id(),
+                space == context.end() ? "" : space->second + "/", pod->second);
+    }
     volumes_.publish(request->volume_id(), request->target_path(), copied(request->volume_context()),
                      copied(request->secrets()));
   });
@@ -64,7 +71,7 @@ grpc::Status NodeService::NodeGetVolumeStats(grpc::ServerContext*, const ::csi::
       add(VolumeUsage::BYTES, health.size->bytes, health.size->free_bytes);
       add(VolumeUsage::INODES, health.size->inodes, 0);
     }
-    reply->mutable_volume_condition()->set_abnormal(health.state != MountState::kLive);
+    reply->mutable_volume_condition()->set_abnormal(health.state != MountState::kLive || health.was_rebound);
     reply->mutable_volume_condition()->set_message(condition_text(health));
   });
 }

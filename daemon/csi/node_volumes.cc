@@ -15,6 +15,9 @@
 namespace pkgfs::csi {
 namespace {
 
+constexpr std::chrono::milliseconds kBindLimit{10000};
+constexpr std::chrono::milliseconds kShortestBind{1000};
+
 /// The path of a target without symbolic links. Without the directory above it, the path as it was given.
 std::string real_target(const std::string& given) {
   try {
@@ -24,21 +27,6 @@ std::string real_target(const std::string& given) {
       throw;
     }
     return std::filesystem::path(given).lexically_normal();
-  }
-}
-
-/// Removes the lock files of earlier volumes.
-void clear_locks(const std::string& directory, const std::vector<VolumeTable::User>& users) {
-  make_private_directory(directory);
-  std::error_code failed;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, failed)) {
-    const bool is_used = std::ranges::any_of(users, [&](const VolumeTable::User& user) {
-      const auto lock = user.options.find("lock");
-      return lock != user.options.end() && lock->second == entry.path();
-    });
-    if (!is_used) {
-      std::filesystem::remove(entry.path(), failed);
-    }
   }
 }
 
@@ -65,15 +53,16 @@ class NodeVolumes::Claim {
   std::string target_;
 };
 
-NodeVolumes::NodeVolumes(VolumeTable& table, AttributePolicy policy, std::chrono::milliseconds look_after)
-    : table_(table), policy_(std::move(policy)), look_after_(look_after) {
+NodeVolumes::NodeVolumes(VolumeTable& table, AttributePolicy policy, Times times)
+    : table_(table), policy_(std::move(policy)), times_(times) {
   adopt();
   keeper_ = std::thread([this] {
+    std::map<std::string, std::string> warned;
     MutexLock lock(mutex_);
-    while (!lock.wait_for(changed_, look_after_, [this]() PKGFS_REQUIRES(mutex_) { return stopping_; })) {
+    while (!lock.wait_for(changed_, times_.look_after, [this]() PKGFS_REQUIRES(mutex_) { return stopping_; })) {
       lock.unlock();
       try {
-        look_after_targets();
+        look_after_targets(warned);
       } catch (const std::exception& error) {
         log::warn("{}", error);
       }
@@ -103,9 +92,12 @@ void NodeVolumes::adopt() {
       table_.unmount(user.volume, user.id);
       continue;
     }
+    if (const auto found = known_.find(publication->target); found != known_.end()) {
+      // The driver ended after it had marked the publication, and before it had removed it without the mark.
+      table_.unmount(found->second.volume, found->second.publication.to_id());
+    }
     known_[publication->target] = {*publication, user.volume, user.options};
   }
-  clear_locks(policy_.lock_directory, users);
 }
 
 std::optional<NodeVolumes::Known> NodeVolumes::find_same(const std::string& volume_id, const std::string& target,
@@ -125,22 +117,18 @@ std::optional<NodeVolumes::Known> NodeVolumes::find_same(const std::string& volu
   return known;
 }
 
-void NodeVolumes::write_lock(const VolumeRequest& request) const {
-  if (!request.lock_text.empty()) {
-    make_private_directory(policy_.lock_directory);
-    write_file_atomically(request.options.at("lock"), request.lock_text, Durability::kSynced);
-  }
-}
-
-void NodeVolumes::mount(const std::string& volume, const VolumeRequest& request, const std::string& id) {
+void NodeVolumes::mount(const std::string& volume, const VolumeRequest& request, const std::string& id,
+                        VolumeTable::Clock::time_point deadline) {
   constexpr int kTries = 3;  // the table may forget an unused volume between the two calls
   for (int tries = 1;; ++tries) {
     try {
-      table_.create(volume, request.options, request.variables);
-      (void)table_.mount(volume, id);
+      if (volume == request.name) {
+        table_.create(volume, request.options, request.variables, request.lock_text, deadline);
+      }
+      (void)table_.mount(volume, id, deadline);
       return;
-    } catch (const Error& error) {
-      if (error.message() != "no such volume: " + volume || tries == kTries) {
+    } catch (const NoSuchVolume&) {
+      if (tries == kTries) {
         throw;
       }
     }
@@ -155,34 +143,51 @@ bool NodeVolumes::is_shown(const std::string& volume, const std::string& target)
 
 void NodeVolumes::publish(const std::string& volume_id, const std::string& given, const StringMap& attributes,
                           const StringMap& secrets) {
+  const auto deadline = VolumeTable::Clock::now() + times_.publish_wait;
   const VolumeRequest request = parse_attributes(attributes, secrets, policy_);
   const std::string target = resolve_mountpoint(given);
   const Claim claim(*this, target);
   const std::optional<Known> same = find_same(volume_id, target, request);
-  if (const auto mounted = find_mount(target); mounted && mounted->type != kMountType) {
-    throw Refusal(grpc::StatusCode::FAILED_PRECONDITION, "the target path \"" + target +
-                                                             "\" has a mount of another program: " + mounted->type +
-                                                             " (" + mounted->source + ")");
-  }
-  write_lock(request);
-  // After a change of the secret, the pod keeps the mount that it has.
+  refuse_foreign_mount(target);
+  // After a change of the secret, the pod keeps the mount that it has. Other pods may share it, so that it keeps its
+  // token, too.
   const std::string volume = same ? same->volume : request.name;
-  const Publication publication{volume_id, target, request.sub_path};
-  mount(volume, request, publication.to_id());
+  const Publication publication = same ? same->publication : Publication{volume_id, target, request.sub_path};
+  mount(volume, request, publication.to_id(), deadline);
   try {
     make_target(target);
-    if (!is_shown(volume, target)) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - VolumeTable::Clock::now());
+    const std::chrono::milliseconds limit = std::max(left, kShortestBind);
+    const bool is_done = is_shown(volume, target);
+    if (!is_done && same && find_mount(target)) {
+      show_anew(*same, limit);  // as look_after() would do later
+      return;
+    }
+    if (!is_done) {
       unbind_target(target);
-      bind_target(table_.mountpoint(volume), request.sub_path, target);
+      bind_target(table_.mountpoint(volume), request.sub_path, target, limit);
     }
   } catch (...) {
     if (!same) {
-      table_.unmount(volume, publication.to_id());
+      undo(publication, volume);
     }
     throw;
   }
   const MutexLock lock(mutex_);
   known_[target] = {publication, volume, request.options};
+}
+
+void NodeVolumes::undo(const Publication& publication, const std::string& volume) noexcept {
+  try {
+    remove_target(publication.target);  // the mount may have come after its limit
+  } catch (const std::exception& error) {
+    log::debug("{}", error);
+  }
+  try {
+    table_.unmount(volume, publication.to_id());
+  } catch (const std::exception& error) {
+    log::debug("{}", error);
+  }
 }
 
 void NodeVolumes::unpublish(const std::string& volume_id, const std::string& given) {
@@ -217,7 +222,7 @@ NodeVolumes::Health NodeVolumes::health(const std::string& volume_id, const std:
     if (found == known_.end() || found->second.publication.volume_id != volume_id) {
       throw Refusal(grpc::StatusCode::NOT_FOUND, "volume \"" + volume_id + "\" isn't at \"" + given + "\"");
     }
-    health.was_rebound = found->second.was_rebound;
+    health.was_rebound = found->second.publication.was_rebound;
   }
   const std::optional<MountEntry> mounted = find_mount(target);
   if (!mounted || mounted->type != kMountType) {
@@ -240,7 +245,7 @@ NodeVolumes::Counts NodeVolumes::counts() {
           .rebinds = rebinds_};
 }
 
-void NodeVolumes::look_after_targets() {
+void NodeVolumes::look_after_targets(std::map<std::string, std::string>& warned) {
   std::vector<Known> all;
   {
     const MutexLock lock(mutex_);
@@ -256,14 +261,24 @@ void NodeVolumes::look_after_targets() {
     const auto source = devices.find(table_.mountpoint(known.volume));
     const auto target = devices.find(known.publication.target);
     if (source == devices.end() || target == devices.end() || source->second != target->second) {
-      look_after(known);
+      try {
+        look_after(known.publication.target);
+      } catch (const std::exception& error) {  // it must not keep the thread from the other targets
+        if (std::exchange(warned[known.publication.target], error.what()) != error.what()) {
+          log::warn("volume \"{}\": {}", known.volume, error);
+        }
+      }
+    } else {
+      warned.erase(known.publication.target);
     }
   }
+  std::erase_if(warned, [&](const auto& entry) {
+    return std::ranges::none_of(all, [&](const Known& known) { return known.publication.target == entry.first; });
+  });
 }
 
-void NodeVolumes::look_after(const Known& known) {
-  const std::string& target = known.publication.target;
-  const std::string source = table_.mountpoint(known.volume);
+void NodeVolumes::look_after(const std::string& target) {
+  Known known;
   std::optional<Claim> claim;
   try {
     claim.emplace(*this, target);
@@ -272,10 +287,13 @@ void NodeVolumes::look_after(const Known& known) {
   }
   {
     const MutexLock lock(mutex_);
-    if (!known_.contains(target)) {
+    const auto found = known_.find(target);
+    if (found == known_.end()) {
       return;
     }
+    known = found->second;
   }
+  const std::string source = table_.mountpoint(known.volume);
   const std::optional<MountEntry> mounted = find_mount(source);
   if (is_shown(known.volume, target) || !mounted || mounted->type != kMountType ||
       probe_mount(source, kProbeLimit) != MountState::kLive) {
@@ -289,13 +307,28 @@ void NodeVolumes::look_after(const Known& known) {
     known_.erase(target);
     return;
   }
+  show_anew(known, kBindLimit);
+}
+
+void NodeVolumes::show_anew(const Known& known, std::chrono::milliseconds limit) {
+  const std::string& target = known.publication.target;
   unbind_target(target);
-  bind_target(source, known.publication.sub_path, target);
+  bind_target(table_.mountpoint(known.volume), known.publication.sub_path, target, limit);
   ++rebinds_;
   log::warn("\"{}\" shows the new mount of volume \"{}\"; a container that ran must be started again", target,
             known.volume);
-  const MutexLock lock(mutex_);
-  known_[target].was_rebound = true;
+  if (known.publication.was_rebound) {
+    return;
+  }
+  // The table keeps the mark, so that it outlives the driver.
+  Publication marked = known.publication;
+  marked.was_rebound = true;
+  (void)table_.mount(known.volume, marked.to_id());
+  {
+    const MutexLock lock(mutex_);
+    known_[target].publication = marked;
+  }
+  table_.unmount(known.volume, known.publication.to_id());
 }
 
 }  // namespace pkgfs::csi

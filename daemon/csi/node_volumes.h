@@ -23,7 +23,7 @@ namespace pkgfs::csi {
 /// pod gets a bind of it, or of a directory in it, at its target path. Thread-safe: different targets are worked on at
 /// the same time; a call for a target that is worked on ends with ABORTED, as CSI wants it.
 ///
-/// A thread looks at all targets every few seconds. If a mount was made anew because its daemon and its keeper had
+/// A thread looks at all targets again and again. If a mount was made anew because its daemon and its keeper had
 /// ended, the thread binds it again. A container that runs keeps the dead mount until it is started again.
 class NodeVolumes {
  public:
@@ -34,12 +34,16 @@ class NodeVolumes {
   };
   struct Health {
     MountState state = MountState::kLive;
-    bool was_rebound = false;
+    bool was_rebound = false;  // containers that ran keep a dead mount
     std::optional<FileSystemSize> size;
+  };
+  struct Times {
+    std::chrono::milliseconds look_after;    // from one look at all targets to the next
+    std::chrono::milliseconds publish_wait;  // for a whole publish; a second more for a mount that is there
   };
 
   /// Takes over the publications in the table whose targets still have a mount, and forgets the others.
-  NodeVolumes(VolumeTable& table, AttributePolicy policy, std::chrono::milliseconds look_after);
+  NodeVolumes(VolumeTable& table, AttributePolicy policy, Times times);
   ~NodeVolumes();
   NodeVolumes(const NodeVolumes&) = delete;
   NodeVolumes& operator=(const NodeVolumes&) = delete;
@@ -59,7 +63,6 @@ class NodeVolumes {
     Publication publication;
     std::string volume;  // in the table
     DriverOptions options;
-    bool was_rebound = false;
   };
   class Claim;
 
@@ -67,16 +70,22 @@ class NodeVolumes {
   /// The user of the table that serves `target`. Throws Refusal(ALREADY_EXISTS) if it shows something else.
   std::optional<Known> find_same(const std::string& volume_id, const std::string& target, const VolumeRequest& request)
       PKGFS_EXCLUDES(mutex_);
-  void mount(const std::string& volume, const VolumeRequest& request, const std::string& id);
-  void write_lock(const VolumeRequest& request) const;
+  /// Mounts the volume `volume` of the table, with `id` as its user. Makes it first, if it is that of `request`.
+  void mount(const std::string& volume, const VolumeRequest& request, const std::string& id,
+             VolumeTable::Clock::time_point deadline);
+  /// Takes a publication that failed back.
+  void undo(const Publication& publication, const std::string& volume) noexcept;
   /// Whether the mount at the target is that of the volume.
   [[nodiscard]] bool is_shown(const std::string& volume, const std::string& target) const;
-  void look_after_targets() PKGFS_EXCLUDES(mutex_);
-  void look_after(const Known& known) PKGFS_EXCLUDES(mutex_);
+  /// Logs a failure at a target once. `warned` has what was logged.
+  void look_after_targets(std::map<std::string, std::string>& warned) PKGFS_EXCLUDES(mutex_);
+  void look_after(const std::string& target) PKGFS_EXCLUDES(mutex_);
+  /// Shows the volume at a target that has a dead mount or none, and marks the publication. The caller has the claim.
+  void show_anew(const Known& known, std::chrono::milliseconds limit) PKGFS_EXCLUDES(mutex_);
 
   VolumeTable& table_;
   const AttributePolicy policy_;
-  const std::chrono::milliseconds look_after_;
+  const Times times_;
   Mutex mutex_;
   std::condition_variable changed_;
   std::map<std::string, Known> known_ PKGFS_GUARDED_BY(mutex_);  // by target

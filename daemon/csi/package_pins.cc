@@ -3,7 +3,6 @@
 
 #include <unistd.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <thread>
 #include <utility>
@@ -16,6 +15,7 @@
 #include "core/resolve/lock_file.h"
 #include "core/webc/parse_json.h"
 #include "daemon/csi/refusal.h"
+#include "daemon/volumes/volume_state.h"
 
 namespace pkgfs::csi {
 namespace {
@@ -54,10 +54,28 @@ class WorkDirectory {
   std::string path_;
 };
 
+/// Removes the directories of runs that were killed.
+void clear_work_directories(const std::filesystem::path& state_file) {
+  const std::string prefix = state_file.filename().string() + ".";
+  std::error_code failed;
+  std::vector<std::filesystem::path> found;
+  for (std::filesystem::directory_iterator entry(state_file.parent_path(), failed), end; !failed && entry != end;
+       entry.increment(failed)) {
+    std::error_code unknown;
+    if (entry->path().filename().string().starts_with(prefix) && entry->is_directory(unknown)) {
+      found.push_back(entry->path());
+    }
+  }
+  for (const std::filesystem::path& path : found) {
+    std::filesystem::remove_all(path, failed);
+  }
+}
+
 }  // namespace
 
 PackagePins::PackagePins(std::string path, AttributePolicy policy, OwnProgram program, std::chrono::milliseconds wait)
     : path_(std::move(path)), policy_(std::move(policy)), program_(std::move(program)), wait_(wait) {
+  clear_work_directories(path_);
   load();
 }
 
@@ -74,10 +92,7 @@ void PackagePins::load() {
     }
   } catch (const std::exception& error) {
     pins_.clear();
-    const std::string aside = path_ + ".damaged";
-    if (std::rename(path_.c_str(), aside.c_str()) != 0) {
-      throw system_error("Unable to rename the damaged file \"" + path_ + "\"", errno);
-    }
+    const std::string aside = set_aside(path_);
     log::warn("\"{}\" is damaged, and was renamed to \"{}\": {}", path_, aside, error);
   }
 }
@@ -101,7 +116,7 @@ StringMap PackagePins::resolve(const StringMap& parameters, const StringMap& sec
   }
   const WorkDirectory directory(path_ + ".XXXXXX");
   const std::string lock = directory.path() + "/lock";
-  CancelFlag cancel;
+  CancelFlag cancel(&stopping_);
   std::thread timer([&] {
     if (!cancel.wait_for(wait_)) {
       cancel.cancel();

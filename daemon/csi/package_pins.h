@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 
+#include "core/base/cancel.h"
 #include "core/base/thread_annotations.h"
 #include "daemon/csi/attributes.h"
 #include "daemon/volumes/own_command.h"
@@ -31,6 +32,8 @@ class PackagePins {
   Pin create(const std::string& name, const StringMap& parameters, const StringMap& secrets, std::int64_t capacity,
              std::int64_t limit);
   void remove(const std::string& name);
+  /// Ends resolutions that run, with an error. Call it before the threads that make requests are joined.
+  void stop() noexcept { stopping_.cancel(); }
   [[nodiscard]] bool exists(const std::string& name);
 
  private:
@@ -42,6 +45,7 @@ class PackagePins {
   const AttributePolicy policy_;
   const OwnProgram program_;
   const std::chrono::milliseconds wait_;
+  CancelFlag stopping_;
   Mutex mutex_;
   std::map<std::string, Pin> pins_ PKGFS_GUARDED_BY(mutex_);
 };

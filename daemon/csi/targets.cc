@@ -22,12 +22,44 @@
 namespace pkgfs::csi {
 namespace {
 
-constexpr auto kBindLimit = std::chrono::seconds(10);
 constexpr auto kSizeLimit = std::chrono::seconds(2);
-constexpr int kMountFailed = 200;  // above the errno numbers that a look-up gives
 
-/// Runs in a child process, because a look-up in a mount waits for its daemon. Returns an errno number, or 0.
-int bind_now(const char* source, const char* sub_path, const char* target) {
+/// A value that a child process changes for this one.
+template <typename Value>
+class Shared {
+ public:
+  explicit Shared(const std::string& what)
+      : value_(::mmap(nullptr, sizeof(Value), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) {
+    if (value_ == MAP_FAILED) {
+      throw system_error(what, errno);
+    }
+  }
+  ~Shared() { ::munmap(value_, sizeof(Value)); }
+  Shared(const Shared&) = delete;
+  Shared& operator=(const Shared&) = delete;
+  [[nodiscard]] Value& operator*() const { return *static_cast<Value*>(value_); }
+
+ private:
+  void* value_;
+};
+
+enum class BindStep { kLookUp, kCopy, kMove };
+
+std::string name_of(BindStep step) {
+  switch (step) {
+    case BindStep::kLookUp:
+      return "the directory can't be opened";
+    case BindStep::kCopy:
+      return "the kernel can't copy the mount";
+    case BindStep::kMove:
+      return "the kernel can't mount there";
+  }
+  return {};
+}
+
+/// Runs in a child process, because a look-up in a mount waits for its daemon. Returns an errno number, or 0; `step` is
+/// what failed.
+int bind_now(const char* source, const char* sub_path, const char* target, BindStep& step) {
   const UniqueFd root(::open(source, O_PATH | O_DIRECTORY | O_CLOEXEC));
   open_how how{};
   how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
@@ -37,11 +69,13 @@ int bind_now(const char* source, const char* sub_path, const char* target) {
   if (!shown) {
     return errno;
   }
+  step = BindStep::kCopy;
   const UniqueFd tree(::open_tree(shown.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
-  if (!tree || ::move_mount(tree.get(), "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) != 0) {
-    return kMountFailed;
+  if (!tree) {
+    return errno;
   }
-  return 0;
+  step = BindStep::kMove;
+  return ::move_mount(tree.get(), "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) == 0 ? 0 : errno;
 }
 
 }  // namespace
@@ -59,33 +93,36 @@ void make_target(const std::string& target) {
   }
 }
 
-void bind_target(const std::string& source, const std::string& sub_path, const std::string& target) {
-  const auto bind = [&](std::size_t) { return bind_now(source.c_str(), sub_path.c_str(), target.c_str()); };
-  const std::optional<int> error = run_bounded(1, bind, kBindLimit).front();
+void bind_target(const std::string& source, const std::string& sub_path, const std::string& target,
+                 std::chrono::milliseconds limit) {
   const std::string what = "Unable to show \"" + source + "\" at \"" + target + "\"";
+  const Shared<BindStep> step(what);  // zero: the first one
+  const auto bind = [&](std::size_t) { return bind_now(source.c_str(), sub_path.c_str(), target.c_str(), *step); };
+  const std::optional<int> error = run_bounded(1, bind, limit).front();
   if (!error) {
     throw Error(ErrorCode::kBusy, {what, "the mount doesn't answer"});
   }
-  if (*error == ENOENT || *error == ENOTDIR || *error == ELOOP || *error == EXDEV) {
-    if (!sub_path.empty()) {
-      throw Error(ErrorCode::kUsage, "attribute \"subPath\": the package has no directory \"" + sub_path + "\"");
-    }
-  }
-  if (*error == kMountFailed) {
-    throw Error(ErrorCode::kMount, {what, "the kernel refused the mount"});
+  const bool has_none = *error == ENOENT || *error == ENOTDIR || *error == ELOOP || *error == EXDEV;
+  if (has_none && *step == BindStep::kLookUp && !sub_path.empty()) {
+    throw Error(ErrorCode::kUsage, "attribute \"subPath\": the package has no directory \"" + sub_path + "\"");
   }
   if (*error != 0) {
-    throw system_error(what, *error);
+    const ErrorCode code = *step == BindStep::kLookUp ? system_error("", *error).code() : ErrorCode::kMount;
+    throw Error(code, {what, system_error(name_of(*step), *error).message()});
+  }
+}
+
+void refuse_foreign_mount(const std::string& target) {
+  if (const auto mounted = find_mount(target); mounted && mounted->type != kMountType) {
+    throw Refusal(grpc::StatusCode::FAILED_PRECONDITION, "the target path \"" + target +
+                                                             "\" has a mount of another program: " + mounted->type +
+                                                             " (" + mounted->source + ")");
   }
 }
 
 void unbind_target(const std::string& target) {
-  while (const std::optional<MountEntry> mounted = find_mount(target)) {
-    if (mounted->type != kMountType) {
-      throw Refusal(grpc::StatusCode::FAILED_PRECONDITION, "the target path \"" + target +
-                                                               "\" has a mount of another program: " + mounted->type +
-                                                               " (" + mounted->source + ")");
-    }
+  while (find_mount(target)) {
+    refuse_foreign_mount(target);
     unmount(target, true);
   }
 }
@@ -102,12 +139,7 @@ void remove_target(const std::string& target) {
 }
 
 std::optional<FileSystemSize> measure(const std::string& path) {
-  void* const memory =
-      ::mmap(nullptr, sizeof(FileSystemSize), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) {
-    throw system_error("Unable to measure \"" + path + "\"", errno);
-  }
-  auto* const size = static_cast<FileSystemSize*>(memory);
+  const Shared<FileSystemSize> size("Unable to measure \"" + path + "\"");
   const auto ask = [&](std::size_t) {
     struct statvfs status{};
     if (::statvfs(path.c_str(), &status) != 0) {
@@ -118,17 +150,10 @@ std::optional<FileSystemSize> measure(const std::string& path) {
              .inodes = status.f_files};
     return 0;
   };
-  std::optional<FileSystemSize> result;
-  try {
-    if (run_bounded(1, ask, kSizeLimit).front() == 0) {
-      result = *size;
-    }
-  } catch (...) {
-    ::munmap(memory, sizeof(FileSystemSize));
-    throw;
+  if (run_bounded(1, ask, kSizeLimit).front() != 0) {
+    return std::nullopt;
   }
-  ::munmap(memory, sizeof(FileSystemSize));
-  return result;
+  return *size;
 }
 
 }  // namespace pkgfs::csi

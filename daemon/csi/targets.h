@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -15,8 +16,13 @@ namespace pkgfs::csi {
 void make_target(const std::string& target);
 
 /// Shows the directory `sub_path` of the mount at `source` at `target`, too. Links in the package are followed inside
-/// of the package only. Throws Error: kUsage if `sub_path` is no directory, kBusy if the mount doesn't answer in time.
-void bind_target(const std::string& source, const std::string& sub_path, const std::string& target);
+/// of the package only. Throws Error: kUsage if `sub_path` is no directory, kBusy if the mount doesn't answer within
+/// `limit`.
+void bind_target(const std::string& source, const std::string& sub_path, const std::string& target,
+                 std::chrono::milliseconds limit);
+
+/// Throws Refusal(FAILED_PRECONDITION) if a mount of another program is on top of `target`.
+void refuse_foreign_mount(const std::string& target);
 
 /// Detaches all mounts of pkgfs at `target`, used or not, and removes the directory. Nothing happens if there is none.
 /// Throws Refusal(FAILED_PRECONDITION) if a mount of another program is on top, or the directory isn't empty: the

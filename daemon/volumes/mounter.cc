@@ -22,7 +22,7 @@
 namespace pkgfs {
 namespace {
 
-/// Every user may look below the directory: the options of each mount decide who may see it.
+/// Every user may look below the directory: the options of each mount decide which users may see it.
 void make_public_directory(const std::string& path) {
   std::error_code failed;
   std::filesystem::create_directories(path, failed);
@@ -96,6 +96,8 @@ void Mounter::mount(const std::string& name, const VolumeOptions& options, const
     throw system_error("Unable to create the directory \"" + path + "\"", errno);
   }
   std::vector<std::string> words = mount_arguments(options, used_lock(name, options), path);
+  // A driver in a container is in the mount namespace of the host by now. So the socket is that of the host's keeperd,
+  // which outlives the container as the mount does.
   const auto names_keeper = [](const std::string& word) { return word.starts_with("keeper"); };
   if (std::string why; std::ranges::none_of(options.words, names_keeper) && connect_to_keeperd(keeperd_socket(), why)) {
     words.insert(words.begin() + 1, "--keeper=external");

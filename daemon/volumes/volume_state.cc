@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/volumes/volume_state.h"
 
+#include <cerrno>
+#include <cstdio>
 #include <filesystem>
 
 #include <nlohmann/json.hpp>
@@ -43,6 +45,14 @@ void save_volume_state(const std::string& path, const VolumeState& state) {
   write_file_atomically(path, document.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n",
                         Durability::kSynced);
   sync_directory(std::filesystem::path(path).parent_path());
+}
+
+std::string set_aside(const std::string& path) {
+  std::string aside = path + ".damaged";
+  if (std::rename(path.c_str(), aside.c_str()) != 0) {
+    throw system_error("Unable to rename the damaged file \"" + path + "\"", errno);
+  }
+  return aside;
 }
 
 VolumeState load_volume_state(const std::string& path) {

@@ -34,4 +34,7 @@ void save_volume_state(const std::string& path, const VolumeState& state);
 /// The id of the current boot (/proc/sys/kernel/random/boot_id); empty if it can't be read.
 [[nodiscard]] std::string current_boot();
 
+/// Renames a damaged state file, so that a user can look at it. Returns its new path. Throws Error.
+[[nodiscard]] std::string set_aside(const std::string& path);
+
 }  // namespace pkgfs

@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <array>
 #include <ctime>
+#include <filesystem>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
+#include "core/base/files.h"
 #include "core/base/log.h"
 
 namespace pkgfs {
@@ -38,8 +40,6 @@ bool is_final(const Error& error) {
 
 Error named(Error error, const std::string& name) { return std::move(error).context("volume \"" + name + "\""); }
 
-Error no_such_volume(const std::string& name) { return {ErrorCode::kNotFound, "no such volume: " + name}; }
-
 }  // namespace
 
 std::string VolumeTable::Volume::package() const {
@@ -50,7 +50,7 @@ std::string VolumeTable::Volume::package() const {
 VolumeTable::VolumePtr VolumeTable::find(const std::string& name) const {
   const auto found = volumes_.find(name);
   if (found == volumes_.end() || found->second->removed) {
-    throw no_such_volume(name);
+    throw NoSuchVolume(name);
   }
   return found->second;
 }
@@ -126,15 +126,31 @@ std::vector<VolumeTable::User> VolumeTable::users() {
   return users;
 }
 
-void VolumeTable::create(const std::string& name, const DriverOptions& options, std::vector<std::string> variables) {
+std::string VolumeTable::own_lock(const DriverOptions& options) const {
+  const auto found = options.find("lock");
+  const bool is_own = !settings_.lock_directory.empty() && found != options.end() &&
+                      found->second.starts_with(settings_.lock_directory + "/");
+  return is_own ? found->second : std::string();
+}
+
+void VolumeTable::create(const std::string& name, const DriverOptions& options, std::vector<std::string> variables,
+                         const std::string& lock_text, Clock::time_point latest) {
   check_volume_name(name);
   (void)parse_volume_options(options);
-  const auto deadline = Clock::now() + settings_.mount_wait;
+  const auto deadline = std::min(latest, Clock::now() + settings_.mount_wait);
+  const auto write_lock = [&] {
+    std::error_code failed;
+    if (const std::string path = own_lock(options); !path.empty() && !std::filesystem::exists(path, failed)) {
+      make_private_directory(settings_.lock_directory);
+      write_file_atomically(path, lock_text, Durability::kSynced);
+    }
+  };
   Lock lock(mutex_);
   for (auto found = volumes_.find(name); found != volumes_.end(); found = volumes_.find(name)) {
     const VolumePtr before = found->second;
     if (!before->removed) {
       if (before->record.options == options) {
+        write_lock();
         before->variables = std::move(variables);
         before->idle_until = std::max(before->idle_until, idle_end(*before));
         return;
@@ -152,6 +168,7 @@ void VolumeTable::create(const std::string& name, const DriverOptions& options, 
   volume->idle_until = idle_end(*volume);
   volumes_[name] = volume;
   try {
+    write_lock();
     save();
   } catch (...) {
     volumes_.erase(name);
@@ -159,7 +176,7 @@ void VolumeTable::create(const std::string& name, const DriverOptions& options, 
   }
   log::info("volume \"{}\" is created: \"{}\"", name, volume->package());
   start_work(volume, false);
-  if (wait_until_free(lock, *volume, Clock::now() + settings_.create_wait) && volume->problem &&
+  if (wait_until_free(lock, *volume, std::min(deadline, Clock::now() + settings_.create_wait)) && volume->problem &&
       is_final(*volume->problem) && !volume->removed) {
     const Error problem = named(*volume->problem, name);
     drop(lock, volume);
@@ -167,10 +184,10 @@ void VolumeTable::create(const std::string& name, const DriverOptions& options, 
   }
 }
 
-VolumeDriver::Mounted VolumeTable::mount(const std::string& name, const std::string& id) {
+VolumeDriver::Mounted VolumeTable::mount(const std::string& name, const std::string& id, Clock::time_point deadline) {
   Lock lock(mutex_);
   const VolumePtr volume = find(name);
-  ensure_mounted(lock, volume);
+  ensure_mounted(lock, volume, deadline);
   const bool is_new = volume->record.ids.insert(id).second;
   volume->had_user = true;
   if (is_new) {
@@ -186,9 +203,8 @@ VolumeDriver::Mounted VolumeTable::mount(const std::string& name, const std::str
   return {mounter_.mountpoint(name), is_new};
 }
 
-void VolumeTable::ensure_mounted(Lock& lock, const VolumePtr& volume) {
+void VolumeTable::ensure_mounted(Lock& lock, const VolumePtr& volume, Clock::time_point deadline) {
   const std::string name = volume->record.name;
-  const auto deadline = Clock::now() + settings_.mount_wait;
   const std::size_t tries = volume->tries;
   bool checked = false;  // this call has seen the mount answer, or has had it made
   while (true) {
@@ -197,8 +213,11 @@ void VolumeTable::ensure_mounted(Lock& lock, const VolumePtr& volume) {
                                         (volume->record.prepared ? "mounting" : "resolving and downloading") + " \"" +
                                         volume->package() + "\"; that goes on, try again in a moment");
     }
+    if (volume->removed && volume->problem) {
+      throw named(*volume->problem, name);  // it was removed because of it
+    }
     if (volume->removed) {
-      throw no_such_volume(name);
+      throw NoSuchVolume(name);
     }
     if (volume->mounted && checked) {
       return;
@@ -257,7 +276,7 @@ void VolumeTable::remove(const std::string& name) {
                     "\" is still busy with a download or mount that is being cancelled; try again in a moment");
   }
   if (volume->removed) {
-    throw no_such_volume(name);
+    throw NoSuchVolume(name);
   }
   drop(lock, volume);
   log::info("volume \"{}\" is removed", name);
@@ -277,6 +296,12 @@ void VolumeTable::drop(Lock& lock, const VolumePtr& volume) {
     volume->worker.join();
   }
   volumes_.erase(volume->record.name);
+  const std::string path = own_lock(volume->record.options);
+  const auto uses = [&](const VolumePtr& other) { return own_lock(other->record.options) == path; };
+  if (!path.empty() && std::ranges::none_of(all(), uses)) {
+    std::error_code ignored;
+    std::filesystem::remove(path, ignored);
+  }
 }
 
 }  // namespace pkgfs

@@ -20,6 +20,12 @@
 
 namespace pkgfs {
 
+/// A request named a volume that the table doesn't have, or no longer.
+class NoSuchVolume final : public Error {
+ public:
+  explicit NoSuchVolume(const std::string& name) : Error(ErrorCode::kNotFound, "no such volume: " + name) {}
+};
+
 /// All volumes, their users, and the work that is going on for them. Thread-safe. The table saves a change in the state
 /// file before it reports success to the engine. If it can't save after an unmount, it only logs a warning, because the
 /// engine can't act on an error.
@@ -29,6 +35,8 @@ namespace pkgfs {
 /// that names the job.
 class VolumeTable final : public VolumeDriver {
  public:
+  using Clock = std::chrono::steady_clock;
+
   struct Settings {
     std::string state_file;
     /// How long a request may wait for a mount. Podman gives up after five seconds, and does not ask again.
@@ -44,6 +52,8 @@ class VolumeTable final : public VolumeDriver {
     /// asks again after a download that took too long.
     bool forgets = false;
     std::chrono::milliseconds unclaimed{150000};
+    /// For lock files that requests contain. No other program writes there: the table removes what no volume uses.
+    std::string lock_directory = {};
   };
 
   /// Reads the state file. Keeps live mounts, and replaces dead mounts that were in use. Unmounts a mount that belongs
@@ -59,10 +69,17 @@ class VolumeTable final : public VolumeDriver {
   void create(const std::string& name, const DriverOptions& options) override { create(name, options, {}); }
   /// `variables` are for the environment of the processes that work for the volume (own_command.h): secrets. They are
   /// held in memory only, and replace those of an earlier call. A volume that was read from the state file has none.
-  void create(const std::string& name, const DriverOptions& options, std::vector<std::string> variables);
+  /// `lock_text` is the content of the lock file that the options name, in the directory for such files; empty: the
+  /// file is not the table's. Waits no longer than until `deadline`.
+  void create(const std::string& name, const DriverOptions& options, std::vector<std::string> variables,
+              const std::string& lock_text = {}, Clock::time_point deadline = Clock::time_point::max());
   [[nodiscard]] VolumeDescription get(const std::string& name) override;
   [[nodiscard]] std::vector<VolumeDescription> list() override;
-  Mounted mount(const std::string& name, const std::string& id) override;
+  Mounted mount(const std::string& name, const std::string& id) override {
+    return mount(name, id, Clock::now() + settings_.mount_wait);
+  }
+  /// Waits no longer than until `deadline`.
+  Mounted mount(const std::string& name, const std::string& id, Clock::time_point deadline);
   void unmount(const std::string& name, const std::string& id) override;
   void remove(const std::string& name) override;
 
@@ -77,7 +94,6 @@ class VolumeTable final : public VolumeDriver {
   [[nodiscard]] std::string mountpoint(const std::string& name) const { return mounter_.mountpoint(name); }
 
  private:
-  using Clock = std::chrono::steady_clock;
   using Lock = MutexLock;
 
   struct Volume {
@@ -89,6 +105,8 @@ class VolumeTable final : public VolumeDriver {
     std::string resolved;          // the id of the package that was chosen; empty: not resolved yet, or a path
     std::size_t tries = 0;         // attempts that have ended
     std::optional<Error> problem;  // the error of the last attempt; none if it succeeded
+    std::chrono::milliseconds pause{};  // until the next attempt to make a dead mount anew; it grows
+    Clock::time_point renew_at;         // the time of that attempt
     bool had_user = false;
     Clock::time_point idle_until;        // then its mount ends, unless it has a user
     std::vector<std::string> variables;  // for the environment of its processes
@@ -100,6 +118,10 @@ class VolumeTable final : public VolumeDriver {
   using VolumePtr = std::shared_ptr<Volume>;
 
   void adopt();
+  /// Removes lock files in the directory of the table that no volume names.
+  void clear_locks() const PKGFS_REQUIRES(mutex_);
+  /// The path of the lock file of a volume, if the file is the table's; else empty.
+  [[nodiscard]] std::string own_lock(const DriverOptions& options) const;
   [[nodiscard]] VolumeState load() const;
   [[nodiscard]] VolumePtr find(const std::string& name) const PKGFS_REQUIRES(mutex_);
   [[nodiscard]] VolumeDescription describe(const Volume& volume) const PKGFS_REQUIRES(mutex_);
@@ -117,7 +139,7 @@ class VolumeTable final : public VolumeDriver {
   /// False if the volume is still busy at `deadline`. Throws Error when the plugin stops.
   bool wait_until_free(Lock& lock, const Volume& volume, Clock::time_point deadline) PKGFS_REQUIRES(mutex_);
   /// Returns when the volume is mounted and the mount answers. Throws Error.
-  void ensure_mounted(Lock& lock, const VolumePtr& volume) PKGFS_REQUIRES(mutex_);
+  void ensure_mounted(Lock& lock, const VolumePtr& volume, Clock::time_point deadline) PKGFS_REQUIRES(mutex_);
   /// Checks whether the mount answers, and unmounts it if it is dead. Throws Error if it does not answer in time.
   void check_mount(Lock& lock, Volume& volume) PKGFS_REQUIRES(mutex_);
   /// Removes a volume that is not busy, with its mount and its files. Throws Error and keeps the volume if the state
@@ -133,6 +155,10 @@ class VolumeTable final : public VolumeDriver {
   [[nodiscard]] bool is_idle(const Volume& volume) const;
   void end_idle_mounts(Lock& lock) PKGFS_REQUIRES(mutex_);
   void renew_dead_mounts(Lock& lock) PKGFS_REQUIRES(mutex_);
+  /// Whether the volume has users and no mount: an attempt to make it anew has failed.
+  [[nodiscard]] static bool lacks_mount(const Volume& volume) {
+    return !volume.mounted && !volume.busy && !volume.removed && !volume.record.ids.empty();
+  }
   [[nodiscard]] std::vector<VolumePtr> all() const PKGFS_REQUIRES(mutex_);
   [[nodiscard]] Clock::time_point next_look() const PKGFS_REQUIRES(mutex_);
 

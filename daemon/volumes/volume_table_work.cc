@@ -2,7 +2,7 @@
 // The parts of VolumeTable (volume_table.h) that run on its own threads: start-up, the work for a volume, and the
 // thread that ends idle mounts and makes dead ones anew.
 #include <algorithm>
-#include <cstdio>
+#include <filesystem>
 #include <set>
 #include <utility>
 
@@ -11,6 +11,8 @@
 
 namespace pkgfs {
 namespace {
+
+constexpr std::chrono::milliseconds kLongestPause = std::chrono::minutes(5);
 
 /// Marks a volume as busy until the end of the scope.
 class Busy {
@@ -96,12 +98,23 @@ VolumeState VolumeTable::load() const {
     if (error.code() != ErrorCode::kCorrupt) {
       throw;
     }
-    const std::string aside = settings_.state_file + ".damaged";
-    if (std::rename(settings_.state_file.c_str(), aside.c_str()) != 0) {
-      throw;
-    }
+    const std::string aside = set_aside(settings_.state_file);
     log::warn("{}\n  it was renamed to \"{}\", and there are no volumes", error, aside);
     return {};
+  }
+}
+
+void VolumeTable::clear_locks() const {
+  std::error_code failed;
+  std::vector<std::filesystem::path> found;
+  for (std::filesystem::directory_iterator entry(settings_.lock_directory, failed), end; !failed && entry != end;
+       entry.increment(failed)) {
+    found.push_back(entry->path());
+  }
+  for (const std::filesystem::path& path : found) {
+    if (std::ranges::none_of(all(), [&](const VolumePtr& one) { return own_lock(one->record.options) == path; })) {
+      std::filesystem::remove(path, failed);
+    }
   }
 }
 
@@ -136,6 +149,9 @@ void VolumeTable::adopt() {
     }
   }
   mounter_.forget_all_but(names);
+  if (!settings_.lock_directory.empty()) {
+    clear_locks();
+  }
   save();
   for (const auto& [name, volume] : volumes_) {
     const bool needs_mount = !volume->mounted && !volume->record.ids.empty();
@@ -201,6 +217,9 @@ void VolumeTable::work(const VolumePtr& volume) {
     log::warn("volume \"{}\": {}", name, one_line(*volume->problem));
   }
   ++volume->tries;
+  const auto longer = std::clamp(2 * volume->pause, settings_.look_after, kLongestPause);
+  volume->pause = volume->problem ? longer : std::chrono::milliseconds(0);
+  volume->renew_at = Clock::now() + volume->pause;
   volume->idle_until = idle_end(*volume);
 }
 
@@ -225,7 +244,7 @@ VolumeTable::Clock::time_point VolumeTable::next_look() const {
   for (const VolumePtr& volume : all()) {
     if (!volume->busy && is_idle(*volume)) {
       next = std::min(next, volume->idle_until);
-    } else if (volume->mounted && !volume->busy) {
+    } else if ((volume->mounted && !volume->busy) || lacks_mount(*volume)) {
       next = std::min(next, now + settings_.look_after);
     }
   }
@@ -298,6 +317,10 @@ void VolumeTable::renew_dead_mounts(Lock& lock) {
     const std::string& name = volume->record.name;
     const auto mount = found.find(name);
     const bool is_dead = mount == found.end() || mount->second.state == MountState::kDead;
+    if (lacks_mount(*volume) && volume->renew_at <= Clock::now() && !stopping_) {
+      start_work(volume, true);
+      continue;
+    }
     if (!is_dead || !volume->mounted || volume->busy || volume->record.ids.empty() || stopping_) {
       continue;
     }

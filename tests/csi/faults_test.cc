@@ -5,6 +5,7 @@
 
 #include <csignal>
 #include <fstream>
+#include <thread>
 
 #include <nlohmann/json.hpp>
 
@@ -95,7 +96,62 @@ TEST_F(CsiFaults, AVolumeWithoutItsDaemonIsUnpublishedAndOtherwiseMadeAnew) {
   EXPECT_TRUE(eventually([&] { return state().find("made anew; a container") != std::string::npos; }, seconds(20)))
       << state() << driver_.process().err();
   EXPECT_EQ(list_tree(driver_.target("b")), shown);
+  const auto is_abnormal = [&] {
+    ::csi::v1::NodeGetVolumeStatsResponse stats;
+    return driver_.stats("b", stats).ok() && stats.volume_condition().abnormal();
+  };
+  EXPECT_TRUE(is_abnormal()) << "a container may have the dead mount";
+  EXPECT_TRUE(driver_.publish("b", local("acme/app")).ok()) << "as the kubelet does after its restart";
+  EXPECT_TRUE(is_abnormal());
+  driver_.kill();
+  ASSERT_TRUE(driver_.start()) << driver_.process().err();
+  EXPECT_TRUE(is_abnormal()) << state();
   EXPECT_TRUE(driver_.unpublish("b").ok());
+  EXPECT_TRUE(eventually([&] { return driver_.mounted().empty(); })) << "no user is left";
+  ASSERT_TRUE(driver_.publish("b", local("acme/app")).ok());
+  EXPECT_FALSE(is_abnormal()) << "a new pod";
+}
+
+TEST_F(CsiFaults, ATargetThatCannotBeMendedDoesNotKeepTheOthers) {
+  ASSERT_TRUE(driver_.start()) << driver_.process().err();
+  ASSERT_TRUE(driver_.publish("a", local("acme/app")).ok());
+  ASSERT_TRUE(driver_.publish("b", local("acme/app")).ok());
+  const Tree shown = list_tree(driver_.target("a"));
+  ASSERT_EQ(::mount("none", driver_.target("a").c_str(), "tmpfs", 0, nullptr), 0);
+  kill_both(driver_.mounted().front());
+  const std::string mended = "\"" + driver_.target("b").string() + "\" shows the new mount";
+  EXPECT_TRUE(eventually([&] { return driver_.process().err().find(mended) != std::string::npos; }, seconds(20)))
+      << driver_.process().err();
+  EXPECT_EQ(list_tree(driver_.target("b")), shown);
+  std::this_thread::sleep_for(seconds(3));
+  const std::string log = driver_.process().err();
+  const std::size_t first = log.find("has a mount of another program");
+  EXPECT_NE(first, std::string::npos) << log;
+  EXPECT_EQ(log.find("has a mount of another program", first + 1), std::string::npos) << "once\n" << log;
+  ::umount(driver_.target("a").c_str());
+  EXPECT_TRUE(eventually([&] { return list_tree(driver_.target("a")) == shown; }, seconds(10)));
+}
+
+TEST_F(CsiFaults, ADeadMountIsMadeAnewAlsoAfterAFailure) {
+  const TempDir allowed;
+  const fs::path here = allowed.path() / "registry";
+  Driver driver(environment(), {"--local-root=" + allowed.path().string(), "--keep=0.2"});
+  ASSERT_TRUE(driver.start()) << driver.process().err();
+  fs::copy(registry("chain-v3"), here, fs::copy_options::recursive);
+  ASSERT_TRUE(driver.publish("a", {{"package", "acme/app"}, {"registry", here}}).ok());
+  const Tree shown = list_tree(driver.target("a"));
+  fs::rename(here, allowed.path() / "away");
+  kill_both(driver.mounted().front());
+  const auto fails = [&] {
+    const std::string log = driver.process().err();
+    const std::size_t dead = log.find("its mount ended while in use");
+    return dead != std::string::npos && log.find(here.string(), dead) != std::string::npos;
+  };
+  ASSERT_TRUE(eventually(fails, seconds(20))) << driver.process().err();
+  fs::rename(allowed.path() / "away", here);
+  EXPECT_TRUE(eventually([&] { return list_tree(driver.target("a")) == shown; }, seconds(30)))
+      << driver.process().err();
+  EXPECT_TRUE(driver.unpublish("a").ok());
 }
 
 TEST_F(CsiFaults, ASecondDriverAndASocketThatExists) {

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Risk: a slow or missing registry makes a call take longer than the kubelet waits, or keeps pods from packages that
 // the node has.
+#include <thread>
+
+#include <grpcpp/client_context.h>
+
 #include "tests/csi/driver.h"
 #include "tests/support/containers/package_builder.h"
 
@@ -70,6 +74,50 @@ TEST_F(CsiNetwork, ATokenOfASecretOpensAPrivatePackage) {
   (*request.mutable_secrets())["token"] = "s3cret";
   const grpc::Status status = driver.publish(request);
   EXPECT_TRUE(status.ok()) << describe(status) << "\nwithout: " << describe(refused);
+}
+
+TEST_F(CsiNetwork, TheTokenOfTheDriverIsNotForRegistriesThatPodsName) {
+  auto variables = environment();
+  variables.emplace_back("WASMER_TOKEN", "of-the-node");
+  variables.emplace_back("WASMER_REGISTRY", "127.0.0.1:1");
+  Driver driver(variables, {"--keep=0.2"});
+  ASSERT_TRUE(driver.start()) << driver.process().err();
+  registry_->set_fault({.kind = Fault::Kind::kUnauthorized, .where = Fault::Where::kGraphql, .token = "of-the-node"});
+  const grpc::Status status = driver.publish("a", attributes_);
+  EXPECT_FALSE(status.ok()) << "the registry got the token";
+  EXPECT_NE(status.error_message().find("token"), std::string::npos) << describe(status);
+}
+
+TEST_F(CsiNetwork, ADriverThatEndsLeavesNoResolutionBehind) {
+  Driver driver(environment());
+  ASSERT_TRUE(driver.start()) << driver.process().err();
+  registry_->set_fault({.where = Fault::Where::kGraphql, .latency_ms = 15000});
+  std::thread caller([&] {
+    grpc::ClientContext context;
+    ::csi::v1::CreateVolumeRequest request;
+    ::csi::v1::CreateVolumeResponse reply;
+    request.set_name("pvc");
+    auto* const capability = request.add_volume_capabilities();
+    capability->mutable_mount();
+    capability->mutable_access_mode()->set_mode(::csi::v1::VolumeCapability::AccessMode::MULTI_NODE_READER_ONLY);
+    request.mutable_parameters()->insert(attributes_.begin(), attributes_.end());
+    auto controller = driver.controller();
+    EXPECT_FALSE(controller.CreateVolume(&context, request, &reply).ok());
+  });
+  const auto directories = [&] {
+    const auto is_work = [](const auto& entry) { return entry.path().filename().string().starts_with("controller."); };
+    return std::ranges::count_if(std::filesystem::directory_iterator(driver.state()), is_work);
+  };
+  EXPECT_TRUE(eventually([&] { return directories() == 1; }));
+  const auto begin = Clock::now();
+  const ProcessResult ended = driver.stop();
+  EXPECT_TRUE(ended.ok()) << ended.describe();
+  EXPECT_LT(Clock::now() - begin, seconds(5));
+  caller.join();
+  EXPECT_EQ(directories(), 0);
+  std::filesystem::create_directory(driver.state() / "controller.json.killed");
+  ASSERT_TRUE(driver.start()) << driver.process().err();
+  EXPECT_EQ(directories(), 0) << "of a driver that was killed";
 }
 
 }  // namespace

@@ -6,6 +6,8 @@
 #include <fstream>
 #include <thread>
 
+#include <nlohmann/json.hpp>
+
 #include "tests/csi/driver.h"
 
 namespace pkgfs::test {
@@ -125,6 +127,56 @@ TEST_F(CsiPublish, WrongRequestsAreRefusedWithTheirReason) {
   request.set_target_path(driver_.target("none/below"));
   expect_refused(request, StatusCode::NOT_FOUND, "none");
   EXPECT_TRUE(eventually([&] { return driver_.mounted().empty(); }));
+}
+
+TEST_F(CsiPublish, ALockFileNamesNoFileOfTheNodeAndGoesWithItsVolume) {
+  const TempDir allowed;
+  Driver driver(environment(), {"--local-root=" + allowed.path().string(), "--keep=0.2"});
+  ASSERT_TRUE(driver.start()) << driver.process().err();
+  fs::copy(registry("chain-v3"), allowed.path() / "registry", fs::copy_options::recursive);
+  Attributes attributes{{"package", "acme/app"}, {"registry", allowed.path() / "registry"}};
+  const fs::path file = allowed.path() / "lock";
+  const ProcessResult locked =
+      run({kPkgfs, "resolve", "--registry=" + attributes["registry"], "--lock=" + file.string(), "acme/app"});
+  ASSERT_TRUE(locked.ok()) << locked.describe();
+  const fs::path secret = driver.state() / "secret";
+  std::ofstream(secret) << "root's";
+  auto hostile = nlohmann::json::parse(read_text(file));
+  const std::string good = hostile.dump();
+  hostile["packages"][0]["url"] = "file://" + secret.string();
+  const fs::path bad = allowed.write("bad", hostile.dump());
+  for (const std::string& lock : {hostile.dump(), bad.string(), std::string("{\"not\": \"a lock\"}")}) {
+    attributes["lock"] = lock;
+    const grpc::Status status = driver.publish("refused", attributes);
+    EXPECT_EQ(status.error_code(), StatusCode::INVALID_ARGUMENT) << describe(status);
+    EXPECT_NE(status.error_message().find("attribute \"lock\""), std::string::npos) << describe(status);
+  }
+  const auto files = [&] {
+    std::error_code failed;
+    return std::ranges::distance(fs::directory_iterator(driver.state() / "locks", failed), fs::directory_iterator());
+  };
+  EXPECT_EQ(files(), 0) << "of refused volumes";
+  attributes["lock"] = good;
+  const grpc::Status status = driver.publish("a", attributes);
+  ASSERT_TRUE(status.ok()) << describe(status);
+  attributes["commandsDir"] = "/cmds";
+  ASSERT_TRUE(driver.publish("b", attributes).ok());
+  EXPECT_EQ(files(), 1) << "two volumes have the same";
+  EXPECT_TRUE(driver.unpublish("a").ok());
+  EXPECT_TRUE(eventually([&] { return driver.mounted().size() == 1U; }));
+  EXPECT_EQ(files(), 1) << "one volume still needs it";
+  EXPECT_TRUE(driver.unpublish("b").ok());
+  EXPECT_TRUE(eventually([&] { return files() == 0; }));
+  attributes["lock"] = file;
+  EXPECT_TRUE(driver.publish("c", attributes).ok());
+}
+
+TEST_F(CsiPublish, AWaitThatTheKubeletDoesNotHaveIsRefused) {
+  Arguments arguments = driver_.arguments();
+  arguments.push_back("--publish-wait=101");
+  const ProcessResult refused = run(arguments);
+  EXPECT_EQ(refused.exit_code, 2) << refused.describe();
+  EXPECT_NE(refused.err.find("from 0 to 100"), std::string::npos) << refused.err;
 }
 
 TEST_F(CsiPublish, TargetsInEveryState) {
