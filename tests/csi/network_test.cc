@@ -78,8 +78,9 @@ TEST_F(CsiNetwork, ATokenOfASecretOpensAPrivatePackage) {
 
 TEST_F(CsiNetwork, TheTokenOfTheDriverIsNotForRegistriesThatPodsName) {
   auto variables = environment();
-  variables.emplace_back("WASMER_TOKEN", "of-the-node");
-  variables.emplace_back("WASMER_REGISTRY", "127.0.0.1:1");
+  for (auto& [name, value] : variables) {
+    value = name == "WASMER_TOKEN" ? "of-the-node" : value;
+  }
   Driver driver(variables, {"--keep=0.2"});
   ASSERT_TRUE(driver.start()) << driver.process().err();
   registry_->set_fault({.kind = Fault::Kind::kUnauthorized, .where = Fault::Where::kGraphql, .token = "of-the-node"});
