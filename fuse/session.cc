@@ -7,7 +7,6 @@
 #include <linux/fuse.h>
 #include <poll.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -162,14 +161,6 @@ bool Handshake::kernel_resends() const {
   return init.major == FUSE_KERNEL_VERSION && init.minor >= kMinor;
 }
 
-bool ask_to_resend(int device) {
-  constexpr int kResend = 7;  // FUSE_NOTIFY_RESEND, which the headers of Debian 12 don't have
-  fuse_out_header message{};
-  message.len = sizeof(message);
-  message.error = kResend;
-  return ::write(device, &message, sizeof(message)) == static_cast<ssize_t>(sizeof(message));
-}
-
 void check_device() {
   const UniqueFd device(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
   if (device) {
@@ -296,34 +287,6 @@ bool Session::answer_first() {
   return sent && adapter_.is_ready();
 }
 
-std::vector<std::byte> Session::reply_to(std::vector<std::byte> request) {
-  constexpr std::size_t kMostReply = 4096;  // the reply to INIT has some 80 bytes
-  const char* const what = "Unable to answer the first request of the kernel";
-  const int device = fuse_session_fd(session_);
-  const UniqueFd kept(::fcntl(device, F_DUPFD_CLOEXEC, 0));
-  std::array<int, 2> ends{};
-  if (!kept || ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()) != 0) {
-    throw system_error(what, errno);
-  }
-  const UniqueFd mine(ends[0]);
-  const UniqueFd libfuse(ends[1]);
-  // libfuse writes replies to the descriptor of its session, whatever that is.
-  if (::dup3(libfuse.get(), device, O_CLOEXEC) < 0) {
-    throw system_error(what, errno);
-  }
-  fuse_buf buffer{};
-  buffer.size = request.size();
-  buffer.mem = request.data();
-  fuse_session_process_buf(session_, &buffer);
-  std::vector<std::byte> reply(kMostReply);
-  const ssize_t size = ::read(mine.get(), reply.data(), reply.size());
-  reply.resize(static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
-  if (::dup3(kept.get(), device, O_CLOEXEC) < 0) {
-    throw system_error(what, errno);
-  }
-  return reply;
-}
-
 void Session::take_over(UniqueFd device, std::uint64_t number, const Handshake& agreed, std::function<void()> unmount) {
   const std::string what = "Unable to take over the mount at \"" + settings_.mountpoint + "\"";
   const std::string path = "/dev/fd/" + std::to_string(device.get());
@@ -337,14 +300,6 @@ void Session::take_over(UniqueFd device, std::uint64_t number, const Handshake& 
   if (reply_to(agreed.request) != agreed.reply || !adapter_.is_ready()) {
     throw Error(ErrorCode::kMount,
                 {what, "this version of pkgfs has another agreement with the kernel than the one that mounted it"});
-  }
-}
-
-bool Session::resend() { return ask_to_resend(fuse_session_fd(session_)); }
-
-void Session::take_back() {
-  if (!servers_->take_back()) {
-    (void)resend();
   }
 }
 

@@ -273,5 +273,26 @@ TEST_F(KeeperEnds, DamagedStateIsNoReasonForWrongBytesOrAHang) {
   }
 }
 
+TEST_F(KeeperEnds, TheKeeperIsReplacedAndTheNewOneKnowsAll) {
+  const MountedPackage mount(kPkgfs, package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  ComparingReader reader(mount.path(), source());
+  for (int round = 0; round < 3 && !HasFailure(); ++round) {
+    const Serving before = kept(mount.path());
+    ASSERT_GT(before.keeper, 1);
+    ::kill(before.keeper, SIGKILL);
+    Serving after;
+    EXPECT_TRUE(eventually([&] {
+      after = serving(mount.path());
+      return after.keeper > 1 && after.keeper != before.keeper && is_running(after.keeper);
+    })) << after.all;
+    EXPECT_EQ(after.daemon, before.daemon);
+    EXPECT_EQ(after.generation, before.generation);
+    EXPECT_TRUE(eventually([&] { return !fs::exists("/proc/" + std::to_string(before.keeper)); })) << "a zombie";
+    replace_daemon(mount.path());
+  }
+  reader.expect_right();
+}
+
 }  // namespace
 }  // namespace pkgfs::test

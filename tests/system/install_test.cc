@@ -81,8 +81,8 @@ TEST_F(Install, PutsEverythingBelowThePrefix) {
       expected.push_back(std::string("/usr/share/man/man") + page);
     }
   }
-  for (const char* page :
-       {"QUICKSTART.md", "REFERENCE.md", "REGISTRIES.md", "CONTAINERS.md", "OPERATIONS.md", "METRICS.md"}) {
+  for (const char* page : {"QUICKSTART.md", "REFERENCE.md", "REGISTRIES.md", "CONTAINERS.md", "KUBERNETES.md",
+                           "OPERATIONS.md", "METRICS.md"}) {
     expected.push_back("/usr/share/doc/pkgfs/" + std::string(page));
   }
   for (const auto& picture : fs::directory_iterator(source_directory() / "docs/pictures")) {

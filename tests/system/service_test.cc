@@ -151,6 +151,7 @@ TEST_F(Service, WatchdogHearsOfTheMountNotOfTheProcess) {
   }
   daemon.signal(SIGTERM);
   EXPECT_EQ(daemon.wait().exit_code, 0) << daemon.err();
+  socket.drain();  // messages hold the mapped directory, which the service manager was to keep
   EXPECT_TRUE(run({kPkgfs, "unmount", directory_.path() / "pkg/data"}).ok());
 }
 
