@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <utility>
@@ -25,7 +26,11 @@ struct HostFile {
 };
 
 /// Where the bytes of a file come from: memory, a part of a source, or a host file.
-using Content = std::variant<std::string, Blob, HostFile>;
+class Content : public std::variant<std::string, Blob, HostFile> {
+ public:
+  using variant::variant;
+  Content(const std::filesystem::path&) = delete;  // it would become a text: the path itself
+};
 
 /// An entry to be written. The root of a volume is a directory; its name is ignored.
 struct WriterNode {

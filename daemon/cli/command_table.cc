@@ -38,7 +38,7 @@ constexpr std::array kCommands{
                 "pkgfs wait --timeout=600 /mnt/python"},
     CommandSpec{CommandId::kUpgradeMounts, "upgrade-mounts", "[MOUNTPOINT...]",
                 "let this version of pkgfs serve the mounts that exist",
-                "Replaces the daemons of the mounts, or of all mounts, one after the other. Programs that use a mount "
+                "Replaces the daemons of the named mounts, or of all, one after the other. Programs that use a mount "
                 "notice a pause of milliseconds. If the mount doesn't answer with the new daemon, the old one goes on. "
                 "A mount without a keeper (--keeper) keeps its daemon; so does one whose daemon answers the kernel in "
                 "another way than this version. The exit code is then 10.",
@@ -75,8 +75,8 @@ constexpr std::array kCommands{
                 "A and B are packages, lock files, mounts, or directories such as one that \"pkgfs extract\" wrote. "
                 "pkgfs compares the trees as a mount would show them: the types, permissions, sizes and contents of "
                 "files and the targets of links, but not the times. Of packages and lock files, it also compares "
-                "dependencies and commands. A stands for an entry that only B has, D for one that only A has, and M "
-                "for one that differs.\n"
+                "dependencies and commands. In the output, the letter M marks an entry that differs, A one that was "
+                "added (only the second package has it), and D one that was deleted (only the first has it).\n"
                 "If both packages state the hash of a file, pkgfs compares the hashes, and does not read the file; "
                 "--verify=open checks them. The exit code is 0 if nothing differs, 1 if something differs, and 2 if "
                 "reading or writing fails.",

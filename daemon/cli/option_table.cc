@@ -348,7 +348,7 @@ constexpr std::array kOptions{
         Group::kDaemon, "engine", '\0', "auto|fuse|erofs",
         "what serves the mount. auto (default) and fuse: a daemon. erofs: the kernel itself, from an image that "
         "pkgfs makes at the first mount and keeps in the cache. No process can fail then. A first walk of a tree "
-        "takes a third of the time; reads gain little, and the mount itself hardly anything. "
+        "takes a third of the time; reads are little faster, and mounting is hardly faster. "
         "erofs needs root, downloads packages whole, and refuses live directories",
         kMountOnly, true, set_engine},
     OptionSpec{Group::kDaemon, "debug", 'd', "", "log every request; implies --foreground", kMountOnly, true,
@@ -365,8 +365,8 @@ constexpr std::array kOptions{
         "whether another daemon goes on with the mount if this one is killed or crashes. A small process, "
         "pkgfs-keeper, starts the other daemon. auto (default): in the background, unless --follow-manifest is given. "
         "on: also with --foreground. A mount in the foreground of a systemd service has no keeper: with auto and on, "
-        "systemd keeps its descriptors. external: like on, and pkgfs-keeperd(8) holds the mount, too, in case this "
-        "process and pkgfs-keeper are killed at once",
+        "systemd keeps its descriptors. external: like on, and pkgfs-keeperd(8) holds the mount, too, in case the "
+        "daemon and pkgfs-keeper are killed at once",
         kMountOnly, true,
         [](Options& options, std::string_view value) {
           const KeeperChoice choice = parse_keeper("keeper", value);

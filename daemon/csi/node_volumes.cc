@@ -35,15 +35,31 @@ std::string real_target(const std::string& given) {
 /// The right to work on a target, until the end of the scope.
 class NodeVolumes::Claim {
  public:
-  Claim(NodeVolumes& volumes, std::string target) : volumes_(volumes), target_(std::move(target)) {
-    const MutexLock lock(volumes_.mutex_);
+  enum class By { kCall, kThread };
+  /// A call waits for the thread that looks after the targets, which takes a moment. It doesn't wait for another call:
+  /// the kubelet calls again.
+  Claim(NodeVolumes& volumes, std::string target, By by) : volumes_(volumes), target_(std::move(target)) {
+    MutexLock lock(volumes_.mutex_);
+    if (by == By::kCall) {
+      const auto is_left = [this]() PKGFS_REQUIRES(volumes_.mutex_) { return volumes_.looked_after_ != target_; };
+      (void)lock.wait_for(volumes_.changed_, kBindLimit + kProbeLimit, is_left);
+    }
     if (!volumes_.claimed_.insert(target_).second) {
       throw Refusal(grpc::StatusCode::ABORTED, "another call works on the target path \"" + target_ + "\"");
     }
+    if (by == By::kThread) {
+      volumes_.looked_after_ = target_;
+    }
   }
   ~Claim() {
-    const MutexLock lock(volumes_.mutex_);
-    volumes_.claimed_.erase(target_);
+    {
+      const MutexLock lock(volumes_.mutex_);
+      volumes_.claimed_.erase(target_);
+      if (volumes_.looked_after_ == target_) {
+        volumes_.looked_after_.clear();
+      }
+    }
+    volumes_.changed_.notify_all();
   }
   Claim(const Claim&) = delete;
   Claim& operator=(const Claim&) = delete;
@@ -146,7 +162,7 @@ void NodeVolumes::publish(const std::string& volume_id, const std::string& given
   const auto deadline = VolumeTable::Clock::now() + times_.publish_wait;
   const VolumeRequest request = parse_attributes(attributes, secrets, policy_);
   const std::string target = resolve_mountpoint(given);
-  const Claim claim(*this, target);
+  const Claim claim(*this, target, Claim::By::kCall);
   const std::optional<Known> same = find_same(volume_id, target, request);
   refuse_foreign_mount(target);
   // After a change of the secret, the pod keeps the mount that it has. Other pods may share it, so that it keeps its
@@ -192,7 +208,7 @@ void NodeVolumes::undo(const Publication& publication, const std::string& volume
 
 void NodeVolumes::unpublish(const std::string& volume_id, const std::string& given) {
   const std::string target = real_target(given);
-  const Claim claim(*this, target);
+  const Claim claim(*this, target, Claim::By::kCall);
   remove_target(target);
   std::optional<Known> known;
   {
@@ -281,7 +297,7 @@ void NodeVolumes::look_after(const std::string& target) {
   Known known;
   std::optional<Claim> claim;
   try {
-    claim.emplace(*this, target);
+    claim.emplace(*this, target, Claim::By::kThread);
   } catch (const Refusal&) {
     return;  // a call works on it
   }

@@ -90,6 +90,7 @@ class NodeVolumes {
   std::condition_variable changed_;
   std::map<std::string, Known> known_ PKGFS_GUARDED_BY(mutex_);  // by target
   std::set<std::string> claimed_ PKGFS_GUARDED_BY(mutex_);       // targets that are worked on
+  std::string looked_after_ PKGFS_GUARDED_BY(mutex_);            // the one of them that `keeper_` works on, if any
   bool stopping_ PKGFS_GUARDED_BY(mutex_) = false;
   std::atomic<std::uint64_t> rebinds_ = 0;
   std::thread keeper_;

@@ -3,6 +3,7 @@
 //   bench_make_package tree 2|3 DIRECTORY OUT.webc      DIRECTORY as the one volume, mapped to /
 //   bench_make_package files 2|3 COUNT OUT.webc         COUNT tiny files, a thousand a directory
 //   bench_make_package layers 2|3 REGISTRY DIRECTORY... bench/merged, which maps a package for each DIRECTORY to /
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <cstdio>
@@ -43,7 +44,9 @@ void add_directory(webc::WriterNode& node, const fs::path& directory) {
     } else {
       child.kind = webc::EntryKind::kFile;
       child.modified = modified(entry.path());
-      child.content = entry.path();
+      child.content = webc::HostFile{.name = entry.path().string(), .open = [path = entry.path()] {
+                                       return UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+                                     }};
     }
   }
 }
