@@ -219,11 +219,12 @@ TEST_F(Export, LargeDirectoriesAndFilesAreWholeInAnImageOfTheKernel) {
   }
   PackageBuilder builder("acme/large@1.0.0");
   for (int i = 0; i < 5000; ++i) {
-    builder.file("data", "many/" + std::string(i % 200, 'n') + std::to_string(i), std::to_string(i));
+    builder.file("data", "many/" + std::string(static_cast<std::size_t>(i % 200), 'n') + std::to_string(i),
+                 std::to_string(i));
   }
   // Around the sizes at which the end of a file goes from behind the inode to a block of its own.
-  for (const std::size_t size :
-       {0, 1, 2047, 2048, 2049, 4095, 4096, 4097, 6143, 6144, 6145, 1048575, 1048577, 3000000}) {
+  for (const std::size_t size : std::initializer_list<std::size_t>{0, 1, 2047, 2048, 2049, 4095, 4096, 4097, 6143, 6144,
+                                                                   6145, 1048575, 1048577, 3000000}) {
     builder.file("data", "sizes/" + std::to_string(size), std::string(size, static_cast<char>('a' + size % 26)));
   }
   builder.file("data", "!before the dot", "x").file("data", "-", "y");

@@ -158,7 +158,7 @@ TEST_F(Keeper, RequestsThatNoDaemonTookAreAnsweredByTheSuccessor) {
   }
   sleep_ms(200);
   ::kill(before.daemon, SIGKILL);
-  for (int i = 0; i < 20; ++i) {
+  for (std::size_t i = 0; i < 20; ++i) {
     const std::string name = "/d" + std::to_string(i) + "/f" + std::to_string(i * 100 + 7);
     EXPECT_EQ(readers[i]->wait().out, read_text(source() + name)) << readers[i]->wait().describe();
   }

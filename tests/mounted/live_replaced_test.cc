@@ -115,7 +115,7 @@ TEST_P(LiveReplaced, AnOpenFileStaysWhatItIs) {
   const std::string path = mount / "pub/file";
   std::atomic<bool> stop{false};
   std::vector<std::thread> readers;
-  for (const std::size_t piece : {512, 4'096, 65'536, 65'536}) {
+  for (const std::size_t piece : std::initializer_list<std::size_t>{512, 4'096, 65'536, 65'536}) {
     readers.emplace_back([&, piece] {
       while (!stop) {
         read(path, piece);

@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kDirectories = 30;
-constexpr int kFiles = 20;  // a directory
+constexpr int kFilesOfOne = 20;  // directory
 
 std::string content(int directory, int file) {
   std::mt19937 random(static_cast<unsigned>(directory * 1000 + file));
@@ -37,7 +37,7 @@ class Requests : public MountedTest {
     PackageBuilder builder("acme/many@1.0.0");
     builder.mount("/data", "data");
     for (int directory = 0; directory < kDirectories; ++directory) {
-      for (int file = 0; file < kFiles; ++file) {
+      for (int file = 0; file < kFilesOfOne; ++file) {
         builder.file("data", name(directory, file), content(directory, file));
       }
     }
@@ -75,7 +75,7 @@ class Requests : public MountedTest {
         ASSERT_EQ(read_text(entry.path()), content(directory, file)) << entry.path();
         ++seen;
       }
-      ASSERT_EQ(seen, kFiles);
+      ASSERT_EQ(seen, kFilesOfOne);
     }
   }
 
@@ -113,10 +113,10 @@ TEST_F(Requests, SmallFilesAreBroughtBeforeTheyAreAskedFor) {
   for (int directory = 0; directory < kDirectories; ++directory) {
     ASSERT_EQ(read_text(mount / ("data/" + name(directory, 0))), content(directory, 0));
   }
-  EXPECT_TRUE(eventually([&] { return statistics(mount).at("files_pushed") >= kDirectories * kFiles / 2; }))
+  EXPECT_TRUE(eventually([&] { return statistics(mount).at("files_pushed") >= kDirectories * kFilesOfOne / 2; }))
       << statistics(mount);
   read_everything(mount);
-  EXPECT_LT(requests(mount, "read"), kDirectories * kFiles / 2) << statistics(mount);
+  EXPECT_LT(requests(mount, "read"), kDirectories * kFilesOfOne / 2) << statistics(mount);
 }
 
 TEST_F(Requests, PushingCanBeTurnedOff) {
@@ -127,7 +127,7 @@ TEST_F(Requests, PushingCanBeTurnedOff) {
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
   read_everything(mount);
   EXPECT_EQ(statistics(mount).at("files_pushed"), 0);
-  EXPECT_GE(requests(mount, "read"), kDirectories * kFiles);
+  EXPECT_GE(requests(mount, "read"), kDirectories * kFilesOfOne);
   EXPECT_LE(requests(mount, "open"), 1) << "the kernel was told not to ask";
 }
 
@@ -135,7 +135,7 @@ TEST_F(Requests, OpenCanBeAskedFor) {
   const MountedPackage mount(kPkgfs, package(), {"--skip-open=off"});
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
   read_everything(mount);
-  EXPECT_EQ(requests(mount, "open"), kDirectories * kFiles);
+  EXPECT_EQ(requests(mount, "open"), kDirectories * kFilesOfOne);
   EXPECT_GE(requests(mount, "opendir"), kDirectories);
 }
 
@@ -157,7 +157,7 @@ TEST_F(Requests, WhatTheKernelDroppedIsReadAgain) {
   read_everything(mount);
   const int before = requests(mount, "read");
   for (int directory = 0; directory < kDirectories; ++directory) {
-    for (int file = 0; file < kFiles; ++file) {
+    for (int file = 0; file < kFilesOfOne; ++file) {
       const UniqueFd fd(::open((mount / ("data/" + name(directory, file))).c_str(), O_RDONLY | O_CLOEXEC));
       ASSERT_EQ(::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED), 0);
     }
