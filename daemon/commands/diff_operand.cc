@@ -8,18 +8,17 @@
 #include <map>
 #include <utility>
 
-#include "core/base/files.h"
+#include "core/base/unique_fd.h"
 #include "core/resolve/lock_file.h"
 #include "core/vfs/host_file_system.h"
 #include "daemon/mount/mount_table.h"
+#include "daemon/packages/locked_packages.h"
 
 namespace pkgfs {
 
 namespace {
 
 namespace stdfs = std::filesystem;
-
-constexpr std::size_t kLockBytes = 64U << 20U;
 
 /// The hash is unknown if all its bytes are zero: some manifests state none for an atom.
 std::optional<Sha256> known(const std::optional<Sha256>& hash) { return hash == Sha256{} ? std::nullopt : hash; }
@@ -90,11 +89,7 @@ std::optional<LockFile> read_lock(const std::string& path) {
   if (!file || ::pread(file.get(), &first, 1, 0) != 1 || first != '{') {
     return std::nullopt;  // a container or a tarball, or what opening a package refuses
   }
-  try {
-    return parse_lock(read_to_end(file.get(), kLockBytes, "Unable to read it"));
-  } catch (Error& error) {
-    throw std::move(error).context("Unable to use the lock file \"" + path + "\"");
-  }
+  return parse_lock_file(path);
 }
 
 /// The PACKAGE that asks a lock file for its first package.
@@ -111,18 +106,20 @@ std::string root_of(const LockFile& lock, const std::string& path) {
   return root.dist.url;
 }
 
-DiffOperand open_directory(const std::string& text, UnreadReport report) {
+/// Whether a mount of pkgfs begins at `path`, which has no symbolic links.
+bool is_our_mount(const std::string& path) {
+  const auto mount = find_mount(path);
+  return mount && mount->type == kMountType;
+}
+
+DiffOperand open_directory(const std::string& text, std::string path, bool is_mount, UnreadReport report) {
   UniqueFd root(::open(text.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!root) {
     throw system_error("Unable to open the directory \"" + text + "\"", errno);
   }
-  std::error_code failed;
-  const std::string path = stdfs::canonical(text, failed).string();
-  const auto mount = failed ? std::nullopt : find_mount(path);
   DiffOperand operand{.name = text, .opened = {}, .directory = {}, .tree = {}};
   operand.directory = std::make_unique<vfs::HostFileSystem>(std::move(root), text);
-  operand.tree = std::make_unique<ComparedDirectory>(*operand.directory, path, mount && mount->type == kMountType,
-                                                     std::move(report));
+  operand.tree = std::make_unique<ComparedDirectory>(*operand.directory, std::move(path), is_mount, std::move(report));
   return operand;
 }
 
@@ -130,12 +127,12 @@ DiffOperand open_directory(const std::string& text, UnreadReport report) {
 
 DiffOperand open_diff_operand(const std::string& text, const TreeFlags& flags, const Io& io, UnreadReport report) {
   std::error_code failed;
-  const bool is_mount = stdfs::is_directory(text, failed) && [&] {
-    const auto mount = find_mount(stdfs::canonical(text, failed).string());
-    return mount && mount->type == kMountType;
-  }();
-  if (is_mount || (stdfs::is_directory(text, failed) && !stdfs::exists(stdfs::path(text) / "wasmer.toml", failed))) {
-    return open_directory(text, std::move(report));
+  if (stdfs::is_directory(text, failed)) {
+    std::string path = stdfs::canonical(text, failed).string();
+    const bool is_mount = !failed && is_our_mount(path);
+    if (is_mount || !stdfs::exists(stdfs::path(text) / "wasmer.toml", failed)) {
+      return open_directory(text, std::move(path), is_mount, std::move(report));
+    }
   }
   TreeFlags own = flags;
   std::string package = text;

@@ -269,17 +269,18 @@ auto with_context(const std::string& path, const Step& step) {
 
 }  // namespace
 
+LockFile parse_lock_file(const std::string& path) {
+  return with_context(path, [&] {
+    const auto file = read_small_file(path, kLockBytes);
+    if (!file) {
+      throw Error(ErrorCode::kNotFound, "there is no such file");
+    }
+    return parse_lock(*file);
+  });
+}
+
 LockedPackages read_lock_file(const std::string& path, const std::string& text, const LockReading& reading) {
-  LockReader reader(path,
-                    with_context(path,
-                                 [&] {
-                                   const auto file = read_small_file(path, kLockBytes);
-                                   if (!file) {
-                                     throw Error(ErrorCode::kNotFound, "there is no such file");
-                                   }
-                                   return parse_lock(*file);
-                                 }),
-                    reading);
+  LockReader reader(path, parse_lock_file(path), reading);
   reader.check_root(text);
   return with_context(path, [&] { return std::move(reader).read(); });
 }

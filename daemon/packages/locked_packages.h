@@ -23,6 +23,10 @@ struct LockReading {
   bool skip_unavailable = false;  // a dependency that can't be loaded counts as one without files and dependencies
 };
 
+/// Reads and parses the lock file at `path`, and opens none of its packages. Throws Error that names the lock file;
+/// Error(kNotFound) if there is none.
+[[nodiscard]] LockFile parse_lock_file(const std::string& path);
+
 /// Reads the lock file at `path` for `text`, a PACKAGE of the command line, and opens its packages level by level, the
 /// root first. Each package is compared with its entry in the file (lock_file.h).
 ///
