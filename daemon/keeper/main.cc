@@ -63,7 +63,7 @@ void close_if_open(int& descriptor) {
   }
 }
 
-/// Listens at kAddress. As long as the keeper of the daemon before listens there, another attempt must follow.
+/// Listens at kAddress. If the keeper of the daemon before still listens there, another attempt must follow.
 void listen_for_upgrades() {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -196,8 +196,7 @@ End wait_for_end(bool upgrades) {
                      {.fd = listener, .events = POLLIN, .revents = 0},
                      {.fd = upgrade_end, .events = POLLIN, .revents = 0},
                      {.fd = upgrader, .events = 0, .revents = 0}};
-    const bool again = upgrades && listener < 0;
-    if (::ppoll(waiting, 5, again ? &kAgain : nullptr, &all_but_one) <= 0) {
+    if (::ppoll(waiting, 5, upgrades && listener < 0 ? &kAgain : nullptr, &all_but_one) <= 0) {
       continue;
     }
     if (waiting[0].revents != 0 || (waiting[1].revents & POLLIN) != 0) {
@@ -372,6 +371,7 @@ int main(int argc, char** argv) {
   mountpoint = argv[4];
   arguments = argv + 5;
   prepare();
+  listen_for_upgrades();  // first: a process that sees this keeper may ask at once
   const char ready[kMessageBytes]{kReady, 0};
   (void)::send(kControl, ready, sizeof(ready), MSG_NOSIGNAL);
   End how = wait_for_end(true);

@@ -123,6 +123,7 @@ MountFacts ServedMount::facts() {
   look_for_changes(tree_);
   const MutexLock lock(facts_mutex_);
   MountFacts copy = facts_;
+  copy.kept = keeper_.has_value();
   copy.keeper = keeper_ ? keeper_->id() : 0;
   copy.keeperd = keeper_ && keeper_->is_registered();
   return copy;

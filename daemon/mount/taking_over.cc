@@ -28,6 +28,8 @@ namespace {
 
 /// For the process that replaces a daemon: to stop it, and to check the mount.
 constexpr int kUpgradeMs = 30'000;
+/// For a process that was killed, to end.
+constexpr int kEndMs = 200;
 
 std::int64_t now() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
@@ -170,6 +172,9 @@ void begin_serving(Predecessor& predecessor, fuse::Statistics& statistics) {
   end_claims(predecessor.state);
   signal_process(predecessor.keeper, SIGKILL);  // first: it would start yet another daemon
   signal_process(predecessor.process, SIGKILL);
+  // The keeper of this daemon is to listen for upgrades where that one still listens.
+  pollfd ended{.fd = predecessor.keeper.get(), .events = POLLIN, .revents = 0};
+  (void)::poll(&ended, predecessor.keeper ? 1 : 0, predecessor.keeper ? kEndMs : 0);
 }
 
 void tell_keeper(Predecessor& predecessor, fuse::SharedState& state) {

@@ -43,6 +43,9 @@ constexpr int kPrepareMs = 30'000;
 constexpr int kServeMs = 5'000;
 constexpr auto kTakeoverStopLimit = std::chrono::milliseconds(500);
 constexpr auto kStopPause = std::chrono::milliseconds(1);
+/// For a daemon that serves, but whose keeper has only just been started.
+constexpr auto kKeeperLimit = std::chrono::seconds(2);
+constexpr auto kKeeperPause = std::chrono::milliseconds(5);
 
 /// Whether every thread of the process has stopped, or waits for a disk. A thread that still runs could take a request.
 bool has_stopped(pid_t process) {
@@ -86,20 +89,30 @@ struct KeeperConnection {
   pid_t keeper = 0;
 };
 
+/// Whether a keeper is there, or is being started.
+bool is_kept(const MountStatus& mount) {
+  const auto kept = mount.statistics.is_object() ? mount.statistics.find("kept") : mount.statistics.end();
+  return kept != mount.statistics.end() && kept->is_boolean() && kept->get<bool>();
+}
+
 /// Throws Error. Another user's process may listen at the address of a keeper: it must be one of the mount's user.
-KeeperConnection connect_to_keeper(const MountEntry& mount) {
-  const std::string name = keeper::kAddress + connection_of(mount.device);
+KeeperConnection connect_to_keeper(const MountStatus& mount) {
+  const std::string name = keeper::kAddress + connection_of(mount.entry.device);
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   name.copy(address.sun_path + 1, sizeof(address.sun_path) - 1);
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
   UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  if (!socket || ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0) {
-    throw system_error("It has no keeper (--keeper), or its keeper can't be reached", errno);
+  const auto deadline = Clock::now() + (is_kept(mount) ? kKeeperLimit : Clock::duration::zero());
+  while (!socket || ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0) {
+    if (const int errnum = errno; errnum != ECONNREFUSED || Clock::now() >= deadline) {
+      throw system_error("It has no keeper (--keeper), or its keeper can't be reached", errnum);
+    }
+    std::this_thread::sleep_for(kKeeperPause);
   }
   ucred peer{};
   socklen_t size = sizeof(peer);
-  if (::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.uid != user_of(mount) ||
+  if (::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.uid != user_of(mount.entry) ||
       peer.pid == 0) {
     throw Error(ErrorCode::kPermission, "the process at the address of its keeper isn't of its user, or is elsewhere");
   }
@@ -131,7 +144,7 @@ std::optional<pid_t> sender_of(int socket, keeper::Message expected, int limit_m
 class Upgrade {
  public:
   /// Throws Error if this process may not replace the daemon.
-  explicit Upgrade(const MountStatus& mount) : mount_(mount), connection_(connect_to_keeper(mount.entry)) {
+  explicit Upgrade(const MountStatus& mount) : mount_(mount), connection_(connect_to_keeper(mount)) {
     const std::optional<pid_t> parent = parent_of(connection_.keeper);
     daemon_id_ = parent.value_or(0);
     daemon_ = open_process(daemon_id_);

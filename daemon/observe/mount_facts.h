@@ -9,8 +9,8 @@
 
 namespace pkgfs {
 
-/// What the statistics and metrics of a mount show beside the counts. Only `packages`, `keeper` and `keeperd`
-/// change while the daemon runs.
+/// What the statistics and metrics of a mount show beside the counts. Only `packages`, `kept`, `keeper` and
+/// `keeperd` change while the daemon runs.
 struct MountFacts {
   std::string package;                // the source that df(1) shows
   std::vector<std::string> packages;  // ids of all loaded packages, sorted
@@ -18,6 +18,7 @@ struct MountFacts {
   std::string metrics;  // where the metrics are served; empty: nowhere
   pid_t pid = 0;
   std::int64_t since = 0;     // when the mount was made, in seconds since the epoch
+  bool kept = false;          // there is a keeper, or one is being started
   pid_t keeper = 0;           // the process that lets another daemon go on with the mount; 0: none
   bool keeperd = false;       // pkgfs-keeperd holds the mount, too
   unsigned generation = 1;    // of the daemon: 1 made the mount

@@ -94,6 +94,7 @@ void add_facts(Json& object, const MountFacts& facts) {
   object["pid"] = facts.pid;
   object["since"] = facts.since;
   object["generation"] = facts.generation;
+  object["kept"] = facts.kept;
   if (facts.keeper > 0) {
     object["keeper"] = facts.keeper;
   }

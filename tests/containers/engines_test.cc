@@ -39,6 +39,7 @@ podman volume rm py
 constexpr const char* kReadsOn = R"sh(
 plugin
 said() { pkgfs stats --json /run/pkgfs/volumes/py | sed -n "s/^ *\"$1\": \([0-9]*\),*$/\1/p"; }
+kept() { for _ in $(seq 100); do [ -z "$(said keeper)" ] || return 0; sleep 0.05; done; echo "no keeper"; exit 1; }
 replaced() { for _ in $(seq 100); do now=$(said $1); [ -z "$now" ] || [ "$now" = "$2" ] || return 0; sleep 0.05; done; echo "no other $1"; exit 1; }
 $ENGINE volume create $CREATE pkgfs -o package=python/python py > /dev/null
 $ENGINE run -d --name one --network none -v py:/p:ro busybox sh -c '
@@ -47,7 +48,7 @@ $ENGINE run -d --name one --network none -v py:/p:ro busybox sh -c '
   echo "a reader failed"; sleep 100' > /dev/null
 for round in 1 2 3; do
   daemon=$(said pid); kill -KILL $daemon; replaced pid $daemon
-  keeper=$(said keeper); kill -KILL $keeper; replaced keeper $keeper
+  kept; keeper=$(said keeper); kill -KILL $keeper; replaced keeper $keeper
   kill -KILL $plugin; wait $plugin 2> /dev/null || true; plugin
 done
 $ENGINE exec one cat /p/lib/python3.12/os.py
