@@ -31,7 +31,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <ctime>
 
 #include "daemon/keeper/priority.h"
@@ -55,6 +54,7 @@ int upgrade_end = -1;   // its pidfd
 int upgrader = -1;      // the connection of the process that asked for the upgrade; -1: that process has ended
 int listener = -1;      // kAddress; -1: not yet, or no more
 Protection protection;  // from the kernel's out-of-memory killer: it is to choose the daemon
+Haste haste;
 
 void close_if_open(int& descriptor) {
   if (descriptor >= 0) {
@@ -127,6 +127,7 @@ void serve_upgrade() {
     set_variable(0, 0);
     upgrade = ::fork();
     if (upgrade == 0) {
+      haste.end();  // the old daemon still serves
       become_successor(descriptors[1], descriptors[0]);
     }
     upgrade = upgrade < 0 ? 0 : upgrade;
@@ -186,7 +187,6 @@ End wait_for_end(bool upgrades) {
   sigset_t all_but_one;
   sigfillset(&all_but_one);
   sigdelset(&all_but_one, kWakeSignal);
-  // Any process may send the signal that the kernel sends at the daemon's end, so it is only a reason to look.
   while (!has_ended(kMainThread)) {
     if (upgrades && listener < 0) {
       listen_for_upgrades();
@@ -331,12 +331,11 @@ Start start_successor(End& end, const timespec& ended) {
   if (child == 0) {
     if (began != nullptr) {  // pkgfs-keeperd starts another one if this process is killed, too
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      if (::getppid() == keeper) {
-        become_successor(ends[1], kProgram);
-      }
-      ::_exit(127);
     }
-    become_successor(ends[1], kProgram);
+    if (began == nullptr || ::getppid() == keeper) {
+      become_successor(ends[1], kProgram);
+    }
+    ::_exit(127);
   }
   ::close(ends[1]);
   const Start start = child > 0 ? wait_for_successor(ends[0], child, end.signal) : Start::kFailed;
@@ -354,6 +353,7 @@ void prepare() {
   }
   ::close(null);
   protection.ask();
+  haste.begin();
   map_successions();
 }
 

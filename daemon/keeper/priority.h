@@ -2,16 +2,22 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
-// Which process the kernel's out-of-memory killer chooses (oom_score_adj of proc(5)).
+#include "daemon/keeper/protocol.h"
+
+// How the kernel prefers this process to others.
 namespace pkgfs::keeper {
 
-/// Lets it choose other processes, not this one, as far as this process may ask for that. A child process that runs a
-/// daemon calls `restore`.
+/// Lets the kernel's out-of-memory killer choose other processes, not this one (oom_score_adj of proc(5)), as far as
+/// this process may ask for that. A child process that runs a daemon calls `restore`.
 class Protection {
  public:
   void ask() {
@@ -34,6 +40,35 @@ class Protection {
  private:
   static constexpr const char* kFile = "/proc/self/oom_score_adj";
   std::array<char, 16> before_{};
+};
+
+/// Lets the scheduler prefer this process, as far as it may ask for that: while a mount has no daemon, its readers
+/// wait, and other programs may need all CPUs. A child process inherits that, and with it the variable that says what
+/// was before.
+class Haste {
+ public:
+  void begin() {
+    constexpr int kMost = -20;
+    errno = 0;
+    before_ = ::getpriority(PRIO_PROCESS, 0);
+    if (errno == 0 && before_ > kMost && ::setpriority(PRIO_PROCESS, 0, kMost) == 0) {
+      std::array<char, 8> text{};
+      std::snprintf(text.data(), text.size(), "%d", before_);
+      ::setenv(kNiceVariable, text.data(), 1);
+      is_on_ = true;
+    }
+  }
+  /// Call it in a child process that no reader waits for.
+  void end() const {
+    if (is_on_) {
+      ::setpriority(PRIO_PROCESS, 0, before_);
+      ::unsetenv(kNiceVariable);
+    }
+  }
+
+ private:
+  int before_ = 0;
+  bool is_on_ = false;
 };
 
 }  // namespace pkgfs::keeper

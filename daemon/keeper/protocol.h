@@ -51,6 +51,9 @@ inline constexpr std::size_t kMessageBytes = 2;
 /// are kVersion, the number of containers, and the signal of the crash (0: none). Then come the nanoseconds of
 /// CLOCK_MONOTONIC at which the daemon before ended, and 1 if that daemon still runs, else 0.
 inline constexpr const char* kVariable = "PKGFS_TAKEOVER";
+/// The environment variable of a successor that has a higher priority than its mount's daemons had: their nice value
+/// (nice(2)), which it must take before it serves.
+inline constexpr const char* kNiceVariable = "PKGFS_NICE";
 /// The environment variable of a daemon whose mount pkgfs-keeperd holds, and of its keepers: the number of successors
 /// when the daemon began.
 inline constexpr const char* kBackedVariable = "PKGFS_BACKED";

@@ -207,6 +207,7 @@ void ServedMount::start_serving() {
   fuse::ServerOptions servers = server_options(options_, used_prefetcher_);
   servers.poisoned = poisoned_requests(state_, predecessor_, tree_, adapter_.live_ids());
   servers.keep_requests = requests_.get();
+  end_haste();
   session_.start(servers);
   if (predecessor_) {
     begin_serving(*predecessor_, statistics_);

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -12,7 +13,9 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "core/base/error.h"
@@ -175,6 +178,22 @@ void begin_serving(Predecessor& predecessor, fuse::Statistics& statistics) {
   // The keeper of this daemon is to listen for upgrades where that one still listens.
   pollfd ended{.fd = predecessor.keeper.get(), .events = POLLIN, .revents = 0};
   (void)::poll(&ended, predecessor.keeper ? 1 : 0, predecessor.keeper ? kEndMs : 0);
+}
+
+void end_haste() {
+  // NOLINTBEGIN(concurrency-mt-unsafe): no thread changes the environment
+  const char* const before = std::getenv(keeper::kNiceVariable);
+  if (before == nullptr) {
+    return;
+  }
+  const long nice = std::strtol(before, nullptr, 10);
+  ::unsetenv(keeper::kNiceVariable);
+  // NOLINTEND(concurrency-mt-unsafe)
+  std::error_code failed;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task", failed)) {  // each has its own
+    const auto thread = std::strtoul(task.path().filename().c_str(), nullptr, 10);
+    (void)::setpriority(PRIO_PROCESS, static_cast<id_t>(thread), static_cast<int>(nice));
+  }
 }
 
 void tell_keeper(Predecessor& predecessor, fuse::SharedState& state) {

@@ -32,6 +32,9 @@ namespace pkgfs {
 /// that the daemon before left unanswered. If that daemon runs, waits until it was stopped (SIGSTOP), and lets
 /// `statistics` go on from its counts. Throws Error.
 void take_over(fuse::Session& session, Predecessor& predecessor, fuse::Statistics& statistics, bool resends);
+/// Call it before `session` serves: its threads must not have the priority that the keeper has asked for
+/// (keeper::kNiceVariable), so that the pause is short.
+void end_haste();
 /// Call it once `session` serves. Counts the pause, if it is known when the daemon before ended or was stopped. If that
 /// daemon runs, waits until `pkgfs upgrade-mounts` has checked the mount, and then kills the daemon before.
 void begin_serving(Predecessor& predecessor, fuse::Statistics& statistics);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Risk: a successor shows another tree than the daemon before it: other inode numbers, times, owners, modes or bytes.
+#include <sys/resource.h>
+
 #include <fstream>
 
 #include "tests/mounted/keeper.h"
@@ -159,6 +161,30 @@ TEST_F(KeeperSame, AChangedContainerIsNoReasonForWrongBytesOrAHang) {
     EXPECT_TRUE(all_ended());
   }
   EXPECT_TRUE(mount.unmount().ok());
+}
+
+/// The keeper lets the scheduler prefer a successor until that serves.
+TEST_F(KeeperTest, ASuccessorHasTheNiceValueOfTheDaemonBefore) {
+  constexpr int kNice = 3;
+  const MountedPackage mount(kPkgfs, package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const Serving first = kept(mount.path());
+  ASSERT_EQ(::setpriority(PRIO_PROCESS, static_cast<id_t>(first.daemon), kNice), 0);
+  ::kill(first.keeper, SIGKILL);  // the next one is a child of the daemon as it is now
+  ASSERT_TRUE(eventually([&] {
+    const Serving now = serving(mount.path());
+    return now.keeper > 1 && now.keeper != first.keeper;
+  }));
+  const Serving now = replace_daemon(mount.path());
+  ASSERT_GT(now.daemon, 1);
+  (void)listing(mount.path());  // by all threads
+  for (const auto& thread : fs::directory_iterator("/proc/" + std::to_string(now.daemon) + "/task")) {
+    const auto id = static_cast<id_t>(std::stoul(thread.path().filename()));
+    EXPECT_EQ(::getpriority(PRIO_PROCESS, id), kNice) << "thread " << id << " of daemon " << now.daemon;
+  }
+  if (::geteuid() == 0) {
+    EXPECT_LT(::getpriority(PRIO_PROCESS, static_cast<id_t>(now.keeper)), 0) << "the next takeover begins late";
+  }
 }
 
 }  // namespace
