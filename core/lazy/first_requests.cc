@@ -20,7 +20,7 @@ namespace pkgfs::first_requests {
 namespace {
 
 /// The first request asks for so many bytes. They have the index, and often the manifest, too.
-constexpr std::uint64_t kFirstRequest = 128U << 10U;
+constexpr std::uint64_t kFirstRequest = 64U << 10U;
 /// The first request for a part that is here asks for at most so many blocks.
 constexpr std::uint64_t kNextRequest = SparseFile::blocks_in(64U << 10U);
 

@@ -188,6 +188,8 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   /// Fetches claimed blocks.
   [[nodiscard]] Fetched fetch(BlockRange range, HttpClient& client, const CancelFlag& cancel) noexcept
       PKGFS_EXCLUDES(mutex_);
+  /// Half of `request` has come: asks for what lies behind it, if a reader is about to read that.
+  void go_on_behind(BlockRange request) PKGFS_EXCLUDES(mutex_);
   void fetched(const Fetched& came, Priority priority) PKGFS_EXCLUDES(mutex_);
   void answered() PKGFS_EXCLUDES(mutex_);
   [[nodiscard]] Job expected_job(Clock::time_point now, Clock::time_point& again) PKGFS_REQUIRES(mutex_);

@@ -33,6 +33,7 @@ struct Unwritable {
 LazySource::Fetched LazySource::fetch(BlockRange range, HttpClient& client, const CancelFlag& cancel) noexcept {
   const std::uint64_t end = std::min(range.end() * kBlockBytes, file_->size());
   std::uint64_t present = range.first;
+  bool is_half = false;
   std::optional<Clock::time_point> begun;
   const auto keep = [&](const RemoteVersion&, std::uint64_t at, std::span<const std::byte> piece) {
     begun = begun.value_or(Clock::now());
@@ -42,6 +43,10 @@ LazySource::Fetched LazySource::fetch(BlockRange range, HttpClient& client, cons
       if (reached == range.end() || reached >= present + kMarked) {
         file_->mark_present({present, reached - present});
         present = reached;
+        if (!is_half && present >= range.first + range.count / 2) {
+          is_half = true;
+          go_on_behind(range);
+        }
         fetcher_->wake();
       }
     } catch (const Error& error) {
@@ -50,6 +55,14 @@ LazySource::Fetched LazySource::fetch(BlockRange range, HttpClient& client, cons
   };
   ask(range.first * kBlockBytes, end - range.first * kBlockBytes, client, cancel, std::ref(keep));
   return {.blocks = present - range.first, .took = begun ? Clock::now() - *begun : Clock::duration::zero()};
+}
+
+void LazySource::go_on_behind(BlockRange request) {
+  const MutexLock lock(mutex_);
+  const BlockRange ahead = read_ahead_.arriving(request);
+  if (!ahead.empty() && ahead.first < file_->blocks()) {
+    ahead_.push_back({ahead.first, std::min(ahead.count, file_->blocks() - ahead.first)});
+  }
 }
 
 bool LazySource::ask(std::uint64_t first, std::uint64_t length, HttpClient& client, const CancelFlag& cancel,

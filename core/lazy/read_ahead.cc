@@ -13,9 +13,11 @@ std::uint64_t ReadAhead::missed(BlockRange need, std::uint64_t tolerance) {
     }
     stream.from = need.end();
     stream.used = ++uses_;
-    if (need.end() + stream.window / 2 >= stream.next) {
+    // `arriving` lets a steady stream go on.
+    if (need.end() + (stream.window < kSteady ? stream.window / 2 : 0) >= stream.next) {
       stream.window = std::clamp(stream.window * 2, std::min(need.count, kFirst), kMost);
-      stream.next = need.end() + stream.window;
+      // One request has at most kMost, with `need`.
+      stream.next = std::max(need.end(), std::min(need.end() + stream.window, need.first + kMost));
     }
     mark(i, stream.next - (stream.window + 1) / 2);  // from the middle of what is fetched now
     return stream.next - need.end();
@@ -34,11 +36,26 @@ BlockRange ReadAhead::reached(BlockRange read) {
     }
     Stream& stream = streams_.at(i);
     stream.window = std::clamp<std::uint64_t>(stream.window * 2, 1, kMost);
-    const BlockRange ahead{stream.next, stream.window};
     stream.from = read.end();
+    stream.used = ++uses_;
+    const bool is_far = stream.next > read.end() + stream.window;
+    const BlockRange ahead{stream.next, is_far ? 0 : stream.window};
+    stream.next = ahead.end();
+    mark(i, stream.next - (stream.window + 1) / 2);
+    return ahead;
+  }
+  return {};
+}
+
+BlockRange ReadAhead::arriving(BlockRange request) {
+  for (Stream& stream : streams_) {
+    if (stream.next != request.end() || stream.window < kSteady || stream.next > stream.from + kMost) {
+      continue;
+    }
+    stream.window = std::min(2 * stream.window, kMost);
+    const BlockRange ahead{stream.next, stream.window};
     stream.next = ahead.end();
     stream.used = ++uses_;
-    mark(i, ahead.first + stream.window / 2);
     return ahead;
   }
   return {};

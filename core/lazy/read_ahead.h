@@ -21,6 +21,10 @@ class ReadAhead {
   [[nodiscard]] std::uint64_t missed(BlockRange need, std::uint64_t tolerance);
   /// A reader has come to a block for which `is_marked` is true. Returns what to fetch now; may be empty.
   [[nodiscard]] BlockRange reached(BlockRange read);
+  /// Half of what `request` asks for has come. Returns what to ask for now, so that the connection doesn't become idle
+  /// before the reader asks again; may be empty. A reader in order waits for the first of several requests, which share
+  /// the rate. When that ends, all of them end, and the reader then needs no time for what the others brought.
+  [[nodiscard]] BlockRange arriving(BlockRange request);
   /// Whether a reader of `read` should call `reached`. Takes no lock.
   [[nodiscard]] bool is_marked(BlockRange read) const noexcept {
     for (const std::atomic<std::uint64_t>& mark : marks_) {
@@ -34,6 +38,8 @@ class ReadAhead {
 
  private:
   static constexpr std::size_t kStreams = 8;
+  /// The window of a stream that is known to go on.
+  static constexpr std::uint64_t kSteady = SparseFile::blocks_in(1U << 20U);
   static constexpr std::uint64_t kNone = ~std::uint64_t{0};
 
   struct Stream {

@@ -9,7 +9,7 @@ from lazy_trees import FETCHED
 from report import table
 from results import median
 
-MOST_REQUESTED = 128 << 10  # the first request of a container asks for so much (core/lazy/first_requests.cc)
+MOST_REQUESTED = 64 << 10  # the first request of a container asks for so much (core/lazy/first_requests.cc)
 PART = 64 << 10  # what a request has at least (LazySource::kPart)
 ROUND_TRIPS = 5
 PARALLEL = 8  # requests at a time (BlockFetcher::Options)
