@@ -128,14 +128,6 @@ void write_directory(const PackageTree& tree, const Options& options, const std:
   staging->publish(cancel);
 }
 
-/// Refuses a place inside the package's own directories.
-void refuse_place(const PackageTree& tree, const std::string& path) {
-  const UniqueFd directory(::open((parent_of(path) + "/.").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (directory) {
-    refuse_own_source(tree, directory.get(), "\"" + path + "\"");
-  }
-}
-
 }  // namespace
 
 int cmd_export(const std::vector<std::string>& args, const Io& io) {
@@ -154,7 +146,7 @@ int cmd_export(const std::vector<std::string>& args, const Io& io) {
     write_stream(opened.tree, options, sink, "");
     return 0;
   }
-  refuse_place(opened.tree, out);
+  refuse_own_source(opened.tree, out);
   if (writes_directory(options, out)) {
     write_directory(opened.tree, options, out);
   } else {

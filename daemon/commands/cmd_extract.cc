@@ -1,7 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include <fcntl.h>
-
-#include <filesystem>
 #include <optional>
 
 #include "core/base/log.h"
@@ -17,19 +14,6 @@
 namespace pkgfs {
 
 namespace {
-
-/// Refuses a target inside the package's own directories, before anything is made. It looks at the directory, or at its
-/// parent if it doesn't exist yet. Other errors of the path show when the directory is made.
-void check_place(const PackageTree& tree, const std::string& path) {
-  const std::string parent = (std::filesystem::path(path + "/").parent_path().parent_path() / ".").string();
-  for (const std::string& place : {path, parent}) {
-    const UniqueFd directory(::open(place.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (directory) {
-      refuse_own_source(tree, directory.get(), "The directory \"" + path + "\"");
-      return;
-    }
-  }
-}
 
 /// Writes the tree and returns the exit code. If that fails or is interrupted, the target is as before.
 int extract(const OpenedTree& opened, const std::string& path, const Options& options, const Io& io) {
@@ -53,8 +37,9 @@ int cmd_extract(const std::vector<std::string>& args, const Io& io) {
   options.tree.lazy = Lazy::kOff;  // everything is read: first all of it is compared with its hash
   options.tree.complete_begun = true;
   const std::string& directory = options.operands[1];
+  Staging::check(directory, options.force);  // before packages are downloaded
   const OpenedTree opened = open_tree(options.operands[0], options.tree, io);
-  check_place(opened.tree, directory);
+  refuse_own_source(opened.tree, directory);
   return extract(opened, directory, options, io);
 }
 

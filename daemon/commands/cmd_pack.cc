@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: MIT
-#include <fcntl.h>
-
 #include <charconv>
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -70,10 +67,7 @@ int cmd_pack(const std::vector<std::string>& args, const Io& io) {
   CancelFlag cancel;
   const InterruptGuard guard(cancel);
   const auto package = open_source(options.operands[0], options.tree);
-  const std::string parent = (std::filesystem::path(options.output).parent_path() / ".").string();
-  if (const UniqueFd directory(::open(parent.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)); directory) {
-    refuse_own_source(*package, directory.get(), "\"" + options.output + "\"");
-  }
+  refuse_own_source(*package, options.output);
   OutputFile file(options.output, true);
   try {
     pack_package(*package, file.fd(), {.apply_ignore_rules = true, .latest = latest});

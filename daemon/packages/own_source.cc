@@ -42,7 +42,29 @@ std::string path_of(int fd, const std::string& written) {
   return failed ? written : path.string();
 }
 
+/// `path` as a directory, or the one that it would be in. Invalid if neither can be opened.
+UniqueFd open_place(const std::string& path) {
+  const std::filesystem::path parent = std::filesystem::path(path + "/").parent_path().parent_path();
+  UniqueFd place(::open((path + "/.").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!place) {
+    place.reset(::open((parent / ".").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  }
+  return place;
+}
+
 }  // namespace
+
+void refuse_own_source(const PackageTree& tree, const std::string& path) {
+  if (const UniqueFd place = open_place(path)) {
+    refuse_own_source(tree, place.get(), "\"" + path + "\"");
+  }
+}
+
+void refuse_own_source(const Package& package, const std::string& path) {
+  if (const UniqueFd place = open_place(path)) {
+    refuse_own_source(package, place.get(), "\"" + path + "\"");
+  }
+}
 
 void refuse_own_source(const PackageTree& tree, int directory, const std::string& what) {
   for (const auto& [id, package] : tree.packages) {
