@@ -35,9 +35,9 @@ class Bench:
 
     # -- the page cache
 
-    def prime(self, peer, tree):
+    def prime(self, peer, tree, programs=False):
         """Gets what is behind the mount into the page cache."""
-        source = peer.source(tree)
+        source = peer.backing(tree, programs)
         if source in self.primed:
             return
         buffer = bytearray(8 << 20)
@@ -109,7 +109,7 @@ class Bench:
     def run_group(self, number, group, wanted, peer, counter=None):
         """One group of rows for one peer; `number` is that of the round."""
         tree = self.trees[group.tree]
-        self.prime(peer, tree)
+        self.prime(peer, tree, group.programs)
         samples = []
         with self.mounted(peer, tree, group.programs) as mount:
             for row in group.rows:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 from trees import LayeredTree, ManyFiles
@@ -36,8 +37,12 @@ class Peer:
         return not isinstance(tree, (ManyFiles, LayeredTree))
 
     def source(self, tree):
-        """What must be in the page cache for a fresh mount."""
+        """What is mounted."""
         raise NotImplementedError
+
+    def backing(self, tree, programs=False):
+        """What must be in the page cache for a fresh mount."""
+        return self.source(tree)
 
     def command(self, tree, mountpoint, programs=False):
         """What mounts it, with its programs executable or just as it is by default; None: nothing is mounted."""
@@ -145,13 +150,14 @@ class Pkgfs(Peer):
 
 
 class PkgfsErofs(Peer):
-    """The same tree, served by the kernel from an image in the cache. The first mount of a run makes the image."""
+    """The same tree, served by the kernel from an image in the cache. The first mount makes the image."""
 
     needs_root = True
 
     def __init__(self, name, program, options=()):
         super().__init__(name)
         self.package = Pkgfs(name, program, options=[*options, "--engine=erofs"])
+        self.images = {}
 
     def missing(self):
         return super().missing() or self.package.missing()
@@ -159,8 +165,31 @@ class PkgfsErofs(Peer):
     def source(self, tree):
         return self.package.source(tree)
 
+    def backing(self, tree, programs=False):
+        """The image: the package is read only when the image is made."""
+        key = (tree.name, programs)
+        if key not in self.images:
+            mountpoint = tempfile.mkdtemp(prefix="mnt-")
+            try:
+                subprocess.run(self.command(tree, mountpoint, programs), check=True)
+                self.images[key] = mount_source(mountpoint)
+                subprocess.run(["umount", mountpoint], check=True)
+            finally:
+                os.rmdir(mountpoint)
+            os.sync()  # or its writing would go on under the first measurements
+        return self.images[key]
+
     def command(self, tree, mountpoint, programs=False):
         return self.package.command(tree, mountpoint, programs)
+
+
+def mount_source(mountpoint):
+    with open("/proc/self/mountinfo", encoding="utf-8") as lines:
+        for line in lines:
+            words = line.split()
+            if words[4] == mountpoint:
+                return words[words.index("-") + 2]
+    raise RuntimeError(f"nothing is mounted at {mountpoint}")
 
 
 class Mount:
