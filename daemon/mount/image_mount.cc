@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/key_hash.h"
 #include "core/base/log.h"
 #include "core/export/erofs_writer.h"
 #include "core/export/image_cache.h"
@@ -105,7 +106,7 @@ Sha256 image_key(PackageOpener& opener, const Resolution& resolution, const Tree
     add(std::to_string(number));
   }
   add(options.commands_dir.value_or(""));
-  return sha256(text);
+  return sha256_of_key(text);
 }
 
 std::string find_or_make(const MountOptions& options, const Io& io, std::string& package) {

@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include "core/base/key_hash.h"
+
 namespace pkgfs {
 namespace {
 
@@ -38,6 +40,14 @@ TEST(Hash, HexIsReadInEitherCaseAndNothingElseIs) {
   for (const std::string& bad : {std::string(), hex.substr(1), hex + "0", "g" + hex.substr(1), " " + hex.substr(1),
                                  "0x" + hex.substr(2), hex.substr(1) + "-"}) {
     EXPECT_FALSE(sha256_from_hex(bad).has_value()) << bad;
+  }
+}
+
+TEST(Hash, TheDigestOfAKeyIsTheSame) {
+  std::string text;
+  for (int i = 0; i < 300; ++i) {
+    ASSERT_EQ(sha256_of_key(text), sha256(text)) << text.size();
+    text += static_cast<char>(i);
   }
 }
 
