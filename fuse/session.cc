@@ -26,6 +26,7 @@
 #include "core/base/thread_annotations.h"
 #include "fuse/change_notifier.h"
 #include "fuse/content_prefetcher.h"
+#include "fuse/idmapped_mounts.h"
 #include "fuse/newer_libfuse.h"
 #include "fuse/session_cache.h"
 
@@ -277,6 +278,7 @@ bool Session::answer_first() {
   } else if (received > 0) {
     handshake_.request.assign(bytes, bytes + received);
     handshake_.reply = reply_to(handshake_.request);
+    allow_idmapped_mounts(handshake_.request, handshake_.reply);
     const auto written = ::write(fuse_session_fd(session_), handshake_.reply.data(), handshake_.reply.size());
     sent = written == static_cast<ssize_t>(handshake_.reply.size());
   }
@@ -297,7 +299,11 @@ void Session::take_over(UniqueFd device, std::uint64_t number, const Handshake& 
   unmount_ = std::move(unmount);
   device_ = number;
   handshake_ = agreed;
-  if (reply_to(agreed.request) != agreed.reply || !adapter_.is_ready()) {
+  std::vector<std::byte> reply = reply_to(agreed.request);
+  if (reply != agreed.reply) {  // a daemon of an earlier version allowed no idmapped mounts, this version does
+    allow_idmapped_mounts(agreed.request, reply);
+  }
+  if (reply != agreed.reply || !adapter_.is_ready()) {
     throw Error(ErrorCode::kMount,
                 {what, "this version of pkgfs has another agreement with the kernel than the one that mounted it"});
   }
