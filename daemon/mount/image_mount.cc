@@ -97,7 +97,9 @@ Sha256 image_key(PackageOpener& opener, const Resolution& resolution, const Tree
       add(std::to_string(edge.target));
     }
   }
-  const TreeOptions options = tree_options(flags);
+  TreeFlags shown = flags;
+  shown.memory = flags.memory.value_or(1);  // not in the key; its default is read from a dozen files
+  const TreeOptions options = tree_options(shown);
   for (const auto number :
        {static_cast<int>(options.view), static_cast<int>(options.conflicts), static_cast<int>(options.strict),
         static_cast<int>(options.lenient), static_cast<int>(options.raw_links), static_cast<int>(options.times),

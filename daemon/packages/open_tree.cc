@@ -148,7 +148,7 @@ TreeOptions tree_options(const TreeFlags& flags) {
           .lenient = flags.lenient,
           .raw_links = flags.raw_links,
           .refuses_escapes = flags.untrusted,
-          .memory = directory_memory(flags.memory, control_group_limit()),
+          .memory = directory_memory(flags.memory, flags.memory ? std::nullopt : control_group_limit()),
           .commands_dir = flags.commands_dir,
           .verify = flags.verify,
           .times = flags.times.value_or(vfs::Times::kDigest),
