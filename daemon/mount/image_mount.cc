@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/mount/image_mount.h"
 
+#include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -203,6 +204,9 @@ int mount_image(const MountOptions& options, const Io& io) {
   const std::string image = find_or_make(options, io, package);
   const UniqueFd claim = claim_mountpoint(options.mountpoint, mountpoint);
   mount_file(image, options, mountpoint);
+  if (const UniqueFd fd(::open(image.c_str(), O_RDONLY | O_CLOEXEC)); fd) {
+    read_erofs_metadata_ahead(fd.get());
+  }
   log::info("mounted \"{}\" at \"{}\"; the kernel serves it from \"{}\"", package, mountpoint, image);
   return kExitOk;
 }
