@@ -8,10 +8,16 @@
 
 #include "core/base/log.h"
 #include "core/net/address_policy.h"
+#include "core/net/http_authorizer.h"
 #include "core/net/transfer.h"
 #include "core/net/transfer_loop.h"
 
 namespace pkgfs {
+namespace {
+
+constexpr int kUnauthorized = 401;
+
+}  // namespace
 
 HttpClient::HttpClient(Options options) : options_(std::move(options)), loop_(std::make_unique<TransferLoop>()) {}
 HttpClient::~HttpClient() = default;
@@ -27,20 +33,40 @@ HttpResponse HttpClient::fetch_once(const HttpRequest& request, const CancelFlag
   if (options_.addresses != nullptr) {
     std::call_once(proxies_told_, [&] { tell_proxies(); });
   }
+  HttpAuthorizer* const authorizer = options_.authorizer;
+  if (authorizer == nullptr || !authorizer->covers(request.url)) {
+    return exchange(request, cancel, sink);
+  }
+  HttpRequest authorized = request;
+  authorized.may_leave_https = false;
+  authorized.authorization = authorizer->authorization(request.url);
+  HttpResponse response = exchange(authorized, cancel, sink);
+  if (response.status != kUnauthorized || !response.redirects.empty()) {
+    return response;
+  }
+  std::optional<std::string> renewed = authorizer->renew(authorized, response, *this, cancel);
+  if (!renewed) {
+    return response;
+  }
+  authorized.authorization = std::move(renewed);
+  return exchange(authorized, cancel, sink);
+}
+
+HttpResponse HttpClient::exchange(const HttpRequest& request, const CancelFlag& cancel, const HttpSink& sink) {
   log::debug("{}", describe(request));
-  const auto exchange = [&] {
+  const auto once = [&] {
     Transfer transfer(request, sink, cancel, options_);
     const CURLcode code = loop_->run(transfer);
     return transfer.take_response(code);
   };
   try {
-    return exchange();
+    return once();
   } catch (const RefusedAddress&) {
     if (!options_.addresses->look_up_origins(request.url.text())) {
       throw;
     }
   }
-  return exchange();
+  return once();
 }
 
 void HttpClient::tell_proxies() {

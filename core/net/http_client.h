@@ -14,6 +14,7 @@
 namespace pkgfs {
 
 class AddressPolicy;
+class HttpAuthorizer;
 class TransferLoop;
 
 /// The HTTP client of a command of pkgfs. All transfers run on one thread, with libcurl's multi interface. So they
@@ -36,7 +37,8 @@ class HttpClient {
     std::optional<std::chrono::seconds> download_deadline = std::nullopt;
     int max_redirects = 10;
     RetryPolicy retry;
-    AddressPolicy* addresses = nullptr;  // which addresses may be used; null: any. Must outlive the client
+    AddressPolicy* addresses = nullptr;    // which addresses may be used; null: any. Must outlive the client
+    HttpAuthorizer* authorizer = nullptr;  // logs in at some servers; may be null. Must outlive the client
   };
 
   explicit HttpClient(Options options);
@@ -45,13 +47,14 @@ class HttpClient {
   HttpClient& operator=(const HttpClient&) = delete;
 
   /// Performs one exchange without retries. With a `sink`, the body of a 2xx response goes there. An exchange that the
-  /// address policy refuses is tried once more if the policy has learned addresses. Throws HttpError,
-  /// Error(kInterrupted), and the exceptions of the sink.
+  /// address policy refuses is tried once more if the policy has learned addresses. So is an exchange that the server
+  /// answers with 401, if the authorizer can log in there. Throws HttpError, Error(kInterrupted), and the exceptions of
+  /// the sink and the authorizer.
   [[nodiscard]] HttpResponse fetch_once(const HttpRequest& request, const CancelFlag& cancel,
                                         const HttpSink& sink = nullptr);
   /// The same, but repeats the exchange after transient failures and the statuses 408, 429, 500, 502, 503 and 504.
-  /// `Options::retry` says how often; `attempts` replaces RetryPolicy::attempts. Only for requests that change nothing
-  /// on the server. All requests of pkgfs are of this kind, also a POST with a GraphQL query.
+  /// `Options::retry` says how often; `attempts` replaces RetryPolicy::attempts. Only for requests that the server may
+  /// get twice: those that change nothing, such as a POST with a GraphQL query, and a PUT that is always the same.
   [[nodiscard]] HttpResponse fetch(const HttpRequest& request, const CancelFlag& cancel,
                                    std::optional<int> attempts = std::nullopt);
 
@@ -69,6 +72,7 @@ class HttpClient {
   [[nodiscard]] static bool is_transient(int status);
 
  private:
+  [[nodiscard]] HttpResponse exchange(const HttpRequest& request, const CancelFlag& cancel, const HttpSink& sink);
   /// Gives the address policy the proxies of the options and the environment.
   void tell_proxies();
 

@@ -52,6 +52,8 @@ const char* name_of(HttpRequest::Method method) {
       return "HEAD";
     case HttpRequest::Method::kPost:
       return "POST";
+    case HttpRequest::Method::kPut:
+      return "PUT";
     case HttpRequest::Method::kGet:
       break;
   }

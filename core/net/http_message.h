@@ -20,8 +20,16 @@ namespace pkgfs {
 
 struct HttpResponse;
 
+/// The bytes of a file, as the body of a request. They are read while they are sent, so a file of any size takes little
+/// memory.
+struct HttpUpload {
+  int fd = -1;             // stays open until the exchange ends; its position isn't used
+  std::uint64_t size = 0;  // the bytes that are sent, from the first one on
+  std::string name;        // of the file, for messages
+};
+
 struct HttpRequest {
-  enum class Method { kGet, kHead, kPost };
+  enum class Method { kGet, kHead, kPost, kPut };
   enum class Purpose {
     kQuery,     // the answer is short
     kDownload,  // the answer may be of any size, so its rate is measured over half a minute at least
@@ -30,12 +38,16 @@ struct HttpRequest {
   Method method = Method::kGet;
   Url url;
   std::vector<std::pair<std::string, std::string>> headers;
-  std::string body;  // of a POST
+  std::string body;  // of a POST or PUT
   /// Sent as `Authorization: Bearer`, but only over https or to loopback, and not to another authority after a
   /// redirect.
   std::optional<std::string> bearer;
-  std::uint64_t max_bytes = 16ULL << 20U;  // the most bytes of the decoded body of the response
-  bool compressed = true;                  // accept all encodings that libcurl can decode (gzip, zstd, br)
+  /// Another `Authorization` header than the one with `bearer`, for example of Basic authentication. Sent under the
+  /// same conditions.
+  std::optional<std::string> authorization = std::nullopt;
+  std::optional<HttpUpload> upload = std::nullopt;  // the body of a PUT, instead of `body`
+  std::uint64_t max_bytes = 16ULL << 20U;           // the most bytes of the decoded body of the response
+  bool compressed = true;                           // accept all encodings that libcurl can decode (gzip, zstd, br)
   Purpose purpose = Purpose::kQuery;
   bool may_leave_https = false;  // follow a redirect from https to http
   /// When the whole response must have come. None: `HttpClient::fetch` uses Options::query_deadline, and `fetch_once`

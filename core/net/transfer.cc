@@ -23,13 +23,18 @@ constexpr std::size_t kKeptOfFailure = 64U << 10U;   // bytes of the body of a r
 constexpr std::uint64_t kMostHeaders = 256U << 10U;  // bytes of the headers of one exchange
 constexpr std::chrono::seconds kDownloadWindow{30};
 
-bool is_printable(const std::string& text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7F; });
+/// Whether `text` can be sent as a header: a scheme of authentication, a blank and a token.
+bool is_header_value(const std::string& text) {
+  const auto is_printable = [](char c) { return c > ' ' && c < 0x7F; };
+  const std::size_t blank = text.find(' ');
+  return blank != std::string::npos &&
+         std::all_of(text.begin() + static_cast<std::ptrdiff_t>(blank) + 1, text.end(), is_printable);
 }
 
 Pace::Limits pace_limits(const HttpRequest& request, const HttpClient::Options& options) {
   const bool is_download = request.purpose == HttpRequest::Purpose::kDownload;
-  const std::chrono::milliseconds silence = options.stall_timeout;
+  constexpr int kToStore = 4;  // a server may answer only when it has stored and hashed all that was sent
+  const std::chrono::milliseconds silence = options.stall_timeout * (request.upload ? kToStore : 1);
   return {.silence = silence,
           .window = is_download ? std::max<std::chrono::milliseconds>(silence, kDownloadWindow) : silence,
           .deadline = request.deadline};
@@ -121,23 +126,39 @@ void Transfer::set_options(const HttpClient::Options& options) {
     set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
     set(easy, CURLOPT_POSTFIELDS, request_.body.data());
     add_header("Expect:");  // saves the round trip of "100 Continue"
+  } else if (request_.method == HttpRequest::Method::kPut) {
+    set(easy, CURLOPT_UPLOAD, 1L);
+    set(easy, CURLOPT_FOLLOWLOCATION, 0L);  // the body would have to be sent again
+    set(easy, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(upload_size()));
+    set(easy, CURLOPT_READFUNCTION, &read_callback);
+    set(easy, CURLOPT_READDATA, static_cast<void*>(this));
+    set(easy, CURLOPT_SEEKFUNCTION, &seek_callback);  // a connection may turn out to be closed when bytes were sent
+    set(easy, CURLOPT_SEEKDATA, static_cast<void*>(this));
+    if (!request_.upload) {
+      add_header("Expect:");
+    }
   }
   for (const auto& [name, value] : request_.headers) {
     add_header(fmt::format("{}: {}", name, value));
   }
-  if (request_.bearer) {
-    if (!is_printable(*request_.bearer)) {
-      log::warn("the token for {} can't be sent in a header and is left out", request_.url.authority());
-    } else if (!request_.url.is_https() && !request_.url.is_loopback()) {
-      log::warn("the token for {} isn't sent, because the connection isn't encrypted", request_.url.authority());
-    } else {
-      // libcurl drops this header at a redirect to another host, port or scheme.
-      add_header("Authorization: Bearer " + *request_.bearer);
-    }
-  }
+  add_credentials();
   set(easy, CURLOPT_HTTPHEADER, headers_.get());
 }
 
+void Transfer::add_credentials() {
+  if (!request_.bearer && !request_.authorization) {
+    return;
+  }
+  const std::string value = request_.authorization ? *request_.authorization : "Bearer " + *request_.bearer;
+  if (!is_header_value(value)) {
+    log::warn("the token for {} can't be sent in a header and is left out", request_.url.authority());
+  } else if (!request_.url.is_https() && !request_.url.is_loopback()) {
+    log::warn("the token for {} isn't sent, because the connection isn't encrypted", request_.url.authority());
+  } else {
+    // libcurl drops this header at a redirect to another host, port or scheme.
+    add_header("Authorization: " + value);
+  }
+}
 void Transfer::add_header(const std::string& line) {
   curl_slist* longer = libcurl().slist_append(headers_.get(), line.c_str());
   if (longer == nullptr) {
@@ -181,7 +202,12 @@ void Transfer::take_header(std::string_view line) {
   const std::size_t first = value.find_first_not_of(" \t\r\n");
   value = first == std::string_view::npos ? std::string_view{} : value.substr(first);
   value = value.substr(0, value.find_last_not_of(" \t\r\n") + 1);
-  response_.headers[std::move(name)] = value;
+  std::string& kept = response_.headers[name];
+  if (name == "www-authenticate" && !kept.empty()) {
+    kept.append(", ").append(value);  // a server may offer several ways to log in
+  } else {
+    kept = value;
+  }
 }
 
 int Transfer::status() const {
@@ -228,7 +254,7 @@ bool Transfer::is_overdue(Pace::Clock::time_point now, std::size_t transfers) {
     passed_bytes_ += last_body_;
   }
   last_body_ = body;
-  pace_.received(header_bytes_ + passed_bytes_ + body, now);
+  pace_.received(header_bytes_ + passed_bytes_ + body + sent_bytes(), now);
   verdict_ = pace_.judge(now, transfers);
   return verdict_ != Pace::Verdict::kFine;
 }

@@ -53,6 +53,7 @@ class Transfer {
 
   void set_options(const HttpClient::Options& options);
   void add_header(const std::string& line);
+  void add_credentials();
   void take_header(std::string_view line);
   /// False if the body is too large.
   [[nodiscard]] bool take_body(std::span<const std::byte> piece);
@@ -61,6 +62,10 @@ class Transfer {
   [[nodiscard]] bool must_keep_https() const { return request_.url.is_https() && !request_.may_leave_https; }
   [[nodiscard]] bool announces_too_much() const;
   [[nodiscard]] std::uint64_t body_bytes() const;  // as they came, before they are decoded
+  [[nodiscard]] std::uint64_t sent_bytes() const;  // of the body of a PUT
+  [[nodiscard]] std::uint64_t upload_size() const;
+  /// Puts the next bytes of the body of a PUT into `buffer`, and returns their number.
+  [[nodiscard]] std::size_t read_body(std::span<char> buffer);
   [[nodiscard]] std::string overdue_text() const;
   /// Asks the policy whether the current hop may use `address`. Remembers the reason if not.
   [[nodiscard]] bool may_use(const sockaddr& address, bool is_connected);
@@ -70,6 +75,8 @@ class Transfer {
 
   static std::size_t header_callback(char* data, std::size_t one, std::size_t size, void* user);
   static std::size_t body_callback(char* data, std::size_t one, std::size_t size, void* user);
+  static std::size_t read_callback(char* buffer, std::size_t one, std::size_t count, void* user);
+  static int seek_callback(void* user, curl_off_t offset, int origin);
   static curl_socket_t socket_callback(void* user, curlsocktype purpose, curl_sockaddr* address);
   static int request_callback(void* user, char* remote, char* local, int remote_port, int local_port);
 
@@ -83,6 +90,7 @@ class Transfer {
   std::exception_ptr thrown_;                    // by the sink
   int socket_error_ = 0;                         // errno of the last socket that was made; 0: it was made
   std::uint64_t received_ = 0;
+  std::uint64_t body_at_ = 0;  // of the body of a PUT: the byte that is sent next
   bool too_large_ = false;
   bool head_ended_ = false;  // the blank line after the headers came
   Pace pace_;
