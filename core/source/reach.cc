@@ -30,6 +30,8 @@ std::optional<Url> usable_url(const std::string& text) {
 
 bool is_local(const DistributionInfo& dist) { return dist.path && dist.url.starts_with("file:"); }
 
+bool is_of_artifact(const DistributionInfo& dist) { return dist.registry && oci::Reference::is_one(*dist.registry); }
+
 /// Whether `url` is at the server of the package at `from`, or at a registry's.
 bool Reach::is_near(const std::string& from, const std::string& url) const {
   const auto wanted = usable_url(url);
@@ -55,6 +57,9 @@ bool Reach::trusts(const DistributionInfo& dist) const {
 }
 
 std::optional<std::string> Reach::refusal(const DistributionInfo& from, const PackageSpecifier& wanted) const {
+  if (is_of_artifact(from)) {
+    return std::nullopt;
+  }
   const bool is_claimed = claimed_.contains(from.url);
   const bool is_trusted = trusts(from);
   if (wanted.path() != nullptr && !is_trusted) {
@@ -86,6 +91,9 @@ std::optional<std::string> Reach::refusal(const DistributionInfo& from, const Pa
 }
 
 std::optional<std::string> Reach::refusal_of_lock(const DistributionInfo& locked, bool by_path) {
+  if (is_of_artifact(locked)) {
+    return refusal_of_blob(locked);
+  }
   if (locked.path) {
     if (locked.registry && !locked.registry->starts_with('/')) {
       return fmt::format("the registry \"{}\" has no file of this machine, such as \"{}\"", *locked.registry,
@@ -110,6 +118,23 @@ std::optional<std::string> Reach::refusal_of_lock(const DistributionInfo& locked
   }
   if (addresses_ != nullptr) {
     addresses_->announce(locked.url, *known);
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> Reach::refusal_of_blob(const DistributionInfo& locked) const {
+  const oci::Reference own = oci::Reference::parse(*locked.registry);
+  if (!options_.artifact || !options_.artifact->is_same_repository(own)) {
+    return fmt::format("it is from the artifact \"{}\", and PACKAGE isn't in that repository", *locked.registry);
+  }
+  const std::string blob = "blobs/" + (locked.webc_sha256 ? oci::digest_text(*locked.webc_sha256) : std::string());
+  const auto url = usable_url(locked.url);
+  const bool is_at = url && (url->is_https() || url->is_loopback()) && locked.url == own.api_url(url->scheme()) + blob;
+  if (locked.path || !is_at) {
+    return fmt::format("\"{}\" isn't a blob of \"{}\"", without_password(locked.url), own.repository_text());
+  }
+  if (addresses_ != nullptr) {
+    addresses_->announce(locked.url, own.api_url(url->scheme()));
   }
   return std::nullopt;
 }

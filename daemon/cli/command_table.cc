@@ -112,6 +112,14 @@ constexpr std::array kCommands{
                 "container, or \"(not kept)\" "
                 "for one with a wrong hash that --verify-downloads allowed.",
                 "pkgfs pull python/python@^3 acme/app"},
+    CommandSpec{CommandId::kPush, "push", "PACKAGE oci://HOST/REPOSITORY[:TAG]",
+                "store a package and its dependencies in an OCI registry",
+                "Sends the containers that the registry does not have, and a manifest that names them and the chosen "
+                "versions. Prints the name of the artifact with its hash. Other commands take this name, or the one "
+                "with the tag, as PACKAGE. They get the dependencies from the artifact, and ask no other registry. "
+                "Without TAG, the tag is \"latest\". The same package gives the same hash.\n"
+                "The login at the registry is the one of \"podman login\" or \"docker login\".",
+                "pkgfs push acme/app oci://registry.example.com/acme/app:1.2"},
     CommandSpec{CommandId::kCache, "cache", "list|verify|prune|path", "list, check or remove downloaded packages",
                 "list: show all entries, the longest unused first. \"(url)\" marks a download from a URL; "
                 "its name is the hash of the URL. \"(partial)\" marks a package of which a mount has fetched "

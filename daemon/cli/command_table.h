@@ -25,6 +25,7 @@ enum class CommandId : unsigned {
   kPack,
   kResolve,
   kPull,
+  kPush,
   kCache,
   kConfig,
   kVolumePlugin,

@@ -42,7 +42,7 @@ constexpr unsigned set_of(Ids... ids) {
 constexpr unsigned kTreeCommands = set_of(CommandId::kMount, CommandId::kVerify, CommandId::kTree, CommandId::kLs,
                                           CommandId::kCat, CommandId::kExtract, CommandId::kDiff, CommandId::kExport);
 constexpr unsigned kResolvingCommands = kTreeCommands | set_of(CommandId::kInspect, CommandId::kResolve);
-constexpr unsigned kFetchingCommands = kResolvingCommands | set_of(CommandId::kPull);
+constexpr unsigned kFetchingCommands = kResolvingCommands | set_of(CommandId::kPull, CommandId::kPush);
 constexpr unsigned kLoggingCommands =
     kFetchingCommands | set_of(CommandId::kPack, CommandId::kUnmount, CommandId::kMounts, CommandId::kStats,
                                CommandId::kCache, CommandId::kWait, CommandId::kUpgradeMounts, CommandId::kConfig,
@@ -218,11 +218,12 @@ constexpr std::array kOptions{
     OptionSpec{Group::kPackages, "offline", '\0', "", "use no network, only the cache, however old its contents are",
                kFetchingCommands | set_of(CommandId::kConfig, CommandId::kDoctor), true,
                [](Options& options, std::string_view) { options.tree.network.offline = true; }},
-    OptionSpec{Group::kPackages, "lock", '\0', "FILE",
-               "use exactly the packages that the lock file FILE names, whatever the registry says now. "
-               "\"pkgfs resolve --lock=FILE\" writes the file. A package with another hash is an error",
-               (kTreeCommands | set_of(CommandId::kPull)) & ~set_of(CommandId::kVerify, CommandId::kDiff), true,
-               set_lock},
+    OptionSpec{
+        Group::kPackages, "lock", '\0', "FILE",
+        "use exactly the packages that the lock file FILE names, whatever the registry says now. "
+        "\"pkgfs resolve --lock=FILE\" writes the file. A package with another hash is an error",
+        (kTreeCommands | set_of(CommandId::kPull, CommandId::kPush)) & ~set_of(CommandId::kVerify, CommandId::kDiff),
+        true, set_lock},
     OptionSpec{Group::kPackages, "lock", '\0', "FILE",
                "write the chosen packages, with their hashes and URLs, to the lock file FILE",
                set_of(CommandId::kResolve), false, set_lock},
@@ -466,7 +467,8 @@ constexpr std::array kOptions{
                [](Options& options, std::string_view) { options.long_listing = true; }},
     OptionSpec{Group::kOutput, "json", '\0', "", "print JSON",
                set_of(CommandId::kMounts, CommandId::kStats, CommandId::kInspect, CommandId::kVerify, CommandId::kTree,
-                      CommandId::kDiff, CommandId::kResolve, CommandId::kCache, CommandId::kConfig, CommandId::kDoctor),
+                      CommandId::kDiff, CommandId::kResolve, CommandId::kPush, CommandId::kCache, CommandId::kConfig,
+                      CommandId::kDoctor),
                false, set_json},
     OptionSpec{Group::kOutput, "json", '\0', "",
                "print a JSON object for each event, one on a line, during the download", set_of(CommandId::kPull),

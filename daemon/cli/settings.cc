@@ -35,20 +35,6 @@ std::optional<NamedValue> from_environment(const Environment& environment, const
   return NamedValue{std::move(*value), name};
 }
 
-/// $HOME, else the home directory of the account, since services have no $HOME.
-std::string home_directory(const Environment& environment) {
-  if (const auto home = from_environment(environment, "HOME")) {
-    return home->value;
-  }
-  std::array<char, 4096> buffer{};
-  passwd account{};
-  passwd* found = nullptr;
-  if (::getpwuid_r(::getuid(), &account, buffer.data(), buffer.size(), &found) == 0 && found != nullptr) {
-    return account.pw_dir;
-  }
-  return "/";
-}
-
 std::string absolute(const std::string& path) { return std::filesystem::absolute(path).lexically_normal().string(); }
 
 /// Whether `registry` names a directory: it has no "://", and the directory exists, or the name looks like a path, or
@@ -241,6 +227,19 @@ class Builder {
 };
 
 }  // namespace
+
+std::string home_directory(const Environment& environment) {
+  if (const auto home = from_environment(environment, "HOME")) {
+    return home->value;
+  }
+  std::array<char, 4096> buffer{};
+  passwd account{};
+  passwd* found = nullptr;
+  if (::getpwuid_r(::getuid(), &account, buffer.data(), buffer.size(), &found) == 0 && found != nullptr) {
+    return account.pw_dir;
+  }
+  return "/";
+}
 
 Settings load_settings(const NetworkFlags& flags, const Environment& environment) {
   return Builder(flags, environment).build();

@@ -44,6 +44,8 @@ struct Settings {
   [[nodiscard]] std::string urls_directory() const { return cache_dir + "/downloads"; }
   /// Not Wasmer's: images for `--engine=erofs`.
   [[nodiscard]] std::string images_directory() const { return cache_dir + "/images"; }
+  /// Not Wasmer's: manifests and lock files of packages in OCI registries.
+  [[nodiscard]] std::string artifacts_directory() const { return cache_dir + "/oci"; }
   [[nodiscard]] std::string queries_directory() const { return cache_dir + "/queries"; }
 
   /// One line of `pkgfs config`.
@@ -54,6 +56,9 @@ struct Settings {
   };
   std::vector<Row> rows;
 };
+
+/// $HOME, else the home directory of the account, since services have no $HOME.
+[[nodiscard]] std::string home_directory(const Environment& environment);
 
 /// Throws Error(kUsage) that names the wrong setting and its origin. If `wasmer.toml` can't be read, pkgfs warns and
 /// goes on without it; Wasmer ignores it silently.

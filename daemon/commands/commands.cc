@@ -39,6 +39,8 @@ CommandFunction command_function(CommandId id) {
       return cmd_export;
     case CommandId::kResolve:
       return cmd_resolve;
+    case CommandId::kPush:
+      return cmd_push;
     case CommandId::kPull:
       return cmd_pull;
     case CommandId::kCache:

@@ -31,6 +31,7 @@ int cmd_pack(const std::vector<std::string>& args, const Io& io);
 int cmd_diff(const std::vector<std::string>& args, const Io& io);
 int cmd_export(const std::vector<std::string>& args, const Io& io);
 int cmd_resolve(const std::vector<std::string>& args, const Io& io);
+int cmd_push(const std::vector<std::string>& args, const Io& io);
 int cmd_pull(const std::vector<std::string>& args, const Io& io);
 int cmd_cache(const std::vector<std::string>& args, const Io& io);
 int cmd_config(const std::vector<std::string>& args, const Io& io);

@@ -12,6 +12,7 @@
 #include "core/base/byte_source.h"
 #include "core/base/error.h"
 #include "core/load/directory_package.h"
+#include "core/source/reach.h"
 #include "core/webc/container.h"
 #include "core/webc/json_fields.h"
 #include "daemon/packages/kept_directory.h"
@@ -109,6 +110,11 @@ class Reopening {
     read_resolved();
     if (is_lazy_) {
       opener_.emplace(flags_, io_);
+      for (const DependencyGraph::Node& node : resolution_.graph.nodes) {
+        if (node.dist && is_of_artifact(*node.dist)) {
+          opener_->use_repository(oci::Reference::parse(*node.dist->registry));
+        }
+      }
     }
     PackageLoader local(options_);
     PackageLoader& loader = opener_ ? opener_->loader() : local;

@@ -50,6 +50,16 @@ bool leads_to(const std::string& written, const std::string& path, const std::ve
   return false;
 }
 
+/// Whether the package is one of the artifact that `name` stands for. A tag may stand for any artifact of its
+/// repository, because it may have been moved.
+bool is_named_by(const DistributionInfo& dist, const oci::Reference& name) {
+  if (!is_of_artifact(dist)) {
+    return false;
+  }
+  const oci::Reference own = oci::Reference::parse(*dist.registry);
+  return own.is_same_repository(name) && (!name.digest() || name.digest() == own.digest());
+}
+
 /// Whether `package` answers `specifier`, which is no path.
 bool answers(const PackageSummary& package, const PackageSpecifier& specifier) {
   const DistributionInfo& dist = package.dist;
@@ -60,7 +70,8 @@ bool answers(const PackageSummary& package, const PackageSpecifier& specifier) {
     return *dist.webc_sha256 == specifier.hash()->digest();
   }
   if (specifier.url() != nullptr) {
-    return dist.url == specifier.url()->text;
+    const std::string& url = specifier.url()->text;
+    return oci::Reference::is_one(url) ? is_named_by(dist, oci::Reference::parse(url)) : dist.url == url;
   }
   const NamedId* id = package.pkg.id.named();
   return id != nullptr && graphql::is_same_name(specifier.named()->full_name(), id->full_name) &&
@@ -220,6 +231,16 @@ class LockReader {
   [[nodiscard]] bool may_lead(const PackageSummary& from, const PackageSpecifier& wanted, std::size_t to) {
     const PackageSummary& package = lock_.packages[to].summary;
     const std::string id = from.pkg.id.to_string();
+    if (is_of_artifact(from.dist)) {
+      // Its dependencies may be named in any way, but they are in the artifact.
+      if (package.dist.registry != from.dist.registry ||
+          (wanted.path() == nullptr && wanted.url() == nullptr && !answers(package, wanted))) {
+        throw Error(ErrorCode::kCorrupt, fmt::format("\"{}\" needs \"{}\", and \"{}\" from \"{}\" isn't that", id,
+                                                     wanted.to_string(), package.pkg.id.to_string(), package.dist.url));
+      }
+      place(to, false);
+      return true;
+    }
     if (auto why = reading_.reach.refusal(from.dist, wanted)) {
       if (reading_.skip_unavailable) {
         return false;
@@ -256,14 +277,14 @@ class LockReader {
 };
 
 template <typename Step>
-auto with_context(const std::string& path, const Step& step) {
+auto with_context(const std::string& path, const Step& step, const char* kind = "lock file") {
   try {
     return step();
   } catch (Error& error) {
     if (error.code() == ErrorCode::kInterrupted) {
       throw;
     }
-    throw std::move(error).context(fmt::format("Unable to use the lock file \"{}\"", path));
+    throw std::move(error).context(fmt::format("Unable to use the {} \"{}\"", kind, path));
   }
 }
 
@@ -277,6 +298,11 @@ LockFile parse_lock_file(const std::string& path) {
     }
     return parse_lock(*file);
   });
+}
+
+LockedPackages open_artifact(LockFile lock, const std::string& name, const LockReading& reading) {
+  LockReader reader(name, std::move(lock), reading);
+  return with_context(name, [&] { return std::move(reader).read(); }, "package");
 }
 
 LockedPackages read_lock_file(const std::string& path, const std::string& text, const LockReading& reading) {

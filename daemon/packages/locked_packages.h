@@ -27,6 +27,10 @@ struct LockReading {
 /// Error(kNotFound) if there is none.
 [[nodiscard]] LockFile parse_lock_file(const std::string& path);
 
+/// Opens the packages of `lock`, the lock file of an artifact in an OCI registry, as `read_lock_file` does. `name` is
+/// that of the artifact, for messages. Throws Error that names the artifact.
+[[nodiscard]] LockedPackages open_artifact(LockFile lock, const std::string& name, const LockReading& reading);
+
 /// Reads the lock file at `path` for `text`, a PACKAGE of the command line, and opens its packages level by level, the
 /// root first. Each package is compared with its entry in the file (lock_file.h).
 ///

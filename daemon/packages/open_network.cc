@@ -62,6 +62,7 @@ HttpClient::Options PackageOpener::http_options() const {
   http.query_deadline = settings_.query_deadline;
   http.download_deadline = settings_.download_deadline;
   http.addresses = addresses_.get();
+  http.authorizer = authorizer_.get();
   if (!settings_.wait) {
     http.retry.server_wait = {};
   }
@@ -88,8 +89,10 @@ void PackageOpener::set_up_lazy(const TreeFlags& flags, DownloadObserver* observ
                            .background_rate = flags.background_rate,
                            .renew = {},
                            .fetcher = {}};
-  lazy.renew = [settings = settings_](const Sha256& hash, HttpClient& client, const CancelFlag& cancel) {
-    return url_of(hash, settings, client, cancel);
+  lazy.renew = [settings = settings_, authorizer = authorizer_](const Sha256& hash, HttpClient& client,
+                                                                const CancelFlag& cancel) {
+    // A package of an artifact comes from there only.
+    return authorizer->is_empty() ? url_of(hash, settings, client, cancel) : std::nullopt;
   };
   lazy.fetcher.patience = settings_.timeout;
   if (flags.cache_limit) {
@@ -100,8 +103,8 @@ void PackageOpener::set_up_lazy(const TreeFlags& flags, DownloadObserver* observ
       return evict(packages, urls, limit) > 0;
     };
   }
-  // The addresses are shared, since the sources outlive this object.
-  lazy.fetcher.make_client = [http = http_options(), addresses = addresses_] {
+  // The addresses and the logins are shared, since the sources outlive this object.
+  lazy.fetcher.make_client = [http = http_options(), addresses = addresses_, authorizer = authorizer_] {
     return std::make_shared<HttpClient>(http);
   };
   lazy_ = std::make_unique<LazyOpener>(std::move(lazy));
@@ -110,6 +113,16 @@ void PackageOpener::set_up_lazy(const TreeFlags& flags, DownloadObserver* observ
   } else {
     loader_->set_lazy(*lazy_, client_, observer);
   }
+}
+
+void PackageOpener::use_repository(const oci::Reference& reference, bool may_push) {
+  authorizer_->add(reference, may_push);
+  addresses_->name(reference.api_url("https"));
+  addresses_->name(reference.api_url("http"));  // of use only for this machine
+}
+
+std::unique_ptr<oci::Repository> PackageOpener::repository(const oci::Reference& reference) {
+  return client_ == nullptr ? nullptr : std::make_unique<oci::Repository>(reference, *client_, cancel_);
 }
 
 void PackageOpener::set_up_network(DownloadObserver* observer, const Io& io) {

@@ -22,10 +22,12 @@
 #include "core/source/registry.h"
 #include "core/source/url_source.h"
 #include "core/webc/tree_volume.h"
+#include "daemon/packages/artifact.h"
 #include "daemon/packages/locked_packages.h"
 #include "daemon/packages/memory_budget.h"
 #include "daemon/packages/package_path.h"
 #include "daemon/packages/registry_check.h"
+#include "daemon/packages/registry_logins.h"
 
 namespace pkgfs {
 
@@ -42,6 +44,11 @@ PackageSpecifier parse_specifier(const std::string& text) {
   } catch (Error& error) {
     throw std::move(error).context("Unable to resolve \"" + text + "\" as a URL, package name, or file on disk");
   }
+}
+
+/// Whether `specifier` names an artifact in an OCI registry.
+bool is_artifact(const PackageSpecifier& specifier) {
+  return specifier.url() != nullptr && oci::Reference::is_one(specifier.url()->text);
 }
 
 /// Adds the places where a package was looked up: the name may be a mistyped path, or be in another registry.
@@ -164,7 +171,10 @@ PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options,
       allow_url_dependencies_(flags.network.allow_url_dependencies),
       working_directory_(flags.network.working_directory),
       settings_(load_settings(flags.network, io.environment)),
-      addresses_(std::make_shared<AddressPolicy>()) {
+      addresses_(std::make_shared<AddressPolicy>()),
+      authorizer_(std::make_shared<oci::Authorizer>([environment = io.environment](const oci::Reference& reference) {
+        return find_login(reference, environment);
+      })) {
   for (const RemoteRegistry& registry : settings_.registries) {
     addresses_->name(registry.endpoint);
   }
@@ -174,12 +184,12 @@ PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options,
   reach_ = make_reach();
   set_up_network(observer, io);
   set_up_lazy(flags, observer == nullptr ? progress_.get() : observer);
+  // The package view shows also a package whose dependencies can't be found.
+  skip_unavailable_ = flags.view == View::kPackage && !options_.strict;
   if (flags.network.lock) {
     lock_path_ = flags.network.lock;
-    // The package view shows also a package whose dependencies can't be found.
-    skip_unavailable_ = flags.view == View::kPackage && !options_.strict;
   } else {
-    add_sources(true);
+    add_sources();
   }
 }
 
@@ -189,12 +199,12 @@ PackageOpener::~PackageOpener() {
   }
 }
 
-void PackageOpener::add_sources(bool with_cache) {
+void PackageOpener::add_sources() {
   auto sources = std::make_unique<MultiSource>();
   for (const std::string& directory : settings_.directories) {
     sources->add(open_registry(directory));
   }
-  if (with_cache) {
+  if (uses_cache_) {
     sources->add(std::make_unique<DownloadedSource>(fetcher_->packages()), MultiSource::When::kIfNothingFound);
   }
   const std::string queries = settings_.queries_directory();
@@ -246,7 +256,8 @@ std::unique_ptr<Reach> PackageOpener::make_reach() const {
   Reach::Options options{.registries = {},
                          .directories = settings_.directories,
                          .allow_urls = allow_url_dependencies_,
-                         .untrusted = options_.untrusted};
+                         .untrusted = options_.untrusted,
+                         .artifact = artifact_};
   for (const RemoteRegistry& registry : settings_.registries) {
     options.registries.push_back(registry.endpoint);
   }
@@ -254,29 +265,54 @@ std::unique_ptr<Reach> PackageOpener::make_reach() const {
 }
 
 RootPackage PackageOpener::find_locked(const std::string& text) {
+  artifact_.reset();
   if (!package_path(text)) {
     const PackageSpecifier specifier = parse_specifier(text);
-    if (specifier.url() != nullptr) {
+    if (is_artifact(specifier)) {
+      artifact_ = oci::Reference::parse(specifier.url()->text);
+      use_repository(*artifact_);
+    } else if (specifier.url() != nullptr) {
       addresses_->name(specifier.url()->text);  // before the packages of the lock file are opened
     }
   }
   reach_ = make_reach();
-  LockedPackages locked =
+  return take(
       read_lock_file(*lock_path_, text,
-                     {.reach = *reach_, .loader = *loader_, .root = options_, .skip_unavailable = skip_unavailable_});
+                     {.reach = *reach_, .loader = *loader_, .root = options_, .skip_unavailable = skip_unavailable_}));
+}
+
+RootPackage PackageOpener::take(LockedPackages locked) {
   source_ = std::make_unique<LockSource>(locked.lock);
   const PackageSummary& root = locked.lock.packages.front().summary;
   return {std::move(locked.root), root.pkg, root.dist};
+}
+
+RootPackage PackageOpener::find_in_artifact(const oci::Reference& reference) {
+  artifact_ = reference;
+  use_repository(reference);
+  reach_ = make_reach();
+  const std::unique_ptr<oci::Repository> registry = repository(reference);
+  LockFile lock = find_artifact(reference, registry.get(), settings_.artifacts_directory());
+  return take(open_artifact(std::move(lock), reference.to_string(),
+                            {.reach = *reach_, .loader = *loader_, .skip_unavailable = skip_unavailable_}));
 }
 
 RootPackage PackageOpener::find(const std::string& text) {
   if (lock_path_) {
     return find_locked(text);
   }
+  if (artifact_) {  // the package before was one, and `source_` has only its dependencies
+    artifact_.reset();
+    reach_ = make_reach();
+    add_sources();
+  }
   if (const auto path = package_path(text)) {
     return {open_path(*path, options_), std::nullopt, local_distribution(*path)};
   }
   const PackageSpecifier specifier = parse_specifier(text);
+  if (is_artifact(specifier)) {
+    return find_in_artifact(oci::Reference::parse(specifier.url()->text));
+  }
   if (specifier.url() != nullptr) {
     addresses_->name(specifier.url()->text);
   }

@@ -7,6 +7,8 @@
 
 #include "core/load/package_loader.h"
 #include "core/net/http_client.h"
+#include "core/oci/authorizer.h"
+#include "core/oci/repository.h"
 #include "core/resolve/lock_file.h"
 #include "core/resolve/resolve.h"
 #include "core/source/source.h"
@@ -23,6 +25,7 @@ class ContainerFetcher;
 class DownloadObserver;
 class LazyOpener;
 class Reach;
+struct LockedPackages;
 
 /// The package that the command line names.
 struct RootPackage {
@@ -47,7 +50,8 @@ class PackageOpener {
   PackageOpener(const PackageOpener&) = delete;
   PackageOpener& operator=(const PackageOpener&) = delete;
 
-  /// Finds `text` as docs/rules/resolution.md, 1.5 orders it: an existing file, an existing directory, a specifier.
+  /// Finds `text` as docs/rules/resolution.md, 1.5 orders it: an existing file, an existing directory, a specifier. An
+  /// `oci://` name is a specifier, too. Its dependencies are in its artifact, so no other source is asked for them.
   /// Throws Error `Unable to resolve "{text}" as a URL, package name, or file on disk` when it is none of them.
   [[nodiscard]] RootPackage find(const std::string& text);
   /// Finds the package as `find` does, and opens it.
@@ -62,7 +66,15 @@ class PackageOpener {
   void cancel() noexcept { cancel_.cancel(); }
 
   /// Asks registries also for packages that the cache has: writing a lock file needs their URLs. Call it before `find`.
-  void ask_for_urls() { add_sources(false); }
+  void ask_for_urls() {
+    uses_cache_ = false;
+    add_sources();
+  }
+  /// Requests to the repository of `reference` may log in from now on. The user, or a package of this tree, must have
+  /// named it.
+  void use_repository(const oci::Reference& reference, bool may_push = false);
+  /// The repository of `reference`, which was given to `use_repository`. Must not outlive this. Null when offline.
+  [[nodiscard]] std::unique_ptr<oci::Repository> repository(const oci::Reference& reference);
 
   [[nodiscard]] PackageLoader& loader() { return *loader_; }
   /// Of the cache of containers by hash.
@@ -74,10 +86,14 @@ class PackageOpener {
   [[nodiscard]] HttpClient::Options http_options() const;
   void set_up_lazy(const TreeFlags& flags, DownloadObserver* observer);
   void set_up_network(DownloadObserver* observer, const Io& io);
-  void add_sources(bool with_cache);
+  void add_sources();
   [[nodiscard]] std::unique_ptr<Reach> make_reach() const;
   /// `find` with a lock file, which is read now.
   [[nodiscard]] RootPackage find_locked(const std::string& text);
+  /// `find` for an artifact in an OCI registry.
+  [[nodiscard]] RootPackage find_in_artifact(const oci::Reference& reference);
+  /// The root of `locked`. Its packages are the only ones from now on.
+  [[nodiscard]] RootPackage take(LockedPackages locked);
 
   OpenOptions options_;
   bool allow_url_dependencies_;
@@ -88,12 +104,15 @@ class PackageOpener {
   std::unique_ptr<DownloadObserver> progress_;
   std::shared_ptr<AddressPolicy> addresses_;
   std::unique_ptr<Reach> reach_;
+  std::shared_ptr<oci::Authorizer> authorizer_;
   std::shared_ptr<HttpClient> client_;  // null when offline
   std::unique_ptr<LazyOpener> lazy_;    // the same
   std::unique_ptr<ContainerFetcher> fetcher_;
   std::unique_ptr<PackageLoader> loader_;
   std::unique_ptr<Source> source_;
   std::optional<std::string> lock_path_;
+  std::optional<oci::Reference> artifact_;  // the package that was found last, if it is one
+  bool uses_cache_ = true;                  // of packages by hash, before registries are asked
   bool skip_unavailable_ = false;
 };
 

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "core/base/cancel.h"
+#include "core/base/hash.h"
+#include "core/net/http_message.h"
+#include "core/oci/manifest.h"
+#include "core/oci/reference.h"
+
+namespace pkgfs {
+class HttpClient;
+}
+
+namespace pkgfs::oci {
+
+/// One repository of an OCI registry, as the OCI distribution-spec 1.1 describes its API. Requests go over https. A
+/// registry on this machine may be without https: the first request finds out. All functions throw Error that names the
+/// repository, and Error(kInterrupted). Not thread-safe.
+class Repository {
+ public:
+  /// `client` logs in by its authorizer (Authorizer::add). `client` and `cancel` must outlive this.
+  Repository(Reference reference, HttpClient& client, const CancelFlag& cancel)
+      : reference_(std::move(reference)), client_(client), cancel_(cancel) {}
+
+  [[nodiscard]] const Reference& reference() const { return reference_; }
+  /// Whether the registry has https. Asks it if it is on this machine.
+  [[nodiscard]] bool is_https();
+  /// The URL of the blob with this hash.
+  [[nodiscard]] Url blob_url(const Sha256& digest);
+
+  struct Document {
+    std::string text;
+    Sha256 digest{};
+  };
+  /// The manifest that the reference names. Its hash is that of the reference, if there is one, and that which the
+  /// registry states. Throws Error(kNotFound) if there is none.
+  [[nodiscard]] Document manifest();
+  /// A small blob, whose size and hash are checked.
+  [[nodiscard]] std::string blob(const Descriptor& wanted);
+
+  [[nodiscard]] bool has_blob(const Sha256& digest);
+  /// Sends a blob, unless the registry has it. The body is `upload`, or else `text`. Returns whether it was sent. After
+  /// a lost connection or a busy server, tries again as the client's retry policy says.
+  bool push_blob(const Sha256& digest, const std::string& text, const std::optional<HttpUpload>& upload);
+  /// Stores a manifest under the tag of the reference, unless the tag is at it already. Returns whether it was sent.
+  bool push_manifest(const std::string& text);
+
+ private:
+  [[nodiscard]] HttpRequest request(HttpRequest::Method method, const std::string& path);
+  /// The error for an answer that isn't a success.
+  [[nodiscard]] Error refused(const HttpResponse& response, const std::string& what) const;
+  /// One attempt of `push_blob`. Returns an answer with a transient status, if there is one.
+  [[nodiscard]] std::optional<HttpResponse> send_blob(const Sha256& digest, const std::string& text,
+                                                      const std::optional<HttpUpload>& upload);
+  /// Where a blob is to be sent: the location that the registry gave, with the digest.
+  [[nodiscard]] Url upload_url(const HttpResponse& begun, const Sha256& digest);
+
+  Reference reference_;
+  HttpClient& client_;
+  const CancelFlag& cancel_;
+  std::optional<std::string> scheme_;  // once it is known
+};
+
+}  // namespace pkgfs::oci

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/packages/credential_helper.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+
+#include "core/base/error.h"
+#include "core/base/files.h"
+#include "core/base/log.h"
+#include "core/base/unique_fd.h"
+#include "core/oci/auth_file.h"
+
+namespace pkgfs {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kMostAnswer = 64U << 10U;
+
+/// A helper that runs in a process group of its own. The destructor kills the group if it hasn't ended.
+class Helper {
+ public:
+  Helper(const std::string& program, const std::string& input) : program_(program) {
+    const UniqueFd in(::memfd_create("server", MFD_CLOEXEC));
+    std::array<int, 2> ends{-1, -1};
+    if (!in || ::pipe2(ends.data(), O_CLOEXEC) != 0) {
+      throw start_error("Unable to run \"" + program_ + "\"", errno);
+    }
+    out_ = UniqueFd(ends[0]);
+    const UniqueFd write_end(ends[1]);
+    write_all(in.get(), input, "the input of " + program_);
+    ::lseek(in.get(), 0, SEEK_SET);
+    start(in.get(), write_end.get());
+  }
+  ~Helper() {
+    if (child_ > 0) {
+      ::kill(-child_, SIGKILL);
+      (void)wait();
+    }
+  }
+  Helper(const Helper&) = delete;
+  Helper& operator=(const Helper&) = delete;
+
+  /// What it prints until it closes its standard output. Throws Error if that is too long or takes too long.
+  [[nodiscard]] std::string answer(Clock::time_point end) {
+    std::string text;
+    std::array<char, 4096> piece{};
+    while (true) {
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now());
+      pollfd readable{.fd = out_.get(), .events = POLLIN, .revents = 0};
+      if (left.count() <= 0 || ::poll(&readable, 1, static_cast<int>(left.count())) == 0) {
+        throw Error(ErrorCode::kPermission, "\"" + program_ + "\" doesn't answer");
+      }
+      const ssize_t got = ::read(out_.get(), piece.data(), piece.size());
+      if (got == 0) {
+        return text;
+      }
+      if (got > 0) {
+        text.append(piece.data(), static_cast<std::size_t>(got));
+      } else if (errno != EINTR) {
+        throw system_error("Unable to read the answer of \"" + program_ + "\"", errno);
+      }
+      if (text.size() > kMostAnswer) {
+        throw Error(ErrorCode::kCorrupt,
+                    "\"" + program_ + "\" answers more than " + std::to_string(kMostAnswer) + " bytes");
+      }
+    }
+  }
+
+  /// Waits for its end. Returns whether its exit code was 0. Throws Error if it takes too long.
+  [[nodiscard]] bool succeeded(Clock::time_point end) {
+    constexpr useconds_t kStep = 5000;
+    while (Clock::now() < end) {
+      int status = 0;
+      const pid_t ended = ::waitpid(child_, &status, WNOHANG);
+      if (ended == child_) {
+        ::kill(-child_, SIGKILL);  // what it has left running
+        child_ = 0;
+        return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+      }
+      if (ended < 0 && errno != EINTR) {
+        child_ = 0;  // the program ignores the end of its children
+        return true;
+      }
+      ::usleep(kStep);
+    }
+    throw Error(ErrorCode::kPermission, "\"" + program_ + "\" doesn't end");
+  }
+
+ private:
+  void start(int in, int out) {
+    posix_spawn_file_actions_t actions{};
+    posix_spawnattr_t attributes{};
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawnattr_init(&attributes);
+    ::posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
+    ::posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
+    ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    ::posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
+    sigset_t none{};
+    sigset_t all{};
+    ::sigemptyset(&none);
+    ::sigfillset(&all);
+    ::posix_spawnattr_setsigmask(&attributes, &none);
+    ::posix_spawnattr_setsigdefault(&attributes, &all);
+    ::posix_spawnattr_setpgroup(&attributes, 0);
+    ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    std::string program = program_;
+    std::string get = "get";
+    const std::array<char*, 3> words{program.data(), get.data(), nullptr};
+    const int failed = ::posix_spawnp(&child_, program_.c_str(), &actions, &attributes, words.data(), environ);
+    ::posix_spawn_file_actions_destroy(&actions);
+    ::posix_spawnattr_destroy(&attributes);
+    if (failed == ENOENT) {
+      child_ = 0;
+      throw Error(ErrorCode::kUnsupported, "the program \"" + program_ + "\" isn't installed");
+    }
+    if (failed != 0) {
+      child_ = 0;
+      throw start_error("Unable to run \"" + program_ + "\"", failed);
+    }
+  }
+
+  bool wait() {
+    int status = 0;
+    while (::waitpid(child_, &status, 0) < 0) {
+      if (errno != EINTR) {
+        return false;
+      }
+    }
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  }
+
+  std::string program_;
+  UniqueFd out_;
+  pid_t child_ = 0;
+};
+
+}  // namespace
+
+std::optional<oci::Credentials> ask_helper(const std::string& name, const std::string& server,
+                                           std::chrono::milliseconds limit) {
+  const std::string program = "docker-credential-" + name;
+  if (!oci::is_helper_name(name)) {
+    throw Error(ErrorCode::kCorrupt, "\"" + name + "\" isn't the name of a credential helper");
+  }
+  const Clock::time_point end = Clock::now() + limit;
+  Helper helper(program, server);
+  const std::string answer = helper.answer(end);
+  if (!helper.succeeded(end)) {
+    log::debug("\"{}\" has no credentials for \"{}\"", program, server);
+    return std::nullopt;
+  }
+  try {
+    return oci::parse_helper_answer(answer);
+  } catch (Error& error) {
+    throw std::move(error).context("The answer of \"" + program + "\" can't be used");
+  }
+}
+
+}  // namespace pkgfs
