@@ -57,6 +57,11 @@ struct Settings {
   std::vector<Row> rows;
 };
 
+/// If this variable of the environment is set, it has logins at OCI registries: the text of a file as "docker login"
+/// writes it. Then pkgfs reads no such file and runs no credential helper. So a service can pass on the login of a
+/// client, and a client can't make it run a program.
+inline constexpr const char* kLoginsVariable = "DOCKER_AUTH_CONFIG";
+
 /// $HOME, else the home directory of the account, since services have no $HOME.
 [[nodiscard]] std::string home_directory(const Environment& environment);
 

@@ -10,6 +10,7 @@
 
 #include "core/base/unique_fd.h"
 #include "core/resolve/lock_file.h"
+#include "core/source/reach.h"
 #include "core/vfs/host_file_system.h"
 #include "daemon/mount/mount_table.h"
 #include "daemon/packages/locked_packages.h"
@@ -95,6 +96,9 @@ std::optional<LockFile> read_lock(const std::string& path) {
 /// The PACKAGE that asks a lock file for its first package.
 std::string root_of(const LockFile& lock, const std::string& path) {
   const PackageSummary& root = lock.packages.front().summary;
+  if (is_of_artifact(root.dist)) {
+    return *root.dist.registry;
+  }
   if (root.dist.registry) {
     const NamedId* id = root.pkg.id.named();
     return id == nullptr ? root.pkg.id.to_string() : id->full_name + "@=" + id->version.to_string();

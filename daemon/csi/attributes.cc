@@ -11,8 +11,10 @@
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/hash.h"
+#include "core/oci/auth_file.h"
 #include "core/package/package_specifier.h"
 #include "core/resolve/lock_file.h"
+#include "daemon/cli/settings.h"
 
 namespace pkgfs::csi {
 namespace {
@@ -22,6 +24,8 @@ namespace fs = std::filesystem;
 constexpr std::size_t kLongestLock = std::size_t{1} << 20U;
 constexpr std::size_t kLongestLockFile = std::size_t{64} << 20U;
 constexpr std::size_t kLongestSubPath = 4095;
+constexpr std::size_t kLongestLogins = 64U << 10U;
+constexpr const char* kLoginsKey = ".dockerconfigjson";
 constexpr std::size_t kLongestToken = 16384;
 constexpr std::size_t kReadableName = 40;
 
@@ -126,10 +130,29 @@ void take_lock(const std::string& value, VolumeRequest& request, const Attribute
   request.options["lock"] = policy.lock_directory + "/" + to_hex(sha256(value)) + ".lock";
 }
 
+/// Logins at OCI registries, as a secret of the type kubernetes.io/dockerconfigjson has them.
+void take_logins(const std::string& value, VolumeRequest& request) {
+  if (value.size() > kLongestLogins || value.find('\0') != std::string::npos) {
+    throw Error(ErrorCode::kUsage,
+                std::string("the key \"") + kLoginsKey + "\" of the secret is too long or has a NUL");
+  }
+  try {
+    static_cast<void>(oci::AuthFile::parse(value));  // its errors have no part of the text
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kUsage, error).context(std::string("the key \"") + kLoginsKey + "\" of the secret");
+  }
+  request.variables.push_back(std::string(kLoginsVariable) + "=" + value);
+}
+
 void take_secrets(const StringMap& secrets, VolumeRequest& request) {
   for (const auto& [name, value] : secrets) {
+    if (name == kLoginsKey) {
+      take_logins(value, request);
+      continue;
+    }
     if (name != "token") {
-      throw Error(ErrorCode::kUsage, "the secret has the key \"" + name + "\"; the driver knows \"token\" only");
+      throw Error(ErrorCode::kUsage, "the secret has the key \"" + name + "\"; the driver knows \"token\" and \"" +
+                                         kLoginsKey + "\" only");
     }
     std::string token = value;
     while (token.ends_with('\n') || token.ends_with('\r')) {  // of an editor
@@ -141,7 +164,7 @@ void take_secrets(const StringMap& secrets, VolumeRequest& request) {
                   "the key \"token\" of the secret isn't a token: it is empty, too long, or has "
                   "characters that can't be sent");
     }
-    request.variables = {"WASMER_TOKEN=" + token};
+    request.variables.push_back("WASMER_TOKEN=" + token);
   }
 }
 

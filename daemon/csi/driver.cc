@@ -15,6 +15,7 @@
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/logging.h"
 #include "daemon/cli/run_report.h"
+#include "daemon/cli/settings.h"
 #include "daemon/csi/csi_options.h"
 #include "daemon/csi/driver_metrics.h"
 #include "daemon/csi/grpc_endpoint.h"
@@ -107,6 +108,8 @@ int run_driver(const std::vector<std::string>& arguments, const Io& io) {
     for (const char* name : {"WASMER_TOKEN", "WASMER_REGISTRY"}) {
       ::unsetenv(name);  // NOLINT(concurrency-mt-unsafe): there are no other threads yet
     }
+    // Nor are the logins of the node at OCI registries, which pkgfs would find in files.
+    ::setenv(kLoginsVariable, "{}", 1);  // NOLINT(concurrency-mt-unsafe): the same
     OwnProgram program;
     program.path = options.program.empty() ? own_program() : options.program;
     if (!options.host_process.empty()) {

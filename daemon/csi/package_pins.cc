@@ -13,6 +13,7 @@
 #include "core/base/files.h"
 #include "core/base/log.h"
 #include "core/resolve/lock_file.h"
+#include "core/source/reach.h"
 #include "core/webc/parse_json.h"
 #include "daemon/csi/refusal.h"
 #include "daemon/volumes/volume_state.h"
@@ -143,7 +144,12 @@ StringMap PackagePins::resolve(const StringMap& parameters, const StringMap& sec
   context["lock"] = text;
   if (size_of(context) > kMostContext) {
     context.erase("lock");
-    const auto& id = parse_lock(text).packages.front().summary.pkg.id.to_string();
+    const PackageSummary root = parse_lock(text).packages.front().summary;
+    const std::string id = root.pkg.id.to_string();
+    if (is_of_artifact(root.dist)) {
+      context["package"] = *root.dist.registry;  // the name with the digest, so nothing is lost
+      return context;
+    }
     const std::size_t at = id.rfind('@');
     context["package"] = at == std::string::npos ? id : id.substr(0, at) + "@=" + id.substr(at + 1);
     log::info("the lock file of \"{}\" is too long for a volume; only the version of the package itself is kept", id);

@@ -46,6 +46,16 @@ std::vector<std::string> login_files(const Environment& environment) {
 }
 
 std::optional<oci::Credentials> find_login(const oci::Reference& repository, const Environment& environment) {
+  if (const std::string text = environment(kLoginsVariable).value_or(""); !text.empty()) {
+    try {
+      return oci::AuthFile::parse(text).find(repository).credentials;
+    } catch (const Error& error) {
+      if (error.is_of_run()) {
+        throw;
+      }
+      throw Error(ErrorCode::kUsage, error).context(std::string(kLoginsVariable) + " has no logins that can be used");
+    }
+  }
   for (const std::string& path : login_files(environment)) {
     const auto file = read_logins(path);
     if (!file) {
