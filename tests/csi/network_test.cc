@@ -6,6 +6,7 @@
 #include <grpcpp/client_context.h>
 
 #include "tests/csi/driver.h"
+#include "tests/net/oci_registry.h"
 #include "tests/support/containers/package_builder.h"
 
 namespace pkgfs::test {
@@ -87,6 +88,33 @@ TEST_F(CsiNetwork, TheTokenOfTheDriverIsNotForRegistriesThatPodsName) {
   const grpc::Status status = driver.publish("a", attributes_);
   EXPECT_FALSE(status.ok()) << "the registry got the token";
   EXPECT_NE(status.error_message().find("token"), std::string::npos) << describe(status);
+}
+
+TEST_F(CsiNetwork, APackageOfAnOciRegistryNeedsTheLoginOfThePod) {
+  if (const std::string why = oci_registry_missing(); !why.empty()) {
+    GTEST_SKIP() << why;
+  }
+  const OciRegistry registry;
+  const std::string name = registry.url("acme/app:2");
+  const ProcessResult pushed =
+      pkgfs({"push", "--registry", test::registry("chain-v3"), "acme/app@2.0.0", name}, registry.environment());
+  ASSERT_TRUE(pushed.ok()) << pushed.describe();
+  auto variables = environment();
+  for (const auto& [variable, text] : registry.environment()) {  // the node has the login, too
+    std::erase_if(variables, [&, known = variable](const auto& other) { return other.first == known; });
+    variables.emplace_back(variable, text);
+  }
+  Driver driver(variables, {"--keep=0.2"});
+  ASSERT_TRUE(driver.start()) << driver.process().err();
+  auto request = driver.request("a", {{"package", name}});
+  const grpc::Status refused = driver.publish(request);
+  EXPECT_FALSE(refused.ok()) << "the driver used the login of the node";
+  EXPECT_NE(refused.error_message().find("401"), std::string::npos) << describe(refused);
+  (*request.mutable_secrets())[".dockerconfigjson"] = read_text(registry.login_file());
+  const grpc::Status status = driver.publish(request);
+  ASSERT_TRUE(status.ok()) << describe(status);
+  EXPECT_EQ(read_text(driver.target("a") / "base/base.txt").size(), 4U);
+  EXPECT_TRUE(driver.unpublish("a").ok());
 }
 
 TEST_F(CsiNetwork, ADriverThatEndsLeavesNoResolutionBehind) {
