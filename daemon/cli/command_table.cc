@@ -92,14 +92,29 @@ constexpr std::array kCommands{
         "pkgfs export ./app.webc app.tar\n"
         "pkgfs export --format=oci acme/app ./app-image"},
     CommandSpec{
-        CommandId::kPack, "pack", "DIRECTORY", "make a package file from a directory with a wasmer.toml",
+        CommandId::kPack, "pack", "DIRECTORY|MOUNTPOINT", "make a package file from a directory with a wasmer.toml",
         "Writes a container of version 3, and prints its hash. The bytes are those that \"wasmer package build\" "
         "writes: what .wasmerignore files exclude is left out, and files keep their times. If the environment "
         "variable SOURCE_DATE_EPOCH has a number of seconds since 1970, later times become that time. Then the "
         "same files give the same package on every machine.\n"
         "FILE appears when it is complete, and replaces an earlier file. It may not lie in a directory that the "
-        "package maps.",
+        "package maps.\n"
+        "For a writable mount, or a directory of changes (\"pkgfs mount --writable\"), pkgfs packs what the mount "
+        "shows, as one package that needs no other. It has the same commands. Permissions and owners are not in it.",
         "pkgfs pack ./my-package -o my-package.webc"},
+    CommandSpec{
+        CommandId::kChanges, "changes", "MOUNTPOINT|DIR", "list what was changed in a writable mount",
+        "DIR is a directory of changes that \"pkgfs mount --writable\" kept; it need not be mounted. In the "
+        "output, A marks an entry that was added, M one whose content is another, P one with other permissions "
+        "or another owner, D one that was deleted, and R a directory that was renamed. Of a directory that "
+        "was deleted or renamed, the entries that went with it are not listed. --diff prints how the contents of files "
+        "differ.",
+        "pkgfs changes /mnt/python\n"
+        "pkgfs changes --json ./my-changes"},
+    CommandSpec{CommandId::kDiscard, "discard", "DIR", "throw away the changes of a writable mount",
+                "DIR is a directory of changes that \"pkgfs mount --writable\" kept. It is empty afterwards. It must "
+                "not be mounted: unmount it first. The changes of a mount without DIR end with the mount.",
+                "pkgfs discard ./my-changes"},
     CommandSpec{CommandId::kResolve, "resolve", "PACKAGE",
                 "show which packages a package needs, and what the tree is made of",
                 "With --lock=FILE, pkgfs also writes the chosen packages, with hashes and URLs, to a lock "

@@ -23,6 +23,8 @@ enum class CommandId : unsigned {
   kDiff,
   kExport,
   kPack,
+  kChanges,
+  kDiscard,
   kResolve,
   kPull,
   kPush,

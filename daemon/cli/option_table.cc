@@ -44,9 +44,9 @@ constexpr unsigned kTreeCommands = set_of(CommandId::kMount, CommandId::kVerify,
 constexpr unsigned kResolvingCommands = kTreeCommands | set_of(CommandId::kInspect, CommandId::kResolve);
 constexpr unsigned kFetchingCommands = kResolvingCommands | set_of(CommandId::kPull, CommandId::kPush);
 constexpr unsigned kLoggingCommands =
-    kFetchingCommands | set_of(CommandId::kPack, CommandId::kUnmount, CommandId::kMounts, CommandId::kStats,
-                               CommandId::kCache, CommandId::kWait, CommandId::kUpgradeMounts, CommandId::kConfig,
-                               CommandId::kVolumePlugin);
+    kFetchingCommands | set_of(CommandId::kPack, CommandId::kChanges, CommandId::kDiscard, CommandId::kUnmount,
+                               CommandId::kMounts, CommandId::kStats, CommandId::kCache, CommandId::kWait,
+                               CommandId::kUpgradeMounts, CommandId::kConfig, CommandId::kVolumePlugin);
 constexpr unsigned kMountOnly = set_of(CommandId::kMount);
 constexpr unsigned kPluginOnly = set_of(CommandId::kVolumePlugin);
 
@@ -144,6 +144,11 @@ void set_engine(Options& options, std::string_view value) {
   options.mount.engine = parse_choice("engine", value, kChoices);
 }
 
+void set_writable(Options& options, std::string_view value) {
+  options.mount.writable = true;
+  options.mount.writable_dir = value == "discard" ? std::string() : parse_path("writable", value);
+}
+
 void set_platform(Options& options, std::string_view value) {
   const auto is_word = [](std::string_view word) {
     return !word.empty() && std::ranges::all_of(word, [](char c) {
@@ -188,6 +193,9 @@ constexpr std::array kOptions{
                set_of(CommandId::kVerify), false, [](Options& options, std::string_view) { options.structure = true; }},
     OptionSpec{Group::kCommand, "output", 'o', "FILE", "the package file to write", set_of(CommandId::kPack), false,
                [](Options& options, std::string_view value) { options.output = value; }},
+    OptionSpec{Group::kCommand, "diff", '\0', "", "print how the contents of files differ, as \"diff -u\" does",
+               set_of(CommandId::kChanges), false,
+               [](Options& options, std::string_view) { options.with_diff = true; }},
     OptionSpec{Group::kCommand, "stat", '\0', "", "print only how much differs, not which files",
                set_of(CommandId::kDiff), false, [](Options& options, std::string_view) { options.only_sum = true; }},
     OptionSpec{Group::kCommand, "older-than", '\0', "AGE",
@@ -343,6 +351,30 @@ constexpr std::array kOptions{
     OptionSpec{Group::kAccess, "dmask", '\0', "OCTAL", "remove these permission bits from directories (default: 0)",
                kMountOnly, true,
                [](Options& options, std::string_view value) { options.mount.dmask = parse_mask("dmask", value); }},
+    OptionSpec{
+        Group::kAccess, "writable", '\0', "discard|DIR",
+        "let programs write: changes lie above the package, which stays as it is. discard (default): the changes end "
+        "with the mount. DIR: keep them in the directory DIR, for a later mount of the same package. \"pkgfs changes\" "
+        "lists them. Root uses overlayfs, other users fuse-overlayfs (docs/WRITABLE.md)",
+        kMountOnly, true, set_writable, true},
+    OptionSpec{Group::kAccess, "writable-size", '\0', "SIZE",
+               "with --writable: keep the changes in memory, at most SIZE, such as 512M. Only root can use it",
+               kMountOnly, true,
+               [](Options& options, std::string_view value) {
+                 options.mount.writable_size = std::max<std::uint64_t>(parse_size("writable-size", value), 1);
+               }},
+    OptionSpec{Group::kAccess, "writable-inodes", '\0', "N",
+               "with --writable: keep the changes in memory, at most N files and directories, such as 100K. Only root "
+               "can use it",
+               kMountOnly, true,
+               [](Options& options, std::string_view value) {
+                 options.mount.writable_inodes = std::max<std::uint64_t>(parse_size("writable-inodes", value), 1);
+               }},
+    OptionSpec{
+        Group::kAccess, "rebase", '\0', "",
+        "with --writable=DIR: use the changes in DIR although they were made above another version of the package, "
+        "or with other options",
+        kMountOnly, true, [](Options& options, std::string_view) { options.mount.rebase = true; }},
     OptionSpec{Group::kDaemon, "foreground", 'f', "", "stay in the foreground until the mount ends", kMountOnly, false,
                [](Options& options, std::string_view) { options.mount.foreground = true; }},
     OptionSpec{
@@ -404,9 +436,8 @@ constexpr std::array kOptions{
                "answer \"not ready yet\" if a mount takes longer than this (default: 3.5). podman itself "
                "waits for 5 seconds",
                kPluginOnly, false,
-               [](Options& options, std::string_view value) {
-                 options.plugin.mount_wait = parse_seconds("mount-wait", value);
-               }},
+               [](Options& options,
+                  std::string_view value) { options.plugin.mount_wait = parse_seconds("mount-wait", value); }},
     OptionSpec{Group::kPlugin, "keep", '\0', "SECONDS", "keep a mount for this time after its last use (default: 10)",
                kPluginOnly, false,
                [](Options& options, std::string_view value) { options.plugin.keep = parse_seconds("keep", value); }},
@@ -467,8 +498,8 @@ constexpr std::array kOptions{
                [](Options& options, std::string_view) { options.long_listing = true; }},
     OptionSpec{Group::kOutput, "json", '\0', "", "print JSON",
                set_of(CommandId::kMounts, CommandId::kStats, CommandId::kInspect, CommandId::kVerify, CommandId::kTree,
-                      CommandId::kDiff, CommandId::kResolve, CommandId::kPush, CommandId::kCache, CommandId::kConfig,
-                      CommandId::kDoctor),
+                      CommandId::kDiff, CommandId::kChanges, CommandId::kResolve, CommandId::kPush, CommandId::kCache,
+                      CommandId::kConfig, CommandId::kDoctor),
                false, set_json},
     OptionSpec{Group::kOutput, "json", '\0', "",
                "print a JSON object for each event, one on a line, during the download", set_of(CommandId::kPull),

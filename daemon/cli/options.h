@@ -95,9 +95,14 @@ struct MountFlags {
   /// A process that lets another daemon go on with the mount if the daemon is killed. None: for mounts in the
   /// background of packages that don't change.
   std::optional<bool> keeper;
-  bool has_keeperd = false;         // pkgfs-keeperd holds the mount, too; `keeper` is true
-  std::string crash_dir;            // the directory for the stacks of crashes; empty: none are written
-  std::optional<bool> cpu_latency;  // keep idle CPUs awake while requests come; none: where it helps
+  bool has_keeperd = false;                      // pkgfs-keeperd holds the mount, too; `keeper` is true
+  std::string crash_dir;                         // the directory for the stacks of crashes; empty: none are written
+  bool writable = false;                         // an overlay above the mount takes changes
+  std::string writable_dir;                      // absolute: where they are kept; empty: they end with the mount
+  std::optional<std::uint64_t> writable_size;    // bytes of a file system in memory for the changes
+  std::optional<std::uint64_t> writable_inodes;  // of that file system
+  bool rebase = false;                           // use changes that were made above other packages
+  std::optional<bool> cpu_latency;               // keep idle CPUs awake while requests come; none: where it helps
 };
 
 /// The options of `pkgfs volume-plugin` only.
@@ -149,6 +154,7 @@ struct Options {
   bool keep_going = false;                         // extract: also what isn't damaged
   std::string output;                              // pack: the file to write
   bool only_sum = false;                           // diff: --stat
+  bool with_diff = false;                          // changes: contents
   ExportFormat format = ExportFormat::kTar;        // export
   std::string platform = "linux/wasm";             // export: of an image
   bool dry_run = false;                            // cache prune

@@ -19,6 +19,8 @@
 #include "daemon/cli/logging.h"
 #include "daemon/cli/text_writer.h"
 #include "daemon/commands/commands.h"
+#include "daemon/overlay/changes_operand.h"
+#include "daemon/overlay/pack_changes.h"
 #include "daemon/packages/interrupt.h"
 #include "daemon/packages/open_tree.h"
 #include "daemon/packages/own_source.h"
@@ -55,6 +57,26 @@ std::shared_ptr<const DirectoryPackage> open_source(const std::string& text, con
   return package;
 }
 
+/// Whether `text` names changes of a writable mount, rather than a directory with a wasmer.toml.
+std::optional<ChangesPlace> packed_changes(const std::string& text) {
+  std::error_code failed;
+  const bool is_source = std::filesystem::exists(std::filesystem::path(text) / "wasmer.toml", failed) &&
+                         !std::filesystem::exists(std::filesystem::path(text) / "record", failed);
+  if (is_source && !find_mount(std::filesystem::canonical(text, failed))) {
+    return std::nullopt;
+  }
+  return std::filesystem::is_directory(text, failed) ? find_changes(text) : std::nullopt;
+}
+
+void pack_from_changes(const ChangesPlace& place, const Io& io, int fd, std::optional<std::uint64_t> latest) {
+  // A mount may go on changing them; else no mount begins meanwhile.
+  const ChangesDirectory changes =
+      place.mount ? ChangesDirectory::look(place.directory) : ChangesDirectory::open(place.directory);
+  const OpenedTree opened = changes.open_packages(io, false);
+  const MountOptions then = parse_mount_options(changes.record().arguments.words, changes.record().arguments.rules);
+  pack_changes(changes, opened, then.tree.commands_dir, fd, latest);
+}
+
 }  // namespace
 
 int cmd_pack(const std::vector<std::string>& args, const Io& io) {
@@ -66,11 +88,23 @@ int cmd_pack(const std::vector<std::string>& args, const Io& io) {
   const std::optional<std::uint64_t> latest = source_date(io);
   CancelFlag cancel;
   const InterruptGuard guard(cancel);
-  const auto package = open_source(options.operands[0], options.tree);
-  refuse_own_source(*package, options.output);
+  const std::optional<ChangesPlace> changes = packed_changes(options.operands[0]);
+  const auto package = changes ? nullptr : open_source(options.operands[0], options.tree);
+  if (changes && (is_below(std::filesystem::absolute(options.output).lexically_normal(), changes->directory) ||
+                  (changes->mount && is_below(std::filesystem::absolute(options.output).lexically_normal(),
+                                              changes->mount->mountpoint)))) {
+    throw Error(ErrorCode::kUsage, "\"" + options.output + "\" lies in what it is made from");
+  }
+  if (package != nullptr) {
+    refuse_own_source(*package, options.output);
+  }
   OutputFile file(options.output, true);
   try {
-    pack_package(*package, file.fd(), {.apply_ignore_rules = true, .latest = latest});
+    if (changes) {
+      pack_from_changes(*changes, io, file.fd(), latest);
+    } else {
+      pack_package(*package, file.fd(), {.apply_ignore_rules = true, .latest = latest});
+    }
   } catch (Error& error) {
     throw std::move(error).context("Unable to make the package \"" + options.output + "\"");
   }

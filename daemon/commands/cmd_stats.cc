@@ -19,6 +19,7 @@
 #include "daemon/mount/image_mount.h"
 #include "daemon/mount/mount_status.h"
 #include "daemon/mount/mountpoint.h"
+#include "daemon/mount/writable_run.h"
 
 namespace pkgfs {
 namespace {
@@ -189,11 +190,12 @@ int cmd_stats(const std::vector<std::string>& args, const Io& io) {
   const Options options = parse_options(CommandId::kStats, args, 1, 1);
   set_log_level(options.log);
   const std::string& given = options.operands.front();
-  const std::optional<MountEntry> mounted = find_mount(resolve_mountpoint(given));
-  if (mounted && image_package(*mounted)) {
+  const std::string path = resolve_mountpoint(given);
+  if (const auto top = find_mount(path); top && image_package(*top)) {
     throw Error(ErrorCode::kUnsupported, "The kernel serves the mount at \"" + given +
                                              "\" from an image (--engine=erofs): there is no daemon with statistics");
   }
+  const std::optional<MountEntry> mounted = find_package_mount(path);
   if (!mounted || mounted->type != kMountType) {
     throw Error(ErrorCode::kNotFound, "No package is mounted at \"" + given + "\" (see \"pkgfs mounts\")");
   }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
+#include <chrono>
+
 #include "core/base/error.h"
+#include "core/base/log.h"
 #include "daemon/cli/exit_code.h"
 #include "daemon/cli/logging.h"
 #include "daemon/cli/options.h"
@@ -8,8 +11,23 @@
 #include "daemon/mount/mount_table.h"
 #include "daemon/mount/mountpoint.h"
 #include "daemon/mount/unmount.h"
+#include "daemon/mount/writable_run.h"
 
 namespace pkgfs {
+
+namespace {
+
+/// The overlay is unmounted: its daemon ends the rest.
+int end_writable(const WritableRun& run, bool lazy) {
+  constexpr auto kLimit = std::chrono::seconds(10);
+  constexpr auto kLazyLimit = std::chrono::milliseconds(500);  // a program may use it for ever
+  if (!wait_for_end(run, lazy ? std::chrono::milliseconds(kLazyLimit) : kLimit) && !lazy) {
+    log::warn("\"{}\" is unmounted, but a container still uses it; the mount ends with that use", run.mountpoint);
+  }
+  return kExitOk;
+}
+
+}  // namespace
 
 int cmd_unmount(const std::vector<std::string>& args, const Io& /*io*/) {
   const Options options = parse_options(CommandId::kUnmount, args, 1, 1);
@@ -17,15 +35,19 @@ int cmd_unmount(const std::vector<std::string>& args, const Io& /*io*/) {
   const std::string& given = options.operands.front();
   const std::string path = resolve_mountpoint(given);
   const std::optional<MountEntry> mounted = find_mount(path);
+  const std::optional<WritableRun> writable = find_run(path);
+  if (!mounted && writable) {  // an earlier unmount was interrupted
+    return end_writable(*writable, options.lazy);
+  }
   if (!mounted) {
     throw Error(ErrorCode::kNotFound, "Nothing is mounted at \"" + given + "\"");
   }
-  if (mounted->type != kMountType && !image_package(*mounted)) {
+  if (mounted->type != kMountType && !image_package(*mounted) && !lower_of(*mounted)) {
     throw Error(ErrorCode::kUsage, "The mount at \"" + given + "\" isn't a mount of pkgfs: it is \"" + mounted->source +
                                        "\" of type " + mounted->type);
   }
   unmount(path, options.lazy);
-  return kExitOk;
+  return writable ? end_writable(*writable, options.lazy) : kExitOk;
 }
 
 }  // namespace pkgfs

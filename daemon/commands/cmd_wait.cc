@@ -21,6 +21,7 @@
 #include "daemon/mount/image_mount.h"
 #include "daemon/mount/mount_status.h"
 #include "daemon/mount/mountpoint.h"
+#include "daemon/mount/writable_run.h"
 #include "daemon/packages/interrupt.h"
 
 namespace pkgfs {
@@ -61,7 +62,8 @@ class ProgressLine {
 class Waiter {
  public:
   explicit Waiter(const std::string& given) : given_(given), path_(resolve_mountpoint(given)) {
-    const std::optional<MountEntry> mounted = find_mount(path_);
+    std::optional<MountEntry> mounted = find_package_mount(path_);
+    mounted = mounted ? mounted : find_mount(path_);
     if (!mounted) {
       throw Error(ErrorCode::kNotFound, "Nothing is mounted at \"" + given_ + "\"");
     }
@@ -135,7 +137,7 @@ class Waiter {
  private:
   /// Throws Error if the mount has ended, also if another one is there now.
   void check_is_same(const MountStatus& mount) {
-    const std::optional<MountEntry> now = find_mount(path_);
+    const std::optional<MountEntry> now = find_package_mount(path_);
     const std::optional<pid_t> pid = mount.statistics.is_object() ? mount.pid() : std::nullopt;
     const bool is_other = pid && pid_ && *pid != *pid_;
     if (!now || now->type != kMountType || now->device != entry_.device || is_other) {

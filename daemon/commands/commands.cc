@@ -33,6 +33,10 @@ CommandFunction command_function(CommandId id) {
       return cmd_extract;
     case CommandId::kPack:
       return cmd_pack;
+    case CommandId::kChanges:
+      return cmd_changes;
+    case CommandId::kDiscard:
+      return cmd_discard;
     case CommandId::kDiff:
       return cmd_diff;
     case CommandId::kExport:

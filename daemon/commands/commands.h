@@ -28,6 +28,8 @@ int cmd_ls(const std::vector<std::string>& args, const Io& io);
 int cmd_cat(const std::vector<std::string>& args, const Io& io);
 int cmd_extract(const std::vector<std::string>& args, const Io& io);
 int cmd_pack(const std::vector<std::string>& args, const Io& io);
+int cmd_changes(const std::vector<std::string>& args, const Io& io);
+int cmd_discard(const std::vector<std::string>& args, const Io& io);
 int cmd_diff(const std::vector<std::string>& args, const Io& io);
 int cmd_export(const std::vector<std::string>& args, const Io& io);
 int cmd_resolve(const std::vector<std::string>& args, const Io& io);

@@ -112,7 +112,7 @@ std::string root_of(const LockFile& lock, const std::string& path) {
 
 /// Whether a mount of pkgfs begins at `path`, which has no symbolic links.
 bool is_our_mount(const std::string& path) {
-  const auto mount = find_mount(path);
+  const auto mount = find_mount(path);  // a writable mount has changed files: no stored hash describes them
   return mount && mount->type == kMountType;
 }
 

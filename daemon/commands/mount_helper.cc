@@ -24,6 +24,7 @@
 #include "daemon/mount/mount_settings.h"
 #include "daemon/mount/mount_table.h"
 #include "daemon/mount/mountpoint.h"
+#include "daemon/mount/writable_run.h"
 #include "daemon/packages/open_tree.h"
 
 namespace pkgfs {
@@ -76,8 +77,9 @@ std::size_t read_letters(std::string_view letters, std::span<const std::string> 
 /// The source of a live mount of pkgfs at `mountpoint`; nothing if there is none.
 std::optional<std::string> live_source(const std::string& mountpoint) {
   const std::string path = resolve_mountpoint(mountpoint);
-  const std::optional<MountEntry> mounted = find_mount(path);
-  const bool live = mounted && mounted->type == kMountType && probe_mount(path, kProbeLimit) == MountState::kLive;
+  const std::optional<MountEntry> mounted = find_package_mount(path);
+  const bool live =
+      mounted && mounted->type == kMountType && probe_mount(mounted->asked_path(), kProbeLimit) == MountState::kLive;
   return live ? std::optional(mounted->source) : std::nullopt;
 }
 

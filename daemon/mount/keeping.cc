@@ -62,6 +62,8 @@ namespace {
 
 /// The index of the journal's descriptor in the record.
 constexpr const char* kJournal = "journal";
+/// Those of the locks of a writable mount.
+constexpr const char* kLocks = "locks";
 
 static_assert(keeper::kSuccessions == fuse::SharedState::kSuccessions);
 static_assert(keeper::kHanded == fuse::SharedState::kHanded);
@@ -72,6 +74,13 @@ Keeper::Contents contents_of(MountRecord& record, const KeptParts& parts) {
   if (parts.journal != nullptr) {
     record.tree.resolution[kJournal] = record.tree.descriptors.size();
     record.tree.descriptors.push_back(parts.journal->fd());
+  }
+  if (parts.writable != nullptr) {
+    webc::Json& indices = record.tree.resolution[kLocks] = webc::Json::array();
+    for (const int lock : parts.writable->locks()) {
+      indices.push_back(record.tree.descriptors.size());
+      record.tree.descriptors.push_back(lock);
+    }
   }
   record.handshake = parts.session->handshake();
   const auto duplicate = [](int fd) { return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); };
@@ -91,6 +100,19 @@ UniqueFd journal_of(const MountRecord& record) {
     throw Error(ErrorCode::kCorrupt, "The daemon before has left no journal of live directories");
   }
   return UniqueFd(descriptors[index->get<std::size_t>()]);
+}
+
+std::vector<UniqueFd> locks_of(const MountRecord& record) {
+  std::vector<UniqueFd> locks;
+  const auto indices = record.tree.resolution.find(kLocks);
+  if (indices != record.tree.resolution.end() && indices->is_array()) {
+    for (const auto& index : *indices) {
+      if (index.is_number_unsigned() && index.get<std::size_t>() < record.tree.descriptors.size()) {
+        locks.emplace_back(record.tree.descriptors[index.get<std::size_t>()]);
+      }
+    }
+  }
+  return locks;
 }
 
 bool must_keep_requests(const fuse::Handshake& handshake) {

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "daemon/cli/options.h"
 #include "daemon/mount/keeper.h"
@@ -11,6 +12,7 @@
 #include "daemon/mount/mount_threads.h"
 #include "daemon/mount/predecessor.h"
 #include "daemon/mount/service_manager.h"
+#include "daemon/mount/writable_mount.h"
 #include "daemon/observe/mount_facts.h"
 #include "daemon/packages/followed_tree.h"
 #include "daemon/packages/open_tree.h"
@@ -52,7 +54,10 @@ struct KeptParts {
   const fuse::SharedState* state;
   const fuse::RequestStore* requests;
   const fuse::LiveJournal* journal;  // null: nothing is live
+  const WritableMount* writable;     // null: the mount isn't writable
 };
+/// The locks of a writable mount that the daemon before has handed over; empty if it had none.
+[[nodiscard]] std::vector<UniqueFd> locks_of(const MountRecord& record);
 /// The journal of live directories that the daemon before has handed over. Throws Error if there is none.
 [[nodiscard]] UniqueFd journal_of(const MountRecord& record);
 

@@ -20,6 +20,7 @@
 #include "daemon/mount/mount_table.h"
 #include "daemon/mount/mountpoint.h"
 #include "daemon/mount/successor.h"
+#include "daemon/mount/writable_mount.h"
 #include "daemon/packages/followed_tree.h"
 #include "fuse/session.h"
 
@@ -75,6 +76,7 @@ int mount_package(const MountOptions& options, const Io& io) {
   if (options.remount) {
     return confirm_mounted(options.mountpoint, options.unchanged);
   }
+  refuse_with_writable(options);
   raise_open_files();  // a mount needs a descriptor for each package, and again to start its keeper
   if (options.engine == Engine::kErofs) {
     return mount_image(options, io);
@@ -97,19 +99,36 @@ int mount_package(const MountOptions& options, const Io& io) {
     followed.emplace(opened, options.package, options.tree, io);
   }
   FollowedTree* const follow = followed ? &*followed : nullptr;
-  if (options.foreground) {
-    return serve_mount(std::move(opened), follow, options, mountpoint, [](const std::string&) {}, manager);
+  std::optional<WritablePlace> writable;
+  if (options.writable) {
+    writable.emplace(options, mountpoint, opened);
   }
-  return run_in_background(
+  const std::string served_at = writable ? writable->run().lower() : mountpoint;
+  WritablePlace* const place = writable ? &*writable : nullptr;
+  if (options.foreground) {
+    return serve_mount(
+        std::move(opened), follow, options, served_at, [](const std::string&) {}, manager, std::nullopt, place);
+  }
+  const int exit_code = run_in_background(
       io, kStartLimit, is_automounted(mountpoint) ? Leave::kWhenReady : Leave::kAtOnce,
       [&](Readiness& readiness) {
         const auto ready = [&](const std::string& message) {
           readiness.ready();
           log::info("{}", message);  // again: `ready` has turned messages to the system's log
         };
-        return serve_mount(std::move(opened), follow, options, mountpoint, ready, manager);
+        return serve_mount(std::move(opened), follow, options, served_at, ready, manager, std::nullopt, place);
       },
-      [&] { clear_dead_mount(mountpoint); });
+      [&] {
+        if (writable) {
+          writable->undo();
+        } else {
+          clear_dead_mount(mountpoint);
+        }
+      });
+  if (writable && exit_code == kExitOk) {
+    writable->keep();
+  }
+  return exit_code;
 }
 
 }  // namespace pkgfs

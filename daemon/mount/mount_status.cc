@@ -17,6 +17,7 @@
 #include "core/webc/parse_json.h"
 #include "daemon/cli/text_output.h"
 #include "daemon/mount/run_bounded.h"
+#include "daemon/mount/writable_run.h"
 
 namespace pkgfs {
 namespace {
@@ -151,7 +152,7 @@ std::string LazyStatus::text() const {
 std::vector<MountStatus> ask_mounts(std::vector<MountEntry> mounts, std::chrono::milliseconds limit) {
   const SharedAnswers answers(mounts.size());
   const auto codes =
-      run_bounded(mounts.size(), [&](std::size_t i) { return ask(mounts[i].mountpoint.c_str(), answers[i]); }, limit);
+      run_bounded(mounts.size(), [&](std::size_t i) { return ask(mounts[i].asked_path().c_str(), answers[i]); }, limit);
   std::vector<MountStatus> all;
   std::vector<std::size_t> unsure;
   std::vector<std::string> paths;
@@ -164,7 +165,7 @@ std::vector<MountStatus> ask_mounts(std::vector<MountEntry> mounts, std::chrono:
       status.state = MountState::kDead;
     } else if (*codes[i] == kNoAnswer) {
       unsure.push_back(i);
-      paths.push_back(status.entry.mountpoint);
+      paths.push_back(status.entry.asked_path());
     } else {
       status.statistics = statistics_from(std::string_view(answers[i].text, answers[i].size));
       status.state = state_from(status.statistics);
@@ -184,8 +185,19 @@ std::vector<MountStatus> ask_mounts(std::vector<MountEntry> mounts, std::chrono:
 }
 
 std::vector<MountEntry> our_mounts() {
-  std::vector<MountEntry> ours = read_mount_table();
-  std::erase_if(ours, [](const MountEntry& entry) { return entry.type != kMountType; });
+  const std::vector<MountEntry> table = read_mount_table();
+  std::vector<MountEntry> ours;
+  for (const MountEntry& entry : table) {
+    if (entry.type == kMountType) {
+      ours.push_back(entry);
+      const auto overlay = run_directory_of(entry.mountpoint) ? overlay_above(entry.mountpoint, table) : std::nullopt;
+      if (overlay) {
+        ours.back().served_at = entry.mountpoint;
+        ours.back().mountpoint = overlay->mountpoint;
+        ours.back().options = overlay->options;
+      }
+    }
+  }
   return ours;
 }
 

@@ -50,7 +50,8 @@ struct MountStatus {
 /// statistics, and as long again for those that gave none. Throws Error if no process can be started.
 [[nodiscard]] std::vector<MountStatus> ask_mounts(std::vector<MountEntry> mounts, std::chrono::milliseconds limit);
 
-/// The mounts of pkgfs that this process sees, in the order of the mount table. Throws Error if /proc can't be read.
+/// The mounts of pkgfs that this process sees, in the order of the mount table. A writable mount is one of them, and
+/// not two (find_package_mount). Throws Error if /proc can't be read.
 [[nodiscard]] std::vector<MountEntry> our_mounts();
 
 }  // namespace pkgfs

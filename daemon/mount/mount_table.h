@@ -17,9 +17,13 @@ struct MountEntry {
   std::string mountpoint;
   std::string type;
   std::string source;
-  std::string options;        // of the mount, comma-separated
-  std::string super_options;  // of the file system, the same
-  std::string device;         // "0:53"
+  std::string options;         // of the mount, comma-separated
+  std::string super_options;   // of the file system, the same
+  std::string device;          // "0:53"
+  std::string served_at = {};  // of a writable mount (writable_run.h): where the FUSE mount below it is; else empty
+
+  /// The path at which the daemon of the mount can be asked.
+  [[nodiscard]] const std::string& asked_path() const { return served_at.empty() ? mountpoint : served_at; }
 };
 /// The number of the FUSE connection of `device`, such as "53" of "0:53". Empty if `device` is empty.
 [[nodiscard]] std::string connection_of(const std::string& device);

@@ -25,6 +25,7 @@
 #include "daemon/mount/mount_probe.h"
 #include "daemon/mount/mount_table.h"
 #include "daemon/mount/unmount.h"
+#include "daemon/mount/writable_run.h"
 #include "daemon/packages/own_source.h"
 
 namespace pkgfs {
@@ -105,6 +106,20 @@ bool unmount_dead(const std::string& path) {
   return true;
 }
 
+/// Unmounts a writable mount if it is dead. Throws Error(kBusy) if it isn't.
+void clear_writable(const std::string& given, const MountEntry& mount) {
+  if (find_mount(mount.served_at) && probe_mount(mount.served_at, kProbeLimit) != MountState::kDead) {
+    throw Error(ErrorCode::kBusy, {"\"" + mount.source + "\" is already mounted at \"" + given + "\"",
+                                   "unmount it first: pkgfs unmount " + mount.mountpoint});
+  }
+  const std::optional<WritableRun> run = find_run(mount.mountpoint);
+  unmount(mount.mountpoint, true);
+  if (run) {
+    (void)wait_for_end(*run, kProbeLimit);
+  }
+  log::warn("cleared a dead mount of \"{}\" at \"{}\"", mount.source, given);
+}
+
 /// Unmounts dead mounts of pkgfs. A live mount of another kind may be mounted over, as mount(8) does. Everything else
 /// is an error.
 void clear_mountpoint(const std::string& given, const std::string& path) {
@@ -112,6 +127,10 @@ void clear_mountpoint(const std::string& given, const std::string& path) {
     if (const std::optional<std::string> package = image_package(*mounted)) {
       throw Error(ErrorCode::kBusy, {"\"" + *package + "\" is already mounted at \"" + given + "\"",
                                      "unmount it first: pkgfs unmount " + path});
+    }
+    if (const std::optional<MountEntry> writable = find_package_mount(path); writable && !writable->served_at.empty()) {
+      clear_writable(given, *writable);
+      continue;
     }
     if (!mounted->type.starts_with("fuse")) {
       return;

@@ -53,7 +53,8 @@ void open_metrics_again(FunctionRef<void()> open) {
 }  // namespace
 
 ServedMount::ServedMount(MountWatch& watch, OpenedTree opened, FollowedTree* followed, const MountOptions& options,
-                         const std::string& mountpoint, ServiceManager& manager, std::optional<Predecessor> predecessor)
+                         const std::string& mountpoint, ServiceManager& manager, std::optional<Predecessor> predecessor,
+                         WritablePlace* writable)
     : watch_(watch),
       opened_(std::move(opened)),
       options_(options),
@@ -82,6 +83,15 @@ ServedMount::ServedMount(MountWatch& watch, OpenedTree opened, FollowedTree* fol
   }
   if (followed != nullptr) {
     follow(*followed);
+  }
+  if (predecessor_ && options.writable) {
+    writable_.emplace(WritableMount::adopt(mountpoint_, locks_of(predecessor_->record)));
+  } else if (writable != nullptr) {
+    writable_.emplace(writable->run(), writable->locks());
+  }
+  if (writable_) {
+    const MutexLock lock(facts_mutex_);
+    facts_.mountpoint = writable_->mountpoint();
   }
 }
 
@@ -131,7 +141,9 @@ MountFacts ServedMount::facts() {
 
 MountRecord ServedMount::record() {
   const MutexLock lock(facts_mutex_);
-  return record_of(options_, facts_, predecessor_);
+  MountRecord made = record_of(options_, facts_, predecessor_);
+  made.mountpoint = mountpoint_;  // of a writable mount, the facts have that of the overlay
+  return made;
 }
 
 void ServedMount::open_metrics() {
@@ -196,6 +208,29 @@ void ServedMount::keep_requests() {
   }
 }
 
+void ServedMount::attach_overlay() {
+  if (!predecessor_) {
+    try {
+      writable_->attach(options_, settings_.source);
+    } catch (...) {
+      if (keeper_) {
+        keeper_->let_go();
+      }
+      throw;
+    }
+  }
+  watch_overlay();
+}
+
+void ServedMount::watch_overlay() {
+  writable_->take_change();
+  if (!writable_->is_attached()) {
+    writable_->detach_lower();  // the session ends when no container uses the overlay any more
+    return;
+  }
+  watch_.call_when_readable(writable_->changed_fd(), [this] { watch_overlay(); });
+}
+
 void ServedMount::start_serving() {
   if (journal_) {
     adapter_.use_journal(*journal_, !predecessor_ || !predecessor_->runs);
@@ -234,7 +269,8 @@ void ServedMount::tell_ready(const std::function<void(const std::string&)>& read
   }
   start_cpu_latency(cpu_latency_, options_.cpu_latency);
   if (!predecessor_) {
-    const std::string message = "\"" + settings_.source + "\" is mounted at \"" + mountpoint_ + "\"";
+    const std::string message =
+        "\"" + settings_.source + "\" is mounted at \"" + (writable_ ? writable_->mountpoint() : mountpoint_) + "\"";
     log::info("{}", message);
     ready(message);
   }
@@ -300,6 +336,9 @@ void ServedMount::start_helpers() {
 
 int ServedMount::end(int exit_code) {
   manager_.stopping();
+  if (writable_) {
+    writable_->detach();
+  }
   if (keeper_) {
     keeper_->let_go();
   } else if (keeping_ == Keeping::kServiceManager) {
@@ -312,7 +351,13 @@ int ServedMount::end(int exit_code) {
   if (!(follower_ ? follower_->stop(kReplyLimit) && stopped : stopped)) {
     lazy_.save_profiles();
     metrics_.reset();
+    if (writable_) {
+      writable_->finish();
+    }
     std::_Exit(exit_code);  // the mount has ended, as was asked; only the disk of its package is late
+  }
+  if (writable_) {
+    writable_->finish();
   }
   return exit_code;
 }
@@ -325,6 +370,9 @@ int ServedMount::serve(const std::function<void(const std::string&)>& ready) {
   }
   keep_requests();
   start_serving();
+  if (writable_) {
+    attach_overlay();
+  }
   tell_ready(ready);
   start_helpers();
   const int signal = watch_.wait_for_end(session_, settings_, manager_, *guards_);

@@ -15,6 +15,7 @@
 #include "daemon/mount/mount_threads.h"
 #include "daemon/mount/mount_watch.h"
 #include "daemon/mount/predecessor.h"
+#include "daemon/mount/writable_mount.h"
 #include "daemon/observe/metrics_server.h"
 #include "daemon/observe/mount_facts.h"
 #include "fuse/adapter.h"
@@ -32,7 +33,8 @@ class ServedMount {
  public:
   /// `watch` blocks signals, so it was made before any thread.
   ServedMount(MountWatch& watch, OpenedTree opened, FollowedTree* followed, const MountOptions& options,
-              const std::string& mountpoint, ServiceManager& manager, std::optional<Predecessor> predecessor);
+              const std::string& mountpoint, ServiceManager& manager, std::optional<Predecessor> predecessor,
+              WritablePlace* writable);
 
   /// What serve_mount does (mount_service.h), but for the signals.
   int serve(const std::function<void(const std::string&)>& ready);
@@ -47,7 +49,8 @@ class ServedMount {
             .opened = &opened_,
             .state = &state_,
             .requests = requests_.get(),
-            .journal = journal_ ? &*journal_ : nullptr};
+            .journal = journal_ ? &*journal_ : nullptr,
+            .writable = writable_ ? &*writable_ : nullptr};
   }
   /// For a new mount with live directories that another daemon may go on with. If it can't be made, nothing keeps the
   /// mount.
@@ -61,6 +64,9 @@ class ServedMount {
   /// Goes on with the mount of the predecessor.
   void go_on();
   void keep_requests();
+  /// Makes the overlay of a new writable mount, and watches it.
+  void attach_overlay();
+  void watch_overlay();
   void start_serving();
   void tell_ready(const std::function<void(const std::string&)>& ready);
   /// Starts what isn't needed for the first replies.
@@ -94,7 +100,8 @@ class ServedMount {
   fuse::Adapter adapter_;
   fuse::MountSettings settings_;
   std::optional<fuse::ChangeNotifier> notifier_;
-  UniqueFd covered_;  // the directory below the mount
+  std::optional<WritableMount> writable_;  // the overlay above this mount
+  UniqueFd covered_;                       // the directory below the mount
   std::optional<ManifestFollower> follower_;
   std::optional<Guards> guards_;  // outlive the session: they guard the connection
   fuse::Session session_;

@@ -17,7 +17,8 @@ namespace pkgfs {
 
 /// Starts the program `name`, which is looked for in the directories of PATH, with the command line `words` and the
 /// environment `environment`. Its only descriptors are duplicates of `descriptors`, from 0 on: at least the three
-/// standard streams. Nothing if there is no such program. Throws Error. Any thread may call it.
+/// standard streams. It blocks and ignores no signal. Nothing if there is no such program. Throws Error. Any thread may
+/// call it.
 [[nodiscard]] std::optional<pid_t> spawn_found(const std::vector<int>& descriptors, const std::string& name,
                                                std::vector<std::string> words, std::vector<std::string> environment);
 

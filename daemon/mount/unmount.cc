@@ -20,6 +20,7 @@
 #include "core/base/system_limits.h"
 #include "core/base/unique_fd.h"
 #include "daemon/mount/mount_table.h"
+#include "daemon/mount/writable_run.h"
 
 extern char** environ;
 
@@ -120,7 +121,7 @@ void unmount(const std::string& mountpoint, bool lazy) {
                                              start_text(helper.error)});
   }
   const std::optional<MountEntry> still = helper.done ? std::nullopt : find_mount(mountpoint);
-  if (still && still->type == kMountType) {
+  if (still && (still->type == kMountType || still->type == kFuseOverlayType)) {
     if (helper.said.find(std::generic_category().message(EBUSY)) != std::string::npos) {
       refuse(what, EBUSY);
     }

@@ -44,6 +44,7 @@ const std::map<std::string, std::set<std::string>>& allowed() {
       {"daemon/keeper", {}},
       {"daemon/mount", {"core", "fuse", "daemon/cli", "daemon/packages", "daemon/observe", "daemon/keeper"}},
       {"daemon/doctor", {"core", "fuse", "daemon/cli", "daemon/packages", "daemon/mount"}},
+      {"daemon/overlay", {"core", "daemon/cli", "daemon/packages", "daemon/mount"}},
       {"daemon/volumes", {"core", "daemon/cli", "daemon/http", "daemon/mount"}},
       {"daemon/csi", {"core", "fuse", "daemon/cli", "daemon/http", "daemon/mount", "daemon/observe", "daemon/volumes"}},
       {"daemon/commands", {"core", "fuse", "daemon"}},

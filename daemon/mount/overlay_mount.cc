@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/mount/overlay_mount.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/base/unique_fd.h"
+#include "daemon/mount/spawn_with.h"
+
+extern char** environ;
+
+namespace pkgfs {
+namespace {
+
+/// Puts a backslash before each of `special`.
+std::string escaped(const std::string& text, std::string_view special) {
+  std::string result;
+  for (const char c : text) {
+    result += special.find(c) != std::string_view::npos ? std::string("\\") + c : std::string(1, c);
+  }
+  return result;
+}
+
+/// A file system that is being configured (fsopen(2)).
+class FsContext {
+ public:
+  FsContext(const char* type, std::string what) : what_(std::move(what)), fd_(::fsopen(type, FSOPEN_CLOEXEC)) {
+    if (!fd_) {
+      const int error = errno;
+      if (error == ENODEV) {
+        throw Error(ErrorCode::kUnsupported, {what_, std::string("the kernel has no ") + type});
+      }
+      fail(error);
+    }
+  }
+
+  void set(const char* key, const std::string& value) {
+    if (::fsconfig(fd_.get(), FSCONFIG_SET_STRING, key, value.c_str(), 0) != 0) {
+      fail(errno);
+    }
+  }
+  void set_flag(const char* key) {
+    if (::fsconfig(fd_.get(), FSCONFIG_SET_FLAG, key, nullptr, 0) != 0) {
+      fail(errno);
+    }
+  }
+
+  /// Creates the file system and attaches it at `path`, at once.
+  void mount_at(const std::string& path, unsigned attributes) {
+    if (::fsconfig(fd_.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) {
+      fail(errno);
+    }
+    const UniqueFd mount(::fsmount(fd_.get(), FSMOUNT_CLOEXEC, attributes));
+    if (!mount || ::move_mount(mount.get(), "", AT_FDCWD, path.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0) {
+      fail(errno);
+    }
+  }
+
+ private:
+  /// With the messages that the kernel has left for this context.
+  [[noreturn]] void fail(int error) const {
+    Error refused = system_error(what_, error);
+    std::array<char, 512> text{};
+    for (ssize_t length = 0; fd_ && (length = ::read(fd_.get(), text.data(), text.size())) > 0;) {
+      std::string_view message(text.data(), static_cast<std::size_t>(length));
+      while (message.ends_with('\n')) {
+        message.remove_suffix(1);
+      }
+      refused.caused_by(
+          std::string(message.starts_with("e ") || message.starts_with("w ") ? message.substr(2) : message));
+    }
+    throw Error(refused.code() == ErrorCode::kPermission ? refused.code() : ErrorCode::kMount, refused);
+  }
+
+  std::string what_;
+  UniqueFd fd_;
+};
+
+void mount_by_kernel(const OverlayMount& overlay) {
+  constexpr std::string_view kSpecial = "\\:";
+  FsContext context("overlay", "Unable to mount the changes above the package at \"" + overlay.mountpoint + "\"");
+  context.set("source", overlay.source);
+  context.set("lowerdir", escaped(overlay.lower, kSpecial));
+  context.set("upperdir", escaped(overlay.upper, kSpecial));
+  context.set("workdir", escaped(overlay.work, kSpecial));
+  context.set("xino", "on");
+  context.set("metacopy", "off");
+  context.set("index", "off");
+  if (overlay.engine == OverlayEngine::kKernelForUser) {
+    context.set_flag("userxattr");
+  } else {
+    context.set("redirect_dir", "on");
+  }
+  if (overlay.is_volatile) {
+    context.set_flag("volatile");
+  }
+  context.mount_at(overlay.mountpoint, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (overlay.noexec ? MOUNT_ATTR_NOEXEC : 0) |
+                                           (overlay.nosymfollow ? MOUNT_ATTR_NOSYMFOLLOW : 0));
+}
+
+std::vector<std::string> environment_now() {
+  std::vector<std::string> variables;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    variables.emplace_back(*variable);
+  }
+  return variables;
+}
+
+/// fuse-overlayfs returns when its mount answers, and goes on in the background.
+void mount_by_program(const OverlayMount& overlay) {
+  const std::string what = "Unable to mount the changes above the package at \"" + overlay.mountpoint + "\"";
+  constexpr std::string_view kSpecial = ",\\:";
+  std::string options = "lowerdir=" + escaped(overlay.lower, kSpecial) + ",upperdir=" + escaped(overlay.upper, ",\\") +
+                        ",workdir=" + escaped(overlay.work, ",\\") + ",nosuid,nodev";
+  options += overlay.noexec ? ",noexec" : "";
+  options += overlay.allow_other ? ",allow_other" : "";
+  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  const UniqueFd messages(::memfd_create("fuse-overlayfs", MFD_CLOEXEC));
+  if (!null || !messages) {
+    throw system_error(what, errno);
+  }
+  const std::optional<pid_t> child =
+      spawn_found({null.get(), null.get(), messages.get()}, "fuse-overlayfs",
+                  {"fuse-overlayfs", "-o", options, overlay.mountpoint}, environment_now());
+  if (!child) {
+    throw Error(ErrorCode::kUnsupported,
+                {what,
+                 "a user who is not root needs fuse-overlayfs (of the package fuse-overlayfs), which isn't "
+                 "installed; root, and root of a user namespace (unshare -rm), use the kernel's overlayfs"});
+  }
+  int status = 0;
+  while (::waitpid(*child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+    return;
+  }
+  std::array<char, 1024> text{};
+  const ssize_t length = ::pread(messages.get(), text.data(), text.size(), 0);
+  std::string said(text.data(), static_cast<std::size_t>(std::max<ssize_t>(length, 0)));
+  while (said.ends_with('\n')) {
+    said.pop_back();
+  }
+  throw Error(ErrorCode::kMount, {what, "fuse-overlayfs: " + (said.empty() ? std::string("it failed") : said)});
+}
+
+}  // namespace
+
+void mount_overlay(const OverlayMount& overlay) {
+  if (overlay.engine == OverlayEngine::kFuse) {
+    mount_by_program(overlay);
+  } else {
+    mount_by_kernel(overlay);
+  }
+}
+
+void mount_tmpfs(const std::string& path, const TmpfsLimits& limits) {
+  FsContext context("tmpfs", "Unable to mount a file system in memory for the changes");
+  context.set("source", "pkgfs-changes");
+  context.set("mode", "0700");
+  if (limits.bytes) {
+    context.set("size", std::to_string(*limits.bytes));
+  }
+  if (limits.inodes) {
+    context.set("nr_inodes", std::to_string(*limits.inodes));
+  }
+  context.mount_at(path, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+}
+
+}  // namespace pkgfs

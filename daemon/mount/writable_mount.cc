@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/mount/writable_mount.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/base/error.h"
+#include "core/base/files.h"
+#include "core/base/log.h"
+#include "core/base/private_directory.h"
+#include "daemon/mount/changes_directory.h"
+#include "daemon/mount/mountpoint.h"
+#include "daemon/mount/overlay_mount.h"
+#include "daemon/mount/unmount.h"
+
+namespace pkgfs {
+namespace {
+
+namespace stdfs = std::filesystem;
+
+std::string random_id() {
+  std::uint64_t number = 0;
+  if (::getrandom(&number, sizeof number, 0) != static_cast<ssize_t>(sizeof number)) {
+    throw system_error("Unable to get a random number", errno);
+  }
+  return fmt::format("{:016x}", number);
+}
+
+// NOLINTBEGIN(concurrency-mt-unsafe): no thread changes the environment
+/// Where changes are that end with the mount. Empty: nowhere on a disk.
+std::string changes_base() {
+  if (overlay_engine() == OverlayEngine::kKernel) {
+    return "/var/lib/pkgfs/writable";
+  }
+  const char* const state = std::getenv("XDG_STATE_HOME");
+  if (state != nullptr && *state == '/') {
+    return std::string(state) + "/pkgfs/writable";
+  }
+  const char* const home = std::getenv("HOME");
+  return home != nullptr && *home == '/' ? std::string(home) + "/.local/state/pkgfs/writable" : std::string();
+}
+// NOLINTEND(concurrency-mt-unsafe)
+
+/// Whether overlayfs can write there. It can't on another overlay, as in a container, or on network file systems.
+bool can_be_written_above(const std::string& path) {
+  constexpr std::array<unsigned long, 4> kUnfit{OVERLAYFS_SUPER_MAGIC, FUSE_SUPER_MAGIC, NFS_SUPER_MAGIC,
+                                                SMB2_SUPER_MAGIC};
+  struct statfs status{};
+  return ::statfs(path.c_str(), &status) == 0 &&
+         std::ranges::find(kUnfit, static_cast<unsigned long>(status.f_type)) == kUnfit.end();
+}
+
+/// The root of the mount has the owner, mode and times of `upper`; a new one gets those of the package's root.
+void copy_root(const std::string& lower, const std::string& upper) {
+  struct stat wanted{};
+  struct stat now{};
+  const std::string what = "Unable to prepare \"" + upper + "\"";
+  if (::stat(lower.c_str(), &wanted) != 0 || ::stat(upper.c_str(), &now) != 0) {
+    throw system_error(what, errno);
+  }
+  if (!stdfs::is_empty(upper)) {
+    return;  // it has changes
+  }
+  if ((wanted.st_uid != now.st_uid || wanted.st_gid != now.st_gid) &&
+      ::chown(upper.c_str(), wanted.st_uid, wanted.st_gid) != 0) {
+    throw system_error(what, errno);
+  }
+  const std::array<timespec, 2> times{wanted.st_atim, wanted.st_mtim};
+  if (::chmod(upper.c_str(), wanted.st_mode & 07777U) != 0 ||
+      ::utimensat(AT_FDCWD, upper.c_str(), times.data(), 0) != 0) {
+    throw system_error(what, errno);
+  }
+}
+
+}  // namespace
+
+void refuse_with_writable(const MountOptions& options) {
+  if (!options.writable) {
+    if (options.writable_size || options.writable_inodes || options.rebase) {
+      throw Error(ErrorCode::kUsage, "--writable-size, --writable-inodes and --rebase need --writable");
+    }
+    return;
+  }
+  const std::pair<bool, const char*> refused[] = {
+      {options.engine == Engine::kErofs, "--engine=erofs: a daemon must serve what lies below the changes"},
+      {options.tree.follow_manifest, "--follow-manifest: what lies below changes must stay as it is"},
+      {options.auto_unmount, "--auto-unmount: it can't unmount what lies above"},
+      {options.allow_root, "--allow-root"},
+      {options.tree.view == View::kPackage, "--view=package: a program can't use the parts of a package"},
+      {!options.security.empty(), "a context of SELinux"},
+  };
+  for (const auto& [is_set, name] : refused) {
+    if (is_set) {
+      throw Error(ErrorCode::kUsage, std::string("--writable can't be used with ") + name);
+    }
+  }
+  const bool has_limits = options.writable_size || options.writable_inodes;
+  if (has_limits && !options.writable_dir.empty()) {
+    throw Error(ErrorCode::kUsage,
+                "--writable-size and --writable-inodes limit changes in memory, but DIR of "
+                "--writable is on a disk");
+  }
+  if (options.rebase && options.writable_dir.empty()) {
+    throw Error(ErrorCode::kUsage, "--rebase needs --writable=DIR");
+  }
+  if (has_limits && ::geteuid() != 0) {
+    throw Error(ErrorCode::kPermission,
+                "--writable-size and --writable-inodes need root, or a user namespace "
+                "(unshare -rm): only root may mount a file system in memory");
+  }
+}
+
+WritablePlace::WritablePlace(const MountOptions& options, const std::string& mountpoint, const OpenedTree& opened) {
+  for (const auto& [id, package] : opened.tree.packages) {
+    if (package->is_live()) {
+      throw Error(ErrorCode::kUsage, {"\"" + package->name() +
+                                          "\" is a live directory, which may change at any time; "
+                                          "what lies below changes must stay as it is",
+                                      "make a package of it first: pkgfs pack"});
+    }
+  }
+  run_.mountpoint = mountpoint;
+  run_.engine = overlay_engine();
+  try {
+    make_run_directory();
+    make_place_of_changes(options);
+    ChangesDirectory changes = ChangesDirectory::prepare(run_.changes, run_.engine, opened, options);
+    run_.changes = changes.path();
+    if (is_below(mountpoint, run_.changes) || is_below(run_.changes, mountpoint)) {
+      throw Error(ErrorCode::kUsage, "The changes in \"" + run_.changes + "\" and the mount point \"" + mountpoint +
+                                         "\" can't lie in each other");
+    }
+    locks_.push_back(std::move(changes.lock()));
+    run_.write();
+  } catch (...) {
+    undo();
+    throw;
+  }
+}
+
+WritablePlace::~WritablePlace() {
+  if (!kept_) {
+    undo();
+  }
+}
+
+void WritablePlace::undo() noexcept {
+  if (!run_.directory.empty()) {
+    end_run(run_);
+  }
+}
+
+void WritablePlace::make_run_directory() {
+  const PrivateDirectory base = PrivateDirectory::make(run_base());
+  base.require_control();
+  // While this lock is held, no other process takes the new directory for one that a daemon has left.
+  const UniqueFd turn(::open(base.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!turn || ::flock(turn.get(), LOCK_EX) != 0) {
+    throw system_error("Unable to lock \"" + base.path() + "\"", errno);
+  }
+  end_stale_runs();
+  const std::string directory = base.path_of(random_id());
+  for (const std::string& path : {directory, directory + "/lower"}) {
+    if (::mkdir(path.c_str(), 0700) != 0) {
+      throw cannot_create_directory(path, errno);
+    }
+    run_.directory = directory;
+  }
+  std::optional<UniqueFd> lock = lock_directory(directory);
+  if (!lock) {
+    throw Error(ErrorCode::kBusy, "Another process uses \"" + directory + "\"");
+  }
+  locks_.push_back(*std::move(lock));
+}
+
+void WritablePlace::make_place_of_changes(const MountOptions& options) {
+  if (!options.writable_dir.empty()) {
+    run_.changes = options.writable_dir;
+    return;
+  }
+  run_.discards = true;
+  const std::string base = changes_base();
+  if (!options.writable_size && !options.writable_inodes && !base.empty()) {
+    const PrivateDirectory place = PrivateDirectory::make(base);
+    place.require_control();
+    if (run_.engine == OverlayEngine::kFuse || can_be_written_above(base)) {
+      run_.changes = place.path_of(stdfs::path(run_.directory).filename());
+      return;
+    }
+    log::info("\"{}\" can't hold changes of an overlay: they are in memory", base);
+  }
+  if (run_.engine == OverlayEngine::kFuse) {
+    throw Error(ErrorCode::kUsage, "There is no place for the changes: set HOME, or use --writable=DIR");
+  }
+  run_.changes = run_.directory + "/changes";
+  if (::mkdir(run_.changes.c_str(), 0700) != 0) {
+    throw cannot_create_directory(run_.changes, errno);
+  }
+  run_.is_tmpfs = true;
+  mount_tmpfs(run_.changes, {.bytes = options.writable_size, .inodes = options.writable_inodes});
+}
+
+std::vector<UniqueFd> WritablePlace::locks() const {
+  std::vector<UniqueFd> copies;
+  for (const UniqueFd& lock : locks_) {
+    copies.emplace_back(::fcntl(lock.get(), F_DUPFD_CLOEXEC, 0));
+  }
+  return copies;
+}
+
+WritableMount::WritableMount(WritableRun run, std::vector<UniqueFd> locks)
+    : run_(std::move(run)),
+      locks_(std::move(locks)),
+      table_(::open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC)),
+      changed_(::epoll_create1(EPOLL_CLOEXEC)) {
+  epoll_event event{.events = EPOLLPRI, .data = {}};
+  if (!table_ || !changed_ || ::epoll_ctl(changed_.get(), EPOLL_CTL_ADD, table_.get(), &event) != 0) {
+    throw system_error("Unable to watch the mount table", errno);
+  }
+}
+
+WritableMount WritableMount::adopt(const std::string& lower, std::vector<UniqueFd> locks) {
+  const std::optional<std::string> directory = run_directory_of(lower);
+  std::optional<WritableRun> run = directory ? WritableRun::read(*directory) : std::nullopt;
+  if (!run) {
+    throw Error(ErrorCode::kMount, "The record of the writable mount above \"" + lower + "\" is missing");
+  }
+  return {*std::move(run), std::move(locks)};
+}
+
+void WritableMount::attach(const MountOptions& options, const std::string& source) const {
+  const UniqueFd claim = claim_mountpoint(options.mountpoint, run_.mountpoint);
+  copy_root(run_.lower(), run_.upper());
+  mount_overlay({.source = source,
+                 .lower = run_.lower(),
+                 .upper = run_.upper(),
+                 .work = run_.changes + "/work",
+                 .mountpoint = run_.mountpoint,
+                 .engine = run_.engine,
+                 .is_volatile = run_.discards,
+                 .noexec = options.noexec,
+                 .nosymfollow = options.nosymfollow,
+                 .allow_other = options.allow_other.value_or(false)});
+}
+
+bool WritableMount::is_attached() const { return overlay_above(run_.lower(), read_mount_table()).has_value(); }
+
+void WritableMount::take_change() const {
+  epoll_event event{};
+  (void)::epoll_wait(changed_.get(), &event, 1, 0);
+}
+
+void WritableMount::detach_lower() const noexcept {
+  try {
+    if (find_mount(run_.lower())) {
+      unmount(run_.lower(), true);
+    }
+  } catch (const std::exception& error) {
+    log::warn("{}", error);
+  }
+}
+
+void WritableMount::detach() const noexcept {
+  try {
+    while (const auto overlay = overlay_above(run_.lower(), read_mount_table())) {
+      unmount(overlay->mountpoint, true);
+    }
+  } catch (const std::exception& error) {
+    log::warn("{}", error);
+  }
+}
+
+std::vector<int> WritableMount::locks() const {
+  std::vector<int> numbers;
+  for (const UniqueFd& lock : locks_) {
+    numbers.push_back(lock.get());
+  }
+  return numbers;
+}
+
+}  // namespace pkgfs

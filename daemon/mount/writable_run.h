@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/unique_fd.h"
+#include "daemon/mount/mount_table.h"
+
+// A writable mount (`pkgfs mount --writable`) is two mounts: an overlay at the mount point that the user named, and the
+// FUSE mount of the package in a run directory, which only the user who mounts may enter. Users see both as one.
+namespace pkgfs {
+
+/// What serves the overlay. It decides how removed files and replaced directories are marked among the changes.
+enum class OverlayEngine {
+  kKernel,         // overlayfs, as root: attributes trusted.overlay.*
+  kKernelForUser,  // overlayfs, as root of a user namespace: attributes user.overlay.*
+  kFuse,           // fuse-overlayfs, a program for users without privileges
+};
+/// What this process can use: kKernel or kKernelForUser for root, kFuse for any other user.
+[[nodiscard]] OverlayEngine overlay_engine();
+[[nodiscard]] const char* to_string(OverlayEngine engine);
+[[nodiscard]] std::optional<OverlayEngine> overlay_engine_named(const std::string& name);
+
+/// The type under which the kernel lists mounts of fuse-overlayfs.
+inline constexpr std::string_view kFuseOverlayType = "fuse.fuse-overlayfs";
+
+/// A run directory, and what its file `mount.json` says. The daemon of the mount and its keeper hold a lock on the
+/// directory (flock(2)). If the lock is free, both have ended.
+struct WritableRun {
+  std::string directory;   // of the run, such as /run/pkgfs/writable/0123456789abcdef
+  std::string mountpoint;  // where the overlay is
+  std::string changes;     // the directory of the changes: upper, work and record
+  OverlayEngine engine = OverlayEngine::kKernel;
+  bool discards = false;  // the changes end with the mount
+  bool is_tmpfs = false;  // `changes` is a file system in memory, made for this mount
+
+  /// Where the FUSE mount is.
+  [[nodiscard]] std::string lower() const { return directory + "/lower"; }
+  [[nodiscard]] std::string upper() const { return changes + "/upper"; }
+
+  /// Throws Error.
+  void write() const;
+  /// Nothing if there is no such file. Throws Error(kCorrupt) if it isn't of the expected form.
+  [[nodiscard]] static std::optional<WritableRun> read(const std::string& directory);
+};
+
+/// The directory with the run directories of this user.
+[[nodiscard]] std::string run_base();
+/// The run whose FUSE mount is at `lower`, if that is a path in a run directory, of whichever user. Asks no file.
+[[nodiscard]] std::optional<std::string> run_directory_of(const std::string& lower);
+/// All runs of this user. Leaves out those that can't be read.
+[[nodiscard]] std::vector<WritableRun> all_runs();
+/// Takes the lock of a run; nothing if a process holds it.
+[[nodiscard]] std::optional<UniqueFd> lock_directory(const std::string& path);
+
+/// The path of the FUSE mount below the overlay `mount`, if that is the overlay of a writable mount.
+[[nodiscard]] std::optional<std::string> lower_of(const MountEntry& mount);
+/// The overlay of the FUSE mount at `lower`, wherever it was moved.
+[[nodiscard]] std::optional<MountEntry> overlay_above(const std::string& lower, const std::vector<MountEntry>& table);
+
+/// The topmost mount of pkgfs at `path`. If it is a writable mount, the entry is that of its FUSE mount, with the mount
+/// point and the options of the overlay (MountEntry::served_at). Throws Error if /proc can't be read.
+[[nodiscard]] std::optional<MountEntry> find_package_mount(const std::string& path);
+/// The run of the writable mount at `path`, also if only a part of it is still mounted.
+[[nodiscard]] std::optional<WritableRun> find_run(const std::string& path);
+
+/// Unmounts what is left of the mount, and removes the run directory, with the changes if they end with the mount.
+/// Failures are logged only. Call it if the daemon has ended, or in the daemon.
+void end_run(const WritableRun& run) noexcept;
+/// Ends the runs whose daemons have ended and whose overlays are gone. The caller holds the lock on `run_base`, so that
+/// no process is just making one.
+void end_stale_runs() noexcept;
+/// Waits until the daemon has ended the run, whose overlay is unmounted, or ends it instead of a daemon that has ended.
+/// False: the overlay is still used, as in a container.
+bool wait_for_end(const WritableRun& run, std::chrono::milliseconds limit);
+
+}  // namespace pkgfs
