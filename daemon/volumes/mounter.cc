@@ -16,8 +16,10 @@
 #include "core/base/log.h"
 #include "core/resolve/lock_file.h"
 #include "daemon/mount/keeperd.h"
+#include "daemon/mount/mount_status.h"
 #include "daemon/mount/mount_table.h"
 #include "daemon/mount/unmount.h"
+#include "daemon/mount/writable_run.h"
 
 namespace pkgfs {
 namespace {
@@ -67,6 +69,8 @@ std::string Mounter::lock_path(const std::string& name) const {
   return state_directory_ + "/packages/" + name + ".lock";
 }
 
+std::string Mounter::changes_path(const std::string& name) const { return state_directory_ + "/changes/" + name; }
+
 std::string Mounter::used_lock(const std::string& name, const VolumeOptions& options) const {
   return options.is_path || options.lock ? std::string() : lock_path(name);
 }
@@ -96,6 +100,10 @@ void Mounter::mount(const std::string& name, const VolumeOptions& options, const
     throw system_error("Unable to create the directory \"" + path + "\"", errno);
   }
   std::vector<std::string> words = mount_arguments(options, used_lock(name, options), path);
+  if (options.keeps_changes) {
+    make_private_directory(state_directory_ + "/changes");
+    words.insert(words.begin() + 1, "--writable=" + changes_path(name));
+  }
   // A driver in a container is in the mount namespace of the host by now. So the socket is that of the host's keeperd,
   // which outlives the container as the mount does.
   const auto names_keeper = [](const std::string& word) { return word.starts_with("keeper"); };
@@ -106,9 +114,14 @@ void Mounter::mount(const std::string& name, const VolumeOptions& options, const
 }
 
 void Mounter::unmount(const std::string& name, bool lazy) const {
+  constexpr auto kLimit = std::chrono::seconds(2);
   const std::string path = mountpoint(name);
   while (is_mounted(name)) {
+    const std::optional<WritableRun> writable = find_run(path);
     pkgfs::unmount(path, lazy);
+    if (writable && !wait_for_end(*writable, kLimit)) {
+      log::info("volume \"{}\": its changes are still in use", name);
+    }
   }
   if (::rmdir(path.c_str()) != 0 && errno != ENOENT) {
     log::debug("the directory \"{}\" stays", path);
@@ -124,6 +137,11 @@ void Mounter::forget(const std::string& name) const noexcept {
   for (const char* suffix : {"", ".new"}) {
     ::unlink((lock_path(name) + suffix).c_str());
   }
+  std::error_code failed;
+  std::filesystem::remove_all(changes_path(name), failed);
+  if (failed) {
+    log::warn("volume \"{}\": its changes in \"{}\" stay: {}", name, changes_path(name), failed.message());
+  }
 }
 
 void Mounter::forget_all_but(const std::set<std::string>& names) const {
@@ -132,6 +150,16 @@ void Mounter::forget_all_but(const std::set<std::string>& names) const {
     const std::filesystem::path& path = entry.path();
     if (path.extension() != ".lock" || !names.contains(path.stem())) {
       ::unlink(path.c_str());
+    }
+  }
+  const std::string orphans = state_directory_ + "/changes/.orphans";  // no volume has this name
+  for (const auto& entry : std::filesystem::directory_iterator(state_directory_ + "/changes", failed)) {
+    const std::string name = entry.path().filename();
+    if (entry.path() != orphans && !names.contains(name)) {
+      make_private_directory(orphans);
+      std::filesystem::remove_all(orphans + "/" + name);
+      std::filesystem::rename(entry.path(), orphans + "/" + name);
+      log::warn("the changes of \"{}\", which is no volume any more, are in \"{}\"", name, orphans);
     }
   }
 }
@@ -154,22 +182,29 @@ std::string Mounter::resolved(const std::string& name) const {
 }
 
 bool Mounter::is_mounted(const std::string& name) const {
-  const auto mounted = find_mount(mountpoint(name));
+  const auto mounted = find_package_mount(mountpoint(name));
   return mounted && mounted->type == kMountType;
+}
+
+std::string Mounter::asked_path(const std::string& name) const {
+  const auto mounted = find_package_mount(mountpoint(name));
+  return mounted ? mounted->asked_path() : mountpoint(name);
 }
 
 std::map<std::string, Mounter::Found> Mounter::find_mounts() const {
   std::map<std::string, Found> found;
-  for (const MountEntry& entry : read_mount_table()) {
+  std::map<std::string, std::string> asked;
+  for (const MountEntry& entry : our_mounts()) {
     const std::filesystem::path path(entry.mountpoint);
-    if (entry.type == kMountType && path.parent_path() == mount_root_) {
+    if (path.parent_path() == mount_root_) {
       found[path.filename()].package = entry.source;
+      asked[path.filename()] = entry.asked_path();
     }
   }
   std::vector<std::string> paths;
   paths.reserve(found.size());
-  for (const auto& [name, mounted] : found) {
-    paths.push_back(mountpoint(name));
+  for (const auto& [name, path] : asked) {
+    paths.push_back(path);
   }
   const std::vector<MountState> states = probe_mounts(paths, kProbeLimit);
   auto state = states.begin();

@@ -37,9 +37,10 @@ class Mounter {
   [[nodiscard]] bool is_prepared(const std::string& name, const VolumeOptions& options) const;
   /// The id of the package that the volume shows ("python/python@3.12.5"), from its lock file; empty without one.
   [[nodiscard]] std::string resolved(const std::string& name) const;
-  /// Unmounts the volume, used or not, and removes its files. Failures are logged.
+  /// Unmounts the volume, used or not, and removes its files and changes. Failures are logged.
   void forget(const std::string& name) const noexcept;
-  /// Removes the files of all volumes that are not among `names`.
+  /// Removes the files of all volumes that are not among `names`. Their changes are set aside: the list of volumes may
+  /// have been lost.
   void forget_all_but(const std::set<std::string>& names) const;
 
   [[nodiscard]] std::string mountpoint(const std::string& name) const { return mount_root_ + "/" + name; }
@@ -54,9 +55,13 @@ class Mounter {
   [[nodiscard]] std::map<std::string, Found> find_mounts() const;
   /// Whether the mount table has a mount of the volume. The mount itself is not asked.
   [[nodiscard]] bool is_mounted(const std::string& name) const;
+  /// The path at which the daemon of the volume's mount can be asked (MountEntry::asked_path).
+  [[nodiscard]] std::string asked_path(const std::string& name) const;
 
  private:
   [[nodiscard]] std::string lock_path(const std::string& name) const;
+  /// The directory of changes of a writable volume.
+  [[nodiscard]] std::string changes_path(const std::string& name) const;
   /// Empty if the volume has no lock file of its own.
   [[nodiscard]] std::string used_lock(const std::string& name, const VolumeOptions& options) const;
 

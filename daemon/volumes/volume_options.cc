@@ -15,6 +15,8 @@ namespace pkgfs {
 namespace {
 
 constexpr std::size_t kLongestName = 255;
+constexpr std::string_view kWritable = "writable";
+constexpr std::string_view kDiscard = "discard";
 
 bool is_alphanumeric(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
 
@@ -48,13 +50,17 @@ void add_words(const std::string& key, const std::string& value, std::vector<std
     return;
   }
   const OptionSpec* option = find_option(key, CommandId::kMount);
+  if (option != nullptr && option->name == kWritable && (value == kDiscard || value.find('/') != std::string::npos)) {
+    words.push_back(key + "=" + value);
+    return;
+  }
   const bool is_switch = option != nullptr
                              ? option->argument.empty() || option->optional
                              : std::ranges::find(mount_words(), key, &MountWord::word) != mount_words().end();
   if (is_switch) {
     if (parse_switch(key, value)) {
       words.push_back(key);
-    } else if (option != nullptr && option->optional && value == "no") {
+    } else if (option != nullptr && option->optional && option->name != kWritable && value == "no") {
       words.push_back(key + "=no");  // not the same as leaving the option out
     }
     return;
@@ -85,6 +91,11 @@ void refuse_relative(const std::string& option, const std::string& path) {
 void check_for_volume(const MountOptions& mount) {
   if (mount.foreground) {
     throw Error(ErrorCode::kUsage, "option 'debug' can't be used for a volume: it keeps the mount in the foreground");
+  }
+  if (!mount.writable_dir.empty()) {
+    throw Error(ErrorCode::kUsage,
+                "option 'writable': a volume keeps its changes itself (writable=true), or throws "
+                "them away when its last user ends (writable=discard)");
   }
   if (mount.engine == Engine::kErofs) {
     throw Error(ErrorCode::kUsage, "option 'engine': a volume needs a daemon, which \"erofs\" doesn't have");
@@ -161,6 +172,8 @@ VolumeOptions parse_volume_options(const DriverOptions& given) {
                 "option 'package' is missing: it says what the volume shows (package=namespace/name)");
   }
   check_for_volume(mount);
+  // Without a value, the volume keeps the changes, and the mounter says where.
+  options.keeps_changes = std::erase(options.words, kWritable) > 0;
   options.is_path = check_package(options.package);
   options.lock = mount.tree.network.lock;
   for (const std::string& word : options.words) {

@@ -19,6 +19,7 @@ struct VolumeOptions {
   std::vector<std::string> words;   // the words of -o, not escaped: "registry=wasmer.io", "strict"
   std::vector<std::string> flags;   // the options for resolving and opening: "--registry=wasmer.io"
   std::optional<std::string> lock;  // a lock file that the user wrote
+  bool keeps_changes = false;       // programs may write; the volume has the changes until it is removed
   bool is_path = false;             // `package` is a file or directory, opened anew at each mount
 };
 

@@ -239,7 +239,7 @@ void VolumeTable::check_mount(Lock& lock, Volume& volume) {
   MountState state = MountState::kDead;
   work_unlocked(lock, volume, [&] {
     if (mounter_.is_mounted(name)) {
-      state = probe_mount(mounter_.mountpoint(name), std::chrono::seconds(1));
+      state = probe_mount(mounter_.asked_path(name), std::chrono::seconds(1));
     }
     if (state == MountState::kDead) {
       mounter_.unmount(name, true);
