@@ -185,9 +185,14 @@ void refuse(fuse_req_t req, Args... /*args*/) {
 }  // namespace
 
 void Adapter::use_journal(LiveJournal& journal, bool is_alone) {
-  live_ids_ = std::make_unique<LiveIds>(fs_, journal);
+  live_ids_ = std::make_unique<LiveIds>(fs(), journal);
   live_handles_.use(journal);
   use_places(is_alone);
+}
+
+void Adapter::use_generations(vfs::Generations& generations) {
+  generations_ = &generations;  // first: an inode of a later generation needs it
+  fs_ = &generations;
 }
 
 void Adapter::use_places(bool use) {
@@ -210,16 +215,17 @@ void Adapter::init(void* user_data, fuse_conn_info* conn) {
   conn->want = conn->capable & wanted;
   conn->max_background = kMostInBackground;
   auto& self = *static_cast<Adapter*>(user_data);
-  if (const std::uint64_t fingerprint = self.fs_.fingerprint(); fingerprint != 0) {
+  if (const std::uint64_t fingerprint = self.fs().fingerprint(); fingerprint != 0) {
     conn->want |= conn->capable & FUSE_CAP_EXPORT_SUPPORT;
     self.generation_ = static_cast<std::uint32_t>(fingerprint ^ (fingerprint >> 32U)) | 1U;
   }
-  const bool may_skip = self.options_.skip_open && self.fs_.is_immutable();
+  const bool may_skip = self.options_.skip_open && self.fs().is_immutable();
   self.skip_open_ = may_skip && (conn->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
   self.skip_opendir_ = may_skip && (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
   // A kernel that doesn't ask for `open` can't be given a file to read by itself.
   self.passthrough_ = self.options_.passthrough && !self.skip_open_ && self.backing_.ask(*conn);
   self.can_expire_ = fuse::can_expire(*conn);
+  self.can_prune_ = fuse::can_prune(*conn);
   self.ready_ = true;
 }
 

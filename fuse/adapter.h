@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <utility>
 
 #include "core/vfs/file_system.h"
+#include "core/vfs/generations.h"
 #include "fuse/live_files.h"
 #include "fuse/live_handles.h"
 #include "fuse/live_ids.h"
@@ -62,8 +64,12 @@ class Adapter {
  public:
   /// Both must outlive the adapter.
   Adapter(vfs::FileSystem& fs, Statistics& statistics, AdapterOptions options)
-      : fs_(fs), changes_(fs.changes()), statistics_(statistics), options_(std::move(options)) {}
+      : fs_(&fs), changes_(fs.changes()), statistics_(statistics), options_(std::move(options)) {}
 
+  /// Answers from `generations` from now on, whose generation 0 is the tree of before: the kernel's node ids stay the
+  /// same. Requests that are being answered may still use that tree. `generations` must outlive the adapter. Only for
+  /// an immutable tree. Any thread may call it.
+  void use_generations(vfs::Generations& generations);
   /// The operations for fuse_session_new. The user data must be the adapter.
   [[nodiscard]] const fuse_lowlevel_ops& operations() const;
   /// Notes in `journal`, which must outlive the adapter, what the kernel knows of live directories, and goes on from
@@ -79,6 +85,8 @@ class Adapter {
   [[nodiscard]] bool is_ready() const { return ready_; }
   /// Whether the kernel can look up an entry anew on request (newer_libfuse.h). False until it is ready.
   [[nodiscard]] bool can_expire() const { return can_expire_; }
+  /// Whether the kernel forgets nodes on request (the same). False until it is ready.
+  [[nodiscard]] bool can_prune() const { return can_prune_; }
   [[nodiscard]] Statistics& statistics() const { return statistics_; }
   /// The requests that wait for a server.
   [[nodiscard]] WaitingReads& waiting_reads() { return waiting_reads_; }
@@ -93,8 +101,11 @@ class Adapter {
   /// Makes the kernel drop what it has cached of the content of `file`.
   void drop_pages(std::uint64_t file);
 
-  vfs::FileSystem& fs_;
-  vfs::LiveChanges* changes_;  // null: nothing is live
+  [[nodiscard]] vfs::FileSystem& fs() const { return *fs_.load(std::memory_order_acquire); }
+
+  std::atomic<vfs::FileSystem*> fs_;
+  std::atomic<vfs::Generations*> generations_{nullptr};  // `fs_`, if it is that
+  vfs::LiveChanges* changes_;                            // null: nothing is live
   Statistics& statistics_;
   AdapterOptions options_;
   // Set by `init`, before any other request.
@@ -102,11 +113,12 @@ class Adapter {
   bool skip_opendir_ = false;  // the same for directories
   bool passthrough_ = false;   // the kernel reads host files itself
   bool can_expire_ = false;
+  bool can_prune_ = false;
   Passthrough backing_;
   LiveFiles live_files_;
   std::unique_ptr<LiveIds> live_ids_;  // null: node ids are inodes
   LiveHandles live_handles_;
-  PinnedFiles pinned_files_{fs_};
+  PinnedFiles pinned_files_{*fs_};
   WaitingReads waiting_reads_{statistics_, [this](fuse_ino_t file) { drop_pages(file); }};
   fuse_session* session_ = nullptr;
   std::uint32_t generation_ = 0;  // of all inodes but the root: tells the inodes of two trees apart

@@ -33,7 +33,11 @@ struct Call {
     [[maybe_unused]] static const thread_local bool kSafe = never_cancelled();
     return *static_cast<Adapter*>(fuse_req_userdata(req));
   }
-  static vfs::FileSystem& fs(fuse_req_t req) { return adapter(req).fs_; }
+  static vfs::FileSystem& fs(fuse_req_t req) { return adapter(req).fs(); }
+  /// Null: references aren't counted.
+  static vfs::Generations* generations(fuse_req_t req) {
+    return adapter(req).generations_.load(std::memory_order_relaxed);
+  }
   static const AdapterOptions& options(fuse_req_t req) { return adapter(req).options_; }
   static Statistics& statistics(fuse_req_t req) { return adapter(req).statistics_; }
   static Passthrough& backing(fuse_req_t req) { return adapter(req).backing_; }

@@ -18,31 +18,47 @@ using vfs::DirEntry;
 /// Positions 0 and 1 of a directory are "." and "..".
 constexpr off_t kDotEntries = 2;
 
-/// The node ids that the kernel gets references to by one reply (LiveIds).
+/// The node ids that the kernel gets references to by one reply, where these are counted (LiveIds, Generations).
 class Told {
  public:
-  explicit Told(LiveIds* ids) : ids_(ids) {}
+  Told(LiveIds* ids, vfs::Generations* generations) : ids_(ids), generations_(generations), nodes_(room()) {}
   /// If the kernel hasn't got the reply, takes the references back.
   ~Told() {
     for (const fuse_ino_t node : nodes_) {
-      ids_->forget(node, 1);
+      if (ids_ != nullptr) {
+        ids_->forget(node, 1);
+      } else {
+        generations_->forget(node, 1);
+      }
     }
+    nodes_.clear();
   }
   Told(const Told&) = delete;
   Told& operator=(const Told&) = delete;
 
-  /// False: node ids are inodes, and this does nothing.
-  [[nodiscard]] bool is_used() const { return ids_ != nullptr; }
+  /// False: nothing is counted, node ids are inodes, and this does nothing.
+  [[nodiscard]] bool is_used() const { return ids_ != nullptr || generations_ != nullptr; }
   fuse_ino_t tell(fuse_ino_t dir, const DirEntry& entry) {
     nodes_.push_back(0);
+    if (ids_ == nullptr) {
+      generations_->hold(entry.inode);
+      return nodes_.back() = entry.inode;
+    }
     nodes_.back() = ids_->tell(dir, entry.name, {.inode = entry.inode, .attributes = entry.attributes});
     return nodes_.back();
   }
   void delivered() { nodes_.clear(); }
 
  private:
+  /// Memory of this thread: it allocates only while that grows.
+  static std::vector<fuse_ino_t>& room() {
+    thread_local std::vector<fuse_ino_t> nodes;
+    return nodes;
+  }
+
   LiveIds* ids_;
-  std::vector<fuse_ino_t> nodes_;
+  vfs::Generations* generations_;
+  std::vector<fuse_ino_t>& nodes_;
 };
 
 /// Appends one entry. Returns the size that it needs; nothing was appended if `space` is smaller.
@@ -71,7 +87,8 @@ std::size_t add(fuse_req_t req, std::span<char> space, const DirEntry& entry, of
 void list(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, bool plus) {
   Call::guard(req, plus ? Request::kReaddirplus : Request::kReaddir, [&] {
     const vfs::Inode dir = Call::any_inode(req, ino);
-    Told told(Call::live_ids(req));
+    vfs::FileSystem& fs = Call::fs(req);  // before `generations`: it may begin to count just now
+    Told told(Call::live_ids(req), Call::generations(req));
     const std::span<char> buffer = Call::reply_buffer(req, size);
     const bool from_the_start = offset == 0;
     std::size_t used = 0;
@@ -86,7 +103,7 @@ void list(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, bool p
     // With inode 0, as here, the kernel takes no reference.
     DirEntry dot{.name = ".", .attributes = {.type = vfs::FileType::kDirectory}};
     if (offset == 0) {
-      const Result<Attributes> self = Call::fs(req).metadata(dir);
+      const Result<Attributes> self = fs.metadata(dir);
       dot.attributes.number = self ? self->number : 0;
       if (put(dot, 1)) {
         offset = 1;
@@ -94,7 +111,7 @@ void list(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, bool p
     }
     if (offset == 1) {
       dot.name = "..";
-      dot.attributes.number = Call::fs(req).parent_number(dir).value_or(0);
+      dot.attributes.number = fs.parent_number(dir).value_or(0);
       if (put(dot, kDotEntries)) {
         offset = kDotEntries;
       }
@@ -103,7 +120,7 @@ void list(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, bool p
       const auto visit = [&](const DirEntry& entry) {
         return put(entry, static_cast<off_t>(entry.next) + kDotEntries);
       };
-      const Result<void> listed = Call::fs(req).read_dir(dir, static_cast<std::uint64_t>(offset - kDotEntries), visit);
+      const Result<void> listed = fs.read_dir(dir, static_cast<std::uint64_t>(offset - kDotEntries), visit);
       if (!listed) {
         return listed.error();
       }

@@ -83,6 +83,33 @@ bool can_expire(const fuse_conn_info& conn) {
          (conn.proto_major == FUSE_KERNEL_VERSION && conn.proto_minor >= kMinor);
 }
 
+bool can_prune(const fuse_conn_info& conn) {
+  constexpr unsigned kMinor = 45;  // of the protocol
+  return conn.proto_major > FUSE_KERNEL_VERSION ||
+         (conn.proto_major == FUSE_KERNEL_VERSION && conn.proto_minor >= kMinor);
+}
+
+void prune_nodes(fuse_session* session, std::span<const std::uint64_t> nodes) {
+  constexpr int kPrune = 9;  // FUSE_NOTIFY_PRUNE, which the headers of Debian 12 don't have
+  constexpr std::size_t kMost = 512;
+  for (; !nodes.empty(); nodes = nodes.subspan(std::min(nodes.size(), kMost))) {
+    const auto some = nodes.first(std::min(nodes.size(), kMost));
+    struct {
+      fuse_out_header header;
+      std::uint32_t count;
+      std::uint32_t padding;
+      std::uint64_t spare;
+    } message{};
+    message.header.len = static_cast<std::uint32_t>(sizeof(message) + some.size_bytes());
+    message.header.error = kPrune;
+    message.count = static_cast<std::uint32_t>(some.size());
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): writev(2) only reads
+    const std::array<iovec, 2> parts{
+        {{&message, sizeof(message)}, {const_cast<std::uint64_t*>(some.data()), some.size_bytes()}}};
+    (void)::writev(fuse_session_fd(session), parts.data(), static_cast<int>(parts.size()));
+  }
+}
+
 void expire_entry(fuse_session* session, std::uint64_t parent, std::string_view name) {
   struct {
     fuse_out_header header;

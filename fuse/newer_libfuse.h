@@ -39,6 +39,11 @@ namespace pkgfs::fuse {
 /// a thread that is answering a request. Always returns true.
 bool never_cancelled();
 
+/// Whether the kernel can be asked to forget nodes that no program uses (Linux 6.18).
+[[nodiscard]] bool can_prune(const fuse_conn_info& conn);
+/// Asks the kernel to forget those of `nodes` that no program uses. It sends FORGET for each. A node that it doesn't
+/// know is no error. Call it only if `can_prune` is true.
+void prune_nodes(fuse_session* session, std::span<const std::uint64_t> nodes);
 /// Whether the kernel can expire an entry: it looks the entry up anew, and the mounts below the entry stay. This needs
 /// Linux 6.2. pkgfs doesn't use libfuse's function for it, because its parameters depend on the version of libfuse.
 [[nodiscard]] bool can_expire(const fuse_conn_info& conn);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -89,6 +90,19 @@ class Session {
   void start_notifying(ChangeNotifier& notifier);
   /// Ends the notifier. False: it didn't end within `limit`.
   [[nodiscard]] bool stop_notifying(std::chrono::milliseconds limit);
+  /// Tells the kernel that the root shows another tree: `names` of it may lead elsewhere, and its listing and
+  /// attributes differ. What is mounted on one of these entries, or below it, is detached. The kernel may make the
+  /// caller wait until requests are answered, so it must not be a server thread, and a process must run that can abort
+  /// the connection.
+  void tell_root_changed(std::span<const std::string> names);
+  /// Lets the kernel forget nodes of a version that isn't shown any more, if no program uses them. A caller names each
+  /// node of the version, a directory after its entries. Not for a node of the root. May wait as `tell_root_changed`.
+  struct OldNode {
+    std::uint64_t node = 0;
+    std::uint64_t parent = 0;  // 0: the root
+    std::string name;
+  };
+  void let_go(std::span<const OldNode> nodes);
   /// Becomes readable when the session has ended, as it does at an unmount. Only after `start`.
   [[nodiscard]] int ended_fd() const { return servers_->ended_fd(); }
   /// Ends the prefetcher, the notifier and the server threads, and unmounts. Waits up to `limit` for requests that are

@@ -182,6 +182,12 @@ bool WaitingReads::interrupt(std::uint64_t number) {
   return true;
 }
 
+bool WaitingReads::is_reading(FunctionRef<bool(fuse_ino_t file)> is_one) const {
+  const MutexLock lock(state_->mutex);
+  return state_->replying > 0 ||
+         std::ranges::any_of(state_->reads, [&](const auto& read) { return is_one(read.second.ino); });
+}
+
 void WaitingReads::stop() {
   std::unordered_map<std::uint64_t, State::Read> left;
   {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 
+#include "core/base/function_ref.h"
 #include "core/vfs/file_system.h"
 #include "fuse/request_store.h"
 
@@ -39,6 +40,8 @@ class WaitingReads {
            std::size_t count, RequestStore::Kept kept = {});
   /// Replies EINTR to the request with this number. False: it isn't waiting here.
   bool interrupt(std::uint64_t number);
+  /// Whether a request waits here whose file is one of those that `is_one` chooses, or a reply is just being sent.
+  [[nodiscard]] bool is_reading(FunctionRef<bool(fuse_ino_t file)> is_one) const;
   /// Replies EIO to all waiting requests. A later `add` replies EIO at once. After `stop` has returned, no other
   /// thread uses a request that `add` took over.
   void stop();
