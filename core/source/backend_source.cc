@@ -103,7 +103,8 @@ graphql::Published BackendSource::matching(const Known& known, const PackageSpec
 
 void BackendSource::look_up(Known& known, const std::string& full_name, bool use_fresh_cache,
                             const CancelFlag& cancel) {
-  std::optional<RegistryAnswerCache::Entry> cached = cache_.find(full_name);
+  std::optional<RegistryAnswerCache::Entry> cached =
+      options_.must_ask && !options_.offline ? std::nullopt : cache_.find(full_name);
   if (cached && (options_.offline || (use_fresh_cache && cached->is_fresh(options_.cache_time)))) {
     if (!cached->is_fresh(options_.cache_time)) {
       log::warn("offline: the cached answer for \"{}\" is from {} ago", full_name, age_text(cached->age));

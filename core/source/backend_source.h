@@ -30,6 +30,7 @@ class BackendSource final : public Source {
     std::string endpoint;
     std::optional<std::string> token;
     graphql::Prefer prefer = graphql::Prefer::kV3;
+    bool must_ask = false;  // use no cached answer, not even if the registry can't be asked; not with `offline`
     std::chrono::seconds cache_time{600};  // how long a cached answer is used without asking again
     bool offline = false;                  // never ask
   };

@@ -13,6 +13,8 @@ enum class CommandId : unsigned {
   kMounts,
   kStats,
   kWait,
+  kRefresh,
+  kRollback,
   kUpgradeMounts,
   kInspect,
   kVerify,

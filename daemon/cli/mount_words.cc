@@ -16,6 +16,8 @@ constexpr std::string_view kAlways = "every mount has it";
 constexpr std::string_view kShown = "the kernel shows it, and mount(8) repeats it to remount";
 constexpr std::string_view kNoTimes = "pkgfs keeps no access times";
 constexpr std::string_view kNoWrites = "a mount is read-only";
+constexpr std::string_view kNoCommand =
+    "a command in /etc/fstab would run with the rights of the mount: use \"pkgfs mount --on-change\"";
 constexpr std::string_view kFewMessages = "--log-level and --quiet set the number of messages";
 
 /// Keeps a word for the kernel's SELinux, which reads a value with commas in quotes.
@@ -103,6 +105,8 @@ constexpr std::array kMountWords{
         "token=", true,
         "other users can read mount options, for example in /etc/fstab: set WASMER_TOKEN, or run \"wasmer login\" "
         "as the user who mounts"},
+    MountWord{"on-change=", true, kNoCommand},
+    MountWord{"on_change=", true, kNoCommand},
     MountWord{"foreground", true,
               "with it, mount(8) would not return before the mount ends: use \"pkgfs mount --foreground\""},
 };

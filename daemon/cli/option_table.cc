@@ -46,7 +46,8 @@ constexpr unsigned kFetchingCommands = kResolvingCommands | set_of(CommandId::kP
 constexpr unsigned kLoggingCommands =
     kFetchingCommands | set_of(CommandId::kPack, CommandId::kChanges, CommandId::kDiscard, CommandId::kUnmount,
                                CommandId::kMounts, CommandId::kStats, CommandId::kCache, CommandId::kWait,
-                               CommandId::kUpgradeMounts, CommandId::kConfig, CommandId::kVolumePlugin);
+                               CommandId::kRefresh, CommandId::kRollback, CommandId::kUpgradeMounts, CommandId::kConfig,
+                               CommandId::kVolumePlugin);
 constexpr unsigned kMountOnly = set_of(CommandId::kMount);
 constexpr unsigned kPluginOnly = set_of(CommandId::kVolumePlugin);
 
@@ -407,6 +408,30 @@ constexpr std::array kOptions{
           options.mount.keeper =
               choice == KeeperChoice::kAuto ? std::nullopt : std::optional(choice != KeeperChoice::kOff);
         }},
+    OptionSpec{
+        Group::kDaemon, "follow", '\0', "INTERVAL",
+        "resolve the package again after each INTERVAL, such as 30s, 10m or 12h, and show the new version if "
+        "there is one (docs/REFRESH.md). With --lock, show what the lock file says whenever it changes",
+        kMountOnly, true,
+        [](Options& options, std::string_view value) { options.mount.follow = parse_interval("follow", value); }},
+    OptionSpec{Group::kDaemon, "keep-old", '\0', "N",
+               "keep the last N versions open that the mount has shown, at most 100, for \"pkgfs rollback\" "
+               "(default: 0)",
+               kMountOnly, true,
+               [](Options& options, std::string_view value) {
+                 constexpr unsigned kMost = 100;
+                 options.mount.keep_old = parse_number("keep-old", value, kMost);
+               }},
+    OptionSpec{Group::kDaemon, "on-change", '\0', "COMMAND",
+               "when the mount shows another version, run this shell command, as the user of the mount. It gets "
+               "PKGFS_MOUNTPOINT, PKGFS_OLD and PKGFS_NEW, and is killed after 60 seconds",
+               kMountOnly, false,
+               [](Options& options, std::string_view value) {
+                 if (value.empty()) {
+                   bad_value("on-change", value, "a shell command");
+                 }
+                 options.mount.on_change = value;
+               }},
     OptionSpec{
         Group::kDaemon, "crash-dir", '\0', "DIR",
         "if the daemon crashes, write its stack into a new file in DIR, pkgfs-PID.crash", kMountOnly, true,

@@ -179,6 +179,30 @@ std::optional<std::uint64_t> parse_memory(std::string_view option, std::string_v
   return bytes;
 }
 
+std::chrono::seconds parse_interval(std::string_view option, std::string_view value) {
+  constexpr std::string_view kWanted = "a time of at least a second (\"30s\", \"10m\", \"12h\")";
+  const auto seconds = whole_number(value);
+  if (seconds == 0U) {
+    bad_value(option, value, kWanted);
+  }
+  if (seconds) {
+    return std::chrono::seconds(*seconds);
+  }
+  const std::chrono::seconds interval = parse_age(option, value);
+  if (interval < std::chrono::seconds(1)) {
+    bad_value(option, value, kWanted);
+  }
+  return interval;
+}
+
+unsigned parse_number(std::string_view option, std::string_view value, unsigned most) {
+  const auto number = whole_number(value);
+  if (!number || *number > most) {
+    bad_value(option, value, "a number, at most " + std::to_string(most));
+  }
+  return *number;
+}
+
 std::chrono::seconds parse_age(std::string_view option, std::string_view value) {
   long number = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);

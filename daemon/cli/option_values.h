@@ -61,6 +61,10 @@ enum class KeeperChoice { kAuto, kOn, kOff, kExternal };
 [[nodiscard]] std::uint64_t parse_size(std::string_view option, std::string_view value);
 /// "auto" (nothing), or a size of at least 1M, below which directories would be merged anew for nearly every request.
 [[nodiscard]] std::optional<std::uint64_t> parse_memory(std::string_view option, std::string_view value);
+/// `30s`, `10m`, `12h`, `1d`; a number without a unit is in seconds. At least a second.
+[[nodiscard]] std::chrono::seconds parse_interval(std::string_view option, std::string_view value);
+/// A number, at most `most`.
+[[nodiscard]] unsigned parse_number(std::string_view option, std::string_view value, unsigned most);
 /// `30d`, `12h`, `10m`, `45s`; a number without a unit is in days.
 [[nodiscard]] std::chrono::seconds parse_age(std::string_view option, std::string_view value);
 

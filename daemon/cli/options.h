@@ -32,6 +32,7 @@ struct NetworkFlags {
   std::optional<std::uint64_t> max_download;  // bytes
   std::optional<std::uint32_t> timeout;       // seconds
   std::optional<std::uint32_t> deadline;      // seconds
+  bool ask_again = false;                     // ask registries, even if the cache has their answers
   std::string working_directory;              // where relative paths of dependencies begin; empty: that of the process
 };
 
@@ -102,6 +103,9 @@ struct MountFlags {
   std::optional<std::uint64_t> writable_size;    // bytes of a file system in memory for the changes
   std::optional<std::uint64_t> writable_inodes;  // of that file system
   bool rebase = false;                           // use changes that were made above other packages
+  std::optional<std::chrono::seconds> follow;    // how often the package is resolved again; none: never
+  unsigned keep_old = 0;                         // older versions that stay open for `rollback`
+  std::string on_change;                         // the shell command to run after a change; empty: none
   std::optional<bool> cpu_latency;               // keep idle CPUs awake while requests come; none: where it helps
 };
 

@@ -58,6 +58,7 @@ Json to_json(const MountStatus& mount) {
           {"keeper", said("keeper")},
           {"keeperd", said("keeperd")},
           {"last_end", said("last_end")},
+          {"versions", said("versions")},
           {"lazy", lazy_json(mount)},
           {"engine", "fuse"}};
 }
@@ -71,6 +72,26 @@ Json image_json(const MountEntry& mount) {
           {"engine", "erofs"}};
 }
 
+/// `, shows acme/app@2.4.0, keeps acme/app@2.3.9`; empty if the mount shows what it showed at first.
+std::string versions_text(const Json& statistics) {
+  const Json versions = statistics.is_object() ? statistics.value("versions", Json()) : Json();
+  if (!versions.is_object()) {
+    return {};
+  }
+  const auto word = [](const Json& value) { return value.is_string() ? value.get<std::string>() : std::string(); };
+  std::string text;
+  const std::string shown = word(versions.value("shown", Json()));
+  if (!shown.empty() && shown != word(statistics.value("package", Json()))) {
+    text = ", shows " + shown;
+  }
+  const Json kept = versions.value("kept", Json::array());
+  for (std::size_t i = 0; kept.is_array() && i < kept.size(); ++i) {
+    text += (i == 0 ? ", keeps " : " and ") + word(kept[i]);
+  }
+  const std::string problem = word(versions.value("problem", Json()));
+  return problem.empty() ? text : text + ", not refreshed: " + problem;
+}
+
 /// `live`, `live, lazy 37 %: 8.9 MiB of 24.0 MiB are local`.
 std::string state_text(const MountStatus& mount) {
   const std::optional<LazyStatus> lazy = mount.state == MountState::kLive ? mount.lazy() : std::nullopt;
@@ -80,7 +101,7 @@ std::string state_text(const MountStatus& mount) {
     text += ", daemon " + mount.statistics.value("generation", Json(1)).dump() + ": the one before was " +
             end.get<std::string>();
   }
-  return text;
+  return text + versions_text(mount.statistics);
 }
 
 }  // namespace

@@ -15,6 +15,10 @@ CommandFunction command_function(CommandId id) {
       return cmd_mounts;
     case CommandId::kStats:
       return cmd_stats;
+    case CommandId::kRefresh:
+      return cmd_refresh;
+    case CommandId::kRollback:
+      return cmd_rollback;
     case CommandId::kUpgradeMounts:
       return cmd_upgrade_mounts;
     case CommandId::kWait:

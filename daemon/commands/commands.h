@@ -19,6 +19,8 @@ int cmd_mount(const std::vector<std::string>& args, const Io& io);
 int cmd_unmount(const std::vector<std::string>& args, const Io& io);
 int cmd_mounts(const std::vector<std::string>& args, const Io& io);
 int cmd_stats(const std::vector<std::string>& args, const Io& io);
+int cmd_refresh(const std::vector<std::string>& args, const Io& io);
+int cmd_rollback(const std::vector<std::string>& args, const Io& io);
 int cmd_upgrade_mounts(const std::vector<std::string>& args, const Io& io);
 int cmd_wait(const std::vector<std::string>& args, const Io& io);
 int cmd_inspect(const std::vector<std::string>& args, const Io& io);

@@ -37,6 +37,9 @@ void refuse_options(const MountOptions& options) {
       {options.dmask != 0, "--dmask"},
       {!options.metrics.empty(), "--metrics"},
       {options.keeper == true, "--keeper=on"},
+      {options.follow.has_value(), "--follow"},
+      {options.keep_old > 0, "--keep-old"},
+      {!options.on_change.empty(), "--on-change"},
   };
   for (const auto& [is_set, name] : refused) {
     if (is_set) {

@@ -70,7 +70,7 @@ static_assert(keeper::kHanded == fuse::SharedState::kHanded);
 
 /// What a keeper holds of the mount. `record` gets the tree.
 Keeper::Contents contents_of(MountRecord& record, const KeptParts& parts) {
-  record.tree = keep_tree(*parts.opened);
+  record.tree = parts.versions->keep();
   if (parts.journal != nullptr) {
     record.tree.resolution[kJournal] = record.tree.descriptors.size();
     record.tree.descriptors.push_back(parts.journal->fd());

@@ -12,6 +12,7 @@
 #include "daemon/mount/mount_threads.h"
 #include "daemon/mount/predecessor.h"
 #include "daemon/mount/service_manager.h"
+#include "daemon/mount/versions.h"
 #include "daemon/mount/writable_mount.h"
 #include "daemon/observe/mount_facts.h"
 #include "daemon/packages/followed_tree.h"
@@ -50,7 +51,7 @@ enum class Keeping {
 /// null.
 struct KeptParts {
   const fuse::Session* session;
-  const OpenedTree* opened;
+  const Versions* versions;
   const fuse::SharedState* state;
   const fuse::RequestStore* requests;
   const fuse::LiveJournal* journal;  // null: nothing is live

@@ -17,11 +17,13 @@
 #include "daemon/mount/background.h"
 #include "daemon/mount/image_mount.h"
 #include "daemon/mount/mount_service.h"
+#include "daemon/mount/mount_settings.h"
 #include "daemon/mount/mount_table.h"
 #include "daemon/mount/mountpoint.h"
 #include "daemon/mount/successor.h"
 #include "daemon/mount/writable_mount.h"
 #include "daemon/packages/followed_tree.h"
+#include "daemon/packages/fresh_tree.h"
 #include "fuse/session.h"
 
 namespace pkgfs {
@@ -98,7 +100,12 @@ int mount_package(const MountOptions& options, const Io& io) {
   if (options.tree.follow_manifest) {
     followed.emplace(opened, options.package, options.tree, io);
   }
-  FollowedTree* const follow = followed ? &*followed : nullptr;
+  const std::string why = refresh_obstacle(*opened.tree.file_system, options.tree.follow_manifest);
+  if (options.follow && !why.empty()) {
+    throw Error(ErrorCode::kUsage, "--follow can't be used here: " + why);
+  }
+  FreshTree fresh(options.package, options.tree, options.arguments.working_directory, io);
+  const LaterTrees later{.followed = followed ? &*followed : nullptr, .fresh = &fresh};
   std::optional<WritablePlace> writable;
   if (options.writable) {
     writable.emplace(options, mountpoint, opened);
@@ -107,7 +114,7 @@ int mount_package(const MountOptions& options, const Io& io) {
   WritablePlace* const place = writable ? &*writable : nullptr;
   if (options.foreground) {
     return serve_mount(
-        std::move(opened), follow, options, served_at, [](const std::string&) {}, manager, std::nullopt, place);
+        std::move(opened), later, options, served_at, [](const std::string&) {}, manager, std::nullopt, place);
   }
   const int exit_code = run_in_background(
       io, kStartLimit, is_automounted(mountpoint) ? Leave::kWhenReady : Leave::kAtOnce,
@@ -116,7 +123,7 @@ int mount_package(const MountOptions& options, const Io& io) {
           readiness.ready();
           log::info("{}", message);  // again: `ready` has turned messages to the system's log
         };
-        return serve_mount(std::move(opened), follow, options, served_at, ready, manager, std::nullopt, place);
+        return serve_mount(std::move(opened), later, options, served_at, ready, manager, std::nullopt, place);
       },
       [&] {
         if (writable) {

@@ -59,8 +59,10 @@ std::string read_all(int descriptor) {
 }  // namespace
 
 UniqueFd MountRecord::write() const {
-  const bool is_live = tree.resolution.contains("journal");
-  Json record{{"answers", is_live ? kLiveAnswers : kAnswers},
+  const unsigned answers = tree.resolution.contains("journal")    ? kLiveAnswers
+                           : tree.resolution.contains("versions") ? kVersionsAnswers
+                                                                  : kAnswers;
+  Json record{{"answers", answers},
               {"version", version},
               {"arguments", arguments.words},
               {"from_mount", arguments.rules.from_mount},
@@ -108,7 +110,7 @@ MountRecord MountRecord::read(int descriptor) {
   try {
     Json record = webc::parse_json(read_all(descriptor));
     const Json& answers = required(record, "answers", "record");
-    if (answers != Json(kAnswers) && answers != Json(kLiveAnswers)) {
+    if (answers != Json(kAnswers) && answers != Json(kLiveAnswers) && answers != Json(kVersionsAnswers)) {
       throw Error(ErrorCode::kUnsupported, "it is of pkgfs " + text_of(record, "version") +
                                                ", which answers the kernel otherwise than this version does");
     }

@@ -22,6 +22,8 @@ struct MountRecord {
   static constexpr unsigned kAnswers = 1;
   /// The same for a mount with live directories, whose node ids are those of fuse::LiveJournal.
   static constexpr unsigned kLiveAnswers = 2;
+  /// The same for a mount with several versions, whose node ids and numbers are those of vfs::Generations.
+  static constexpr unsigned kVersionsAnswers = 3;
 
   MountArguments arguments;
   std::string mountpoint;             // absolute

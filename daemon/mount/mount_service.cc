@@ -12,7 +12,7 @@
 
 namespace pkgfs {
 
-int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& options, const std::string& mountpoint,
+int serve_mount(OpenedTree opened, LaterTrees later, const MountOptions& options, const std::string& mountpoint,
                 const std::function<void(const std::string&)>& ready, ServiceManager& manager,
                 std::optional<Predecessor> predecessor, WritablePlace* writable) {
   MountWatch watch;  // before any thread: they inherit the blocked signals
@@ -29,7 +29,7 @@ int serve_mount(OpenedTree opened, FollowedTree* followed, const MountOptions& o
       log::warn("the mount goes on without this: {}", error);
     }
   }
-  ServedMount mount(watch, std::move(opened), followed, options, mountpoint, manager, std::move(predecessor), writable);
+  ServedMount mount(watch, std::move(opened), later, options, mountpoint, manager, std::move(predecessor), writable);
   const int exit_code = mount.serve(ready);
   watch.restore_signals();
   return exit_code;

@@ -19,6 +19,20 @@ constexpr unsigned kMaxThreads = 16;
 
 }  // namespace
 
+bool is_made_to_be_refreshed(const MountOptions& options) {
+  return options.follow.has_value() || options.keep_old > 0 || !options.on_change.empty();
+}
+
+std::string refresh_obstacle(vfs::FileSystem& tree, bool follows_manifest) {
+  constexpr vfs::Inode kStableRoot = 1;
+  return follows_manifest ? "--follow-manifest takes over what changes in the package directory"
+         : tree.changes() != nullptr
+             ? "it shows a package directory, whose changes it shows already; --follow-manifest takes over those of "
+               "wasmer.toml"
+         : tree.root() != kStableRoot ? "the package has too many files"
+                                      : "";
+}
+
 std::string mount_source(const OpenedTree& opened, const std::string& package) {
   if (opened.tree.id.named() != nullptr) {
     return opened.tree.id.to_string();
@@ -34,7 +48,7 @@ fuse::CpuLatency::Use cpu_latency_use(std::optional<bool> asked) {
   return !asked ? kAuto : *asked ? kOn : kOff;
 }
 
-fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCounter& usage,
+fuse::AdapterOptions adapter_options(const MountOptions& options, std::function<fuse::Usage()> usage,
                                      fuse::ContentPrefetcher* prefetcher, fuse::CpuLatency& cpu_latency, bool is_kept,
                                      std::function<std::string()> stats) {
   return {.uid = options.uid.value_or(::geteuid()),
@@ -48,7 +62,7 @@ fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCou
           .passthrough = options.passthrough,
           .prefetcher = prefetcher,
           .cpu_latency = &cpu_latency,
-          .usage = [&usage] { return usage.get(); },
+          .usage = std::move(usage),
           .stats = std::move(stats)};
 }
 

@@ -18,6 +18,11 @@
 // What the options of the command line mean for the parts of a mount.
 namespace pkgfs {
 
+/// Whether the mount counts from the start what the kernel knows of its tree, so that it can close the tree once a
+/// later version has replaced it. This costs some nanoseconds a request, and files aren't prefetched.
+[[nodiscard]] bool is_made_to_be_refreshed(const MountOptions& options);
+/// Why a mount of `tree` can't show another version of its package; empty: it can.
+[[nodiscard]] std::string refresh_obstacle(vfs::FileSystem& tree, bool follows_manifest);
 /// The source that df(1) shows for a mount of `package`: the package's id, or its absolute path if its id is a hash.
 [[nodiscard]] std::string mount_source(const OpenedTree& opened, const std::string& package);
 
@@ -26,7 +31,7 @@ namespace pkgfs {
 
 [[nodiscard]] fuse::CpuLatency::Use cpu_latency_use(std::optional<bool> asked);
 /// `is_kept`: another daemon may go on with the mount.
-[[nodiscard]] fuse::AdapterOptions adapter_options(const MountOptions& options, fuse::UsageCounter& usage,
+[[nodiscard]] fuse::AdapterOptions adapter_options(const MountOptions& options, std::function<fuse::Usage()> usage,
                                                    fuse::ContentPrefetcher* prefetcher, fuse::CpuLatency& cpu_latency,
                                                    bool is_kept, std::function<std::string()> stats);
 [[nodiscard]] fuse::MountSettings mount_settings(const MountOptions& options, const MountFacts& facts);

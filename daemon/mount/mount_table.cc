@@ -19,8 +19,27 @@ namespace {
 constexpr const char* kMountTable = "/proc/self/mountinfo";
 constexpr std::size_t kMostText = std::size_t{1} << 30U;  // the kernel allows 100,000 mounts in a namespace
 
-/// mountinfo writes spaces, tabs, newlines and backslashes as `\` and three octal digits.
-std::string unescape(std::string_view text) {
+std::optional<MountEntry> parse_line(const std::string& line) {
+  std::istringstream fields(line);
+  std::string skipped;
+  MountEntry entry;
+  // id, parent, major:minor, root, mount point, options, optional fields up to "-", type, source, options of the file
+  // system
+  fields >> skipped >> skipped >> entry.device >> skipped >> entry.mountpoint >> entry.options;
+  while (fields >> skipped && skipped != "-") {
+  }
+  if (!(fields >> entry.type >> entry.source)) {
+    return std::nullopt;
+  }
+  fields >> entry.super_options;
+  entry.mountpoint = unescape_mountinfo(entry.mountpoint);
+  entry.source = unescape_mountinfo(entry.source);
+  return entry;
+}
+
+}  // namespace
+
+std::string unescape_mountinfo(std::string_view text) {
   std::string result;
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '\\' && i + 3 < text.size()) {
@@ -36,26 +55,6 @@ std::string unescape(std::string_view text) {
   }
   return result;
 }
-
-std::optional<MountEntry> parse_line(const std::string& line) {
-  std::istringstream fields(line);
-  std::string skipped;
-  MountEntry entry;
-  // id, parent, major:minor, root, mount point, options, optional fields up to "-", type, source, options of the file
-  // system
-  fields >> skipped >> skipped >> entry.device >> skipped >> entry.mountpoint >> entry.options;
-  while (fields >> skipped && skipped != "-") {
-  }
-  if (!(fields >> entry.type >> entry.source)) {
-    return std::nullopt;
-  }
-  fields >> entry.super_options;
-  entry.mountpoint = unescape(entry.mountpoint);
-  entry.source = unescape(entry.source);
-  return entry;
-}
-
-}  // namespace
 
 std::string connection_of(const std::string& device) { return device.substr(device.find(':') + 1); }
 

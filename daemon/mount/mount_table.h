@@ -30,6 +30,8 @@ struct MountEntry {
 /// The number of `device`, such as "0:53", as makedev(3) makes it. 0 if `device` isn't of this form.
 [[nodiscard]] std::uint64_t device_number(const std::string& device);
 
+/// A field of mountinfo, where spaces, tabs, newlines and backslashes are written as `\` and three octal digits.
+[[nodiscard]] std::string unescape_mountinfo(std::string_view text);
 /// Parses the text of mountinfo, in the order of its lines: a later mount at the same path covers an earlier one.
 /// Leaves out lines that are not of the expected form.
 [[nodiscard]] std::vector<MountEntry> parse_mountinfo(std::string_view text);

@@ -2,6 +2,7 @@
 #include "daemon/mount/mount_watch.h"
 
 #include <poll.h>
+#include <sys/eventfd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -9,6 +10,7 @@
 #include <csignal>
 #include <cstddef>
 #include <optional>
+#include <utility>
 
 #include "core/base/error.h"
 #include "core/base/log.h"
@@ -39,14 +41,41 @@ std::optional<MountEntry> find_own_mount(const fuse::MountSettings& settings) {
   return top && top->type == kMountType && top->source == settings.source ? top : std::nullopt;
 }
 
-MountWatch::MountWatch() : signals_({SIGTERM, SIGINT, SIGHUP, kToggleSignal}, SignalFd::Ignored::kDelivered) {}
+MountWatch::MountWatch()
+    : signals_({SIGTERM, SIGINT, SIGHUP, kToggleSignal}, SignalFd::Ignored::kDelivered),
+      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  if (!wake_) {
+    throw system_error("Unable to watch the mount", errno);
+  }
+}
+
+void MountWatch::post(std::function<void()> task) {
+  {
+    const MutexLock lock(posted_mutex_);
+    posted_.push_back(std::move(task));
+  }
+  (void)::eventfd_write(wake_.get(), 1);
+}
+
+void MountWatch::run_posted() {
+  eventfd_t ignored = 0;
+  (void)::eventfd_read(wake_.get(), &ignored);
+  std::vector<std::function<void()>> tasks;
+  {
+    const MutexLock lock(posted_mutex_);
+    tasks.swap(posted_);
+  }
+  for (const std::function<void()>& task : tasks) {
+    task();
+  }
+}
 
 MountWatch::Event MountWatch::wait(int first, int second, int third, std::optional<std::chrono::milliseconds> limit) {
-  constexpr std::size_t kTasks = 4;  // where those of `tasks_` begin
+  constexpr std::size_t kTasks = 5;  // where those of `tasks_` begin
   std::vector<pollfd> waiting;
   while (true) {
     waiting.clear();
-    for (const int fd : {signals_.fd(), first, second, third}) {
+    for (const int fd : {signals_.fd(), first, second, third, wake_.get()}) {
       waiting.push_back({.fd = fd, .events = POLLIN, .revents = 0});
     }
     for (const Task& task : tasks_) {
@@ -79,6 +108,10 @@ MountWatch::Event MountWatch::wait(int first, int second, int third, std::option
     }
     if (waiting[3].revents != 0) {
       return Event::kThird;
+    }
+    if (waiting[4].revents != 0) {
+      run_posted();
+      return Event::kTask;
     }
     for (std::size_t i = kTasks; i < waiting.size(); ++i) {
       if (waiting[i].revents != 0) {

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/thread_annotations.h"
+#include "core/base/unique_fd.h"
 #include "daemon/mount/guarding.h"
 #include "daemon/mount/mount_table.h"
 #include "daemon/mount/service_manager.h"
@@ -33,12 +35,15 @@ class MountWatch {
                                  MountGuard& guard);
   /// Calls `task` once, from `wait_for_end`, when `fd` is readable. `fd` must stay open until then.
   void call_when_readable(int fd, std::function<void()> task) { tasks_.push_back({fd, std::move(task)}); }
+  /// Calls `task` from `wait_for_end`, soon. If the mount ends before, never. Any thread may call it.
+  void post(std::function<void()> task) PKGFS_EXCLUDES(posted_mutex_);
   /// Gives the signals back the effect that they had before the constructor.
   void restore_signals() { signals_.restore(); }
 
  private:
   /// Why `wait` returned.
   enum class Event { kSignal, kFirst, kSecond, kThird, kTask, kTimeout };
+  void run_posted() PKGFS_EXCLUDES(posted_mutex_);
   [[nodiscard]] Event wait(int first, int second, int third, std::optional<std::chrono::milliseconds> limit);
 
   /// If no other process can be started, ends the prefetching of files, and returns false. Notices of changes go on:
@@ -53,6 +58,9 @@ class MountWatch {
     std::function<void()> run;
   };
   std::vector<Task> tasks_;
+  UniqueFd wake_;  // an eventfd: something was posted
+  Mutex posted_mutex_;
+  std::vector<std::function<void()>> posted_ PKGFS_GUARDED_BY(posted_mutex_);
 };
 
 /// The mount that `settings` describe, unless another mount covers it.

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "core/base/unique_fd.h"
+#include "daemon/mount/kept_versions.h"
 #include "daemon/mount/mount_record.h"
 
 namespace pkgfs {
@@ -20,7 +22,8 @@ struct Predecessor {
   UniqueFd control;        // to its keeper, or to `pkgfs upgrade-mounts`; may be invalid
   std::int64_t ended = 0;  // CLOCK_MONOTONIC, in nanoseconds
   int signal = 0;          // with which it crashed; 0: it didn't
-  bool runs = false;       // it hasn't ended: it will be stopped (SIGSTOP), and killed once this daemon serves
+  std::optional<RestoredVersions> versions = {};  // if the mount was refreshed, or may be
+  bool runs = false;  // it hasn't ended: it will be stopped (SIGSTOP), and killed once this daemon serves
 };
 
 }  // namespace pkgfs

@@ -52,7 +52,7 @@ void open_metrics_again(FunctionRef<void()> open) {
 
 }  // namespace
 
-ServedMount::ServedMount(MountWatch& watch, OpenedTree opened, FollowedTree* followed, const MountOptions& options,
+ServedMount::ServedMount(MountWatch& watch, OpenedTree opened, LaterTrees later, const MountOptions& options,
                          const std::string& mountpoint, ServiceManager& manager, std::optional<Predecessor> predecessor,
                          WritablePlace* writable)
     : watch_(watch),
@@ -61,13 +61,17 @@ ServedMount::ServedMount(MountWatch& watch, OpenedTree opened, FollowedTree* fol
       mountpoint_(mountpoint),
       manager_(manager),
       predecessor_(std::move(predecessor)),
-      tree_(*opened_.tree.file_system),
-      keeping_(keeping_of(options, opened_, followed, manager)),
-      usage_(tree_),
+      versions_(opened_, is_made_to_be_refreshed(options),
+                predecessor_ ? std::exchange(predecessor_->versions, {}) : std::nullopt),
+      tree_(versions_.tree()),
+      keeping_(keeping_of(options, opened_, later.followed, manager)),
       state_(state_of(predecessor_, keeping_)),
       statistics_(state_),
       prefetcher_(tree_, statistics_, page_cache_ahead(control_group_limit())),
-      used_prefetcher_(options.push && options.skip_open && tree_.is_immutable() ? &prefetcher_ : nullptr),
+      // The prefetcher knows one tree.
+      used_prefetcher_(options.push && options.skip_open && tree_.is_immutable() && versions_.generations() == nullptr
+                           ? &prefetcher_
+                           : nullptr),
       cpu_latency_(statistics_),
       lazy_(opened_.tree),
       facts_(first_facts()),
@@ -81,8 +85,8 @@ ServedMount::ServedMount(MountWatch& watch, OpenedTree opened, FollowedTree* fol
   if (tree_.changes() != nullptr && options.live_timeout > 0) {
     notifier_.emplace(tree_, statistics_, adapter_);
   }
-  if (followed != nullptr) {
-    follow(*followed);
+  if (later.followed != nullptr) {
+    follow(*later.followed);
   }
   if (predecessor_ && options.writable) {
     writable_.emplace(WritableMount::adopt(mountpoint_, locks_of(predecessor_->record)));
@@ -93,6 +97,7 @@ ServedMount::ServedMount(MountWatch& watch, OpenedTree opened, FollowedTree* fol
     const MutexLock lock(facts_mutex_);
     facts_.mountpoint = writable_->mountpoint();
   }
+  prepare_refresher(*later.fresh);
 }
 
 std::optional<fuse::LiveJournal> ServedMount::make_journal() {
@@ -109,9 +114,9 @@ std::optional<fuse::LiveJournal> ServedMount::make_journal() {
 }
 
 fuse::AdapterOptions ServedMount::shown() {
-  fuse::AdapterOptions options =
-      adapter_options(options_, usage_, used_prefetcher_, cpu_latency_, keeping_ != Keeping::kNothing,
-                      [this] { return stats_json(facts(), statistics_.snapshot(), lazy_state(lazy_.sources())); });
+  fuse::AdapterOptions options = adapter_options(
+      options_, [this] { return versions_.usage(); }, used_prefetcher_, cpu_latency_, keeping_ != Keeping::kNothing,
+      [this] { return stats_json(facts(), statistics_.snapshot(), lazy_state(lazy_sources())); });
   if (keeping_ != Keeping::kNothing && tree_.changes() != nullptr) {
     options.passthrough = false;  // another daemon couldn't tell the kernel to close what it reads by itself
   }
@@ -148,7 +153,7 @@ MountRecord ServedMount::record() {
 
 void ServedMount::open_metrics() {
   metrics_.emplace(options_.metrics,
-                   [this] { return metrics_text(facts(), statistics_.snapshot(), lazy_state(lazy_.sources())); });
+                   [this] { return metrics_text(facts(), statistics_.snapshot(), lazy_state(lazy_sources())); });
   const MutexLock lock(facts_mutex_);
   facts_.metrics = metrics_->address();
 }
@@ -319,7 +324,12 @@ void ServedMount::start_helpers() {
   }
   if (predecessor_ && predecessor_->process) {
     // A thread of it that only ends now may have taken a request after the kernel was asked to send all again.
-    watch_.call_when_readable(predecessor_->process.get(), [this] { session_.take_back(); });
+    watch_.call_when_readable(predecessor_->process.get(), [this] {
+      session_.take_back();
+      if (!control_) {
+        begin_refreshing();  // it has held the address until now
+      }
+    });
   }
   if (lazy_.is_lazy()) {
     begin_lazily();
@@ -332,6 +342,7 @@ void ServedMount::start_helpers() {
   if (follower_) {
     start_following(*follower_, guards_->device());
   }
+  begin_refreshing();
 }
 
 int ServedMount::end(int exit_code) {
@@ -344,7 +355,8 @@ int ServedMount::end(int exit_code) {
   } else if (keeping_ == Keeping::kServiceManager) {
     manager_.forget_stored();
   }
-  const bool stopped = session_.stop(kReplyLimit);
+  const bool refresher_ended = refresher_->stop(kReplyLimit);  // first: it may wait for requests
+  const bool stopped = session_.stop(kReplyLimit) && refresher_ended;
   if (!stopped) {
     log::warn("\"{}\": a request was still being answered after {} s; it fails", mountpoint_, kReplyLimit.count());
   }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/base/thread_annotations.h"
 #include "core/base/unique_fd.h"
@@ -12,9 +13,12 @@
 #include "daemon/mount/keeping.h"
 #include "daemon/mount/lazy_mount.h"
 #include "daemon/mount/manifest_follower.h"
+#include "daemon/mount/mount_service.h"
 #include "daemon/mount/mount_threads.h"
 #include "daemon/mount/mount_watch.h"
 #include "daemon/mount/predecessor.h"
+#include "daemon/mount/refresher.h"
+#include "daemon/mount/versions.h"
 #include "daemon/mount/writable_mount.h"
 #include "daemon/observe/metrics_server.h"
 #include "daemon/observe/mount_facts.h"
@@ -24,7 +28,6 @@
 #include "fuse/cpu_latency.h"
 #include "fuse/live_journal.h"
 #include "fuse/session.h"
-#include "fuse/usage.h"
 
 namespace pkgfs {
 
@@ -32,7 +35,7 @@ namespace pkgfs {
 class ServedMount {
  public:
   /// `watch` blocks signals, so it was made before any thread.
-  ServedMount(MountWatch& watch, OpenedTree opened, FollowedTree* followed, const MountOptions& options,
+  ServedMount(MountWatch& watch, OpenedTree opened, LaterTrees later, const MountOptions& options,
               const std::string& mountpoint, ServiceManager& manager, std::optional<Predecessor> predecessor,
               WritablePlace* writable);
 
@@ -46,7 +49,7 @@ class ServedMount {
   [[nodiscard]] MountRecord record();
   [[nodiscard]] KeptParts parts() const {
     return {.session = &session_,
-            .opened = &opened_,
+            .versions = &versions_,
             .state = &state_,
             .requests = requests_.get(),
             .journal = journal_ ? &*journal_ : nullptr,
@@ -58,6 +61,14 @@ class ServedMount {
   [[nodiscard]] fuse::AdapterOptions shown();
   void open_metrics();
   void follow(FollowedTree& followed);
+  /// Prepares for other versions of the package.
+  void prepare_refresher(FreshTree& fresh);
+  /// Listens for `pkgfs refresh`, and starts to follow the package if that was asked for.
+  void begin_refreshing();
+  void start_refresher();
+  /// Lets the keeper or the service manager hold what the mount has open now.
+  void keep_again();
+  [[nodiscard]] std::vector<std::shared_ptr<LazySource>> lazy_sources() const;
 
   /// Makes the mount. False: a signal came before the mount was ready.
   bool begin();
@@ -82,9 +93,9 @@ class ServedMount {
   const std::string& mountpoint_;
   ServiceManager& manager_;
   std::optional<Predecessor> predecessor_;
-  vfs::FileSystem& tree_;
+  Versions versions_;
+  vfs::FileSystem& tree_;  // with which the mount begins
   Keeping keeping_;
-  fuse::UsageCounter usage_;
   fuse::SharedState state_;
   fuse::Statistics statistics_;
   std::unique_ptr<fuse::RequestStore> requests_;  // where the kernel doesn't send them again
@@ -103,9 +114,11 @@ class ServedMount {
   std::optional<WritableMount> writable_;  // the overlay above this mount
   UniqueFd covered_;                       // the directory below the mount
   std::optional<ManifestFollower> follower_;
+  UniqueFd control_;              // listens for `pkgfs refresh`
   std::optional<Guards> guards_;  // outlive the session: they guard the connection
   fuse::Session session_;
   std::optional<CrashReports> early_crashes_;
+  std::optional<Refresher> refresher_;  // uses the session
 };
 
 }  // namespace pkgfs

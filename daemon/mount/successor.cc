@@ -27,6 +27,7 @@
 #include "daemon/mount/mount_package.h"
 #include "daemon/mount/mount_service.h"
 #include "daemon/mount/mount_table.h"
+#include "daemon/packages/fresh_tree.h"
 #include "daemon/packages/kept_tree.h"
 
 namespace pkgfs {
@@ -91,10 +92,13 @@ int resume(Predecessor predecessor, const MountOptions& options, const Io& io, S
   {
     const WorkingDirectory directory(record.arguments.working_directory);
     opened = open_kept_tree(record.tree, options.tree, io);
+    predecessor.versions = restore_versions(record.tree, options.tree, io);
   }
   const std::string mountpoint = record.mountpoint;
+  FreshTree fresh(options.package, options.tree, record.arguments.working_directory, io);
   return serve_mount(
-      *std::move(opened), nullptr, options, mountpoint, [](const std::string&) {}, manager, std::move(predecessor));
+      *std::move(opened), {.followed = nullptr, .fresh = &fresh}, options, mountpoint, [](const std::string&) {},
+      manager, std::move(predecessor));
 }
 
 int go_on(const Handover& said, const Io& io) {

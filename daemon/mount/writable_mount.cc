@@ -100,6 +100,7 @@ void refuse_with_writable(const MountOptions& options) {
   const std::pair<bool, const char*> refused[] = {
       {options.engine == Engine::kErofs, "--engine=erofs: a daemon must serve what lies below the changes"},
       {options.tree.follow_manifest, "--follow-manifest: what lies below changes must stay as it is"},
+      {options.follow.has_value(), "--follow: what lies below changes must stay as it is"},
       {options.auto_unmount, "--auto-unmount: it can't unmount what lies above"},
       {options.allow_root, "--allow-root"},
       {options.tree.view == View::kPackage, "--view=package: a program can't use the parts of a package"},

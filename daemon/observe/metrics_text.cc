@@ -38,6 +38,9 @@ enum Metric : std::size_t {
   kWatched,
   kUnwatched,
   kNotices,
+  kRefreshes,
+  kRefreshFailures,
+  kVersions,
   kTakeovers,
   kPause,
   kLongestPause,
@@ -89,6 +92,11 @@ constexpr std::array kTable{
                "Times that a live directory could not be watched."},
     MetricSpec{"pkgfs_live_notices_total", "counter", "", kExperimental,
                "Changes of live directories that the kernel was told of."},
+    MetricSpec{"pkgfs_refreshes_total", "counter", "", kExperimental,
+               "Refreshes that made the mount show another version of its package."},
+    MetricSpec{"pkgfs_refresh_failures_total", "counter", "", kExperimental, "Refreshes that failed."},
+    MetricSpec{"pkgfs_versions", "gauge", "", kExperimental,
+               "Versions of the package that are open, because they are shown, kept or still used."},
     MetricSpec{"pkgfs_takeovers_total", "counter", "", kExperimental,
                "Times that another daemon went on with the mount."},
     MetricSpec{"pkgfs_takeover_pause_seconds_total", "counter", "", kExperimental,
@@ -300,6 +308,9 @@ std::string metrics_text(const MountFacts& facts, const fuse::Snapshot& counts, 
   out.single(kWatched, live.watched);
   out.single(kUnwatched, live.unwatched);
   out.single(kNotices, live.notices);
+  out.single(kRefreshes, facts.versions.refreshes);
+  out.single(kRefreshFailures, facts.versions.failures);
+  out.single(kVersions, facts.versions.open);
   out.single(kTakeovers, counts.takeovers);
   out.single(kPause, static_cast<double>(counts.pause_total) * kNanosecond);
   out.single(kLongestPause, static_cast<double>(counts.pause_longest) * kNanosecond);

@@ -115,6 +115,19 @@ void add_problem(Json& object, const std::string& problem) {
   }
 }
 
+/// Only of a mount that was refreshed, or may be without being asked.
+void add_versions(Json& object, const VersionsShown& versions) {
+  if (versions.shown.empty()) {
+    return;
+  }
+  Json& added = object["versions"] = {{"shown", versions.shown},
+                                      {"kept", versions.kept},
+                                      {"open", versions.open},
+                                      {"refreshes", versions.refreshes},
+                                      {"failures", versions.failures}};
+  add_problem(added, versions.problem);
+}
+
 Json lazy_json(const LazyState& lazy) {
   constexpr std::uint64_t kPercent = 100;
   Json object{{"state", name_of(lazy.state())},
@@ -158,6 +171,7 @@ std::string stats_json(const MountFacts& facts, const fuse::Snapshot& counts, co
     object["lazy"] = lazy_json(*lazy);
   }
   add_facts(object, facts);
+  add_versions(object, facts.versions);
   return object.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 

@@ -5,50 +5,21 @@
 #include <filesystem>
 #include <map>
 #include <optional>
-#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
 
 #include "core/base/error.h"
-#include "core/cache/download_observer.h"
+#include "daemon/packages/flags_elsewhere.h"
 
 namespace pkgfs {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// The daemon has no terminal that could show a download.
-class NoProgress final : public DownloadObserver {
- public:
-  void started(std::string_view /*name*/, std::uint64_t /*have*/, std::optional<std::uint64_t> /*total*/) override {}
-  void received(std::string_view /*name*/, std::uint64_t /*have*/) override {}
-  void finished(std::string_view /*name*/, std::uint64_t /*have*/, bool /*success*/) override {}
-};
-
-/// `path` itself if there is no working directory any more.
-std::string absolute_path(const std::string& path) {
+std::string working_directory() {
   std::error_code failed;
-  const fs::path absolute = fs::absolute(path, failed);
-  return failed ? path : absolute.string();
-}
-
-/// The flags for a process with another working directory.
-TreeFlags with_absolute_paths(TreeFlags flags) {
-  NetworkFlags& network = flags.network;
-  std::error_code failed;
-  network.working_directory = fs::current_path(failed).string();
-  for (std::string& registry : network.registries) {
-    if (fs::is_directory(registry, failed)) {
-      registry = absolute_path(registry);
-    }
-  }
-  for (std::optional<std::string>* const path : {&network.lock, &network.cache_dir}) {
-    if (*path) {
-      *path = absolute_path(**path);
-    }
-  }
-  return flags;
+  return fs::current_path(failed).string();
 }
 
 std::shared_ptr<const DirectoryPackage> directory_of(const OpenedTree& opened, const std::string& package) {
@@ -89,8 +60,8 @@ class FollowedTree::Running {
 };
 
 FollowedTree::FollowedTree(const OpenedTree& opened, std::string package, const TreeFlags& flags, const Io& io)
-    : text_(absolute_path(package)),
-      flags_(with_absolute_paths(flags)),
+    : text_(absolute_from(working_directory(), package)),
+      flags_(flags_from(working_directory(), flags)),
       io_(io),
       root_(directory_of(opened, package)),
       shown_(dynamic_cast<vfs::LiveOverlayFileSystem&>(*opened.tree.file_system)),

@@ -97,6 +97,7 @@ class PackageOpener {
 
   OpenOptions options_;
   bool allow_url_dependencies_;
+  bool must_ask_;                  // the registries, even if the cache has an answer
   std::string working_directory_;  // NetworkFlags
   Settings settings_;
   CancelFlag cancel_;

@@ -73,7 +73,7 @@ TEST(Help, OfMountHasItsGroupsInOrder) {
 /// The sentence about `-o` is true: tests/unit/daemon/cli/options_test.cc tries every option.
 TEST(Help, OfMountNamesTheOptionsThatMinusORefuses) {
   const std::string help = plain(help_of(CommandId::kMount));
-  EXPECT_THAT(help, HasSubstr("-o takes every option above but token and foreground: "));
+  EXPECT_THAT(help, HasSubstr("-o takes every option above but token, on-change and foreground: "));
   EXPECT_THAT(help, HasSubstr("There pkgfs ignores rw, suid and dev, which mount(8) adds by itself."));
 }
 

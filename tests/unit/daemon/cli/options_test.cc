@@ -112,7 +112,7 @@ std::string example_value(const OptionSpec& option) {
   }
   static const std::map<std::string, std::string> kExamples{
       {"DIR", "/x"},  {"ID", "1"}, {"OCTAL", "7"}, {"SECONDS", "2"},    {"LEVEL", "info"}, {"SIZE", "1M"},
-      {"KIB", "128"}, {"N", "2"},  {"FILE", "/f"}, {"ADDRESS", "9180"}, {"TOKEN", "t0p"}};
+      {"KIB", "128"}, {"N", "2"},  {"FILE", "/f"}, {"ADDRESS", "9180"}, {"TOKEN", "t0p"},  {"INTERVAL", "10m"}};
   const std::string first(option.argument.substr(0, option.argument.find('|')));
   const auto found = kExamples.find(first);
   return "=" + (found == kExamples.end() ? first : found->second);
@@ -151,7 +151,7 @@ TEST(Options, EveryOptionOfMountWorksInMinusO) {
       }
     }
   }
-  EXPECT_THAT(std::set(refused.begin(), refused.end()), ElementsAre("foreground", "token"));
+  EXPECT_THAT(std::set(refused.begin(), refused.end()), ElementsAre("foreground", "on-change", "on_change", "token"));
 }
 
 TEST(Options, ATokenInMinusOIsRefusedWithAReasonAndNotRepeated) {

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/unique_fd.h"
+#include "daemon/packages/kept_tree.h"
+#include "daemon/packages/open_tree.h"
+
+// How the versions of a mount (versions.h) reach the next daemon.
+namespace pkgfs {
+
+/// What is kept of one version beside its tree.
+struct VersionFacts {
+  std::uint64_t number = 0;  // of its generation (vfs::Generations)
+  std::string identity;      // FreshTree
+  bool counted = false;      // the kernel's references are counted from the start
+  std::uint64_t turn = 0;    // the higher, the later it was last shown
+};
+
+struct VersionToKeep {
+  VersionFacts facts;
+  const OpenedTree* opened;
+};
+
+/// Describes `versions`, of which the first is the one that a daemon opens first. `counts`: the descriptor of
+/// vfs::GenerationCounts. Throws as `keep_tree`.
+[[nodiscard]] KeptTree keep_versions(const std::vector<VersionToKeep>& versions, int counts);
+
+struct RestoredVersion {
+  VersionFacts facts;
+  OpenedTree opened;
+};
+struct RestoredVersions {
+  VersionFacts first;
+  UniqueFd counts;
+  std::vector<RestoredVersion> others;
+};
+/// What `keep_versions` described, but for the tree of the first version, which `open_kept_tree` opens. Nothing if
+/// `kept` has no versions. Leaves out a version that can't be opened, with a warning: its files are stale (ESTALE).
+/// Throws Error if `kept` isn't of the expected form.
+[[nodiscard]] std::optional<RestoredVersions> restore_versions(const KeptTree& kept, const TreeFlags& flags,
+                                                               const Io& io);
+
+}  // namespace pkgfs

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/mount/on_change.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): sigfillset
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "core/base/system_limits.h"
+#include "core/base/unique_fd.h"
+#include "daemon/mount/guarding.h"
+#include "daemon/mount/spawn_with.h"
+
+extern char** environ;
+
+namespace pkgfs {
+namespace {
+
+/// Attributes and actions of posix_spawn(3) for a shell: a process group of its own, the usual signals, and no
+/// descriptor but the standard streams.
+class ShellSetting {
+ public:
+  ShellSetting() {
+    sigset_t none;
+    sigset_t all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    ::posix_spawnattr_init(&attributes_);
+    ::posix_spawnattr_setsigmask(&attributes_, &none);
+    ::posix_spawnattr_setsigdefault(&attributes_, &all);
+    ::posix_spawnattr_setpgroup(&attributes_, 0);
+    ::posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    ::posix_spawn_file_actions_init(&actions_);
+    ::posix_spawn_file_actions_addchdir_np(&actions_, "/");
+    ::posix_spawn_file_actions_addclosefrom_np(&actions_, STDERR_FILENO + 1);
+  }
+  ~ShellSetting() {
+    ::posix_spawn_file_actions_destroy(&actions_);
+    ::posix_spawnattr_destroy(&attributes_);
+  }
+  ShellSetting(const ShellSetting&) = delete;
+  ShellSetting& operator=(const ShellSetting&) = delete;
+  [[nodiscard]] const posix_spawnattr_t* attributes() const { return &attributes_; }
+  [[nodiscard]] const posix_spawn_file_actions_t* actions() const { return &actions_; }
+
+ private:
+  posix_spawnattr_t attributes_{};
+  posix_spawn_file_actions_t actions_{};
+};
+
+}  // namespace
+
+std::string run_on_change(const std::string& command, const std::vector<std::pair<std::string, std::string>>& variables,
+                          std::chrono::milliseconds limit, int stop_fd) {
+  std::vector<std::string> environment;
+  for (const auto& [name, value] : variables) {
+    environment.push_back(name + "=" + value);
+  }
+  for (char** variable = environ; *variable != nullptr; ++variable) {  // NOLINT(concurrency-mt-unsafe)
+    environment.emplace_back(*variable);
+  }
+  std::vector<std::string> words{"sh", "-c", command};
+  const std::vector<char*> arguments = pointers_to(words);
+  const std::vector<char*> pointers = pointers_to(environment);
+  const ShellSetting setting;
+  pid_t child = 0;
+  const int error =
+      ::posix_spawn(&child, "/bin/sh", setting.actions(), setting.attributes(), arguments.data(), pointers.data());
+  if (error != 0) {
+    return "it can't be started: " + start_text(error);
+  }
+  const UniqueFd process = open_process(child);
+  std::array<pollfd, 2> waited{
+      {{.fd = process.get(), .events = POLLIN, .revents = 0}, {.fd = stop_fd, .events = POLLIN, .revents = 0}}};
+  const int count = process ? ::poll(waited.data(), waited.size(), static_cast<int>(limit.count())) : 0;
+  const bool ended = count > 0 && waited[0].revents != 0;
+  if (!ended) {
+    ::kill(-child, SIGKILL);
+  }
+  int status = 0;
+  (void)::waitpid(child, &status, 0);
+  if (!ended) {
+    return count > 0 ? "the mount ends; it was killed"
+                     : fmt::format("it ran for more than {} s; it was killed", limit.count() / 1000);
+  }
+  return WIFSIGNALED(status)        ? fmt::format("signal {} ended it", WTERMSIG(status))
+         : WEXITSTATUS(status) != 0 ? fmt::format("it ended with exit code {}", WEXITSTATUS(status))
+                                    : std::string();
+}
+
+}  // namespace pkgfs

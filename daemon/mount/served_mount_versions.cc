@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+// The members of ServedMount for other versions of the package.
+#include <cerrno>
+#include <chrono>
+#include <system_error>
+#include <utility>
+
+#include "core/base/error.h"
+#include "core/base/log.h"
+#include "core/base/system_limits.h"
+#include "daemon/mount/control.h"
+#include "daemon/mount/mount_settings.h"
+#include "daemon/mount/served_mount.h"
+#include "daemon/packages/kept_tree.h"
+#include "daemon/packages/own_source.h"
+
+namespace pkgfs {
+
+void ServedMount::prepare_refresher(FreshTree& fresh) {
+  if (versions_.generations() != nullptr) {
+    adapter_.use_generations(*versions_.generations());
+  }
+  const auto check = [this](const OpenedTree& opened) {
+    vfs::FileSystem& tree = *opened.tree.file_system;
+    if (const std::string why = refresh_obstacle(tree, false); !why.empty()) {
+      throw Error(ErrorCode::kUnsupported, "the mount can't show what the package means now: " + why);
+    }
+    if (tree.is_immutable() != tree_.is_immutable()) {
+      throw Error(ErrorCode::kUnsupported, "the files of the new version can change, and those of the mount can't");
+    }
+    if (keeping_ != Keeping::kNothing && !can_keep(opened)) {
+      throw Error(ErrorCode::kUnsupported, "another daemon couldn't open the new version, and the mount has a keeper");
+    }
+  };
+  const auto before_first = [this] {
+    constexpr auto kStopLimit = std::chrono::seconds(1);
+    if (used_prefetcher_ != nullptr && !session_.stop_prefetching(kStopLimit)) {
+      throw Error(ErrorCode::kBusy, "the prefetch of a file is still going on");
+    }
+  };
+  const auto shows = [this](const VersionsShown& versions) {
+    std::vector<std::string> packages = ids_of(versions_.shown().tree.packages);
+    const MutexLock lock(facts_mutex_);
+    facts_.versions = versions;
+    facts_.packages = std::move(packages);
+  };
+  refresher_.emplace(
+      fresh, versions_,
+      Refresher::Options{.follow = options_.follow, .keep_old = options_.keep_old, .on_change = options_.on_change},
+      Refresher::Mount{.mountpoint = mountpoint_,
+                       .session = session_,
+                       .adapter = adapter_,
+                       .state = state_,
+                       .closes_old = !options_.io_uring,
+                       .obstacle = writable_ ? "changes lie above it, which were made for these packages (--writable)"
+                                             : refresh_obstacle(tree_, follower_.has_value()),
+                       .check = check,
+                       .before_first = before_first,
+                       .keep = [this] { keep_again(); },
+                       .shows = shows,
+                       .on_main = [this](std::function<void()> task) { watch_.post(std::move(task)); }});
+}
+
+void ServedMount::begin_refreshing() {
+  if (guards_->device().empty()) {
+    log::debug("\"{}\" can't be refreshed: another mount covers it", mountpoint_);
+    return;
+  }
+  control_ = listen_for_control(guards_->connection());
+  if (!control_) {
+    log::debug("\"pkgfs refresh\" can't reach \"{}\": {}", mountpoint_, errno_text(errno));
+  }
+  if (is_made_to_be_refreshed(options_) || versions_.generations() != nullptr) {
+    start_refresher();
+  } else if (control_) {
+    watch_.call_when_readable(control_.get(), [this] { start_refresher(); });  // most mounts need no such thread
+  }
+}
+
+void ServedMount::start_refresher() {
+  if (refresher_->is_running()) {
+    return;
+  }
+  std::string why = guards_->need();  // the thread may wait in the kernel
+  try {
+    if (why.empty()) {
+      refresher_->start(control_.get(), guards_->device(), predecessor_ && versions_.generations() != nullptr);
+      return;
+    }
+  } catch (const std::system_error& error) {
+    why = start_text(error.code().value());
+  }
+  log::warn("\"{}\" can't be refreshed: {}", mountpoint_, why);
+  control_.reset();
+}
+
+void ServedMount::keep_again() {
+  if (keeper_ && keeper_->id() > 0) {
+    guards_->use(&*keeper_);
+  } else if (keeping_ == Keeping::kServiceManager) {
+    store();
+  }
+}
+
+std::vector<std::shared_ptr<LazySource>> ServedMount::lazy_sources() const {
+  return versions_.lazy_sources().value_or(lazy_.sources());
+}
+
+}  // namespace pkgfs

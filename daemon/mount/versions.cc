@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/mount/versions.h"
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include "core/base/error.h"
+#include "daemon/packages/fresh_tree.h"
+
+namespace pkgfs {
+namespace {
+
+constexpr const char* kCountsWhat = "Unable to count the references to the versions of a mount";
+
+/// Of a version in messages: the id of its package, or the beginning of its identity.
+std::string version_name(const OpenedTree& opened, const std::string& identity) {
+  constexpr std::size_t kShown = 12;
+  return opened.tree.id.named() != nullptr ? opened.tree.id.to_string() : identity.substr(0, kShown);
+}
+
+/// Lets go of all that the tree holds.
+void empty(OpenedTree& opened) {
+  opened.tree.file_system.reset();
+  opened.tree.packages.clear();
+  opened.tree.commands.clear();
+  opened.root.reset();
+}
+
+}  // namespace
+
+std::set<std::string> root_names(vfs::FileSystem& tree) {
+  std::set<std::string> names;
+  (void)tree.read_dir(tree.root(), 0, [&](const vfs::DirEntry& entry) {
+    names.emplace(entry.name);
+    return true;
+  });
+  return names;
+}
+
+Versions::Versions(OpenedTree& first, bool from_start, std::optional<RestoredVersions> restored) : first_(first) {
+  VersionFacts facts;
+  if (restored) {
+    facts = restored->first;
+    make_layer(fuse::SharedMemory::adopt(std::move(restored->counts), sizeof(vfs::GenerationCounts), kCountsWhat),
+               false);
+  } else {
+    facts.identity = identity_of(first);
+    facts.counted = from_start;
+  }
+  const MutexLock lock(mutex_);
+  versions_.push_back(std::make_unique<Version>(make(facts, first, nullptr)));
+  usage_ = versions_.front()->usage.get();
+  last_turn_ = facts.turn;
+  last_number_ = facts.number;
+  if (!restored) {
+    if (from_start) {
+      make_layer(fuse::SharedMemory::create("pkgfs-versions", sizeof(vfs::GenerationCounts), kCountsWhat), true);
+      layer_->add(0, *first.tree.file_system, true);
+      layer_->show(0);
+    }
+    return;
+  }
+  const std::uint64_t shown = layer_->shown();
+  layer_->add(facts.number, *first.tree.file_system, facts.counted);
+  const Version* to_show = versions_.front().get();
+  for (RestoredVersion& each : restored->others) {
+    auto own = std::make_unique<OpenedTree>(std::move(each.opened));
+    OpenedTree& opened = *own;
+    versions_.push_back(std::make_unique<Version>(make(each.facts, opened, std::move(own))));
+    layer_->add(each.facts.number, *opened.tree.file_system, each.facts.counted);
+    last_turn_ = std::max(last_turn_, each.facts.turn);
+    last_number_ = std::max(last_number_, each.facts.number);
+    to_show = each.facts.number == shown ? versions_.back().get() : to_show;
+  }
+  layer_->show(to_show->facts.number);
+  usage_ = to_show->usage.get();
+}
+
+Versions::~Versions() = default;
+
+void Versions::make_layer(fuse::SharedMemory memory, bool is_new) {
+  if (!memory.allocate(0, sizeof(vfs::GenerationCounts))) {
+    throw Error(ErrorCode::kFull, std::string(kCountsWhat) + ": there is no memory");
+  }
+  memory_.emplace(std::move(memory));
+  // The memory of another daemon has the counts already, and new memory is all zeros.
+  auto* const counts = is_new ? new (memory_->data()) vfs::GenerationCounts
+                              : std::launder(reinterpret_cast<vfs::GenerationCounts*>(memory_->data()));
+  layer_ = std::make_unique<vfs::Generations>(*counts);
+  if (is_new) {
+    layer_->begin(first_.tree.file_system->fingerprint());
+  }
+}
+
+Versions::Version Versions::make(VersionFacts facts, OpenedTree& opened, std::unique_ptr<OpenedTree> own) {
+  return {.facts = facts,
+          .opened = &opened,
+          .own = std::move(own),
+          .name = version_name(opened, facts.identity),
+          .usage = std::make_unique<fuse::UsageCounter>(*opened.tree.file_system),
+          .lazy = nullptr};
+}
+
+vfs::FileSystem& Versions::tree() const {
+  return layer_ == nullptr ? *first_.tree.file_system : static_cast<vfs::FileSystem&>(*layer_);
+}
+
+void Versions::begin() {
+  if (layer_ != nullptr) {
+    return;
+  }
+  make_layer(fuse::SharedMemory::create("pkgfs-versions", sizeof(vfs::GenerationCounts), kCountsWhat), true);
+  layer_->add(0, *first_.tree.file_system, false);
+  layer_->show(0);
+}
+
+std::uint64_t Versions::add(OpenedTree opened, std::string identity) {
+  const std::uint64_t number = layer_->next(last_number_);
+  if (number == 0) {
+    throw Error(ErrorCode::kUnsupported, "programs still use " + std::to_string(vfs::GenerationCounts::kSlots - 1) +
+                                             " older versions; end some of them");
+  }
+  auto own = std::make_unique<OpenedTree>(std::move(opened));
+  OpenedTree& tree = *own;
+  auto version = std::make_unique<Version>(
+      make({.number = number, .identity = std::move(identity), .counted = true, .turn = 0}, tree, std::move(own)));
+  version->lazy = std::make_unique<LazyMount>(tree.tree);
+  version->lazy->begin();
+  layer_->add(number, *tree.tree.file_system, true);
+  last_number_ = number;
+  const MutexLock lock(mutex_);
+  versions_.push_back(std::move(version));
+  return number;
+}
+
+void Versions::show(std::uint64_t number) {
+  const MutexLock lock(mutex_);
+  for (const std::unique_ptr<Version>& version : versions_) {
+    if (version->facts.number == layer_->shown()) {
+      version->facts.turn = ++last_turn_;  // until now
+    }
+  }
+  const auto version = std::ranges::find(versions_, number, [](const auto& each) { return each->facts.number; });
+  (*version)->facts.turn = ++last_turn_;
+  usage_ = (*version)->usage.get();
+  layer_->show(number);
+}
+
+const Versions::Version& Versions::get(std::uint64_t number) const {
+  const auto version = std::ranges::find(versions_, number, [](const auto& each) { return each->facts.number; });
+  return version == versions_.end() ? *versions_.front() : **version;
+}
+
+const OpenedTree& Versions::shown() const {
+  const MutexLock lock(mutex_);
+  return *get(shown_number()).opened;
+}
+
+std::string Versions::shown_identity() const {
+  const MutexLock lock(mutex_);
+  return get(shown_number()).facts.identity;
+}
+
+std::string Versions::shown_name() const {
+  const MutexLock lock(mutex_);
+  return get(shown_number()).name;
+}
+
+std::string Versions::name_of(std::uint64_t number) const {
+  const MutexLock lock(mutex_);
+  return get(number).name;
+}
+
+std::optional<std::uint64_t> Versions::find(const std::string& identity) const {
+  const MutexLock lock(mutex_);
+  for (const std::unique_ptr<Version>& version : versions_) {
+    if (version->facts.identity == identity) {
+      return version->facts.number;
+    }
+  }
+  return std::nullopt;
+}
+
+std::set<std::string> Versions::identities() const {
+  const MutexLock lock(mutex_);
+  std::set<std::string> all;
+  for (const std::unique_ptr<Version>& version : versions_) {
+    all.insert(version->facts.identity);
+  }
+  return all;
+}
+
+std::vector<const Versions::Version*> Versions::older() const {
+  std::vector<const Version*> older;
+  for (const std::unique_ptr<Version>& version : versions_) {
+    if (version->facts.number != shown_number()) {
+      older.push_back(version.get());
+    }
+  }
+  std::ranges::sort(older, std::greater(), [](const Version* version) { return version->facts.turn; });
+  return older;
+}
+
+std::vector<const Versions::Version*> Versions::kept(unsigned keep_old) const {
+  std::vector<const Version*> kept;
+  for (const Version* const version : older()) {
+    if (!version->facts.counted || keep_old > 0) {
+      kept.push_back(version);
+      keep_old -= version->facts.counted ? 1 : 0;
+    }
+  }
+  return kept;
+}
+
+std::optional<std::uint64_t> Versions::former(unsigned keep_old) const {
+  const MutexLock lock(mutex_);
+  const std::vector<const Version*> all = kept(keep_old);
+  return all.empty() ? std::nullopt : std::optional(all.front()->facts.number);
+}
+
+std::vector<std::string> Versions::kept_names(unsigned keep_old) const {
+  const MutexLock lock(mutex_);
+  std::vector<std::string> names;
+  for (const Version* const version : kept(keep_old)) {
+    names.push_back(version->name);
+  }
+  return names;
+}
+
+std::vector<std::uint64_t> Versions::leaving(unsigned keep_old) const {
+  const MutexLock lock(mutex_);
+  const std::vector<const Version*> staying = kept(keep_old);
+  std::vector<std::uint64_t> numbers;
+  for (const Version* const version : older()) {
+    if (std::ranges::find(staying, version) == staying.end()) {
+      numbers.push_back(version->facts.number);
+    }
+  }
+  return numbers;
+}
+
+std::vector<std::uint64_t> Versions::unused(unsigned keep_old) const {
+  std::vector<std::uint64_t> numbers = leaving(keep_old);
+  std::erase_if(numbers, [this](std::uint64_t number) { return !layer_->is_unused(number); });
+  return numbers;
+}
+
+vfs::FileSystem& Versions::tree_of(std::uint64_t number) const {
+  const MutexLock lock(mutex_);
+  return *get(number).opened->tree.file_system;
+}
+
+void Versions::give_back(std::uint64_t number) {
+  const MutexLock lock(mutex_);
+  layer_->add(number, *get(number).opened->tree.file_system, true);
+}
+
+void Versions::close(std::uint64_t number) {
+  std::unique_ptr<Version> closed;
+  {
+    const MutexLock lock(mutex_);
+    const auto version = std::ranges::find(versions_, number, [](const auto& each) { return each->facts.number; });
+    closed = std::move(*version);
+    versions_.erase(version);
+  }
+  if (closed->own == nullptr) {
+    empty(*closed->opened);
+  }
+}
+
+std::set<std::string> Versions::names(std::uint64_t number) const {
+  const MutexLock lock(mutex_);
+  return root_names(*get(number).opened->tree.file_system);
+}
+
+std::set<std::string> Versions::all_names() const {
+  const MutexLock lock(mutex_);
+  std::set<std::string> all;
+  for (const std::unique_ptr<Version>& version : versions_) {
+    all.merge(root_names(*version->opened->tree.file_system));
+  }
+  return all;
+}
+
+std::vector<int> Versions::lazy_fds() const {
+  const MutexLock lock(mutex_);
+  std::vector<int> descriptors;
+  for (const std::unique_ptr<Version>& version : versions_) {
+    if (version->lazy != nullptr && version->lazy->is_lazy()) {
+      descriptors.push_back(version->lazy->whole_fd());
+    }
+  }
+  return descriptors;
+}
+
+std::size_t Versions::count() const {
+  const MutexLock lock(mutex_);
+  return versions_.size();
+}
+
+std::optional<std::vector<std::shared_ptr<LazySource>>> Versions::lazy_sources() const {
+  const MutexLock lock(mutex_);
+  const Version& version = get(shown_number());
+  return version.own == nullptr || version.lazy == nullptr ? std::nullopt : std::optional(version.lazy->sources());
+}
+
+KeptTree Versions::keep() const {
+  const MutexLock lock(mutex_);
+  if (layer_ == nullptr) {
+    return keep_tree(first_);
+  }
+  std::vector<VersionToKeep> all;
+  for (const std::unique_ptr<Version>& version : versions_) {
+    all.push_back({version->facts, version->opened});
+  }
+  return keep_versions(all, memory_->fd());
+}
+
+}  // namespace pkgfs

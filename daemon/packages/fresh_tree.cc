@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/packages/fresh_tree.h"
+
+#include <sys/stat.h>
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "core/base/error.h"
+#include "core/base/hash.h"
+#include "core/base/log.h"
+#include "daemon/packages/flags_elsewhere.h"
+
+namespace pkgfs {
+namespace {
+
+/// What tells the package of a node from another one with the same id.
+std::string content_of(const DependencyGraph::Node& node) {
+  if (!node.dist) {
+    return {};
+  }
+  if (node.dist->webc_sha256) {
+    return to_hex(*node.dist->webc_sha256);
+  }
+  struct stat status{};
+  const std::string& path = node.dist->path ? *node.dist->path : node.dist->url;
+  if (!node.dist->path || ::stat(path.c_str(), &status) != 0) {
+    return path;
+  }
+  return fmt::format("{} {} {} {}.{}", path, status.st_ino, status.st_size, status.st_mtim.tv_sec,
+                     status.st_mtim.tv_nsec);
+}
+
+std::string identity_of_resolution(const Resolution& resolution) {
+  std::string text;
+  for (const DependencyGraph::Node& node : resolution.graph.nodes) {
+    // The id of a package without a name is its hash, which may not be computed yet.
+    const PackageHash* const hash = node.pkg.id.hash();
+    text += fmt::format("{} {}", hash != nullptr && !hash->known() ? "" : node.pkg.id.to_string(), content_of(node));
+    for (const DependencyGraph::Edge& edge : node.edges) {
+      text += fmt::format(" {}:{}", edge.alias, edge.target);
+    }
+    text += '\n';
+  }
+  return to_hex(sha256(text));
+}
+
+}  // namespace
+
+std::string identity_of(const OpenedTree& opened) { return identity_of_resolution(opened.resolution); }
+
+/// Makes the opener known to `cancel`.
+class FreshTree::Running {
+ public:
+  Running(FreshTree& tree, PackageOpener& opener) : tree_(tree) {
+    const MutexLock lock(tree_.mutex_);
+    tree_.running_ = &opener;
+    if (tree_.cancelled_) {
+      opener.cancel();
+    }
+  }
+  ~Running() {
+    const MutexLock lock(tree_.mutex_);
+    tree_.running_ = nullptr;
+  }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+
+ private:
+  FreshTree& tree_;
+};
+
+FreshTree::FreshTree(const std::string& package, const TreeFlags& flags, const std::string& working_directory,
+                     const Io& io)
+    : package_(package_from(working_directory, package)), flags_(flags_from(working_directory, flags)), io_(io) {
+  flags_.network.ask_again = true;
+}
+
+void FreshTree::cancel() noexcept {
+  const MutexLock lock(mutex_);
+  cancelled_ = true;
+  if (running_ != nullptr) {
+    running_->cancel();
+  }
+}
+
+FreshTree::Fresh FreshTree::open(const OpenedTree& shown, const std::set<std::string>& known) {
+  NoProgress no_progress;
+  PackageOpener opener(flags_, io_, &no_progress);
+  const Running running(*this, opener);
+  const RootPackage root = opener.find(package_);
+  for (const DependencyGraph::Node& node : shown.resolution.graph.nodes) {
+    const auto package = shown.tree.packages.find(node.pkg.id);
+    // What lies at a path may be another package now.
+    if (package != shown.tree.packages.end() && node.dist && node.dist->webc_sha256 && !node.dist->path) {
+      opener.loader().adopt({.pkg = node.pkg, .dist = *node.dist}, package->second);
+    }
+  }
+  try {
+    if (std::string identity = identity_of_resolution(opener.resolve_tree(root)); known.contains(identity)) {
+      return {std::move(identity), std::nullopt};
+    }
+  } catch (const Error& error) {
+    if (flags_.view != View::kPackage) {
+      throw;
+    }
+    log::debug("\"{}\" is shown without some dependencies: {}", package_, error);  // load_tree decides
+  }
+  OpenedTree opened = load_tree(opener, root, package_, flags_, tree_options(flags_));
+  std::string identity = identity_of(opened);
+  return {std::move(identity), std::move(opened)};
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <optional>
+#include <set>
+#include <string>
+
+#include "core/base/thread_annotations.h"
+#include "daemon/cli/io.h"
+#include "daemon/cli/options.h"
+#include "daemon/packages/open_tree.h"
+
+namespace pkgfs {
+
+/// A hash of what a resolution has chosen: the packages, their hashes and how they depend on each other. For a package
+/// whose hash isn't known, the number, size and time of its file count, as they are now.
+[[nodiscard]] std::string identity_of(const OpenedTree& opened);
+
+/// Resolves the package of a mount again, with the options of the mount, and opens what it means now. One thread at a
+/// time may use it, except for `cancel`.
+class FreshTree {
+ public:
+  /// `package` and `flags` are those of the command line, given in `working_directory`. `io` is copied.
+  FreshTree(const std::string& package, const TreeFlags& flags, const std::string& working_directory, const Io& io);
+
+  /// What the package means now.
+  struct Fresh {
+    std::string identity;
+    std::optional<OpenedTree> opened;  // none: it has one of the identities in `known`, and no package was opened
+  };
+  /// Asks registries even if the cache has a fresh answer. Uses the packages of `shown` again where the hash is the
+  /// same. Throws Error.
+  [[nodiscard]] Fresh open(const OpenedTree& shown, const std::set<std::string>& known) PKGFS_EXCLUDES(mutex_);
+  /// The lock file of the flags, as an absolute path.
+  [[nodiscard]] const std::optional<std::string>& lock() const { return flags_.network.lock; }
+  /// PACKAGE, as an absolute path if it is a path.
+  [[nodiscard]] const std::string& package() const { return package_; }
+  /// Makes a running `open` and all later ones end with Error(kInterrupted). Any thread may call it.
+  void cancel() noexcept PKGFS_EXCLUDES(mutex_);
+
+ private:
+  class Running;
+
+  std::string package_;
+  TreeFlags flags_;
+  Io io_;
+  Mutex mutex_;
+  PackageOpener* running_ PKGFS_GUARDED_BY(mutex_) = nullptr;
+  bool cancelled_ PKGFS_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace pkgfs
