@@ -116,10 +116,11 @@ TEST_F(Metrics, AreWhatPrometheusReads) {
   EXPECT_GT(histograms, 100);
 }
 
-/// The rows of docs/METRICS.md: name, type, labels, stability, meaning.
+/// The rows of docs/METRICS.md about mounts: name, type, labels, stability, meaning.
 std::vector<std::vector<std::string>> documented() {
   std::vector<std::vector<std::string>> rows;
-  std::istringstream lines(read_text(source_directory() / "docs/METRICS.md"));
+  const std::string page = read_text(source_directory() / "docs/METRICS.md");
+  std::istringstream lines(page.substr(0, page.find("\n## The driver for Kubernetes")));
   for (std::string line; std::getline(lines, line);) {
     if (!line.starts_with("| `")) {
       continue;
