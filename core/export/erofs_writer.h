@@ -17,8 +17,8 @@ void write_erofs(vfs::FileSystem& fs, int fd, const std::string& name, const std
 
 /// Lets the kernel read the inodes and small directories of an image into the page cache, at most 64 MiB, and doesn't
 /// wait for the data. `fd` is an image of `write_erofs`, open for reading. EROFS itself reads this part block by block,
-/// without reading ahead, so that the first walk through a mount would wait for the disk at each block. Does nothing if
-/// the page cache has the part already, or if `fd` isn't such an image.
+/// without reading ahead, so that the first walk through a mount would wait for the disk at each block. Does
+/// nothing if `fd` isn't such an image.
 void read_erofs_metadata_ahead(int fd);
 
 }  // namespace pkgfs
