@@ -69,8 +69,10 @@ TEST_F(OciFaults, StorageElsewhereGetsNoLogin) {
 }
 
 TEST_F(OciFaults, StorageWithoutHttpsIsRefused) {
-  registry_ = std::make_unique<OciRegistry>(OciRegistry::Options{.redirect = "http://localhost:1/"});
   const std::string name = push(container_, "acme/big:1");
+  ASSERT_EQ(oci({"cat", "--lazy=off", name, "/small"}).out, "small");
+  fs::remove_all(checkouts());  // the manifest and the lock file stay in the cache
+  registry_->redirect_to("http://localhost:1/");
   for (const char* lazy : {"--lazy=on", "--lazy=off"}) {
     EXPECT_THAT(oci({"cat", lazy, name, "/small"}).err, HasSubstr("the server redirects from https to")) << lazy;
   }

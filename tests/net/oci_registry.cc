@@ -41,26 +41,38 @@ std::string oci_registry_missing() {
 }
 
 OciRegistry::OciRegistry(Options options) : port_(free_port()), has_tls_(options.tls) {
-  const std::string directory = directory_.path().string();
   directory_.write("logins", kLogins);
-  std::string settings = "version: 0.1\nlog: {level: error}\nstorage:\n  filesystem: {rootdirectory: " + directory +
-                         "/data}\nhttp:\n  addr: 127.0.0.1:" + std::to_string(port_) + "\n";
   if (has_tls_) {
     const ProcessResult made = shell(
-        "cd " + directory +
+        "cd " + directory_.path().string() +
         " && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout server.key -out ca.pem"
         " -days 2 -subj /CN=server -addext subjectAltName=DNS:localhost,IP:127.0.0.1");
     if (!made.ok()) {
       throw std::runtime_error(made.describe());
     }
+  }
+  write_settings(options.redirect);
+  start();
+}
+
+void OciRegistry::redirect_to(const std::string& url) {
+  write_settings(url);
+  stop();
+  start();
+}
+
+void OciRegistry::write_settings(const std::string& redirect) const {
+  const std::string directory = directory_.path().string();
+  std::string settings = "version: 0.1\nlog: {level: error}\nstorage:\n  filesystem: {rootdirectory: " + directory +
+                         "/data}\nhttp:\n  addr: 127.0.0.1:" + std::to_string(port_) + "\n";
+  if (has_tls_) {
     settings += "  tls: {certificate: " + directory + "/ca.pem, key: " + directory + "/server.key}\n";
     settings += "auth:\n  htpasswd: {realm: test, path: " + directory + "/logins}\n";
   }
-  if (!options.redirect.empty()) {
-    settings += "middleware:\n  storage:\n    - name: redirect\n      options: {baseurl: " + options.redirect + "}\n";
+  if (!redirect.empty()) {
+    settings += "middleware:\n  storage:\n    - name: redirect\n      options: {baseurl: " + redirect + "}\n";
   }
   directory_.write("config.yml", settings);
-  start();
 }
 
 void OciRegistry::start() {

@@ -54,11 +54,14 @@ class OciRegistry {
   /// What was answered since the last `clear`, in that order. Without questions whether it has https.
   [[nodiscard]] std::vector<Request> requests() const;
   void clear() { seen_ = all_requests().size(); }
+  /// Starts anew, and redirects from now on (Options::redirect).
+  void redirect_to(const std::string& url);
   void stop();
   void start();
 
  private:
   [[nodiscard]] std::vector<Request> all_requests() const;
+  void write_settings(const std::string& redirect) const;
 
   TempDir directory_;
   int port_ = 0;

@@ -228,6 +228,8 @@ TEST_F(OciRegistryTest, BasicCredentialsAreSentOnce) {
   });
   failure([&] { return repository().manifest(); });
   EXPECT_EQ(lines().size(), 2U) << "without and with the login";
+  failure([&] { return repository().manifest(); });
+  EXPECT_EQ(lines().size(), 3U) << "the same login would be refused again";
 }
 
 /// A file of `size` bytes to send.
