@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "fuse/adapter.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <span>
 #include <string>
@@ -12,6 +13,7 @@
 #include "fuse/directory_operations.h"
 #include "fuse/file_operations.h"
 #include "fuse/live_operations.h"
+#include "fuse/statistics_ioctl.h"
 
 namespace pkgfs::fuse {
 
@@ -129,8 +131,17 @@ void statfs(fuse_req_t req, fuse_ino_t /*ino*/) {
   });
 }
 
+/// Whether overlayfs or fuse-overlayfs asks for a mark of its own. No package has one.
+bool is_of_overlay(std::string_view name) {
+  return name.starts_with("trusted.overlay.") || name.starts_with("user.overlay.") ||
+         name.starts_with("user.fuseoverlayfs.");
+}
+
 void getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size) {
   Call::guard(req, Request::kGetxattr, [&] {
+    if (Call::options(req).below_overlay && is_of_overlay(name)) {
+      return ENOSYS;
+    }
     std::string value;
     if (ino == FUSE_ROOT_ID && std::string_view(name) == kStatisticsAttribute) {
       value = Call::options(req).stats ? Call::options(req).stats() : std::string();
@@ -158,10 +169,20 @@ void getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size
   });
 }
 
-/// No file here has any. isatty(3), which Python calls for every file that it opens, causes such requests.
-void ioctl(fuse_req_t req, fuse_ino_t /*ino*/, unsigned /*command*/, void* /*argument*/, fuse_file_info* /*info*/,
-           unsigned /*flags*/, const void* /*in*/, std::size_t /*in_size*/, std::size_t /*out_size*/) {
-  Call::guard(req, Request::kIoctl, [] { return ENOTTY; });
+/// Only the root has one. isatty(3), which Python calls for every file that it opens, causes such requests.
+void ioctl(fuse_req_t req, fuse_ino_t ino, unsigned command, void* /*argument*/, fuse_file_info* /*info*/,
+           unsigned /*flags*/, const void* /*in*/, std::size_t /*in_size*/, std::size_t out_size) {
+  Call::guard(req, Request::kIoctl, [&] {
+    const unsigned piece = _IOC_NR(command);
+    if (ino != FUSE_ROOT_ID || piece >= kStatisticsPieces || command != statistics_ioctl(piece) ||
+        out_size < kStatisticsPiece || !Call::options(req).stats) {
+      return ENOTTY;
+    }
+    const std::string text = Call::options(req).stats();
+    const std::string part = text.substr(std::min(piece * kStatisticsPiece, text.size()), kStatisticsPiece);
+    fuse_reply_ioctl(req, static_cast<int>(part.size()), part.data(), part.size());
+    return 0;
+  });
 }
 
 /// The attributes are read by name and never listed: `cp -a`, rsync and overlayfs would copy them.

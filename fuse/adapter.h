@@ -43,6 +43,10 @@ struct AdapterOptions {
   /// Give the kernel no file handles that mean something to this process only: another daemon may go on with the mount.
   /// Only for trees without live directories.
   bool without_handles = false;
+  /// The mount is the lower layer of an overlay, which asks for an attribute of every entry that it looks up. The first
+  /// such request gets ENOSYS, after which the kernel asks for no attribute of this mount any more. So the attributes
+  /// `user.pkgfs.*` are gone, too; statistics_ioctl.h has the statistics.
+  bool below_overlay = false;
   /// Let the kernel read whole host files itself, if it and libfuse can.
   bool passthrough = true;
   /// Gets a hint for every listing and read; may be null. Must outlive the adapter.

@@ -59,6 +59,7 @@ fuse::AdapterOptions adapter_options(const MountOptions& options, std::function<
           .live_timeout = options.live_timeout,
           .skip_open = options.skip_open,
           .without_handles = is_kept,
+          .below_overlay = options.writable,
           .passthrough = options.passthrough,
           .prefetcher = prefetcher,
           .cpu_latency = &cpu_latency,

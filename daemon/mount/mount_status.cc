@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/mount/mount_status.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/xattr.h>
 
@@ -14,10 +15,12 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
+#include "core/base/unique_fd.h"
 #include "core/webc/parse_json.h"
 #include "daemon/cli/text_output.h"
 #include "daemon/mount/run_bounded.h"
 #include "daemon/mount/writable_run.h"
+#include "fuse/statistics_ioctl.h"
 
 namespace pkgfs {
 namespace {
@@ -61,10 +64,32 @@ class SharedAnswers {
   Answer* answers_ = nullptr;
 };
 
+/// The statistics of a mount that has no attributes. Returns their size, or -1 with `errno`.
+ssize_t ask_by_ioctl(const char* path, Answer& answer) {
+  const UniqueFd root(::open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  std::size_t size = 0;
+  for (unsigned piece = 0; root && piece < fuse::kStatisticsPieces; ++piece) {
+    const int got = size + fuse::kStatisticsPiece > sizeof(answer.text)
+                        ? -1
+                        : ::ioctl(root.get(), fuse::statistics_ioctl(piece), answer.text + size);
+    if (got < 0) {
+      return -1;
+    }
+    size += static_cast<std::size_t>(got);
+    if (static_cast<std::size_t>(got) < fuse::kStatisticsPiece) {
+      return static_cast<ssize_t>(size);
+    }
+  }
+  return root ? static_cast<ssize_t>(size) : -1;
+}
+
 /// Runs in a child process.
 int ask(const char* mountpoint, Answer& answer) {
   const char* const path = enter_copy(mountpoint);
-  const ssize_t size = ::getxattr(path, kStatistics, answer.text, sizeof(answer.text));
+  ssize_t size = ::getxattr(path, kStatistics, answer.text, sizeof(answer.text));
+  if (size < 0 && errno == EOPNOTSUPP) {
+    size = ask_by_ioctl(path, answer);
+  }
   if (size < 0) {
     return errno == ENOTCONN ? kDead : kNoAnswer;
   }

@@ -164,6 +164,28 @@ TEST_F(Writable, TheCommandsForMountsTreatBothAsOne) {
   EXPECT_TRUE(eventually([&] { return is_gone(path); }));
 }
 
+TEST_F(Writable, UnchangedFilesCostNoMoreRequestsThanInAPlainMount) {
+  const std::string many = dir_.path() / "many.webc";
+  PackageBuilder builder("acme/many@1.0.0");
+  for (int i = 0; i < 200; ++i) {
+    builder.file("data", "d" + std::to_string(i % 10) + "/f" + std::to_string(i), "x");
+  }
+  builder.mount("/", "data").write(many);
+  const auto requests = [&](const Arguments& options) {
+    MountedPackage mount(kPkgfs, many, options);
+    EXPECT_TRUE(mount.ok()) << mount.result().describe();
+    EXPECT_TRUE(shell("cd " + mount.path().string() + " && find . -type f -exec cat {} + > /dev/null").ok());
+    const json stats = json::parse(pkgfs({"stats", "--json", mount.path().string()}).out);
+    EXPECT_EQ(stats["package"], "acme/many@1.0.0");
+    return stats["requests"];
+  };
+  const json plain = requests({"--offline", "--push=off"});
+  const json writable = requests({"--offline", "--push=off", "--writable"});
+  EXPECT_LE(writable["getxattr"], 1) << "overlayfs looks for its marks at every entry: " << writable;
+  EXPECT_LE(writable["lookup"], plain["lookup"]) << writable;
+  EXPECT_LE(writable["read"], plain["read"]) << writable;
+}
+
 TEST_F(Writable, ASignalEndsBoth) {
   fs::path path;
   {
