@@ -21,17 +21,21 @@ constexpr off_t kDotEntries = 2;
 /// The node ids that the kernel gets references to by one reply, where these are counted (LiveIds, Generations).
 class Told {
  public:
-  Told(LiveIds* ids, vfs::Generations* generations) : ids_(ids), generations_(generations), nodes_(room()) {}
+  Told(LiveIds* ids, vfs::Generations* generations)
+      : ids_(ids), generations_(generations), nodes_(is_used() ? &room() : nullptr) {}
   /// If the kernel hasn't got the reply, takes the references back.
   ~Told() {
-    for (const fuse_ino_t node : nodes_) {
+    if (!is_used()) {
+      return;
+    }
+    for (const fuse_ino_t node : *nodes_) {
       if (ids_ != nullptr) {
         ids_->forget(node, 1);
       } else {
         generations_->forget(node, 1);
       }
     }
-    nodes_.clear();
+    nodes_->clear();
   }
   Told(const Told&) = delete;
   Told& operator=(const Told&) = delete;
@@ -39,15 +43,19 @@ class Told {
   /// False: nothing is counted, node ids are inodes, and this does nothing.
   [[nodiscard]] bool is_used() const { return ids_ != nullptr || generations_ != nullptr; }
   fuse_ino_t tell(fuse_ino_t dir, const DirEntry& entry) {
-    nodes_.push_back(0);
+    nodes_->push_back(0);
     if (ids_ == nullptr) {
       generations_->hold(entry.inode);
-      return nodes_.back() = entry.inode;
+      return nodes_->back() = entry.inode;
     }
-    nodes_.back() = ids_->tell(dir, entry.name, {.inode = entry.inode, .attributes = entry.attributes});
-    return nodes_.back();
+    nodes_->back() = ids_->tell(dir, entry.name, {.inode = entry.inode, .attributes = entry.attributes});
+    return nodes_->back();
   }
-  void delivered() { nodes_.clear(); }
+  void delivered() {
+    if (is_used()) {
+      nodes_->clear();
+    }
+  }
 
  private:
   /// Memory of this thread: it allocates only while that grows.
@@ -58,7 +66,7 @@ class Told {
 
   LiveIds* ids_;
   vfs::Generations* generations_;
-  std::vector<fuse_ino_t>& nodes_;
+  std::vector<fuse_ino_t>* nodes_;  // null: nothing is counted
 };
 
 /// Appends one entry. Returns the size that it needs; nothing was appended if `space` is smaller.

@@ -13,10 +13,10 @@ namespace {
 
 constexpr const char* kCountsWhat = "Unable to count the references to the versions of a mount";
 
-/// Of a version in messages: the id of its package, or the beginning of its identity.
-std::string version_name(const OpenedTree& opened, const std::string& identity) {
-  constexpr std::size_t kShown = 12;
-  return opened.tree.id.named() != nullptr ? opened.tree.id.to_string() : identity.substr(0, kShown);
+/// Of a version in messages: the id of its package. If that is a hash that wasn't computed, the package's file or URL.
+std::string version_name(const OpenedTree& opened) {
+  const PackageHash* const hash = opened.tree.id.hash();
+  return hash != nullptr && !hash->known() ? opened.root->name() : opened.tree.id.to_string();
 }
 
 /// Lets go of all that the tree holds.
@@ -97,7 +97,7 @@ Versions::Version Versions::make(VersionFacts facts, OpenedTree& opened, std::un
   return {.facts = facts,
           .opened = &opened,
           .own = std::move(own),
-          .name = version_name(opened, facts.identity),
+          .name = version_name(opened),
           .usage = std::make_unique<fuse::UsageCounter>(*opened.tree.file_system),
           .lazy = nullptr};
 }

@@ -12,8 +12,8 @@
 
 namespace pkgfs {
 
-/// A hash of what a resolution has chosen: the packages, their hashes and how they depend on each other. For a package
-/// whose hash isn't known, the number, size and time of its file count, as they are now.
+/// What a resolution has chosen, as a text to be compared with another: the packages, their hashes and how they depend
+/// on each other. For a package whose hash isn't known, the number, size and time of its file count, as they are now.
 [[nodiscard]] std::string identity_of(const OpenedTree& opened);
 
 /// Resolves the package of a mount again, with the options of the mount, and opens what it means now. One thread at a
