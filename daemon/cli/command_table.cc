@@ -41,12 +41,12 @@ constexpr std::array kCommands{
         "Resolves the package of each mount again, with the options of the mount. If anything differs, the mount "
         "shows the new version at once. What programs have open stays as it is until they close it. If the "
         "package can't be resolved or opened, the mount stays as it is. The command returns when all is done. "
-        "The option --follow of \"pkgfs mount\" does the same again and again.",
+        "A mount with \"--follow\" does the same again and again.",
         "pkgfs refresh /mnt/app"},
     CommandSpec{CommandId::kRollback, "rollback", "MOUNTPOINT", "let a mount show the version before again",
-                "This needs no network: the version is still open. \"pkgfs mounts\" shows which versions are kept, and "
-                "--keep-old of \"pkgfs mount\" sets how many. A mount with --follow stays at the older version until "
-                "there is a newer one than that which it left. \"pkgfs refresh\" ends that.",
+                "This needs no network: the version is still open. \"pkgfs mounts\" shows which versions are kept. "
+                "A mount that follows its package stays at the older version until there is a newer one than that "
+                "which it left. \"pkgfs refresh\" ends that.",
                 "pkgfs rollback /mnt/app"},
     CommandSpec{CommandId::kUpgradeMounts, "upgrade-mounts", "[MOUNTPOINT...]",
                 "let this version of pkgfs serve the mounts that exist",
