@@ -101,6 +101,7 @@ void refuse_with_writable(const MountOptions& options) {
       {options.engine == Engine::kErofs, "--engine=erofs: a daemon must serve what lies below the changes"},
       {options.tree.follow_manifest, "--follow-manifest: what lies below changes must stay as it is"},
       {options.follow.has_value(), "--follow: what lies below changes must stay as it is"},
+      {options.keep_old > 0 || !options.on_change.empty(), "--keep-old and --on-change: it can't be refreshed"},
       {options.auto_unmount, "--auto-unmount: it can't unmount what lies above"},
       {options.allow_root, "--allow-root"},
       {options.tree.view == View::kPackage, "--view=package: a program can't use the parts of a package"},
