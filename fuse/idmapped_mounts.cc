@@ -3,6 +3,7 @@
 
 #include <linux/fuse.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -34,6 +35,10 @@ void allow_idmapped_mounts(std::span<const std::byte> request, std::span<std::by
   }
   answer.init.flags2 |= kAllowIdmap;
   std::memcpy(reply.data(), &answer, sizeof(answer));
+}
+
+bool may_be_idmapped(std::span<const std::string> words) {
+  return std::ranges::find(words, "allow_root") == words.end();
 }
 
 }  // namespace pkgfs::fuse

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <span>
+#include <string>
 
 namespace pkgfs::fuse {
 
@@ -14,5 +15,9 @@ namespace pkgfs::fuse {
 ///
 /// The mount must have the option `default_permissions`; the kernel refuses the reply otherwise.
 void allow_idmapped_mounts(std::span<const std::byte> request, std::span<std::byte> reply);
+
+/// Whether a mount with these `-o` words may be shown with other owners. Not with `allow_root`: libfuse compares the
+/// user of each request.
+[[nodiscard]] bool may_be_idmapped(std::span<const std::string> words);
 
 }  // namespace pkgfs::fuse

@@ -278,7 +278,9 @@ bool Session::answer_first() {
   } else if (received > 0) {
     handshake_.request.assign(bytes, bytes + received);
     handshake_.reply = reply_to(handshake_.request);
-    allow_idmapped_mounts(handshake_.request, handshake_.reply);
+    if (may_be_idmapped(settings_.extra)) {
+      allow_idmapped_mounts(handshake_.request, handshake_.reply);
+    }
     const auto written = ::write(fuse_session_fd(session_), handshake_.reply.data(), handshake_.reply.size());
     sent = written == static_cast<ssize_t>(handshake_.reply.size());
   }

@@ -54,6 +54,8 @@ class ByteSource {
   [[nodiscard]] virtual bool is_intact() const { return true; }
   /// A number that changes whenever the times of the file change, even if its content stays the same.
   [[nodiscard]] virtual std::uint64_t stamp() const { return 0; }
+  /// The bytes were used, and aren't likely to be used again: memory that holds them only for speed may be freed.
+  virtual void used(std::uint64_t /*offset*/, std::uint64_t /*length*/) const noexcept {}
   /// Copies `out.size()` bytes from `offset`. EIO if a part lies outside the source, can't be read, or isn't intact.
   /// A range that couldn't be read is tried again, but at most once a second. Waits for bytes that are still at a
   /// server, as `read_run` does.
@@ -123,6 +125,7 @@ class MappedFile final : public ByteSource {
   [[nodiscard]] bool damaged() const override;
   [[nodiscard]] bool is_intact() const override;
   [[nodiscard]] std::uint64_t stamp() const override;
+  void used(std::uint64_t offset, std::uint64_t length) const noexcept override;
   [[nodiscard]] Result<void> read(std::uint64_t offset, std::span<std::byte> out) const override;
   [[nodiscard]] bool read_at_once(const ByteRun& run, std::uint64_t from, std::span<std::byte> out) const override;
   /// The descriptor, for fstat(2) and for passing it to the kernel; owned by this object.

@@ -141,6 +141,18 @@ Result<void> MappedFile::read(std::uint64_t offset, std::span<std::byte> out) co
   return {};
 }
 
+void MappedFile::used(std::uint64_t offset, std::uint64_t length) const noexcept {
+  constexpr std::uint64_t kPage = 4096;
+  if (offset > bytes_.size() || length > bytes_.size() - offset) {
+    return;
+  }
+  const std::uint64_t begin = (offset + kPage - 1) / kPage * kPage;
+  const std::uint64_t end = (offset + length) / kPage * kPage;
+  if (begin < end) {  // an access to a page of the file brings it back
+    (void)::madvise(const_cast<std::byte*>(bytes_.data()) + begin, end - begin, MADV_DONTNEED);
+  }
+}
+
 bool MappedFile::read_at_once(const ByteRun& run, std::uint64_t from, std::span<std::byte> out) const {
   const std::uint64_t offset = run.offset + from;
   if (offset > bytes_.size() || out.size() > bytes_.size() - offset) {

@@ -146,6 +146,7 @@ std::shared_ptr<const Container> ContainerBuilder::build(std::shared_ptr<const B
   container->manifest_bytes_ = source->bytes().subspan(layout.manifest, layout.manifest_length);
   try {
     container->manifest_ = parse_manifest(container->manifest_bytes_);
+    source->used(layout.manifest, layout.manifest_length);
   } catch (Error& error) {
     error.context(source->name() + ": manifest, offset " + hex(layout.manifest) + ": " + error.message());
     throw;

@@ -202,7 +202,7 @@ TEST_F(Limits, WithoutTheDescriptorOfItsEndThereIsNoMount) {
   const MountGuard guard(where);
   const ProcessResult result = denied("EMFILE", "eventfd2", {"mount", package_, where});
   EXPECT_EQ(result.exit_code, kFailed) << result.describe();
-  EXPECT_TRUE(mentions(result, "Unable to serve the mount")) << result.describe();
+  EXPECT_TRUE(mentions(result, "Unable to watch the mount")) << result.describe();
   expect_clean(result);
 }
 
