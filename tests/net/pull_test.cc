@@ -249,6 +249,7 @@ TEST_F(Pull, PruningDoesNotDisturbAMount) {
   const MountedPackage mount(kPkgfs, "acme/base@0.3.0", {"--registry", server_.endpoint()},
                              {.environment = environment()});
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  ASSERT_TRUE(pkgfs({"wait", mount.path()}).ok());  // a package that becomes complete becomes an entry
   ASSERT_TRUE(pkgfs({"cache", "prune"}).ok());
   ASSERT_FALSE(fs::exists(entry(server_.sha256("acme/base@0.3.0"))));
   const Tree tree = list_tree(mount.path());
