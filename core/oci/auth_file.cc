@@ -20,12 +20,27 @@ using webc::member;
 constexpr std::string_view kDockerHubServer = "https://index.docker.io/v1/";
 constexpr std::string_view kTokenUser = "<token>";  // the user name that stands for an identity token
 
-/// The name of an entry, which may be a URL in old files: `https://HOST/v1/` becomes HOST.
-std::string normal_name(std::string_view name) {
-  const bool is_url = name.starts_with("https://") || name.starts_with("http://");
-  if (is_url) {
+/// The name of an entry, as `find` looks for it.
+struct EntryName {
+  std::string name;
+  int rank = 0;  // of several entries with one name, that with the lowest counts
+};
+
+/// Old releases of docker write the URL of the registry's API for the registry: `https://HOST/v1/` stands for HOST.
+/// Nothing for any other URL: "docker login" also stores what isn't a login at the registry, at
+/// `https://index.docker.io/v1/access-token` for example.
+std::optional<EntryName> entry_name(std::string_view given) {
+  EntryName found;
+  std::string_view name = given;
+  if (name.starts_with("https://") || name.starts_with("http://")) {
     name.remove_prefix(name.find("://") + 3);
-    name = name.substr(0, name.find('/'));
+    const std::size_t slash = std::min(name.find('/'), name.size());
+    const std::string_view path = name.substr(slash);
+    if (path != "" && path != "/" && path != "/v1" && path != "/v1/" && path != "/v2" && path != "/v2/") {
+      return std::nullopt;
+    }
+    name = name.substr(0, slash);
+    found.rank = given == kDockerHubServer ? 1 : 2;
   }
   while (name.ends_with('/')) {
     name.remove_suffix(1);
@@ -34,9 +49,33 @@ std::string normal_name(std::string_view name) {
   std::string host = to_lower(std::string(name.substr(0, slash)));
   if (host == "index.docker.io" || host == "registry-1.docker.io") {
     host = kDockerHub;
+    found.rank = std::max(found.rank, 1);
   }
-  return host + std::string(name.substr(slash));
+  found.name = host + std::string(name.substr(slash));
+  return found;
 }
+
+/// Keeps the best entry of each name.
+template <typename Value>
+class Entries {
+ public:
+  void add(std::string_view given, Value value) {
+    const auto entry = entry_name(given);
+    if (!entry) {
+      return;
+    }
+    const auto [known, is_new] = ranks_.emplace(entry->name, entry->rank);
+    if (is_new || entry->rank < known->second) {
+      known->second = entry->rank;
+      values_.insert_or_assign(entry->name, std::move(value));
+    }
+  }
+  [[nodiscard]] std::map<std::string, Value> take() { return std::move(values_); }
+
+ private:
+  std::map<std::string, int> ranks_;
+  std::map<std::string, Value> values_;
+};
 
 /// Fills user name and password from the base64 of `USER:PASSWORD`. False if it isn't that.
 bool decode_login(const std::string& text, Credentials& into) {
@@ -112,18 +151,22 @@ AuthFile AuthFile::parse(std::string_view text) {
   const Json json = parse_secret(text);
   expect_object(json, "");
   AuthFile file;
+  Entries<Credentials> logins;
   if (const Json* auths = member(json, "auths"); auths != nullptr && !auths->is_null()) {
     for (const auto& [name, entry] : expect_object(*auths, "auths").items()) {
       if (auto login = parse_login(entry, webc::below("auths", name))) {
-        file.logins_.insert_or_assign(normal_name(name), *std::move(login));
+        logins.add(name, *std::move(login));
       }
     }
   }
+  file.logins_ = logins.take();
+  Entries<std::string> helpers_by_name;
   if (const Json* helpers = member(json, "credHelpers"); helpers != nullptr && !helpers->is_null()) {
     for (const auto& [name, helper] : expect_object(*helpers, "credHelpers").items()) {
-      file.helpers_.insert_or_assign(normal_name(name), helper.is_string() ? helper.get<std::string>() : std::string());
+      helpers_by_name.add(name, helper.is_string() ? helper.get<std::string>() : std::string());
     }
   }
+  file.helpers_ = helpers_by_name.take();
   file.store_ = text_of(json, "credsStore", "");
   return file;
 }

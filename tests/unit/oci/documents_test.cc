@@ -171,6 +171,27 @@ TEST(OciAuthFile, TheMostSpecificNameCounts) {
   EXPECT_EQ(hub.server, "https://index.docker.io/v1/") << "helpers know Docker Hub by this name";
 }
 
+TEST(OciAuthFile, OfTheUrlsOnlyThatOfTheApiIsARegistry) {
+  // As docker login 28 writes it. "dG9rOnA=" is tok:p.
+  const AuthFile hub = AuthFile::parse(R"({"auths": {
+    "https://index.docker.io/v1/": {"auth": "aHViOnA="},
+    "https://index.docker.io/v1/access-token": {"auth": "dG9rOnA="},
+    "https://index.docker.io/v1/refresh-token": {"auth": "dG9rOnA="}}})");
+  EXPECT_EQ(login_at(hub, "docker.io/x"), "hub/p");
+  const AuthFile both = AuthFile::parse(R"({"auths": {
+    "example.com": {"auth": "aG9zdDpw"},
+    "https://example.com/v2/": {"auth": "dG9rOnA="},
+    "https://other.example.com/path": {"auth": "dG9rOnA="},
+    "https://slash.example.com": {"auth": "aHViOnA="}}})");
+  EXPECT_EQ(login_at(both, "example.com/x"), "host/p") << "the exact name comes first";
+  EXPECT_EQ(login_at(both, "other.example.com/x"), "helper  other.example.com");
+  EXPECT_EQ(login_at(both, "slash.example.com/x"), "hub/p");
+  EXPECT_EQ(login_at(AuthFile::parse(R"({"auths": {"docker.io": {"auth": "aG9zdDpw"},
+    "https://index.docker.io/v1/": {"auth": "aHViOnA="}}})"),
+                     "docker.io/x"),
+            "host/p");
+}
+
 TEST(OciAuthFile, ErrorsHaveNoSecret) {
   for (const std::string& text : std::vector<std::string>{
            "secret", "[\"secret\"]", R"({"auths": "secret"})", R"({"auths": {"h": {"auth": "secret"}}})",
