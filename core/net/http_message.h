@@ -50,6 +50,8 @@ struct HttpRequest {
   bool compressed = true;                           // accept all encodings that libcurl can decode (gzip, zstd, br)
   Purpose purpose = Purpose::kQuery;
   bool may_leave_https = false;  // follow a redirect from https to http
+  /// Follow redirects. Not for a request whose body is a secret: another server would get it.
+  bool may_redirect = true;
   /// When the whole response must have come. None: `HttpClient::fetch` uses Options::query_deadline, and `fetch_once`
   /// has no deadline.
   std::optional<std::chrono::steady_clock::time_point> deadline = std::nullopt;

@@ -108,6 +108,9 @@ void Transfer::set_options(const HttpClient::Options& options) {
   // Checks an address before the connection is made; `request_callback` also checks a connection that is used again.
   set(easy, CURLOPT_OPENSOCKETFUNCTION, &socket_callback);
   set(easy, CURLOPT_OPENSOCKETDATA, static_cast<void*>(this));
+  if (!request_.may_redirect) {
+    set(easy, CURLOPT_FOLLOWLOCATION, 0L);
+  }
   if (request_.url.is_loopback()) {
     set(easy, CURLOPT_NOPROXY, "*");  // a proxy must not see local requests and their tokens
   } else if (options.proxy) {
@@ -151,14 +154,15 @@ void Transfer::add_credentials() {
   }
   const std::string value = request_.authorization ? *request_.authorization : "Bearer " + *request_.bearer;
   if (!is_header_value(value)) {
-    log::warn("the token for {} can't be sent in a header and is left out", request_.url.authority());
+    log::warn("the login for {} can't be sent in a header and is left out", request_.url.authority());
   } else if (!request_.url.is_https() && !request_.url.is_loopback()) {
-    log::warn("the token for {} isn't sent, because the connection isn't encrypted", request_.url.authority());
+    log::warn("the login for {} isn't sent, because the connection isn't encrypted", request_.url.authority());
   } else {
     // libcurl drops this header at a redirect to another host, port or scheme.
     add_header("Authorization: " + value);
   }
 }
+
 void Transfer::add_header(const std::string& line) {
   curl_slist* longer = libcurl().slist_append(headers_.get(), line.c_str());
   if (longer == nullptr) {

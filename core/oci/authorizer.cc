@@ -17,6 +17,9 @@ namespace pkgfs::oci {
 namespace {
 
 constexpr std::uint64_t kTokenBytes = 1ULL << 20U;
+constexpr std::chrono::milliseconds kStep{20};  // polled, because a signal handler can't notify a condition variable
+
+std::string login_failed(const Reference& reference) { return "The login at \"" + reference.registry() + "\" failed"; }
 
 std::string base64(const std::string& text) {
   return base64_encode(std::span(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()));
@@ -55,6 +58,28 @@ std::string query_of(const std::string& service, std::string_view scope) {
     scope.remove_prefix(std::min(blank + 1, scope.size()));
   }
   return query;
+}
+
+/// The scope to ask for: the one of the challenge, and whatever `reference` needs. Registries ask for the scope of the
+/// present request only, and `push` begins with a question.
+std::string scope_of(const std::string& asked, const Reference& reference, bool may_push) {
+  const std::string own = "repository:" + reference.repository() + ":";
+  if (asked.empty()) {
+    return own + (may_push ? "pull,push" : "pull");
+  }
+  if (!may_push) {
+    return asked;
+  }
+  std::string scope;
+  for (std::string_view rest = asked; !rest.empty();) {
+    const std::size_t blank = std::min(rest.find(' '), rest.size());
+    const std::string_view word = rest.substr(0, blank);
+    if (!word.empty() && !word.starts_with(own)) {
+      scope.append(word).append(" ");
+    }
+    rest.remove_prefix(std::min(blank + 1, rest.size()));
+  }
+  return scope + own + "pull,push";
 }
 
 /// The token in the answer of a server of tokens.
@@ -98,9 +123,13 @@ std::shared_ptr<Authorizer::Repository> Authorizer::find_repository(const Url& u
     return nullptr;
   }
   const std::string place = url.authority() + url.path();
-  const auto found =
-      std::ranges::find_if(repositories_, [&](const auto& entry) { return place.starts_with(entry.first); });
-  return found == repositories_.end() ? nullptr : found->second;
+  std::shared_ptr<Repository> found;
+  for (const auto& [beginning, repository] : repositories_) {
+    if (place.starts_with(beginning)) {
+      found = repository;  // the longest one comes last: a repository may lie below another one
+    }
+  }
+  return found;
 }
 
 bool Authorizer::covers(const Url& url) const {
@@ -116,6 +145,8 @@ std::optional<std::string> Authorizer::authorization(const Url& url) {
 
 std::optional<std::string> Authorizer::renew(const HttpRequest& request, const HttpResponse& refusal,
                                              HttpClient& client, const CancelFlag& cancel) {
+  const std::string* const header = refusal.header("www-authenticate");
+  const std::string challenge = header == nullptr ? std::string() : *header;
   std::shared_ptr<Repository> repository;
   bool may_push = false;
   {
@@ -126,20 +157,72 @@ std::optional<std::string> Authorizer::renew(const HttpRequest& request, const H
     }
     may_push = repository->may_push;
   }
-  const MutexLock logging_in(repository->logging_in);
-  {
-    const MutexLock lock(mutex_);
-    if (repository->authorization && repository->authorization != request.authorization) {
-      return repository->authorization;  // another thread has logged in meanwhile
+  if (auto joined = join_login(*repository, request, challenge, cancel)) {
+    return *std::move(joined);
+  }
+  const auto failure = [&](std::optional<Error> error) {
+    return Failure{.time = Clock::now(), .challenge = challenge, .error = std::move(error)};
+  };
+  try {
+    auto value = log_in(repository->reference, may_push, request, refusal, client, cancel);
+    if (value == request.authorization) {
+      value.reset();  // the registry has just refused it
+    }
+    end_login(*repository, value, value ? std::nullopt : std::optional(failure(std::nullopt)));
+    return value;
+  } catch (const Error& error) {
+    // What concerns only this request isn't for the others: they try themselves.
+    const bool is_own = error.is_of_run() || (request.deadline && Clock::now() >= *request.deadline);
+    end_login(*repository, std::nullopt, is_own ? std::nullopt : std::optional(failure(error)));
+    throw;
+  } catch (...) {
+    end_login(*repository, std::nullopt, std::nullopt);
+    throw;
+  }
+}
+
+std::optional<std::optional<std::string>> Authorizer::join_login(Repository& repository, const HttpRequest& request,
+                                                                 const std::string& challenge,
+                                                                 const CancelFlag& cancel) {
+  const Clock::time_point begun = Clock::now();
+  MutexLock lock(mutex_);
+  while (true) {
+    if (repository.authorization && repository.authorization != request.authorization) {
+      return repository.authorization;  // another thread has logged in meanwhile
+    }
+    if (!repository.logging_in) {
+      break;
+    }
+    if (cancel.is_cancelled()) {
+      throw Error(ErrorCode::kInterrupted, "interrupted");
+    }
+    if (request.deadline && Clock::now() >= *request.deadline) {
+      throw Error(ErrorCode::kNetwork,
+                  {login_failed(repository.reference), "it wasn't complete in the time that --deadline gives"});
+    }
+    (void)lock.wait_for(login_ended_, kStep);
+  }
+  if (const auto& failure = repository.failure) {
+    const bool was_awaited = failure->time >= begun;
+    if (was_awaited || (failure->challenge == challenge && Clock::now() - failure->time < failure_time_)) {
+      if (failure->error) {
+        throw Error(*failure->error);
+      }
+      return std::optional<std::string>();
     }
   }
-  auto value = log_in(repository->reference, may_push, request, refusal, client, cancel);
-  if (value == request.authorization) {
-    value.reset();  // the registry has just refused it
+  repository.logging_in = true;
+  return std::nullopt;
+}
+
+void Authorizer::end_login(Repository& repository, std::optional<std::string> value, std::optional<Failure> failure) {
+  {
+    const MutexLock lock(mutex_);
+    repository.authorization = std::move(value);
+    repository.failure = std::move(failure);
+    repository.logging_in = false;
   }
-  const MutexLock lock(mutex_);
-  repository->authorization = value;
-  return value;
+  login_ended_.notify_all();
 }
 
 std::optional<std::string> Authorizer::log_in(const Reference& reference, bool may_push, const HttpRequest& request,
@@ -153,22 +236,23 @@ std::optional<std::string> Authorizer::log_in(const Reference& reference, bool m
     log::debug("{} asks for no login that pkgfs knows", reference.registry());
     return std::nullopt;
   }
-  const std::optional<Credentials> credentials = find_(reference);
+  const std::optional<Credentials> credentials = find_(reference, cancel);
   if (bearer == challenges.end()) {
     return credentials && !credentials->username.empty() ? std::optional(basic(*credentials)) : std::nullopt;
   }
   if (credentials && !credentials->registry_token.empty()) {
     return "Bearer " + credentials->registry_token;
   }
-  return bearer_token(*bearer, reference, may_push, credentials, request.url, client, cancel);
+  return bearer_token(*bearer, reference, may_push, credentials, request, client, cancel);
 }
 
 std::optional<std::string> Authorizer::bearer_token(const Challenge& challenge, const Reference& reference,
                                                     bool may_push, const std::optional<Credentials>& credentials,
-                                                    const Url& registry, HttpClient& client,
+                                                    const HttpRequest& request, HttpClient& client,
                                                     const CancelFlag& cancel) const {
+  const Url& registry = request.url;
   const std::string realm = challenge.parameter("realm");
-  const std::string failed = "The login at \"" + reference.registry() + "\" failed";
+  const std::string failed = login_failed(reference);
   std::optional<Url> url;
   try {
     url = Url::parse(realm);
@@ -186,11 +270,8 @@ std::optional<std::string> Authorizer::bearer_token(const Challenge& challenge, 
   if (client.addresses() != nullptr) {
     client.addresses()->announce(realm, registry.text());
   }
-  std::string scope = challenge.parameter("scope");
-  if (scope.empty()) {
-    scope = "repository:" + reference.repository() + (may_push ? ":pull,push" : ":pull");
-  }
-  const std::string query = query_of(challenge.parameter("service"), scope);
+  const std::string query =
+      query_of(challenge.parameter("service"), scope_of(challenge.parameter("scope"), reference, may_push));
   const bool by_form = credentials && !credentials->identity_token.empty();
   const std::string to = by_form ? realm : realm + (realm.find('?') == std::string::npos ? "?" : "&") + query;
   if (client.addresses() != nullptr) {
@@ -198,15 +279,26 @@ std::optional<std::string> Authorizer::bearer_token(const Challenge& challenge, 
   }
   HttpRequest ask{.url = Url::parse(to), .headers = {}, .body = {}, .bearer = std::nullopt};
   ask.max_bytes = kTokenBytes;
+  ask.deadline = Clock::now() + kTokenTime;
+  if (request.deadline) {
+    ask.deadline = std::min(*ask.deadline, *request.deadline);
+  }
   if (by_form) {
     ask.method = HttpRequest::Method::kPost;
+    ask.may_redirect = false;  // the body has the token
     ask.headers.emplace_back("Content-Type", "application/x-www-form-urlencoded");
     ask.body =
         "grant_type=refresh_token&client_id=pkgfs&" + query + "&refresh_token=" + encoded(credentials->identity_token);
   } else if (credentials && !credentials->username.empty()) {
     ask.authorization = basic(*credentials);
   }
-  const HttpResponse response = client.fetch(ask, cancel);
+  HttpResponse response;
+  try {
+    response = client.fetch(ask, cancel);
+  } catch (const HttpError& error) {
+    // No HttpError: these attempts were for the login, and the caller's don't begin anew.
+    throw Error(error.code(), error).context(failed);
+  }
   if (response.status == 401 || response.status == 403 || response.status == 400) {
     log::debug("{} gives no token: {}", server_text(realm), response.status_text());
     return std::nullopt;

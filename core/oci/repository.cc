@@ -191,9 +191,11 @@ Url Repository::upload_url(const HttpResponse& begun, const Sha256& digest) {
 }
 
 std::optional<HttpResponse> Repository::send_blob(const Sha256& digest, const std::string& text,
-                                                  const std::optional<HttpUpload>& upload) {
+                                                  const std::optional<HttpUpload>& upload,
+                                                  std::optional<Clock::time_point> deadline) {
   HttpRequest begin = request(Method::kPost, "blobs/uploads/");
   begin.headers.emplace_back("Content-Type", "application/octet-stream");
+  begin.deadline = deadline;
   const HttpResponse begun = client_.fetch_once(begin, cancel_);
   if (HttpClient::is_transient(begun.status)) {
     return begun;
@@ -208,7 +210,7 @@ std::optional<HttpResponse> Repository::send_blob(const Sha256& digest, const st
                   .bearer = {}};
   put.upload = upload;
   put.purpose = HttpRequest::Purpose::kDownload;
-  put.deadline = client_.download_deadline();
+  put.deadline = deadline;
   const HttpResponse stored = client_.fetch_once(put, cancel_);
   if (HttpClient::is_transient(stored.status)) {
     return stored;
@@ -221,7 +223,8 @@ std::optional<HttpResponse> Repository::send_blob(const Sha256& digest, const st
 
 bool Repository::push_blob(const Sha256& digest, const std::string& text, const std::optional<HttpUpload>& upload) {
   const std::string what = "sending " + digest_text(digest);
-  Backoff backoff(client_.retry_policy(), cancel_, client_.download_deadline());
+  const auto deadline = client_.download_deadline();  // of all attempts together
+  Backoff backoff(client_.retry_policy(), cancel_, deadline);
   bool is_first = true;
   while (true) {
     // Also before another attempt: the answer to the first one may have been lost.
@@ -231,7 +234,7 @@ bool Repository::push_blob(const Sha256& digest, const std::string& text, const 
     is_first = false;
     const auto begun = Backoff::Clock::now();
     try {
-      const std::optional<HttpResponse> busy = send_blob(digest, text, upload);
+      const std::optional<HttpResponse> busy = send_blob(digest, text, upload, deadline);
       if (!busy) {
         return true;
       }

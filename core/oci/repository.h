@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 
@@ -28,6 +29,8 @@ class Repository {
   [[nodiscard]] const Reference& reference() const { return reference_; }
   /// Whether the registry has https. Asks it if it is on this machine.
   [[nodiscard]] bool is_https();
+  /// Whether a request has found out how to reach the registry.
+  [[nodiscard]] bool is_reached() const { return scheme_.has_value(); }
   /// The URL of the blob with this hash.
   [[nodiscard]] Url blob_url(const Sha256& digest);
 
@@ -52,9 +55,11 @@ class Repository {
   [[nodiscard]] HttpRequest request(HttpRequest::Method method, const std::string& path);
   /// The error for an answer that isn't a success.
   [[nodiscard]] Error refused(const HttpResponse& response, const std::string& what) const;
+  using Clock = std::chrono::steady_clock;
   /// One attempt of `push_blob`. Returns an answer with a transient status, if there is one.
   [[nodiscard]] std::optional<HttpResponse> send_blob(const Sha256& digest, const std::string& text,
-                                                      const std::optional<HttpUpload>& upload);
+                                                      const std::optional<HttpUpload>& upload,
+                                                      std::optional<Clock::time_point> deadline);
   /// Where a blob is to be sent: the location that the registry gave, with the digest.
   [[nodiscard]] Url upload_url(const HttpResponse& begun, const Sha256& digest);
 

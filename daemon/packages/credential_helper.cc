@@ -24,11 +24,14 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kMostAnswer = 64U << 10U;
+constexpr int kPollTime = 20;  // ms; then the flag is looked at
+constexpr std::chrono::milliseconds kEndPause{5};
 
 /// A helper that runs in a process group of its own. The destructor kills the group if it hasn't ended.
 class Helper {
  public:
-  Helper(const std::string& program, const std::string& input) : program_(program) {
+  Helper(const std::string& program, const std::string& input, const CancelFlag& cancel)
+      : program_(program), cancel_(cancel) {
     const UniqueFd in(::memfd_create("server", MFD_CLOEXEC));
     std::array<int, 2> ends{-1, -1};
     if (!in || ::pipe2(ends.data(), O_CLOEXEC) != 0) {
@@ -54,10 +57,14 @@ class Helper {
     std::string text;
     std::array<char, 4096> piece{};
     while (true) {
-      const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now());
       pollfd readable{.fd = out_.get(), .events = POLLIN, .revents = 0};
-      if (left.count() <= 0 || ::poll(&readable, 1, static_cast<int>(left.count())) == 0) {
-        throw Error(ErrorCode::kPermission, "\"" + program_ + "\" doesn't answer");
+      const int ready = ::poll(&readable, 1, kPollTime);
+      if (ready < 0 && errno != EINTR) {
+        throw read_error();
+      }
+      throw_if_stopped(end, "doesn't answer");
+      if (ready <= 0) {
+        continue;  // a read would wait without a limit
       }
       const ssize_t got = ::read(out_.get(), piece.data(), piece.size());
       if (got == 0) {
@@ -66,7 +73,7 @@ class Helper {
       if (got > 0) {
         text.append(piece.data(), static_cast<std::size_t>(got));
       } else if (errno != EINTR) {
-        throw system_error("Unable to read the answer of \"" + program_ + "\"", errno);
+        throw read_error();
       }
       if (text.size() > kMostAnswer) {
         throw Error(ErrorCode::kCorrupt,
@@ -77,25 +84,38 @@ class Helper {
 
   /// Waits for its end. Returns whether its exit code was 0. Throws Error if it takes too long.
   [[nodiscard]] bool succeeded(Clock::time_point end) {
-    constexpr useconds_t kStep = 5000;
-    while (Clock::now() < end) {
-      int status = 0;
-      const pid_t ended = ::waitpid(child_, &status, WNOHANG);
-      if (ended == child_) {
-        ::kill(-child_, SIGKILL);  // what it has left running
-        child_ = 0;
-        return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-      }
-      if (ended < 0 && errno != EINTR) {
+    while (true) {
+      siginfo_t ended{};
+      // Doesn't reap it, so that its process group can't belong to others when that is killed.
+      if (::waitid(P_PID, static_cast<id_t>(child_), &ended, WEXITED | WNOHANG | WNOWAIT) == 0) {
+        if (ended.si_pid == child_) {
+          ::kill(-child_, SIGKILL);  // what it has left running
+          const bool succeeded = wait();
+          child_ = 0;
+          return succeeded;
+        }
+      } else if (errno != EINTR) {
         child_ = 0;  // the program ignores the end of its children
         return true;
       }
-      ::usleep(kStep);
+      throw_if_stopped(end, "doesn't end");
+      (void)cancel_.wait_for(kEndPause);
     }
-    throw Error(ErrorCode::kPermission, "\"" + program_ + "\" doesn't end");
   }
 
  private:
+  void throw_if_stopped(Clock::time_point end, const std::string& what) const {
+    if (cancel_.is_cancelled()) {
+      throw Error(ErrorCode::kInterrupted, "interrupted");
+    }
+    if (Clock::now() >= end) {
+      throw Error(ErrorCode::kPermission, "\"" + program_ + "\" " + what);
+    }
+  }
+  [[nodiscard]] Error read_error() const {
+    return system_error("Unable to read the answer of \"" + program_ + "\"", errno);
+  }
+
   void start(int in, int out) {
     posix_spawn_file_actions_t actions{};
     posix_spawnattr_t attributes{};
@@ -140,20 +160,21 @@ class Helper {
   }
 
   std::string program_;
+  const CancelFlag& cancel_;
   UniqueFd out_;
   pid_t child_ = 0;
 };
 
 }  // namespace
 
-std::optional<oci::Credentials> ask_helper(const std::string& name, const std::string& server,
+std::optional<oci::Credentials> ask_helper(const std::string& name, const std::string& server, const CancelFlag& cancel,
                                            std::chrono::milliseconds limit) {
   const std::string program = "docker-credential-" + name;
   if (!oci::is_helper_name(name)) {
     throw Error(ErrorCode::kCorrupt, "\"" + name + "\" isn't the name of a credential helper");
   }
   const Clock::time_point end = Clock::now() + limit;
-  Helper helper(program, server);
+  Helper helper(program, server, cancel);
   const std::string answer = helper.answer(end);
   if (!helper.succeeded(end)) {
     log::debug("\"{}\" has no credentials for \"{}\"", program, server);

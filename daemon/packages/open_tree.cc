@@ -173,9 +173,11 @@ PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options,
       working_directory_(flags.network.working_directory),
       settings_(load_settings(flags.network, io.environment)),
       addresses_(std::make_shared<AddressPolicy>()),
-      authorizer_(std::make_shared<oci::Authorizer>([environment = io.environment](const oci::Reference& reference) {
-        return find_login(reference, environment);
-      })) {
+      logins_(std::make_shared<RegistryLogins>(io.environment, flags.network.working_directory)),
+      authorizer_(std::make_shared<oci::Authorizer>(
+          [logins = logins_](const oci::Reference& reference, const CancelFlag& cancel) {
+            return logins->find(reference, cancel);
+          })) {
   for (const RemoteRegistry& registry : settings_.registries) {
     addresses_->name(registry.endpoint);
   }

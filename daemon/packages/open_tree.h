@@ -25,6 +25,7 @@ class ContainerFetcher;
 class DownloadObserver;
 class LazyOpener;
 class Reach;
+class RegistryLogins;
 struct LockedPackages;
 
 /// The package that the command line names.
@@ -105,6 +106,7 @@ class PackageOpener {
   std::unique_ptr<DownloadObserver> progress_;
   std::shared_ptr<AddressPolicy> addresses_;
   std::unique_ptr<Reach> reach_;
+  std::shared_ptr<const RegistryLogins> logins_;
   std::shared_ptr<oci::Authorizer> authorizer_;
   std::shared_ptr<HttpClient> client_;  // null when offline
   std::unique_ptr<LazyOpener> lazy_;    // the same

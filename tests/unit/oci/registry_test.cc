@@ -80,7 +80,7 @@ class OciRegistryTest : public ::testing::Test {
 
   std::optional<Credentials> login_;
   std::atomic<int> logins_ = 0;
-  Authorizer authorizer_{[this](const Reference&) {
+  Authorizer authorizer_{[this](const Reference&, const CancelFlag&) {
     ++logins_;
     return login_;
   }};
