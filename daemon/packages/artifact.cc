@@ -3,9 +3,11 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <optional>
+#include <random>
 #include <utility>
 
 #include "core/base/age_text.h"
@@ -21,23 +23,74 @@ namespace {
 /// Stands for the artifact itself, in the lock file that it has.
 constexpr std::string_view kItself = "oci";
 
-/// Manifests and lock files by hash, and the hashes that tags led to.
+constexpr const char* kSaltFile = "salt";
+constexpr std::size_t kSaltBytes = 32;
+
+/// Manifests and lock files by hash, the hashes that tags led to, and how registries of this machine are reached.
 class ArtifactCache {
  public:
-  explicit ArtifactCache(std::string directory) : directory_(std::move(directory)) {}
+  explicit ArtifactCache(const ArtifactPlace& place)
+      : shared_(place.directory + "/open"),
+        own_(place.login.empty() ? shared_ : place.directory + "/" + name_of(place)) {}
 
   [[nodiscard]] std::optional<std::string> find(const Sha256& digest) const {
-    auto text = read(directory_ + "/" + to_hex(digest) + ".json");
-    return text && sha256(*text) == digest ? std::move(text) : std::nullopt;
+    const std::string name = to_hex(digest) + ".json";
+    for (const std::string& directory : {own_, shared_}) {
+      auto text = read(directory + "/" + name);
+      if (text && sha256(*text) == digest) {
+        return text;
+      }
+    }
+    return std::nullopt;
   }
-  void keep(const Sha256& digest, const std::string& text) const { write(to_hex(digest) + ".json", text); }
+  void keep(const Sha256& digest, const std::string& text) const { write(own_, to_hex(digest) + ".json", text); }
+
+  /// `http` or `https`, by which `reference` was reached last.
+  [[nodiscard]] std::optional<std::string> find_scheme(const oci::Reference& reference) const {
+    for (const std::string& directory : {own_, shared_}) {
+      const auto text = read(directory + "/" + file_of(reference.repository_text(), ".scheme"));
+      if (text == "http" || text == "https") {
+        return text;
+      }
+    }
+    return std::nullopt;
+  }
+  void keep_scheme(const oci::Reference& reference, const std::string& scheme) const {
+    if (find_scheme(reference).value_or("https") != scheme) {
+      write(own_, file_of(reference.repository_text(), ".scheme"), scheme);
+    }
+  }
 
   struct Tag {
     Sha256 digest{};
     std::optional<std::chrono::seconds> age;  // none if the clock was set back
   };
   [[nodiscard]] std::optional<Tag> find_tag(const oci::Reference& reference) const {
-    const std::string path = directory_ + "/" + file_of(reference);
+    auto tag = read_tag(own_ + "/" + file_of(reference.to_string(), ".tag"));
+    return tag || own_ == shared_ ? tag : read_tag(shared_ + "/" + file_of(reference.to_string(), ".tag"));
+  }
+  void keep_tag(const oci::Reference& reference, const Sha256& digest) const {
+    write(own_, file_of(reference.to_string(), ".tag"), oci::digest_text(digest));
+  }
+
+ private:
+  static std::string file_of(const std::string& name, const char* end) { return to_hex(sha256(name)) + end; }
+
+  /// The name of the login's directory, which messages may show: nobody can find the secret by trying, because the
+  /// cache has a random salt.
+  static std::string name_of(const ArtifactPlace& place) {
+    auto salt = read(place.directory + "/" + kSaltFile);
+    if (!salt || salt->size() != 2 * kSaltBytes) {
+      std::random_device random;
+      std::string bytes(kSaltBytes, '\0');
+      std::ranges::generate(bytes, [&random] { return static_cast<char>(random()); });
+      salt = to_hex(sha256(bytes));
+      write(place.directory, kSaltFile, *salt);
+    }
+    return to_hex(sha256(*salt + place.login));
+  }
+
+  static std::optional<Tag> read_tag(const std::string& path) {
     const auto text = read(path);
     const auto digest = text ? oci::parse_digest(*text) : std::nullopt;
     struct stat status{};
@@ -51,12 +104,6 @@ class ArtifactCache {
     }
     return tag;
   }
-  void keep_tag(const oci::Reference& reference, const Sha256& digest) const {
-    write(file_of(reference), oci::digest_text(digest));
-  }
-
- private:
-  static std::string file_of(const oci::Reference& reference) { return to_hex(sha256(reference.to_string())) + ".tag"; }
 
   static std::optional<std::string> read(const std::string& path) {
     try {
@@ -70,19 +117,20 @@ class ArtifactCache {
     }
   }
 
-  void write(const std::string& name, const std::string& text) const {
+  static void write(const std::string& directory, const std::string& name, const std::string& text) {
     try {
-      static_cast<void>(PrivateDirectory::make(directory_));  // no link that another user put there is followed
-      write_file_atomically(directory_ + "/" + name, text, Durability::kUnsynced);
+      static_cast<void>(PrivateDirectory::make(directory));  // no link that another user put there is followed
+      write_file_atomically(directory + "/" + name, text, Durability::kUnsynced);
     } catch (const Error& error) {
       if (error.is_of_run()) {
         throw;
       }
-      log::info("\"{}\" isn't kept: {}", directory_ + "/" + name, error);
+      log::info("\"{}\" isn't kept: {}", directory + "/" + name, error);
     }
   }
 
-  std::string directory_;
+  std::string shared_;  // of what registries show without a login
+  std::string own_;     // of the login
 };
 
 /// The manifest that `reference` names.
@@ -111,6 +159,7 @@ oci::Repository::Document find_manifest(const oci::Reference& reference, oci::Re
   }
   try {
     oci::Repository::Document found = repository->manifest();
+    static_cast<void>(oci::parse_manifest(found.text));  // nothing is kept of what isn't a package
     cache.keep(found.digest, found.text);
     if (!reference.digest()) {
       cache.keep_tag(reference, found.digest);
@@ -127,16 +176,24 @@ oci::Repository::Document find_manifest(const oci::Reference& reference, oci::Re
   }
 }
 
-/// Whether URLs of the registry begin with https. If that can't be found out now, everything must be in the cache.
-bool is_https(oci::Repository* repository) {
+/// How URLs of the registry begin. It is asked only if a container must be fetched, or if it was asked before. If that
+/// fails, everything must be in the cache.
+std::string scheme_of(const oci::Reference& reference, oci::Repository* repository, const ArtifactCache& cache,
+                      bool must_fetch) {
+  const std::optional<std::string> kept = cache.find_scheme(reference);
+  if (repository == nullptr || !(must_fetch || repository->is_reached())) {
+    return kept.value_or("https");
+  }
   try {
-    return repository == nullptr || repository->is_https();
+    const std::string scheme = repository->is_https() ? "https" : "http";
+    cache.keep_scheme(reference, scheme);
+    return scheme;
   } catch (const Error& error) {
     if (error.is_of_run()) {
       throw;
     }
     log::debug("{}", error);
-    return true;
+    return kept.value_or("https");
   }
 }
 
@@ -190,21 +247,28 @@ LockFile parse_artifact_lock(std::string_view text, const oci::Manifest& manifes
   return lock;
 }
 
-LockFile find_artifact(const oci::Reference& reference, oci::Repository* repository, const std::string& cache) {
-  const ArtifactCache kept(cache);
+LockFile find_artifact(const oci::Reference& reference, oci::Repository* repository, const ArtifactPlace& place) {
   try {
+    const ArtifactCache kept(place);
     const oci::Repository::Document document = find_manifest(reference, repository, kept);
     const oci::Manifest manifest = oci::parse_manifest(document.text);
     auto lock = kept.find(manifest.lock.digest);
+    bool is_new = false;
     if (!lock) {
       if (repository == nullptr) {
         throw Error(ErrorCode::kNetwork, "its lock file isn't in the cache, and with --offline no registry is asked");
       }
       lock = repository->blob(manifest.lock);
+      is_new = true;
+    }
+    const bool has_all = std::ranges::all_of(
+        manifest.containers, [&](const oci::Descriptor& container) { return place.has_container(container.digest); });
+    LockFile found = parse_artifact_lock(*lock, manifest, oci::Reference::parse(reference.at(document.digest)),
+                                         reference.api_url(scheme_of(reference, repository, kept, !has_all)));
+    if (is_new) {
       kept.keep(manifest.lock.digest, *lock);
     }
-    return parse_artifact_lock(*lock, manifest, oci::Reference::parse(reference.at(document.digest)),
-                               reference.api_url(is_https(repository) ? "https" : "http"));
+    return found;
   } catch (Error& error) {
     if (error.is_of_run()) {
       throw;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "core/oci/reference.h"
@@ -20,12 +21,23 @@ namespace pkgfs {
 [[nodiscard]] LockFile parse_artifact_lock(std::string_view text, const oci::Manifest& manifest,
                                            const oci::Reference& reference, const std::string& repository);
 
+/// Where `find_artifact` keeps manifests and lock files.
+struct ArtifactPlace {
+  std::string directory;  // of the cache; the directories below it are those of logins
+  /// A secret text that is the same only for the same login (RegistryLogins::identity); empty without one. What a
+  /// registry showed to a login is never used for another one. It is only read without the registry, so nothing else
+  /// would check the login.
+  std::string login;
+  /// Whether the cache has the container with this hash, so that nothing has to be fetched for it.
+  std::function<bool(const Sha256&)> has_container;
+};
+
 /// Finds the artifact that `reference` names, and returns its lock file. `repository` is null when offline.
 ///
-/// `cache` is a directory for manifests and lock files. With a digest in `reference`, pkgfs asks the registry only for
-/// what `cache` doesn't have. A tag is asked for each time. If the registry can't be reached, or pkgfs is offline, the
-/// manifest that the tag led to last is used, with a warning. Throws Error that names the artifact.
+/// With a digest in `reference`, pkgfs asks the registry only for what `place` doesn't have. A tag is asked for each
+/// time. If the registry can't be reached, or pkgfs is offline, the manifest that the tag led to last is used, with a
+/// warning. Throws Error that names the artifact.
 [[nodiscard]] LockFile find_artifact(const oci::Reference& reference, oci::Repository* repository,
-                                     const std::string& cache);
+                                     const ArtifactPlace& place);
 
 }  // namespace pkgfs

@@ -296,7 +296,11 @@ RootPackage PackageOpener::find_in_artifact(const oci::Reference& reference) {
   use_repository(reference);
   reach_ = make_reach();
   const std::unique_ptr<oci::Repository> registry = repository(reference);
-  LockFile lock = find_artifact(reference, registry.get(), settings_.artifacts_directory());
+  LockFile lock = find_artifact(
+      reference, registry.get(),
+      {.directory = settings_.artifacts_directory(),
+       .login = logins_->identity(reference),
+       .has_container = [this](const Sha256& hash) { return fetcher_->packages().find(hash).has_value(); }});
   return take(open_artifact(std::move(lock), reference.to_string(),
                             {.reach = *reach_, .loader = *loader_, .skip_unavailable = skip_unavailable_}));
 }

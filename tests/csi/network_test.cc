@@ -114,6 +114,9 @@ TEST_F(CsiNetwork, APackageOfAnOciRegistryNeedsTheLoginOfThePod) {
   const grpc::Status status = driver.publish(request);
   ASSERT_TRUE(status.ok()) << describe(status);
   EXPECT_EQ(read_text(driver.target("a") / "base/base.txt").size(), 4U);
+  const grpc::Status other = driver.publish("b", {{"package", name}, {"offline", "true"}});
+  EXPECT_FALSE(other.ok()) << "a pod without the login got what the other one has fetched";
+  EXPECT_NE(other.error_message().find("isn't in the cache"), std::string::npos) << describe(other);
   EXPECT_TRUE(driver.unpublish("a").ok());
 }
 

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <csignal>
 #include <sstream>
 #include <stdexcept>
@@ -16,6 +17,8 @@ namespace {
 
 /// The line of kUser and kPassword that "htpasswd -B" makes.
 constexpr const char* kLogins = "alice:$2y$05$n9QK7G1I9O50Am2XShasZuWPfJWsBUWpV0p7h4ol/kdUV0CnzLa7e\n";
+
+constexpr const char* kProbe = "/v2/";
 
 std::string base64(const std::string& text) {
   return base64_encode({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
@@ -115,7 +118,7 @@ std::vector<OciRegistry::Request> OciRegistry::all_requests() const {
   std::istringstream lines(process_->out());
   for (std::string line; std::getline(lines, line);) {
     const auto parts = find_groups(line, R"re("([A-Z]+) (\S+) HTTP/[0-9.]+" ([0-9]+) ([0-9]+))re");
-    if (!parts.empty() && parts[2] != "/v2/") {
+    if (!parts.empty()) {
       found.push_back(
           {.method = parts[1], .path = parts[2], .status = std::stoi(parts[3]), .sent = std::stoull(parts[4])});
     }
@@ -123,10 +126,21 @@ std::vector<OciRegistry::Request> OciRegistry::all_requests() const {
   return found;
 }
 
-std::vector<OciRegistry::Request> OciRegistry::requests() const {
+std::vector<OciRegistry::Request> OciRegistry::new_requests() const {
   std::vector<Request> all = all_requests();
   all.erase(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(std::min(seen_, all.size())));
   return all;
+}
+
+std::vector<OciRegistry::Request> OciRegistry::requests() const {
+  std::vector<Request> found = new_requests();
+  std::erase_if(found, [](const Request& request) { return request.path == kProbe; });
+  return found;
+}
+
+std::size_t OciRegistry::probes() const {
+  const auto found = new_requests();
+  return static_cast<std::size_t>(std::ranges::count(found, std::string(kProbe), &Request::path));
 }
 
 void OciTest::SetUp() {

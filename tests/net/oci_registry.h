@@ -53,6 +53,8 @@ class OciRegistry {
 
   /// What was answered since the last `clear`, in that order. Without questions whether it has https.
   [[nodiscard]] std::vector<Request> requests() const;
+  /// How often it was asked since then whether it has https, as far as it has understood the question.
+  [[nodiscard]] std::size_t probes() const;
   void clear() { seen_ = all_requests().size(); }
   /// Starts anew, and redirects from now on (Options::redirect).
   void redirect_to(const std::string& url);
@@ -61,6 +63,7 @@ class OciRegistry {
 
  private:
   [[nodiscard]] std::vector<Request> all_requests() const;
+  [[nodiscard]] std::vector<Request> new_requests() const;  // since the last `clear`
   void write_settings(const std::string& redirect) const;
 
   TempDir directory_;

@@ -143,6 +143,7 @@ TEST_F(Oci, WithoutARegistryTheCacheServes) {
   registry_->clear();
   EXPECT_EQ(content_of(name), "one");
   EXPECT_TRUE(registry_->requests().empty()) << "a digest needs no request";
+  EXPECT_EQ(registry_->probes(), 0U);
   registry_->stop();
   EXPECT_EQ(content_of(name), "one");
   EXPECT_EQ(content_of(name, {"--offline"}), "one");
@@ -240,6 +241,29 @@ TEST_F(Oci, ARegistryOfThisMachineMayBeWithoutHttps) {
   registry_ = std::make_unique<OciRegistry>(OciRegistry::Options{.tls = false});
   const std::string name = push(package("1.0.0", "one"), "acme/app:1");
   EXPECT_EQ(content_of(name, {"--cache-dir", cache_of("f")}), "one");
+  const std::string lock = (home_.path() / "app.lock").string();
+  ASSERT_TRUE(oci({"resolve", "--offline", "--lock", lock, "--cache-dir", cache_of("f"), name}).ok());
+  EXPECT_THAT(read_json(lock).at("packages")[0].at("url").get<std::string>(), testing::StartsWith("http://"));
+}
+
+TEST_F(Oci, WhatALoginShowedIsNotForOthers) {
+  const std::string tag = registry_->url("acme/app:1");
+  const std::string name = push(package("1.0.0", "one"), "acme/app:1");
+  ASSERT_EQ(content_of(tag), "one");
+  ASSERT_EQ(content_of(name), "one");
+  for (const std::string& file : {std::string("/dev/null"), registry_->login_file("wrong")}) {
+    for (const std::string& each : {tag, name}) {
+      for (const Arguments& options : {Arguments{"--offline"}, {}}) {
+        Arguments words{"cat", each, "/content"};
+        words.insert(words.begin() + 1, options.begin(), options.end());
+        const ProcessResult refused =
+            pkgfs(words, {{"SSL_CERT_FILE", registry_->ca_file()}, {"REGISTRY_AUTH_FILE", file}});
+        EXPECT_FALSE(refused.ok()) << refused.describe();
+        EXPECT_EQ(refused.out, "");
+      }
+    }
+  }
+  EXPECT_EQ(content_of(tag, {"--offline"}), "one");
 }
 
 TEST_F(Oci, WhatCannotBePushedIsNamed) {
