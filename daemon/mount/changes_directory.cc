@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/mount/changes_directory.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <utility>
 
 #include "core/base/error.h"
 #include "core/base/files.h"
+#include "core/base/log.h"
+#include "core/base/private_directory.h"
 #include "core/cache/file_hash.h"
 #include "core/resolve/lock_file.h"
 #include "core/webc/json_fields.h"
 #include "core/webc/parse_json.h"
 #include "daemon/mount/mount_settings.h"
+#include "daemon/mount/remove_tree.h"
 #include "daemon/packages/package_path.h"
 
 namespace pkgfs {
@@ -92,10 +97,33 @@ std::optional<Resolution> with_hashes(const OpenedTree& opened) {
   return resolution;
 }
 
-void make_directory(const std::string& path, ::mode_t mode) {
-  if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) {
-    throw cannot_create_directory(path, errno);
+/// The text of `packages.lock`; nothing if the packages need none. A file without dependencies has a path that says
+/// all, and a lock file would need its hash, which is slow.
+std::optional<std::string> lock_text(const OpenedTree& opened) {
+  if (opened.resolution.graph.nodes.size() == 1 && opened.resolution.graph.nodes.front().dist->path) {
+    return std::nullopt;
   }
+  const std::optional<Resolution> locked = with_hashes(opened);
+  return locked ? std::optional(print_lock(make_lock(*locked))) : std::nullopt;
+}
+
+/// Whether the run says that its changes are at `path`.
+bool uses_changes(const std::string& run, const std::string& path) {
+  try {
+    const std::optional<WritableRun> read = WritableRun::read(run);
+    return read && read->changes == path;
+  } catch (const Error& error) {
+    log::debug("{}", error);
+    return false;
+  }
+}
+
+/// Whether the directory has nothing but what a process that was killed may have left of `write_record`.
+bool is_as_good_as_empty(const std::string& path) {
+  return std::ranges::all_of(stdfs::directory_iterator(path), [](const stdfs::directory_entry& entry) {
+    const std::string name = entry.path().filename();
+    return name == kLockFile + 1 || name.starts_with("packages.lock.") || name.starts_with("record.");
+  });
 }
 
 }  // namespace
@@ -134,12 +162,15 @@ void ChangesDirectory::lock_for_use() {
     throw Error(ErrorCode::kBusy, {"The changes in \"" + path_ + "\" are in use",
                                    "a writable mount has them (see \"pkgfs mounts\"): unmount it first"});
   }
+  const stdfs::path base = run_base();
   for (const MountEntry& mount : read_mount_table()) {
     // The daemon may have been killed: its lock is gone then, but the kernel still writes here.
     const std::optional<std::string> lower = lower_of(mount);
     const std::optional<std::string> run = lower ? run_directory_of(*lower) : std::nullopt;
-    const auto used = run ? WritableRun::read(*run) : std::nullopt;
-    if (used && used->changes == path_) {
+    if (!run || stdfs::path(*run).parent_path() != base || !uses_changes(*run, path_)) {
+      continue;  // another user's mount can't use a directory of this user's
+    }
+    {
       throw Error(ErrorCode::kBusy, {"The changes in \"" + path_ + "\" are in use",
                                      "unmount it first: pkgfs unmount " + mount.mountpoint});
     }
@@ -148,7 +179,8 @@ void ChangesDirectory::lock_for_use() {
 }
 
 void ChangesDirectory::read_record() {
-  const std::optional<std::string> text = read_own_file(path_ + kRecordFile, kMostRecord);
+  const std::optional<PrivateDirectory> directory = PrivateDirectory::find(path_);
+  const auto text = directory ? directory->read_file(kRecordFile + 1, kMostRecord) : std::nullopt;
   if (!text) {
     throw Error(ErrorCode::kUsage, {"\"" + path_ + "\" isn't a directory of changes: it has no file \"record\"",
                                     "\"pkgfs mount --writable=DIR\" makes one"});
@@ -160,17 +192,66 @@ void ChangesDirectory::read_record() {
   }
 }
 
-void ChangesDirectory::write_record(const OpenedTree& opened) const {
-  ::unlink((path_ + kLockFile).c_str());
-  // A file without dependencies needs none: its path says all. A lock file would need its hash, which is slow.
-  if (opened.resolution.graph.nodes.size() > 1 || !opened.resolution.graph.nodes.front().dist->path) {
-    if (const std::optional<Resolution> locked = with_hashes(opened)) {
-      write_file_atomically(path_ + kLockFile, print_lock(make_lock(*locked)), Durability::kSynced);
-    }
+void ChangesDirectory::require_own() const {
+  struct stat status{};
+  if (::fstat(lock_.get(), &status) != 0) {
+    throw system_error("Unable to use \"" + path_ + "\"", errno);
+  }
+  if (status.st_uid != ::geteuid()) {
+    throw Error(ErrorCode::kPermission, {"\"" + path_ + "\" belongs to user " + std::to_string(status.st_uid) +
+                                             ", who could replace what the mount writes there",
+                                         "--writable needs a directory of your own"});
+  }
+  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0 && !is_as_good_as_empty(path_)) {
+    throw Error(ErrorCode::kPermission, {"Other users could replace what the mount writes into \"" + path_ + "\"",
+                                         "chmod go-w \"" + path_ + "\""});
+  }
+}
+
+void ChangesDirectory::make_layer(const char* name, ::mode_t mode) const {
+  const std::string path = path_ + "/" + name;
+  if (::mkdirat(lock_.get(), name, mode) != 0 && errno != EEXIST) {
+    throw cannot_create_directory(path, errno);
+  }
+  struct stat status{};
+  if (::fstatat(lock_.get(), name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+    throw system_error("Unable to use \"" + path + "\"", errno);
+  }
+  if (!S_ISDIR(status.st_mode)) {
+    throw Error(ErrorCode::kUsage, "\"" + path + "\" isn't a directory");
+  }
+}
+
+void ChangesDirectory::write_record() {
+  if (is_written_) {
+    return;
+  }
+  if (lock_text_) {
+    write_file_atomically(path_ + kLockFile, *lock_text_, Durability::kSynced);
   }
   write_file_atomically(path_ + kRecordFile,
                         record_json(record_).dump(2, ' ', false, Json::error_handler_t::replace) + "\n",
                         Durability::kSynced);
+  if (!lock_text_) {
+    ::unlink((path_ + kLockFile).c_str());
+  }
+  is_written_ = true;
+}
+
+void ChangesDirectory::take_back() noexcept {
+  try {
+    if (!is_fresh_ || (::rmdir(upper().c_str()) != 0 && errno != ENOENT)) {
+      return;
+    }
+    for (const char* const name : {"/work", kLockFile, kRecordFile}) {
+      remove_tree(path_ + name);
+    }
+    if (is_new_) {
+      ::rmdir(path_.c_str());
+    }
+  } catch (const std::exception& error) {
+    log::warn("{}", error);
+  }
 }
 
 ChangesDirectory ChangesDirectory::look(const std::string& path) {
@@ -192,13 +273,17 @@ ChangesDirectory ChangesDirectory::open(const std::string& path) {
 
 ChangesDirectory ChangesDirectory::prepare(const std::string& path, OverlayEngine engine, const OpenedTree& opened,
                                            const MountOptions& options) {
-  make_directory(path, 0700);
+  const bool is_new = ::mkdir(path.c_str(), 0700) == 0;
+  if (!is_new && errno != EEXIST) {
+    throw cannot_create_directory(path, errno);
+  }
   std::error_code failed;
   ChangesDirectory changes(stdfs::canonical(path, failed));
   if (failed) {
     throw system_error("\"" + path + "\"", failed.value());
   }
   changes.lock_for_use();
+  changes.require_own();
   ChangesRecord now{.package = mount_source(opened, options.package),
                     .given = absolute_package(options.package),
                     .digest = tree_digest(opened, options.tree),
@@ -220,15 +305,31 @@ ChangesDirectory ChangesDirectory::prepare(const std::string& path, OverlayEngin
                    "--rebase uses them nevertheless: files that were changed or removed then hide those of the "
                    "package, and files that weren't come from it"});
     }
-  } else if (!stdfs::is_empty(changes.path_)) {
+  } else if (!is_as_good_as_empty(changes.path_)) {
     throw Error(ErrorCode::kUsage, "\"" + changes.path_ +
                                        "\" isn't empty, and isn't a directory of changes: --writable needs a directory "
                                        "of its own");
   }
+  const bool had_record = stdfs::exists(changes.path_ + kRecordFile);
   changes.record_ = std::move(now);
-  changes.write_record(opened);
-  make_directory(changes.path_ + "/work", 0700);
-  make_directory(changes.upper(), 0755);
+  changes.lock_text_ = lock_text(opened);
+  if (!had_record) {
+    if (::fchmod(changes.lock_.get(), 0700) != 0) {
+      throw system_error("Unable to use \"" + changes.path_ + "\"", errno);
+    }
+    changes.is_fresh_ = true;
+    changes.is_new_ = is_new;
+  }
+  try {
+    if (!had_record) {
+      changes.write_record();
+    }
+    changes.make_layer("work", 0700);
+    changes.make_layer("upper", 0755);
+  } catch (...) {
+    changes.take_back();
+    throw;
+  }
   return changes;
 }
 
@@ -259,11 +360,7 @@ OpenedTree ChangesDirectory::open_packages(const Io& io, bool commands) const {
 
 void ChangesDirectory::discard() {
   for (const char* const name : {"/upper", "/work", kLockFile, kRecordFile}) {
-    std::error_code failed;
-    stdfs::remove_all(path_ + name, failed);
-    if (failed) {
-      throw system_error("Unable to remove \"" + path_ + name + "\"", failed.value());
-    }
+    remove_tree(path_ + name);
   }
 }
 

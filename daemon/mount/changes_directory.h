@@ -44,8 +44,8 @@ class ChangesDirectory {
   /// The same for a reader. Takes no lock: a mount may change it.
   [[nodiscard]] static ChangesDirectory look(const std::string& path);
   /// Opens the directory for a mount of `opened`, or makes it. An empty directory becomes one of changes. Throws as
-  /// `open`, Error(kUsage) if the directory has something else, and Error(kMount) if its changes were made above other
-  /// packages and `options.rebase` isn't set.
+  /// `open`, Error(kUsage) if the directory has something else, Error(kPermission) if another user could replace what
+  /// is in it, and Error(kMount) if its changes were made above other packages and `options.rebase` isn't set.
   [[nodiscard]] static ChangesDirectory prepare(const std::string& path, OverlayEngine engine, const OpenedTree& opened,
                                                 const MountOptions& options);
 
@@ -57,6 +57,12 @@ class ChangesDirectory {
   /// Opens the packages below the changes again, with the options of the mount. Without `commands`, the tree doesn't
   /// show the package commands as files. Throws Error, also if they aren't those of the record any more.
   [[nodiscard]] OpenedTree open_packages(const Io& io, bool commands) const;
+  /// After `prepare`: writes the record. Call it when the mount is made; until then, an earlier record stays. Throws
+  /// Error.
+  void write_record();
+  /// After `prepare`, if no mount was made: removes what `prepare` has made. An `upper` that isn't empty stays, with
+  /// its record. Failures are logged only.
+  void take_back() noexcept;
   /// Removes the changes, the record last. `open` must have locked the directory. Throws Error.
   void discard();
 
@@ -64,11 +70,18 @@ class ChangesDirectory {
   explicit ChangesDirectory(std::string path) : path_(std::move(path)) {}
   void lock_for_use();
   void read_record();
-  void write_record(const OpenedTree& opened) const;
+  /// Throws Error(kPermission) if another user could replace what is in the locked directory.
+  void require_own() const;
+  /// Makes the directory `upper` or `work`, if it is missing. Throws Error if something else has its name.
+  void make_layer(const char* name, ::mode_t mode) const;
 
   std::string path_;  // canonical
   UniqueFd lock_;
   ChangesRecord record_;
+  std::optional<std::string> lock_text_;  // of `packages.lock`, still to be written
+  bool is_written_ = false;               // the record
+  bool is_fresh_ = false;                 // `prepare` has made it a directory of changes
+  bool is_new_ = false;                   // `prepare` has made the directory itself
 };
 
 }  // namespace pkgfs

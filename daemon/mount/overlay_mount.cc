@@ -31,6 +31,8 @@ std::string escaped(const std::string& text, std::string_view special) {
   return result;
 }
 
+constexpr std::size_t kMostValue = 255;  // of fsconfig(2)
+
 /// A file system that is being configured (fsopen(2)).
 class FsContext {
  public:
@@ -86,13 +88,24 @@ class FsContext {
   UniqueFd fd_;
 };
 
+UniqueFd open_layer(const std::string& path) {
+  UniqueFd layer(::open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!layer) {
+    throw system_error("Unable to use \"" + path + "\"", errno);
+  }
+  return layer;
+}
+
 void mount_by_kernel(const OverlayMount& overlay) {
   constexpr std::string_view kSpecial = "\\:";
   FsContext context("overlay", "Unable to mount the changes above the package at \"" + overlay.mountpoint + "\"");
-  context.set("source", overlay.source);
+  // Paths of descriptors: the kernel takes values of at most 255 bytes, and so a link in their place isn't followed.
+  const UniqueFd upper = open_layer(overlay.upper);
+  const UniqueFd work = open_layer(overlay.work);
+  context.set("source", overlay.source.substr(0, kMostValue));
   context.set("lowerdir", escaped(overlay.lower, kSpecial));
-  context.set("upperdir", escaped(overlay.upper, kSpecial));
-  context.set("workdir", escaped(overlay.work, kSpecial));
+  context.set("upperdir", "/proc/self/fd/" + std::to_string(upper.get()));
+  context.set("workdir", "/proc/self/fd/" + std::to_string(work.get()));
   context.set("xino", "on");
   context.set("metacopy", "off");
   context.set("index", "off");

@@ -91,7 +91,7 @@ ServedMount::ServedMount(MountWatch& watch, OpenedTree opened, LaterTrees later,
   if (predecessor_ && options.writable) {
     writable_.emplace(WritableMount::adopt(mountpoint_, locks_of(predecessor_->record)));
   } else if (writable != nullptr) {
-    writable_.emplace(writable->run(), writable->locks());
+    writable_.emplace(writable->run(), writable->locks(), writable->take_changes());
   }
   if (writable_) {
     const MutexLock lock(facts_mutex_);

@@ -14,8 +14,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdlib>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 #include <utility>
 
 #include <fmt/format.h>
@@ -24,7 +25,7 @@
 #include "core/base/files.h"
 #include "core/base/log.h"
 #include "core/base/private_directory.h"
-#include "daemon/mount/changes_directory.h"
+#include "core/base/utf8.h"
 #include "daemon/mount/mountpoint.h"
 #include "daemon/mount/overlay_mount.h"
 #include "daemon/mount/unmount.h"
@@ -42,21 +43,6 @@ std::string random_id() {
   return fmt::format("{:016x}", number);
 }
 
-// NOLINTBEGIN(concurrency-mt-unsafe): no thread changes the environment
-/// Where changes are that end with the mount. Empty: nowhere on a disk.
-std::string changes_base() {
-  if (overlay_engine() == OverlayEngine::kKernel) {
-    return "/var/lib/pkgfs/writable";
-  }
-  const char* const state = std::getenv("XDG_STATE_HOME");
-  if (state != nullptr && *state == '/') {
-    return std::string(state) + "/pkgfs/writable";
-  }
-  const char* const home = std::getenv("HOME");
-  return home != nullptr && *home == '/' ? std::string(home) + "/.local/state/pkgfs/writable" : std::string();
-}
-// NOLINTEND(concurrency-mt-unsafe)
-
 /// Whether overlayfs can write there. It can't on another overlay, as in a container, or on network file systems.
 bool can_be_written_above(const std::string& path) {
   constexpr std::array<unsigned long, 4> kUnfit{OVERLAYFS_SUPER_MAGIC, FUSE_SUPER_MAGIC, NFS_SUPER_MAGIC,
@@ -71,20 +57,43 @@ void copy_root(const std::string& lower, const std::string& upper) {
   struct stat wanted{};
   struct stat now{};
   const std::string what = "Unable to prepare \"" + upper + "\"";
-  if (::stat(lower.c_str(), &wanted) != 0 || ::stat(upper.c_str(), &now) != 0) {
+  const UniqueFd directory(::open(upper.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+  if (!directory || ::stat(lower.c_str(), &wanted) != 0 || ::fstat(directory.get(), &now) != 0) {
     throw system_error(what, errno);
   }
   if (!stdfs::is_empty(upper)) {
     return;  // it has changes
   }
   if ((wanted.st_uid != now.st_uid || wanted.st_gid != now.st_gid) &&
-      ::chown(upper.c_str(), wanted.st_uid, wanted.st_gid) != 0) {
+      ::fchown(directory.get(), wanted.st_uid, wanted.st_gid) != 0) {
     throw system_error(what, errno);
   }
   const std::array<timespec, 2> times{wanted.st_atim, wanted.st_mtim};
-  if (::chmod(upper.c_str(), wanted.st_mode & 07777U) != 0 ||
-      ::utimensat(AT_FDCWD, upper.c_str(), times.data(), 0) != 0) {
+  if (::fchmod(directory.get(), wanted.st_mode & 07777U) != 0 || ::futimens(directory.get(), times.data()) != 0) {
     throw system_error(what, errno);
+  }
+}
+
+/// Takes the lock on `run_base`. A process that was stopped may hold it for ever.
+void take_turn(const UniqueFd& base) {
+  constexpr auto kLimit = std::chrono::seconds(5);
+  constexpr auto kStep = std::chrono::milliseconds(5);
+  const auto deadline = std::chrono::steady_clock::now() + kLimit;
+  while (::flock(base.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) {
+      throw system_error("Unable to lock \"" + run_base() + "\"", errno);
+    }
+    if (std::chrono::steady_clock::now() >= deadline) {
+      throw Error(ErrorCode::kBusy, "Another process holds the lock on \"" + run_base() + "\"");
+    }
+    std::this_thread::sleep_for(kStep);
+  }
+}
+
+/// The records of a mount are JSON, which has no other text.
+void refuse_other_text(const std::string& path) {
+  if (!is_utf8(path)) {
+    throw Error(ErrorCode::kUsage, "\"" + path + "\" isn't UTF-8, so --writable can't use it");
   }
 }
 
@@ -104,6 +113,8 @@ void refuse_with_writable(const MountOptions& options) {
       {options.keep_old > 0 || !options.on_change.empty(), "--keep-old and --on-change: it can't be refreshed"},
       {options.auto_unmount, "--auto-unmount: it can't unmount what lies above"},
       {options.allow_root, "--allow-root"},
+      {!options.allow_other.value_or(true) && overlay_engine() != OverlayEngine::kFuse,
+       "--no-allow-other: the kernel reads what lies below changes as the user who mounts, for all users"},
       {options.tree.view == View::kPackage, "--view=package: a program can't use the parts of a package"},
       {!options.security.empty(), "a context of SELinux"},
   };
@@ -140,15 +151,20 @@ WritablePlace::WritablePlace(const MountOptions& options, const std::string& mou
   run_.mountpoint = mountpoint;
   run_.engine = overlay_engine();
   try {
+    refuse_other_text(mountpoint);
     make_run_directory();
     make_place_of_changes(options);
-    ChangesDirectory changes = ChangesDirectory::prepare(run_.changes, run_.engine, opened, options);
-    run_.changes = changes.path();
-    if (is_below(mountpoint, run_.changes) || is_below(run_.changes, mountpoint)) {
+    refuse_other_text(run_.changes);
+    std::error_code failed;
+    const std::string place = stdfs::weakly_canonical(run_.changes, failed);
+    if (is_below(mountpoint, place) || is_below(place, mountpoint)) {
       throw Error(ErrorCode::kUsage, "The changes in \"" + run_.changes + "\" and the mount point \"" + mountpoint +
                                          "\" can't lie in each other");
     }
-    locks_.push_back(std::move(changes.lock()));
+    changes_.emplace(ChangesDirectory::prepare(run_.changes, run_.engine, opened, options));
+    run_.changes = changes_->path();
+    refuse_other_text(run_.changes);
+    locks_.push_back(std::move(changes_->lock()));
     run_.write();
   } catch (...) {
     undo();
@@ -166,18 +182,18 @@ void WritablePlace::undo() noexcept {
   if (!run_.directory.empty()) {
     end_run(run_);
   }
+  if (changes_) {
+    changes_->take_back();
+    changes_.reset();
+  }
 }
 
 void WritablePlace::make_run_directory() {
-  const PrivateDirectory base = PrivateDirectory::make(run_base());
-  base.require_control();
   // While this lock is held, no other process takes the new directory for one that a daemon has left.
-  const UniqueFd turn(::open(base.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!turn || ::flock(turn.get(), LOCK_EX) != 0) {
-    throw system_error("Unable to lock \"" + base.path() + "\"", errno);
-  }
-  end_stale_runs();
-  const std::string directory = base.path_of(random_id());
+  UniqueFd turn = open_run_base(true);
+  take_turn(turn);
+  StaleRuns stale = StaleRuns::claim();
+  const std::string directory = run_base() + "/" + random_id();
   for (const std::string& path : {directory, directory + "/lower"}) {
     if (::mkdir(path.c_str(), 0700) != 0) {
       throw cannot_create_directory(path, errno);
@@ -189,6 +205,8 @@ void WritablePlace::make_run_directory() {
     throw Error(ErrorCode::kBusy, "Another process uses \"" + directory + "\"");
   }
   locks_.push_back(*std::move(lock));
+  turn.reset();
+  stale.end();
 }
 
 void WritablePlace::make_place_of_changes(const MountOptions& options) {
@@ -218,6 +236,12 @@ void WritablePlace::make_place_of_changes(const MountOptions& options) {
   mount_tmpfs(run_.changes, {.bytes = options.writable_size, .inodes = options.writable_inodes});
 }
 
+std::optional<ChangesDirectory> WritablePlace::take_changes() {
+  std::optional<ChangesDirectory> taken = std::move(changes_);
+  changes_.reset();
+  return taken;
+}
+
 std::vector<UniqueFd> WritablePlace::locks() const {
   std::vector<UniqueFd> copies;
   for (const UniqueFd& lock : locks_) {
@@ -226,9 +250,10 @@ std::vector<UniqueFd> WritablePlace::locks() const {
   return copies;
 }
 
-WritableMount::WritableMount(WritableRun run, std::vector<UniqueFd> locks)
+WritableMount::WritableMount(WritableRun run, std::vector<UniqueFd> locks, std::optional<ChangesDirectory> changes)
     : run_(std::move(run)),
       locks_(std::move(locks)),
+      changes_(std::move(changes)),
       table_(::open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC)),
       changed_(::epoll_create1(EPOLL_CLOEXEC)) {
   epoll_event event{.events = EPOLLPRI, .data = {}};
@@ -243,22 +268,33 @@ WritableMount WritableMount::adopt(const std::string& lower, std::vector<UniqueF
   if (!run) {
     throw Error(ErrorCode::kMount, "The record of the writable mount above \"" + lower + "\" is missing");
   }
-  return {*std::move(run), std::move(locks)};
+  return {*std::move(run), std::move(locks), std::nullopt};
 }
 
-void WritableMount::attach(const MountOptions& options, const std::string& source) const {
+void WritableMount::attach(const MountOptions& options, const std::string& source) {
   const UniqueFd claim = claim_mountpoint(options.mountpoint, run_.mountpoint);
-  copy_root(run_.lower(), run_.upper());
-  mount_overlay({.source = source,
-                 .lower = run_.lower(),
-                 .upper = run_.upper(),
-                 .work = run_.changes + "/work",
-                 .mountpoint = run_.mountpoint,
-                 .engine = run_.engine,
-                 .is_volatile = run_.discards,
-                 .noexec = options.noexec,
-                 .nosymfollow = options.nosymfollow,
-                 .allow_other = options.allow_other.value_or(false)});
+  try {
+    copy_root(run_.lower(), run_.upper());
+    mount_overlay({.source = source,
+                   .lower = run_.lower(),
+                   .upper = run_.upper(),
+                   .work = run_.changes + "/work",
+                   .mountpoint = run_.mountpoint,
+                   .engine = run_.engine,
+                   .is_volatile = run_.discards,
+                   .noexec = options.noexec,
+                   .nosymfollow = options.nosymfollow,
+                   .allow_other = options.allow_other.value_or(false)});
+    if (changes_) {
+      changes_->write_record();
+    }
+  } catch (...) {
+    if (changes_) {
+      detach();
+      changes_->take_back();
+    }
+    throw;
+  }
 }
 
 bool WritableMount::is_attached() const { return overlay_above(run_.lower(), read_mount_table()).has_value(); }
@@ -270,7 +306,7 @@ void WritableMount::take_change() const {
 
 void WritableMount::detach_lower() const noexcept {
   try {
-    if (find_mount(run_.lower())) {
+    if (const auto top = find_mount(run_.lower()); top && top->type == kMountType) {
       unmount(run_.lower(), true);
     }
   } catch (const std::exception& error) {
@@ -280,9 +316,7 @@ void WritableMount::detach_lower() const noexcept {
 
 void WritableMount::detach() const noexcept {
   try {
-    while (const auto overlay = overlay_above(run_.lower(), read_mount_table())) {
-      unmount(overlay->mountpoint, true);
-    }
+    (void)detach_overlay(run_.lower());
   } catch (const std::exception& error) {
     log::warn("{}", error);
   }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <span>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/base/unique_fd.h"
 #include "daemon/cli/options.h"
+#include "daemon/mount/changes_directory.h"
 #include "daemon/mount/writable_run.h"
 #include "daemon/packages/open_tree.h"
 
@@ -27,6 +28,8 @@ class WritablePlace {
   WritablePlace& operator=(const WritablePlace&) = delete;
 
   [[nodiscard]] const WritableRun& run() const { return run_; }
+  /// The directory of changes, whose record is still to be written: it is for the process that mounts.
+  [[nodiscard]] std::optional<ChangesDirectory> take_changes();
   /// Duplicates of the locks on the run directory and on the directory of changes.
   [[nodiscard]] std::vector<UniqueFd> locks() const;
   /// The daemon cleans up from now on.
@@ -40,19 +43,21 @@ class WritablePlace {
 
   WritableRun run_;
   std::vector<UniqueFd> locks_;
+  std::optional<ChangesDirectory> changes_;
   bool kept_ = false;
 };
 
 /// The overlay above the FUSE mount that the daemon serves. Not thread-safe.
 class WritableMount {
  public:
-  /// `locks` are those of the place; a successor gets them from the daemon before.
-  WritableMount(WritableRun run, std::vector<UniqueFd> locks);
+  /// `locks` are those of the place; a successor gets them from the daemon before. `changes` get their record when the
+  /// overlay is mounted.
+  WritableMount(WritableRun run, std::vector<UniqueFd> locks, std::optional<ChangesDirectory> changes);
   /// The one of a daemon before. `lower` is the mount point of its FUSE mount. Throws Error.
   [[nodiscard]] static WritableMount adopt(const std::string& lower, std::vector<UniqueFd> locks);
 
   /// Makes the overlay. The FUSE mount must be served already: the kernel looks into it. Throws Error.
-  void attach(const MountOptions& options, const std::string& source) const;
+  void attach(const MountOptions& options, const std::string& source);
   /// Whether the overlay is mounted in the mount namespace of this process.
   [[nodiscard]] bool is_attached() const;
   /// Becomes readable when the mount table changes. Owned by this.
@@ -73,6 +78,7 @@ class WritableMount {
  private:
   WritableRun run_;
   std::vector<UniqueFd> locks_;
+  std::optional<ChangesDirectory> changes_;
   UniqueFd table_;    // /proc/self/mountinfo
   UniqueFd changed_;  // an epoll(7) of it
 };

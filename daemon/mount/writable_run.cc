@@ -3,23 +3,21 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
-#include <thread>
 #include <utility>
 
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/log.h"
+#include "core/base/private_directory.h"
 #include "core/webc/json_fields.h"
 #include "core/webc/parse_json.h"
-#include "daemon/mount/unmount.h"
 
 namespace pkgfs {
 namespace {
@@ -91,45 +89,25 @@ std::optional<WritableRun> fuse_run_at(const std::string& path) {
   return std::nullopt;
 }
 
-void unmount_all(const std::string& path) {
-  while (find_mount(path)) {
-    unmount(path, true);
-  }
-}
+/// The place of `run_base`: a directory that other programs made, and the directories of pkgfs below it.
+struct BaseParts {
+  std::string anchor;
+  std::vector<std::string> names;
+};
 
-/// Directories of overlayfs (`work/work`) have no permissions, which keeps other users than root out.
-void make_removable(const std::string& path) {
-  std::error_code failed;
-  stdfs::permissions(path, stdfs::perms::owner_all, failed);
-  std::vector<stdfs::path> left{path};
-  while (!left.empty()) {
-    const stdfs::path here = std::move(left.back());
-    left.pop_back();
-    for (stdfs::directory_iterator entry(here, failed), end; !failed && entry != end; entry.increment(failed)) {
-      std::error_code gone;
-      if (stdfs::is_directory(entry->symlink_status(gone))) {
-        stdfs::permissions(entry->path(), stdfs::perms::owner_all, stdfs::perm_options::nofollow, gone);
-        if (gone) {
-          stdfs::permissions(entry->path(), stdfs::perms::owner_all, gone);
-        }
-        left.push_back(entry->path());
-      }
-    }
-    failed.clear();
+// NOLINTBEGIN(concurrency-mt-unsafe): no thread changes the environment
+BaseParts base_parts() {
+  if (overlay_engine() == OverlayEngine::kKernel) {
+    return {.anchor = "/run", .names = {"pkgfs", "writable"}};
   }
+  const char* const runtime = std::getenv("XDG_RUNTIME_DIR");
+  if (runtime != nullptr && *runtime == '/' && ::access(runtime, W_OK) == 0) {
+    return {.anchor = stdfs::path(runtime).lexically_normal(), .names = {"pkgfs", "writable"}};
+  }
+  const unsigned long user = is_in_user_namespace() ? user_map().outside : ::geteuid();
+  return {.anchor = "/tmp", .names = {"pkgfs-" + std::to_string(user), "pkgfs", "writable"}};
 }
-
-void remove_tree(const std::string& path) {
-  std::error_code failed;
-  stdfs::remove_all(path, failed);
-  if (failed == std::errc::permission_denied) {
-    make_removable(path);
-    stdfs::remove_all(path, failed);
-  }
-  if (failed) {
-    log::warn("\"{}\" stays: {}", path, failed.message());
-  }
-}
+// NOLINTEND(concurrency-mt-unsafe)
 
 }  // namespace
 
@@ -172,7 +150,8 @@ void WritableRun::write() const {
 
 std::optional<WritableRun> WritableRun::read(const std::string& directory) {
   const std::string path = directory + kRunFile;
-  const std::optional<std::string> text = read_own_file(path, kMostRunText);
+  const std::optional<PrivateDirectory> place = PrivateDirectory::find(directory);
+  const std::optional<std::string> text = place ? place->read_file(kRunFile + 1, kMostRunText) : std::nullopt;
   if (!text) {
     return std::nullopt;
   }
@@ -191,33 +170,88 @@ std::optional<WritableRun> WritableRun::read(const std::string& directory) {
   }
 }
 
-// NOLINTBEGIN(concurrency-mt-unsafe): no thread changes the environment
 std::string run_base() {
+  const BaseParts parts = base_parts();
+  stdfs::path path(parts.anchor);
+  for (const std::string& name : parts.names) {
+    path /= name;
+  }
+  return path;
+}
+
+// NOLINTBEGIN(concurrency-mt-unsafe): no thread changes the environment
+std::string changes_base() {
   if (overlay_engine() == OverlayEngine::kKernel) {
-    return "/run/pkgfs/writable";
+    return "/var/lib/pkgfs/writable";
   }
-  const char* const runtime = std::getenv("XDG_RUNTIME_DIR");
-  if (runtime != nullptr && *runtime == '/' && ::access(runtime, W_OK) == 0) {
-    return stdfs::path(runtime).lexically_normal() / "pkgfs/writable";
+  const char* const state = std::getenv("XDG_STATE_HOME");
+  if (state != nullptr && *state == '/') {
+    return std::string(state) + "/pkgfs/writable";
   }
-  const unsigned long user = is_in_user_namespace() ? user_map().outside : ::geteuid();
-  return "/tmp/pkgfs-" + std::to_string(user) + "/pkgfs/writable";
+  const char* const home = std::getenv("HOME");
+  return home != nullptr && *home == '/' ? std::string(home) + "/.local/state/pkgfs/writable" : std::string();
 }
 // NOLINTEND(concurrency-mt-unsafe)
+
+UniqueFd open_run_base(bool make) {
+  const BaseParts parts = base_parts();
+  stdfs::path path(parts.anchor);
+  UniqueFd here(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  for (const std::string& name : parts.names) {
+    if (!here) {
+      break;
+    }
+    path /= name;
+    if (make && ::mkdirat(here.get(), name.c_str(), 0700) != 0 && errno != EEXIST) {
+      throw cannot_create_directory(path, errno);
+    }
+    here = UniqueFd(::openat(here.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    struct stat status{};
+    if (here && (::fstat(here.get(), &status) != 0 || status.st_uid != ::geteuid() ||
+                 (status.st_mode & (S_IWGRP | S_IWOTH)) != 0)) {
+      throw Error(ErrorCode::kPermission,
+                  "\"" + path.string() + "\" belongs to user " + std::to_string(status.st_uid) +
+                      ", or other users may write to it, so pkgfs doesn't believe what is there. Remove it, or set "
+                      "XDG_RUNTIME_DIR");
+    }
+  }
+  if (!here && (make || errno != ENOENT)) {
+    throw system_error("Unable to open the directory \"" + path.string() + "\"", errno);
+  }
+  return here;
+}
+
+bool is_run_id(const std::string& name) {
+  return name.size() == kIdLength && name.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
 
 std::optional<std::string> run_directory_of(const std::string& lower) {
   const stdfs::path path(lower);
   const stdfs::path run = path.parent_path();
-  const std::string id = run.filename();
-  const bool fits = path.is_absolute() && path.filename() == "lower" && id.size() == kIdLength &&
-                    id.find_first_not_of("0123456789abcdef") == std::string::npos &&
+  const bool fits = path.is_absolute() && path.filename() == "lower" && is_run_id(run.filename()) &&
                     run.parent_path().filename() == "writable" && run.parent_path().parent_path().filename() == "pkgfs";
   return fits ? std::optional(run.string()) : std::nullopt;
 }
 
+namespace {
+
+bool has_trusted_base() {
+  try {
+    return static_cast<bool>(open_run_base(false));
+  } catch (const Error& error) {
+    log::debug("{}", error);
+    return false;
+  }
+}
+
+}  // namespace
+
 std::vector<WritableRun> all_runs() {
   std::vector<WritableRun> runs;
   std::error_code failed;
+  if (!has_trusted_base()) {
+    return runs;
+  }
   for (stdfs::directory_iterator entry(run_base(), failed), end; !failed && entry != end; entry.increment(failed)) {
     try {
       if (std::optional<WritableRun> run = WritableRun::read(entry->path())) {
@@ -293,7 +327,8 @@ std::optional<WritableRun> find_run(const std::string& path) {
     const std::optional<std::string> lower = lower_of(*top);
     const std::optional<std::string> run = lower ? run_directory_of(*lower) : std::nullopt;
     // Another user's record isn't trusted.
-    return run && stdfs::path(*run).parent_path() == run_base() ? WritableRun::read(*run) : std::nullopt;
+    return run && stdfs::path(*run).parent_path() == run_base() && has_trusted_base() ? WritableRun::read(*run)
+                                                                                      : std::nullopt;
   }
   for (WritableRun& run : all_runs()) {
     if (run.mountpoint == path) {
@@ -301,69 +336,6 @@ std::optional<WritableRun> find_run(const std::string& path) {
     }
   }
   return std::nullopt;
-}
-
-void end_run(const WritableRun& run) noexcept {
-  try {
-    while (const auto overlay = overlay_above(run.lower(), read_mount_table())) {
-      unmount(overlay->mountpoint, true);
-    }
-    unmount_all(run.lower());
-    if (run.is_tmpfs) {
-      unmount_all(run.changes);
-      ::rmdir(run.changes.c_str());
-    } else if (run.discards) {
-      remove_tree(run.changes);
-    }
-    ::unlink((run.directory + kRunFile).c_str());
-    ::rmdir(run.lower().c_str());
-    if (::rmdir(run.directory.c_str()) != 0 && errno != ENOENT) {
-      log::warn("the directory \"{}\" stays", run.directory);
-    }
-  } catch (const std::exception& error) {
-    log::warn("\"{}\": {}", run.mountpoint, error);
-  }
-}
-
-void end_stale_runs() noexcept {
-  try {
-    const std::vector<MountEntry> table = read_mount_table();
-    for (const auto& entry : stdfs::directory_iterator(run_base())) {
-      const std::string directory = entry.path();
-      // A process that was killed early has left no record.
-      const WritableRun run = WritableRun::read(directory).value_or(WritableRun{
-          .directory = directory, .mountpoint = directory, .changes = directory + "/changes", .is_tmpfs = true});
-      if (!run_directory_of(run.lower()) || overlay_above(run.lower(), table)) {
-        continue;
-      }
-      if (const std::optional<UniqueFd> lock = lock_directory(directory)) {
-        log::info("cleared what an earlier writable mount at \"{}\" has left", run.mountpoint);
-        end_run(run);
-      }
-    }
-  } catch (const std::exception& error) {
-    log::debug("earlier writable mounts: {}", error);
-  }
-}
-
-bool wait_for_end(const WritableRun& run, std::chrono::milliseconds limit) {
-  constexpr auto kPause = std::chrono::milliseconds(5);
-  const auto deadline = std::chrono::steady_clock::now() + limit;
-  while (::access(run.directory.c_str(), F_OK) == 0) {
-    try {
-      if (const std::optional<UniqueFd> lock = lock_directory(run.directory)) {
-        end_run(run);
-        return true;
-      }
-    } catch (const Error& error) {
-      log::debug("{}", error);  // it has just gone
-    }
-    if (std::chrono::steady_clock::now() >= deadline) {
-      return false;
-    }
-    std::this_thread::sleep_for(kPause);
-  }
-  return true;
 }
 
 }  // namespace pkgfs

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/base/unique_fd.h"
@@ -49,6 +50,14 @@ struct WritableRun {
 
 /// The directory with the run directories of this user.
 [[nodiscard]] std::string run_base();
+/// Opens `run_base`, which can be locked, and makes it if `make` is set; nothing if there is none. Throws
+/// Error(kPermission) if it or a directory of pkgfs above it isn't of this user alone: in /tmp, each user can make it.
+[[nodiscard]] UniqueFd open_run_base(bool make);
+/// The directory of changes that end with their mount, in a directory with the name of the run. Empty: there is none,
+/// because HOME isn't set.
+[[nodiscard]] std::string changes_base();
+/// Whether a run directory can have the name.
+[[nodiscard]] bool is_run_id(const std::string& name);
 /// The run whose FUSE mount is at `lower`, if that is a path in a run directory, of whichever user. Asks no file.
 [[nodiscard]] std::optional<std::string> run_directory_of(const std::string& lower);
 /// All runs of this user. Leaves out those that can't be read.
@@ -67,12 +76,26 @@ struct WritableRun {
 /// The run of the writable mount at `path`, also if only a part of it is still mounted.
 [[nodiscard]] std::optional<WritableRun> find_run(const std::string& path);
 
+/// Detaches the overlay above the FUSE mount at `lower`, used or not, wherever it was moved. False, with a warning, if
+/// another file system is mounted above it: the kernel would detach that one. Throws Error.
+bool detach_overlay(const std::string& lower);
 /// Unmounts what is left of the mount, and removes the run directory, with the changes if they end with the mount.
+/// Only changes in `changes_base` are removed. Does nothing while another file system is mounted above the overlay.
 /// Failures are logged only. Call it if the daemon has ended, or in the daemon.
 void end_run(const WritableRun& run) noexcept;
-/// Ends the runs whose daemons have ended and whose overlays are gone. The caller holds the lock on `run_base`, so that
-/// no process is just making one.
-void end_stale_runs() noexcept;
+/// What earlier writable mounts have left: runs whose daemons have ended and whose overlays are gone, and changes that
+/// should have ended with a mount, but whose run directory is gone, as after a boot.
+class StaleRuns {
+ public:
+  /// Takes their locks. The caller holds the lock on `run_base`, so that no process is just making a run.
+  [[nodiscard]] static StaleRuns claim() noexcept;
+  /// Removes them. This may take long, so no other process should have to wait for it.
+  void end() noexcept;
+
+ private:
+  std::vector<std::pair<WritableRun, UniqueFd>> runs_;
+  std::vector<std::pair<std::string, UniqueFd>> changes_;
+};
 /// Waits until the daemon has ended the run, whose overlay is unmounted, or ends it instead of a daemon that has ended.
 /// False: the overlay is still used, as in a container.
 bool wait_for_end(const WritableRun& run, std::chrono::milliseconds limit);

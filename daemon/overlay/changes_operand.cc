@@ -2,6 +2,7 @@
 #include "daemon/overlay/changes_operand.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <filesystem>
@@ -65,7 +66,13 @@ OpenedChanges::OpenedChanges(const ChangesPlace& place, const Io& io)
 ShownAs OpenedChanges::shown() const {
   const ChangesRecord& record = directory_.record();
   const MountOptions then = parse_mount_options(record.arguments.words, record.arguments.rules);
-  return {.uid = record.uid, .gid = record.gid, .file_mask = then.fmask, .directory_mask = then.dmask};
+  ShownAs shown{.uid = record.uid, .gid = record.gid, .file_mask = then.fmask, .directory_mask = then.dmask};
+  struct stat status{};
+  if (record.engine == OverlayEngine::kKernelForUser && ::stat(directory_.upper().c_str(), &status) == 0) {
+    shown.uid = status.st_uid;  // the record has the numbers of the user namespace
+    shown.gid = status.st_gid;
+  }
+  return shown;
 }
 
 }  // namespace pkgfs

@@ -129,7 +129,8 @@ TEST_F(Writable, OutlivesItsDaemon) {
   write(mount / "etc/app.conf", "changed\n");
   ASSERT_TRUE(eventually([&] { return described(mount.path())["generation"] == 2; })) << described(mount.path());
   EXPECT_EQ(described(mount.path())["state"], "live");
-  const ProcessResult second = pkgfs({"mount", "--offline", "--writable=" + changes(), package(), dir_.path()});
+  const TempDir other;
+  const ProcessResult second = pkgfs({"mount", "--offline", "--writable=" + changes(), package(), other.path()});
   EXPECT_EQ(second.exit_code, 9) << "the lock outlives the daemon as well: " << second.describe();
   const ProcessResult unmounted = pkgfs({"unmount", mount.path().string()});
   EXPECT_TRUE(unmounted.ok()) << unmounted.describe();
@@ -244,6 +245,8 @@ TEST_F(Writable, AnOverlayThatTheKernelRefusesTakesTheFuseMountWithIt) {
       << read_text(dir_.path() / "error");
   const fs::path path = dir_.path() / "mp";
   EXPECT_TRUE(eventually([&] { return is_gone(path) && processes_with("mp").empty(); }));
+  EXPECT_EQ(shell("ls -A " + (dir_.path() / "u/c").string()).out, "")
+      << "what the mount made in the directory goes, too";
 }
 
 TEST_F(Writable, MemoryHasTheLimitsThatWereAsked) {
@@ -261,6 +264,7 @@ TEST_F(Writable, OptionsThatDoNotFitAreRefused) {
   const std::pair<Arguments, std::string> cases[] = {
       {{"--writable", "--engine=erofs"}, "--engine=erofs"},
       {{"--writable", "--follow-manifest"}, "--follow-manifest"},
+      {{"--writable", "--no-allow-other"}, "--no-allow-other"},
       {{"--rebase"}, "--writable"},
       {{"--writable", "--rebase"}, "--writable=DIR"},
       {{"--writable-size=1M"}, "--writable"},
