@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/volumes/mounter.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include "daemon/mount/keeperd.h"
 #include "daemon/mount/mount_status.h"
 #include "daemon/mount/mount_table.h"
+#include "daemon/mount/remove_tree.h"
 #include "daemon/mount/unmount.h"
 #include "daemon/mount/writable_run.h"
 
@@ -137,10 +139,43 @@ void Mounter::forget(const std::string& name) const noexcept {
   for (const char* suffix : {"", ".new"}) {
     ::unlink((lock_path(name) + suffix).c_str());
   }
-  std::error_code failed;
-  std::filesystem::remove_all(changes_path(name), failed);
-  if (failed) {
-    log::warn("volume \"{}\": its changes in \"{}\" stay: {}", name, changes_path(name), failed.message());
+  // First of all the name goes, so that a later volume of the same name has no changes.
+  try {
+    if (const std::optional<std::string> aside = set_aside(name)) {
+      remove_tree(*aside);
+    }
+  } catch (const std::exception& error) {
+    log::warn("volume \"{}\": its changes stay: {}", name, error);
+  }
+}
+
+std::optional<std::string> Mounter::set_aside(const std::string& name) const {
+  const std::string path = changes_path(name);
+  struct stat status{};
+  if (::lstat(path.c_str(), &status) != 0) {
+    if (errno == ENOENT) {
+      return std::nullopt;
+    }
+    throw system_error("Unable to look at \"" + path + "\"", errno);
+  }
+  const std::string orphans = state_directory_ + "/changes/.orphans";  // no volume has this name
+  make_private_directory(orphans);
+  constexpr int kMost = 10000;
+  for (int i = 1; i < kMost; ++i) {
+    std::string aside = orphans + "/" + name + (i == 1 ? "" : "." + std::to_string(i));
+    if (::renameat2(AT_FDCWD, path.c_str(), AT_FDCWD, aside.c_str(), RENAME_NOREPLACE) == 0) {
+      return aside;
+    }
+    if (errno != EEXIST) {
+      break;
+    }
+  }
+  throw system_error("Unable to move \"" + path + "\" to \"" + orphans + "\"", errno);
+}
+
+void Mounter::refuse_old_changes(const std::string& name) const {
+  if (const std::optional<std::string> aside = set_aside(name)) {
+    log::warn("the changes of an earlier volume \"{}\" are in \"{}\"", name, *aside);
   }
 }
 
@@ -152,14 +187,18 @@ void Mounter::forget_all_but(const std::set<std::string>& names) const {
       ::unlink(path.c_str());
     }
   }
-  const std::string orphans = state_directory_ + "/changes/.orphans";  // no volume has this name
-  for (const auto& entry : std::filesystem::directory_iterator(state_directory_ + "/changes", failed)) {
-    const std::string name = entry.path().filename();
-    if (entry.path() != orphans && !names.contains(name)) {
-      make_private_directory(orphans);
-      std::filesystem::remove_all(orphans + "/" + name);
-      std::filesystem::rename(entry.path(), orphans + "/" + name);
-      log::warn("the changes of \"{}\", which is no volume any more, are in \"{}\"", name, orphans);
+  for (std::filesystem::directory_iterator entry(state_directory_ + "/changes", failed), end; !failed && entry != end;
+       entry.increment(failed)) {
+    const std::string name = entry->path().filename();
+    if (name == ".orphans" || names.contains(name)) {
+      continue;
+    }
+    try {
+      if (const std::optional<std::string> aside = set_aside(name)) {
+        log::warn("the changes of \"{}\", which is no volume any more, are in \"{}\"", name, *aside);
+      }
+    } catch (const std::exception& error) {
+      log::warn("the changes of \"{}\", which is no volume any more: {}", name, error);
     }
   }
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -42,6 +43,8 @@ class Mounter {
   /// Removes the files of all volumes that are not among `names`. Their changes are set aside: the list of volumes may
   /// have been lost.
   void forget_all_but(const std::set<std::string>& names) const;
+  /// For a new volume: sets changes aside that one of the same name has left. Throws Error if that fails.
+  void refuse_old_changes(const std::string& name) const;
 
   [[nodiscard]] std::string mountpoint(const std::string& name) const { return mount_root_ + "/" + name; }
 
@@ -62,6 +65,9 @@ class Mounter {
   [[nodiscard]] std::string lock_path(const std::string& name) const;
   /// The directory of changes of a writable volume.
   [[nodiscard]] std::string changes_path(const std::string& name) const;
+  /// Moves the changes of the volume to a directory of its own below `.orphans`, whose path it returns; nothing if
+  /// there are none. Throws Error.
+  [[nodiscard]] std::optional<std::string> set_aside(const std::string& name) const;
   /// Empty if the volume has no lock file of its own.
   [[nodiscard]] std::string used_lock(const std::string& name, const VolumeOptions& options) const;
 

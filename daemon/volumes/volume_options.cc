@@ -10,6 +10,7 @@
 #include "daemon/cli/mount_words.h"
 #include "daemon/cli/option_table.h"
 #include "daemon/cli/options.h"
+#include "daemon/mount/writable_mount.h"
 
 namespace pkgfs {
 namespace {
@@ -174,6 +175,13 @@ VolumeOptions parse_volume_options(const DriverOptions& given) {
   check_for_volume(mount);
   // Without a value, the volume keeps the changes, and the mounter says where.
   options.keeps_changes = std::erase(options.words, kWritable) > 0;
+  MountOptions mounted = mount;
+  mounted.writable_dir = options.keeps_changes ? "/" : "";
+  refuse_with_writable(mounted);
+  const std::string discards = std::string(kWritable) + "=" + std::string(kDiscard);
+  if (options.keeps_changes && std::ranges::find(options.words, discards) != options.words.end()) {
+    throw Error(ErrorCode::kUsage, "option 'writable': a volume either keeps its changes or throws them away");
+  }
   options.is_path = check_package(options.package);
   options.lock = mount.tree.network.lock;
   for (const std::string& word : options.words) {

@@ -168,6 +168,7 @@ void VolumeTable::create(const std::string& name, const DriverOptions& options, 
   volume->idle_until = idle_end(*volume);
   volumes_[name] = volume;
   try {
+    mounter_.refuse_old_changes(name);
     write_lock();
     save();
   } catch (...) {

@@ -145,7 +145,11 @@ void VolumeTable::adopt() {
   for (const auto& [name, mount] : mounts) {
     if (!names.contains(name)) {
       log::warn("\"{}\" at \"{}\" belongs to no volume and is unmounted", mount.package, mounter_.mountpoint(name));
-      mounter_.forget(name);
+      try {
+        mounter_.unmount(name, true);  // the list of volumes may have been lost: its changes are set aside, not removed
+      } catch (const std::exception& error) {
+        log::warn("\"{}\": {}", mounter_.mountpoint(name), error);
+      }
     }
   }
   mounter_.forget_all_but(names);

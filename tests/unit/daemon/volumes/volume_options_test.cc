@@ -47,6 +47,22 @@ TEST(VolumeOptions, AUsersLockFileIsTheOnlyOne) {
   EXPECT_EQ(mount_arguments(options, "/l", "/m"), (Words{"mount", "-o", "lock=/own.lock", "--", "acme/app", "/m"}));
 }
 
+TEST(VolumeOptions, ThatDoNotFitChangesAreRefused) {
+  const std::pair<DriverOptions, std::string> cases[] = {
+      {{{"package", "/"}, {"writable", "true"}, {"o", "writable_size=1G"}}, "on a disk"},
+      {{{"package", "/"}, {"writable", "true"}, {"view", "package"}}, "--view=package"},
+      {{{"package", "/"}, {"writable", "discard"}, {"o", "writable"}}, "keeps its changes"},
+  };
+  for (const auto& [options, reason] : cases) {
+    try {
+      (void)parse_volume_options(options);
+      ADD_FAILURE() << reason;
+    } catch (const Error& error) {
+      EXPECT_NE(error.message().find(reason), std::string::npos) << error.message();
+    }
+  }
+}
+
 TEST(VolumeOptions, PathsAreKnown) {
   EXPECT_TRUE(parse_volume_options({{"package", "/"}}).is_path);
   EXPECT_FALSE(parse_volume_options({{"package", "acme/app"}}).is_path);
