@@ -61,8 +61,7 @@ std::shared_ptr<const DirectoryPackage> open_source(const std::string& text, con
 /// Whether `text` names changes of a writable mount, rather than a directory with a wasmer.toml.
 std::optional<ChangesPlace> packed_changes(const std::string& text) {
   std::error_code failed;
-  const bool is_source = std::filesystem::exists(std::filesystem::path(text) / "wasmer.toml", failed) &&
-                         !std::filesystem::exists(std::filesystem::path(text) / "record", failed);
+  const bool is_source = std::filesystem::exists(std::filesystem::path(text) / "wasmer.toml", failed);
   if (is_source && !find_mount(std::filesystem::canonical(text, failed))) {
     return std::nullopt;
   }

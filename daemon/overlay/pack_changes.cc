@@ -81,6 +81,7 @@ class PackedMerged final : public PackedDirectory {
     Entry made;
     made.node.name = entry.name;
     if (entry.upper) {
+      refuse_moved_commands(*entry.upper, path);
       if (S_ISREG(entry.upper->status.st_mode) && path_ == commands_.directory && !entry.base &&
           commands_.names.contains(entry.name)) {
         commands_.atoms[entry.name] = upper_path(entry.name);
@@ -96,6 +97,19 @@ class PackedMerged final : public PackedDirectory {
       made.directory = std::make_unique<PackedMerged>(tree_, commands_, tree_.enter(directory_, entry), path);
     }
     packed.push_back(std::move(made));
+  }
+
+  /// The files of commands are no files of a package, so a directory that shows them elsewhere would lack them.
+  void refuse_moved_commands(const UpperEntry& entry, const std::string& path) const {
+    if (!entry.redirect || commands_.names.empty()) {
+      return;
+    }
+    const std::string from = entry.redirect->starts_with('/') ? *entry.redirect : path_ + "/" + *entry.redirect;
+    if (is_below(commands_.directory, from)) {
+      throw Error(ErrorCode::kUnsupported,
+                  {"\"" + from + "\" was moved to \"" + path + "\", with the programs of the package's commands",
+                   "move it back, or mount the package with --no-commands"});
+    }
   }
 
   [[nodiscard]] std::string upper_path(const std::string& name) const {

@@ -103,6 +103,9 @@ std::vector<UpperEntry> UpperTree::entries(const std::string& directory) const {
   const std::string shown = "\"" + joined(name_, directory) + "\"";
   UniqueFd fd = open(directory, O_RDONLY | O_DIRECTORY);
   const std::unique_ptr<DIR, CloseDirectory> stream(fd ? ::fdopendir(fd.get()) : nullptr);
+  if (stream == nullptr && errno == ENOENT && !directory.empty()) {
+    return {};  // the mount is in use: the directory has just gone
+  }
   if (stream == nullptr) {
     throw system_error(shown, errno);
   }

@@ -157,6 +157,10 @@ TEST_F(WritableChanges, PackKeepsCommandsAndReplacesChangedPrograms) {
     write(mount / "bin/run", std::string("\0asm\1\0\0\0\0\2\0\0", 12));
     const ProcessResult packed = pkgfs({"pack", mount.path().string(), "-o", made});
     ASSERT_TRUE(packed.ok()) << packed.describe();
+    ASSERT_EQ(::rename((mount / "bin").c_str(), (mount / "programs").c_str()), 0);
+    const ProcessResult moved = pkgfs({"pack", mount.path().string(), "-o", made + "-moved"});
+    EXPECT_FALSE(moved.ok()) << "the programs of commands would be missing in /programs";
+    EXPECT_NE(moved.err.find("was moved to \"/programs\""), std::string::npos) << moved.describe();
   }
   EXPECT_TRUE(pkgfs({"verify", made}).ok()) << pkgfs({"verify", made}).describe();
   const json less = inspect();
@@ -217,6 +221,15 @@ TEST_F(WritableChanges, WhatIsNoChangesIsRefused) {
   write(changes() + "/record", "{\"format\": 1}");
   const ProcessResult damaged = pkgfs({"changes", changes()});
   EXPECT_EQ(damaged.exit_code, 4) << damaged.describe();
+}
+
+TEST_F(WritableChanges, ASourceWithAFileRecordIsPacked) {
+  TempDir source;
+  (void)source.write("wasmer.toml", "[package]\nname='acme/live'\nversion='1.0.0'\n[fs]\n'/x'='x'\n");
+  (void)source.write("x/y", "y");
+  (void)source.write("record", "a song");
+  const ProcessResult packed = pkgfs({"pack", source.path(), "-o", dir_.path() / "packed.webc"});
+  EXPECT_TRUE(packed.ok()) << packed.describe();
 }
 
 }  // namespace
