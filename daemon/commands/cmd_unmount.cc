@@ -22,7 +22,10 @@ int end_writable(const WritableRun& run, bool lazy) {
   constexpr auto kLimit = std::chrono::seconds(10);
   constexpr auto kLazyLimit = std::chrono::milliseconds(500);  // a program may use it for ever
   if (!wait_for_end(run, lazy ? std::chrono::milliseconds(kLazyLimit) : kLimit) && !lazy) {
-    log::warn("\"{}\" is unmounted, but a container still uses it; the mount ends with that use", run.mountpoint);
+    log::warn(
+        "\"{}\" is unmounted, but its daemon hasn't ended yet: a container may use it, or the daemon removes the "
+        "changes",
+        run.mountpoint);
   }
   return kExitOk;
 }

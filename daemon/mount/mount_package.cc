@@ -51,9 +51,13 @@ std::string missing_words(const std::vector<std::string>& words, const MountEntr
 /// What `remount,ro` asks for is what every mount is. Warns of the words that it can't change, as the kernel ignores
 /// them. Throws Error(kMount) if no package is mounted there.
 int confirm_mounted(const std::string& mountpoint, const std::vector<std::string>& words) {
-  const std::optional<MountEntry> mounted = find_mount(resolve_mountpoint(mountpoint));
+  const std::optional<MountEntry> mounted = find_package_mount(resolve_mountpoint(mountpoint));
   if (!mounted || mounted->type != kMountType) {
     throw Error(ErrorCode::kMount, "\"" + mountpoint + "\" can't be remounted: no package is mounted there");
+  }
+  if (!mounted->served_at.empty()) {
+    throw Error(ErrorCode::kMount, {"\"" + mountpoint + "\" can't be remounted: it is a writable mount",
+                                    "unmount it, and mount it again without --writable"});
   }
   log::info("\"{}\" is read-only already; nothing was changed", mountpoint);
   if (const std::string missing = missing_words(words, *mounted); !missing.empty()) {

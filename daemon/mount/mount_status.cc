@@ -201,6 +201,21 @@ std::vector<MountStatus> ask_mounts(std::vector<MountEntry> mounts, std::chrono:
   for (std::size_t i = 0; i < unsure.size(); ++i) {
     all[unsure[i]].state = states[i];
   }
+  // The overlay of a writable mount may be a program, fuse-overlayfs, which can end before the daemon below it.
+  unsure.clear();
+  paths.clear();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (!all[i].entry.served_at.empty() && all[i].state != MountState::kDead && all[i].state != MountState::kStuck) {
+      unsure.push_back(i);
+      paths.push_back(all[i].entry.mountpoint);
+    }
+  }
+  const std::vector<MountState> above = probe_mounts(paths, limit);
+  for (std::size_t i = 0; i < unsure.size(); ++i) {
+    if (above[i] == MountState::kDead || above[i] == MountState::kStuck) {
+      all[unsure[i]].state = above[i];
+    }
+  }
   for (MountStatus& status : all) {
     if (!status.pid() && status.state != MountState::kDead) {
       status.owner = find_owner(status.entry);

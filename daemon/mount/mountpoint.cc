@@ -108,7 +108,8 @@ bool unmount_dead(const std::string& path) {
 
 /// Unmounts a writable mount if it is dead. Throws Error(kBusy) if it isn't.
 void clear_writable(const std::string& given, const MountEntry& mount) {
-  if (find_mount(mount.served_at) && probe_mount(mount.served_at, kProbeLimit) != MountState::kDead) {
+  const auto lives = [](const std::string& path) { return probe_mount(path, kProbeLimit) != MountState::kDead; };
+  if (find_mount(mount.served_at) && lives(mount.served_at) && lives(mount.mountpoint)) {
     throw Error(ErrorCode::kBusy, {"\"" + mount.source + "\" is already mounted at \"" + given + "\"",
                                    "unmount it first: pkgfs unmount " + mount.mountpoint});
   }

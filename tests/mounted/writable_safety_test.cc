@@ -169,5 +169,20 @@ TEST_F(WritableSafety, ChangesOfAUserNamespaceAreListedOutsideOfIt) {
   (void)shell("rm -rf /tmp/pkgfs-65534");
 }
 
+TEST_F(WritableSafety, AnOverlayWhoseProgramWasKilledIsDead) {
+  if (!have_program("fuse-overlayfs") || !have_program("setpriv") || fs::exists("/tmp/pkgfs-65534")) {
+    GTEST_SKIP() << "needs fuse-overlayfs and setpriv";
+  }
+  ASSERT_EQ(::chmod(dir_.path().c_str(), 0777), 0);
+  const std::string mount = kPkgfs + " mount --offline --writable " + package() + " mp; ";
+  const ProcessResult used =
+      as_user("mkdir home mp; " + mount + "kill -9 $(pgrep -f \"^fuse-overlayfs .*$PWD/mp\\$\"); sleep 0.5; " + kPkgfs +
+              " mounts; " + mount + "echo new > mp/new; " + kPkgfs + " mounts; " + kPkgfs + " unmount mp");
+  EXPECT_TRUE(used.ok()) << used.describe();
+  const std::string listed = "acme/app@1.2.3 on " + (dir_.path() / "mp").string();
+  EXPECT_EQ(used.out, listed + " (dead)\n" + listed + " (live)\n") << used.describe();
+  (void)shell("rm -rf /tmp/pkgfs-65534");
+}
+
 }  // namespace
 }  // namespace pkgfs::test
