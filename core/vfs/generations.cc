@@ -44,7 +44,9 @@ void Generations::add(std::uint64_t generation, FileSystem& tree, bool counted) 
   Slot& slot = slots_.at(slot_of(generation));
   slot.generation = generation;
   slot.counted = counted;
-  immutable_ = tree.is_immutable();
+  if (immutable_ != tree.is_immutable()) {
+    immutable_ = !immutable_;  // by the first tree only, before any request: the caller adds no tree of another kind
+  }
   slot.tree = &tree;
 }
 
@@ -60,18 +62,18 @@ bool Generations::is_unused(std::uint64_t generation) const {
 
 void Generations::remove(std::uint64_t generation) { slots_.at(slot_of(generation)).tree = nullptr; }
 
+/// Sequentially consistent, as fuse::Answering needs it.
 inline Generations::Found Generations::find(Inode inode) const {
   if (inode == kRoot) {
-    const Slot* const slot = shown_.load(std::memory_order_acquire);
-    return {slot, slot->tree.load(std::memory_order_acquire), kRoot};
+    const Slot* const slot = shown_.load();
+    return {slot, slot->tree.load(), kRoot};
   }
   if ((inode & kLater) == 0) {
-    return {slots_.data(), slots_[0].tree.load(std::memory_order_acquire), inode};
+    return {slots_.data(), slots_[0].tree.load(), inode};
   }
   const Slot& slot = slots_[(inode & ~kLater) >> kSlotShift];  // NOLINT: no more values than slots
   const Inode packed = inode & ((Inode{1} << kSlotShift) - 1);
-  return {&slot, slot.tree.load(std::memory_order_acquire),
-          ((packed >> kPositionBits) << kTreeIndexBits) | (packed & kPositionMask)};
+  return {&slot, slot.tree.load(), ((packed >> kPositionBits) << kTreeIndexBits) | (packed & kPositionMask)};
 }
 
 std::size_t Generations::slot_of_inode(Inode inode) const { return index_of(*find(inode).slot); }
@@ -152,21 +154,24 @@ Result<void> Generations::read_dir(Inode dir, std::uint64_t from, FunctionRef<bo
   if (dir == kRoot && from > 0) {
     // The listing goes on in the tree in which it began, as long as that is there.
     const Slot& begun = slots_.at((from >> kListingShift) % GenerationCounts::kSlots);
-    if (FileSystem* const tree = begun.tree.load(std::memory_order_acquire); tree != nullptr && &begun != found.slot) {
+    FileSystem* const tree = begun.tree.load();
+    is_old = tree != nullptr && &begun != found.slot;
+    // A position in a tree that is closed means nothing in another one: the listing begins again.
+    from = tree == nullptr ? 0 : from & kListingMask;
+    if (is_old) {
       found = {&begun, tree, kRoot};
-      is_old = true;
     }
-    from &= kListingMask;
   }
   if (found.tree == nullptr) [[unlikely]] {
     return fail(ESTALE);
   }
   const std::size_t slot = index_of(*found.slot);
   const std::uint64_t position = dir == kRoot ? std::uint64_t{slot} << kListingShift : 0;
+  const bool names_only = is_old || (dir == kRoot && names_only_);
   return found.tree->read_dir(found.inode, from, [&](const DirEntry& entry) {
     DirEntry shown = entry;
     // The kernel was told already that this name isn't what it was, so it must not learn the old inode again.
-    shown.inode = is_old || entry.inode == 0 ? 0 : to_inode(slot, entry.inode).value_or(0);
+    shown.inode = names_only || entry.inode == 0 ? 0 : to_inode(slot, entry.inode).value_or(0);
     shown.next |= position;
     show_numbers(*found.slot, shown.attributes);
     return visit(shown);

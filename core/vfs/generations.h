@@ -20,6 +20,7 @@ struct GenerationCounts {
 
   std::atomic<std::uint64_t> shown{0};        // the number of the generation that the root shows
   std::atomic<std::uint64_t> fingerprint{0};  // of the tree with which the mount began
+  std::atomic<std::uint64_t> announced{0};    // the number of the last change of which a program was told
   /// By slot (`Generations::slot_of`): how many references to inodes of the generation the kernel has. A daemon that is
   /// killed may leave a number that is too high, never one that is too low.
   std::array<std::atomic<std::uint64_t>, kSlots> references{};
@@ -53,11 +54,18 @@ class Generations final : public FileSystem {
   /// Makes the root show `generation`, which was added.
   void show(std::uint64_t generation);
   [[nodiscard]] std::uint64_t shown() const { return counts_.shown.load(); }
+  /// The same in a daemon that gets ready while another one serves: `shown` stays as that one has set it.
+  void prepare_to_show(std::uint64_t generation) { shown_ = &slots_.at(slot_of(generation)); }
+  /// Whether a listing of the root gives names only, and no inodes. If the kernel learned the new inode of a name on
+  /// which another file system is mounted, it would detach that.
+  void list_names_only(bool names_only) { names_only_ = names_only; }
   /// Whether the kernel has no reference to `generation`, as far as that was counted. False if it wasn't.
   [[nodiscard]] bool is_unused(std::uint64_t generation) const;
   /// From now on, its inodes are stale (ESTALE). A request that began before may still use the tree. The generation
   /// must not be shown.
   void remove(std::uint64_t generation);
+  /// Undoes `remove`. `tree`: that of `add`.
+  void give_back(std::uint64_t generation, FileSystem& tree) { slots_.at(slot_of(generation)).tree = &tree; }
   /// The inode here of `inode` in the tree of `generation`; 0 if there is none.
   [[nodiscard]] static Inode inode_of(std::uint64_t generation, Inode inode);
   /// How many references the kernel has to `generation`, as far as that was counted.
@@ -110,6 +118,7 @@ class Generations final : public FileSystem {
   GenerationCounts& counts_;
   std::array<Slot, GenerationCounts::kSlots> slots_;
   std::atomic<const Slot*> shown_{nullptr};
+  std::atomic<bool> names_only_{false};
   bool immutable_ = true;
 };
 

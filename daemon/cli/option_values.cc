@@ -180,16 +180,17 @@ std::optional<std::uint64_t> parse_memory(std::string_view option, std::string_v
 }
 
 std::chrono::seconds parse_interval(std::string_view option, std::string_view value) {
-  constexpr std::string_view kWanted = "a time of at least a second (\"30s\", \"10m\", \"12h\")";
+  constexpr std::string_view kWanted = "a time from a second to 365 days (\"30s\", \"10m\", \"12h\")";
+  constexpr std::chrono::seconds kMost = std::chrono::days(365);  // clocks count nanoseconds
   const auto seconds = whole_number(value);
-  if (seconds == 0U) {
+  if (seconds == 0U || (seconds && std::chrono::seconds(*seconds) > kMost)) {
     bad_value(option, value, kWanted);
   }
   if (seconds) {
     return std::chrono::seconds(*seconds);
   }
   const std::chrono::seconds interval = parse_age(option, value);
-  if (interval < std::chrono::seconds(1)) {
+  if (interval < std::chrono::seconds(1) || interval > kMost) {
     bad_value(option, value, kWanted);
   }
   return interval;

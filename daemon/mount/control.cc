@@ -3,21 +3,22 @@
 
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <charconv>
+#include <chrono>
 #include <cstddef>
 #include <optional>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "core/base/error.h"
 #include "core/webc/parse_json.h"
 #include "daemon/cli/exit_code.h"
-#include "daemon/cli/mount_words.h"
 
 namespace pkgfs {
 namespace {
@@ -28,7 +29,14 @@ constexpr std::string_view kControlAddress = "pkgfs-mount-";
 constexpr std::array<std::string_view, 2> kControlWords{"refresh", "rollback"};
 constexpr std::size_t kMostRequest = 256;
 constexpr std::size_t kMostAnswer = 65536;
-constexpr int kRequestMs = 1000;
+constexpr int kRequestMs = 200;  // the caller sends it at once
+/// For a process that may not ask: it blocks others meanwhile.
+constexpr int kStrangerMs = 10;
+/// Longer than any download that goes on: a daemon that was stopped (SIGSTOP) doesn't answer at all.
+constexpr int kAnswerMs = 30 * 60 * 1000;
+/// A daemon that has just taken the mount over doesn't listen yet.
+constexpr auto kListenLimit = std::chrono::seconds(2);
+constexpr auto kListenPause = std::chrono::milliseconds(10);
 constexpr int kWaiting = 8;  // connections that wait for the daemon
 
 struct ControlAddress {
@@ -77,19 +85,6 @@ std::optional<ControlRequest> request_in(const std::string& text) {
 
 Json error_json(const Error& error) { return {{"error", error.chain()}, {"exit_code", to_exit_code(error.code())}}; }
 
-/// The user of the mount (user_id=0 of its options).
-std::optional<uid_t> owner_of(const MountEntry& mount) {
-  constexpr std::string_view kWord = "user_id=";
-  for (const std::string& word : split_mount_words(mount.super_options)) {
-    if (uid_t user = 0;
-        word.starts_with(kWord) &&
-        std::from_chars(word.data() + kWord.size(), word.data() + word.size(), user).ec == std::errc()) {
-      return user;
-    }
-  }
-  return std::nullopt;
-}
-
 ErrorCode code_of(const Json& answer) {
   for (const ErrorCode code : {ErrorCode::kUsage, ErrorCode::kNotFound, ErrorCode::kCorrupt, ErrorCode::kUnsupported,
                                ErrorCode::kResolve, ErrorCode::kLoad, ErrorCode::kPermission, ErrorCode::kBusy,
@@ -115,23 +110,24 @@ UniqueFd listen_for_control(const std::string& connection) {
   return listener;
 }
 
-void serve_control(int listener, const std::function<Json(ControlRequest)>& answer) {
-  const UniqueFd socket(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
+bool serve_control(int listener, const std::function<Json(ControlRequest)>& answer) {
+  const UniqueFd socket(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!socket) {
-    return;
+    return errno == EAGAIN || errno == ECONNABORTED || errno == EINTR;
   }
-  // First: if data is left unread at the end, the peer may not get the answer.
-  const std::string text = receive_text(socket.get(), kMostRequest, kRequestMs);
   const std::optional<ucred> peer = peer_of(socket.get());
-  if (!peer || (peer->uid != 0 && peer->uid != ::geteuid())) {
+  const bool may_ask = peer && (peer->uid == 0 || peer->uid == ::geteuid());
+  // Before any answer: if data is left unread at the end, the peer may not get the answer.
+  const std::string text = receive_text(socket.get(), kMostRequest, may_ask ? kRequestMs : kStrangerMs);
+  if (!may_ask) {
     send_json(socket.get(),
               error_json(Error(ErrorCode::kPermission, "only root and the user of the mount may do this")));
-    return;
+    return true;
   }
   const std::optional<ControlRequest> request = request_in(text);
   if (!request) {
     send_json(socket.get(), error_json(Error(ErrorCode::kUsage, "the daemon doesn't know the request")));
-    return;
+    return true;
   }
   Json said;
   try {
@@ -140,14 +136,27 @@ void serve_control(int listener, const std::function<Json(ControlRequest)>& answ
     said = error_json(current_error());
   }
   send_json(socket.get(), said);
+  return true;
 }
 
 Json ask_daemon(const MountEntry& mount, ControlRequest request) {
   const std::string what = "Its daemon can't be reached";
   const ControlAddress at = control_address(connection_of(mount.device));
   const UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  if (!socket || ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&at.address), at.length) != 0) {
+  const timeval limit{.tv_sec = 10, .tv_usec = 0};  // connect waits while other connections do
+  if (!socket || ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) != 0) {
+    throw system_error(what, errno);
+  }
+  const auto deadline = std::chrono::steady_clock::now() + kListenLimit;
+  while (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&at.address), at.length) != 0) {
     const int error = errno;
+    if (error == ECONNREFUSED && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(kListenPause);
+      continue;
+    }
+    if (error == EAGAIN) {
+      throw Error(ErrorCode::kBusy, {what, "it is busy with other requests to this mount; ask again later"});
+    }
     throw error == ECONNREFUSED
         ? Error(ErrorCode::kMount,
                 {what,
@@ -157,13 +166,14 @@ Json ask_daemon(const MountEntry& mount, ControlRequest request) {
   }
   // Any process may take the name of the socket before the daemon does.
   const std::optional<ucred> peer = peer_of(socket.get());
-  if (!peer || (peer->uid != 0 && peer->uid != owner_of(mount))) {
+  if (!peer || (peer->uid != 0 && peer->uid != user_of(mount))) {
     throw Error(ErrorCode::kPermission, {what, "the process that listens in its place is of another user"});
   }
   send_json(socket.get(), {{"request", kControlWords.at(static_cast<std::size_t>(request))}});
-  const std::optional<webc::Json> answer = webc::parse_object(receive_text(socket.get(), kMostAnswer, -1));
+  const std::optional<webc::Json> answer = webc::parse_object(receive_text(socket.get(), kMostAnswer, kAnswerMs));
   if (!answer) {
-    throw Error(ErrorCode::kMount, "its daemon has ended, or answers nothing that can be understood");
+    throw Error(ErrorCode::kMount,
+                "its daemon has ended, doesn't answer within 30 minutes, or answers nothing that can be understood");
   }
   if (const auto error = answer->find("error"); error != answer->end()) {
     std::vector<std::string> chain;

@@ -20,11 +20,12 @@ enum class ControlRequest { kRefresh, kRollback };
 /// isn't possible: EADDRINUSE if another process listens there, such as the daemon before.
 [[nodiscard]] UniqueFd listen_for_control(const std::string& connection);
 /// Takes one connection from `listener`. If its request is allowed and of the expected form, calls `answer` and sends
-/// what that returns, or the message of its Error. Waits at most a second for the request.
-void serve_control(int listener, const std::function<nlohmann::ordered_json(ControlRequest)>& answer);
+/// what that returns, or the message of its Error. Waits only some milliseconds for the request. False: no connection
+/// can be taken now, although one waits; the caller should pause.
+[[nodiscard]] bool serve_control(int listener, const std::function<nlohmann::ordered_json(ControlRequest)>& answer);
 
 /// Sends a request to the daemon of `mount`, and waits for the answer, which may take as long as a resolution and its
-/// downloads. Throws Error that says why the daemon refuses, fails or can't be reached.
+/// downloads, but not more than 30 minutes. Throws Error that says why the daemon refuses, fails or can't be reached.
 [[nodiscard]] nlohmann::ordered_json ask_daemon(const MountEntry& mount, ControlRequest request);
 
 }  // namespace pkgfs

@@ -132,7 +132,7 @@ void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecor
       [record, parts]() mutable { return contents_of(record, parts); }, keeperd);
 }
 
-void store_mount(ServiceManager& manager, MountRecord record, const KeptParts& parts) {
+std::string store_mount(ServiceManager& manager, MountRecord record, const KeptParts& parts) {
   constexpr std::size_t kMost = 500;  // FileDescriptorStoreMax= of pkgfs@.service is a little higher
   try {
     const Keeper::Contents contents = contents_of(record, parts);
@@ -149,8 +149,9 @@ void store_mount(ServiceManager& manager, MountRecord record, const KeptParts& p
       manager.store(std::string(kStoredContainer) + std::to_string(i), contents.containers[i]);
     }
     manager.store(std::string(kStoredDevice), parts.session->device_fd());  // without the others it is of no use
+    return {};
   } catch (const Error& error) {
-    warn_not_kept(error.message());
+    return error.message();
   }
 }
 

@@ -66,8 +66,9 @@ struct KeptParts {
 /// `keeperd`: the path of the socket of pkgfs-keeperd; empty: it isn't to hold the mount.
 void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecord record, const KeptParts& parts,
                  const std::string& keeperd);
-/// Lets the service manager keep what a keeper would hold. The next process of the unit goes on with the mount.
-void store_mount(ServiceManager& manager, MountRecord record, const KeptParts& parts);
+/// Lets the service manager keep what a keeper would hold. The next process of the unit goes on with the mount. Returns
+/// an empty text, or the reason why it keeps what it has kept before, or nothing.
+[[nodiscard]] std::string store_mount(ServiceManager& manager, MountRecord record, const KeptParts& parts);
 /// The names under which the service manager keeps descriptors. The last one is followed by the number of a container.
 inline constexpr std::string_view kStoredDevice = "pkgfs-device";
 inline constexpr std::string_view kStoredRecord = "pkgfs-record";

@@ -32,6 +32,23 @@ VersionFacts facts_of(const Json& entry) {
           .turn = number("turn")};
 }
 
+Json notes_json(const VersionNotes& notes) {
+  return {{"refused", notes.refused},
+          {"lock", notes.lock_stamp},
+          {"change", notes.change.number},
+          {"before", notes.change.before},
+          {"now", notes.change.now}};
+}
+
+VersionNotes notes_of(const Json& entry) {
+  const auto text = [&](const char* name) { return webc::expect_text(webc::required(entry, name, kWhere), name); };
+  return {.refused = text("refused"),
+          .lock_stamp = text("lock"),
+          .change = {.number = webc::expect_unsigned(webc::required(entry, "change", kWhere), "change"),
+                     .before = text("before"),
+                     .now = text("now")}};
+}
+
 /// Appends the descriptors of `from`, and returns its resolution with the numbers that they have then.
 Json append(KeptTree& kept, KeptTree from) {
   for (Json& node : from.resolution["nodes"]) {
@@ -45,11 +62,12 @@ Json append(KeptTree& kept, KeptTree from) {
 
 }  // namespace
 
-KeptTree keep_versions(const std::vector<VersionToKeep>& versions, int counts) {
+KeptTree keep_versions(const std::vector<VersionToKeep>& versions, int counts, const VersionNotes& notes) {
   KeptTree kept = keep_tree(*versions.front().opened);
   Json list = facts_json(versions.front().facts);
   list["counts"] = kept.descriptors.size();
   kept.descriptors.push_back(counts);
+  list["notes"] = notes_json(notes);
   list["others"] = Json::array();
   for (std::size_t i = 1; i < versions.size(); ++i) {
     Json entry = facts_json(versions[i].facts);
@@ -72,6 +90,7 @@ std::optional<RestoredVersions> restore_versions(const KeptTree& kept, const Tre
     throw Error(ErrorCode::kCorrupt, "The daemon before has left no counts of its versions");
   }
   restored.counts.reset(kept.descriptors[counts]);
+  restored.notes = notes_of(webc::required(*list, "notes", kWhere));
   for (const Json& entry : webc::expect_list(webc::required(*list, "others", kWhere), "others")) {
     const VersionFacts facts = facts_of(entry);
     try {

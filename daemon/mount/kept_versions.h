@@ -21,6 +21,18 @@ struct VersionFacts {
   std::uint64_t turn = 0;    // the higher, the later it was last shown
 };
 
+/// What is kept of the mount's changes.
+struct VersionNotes {
+  std::string refused;     // the identity that `pkgfs rollback` left: --follow doesn't go back to it; may be empty
+  std::string lock_stamp;  // of the lock file that --follow has seen last
+  /// A change of which the command of --on-change is to be told. Nothing: `number` is 0.
+  struct Change {
+    std::uint64_t number = 0;  // done when vfs::GenerationCounts::announced is as high
+    std::string before;
+    std::string now;
+  } change;
+};
+
 struct VersionToKeep {
   VersionFacts facts;
   const OpenedTree* opened;
@@ -28,7 +40,7 @@ struct VersionToKeep {
 
 /// Describes `versions`, of which the first is the one that a daemon opens first. `counts`: the descriptor of
 /// vfs::GenerationCounts. Throws as `keep_tree`.
-[[nodiscard]] KeptTree keep_versions(const std::vector<VersionToKeep>& versions, int counts);
+[[nodiscard]] KeptTree keep_versions(const std::vector<VersionToKeep>& versions, int counts, const VersionNotes& notes);
 
 struct RestoredVersion {
   VersionFacts facts;
@@ -37,6 +49,7 @@ struct RestoredVersion {
 struct RestoredVersions {
   VersionFacts first;
   UniqueFd counts;
+  VersionNotes notes;
   std::vector<RestoredVersion> others;
 };
 /// What `keep_versions` described, but for the tree of the first version, which `open_kept_tree` opens. Nothing if

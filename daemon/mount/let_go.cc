@@ -2,6 +2,7 @@
 #include "daemon/mount/let_go.h"
 
 #include <cstddef>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,7 @@
 namespace pkgfs {
 
 void let_go_of(fuse::Session& session, vfs::FileSystem& tree, std::uint64_t generation,
-               const std::atomic<bool>& stopping) {
+               const std::set<std::string>& spared, const std::atomic<bool>& stopping) {
   constexpr std::size_t kBatch = 4096;
   std::vector<fuse::Session::OldNode> nodes;
   std::vector<std::uint64_t> directories;  // on the way to the entry
@@ -23,6 +24,9 @@ void let_go_of(fuse::Session& session, vfs::FileSystem& tree, std::uint64_t gene
     }
     if (step.leaving) {
       directories.pop_back();
+    } else if (directories.empty() && spared.contains(std::string(step.name))) {
+      walk.skip();
+      continue;
     } else if (step.attributes.type == vfs::FileType::kDirectory && step.error == 0) {
       directories.push_back(node);  // it comes after its entries
       continue;

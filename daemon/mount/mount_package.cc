@@ -108,6 +108,9 @@ int mount_package(const MountOptions& options, const Io& io) {
   if (options.follow && !why.empty()) {
     throw Error(ErrorCode::kUsage, "--follow can't be used here: " + why);
   }
+  if (options.follow && options.io_uring) {
+    throw Error(ErrorCode::kUsage, "--follow can't be combined with --io-uring=on, which never closes an old version");
+  }
   FreshTree fresh(options.package, options.tree, options.arguments.working_directory, io);
   const LaterTrees later{.followed = followed ? &*followed : nullptr, .fresh = &fresh};
   std::optional<WritablePlace> writable;

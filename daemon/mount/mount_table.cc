@@ -5,6 +5,7 @@
 #include <sys/sysmacros.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <sstream>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/unique_fd.h"
+#include "daemon/cli/mount_words.h"
 
 namespace pkgfs {
 namespace {
@@ -63,6 +65,18 @@ std::uint64_t device_number(const std::string& device) {
   unsigned minor = 0;
   // NOLINTNEXTLINE(cert-err34-c): of the kernel
   return std::sscanf(device.c_str(), "%u:%u", &major, &minor) == 2 ? ::makedev(major, minor) : 0;
+}
+
+std::optional<uid_t> user_of(const MountEntry& mount) {
+  constexpr std::string_view kWord = "user_id=";
+  for (const std::string& word : split_mount_words(mount.super_options)) {
+    if (uid_t user = 0;
+        word.starts_with(kWord) &&
+        std::from_chars(word.data() + kWord.size(), word.data() + word.size(), user).ec == std::errc()) {
+      return user;
+    }
+  }
+  return std::nullopt;
 }
 
 std::vector<MountEntry> parse_mountinfo(std::string_view text) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -29,6 +31,9 @@ struct MountEntry {
 [[nodiscard]] std::string connection_of(const std::string& device);
 /// The number of `device`, such as "0:53", as makedev(3) makes it. 0 if `device` isn't of this form.
 [[nodiscard]] std::uint64_t device_number(const std::string& device);
+
+/// The user of a FUSE mount: `user_id` of its options. Nothing if there is none.
+[[nodiscard]] std::optional<uid_t> user_of(const MountEntry& mount);
 
 /// A field of mountinfo, where spaces, tabs, newlines and backslashes are written as `\` and three octal digits.
 [[nodiscard]] std::string unescape_mountinfo(std::string_view text);

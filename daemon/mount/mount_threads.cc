@@ -80,6 +80,10 @@ std::string Guards::replace() {
   if (!has_keeper()) {
     return guardian_.replace();
   }
+  return renew().empty() ? std::string() : need();
+}
+
+std::string Guards::renew() {
   const std::string why = keeper_->replace();
   if (why.empty()) {
     back_up();
@@ -87,7 +91,10 @@ std::string Guards::replace() {
   }
   warn_not_kept(why);
   try_later();
-  return need();
+  if (const std::string none = need(); !none.empty()) {
+    log::debug("there is no guardian either: {}", none);
+  }
+  return why;
 }
 
 std::string Guards::need() {

@@ -40,6 +40,9 @@ class Guards final : public MountGuard {
   /// Starts `keeper`, which from now on does what a guardian does, as long as it can be started. `keeper` must outlive
   /// this object.
   void use(Keeper* keeper);
+  /// Lets another keeper, which holds what the mount has open now, take the place of the one that runs. Returns an
+  /// empty text, or the reason why there is none any more; then a guardian acts, if it can be started.
+  [[nodiscard]] std::string renew();
   /// Makes sure that there is such a process, and that it may abort the connection. Returns an empty text, or the
   /// reason why that isn't so.
   [[nodiscard]] std::string need();

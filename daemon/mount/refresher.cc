@@ -10,15 +10,16 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <exception>
 #include <memory>
 #include <system_error>
 #include <utility>
 
 #include "core/base/error.h"
 #include "core/base/log.h"
+#include "core/base/system_limits.h"
 #include "core/webc/json_builder.h"
-#include "daemon/mount/covered_names.h"
-#include "daemon/mount/let_go.h"
+#include "daemon/mount/call_elsewhere.h"
 #include "daemon/mount/on_change.h"
 
 namespace pkgfs {
@@ -26,12 +27,12 @@ namespace {
 
 using webc::Json;
 
-/// While older versions are open, or names wait until they are uncovered.
-constexpr auto kTidyPause = std::chrono::milliseconds(500);
+constexpr auto kFirstListenPause = std::chrono::milliseconds(100);
+constexpr auto kLongestListenPause = std::chrono::seconds(10);
+/// After a failure that may come again at once.
+constexpr int kFailurePauseMs = 100;
 /// How often the lock file is looked at.
 constexpr auto kLockPause = std::chrono::seconds(1);
-constexpr auto kAnsweringLimit = std::chrono::seconds(1);
-constexpr auto kAnsweringStep = std::chrono::milliseconds(1);
 
 /// Tells one state of a file from another; empty if there is none.
 std::string lock_stamp_of(const std::string& path) {
@@ -50,8 +51,9 @@ Refresher::Refresher(FreshTree& fresh, Versions& versions, Options options, Moun
       options_(std::move(options)),
       mount_(std::move(mount)),
       ended_(done_.get_future()) {
-  if (fresh_.lock()) {
-    lock_stamp_ = lock_stamp_of(*fresh_.lock());
+  if (VersionNotes notes = versions_.notes(); fresh_.lock() && notes.lock_stamp.empty()) {
+    notes.lock_stamp = lock_stamp_of(*fresh_.lock());
+    versions_.note(std::move(notes));
   }
 }
 
@@ -61,7 +63,8 @@ Refresher::~Refresher() {
   }
 }
 
-void Refresher::start(int listener, std::string device, bool restored) {
+void Refresher::start(UniqueFd listener, std::string device, bool restored) {
+  listener_ = std::move(listener);
   device_ = std::move(device);
   wake_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake_) {
@@ -69,13 +72,14 @@ void Refresher::start(int listener, std::string device, bool restored) {
   }
   if (restored) {
     waiting_ = versions_.all_names();
+    versions_.begin_lazily();
     publish();
   }
   if (options_.follow) {
     next_follow_ = Clock::now() + *options_.follow;
   }
-  thread_ = std::thread([this, listener] {
-    run(listener);
+  thread_ = std::thread([this] {
+    run();
     done_.set_value();
   });
 }
@@ -94,25 +98,50 @@ bool Refresher::stop(std::chrono::milliseconds limit) {
   return true;
 }
 
-void Refresher::run(int listener) {
+void Refresher::listen_again() {
+  if (listener_ || Clock::now() < next_listen_) {
+    return;
+  }
+  listener_ = listen_for_control(connection_of(device_));
+  if (listener_) {
+    return;
+  }
+  const int error = errno;
+  listen_pause_ = std::clamp<std::chrono::milliseconds>(2 * listen_pause_, kFirstListenPause, kLongestListenPause);
+  next_listen_ = Clock::now() + listen_pause_;
+  // The daemon before may hold the address for a moment.
+  if (listen_pause_ > std::chrono::seconds(1) && listen_pause_ <= std::chrono::seconds(2)) {
+    log::warn("\"pkgfs refresh\" can't reach \"{}\" now: {}", mount_.mountpoint,
+              error == EADDRINUSE ? "another process listens for its requests" : errno_text(error));
+  }
+}
+
+void Refresher::run() {
   std::vector<pollfd> waited;
+  bool must_refresh = versions_.has_lost_shown();
   while (!stopping_) {
-    waited = {{.fd = wake_.get(), .events = POLLIN, .revents = 0}, {.fd = listener, .events = POLLIN, .revents = 0}};
+    listen_again();
+    waited = {{.fd = wake_.get(), .events = POLLIN, .revents = 0},
+              {.fd = listener_.get(), .events = POLLIN, .revents = 0}};
     for (const int lazy : versions_.lazy_fds()) {
       waited.push_back({.fd = lazy, .events = POLLIN, .revents = 0});
     }
-    if (::poll(waited.data(), waited.size(), pause()) < 0 && errno != EINTR) {
+    if (::poll(waited.data(), waited.size(), must_refresh ? 0 : pause()) < 0 && errno != EINTR) {
       log::warn("\"{}\" can't be refreshed any more: poll: {}", mount_.mountpoint,
                 std::generic_category().message(errno));
       return;
     }
     try {
-      if (waited[1].revents != 0 && !stopping_) {
-        serve_control(listener, [this](ControlRequest request) { return answer(request); });
+      if (std::exchange(must_refresh, false)) {
+        (void)answer(ControlRequest::kRefresh);
+      }
+      if (waited[1].revents != 0 && !stopping_ &&
+          !serve_control(listener_.get(), [this](ControlRequest request) { return answer(request); })) {
+        (void)::poll(waited.data(), 1, kFailurePauseMs);  // there are no free descriptors
       }
       for (std::size_t i = 2; i < waited.size(); ++i) {
         if (eventfd_t ignored = 0; waited[i].revents != 0 && ::eventfd_read(waited[i].fd, &ignored) == 0) {
-          call_main(mount_.keep);  // with descriptors of the complete containers
+          (void)keep();  // with descriptors of the complete containers
         }
       }
       follow();
@@ -123,6 +152,7 @@ void Refresher::run(int listener) {
     } catch (const std::exception& error) {
       if (!stopping_) {
         log::warn("\"{}\": {}", mount_.mountpoint, error);
+        (void)::poll(waited.data(), 1, kFailurePauseMs);
       }
     }
   }
@@ -130,7 +160,13 @@ void Refresher::run(int listener) {
 
 int Refresher::pause() const {
   auto next = next_follow_;
-  if (!waiting_.empty() || (mount_.closes_old && !versions_.leaving(options_.keep_old).empty())) {
+  if (!listener_) {
+    next = std::min(next, next_listen_);
+  }
+  if (!waiting_.empty()) {
+    next = std::min(next, next_look_);
+  }
+  if ((mount_.closes_old && !versions_.leaving(options_.keep_old).empty())) {
     next = std::min(next, Clock::now() + kTidyPause);
   }
   if (options_.follow && fresh_.lock()) {
@@ -166,7 +202,12 @@ bool Refresher::lock_has_changed() {
     return false;
   }
   const std::string stamp = lock_stamp_of(*fresh_.lock());
-  return !stamp.empty() && std::exchange(lock_stamp_, stamp) != stamp;
+  VersionNotes notes = versions_.notes();
+  if (stamp.empty() || std::exchange(notes.lock_stamp, stamp) == stamp) {
+    return false;
+  }
+  versions_.note(std::move(notes));
+  return true;
 }
 
 void Refresher::follow() {
@@ -178,10 +219,11 @@ void Refresher::follow() {
     next_follow_ = is_due ? Clock::now() + *options_.follow : next_follow_;
     return;
   }
+  next_follow_ = Clock::now() + *options_.follow;  // first: a failure of any kind mustn't come again at once
   try {
     (void)refresh(false);
     report({});
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     report(error.what());
   }
   next_follow_ = Clock::now() + *options_.follow;
@@ -201,25 +243,25 @@ void Refresher::report(const std::string& problem) {
 Json Refresher::refresh(bool asked) {
   const std::string before = versions_.shown_name();
   std::set<std::string> known = versions_.identities();
-  if (!asked && !refused_.empty()) {
-    known.insert(refused_);
+  const std::string refused = versions_.notes().refused;
+  if (!asked && !refused.empty()) {
+    known.insert(refused);
   }
   FreshTree::Fresh fresh = fresh_.open(versions_.shown(), known);
-  if (fresh.identity == versions_.shown_identity() || (!asked && fresh.identity == refused_)) {
+  if (fresh.identity == versions_.shown_identity() || (!asked && fresh.identity == refused)) {
     return {{"changed", false}, {"package", before}};
   }
-  refused_.clear();
   std::optional<std::uint64_t> number = versions_.find(fresh.identity);
   if (!number) {
     mount_.check(*fresh.opened);
     if (versions_.generations() == nullptr) {
-      call_main(mount_.before_first);
+      call_elsewhere(mount_.on_main, mount_.before_first, stopping_);
       versions_.begin();
       mount_.adapter.use_generations(*versions_.generations());
     }
     number = versions_.add(*std::move(fresh.opened), fresh.identity);
   }
-  show(*number);
+  show(*number, {});
   ++facts_.refreshes;
   publish();
   const std::string now = versions_.shown_name();
@@ -233,135 +275,65 @@ Json Refresher::roll_back() {
     throw Error(ErrorCode::kNotFound, "no older version is kept; --keep-old=N of \"pkgfs mount\" keeps N");
   }
   const std::string before = versions_.shown_name();
-  refused_ = versions_.shown_identity();
-  show(*number);
+  show(*number, versions_.shown_identity());
   publish();
   const std::string now = versions_.shown_name();
   log::info("\"{}\" shows \"{}\" again, as asked; it showed \"{}\"", mount_.mountpoint, now, before);
   return {{"changed", true}, {"package", now}, {"before", before}};
 }
 
-void Refresher::show(std::uint64_t number) {
+std::string Refresher::keep() {
+  const auto why = std::make_shared<std::string>();
+  call_elsewhere(mount_.on_main, [why, keep = mount_.keep] { *why = keep(); }, stopping_);
+  return *why;
+}
+
+void Refresher::show(std::uint64_t number, std::string refused) {
   const std::uint64_t before = versions_.generations()->shown();
-  call_main(mount_.keep);  // first: if this daemon is killed from now on, the next one knows the version
+  const VersionNotes old_notes = versions_.notes();
+  VersionNotes notes = old_notes;
+  notes.refused = std::move(refused);
+  if (!options_.on_change.empty()) {
+    // The command is told once of several changes that come before it runs.
+    const std::uint64_t next = versions_.next_announcement();
+    notes.change = {.number = next,
+                    .before = notes.change.number == next ? notes.change.before : versions_.shown_name(),
+                    .now = versions_.name_of(number)};
+  }
+  versions_.note(std::move(notes));
+  // First: if this daemon is killed from now on, the next one knows the version.
+  if (const std::string why = keep(); !why.empty()) {
+    versions_.note(old_notes);
+    throw Error(ErrorCode::kUnsupported, "if the daemon were killed, the next one wouldn't know the version: " + why);
+  }
   std::set<std::string> names = versions_.names(before);
   names.merge(versions_.names(number));
   names.merge(std::exchange(waiting_, {}));
-  const std::string old = versions_.shown_name();
+  versions_.generations()->list_names_only(true);  // until it is known which names are covered
   versions_.show(number);
   before_switch_.emplace(mount_.state);
   let_go_pause_ = {};
   next_let_go_ = Clock::now() + kTidyPause;
+  look_pause_ = {};
   tell(std::move(names));
-  if (!options_.on_change.empty()) {
-    changed_ = {changed_ ? changed_->first : old, versions_.shown_name()};
-  }
-}
-
-void Refresher::tell(std::set<std::string> names) {
-  const std::set<std::string> covered = covered_names(device_);
-  std::vector<std::string> told;
-  std::ranges::set_difference(names, covered, std::back_inserter(told));
-  std::set<std::string> waiting;
-  std::ranges::set_intersection(names, covered, std::inserter(waiting, waiting.end()));
-  waiting_ = std::move(waiting);
-  mount_.session.tell_root_changed(told);
-}
-
-void Refresher::tell_uncovered() {
-  if (waiting_.empty()) {
-    return;
-  }
-  const std::set<std::string> covered = covered_names(device_);
-  if (!std::ranges::includes(covered, waiting_)) {
-    tell(std::exchange(waiting_, {}));
-  }
-}
-
-void Refresher::close_unused() {
-  if (!mount_.closes_old || versions_.generations() == nullptr || (before_switch_ && !before_switch_->have_ended())) {
-    return;
-  }
-  bool any = false;
-  for (const std::uint64_t number : versions_.unused(options_.keep_old)) {
-    any = close(number) || any;
-  }
-  if (any) {
-    call_main(mount_.keep);  // without the descriptors of the closed versions
-    publish();
-  }
-}
-
-void Refresher::let_go() {
-  constexpr auto kFirst = std::chrono::milliseconds(1000);
-  constexpr auto kLongest = std::chrono::minutes(10);
-  if (!mount_.closes_old || versions_.generations() == nullptr || Clock::now() < next_let_go_) {
-    return;
-  }
-  for (const std::uint64_t number : versions_.leaving(options_.keep_old)) {
-    if (!versions_.generations()->is_unused(number)) {
-      let_go_of(mount_.session, versions_.tree_of(number), number, stopping_);
-    }
-  }
-  let_go_pause_ = std::clamp<std::chrono::milliseconds>(2 * let_go_pause_, kFirst, kLongest);
-  next_let_go_ = Clock::now() + let_go_pause_;
-}
-
-bool Refresher::close(std::uint64_t number) {
-  vfs::Generations& generations = *versions_.generations();
-  const std::size_t slot = vfs::Generations::slot_of(number);
-  const auto is_of_it = [&](std::uint64_t file) { return generations.slot_of_inode(file) == slot; };
-  versions_.hide(number);
-  fuse::Answering answering(mount_.state);
-  const auto deadline = Clock::now() + kAnsweringLimit;
-  while (!answering.have_ended() && Clock::now() < deadline) {
-    std::this_thread::sleep_for(kAnsweringStep);
-  }
-  if (!answering.have_ended() || mount_.adapter.waiting_reads().is_reading(is_of_it) ||
-      !generations.is_unused(number)) {
-    versions_.give_back(number);
-    return false;
-  }
-  log::debug("\"{}\": nothing uses \"{}\" any more; it is closed", mount_.mountpoint, versions_.name_of(number));
-  versions_.close(number);
-  return true;
 }
 
 void Refresher::run_command() {
-  if (!changed_) {
+  if (options_.on_change.empty() || versions_.generations() == nullptr) {
     return;
   }
-  const auto [before, now] = *std::exchange(changed_, std::nullopt);
-  const std::string why = run_on_change(
-      options_.on_change, {{"PKGFS_MOUNTPOINT", mount_.mountpoint}, {"PKGFS_OLD", before}, {"PKGFS_NEW", now}},
-      kOnChangeLimit, wake_.get());
+  const VersionNotes::Change change = versions_.notes().change;
+  // A daemon that was killed may have noted a change and not made it.
+  if (change.number != versions_.next_announcement() || change.now != versions_.shown_name()) {
+    return;
+  }
+  versions_.announce(change.number);
+  const std::string why =
+      run_on_change(options_.on_change,
+                    {{"PKGFS_MOUNTPOINT", mount_.mountpoint}, {"PKGFS_OLD", change.before}, {"PKGFS_NEW", change.now}},
+                    kOnChangeLimit, wake_.get());
   if (!why.empty()) {
     log::warn("\"{}\": the command of --on-change failed: {}", mount_.mountpoint, why);
-  }
-}
-
-void Refresher::call_main(const std::function<void()>& task) {
-  if (!task) {
-    return;
-  }
-  struct Call {
-    std::promise<void> done;
-    std::atomic<bool> given_up{false};
-  };
-  constexpr auto kStep = std::chrono::milliseconds(50);
-  const auto call = std::make_shared<Call>();
-  std::future<void> done = call->done.get_future();
-  mount_.on_main([call, task] {
-    if (!call->given_up) {
-      task();
-    }
-    call->done.set_value();
-  });
-  while (done.wait_for(kStep) != std::future_status::ready) {
-    if (stopping_) {
-      call->given_up = true;
-      throw Error(ErrorCode::kInterrupted, "the mount ends");
-    }
   }
 }
 

@@ -49,7 +49,8 @@ class Refresher {
     std::string obstacle = {};  // why this mount can't show another version; empty: it can
     std::function<void(const OpenedTree&)> check = {};     // throws Error if the mount can't show the tree
     std::function<void()> before_first = {};               // called once, before the first change; on the main thread
-    std::function<void()> keep = {};                       // lets the keeper hold the versions of now; the same
+    std::function<std::string()> keep = {};                // lets the keeper hold the versions of now; the same; says
+                                                           // why that isn't possible
     std::function<void(const VersionsShown&)> shows = {};  // what the mount shows now
     std::function<void(std::function<void()>)> on_main = {};  // calls a function on the main thread, soon
   };
@@ -59,18 +60,22 @@ class Refresher {
   Refresher(const Refresher&) = delete;
   Refresher& operator=(const Refresher&) = delete;
 
-  /// `listener`: of listen_for_control; -1: none. It must stay open. `device`: of the mount ("0:53"). `restored`: a
-  /// daemon before has left the versions, so that the kernel may not have been told of the last change. Throws
-  /// std::system_error.
-  void start(int listener, std::string device, bool restored);
+  /// `listener`: of listen_for_control. If it is invalid, the thread tries again and again to listen. `device`: of the
+  /// mount ("0:53"). `restored`: a daemon before has left the versions, so that the kernel may not have been told of
+  /// the last change. Throws std::system_error.
+  void start(UniqueFd listener, std::string device, bool restored);
   [[nodiscard]] bool is_running() const { return thread_.joinable(); }
   /// Ends the thread. False: it didn't end within `limit`.
   [[nodiscard]] bool stop(std::chrono::milliseconds limit);
 
  private:
   using Clock = std::chrono::steady_clock;
+  /// While older versions are open, or names wait until they are uncovered.
+  static constexpr auto kTidyPause = std::chrono::milliseconds(500);
 
-  void run(int listener);
+  void run();
+  /// Tries to listen for requests, if that wasn't possible before.
+  void listen_again();
   [[nodiscard]] nlohmann::ordered_json answer(ControlRequest request);
   /// Shows what the package means now. Throws Error, and then nothing has changed.
   [[nodiscard]] nlohmann::ordered_json refresh(bool asked);
@@ -79,8 +84,11 @@ class Refresher {
   void follow();
   /// Whether the lock file is another one than at the last look.
   [[nodiscard]] bool lock_has_changed();
-  /// Makes the root show a version that was added.
-  void show(std::uint64_t number);
+  /// Makes the root show a version that was added. `refused`: as in VersionNotes. Throws Error, and then nothing has
+  /// changed.
+  void show(std::uint64_t number, std::string refused);
+  /// Lets the keeper hold the versions of now. Returns the reason why it doesn't, or an empty text.
+  [[nodiscard]] std::string keep();
   /// Tells the kernel of `names`, except of those on which another file system is mounted: these wait.
   void tell(std::set<std::string> names);
   /// Tells the kernel of names that waited and aren't covered any more.
@@ -90,8 +98,6 @@ class Refresher {
   void let_go();
   [[nodiscard]] bool close(std::uint64_t number);
   void run_command();
-  /// Calls `task` on the main thread, and waits until it has ended. Throws Error(kInterrupted) if the mount ends.
-  void call_main(const std::function<void()>& task);
   void report(const std::string& problem);
   void publish();
   /// The time until there is something to do, in milliseconds; -1: nothing.
@@ -103,14 +109,16 @@ class Refresher {
   Mount mount_;
   std::string device_;
   VersionsShown facts_;
-  std::string refused_;            // the identity that `rollback` left: --follow doesn't go back to it
   std::set<std::string> waiting_;  // names that the kernel wasn't told of
+  Clock::time_point next_look_;    // whether they are still covered
+  std::chrono::milliseconds look_pause_{0};
   std::optional<fuse::Answering> before_switch_;
-  std::optional<std::pair<std::string, std::string>> changed_;  // for --on-change: the old and the new version
-  std::string lock_stamp_;
   Clock::time_point next_let_go_;
   std::chrono::milliseconds let_go_pause_{0};
   Clock::time_point next_follow_ = Clock::time_point::max();
+  UniqueFd listener_;
+  Clock::time_point next_listen_;
+  std::chrono::milliseconds listen_pause_{0};
   UniqueFd wake_;  // an eventfd
   std::atomic<bool> stopping_{false};
   std::promise<void> done_;

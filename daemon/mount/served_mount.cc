@@ -192,6 +192,7 @@ void ServedMount::go_on() {
     requests_ = requests_of(*predecessor_);
   }
   take_over(session_, *predecessor_, statistics_, resends);
+  versions_.resume(predecessor_->runs);
   if (tree_.changes() != nullptr) {
     journal_.emplace(fuse::LiveJournal::adopt(journal_of(predecessor_->record)));
   }
@@ -286,12 +287,22 @@ void ServedMount::tell_ready(const std::function<void(const std::string&)>& read
 }
 
 void ServedMount::store() {
+  if (const std::string why = store_again(); !why.empty()) {
+    warn_not_kept(why);
+  }
+}
+
+std::string ServedMount::store_again() {
   MountRecord kept = record();
   kept.device = guards_->device();
-  store_mount(manager_, std::move(kept), parts());
+  return store_mount(manager_, std::move(kept), parts());
 }
 
 void ServedMount::all_is_local() {
+  const auto shown = versions_.lazy_sources();  // of a version that came later
+  if (shown && !shown->empty()) {
+    return;
+  }
   set_read_ahead(guards_->device(),
                  lazy_.is_lazy() && options_.read_ahead == 0 ? kUsualReadAhead : options_.read_ahead);
   if (used_prefetcher_ != nullptr) {
@@ -326,7 +337,8 @@ void ServedMount::start_helpers() {
     // A thread of it that only ends now may have taken a request after the kernel was asked to send all again.
     watch_.call_when_readable(predecessor_->process.get(), [this] {
       session_.take_back();
-      if (!control_) {
+      predecessor_->process.reset();
+      if (!control_ && !refresher_->is_running()) {
         begin_refreshing();  // it has held the address until now
       }
     });

@@ -67,7 +67,7 @@ class ServedMount {
   void begin_refreshing();
   void start_refresher();
   /// Lets the keeper or the service manager hold what the mount has open now.
-  void keep_again();
+  [[nodiscard]] std::string keep_again();
   [[nodiscard]] std::vector<std::shared_ptr<LazySource>> lazy_sources() const;
 
   /// Makes the mount. False: a signal came before the mount was ready.
@@ -84,7 +84,9 @@ class ServedMount {
   void start_helpers();
   void begin_lazily();
   void all_is_local();
+  /// Warns if that isn't possible.
   void store();
+  [[nodiscard]] std::string store_again();
   int end(int exit_code);
 
   MountWatch& watch_;

@@ -37,6 +37,7 @@ void ServedMount::prepare_refresher(FreshTree& fresh) {
     if (used_prefetcher_ != nullptr && !session_.stop_prefetching(kStopLimit)) {
       throw Error(ErrorCode::kBusy, "the prefetch of a file is still going on");
     }
+    used_prefetcher_ = nullptr;  // it knows one tree
   };
   const auto shows = [this](const VersionsShown& versions) {
     std::vector<std::string> packages = ids_of(versions_.shown().tree.packages);
@@ -56,7 +57,7 @@ void ServedMount::prepare_refresher(FreshTree& fresh) {
                                              : refresh_obstacle(tree_, follower_.has_value()),
                        .check = check,
                        .before_first = before_first,
-                       .keep = [this] { keep_again(); },
+                       .keep = [this] { return keep_again(); },
                        .shows = shows,
                        .on_main = [this](std::function<void()> task) { watch_.post(std::move(task)); }});
 }
@@ -67,11 +68,13 @@ void ServedMount::begin_refreshing() {
     return;
   }
   control_ = listen_for_control(guards_->connection());
-  if (!control_) {
-    log::debug("\"pkgfs refresh\" can't reach \"{}\": {}", mountpoint_, errno_text(errno));
+  const int error = control_ ? 0 : errno;
+  const bool is_held = error == EADDRINUSE && (!predecessor_ || !predecessor_->process);
+  if (error != 0) {
+    log::debug("\"pkgfs refresh\" can't reach \"{}\" yet: {}", mountpoint_, errno_text(error));
   }
-  if (is_made_to_be_refreshed(options_) || versions_.generations() != nullptr) {
-    start_refresher();
+  if (is_made_to_be_refreshed(options_) || versions_.generations() != nullptr || is_held) {
+    start_refresher();  // it tries again to listen
   } else if (control_) {
     watch_.call_when_readable(control_.get(), [this] { start_refresher(); });  // most mounts need no such thread
   }
@@ -84,7 +87,7 @@ void ServedMount::start_refresher() {
   std::string why = guards_->need();  // the thread may wait in the kernel
   try {
     if (why.empty()) {
-      refresher_->start(control_.get(), guards_->device(), predecessor_ && versions_.generations() != nullptr);
+      refresher_->start(std::move(control_), guards_->device(), predecessor_ && versions_.generations() != nullptr);
       return;
     }
   } catch (const std::system_error& error) {
@@ -94,12 +97,11 @@ void ServedMount::start_refresher() {
   control_.reset();
 }
 
-void ServedMount::keep_again() {
+std::string ServedMount::keep_again() {
   if (keeper_ && keeper_->id() > 0) {
-    guards_->use(&*keeper_);
-  } else if (keeping_ == Keeping::kServiceManager) {
-    store();
+    return guards_->renew();
   }
+  return keeping_ == Keeping::kServiceManager ? store_again() : std::string();
 }
 
 std::vector<std::shared_ptr<LazySource>> ServedMount::lazy_sources() const {

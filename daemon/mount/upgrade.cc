@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstddef>
@@ -26,7 +25,6 @@
 #include "core/base/error.h"
 #include "core/base/system_limits.h"
 #include "core/base/unique_fd.h"
-#include "daemon/cli/mount_words.h"
 #include "daemon/keeper/protocol.h"
 #include "daemon/keeper/socket_message.h"
 #include "daemon/mount/guarding.h"
@@ -57,19 +55,6 @@ bool has_stopped(pid_t process) {
     }
   }
   return !failed;
-}
-
-/// The user of the mount (user_id=0 of its options).
-std::optional<uid_t> user_of(const MountEntry& mount) {
-  constexpr std::string_view kWord = "user_id=";
-  for (const std::string& word : split_mount_words(mount.super_options)) {
-    if (uid_t user = 0;
-        word.starts_with(kWord) &&
-        std::from_chars(word.data() + kWord.size(), word.data() + word.size(), user).ec == std::errc()) {
-      return user;
-    }
-  }
-  return std::nullopt;
 }
 
 /// Nothing if the process has ended.
@@ -188,6 +173,9 @@ class Upgrade {
   /// Lets the new daemon serve instead of the old one.
   void switch_over() {
     stop();
+    if (is_over(keeper_)) {  // what it holds isn't what the mount has open
+      throw Error(ErrorCode::kBusy, "the mount has changed meanwhile (a refresh); try again");
+    }
     if (!send_message(control_.get(), keeper::kGo, keeper_.get()) || !receive(keeper::kServing, kServeMs) ||
         !answers()) {
       throw Error(ErrorCode::kMount, "the mount doesn't answer with the new daemon; the old one goes on");
@@ -204,11 +192,13 @@ class Upgrade {
     return receive_message(control_.get(), message, limit_ms);
   }
 
-  /// Whether the old daemon has ended, by itself or because the new one has killed it.
-  [[nodiscard]] bool has_ended() const {
-    pollfd ended{.fd = daemon_.get(), .events = POLLIN, .revents = 0};
+  /// Whether the process of a pidfd has ended.
+  [[nodiscard]] static bool is_over(const UniqueFd& process) {
+    pollfd ended{.fd = process.get(), .events = POLLIN, .revents = 0};
     return ::poll(&ended, 1, 0) == 1;
   }
+  /// Whether the old daemon has ended, by itself or because the new one has killed it.
+  [[nodiscard]] bool has_ended() const { return is_over(daemon_); }
 
   /// Stops the old daemon.
   void stop() {

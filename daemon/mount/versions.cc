@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/log.h"
 #include "daemon/packages/fresh_tree.h"
 
 namespace pkgfs {
@@ -61,20 +62,60 @@ Versions::Versions(OpenedTree& first, bool from_start, std::optional<RestoredVer
     }
     return;
   }
-  const std::uint64_t shown = layer_->shown();
+  notes_ = std::move(restored->notes);
   layer_->add(facts.number, *first.tree.file_system, facts.counted);
-  const Version* to_show = versions_.front().get();
   for (RestoredVersion& each : restored->others) {
     auto own = std::make_unique<OpenedTree>(std::move(each.opened));
     OpenedTree& opened = *own;
     versions_.push_back(std::make_unique<Version>(make(each.facts, opened, std::move(own))));
+    versions_.back()->lazy = std::make_unique<LazyMount>(opened.tree);
     layer_->add(each.facts.number, *opened.tree.file_system, each.facts.counted);
     last_turn_ = std::max(last_turn_, each.facts.turn);
     last_number_ = std::max(last_number_, each.facts.number);
-    to_show = each.facts.number == shown ? versions_.back().get() : to_show;
   }
-  layer_->show(to_show->facts.number);
-  usage_ = to_show->usage.get();
+  const Version& to_show = get(layer_->shown());
+  layer_->prepare_to_show(to_show.facts.number);
+  layer_->list_names_only(true);  // the kernel may not have been told of the last change
+  usage_ = to_show.usage.get();
+}
+
+void Versions::resume(bool runs) {
+  if (layer_ == nullptr) {
+    return;
+  }
+  const MutexLock lock(mutex_);
+  const std::uint64_t shown = layer_->shown();
+  const Version& found = get(shown);
+  if (found.facts.number != shown) {
+    constexpr const char* kWhat = "the version that the mount shows can't be opened";
+    if (runs) {
+      throw Error(ErrorCode::kMount, kWhat);
+    }
+    log::write(log::Level::kError, std::string(kWhat) + "; until a refresh succeeds, it shows " + found.name);
+    last_number_ = std::max(last_number_, shown);
+    lost_shown_ = true;
+  }
+  usage_ = found.usage.get();
+  layer_->show(found.facts.number);
+}
+
+void Versions::begin_lazily() {
+  const MutexLock lock(mutex_);
+  for (const std::unique_ptr<Version>& version : versions_) {
+    if (version->lazy != nullptr) {
+      version->lazy->begin();
+    }
+  }
+}
+
+VersionNotes Versions::notes() const {
+  const MutexLock lock(mutex_);
+  return notes_;
+}
+
+void Versions::note(VersionNotes notes) {
+  const MutexLock lock(mutex_);
+  notes_ = std::move(notes);
 }
 
 Versions::~Versions() = default;
@@ -85,9 +126,9 @@ void Versions::make_layer(fuse::SharedMemory memory, bool is_new) {
   }
   memory_.emplace(std::move(memory));
   // The memory of another daemon has the counts already, and new memory is all zeros.
-  auto* const counts = is_new ? new (memory_->data()) vfs::GenerationCounts
-                              : std::launder(reinterpret_cast<vfs::GenerationCounts*>(memory_->data()));
-  layer_ = std::make_unique<vfs::Generations>(*counts);
+  counts_ = is_new ? new (memory_->data()) vfs::GenerationCounts
+                   : std::launder(reinterpret_cast<vfs::GenerationCounts*>(memory_->data()));
+  layer_ = std::make_unique<vfs::Generations>(*counts_);
   if (is_new) {
     layer_->begin(first_.tree.file_system->fingerprint());
   }
@@ -110,6 +151,7 @@ void Versions::begin() {
   if (layer_ != nullptr) {
     return;
   }
+  const MutexLock lock(mutex_);
   make_layer(fuse::SharedMemory::create("pkgfs-versions", sizeof(vfs::GenerationCounts), kCountsWhat), true);
   layer_->add(0, *first_.tree.file_system, false);
   layer_->show(0);
@@ -118,8 +160,9 @@ void Versions::begin() {
 std::uint64_t Versions::add(OpenedTree opened, std::string identity) {
   const std::uint64_t number = layer_->next(last_number_);
   if (number == 0) {
-    throw Error(ErrorCode::kUnsupported, "programs still use " + std::to_string(vfs::GenerationCounts::kSlots - 1) +
-                                             " older versions; end some of them");
+    throw Error(ErrorCode::kUnsupported, std::to_string(vfs::GenerationCounts::kSlots - 1) +
+                                             " older versions are open: programs use them, or the mount can't close "
+                                             "them (--io-uring=on)");
   }
   auto own = std::make_unique<OpenedTree>(std::move(opened));
   OpenedTree& tree = *own;
@@ -253,7 +296,7 @@ vfs::FileSystem& Versions::tree_of(std::uint64_t number) const {
 
 void Versions::give_back(std::uint64_t number) {
   const MutexLock lock(mutex_);
-  layer_->add(number, *get(number).opened->tree.file_system, true);
+  layer_->give_back(number, *get(number).opened->tree.file_system);
 }
 
 void Versions::close(std::uint64_t number) {
@@ -314,7 +357,7 @@ KeptTree Versions::keep() const {
   for (const std::unique_ptr<Version>& version : versions_) {
     all.push_back({version->facts, version->opened});
   }
-  return keep_versions(all, memory_->fd());
+  return keep_versions(all, memory_->fd(), notes_);
 }
 
 }  // namespace pkgfs

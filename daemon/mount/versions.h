@@ -43,6 +43,14 @@ class Versions {
   /// Adds a version, and doesn't show it yet. Returns its number. Throws Error(kUnsupported) if too many older ones are
   /// in use.
   std::uint64_t add(OpenedTree opened, std::string identity);
+  /// For a daemon that goes on with a mount, once the daemon before has ended, or was stopped (`runs`): shows what that
+  /// one showed. If that version couldn't be opened, throws Error(kMount) if the daemon before can go on. Else logs
+  /// that, and shows another one.
+  void resume(bool runs);
+  /// Whether `resume` has found that the version is lost.
+  [[nodiscard]] bool has_lost_shown() const { return lost_shown_; }
+  /// Lets the lazy versions that the daemon before has left be fetched. Call it when the mount answers.
+  void begin_lazily();
   /// Makes the root show a version. Its number becomes that of the last turn.
   void show(std::uint64_t number);
   [[nodiscard]] const OpenedTree& shown() const;
@@ -70,6 +78,13 @@ class Versions {
   [[nodiscard]] std::set<std::string> all_names() const;
   /// Those of the lazy versions that were added and aren't complete.
   [[nodiscard]] std::vector<int> lazy_fds() const;
+
+  /// What the next daemon is to know beside the versions.
+  [[nodiscard]] VersionNotes notes() const;
+  void note(VersionNotes notes);
+  /// The number of the next change of which a program is told. It is announced when that begins.
+  [[nodiscard]] std::uint64_t next_announcement() const { return counts_->announced + 1; }
+  void announce(std::uint64_t number) { counts_->announced = number; }
 
   // For any thread.
 
@@ -103,10 +118,13 @@ class Versions {
 
   OpenedTree& first_;
   std::optional<fuse::SharedMemory> memory_;  // of vfs::GenerationCounts
+  vfs::GenerationCounts* counts_ = nullptr;   // in `memory_`
   std::unique_ptr<vfs::Generations> layer_;
+  bool lost_shown_ = false;
   std::atomic<fuse::UsageCounter*> usage_{nullptr};
   mutable Mutex mutex_;
   std::vector<std::unique_ptr<Version>> versions_ PKGFS_GUARDED_BY(mutex_);
+  VersionNotes notes_ PKGFS_GUARDED_BY(mutex_);
   std::uint64_t last_turn_ PKGFS_GUARDED_BY(mutex_) = 0;
   std::uint64_t last_number_ = 0;
 };

@@ -2,11 +2,16 @@
 // Risk: a refresh that fails changes the mount, or nobody learns why; the next daemon doesn't know what the mount
 // shows; or a user changes another user's mount.
 #include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
 #include <fstream>
 #include <string>
 #include <thread>
@@ -102,6 +107,85 @@ TEST_F(RefreshFaults, TheNextDaemonKnowsAllVersions) {
     EXPECT_EQ(shown(*mounted), first);
     EXPECT_TRUE(refresh(*mounted).ok()) << "by the next daemon";
     EXPECT_EQ(shown(*mounted), version(next));
+  }
+}
+
+TEST_F(RefreshFaults, TheNextDaemonKnowsWhatARollbackLeft) {
+  const auto mounted = mount({"--follow=1s", "--keep-old=1"});
+  ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+  publish(2);
+  ASSERT_TRUE(eventually([&] { return shown(*mounted) == version(2); }, 10s));
+  ASSERT_TRUE(pkgfs({"rollback", mounted->path()}).ok());
+  replace_daemon(*mounted);
+  std::this_thread::sleep_for(2500ms);
+  EXPECT_EQ(shown(*mounted), version(1)) << "the next daemon went back to the version that the rollback left";
+  publish(3);
+  EXPECT_TRUE(eventually([&] { return shown(*mounted) == version(3); }, 10s));
+}
+
+TEST_F(RefreshFaults, ACommandRunsOnceEvenIfTheDaemonIsKilled) {
+  const fs::path said = home_.path() / "said";
+  const auto mounted = mount({"--on-change=echo \"$PKGFS_NEW\" >> " + said.string()});
+  ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+  publish(2);
+  ASSERT_TRUE(refresh(*mounted).ok());
+  ASSERT_TRUE(eventually([&] { return fs::exists(said); }));
+  replace_daemon(*mounted);
+  EXPECT_NE(refresh(*mounted).out.find("up to date"), std::string::npos);
+  publish(3);
+  ASSERT_TRUE(refresh(*mounted).ok());
+  EXPECT_TRUE(eventually([&] { return read_text(said) == "acme/app@2.0.2\nacme/app@2.0.3\n"; })) << read_text(said);
+}
+
+TEST_F(RefreshFaults, AnUpgradeKeepsWhatARefreshHasShown) {
+  const auto mounted = mount({"--follow=1h", "--keep-old=1"});
+  ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+  const fs::path other = home_.path() / "other";
+  fs::create_directory(other);
+  for (const char* const name : {"pkgfs", "pkgfs-keeper"}) {
+    fs::copy_file(fs::path(kPkgfs).parent_path() / name, other / name);
+  }
+  publish(2);
+  ASSERT_TRUE(refresh(*mounted).ok());
+  ASSERT_TRUE(eventually([&] { return stats(mounted->path()).contains("keeper"); }));
+  const ProcessResult upgraded = run({other / "pkgfs", "upgrade-mounts", mounted->path()});
+  EXPECT_TRUE(upgraded.ok()) << upgraded.describe();
+  EXPECT_EQ(shown(*mounted), version(2));
+  publish(3);
+  ProcessResult done;
+  EXPECT_TRUE(eventually([&] { return (done = refresh(*mounted)).ok(); })) << done.describe();
+  EXPECT_EQ(shown(*mounted), version(3));
+  ASSERT_TRUE(pkgfs({"rollback", mounted->path()}).ok());
+  EXPECT_EQ(shown(*mounted), version(2));
+}
+
+/// As a daemon before does that hasn't quite ended.
+TEST_F(RefreshFaults, AnAddressThatIsTakenIsTriedAgain) {
+  for (const Arguments& options : {Arguments{"--follow=1h"}, Arguments{}}) {
+    const auto device = [](const MountedPackage& mounted) {
+      struct stat status{};
+      return ::stat(mounted.path().c_str(), &status) == 0 ? minor(status.st_dev) : 0U;
+    };
+    auto mounted = mount(options);
+    ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+    const std::string name = "pkgfs-mount-" + std::to_string(device(*mounted));
+    mounted.reset();  // the next mount gets the same number
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    name.copy(address.sun_path + 1, sizeof(address.sun_path) - 1);
+    UniqueFd holder(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+    ASSERT_TRUE(
+        eventually([&] { return ::bind(holder.get(), reinterpret_cast<const sockaddr*>(&address), length) == 0; }));
+    mounted = mount(options);
+    ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+    if (name != "pkgfs-mount-" + std::to_string(device(*mounted))) {
+      GTEST_SKIP() << "another file system has taken the number";
+    }
+    EXPECT_FALSE(refresh(*mounted).ok());
+    holder.reset();
+    ProcessResult done;
+    EXPECT_TRUE(eventually([&] { return (done = refresh(*mounted)).ok(); }, 15s)) << done.describe();
   }
 }
 

@@ -253,10 +253,13 @@ TEST_F(Refresh, MountsOnEntriesAndBindsOfTheMountStay) {
   EXPECT_TRUE(refresh(*mounted).ok());
   EXPECT_EQ(shown(*mounted), version(2));
   EXPECT_EQ(read_text(bound / "version"), version(2)) << "through the bind";
+  EXPECT_EQ(names_in(mounted->path()).size(), 5U);  // the kernel asks for attributes with the names
+  EXPECT_TRUE(run({"ls", "-l", mounted->path()}).ok());
+  EXPECT_EQ(names_in(bound).size(), 5U);
   EXPECT_EQ(read_text(*mounted / "data/sub/mark"), "covers");
   EXPECT_EQ(read_text(*mounted / "data/1"), "2.0.1\n") << "the directory with the mount waits";
   EXPECT_EQ(::umount2((*mounted / "data/sub").c_str(), 0), 0);
-  EXPECT_TRUE(eventually([&] { return read_text(*mounted / "data/sub/1") == "2.0.2\n"; }));
+  EXPECT_TRUE(eventually([&] { return read_text(*mounted / "data/sub/1") == "2.0.2\n"; }, 20s));
   EXPECT_EQ(::umount2(bound.c_str(), MNT_DETACH), 0);
 }
 

@@ -159,7 +159,38 @@ TEST_F(GenerationsTest, AListingGoesOnInItsVersionAndTeachesNoOldInode) {
   EXPECT_EQ(inodes.front(), both_.lookup(1, "dir")->inode);
   std::uint64_t in_old = 1;  // of version 0
   both_.remove(0);
-  EXPECT_EQ(list(in_old, 5), (std::vector<std::string>{"dir", "z-new"})) << "the old one is closed";
+  EXPECT_EQ(list(in_old, 5), (std::vector<std::string>{"a-new", "dir", "z-new"}))
+      << "the old one is closed: from the start";
+}
+
+TEST_F(GenerationsTest, AListingOfNamesOnlyTeachesNoInode) {
+  both_.list_names_only(true);
+  std::uint64_t position = 0;
+  std::vector<Inode> inodes;
+  EXPECT_EQ(list(position, 5, &inodes).size(), 3U);
+  EXPECT_EQ(inodes, (std::vector<Inode>{0, 0, 0}));
+  const Inode directory = both_.lookup(1, "dir")->inode;
+  inodes.clear();
+  EXPECT_TRUE(both_.read_dir(directory, 0, [&](const DirEntry& entry) {
+    inodes.push_back(entry.inode);
+    return true;
+  }));
+  EXPECT_NE(inodes, std::vector<Inode>{0}) << "only the root has other mounts' names";
+  both_.list_names_only(false);
+  position = 0;
+  inodes.clear();
+  (void)list(position, 5, &inodes);
+  EXPECT_EQ(inodes[1], directory);
+}
+
+TEST_F(GenerationsTest, ADaemonThatGetsReadyChangesNoCounts) {
+  both_.add(1, new_, true);
+  both_.show(1);
+  Generations next(counts_);
+  next.add(0, old_, true);
+  next.prepare_to_show(0);
+  EXPECT_EQ(counts_.shown, 1U) << "the daemon before still serves";
+  EXPECT_EQ(next.lookup(1, "dir")->inode, (Inode{1} << kBits) | 1U);
 }
 
 TEST_F(GenerationsTest, NumbersAreFoundForAsManyVersionsAsThereAreSlots) {
