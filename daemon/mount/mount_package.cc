@@ -88,6 +88,9 @@ int mount_package(const MountOptions& options, const Io& io) {
     return mount_image(options, io);
   }
   keep_one_heap();
+  if (options.follow && options.io_uring) {
+    throw Error(ErrorCode::kUsage, "--follow can't be combined with --io-uring=on, which never closes an old version");
+  }
   fuse::check_device();
   // A service manager follows the process that it started, which is not the one of a mount in the background.
   ServiceManager manager = options.foreground ? ServiceManager(io.environment) : ServiceManager();
@@ -107,9 +110,6 @@ int mount_package(const MountOptions& options, const Io& io) {
   const std::string why = refresh_obstacle(*opened.tree.file_system, options.tree.follow_manifest);
   if (options.follow && !why.empty()) {
     throw Error(ErrorCode::kUsage, "--follow can't be used here: " + why);
-  }
-  if (options.follow && options.io_uring) {
-    throw Error(ErrorCode::kUsage, "--follow can't be combined with --io-uring=on, which never closes an old version");
   }
   FreshTree fresh(options.package, options.tree, options.arguments.working_directory, io);
   const LaterTrees later{.followed = followed ? &*followed : nullptr, .fresh = &fresh};

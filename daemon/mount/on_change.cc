@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 
 #include "core/base/system_limits.h"
 #include "core/base/unique_fd.h"
@@ -74,6 +75,7 @@ std::string run_on_change(const std::string& command, const std::vector<std::pai
     return "it can't be started: " + start_text(error);
   }
   const UniqueFd process = open_process(child);
+  const int open_error = errno;
   std::array<pollfd, 2> waited{
       {{.fd = process.get(), .events = POLLIN, .revents = 0}, {.fd = stop_fd, .events = POLLIN, .revents = 0}}};
   const int count = process ? ::poll(waited.data(), waited.size(), static_cast<int>(limit.count())) : 0;
@@ -83,6 +85,9 @@ std::string run_on_change(const std::string& command, const std::vector<std::pai
   }
   int status = 0;
   (void)::waitpid(child, &status, 0);
+  if (!process) {
+    return "it can't be watched, and was killed: " + errno_text(open_error);
+  }
   if (!ended) {
     return count > 0 ? "the mount ends; it was killed"
                      : fmt::format("it ran for more than {} s; it was killed", limit.count() / 1000);

@@ -249,6 +249,8 @@ TEST_F(RefreshFaults, WhatCannotBeRefreshedSaysWhy) {
   const MountedPackage follows(kPkgfs, dir.path(), {"--follow=1s"}, {.environment = environment()});
   EXPECT_EQ(follows.result().exit_code, 2) << follows.result().describe();
   EXPECT_EQ(pkgfs({"refresh", dir.path()}).exit_code, 3);
+  const ProcessResult rings = mount({"--follow=1h", "--io-uring=on"})->result();
+  EXPECT_EQ(rings.exit_code, 2) << rings.describe();
 }
 
 }  // namespace

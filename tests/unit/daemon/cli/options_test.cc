@@ -255,10 +255,29 @@ TEST(Options, BadValuesAreNamed) {
   for (const char* bad : {"0", "17", "-1", "2x"}) {
     EXPECT_NE(usage_error({std::string("--threads=") + bad}).find("a number from 1 to 16"), std::string::npos) << bad;
   }
-  for (const char* bad : {"--uid=-1", "--uid=no such user", "--gid=no such group", "--umask=8", "--uid=4294967295",
-                          "--uid=1x", "--gid=", "--fmask=8", "--fmask=1000", "--dmask=-1", "--live-timeout=-1",
-                          "--live-timeout=nan", "--live-timeout=1e9", "--commands-dir=bin", "--commands-dir=/../x",
-                          "--exec=yes", "--mtime=now", "--log-level=loud", "--raw-links=yes"}) {
+  for (const char* bad : {"--uid=-1",
+                          "--uid=no such user",
+                          "--gid=no such group",
+                          "--umask=8",
+                          "--uid=4294967295",
+                          "--uid=1x",
+                          "--gid=",
+                          "--fmask=8",
+                          "--fmask=1000",
+                          "--dmask=-1",
+                          "--live-timeout=-1",
+                          "--live-timeout=nan",
+                          "--live-timeout=1e9",
+                          "--commands-dir=bin",
+                          "--commands-dir=/../x",
+                          "--follow=0",
+                          "--follow=366d",
+                          "--follow=200000d",
+                          "--follow=31536001",
+                          "--exec=yes",
+                          "--mtime=now",
+                          "--log-level=loud",
+                          "--raw-links=yes"}) {
     EXPECT_NE(usage_error({bad}), "no error") << bad;
   }
   EXPECT_THAT(usage_error({"--registry"}), HasSubstr("registry"));
