@@ -214,29 +214,6 @@ void ServedMount::keep_requests() {
   }
 }
 
-void ServedMount::attach_overlay() {
-  if (!predecessor_) {
-    try {
-      writable_->attach(options_, settings_.source);
-    } catch (...) {
-      if (keeper_) {
-        keeper_->let_go();
-      }
-      throw;
-    }
-  }
-  watch_overlay();
-}
-
-void ServedMount::watch_overlay() {
-  writable_->take_change();
-  if (!writable_->is_attached()) {
-    writable_->detach_lower();  // the session ends when no container uses the overlay any more
-    return;
-  }
-  watch_.call_when_readable(writable_->changed_fd(), [this] { watch_overlay(); });
-}
-
 void ServedMount::start_serving() {
   if (journal_) {
     adapter_.use_journal(*journal_, !predecessor_ || !predecessor_->runs);
