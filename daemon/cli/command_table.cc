@@ -45,8 +45,8 @@ constexpr std::array kCommands{
         "pkgfs refresh /mnt/app"},
     CommandSpec{CommandId::kRollback, "rollback", "MOUNTPOINT", "let a mount show the version before again",
                 "This needs no network: the version is still open. \"pkgfs mounts\" shows which versions are kept. "
-                "A mount that follows its package stays at the older version until there is a newer one than that "
-                "which it left. \"pkgfs refresh\" ends that.",
+                "A mount that follows its package stays at the older version until the package means another one than "
+                "that which it left. \"pkgfs refresh\" ends that.",
                 "pkgfs rollback /mnt/app"},
     CommandSpec{CommandId::kUpgradeMounts, "upgrade-mounts", "[MOUNTPOINT...]",
                 "let this version of pkgfs serve the mounts that exist",

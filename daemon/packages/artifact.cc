@@ -135,7 +135,7 @@ class ArtifactCache {
 
 /// The manifest that `reference` names.
 oci::Repository::Document find_manifest(const oci::Reference& reference, oci::Repository* repository,
-                                        const ArtifactCache& cache) {
+                                        const ArtifactCache& cache, bool must_ask) {
   if (reference.digest()) {
     if (auto kept = cache.find(*reference.digest())) {
       return {.text = *std::move(kept), .digest = *reference.digest()};
@@ -166,7 +166,7 @@ oci::Repository::Document find_manifest(const oci::Reference& reference, oci::Re
     }
     return found;
   } catch (const Error& error) {
-    if (error.is_of_run() || error.code() != ErrorCode::kNetwork) {
+    if (error.is_of_run() || error.code() != ErrorCode::kNetwork || must_ask) {
       throw;
     }
     if (auto kept = last(error.what())) {
@@ -250,7 +250,7 @@ LockFile parse_artifact_lock(std::string_view text, const oci::Manifest& manifes
 LockFile find_artifact(const oci::Reference& reference, oci::Repository* repository, const ArtifactPlace& place) {
   try {
     const ArtifactCache kept(place);
-    const oci::Repository::Document document = find_manifest(reference, repository, kept);
+    const oci::Repository::Document document = find_manifest(reference, repository, kept, place.must_ask);
     const oci::Manifest manifest = oci::parse_manifest(document.text);
     auto lock = kept.find(manifest.lock.digest);
     bool is_new = false;

@@ -30,13 +30,15 @@ struct ArtifactPlace {
   std::string login;
   /// Whether the cache has the container with this hash, so that nothing has to be fetched for it.
   std::function<bool(const Sha256&)> has_container;
+  /// For a tag: asks the registry, and fails if it can't be asked.
+  bool must_ask = false;
 };
 
 /// Finds the artifact that `reference` names, and returns its lock file. `repository` is null when offline.
 ///
 /// With a digest in `reference`, pkgfs asks the registry only for what `place` doesn't have. A tag is asked for each
 /// time. If the registry can't be reached, or pkgfs is offline, the manifest that the tag led to last is used, with a
-/// warning. Throws Error that names the artifact.
+/// warning, unless `place` forbids that. Throws Error that names the artifact.
 [[nodiscard]] LockFile find_artifact(const oci::Reference& reference, oci::Repository* repository,
                                      const ArtifactPlace& place);
 

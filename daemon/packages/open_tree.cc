@@ -300,7 +300,8 @@ RootPackage PackageOpener::find_in_artifact(const oci::Reference& reference) {
       reference, registry.get(),
       {.directory = settings_.artifacts_directory(),
        .login = logins_->identity(reference),
-       .has_container = [this](const Sha256& hash) { return fetcher_->packages().find(hash).has_value(); }});
+       .has_container = [this](const Sha256& hash) { return fetcher_->packages().find(hash).has_value(); },
+       .must_ask = must_ask_});
   return take(open_artifact(std::move(lock), reference.to_string(),
                             {.reach = *reach_, .loader = *loader_, .skip_unavailable = skip_unavailable_}));
 }

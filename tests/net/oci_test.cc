@@ -111,6 +111,25 @@ TEST_F(Oci, ATagMovesAndADigestDoesNot) {
   EXPECT_EQ(content_of(one), "one");
 }
 
+TEST_F(Oci, ARefreshFollowsATagAndNeedsTheRegistry) {
+  if (const std::string why = fuse_missing(); !why.empty()) {
+    GTEST_SKIP() << why;
+  }
+  const std::string of_one = push(package("1.0.0", "one"), "acme/app:now");
+  const auto mounted = mount(registry_->url("acme/app:now"), {});
+  ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+  const std::string of_two = push(package("2.0.0", "two"), "acme/app:now");
+  ASSERT_NE(of_one, of_two);
+  registry_->stop();
+  const ProcessResult failed = oci({"refresh", mounted->path()});
+  EXPECT_FALSE(failed.ok()) << "the tag that is in the cache is no answer";
+  EXPECT_EQ(read_text(mounted->path() / "content"), "one");
+  registry_->start();
+  const ProcessResult refreshed = oci({"refresh", mounted->path()});
+  EXPECT_TRUE(refreshed.ok()) << refreshed.describe();
+  EXPECT_EQ(read_text(mounted->path() / "content"), "two");
+}
+
 TEST_F(Oci, IsReadInParts) {
   const fs::path path = home_.path() / "big.webc";
   PackageBuilder("acme/big@1.0.0")
