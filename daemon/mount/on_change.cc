@@ -15,41 +15,27 @@
 #include "core/base/unique_fd.h"
 #include "daemon/mount/guarding.h"
 #include "daemon/mount/spawn_with.h"
+#include "daemon/packages/spawn_attributes.h"
 
 extern char** environ;
 
 namespace pkgfs {
 namespace {
 
-/// Attributes and actions of posix_spawn(3) for a shell: a process group of its own, the usual signals, and no
-/// descriptor but the standard streams.
-class ShellSetting {
+/// File actions of posix_spawn(3) for a shell: it has no descriptor but the standard streams.
+class ShellActions {
  public:
-  ShellSetting() {
-    sigset_t none;
-    sigset_t all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    ::posix_spawnattr_init(&attributes_);
-    ::posix_spawnattr_setsigmask(&attributes_, &none);
-    ::posix_spawnattr_setsigdefault(&attributes_, &all);
-    ::posix_spawnattr_setpgroup(&attributes_, 0);
-    ::posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+  ShellActions() {
     ::posix_spawn_file_actions_init(&actions_);
     ::posix_spawn_file_actions_addchdir_np(&actions_, "/");
     ::posix_spawn_file_actions_addclosefrom_np(&actions_, STDERR_FILENO + 1);
   }
-  ~ShellSetting() {
-    ::posix_spawn_file_actions_destroy(&actions_);
-    ::posix_spawnattr_destroy(&attributes_);
-  }
-  ShellSetting(const ShellSetting&) = delete;
-  ShellSetting& operator=(const ShellSetting&) = delete;
-  [[nodiscard]] const posix_spawnattr_t* attributes() const { return &attributes_; }
-  [[nodiscard]] const posix_spawn_file_actions_t* actions() const { return &actions_; }
+  ~ShellActions() { ::posix_spawn_file_actions_destroy(&actions_); }
+  ShellActions(const ShellActions&) = delete;
+  ShellActions& operator=(const ShellActions&) = delete;
+  [[nodiscard]] const posix_spawn_file_actions_t* get() const { return &actions_; }
 
  private:
-  posix_spawnattr_t attributes_{};
   posix_spawn_file_actions_t actions_{};
 };
 
@@ -67,10 +53,11 @@ std::string run_on_change(const std::string& command, const std::vector<std::pai
   std::vector<std::string> words{"sh", "-c", command};
   const std::vector<char*> arguments = pointers_to(words);
   const std::vector<char*> pointers = pointers_to(environment);
-  const ShellSetting setting;
+  const ShellActions actions;
+  const SpawnAttributes attributes(SpawnAttributes::Group::kOwn);
   pid_t child = 0;
   const int error =
-      ::posix_spawn(&child, "/bin/sh", setting.actions(), setting.attributes(), arguments.data(), pointers.data());
+      ::posix_spawn(&child, "/bin/sh", actions.get(), attributes.get(), arguments.data(), pointers.data());
   if (error != 0) {
     return "it can't be started: " + start_text(error);
   }

@@ -14,6 +14,7 @@
 #include "core/base/error.h"
 #include "core/base/system_limits.h"
 #include "core/base/unique_fd.h"
+#include "daemon/packages/spawn_attributes.h"
 
 extern char** environ;
 
@@ -49,28 +50,6 @@ class Actions {
  private:
   posix_spawn_file_actions_t actions_{};
   std::vector<UniqueFd> copies_;
-};
-
-/// Attributes of posix_spawn(3): the child process blocks and ignores no signal. This one may.
-class OpenSignals {
- public:
-  OpenSignals() {
-    ::posix_spawnattr_init(&attributes_);
-    sigset_t none{};
-    ::sigemptyset(&none);
-    sigset_t all{};
-    ::sigfillset(&all);
-    ::posix_spawnattr_setsigmask(&attributes_, &none);
-    ::posix_spawnattr_setsigdefault(&attributes_, &all);
-    ::posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  }
-  ~OpenSignals() { ::posix_spawnattr_destroy(&attributes_); }
-  OpenSignals(const OpenSignals&) = delete;
-  OpenSignals& operator=(const OpenSignals&) = delete;
-  [[nodiscard]] const posix_spawnattr_t* get() const { return &attributes_; }
-
- private:
-  posix_spawnattr_t attributes_{};
 };
 
 /// Words that end with a NUL each.
@@ -115,7 +94,7 @@ std::optional<pid_t> spawn_found(const std::vector<int>& descriptors, const std:
   const std::vector<char*> arguments = pointers_to(words);
   const std::vector<char*> variables = pointers_to(environment);
   pid_t child = 0;
-  const OpenSignals signals;
+  const SpawnAttributes signals;
   const int error =
       ::posix_spawnp(&child, name.c_str(), actions.get(), signals.get(), arguments.data(), variables.data());
   if (error == ENOENT) {

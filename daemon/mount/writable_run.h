@@ -11,7 +11,7 @@
 #include "daemon/mount/mount_table.h"
 
 // A writable mount (`pkgfs mount --writable`) is two mounts: an overlay at the mount point that the user named, and the
-// FUSE mount of the package in a run directory, which only the user who mounts may enter. Users see both as one.
+// FUSE mount of the package in a run directory, which only the user of the daemon may enter. Users see both as one.
 namespace pkgfs {
 
 /// What serves the overlay. It decides how removed files and replaced directories are marked among the changes.

@@ -17,6 +17,7 @@
 #include "core/base/log.h"
 #include "core/base/unique_fd.h"
 #include "core/oci/auth_file.h"
+#include "daemon/packages/spawn_attributes.h"
 
 namespace pkgfs {
 namespace {
@@ -118,27 +119,17 @@ class Helper {
 
   void start(int in, int out) {
     posix_spawn_file_actions_t actions{};
-    posix_spawnattr_t attributes{};
     ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawnattr_init(&attributes);
     ::posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
     ::posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
     ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
     ::posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
-    sigset_t none{};
-    sigset_t all{};
-    ::sigemptyset(&none);
-    ::sigfillset(&all);
-    ::posix_spawnattr_setsigmask(&attributes, &none);
-    ::posix_spawnattr_setsigdefault(&attributes, &all);
-    ::posix_spawnattr_setpgroup(&attributes, 0);
-    ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    const SpawnAttributes attributes(SpawnAttributes::Group::kOwn);
     std::string program = program_;
     std::string get = "get";
     const std::array<char*, 3> words{program.data(), get.data(), nullptr};
-    const int failed = ::posix_spawnp(&child_, program_.c_str(), &actions, &attributes, words.data(), environ);
+    const int failed = ::posix_spawnp(&child_, program_.c_str(), &actions, attributes.get(), words.data(), environ);
     ::posix_spawn_file_actions_destroy(&actions);
-    ::posix_spawnattr_destroy(&attributes);
     if (failed == ENOENT) {
       child_ = 0;
       throw Error(ErrorCode::kUnsupported, "the program \"" + program_ + "\" isn't installed");

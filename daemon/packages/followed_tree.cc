@@ -38,27 +38,6 @@ bool are_same(const std::vector<DependencySpec>& a, const std::vector<Dependency
 
 }  // namespace
 
-/// Makes the opener known to `cancel`.
-class FollowedTree::Running {
- public:
-  Running(FollowedTree& tree, PackageOpener& opener) : tree_(tree) {
-    const MutexLock lock(tree_.mutex_);
-    tree_.running_ = &opener;
-    if (tree_.cancelled_) {
-      opener.cancel();
-    }
-  }
-  ~Running() {
-    const MutexLock lock(tree_.mutex_);
-    tree_.running_ = nullptr;
-  }
-  Running(const Running&) = delete;
-  Running& operator=(const Running&) = delete;
-
- private:
-  FollowedTree& tree_;
-};
-
 FollowedTree::FollowedTree(const OpenedTree& opened, std::string package, const TreeFlags& flags, const Io& io)
     : text_(absolute_from(working_directory(), package)),
       flags_(flags_from(working_directory(), flags)),
@@ -73,13 +52,7 @@ FollowedTree::FollowedTree(const OpenedTree& opened, std::string package, const 
 
 FollowedTree::~FollowedTree() = default;
 
-void FollowedTree::cancel() noexcept {
-  const MutexLock lock(mutex_);
-  cancelled_ = true;
-  if (running_ != nullptr) {
-    running_->cancel();
-  }
-}
+void FollowedTree::cancel() noexcept { running_.cancel(); }
 
 void FollowedTree::prepare(PackageOpener& opener, const PackageInfo& info) const {
   const bool same = are_same(info.dependencies, resolution_.graph.nodes.front().pkg.dependencies);
@@ -107,7 +80,7 @@ void FollowedTree::reload(std::uint64_t own_device, const std::function<void(con
   std::shared_ptr<const DirectoryPackage> root = root_->reopen(own_device);
   NoProgress no_progress;
   PackageOpener opener(flags_, io_, &no_progress);
-  const Running running(*this, opener);
+  const RunningOpener::Scope scope(running_, opener);
   const RootPackage found{root, std::nullopt, resolution_.graph.nodes.front().dist.value()};
   prepare(opener, info_of(found));
   TreeOptions options = tree_options(flags_);

@@ -6,12 +6,12 @@
 #include <memory>
 #include <string>
 
-#include "core/base/thread_annotations.h"
 #include "core/load/directory_package.h"
 #include "core/vfs/live_overlay_file_system.h"
 #include "daemon/cli/io.h"
 #include "daemon/cli/options.h"
 #include "daemon/packages/open_tree.h"
+#include "daemon/packages/running_opener.h"
 
 namespace pkgfs {
 
@@ -42,7 +42,7 @@ class FollowedTree {
   /// As LiveOverlayFileSystem::drop_former.
   void drop_former() noexcept { shown_.drop_former(); }
   /// Makes a running `reload` and all later ones end with Error(kInterrupted). Any thread may call it.
-  void cancel() noexcept PKGFS_EXCLUDES(mutex_);
+  void cancel() noexcept;
 
  private:
   class Running;
@@ -56,9 +56,7 @@ class FollowedTree {
   vfs::LiveOverlayFileSystem& shown_;
   Resolution resolution_;
   LoadedPackages packages_;
-  Mutex mutex_;
-  PackageOpener* running_ PKGFS_GUARDED_BY(mutex_) = nullptr;
-  bool cancelled_ PKGFS_GUARDED_BY(mutex_) = false;
+  RunningOpener running_;
 };
 
 }  // namespace pkgfs

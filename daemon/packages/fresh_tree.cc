@@ -50,45 +50,18 @@ std::string identity_of_resolution(const Resolution& resolution) {
 
 std::string identity_of(const OpenedTree& opened) { return identity_of_resolution(opened.resolution); }
 
-/// Makes the opener known to `cancel`.
-class FreshTree::Running {
- public:
-  Running(FreshTree& tree, PackageOpener& opener) : tree_(tree) {
-    const MutexLock lock(tree_.mutex_);
-    tree_.running_ = &opener;
-    if (tree_.cancelled_) {
-      opener.cancel();
-    }
-  }
-  ~Running() {
-    const MutexLock lock(tree_.mutex_);
-    tree_.running_ = nullptr;
-  }
-  Running(const Running&) = delete;
-  Running& operator=(const Running&) = delete;
-
- private:
-  FreshTree& tree_;
-};
-
 FreshTree::FreshTree(const std::string& package, const TreeFlags& flags, const std::string& working_directory,
                      const Io& io)
     : package_(package_from(working_directory, package)), flags_(flags_from(working_directory, flags)), io_(io) {
   flags_.network.ask_again = true;
 }
 
-void FreshTree::cancel() noexcept {
-  const MutexLock lock(mutex_);
-  cancelled_ = true;
-  if (running_ != nullptr) {
-    running_->cancel();
-  }
-}
+void FreshTree::cancel() noexcept { running_.cancel(); }
 
 FreshTree::Fresh FreshTree::open(const OpenedTree& shown, const std::set<std::string>& known) {
   NoProgress no_progress;
   PackageOpener opener(flags_, io_, &no_progress);
-  const Running running(*this, opener);
+  const RunningOpener::Scope scope(running_, opener);
   const RootPackage root = opener.find(package_);
   for (const DependencyGraph::Node& node : shown.resolution.graph.nodes) {
     const auto package = shown.tree.packages.find(node.pkg.id);

@@ -5,10 +5,10 @@
 #include <set>
 #include <string>
 
-#include "core/base/thread_annotations.h"
 #include "daemon/cli/io.h"
 #include "daemon/cli/options.h"
 #include "daemon/packages/open_tree.h"
+#include "daemon/packages/running_opener.h"
 
 namespace pkgfs {
 
@@ -30,23 +30,19 @@ class FreshTree {
   };
   /// Asks registries even if the cache has a fresh answer. Uses the packages of `shown` again where the hash is the
   /// same. Throws Error.
-  [[nodiscard]] Fresh open(const OpenedTree& shown, const std::set<std::string>& known) PKGFS_EXCLUDES(mutex_);
+  [[nodiscard]] Fresh open(const OpenedTree& shown, const std::set<std::string>& known);
   /// The lock file of the flags, as an absolute path.
   [[nodiscard]] const std::optional<std::string>& lock() const { return flags_.network.lock; }
   /// PACKAGE, as an absolute path if it is a path.
   [[nodiscard]] const std::string& package() const { return package_; }
   /// Makes a running `open` and all later ones end with Error(kInterrupted). Any thread may call it.
-  void cancel() noexcept PKGFS_EXCLUDES(mutex_);
+  void cancel() noexcept;
 
  private:
-  class Running;
-
   std::string package_;
   TreeFlags flags_;
   Io io_;
-  Mutex mutex_;
-  PackageOpener* running_ PKGFS_GUARDED_BY(mutex_) = nullptr;
-  bool cancelled_ PKGFS_GUARDED_BY(mutex_) = false;
+  RunningOpener running_;
 };
 
 }  // namespace pkgfs

@@ -6,7 +6,7 @@
 #include <csignal>
 #include <fstream>
 
-#include "tests/mounted/mounted.h"
+#include "tests/mounted/export.h"
 #include "tests/support/containers/package_builder.h"
 
 namespace pkgfs::test {
@@ -14,27 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class ExportPlace : public MountedTest {
- protected:
-  [[nodiscard]] fs::path at(const std::string& name) const { return dir_.path() / name; }
-  /// Exports to the file `name`.
-  [[nodiscard]] ProcessResult write(const std::string& format, const std::string& package, const std::string& name,
-                                    const Arguments& options = {}) const {
-    Arguments words{kPkgfs, "export", "--format=" + format};
-    words.insert(words.end(), options.begin(), options.end());
-    words.insert(words.end(), {package, at(name).string()});
-    return run(words);
-  }
-  [[nodiscard]] std::vector<std::string> names() const {
-    std::vector<std::string> found;
-    for (const auto& entry : fs::directory_iterator(dir_.path())) {
-      found.push_back(entry.path().filename());
-    }
-    return found;
-  }
-
-  TempDir dir_;
-};
+using ExportPlace = ExportTest;
 
 TEST_F(ExportPlace, AFileAppearsWholeOrNotAtAll) {
   const std::string package = single("basic-v3");

@@ -9,7 +9,7 @@
 #include <set>
 
 #include "core/base/hash.h"
-#include "tests/mounted/mounted.h"
+#include "tests/mounted/export.h"
 #include "tests/support/containers/package_builder.h"
 
 namespace pkgfs::test {
@@ -53,27 +53,7 @@ class KernelMount {
   int error_ = 0;
 };
 
-class Export : public MountedTest {
- protected:
-  [[nodiscard]] fs::path at(const std::string& name) const { return dir_.path() / name; }
-  /// Exports to the file `name`.
-  [[nodiscard]] ProcessResult write(const std::string& format, const std::string& package, const std::string& name,
-                                    const Arguments& options = {}) const {
-    Arguments words{kPkgfs, "export", "--format=" + format};
-    words.insert(words.end(), options.begin(), options.end());
-    words.insert(words.end(), {package, at(name).string()});
-    return run(words);
-  }
-  [[nodiscard]] std::vector<std::string> names() const {
-    std::vector<std::string> found;
-    for (const auto& entry : fs::directory_iterator(dir_.path())) {
-      found.push_back(entry.path().filename());
-    }
-    return found;
-  }
-
-  TempDir dir_;
-};
+using Export = ExportTest;
 
 constexpr const char* kPackages[] = {"basic-v1", "entry-inferred-v3", "deep-v3",     "empties-v2", "names-v3",
                                      "order-v1", "random1-v3",        "symlinks-v3", "sizes-v2",   "times-v3"};

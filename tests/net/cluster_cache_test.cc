@@ -1,33 +1,19 @@
 // SPDX-License-Identifier: MIT
 // Risk: the nginx of docs/SCALE.md doesn't start, asks the registry for the same bytes again, or pkgfs can't mount
 // through it.
-#include <arpa/inet.h>
-#include <sys/socket.h>
 
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "tests/net/net.h"
+#include "tests/net/oci_registry.h"
 #include "tests/support/containers/package_builder.h"
 
 namespace pkgfs::test {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// A port of this machine on which nothing listens now.
-int unused_port() {
-  const UniqueFd probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof(address);
-  auto* const any = reinterpret_cast<sockaddr*>(&address);
-  EXPECT_EQ(::bind(probe.get(), any, length), 0);
-  EXPECT_EQ(::getsockname(probe.get(), any, &length), 0);
-  return ntohs(address.sin_port);
-}
 
 void replace_all(std::string& text, const std::string& old, const std::string& by) {
   ASSERT_NE(text.find(old), std::string::npos) << old;
@@ -68,7 +54,7 @@ class ClusterCache : public NetTest {
     ASSERT_NE(begin, std::string::npos);
     std::string block = page.substr(begin + fence.size());
     block.resize(block.find("```"));
-    const std::string port = std::to_string(unused_port());
+    const std::string port = std::to_string(free_port());
     endpoint_ = "http://127.0.0.1:" + port + "/graphql";
     replace_all(block, "8443 ssl", "127.0.0.1:" + port);
     replace_all(block, "    ssl_certificate", "    # ssl_certificate");
