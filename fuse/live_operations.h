@@ -7,6 +7,7 @@
 #include <cstdint>
 
 struct fuse_file_info;
+struct fuse_forget_data;
 struct fuse_lowlevel_ops;
 using fuse_req_t = struct fuse_req*;
 
@@ -23,7 +24,7 @@ struct LiveOperations {
   static void put_into(fuse_lowlevel_ops& table);
 
   static void lookup(fuse_req_t req, std::uint64_t parent, const char* name);
-  static void forget(fuse_req_t req, fuse_ino_t ino, std::uint64_t count);
+  static void forget(fuse_req_t req, std::uint64_t ino, std::uint64_t count);
   static void forget_multi(fuse_req_t req, std::size_t count, fuse_forget_data* forgets);
   static void getattr(fuse_req_t req, std::uint64_t ino, fuse_file_info* fi);
   static void open(fuse_req_t req, std::uint64_t ino, fuse_file_info* fi);
