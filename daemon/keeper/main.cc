@@ -256,9 +256,12 @@ void map_successions() {
   void* const memory = ::mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, kState, 0);
   if (memory != MAP_FAILED) {
     successions = reinterpret_cast<std::atomic<std::uint32_t>*>(static_cast<char*>(memory) + kSuccessions);
-    known_successions = successions->load();
+    const char* const told = std::getenv(kSuccessionsVariable);
+    known_successions =
+        told == nullptr ? successions->load() : static_cast<std::uint32_t>(std::strtoul(told, nullptr, 10));
     handed = reinterpret_cast<std::atomic<std::uint32_t>*>(static_cast<char*>(memory) + kHanded);
   }
+  ::unsetenv(kSuccessionsVariable);
   began = std::getenv(kBackedVariable);
 }
 

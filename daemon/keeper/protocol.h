@@ -57,6 +57,9 @@ inline constexpr const char* kNiceVariable = "PKGFS_NICE";
 /// The environment variable of a daemon whose mount pkgfs-keeperd holds, and of its keepers: the number of successors
 /// when the daemon began.
 inline constexpr const char* kBackedVariable = "PKGFS_BACKED";
+/// The environment variable of a keeper: the number of successors when its daemon started it. If the daemon is killed
+/// before this keeper looks, an older keeper may have raised the number already.
+inline constexpr const char* kSuccessionsVariable = "PKGFS_SUCCESSIONS";
 /// The name of the program. Its command line begins with this name, kVersion, the number of containers, the number of
 /// the FUSE connection ("53") and the mount point. Then comes the command line of the daemon.
 inline constexpr const char* kName = "pkgfs-keeper";

@@ -99,8 +99,8 @@ void CrashReports::write_stacks_to(const std::string& directory) {
 }
 
 void CrashReports::start(UniqueFd channel) {
-  stop();
-  channel_ = std::move(channel);
+  // The one before is open until handlers write to the other one.
+  const UniqueFd before = std::exchange(channel_, std::move(channel));
   crash_channel = channel_.get();
   install_handlers();
 }

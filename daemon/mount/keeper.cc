@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -27,6 +28,15 @@ namespace {
 
 constexpr int kKeeperStartMs = 2000;
 constexpr int kLetGoMs = 1000;
+
+/// The number of successors in the memory that outlives a daemon. `state`: of fuse::SharedState.
+std::string successions_in(int state) {
+  std::uint32_t number = 0;
+  if (::pread(state, &number, sizeof(number), keeper::kSuccessions) != sizeof(number)) {
+    throw system_error("the keeper can't know its number", errno);
+  }
+  return std::to_string(number);
+}
 
 }  // namespace
 
@@ -65,7 +75,11 @@ std::string Keeper::replace() {
     end();
     return "the keeper process ends again and again";
   }
-  return start();
+  std::string why = start();
+  if (!why.empty()) {
+    end();  // it has ended already
+  }
+  return why;
 }
 
 Keeper::Held Keeper::make_held() {
@@ -97,7 +111,6 @@ Keeper::Held Keeper::make_held() {
 }
 
 std::string Keeper::start() {
-  end();
   const std::string program = keeper_program();
   if (program.empty()) {
     return std::string("there is no program \"") + keeper::kName + "\" beside pkgfs";
@@ -120,17 +133,23 @@ std::string Keeper::start() {
     }
     // A process that ignores SIGCHLD, which is inherited, can't wait for its children.
     std::signal(SIGCHLD, SIG_DFL);  // NOLINT(concurrency-mt-unsafe)
-    id_ = spawn_with(descriptors, program, std::move(words));
-    child_ = open_process(id_);
-    if (!child_ || !receive_message(mine.get(), keeper::kReady, kKeeperStartMs)) {
-      ::kill(id_, SIGKILL);  // nothing has waited for the child, so it has its number
-      (void)::waitpid(id_, nullptr, 0);
-      child_.reset();
-      id_ = 0;
+    const pid_t id = spawn_with(descriptors, program, std::move(words),
+                                keeper::kSuccessionsVariable + ("=" + successions_in(held.contents.state.get())));
+    UniqueFd child = open_process(id);
+    if (!child || !receive_message(mine.get(), keeper::kReady, kKeeperStartMs)) {
+      ::kill(id, SIGKILL);  // nothing has waited for the child, so it has its number
+      (void)::waitpid(id, nullptr, 0);
       return "the keeper process does not start";
     }
-    control_ = std::move(mine);
+    const UniqueFd child_before = std::exchange(child_, std::move(child));
+    const UniqueFd control_before =
+        std::exchange(control_, std::move(mine));  // its end would tell of that of the daemon
+    const pid_t id_before = id_.exchange(id);
     crashes_.start(UniqueFd(::fcntl(control_.get(), F_DUPFD_CLOEXEC, 0)));
+    if (child_before) {
+      end_child_process(child_before.get(), id_before);
+      signal_process(child_, keeper::kWakeSignal);  // the address at which it listens is free now
+    }
     return {};
   } catch (const Error& error) {
     return error.message();

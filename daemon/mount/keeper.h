@@ -48,8 +48,9 @@ class Keeper final : public MountGuard {
   Keeper(const Keeper&) = delete;
   Keeper& operator=(const Keeper&) = delete;
 
-  /// Starts the child process, and returns when it watches this process. A running child process is replaced. Returns
-  /// an empty text, or the reason why there is no keeper.
+  /// Starts a child process, which holds what the mount has open now, and returns when it watches this process. One
+  /// that runs already ends only then: if this process is killed meanwhile, one of the two acts. Returns an empty text,
+  /// or the reason why no other child process was started: then the one before goes on, if it runs.
   [[nodiscard]] std::string start();
   /// Call it when the daemon ends because it was asked to. From now on, the child process only aborts the connection if
   /// the daemon can't end. When this returns, the child process has closed the device, unless that takes more than a

@@ -80,10 +80,6 @@ std::string Guards::replace() {
   if (!has_keeper()) {
     return guardian_.replace();
   }
-  return renew().empty() ? std::string() : need();
-}
-
-std::string Guards::renew() {
   const std::string why = keeper_->replace();
   if (why.empty()) {
     back_up();
@@ -91,8 +87,13 @@ std::string Guards::renew() {
   }
   warn_not_kept(why);
   try_later();
-  if (const std::string none = need(); !none.empty()) {
-    log::debug("there is no guardian either: {}", none);
+  return need();
+}
+
+std::string Guards::renew() {
+  std::string why = keeper_->start();
+  if (why.empty()) {
+    back_up();
   }
   return why;
 }

@@ -41,7 +41,7 @@ class Guards final : public MountGuard {
   /// this object.
   void use(Keeper* keeper);
   /// Lets another keeper, which holds what the mount has open now, take the place of the one that runs. Returns an
-  /// empty text, or the reason why there is none any more; then a guardian acts, if it can be started.
+  /// empty text, or the reason why the one before stays, which holds what the mount had open then.
   [[nodiscard]] std::string renew();
   /// Makes sure that there is such a process, and that it may abort the connection. Returns an empty text, or the
   /// reason why that isn't so.

@@ -77,11 +77,17 @@ std::vector<char*> pointers_to(std::vector<std::string>& words) {
   return pointers;
 }
 
-pid_t spawn_with(const std::vector<int>& descriptors, const std::string& program, std::vector<std::string> words) {
+pid_t spawn_with(const std::vector<int>& descriptors, const std::string& program, std::vector<std::string> words,
+                 std::string variable) {
   const Actions actions(descriptors, kFirst);
   const std::vector<char*> arguments = pointers_to(words);
+  std::vector<char*> variables{variable.data()};
+  for (char** own = environ; *own != nullptr; ++own) {  // NOLINT(concurrency-mt-unsafe): no thread changes it
+    variables.push_back(*own);
+  }
+  variables.push_back(nullptr);
   pid_t child = 0;
-  const int error = ::posix_spawn(&child, program.c_str(), actions.get(), nullptr, arguments.data(), environ);
+  const int error = ::posix_spawn(&child, program.c_str(), actions.get(), nullptr, arguments.data(), variables.data());
   if (error != 0) {
     throw start_error("No process can be started", error);
   }
