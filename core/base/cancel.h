@@ -16,8 +16,9 @@ namespace pkgfs {
 /// may call `cancel()`.
 class CancelFlag {
  public:
-  /// This flag also counts as cancelled if `outer` is cancelled. `outer` must outlive this flag; null: there is none.
-  explicit CancelFlag(const CancelFlag* outer = nullptr) : outer_(outer) {}
+  /// This flag also counts as cancelled if `outer` or `second` is. They must outlive this flag; null: there is none.
+  explicit CancelFlag(const CancelFlag* outer = nullptr, const CancelFlag* second = nullptr)
+      : outer_(outer), second_(second) {}
   CancelFlag(const CancelFlag&) = delete;
   CancelFlag& operator=(const CancelFlag&) = delete;
 
@@ -29,10 +30,12 @@ class CancelFlag {
   }
   /// Whether `cancel_for_room()` was called for this flag or for one of its outer flags.
   [[nodiscard]] bool is_for_room() const noexcept {
-    return for_room_.load(std::memory_order_relaxed) || (outer_ != nullptr && outer_->is_for_room());
+    return for_room_.load(std::memory_order_relaxed) || (outer_ != nullptr && outer_->is_for_room()) ||
+           (second_ != nullptr && second_->is_for_room());
   }
   [[nodiscard]] bool is_cancelled() const noexcept {
-    return set_.load(std::memory_order_relaxed) || (outer_ != nullptr && outer_->is_cancelled());
+    return set_.load(std::memory_order_relaxed) || (outer_ != nullptr && outer_->is_cancelled()) ||
+           (second_ != nullptr && second_->is_cancelled());
   }
 
   /// Waits for `time`, or until the flag is cancelled. Returns whether it is cancelled.
@@ -55,6 +58,7 @@ class CancelFlag {
   std::atomic<bool> set_ = false;
   std::atomic<bool> for_room_ = false;
   const CancelFlag* outer_;
+  const CancelFlag* second_;
 };
 
 /// As long as this object lives, `throw_if_cancelled()` looks at `flag` in this thread. Meant for long calculations,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "core/cache/container_fetcher.h"
 
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "core/base/age_text.h"
@@ -276,13 +278,33 @@ ContainerFetcher::UrlFile ContainerFetcher::find_or_download(const Url& url, con
     urls_.mark_current(url);
     return {found->path, false};
   } catch (const Error& error) {
-    if (error.is_of_run() || !found) {
+    if (error.is_of_run() || !found || options_.must_ask) {
       throw;
     }
     log::warn("Download failed, using the file of \"{}\" that was downloaded {} ago: {}", url.text(),
               age_text(found->age), error);
     return {found->path, false};
   }
+}
+
+std::string ContainerFetcher::version_of(const std::string& validator, std::uint64_t size) {
+  return validator + " " + std::to_string(size);
+}
+
+std::string ContainerFetcher::version_of(const Url& url) const {
+  std::error_code failed;
+  const std::uintmax_t size = std::filesystem::file_size(urls_.path_of(url), failed);
+  if (failed) {
+    return {};
+  }
+  if (const auto etag = urls_.etag_of(url); etag && etag->starts_with('"')) {
+    return version_of(*etag, size);
+  }
+  if (const auto date = urls_.date_of(url)) {
+    return version_of(*date, size);
+  }
+  const std::optional<Sha256> hash = urls_.content_hash(url);
+  return hash ? to_hex(*hash) : std::string();
 }
 
 bool ContainerFetcher::has_copy_of(const std::string& url, const Sha256& hash) const {
@@ -295,7 +317,7 @@ bool ContainerFetcher::is_fresh(const Url& url) const {
 }
 
 bool ContainerFetcher::is_fresh(const ContainersByUrl::Found& found) const {
-  return found.age && *found.age <= options_.url_lifetime;
+  return !(options_.must_ask && !is_offline()) && found.age && *found.age <= options_.url_lifetime;
 }
 
 std::optional<std::string> ContainerFetcher::download_url(const Url& url, bool has_copy, const PartialEntry& partial,

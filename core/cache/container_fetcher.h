@@ -46,6 +46,8 @@ class ContainerFetcher {
     std::uint64_t max_bytes = limits::kDownloadBytes;  // of one download
     DownloadObserver* observer = nullptr;              // may be null
     std::chrono::seconds url_lifetime{300};            // how long a cached file of a URL is used without a request
+    /// The server of a URL must be asked, and answer: `url_lifetime` is none, and a failure isn't made up for.
+    bool must_ask = false;
   };
 
   /// A container that a registry announced.
@@ -77,6 +79,12 @@ class ContainerFetcher {
   /// the other `fetch`.
   std::string fetch(const Url& url, const CancelFlag& cancel, const Use& use);
 
+  /// What tells the cached file of `url` from others that the server may have there: its strong ETag or its
+  /// Last-Modified date, with its size, or else its hash. As `version_of` a container that is read in parts. Empty if
+  /// there is no such file. Throws as ContainersByUrl::content_hash.
+  [[nodiscard]] std::string version_of(const Url& url) const;
+  /// The same of a file that the server names by `validator` (RemoteVersion).
+  [[nodiscard]] static std::string version_of(const std::string& validator, std::uint64_t size);
   /// Whether the cache has a copy of the file at this URL with this hash, so that `fetch` uses it. Throws as `fetch`.
   [[nodiscard]] bool has_copy_of(const std::string& url, const Sha256& hash) const;
   /// Whether `fetch` would use the cached file of `url` without asking the server.

@@ -26,12 +26,12 @@ constexpr std::uint64_t kNextRequest = SparseFile::blocks_in(64U << 10U);
 
 }  // namespace
 
-bool go_on(SparseFile& file, const RemoteFile& remote, bool asks_always, HttpClient& client, const CancelFlag& cancel,
+bool go_on(SparseFile& file, const RemoteFile& remote, Ask ask, HttpClient& client, const CancelFlag& cancel,
            LazyCounters& counters) {
   const BlockRange missing = file.missing({0, file.blocks()});
   const auto claim =
       missing.empty() ? std::nullopt : file.claim({missing.first, std::min(missing.count, kNextRequest)});
-  if (!claim && !asks_always) {
+  if (!claim && ask == Ask::kIfMissing) {
     return true;  // another process fetches it at this moment
   }
   const std::uint64_t first = claim ? claim->range().first * SparseFile::kBlock : 0;
@@ -53,7 +53,10 @@ bool go_on(SparseFile& file, const RemoteFile& remote, bool asks_always, HttpCli
                                refusal->reason() == RangeError::Reason::kNoRanges)) {
       return false;
     }
-    if (asks_always) {
+    if (ask == Ask::kMust) {
+      throw;
+    }
+    if (ask == Ask::kAlways) {
       log::warn("{}: it isn't known whether the server has another version than the part that is here: {}", remote.name,
                 error);
     } else {

@@ -26,9 +26,14 @@ struct NotInParts {
 /// and `complete` do so if room ran out, too.
 namespace first_requests {
 
+enum class Ask {
+  kIfMissing,  // only if a part is missing
+  kAlways,     // what is here suffices if the server doesn't answer
+  kMust,       // the same, but throws HttpError then
+};
 /// Fetches a part of `file` that is missing, which shows whether the server still has this version. False if not, or if
-/// the server sends no ranges any more. With `asks_always`, asks also if nothing is missing.
-[[nodiscard]] bool go_on(SparseFile& file, const RemoteFile& remote, bool asks_always, HttpClient& client,
+/// the server sends no ranges any more.
+[[nodiscard]] bool go_on(SparseFile& file, const RemoteFile& remote, Ask ask, HttpClient& client,
                          const CancelFlag& cancel, LazyCounters& counters);
 /// Fetches the beginning of the container into a new file, unless the server has the version with `known_etag`. Throws
 /// NotInParts, and as `fetch_range`.

@@ -45,6 +45,9 @@ class LazyOpener {
     std::vector<RegistryToken> tokens;
     std::uint64_t max_bytes = 0;  // the most bytes of a container
     std::optional<std::uint64_t> background_rate;
+    /// The server of a URL must say that it has the version that is here. If it has another one, that is opened, even
+    /// if the one that is here is being used.
+    bool must_ask = false;
     /// Asks the registries for the URL of the container with this hash (RemoteFile::renew). Must not refer to objects
     /// that the sources outlive. May be empty.
     std::function<std::optional<Url>(const Sha256& hash, HttpClient& client, const CancelFlag& cancel)> renew;

@@ -34,10 +34,19 @@ bool is_within(const ByteRun& run, std::uint64_t size) { return run.offset <= si
 
 std::shared_ptr<LazySource> LazySource::make(std::shared_ptr<SparseFile> file, Options options,
                                              std::shared_ptr<BlockFetcher> fetcher) {
-  const std::shared_ptr<LazySource> source(new LazySource(std::move(file), std::move(options), std::move(fetcher)));
-  source->fetcher_->add(source);
-  source->expect(source->options_.profile.opening);
-  return source;
+  struct Users {
+    explicit Users(std::shared_ptr<LazySource> used) : source(std::move(used)) {}
+    ~Users() { source->unused_.cancel(); }
+    Users(const Users&) = delete;
+    Users& operator=(const Users&) = delete;
+    const std::shared_ptr<LazySource> source;  // the threads of the fetcher have it from there
+  };
+  const auto users = std::make_shared<Users>(
+      std::shared_ptr<LazySource>(new LazySource(std::move(file), std::move(options), std::move(fetcher))));
+  LazySource& source = *users->source;
+  source.fetcher_->add(users->source);
+  source.expect(source.options_.profile.opening);
+  return {users, &source};
 }
 
 LazySource::LazySource(std::shared_ptr<SparseFile> file, Options options, std::shared_ptr<BlockFetcher> fetcher)

@@ -74,7 +74,9 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
     std::function<void(const AccessProfile& profile)> keep_profile;
   };
 
-  /// `file` is of the version that the server has. Throws Error if it can't be mapped.
+  /// `file` is of the version that the server has. Throws Error if it can't be mapped. The users of the source are the
+  /// result and its copies. When the last one is gone, what is being fetched ends, and nothing more is fetched: only
+  /// the threads of the fetcher may hold the source then, for a moment. What is here stays for a later source.
   [[nodiscard]] static std::shared_ptr<LazySource> make(std::shared_ptr<SparseFile> file, Options options,
                                                         std::shared_ptr<BlockFetcher> fetcher);
   ~LazySource() override;
@@ -98,6 +100,8 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   [[nodiscard]] std::uint64_t bytes_here() const {
     return state() == State::kLazy ? file_->bytes_present() : file_->size();
   }
+  /// The version of the file at the server that this is a copy of.
+  [[nodiscard]] const SparseFile::Version& version() const { return file_->version(); }
   /// Lets the rest be fetched in the background from now on, for all sources of the same LazyOpener.
   void begin_background() const { fetcher_->begin_background(); }
   /// The container is open, and readers come: fetches what they needed in earlier mounts, and records what they need.
@@ -237,6 +241,7 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   Options options_;  // `remote.url` and `remote.bearer` are guarded by `mutex_`
   mutable AccessRecorder recorder_;
   std::atomic<State> state_{State::kLazy};
+  CancelFlag unused_;                  // no user is left
   std::shared_ptr<MappedFile> whole_;  // set before `state_` becomes kWhole: refuses changes of the file
 
   Mutex profile_mutex_;  // held while the profile is written

@@ -46,7 +46,7 @@ constexpr auto kCompleteInterval = std::chrono::seconds(5);
 }  // namespace
 
 FetchClient::Job LazySource::next_job(Priority priority, Clock::time_point now, Clock::time_point& again) {
-  if (state() != State::kLazy) {
+  if (state() != State::kLazy || unused_.is_cancelled()) {
     return {};
   }
   const MutexLock lock(mutex_);

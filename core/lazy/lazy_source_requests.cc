@@ -68,15 +68,16 @@ void LazySource::go_on_behind(BlockRange request) {
 bool LazySource::ask(std::uint64_t first, std::uint64_t length, HttpClient& client, const CancelFlag& cancel,
                      const RangeSink& sink) noexcept {
   const Clock::time_point begun = Clock::now();
+  const CancelFlag either(&cancel, &unused_);
   try {
     RangeRequest request = request_for(first, length);
     request.deadline = begun + fetcher_->patience() + std::chrono::seconds(length / kLeastRate + 2);
-    fetch_counted(client, request, cancel, fetcher_->counters(), sink);
+    fetch_counted(client, request, either, fetcher_->counters(), sink);
     return true;
   } catch (const Unwritable& unwritable) {
     (void)fetcher_->room().ran_out(unwritable.error, begun);
   } catch (const RangeError& error) {
-    range_refused(error, client, cancel);
+    range_refused(error, client, either);
   } catch (const std::exception&) {
     Error error = current_error();
     if (error.code() != ErrorCode::kInterrupted) {

@@ -51,6 +51,9 @@ struct DistributionInfo {
   /// What readers of lazy mounts needed of the container, as a lock file has it (core/lazy/access_profile.h). Empty:
   /// unknown.
   std::string profile = {};
+  /// Of a container that is only named by its URL: what tells the file at the URL from another one that the server may
+  /// have there later (ContainerFetcher::version_of). Empty: unknown.
+  std::string version = {};
 };
 
 /// A package as a Source reports it.

@@ -28,13 +28,17 @@ std::vector<PackageSummary> UrlSource::query_one(const PackageSpecifier& specifi
   }
   const Url url = Url::parse(specifier.url()->text);
   std::vector<PackageSummary> answer;
-  if (std::optional<PackageInfo> info = in_parts_(url, cancel)) {
-    answer.push_back({std::move(*info), {url.text(), std::nullopt, std::nullopt}});
+  if (std::optional<InParts> found = in_parts_(url, cancel)) {
+    answer.push_back(
+        {std::move(found->info),
+         {.url = url.text(), .path = std::nullopt, .webc_sha256 = std::nullopt, .version = std::move(found->version)}});
     return answer;
   }
   std::optional<PackageInfo> info;
   std::string kept = fetcher_.fetch(url, cancel, [&](const std::string& path) { info = describe_(path); });
-  answer.push_back({std::move(*info), {url.text(), std::move(kept), std::nullopt}});
+  answer.push_back(
+      {std::move(*info),
+       {.url = url.text(), .path = std::move(kept), .webc_sha256 = std::nullopt, .version = fetcher_.version_of(url)}});
   return answer;
 }
 

@@ -21,8 +21,12 @@ class UrlSource final : public Source {
   /// Describes the package in the file at `path`. Throws Error.
   using Describe = std::function<PackageInfo(const std::string& path)>;
 
+  struct InParts {
+    PackageInfo info;
+    std::string version;  // DistributionInfo
+  };
   /// Describes the package at `url` without downloading it, if that is possible and wanted. Throws Error.
-  using DescribeInParts = std::function<std::optional<PackageInfo>(const Url& url, const CancelFlag& cancel)>;
+  using DescribeInParts = std::function<std::optional<InParts>(const Url& url, const CancelFlag& cancel)>;
 
   /// `fetcher` and `cancel` must outlive this.
   UrlSource(ContainerFetcher& fetcher, Describe describe, DescribeInParts in_parts, const CancelFlag& cancel);

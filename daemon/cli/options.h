@@ -32,8 +32,10 @@ struct NetworkFlags {
   std::optional<std::uint64_t> max_download;  // bytes
   std::optional<std::uint32_t> timeout;       // seconds
   std::optional<std::uint32_t> deadline;      // seconds
-  bool ask_again = false;                     // ask registries, even if the cache has their answers
-  std::string working_directory;              // where relative paths of dependencies begin; empty: that of the process
+  bool ask_again = false;         // ask registries and the servers of URLs, even if the cache has their answers
+  bool forks_later = true;        // false: no process that shares connections with this one will follow
+  bool is_never_path = false;     // PACKAGE is no path, even if there is a file of its name
+  std::string working_directory;  // where relative paths of dependencies begin; empty: that of the process
 };
 
 /// How packages are opened and how their tree is put together.

@@ -111,7 +111,8 @@ int mount_package(const MountOptions& options, const Io& io) {
   if (options.follow && !why.empty()) {
     throw Error(ErrorCode::kUsage, "--follow can't be used here: " + why);
   }
-  FreshTree fresh(options.package, options.tree, options.arguments.working_directory, io);
+  FreshTree fresh(FreshTree::decide(options.package, options.arguments.working_directory), options.tree,
+                  options.arguments.working_directory, io);
   const LaterTrees later{.followed = followed ? &*followed : nullptr, .fresh = &fresh};
   std::optional<WritablePlace> writable;
   if (options.writable) {

@@ -70,6 +70,7 @@ UniqueFd MountRecord::write() const {
               {"working_directory", arguments.working_directory},
               {"mountpoint", mountpoint},
               {"source", source},
+              {"package", package},
               {"device", device},
               {"since", since},
               {"generation", generation},
@@ -123,6 +124,7 @@ MountRecord MountRecord::read(int descriptor) {
     read.arguments.working_directory = text_of(record, "working_directory");
     read.mountpoint = text_of(record, "mountpoint");
     read.source = text_of(record, "source");
+    read.package = webc::optional_text(record, "package", "record").value_or("");
     read.device = text_of(record, "device");
     read.version = text_of(record, "version");
     read.since = static_cast<std::int64_t>(webc::expect_unsigned(required(record, "since", "record"), "since"));

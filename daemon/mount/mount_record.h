@@ -28,6 +28,7 @@ struct MountRecord {
   MountArguments arguments;
   std::string mountpoint;             // absolute
   std::string source;                 // that df(1) shows
+  std::string package;                // of FreshTree::decide; empty: the daemon before didn't tell
   std::string device;                 // "0:53"
   std::string version;                // of pkgfs
   std::int64_t since = 0;             // when the mount was made, in seconds since the epoch

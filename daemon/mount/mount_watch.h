@@ -35,6 +35,10 @@ class MountWatch {
                                  MountGuard& guard);
   /// Calls `task` once, from `wait_for_end`, when `fd` is readable. `fd` must stay open until then.
   void call_when_readable(int fd, std::function<void()> task) { tasks_.push_back({fd, std::move(task)}); }
+  /// Undoes `call_when_readable`, if the task wasn't called yet. Only for tasks of `wait_for_end`.
+  void forget(int fd) {
+    std::erase_if(tasks_, [fd](const Task& task) { return task.fd == fd; });
+  }
   /// Calls `task` from `wait_for_end`, soon. If the mount ends before, never. Any thread may call it.
   void post(std::function<void()> task) PKGFS_EXCLUDES(posted_mutex_);
   /// Gives the signals back the effect that they had before the constructor.

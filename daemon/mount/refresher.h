@@ -52,6 +52,8 @@ class Refresher {
     std::function<std::string()> keep = {};                // lets the keeper hold the versions of now; the same; says
                                                            // why that isn't possible
     std::function<void(const VersionsShown&)> shows = {};  // what the mount shows now
+    std::function<void()> first_is_closed = {};  // called after the tree with which the mount began was closed; on
+                                                 // the main thread
     std::function<void(std::function<void()>)> on_main = {};  // calls a function on the main thread, soon
   };
   Refresher(FreshTree& fresh, Versions& versions, Options options, Mount mount);

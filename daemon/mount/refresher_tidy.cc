@@ -96,7 +96,9 @@ bool Refresher::close(std::uint64_t number) {
     return false;
   }
   log::debug("\"{}\": nothing uses \"{}\" any more; it is closed", mount_.mountpoint, versions_.name_of(number));
-  versions_.close(number);
+  if (versions_.close(number)) {
+    mount_.on_main(mount_.first_is_closed);
+  }
   return true;
 }
 

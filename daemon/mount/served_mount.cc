@@ -61,6 +61,7 @@ ServedMount::ServedMount(MountWatch& watch, OpenedTree opened, LaterTrees later,
       mountpoint_(mountpoint),
       manager_(manager),
       predecessor_(std::move(predecessor)),
+      fresh_(*later.fresh),
       versions_(opened_, is_made_to_be_refreshed(options),
                 predecessor_ ? std::exchange(predecessor_->versions, {}) : std::nullopt),
       tree_(versions_.tree()),
@@ -73,7 +74,7 @@ ServedMount::ServedMount(MountWatch& watch, OpenedTree opened, LaterTrees later,
                            ? &prefetcher_
                            : nullptr),
       cpu_latency_(statistics_),
-      lazy_(opened_.tree),
+      lazy_(std::in_place, opened_.tree),
       facts_(first_facts()),
       journal_(make_journal()),
       adapter_(tree_, statistics_, shown()),
@@ -97,7 +98,7 @@ ServedMount::ServedMount(MountWatch& watch, OpenedTree opened, LaterTrees later,
     const MutexLock lock(facts_mutex_);
     facts_.mountpoint = writable_->mountpoint();
   }
-  prepare_refresher(*later.fresh);
+  prepare_refresher();
 }
 
 std::optional<fuse::LiveJournal> ServedMount::make_journal() {
@@ -148,6 +149,7 @@ MountRecord ServedMount::record() {
   const MutexLock lock(facts_mutex_);
   MountRecord made = record_of(options_, facts_, predecessor_);
   made.mountpoint = mountpoint_;  // of a writable mount, the facts have that of the overlay
+  made.package = fresh_.package();
   return made;
 }
 
@@ -281,7 +283,7 @@ void ServedMount::all_is_local() {
     return;
   }
   set_read_ahead(guards_->device(),
-                 lazy_.is_lazy() && options_.read_ahead == 0 ? kUsualReadAhead : options_.read_ahead);
+                 (!lazy_ || lazy_->is_lazy()) && options_.read_ahead == 0 ? kUsualReadAhead : options_.read_ahead);
   if (used_prefetcher_ != nullptr) {
     start_prefetching(session_, *used_prefetcher_, *guards_);
   }
@@ -293,16 +295,16 @@ void ServedMount::begin_lazily() {
   if (const std::string why = guards_->need(); !why.empty()) {
     log::debug("\"{}\" has no guardian: {}", mountpoint_, why);
   }
-  watch_.call_when_readable(lazy_.whole_fd(), [this] {
+  watch_.call_when_readable(lazy_->whole_fd(), [this] {
     log::info("\"{}\": all packages are complete", mountpoint_);
     if (keeper_ && keeper_->id() > 0) {
-      (void)guards_->replace();  // with descriptors of the complete containers
+      (void)guards_->renew();  // with descriptors of the complete containers
     } else if (keeping_ == Keeping::kServiceManager) {
       store();
     }
     all_is_local();
   });
-  lazy_.begin();
+  lazy_->begin();
 }
 
 void ServedMount::start_helpers() {
@@ -320,7 +322,7 @@ void ServedMount::start_helpers() {
       }
     });
   }
-  if (lazy_.is_lazy()) {
+  if (lazy_->is_lazy()) {
     begin_lazily();
   } else {
     all_is_local();
@@ -350,7 +352,9 @@ int ServedMount::end(int exit_code) {
     log::warn("\"{}\": a request was still being answered after {} s; it fails", mountpoint_, kReplyLimit.count());
   }
   if (!(follower_ ? follower_->stop(kReplyLimit) && stopped : stopped)) {
-    lazy_.save_profiles();
+    if (lazy_) {
+      lazy_->save_profiles();
+    }
     metrics_.reset();
     if (writable_) {
       writable_->finish();

@@ -62,13 +62,13 @@ class ServedMount {
   void open_metrics();
   void follow(FollowedTree& followed);
   /// Prepares for other versions of the package.
-  void prepare_refresher(FreshTree& fresh);
+  void prepare_refresher();
   /// Listens for `pkgfs refresh`, and starts to follow the package if that was asked for.
   void begin_refreshing();
   void start_refresher();
   /// Lets the keeper or the service manager hold what the mount has open now.
   [[nodiscard]] std::string keep_again();
-  [[nodiscard]] std::vector<std::shared_ptr<LazySource>> lazy_sources() const;
+  [[nodiscard]] std::vector<std::shared_ptr<LazySource>> lazy_sources() PKGFS_EXCLUDES(facts_mutex_);
 
   /// Makes the mount. False: a signal came before the mount was ready.
   bool begin();
@@ -84,6 +84,8 @@ class ServedMount {
   void start_helpers();
   void begin_lazily();
   void all_is_local();
+  /// The first tree was closed.
+  void first_is_closed();
   /// Warns if that isn't possible.
   void store();
   [[nodiscard]] std::string store_again();
@@ -95,6 +97,7 @@ class ServedMount {
   const std::string& mountpoint_;
   ServiceManager& manager_;
   std::optional<Predecessor> predecessor_;
+  FreshTree& fresh_;  // what the package means later
   Versions versions_;
   vfs::FileSystem& tree_;  // with which the mount begins
   Keeping keeping_;
@@ -104,9 +107,9 @@ class ServedMount {
   fuse::ContentPrefetcher prefetcher_;
   fuse::ContentPrefetcher* used_prefetcher_;  // null: nothing is prefetched
   fuse::CpuLatency cpu_latency_;
-  LazyMount lazy_;
+  std::optional<LazyMount> lazy_;  // of the first tree, until that is closed
   std::optional<Keeper> keeper_;
-  Mutex facts_mutex_;  // for the packages, which change if the manifest is followed
+  Mutex facts_mutex_;  // for the packages, which change if the manifest is followed, and for the end of `lazy_`
   MountFacts facts_ PKGFS_GUARDED_BY(facts_mutex_);
   std::optional<MetricsServer> metrics_;
   std::optional<fuse::LiveJournal> journal_;  // if there are live directories, and another daemon may go on with them

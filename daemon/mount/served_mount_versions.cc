@@ -16,7 +16,7 @@
 
 namespace pkgfs {
 
-void ServedMount::prepare_refresher(FreshTree& fresh) {
+void ServedMount::prepare_refresher() {
   if (versions_.generations() != nullptr) {
     adapter_.use_generations(*versions_.generations());
   }
@@ -46,7 +46,7 @@ void ServedMount::prepare_refresher(FreshTree& fresh) {
     facts_.packages = std::move(packages);
   };
   refresher_.emplace(
-      fresh, versions_,
+      fresh_, versions_,
       Refresher::Options{.follow = options_.follow, .keep_old = options_.keep_old, .on_change = options_.on_change},
       Refresher::Mount{.mountpoint = mountpoint_,
                        .session = session_,
@@ -59,6 +59,7 @@ void ServedMount::prepare_refresher(FreshTree& fresh) {
                        .before_first = before_first,
                        .keep = [this] { return keep_again(); },
                        .shows = shows,
+                       .first_is_closed = [this] { first_is_closed(); },
                        .on_main = [this](std::function<void()> task) { watch_.post(std::move(task)); }});
 }
 
@@ -104,8 +105,26 @@ std::string ServedMount::keep_again() {
   return keeping_ == Keeping::kServiceManager ? store_again() : std::string();
 }
 
-std::vector<std::shared_ptr<LazySource>> ServedMount::lazy_sources() const {
-  return versions_.lazy_sources().value_or(lazy_.sources());
+void ServedMount::first_is_closed() {
+  const bool was_lazy = lazy_->is_lazy();
+  if (was_lazy) {
+    watch_.forget(lazy_->whole_fd());
+  }
+  {
+    const MutexLock lock(facts_mutex_);
+    lazy_.reset();
+  }
+  if (was_lazy) {
+    all_is_local();  // unless the version that is shown is lazy, too
+  }
+}
+
+std::vector<std::shared_ptr<LazySource>> ServedMount::lazy_sources() {
+  if (auto shown = versions_.lazy_sources()) {
+    return *std::move(shown);
+  }
+  const MutexLock lock(facts_mutex_);
+  return lazy_ ? lazy_->sources() : std::vector<std::shared_ptr<LazySource>>();
 }
 
 }  // namespace pkgfs

@@ -89,13 +89,17 @@ int resume(Predecessor predecessor, const MountOptions& options, const Io& io, S
   MountRecord& record = predecessor.record;
   ++record.generation;
   std::optional<OpenedTree> opened;
+  std::string package = record.package;
   {
     const WorkingDirectory directory(record.arguments.working_directory);
+    if (package.empty()) {
+      package = FreshTree::decide(options.package, record.arguments.working_directory);
+    }
     opened = open_kept_tree(record.tree, options.tree, io);
     predecessor.versions = restore_versions(record.tree, options.tree, io);
   }
   const std::string mountpoint = record.mountpoint;
-  FreshTree fresh(options.package, options.tree, record.arguments.working_directory, io);
+  FreshTree fresh(package, options.tree, record.arguments.working_directory, io);
   return serve_mount(
       *std::move(opened), {.followed = nullptr, .fresh = &fresh}, options, mountpoint, [](const std::string&) {},
       manager, std::move(predecessor));
@@ -138,7 +142,8 @@ int run_successor(const Io& io) {
   ::prctl(PR_SET_NAME, "pkgfs");  // NOLINT: it was started through a descriptor, whose number would be its name
   leave_caller();
   const std::optional<Handover> said = handover_of(io.environment);
-  ::unsetenv(keeper::kVariable);  // NOLINT(concurrency-mt-unsafe): before any thread
+  ::unsetenv(keeper::kVariable);             // NOLINT(concurrency-mt-unsafe): before any thread
+  ::unsetenv(keeper::kSuccessionsVariable);  // NOLINT(concurrency-mt-unsafe): the same
   int exit_code = to_exit_code(ErrorCode::kInternal);
   try {
     if (!said) {

@@ -299,7 +299,7 @@ void Versions::give_back(std::uint64_t number) {
   layer_->give_back(number, *get(number).opened->tree.file_system);
 }
 
-void Versions::close(std::uint64_t number) {
+bool Versions::close(std::uint64_t number) {
   std::unique_ptr<Version> closed;
   {
     const MutexLock lock(mutex_);
@@ -307,21 +307,27 @@ void Versions::close(std::uint64_t number) {
     closed = std::move(*version);
     versions_.erase(version);
   }
-  if (closed->own == nullptr) {
+  const bool is_first = closed->own == nullptr;
+  if (is_first) {
     empty(*closed->opened);
   }
+  return is_first;
 }
 
-std::set<std::string> Versions::names(std::uint64_t number) const {
-  const MutexLock lock(mutex_);
-  return root_names(*get(number).opened->tree.file_system);
-}
+std::set<std::string> Versions::names(std::uint64_t number) const { return root_names(tree_of(number)); }
 
 std::set<std::string> Versions::all_names() const {
-  const MutexLock lock(mutex_);
+  // Directories are read without the lock, which others need: only the calling thread closes versions.
+  std::vector<vfs::FileSystem*> trees;
+  {
+    const MutexLock lock(mutex_);
+    for (const std::unique_ptr<Version>& version : versions_) {
+      trees.push_back(version->opened->tree.file_system.get());
+    }
+  }
   std::set<std::string> all;
-  for (const std::unique_ptr<Version>& version : versions_) {
-    all.merge(root_names(*version->opened->tree.file_system));
+  for (vfs::FileSystem* const tree : trees) {
+    all.merge(root_names(*tree));
   }
   return all;
 }

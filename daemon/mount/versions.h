@@ -70,8 +70,8 @@ class Versions {
   /// Takes a version away from new requests, or gives it back to them.
   void hide(std::uint64_t number) { layer_->remove(number); }
   void give_back(std::uint64_t number);
-  /// Closes a hidden version, which no request uses any more.
-  void close(std::uint64_t number);
+  /// Closes a hidden version, which no request uses any more. Returns whether it is the first.
+  [[nodiscard]] bool close(std::uint64_t number);
   /// The names in the root of a version.
   [[nodiscard]] std::set<std::string> names(std::uint64_t number) const;
   /// The names in the roots of all versions.

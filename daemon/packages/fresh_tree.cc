@@ -11,6 +11,7 @@
 #include "core/base/hash.h"
 #include "core/base/log.h"
 #include "daemon/packages/flags_elsewhere.h"
+#include "daemon/packages/package_path.h"
 
 namespace pkgfs {
 namespace {
@@ -22,6 +23,9 @@ std::string content_of(const DependencyGraph::Node& node) {
   }
   if (node.dist->webc_sha256) {
     return to_hex(*node.dist->webc_sha256);
+  }
+  if (!node.dist->version.empty()) {
+    return node.dist->url + " " + node.dist->version;  // the same whether it is read in parts or in the cache
   }
   struct stat status{};
   const std::string& path = node.dist->path ? *node.dist->path : node.dist->url;
@@ -50,10 +54,16 @@ std::string identity_of_resolution(const Resolution& resolution) {
 
 std::string identity_of(const OpenedTree& opened) { return identity_of_resolution(opened.resolution); }
 
-FreshTree::FreshTree(const std::string& package, const TreeFlags& flags, const std::string& working_directory,
-                     const Io& io)
-    : package_(package_from(working_directory, package)), flags_(flags_from(working_directory, flags)), io_(io) {
+std::string FreshTree::decide(const std::string& package, const std::string& working_directory) {
+  const std::optional<std::string> path = package_path(package);
+  return path ? absolute_from(working_directory, *path) : package;
+}
+
+FreshTree::FreshTree(std::string package, const TreeFlags& flags, const std::string& working_directory, const Io& io)
+    : package_(std::move(package)), flags_(flags_from(working_directory, flags)), io_(io) {
   flags_.network.ask_again = true;
+  flags_.network.forks_later = false;
+  flags_.network.is_never_path = !package_.starts_with('/');
 }
 
 void FreshTree::cancel() noexcept { running_.cancel(); }

@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/packages/lazy_packages.h"
 
+#include "core/cache/container_fetcher.h"
 #include "core/tree/package_tree.h"
 
 namespace pkgfs {
+namespace {
+
+/// Null if all of the package was here when it was opened.
+const LazySource* source_of(const Package& package) {
+  const webc::Container* const container = package.container();
+  return container == nullptr ? nullptr : dynamic_cast<const LazySource*>(container->source().get());
+}
+
+}  // namespace
 
 std::vector<std::shared_ptr<LazySource>> lazy_sources(const PackageTree& tree) {
   std::vector<std::shared_ptr<LazySource>> found;
@@ -19,9 +29,14 @@ std::vector<std::shared_ptr<LazySource>> lazy_sources(const PackageTree& tree) {
   return found;
 }
 
+std::string remote_version_of(const Package& package) {
+  const LazySource* const source = source_of(package);
+  return source == nullptr ? std::string()
+                           : ContainerFetcher::version_of(source->version().validator, source->version().size);
+}
+
 bool is_read_in_parts(const Package& package) {
-  const webc::Container* const container = package.container();
-  const auto* source = container == nullptr ? nullptr : dynamic_cast<const LazySource*>(container->source().get());
+  const LazySource* const source = source_of(package);
   return source != nullptr && source->state() != LazySource::State::kWhole;
 }
 

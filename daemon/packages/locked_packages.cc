@@ -120,7 +120,7 @@ class LockReader {
   /// Checks that `text` names the first package.
   void check_root(const std::string& text) {
     const PackageSummary& root = lock_.packages.front().summary;
-    const std::optional<std::string> path = package_path(text);
+    const std::optional<std::string> path = reading_.is_never_path ? std::nullopt : package_path(text);
     if (is_locked_directory(root.dist) && !path) {
       throw Error(ErrorCode::kPermission,
                   fmt::format("the lock file \"{}\" has the directory \"{}\" for \"{}\": only its path may name a "

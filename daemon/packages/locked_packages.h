@@ -21,6 +21,7 @@ struct LockReading {
   PackageLoader& loader;
   OpenOptions root = {};          // how a root on this machine is opened
   bool skip_unavailable = false;  // a dependency that can't be loaded counts as one without files and dependencies
+  bool is_never_path = false;     // NetworkFlags
 };
 
 /// Reads and parses the lock file at `path`, and opens none of its packages. Throws Error that names the lock file;

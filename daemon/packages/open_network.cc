@@ -87,6 +87,7 @@ void PackageOpener::set_up_lazy(const TreeFlags& flags, DownloadObserver* observ
                            .tokens = tokens_of(settings_),
                            .max_bytes = settings_.max_download,
                            .background_rate = flags.background_rate,
+                           .must_ask = must_ask_,
                            .renew = {},
                            .fetcher = {}};
   lazy.renew = [settings = settings_, authorizer = authorizer_](const Sha256& hash, HttpClient& client,
@@ -139,7 +140,8 @@ void PackageOpener::set_up_network(DownloadObserver* observer, const Io& io) {
                                      .tokens = tokens_of(settings_),
                                      .verify = settings_.verify_downloads,
                                      .max_bytes = settings_.max_download,
-                                     .observer = observer};
+                                     .observer = observer,
+                                     .must_ask = must_ask_};
   fetcher_ = std::make_unique<ContainerFetcher>(std::move(fetching));
   loader_ = std::make_unique<PackageLoader>(options_, *fetcher_, cancel_,
                                             [this](const DistributionInfo& dist) { return reach_->trusts(dist); });

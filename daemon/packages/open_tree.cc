@@ -23,6 +23,7 @@
 #include "core/source/url_source.h"
 #include "core/webc/tree_volume.h"
 #include "daemon/packages/artifact.h"
+#include "daemon/packages/lazy_packages.h"
 #include "daemon/packages/locked_packages.h"
 #include "daemon/packages/memory_budget.h"
 #include "daemon/packages/package_path.h"
@@ -170,6 +171,8 @@ PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options,
     : options_(options),
       allow_url_dependencies_(flags.network.allow_url_dependencies),
       must_ask_(flags.network.ask_again),
+      forks_later_(flags.network.forks_later),
+      is_never_path_(flags.network.is_never_path),
       working_directory_(flags.network.working_directory),
       settings_(load_settings(flags.network, io.environment)),
       addresses_(std::make_shared<AddressPolicy>()),
@@ -197,7 +200,7 @@ PackageOpener::PackageOpener(const TreeFlags& flags, const OpenOptions& options,
 }
 
 PackageOpener::~PackageOpener() {
-  if (lazy_ != nullptr) {
+  if (lazy_ != nullptr && forks_later_) {
     lazy_->fetcher()->rest();
   }
 }
@@ -237,9 +240,12 @@ void PackageOpener::add_sources() {
     return describe(*open_package(
         path, {.as_built = options_.as_built, .untrusted = untrusted, .max_unpacked = options_.max_unpacked}));
   };
-  const auto look_in_parts = [this](const Url& url, const CancelFlag& cancel) -> std::optional<PackageInfo> {
+  const auto look_in_parts = [this](const Url& url, const CancelFlag& cancel) -> std::optional<UrlSource::InParts> {
     const auto package = loader_->open_in_parts(url, cancel);
-    return package == nullptr ? std::nullopt : std::optional(describe(*package));
+    if (package == nullptr) {
+      return std::nullopt;
+    }
+    return UrlSource::InParts{.info = describe(*package), .version = remote_version_of(*package)};
   };
   sources->add(std::make_unique<UrlSource>(
       *fetcher_, [look](const std::string& path) { return look(path, true); }, look_in_parts, cancel_));
@@ -268,9 +274,13 @@ std::unique_ptr<Reach> PackageOpener::make_reach() const {
   return std::make_unique<Reach>(std::move(options), addresses_.get());
 }
 
+std::optional<std::string> PackageOpener::path_of(const std::string& text) const {
+  return is_never_path_ ? std::nullopt : package_path(text);
+}
+
 RootPackage PackageOpener::find_locked(const std::string& text) {
   artifact_.reset();
-  if (!package_path(text)) {
+  if (!path_of(text)) {
     const PackageSpecifier specifier = parse_specifier(text);
     if (is_artifact(specifier)) {
       artifact_ = oci::Reference::parse(specifier.url()->text);
@@ -280,9 +290,12 @@ RootPackage PackageOpener::find_locked(const std::string& text) {
     }
   }
   reach_ = make_reach();
-  return take(
-      read_lock_file(*lock_path_, text,
-                     {.reach = *reach_, .loader = *loader_, .root = options_, .skip_unavailable = skip_unavailable_}));
+  return take(read_lock_file(*lock_path_, text,
+                             {.reach = *reach_,
+                              .loader = *loader_,
+                              .root = options_,
+                              .skip_unavailable = skip_unavailable_,
+                              .is_never_path = is_never_path_}));
 }
 
 RootPackage PackageOpener::take(LockedPackages locked) {
@@ -315,7 +328,7 @@ RootPackage PackageOpener::find(const std::string& text) {
     reach_ = make_reach();
     add_sources();
   }
-  if (const auto path = package_path(text)) {
+  if (const auto path = path_of(text)) {
     return {open_path(*path, options_), std::nullopt, local_distribution(*path)};
   }
   const PackageSpecifier specifier = parse_specifier(text);

@@ -89,6 +89,8 @@ class PackageOpener {
   void set_up_network(DownloadObserver* observer, const Io& io);
   void add_sources();
   [[nodiscard]] std::unique_ptr<Reach> make_reach() const;
+  /// `package_path`, but nothing if the package is never a path.
+  [[nodiscard]] std::optional<std::string> path_of(const std::string& text) const;
   /// `find` with a lock file, which is read now.
   [[nodiscard]] RootPackage find_locked(const std::string& text);
   /// `find` for an artifact in an OCI registry.
@@ -98,7 +100,9 @@ class PackageOpener {
 
   OpenOptions options_;
   bool allow_url_dependencies_;
-  bool must_ask_;                  // the registries, even if the cache has an answer
+  bool must_ask_;  // registries and the servers of URLs, even if the cache has an answer
+  bool forks_later_;
+  bool is_never_path_;             // NetworkFlags
   std::string working_directory_;  // NetworkFlags
   Settings settings_;
   CancelFlag cancel_;
