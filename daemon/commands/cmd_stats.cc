@@ -191,11 +191,11 @@ int cmd_stats(const std::vector<std::string>& args, const Io& io) {
   set_log_level(options.log);
   const std::string& given = options.operands.front();
   const std::string path = resolve_mountpoint(given);
-  if (const auto top = find_mount(path); top && image_package(*top)) {
+  const std::optional<MountEntry> mounted = find_package_mount(path);
+  if (const auto top = mounted ? mounted : find_mount(path); top && image_package(*top)) {
     throw Error(ErrorCode::kUnsupported, "The kernel serves the mount at \"" + given +
                                              "\" from an image (--engine=erofs): there is no daemon with statistics");
   }
-  const std::optional<MountEntry> mounted = find_package_mount(path);
   if (!mounted || mounted->type != kMountType) {
     throw Error(ErrorCode::kNotFound, "No package is mounted at \"" + given + "\" (see \"pkgfs mounts\")");
   }

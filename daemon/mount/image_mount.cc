@@ -17,7 +17,7 @@
 #include "daemon/cli/exit_code.h"
 #include "daemon/mount/loop_device.h"
 #include "daemon/mount/mountpoint.h"
-#include "daemon/packages/open_tree.h"
+#include "daemon/mount/writable_run.h"
 
 namespace pkgfs {
 namespace {
@@ -115,28 +115,6 @@ Sha256 image_key(PackageOpener& opener, const Resolution& resolution, const Tree
   return sha256_of_key(text);
 }
 
-std::string find_or_make(const MountOptions& options, const Io& io, std::string& package) {
-  TreeFlags flags = options.tree;
-  flags.lazy = Lazy::kOff;  // everything is read
-  flags.complete_begun = true;
-  PackageOpener opener(flags, io);
-  const RootPackage root = opener.find(options.package);
-  const Resolution resolution = opener.resolve_tree(root);
-  const Sha256 key = image_key(opener, resolution, flags);
-  const ImageCache cache(opener.images_directory());
-  package = resolution.package.root.named() != nullptr ? resolution.package.root.to_string() : options.package;
-  if (const auto found = cache.find(key, flags.verify != Verify::kNone)) {
-    return *found;
-  }
-  const OpenedTree opened = load_tree(opener, root, options.package, flags, tree_options(flags));
-  return cache.add(key, package, [&](int fd, const std::string& name) {
-    write_erofs(*opened.tree.file_system, fd, name, opener.images_directory());
-    if (image_key(opener, resolution, flags) != key) {
-      throw Error(ErrorCode::kIo, "\"" + options.package + "\" changed while it was read");
-    }
-  });
-}
-
 std::string joined_words(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words) {
@@ -145,7 +123,40 @@ std::string joined_words(const std::vector<std::string>& words) {
   return text;
 }
 
-void mount_file(const std::string& image, const MountOptions& options, const std::string& mountpoint) {
+}  // namespace
+
+PackageImage find_or_make_image(const MountOptions& options, const Io& io, bool open) {
+  TreeFlags flags = options.tree;
+  flags.lazy = Lazy::kOff;  // everything is read
+  flags.complete_begun = true;
+  PackageOpener opener(flags, io);
+  const RootPackage root = opener.find(options.package);
+  const Resolution resolution = opener.resolve_tree(root);
+  const Sha256 key = image_key(opener, resolution, flags);
+  const ImageCache cache(opener.images_directory());
+  PackageImage image;
+  image.package = resolution.package.root.named() != nullptr ? resolution.package.root.to_string() : options.package;
+  const std::optional<std::string> found = cache.find(key, flags.verify != Verify::kNone);
+  if (!found || open) {
+    image.opened = load_tree(opener, root, options.package, flags, tree_options(flags));
+    if (image_key(opener, image.opened->resolution, flags) != key) {
+      throw Error(ErrorCode::kIo, "\"" + options.package + "\" changed while it was opened");
+    }
+  }
+  if (found) {
+    image.path = *found;
+    return image;
+  }
+  image.path = cache.add(key, image.package, [&](int fd, const std::string& name) {
+    write_erofs(*image.opened->tree.file_system, fd, name, opener.images_directory());
+    if (image_key(opener, resolution, flags) != key) {
+      throw Error(ErrorCode::kIo, "\"" + options.package + "\" changed while it was read");
+    }
+  });
+  return image;
+}
+
+void mount_image_file(const std::string& image, const MountOptions& options, const std::string& mountpoint) {
   unsigned long flags = MS_RDONLY | MS_NODEV | MS_NOSUID;
   if (options.noexec) {
     flags |= MS_NOEXEC;
@@ -172,12 +183,21 @@ void mount_file(const std::string& image, const MountOptions& options, const std
         system_error("The kernel refused to mount \"" + image + "\" at \"" + mountpoint + "\"", error);
     throw Error(refused.code() == ErrorCode::kPermission ? refused.code() : ErrorCode::kMount, refused);
   }
+  if (const UniqueFd fd(::open(image.c_str(), O_RDONLY | O_CLOEXEC)); fd) {
+    read_erofs_metadata_ahead(fd.get());
+  }
 }
 
-}  // namespace
+void refuse_with_image(const MountOptions& options) {
+  refuse_options(options);
+  refuse_times(options.tree);
+  if (::geteuid() != 0) {
+    throw Error(ErrorCode::kPermission, "--engine=erofs needs root, because the kernel mounts the image itself");
+  }
+}
 
 std::optional<std::string> image_package(const MountEntry& mount) {
-  if (mount.type != "erofs") {
+  if (mount.type != kImageType) {
     return std::nullopt;
   }
   const std::string file = mount.source.starts_with("/dev/loop") ? loop_file(mount.source) : mount.source;
@@ -187,30 +207,24 @@ std::optional<std::string> image_package(const MountEntry& mount) {
 
 std::vector<MountEntry> image_mounts() {
   std::vector<MountEntry> ours;
-  for (MountEntry& mount : read_mount_table()) {
+  const std::vector<MountEntry> table = read_mount_table();
+  for (const MountEntry& mount : table) {
     if (const std::optional<std::string> package = image_package(mount)) {
-      mount.source = *package;
-      ours.push_back(std::move(mount));
+      ours.push_back(mount);
+      ours.back().source = *package;
+      show_as_overlay(ours.back(), table);
     }
   }
   return ours;
 }
 
 int mount_image(const MountOptions& options, const Io& io) {
-  refuse_options(options);
-  refuse_times(options.tree);
-  if (::geteuid() != 0) {
-    throw Error(ErrorCode::kPermission, "--engine=erofs needs root, because the kernel mounts the image itself");
-  }
+  refuse_with_image(options);
   const std::string mountpoint = prepare_mountpoint(options.mountpoint);
-  std::string package;
-  const std::string image = find_or_make(options, io, package);
+  const PackageImage image = find_or_make_image(options, io, false);
   const UniqueFd claim = claim_mountpoint(options.mountpoint, mountpoint);
-  mount_file(image, options, mountpoint);
-  if (const UniqueFd fd(::open(image.c_str(), O_RDONLY | O_CLOEXEC)); fd) {
-    read_erofs_metadata_ahead(fd.get());
-  }
-  log::info("mounted \"{}\" at \"{}\"; the kernel serves it from \"{}\"", package, mountpoint, image);
+  mount_image_file(image.path, options, mountpoint);
+  log::info("mounted \"{}\" at \"{}\"; the kernel serves it from \"{}\"", image.package, mountpoint, image.path);
   return kExitOk;
 }
 

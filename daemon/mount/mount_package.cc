@@ -21,6 +21,7 @@
 #include "daemon/mount/mount_table.h"
 #include "daemon/mount/mountpoint.h"
 #include "daemon/mount/successor.h"
+#include "daemon/mount/writable_image.h"
 #include "daemon/mount/writable_mount.h"
 #include "daemon/packages/followed_tree.h"
 #include "daemon/packages/fresh_tree.h"
@@ -52,7 +53,7 @@ std::string missing_words(const std::vector<std::string>& words, const MountEntr
 /// them. Throws Error(kMount) if no package is mounted there.
 int confirm_mounted(const std::string& mountpoint, const std::vector<std::string>& words) {
   const std::optional<MountEntry> mounted = find_package_mount(resolve_mountpoint(mountpoint));
-  if (!mounted || mounted->type != kMountType) {
+  if (!mounted || (mounted->type != kMountType && mounted->served_at.empty())) {
     throw Error(ErrorCode::kMount, "\"" + mountpoint + "\" can't be remounted: no package is mounted there");
   }
   if (!mounted->served_at.empty()) {
@@ -85,7 +86,7 @@ int mount_package(const MountOptions& options, const Io& io) {
   refuse_with_writable(options);
   raise_open_files();  // a mount needs a descriptor for each package, and again to start its keeper
   if (options.engine == Engine::kErofs) {
-    return mount_image(options, io);
+    return options.writable ? mount_writable_image(options, io) : mount_image(options, io);
   }
   keep_one_heap();
   if (options.follow && options.io_uring) {

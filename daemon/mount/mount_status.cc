@@ -230,12 +230,7 @@ std::vector<MountEntry> our_mounts() {
   for (const MountEntry& entry : table) {
     if (entry.type == kMountType) {
       ours.push_back(entry);
-      const auto overlay = run_directory_of(entry.mountpoint) ? overlay_above(entry.mountpoint, table) : std::nullopt;
-      if (overlay) {
-        ours.back().served_at = entry.mountpoint;
-        ours.back().mountpoint = overlay->mountpoint;
-        ours.back().options = overlay->options;
-      }
+      show_as_overlay(ours.back(), table);
     }
   }
   return ours;

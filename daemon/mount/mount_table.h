@@ -13,6 +13,8 @@ namespace pkgfs {
 
 /// The type under which the kernel lists the mounts of pkgfs.
 inline constexpr std::string_view kMountType = "fuse.pkgfs";
+/// The same for mounts of images (image_mount.h), and of all other images of EROFS.
+inline constexpr std::string_view kImageType = "erofs";
 
 /// One line of /proc/self/mountinfo (proc(5)).
 struct MountEntry {
@@ -22,7 +24,7 @@ struct MountEntry {
   std::string options;         // of the mount, comma-separated
   std::string super_options;   // of the file system, the same
   std::string device;          // "0:53"
-  std::string served_at = {};  // of a writable mount (writable_run.h): where the FUSE mount below it is; else empty
+  std::string served_at = {};  // of a writable mount (writable_run.h): where the mount below it is; else empty
 
   /// The path at which the daemon of the mount can be asked.
   [[nodiscard]] const std::string& asked_path() const { return served_at.empty() ? mountpoint : served_at; }

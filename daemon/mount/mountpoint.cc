@@ -109,11 +109,13 @@ bool unmount_dead(const std::string& path) {
 /// Unmounts a writable mount if it is dead. Throws Error(kBusy) if it isn't.
 void clear_writable(const std::string& given, const MountEntry& mount) {
   const auto lives = [](const std::string& path) { return probe_mount(path, kProbeLimit) != MountState::kDead; };
-  if (find_mount(mount.served_at) && lives(mount.served_at) && lives(mount.mountpoint)) {
-    throw Error(ErrorCode::kBusy, {"\"" + mount.source + "\" is already mounted at \"" + given + "\"",
-                                   "unmount it first: pkgfs unmount " + mount.mountpoint});
-  }
   const std::optional<WritableRun> run = find_run(mount.mountpoint);
+  const bool lower_lives = (run && run->is_image) || (find_mount(mount.served_at) && lives(mount.served_at));
+  if (lower_lives && lives(mount.mountpoint)) {
+    throw Error(ErrorCode::kBusy,
+                {"\"" + image_package(mount).value_or(mount.source) + "\" is already mounted at \"" + given + "\"",
+                 "unmount it first: pkgfs unmount " + mount.mountpoint});
+  }
   unmount(mount.mountpoint, true);
   if (run) {
     (void)wait_for_end(*run, kProbeLimit);

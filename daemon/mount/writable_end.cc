@@ -3,8 +3,10 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <initializer_list>
 #include <thread>
 #include <utility>
 
@@ -20,15 +22,15 @@ namespace {
 
 namespace stdfs = std::filesystem;
 
-/// Unmounts what pkgfs has mounted in a run directory. Throws Error if something else covers it.
-void detach_all(const std::string& path, std::string_view type) {
+/// Unmounts what pkgfs has mounted in a run directory: mounts of these types. Throws Error if something else covers it.
+void detach_all(const std::string& path, std::initializer_list<std::string_view> types) {
   constexpr int kMost = 16;  // the kernel may refuse one silently, below a mount of a directory above
   for (int i = 0; i < kMost; ++i) {
     const std::optional<MountEntry> top = find_mount(path);
     if (!top) {
       return;
     }
-    if (top->type != type) {
+    if (std::ranges::find(types, top->type) == types.end()) {
       throw Error(ErrorCode::kMount, "\"" + path + "\" stays: \"" + top->source + "\" is mounted above it");
     }
     unmount(path, true);
@@ -99,9 +101,9 @@ void end_run(const WritableRun& run) noexcept {
     if (!detach_overlay(run.lower())) {
       return;
     }
-    detach_all(run.lower(), kMountType);
+    detach_all(run.lower(), {kMountType, kImageType});
     if (run.is_tmpfs && run.changes == run.directory + "/changes") {
-      detach_all(run.changes, "tmpfs");
+      detach_all(run.changes, {"tmpfs"});
       ::rmdir(run.changes.c_str());
     } else if (run.discards && are_own_changes(run)) {
       try {

@@ -107,7 +107,6 @@ void refuse_with_writable(const MountOptions& options) {
     return;
   }
   const std::pair<bool, const char*> refused[] = {
-      {options.engine == Engine::kErofs, "--engine=erofs: a daemon must serve what lies below the changes"},
       {options.tree.follow_manifest, "--follow-manifest: what lies below changes must stay as it is"},
       {options.follow.has_value(), "--follow: what lies below changes must stay as it is"},
       {options.keep_old > 0 || !options.on_change.empty(), "--keep-old and --on-change: it can't be refreshed"},
@@ -150,6 +149,7 @@ WritablePlace::WritablePlace(const MountOptions& options, const std::string& mou
   }
   run_.mountpoint = mountpoint;
   run_.engine = overlay_engine();
+  run_.is_image = options.engine == Engine::kErofs;
   try {
     refuse_other_text(mountpoint);
     make_run_directory();

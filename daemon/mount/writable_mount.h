@@ -47,7 +47,7 @@ class WritablePlace {
   bool kept_ = false;
 };
 
-/// The overlay above the FUSE mount that the daemon serves. Not thread-safe.
+/// The overlay above the mount of the package, which the daemon serves, or the kernel. Not thread-safe.
 class WritableMount {
  public:
   /// `locks` are those of the place; a successor gets them from the daemon before. `changes` get their record when the
@@ -56,7 +56,7 @@ class WritableMount {
   /// The one of a daemon before. `lower` is the mount point of its FUSE mount. Throws Error.
   [[nodiscard]] static WritableMount adopt(const std::string& lower, std::vector<UniqueFd> locks);
 
-  /// Makes the overlay. The FUSE mount must be served already: the kernel looks into it. Throws Error.
+  /// Makes the overlay. The lower mount must be served already: the kernel looks into it. Throws Error.
   void attach(const MountOptions& options, const std::string& source);
   /// Whether the overlay is mounted in the mount namespace of this process.
   [[nodiscard]] bool is_attached() const;
@@ -68,7 +68,7 @@ class WritableMount {
   void detach_lower() const noexcept;
   /// Detaches the overlay, used or not.
   void detach() const noexcept;
-  /// Removes the run, with the changes that end with it. The FUSE mount must have ended.
+  /// Removes the run, with the changes that end with it. A FUSE mount must have ended.
   void finish() const noexcept { end_run(run_); }
 
   [[nodiscard]] const std::string& mountpoint() const { return run_.mountpoint; }

@@ -139,11 +139,8 @@ std::optional<OverlayEngine> overlay_engine_named(const std::string& name) {
 }
 
 void WritableRun::write() const {
-  const Json record{{"mountpoint", mountpoint},
-                    {"changes", changes},
-                    {"engine", to_string(engine)},
-                    {"discards", discards},
-                    {"is_tmpfs", is_tmpfs}};
+  const Json record{{"mountpoint", mountpoint}, {"changes", changes},   {"engine", to_string(engine)},
+                    {"discards", discards},     {"is_tmpfs", is_tmpfs}, {"is_image", is_image}};
   write_file_atomically(directory + kRunFile, record.dump(2, ' ', false, Json::error_handler_t::replace) + "\n",
                         Durability::kUnsynced);
 }
@@ -158,12 +155,14 @@ std::optional<WritableRun> WritableRun::read(const std::string& directory) {
   try {
     const Json record = webc::parse_json(*text);
     const auto word = [&](const char* key) { return webc::expect_text(webc::required(record, key, "mount"), key); };
+    const Json* const image = webc::member(record, "is_image");  // earlier versions of pkgfs don't write it
     WritableRun run{.directory = directory,
                     .mountpoint = word("mountpoint"),
                     .changes = word("changes"),
                     .engine = overlay_engine_named(word("engine")).value_or(OverlayEngine::kKernel),
                     .discards = webc::required(record, "discards", "mount") == Json(true),
-                    .is_tmpfs = webc::required(record, "is_tmpfs", "mount") == Json(true)};
+                    .is_tmpfs = webc::required(record, "is_tmpfs", "mount") == Json(true),
+                    .is_image = image != nullptr && *image == Json(true)};
     return run;
   } catch (Error& error) {
     throw std::move(error).context("Unable to use \"" + path + "\"");
@@ -298,6 +297,15 @@ std::optional<MountEntry> overlay_above(const std::string& lower, const std::vec
     }
   }
   return std::nullopt;
+}
+
+void show_as_overlay(MountEntry& mount, const std::vector<MountEntry>& table) {
+  const auto overlay = run_directory_of(mount.mountpoint) ? overlay_above(mount.mountpoint, table) : std::nullopt;
+  if (overlay) {
+    mount.served_at = std::move(mount.mountpoint);
+    mount.mountpoint = overlay->mountpoint;
+    mount.options = overlay->options;
+  }
 }
 
 std::optional<MountEntry> find_package_mount(const std::string& path) {

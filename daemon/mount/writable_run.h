@@ -11,7 +11,8 @@
 #include "daemon/mount/mount_table.h"
 
 // A writable mount (`pkgfs mount --writable`) is two mounts: an overlay at the mount point that the user named, and the
-// FUSE mount of the package in a run directory, which only the user of the daemon may enter. Users see both as one.
+// mount of the package in a run directory, which only the user of the daemon may enter. A daemon serves the mount of
+// the package, or the kernel does, from an image (image_mount.h). Users see both mounts as one.
 namespace pkgfs {
 
 /// What serves the overlay. It decides how removed files and replaced directories are marked among the changes.
@@ -29,7 +30,8 @@ enum class OverlayEngine {
 inline constexpr std::string_view kFuseOverlayType = "fuse.fuse-overlayfs";
 
 /// A run directory, and what its file `mount.json` says. The daemon of the mount and its keeper hold a lock on the
-/// directory (flock(2)). If the lock is free, both have ended.
+/// directory (flock(2)), or the process that waits for the end of a mount of an image (writable_image.h). If the lock
+/// is free, they have ended.
 struct WritableRun {
   std::string directory;   // of the run, such as /run/pkgfs/writable/0123456789abcdef
   std::string mountpoint;  // where the overlay is
@@ -37,8 +39,9 @@ struct WritableRun {
   OverlayEngine engine = OverlayEngine::kKernel;
   bool discards = false;  // the changes end with the mount
   bool is_tmpfs = false;  // `changes` is a file system in memory, made for this mount
+  bool is_image = false;  // the kernel serves the package
 
-  /// Where the FUSE mount is.
+  /// Where the mount of the package is.
   [[nodiscard]] std::string lower() const { return directory + "/lower"; }
   [[nodiscard]] std::string upper() const { return changes + "/upper"; }
 
@@ -58,25 +61,28 @@ struct WritableRun {
 [[nodiscard]] std::string changes_base();
 /// Whether a run directory can have the name.
 [[nodiscard]] bool is_run_id(const std::string& name);
-/// The run whose FUSE mount is at `lower`, if that is a path in a run directory, of whichever user. Asks no file.
+/// The run whose lower mount is at `lower`, if that is a path in a run directory, of whichever user. Asks no file.
 [[nodiscard]] std::optional<std::string> run_directory_of(const std::string& lower);
 /// All runs of this user. Leaves out those that can't be read.
 [[nodiscard]] std::vector<WritableRun> all_runs();
 /// Takes the lock of a run; nothing if a process holds it.
 [[nodiscard]] std::optional<UniqueFd> lock_directory(const std::string& path);
 
-/// The path of the FUSE mount below the overlay `mount`, if that is the overlay of a writable mount.
+/// The path of the mount below the overlay `mount`, if that is the overlay of a writable mount.
 [[nodiscard]] std::optional<std::string> lower_of(const MountEntry& mount);
-/// The overlay of the FUSE mount at `lower`, wherever it was moved.
+/// The overlay of the mount at `lower`, wherever it was moved.
 [[nodiscard]] std::optional<MountEntry> overlay_above(const std::string& lower, const std::vector<MountEntry>& table);
+/// If `mount` is the lower mount of an overlay, turns it into the writable mount that users see: with the mount point
+/// and the options of the overlay, and the place of the lower mount as `served_at`.
+void show_as_overlay(MountEntry& mount, const std::vector<MountEntry>& table);
 
-/// The topmost mount of pkgfs at `path`. If it is a writable mount, the entry is that of its FUSE mount, with the mount
-/// point and the options of the overlay (MountEntry::served_at). Throws Error if /proc can't be read.
+/// The topmost mount of pkgfs at `path`. If it is a writable mount, the entry is that of its lower mount, with the
+/// mount point and the options of the overlay (MountEntry::served_at). Throws Error if /proc can't be read.
 [[nodiscard]] std::optional<MountEntry> find_package_mount(const std::string& path);
 /// The run of the writable mount at `path`, also if only a part of it is still mounted.
 [[nodiscard]] std::optional<WritableRun> find_run(const std::string& path);
 
-/// Detaches the overlay above the FUSE mount at `lower`, used or not, wherever it was moved. False, with a warning, if
+/// Detaches the overlay above the mount at `lower`, used or not, wherever it was moved. False, with a warning, if
 /// another file system is mounted above it: the kernel would detach that one. Throws Error.
 bool detach_overlay(const std::string& lower);
 /// Unmounts what is left of the mount, and removes the run directory, with the changes if they end with the mount.

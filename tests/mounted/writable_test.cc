@@ -262,7 +262,6 @@ TEST_F(Writable, OptionsThatDoNotFitAreRefused) {
   (void)live.write("wasmer.toml", "[package]\nname='acme/live'\nversion='1.0.0'\n[fs]\n'/x'='x'\n");
   (void)live.write("x/y", "y");
   const std::pair<Arguments, std::string> cases[] = {
-      {{"--writable", "--engine=erofs"}, "--engine=erofs"},
       {{"--writable", "--follow-manifest"}, "--follow-manifest"},
       {{"--writable", "--no-allow-other"}, "--no-allow-other"},
       {{"--rebase"}, "--writable"},
