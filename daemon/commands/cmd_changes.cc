@@ -141,22 +141,28 @@ void print_diff_of(TextWriter& out, const OpenedChanges& opened, const Change& c
   if ((!was_file && !is_file) || change.kind == ChangeKind::kAttributes) {
     return;
   }
+  constexpr std::uint64_t kMostCompared = 256U << 20U;  // bytes: diff(1) holds both files in memory
+  if ((was_file && change.before->size > kMostCompared) || (is_file && change.after->size > kMostCompared)) {
+    out << "Files a" << change.path << " and b" << change.path << " aren't compared: they have more than 256 MiB\n";
+    return;
+  }
   const UniqueFd before = was_file ? copy_of(opened.tree(), change) : UniqueFd();
   const UniqueFd after =
       is_file ? opened.tree().upper().open(change.path.substr(1), O_RDONLY | O_NONBLOCK) : UniqueFd();
   if (is_file && !after) {
     throw system_error("Unable to read \"" + change.path + "\"", errno);
   }
-  const std::string whole = text_diff(change.path, before, after);
-  for (std::string_view text = whole; !text.empty();) {  // a tab can't drive a terminal, and patch(1) needs it
-    const std::size_t tab = text.find('\t');
-    out.print_lines(text.substr(0, tab));
-    if (tab == std::string_view::npos) {
-      break;
+  text_diff(change.path, before, after, [&out](std::string_view text) {
+    while (!text.empty()) {  // a tab can't drive a terminal, and patch(1) needs it
+      const std::size_t tab = text.find('\t');
+      out.print_lines(text.substr(0, tab));
+      if (tab == std::string_view::npos) {
+        break;
+      }
+      out << '\t';
+      text.remove_prefix(tab + 1);
     }
-    out << '\t';
-    text.remove_prefix(tab + 1);
-  }
+  });
 }
 
 }  // namespace

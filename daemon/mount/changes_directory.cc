@@ -248,6 +248,8 @@ void ChangesDirectory::take_back() noexcept {
     }
     if (is_new_) {
       ::rmdir(path_.c_str());
+    } else {
+      ::chmod(path_.c_str(), mode_before_);
     }
   } catch (const std::exception& error) {
     log::warn("{}", error);
@@ -314,11 +316,13 @@ ChangesDirectory ChangesDirectory::prepare(const std::string& path, OverlayEngin
   changes.record_ = std::move(now);
   changes.lock_text_ = lock_text(opened);
   if (!had_record) {
-    if (::fchmod(changes.lock_.get(), 0700) != 0) {
+    struct stat before{};
+    if (::fstat(changes.lock_.get(), &before) != 0 || ::fchmod(changes.lock_.get(), 0700) != 0) {
       throw system_error("Unable to use \"" + changes.path_ + "\"", errno);
     }
     changes.is_fresh_ = true;
     changes.is_new_ = is_new;
+    changes.mode_before_ = before.st_mode & 07777U;
   }
   try {
     if (!had_record) {

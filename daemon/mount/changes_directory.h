@@ -82,6 +82,7 @@ class ChangesDirectory {
   bool is_written_ = false;               // the record
   bool is_fresh_ = false;                 // `prepare` has made it a directory of changes
   bool is_new_ = false;                   // `prepare` has made the directory itself
+  ::mode_t mode_before_ = 0;              // of one that `prepare` found empty
 };
 
 }  // namespace pkgfs

@@ -184,6 +184,11 @@ VolumeOptions parse_volume_options(const DriverOptions& given) {
   }
   options.is_path = check_package(options.package);
   options.lock = mount.tree.network.lock;
+  if (mount.follow && !options.is_path && !options.lock) {
+    throw Error(ErrorCode::kUsage,
+                "option 'follow': a volume stays at the versions that were found when it was created; make another "
+                "volume for newer ones, or name a lock file that changes (option 'lock')");
+  }
   for (const std::string& word : options.words) {
     const std::string key = word.substr(0, word.find('='));
     if (const OptionSpec* option = find_option(key, CommandId::kMount); option != nullptr && option->name != "lock") {

@@ -89,6 +89,22 @@ TEST_F(WritableChanges, OfDirectoriesThatWereReplaced) {
             "A /pipe\n");
 }
 
+TEST_F(WritableChanges, ADiffOfLargeFilesTakesLittleMemory) {
+  MountedPackage mount(kPkgfs, package(), {"--offline", "--writable"});
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  ASSERT_TRUE(shell("set -e; cd " + mount.path().string() +
+                    "; truncate -s 257M huge; yes 0123456789 | head -c 100000000 > lines; echo end > small")
+                  .ok());
+  const std::string out = dir_.path() / "out";
+  const ProcessResult diff = shell("ulimit -v 900000; " + std::string(kPkgfs) + " changes --diff " +
+                                   mount.path().string() + " > " + out + " && wc -c < " + out);
+  ASSERT_TRUE(diff.ok()) << diff.describe();
+  EXPECT_GT(std::stol(diff.out), 100'000'000) << diff.describe();
+  EXPECT_LT(diff.peak_memory, 400L << 20U) << "diff holds the files, and pkgfs no more than a piece";
+  EXPECT_EQ(shell("grep -c \"^Files a/huge and b/huge aren't compared\" " + out).out, "1\n");
+  EXPECT_EQ(shell("tail -n 1 " + out).out, "+end\n");
+}
+
 TEST_F(WritableChanges, NamesFromProgramsCannotDriveATerminal) {
   MountedPackage mount(kPkgfs, package(), {"--offline", "--writable"});
   ASSERT_TRUE(mount.ok()) << mount.result().describe();

@@ -91,6 +91,18 @@ TEST_F(WritableSafety, ADirectoryThatOthersCanChangeIsRefused) {
   EXPECT_NE(mount.result().err.find("isn't a directory"), std::string::npos) << mount.result().describe();
 }
 
+TEST_F(WritableSafety, AFailureLeavesAnEmptyDirectoryAsItWas) {
+  ASSERT_TRUE(fs::create_directory(changes()));
+  ASSERT_TRUE(shell("mount -t tmpfs -o nr_inodes=2,mode=0750 none " + changes()).ok());  // with room for one entry
+  {
+    MountedPackage mount(kPkgfs, package(), kept());
+    expect_refused(mount);
+  }
+  EXPECT_EQ(shell("stat -c %a " + changes()).out, "750\n");
+  EXPECT_TRUE(fs::is_empty(changes()));
+  EXPECT_TRUE(shell("umount " + changes()).ok());
+}
+
 TEST_F(WritableSafety, WhatIsMountedAboveStays) {
   MountedPackage mount(kPkgfs, package(), kept());
   ASSERT_TRUE(mount.ok()) << mount.result().describe();

@@ -47,6 +47,18 @@ TEST(VolumeOptions, AUsersLockFileIsTheOnlyOne) {
   EXPECT_EQ(mount_arguments(options, "/l", "/m"), (Words{"mount", "-o", "lock=/own.lock", "--", "acme/app", "/m"}));
 }
 
+TEST(VolumeOptions, FollowNeedsSomethingThatCanChange) {
+  try {
+    (void)parse_volume_options({{"package", "acme/app@^2"}, {"follow", "10m"}});
+    ADD_FAILURE() << "the volume stays at the versions that were found when it was created";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUsage);
+    EXPECT_EQ(error.message().find("option 'follow': a volume stays at the versions"), 0U) << error.message();
+  }
+  EXPECT_NO_THROW((void)parse_volume_options({{"package", "acme/app@^2"}, {"follow", "10m"}, {"lock", "/own.lock"}}));
+  EXPECT_NO_THROW((void)parse_volume_options({{"package", "/"}, {"follow", "10m"}}));
+}
+
 TEST(VolumeOptions, ThatDoNotFitChangesAreRefused) {
   const std::pair<DriverOptions, std::string> cases[] = {
       {{{"package", "/"}, {"writable", "true"}, {"o", "writable_size=1G"}}, "on a disk"},
