@@ -159,6 +159,69 @@ TEST_F(RefreshKeeper, ANameStaysANameAndAPathAPath) {
   EXPECT_EQ(shown(file), version(9));
 }
 
+TEST_F(RefreshKeeper, AnUpgradeThatMeetsARefreshLeavesAMount) {
+  const auto mounted = mount({"--follow=1h"});
+  ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+  for (int number = 2; number < 8; ++number) {
+    publish(number);
+    (void)kept(*mounted);
+    Process upgrades({number % 2 == 0 ? (own_ / "pkgfs").string() : kPkgfs, "upgrade-mounts", mounted->path()},
+                     {.environment = environment()});
+    std::this_thread::sleep_for(number * 10ms);
+    Process asks({kPkgfs, "refresh", mounted->path()}, {.environment = environment()});
+    const ProcessResult upgraded = upgrades.wait();
+    EXPECT_FALSE(upgraded.timed_out) << upgraded.describe();
+    EXPECT_FALSE(asks.wait().timed_out);
+    EXPECT_TRUE(shown(*mounted) == version(number) || shown(*mounted) == version(number - 1)) << shown(*mounted);
+    ProcessResult again;
+    EXPECT_TRUE(eventually([&] { return (again = refresh(*mounted)).ok(); })) << again.describe();
+    EXPECT_EQ(shown(*mounted), version(number));
+  }
+  kill_daemon(*mounted);
+  EXPECT_EQ(shown(*mounted), version(7));
+}
+
+TEST_F(RefreshKeeper, AHangingCommandEndsWithTheMount) {
+  const fs::path begun = home_.path() / "begun";
+  auto mounted = mount({"--on-change=: > " + begun.string() + "; sleep 1000"});
+  ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+  publish(2);
+  ASSERT_TRUE(refresh(*mounted).ok());
+  ASSERT_TRUE(eventually([&] { return fs::exists(begun); }));
+  EXPECT_EQ(read_text(*mounted / "data/3"), version(2) + "\n") << "the mount answers meanwhile";
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_TRUE(mounted->unmount().ok());
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 5s);
+}
+
+/// Before Linux 6.18, the kernel forgets entries by their names.
+TEST_F(RefreshKeeper, AnOlderKernelForgetsByName) {
+  auto with = environment();
+  with.emplace_back("PKGFS_TEST_NO_PRUNE", "1");
+  const MountedPackage mounted(kPkgfs, "acme/app@^2",
+                               {"--registry", server_.endpoint(), "--timeout", "2", "--follow=1h", "--keep-old=1"},
+                               {.environment = with});
+  ASSERT_TRUE(mounted.ok()) << mounted.result().describe();
+  for (int number = 2; number < 6; ++number) {
+    (void)list_tree(mounted.path());
+    publish(number);
+    ASSERT_TRUE(refresh(mounted).ok());
+    EXPECT_EQ(shown(mounted), version(number));
+    EXPECT_TRUE(has_open(mounted, 2)) << versions(mounted);
+  }
+  std::ifstream file(mounted / "data/sub/7");  // of version 5
+  publish(6);
+  ASSERT_TRUE(refresh(mounted).ok());
+  publish(7);
+  ASSERT_TRUE(refresh(mounted).ok());
+  std::this_thread::sleep_for(1500ms);
+  EXPECT_TRUE(has_open(mounted, 3)) << "a file of version 5 is open: " << versions(mounted);
+  std::string text;
+  EXPECT_TRUE(std::getline(file, text) && text == version(5)) << text;
+  file.close();
+  EXPECT_TRUE(has_open(mounted, 2)) << versions(mounted);
+}
+
 TEST_F(RefreshKeeper, TheNextDaemonCanRollBack) {
   const auto mounted = mount({"--follow=1h", "--keep-old=1"});
   ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
