@@ -14,6 +14,7 @@
 #include "fuse/directory_operations.h"
 #include "fuse/file_operations.h"
 #include "fuse/live_operations.h"
+#include "fuse/served_operations.h"
 #include "fuse/statistics_ioctl.h"
 
 namespace pkgfs::fuse {
@@ -213,8 +214,13 @@ void Adapter::use_journal(LiveJournal& journal, bool is_alone) {
 }
 
 void Adapter::use_generations(vfs::Generations& generations) {
-  generations_ = &generations;  // first: an inode of a later generation needs it
+  counting_ = &generations;  // first: an inode of a later generation needs it
   fs_ = &generations;
+}
+
+void Adapter::use_served(vfs::ServedFileSystem& served) {
+  served_ = &served;
+  counting_ = &served;
 }
 
 void Adapter::use_places(bool use) {
@@ -292,6 +298,14 @@ const fuse_lowlevel_ops& Adapter::operations() const {
     LiveOperations::put_into(ops);
     return ops;
   }();
+  static const fuse_lowlevel_ops served_table = [] {
+    fuse_lowlevel_ops ops = table;
+    ServedOperations::put_into(ops);
+    return ops;
+  }();
+  if (served_ != nullptr) {
+    return served_table;
+  }
   return changes_ == nullptr ? table : live_table;
 }
 

@@ -12,6 +12,7 @@
 
 #include "core/vfs/file_system.h"
 #include "core/vfs/generations.h"
+#include "core/vfs/served_file_system.h"
 #include "fuse/live_files.h"
 #include "fuse/live_handles.h"
 #include "fuse/live_ids.h"
@@ -20,6 +21,7 @@
 #include "fuse/pinned_files.h"
 #include "fuse/statistics.h"
 #include "fuse/usage.h"
+#include "fuse/waiting_lookups.h"
 #include "fuse/waiting_reads.h"
 
 struct fuse_conn_info;
@@ -74,6 +76,8 @@ class Adapter {
   /// same. Requests that are being answered may still use that tree. `generations` must outlive the adapter. Only for
   /// an immutable tree. Any thread may call it.
   void use_generations(vfs::Generations& generations);
+  /// The file system is `served`. Call it before `operations`.
+  void use_served(vfs::ServedFileSystem& served);
   /// The operations for fuse_session_new. The user data must be the adapter.
   [[nodiscard]] const fuse_lowlevel_ops& operations() const;
   /// Notes in `journal`, which must outlive the adapter, what the kernel knows of live directories, and goes on from
@@ -94,6 +98,17 @@ class Adapter {
   [[nodiscard]] Statistics& statistics() const { return statistics_; }
   /// The requests that wait for a server.
   [[nodiscard]] WaitingReads& waiting_reads() { return waiting_reads_; }
+  /// The requests that wait for a package of a served directory.
+  [[nodiscard]] WaitingLookups& waiting_lookups() { return waiting_lookups_; }
+  /// Replies EINTR to the request with this number of the kernel, if it waits in one of the two. False: it doesn't.
+  [[nodiscard]] bool interrupt(std::uint64_t number) {
+    return waiting_reads_.interrupt(number) || waiting_lookups_.interrupt(number);
+  }
+  /// WaitingReads::stop and WaitingLookups::stop.
+  void stop_waiting() {
+    waiting_reads_.stop();
+    waiting_lookups_.stop();
+  }
 
  private:
   friend struct Call;  // call.h
@@ -108,8 +123,9 @@ class Adapter {
   [[nodiscard]] vfs::FileSystem& fs() const { return *fs_.load(std::memory_order_acquire); }
 
   std::atomic<vfs::FileSystem*> fs_;
-  std::atomic<vfs::Generations*> generations_{nullptr};  // `fs_`, if it is that
-  vfs::LiveChanges* changes_;                            // null: nothing is live
+  std::atomic<vfs::CountingFileSystem*> counting_{nullptr};  // `fs_`, if it counts references
+  vfs::ServedFileSystem* served_ = nullptr;                  // `fs_`, if it is that
+  vfs::LiveChanges* changes_;                                // null: nothing is live
   Statistics& statistics_;
   AdapterOptions options_;
   // Set by `init`, before any other request.
@@ -124,6 +140,7 @@ class Adapter {
   LiveHandles live_handles_;
   PinnedFiles pinned_files_{*fs_};
   WaitingReads waiting_reads_{statistics_, [this](fuse_ino_t file) { drop_pages(file); }};
+  WaitingLookups waiting_lookups_;
   fuse_session* session_ = nullptr;
   std::uint32_t generation_ = 0;  // of all inodes but the root: tells the inodes of two trees apart
   bool ready_ = false;

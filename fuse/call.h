@@ -35,8 +35,8 @@ struct Call {
   }
   static vfs::FileSystem& fs(fuse_req_t req) { return adapter(req).fs(); }
   /// Null: references aren't counted.
-  static vfs::Generations* generations(fuse_req_t req) {
-    return adapter(req).generations_.load(std::memory_order_relaxed);
+  static vfs::CountingFileSystem* counting(fuse_req_t req) {
+    return adapter(req).counting_.load(std::memory_order_relaxed);
   }
   static const AdapterOptions& options(fuse_req_t req) { return adapter(req).options_; }
   static Statistics& statistics(fuse_req_t req) { return adapter(req).statistics_; }
@@ -48,6 +48,9 @@ struct Call {
   static LiveIds* live_ids(fuse_req_t req) { return adapter(req).live_ids_.get(); }
   static LiveHandles& live_handles(fuse_req_t req) { return adapter(req).live_handles_; }
   static PinnedFiles& pinned_files(fuse_req_t req) { return adapter(req).pinned_files_; }
+  /// Only for ServedOperations.
+  static vfs::ServedFileSystem* served(fuse_req_t req) { return adapter(req).served_; }
+  static WaitingLookups& waiting_lookups(fuse_req_t req) { return adapter(req).waiting_lookups_; }
   static WaitingReads& waiting_reads(fuse_req_t req) { return adapter(req).waiting_reads_; }
   static fuse_session* session(fuse_req_t req) { return adapter(req).session_; }
   static bool skips_open(fuse_req_t req) { return adapter(req).skip_open_; }

@@ -18,11 +18,11 @@ using vfs::DirEntry;
 /// Positions 0 and 1 of a directory are "." and "..".
 constexpr off_t kDotEntries = 2;
 
-/// The node ids that the kernel gets references to by one reply, where these are counted (LiveIds, Generations).
+/// The node ids that the kernel gets references to by one reply, where these are counted (LiveIds, CountingFileSystem).
 class Told {
  public:
-  Told(LiveIds* ids, vfs::Generations* generations)
-      : ids_(ids), generations_(generations), nodes_(is_used() ? &room() : nullptr) {}
+  Told(LiveIds* ids, vfs::CountingFileSystem* counting)
+      : ids_(ids), counting_(counting), nodes_(is_used() ? &room() : nullptr) {}
   /// If the kernel hasn't got the reply, takes the references back.
   ~Told() {
     if (!is_used()) {
@@ -32,7 +32,7 @@ class Told {
       if (ids_ != nullptr) {
         ids_->forget(node, 1);
       } else {
-        generations_->forget(node, 1);
+        counting_->forget(node, 1);
       }
     }
     nodes_->clear();
@@ -41,11 +41,11 @@ class Told {
   Told& operator=(const Told&) = delete;
 
   /// False: nothing is counted, node ids are inodes, and this does nothing.
-  [[nodiscard]] bool is_used() const { return ids_ != nullptr || generations_ != nullptr; }
+  [[nodiscard]] bool is_used() const { return ids_ != nullptr || counting_ != nullptr; }
   fuse_ino_t tell(fuse_ino_t dir, const DirEntry& entry) {
     nodes_->push_back(0);
     if (ids_ == nullptr) {
-      generations_->hold(entry.inode);
+      counting_->hold(entry.inode);
       return nodes_->back() = entry.inode;
     }
     nodes_->back() = ids_->tell(dir, entry.name, {.inode = entry.inode, .attributes = entry.attributes});
@@ -65,7 +65,7 @@ class Told {
   }
 
   LiveIds* ids_;
-  vfs::Generations* generations_;
+  vfs::CountingFileSystem* counting_;
   std::vector<fuse_ino_t>* nodes_;  // null: nothing is counted
 };
 
@@ -95,8 +95,8 @@ std::size_t add(fuse_req_t req, std::span<char> space, const DirEntry& entry, of
 void list(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, bool plus) {
   Call::guard(req, plus ? Request::kReaddirplus : Request::kReaddir, [&] {
     const vfs::Inode dir = Call::any_inode(req, ino);
-    vfs::FileSystem& fs = Call::fs(req);  // before `generations`: it may begin to count just now
-    Told told(Call::live_ids(req), Call::generations(req));
+    vfs::FileSystem& fs = Call::fs(req);  // before `counting`: it may begin to count just now
+    Told told(Call::live_ids(req), Call::counting(req));
     const std::span<char> buffer = Call::reply_buffer(req, size);
     const bool from_the_start = offset == 0;
     std::size_t used = 0;

@@ -315,7 +315,7 @@ void Session::start(const ServerOptions& servers) {
   ServerOptions options = servers;
   options.poll = servers.poll && !rings_;  // with io_uring, only requests that aren't urgent come through the device
   options.interrupts = !rings_;            // libfuse's threads take most requests, unknown to Servers
-  options.interrupt = [this](std::uint64_t request) { return adapter_.waiting_reads().interrupt(request); };
+  options.interrupt = [this](std::uint64_t request) { return adapter_.interrupt(request); };
   servers_ = std::make_unique<Servers>(session_, adapter_.statistics(), options);
   servers_->start();
   mounted_ = true;
@@ -360,11 +360,7 @@ void Session::let_go(std::span<const OldNode> nodes) {
   }
   // An entry that a program uses is dropped by its name only: as a working directory, it is shown as deleted from then
   // on.
-  for (const OldNode& each : nodes) {
-    if (each.parent != 0) {
-      (void)fuse_lowlevel_notify_inval_entry(session_, each.parent, each.name.data(), each.name.size());
-    }
-  }
+  forget_names(nodes);
 }
 
 bool Session::end_rings(std::chrono::milliseconds limit) {
@@ -383,7 +379,7 @@ bool Session::stop(std::chrono::milliseconds limit) {
     return std::max(std::chrono::duration_cast<std::chrono::milliseconds>(time), std::chrono::milliseconds(1));
   };
   const bool prefetcher_ended = stop_prefetching(limit) && stop_notifying(left());
-  adapter_.waiting_reads().stop();
+  adapter_.stop_waiting();
   const bool servers_ended = servers_ == nullptr || servers_->stop(left());
   const bool rings_ended = end_rings(left());
   unmount();

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "core/vfs/file_system.h"
+#include "core/vfs/counting_file_system.h"
 
 namespace pkgfs::vfs {
 
@@ -37,7 +37,7 @@ struct GenerationCounts {
 /// Requests take no lock and allocate nothing: they read one pointer. The kernel's references are counted for each
 /// generation, except for one of which they weren't counted from the start (`add`). `lookup` and `hold` add a
 /// reference, `forget` returns it. `add`, `show` and `remove` are for one thread at a time; all else is thread-safe.
-class Generations final : public FileSystem {
+class Generations final : public CountingFileSystem {
  public:
   /// `counts` must outlive this. If it comes from an earlier daemon, it has the references of that one.
   explicit Generations(GenerationCounts& counts) : counts_(counts) {}
@@ -87,7 +87,7 @@ class Generations final : public FileSystem {
   [[nodiscard]] bool is_immutable() const override { return immutable_; }
   [[nodiscard]] bool is_intact(Inode inode) override;
   /// Adds one reference to an inode that `read_dir` gave.
-  void hold(Inode inode);
+  void hold(Inode inode) override;
   void forget(Inode inode, std::uint64_t count) override;
   [[nodiscard]] Result<Origin> origin(Inode inode) override;
   /// That of the tree with which the mount began, whose inodes are those of generation 0.

@@ -15,6 +15,15 @@ constexpr std::array kCommands{
                 " daemon serves the mount until \"pkgfs unmount\" ends it.",
                 "pkgfs mount python/python@^3 /mnt/python\n"
                 "pkgfs mount ./my-package /mnt/dev"},
+    CommandSpec{
+        CommandId::kServe, "serve", "MOUNTPOINT", "show every package below one directory, each when it is looked at",
+        "MOUNTPOINT/NAMESPACE/NAME@VERSION is the tree of a package, as \"pkgfs mount\" shows it. It is opened when a "
+        "program first looks at it. NAME, and NAME@REQUIREMENT such as python@^3, are symbolic links to the newest "
+        "version. MOUNTPOINT/sha256/HASH is the package with this hash. Listings show what is on this machine.\n"
+        "A package that no program has used for the time of --idle is closed. If a package can't be shown, the "
+        "attribute user.pkgfs.error of its name or of the directory says why (docs/SERVE.md).",
+        "pkgfs serve /pkgs\n"
+        "pkgfs serve --registry=/srv/packages --idle=1h /pkgs"},
     CommandSpec{CommandId::kUnmount, "unmount", "MOUNTPOINT", "end a mount, also a dead one",
                 "\"pkgfs umount\" is the same command. \"umount MOUNTPOINT\" and \"fusermount3 -u MOUNTPOINT\" "
                 "work as well.",

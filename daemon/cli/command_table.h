@@ -9,6 +9,7 @@ namespace pkgfs {
 /// The commands of the program. The values are also bit numbers in the option table (option_table.h).
 enum class CommandId : unsigned {
   kMount,
+  kServe,
   kUnmount,
   kMounts,
   kStats,

@@ -39,8 +39,9 @@ constexpr unsigned set_of(Ids... ids) {
   return ((1U << static_cast<unsigned>(ids)) | ...);
 }
 
-constexpr unsigned kTreeCommands = set_of(CommandId::kMount, CommandId::kVerify, CommandId::kTree, CommandId::kLs,
-                                          CommandId::kCat, CommandId::kExtract, CommandId::kDiff, CommandId::kExport);
+constexpr unsigned kTreeCommands =
+    set_of(CommandId::kMount, CommandId::kServe, CommandId::kVerify, CommandId::kTree, CommandId::kLs, CommandId::kCat,
+           CommandId::kExtract, CommandId::kDiff, CommandId::kExport);
 constexpr unsigned kResolvingCommands = kTreeCommands | set_of(CommandId::kInspect, CommandId::kResolve);
 constexpr unsigned kFetchingCommands = kResolvingCommands | set_of(CommandId::kPull, CommandId::kPush);
 constexpr unsigned kLoggingCommands =
@@ -49,6 +50,8 @@ constexpr unsigned kLoggingCommands =
                                CommandId::kRefresh, CommandId::kRollback, CommandId::kUpgradeMounts, CommandId::kConfig,
                                CommandId::kVolumePlugin);
 constexpr unsigned kMountOnly = set_of(CommandId::kMount);
+constexpr unsigned kServeOnly = set_of(CommandId::kServe);
+constexpr unsigned kMounting = kMountOnly | kServeOnly;
 constexpr unsigned kPluginOnly = set_of(CommandId::kVolumePlugin);
 
 void set_registry(Options& options, std::string_view value) {
@@ -231,7 +234,7 @@ constexpr std::array kOptions{
         Group::kPackages, "lock", '\0', "FILE",
         "use exactly the packages that the lock file FILE names, whatever the registry says now. "
         "\"pkgfs resolve --lock=FILE\" writes the file. A package with another hash is an error",
-        (kTreeCommands | set_of(CommandId::kPull, CommandId::kPush)) & ~set_of(CommandId::kVerify, CommandId::kDiff),
+        (kTreeCommands | set_of(CommandId::kPull, CommandId::kPush)) & ~set_of(CommandId::kServe, CommandId::kVerify, CommandId::kDiff),
         true, set_lock},
     OptionSpec{Group::kPackages, "lock", '\0', "FILE",
                "write the chosen packages, with their hashes and URLs, to the lock file FILE",
@@ -244,7 +247,7 @@ constexpr std::array kOptions{
     OptionSpec{Group::kPackages, "as-built", '\0', "",
                "leave out the files of a directory package that a build would leave out: those in "
                ".wasmerignore, or .git if there is no .wasmerignore",
-               kResolvingCommands, true, [](Options& options, std::string_view) { options.tree.as_built = true; }},
+               kResolvingCommands & ~kServeOnly, true, [](Options& options, std::string_view) { options.tree.as_built = true; }},
     OptionSpec{Group::kPackages, "follow-manifest", '\0', "",
                "PACKAGE is a directory: when its wasmer.toml changes, show the package as the new one describes it, "
                "without a new mount. If the new one has an error, the log says so, and the mount stays as it was",
@@ -302,7 +305,7 @@ constexpr std::array kOptions{
                "auto: make a file executable if it starts like a program (WebAssembly, ELF, #!), unless its name says "
                "that it is data, such as notes.txt, or part of a library, such as lib/x.py. Listings do not look into "
                "files. none (default): do not look into files",
-               kTreeCommands, true, set_exec},
+               kTreeCommands & ~kServeOnly, true, set_exec},
     OptionSpec{Group::kTree, "mtime", '\0', "digest|stored|container",
                "digest (default): an entry without a stored time shows one from 1980 to 2019 that is made of "
                "the hash of its content, so that rsync, git or a web server notice a new version; \"tree "
@@ -315,7 +318,7 @@ constexpr std::array kOptions{
     OptionSpec{Group::kAccess, "allow-other", '\0', "",
                "let other users see the mount. This is the default for root; other users need "
                "user_allow_other in /etc/fuse.conf",
-               kMountOnly, true,
+               kMounting, true,
                [](Options& options, std::string_view) {
                  options.mount.allow_other = true;
                  options.mount.allow_root = false;
@@ -323,34 +326,34 @@ constexpr std::array kOptions{
     OptionSpec{Group::kAccess, "allow-root", '\0', "",
                "let only root and the mounting user see the mount. pkgfs takes the permissions of group and others "
                "away from directories. Users other than root need user_allow_other in /etc/fuse.conf",
-               kMountOnly, true,
+               kMounting, true,
                [](Options& options, std::string_view) {
                  options.mount.allow_other = true;
                  options.mount.allow_root = true;
                }},
     OptionSpec{Group::kAccess, "no-allow-other", '\0', "",
-               "let only the user who mounts see the mount, also if that is root", kMountOnly, true,
+               "let only the user who mounts see the mount, also if that is root", kMounting, true,
                [](Options& options, std::string_view) {
                  options.mount.allow_other = false;
                  options.mount.allow_root = false;
                }},
     OptionSpec{Group::kAccess, "uid", '\0', "ID|NAME",
-               "show this user as the owner of everything (default: the user who mounts)", kMountOnly, true,
+               "show this user as the owner of everything (default: the user who mounts)", kMounting, true,
                [](Options& options, std::string_view value) { options.mount.uid = parse_user("uid", value); }},
     OptionSpec{Group::kAccess, "gid", '\0', "ID|NAME",
-               "show this group as the group of everything (default: the group of the user who mounts)", kMountOnly,
+               "show this group as the group of everything (default: the group of the user who mounts)", kMounting,
                true, [](Options& options, std::string_view value) { options.mount.gid = parse_group("gid", value); }},
     OptionSpec{Group::kAccess, "umask", '\0', "OCTAL",
                "remove these permission bits from files and directories, as --fmask and --dmask do (default: 0)",
-               kMountOnly, true,
+               kMounting, true,
                [](Options& options, std::string_view value) {
                  options.mount.fmask = options.mount.dmask = parse_mask("umask", value);
                }},
     OptionSpec{Group::kAccess, "fmask", '\0', "OCTAL", "remove these permission bits from files (default: 0)",
-               kMountOnly, true,
+               kMounting, true,
                [](Options& options, std::string_view value) { options.mount.fmask = parse_mask("fmask", value); }},
     OptionSpec{Group::kAccess, "dmask", '\0', "OCTAL", "remove these permission bits from directories (default: 0)",
-               kMountOnly, true,
+               kMounting, true,
                [](Options& options, std::string_view value) { options.mount.dmask = parse_mask("dmask", value); }},
     OptionSpec{
         Group::kAccess, "writable", '\0', "discard|DIR",
@@ -376,7 +379,7 @@ constexpr std::array kOptions{
         "with --writable=DIR: use the changes in DIR although they were made above another version of the package, "
         "or with other options",
         kMountOnly, true, [](Options& options, std::string_view) { options.mount.rebase = true; }},
-    OptionSpec{Group::kDaemon, "foreground", 'f', "", "stay in the foreground until the mount ends", kMountOnly, false,
+    OptionSpec{Group::kDaemon, "foreground", 'f', "", "stay in the foreground until the mount ends", kMounting, false,
                [](Options& options, std::string_view) { options.mount.foreground = true; }},
     OptionSpec{
         Group::kDaemon, "engine", '\0', "auto|fuse|erofs",
@@ -385,14 +388,14 @@ constexpr std::array kOptions{
         "takes a third of the time; reads are little faster, and mounting is hardly faster. "
         "erofs needs root, downloads packages whole, and refuses live directories",
         kMountOnly, true, set_engine},
-    OptionSpec{Group::kDaemon, "debug", 'd', "", "log every request; implies --foreground", kMountOnly, true,
+    OptionSpec{Group::kDaemon, "debug", 'd', "", "log every request; implies --foreground", kMounting, true,
                [](Options& options, std::string_view) {
                  options.mount.debug = true;
                  options.mount.foreground = true;
                  options.log.level = "debug";
                }},
     OptionSpec{Group::kDaemon, "auto-unmount", '\0', "",
-               "unmount when the daemon ends, even if it is killed. A fusermount3 process waits for that", kMountOnly,
+               "unmount when the daemon ends, even if it is killed. A fusermount3 process waits for that", kMounting,
                true, [](Options& options, std::string_view) { options.mount.auto_unmount = true; }},
     OptionSpec{
         Group::kDaemon, "keeper", '\0', "auto|on|off|external",
@@ -408,6 +411,13 @@ constexpr std::array kOptions{
           options.mount.keeper =
               choice == KeeperChoice::kAuto ? std::nullopt : std::optional(choice != KeeperChoice::kOff);
         }},
+    OptionSpec{Group::kDaemon, "idle", '\0', "TIME",
+               "close a package that no program has used for TIME, such as 30s, 15m or 12h (default: 15m)", kServeOnly,
+               true,
+               [](Options& options, std::string_view value) { options.mount.idle = parse_interval("idle", value); }},
+    OptionSpec{Group::kDaemon, "locks", '\0', "DIR",
+               "show the packages of the lock file DIR/NAME.lock as MOUNTPOINT/locked/NAME", kServeOnly, true,
+               [](Options& options, std::string_view value) { options.mount.locks = parse_path("locks", value); }},
     OptionSpec{
         Group::kDaemon, "follow", '\0', "INTERVAL",
         "resolve the package again after each INTERVAL, such as 30s, 10m or 12h, and show the new version if "
@@ -434,12 +444,12 @@ constexpr std::array kOptions{
                }},
     OptionSpec{
         Group::kDaemon, "crash-dir", '\0', "DIR",
-        "if the daemon crashes, write its stack into a new file in DIR, pkgfs-PID.crash", kMountOnly, true,
+        "if the daemon crashes, write its stack into a new file in DIR, pkgfs-PID.crash", kMounting, true,
         [](Options& options, std::string_view value) { options.mount.crash_dir = parse_path("crash-dir", value); }},
     OptionSpec{Group::kDaemon, "metrics", '\0', "ADDRESS",
                "serve Prometheus metrics over HTTP at ADDRESS: unix:PATH, HOST:PORT, or PORT on 127.0.0.1 "
                "(docs/METRICS.md)",
-               kMountOnly, true,
+               kMounting, true,
                [](Options& options, std::string_view value) {
                  (void)parse_metrics_address(std::string(value));
                  options.mount.metrics = value;
@@ -507,13 +517,13 @@ constexpr std::array kOptions{
     OptionSpec{Group::kNetwork, "background", '\0', "auto|off|RATE",
                "what a lazy mount fetches although no program reads it yet. auto (default): the rest of each package. "
                "RATE: the same, but at most RATE bytes a second for each package, such as 2M. off: nothing",
-               set_of(CommandId::kMount), true, set_background},
+               kMounting, true, set_background},
     OptionSpec{
         Group::kNetwork, "cache-limit", '\0', "SIZE",
         "if the disk of the cache is full while a lazy mount fetches, remove what no process uses from the cache. The "
         "longest unused goes first, until at most SIZE is left, such as 2G (default: remove nothing). This includes "
         "downloads from URLs, and packages that aren't complete",
-        set_of(CommandId::kMount), true,
+        kMounting, true,
         [](Options& options, std::string_view value) { options.tree.cache_limit = parse_size("cache-limit", value); }},
     OptionSpec{Group::kNetwork, "verify-downloads", '\0', "fail|warn|off",
                "fail (default): refuse a download whose hash is not the one that the registry gave. warn: "
@@ -547,19 +557,19 @@ constexpr std::array kOptions{
         Group::kSpeed, "read-ahead", '\0', "KIB",
         "let the kernel read this far ahead in large files (default: 512; 0: the kernel's own value)."
         " Only root can change it",
-        kMountOnly, true,
+        kMounting, true,
         [](Options& options, std::string_view value) { options.mount.read_ahead = parse_kib("read-ahead", value); }},
     OptionSpec{Group::kSpeed, "memory", '\0', "SIZE|auto",
                "keep up to SIZE, such as 16M, of the directories that programs look at; directories unused for longest"
                " are read again when needed. auto (default): 32M, or a 16th of the control group's limit if that is"
                " less",
-               kMountOnly, true,
+               kMounting, true,
                [](Options& options, std::string_view value) { options.tree.memory = parse_memory("memory", value); }},
     OptionSpec{
         Group::kSpeed, "threads", '\0', "N",
         "serve at most N requests at the same time, 1 to 16 (default: one for every two CPUs). "
         "Requests that wait for a disk do not count",
-        kMountOnly, true,
+        kMounting, true,
         [](Options& options, std::string_view value) { options.mount.threads = parse_threads("threads", value); }},
     OptionSpec{Group::kSpeed, "push", '\0', "auto|off",
                "auto (default): prefetch the small files of a directory into the page cache when a program "
@@ -570,7 +580,7 @@ constexpr std::array kOptions{
         Group::kSpeed, "skip-open", '\0', "auto|off",
         "auto (default): let the kernel open files without a request to the daemon, where nothing can"
         " change",
-        kMountOnly, true,
+        kMounting, true,
         [](Options& options, std::string_view value) { options.mount.skip_open = parse_auto("skip-open", value); }},
     OptionSpec{
         Group::kSpeed, "passthrough", '\0', "auto|off",
@@ -581,12 +591,12 @@ constexpr std::array kOptions{
     OptionSpec{Group::kSpeed, "poll", '\0', "auto|off",
                "auto (default): after a reply, look for the next request for up to 0.2 ms before sleeping, "
                "if that helps and no other process needs the CPU",
-               kMountOnly, true,
+               kMounting, true,
                [](Options& options, std::string_view value) { options.mount.poll = parse_auto("poll", value); }},
     OptionSpec{Group::kSpeed, "cpu-latency", '\0', "auto|on|off",
                "auto (default): keep idle CPUs awake while many requests come (/dev/cpu_dma_latency), as "
                "root and with at most 4 CPUs. on: with any number of CPUs",
-               kMountOnly, true,
+               kMounting, true,
                [](Options& options,
                   std::string_view value) { options.mount.cpu_latency = parse_auto_on_off("cpu-latency", value); }},
     OptionSpec{Group::kSpeed, "io-uring", '\0', "on|off",

@@ -52,7 +52,7 @@ const OptionSpec* find_option(CommandId command, std::string_view name) {
   return found == table.end() ? nullptr : &*found;
 }
 
-void read_mount_word(const std::string& item, const MountWordRules& rules, Findings& findings) {
+void read_mount_word(CommandId command, const std::string& item, const MountWordRules& rules, Findings& findings) {
   findings.read_only |= item == "ro";
   const std::size_t equals = item.find('=');
   if (const MountWord* word = find_mount_word(item)) {
@@ -68,7 +68,7 @@ void read_mount_word(const std::string& item, const MountWordRules& rules, Findi
   }
   std::string name = item.substr(0, equals);
   std::ranges::replace(name, '_', '-');
-  const OptionSpec* option = find_option(CommandId::kMount, name);
+  const OptionSpec* option = find_option(command, name);
   if (option == nullptr || !option->mount_word) {
     if (!rules.sloppy) {
       findings.unknown.push_back({item.substr(0, equals), true});
@@ -112,7 +112,7 @@ po::options_description describe(CommandId command) {
       description.add_options()(names.c_str(), po::value<std::string>(), "");
     }
   }
-  if (command == CommandId::kMount) {
+  if (command == CommandId::kMount || command == CommandId::kServe) {
     description.add_options()("options,o", po::value<std::string>(), "");
   }
   return description;
@@ -136,7 +136,7 @@ Findings read_arguments(CommandId command, const std::vector<std::string>& args,
         findings.unknown.push_back({token.substr(0, token.find('=')), false});
       } else if (option.string_key == "options") {
         for (const std::string& item : split_mount_words(option.value.front())) {
-          read_mount_word(item, rules, findings);
+          read_mount_word(command, item, rules, findings);
         }
       } else {
         findings.given.push_back(
@@ -253,17 +253,34 @@ Options parse_options(CommandId command, const std::vector<std::string>& args, s
   return parse(command, args, {}, minimum, maximum);
 }
 
-MountOptions parse_mount_options(const std::vector<std::string>& args, const MountWordRules& rules) {
-  Options options = parse(CommandId::kMount, args, rules, 2, 2);
+namespace {
+
+MountOptions to_mount_options(Options options, const std::vector<std::string>& args, const MountWordRules& rules) {
   MountOptions mount;
   static_cast<MountFlags&>(mount) = options.mount;
   std::error_code failed;
   mount.arguments = {
       .words = args, .rules = rules, .working_directory = std::filesystem::current_path(failed).string()};
-  mount.package = std::move(options.operands[0]);
-  mount.mountpoint = std::move(options.operands[1]);
+  mount.mountpoint = std::move(options.operands.back());
   mount.tree = std::move(options.tree);
   mount.log = std::move(options.log);
+  return mount;
+}
+
+}  // namespace
+
+MountOptions parse_mount_options(const std::vector<std::string>& args, const MountWordRules& rules) {
+  Options options = parse(CommandId::kMount, args, rules, 2, 2);
+  std::string package = std::move(options.operands.front());
+  MountOptions mount = to_mount_options(std::move(options), args, rules);
+  mount.package = std::move(package);
+  return mount;
+}
+
+MountOptions parse_serve_options(const std::vector<std::string>& args, const MountWordRules& rules) {
+  constexpr auto kUsualIdle = std::chrono::minutes(15);
+  MountOptions mount = to_mount_options(parse(CommandId::kServe, args, rules, 1, 1), args, rules);
+  mount.idle = mount.idle.value_or(kUsualIdle);
   return mount;
 }
 

@@ -108,6 +108,8 @@ struct MountFlags {
   std::optional<std::chrono::seconds> follow;    // how often the package is resolved again; none: never
   unsigned keep_old = 0;                         // older versions that stay open for `rollback`
   std::string on_change;                         // the shell command to run after a change; empty: none
+  std::optional<std::chrono::seconds> idle;      // serve: after which an unused package is closed
+  std::string locks;                             // serve: the directory of lock files; empty: none
   std::optional<bool> cpu_latency;               // keep idle CPUs awake while requests come; none: where it helps
 };
 
@@ -177,5 +179,7 @@ struct Options {
                                     std::size_t maximum);
 /// The same for `pkgfs mount`.
 [[nodiscard]] MountOptions parse_mount_options(const std::vector<std::string>& args, const MountWordRules& rules = {});
+/// The same for `pkgfs serve`; `package` is empty.
+[[nodiscard]] MountOptions parse_serve_options(const std::vector<std::string>& args, const MountWordRules& rules = {});
 
 }  // namespace pkgfs

@@ -9,6 +9,8 @@ CommandFunction command_function(CommandId id) {
   switch (id) {
     case CommandId::kMount:
       return cmd_mount;
+    case CommandId::kServe:
+      return cmd_serve;
     case CommandId::kUnmount:
       return cmd_unmount;
     case CommandId::kMounts:

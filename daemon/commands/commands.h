@@ -16,6 +16,7 @@ using CommandFunction = int (*)(const std::vector<std::string>& args, const Io& 
 [[nodiscard]] CommandFunction command_function(CommandId id);
 
 int cmd_mount(const std::vector<std::string>& args, const Io& io);
+int cmd_serve(const std::vector<std::string>& args, const Io& io);
 int cmd_unmount(const std::vector<std::string>& args, const Io& io);
 int cmd_mounts(const std::vector<std::string>& args, const Io& io);
 int cmd_stats(const std::vector<std::string>& args, const Io& io);

@@ -12,6 +12,7 @@ namespace {
 constexpr std::array kSignals{SIGINT, SIGTERM, SIGHUP, SIGALRM};
 constexpr unsigned kPatienceSeconds = 2;
 
+std::atomic<bool> exists = false;  // a guard that gets the signals
 std::atomic<CancelFlag*> target = nullptr;
 std::atomic<int> received = 0;
 std::atomic<bool> is_patient = false;  // no time limit
@@ -37,7 +38,10 @@ void on_signal(int number) {
 
 }  // namespace
 
-InterruptGuard::InterruptGuard(CancelFlag& flag) : scope_(flag) {
+InterruptGuard::InterruptGuard(CancelFlag& flag) : scope_(flag), is_first_(!exists.exchange(true)) {
+  if (!is_first_) {
+    return;
+  }
   received = 0;
   is_patient = false;
   target = &flag;
@@ -54,11 +58,15 @@ InterruptGuard::InterruptGuard(CancelFlag& flag) : scope_(flag) {
 }
 
 InterruptGuard::~InterruptGuard() {
+  if (!is_first_) {
+    return;
+  }
   ::alarm(0);
   for (std::size_t i = 0; i < kSignals.size(); ++i) {
     ::sigaction(kSignals.at(i), &before_[i], nullptr);
   }
   target = nullptr;
+  exists = false;
 }
 
 void InterruptGuard::give_time() {

@@ -9,8 +9,8 @@ namespace pkgfs {
 
 /// While this object lives, SIGINT, SIGTERM and SIGHUP set a flag instead of ending the process. So a download can
 /// clean up and throw Error(kInterrupted). The signal ends the process after all if the guard is still alive two
-/// seconds later, or at a second signal. `throw_if_cancelled()` looks at the flag, in the guard's thread. Only one
-/// guard may exist at a time.
+/// seconds later, or at a second signal. `throw_if_cancelled()` looks at the flag, in the guard's thread. While
+/// one guard exists, others do only the last of that: a daemon may have one in each of several threads.
 class InterruptGuard {
  public:
   /// `flag` must outlive this.
@@ -25,6 +25,7 @@ class InterruptGuard {
 
  private:
   CancelScope scope_;
+  bool is_first_;
   struct sigaction before_[4]{};  // NOLINT(modernize-avoid-c-arrays): as the kernel gives them
 };
 

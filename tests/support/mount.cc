@@ -185,11 +185,14 @@ MountedPackage::MountedPackage(std::string binary, const std::string& package, c
                                ProcessOptions process)
     : binary_(std::move(binary)), path_(parent_.path() / "mnt") {
   fs::create_directory(path_);
-  Arguments arguments{binary_, "mount"};
-  const Arguments more = options_of_every_mount();
+  const bool is_served = package == kServed;
+  Arguments arguments{binary_, is_served ? "serve" : "mount"};
+  const Arguments more = is_served ? Arguments{} : options_of_every_mount();
   arguments.insert(arguments.end(), more.begin(), more.end());
   arguments.insert(arguments.end(), options.begin(), options.end());
-  arguments.push_back(package);
+  if (!is_served) {
+    arguments.push_back(package);
+  }
   arguments.push_back(path_);
   result_ = run(arguments, process);
 }

@@ -69,6 +69,9 @@ class MountGuard {
 /// Whether PKGFS_TEST_MOUNT_OPTIONS has this option. A test whose expectations depend on the option asks this.
 [[nodiscard]] bool every_mount_has(const std::string& option);
 
+/// As the package of a MountedPackage: `pkgfs serve`, without the words of PKGFS_TEST_MOUNT_OPTIONS.
+inline constexpr const char* kServed = "serve:";
+
 /// `pkgfs mount` in the background on a directory of its own. The destructor unmounts, and fails the test when that
 /// doesn't work or when the daemon doesn't end; nothing is left behind then either.
 ///

@@ -43,6 +43,7 @@ const std::map<std::string, std::set<std::string>>& allowed() {
       {"daemon/observe", {"core", "fuse", "daemon/cli", "daemon/http"}},
       {"daemon/keeper", {}},
       {"daemon/mount", {"core", "fuse", "daemon/cli", "daemon/packages", "daemon/observe", "daemon/keeper"}},
+      {"daemon/serve", {"core", "fuse", "daemon/cli", "daemon/packages", "daemon/mount", "daemon/observe"}},
       {"daemon/doctor", {"core", "fuse", "daemon/cli", "daemon/packages", "daemon/mount"}},
       {"daemon/overlay", {"core", "daemon/cli", "daemon/packages", "daemon/mount"}},
       {"daemon/volumes", {"core", "daemon/cli", "daemon/http", "daemon/mount"}},

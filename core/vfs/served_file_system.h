@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "core/base/thread_annotations.h"
+#include "core/vfs/counting_file_system.h"
+#include "core/vfs/served_names.h"
+
+namespace pkgfs::vfs {
+
+/// Many trees below directories of names (docs/SERVE.md). A tree is opened when its name is first looked up, and can be
+/// closed when the kernel has no reference to it.
+///
+/// Directories of names, links, and the root directories of trees are nodes of this class, with inodes of their own.
+/// The inode of any other entry has the slot of its tree in it, and the inode of the tree. So requests below the root
+/// of a tree take no lock and allocate nothing. The root directory of a tree keeps its node while the tree is closed. A
+/// look-up or a listing in it opens the same tree again. So the kernel need not forget the root of a tree that is to be
+/// closed, and no directory of names has to be told of it. This matters: while one look-up in a directory waits, the
+/// kernel lets no notice about that directory pass, and behind that notice would wait all other look-ups.
+///
+/// `lookup` and `read_dir` return EAGAIN where a search is needed. The caller then calls `wait_for`, and asks again
+/// when it is told. A search that fails is remembered for `kRemembered`. If it has found that there is no such package,
+/// `lookup` returns ENOENT. After any other failure, the name leads to a directory in which everything fails with the
+/// error, so that `problem` can explain it.
+///
+/// Thread-safe. `is_unused`, `hide`, `give_back` and `close` are for one thread.
+class ServedFileSystem final : public CountingFileSystem {
+ public:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::size_t kSlots = 4096;
+  static constexpr auto kRemembered = std::chrono::seconds(30);
+
+  struct Options {
+    bool immutable = true;                      // all trees are (FileSystem::is_immutable)
+    std::chrono::milliseconds patience{30000};  // after which a search counts as failed (ETIMEDOUT)
+    std::int64_t modified = 1;                  // the time that directories of names and links show at first
+  };
+  /// `names` must outlive this.
+  ServedFileSystem(ServedNames& names, const Options& options);
+  ~ServedFileSystem() override;
+
+  /// Calls `ready` once, when the caller should ask again: the name in `dir` was searched for, or the tree of `dir` was
+  /// opened (then `name` is empty), or that failed. `ready` may be called before the function returns, else by another
+  /// thread. Returns a number for `leave`; 0 if `ready` was called.
+  [[nodiscard]] std::uint64_t wait_for(Inode dir, std::string_view name, std::function<void()> ready);
+  /// `ready` isn't called any more, unless it is being called now. If nothing else waits, the search ends.
+  void leave(std::uint64_t waiter);
+  /// Whether a request in `dir` must wait until the tree of `dir` is open.
+  [[nodiscard]] bool must_open(Inode dir) const;
+  /// Why the name that leads to `inode` can't be shown. Of a directory of names: the failures in it that are
+  /// remembered, a line for each. Empty if there is none.
+  [[nodiscard]] std::string problem(Inode inode);
+
+  // For the thread that closes trees.
+
+  struct OpenSlot {
+    std::size_t slot;
+    Inode root;        // the node of its root directory
+    std::string path;  // for messages
+  };
+  /// The trees that no request has used since `idle` before `now`. Also lets searches fail that wait for too long, and
+  /// forgets what is too old.
+  [[nodiscard]] std::vector<OpenSlot> idle(Clock::time_point now, std::chrono::milliseconds idle);
+  /// When `idle` should be called because of a search; Clock::time_point::max(): not.
+  [[nodiscard]] Clock::time_point next_deadline() const;
+  [[nodiscard]] FileSystem& tree_of(std::size_t slot) const;
+  /// The inode here of `inode` in the tree of `slot`, the root included; 0 if there is none.
+  [[nodiscard]] Inode inode_of(std::size_t slot, Inode inode) const;
+  [[nodiscard]] std::size_t slot_of_inode(Inode inode) const;
+  /// Names that the kernel knows to be absent from directories of the tree: it can't forget these directories before.
+  struct Absent {
+    Inode directory;  // an inode here
+    std::string name;
+  };
+  /// Those since the last call. `all` becomes false if there were too many to be noted.
+  [[nodiscard]] std::vector<Absent> take_absent(std::size_t slot, bool& all);
+  /// Whether the kernel has no reference to an entry below the root of the tree.
+  [[nodiscard]] bool is_unused(std::size_t slot) const { return slots_[slot]->references == 0; }
+  /// From now on, no request finds the tree. Requests that began before may still use it. Those that need it wait for
+  /// `give_back` or `close`.
+  void hide(std::size_t slot);
+  void give_back(std::size_t slot);
+  /// Returns a hidden tree, which the caller destroys. Requests open it again.
+  [[nodiscard]] std::shared_ptr<HeldTree> close(std::size_t slot);
+
+  struct Counts {
+    std::size_t open = 0;      // trees
+    std::size_t nodes = 0;     // names that the kernel may know
+    std::uint64_t opened = 0;  // trees, since the start
+    std::uint64_t closed = 0;
+    std::uint64_t failed = 0;  // searches
+  };
+  [[nodiscard]] Counts counts() const;
+  /// The open trees.
+  [[nodiscard]] std::vector<std::shared_ptr<HeldTree>> open_trees() const;
+  /// `path` is a link that leads to `text` now.
+  void link_changed(const std::string& path, const std::string& text);
+
+  [[nodiscard]] Inode root() const override { return kRoot; }
+  [[nodiscard]] Result<Entry> lookup(Inode dir, std::string_view name) override;
+  [[nodiscard]] Result<Attributes> metadata(Inode inode) override;
+  [[nodiscard]] Result<void> read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) override;
+  [[nodiscard]] Result<std::uint64_t> parent_number(Inode dir) override;
+  [[nodiscard]] Result<std::string_view> read_link(Inode inode) override;
+  [[nodiscard]] Result<std::unique_ptr<OpenFile>> open(Inode inode) override;
+  [[nodiscard]] Result<Extent> extent(Inode inode) override;
+  [[nodiscard]] bool is_immutable() const override { return options_.immutable; }
+  [[nodiscard]] bool is_intact(Inode inode) override;
+  void hold(Inode inode) override;
+  void forget(Inode inode, std::uint64_t count) override;
+  [[nodiscard]] Result<Origin> origin(Inode inode) override;
+
+ private:
+  static constexpr Inode kRoot = 1;
+  static constexpr std::size_t kNoSlot = kSlots;
+  using Listing = std::vector<ServedNames::Listed>;
+
+  struct Slot {
+    std::atomic<FileSystem*> tree{nullptr};  // null: free, or hidden
+    std::atomic<std::uint64_t> references{0};
+    std::atomic<bool> used{false};  // since `idle` last looked
+    std::size_t index = 0;
+    std::uint64_t base = 0;  // of the numbers that stat shows
+    Mutex absent_mutex;
+    std::vector<Absent> absent PKGFS_GUARDED_BY(absent_mutex);
+    bool more_absent PKGFS_GUARDED_BY(absent_mutex) = false;
+  };
+  /// What only a thread with the lock needs of a slot.
+  struct Held {
+    std::shared_ptr<HeldTree> tree;  // null: the slot is free
+    Inode root = 0;
+    std::string path;
+    Clock::time_point used;
+    bool hidden = false;
+  };
+  enum class Kind : std::uint8_t { kNames, kLink, kTree, kFailed };
+  struct Node {
+    Kind kind = Kind::kNames;
+    Inode inode = 0;
+    std::string path;
+    std::string text;  // of a link; or why it failed
+    Attributes attributes;
+    std::uint64_t references = 0;
+    bool current = true;      // the name leads here
+    int error = 0;            // of kFailed; ESTALE for a tree that changed while it was closed
+    Clock::time_point until;  // of a link or a failure: when to search again
+    // Of a tree.
+    std::string state;
+    std::size_t slot = kNoSlot;
+    std::uint64_t fingerprint = 0;
+    std::shared_ptr<const void> recipe;
+    // Of a directory of names.
+    std::shared_ptr<const Listing> listing;
+    Clock::time_point listed;
+  };
+  using NodePointer = std::shared_ptr<Node>;
+  struct Search {
+    std::uint64_t number = 0;
+    std::string path;
+    Inode tree = 0;      // the root directory whose tree is to be opened again; 0: a name is looked up
+    std::string state;   // of the name
+    bool begun = false;  // false: the tree is being closed at the moment
+    Clock::time_point deadline;
+    std::vector<std::pair<std::uint64_t, std::function<void()>>> waiters;
+  };
+  struct Failure {
+    int error = 0;
+    std::string reason;
+    Clock::time_point until;
+  };
+  struct Inner {
+    Slot* slot;
+    FileSystem* tree;
+    Inode inode;
+  };
+
+  [[nodiscard]] static std::string path_in(const std::string& directory, std::string_view name);
+  /// The number that stat shows of a directory of names, or of a link.
+  [[nodiscard]] static std::uint64_t number_of(std::string_view path);
+  [[nodiscard]] static bool is_inner(Inode inode) { return inode >> 63U != 0; }
+  [[nodiscard]] static Result<Inode> to_inner(std::size_t slot, Inode inode);
+  [[nodiscard]] Inner find_inner(Inode inode) const;
+  /// Marks the slot as used.
+  static void touch(Slot& slot);
+
+  [[nodiscard]] NodePointer find_node(Inode inode) const PKGFS_REQUIRES(mutex_);
+  [[nodiscard]] NodePointer current_node(const std::string& path) const PKGFS_REQUIRES(mutex_);
+  NodePointer make_node(Kind kind, const std::string& path) PKGFS_REQUIRES(mutex_);
+  void drop(const NodePointer& node) PKGFS_REQUIRES(mutex_);
+  [[nodiscard]] Entry held(Node& node) PKGFS_REQUIRES(mutex_);
+  /// Null: there is none, or it is too old.
+  [[nodiscard]] const Failure* failure_of(const std::string& path) const PKGFS_REQUIRES(mutex_);
+  void remember(const std::string& path, int error, const std::string& reason) PKGFS_REQUIRES(mutex_);
+  /// The tree of the root directory `dir`. EAGAIN: it must be opened.
+  [[nodiscard]] Result<Inner> tree_at(const Node& dir) const PKGFS_REQUIRES(mutex_);
+  [[nodiscard]] Result<Entry> lookup_name(const NodePointer& dir, std::string_view name) PKGFS_EXCLUDES(mutex_);
+  /// `shown`: the inode here of the directory.
+  [[nodiscard]] static Result<Entry> lookup_inner(const Inner& dir, Inode shown, std::string_view name);
+  static void note_absent(Slot& slot, Inode directory, std::string_view name);
+  [[nodiscard]] static Result<void> list_inner(const Inner& dir, std::uint64_t from,
+                                               FunctionRef<bool(const DirEntry&)> visit);
+  /// The number that stat will show of an entry of a directory of names.
+  [[nodiscard]] std::uint64_t listed_number(const std::string& path, ServedNames::Meaning::Kind kind) const
+      PKGFS_EXCLUDES(mutex_);
+  /// The kernel lists a directory anew if its time has changed. So before a reply with the time of one that was listed,
+  /// its listing is renewed.
+  void refresh(const std::string& path) PKGFS_EXCLUDES(mutex_);
+  [[nodiscard]] std::shared_ptr<const Listing> listing_of(const NodePointer& dir) PKGFS_EXCLUDES(mutex_);
+
+  /// What tells one search from another.
+  [[nodiscard]] static std::string key_of(const std::string& path, Inode tree, const std::string& state);
+  void begin(std::uint64_t number, const std::string& key, const std::string& path, std::shared_ptr<const void> recipe)
+      PKGFS_EXCLUDES(mutex_);
+  void found(std::uint64_t number, const std::string& key, ServedNames::Finding finding) PKGFS_EXCLUDES(mutex_);
+  void take(const Search& search, ServedNames::Finding& finding) PKGFS_REQUIRES(mutex_);
+  void take_tree(const Search& search, ServedNames::Finding& finding) PKGFS_REQUIRES(mutex_);
+  /// Removes from the nodes what is too old.
+  void forget_old(Clock::time_point now) PKGFS_REQUIRES(mutex_);
+  void take_link(const std::string& path, const std::string& text) PKGFS_REQUIRES(mutex_);
+  [[nodiscard]] std::size_t free_slot() PKGFS_REQUIRES(mutex_);
+  void attach(const NodePointer& node, std::size_t slot, std::shared_ptr<HeldTree> tree) PKGFS_REQUIRES(mutex_);
+  [[nodiscard]] std::uint64_t base_for(const std::string& path) const PKGFS_REQUIRES(mutex_);
+
+  ServedNames& names_;
+  Options options_;
+  /// A slot is made when it is first needed, before an inode with its number is known, and stays.
+  std::array<std::unique_ptr<Slot>, kSlots> slots_;
+  mutable Mutex mutex_;
+  std::vector<Held> held_ PKGFS_GUARDED_BY(mutex_);  // by slot; grows
+  std::unordered_map<Inode, NodePointer> nodes_ PKGFS_GUARDED_BY(mutex_);
+  std::map<std::string, Inode, std::less<>> current_ PKGFS_GUARDED_BY(mutex_);
+  std::map<std::string, Search, std::less<>> searches_ PKGFS_GUARDED_BY(mutex_);  // by `key_of`
+  std::map<std::string, Failure, std::less<>> failures_ PKGFS_GUARDED_BY(mutex_);
+  Inode last_node_ PKGFS_GUARDED_BY(mutex_) = kRoot;
+  std::uint64_t last_number_ PKGFS_GUARDED_BY(mutex_) = 0;  // of searches and waiters
+  std::uint64_t opened_ PKGFS_GUARDED_BY(mutex_) = 0;
+  std::uint64_t closed_ PKGFS_GUARDED_BY(mutex_) = 0;
+  std::uint64_t failed_ PKGFS_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace pkgfs::vfs

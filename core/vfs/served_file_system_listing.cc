@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+// The listings of a ServedFileSystem.
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <utility>
+
+#include "core/vfs/served_file_system.h"
+
+namespace pkgfs::vfs {
+namespace {
+
+/// For so long, a directory of names shows the same listing.
+constexpr auto kListingTime = std::chrono::seconds(1);
+
+}  // namespace
+
+Result<void> ServedFileSystem::list_inner(const Inner& dir, std::uint64_t from,
+                                          FunctionRef<bool(const DirEntry&)> visit) {
+  return dir.tree->read_dir(dir.inode, from, [&](const DirEntry& entry) {
+    DirEntry shown = entry;
+    shown.inode = entry.inode == 0 ? 0 : to_inner(dir.slot->index, entry.inode).value_or(0);
+    shown.attributes.number += dir.slot->base;
+    return visit(shown);
+  });
+}
+
+void ServedFileSystem::refresh(const std::string& path) {
+  NodePointer node;
+  {
+    const MutexLock lock(mutex_);
+    node = current_node(path);
+    if (node == nullptr || node->listing == nullptr) {
+      return;
+    }
+  }
+  (void)listing_of(node);
+}
+
+std::uint64_t ServedFileSystem::listed_number(const std::string& path, ServedNames::Meaning::Kind kind) const {
+  const MutexLock lock(mutex_);
+  if (const NodePointer node = current_node(path); node != nullptr) {
+    return node->attributes.number;
+  }
+  return kind == ServedNames::Meaning::Kind::kTree ? base_for(path) + 1 : number_of(path);
+}
+
+std::shared_ptr<const ServedFileSystem::Listing> ServedFileSystem::listing_of(const NodePointer& dir) {
+  const auto now = Clock::now();
+  {
+    const MutexLock lock(mutex_);
+    if (dir->listing != nullptr && now - dir->listed < kListingTime) {
+      return dir->listing;
+    }
+  }
+  Listing all = names_.list(dir->path);
+  const MutexLock lock(mutex_);
+  const std::string prefix = dir->path.empty() ? "" : dir->path + "/";
+  for (auto used = current_.lower_bound(prefix); used != current_.end() && used->first.starts_with(prefix); ++used) {
+    const NodePointer node = find_node(used->second);
+    const std::string name = used->first.substr(prefix.size());
+    if (!name.empty() && name.find('/') == std::string::npos && node->kind != Kind::kFailed) {
+      using enum ServedNames::Meaning::Kind;
+      all.push_back({.name = name,
+                     .kind = node->kind == Kind::kLink   ? kLink
+                             : node->kind == Kind::kTree ? kTree
+                                                         : kDirectory});
+    }
+  }
+  std::ranges::sort(all, {}, &ServedNames::Listed::name);
+  const auto same = std::ranges::unique(all, {}, &ServedNames::Listed::name);
+  all.erase(same.begin(), same.end());
+  const bool is_same = dir->listing != nullptr && std::ranges::equal(*dir->listing, all, {}, &ServedNames::Listed::name,
+                                                                     &ServedNames::Listed::name);
+  dir->listed = now;
+  if (!is_same) {
+    if (dir->listing != nullptr) {
+      const auto time = std::chrono::system_clock::now().time_since_epoch();
+      dir->attributes.modified = std::chrono::duration_cast<std::chrono::seconds>(time).count();
+      dir->attributes.modified_ns = static_cast<std::uint32_t>(
+          std::chrono::nanoseconds(time - std::chrono::seconds(dir->attributes.modified)).count());
+    }
+    dir->listing = std::make_shared<const Listing>(std::move(all));
+  }
+  return dir->listing;
+}
+
+Result<void> ServedFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
+  if (is_inner(dir)) {
+    const Inner found = find_inner(dir);
+    if (found.tree == nullptr) {
+      return fail(ESTALE);
+    }
+    touch(*found.slot);
+    return list_inner(found, from, visit);
+  }
+  NodePointer node;
+  Result<Inner> tree = fail(ENOTDIR);
+  std::shared_ptr<const Listing> listing;
+  {
+    const MutexLock lock(mutex_);
+    node = find_node(dir);
+    if (node == nullptr) {
+      return fail(ESTALE);
+    }
+    if (node->kind == Kind::kTree) {
+      tree = tree_at(*node);
+    }
+    listing = from == 0 ? nullptr : node->listing;  // it goes on in the one in which it began
+  }
+  if (node->kind == Kind::kTree) {
+    return tree ? list_inner(*tree, from, visit) : fail(tree.error());
+  }
+  if (node->kind != Kind::kNames) {
+    return fail(node->kind == Kind::kFailed ? node->error : ENOTDIR);
+  }
+  if (listing == nullptr) {
+    listing = listing_of(node);
+  }
+  using Meaning = ServedNames::Meaning::Kind;
+  for (std::size_t i = from; i < listing->size(); ++i) {
+    const ServedNames::Listed& one = (*listing)[i];
+    // Without an inode, so that the kernel has no reference to what no program looks up.
+    const bool is_link = one.kind == Meaning::kLink || one.kind == Meaning::kFoundLink;
+    const Attributes shown{.type = is_link ? FileType::kSymlink : FileType::kDirectory,
+                           .number = listed_number(path_in(node->path, one.name), one.kind),
+                           .live = true};
+    if (!visit({.name = one.name, .inode = 0, .next = i + 1, .attributes = shown})) {
+      break;
+    }
+  }
+  return {};
+}
+
+}  // namespace pkgfs::vfs

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/serve/package_names.h"
+
+#include <sys/stat.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <exception>
+#include <system_error>
+#include <utility>
+
+#include "core/base/error.h"
+#include "core/base/log.h"
+#include "daemon/packages/flags_elsewhere.h"
+#include "daemon/packages/locked_packages.h"
+
+namespace pkgfs {
+namespace {
+
+using Finding = vfs::ServedNames::Finding;
+using Kind = NameSyntax::Kind;
+
+/// They read directories and files of this machine.
+constexpr unsigned kLocalThreads = 4;
+/// Each may wait for a server. More searches than these wait for a free thread.
+constexpr unsigned kRemoteThreads = 64;
+/// For so long, a link isn't checked again.
+constexpr auto kCheckPause = std::chrono::seconds(10);
+
+NameSyntax syntax_of_path(std::string_view path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == std::string_view::npos ? syntax_of({}, path)
+                                         : syntax_of(path.substr(0, slash), path.substr(slash + 1));
+}
+
+bool is_directory(const std::string& path) {
+  struct stat status{};
+  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+/// What tells one state of a lock file from another; empty if there is none.
+std::string state_of_file(const std::string& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) {
+    return {};
+  }
+  return fmt::format("{} {} {} {}.{}", status.st_dev, status.st_ino, status.st_size, status.st_mtim.tv_sec,
+                     status.st_mtim.tv_nsec);
+}
+
+int errno_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kNotFound:
+      return ENOENT;
+    case ErrorCode::kPermission:
+      return EACCES;
+    case ErrorCode::kNetwork:
+      return EHOSTUNREACH;
+    case ErrorCode::kFull:
+      return ENOSPC;
+    case ErrorCode::kInterrupted:
+      return EINTR;
+    case ErrorCode::kUsage:
+    case ErrorCode::kCorrupt:
+    case ErrorCode::kUnsupported:
+    case ErrorCode::kResolve:
+    case ErrorCode::kLoad:
+    case ErrorCode::kBusy:
+    case ErrorCode::kIo:
+    case ErrorCode::kMount:
+    case ErrorCode::kInternal:
+      break;
+  }
+  return EIO;
+}
+
+/// "python@3.12.1" for a package "python/python" of that version.
+std::string link_to(const std::string& full_name, const NamedId& id) {
+  return full_name.substr(full_name.rfind('/') + 1) + "@" + id.version.to_string();
+}
+
+/// PACKAGE for the root of a lock file.
+std::string locked_root(const std::string& path) {
+  const PackageSummary root = parse_lock_file(path).packages.front().summary;
+  if (const NamedId* const named = root.pkg.id.named()) {
+    return named->full_name + "@=" + named->version.to_string();
+  }
+  return root.dist.webc_sha256 ? root.pkg.id.to_string() : root.dist.path.value_or(root.dist.url);
+}
+
+}  // namespace
+
+PackageNames::PackageNames(TreeFlags flags, std::string locks, const Io& io)
+    : flags_(std::move(flags)),
+      locks_(std::move(locks)),
+      io_(io),
+      settings_(load_settings(flags_.network, io.environment)),
+      local_(kLocalThreads),
+      remote_(kRemoteThreads) {
+  for (const std::string& directory : settings_.directories) {
+    if (!is_directory(directory)) {
+      throw Error(ErrorCode::kNotFound, "package directory does not exist: \"" + directory + "\"");
+    }
+  }
+}
+
+PackageNames::~PackageNames() = default;
+
+bool PackageNames::is_local(const std::string& full_name) const {
+  return std::ranges::any_of(settings_.directories,
+                             [&](const std::string& directory) { return is_directory(directory + "/" + full_name); });
+}
+
+PackageNames::Meaning PackageNames::meaning_of(const std::string& directory, std::string_view name) {
+  const NameSyntax syntax = syntax_of(directory, name);
+  if (!syntax.is_plain && !is_local(syntax.full_name)) {
+    return {};
+  }
+  switch (syntax.kind) {
+    case Kind::kNothing:
+      break;
+    case Kind::kNamespace:
+    case Kind::kHashes:
+      return {.kind = Meaning::Kind::kDirectory};
+    case Kind::kLocked:
+      return {.kind = locks_.empty() ? Meaning::Kind::kAbsent : Meaning::Kind::kDirectory};
+    case Kind::kLocks:
+      return {.kind = locks_.empty() ? Meaning::Kind::kAbsent : Meaning::Kind::kLink, .text = locks_};
+    case Kind::kExact:
+      return {.kind = Meaning::Kind::kTree};
+    case Kind::kRequirement:
+      return {.kind = Meaning::Kind::kFoundLink};
+    case Kind::kLockedPackage: {
+      std::string state = locks_.empty() ? std::string() : state_of_file(lock_path(syntax.specifier));
+      const auto kind = state.empty() ? Meaning::Kind::kAbsent : Meaning::Kind::kTree;
+      return {.kind = kind, .text = {}, .state = std::move(state)};
+    }
+  }
+  return {};
+}
+
+void PackageNames::find(std::uint64_t number, const std::string& path, std::shared_ptr<const void> recipe, Done done) {
+  const auto task = std::make_shared<Task>();
+  task->number = number;
+  task->path = path;
+  task->recipe = std::static_pointer_cast<const PackageRecipe>(std::move(recipe));
+  task->done = std::move(done);
+  {
+    const MutexLock lock(mutex_);
+    tasks_.emplace(number, task);
+  }
+  try {
+    local_.add([this, task] { work(task, true); });
+  } catch (...) {
+    const MutexLock lock(mutex_);
+    tasks_.erase(number);
+    throw;
+  }
+}
+
+void PackageNames::give_up(std::uint64_t number) {
+  TaskPointer task;
+  {
+    const MutexLock lock(mutex_);
+    const auto found = tasks_.find(number);
+    if (found == tasks_.end()) {
+      return;
+    }
+    task = found->second;
+    tasks_.erase(found);
+    task->given_up = true;
+  }
+  task->running.cancel();
+}
+
+bool PackageNames::stop(std::chrono::milliseconds limit) {
+  std::map<std::uint64_t, TaskPointer> tasks;
+  {
+    const MutexLock lock(mutex_);
+    stopping_ = true;
+    tasks.swap(tasks_);
+  }
+  for (const auto& [number, task] : tasks) {
+    task->running.cancel();
+  }
+  return local_.stop(limit) && remote_.stop(limit);
+}
+
+void PackageNames::end(const TaskPointer& task, Finding finding) {
+  {
+    const MutexLock lock(mutex_);
+    tasks_.erase(task->number);
+    if (task->given_up) {
+      finding.tree.reset();
+    }
+  }
+  task->done(std::move(finding));
+}
+
+void PackageNames::work(const TaskPointer& task, bool offline) {
+  {
+    const MutexLock lock(mutex_);
+    if (task->given_up || stopping_) {
+      return;
+    }
+  }
+  Finding finding;
+  try {
+    finding = search(*task, syntax_of_path(task->path), offline);
+  } catch (const std::exception& error) {
+    const auto* const known = dynamic_cast<const Error*>(&error);
+    finding.error = known == nullptr ? EIO : errno_of(known->code());
+    finding.reason = error.what();
+  }
+  const bool may_ask = offline && finding.error != 0 && finding.error != EINTR && !flags_.network.offline &&
+                       !settings_.registries.empty();
+  if (!may_ask) {
+    if (finding.error != 0 && finding.error != EINTR) {
+      log::write(finding.error == ENOENT ? log::Level::kInfo : log::Level::kWarn,
+                 "\"" + task->path + "\" can't be shown: " + finding.reason);
+    }
+    end(task, std::move(finding));
+    return;
+  }
+  try {
+    remote_.add([this, task] { work(task, false); });
+  } catch (const std::system_error& error) {
+    finding.error = EAGAIN;
+    finding.reason = std::string("no thread can be started: ") + error.what();
+    end(task, std::move(finding));
+  }
+}
+
+Finding PackageNames::search(Task& task, const NameSyntax& syntax, bool offline) {
+  TreeFlags flags = flags_;
+  flags.network.offline = flags.network.offline || offline;
+  if (syntax.kind == Kind::kRequirement) {
+    return find_link(task, syntax, flags, offline);
+  }
+  return {.tree = open(task, syntax, flags), .link = {}, .error = 0, .reason = {}};
+}
+
+std::shared_ptr<HeldPackage> PackageNames::open(Task& task, const NameSyntax& syntax, const TreeFlags& given) {
+  TreeFlags flags = given;
+  std::string text = syntax.specifier;
+  if (syntax.kind == Kind::kLockedPackage) {
+    flags.network.lock = lock_path(syntax.specifier);
+    text = locked_root(*flags.network.lock);
+  }
+  NoProgress no_progress;
+  PackageOpener opener(flags, io_, &no_progress);
+  const RunningOpener::Scope scope(task.running, opener);
+  RootPackage root;
+  if (task.recipe != nullptr) {
+    opener.use_known(task.recipe->resolution);
+    root = {nullptr, task.recipe->root, task.recipe->dist};
+  } else {
+    root = opener.find(text);
+  }
+  OpenedTree opened = load_tree(opener, root, text, flags, tree_options(flags));
+  std::shared_ptr<const PackageRecipe> recipe = task.recipe;
+  if (recipe == nullptr && syntax.kind == Kind::kExact) {
+    recipe = std::make_shared<const PackageRecipe>(PackageRecipe{
+        .text = text, .root = info_of(root), .dist = root.dist, .resolution = std::move(opened.resolution)});
+  }
+  return std::make_shared<HeldPackage>(task.path, std::move(opened), std::move(recipe), flags_.verify != Verify::kRead);
+}
+
+Finding PackageNames::find_link(Task& task, const NameSyntax& syntax, const TreeFlags& flags, bool offline) {
+  NoProgress no_progress;
+  PackageOpener opener(flags, io_, &no_progress);
+  const RunningOpener::Scope scope(task.running, opener);
+  const RootPackage root = opener.find(syntax.specifier);
+  const PackageInfo info = info_of(root);
+  if (info.id.named() == nullptr) {
+    throw Error(ErrorCode::kUnsupported, "the package has no version");
+  }
+  std::string link = link_to(syntax.full_name, *info.id.named());
+  if (offline && !flags_.network.offline && !root.dist.path) {
+    check_later(task.path, link);
+  }
+  return {.tree = nullptr, .link = std::move(link), .error = 0, .reason = {}};
+}
+
+void PackageNames::check_later(const std::string& path, const std::string& link) {
+  const auto now = std::chrono::steady_clock::now();
+  const auto task = std::make_shared<Task>();
+  task->path = path;
+  {
+    const MutexLock lock(mutex_);
+    std::erase_if(checked_, [&](const auto& each) { return now - each.second >= kCheckPause; });
+    if (!checked_.emplace(path, now).second) {
+      return;
+    }
+  }
+  try {
+    remote_.add([this, task, link] { check_link(task, link); });
+  } catch (const std::system_error& error) {
+    log::debug("\"{}\" isn't checked: no thread can be started: {}", path, error.what());
+  }
+}
+
+void PackageNames::check_link(const TaskPointer& task, const std::string& link) {
+  try {
+    const Finding finding = find_link(*task, syntax_of_path(task->path), flags_, false);
+    if (finding.link != link && link_changed_) {
+      link_changed_(task->path, finding.link);
+    }
+  } catch (const std::exception& error) {
+    log::debug("\"{}\" still leads to \"{}\": {}", task->path, link, error.what());
+  }
+}
+
+}  // namespace pkgfs

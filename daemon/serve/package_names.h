@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/thread_annotations.h"
+#include "core/vfs/served_names.h"
+#include "daemon/cli/io.h"
+#include "daemon/cli/options.h"
+#include "daemon/cli/settings.h"
+#include "daemon/packages/running_opener.h"
+#include "daemon/serve/held_package.h"
+#include "daemon/serve/name_syntax.h"
+#include "daemon/serve/worker_pool.h"
+
+namespace pkgfs {
+
+/// The packages of all registries, of the cache and of lock files as names of a served directory (docs/SERVE.md).
+///
+/// A search first asks only what is local: registry directories and the cache. Few threads do that. If that isn't
+/// enough, one of many other threads asks the registries. So a registry that doesn't answer holds up no local package.
+class PackageNames final : public vfs::ServedNames {
+ public:
+  /// `flags` must not depend on the working directory (flags_from). `locks`: the directory of lock files; empty: none.
+  /// Throws Error if a setting is wrong.
+  PackageNames(TreeFlags flags, std::string locks, const Io& io);
+  ~PackageNames() override;
+
+  /// Called with the path of a link whose package turned out to be another one, and what it leads to now.
+  using LinkChanged = std::function<void(const std::string& path, const std::string& link)>;
+  void on_link_change(LinkChanged changed) { link_changed_ = std::move(changed); }
+
+  [[nodiscard]] Meaning meaning_of(const std::string& directory, std::string_view name) override;
+  void find(std::uint64_t number, const std::string& path, std::shared_ptr<const void> recipe, Done done) override;
+  void give_up(std::uint64_t number) override;
+  [[nodiscard]] std::vector<Listed> list(const std::string& directory) override;
+  /// Ends all searches. False: one didn't end within `limit`.
+  [[nodiscard]] bool stop(std::chrono::milliseconds limit);
+  /// How long a search may take (--timeout).
+  [[nodiscard]] std::chrono::milliseconds patience() const { return settings_.timeout; }
+
+ private:
+  struct Task {
+    std::uint64_t number = 0;
+    std::string path;
+    std::shared_ptr<const PackageRecipe> recipe;
+    Done done;
+    RunningOpener running;
+    bool given_up = false;
+  };
+  using TaskPointer = std::shared_ptr<Task>;
+
+  void work(const TaskPointer& task, bool offline);
+  void end(const TaskPointer& task, Finding finding);
+  [[nodiscard]] Finding search(Task& task, const NameSyntax& syntax, bool offline);
+  [[nodiscard]] std::shared_ptr<HeldPackage> open(Task& task, const NameSyntax& syntax, const TreeFlags& flags);
+  [[nodiscard]] Finding find_link(Task& task, const NameSyntax& syntax, const TreeFlags& flags, bool offline);
+  /// Asks the registries whether a link that was found locally leads to another version now. The next look-up gets the
+  /// answer.
+  void check_later(const std::string& path, const std::string& link);
+  void check_link(const TaskPointer& task, const std::string& link);
+  [[nodiscard]] std::string lock_path(const std::string& name) const { return locks_ + "/" + name + ".lock"; }
+  /// The packages of which the cache has an answer of a registry.
+  [[nodiscard]] std::vector<std::string> cached_names() const;
+  /// The versions of a package whose containers are in the cache.
+  [[nodiscard]] std::vector<std::string> cached_versions(const std::string& full_name) const;
+  /// Whether a registry directory has packages of this name, or of this namespace.
+  [[nodiscard]] bool is_local(const std::string& full_name) const;
+
+  TreeFlags flags_;
+  std::string locks_;
+  Io io_;
+  Settings settings_;
+  LinkChanged link_changed_;
+  Mutex mutex_;
+  std::map<std::uint64_t, TaskPointer> tasks_ PKGFS_GUARDED_BY(mutex_);
+  std::map<std::string, std::chrono::steady_clock::time_point> checked_ PKGFS_GUARDED_BY(mutex_);  // links, by path
+  bool stopping_ PKGFS_GUARDED_BY(mutex_) = false;
+  WorkerPool local_;
+  WorkerPool remote_;
+};
+
+}  // namespace pkgfs

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/serve/serve_packages.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <string>
+#include <utility>
+
+#include "core/base/error.h"
+#include "core/base/log.h"
+#include "core/base/system_limits.h"
+#include "daemon/cli/logging.h"
+#include "daemon/mount/background.h"
+#include "daemon/mount/crash_reports.h"
+#include "daemon/mount/mount_package.h"
+#include "daemon/mount/mountpoint.h"
+#include "daemon/packages/flags_elsewhere.h"
+#include "daemon/serve/served_directory.h"
+#include "fuse/session.h"
+
+namespace pkgfs {
+namespace {
+
+constexpr auto kStartLimit = std::chrono::seconds(30);
+
+/// Options that some packages of a served directory can't have.
+void refuse_options(const MountOptions& options) {
+  const std::pair<bool, const char*> refused[] = {
+      {options.tree.exec_auto, "--exec=auto"},
+      {options.tree.follow_manifest, "--follow-manifest"},
+  };
+  for (const auto& [is_set, name] : refused) {
+    if (is_set) {
+      throw Error(ErrorCode::kUsage, std::string(name) + " can't be used with \"pkgfs serve\"");
+    }
+  }
+}
+
+int serve(PackageNames& names, const MountOptions& options, const std::string& mountpoint,
+          const std::function<void(const std::string&)>& ready, ServiceManager& manager) {
+  MountWatch watch;               // before any thread: they inherit the blocked signals
+  std::signal(SIGPIPE, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): before any thread
+  std::signal(SIGXFSZ, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): a limit of file sizes is an error, too
+  if (!options.crash_dir.empty()) {
+    CrashReports::write_stacks_to(options.crash_dir);
+  }
+  // The names of packages aren't paths in some working directory.
+  if (::chdir("/") != 0) {
+    throw system_error("Unable to enter \"/\"", errno);
+  }
+  ServedDirectory directory(watch, names, options, mountpoint, manager);
+  const int exit_code = directory.serve(ready);
+  watch.restore_signals();
+  return exit_code;
+}
+
+}  // namespace
+
+int serve_packages(const MountOptions& options, const Io& io) {
+  set_log_level(options.log);
+  refuse_options(options);
+  raise_open_files();
+  keep_one_heap();
+  fuse::check_device();
+  ServiceManager manager = options.foreground ? ServiceManager(io.environment) : ServiceManager();
+  const std::string mountpoint = prepare_mountpoint(options.mountpoint);
+  const std::string& from = options.arguments.working_directory;
+  PackageNames names(flags_from(from, options.tree), options.locks, io);
+  if (options.foreground) {
+    return serve(names, options, mountpoint, [](const std::string&) {}, manager);
+  }
+  return run_in_background(
+      io, kStartLimit, is_automounted(mountpoint) ? Leave::kWhenReady : Leave::kAtOnce,
+      [&](Readiness& readiness) {
+        const auto ready = [&](const std::string& message) {
+          readiness.ready();
+          log::info("{}", message);  // again: `ready` has turned messages to the system's log
+        };
+        return serve(names, options, mountpoint, ready, manager);
+      },
+      [&] { clear_dead_mount(mountpoint); });
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+#include "daemon/serve/tree_closer.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/base/log.h"
+#include "core/vfs/walk.h"
+#include "fuse/answering.h"
+
+namespace pkgfs {
+
+TreeCloser::~TreeCloser() {
+  if (!stop(std::chrono::seconds(5))) {
+    std::_Exit(EXIT_FAILURE);  // the thread waits in the kernel, and uses what is destroyed next
+  }
+}
+
+void TreeCloser::start() {
+  thread_ = std::thread([this] {
+    run();
+    done_.set_value();
+  });
+}
+
+bool TreeCloser::stop(std::chrono::milliseconds limit) {
+  if (!thread_.joinable()) {
+    return true;
+  }
+  {
+    const MutexLock lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  if (ended_.wait_for(limit) != std::future_status::ready) {
+    return false;
+  }
+  thread_.join();
+  return true;
+}
+
+TreeCloser::Clock::duration TreeCloser::pause() const {
+  constexpr auto kShortest = std::chrono::milliseconds(100);
+  constexpr auto kLongest = std::chrono::seconds(1);  // the shortest --timeout
+  return std::clamp<Clock::duration>(idle_ / 4, kShortest, kLongest);
+}
+
+void TreeCloser::run() {
+  while (!stopping_) {
+    {
+      MutexLock lock(mutex_);
+      lock.wait_for(wake_, pause(), [this] { return stopping_.load(); });
+    }
+    try {
+      for (const auto& open : fs_.idle(Clock::now(), idle_)) {
+        if (stopping_) {
+          return;
+        }
+        tidy(open);
+      }
+    } catch (const std::exception& error) {
+      log::warn("trees aren't closed: {}", error);
+    }
+  }
+}
+
+void TreeCloser::tidy(const vfs::ServedFileSystem::OpenSlot& open) {
+  constexpr auto kLongest = std::chrono::minutes(10);
+  if (fs_.is_unused(open.slot)) {
+    close(open);
+    return;
+  }
+  Attempt& attempt = attempts_[open.slot];
+  if (attempt.root != open.root) {
+    attempt = {.root = open.root, .next = {}, .pause = {}};
+  }
+  if (Clock::now() < attempt.next) {
+    return;
+  }
+  let_go(open);
+  attempt.pause = std::clamp<Clock::duration>(2 * attempt.pause, idle_, std::max<Clock::duration>(kLongest, idle_));
+  attempt.next = Clock::now() + attempt.pause;
+}
+
+void TreeCloser::let_go(const vfs::ServedFileSystem::OpenSlot& open) {
+  std::vector<fuse::Session::OldNode> names;
+  bool are_all = true;
+  for (vfs::ServedFileSystem::Absent& each : fs_.take_absent(open.slot, are_all)) {
+    names.push_back({.node = 0, .parent = each.directory, .name = std::move(each.name)});
+  }
+  if (adapter_.can_prune() && are_all) {
+    session_.forget_names(names);
+    prune(open);
+    return;
+  }
+  // By a name, the kernel forgets all below it that no program uses. A directory that one uses as its working directory
+  // is shown as deleted, until its name is looked up again.
+  vfs::FileSystem& tree = fs_.tree_of(open.slot);
+  (void)tree.read_dir(tree.root(), 0, [&](const vfs::DirEntry& entry) {
+    names.push_back({.node = 0, .parent = open.root, .name = std::string(entry.name)});
+    return true;
+  });
+  session_.forget_names(names);
+}
+
+void TreeCloser::prune(const vfs::ServedFileSystem::OpenSlot& open) {
+  constexpr std::size_t kBatch = 4096;
+  vfs::FileSystem& tree = fs_.tree_of(open.slot);
+  std::vector<fuse::Session::OldNode> nodes;
+  for (vfs::TreeWalk walk(tree, tree.root(), {.batch = kBatch}); !stopping_ && walk.next();) {
+    const vfs::WalkStep& step = walk.step();
+    const bool is_directory = step.attributes.type == vfs::FileType::kDirectory && step.error == 0;
+    if (is_directory && !step.leaving) {
+      continue;  // it comes after its entries
+    }
+    nodes.push_back({.node = fs_.inode_of(open.slot, step.inode), .parent = 0, .name = {}});
+    if (nodes.size() >= kBatch) {
+      session_.let_go(nodes);
+      nodes.clear();
+    }
+  }
+  session_.let_go(nodes);
+}
+
+void TreeCloser::close(const vfs::ServedFileSystem::OpenSlot& open) {
+  constexpr auto kLimit = std::chrono::seconds(1);
+  constexpr auto kStep = std::chrono::milliseconds(1);
+  const auto is_of_it = [&](std::uint64_t file) { return fs_.slot_of_inode(file) == open.slot; };
+  fs_.hide(open.slot);
+  fuse::Answering answering(state_);
+  const auto deadline = Clock::now() + kLimit;
+  const auto is_used = [&] { return !answering.have_ended() || adapter_.waiting_lookups().is_answering(); };
+  while (is_used() && Clock::now() < deadline) {
+    std::this_thread::sleep_for(kStep);
+  }
+  if (is_used() || adapter_.waiting_reads().is_reading(is_of_it) || !fs_.is_unused(open.slot)) {
+    fs_.give_back(open.slot);
+    return;
+  }
+  attempts_.erase(open.slot);
+  const std::shared_ptr<vfs::HeldTree> closed = fs_.close(open.slot);
+}
+
+}  // namespace pkgfs

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+#include "fuse/served_operations.h"
+
+#include <cerrno>
+#include <new>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "core/vfs/served_file_system.h"
+#include "fuse/call.h"
+#include "fuse/directory_operations.h"
+#include "fuse/servers.h"
+#include "fuse/waiting_lookups.h"
+
+namespace pkgfs::fuse {
+namespace {
+
+constexpr std::string_view kErrorAttribute = "user.pkgfs.error";
+
+using GetXattr = void (*)(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size);
+GetXattr usual_getxattr = nullptr;  // of the table that `put_into` has changed
+
+/// Replies to a look-up, and returns 0; or returns the errno of the reply.
+int answer_lookup(fuse_req_t req, vfs::Inode dir, std::string_view name) {
+  vfs::ServedFileSystem& fs = *Call::served(req);  // the request is gone after the reply
+  const Result<vfs::Entry> found = fs.lookup(dir, name);
+  if (!found && found.error() != ENOENT) {
+    return found.error();
+  }
+  fuse_entry_param param{};  // inode 0: the kernel may keep that there is no such entry
+  if (found) {
+    param = Call::to_entry(req, found->inode, found->attributes);
+  } else {
+    const Result<vfs::Attributes> where = fs.metadata(dir);
+    param.entry_timeout = where ? Call::timeout(req, *where) : 0.0;
+  }
+  if (fuse_reply_entry(req, &param) != 0 && found) {
+    fs.forget(found->inode, 1);  // the look-up was interrupted: the kernel took no reference
+  }
+  return 0;
+}
+
+/// Answers a look-up in a thread that isn't a server thread.
+void look_up_again(fuse_req_t req, std::uint64_t number, vfs::Inode dir, const std::string& name) {
+  int error = EIO;
+  try {
+    error = answer_lookup(req, dir, name);
+    if (error == EAGAIN) {
+      vfs::ServedFileSystem& fs = *Call::served(req);
+      const std::string what = fs.must_open(dir) ? std::string() : name;
+      Call::waiting_lookups(req).add(req, number, fs, dir, what,
+                                     [req, number, dir, name] { look_up_again(req, number, dir, name); });
+      return;
+    }
+  } catch (const std::bad_alloc&) {
+    error = ENOMEM;
+  }
+  if (error != 0) {
+    fuse_reply_err(req, error);
+  }
+}
+
+void look_up_served(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  Call::guard(req, Request::kLookup, [&] {
+    const vfs::Inode dir = Call::inode(req, parent);
+    const int error = answer_lookup(req, dir, name);
+    if (error != EAGAIN) {
+      return error;
+    }
+    look_up_again(req, Servers::current_request(), dir, name);
+    return 0;
+  });
+}
+
+using List = void (*)(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* info);
+
+template <List list>
+void list_when_open(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* /*info*/) {
+  vfs::ServedFileSystem& fs = *Call::served(req);
+  const vfs::Inode dir = Call::inode(req, ino);
+  if (!fs.must_open(dir)) {
+    list(req, ino, size, offset, nullptr);
+    return;
+  }
+  try {
+    Call::waiting_lookups(req).add(req, Servers::current_request(), fs, dir, {},
+                                   [req, ino, size, offset] { list(req, ino, size, offset, nullptr); });
+  } catch (const std::bad_alloc&) {
+    fuse_reply_err(req, ENOMEM);
+  }
+}
+
+void get_served_attribute(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size) {
+  if (name != kErrorAttribute) {
+    usual_getxattr(req, ino, name, size);
+    return;
+  }
+  Call::guard(req, Request::kGetxattr, [&] {
+    const std::string value = Call::served(req)->problem(Call::inode(req, ino));
+    if (value.empty()) {
+      return ENODATA;
+    }
+    if (size == 0) {
+      fuse_reply_xattr(req, value.size());
+    } else if (size < value.size()) {
+      return ERANGE;
+    } else {
+      fuse_reply_buf(req, value.data(), value.size());
+    }
+    return 0;
+  });
+}
+
+}  // namespace
+
+void ServedOperations::put_into(fuse_lowlevel_ops& table) {
+  usual_getxattr = table.getxattr;
+  table.lookup = look_up_served;
+  table.readdir = list_when_open<DirectoryOperations::readdir>;
+  table.readdirplus = list_when_open<DirectoryOperations::readdirplus>;
+  table.getxattr = get_served_attribute;
+}
+
+}  // namespace pkgfs::fuse

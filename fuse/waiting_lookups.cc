@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+#include "fuse/waiting_lookups.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace pkgfs::fuse {
+
+struct WaitingLookups::State {
+  struct Waiting {
+    fuse_req_t req = nullptr;
+    std::uint64_t number = 0;
+    vfs::ServedFileSystem* fs = nullptr;
+    std::uint64_t waiter = 0;  // of `fs`; 0: not known yet
+    std::function<void()> answer;
+  };
+
+  /// Takes a request out of `all`. The caller must call `done`.
+  [[nodiscard]] bool take(std::uint64_t id, Waiting& taken) PKGFS_EXCLUDES(mutex);
+  void done() PKGFS_EXCLUDES(mutex);
+  void ready(std::uint64_t id) PKGFS_EXCLUDES(mutex);
+  static void refuse(const Waiting& waiting, int error);
+
+  mutable Mutex mutex;
+  std::condition_variable idle;
+  std::uint64_t last_id PKGFS_GUARDED_BY(mutex) = 0;
+  std::unordered_map<std::uint64_t, Waiting> all PKGFS_GUARDED_BY(mutex);
+  unsigned answering PKGFS_GUARDED_BY(mutex) = 0;
+  bool stopped PKGFS_GUARDED_BY(mutex) = false;
+};
+
+bool WaitingLookups::State::take(std::uint64_t id, Waiting& taken) {
+  const MutexLock lock(mutex);
+  const auto found = all.find(id);
+  if (found == all.end()) {
+    return false;
+  }
+  taken = std::move(found->second);
+  all.erase(found);
+  ++answering;
+  return true;
+}
+
+void WaitingLookups::State::done() {
+  {
+    const MutexLock lock(mutex);
+    --answering;
+  }
+  idle.notify_all();
+}
+
+void WaitingLookups::State::ready(std::uint64_t id) {
+  Waiting waiting;
+  if (take(id, waiting)) {
+    waiting.answer();
+    done();
+  }
+}
+
+void WaitingLookups::State::refuse(const Waiting& waiting, int error) {
+  fuse_reply_err(waiting.req, error);
+  if (waiting.waiter != 0) {
+    waiting.fs->leave(waiting.waiter);
+  }
+}
+
+WaitingLookups::WaitingLookups() : state_(std::make_shared<State>()) {}
+
+WaitingLookups::~WaitingLookups() { stop(); }
+
+void WaitingLookups::add(fuse_req_t req, std::uint64_t number, vfs::ServedFileSystem& fs, vfs::Inode dir,
+                         const std::string& name, std::function<void()> answer) {
+  std::uint64_t id = 0;
+  {
+    const MutexLock lock(state_->mutex);
+    if (!state_->stopped) {
+      id = ++state_->last_id;
+      state_->all.emplace(
+          id, State::Waiting{.req = req, .number = number, .fs = &fs, .waiter = 0, .answer = std::move(answer)});
+    }
+  }
+  if (id == 0) {
+    fuse_reply_err(req, EIO);
+    return;
+  }
+  const std::uint64_t waiter = fs.wait_for(dir, name, [state = state_, id] { state->ready(id); });
+  if (waiter == 0) {
+    return;
+  }
+  {
+    const MutexLock lock(state_->mutex);
+    if (const auto found = state_->all.find(id); found != state_->all.end()) {
+      found->second.waiter = waiter;
+      return;
+    }
+  }
+  fs.leave(waiter);  // it was answered or interrupted meanwhile
+}
+
+bool WaitingLookups::interrupt(std::uint64_t number) {
+  std::uint64_t id = 0;
+  {
+    const MutexLock lock(state_->mutex);
+    const auto found = std::ranges::find_if(state_->all, [&](const auto& one) { return one.second.number == number; });
+    if (number == 0 || found == state_->all.end()) {
+      return false;
+    }
+    id = found->first;
+  }
+  State::Waiting waiting;
+  if (!state_->take(id, waiting)) {
+    return false;
+  }
+  State::refuse(waiting, EINTR);
+  state_->done();
+  return true;
+}
+
+bool WaitingLookups::is_answering() const {
+  const MutexLock lock(state_->mutex);
+  return state_->answering > 0;
+}
+
+void WaitingLookups::stop() {
+  std::unordered_map<std::uint64_t, State::Waiting> left;
+  {
+    const MutexLock lock(state_->mutex);
+    state_->stopped = true;
+    left.swap(state_->all);
+  }
+  for (const auto& [id, waiting] : left) {
+    State::refuse(waiting, EIO);
+  }
+  MutexLock lock(state_->mutex);
+  lock.wait(state_->idle, [this]() PKGFS_REQUIRES(state_->mutex) { return state_->answering == 0; });
+}
+
+}  // namespace pkgfs::fuse
