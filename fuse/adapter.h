@@ -78,6 +78,8 @@ class Adapter {
   void use_generations(vfs::Generations& generations);
   /// The file system is `served`. Call it before `operations`.
   void use_served(vfs::ServedFileSystem& served);
+  /// Whether look-ups may wait for the network.
+  [[nodiscard]] bool is_served() const { return served_ != nullptr; }
   /// The operations for fuse_session_new. The user data must be the adapter.
   [[nodiscard]] const fuse_lowlevel_ops& operations() const;
   /// Notes in `journal`, which must outlive the adapter, what the kernel knows of live directories, and goes on from

@@ -28,6 +28,7 @@
 #include "fuse/content_prefetcher.h"
 #include "fuse/idmapped_mounts.h"
 #include "fuse/newer_libfuse.h"
+#include "fuse/parallel_lookups.h"
 #include "fuse/session_cache.h"
 
 namespace pkgfs::fuse {
@@ -280,6 +281,9 @@ bool Session::answer_first() {
     handshake_.reply = reply_to(handshake_.request);
     if (may_be_idmapped(settings_.extra)) {
       allow_idmapped_mounts(handshake_.request, handshake_.reply);
+    }
+    if (adapter_.is_served()) {
+      allow_parallel_lookups(handshake_.request, handshake_.reply);
     }
     const auto written = ::write(fuse_session_fd(session_), handshake_.reply.data(), handshake_.reply.size());
     sent = written == static_cast<ssize_t>(handshake_.reply.size());

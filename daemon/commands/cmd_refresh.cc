@@ -18,6 +18,7 @@
 #include "daemon/mount/image_mount.h"
 #include "daemon/mount/mount_status.h"
 #include "daemon/mount/mountpoint.h"
+#include "daemon/serve/serve_packages.h"
 
 namespace pkgfs {
 namespace {
@@ -28,6 +29,11 @@ MountEntry refreshable_mount(const std::string& path) {
   const auto is_there = [&](const MountEntry& mount) { return mount.mountpoint == real; };
   const std::vector<MountEntry> mounts = our_mounts();
   if (const auto found = std::find_if(mounts.rbegin(), mounts.rend(), is_there); found != mounts.rend()) {
+    if (found->source == kServeSource) {
+      throw Error(
+          ErrorCode::kUnsupported,
+          "\"" + path + "\" shows every version, and its links go over to new ones by themselves (docs/SERVE.md)");
+    }
     return *found;
   }
   if (std::ranges::any_of(image_mounts(), is_there)) {

@@ -26,6 +26,7 @@
 #include "daemon/mount/mountpoint.h"
 #include "daemon/mount/writable_run.h"
 #include "daemon/packages/open_tree.h"
+#include "daemon/serve/serve_packages.h"
 
 namespace pkgfs {
 namespace {
@@ -158,8 +159,14 @@ int run_mount_helper(const std::vector<std::string>& arguments, const Io& io) {
   for (std::string& words : parsed.mount_words) {
     command.insert(command.end(), {"-o", std::move(words)});
   }
-  command.insert(command.end(), {"--", std::move(parsed.package), std::move(parsed.mountpoint)});
-  const MountOptions options = parse_mount_options(command, {.from_mount = true, .sloppy = parsed.sloppy});
+  const bool serves = parsed.package == kServeSource;
+  command.emplace_back("--");
+  if (!serves) {
+    command.push_back(std::move(parsed.package));
+  }
+  command.push_back(std::move(parsed.mountpoint));
+  const MountWordRules rules{.from_mount = true, .sloppy = parsed.sloppy};
+  const MountOptions options = serves ? parse_serve_options(command, rules) : parse_mount_options(command, rules);
   if (parsed.fake) {
     return kExitOk;
   }
@@ -169,11 +176,11 @@ int run_mount_helper(const std::vector<std::string>& arguments, const Io& io) {
   }
   // mount(8) doesn't notice that an entry is mounted already: fstab has the specifier, the kernel shows the version.
   if (const auto source = options.remount ? std::nullopt : live_source(options.mountpoint);
-      source && shows_package(*source, options, io)) {
+      source && (serves ? *source == kServeSource : shows_package(*source, options, io))) {
     log::warn("\"{}\" is already mounted at \"{}\"; nothing was changed", *source, options.mountpoint);
     return kExitOk;
   }
-  return mount_package(options, io);
+  return serves ? serve_packages(options, io) : mount_package(options, io);
 }
 
 }  // namespace pkgfs

@@ -22,7 +22,9 @@ bool is_plain(std::string_view part) {
          std::ranges::all_of(part, [](char c) { return is_letter_or_digit(c) || c == '-' || c == '_'; });
 }
 
-NameSyntax package_syntax(const std::string& prefix, std::string_view name) {
+/// `space`: the namespace; empty: none.
+NameSyntax package_syntax(std::string_view space, std::string_view name) {
+  const std::string prefix = space.empty() ? "" : std::string(space) + "/";
   const std::size_t at = name.find('@');
   const std::string_view bare = name.substr(0, at);
   if (bare.empty() || bare.front() == '.' || at + 1 == name.size()) {
@@ -33,7 +35,7 @@ NameSyntax package_syntax(const std::string& prefix, std::string_view name) {
   NameSyntax syntax{.kind = version ? Kind::kExact : Kind::kRequirement,
                     .full_name = prefix + std::string(bare),
                     .specifier = {},
-                    .is_plain = is_plain(bare)};
+                    .is_plain = is_plain(bare) && (space.empty() || is_plain(space))};
   syntax.specifier = syntax.full_name + "@" + (version ? "=" : "") + std::string(tag);
   try {
     const PackageSpecifier parsed = PackageSpecifier::parse(syntax.specifier);
@@ -63,7 +65,7 @@ NameSyntax syntax_of(std::string_view directory, std::string_view name) {
     return {.kind = Kind::kLockedPackage, .full_name = {}, .specifier = std::string(name)};
   }
   if (!directory.empty()) {
-    return package_syntax(std::string(directory) + "/", name);
+    return package_syntax(directory, name);
   }
   if (name == "sha256") {
     return {.kind = Kind::kHashes};

@@ -206,16 +206,17 @@ void PackageNames::work(const TaskPointer& task, bool offline) {
       return;
     }
   }
+  const NameSyntax syntax = syntax_of_path(task->path);
   Finding finding;
   try {
-    finding = search(*task, syntax_of_path(task->path), offline);
+    finding = search(*task, syntax, offline);
   } catch (const std::exception& error) {
     const auto* const known = dynamic_cast<const Error*>(&error);
     finding.error = known == nullptr ? EIO : errno_of(known->code());
     finding.reason = error.what();
   }
-  const bool may_ask = offline && finding.error != 0 && finding.error != EINTR && !flags_.network.offline &&
-                       !settings_.registries.empty();
+  const bool may_ask = offline && syntax.is_plain && finding.error != 0 && finding.error != EINTR &&
+                       !flags_.network.offline && !settings_.registries.empty();
   if (!may_ask) {
     if (finding.error != 0 && finding.error != EINTR) {
       log::write(finding.error == ENOENT ? log::Level::kInfo : log::Level::kWarn,

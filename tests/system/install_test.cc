@@ -115,6 +115,7 @@ TEST_F(Install, UnitIsCorrectAndConfined) {
     GTEST_SKIP() << "no systemd-analyze";
   }
   EXPECT_EQ(sh("SYSTEMD_UNIT_PATH=$P/lib/systemd/system: systemd-analyze verify --man=no pkgfs@hello.service"), "");
+  EXPECT_EQ(sh("SYSTEMD_UNIT_PATH=$P/lib/systemd/system: systemd-analyze verify --man=no pkgfs-serve.service"), "");
   // Tenths. Settings with mounts of the service's own, which would lower it further, would hide the package.
   const std::string table =
       sh("systemd-analyze security --offline=true --no-pager --threshold=45 $P/lib/systemd/system/pkgfs@.service");

@@ -106,6 +106,16 @@ INSTANTIATE_TEST_SUITE_P(Mount, Refusals, ::testing::ValuesIn(kRefusals),
 
 class MountHelper : public InstalledTest {};
 
+TEST_F(MountHelper, ServesEveryPackage) {
+  EXPECT_EQ(sh("echo \"serve: $M pkgfs ro,registry=$R,offline,idle=1m,_netdev,nofail 0 0\" >$T/fstab\n"
+               "mount -T $T/fstab $M\nfindmnt -n -o SOURCE,FSTYPE --mountpoint $M\n"
+               "cat $M/demo/greetings/usr/share/greetings/default.txt\nreadlink $M/demo/greetings\n"
+               "mount -T $T/fstab $M 2>&1 | grep -o 'already mounted'\n"
+               "findmnt --mountpoint $M -n | wc -l\numount $M\nls $M"),
+            "serve: fuse.pkgfs\nHello!\ngreetings@1.2.0\nalready mounted\n1\n");
+  EXPECT_EQ(run_lines("mount -t pkgfs -o registry=$R,keep_old=2 serve: $M").exit_code, 1) << "not for this command";
+}
+
 TEST_F(MountHelper, FakeMountsNothing) {
   EXPECT_EQ(sh("mount -f -t pkgfs no/such/package $M -o ro\n! mountpoint -q $M\nls -A $M"), "");
 }
