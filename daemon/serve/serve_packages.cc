@@ -59,6 +59,9 @@ int serve(PackageNames& names, const MountOptions& options, const std::string& m
 }  // namespace
 
 int serve_packages(const MountOptions& options, const Io& io) {
+  if (options.remount) {
+    return mount_package(options, io);  // it changes nothing
+  }
   set_log_level(options.log);
   refuse_options(options);
   raise_open_files();

@@ -82,7 +82,8 @@ TEST_F(Manual, OfOperationsDoesWhatItSays) {
 }
 
 TEST_F(Manual, ReadmeDoesWhatItSays) {
-  std::string lines = "mkdir py\ncp -r " + (source_directory() / "packaging/sample/hello").string() + " my-package\n";
+  std::string lines =
+      "mkdir py pkgs\ncp -r " + (source_directory() / "packaging/sample/hello").string() + " my-package\n";
   int count = 0;
   for (const std::string& block : blocks_of("README.md")) {
     std::istringstream text(block);
@@ -95,10 +96,11 @@ TEST_F(Manual, ReadmeDoesWhatItSays) {
       }
     }
   }
-  EXPECT_EQ(count, 8) << "a line more or less";
+  EXPECT_EQ(count, 9) << "a line more or less";
   const std::string out = sh_page(lines +
                                   "echo new >>my-package/app/welcome.txt\ntail -n 1 dev/app/welcome.txt\n"
                                   "ls /mnt/dev/usr/share/greetings /mnt/app/usr/share/greetings\n"
+                                  "ls /mnt/pkgs/demo/greetings@1/usr/share/greetings/\npkgfs unmount /mnt/pkgs\n"
                                   "pkgfs unmount /mnt/py\n");
   EXPECT_THAT(out, HasSubstr("new\n"));
   EXPECT_THAT(out, HasSubstr("/mnt/app/usr/share/greetings:\ndefault.txt\n"));
