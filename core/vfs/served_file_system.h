@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -55,7 +56,7 @@ class ServedFileSystem final : public CountingFileSystem {
   /// Calls `ready` once, when the caller should ask again: the name in `dir` was searched for, or the tree of `dir` was
   /// opened (then `name` is empty), or that failed. `ready` may be called before the function returns, else by another
   /// thread. Returns a number for `leave`; 0 if `ready` was called.
-  [[nodiscard]] std::uint64_t wait_for(Inode dir, std::string_view name, std::function<void()> ready);
+  [[nodiscard]] std::uint64_t wait_for(Inode dir, std::string_view name, const std::function<void()>& ready);
   /// `ready` isn't called any more, unless it is being called now. If nothing else waits, the search ends.
   void leave(std::uint64_t waiter);
   /// Whether a request in `dir` must wait until the tree of `dir` is open.
@@ -222,6 +223,17 @@ class ServedFileSystem final : public CountingFileSystem {
 
   /// What tells one search from another.
   [[nodiscard]] static std::string key_of(const std::string& path, Inode tree, const std::string& state);
+  [[nodiscard]] bool is_found(const std::string& path, const std::string& state) const PKGFS_REQUIRES(mutex_);
+  /// One more waiter of a search.
+  struct Joined {
+    std::uint64_t waiter = 0;
+    std::uint64_t to_begin = 0;  // the number of the search, if `begin` is to be called
+    std::shared_ptr<const void> recipe;
+  };
+  /// Nothing: the caller needn't wait.
+  [[nodiscard]] std::optional<Joined> join(const std::string& key, const std::string& path, Inode tree,
+                                           const std::string& state, const std::function<void()>& ready)
+      PKGFS_EXCLUDES(mutex_);
   void begin(std::uint64_t number, const std::string& key, const std::string& path, std::shared_ptr<const void> recipe)
       PKGFS_EXCLUDES(mutex_);
   void found(std::uint64_t number, const std::string& key, ServedNames::Finding finding) PKGFS_EXCLUDES(mutex_);
@@ -233,6 +245,8 @@ class ServedFileSystem final : public CountingFileSystem {
   [[nodiscard]] std::size_t free_slot() PKGFS_REQUIRES(mutex_);
   void attach(const NodePointer& node, std::size_t slot, std::shared_ptr<HeldTree> tree) PKGFS_REQUIRES(mutex_);
   [[nodiscard]] std::uint64_t base_for(const std::string& path) const PKGFS_REQUIRES(mutex_);
+  /// Whether an open tree has these numbers.
+  [[nodiscard]] bool has_base(std::uint64_t base) const PKGFS_REQUIRES(mutex_);
 
   ServedNames& names_;
   Options options_;

@@ -23,7 +23,7 @@ std::string ServedFileSystem::key_of(const std::string& path, Inode tree, const 
   return path + '\0' + (tree == 0 ? state : std::to_string(tree));
 }
 
-std::uint64_t ServedFileSystem::wait_for(Inode dir, std::string_view name, std::function<void()> ready) {
+std::uint64_t ServedFileSystem::wait_for(Inode dir, std::string_view name, const std::function<void()>& ready) {
   std::string path;
   std::string state;
   Inode tree = 0;
@@ -40,36 +40,48 @@ std::uint64_t ServedFileSystem::wait_for(Inode dir, std::string_view name, std::
     path = path_in(path, name);
   }
   const std::string key = key_of(path, tree, state);
-  std::uint64_t number = 0;
-  std::uint64_t waiter = 0;
-  std::shared_ptr<const void> recipe;
-  {
-    const MutexLock lock(mutex_);
-    const NodePointer node = tree == 0 ? nullptr : find_node(tree);
-    const bool is_settled = tree == 0 ? failure_of(path) != nullptr : node == nullptr || tree_at(*node) != fail(EAGAIN);
-    if (!is_settled) {
-      waiter = ++last_number_;
-      Search& search = searches_[key];
-      if (search.number == 0) {
-        const bool is_closing = node != nullptr && node->slot != kNoSlot;
-        search.number = number = ++last_number_;
-        search.path = path;
-        search.tree = tree;
-        search.state = state;
-        search.begun = !is_closing;
-        search.deadline = Clock::now() + options_.patience;
-        number = is_closing ? 0 : number;
-        recipe = node == nullptr ? nullptr : node->recipe;
-      }
-      search.waiters.emplace_back(waiter, std::move(ready));
+  if (const std::optional<Joined> joined = join(key, path, tree, state, ready)) {
+    if (joined->to_begin != 0) {
+      begin(joined->to_begin, key, path, joined->recipe);
     }
+    return joined->waiter;
   }
-  if (waiter == 0) {
-    ready();
-  } else if (number != 0) {
-    begin(number, key, path, std::move(recipe));
+  ready();
+  return 0;
+}
+
+/// Another look-up may have found it since the caller has looked.
+bool ServedFileSystem::is_found(const std::string& path, const std::string& state) const {
+  const NodePointer node = current_node(path);
+  return node != nullptr && ((node->kind == Kind::kTree && node->state == state && node->error == 0) ||
+                             (node->kind == Kind::kLink && Clock::now() < node->until));
+}
+
+std::optional<ServedFileSystem::Joined> ServedFileSystem::join(const std::string& key, const std::string& path,
+                                                               Inode tree, const std::string& state,
+                                                               const std::function<void()>& ready) {
+  const MutexLock lock(mutex_);
+  const NodePointer node = tree == 0 ? nullptr : find_node(tree);
+  const bool is_settled = tree == 0 ? failure_of(path) != nullptr || is_found(path, state)
+                                    : node == nullptr || tree_at(*node) != fail(EAGAIN);
+  if (is_settled) {
+    return std::nullopt;
   }
-  return waiter;
+  Joined joined{.waiter = ++last_number_, .to_begin = 0, .recipe = nullptr};
+  Search& search = searches_[key];
+  if (search.number == 0) {
+    const bool is_closing = node != nullptr && node->slot != kNoSlot;
+    search.number = ++last_number_;
+    search.path = path;
+    search.tree = tree;
+    search.state = state;
+    search.begun = !is_closing;
+    search.deadline = Clock::now() + options_.patience;
+    joined.to_begin = is_closing ? 0 : search.number;
+    joined.recipe = node == nullptr ? nullptr : node->recipe;
+  }
+  search.waiters.emplace_back(joined.waiter, ready);
+  return joined;
 }
 
 void ServedFileSystem::begin(std::uint64_t number, const std::string& key, const std::string& path,
@@ -218,15 +230,20 @@ std::size_t ServedFileSystem::free_slot() {
 
 /// The same for a path each time, unless an open tree has it.
 std::uint64_t ServedFileSystem::base_for(const std::string& path) const {
-  for (std::uint64_t number = hash_of(0, path) % kBases;; number = (number + 1) % kBases) {
-    const std::uint64_t base = (number + 1) << kBaseShift;
-    const auto has_it = [&](const Held& held) {
-      return held.tree != nullptr && slots_[static_cast<std::size_t>(&held - held_.data())]->base == base;
-    };
-    if (std::ranges::none_of(held_, has_it)) {
-      return base;
+  std::uint64_t number = hash_of(0, path) % kBases;
+  while (has_base((number + 1) << kBaseShift)) {
+    number = (number + 1) % kBases;
+  }
+  return (number + 1) << kBaseShift;
+}
+
+bool ServedFileSystem::has_base(std::uint64_t base) const {
+  for (std::size_t i = 0; i < held_.size(); ++i) {
+    if (held_[i].tree != nullptr && slots_[i]->base == base) {
+      return true;
     }
   }
+  return false;
 }
 
 std::vector<ServedFileSystem::OpenSlot> ServedFileSystem::idle(Clock::time_point now, std::chrono::milliseconds idle) {

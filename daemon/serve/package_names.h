@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -68,6 +69,17 @@ class PackageNames final : public vfs::ServedNames {
   void check_later(const std::string& path, const std::string& link);
   void check_link(const TaskPointer& task, const std::string& link);
   [[nodiscard]] std::string lock_path(const std::string& name) const { return locks_ + "/" + name + ".lock"; }
+  // The parts of `list`. Each adds names of `directory` to `all`.
+
+  /// `name`, unless it is absent.
+  void add_meaning(const std::string& directory, const std::string& name, std::vector<Listed>& all);
+  /// The files of the host directory `from` with this ending, without it.
+  void add_files(const std::string& directory, const std::string& from, std::string_view ending,
+                 std::vector<Listed>& all);
+  void add_registry(const std::filesystem::path& registry, const std::string& directory, std::vector<Listed>& all);
+  void add_cached(const std::string& directory, std::vector<Listed>& all);
+  /// Where the answers of a registry are cached.
+  [[nodiscard]] std::string answers_of(const RemoteRegistry& registry) const;
   /// The packages of which the cache has an answer of a registry.
   [[nodiscard]] std::vector<std::string> cached_names() const;
   /// The versions of a package whose containers are in the cache.

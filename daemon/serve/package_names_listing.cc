@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The listings of PackageNames: what is local.
+#include <algorithm>
 #include <filesystem>
 #include <set>
 #include <string>
@@ -55,17 +56,23 @@ void add_package(const std::string& name, const std::vector<std::string>& versio
   }
   all.push_back({.name = name, .kind = NameKind::kFoundLink});
   for (const std::string& version : versions) {
-    all.push_back({.name = name + "@" + version, .kind = NameKind::kTree});
+    std::string versioned = name;
+    all.push_back({.name = versioned.append("@").append(version), .kind = NameKind::kTree});
   }
 }
 
 }  // namespace
 
+std::string PackageNames::answers_of(const RemoteRegistry& registry) const {
+  std::string directory = settings_.queries_directory();
+  directory.append("/").append(endpoint_directory(registry.endpoint));
+  return registry.token ? directory.append("+token") : directory;
+}
+
 std::vector<std::string> PackageNames::cached_names() const {
   std::set<std::string> names;
   for (const RemoteRegistry& registry : settings_.registries) {
-    for (std::string name : names_in(settings_.queries_directory() + "/" + endpoint_directory(registry.endpoint) +
-                                     (registry.token ? "+token" : ""))) {
+    for (std::string name : names_in(answers_of(registry))) {
       if (const std::size_t mark = name.find('#'); mark != std::string::npos) {
         name[mark] = '/';
       }
@@ -80,14 +87,13 @@ std::vector<std::string> PackageNames::cached_versions(const std::string& full_n
   const ContainersByHash cache(settings_.packages_directory());
   const CancelFlag never;
   for (const RemoteRegistry& registry : settings_.registries) {
-    const std::string answers = settings_.queries_directory() + "/" + endpoint_directory(registry.endpoint);
     BackendSource source({.endpoint = registry.endpoint,
                           .token = registry.token,
                           .prefer = settings_.prefer,
                           .must_ask = false,
                           .cache_time = settings_.query_time,
                           .offline = true},
-                         nullptr, RegistryAnswerCache(answers + (registry.token ? "+token" : "")), never);
+                         nullptr, RegistryAnswerCache(answers_of(registry)), never);
     try {
       for (const PackageSummary& package : source.query(PackageSpecifier::parse(full_name + "@*"))) {
         std::error_code failed;
@@ -106,71 +112,77 @@ std::vector<std::string> PackageNames::cached_versions(const std::string& full_n
 std::vector<Listed> PackageNames::list(const std::string& directory) {
   std::vector<Listed> all;
   if (directory == "sha256") {
-    for (const std::string& name : names_in(settings_.packages_directory())) {
-      if (name.ends_with(".bin") &&
-          syntax_of(directory, name.substr(0, name.size() - 4)).kind == NameSyntax::Kind::kExact) {
-        all.push_back({.name = name.substr(0, name.size() - 4), .kind = NameKind::kTree});
-      }
-    }
+    add_files(directory, settings_.packages_directory(), ".bin", all);
     return all;
   }
   if (directory == "locked") {
-    constexpr std::string_view kEnding = ".lock";
-    for (const std::string& name : names_in(locks_)) {
-      if (name.ends_with(kEnding) &&
-          meaning_of(directory, name.substr(0, name.size() - kEnding.size())).kind == NameKind::kTree) {
-        all.push_back({.name = name.substr(0, name.size() - kEnding.size()), .kind = NameKind::kTree});
-      }
-    }
+    add_files(directory, locks_, ".lock", all);
     return all;
   }
-  const auto is_shown = [&](const std::string& name) { return meaning_of(directory, name).kind != NameKind::kAbsent; };
   if (directory.empty()) {
     for (const char* const name : {"sha256", "locked", ".locks"}) {
-      if (const vfs::ServedNames::Meaning meaning = meaning_of(directory, name); meaning.kind != NameKind::kAbsent) {
-        all.push_back({.name = name, .kind = meaning.kind});
-      }
+      add_meaning(directory, name, all);
     }
   }
-  const std::string prefix = directory.empty() ? "" : directory + "/";
   for (const std::string& registry : settings_.directories) {
-    const std::string here = registry + "/" + directory;
-    for (const std::string& name : names_in(here)) {
-      std::error_code failed;
-      if (!fs::is_directory(here + "/" + name, failed)) {
-        continue;
-      }
-      if (!directory.empty()) {
-        add_package(name, versions_in(here + "/" + name), all);
-        continue;
-      }
-      for (const std::string& version : versions_in(here + "/" + name)) {  // a package without a namespace
-        all.push_back({.name = name + "@" + version, .kind = NameKind::kTree});
-      }
-      const std::vector<std::string> below = names_in(here + "/" + name);
-      const bool has_packages = std::ranges::any_of(below, [&](const std::string& package) {
-        return fs::is_directory(here + "/" + name + "/" + package, failed);
-      });
-      if (has_packages && is_shown(name)) {
-        all.push_back({.name = name, .kind = NameKind::kDirectory});
-      }
+    add_registry(fs::path(registry), directory, all);
+  }
+  add_cached(directory, all);
+  return all;
+}
+
+void PackageNames::add_meaning(const std::string& directory, const std::string& name, std::vector<Listed>& all) {
+  if (const vfs::ServedNames::Meaning meaning = meaning_of(directory, name); meaning.kind != NameKind::kAbsent) {
+    all.push_back({.name = name, .kind = meaning.kind});
+  }
+}
+
+void PackageNames::add_files(const std::string& directory, const std::string& from, std::string_view ending,
+                             std::vector<Listed>& all) {
+  for (const std::string& name : names_in(from)) {
+    if (name.ends_with(ending)) {
+      add_meaning(directory, name.substr(0, name.size() - ending.size()), all);
     }
   }
-  for (const std::string& full_name : cached_names()) {
-    if (!full_name.starts_with(prefix)) {
+}
+
+void PackageNames::add_registry(const fs::path& registry, const std::string& directory, std::vector<Listed>& all) {
+  const fs::path here = registry / directory;
+  for (const std::string& name : names_in(here)) {
+    std::error_code failed;
+    if (!fs::is_directory(here / name, failed)) {
       continue;
     }
-    const std::string name = full_name.substr(prefix.size());
-    const std::size_t slash = name.find('/');
-    if (directory.empty() && slash != std::string::npos) {
-      if (is_shown(name.substr(0, slash))) {
-        all.push_back({.name = name.substr(0, slash), .kind = NameKind::kDirectory});
-      }
-    } else if (slash == std::string::npos && !directory.empty() && is_shown(name)) {
+    if (!directory.empty()) {
+      add_package(name, versions_in(here / name), all);
+      continue;
+    }
+    for (const std::string& version : versions_in(here / name)) {  // of a package without a namespace
+      std::string versioned = name;
+      all.push_back({.name = versioned.append("@").append(version), .kind = NameKind::kTree});
+    }
+    const std::vector<std::string> below = names_in(here / name);
+    if (std::ranges::any_of(below,
+                            [&](const std::string& each) { return fs::is_directory(here / name / each, failed); })) {
+      add_meaning(directory, name, all);
+    }
+  }
+}
+
+void PackageNames::add_cached(const std::string& directory, std::vector<Listed>& all) {
+  for (const std::string& full_name : cached_names()) {
+    const std::size_t slash = full_name.find('/');
+    if (slash == std::string::npos) {
+      continue;  // a package without a namespace: its versions are directories, and which ones is rarely known
+    }
+    const std::string space = full_name.substr(0, slash);
+    const std::string name = full_name.substr(slash + 1);
+    if (directory.empty()) {
+      add_meaning(directory, space, all);
+    } else if (directory == space && meaning_of(directory, name).kind != NameKind::kAbsent) {
       add_package(name, cached_versions(full_name), all);
     }
   }
-  return all;
 }
 
 }  // namespace pkgfs

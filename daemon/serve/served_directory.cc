@@ -118,7 +118,7 @@ int ServedDirectory::serve(const std::function<void(const std::string&)>& ready)
   manager_.ready(message);
   set_read_ahead(guards_->device(), options_.read_ahead);
   if (const std::string why = guards_->need(); !why.empty()) {
-    log::warn("\"{}\" has no guardian, so programs may hang if the daemon is killed: {}", mountpoint_, why);
+    log::info("\"{}\" has no guardian, so programs may hang if the daemon is killed: {}", mountpoint_, why);
   }
   try {
     closer_.emplace(fs_, *session_, adapter_, state_, *options_.idle);
