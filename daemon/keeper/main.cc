@@ -11,8 +11,7 @@
 // A daemon that was killed may not be able to end. One of its threads may wait in the kernel for a page that another of
 // its threads was about to fill (fuse::ContentPrefetcher, fuse::ChangeNotifier). The successor fills that page.
 //
-// It is a program of its own, which links nothing but the C library: it must be small, and must not be the cause of a
-// failure. It allocates nothing while it waits.
+// It links nothing but the C library, and allocates nothing while it waits: it must not be the cause of a failure.
 
 #include <fcntl.h>
 #include <poll.h>
@@ -33,6 +32,7 @@
 #include <cstdlib>
 #include <ctime>
 
+#include "daemon/keeper/description.h"
 #include "daemon/keeper/priority.h"
 #include "daemon/keeper/protocol.h"
 #include "daemon/keeper/socket_message.h"
@@ -76,7 +76,7 @@ void listen_for_upgrades() {
   }
 }
 
-/// Runs in the child process. `program`: the executable.
+/// In the child process. `program`: the executable.
 [[noreturn]] void become_successor(int control, int program) {
   ::dup2(control, kControl);
   ::close(kMainThread);
@@ -345,25 +345,21 @@ Start start_successor(End& end, const timespec& ended) {
 
 void prepare() {
   watch_parent();
-  std::signal(SIGCHLD, SIG_DFL);  // NOLINT(cert-err33-c): waitpid() needs it
-  // Other processes may wait until the daemon's output is closed. They must not wait for this one.
-  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  std::signal(SIGCHLD, SIG_DFL);                             // NOLINT(cert-err33-c): waitpid() needs it
+  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);  // other processes may wait for the end of the output
   for (int stream = 0; stream < kControl; ++stream) {
     ::dup2(null, stream);
   }
   ::close(null);
   protection.ask();
   haste.begin();
-  map_successions();
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  char* end = nullptr;
-  containers = argc < 6 ? -1 : static_cast<int>(std::strtol(argv[2], &end, 10));
-  // NOLINTNEXTLINE(cert-err34-c): what isn't a number isn't the version either
-  if (containers < 0 || std::atoi(argv[1]) != kVersion || *end != '\0' || ::fcntl(kContainers - 1, F_GETFD) < 0) {
+  const Told told = read_command_line(argc, argv, containers);
+  if (told == Told::kNothing) {
     std::fputs("pkgfs-keeper: \"pkgfs mount\" starts this program; it isn't for use by hand\n", stderr);
     return 2;
   }
@@ -371,6 +367,10 @@ int main(int argc, char** argv) {
   mountpoint = argv[4];
   arguments = argv + 5;
   prepare();
+  if (told == Told::kLater && !receive_description(argv, containers)) {
+    return 0;  // the daemon has ended before it had a mount
+  }
+  map_successions();
   listen_for_upgrades();  // first: a process that sees this keeper may ask at once
   const char ready[kMessageBytes]{kReady, 0};
   (void)::send(kControl, ready, sizeof(ready), MSG_NOSIGNAL);
