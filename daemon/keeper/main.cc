@@ -11,12 +11,10 @@
 // A daemon that was killed may not be able to end. One of its threads may wait in the kernel for a page that another of
 // its threads was about to fill (fuse::ContentPrefetcher, fuse::ChangeNotifier). The successor fills that page.
 //
-// It is a program of its own, which links nothing but the C library: it must be small, and must not be the cause of a
-// failure. It allocates nothing while it waits.
+// It links nothing but the C library, and allocates nothing while it waits: it must not be the cause of a failure.
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -25,17 +23,17 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <csignal>
 #include <cstddef>
-#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 
+#include "daemon/keeper/description.h"
 #include "daemon/keeper/priority.h"
 #include "daemon/keeper/protocol.h"
 #include "daemon/keeper/socket_message.h"
+#include "daemon/keeper/successions.h"
 
 namespace {
 
@@ -76,7 +74,7 @@ void listen_for_upgrades() {
   }
 }
 
-/// Runs in the child process. `program`: the executable.
+/// In the child process. `program`: the executable.
 [[noreturn]] void become_successor(int control, int program) {
   ::dup2(control, kControl);
   ::close(kMainThread);
@@ -243,54 +241,7 @@ void guard_the_end() {
   }
 }
 
-/// kSuccessions and kHanded, in memory that all keepers of the mount share. Null if it can't be mapped: then this one
-/// is alone.
-std::atomic<std::uint32_t>* successions;
-std::atomic<std::uint32_t>* handed;
-std::uint32_t known_successions = 0;
-/// kBackedVariable; null: pkgfs-keeperd doesn't hold the mount.
-const char* began;
-
-void map_successions() {
-  constexpr std::size_t kPage = 4096;
-  void* const memory = ::mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, kState, 0);
-  if (memory != MAP_FAILED) {
-    successions = reinterpret_cast<std::atomic<std::uint32_t>*>(static_cast<char*>(memory) + kSuccessions);
-    const char* const told = std::getenv(kSuccessionsVariable);
-    known_successions =
-        told == nullptr ? successions->load() : static_cast<std::uint32_t>(std::strtoul(told, nullptr, 10));
-    handed = reinterpret_cast<std::atomic<std::uint32_t>*>(static_cast<char*>(memory) + kHanded);
-  }
-  ::unsetenv(kSuccessionsVariable);
-  began = std::getenv(kBackedVariable);
-}
-
-/// Waits until no other keeper is starting a successor. Returns whether one of them has done it. A keeper has this lock
-/// until it ends, and its successor ends with it unless the number in `handed` says that the successor serves.
-bool another_has_done_it() {
-  struct flock lock{};
-  lock.l_type = F_WRLCK;
-  lock.l_whence = SEEK_SET;
-  lock.l_start = kSuccessions;
-  lock.l_len = sizeof(*successions);
-  (void)::fcntl(kState, F_SETLKW, &lock);
-  known_successions = successions->load();
-  return std::strtoul(began, nullptr, 10) != known_successions && *handed == known_successions;
-}
-
-/// Whether this process is to start the next successor. False: another keeper does.
-bool claim_succession() {
-  if (successions == nullptr) {
-    return true;
-  }
-  // pkgfs-keeperd may have started this process although the daemon has another keeper that it couldn't register.
-  if (began != nullptr && another_has_done_it()) {
-    return false;
-  }
-  const bool mine = successions->compare_exchange_strong(known_successions, known_successions + 1);
-  known_successions += mine ? 1 : 0;
-  return mine;
-}
+Successions successions;
 
 enum class Start { kDone, kFailed, kDied };
 
@@ -332,10 +283,10 @@ Start start_successor(End& end, const timespec& ended) {
   const pid_t keeper = ::getpid();
   const pid_t child = ::fork();
   if (child == 0) {
-    if (began != nullptr) {  // pkgfs-keeperd starts another one if this process is killed, too
+    if (successions.is_backed()) {  // pkgfs-keeperd starts another one if this process is killed, too
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     }
-    if (began == nullptr || ::getppid() == keeper) {
+    if (!successions.is_backed() || ::getppid() == keeper) {
       become_successor(ends[1], kProgram);
     }
     ::_exit(127);
@@ -348,25 +299,21 @@ Start start_successor(End& end, const timespec& ended) {
 
 void prepare() {
   watch_parent();
-  std::signal(SIGCHLD, SIG_DFL);  // NOLINT(cert-err33-c): waitpid() needs it
-  // Other processes may wait until the daemon's output is closed. They must not wait for this one.
-  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  std::signal(SIGCHLD, SIG_DFL);                             // NOLINT(cert-err33-c): waitpid() needs it
+  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);  // other processes may wait for the end of the output
   for (int stream = 0; stream < kControl; ++stream) {
     ::dup2(null, stream);
   }
   ::close(null);
   protection.ask();
   haste.begin();
-  map_successions();
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  char* end = nullptr;
-  containers = argc < 6 ? -1 : static_cast<int>(std::strtol(argv[2], &end, 10));
-  // NOLINTNEXTLINE(cert-err34-c): what isn't a number isn't the version either
-  if (containers < 0 || std::atoi(argv[1]) != kVersion || *end != '\0' || ::fcntl(kContainers - 1, F_GETFD) < 0) {
+  const Told told = read_command_line(argc, argv, containers);
+  if (told == Told::kNothing) {
     std::fputs("pkgfs-keeper: \"pkgfs mount\" starts this program; it isn't for use by hand\n", stderr);
     return 2;
   }
@@ -374,6 +321,10 @@ int main(int argc, char** argv) {
   mountpoint = argv[4];
   arguments = argv + 5;
   prepare();
+  if (told == Told::kLater && !receive_description(argv, containers)) {
+    return 0;  // the daemon has ended before it had a mount
+  }
+  successions.map();
   listen_for_upgrades();  // first: a process that sees this keeper may ask at once
   const char ready[kMessageBytes]{kReady, 0};
   (void)::send(kControl, ready, sizeof(ready), MSG_NOSIGNAL);
@@ -383,7 +334,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   for (int failures = 0, deaths = 0; failures < kMostFailures && deaths < kMostDeaths && !is_unmounted();) {
-    if (!claim_succession()) {
+    if (!successions.claim()) {
       return 0;
     }
     timespec now{};

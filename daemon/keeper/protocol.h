@@ -14,7 +14,8 @@
 // system calls. A signal handler uses them, and so does the keeper, which must stay small.
 namespace pkgfs::keeper {
 
-/// Raise it when anything in this file changes: daemon, keeper and successor may be of different versions.
+/// Raise it when anything in this file changes: daemon, keeper and successor may be of different versions. An addition
+/// that others refuse is no such change.
 inline constexpr int kVersion = 1;
 
 /// The descriptors of a keeper, by number. Its successor gets them under the same numbers, but without kMainThread.
@@ -33,12 +34,13 @@ enum Descriptor : int {
 
 /// The first byte of each message.
 enum Message : char {
-  kReady = 'r',     // the keeper watches the daemon
-  kCrash = 'c',     // the daemon crashes; the second byte is the signal
-  kEnding = 'e',    // the daemon ends because it was asked to: no successor follows
-  kLetGo = 'l',     // the keeper's answer to kEnding: it has closed its descriptors of the mount
-  kReplaced = 'k',  // from a successor: it serves, and has its own keeper if one could be started
-  kUpgrade = 'u',   // to the socket of a keeper
+  kDescription = 'd',  // to a keeper that was started before there was a mount (description.h)
+  kReady = 'r',        // the keeper watches the daemon
+  kCrash = 'c',        // the daemon crashes; the second byte is the signal
+  kEnding = 'e',       // the daemon ends because it was asked to: no successor follows
+  kLetGo = 'l',        // the keeper's answer to kEnding: it has closed its descriptors of the mount
+  kReplaced = 'k',     // from a successor: it serves, and has its own keeper if one could be started
+  kUpgrade = 'u',      // to the socket of a keeper
   // Between a successor and `pkgfs upgrade-mounts`, which replaces a running daemon (daemon/mount/upgrade.h):
   kPrepared = 'p',  // from the successor: it can go on with the mount
   kGo = 'g',        // the daemon before was stopped (SIGSTOP); with a pidfd of its keeper
@@ -61,7 +63,8 @@ inline constexpr const char* kBackedVariable = "PKGFS_BACKED";
 /// before this keeper looks, an older keeper may have raised the number already.
 inline constexpr const char* kSuccessionsVariable = "PKGFS_SUCCESSIONS";
 /// The name of the program. Its command line begins with this name, kVersion, the number of containers, the number of
-/// the FUSE connection ("53") and the mount point. Then comes the command line of the daemon.
+/// the FUSE connection ("53") and the mount point. Then comes the command line of the daemon. A keeper that is started
+/// before its mount writes the two numbers later; then further NULs follow them.
 inline constexpr const char* kName = "pkgfs-keeper";
 /// A keeper listens at the abstract Unix socket "pkgfs-keeper-53". Root, and the user of the keeper, may send it one
 /// message over a connection (SOCK_SEQPACKET): kUpgrade, with two descriptors, an executable and a control socket. The

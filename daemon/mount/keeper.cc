@@ -26,7 +26,6 @@ extern char** environ;
 namespace pkgfs {
 namespace {
 
-constexpr int kKeeperStartMs = 2000;
 constexpr int kLetGoMs = 1000;
 
 /// The number of successors in the memory that outlives a daemon. `state`: of fuse::SharedState.
@@ -40,26 +39,13 @@ std::string successions_in(int state) {
 
 }  // namespace
 
-std::string keeper_program() {
-  std::error_code failed;
-  const std::filesystem::path own = std::filesystem::read_symlink("/proc/self/exe", failed).parent_path();
-  for (const std::filesystem::path& directory : {own, own.parent_path() / "libexec" / "pkgfs"}) {
-    if (std::string path = (directory / keeper::kName).string(); !failed && ::access(path.c_str(), X_OK) == 0) {
-      return path;
-    }
-  }
-  return {};
-}
-
 Keeper::~Keeper() { end(); }
 
 void Keeper::end() {
-  if (child_) {
+  if (child_.id() != 0) {
     crashes_.stop();
-    end_child_process(child_.get(), id_);
-    child_.reset();
+    child_.end();
     id_ = 0;
-    control_.reset();
   }
 }
 
@@ -111,44 +97,29 @@ Keeper::Held Keeper::make_held() {
 }
 
 std::string Keeper::start() {
-  const std::string program = keeper_program();
-  if (program.empty()) {
-    return std::string("there is no program \"") + keeper::kName + "\" beside pkgfs";
-  }
+  KeeperProcess process = std::exchange(early_, {});
   try {
     const Held held = make_held();
-    std::array<int, 2> ends{};
-    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
-      return system_error("the keeper can't watch the daemon", errno).message();
+    const KeeperProcess::Mount mount{.connection = connection_,
+                                     .mountpoint = mountpoint_,
+                                     .successions = successions_in(held.contents.state.get()),
+                                     .fixed = held.descriptors,
+                                     .containers = held.contents.containers};
+    bool told = true;
+    if (process.id() == 0) {
+      process = KeeperProcess::start(mount);
+    } else {
+      told = process.describe(mount);
     }
-    UniqueFd mine(ends[0]);
-    const UniqueFd keepers(ends[1]);
-    std::vector<int> descriptors{keepers.get()};
-    descriptors.insert(descriptors.end(), held.descriptors.begin(), held.descriptors.end());
-    descriptors.insert(descriptors.end(), held.contents.containers.begin(), held.contents.containers.end());
-    std::vector<std::string> words{keeper::kName, std::to_string(keeper::kVersion),
-                                   std::to_string(held.contents.containers.size()), connection_, mountpoint_};
-    for (std::string& word : command_line_of(::getpid())) {
-      words.push_back(std::move(word));
-    }
-    // A process that ignores SIGCHLD, which is inherited, can't wait for its children.
-    std::signal(SIGCHLD, SIG_DFL);  // NOLINT(concurrency-mt-unsafe)
-    const pid_t id = spawn_with(descriptors, program, std::move(words),
-                                keeper::kSuccessionsVariable + ("=" + successions_in(held.contents.state.get())));
-    UniqueFd child = open_process(id);
-    if (!child || !receive_message(mine.get(), keeper::kReady, kKeeperStartMs)) {
-      ::kill(id, SIGKILL);  // nothing has waited for the child, so it has its number
-      (void)::waitpid(id, nullptr, 0);
+    if (!told || !process.watches()) {
       return "the keeper process does not start";
     }
-    const UniqueFd child_before = std::exchange(child_, std::move(child));
-    const UniqueFd control_before =
-        std::exchange(control_, std::move(mine));  // its end would tell of that of the daemon
-    const pid_t id_before = id_.exchange(id);
-    crashes_.start(UniqueFd(::fcntl(control_.get(), F_DUPFD_CLOEXEC, 0)));
-    if (child_before) {
-      end_child_process(child_before.get(), id_before);
-      signal_process(child_, keeper::kWakeSignal);  // the address at which it listens is free now
+    KeeperProcess before = std::exchange(child_, std::move(process));
+    id_ = child_.id();
+    crashes_.start(UniqueFd(::fcntl(child_.control(), F_DUPFD_CLOEXEC, 0)));
+    if (before.id() != 0) {
+      before.end();
+      child_.signal(keeper::kWakeSignal);  // the address at which it listens is free now
     }
     return {};
   } catch (const Error& error) {
@@ -175,7 +146,7 @@ std::string Keeper::register_mount() {
     const UniqueFd arguments = sealed_file("pkgfs-arguments", text, "Unable to describe the mount");
     std::vector<int> descriptors = held.descriptors;
     descriptors.push_back(arguments.get());
-    descriptors.push_back(child_.get());
+    descriptors.push_back(child_.fd());
     descriptors.insert(descriptors.end(), held.contents.containers.begin(), held.contents.containers.end());
     std::string why = keeperd_->hold(descriptors);
     is_registered_ = why.empty();
@@ -189,12 +160,12 @@ void Keeper::let_go() {
   if (keeperd_) {
     keeperd_->let_go();
   }
-  if (!child_) {
+  if (child_.id() == 0) {
     return;
   }
   crashes_.stop();
-  if (send_message(control_.get(), keeper::kEnding)) {
-    (void)receive_message(control_.get(), keeper::kLetGo, kLetGoMs);
+  if (send_message(child_.control(), keeper::kEnding)) {
+    (void)receive_message(child_.control(), keeper::kLetGo, kLetGoMs);
   }
 }
 

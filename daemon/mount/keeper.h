@@ -6,11 +6,13 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/base/unique_fd.h"
 #include "daemon/mount/crash_reports.h"
 #include "daemon/mount/guarding.h"
+#include "daemon/mount/keeper_process.h"
 #include "daemon/mount/keeperd.h"
 
 namespace pkgfs {
@@ -33,12 +35,15 @@ class Keeper final : public MountGuard {
   using Make = std::function<Contents()>;
 
   /// `device`: of the FUSE session, which must outlive the keeper. `connection`: its number ("53"). `keeperd`: the path
-  /// of the socket of pkgfs-keeperd; empty: it doesn't hold the mount.
-  Keeper(int device, std::string connection, std::string mountpoint, Make make, const std::string& keeperd = {})
+  /// of the socket of pkgfs-keeperd; empty: it doesn't hold the mount. `early`: a process of
+  /// KeeperProcess::start_early, or empty.
+  Keeper(int device, std::string connection, std::string mountpoint, Make make, const std::string& keeperd = {},
+         KeeperProcess early = {})
       : device_(device),
         connection_(std::move(connection)),
         mountpoint_(std::move(mountpoint)),
-        make_(std::move(make)) {
+        make_(std::move(make)),
+        early_(std::move(early)) {
     if (!keeperd.empty()) {
       keeperd_.emplace(keeperd);
     }
@@ -74,7 +79,7 @@ class Keeper final : public MountGuard {
   [[nodiscard]] const char* name() const override { return "keeper"; }
   /// A child process that ends again and again isn't replaced more than 600 times within a minute.
   [[nodiscard]] std::string replace() override;
-  [[nodiscard]] int ended_fd() const override { return child_.get(); }
+  [[nodiscard]] int ended_fd() const override { return child_.fd(); }
   /// The child process; 0: there is none. Any thread may call it.
   [[nodiscard]] pid_t id() const { return id_; }
 
@@ -98,17 +103,14 @@ class Keeper final : public MountGuard {
   std::string mountpoint_;
   Make make_;
   CrashReports crashes_;
-  UniqueFd child_;  // its pidfd
+  KeeperProcess early_;  // for the first start
+  KeeperProcess child_;
   std::atomic<pid_t> id_{0};
-  UniqueFd control_;
   std::optional<Keeperd> keeperd_;
   std::atomic<bool> is_registered_{false};
   bool can_abort_ = false;
   int replaced_ = 0;  // since `counted_since_`
   std::chrono::steady_clock::time_point counted_since_;
 };
-
-/// The path of the program `pkgfs-keeper`; empty if there is none.
-[[nodiscard]] std::string keeper_program();
 
 }  // namespace pkgfs

@@ -121,7 +121,7 @@ bool must_keep_requests(const fuse::Handshake& handshake) {
 }
 
 void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecord record, const KeptParts& parts,
-                 const std::string& keeperd) {
+                 const std::string& keeperd, KeeperProcess early) {
   if (guards.device().empty()) {
     log::debug("there is no keeper: another mount covers \"{}\"", record.mountpoint);
     return;
@@ -129,7 +129,7 @@ void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecor
   record.device = guards.device();
   keeper.emplace(
       parts.session->device_fd(), guards.connection(), record.mountpoint,
-      [record, parts]() mutable { return contents_of(record, parts); }, keeperd);
+      [record, parts]() mutable { return contents_of(record, parts); }, keeperd, std::move(early));
 }
 
 std::string store_mount(ServiceManager& manager, MountRecord record, const KeptParts& parts) {

@@ -4,10 +4,10 @@
 #include <fcntl.h>
 #include <sys/sysmacros.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
-#include <sstream>
 #include <utility>
 
 #include "core/base/error.h"
@@ -21,21 +21,35 @@ namespace {
 constexpr const char* kMountTable = "/proc/self/mountinfo";
 constexpr std::size_t kMostText = std::size_t{1} << 30U;  // the kernel allows 100,000 mounts in a namespace
 
-std::optional<MountEntry> parse_line(const std::string& line) {
-  std::istringstream fields(line);
-  std::string skipped;
+/// Takes the next field from `line`. Empty: there is none.
+std::string_view next_field(std::string_view& line) {
+  line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
+  const std::string_view field = line.substr(0, line.find(' '));
+  line.remove_prefix(field.size());
+  return field;
+}
+
+/// Without a stream, which takes longer to make than the line to parse: there may be hundreds of lines.
+std::optional<MountEntry> parse_line(std::string_view line) {
   MountEntry entry;
   // id, parent, major:minor, root, mount point, options, optional fields up to "-", type, source, options of the file
   // system
-  fields >> skipped >> skipped >> entry.device >> skipped >> entry.mountpoint >> entry.options;
-  while (fields >> skipped && skipped != "-") {
+  next_field(line);
+  next_field(line);
+  entry.device = next_field(line);
+  next_field(line);
+  entry.mountpoint = unescape_mountinfo(next_field(line));
+  entry.options = next_field(line);
+  for (std::string_view field = next_field(line); !field.empty() && field != "-";) {
+    field = next_field(line);
   }
-  if (!(fields >> entry.type >> entry.source)) {
+  entry.type = next_field(line);
+  const std::string_view source = next_field(line);
+  if (source.empty()) {
     return std::nullopt;
   }
-  fields >> entry.super_options;
-  entry.mountpoint = unescape_mountinfo(entry.mountpoint);
-  entry.source = unescape_mountinfo(entry.source);
+  entry.source = unescape_mountinfo(source);
+  entry.super_options = next_field(line);
   return entry;
 }
 
@@ -81,11 +95,12 @@ std::optional<uid_t> user_of(const MountEntry& mount) {
 
 std::vector<MountEntry> parse_mountinfo(std::string_view text) {
   std::vector<MountEntry> entries;
-  std::istringstream lines{std::string(text)};
-  for (std::string line; std::getline(lines, line);) {
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
     if (std::optional<MountEntry> entry = parse_line(line)) {
       entries.push_back(std::move(*entry));
     }
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
   }
   return entries;
 }

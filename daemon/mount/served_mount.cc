@@ -66,6 +66,7 @@ ServedMount::ServedMount(MountWatch& watch, OpenedTree opened, LaterTrees later,
                 predecessor_ ? std::exchange(predecessor_->versions, {}) : std::nullopt),
       tree_(versions_.tree()),
       keeping_(keeping_of(options, opened_, later.followed, manager)),
+      early_keeper_(has_keeper(keeping_) && !predecessor_ ? KeeperProcess::start_early(mountpoint) : KeeperProcess()),
       state_(state_of(predecessor_, keeping_)),
       statistics_(state_),
       prefetcher_(tree_, statistics_, page_cache_ahead(control_group_limit())),
@@ -222,8 +223,10 @@ void ServedMount::start_serving() {
   }
   if (has_keeper(keeping_)) {
     make_keeper(keeper_, *guards_, record(), parts(),
-                keeping_ == Keeping::kBackedKeeper ? keeperd_socket() : std::string());
+                keeping_ == Keeping::kBackedKeeper ? keeperd_socket() : std::string(),
+                std::exchange(early_keeper_, {}));
   }
+  early_keeper_.end();
   fuse::ServerOptions servers = server_options(options_, used_prefetcher_);
   servers.poisoned = poisoned_requests(state_, predecessor_, tree_, adapter_.live_ids());
   servers.keep_requests = requests_.get();

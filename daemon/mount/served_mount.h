@@ -101,6 +101,7 @@ class ServedMount {
   Versions versions_;
   vfs::FileSystem& tree_;  // with which the mount begins
   Keeping keeping_;
+  KeeperProcess early_keeper_;  // until the mount is there
   fuse::SharedState state_;
   fuse::Statistics statistics_;
   std::unique_ptr<fuse::RequestStore> requests_;  // where the kernel doesn't send them again

@@ -81,7 +81,10 @@ pid_t spawn_with(const std::vector<int>& descriptors, const std::string& program
                  std::string variable) {
   const Actions actions(descriptors, kFirst);
   const std::vector<char*> arguments = pointers_to(words);
-  std::vector<char*> variables{variable.data()};
+  std::vector<char*> variables;
+  if (!variable.empty()) {
+    variables.push_back(variable.data());
+  }
   for (char** own = environ; *own != nullptr; ++own) {  // NOLINT(concurrency-mt-unsafe): no thread changes it
     variables.push_back(*own);
   }
