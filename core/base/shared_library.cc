@@ -34,8 +34,9 @@ int limit_in(std::string_view text) {
 
 }  // namespace
 
+// RTLD_LAZY: of the functions that libcurl's libraries call, a run needs few. To find all of them takes a millisecond.
 SharedLibrary::SharedLibrary(std::string file, const std::string& purpose, const std::string& debian_package)
-    : file_(std::move(file)), handle_(::dlopen(file_.c_str(), RTLD_NOW | RTLD_LOCAL)) {
+    : file_(std::move(file)), handle_(::dlopen(file_.c_str(), RTLD_LAZY | RTLD_LOCAL)) {
   if (handle_ != nullptr) {
     return;
   }
