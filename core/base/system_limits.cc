@@ -97,6 +97,14 @@ std::string start_text(int errnum) {
   }
 }
 
+std::string inotify_text(int errnum) {
+  if (errnum == EMFILE && can_open_more(1)) {
+    return "this user has too many inotify instances; raise fs.inotify.max_user_instances";
+  }
+  return errnum == ENOSPC ? "this user has too many inotify watches; raise fs.inotify.max_user_watches"
+                          : errno_text(errnum);
+}
+
 bool can_open_more(std::size_t count) {
   std::vector<UniqueFd> opened(count);
   return std::ranges::all_of(opened, [](UniqueFd& each) {

@@ -15,6 +15,10 @@ namespace pkgfs {
 /// mean that a filter of system calls (seccomp) denies the start.
 [[nodiscard]] std::string start_text(int errnum);
 
+/// The same for inotify_init1(2), where EMFILE may mean a limit of the user, and for inotify_add_watch(2), where ENOSPC
+/// does.
+[[nodiscard]] std::string inotify_text(int errnum);
+
 /// Whether this process can open `count` more files.
 [[nodiscard]] bool can_open_more(std::size_t count);
 

@@ -17,11 +17,14 @@ namespace pkgfs {
 
 namespace {
 
-/// The overlay is unmounted: its daemon ends the rest.
+/// The overlay is unmounted: its daemon ends the rest, or the process that waits for the end of an image.
 int end_writable(const WritableRun& run, bool lazy) {
   constexpr auto kLimit = std::chrono::seconds(10);
   constexpr auto kLazyLimit = std::chrono::milliseconds(500);  // a program may use it for ever
-  if (!wait_for_end(run, lazy ? std::chrono::milliseconds(kLazyLimit) : kLimit) && !lazy) {
+  const bool has_ended = wait_for_end(run, lazy ? std::chrono::milliseconds(kLazyLimit) : kLimit);
+  if (!has_ended && !lazy && run.is_image) {
+    log::warn("\"{}\" is unmounted, but its changes stay while a container or a program uses them", run.mountpoint);
+  } else if (!has_ended && !lazy) {
     log::warn(
         "\"{}\" is unmounted, but its daemon hasn't ended yet: a container may use it, or the daemon removes the "
         "changes",

@@ -19,6 +19,7 @@
 #include "core/webc/json_fields.h"
 #include "core/webc/parse_json.h"
 #include "daemon/mount/mount_settings.h"
+#include "daemon/mount/overlay_mount.h"
 #include "daemon/mount/remove_tree.h"
 #include "daemon/packages/package_path.h"
 
@@ -174,6 +175,10 @@ void ChangesDirectory::lock_for_use() {
       throw Error(ErrorCode::kBusy, {"The changes in \"" + path_ + "\" are in use",
                                      "unmount it first: pkgfs unmount " + mount.mountpoint});
     }
+  }
+  if (is_upper_in_use(upper())) {
+    throw Error(ErrorCode::kBusy, {"The changes in \"" + path_ + "\" are in use",
+                                   "a container has their mount, or a program uses it after a lazy unmount"});
   }
   lock_ = *std::move(lock);
 }

@@ -1,16 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/mount/covered_names.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
-#include <cctype>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <sstream>
-#include <system_error>
 
 #include "daemon/mount/mount_table.h"
 
@@ -60,21 +53,8 @@ void add_covered_names(std::string_view mountinfo, std::string_view device, std:
 }
 
 std::set<std::string> covered_names(const std::string& device) {
-  namespace fs = std::filesystem;
   std::set<std::string> names;
-  std::set<ino_t> seen;  // mount namespaces
-  std::error_code failed;
-  for (fs::directory_iterator entry("/proc", failed), end; !failed && entry != end; entry.increment(failed)) {
-    const std::string process = entry->path().filename();
-    struct stat space{};
-    if (!std::ranges::all_of(process, [](unsigned char c) { return std::isdigit(c) != 0; }) ||
-        ::stat((entry->path() / "ns/mnt").c_str(), &space) != 0 || !seen.insert(space.st_ino).second) {
-      continue;
-    }
-    std::ifstream file(entry->path() / "mountinfo", std::ios::binary);
-    const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-    add_covered_names(text, device, names);
-  }
+  for_each_mount_table([&](const std::string& mountinfo) { add_covered_names(mountinfo, device, names); });
   return names;
 }
 

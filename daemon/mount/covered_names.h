@@ -8,8 +8,7 @@
 namespace pkgfs {
 
 /// The names in the root of the file system on `device` ("0:53") on which, or below which, another file system is
-/// mounted. Looks into each mount namespace of which this process may read a mount table (/proc/PID/mountinfo): that of
-/// root sees all, that of another user those of this user's processes.
+/// mounted. Looks into the mount tables of `for_each_mount_table`.
 [[nodiscard]] std::set<std::string> covered_names(const std::string& device);
 
 /// Adds those of one mount table to `names`.

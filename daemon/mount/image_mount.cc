@@ -200,6 +200,9 @@ std::optional<std::string> image_package(const MountEntry& mount) {
   if (mount.type != kImageType) {
     return std::nullopt;
   }
+  if (mount.device.empty()) {  // `find_package_mount` has found only the overlay, whose source is the package
+    return mount.source;
+  }
   const std::string file = mount.source.starts_with("/dev/loop") ? loop_file(mount.source) : mount.source;
   const std::optional<CachedImage> image = ImageCache::parse_path(file);
   return image ? std::optional(image->label) : std::nullopt;

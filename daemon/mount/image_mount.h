@@ -33,7 +33,8 @@ struct PackageImage {
 /// Lets the kernel mount `image` at `path`, with the mount options of `options`. Throws Error.
 void mount_image_file(const std::string& image, const MountOptions& options, const std::string& path);
 
-/// The package of a mount that `mount_image` made; nothing for any other mount.
+/// The package of a mount that `mount_image` made, or of one of `find_package_mount` above an image; nothing for any
+/// other mount.
 [[nodiscard]] std::optional<std::string> image_package(const MountEntry& mount);
 /// The mounts of images that this process sees. Their `source` is the package. For a writable mount (writable_run.h),
 /// `mountpoint` is that of the overlay, and `served_at` that of the image. Throws Error if /proc can't be read.

@@ -2,12 +2,19 @@
 #include "daemon/mount/mount_table.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <system_error>
 #include <utility>
 
 #include "core/base/error.h"
@@ -125,6 +132,24 @@ std::optional<MountEntry> find_mount(const std::string& path) {
     }
   }
   return found;
+}
+
+void for_each_mount_table(const std::function<void(const std::string& mountinfo)>& visit) {
+  namespace fs = std::filesystem;
+  std::set<std::pair<ino_t, std::string>> seen;  // mount namespaces, and root directories in them
+  std::error_code failed;
+  for (fs::directory_iterator entry("/proc", failed), end; !failed && entry != end; entry.increment(failed)) {
+    const std::string process = entry->path().filename();
+    struct stat space{};
+    std::error_code hidden;
+    if (!std::ranges::all_of(process, [](unsigned char c) { return std::isdigit(c) != 0; }) ||
+        ::stat((entry->path() / "ns/mnt").c_str(), &space) != 0 ||
+        !seen.emplace(space.st_ino, fs::read_symlink(entry->path() / "root", hidden)).second) {
+      continue;
+    }
+    std::ifstream file(entry->path() / "mountinfo", std::ios::binary);
+    visit(std::string((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>()));
+  }
 }
 
 }  // namespace pkgfs

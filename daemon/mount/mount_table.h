@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -47,5 +48,10 @@ struct MountEntry {
 /// The topmost mount whose mount point is `path`, an absolute path without symbolic links. Throws Error if /proc can't
 /// be read.
 [[nodiscard]] std::optional<MountEntry> find_mount(const std::string& path);
+
+/// Calls `visit` with the text of mountinfo of each mount namespace of which this process may read a mount table
+/// (/proc/PID/mountinfo): that of root sees all that have a process, that of another user those of this user's
+/// processes. A table has only what lies below the root directory of its process, so a namespace may have several.
+void for_each_mount_table(const std::function<void(const std::string& mountinfo)>& visit);
 
 }  // namespace pkgfs

@@ -134,9 +134,7 @@ void start_notifying(fuse::Session& session, fuse::ChangeNotifier& notifier, Gua
       return;
     } catch (const std::system_error& error) {
       const int errnum = error.code().value();
-      why = errnum != EMFILE   ? start_text(errnum)
-            : can_open_more(1) ? "this user has too many inotify instances; raise fs.inotify.max_user_instances"
-                               : errno_text(errnum);
+      why = errnum == EMFILE ? inotify_text(errnum) : start_text(errnum);
     }
   }
   log::warn("changes of live directories show only after --live-timeout: {}", why);

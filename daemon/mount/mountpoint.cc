@@ -110,7 +110,7 @@ bool unmount_dead(const std::string& path) {
 void clear_writable(const std::string& given, const MountEntry& mount) {
   const auto lives = [](const std::string& path) { return probe_mount(path, kProbeLimit) != MountState::kDead; };
   const std::optional<WritableRun> run = find_run(mount.mountpoint);
-  const bool lower_lives = (run && run->is_image) || (find_mount(mount.served_at) && lives(mount.served_at));
+  const bool lower_lives = mount.type == kImageType || (find_mount(mount.served_at) && lives(mount.served_at));
   if (lower_lives && lives(mount.mountpoint)) {
     throw Error(ErrorCode::kBusy,
                 {"\"" + image_package(mount).value_or(mount.source) + "\" is already mounted at \"" + given + "\"",

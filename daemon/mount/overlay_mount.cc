@@ -58,12 +58,18 @@ class FsContext {
   }
 
   /// Creates the file system and attaches it at `path`, at once.
-  void mount_at(const std::string& path, unsigned attributes) {
+  void mount_at(const std::string& path, unsigned attributes, const std::function<void(int root)>& prepare = {}) {
     if (::fsconfig(fd_.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) {
       fail(errno);
     }
     const UniqueFd mount(::fsmount(fd_.get(), FSMOUNT_CLOEXEC, attributes));
-    if (!mount || ::move_mount(mount.get(), "", AT_FDCWD, path.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0) {
+    if (!mount) {
+      fail(errno);
+    }
+    if (prepare) {
+      prepare(mount.get());
+    }
+    if (::move_mount(mount.get(), "", AT_FDCWD, path.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0) {
       fail(errno);
     }
   }
@@ -96,7 +102,7 @@ UniqueFd open_layer(const std::string& path) {
   return layer;
 }
 
-void mount_by_kernel(const OverlayMount& overlay) {
+void mount_by_kernel(const OverlayMount& overlay, const std::function<void(int root)>& prepare) {
   constexpr std::string_view kSpecial = "\\:";
   FsContext context("overlay", "Unable to mount the changes above the package at \"" + overlay.mountpoint + "\"");
   // Paths of descriptors: the kernel takes values of at most 255 bytes, and so a link in their place isn't followed.
@@ -117,8 +123,10 @@ void mount_by_kernel(const OverlayMount& overlay) {
   if (overlay.is_volatile) {
     context.set_flag("volatile");
   }
-  context.mount_at(overlay.mountpoint, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (overlay.noexec ? MOUNT_ATTR_NOEXEC : 0) |
-                                           (overlay.nosymfollow ? MOUNT_ATTR_NOSYMFOLLOW : 0));
+  context.mount_at(overlay.mountpoint,
+                   MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (overlay.noexec ? MOUNT_ATTR_NOEXEC : 0) |
+                       (overlay.nosymfollow ? MOUNT_ATTR_NOSYMFOLLOW : 0),
+                   prepare);
 }
 
 std::vector<std::string> environment_now() {
@@ -168,12 +176,26 @@ void mount_by_program(const OverlayMount& overlay) {
 
 }  // namespace
 
-void mount_overlay(const OverlayMount& overlay) {
+void mount_overlay(const OverlayMount& overlay, const std::function<void(int root)>& prepare) {
   if (overlay.engine == OverlayEngine::kFuse) {
     mount_by_program(overlay);
   } else {
-    mount_by_kernel(overlay);
+    mount_by_kernel(overlay, prepare);
   }
+}
+
+bool is_upper_in_use(const std::string& upper) {
+  const UniqueFd context(::fsopen("overlay", FSOPEN_CLOEXEC));
+  const UniqueFd layer(::open(upper.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  const std::string path = "/proc/self/fd/" + std::to_string(layer.get());
+  const auto set = [&](const char* key, const char* value) {
+    return ::fsconfig(context.get(), FSCONFIG_SET_STRING, key, value, 0) == 0;
+  };
+  // With `index`, the kernel refuses a marked upper layer, and looks at the work directory only after that. The one
+  // given here is always refused, with another error, so that nothing is made.
+  return context && layer && set("lowerdir", "/") && set("upperdir", path.c_str()) && set("workdir", path.c_str()) &&
+         set("index", "on") && ::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0 &&
+         errno == EBUSY;
 }
 
 void mount_tmpfs(const std::string& path, const TmpfsLimits& limits) {

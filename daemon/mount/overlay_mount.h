@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -27,7 +28,16 @@ struct OverlayMount {
 /// As root, a renamed directory of the lower layer is a redirect; in a user namespace the kernel doesn't allow that,
 /// and rename(2) fails with EXDEV, as between file systems. Throws Error(kMount) with the kernel's reason,
 /// Error(kUnsupported) if the kernel has no overlayfs, or if fuse-overlayfs isn't installed.
-void mount_overlay(const OverlayMount& overlay);
+///
+/// The kernel's overlayfs calls `prepare`, if there is one, with a descriptor of the root (O_PATH) before the overlay
+/// is visible anywhere. If it throws, no overlay is made.
+void mount_overlay(const OverlayMount& overlay, const std::function<void(int root)>& prepare = {});
+
+/// Whether an overlay of the kernel has `upper` as its upper layer, in whichever mount namespace, and also after a lazy
+/// unmount while a program still uses it. The kernel knows: it marks such a directory. It also writes a line to its log
+/// each time that it is asked. False if this process isn't root, also of a user namespace, or there is no such
+/// directory.
+[[nodiscard]] bool is_upper_in_use(const std::string& upper);
 
 /// Limits of a file system in memory, as mount options of tmpfs(5).
 struct TmpfsLimits {

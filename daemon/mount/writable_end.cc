@@ -13,6 +13,7 @@
 #include "core/base/error.h"
 #include "core/base/log.h"
 #include "core/base/private_directory.h"
+#include "daemon/mount/overlay_mount.h"
 #include "daemon/mount/remove_tree.h"
 #include "daemon/mount/unmount.h"
 #include "daemon/mount/writable_run.h"
@@ -96,6 +97,21 @@ bool detach_overlay(const std::string& lower) {
   return false;
 }
 
+bool outlives_its_process(const WritableRun& run) {
+  if (!run.is_image) {
+    return false;
+  }
+  bool is_listed = is_upper_in_use(run.upper());
+  // An upper layer in memory may be mounted only in the mount namespace of `pkgfs mount`.
+  const auto look = [&](const std::string& mountinfo) {
+    is_listed = is_listed || overlay_above(run.lower(), parse_mountinfo(mountinfo)).has_value();
+  };
+  if (!is_listed) {
+    for_each_mount_table(look);
+  }
+  return is_listed;
+}
+
 void end_run(const WritableRun& run) noexcept {
   try {
     if (!detach_overlay(run.lower())) {
@@ -134,7 +150,7 @@ StaleRuns StaleRuns::claim() noexcept {
       if (overlay_above(run.lower(), table)) {
         return;
       }
-      if (std::optional<UniqueFd> lock = lock_directory(directory)) {
+      if (std::optional<UniqueFd> lock = lock_directory(directory); lock && !outlives_its_process(run)) {
         stale.runs_.emplace_back(std::move(run), *std::move(lock));
       }
     });
@@ -147,12 +163,12 @@ StaleRuns StaleRuns::claim() noexcept {
       return stale;
     }
     place->require_control();
-    // A boot clears /run, but not the changes.
+    // A boot clears /run, but not the changes. A container may have a /run of its own.
     for_each_run(changes, [&](const std::string& directory) {
       if (::access((base + "/" + stdfs::path(directory).filename().string()).c_str(), F_OK) == 0 || errno != ENOENT) {
         return;
       }
-      if (std::optional<UniqueFd> lock = lock_directory(directory)) {
+      if (std::optional<UniqueFd> lock = lock_directory(directory); lock && !is_upper_in_use(directory + "/upper")) {
         stale.changes_.emplace_back(directory, *std::move(lock));
       }
     });
@@ -185,6 +201,9 @@ bool wait_for_end(const WritableRun& run, std::chrono::milliseconds limit) {
   while (::access(run.directory.c_str(), F_OK) == 0) {
     try {
       if (const std::optional<UniqueFd> lock = lock_directory(run.directory)) {
+        if (outlives_its_process(run)) {
+          return false;
+        }
         end_run(run);
         return true;
       }

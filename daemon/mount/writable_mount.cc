@@ -271,7 +271,8 @@ WritableMount WritableMount::adopt(const std::string& lower, std::vector<UniqueF
   return {*std::move(run), std::move(locks), std::nullopt};
 }
 
-void WritableMount::attach(const MountOptions& options, const std::string& source) {
+void WritableMount::attach(const MountOptions& options, const std::string& source,
+                           const std::function<void(int root)>& prepare) {
   const UniqueFd claim = claim_mountpoint(options.mountpoint, run_.mountpoint);
   try {
     copy_root(run_.lower(), run_.upper());
@@ -284,7 +285,8 @@ void WritableMount::attach(const MountOptions& options, const std::string& sourc
                    .is_volatile = run_.discards,
                    .noexec = options.noexec,
                    .nosymfollow = options.nosymfollow,
-                   .allow_other = options.allow_other.value_or(false)});
+                   .allow_other = options.allow_other.value_or(false)},
+                  prepare);
     if (changes_) {
       changes_->write_record();
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -56,8 +57,10 @@ class WritableMount {
   /// The one of a daemon before. `lower` is the mount point of its FUSE mount. Throws Error.
   [[nodiscard]] static WritableMount adopt(const std::string& lower, std::vector<UniqueFd> locks);
 
-  /// Makes the overlay. The lower mount must be served already: the kernel looks into it. Throws Error.
-  void attach(const MountOptions& options, const std::string& source);
+  /// Makes the overlay. The lower mount must be served already: the kernel looks into it. `prepare` is that of
+  /// `mount_overlay`. Throws Error.
+  void attach(const MountOptions& options, const std::string& source,
+              const std::function<void(int root)>& prepare = {});
   /// Whether the overlay is mounted in the mount namespace of this process.
   [[nodiscard]] bool is_attached() const;
   /// Becomes readable when the mount table changes. Owned by this.

@@ -317,13 +317,15 @@ std::optional<MountEntry> find_package_mount(const std::string& path) {
   if (!lower) {
     return std::nullopt;
   }
-  MountEntry found = find_mount(*lower).value_or(MountEntry{.mountpoint = *lower,
-                                                            .type = std::string(kMountType),
-                                                            .source = top->source,
-                                                            .options = {},
-                                                            .super_options = {},
-                                                            .device = {},
-                                                            .served_at = {}});
+  std::optional<MountEntry> below = find_mount(*lower);
+  if (!below) {  // as in a container that has only the overlay: the record says what is below
+    const std::optional<WritableRun> run = find_run(path);
+    below.emplace();
+    below->mountpoint = *lower;
+    below->type = run && run->is_image ? kImageType : kMountType;
+    below->source = top->source;
+  }
+  MountEntry found = *std::move(below);
   found.served_at = std::move(found.mountpoint);
   found.mountpoint = path;
   found.options = top->options;

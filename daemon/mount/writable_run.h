@@ -77,7 +77,8 @@ struct WritableRun {
 void show_as_overlay(MountEntry& mount, const std::vector<MountEntry>& table);
 
 /// The topmost mount of pkgfs at `path`. If it is a writable mount, the entry is that of its lower mount, with the
-/// mount point and the options of the overlay (MountEntry::served_at). Throws Error if /proc can't be read.
+/// mount point and the options of the overlay (MountEntry::served_at). If this process doesn't see the lower mount, the
+/// entry has its type, and no device. Throws Error if /proc can't be read.
 [[nodiscard]] std::optional<MountEntry> find_package_mount(const std::string& path);
 /// The run of the writable mount at `path`, also if only a part of it is still mounted.
 [[nodiscard]] std::optional<WritableRun> find_run(const std::string& path);
@@ -85,6 +86,10 @@ void show_as_overlay(MountEntry& mount, const std::vector<MountEntry>& table);
 /// Detaches the overlay above the mount at `lower`, used or not, wherever it was moved. False, with a warning, if
 /// another file system is mounted above it: the kernel would detach that one. Throws Error.
 bool detach_overlay(const std::string& lower);
+/// Whether the overlay above an image still exists. No process needs to serve it, so it can outlive the one that waits
+/// for its end, in another mount namespace too, or detached from all. False for a mount that a daemon serves: its end
+/// is that of the daemon and its keeper.
+[[nodiscard]] bool outlives_its_process(const WritableRun& run);
 /// Unmounts what is left of the mount, and removes the run directory, with the changes if they end with the mount.
 /// Only changes in `changes_base` are removed. Does nothing while another file system is mounted above the overlay.
 /// Failures are logged only. Call it if the daemon has ended, or in the daemon.
@@ -103,7 +108,7 @@ class StaleRuns {
   std::vector<std::pair<std::string, UniqueFd>> changes_;
 };
 /// Waits until the daemon has ended the run, whose overlay is unmounted, or ends it instead of a daemon that has ended.
-/// False: the overlay is still used, as in a container.
+/// False: the overlay is still used, as in a container. If no process waits for its end, returns that at once.
 bool wait_for_end(const WritableRun& run, std::chrono::milliseconds limit);
 
 }  // namespace pkgfs

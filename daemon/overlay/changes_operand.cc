@@ -49,7 +49,7 @@ Error no_changes(const std::string& text) {
 
 OpenedChanges::OpenedChanges(const ChangesPlace& place, const Io& io)
     : directory_(ChangesDirectory::look(place.directory)), upper_(directory_.upper(), directory_.record().engine) {
-  if (place.mount) {
+  if (place.mount && find_mount(place.mount->lower())) {
     const std::string lower = place.mount->lower();
     UniqueFd root(::open(lower.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!root) {

@@ -26,7 +26,8 @@ struct ChangesPlace {
 /// The Error for a text that names no changes.
 [[nodiscard]] Error no_changes(const std::string& text);
 
-/// Changes, and the tree below them: the FUSE mount if they are in use, else the packages, which are opened again.
+/// Changes, and the tree below them: the mount of the package if this process sees it, else the packages, which are
+/// opened again.
 class OpenedChanges {
  public:
   /// Throws Error.

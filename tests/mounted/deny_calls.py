@@ -10,6 +10,8 @@ NUMBERS = {  # of x86_64 and of all other 64-bit machines
     "clone": (56, 220),
     "clone3": (435, 435),
     "eventfd2": (290, 19),
+    "inotify_add_watch": (254, 27),
+    "inotify_init1": (294, 26),
     "pidfd_open": (434, 434),
     "pidfd_send_signal": (424, 424),
 }

@@ -5,37 +5,13 @@
 
 #include <csignal>
 
-#include "tests/mounted/writable.h"
+#include "tests/mounted/writable_image.h"
 
 namespace pkgfs::test {
 namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-class WritableImage : public WritableTest {
- protected:
-  void SetUp() override {
-    WritableTest::SetUp();
-    if (!IsSkipped() && shell("modprobe -q erofs 2> /dev/null; grep -qw erofs /proc/filesystems").exit_code != 0) {
-      GTEST_SKIP() << "the kernel has no EROFS";
-    }
-  }
-  [[nodiscard]] Arguments options(const std::string& writable = "--writable") const {
-    return {"--engine=erofs", "--offline", "--cache-dir", dir_.path() / "cache", writable};
-  }
-  [[nodiscard]] std::string in_changes() const { return "--writable=" + changes(); }
-  /// Whether nothing of the mount is left: neither mounts nor the run directory nor a process.
-  [[nodiscard]] bool is_gone(const fs::path& mountpoint, const std::string& run) const {
-    return !find_mount(mountpoint) && !find_mount(run + "/lower") && !fs::exists(run) &&
-           processes_with(mountpoint).empty();
-  }
-  /// The run directory without the line break of `run_of`.
-  [[nodiscard]] static std::string run_directory(const fs::path& mountpoint) {
-    std::string run = run_of(mountpoint);
-    return run.substr(0, run.find('\n'));
-  }
-};
 
 TEST_F(WritableImage, TakesChangesWhichEndWithTheMount) {
   MountedPackage mount(kPkgfs, package(), options());
@@ -107,59 +83,33 @@ TEST_F(WritableImage, TheCommandsForMountsTreatBothAsOne) {
   EXPECT_TRUE(eventually([&] { return is_gone(path, run); }));
 }
 
-TEST_F(WritableImage, NeedsNoProcess) {
-  for (const int signal : {SIGTERM, SIGKILL}) {
-    SCOPED_TRACE(signal);
-    MountedPackage mount(kPkgfs, package(), options());
-    ASSERT_TRUE(mount.ok()) << mount.result().describe();
-    const std::string run = run_directory(mount.path());
-    ASSERT_EQ(::kill(mount.daemon(), signal), 0);
-    ASSERT_TRUE(eventually([&] { return processes_with(mount.path()).empty(); }));
-    EXPECT_EQ(read_text(mount / "lib/deep/a.txt"), "a\n");
-    write(mount / "new", "new\n");
-    EXPECT_EQ(pkgfs({"changes", mount.path()}).out, "A /new  4 bytes\n");
-    {
-      MountedPackage other(kPkgfs, package(), options());
-      EXPECT_TRUE(other.ok()) << other.result().describe();
-      EXPECT_EQ(read_text(mount / "new"), "new\n") << "another mount clears only what has ended";
-    }
-    EXPECT_TRUE(pkgfs({"unmount", mount.path()}).ok());
-    EXPECT_TRUE(is_gone(mount.path(), run)) << shell("ls -R " + run).out;
-    EXPECT_FALSE(fs::exists(fs::path(kThrownAway) / fs::path(run).filename()));
+TEST_F(WritableImage, AboveACacheInMemoryALoopDeviceIsNamedAsTheImage) {
+  if (!fs::exists("/dev/loop-control")) {
+    GTEST_SKIP() << "there are no loop devices";
   }
-  MountedPackage mount(kPkgfs, package(), options());
-  ASSERT_TRUE(mount.ok()) << mount.result().describe();
-  const std::string run = run_directory(mount.path());
-  ASSERT_EQ(::kill(mount.daemon(), SIGKILL), 0);
-  ASSERT_TRUE(eventually([&] { return processes_with(mount.path()).empty(); }));
-  ASSERT_EQ(::umount(mount.path().c_str()), 0);
-  EXPECT_TRUE(fs::exists(run));
-  MountedPackage next(kPkgfs, package(), {"--offline", "--writable"});
-  EXPECT_TRUE(next.ok()) << next.result().describe();
-  EXPECT_TRUE(is_gone(mount.path(), run)) << "the next writable mount clears it";
-}
-
-TEST_F(WritableImage, AContainerKeepsItAfterTheUnmount) {
-  MountedPackage mount(kPkgfs, package(), options());
-  ASSERT_TRUE(mount.ok()) << mount.result().describe();
-  const std::string run = run_directory(mount.path());
-  const std::string upper = std::string(kThrownAway) + "/" + fs::path(run).filename().string() + "/upper";
-  const std::string go = dir_.path() / "go";
-  ASSERT_TRUE(shell("mkfifo " + go).ok());
-  // A mount namespace of its own, as a container has.
-  ASSERT_TRUE(shell("unshare -m --propagation private sh -c 'cd " + mount.path().string() + " && : > " + go +
-                    "-begun && read x < " + go + " && echo late > late && cat lib/deep/a.txt late > " + go +
-                    "-read' > /dev/null 2>&1 &")
-                  .ok());
-  ASSERT_TRUE(eventually([&] { return fs::exists(go + "-begun"); }));
-  ASSERT_EQ(::umount(mount.path().c_str()), 0);
-  MountedPackage other(kPkgfs, package(), options());
-  ASSERT_TRUE(other.ok()) << other.result().describe();
-  EXPECT_TRUE(fs::exists(upper)) << "it is still used";
-  write(go, "go\n");
-  EXPECT_TRUE(eventually([&] { return fs::exists(go + "-read") && read_text(go + "-read") == "a\nlate\n"; }));
-  EXPECT_TRUE(eventually([&] { return is_gone(mount.path(), run); }));
-  EXPECT_FALSE(fs::exists(upper));
+  const std::string cache = dir_.path() / "cache";
+  fs::create_directory(cache);
+  ASSERT_EQ(::mount("tmpfs", cache.c_str(), "tmpfs", 0, "size=8m,mode=0700"), 0);
+  {
+    MountedPackage mount(kPkgfs, package(), options());
+    EXPECT_TRUE(mount.ok()) << mount.result().describe();
+    if (mount.ok()) {
+      const std::string path = mount.path();
+      const std::string run = run_directory(path);
+      EXPECT_TRUE(find_mount(run + "/lower")->source.starts_with("/dev/loop"));
+      const std::string list = pkgfs({"mounts"}).out;
+      EXPECT_NE(list.find("acme/app@1.2.3 on " + path + " (live, served by the kernel: erofs)\n"), std::string::npos)
+          << list;
+      EXPECT_TRUE(pkgfs({"wait", path}).ok());
+      EXPECT_EQ(pkgfs({"stats", path}).exit_code, 5);
+      const ProcessResult again = pkgfs({"mount", "--offline", package(), path});
+      EXPECT_EQ(again.exit_code, 9) << again.describe();
+      EXPECT_NE(again.err.find("\"acme/app@1.2.3\" is already mounted"), std::string::npos) << again.err;
+      EXPECT_TRUE(pkgfs({"unmount", path}).ok());
+      EXPECT_TRUE(eventually([&] { return is_gone(path, run); }));
+    }
+  }
+  EXPECT_TRUE(eventually([&] { return ::umount2(cache.c_str(), 0) == 0; })) << "the loop device stays";
 }
 
 TEST_F(WritableImage, ADirectoryOfChangesFitsBothEngines) {
