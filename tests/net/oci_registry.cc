@@ -8,6 +8,7 @@
 #include <csignal>
 #include <sstream>
 #include <stdexcept>
+#include <utility>
 
 #include "core/base/hash.h"
 #include "tests/support/patterns.h"
@@ -43,19 +44,33 @@ std::string oci_registry_missing() {
   return have_program("docker-registry") ? "" : "docker-registry isn't installed (Debian package docker-registry)";
 }
 
-OciRegistry::OciRegistry(Options options) : port_(free_port()), has_tls_(options.tls) {
+OciRegistry::OciRegistry(Options options)
+    : port_(free_port()),
+      has_tls_(options.tls),
+      address_(std::move(options.address)),
+      enter_(std::move(options.enter)) {
   directory_.write("logins", kLogins);
   if (has_tls_) {
     const ProcessResult made = shell(
         "cd " + directory_.path().string() +
         " && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout server.key -out ca.pem"
-        " -days 2 -subj /CN=server -addext subjectAltName=DNS:localhost,IP:127.0.0.1");
+        " -days 2 -subj /CN=server -addext subjectAltName=DNS:localhost,IP:127.0.0.1" +
+        (address_.empty() ? "" : ",IP:" + address_));
     if (!made.ok()) {
       throw std::runtime_error(made.describe());
     }
   }
   write_settings(options.redirect);
   start();
+}
+
+std::string OciRegistry::host() const {
+  return (address_.empty() ? "localhost" : address_) + ":" + std::to_string(port_);
+}
+
+Arguments OciRegistry::there(Arguments command) const {
+  command.insert(command.begin(), enter_.begin(), enter_.end());
+  return command;
 }
 
 void OciRegistry::redirect_to(const std::string& url) {
@@ -67,7 +82,8 @@ void OciRegistry::redirect_to(const std::string& url) {
 void OciRegistry::write_settings(const std::string& redirect) const {
   const std::string directory = directory_.path().string();
   std::string settings = "version: 0.1\nlog: {level: error}\nstorage:\n  filesystem: {rootdirectory: " + directory +
-                         "/data}\nhttp:\n  addr: 127.0.0.1:" + std::to_string(port_) + "\n";
+                         "/data}\nhttp:\n  addr: " + (address_.empty() ? "127.0.0.1" : address_) + ":" +
+                         std::to_string(port_) + "\n";
   if (has_tls_) {
     settings += "  tls: {certificate: " + directory + "/ca.pem, key: " + directory + "/server.key}\n";
     settings += "auth:\n  htpasswd: {realm: test, path: " + directory + "/logins}\n";
@@ -80,12 +96,11 @@ void OciRegistry::write_settings(const std::string& redirect) const {
 
 void OciRegistry::start() {
   seen_ = 0;
-  process_ =
-      std::make_unique<Process>(Arguments{"docker-registry", "serve", (directory_.path() / "config.yml").string()},
-                                ProcessOptions{.environment = {{"OTEL_SDK_DISABLED", "true"}}});
+  process_ = std::make_unique<Process>(there({"docker-registry", "serve", (directory_.path() / "config.yml").string()}),
+                                       ProcessOptions{.environment = {{"OTEL_SDK_DISABLED", "true"}}});
   const std::string scheme = has_tls_ ? "https" : "http";
   const auto answers = [&] {
-    return run({"curl", "-s", "-k", "-o", "/dev/null", scheme + "://" + host() + "/v2/"}).ok();
+    return run(there({"curl", "-s", "-k", "-o", "/dev/null", scheme + "://" + host() + "/v2/"})).ok();
   };
   if (!eventually(answers, std::chrono::seconds(20))) {
     throw std::runtime_error("docker-registry doesn't start: " + process_->err());

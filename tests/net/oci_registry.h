@@ -23,7 +23,9 @@ class OciRegistry {
   struct Options {
     bool tls = true;  // and a login
     std::string redirect =
-        {};  // where it sends clients for blobs: the beginning of a URL; empty: it serves them itself
+        {};                    // where it sends clients for blobs: the beginning of a URL; empty: it serves them itself
+    std::string address = {};  // where it listens, an IPv4 address; empty: localhost
+    Arguments enter = {};      // the words before each of its commands, which lead to the machine with that address
   };
   struct Request {
     std::string method;
@@ -38,9 +40,9 @@ class OciRegistry {
   OciRegistry(const OciRegistry&) = delete;
   OciRegistry& operator=(const OciRegistry&) = delete;
 
-  /// `localhost:PORT`.
-  [[nodiscard]] std::string host() const { return "localhost:" + std::to_string(port_); }
-  /// `oci://localhost:PORT/NAME`.
+  /// `localhost:PORT`, or the address and port.
+  [[nodiscard]] std::string host() const;
+  /// `oci://HOST/NAME`.
   [[nodiscard]] std::string url(const std::string& name) const { return "oci://" + host() + "/" + name; }
   /// Where its blobs are, as a server to which it redirects has to serve them.
   [[nodiscard]] std::string data() const { return (directory_.path() / "data").string(); }
@@ -65,10 +67,13 @@ class OciRegistry {
   [[nodiscard]] std::vector<Request> all_requests() const;
   [[nodiscard]] std::vector<Request> new_requests() const;  // since the last `clear`
   void write_settings(const std::string& redirect) const;
+  [[nodiscard]] Arguments there(Arguments command) const;  // as it is run on the registry's machine
 
   TempDir directory_;
   int port_ = 0;
   bool has_tls_;
+  std::string address_;
+  Arguments enter_;
   std::size_t seen_ = 0;
   std::unique_ptr<Process> process_;
 };
