@@ -159,7 +159,8 @@ constexpr std::array kCommands{
     CommandSpec{CommandId::kCache, "cache", "list|verify|prune|path", "list, check or remove downloaded packages",
                 "list: show all entries, the longest unused first. \"(url)\" marks a download from a URL; "
                 "its name is the hash of the URL. \"(partial)\" marks a package of which a mount has fetched "
-                "only a part; the next mount goes on with it. \"(image)\" marks an image that the kernel mounts.\n"
+                "only a part; the next mount goes on with it. \"(image)\" marks an image that the kernel mounts. "
+                "\"(artifact)\" marks a manifest, lock file or tag of an OCI registry.\n"
                 "verify: check every entry that is named by its own hash, and remove the damaged ones. "
                 "The exit code is 4 if there was one.\n"
                 "prune: remove the entries that --older-than and --max-size select, or all, and the rest "

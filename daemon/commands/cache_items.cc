@@ -8,6 +8,7 @@
 #include "core/cache/lazy_files.h"
 #include "core/cache/profile_files.h"
 #include "core/lazy/partial_containers.h"
+#include "daemon/packages/artifact_files.h"
 
 namespace pkgfs {
 
@@ -96,6 +97,23 @@ std::vector<CacheItem> Caches::image_items() const {
                    },
                    {},
                    image.label});
+  }
+  return all;
+}
+
+std::vector<CacheItem> Caches::artifact_items() const {
+  std::vector<CacheItem> all;
+  for (const artifact_files::File& file : artifact_files::list(artifacts)) {
+    all.push_back({"artifact",
+                   file.hash,
+                   file.path(),
+                   file.size,
+                   file.used,
+                   [file] {
+                     artifact_files::remove(file);
+                     return true;
+                   },
+                   {}});
   }
   return all;
 }

@@ -25,7 +25,7 @@ struct PartialItem {
 /// An entry of one of the caches, or what lazy mounts recorded of a package.
 struct CacheItem {
   /// "package": the key is the hash of the content; "url": the hash of the URL; "profile": of a package; "image": the
-  /// hash of what the image was made of.
+  /// hash of what the image was made of; "artifact": the hash in the name of a file (artifact_files).
   const char* kind;
   std::string key;
   std::string path;
@@ -41,7 +41,10 @@ struct CacheItem {
 /// The caches in the cache directory.
 struct Caches {
   explicit Caches(const Settings& settings)
-      : packages(settings.packages_directory()), urls(settings.urls_directory()), images(settings.images_directory()) {}
+      : packages(settings.packages_directory()),
+        urls(settings.urls_directory()),
+        images(settings.images_directory()),
+        artifacts(settings.artifacts_directory()) {}
 
   /// All complete containers, the longest unused first.
   std::vector<CacheItem> items();
@@ -50,10 +53,13 @@ struct Caches {
   /// What lazy mounts recorded of packages.
   [[nodiscard]] std::vector<CacheItem> profile_items() const;
   [[nodiscard]] std::vector<CacheItem> image_items() const;
+  /// What is kept of artifacts in OCI registries, without their containers.
+  [[nodiscard]] std::vector<CacheItem> artifact_items() const;
 
   ContainersByHash packages;
   ContainersByUrl urls;
   ImageCache images;
+  std::string artifacts;  // the directory of artifact_files
 };
 
 }  // namespace pkgfs

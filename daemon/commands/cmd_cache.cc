@@ -21,6 +21,7 @@
 #include "daemon/cli/text_writer.h"
 #include "daemon/commands/cache_items.h"
 #include "daemon/commands/commands.h"
+#include "daemon/packages/artifact_files.h"
 #include "daemon/packages/interrupt.h"
 
 namespace pkgfs {
@@ -88,19 +89,16 @@ json item_json(const CacheItem& item) {
   return row;
 }
 
+/// The mark of an entry that isn't a package, such as `  (image)`.
+std::string kind_mark(const CacheItem& item) { return item.is("package") ? "" : std::string("  (") + item.kind + ")"; }
+
 /// What follows the size of an entry in a list: ` of 1.2 GB`, and marks in brackets.
 std::string remarks(const CacheItem& item) {
   std::string text;
   if (item.partial) {
     text = " of " + size_text(item.partial->whole_size);
   }
-  if (item.is("url")) {
-    text += "  (url)";
-  } else if (item.is("profile")) {
-    text += "  (profile)";
-  } else if (item.is("image")) {
-    text += "  (image)";
-  }
+  text += kind_mark(item);
   if (item.partial) {
     text += item.partial->is_in_use ? "  (partial, in use)" : "  (partial)";
   }
@@ -118,11 +116,13 @@ int list(Caches& caches, const Options& options, const Io& io) {
   const std::size_t records = items.size();
   std::ranges::move(caches.image_items(), std::back_inserter(items));
   const std::size_t images = items.size() - records;
+  std::ranges::move(caches.artifact_items(), std::back_inserter(items));
+  const std::size_t artifacts = items.size() - records - images;
   std::ranges::stable_sort(items, {}, &CacheItem::used);
   for (const CacheItem& item : items) {
     throw_if_cancelled();
     total += item.size;
-    const bool has_name = !item.partial && !item.is("profile");
+    const bool has_name = !item.partial && !item.is("profile") && !item.is("artifact");
     const std::string name = item.is("image") ? item.label : has_name ? name_of(item.path) : item.path;
     if (options.json) {
       json row = item_json(item);
@@ -147,6 +147,9 @@ int list(Caches& caches, const Options& options, const Io& io) {
     }
     if (images > 0) {
       writer << images << (images == 1 ? " image, " : " images, ");
+    }
+    if (artifacts > 0) {
+      writer << artifacts << (artifacts == 1 ? " file of artifacts, " : " files of artifacts, ");
     }
     writer << size_text(total) << '\n';
   }
@@ -200,6 +203,12 @@ int verify(Caches& caches, const Options& options, const Io& io) {
       found({{"path", profile.path}, {"problem", why}}, why, [&] { (void)profile.remove(); });
     }
   }
+  for (const artifact_files::File& file : artifact_files::list(caches.artifacts)) {
+    std::string why;
+    if (failures.attempt([&] { why = artifact_files::damage_of(file); }) && !why.empty()) {
+      found({{"path", file.path()}, {"problem", why}}, why, [&] { artifact_files::remove(file); });
+    }
+  }
   if (options.json) {
     print_json(*io.out, document);
   }
@@ -242,9 +251,11 @@ int prune(Caches& caches, const Options& options, const Io& io) {
   std::ranges::copy_if(caches.partial_items(), std::back_inserter(items),
                        [](const CacheItem& item) { return !item.partial->is_in_use; });
   // Their removal frees next to nothing, and a package that goes for its size may be fetched again.
-  std::ranges::copy_if(caches.profile_items(), std::back_inserter(items), [&](const CacheItem& item) {
+  const auto is_small_and_chosen = [&](const CacheItem& item) {
     return is_old(item, options) || (!options.older_than && !options.max_size);
-  });
+  };
+  std::ranges::copy_if(caches.profile_items(), std::back_inserter(items), is_small_and_chosen);
+  std::ranges::copy_if(caches.artifact_items(), std::back_inserter(items), is_small_and_chosen);
   for (const CacheItem& item : items) {
     bool is_removed = options.dry_run;
     if (!is_removed && (!failures.attempt([&] { is_removed = item.remove(); }) || !is_removed)) {
@@ -254,10 +265,8 @@ int prune(Caches& caches, const Options& options, const Io& io) {
     if (options.json) {
       document.push_back(item_json(item));
     } else {
-      const char* const mark = item.partial         ? "  (partial)"
-                               : item.is("profile") ? "  (profile)"
-                               : item.is("image")   ? "  (image)"
-                                                    : "";
+      // A download from a URL has none here.
+      const std::string mark = item.partial ? "  (partial)" : item.is("url") ? "" : kind_mark(item);
       TextWriter(*io.out) << (options.dry_run ? "would remove " : "removed ") << item.key << "  "
                           << size_text(item.size) << mark << '\n';
     }
@@ -266,6 +275,7 @@ int prune(Caches& caches, const Options& options, const Io& io) {
   constexpr auto kAbandoned = std::chrono::hours(1);
   freed += caches.packages.remove_leftovers(kAbandoned, options.dry_run);
   freed += caches.urls.remove_leftovers(kAbandoned, options.dry_run);
+  freed += artifact_files::remove_leftovers(caches.artifacts, kAbandoned, options.dry_run);
   if (options.json) {
     print_json(*io.out, document);
   } else {

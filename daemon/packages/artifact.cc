@@ -15,7 +15,9 @@
 #include "core/base/files.h"
 #include "core/base/log.h"
 #include "core/base/private_directory.h"
+#include "core/cache/cache_files.h"
 #include "core/webc/json_fields.h"
+#include "daemon/packages/artifact_files.h"
 
 namespace pkgfs {
 namespace {
@@ -30,11 +32,11 @@ constexpr std::size_t kSaltBytes = 32;
 class ArtifactCache {
  public:
   explicit ArtifactCache(const ArtifactPlace& place)
-      : shared_(place.directory + "/open"),
+      : shared_(place.directory + "/" + std::string(artifact_files::kOpen)),
         own_(place.login.empty() ? shared_ : place.directory + "/" + name_of(place)) {}
 
   [[nodiscard]] std::optional<std::string> find(const Sha256& digest) const {
-    const std::string name = to_hex(digest) + ".json";
+    const std::string name = to_hex(digest) + std::string(artifact_files::kDocument);
     for (const std::string& directory : {own_, shared_}) {
       auto text = read(directory + "/" + name);
       if (text && sha256(*text) == digest) {
@@ -43,12 +45,14 @@ class ArtifactCache {
     }
     return std::nullopt;
   }
-  void keep(const Sha256& digest, const std::string& text) const { write(own_, to_hex(digest) + ".json", text); }
+  void keep(const Sha256& digest, const std::string& text) const {
+    write(own_, to_hex(digest) + std::string(artifact_files::kDocument), text);
+  }
 
   /// `http` or `https`, by which `reference` was reached last.
   [[nodiscard]] std::optional<std::string> find_scheme(const oci::Reference& reference) const {
     for (const std::string& directory : {own_, shared_}) {
-      const auto text = read(directory + "/" + file_of(reference.repository_text(), ".scheme"));
+      const auto text = read(directory + "/" + file_of(reference.repository_text(), artifact_files::kScheme));
       if (text == "http" || text == "https") {
         return text;
       }
@@ -57,7 +61,7 @@ class ArtifactCache {
   }
   void keep_scheme(const oci::Reference& reference, const std::string& scheme) const {
     if (find_scheme(reference).value_or("https") != scheme) {
-      write(own_, file_of(reference.repository_text(), ".scheme"), scheme);
+      write(own_, file_of(reference.repository_text(), artifact_files::kScheme), scheme);
     }
   }
 
@@ -66,15 +70,18 @@ class ArtifactCache {
     std::optional<std::chrono::seconds> age;  // none if the clock was set back
   };
   [[nodiscard]] std::optional<Tag> find_tag(const oci::Reference& reference) const {
-    auto tag = read_tag(own_ + "/" + file_of(reference.to_string(), ".tag"));
-    return tag || own_ == shared_ ? tag : read_tag(shared_ + "/" + file_of(reference.to_string(), ".tag"));
+    auto tag = read_tag(own_ + "/" + file_of(reference.to_string(), artifact_files::kTag));
+    return tag || own_ == shared_ ? tag
+                                  : read_tag(shared_ + "/" + file_of(reference.to_string(), artifact_files::kTag));
   }
   void keep_tag(const oci::Reference& reference, const Sha256& digest) const {
-    write(own_, file_of(reference.to_string(), ".tag"), oci::digest_text(digest));
+    write(own_, file_of(reference.to_string(), artifact_files::kTag), oci::digest_text(digest));
   }
 
  private:
-  static std::string file_of(const std::string& name, const char* end) { return to_hex(sha256(name)) + end; }
+  static std::string file_of(const std::string& name, std::string_view ending) {
+    return to_hex(sha256(name)) + std::string(ending);
+  }
 
   /// The name of the login's directory, which messages may show: nobody can find the secret by trying, because the
   /// cache has a random salt.
@@ -107,7 +114,11 @@ class ArtifactCache {
 
   static std::optional<std::string> read(const std::string& path) {
     try {
-      return read_own_file(path, limits::kAnswerBytes);
+      auto text = read_own_file(path, limits::kAnswerBytes);
+      if (text) {
+        cache_files::mark_used(path);  // for `pkgfs cache prune`
+      }
+      return text;
     } catch (const Error& error) {
       if (error.is_of_run()) {
         throw;
