@@ -190,53 +190,76 @@ Url Repository::upload_url(const HttpResponse& begun, const Sha256& digest) {
   }
 }
 
-std::optional<HttpResponse> Repository::send_blob(const Sha256& digest, const std::string& text,
-                                                  const std::optional<HttpUpload>& upload,
-                                                  std::optional<Clock::time_point> deadline) {
-  HttpRequest begin = request(Method::kPost, "blobs/uploads/");
+HttpResponse Repository::begin_upload(const Push& push, const std::string& query) {
+  HttpRequest begin = request(Method::kPost, "blobs/uploads/" + query);
   begin.headers.emplace_back("Content-Type", "application/octet-stream");
-  begin.deadline = deadline;
-  const HttpResponse begun = client_.fetch_once(begin, cancel_);
-  if (HttpClient::is_transient(begun.status)) {
+  begin.deadline = push.deadline;
+  return client_.fetch_once(begin, cancel_);
+}
+
+std::optional<HttpResponse> Repository::send_blob(Push& push) {
+  std::optional<HttpResponse> begun;
+  if (const std::string from = std::exchange(push.from, {}); !from.empty()) {
+    push.attempted = Pushed::kMounted;
+    begun = begin_upload(push, "?mount=" + digest_text(push.digest) + "&from=" + from);
+    if (begun->status == kCreated) {
+      return std::nullopt;
+    }
+    // 202 begins an upload, as without `from`. A registry may also refuse, for example because the login may not read
+    // that repository.
+    if (begun->status != kAccepted202 && !HttpClient::is_transient(begun->status)) {
+      log::debug("{} doesn't take {} from \"{}\": {}", reference_.registry(), digest_text(push.digest), from,
+                 begun->status_text());
+      begun.reset();
+    }
+  }
+  if (!begun) {
+    begun = begin_upload(push, "");
+  }
+  if (HttpClient::is_transient(begun->status)) {
     return begun;
   }
-  if (begun.status != kAccepted202) {
-    throw refused(begun, "push to");
+  if (begun->status != kAccepted202) {
+    throw refused(*begun, "push to");
   }
+  push.attempted = Pushed::kSent;
   HttpRequest put{.method = Method::kPut,
-                  .url = upload_url(begun, digest),
+                  .url = upload_url(*begun, push.digest),
                   .headers = {{"Content-Type", "application/octet-stream"}},
-                  .body = text,
+                  .body = push.text,
                   .bearer = {}};
-  put.upload = upload;
+  put.upload = push.upload;
   put.purpose = HttpRequest::Purpose::kDownload;
-  put.deadline = deadline;
-  const HttpResponse stored = client_.fetch_once(put, cancel_);
+  put.deadline = push.deadline;
+  HttpResponse stored = client_.fetch_once(put, cancel_);
   if (HttpClient::is_transient(stored.status)) {
     return stored;
   }
   if (stored.status != kCreated) {
-    throw refused(stored, "push the blob " + digest_text(digest) + " to");
+    throw refused(stored, "push the blob " + digest_text(push.digest) + " to");
   }
   return std::nullopt;
 }
 
-bool Repository::push_blob(const Sha256& digest, const std::string& text, const std::optional<HttpUpload>& upload) {
+Pushed Repository::push_blob(const Sha256& digest, const std::string& text, const std::optional<HttpUpload>& upload,
+                             const std::string& from) {
   const std::string what = "sending " + digest_text(digest);
-  const auto deadline = client_.download_deadline();  // of all attempts together
-  Backoff backoff(client_.retry_policy(), cancel_, deadline);
-  bool is_first = true;
+  Push push{.digest = digest,
+            .text = text,
+            .upload = upload,
+            .from = from,
+            .deadline = client_.download_deadline()};  // of all attempts together
+  Backoff backoff(client_.retry_policy(), cancel_, push.deadline);
   while (true) {
     // Also before another attempt: the answer to the first one may have been lost.
     if (has_blob(digest)) {
-      return !is_first;
+      return push.attempted;
     }
-    is_first = false;
     const auto begun = Backoff::Clock::now();
     try {
-      const std::optional<HttpResponse> busy = send_blob(digest, text, upload, deadline);
+      const std::optional<HttpResponse> busy = send_blob(push);
       if (!busy) {
-        return true;
+        return push.attempted;
       }
       const auto wait = busy->retry_after();
       if (wait ? !backoff.again_after(*wait, what) : !backoff.again(what)) {

@@ -17,6 +17,13 @@ class HttpClient;
 
 namespace pkgfs::oci {
 
+/// What `Repository::push_blob` did.
+enum class Pushed {
+  kKnown,    // nothing: the repository has the blob
+  kMounted,  // the registry took it from another repository of its own
+  kSent,
+};
+
 /// One repository of an OCI registry, as the OCI distribution-spec 1.1 describes its API. Requests go over https. A
 /// registry on this machine may be without https: the first request finds out. All functions throw Error that names the
 /// repository, and Error(kInterrupted). Not thread-safe.
@@ -45,9 +52,14 @@ class Repository {
   [[nodiscard]] std::string blob(const Descriptor& wanted);
 
   [[nodiscard]] bool has_blob(const Sha256& digest);
-  /// Sends a blob, unless the registry has it. The body is `upload`, or else `text`. Returns whether it was sent. After
-  /// a lost connection or a busy server, tries again as the client's retry policy says.
-  bool push_blob(const Sha256& digest, const std::string& text, const std::optional<HttpUpload>& upload);
+  /// Sends a blob, unless the repository has it. The body is `upload`, or else `text`. After a lost connection or a
+  /// busy server, tries again as the client's retry policy says, each time from the first byte on.
+  ///
+  /// `from`: another repository of this registry, which may have the blob; empty: none is known. The registry is asked
+  /// once to take the blob from there (OCI distribution-spec 1.1, "Mounting a blob from another repository"). It may
+  /// always decline, and then the blob is sent.
+  Pushed push_blob(const Sha256& digest, const std::string& text, const std::optional<HttpUpload>& upload,
+                   const std::string& from = {});
   /// Stores a manifest under the tag of the reference, unless the tag is at it already. Returns whether it was sent.
   bool push_manifest(const std::string& text);
 
@@ -56,10 +68,18 @@ class Repository {
   /// The error for an answer that isn't a success.
   [[nodiscard]] Error refused(const HttpResponse& response, const std::string& what) const;
   using Clock = std::chrono::steady_clock;
+  /// The arguments of `push_blob`, and how far it is.
+  struct Push {
+    const Sha256& digest;
+    const std::string& text;
+    const std::optional<HttpUpload>& upload;
+    std::string from;  // empty also after the registry was asked
+    std::optional<Clock::time_point> deadline;
+    Pushed attempted = Pushed::kKnown;  // what is done if the blob is there although no answer said so
+  };
   /// One attempt of `push_blob`. Returns an answer with a transient status, if there is one.
-  [[nodiscard]] std::optional<HttpResponse> send_blob(const Sha256& digest, const std::string& text,
-                                                      const std::optional<HttpUpload>& upload,
-                                                      std::optional<Clock::time_point> deadline);
+  [[nodiscard]] std::optional<HttpResponse> send_blob(Push& push);
+  [[nodiscard]] HttpResponse begin_upload(const Push& push, const std::string& query);
   /// Where a blob is to be sent: the location that the registry gave, with the digest.
   [[nodiscard]] Url upload_url(const HttpResponse& begun, const Sha256& digest);
 

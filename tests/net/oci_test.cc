@@ -102,6 +102,31 @@ TEST_F(Oci, TheSamePackageIsSentOnceAndHasOneDigest) {
   EXPECT_EQ(content_of(first), "one");
 }
 
+TEST_F(Oci, ACopyInTheSameRegistrySendsNoContainer) {
+  const std::string app = "acme/app@2.0.0";
+  const std::string name = push(app, "acme/chain:2", {"--registry", registry("chain-v3")});
+  registry_->clear();
+  const ProcessResult copied = oci({"push", "--json", "--cache-dir", cache_of("g"), name, registry_->url("other/app")});
+  ASSERT_TRUE(copied.ok()) << copied.describe();
+  const json told = json::parse(copied.out);
+  const std::size_t containers = told.at("containers");
+  EXPECT_GT(containers, 1U);
+  EXPECT_EQ(told.at("mounted"), containers + 1) << "with the lock file";
+  EXPECT_EQ(told.at("sent").at("blobs"), 0);
+  EXPECT_EQ(told.at("sent").at("manifest"), true);
+  for (const auto& request : registry_->requests()) {
+    EXPECT_FALSE(request.method == "PUT" && request.path.find("/blobs/") != std::string::npos) << request.path;
+  }
+  EXPECT_EQ(oci({"diff", "--cache-dir", cache_of("h"), name, told.at("reference")}).exit_code, 0);
+  const ProcessResult again = oci({"push", "--json", name, registry_->url("other/app")});
+  EXPECT_EQ(json::parse(again.out).at("mounted"), 0) << again.describe();
+  OciRegistry elsewhere({.tls = false});
+  const ProcessResult sent = oci({"push", "--json", name, elsewhere.url("acme/app")});
+  ASSERT_TRUE(sent.ok()) << sent.describe();
+  EXPECT_EQ(json::parse(sent.out).at("mounted"), 0);
+  EXPECT_EQ(json::parse(sent.out).at("sent").at("blobs"), containers + 1);
+}
+
 TEST_F(Oci, ATagMovesAndADigestDoesNot) {
   const std::string one = push(package("1.0.0", "one"), "acme/app:now");
   EXPECT_EQ(content_of(registry_->url("acme/app:now")), "one");

@@ -259,11 +259,11 @@ TEST_F(OciRegistryTest, ABlobIsSentFromItsFile) {
   });
   const Upload upload(300'000);
   const Sha256 digest = sha256(upload.text);
-  EXPECT_TRUE(repository().push_blob(digest, {}, upload.body()));
+  EXPECT_EQ(repository().push_blob(digest, {}, upload.body()), Pushed::kSent);
   const std::string put = server_->requests().back();
   EXPECT_TRUE(put.starts_with("PUT /upload/1?state=a%2Fb&digest=" + digest_text(digest) + " ")) << put.substr(0, 200);
   EXPECT_TRUE(put.ends_with("\r\n\r\n" + upload.text));
-  EXPECT_FALSE(repository().push_blob(digest, {}, upload.body())) << "it is there";
+  EXPECT_EQ(repository().push_blob(digest, {}, upload.body(), "acme/lib"), Pushed::kKnown) << "it is there";
   EXPECT_TRUE(server_->requests().back().starts_with("HEAD "));
 
   is_there = false;
@@ -290,9 +290,70 @@ TEST_F(OciRegistryTest, ALostConnectionAndABusyServerAreTriedAgain) {
     return Reply{.bytes = answer(puts == 2 ? "503 Service Unavailable" : "201 Created")};
   });
   const Upload upload(100'000);
-  EXPECT_TRUE(repository().push_blob(sha256(upload.text), {}, upload.body()));
+  EXPECT_EQ(repository().push_blob(sha256(upload.text), {}, upload.body()), Pushed::kSent);
   EXPECT_EQ(puts, 3);
   EXPECT_TRUE(server_->requests().back().ends_with(upload.text)) << "whole again";
+}
+
+/// A registry that answers requests to take a blob from another repository with `mount`, and begins uploads otherwise.
+/// It has the blob after a PUT, and after a mount if `keeps` is set.
+struct MountingRegistry {
+  std::string mount;
+  bool keeps = false;
+  RawServer::Reply::End end = {};
+  bool has_blob = false;
+
+  Reply operator()(const std::string& request) {
+    if (request.starts_with("HEAD ")) {
+      return {.bytes = answer(has_blob ? "200 OK" : "404 Not Found")};
+    }
+    if (request.find("?mount=") != std::string::npos) {
+      has_blob = has_blob || keeps;
+      return {.bytes = mount.empty() ? "" : answer(mount, "", "Location: /upload/of-mount\r\n"), .end = end};
+    }
+    if (request.starts_with("POST ")) {
+      return {.bytes = answer("202 Accepted", "", "Location: /upload/anew\r\n")};
+    }
+    has_blob = true;
+    return {.bytes = answer("201 Created")};
+  }
+};
+
+TEST_F(OciRegistryTest, ABlobOfAnotherRepositoryIsMounted) {
+  MountingRegistry registry{.mount = "201 Created"};
+  start([&](const std::string& request, std::size_t) { return registry(request); });
+  EXPECT_EQ(repository().push_blob(sha256("text"), "text", std::nullopt, "acme/lib"), Pushed::kMounted);
+  const std::string blob = "/v2/acme/app/blobs/";
+  EXPECT_THAT(lines(), testing::ElementsAre(
+                           "HEAD " + blob + digest_text(sha256("text")),
+                           "POST " + blob + "uploads/?mount=" + digest_text(sha256("text")) + "&from=acme/lib"));
+}
+
+TEST_F(OciRegistryTest, ABlobThatIsNotMountedIsSent) {
+  MountingRegistry registry;
+  start([&](const std::string& request, std::size_t) { return registry(request); });
+  for (const char* status : {"202 Accepted", "401 Unauthorized", "403 Forbidden", "404 Not Found", "405 No", "400 Bad",
+                             "500 Internal Server Error", "503 Service Unavailable"}) {
+    registry = {.mount = status};
+    EXPECT_EQ(repository().push_blob(sha256("text"), "text", std::nullopt, "acme/lib"), Pushed::kSent) << status;
+    const std::string put = server_->requests().back();
+    const char* const place = std::string_view(status) == "202 Accepted" ? "PUT /upload/of-mount" : "PUT /upload/anew";
+    EXPECT_TRUE(put.starts_with(place)) << status << ": " << put;
+    EXPECT_TRUE(put.ends_with("\r\n\r\ntext")) << status;
+  }
+  // The connection breaks, and the registry has done what it was asked, or not.
+  registry = {.mount = "", .keeps = true, .end = Reply::End::kReset};
+  EXPECT_EQ(repository().push_blob(sha256("text"), "text", std::nullopt, "acme/lib"), Pushed::kMounted);
+  registry = {.mount = "", .end = Reply::End::kReset};
+  EXPECT_EQ(repository().push_blob(sha256("text"), "text", std::nullopt, "acme/lib"), Pushed::kSent);
+}
+
+TEST_F(OciRegistryTest, WithoutAnotherRepositoryNoRegistryClaimsToHaveMounted) {
+  start([](const std::string& request, std::size_t) {
+    return Reply{.bytes = answer(request.starts_with("HEAD ") ? "404 Not Found" : "201 Created")};
+  });
+  EXPECT_THAT(failure([&] { return repository().push_blob(sha256("text"), "text", std::nullopt); }),
+              HasSubstr("the registry answers 201"));
 }
 
 TEST_F(OciRegistryTest, ARefusalSaysWhatTheRegistrySaid) {
