@@ -82,6 +82,12 @@ std::string scope_of(const std::string& asked, const Reference& reference, bool 
   return scope + own + "pull,push";
 }
 
+/// Whether `request` is for a blob of another repository (Repository::push_blob). A login may be right although the
+/// registry refuses such a request: it may not read that repository.
+bool is_of_other_repository(const HttpRequest& request) {
+  return request.method == HttpRequest::Method::kPost && request.url.text().find("?mount=") != std::string::npos;
+}
+
 /// The token in the answer of a server of tokens.
 std::string token_of(const HttpResponse& response, const std::string& realm) {
   try {
@@ -165,6 +171,10 @@ std::optional<std::string> Authorizer::renew(const HttpRequest& request, const H
   };
   try {
     auto value = log_in(repository->reference, may_push, request, refusal, client, cancel);
+    if (value && value == request.authorization && is_of_other_repository(request)) {
+      end_login(*repository, value, std::nullopt);
+      return std::nullopt;
+    }
     if (value == request.authorization) {
       value.reset();  // the registry has just refused it
     }
