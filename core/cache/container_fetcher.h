@@ -90,6 +90,8 @@ class ContainerFetcher {
   /// Whether `fetch` would use the cached file of `url` without asking the server.
   [[nodiscard]] bool is_fresh(const Url& url) const;
 
+  /// Where the cache has the file of `url`, if it has one.
+  [[nodiscard]] std::string path_of(const Url& url) const { return urls_.path_of(url); }
   /// The containers whose hash was announced.
   [[nodiscard]] ContainersByHash& packages() { return packages_; }
   [[nodiscard]] const ContainersByHash& packages() const { return packages_; }

@@ -127,10 +127,21 @@ LazyOpener::Target LazyOpener::target_of(const ContainerFetcher::Announced& want
 }
 
 LazyOpener::Target LazyOpener::target_of(const Url& url) const {
+  Target target = target_of_part(url);
+  if (urls_->find(url)) {
+    target.known_etag = urls_->etag_of(url);
+    if (!target.known_etag || !target.known_etag->starts_with('"')) {
+      throw NotInParts{"the cache has a copy without a strong ETag"};
+    }
+  }
+  return target;
+}
+
+LazyOpener::Target LazyOpener::target_of_part(const Url& url) const {
   if (!url.is_loopback() && !url.is_https()) {
     throw NotInParts{"it doesn't come over https"};
   }
-  Target target{.remote = {.url = url,
+  return Target{.remote = {.url = url,
                            .bearer = std::nullopt,
                            .name = url.text(),
                            .max_size = options_.max_bytes,
@@ -142,13 +153,6 @@ LazyOpener::Target LazyOpener::target_of(const Url& url) const {
                 .keep = [urls = urls_, url, begun = std::chrono::steady_clock::now()](
                             SparseFile& complete) { keep_by_url(*urls, url, begun, complete); },
                 .keep_profile = {}};
-  if (urls_->find(url)) {
-    target.known_etag = urls_->etag_of(url);
-    if (!target.known_etag || !target.known_etag->starts_with('"')) {
-      throw NotInParts{"the cache has a copy without a strong ETag"};
-    }
-  }
-  return target;
 }
 
 std::shared_ptr<LazySource> LazyOpener::source_of(std::shared_ptr<SparseFile> file, Target target,
@@ -169,7 +173,9 @@ std::shared_ptr<LazySource> LazyOpener::open(const ContainerFetcher::Announced& 
   if (options_.lazy == Lazy::kOff || client == nullptr || packages_->find(wanted.hash)) {
     return nullptr;
   }
-  return open_target(wanted.name, [&] { return target_of(wanted); }, client, cancel);
+  return open_target(
+      wanted.name, [&] { return target_of(wanted); },
+      [&](const Target& target) { return file_of(target, *client, cancel); }, client);
 }
 
 std::shared_ptr<LazySource> LazyOpener::open(const Url& url, const std::shared_ptr<HttpClient>& client,
@@ -177,7 +183,19 @@ std::shared_ptr<LazySource> LazyOpener::open(const Url& url, const std::shared_p
   if (options_.lazy == Lazy::kOff || client == nullptr) {
     return nullptr;
   }
-  return open_target(url.text(), [&] { return target_of(url); }, client, cancel);
+  return open_target(
+      url.text(), [&] { return target_of(url); },
+      [&](const Target& target) { return file_of(target, *client, cancel); }, client);
+}
+
+std::shared_ptr<LazySource> LazyOpener::reopen(const Url& url, const std::string& version,
+                                               const std::shared_ptr<HttpClient>& client, const CancelFlag& cancel) {
+  if (client == nullptr) {
+    return nullptr;
+  }
+  return open_target(
+      url.text(), [&] { return target_of_part(url); },
+      [&](const Target& target) { return file_of_version(target, version, *client, cancel); }, client);
 }
 
 bool LazyOpener::complete(const ContainerFetcher::Announced& wanted, const std::shared_ptr<HttpClient>& client,
@@ -193,22 +211,21 @@ bool LazyOpener::complete(const Url& url, const std::shared_ptr<HttpClient>& cli
   return client != nullptr && complete_target(url.text(), [&] { return target_of(url); }, client, cancel, observer);
 }
 
-std::shared_ptr<LazySource> LazyOpener::open_target(const std::string& name, FunctionRef<Target()> find,
-                                                    const std::shared_ptr<HttpClient>& client,
-                                                    const CancelFlag& cancel) {
+std::shared_ptr<LazySource> LazyOpener::open_target(const std::string& name, FunctionRef<Target()> find, FileOf file_of,
+                                                    const std::shared_ptr<HttpClient>& client) {
   try {
     Target target = find();
-    std::shared_ptr<SparseFile> file = file_of(target, *client, cancel);
+    std::shared_ptr<SparseFile> file = file_of(target);
     fetcher_->lend(client);
     AccessProfile profile = profile_of(target, file->size());
     return source_of(std::move(file), std::move(target), std::move(profile), false);
   } catch (const NotInParts& reason) {
-    log::debug("{} is downloaded before it is used: {}", name, reason.why);
+    log::debug("{} isn't read in parts: {}", name, reason.why);
   } catch (const Error& error) {
     if (error.is_of_run() || error.code() == ErrorCode::kFull) {
       throw;
     }
-    log::debug("{} is downloaded before it is used: {}", name, error);
+    log::debug("{} isn't read in parts: {}", name, error);
   }
   return nullptr;
 }
@@ -262,6 +279,24 @@ AccessProfile LazyOpener::profile_of(const Target& target, std::uint64_t size) c
     }
   }
   return {};
+}
+
+std::shared_ptr<SparseFile> LazyOpener::file_of_version(const Target& target, const std::string& version,
+                                                        HttpClient& client, const CancelFlag& cancel) {
+  const auto is_of_version = [&](const SparseFile& file) {
+    return ContainerFetcher::version_of(file.version().validator, file.size()) == version;
+  };
+  cache_files::require_control(target.cache);
+  const PrivateDirectory directory = PrivateDirectory::make(target.temporary);
+  std::shared_ptr<SparseFile> file = SparseFile::find(directory, target.key);
+  if (file == nullptr || !is_of_version(*file)) {
+    file =
+        first_requests::begin(directory, target.key, target.remote, std::nullopt, client, cancel, fetcher_->counters());
+    if (!is_of_version(*file)) {
+      throw NotInParts{"the server has another version"};
+    }
+  }
+  return file;
 }
 
 std::shared_ptr<SparseFile> LazyOpener::file_of(const Target& target, HttpClient& client, const CancelFlag& cancel) {

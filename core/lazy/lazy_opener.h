@@ -65,6 +65,11 @@ class LazyOpener {
   /// whether it has another version. Null if not: then the copy counts as confirmed just now.
   [[nodiscard]] std::shared_ptr<LazySource> open(const Url& url, const std::shared_ptr<HttpClient>& client,
                                                  const CancelFlag& cancel);
+  /// As `open` of a URL, but only this `version` of the container (ContainerFetcher::version_of). The server isn't
+  /// asked if a part of it is here. Null if there is none, and the server doesn't answer or has another version: logs
+  /// why.
+  [[nodiscard]] std::shared_ptr<LazySource> reopen(const Url& url, const std::string& version,
+                                                   const std::shared_ptr<HttpClient>& client, const CancelFlag& cancel);
   /// Fetches what is missing of a container that a lazy mount has begun, and moves it into the cache. The mount may
   /// still be there: then each block is fetched by one of them. Tells `observer`, unless it is null. False if no part
   /// of the container is here, or if the rest can't be fetched: then it has to be downloaded anew; logs why. Throws as
@@ -95,16 +100,21 @@ class LazyOpener {
   /// Both throw NotInParts if the container can't be read in parts, and Error.
   [[nodiscard]] Target target_of(const ContainerFetcher::Announced& wanted) const;
   [[nodiscard]] Target target_of(const Url& url) const;
+  /// The same, whatever complete copy the cache has.
+  [[nodiscard]] Target target_of_part(const Url& url) const;
   [[nodiscard]] std::shared_ptr<LazySource> source_of(std::shared_ptr<SparseFile> file, Target target,
                                                       AccessProfile profile, bool is_urgent) const;
   /// What earlier mounts recorded of the container, on this machine or as the target has it. Empty if that can't be
   /// used, and for a container whose hash isn't known.
   [[nodiscard]] AccessProfile profile_of(const Target& target, std::uint64_t size) const;
   [[nodiscard]] std::shared_ptr<SparseFile> file_of(const Target& target, HttpClient& client, const CancelFlag& cancel);
-  /// `open` and `complete` of what `find` returns. `name` is for messages.
+  /// The same, but only of this version. Throws NotInParts if the server has another one.
+  [[nodiscard]] std::shared_ptr<SparseFile> file_of_version(const Target& target, const std::string& version,
+                                                            HttpClient& client, const CancelFlag& cancel);
+  using FileOf = FunctionRef<std::shared_ptr<SparseFile>(const Target& target)>;
+  /// `open` and `complete` of what `find` returns. `name` is for messages. `file_of` is called with that.
   [[nodiscard]] std::shared_ptr<LazySource> open_target(const std::string& name, FunctionRef<Target()> find,
-                                                        const std::shared_ptr<HttpClient>& client,
-                                                        const CancelFlag& cancel);
+                                                        FileOf file_of, const std::shared_ptr<HttpClient>& client);
   [[nodiscard]] bool complete_target(const std::string& name, FunctionRef<Target()> find,
                                      const std::shared_ptr<HttpClient>& client, const CancelFlag& cancel,
                                      DownloadObserver* observer);

@@ -236,6 +236,28 @@ std::shared_ptr<const Package> PackageLoader::open_in_parts(const Url& url, cons
   return remote->package;
 }
 
+std::shared_ptr<const Package> PackageLoader::reopen_in_parts(const Url& url, const std::string& version,
+                                                              const CancelFlag& cancel) {
+  const OpenOptions options = options_for({.url = url.text(), .path = std::nullopt, .webc_sha256 = std::nullopt});
+  if (fetcher_ != nullptr && fetcher_->version_of(url) == version) {
+    // It became complete meanwhile.
+    auto package = open_package(fetcher_->path_of(url), options);
+    if (fetcher_->version_of(url) == version) {
+      return package;
+    }
+  }
+  std::shared_ptr<const Package> package;
+  if (lazy_ != nullptr) {
+    package = open_lazily(lazy_->reopen(url, version, client_, cancel), url.text(), std::nullopt, options, cancel);
+  }
+  if (package == nullptr) {
+    throw Error(ErrorCode::kNotFound, "the version of \"" + url.text() +
+                                          "\" that was read in parts can't be had any more: it isn't in the cache, and "
+                                          "its server doesn't answer or has another one");
+  }
+  return package;
+}
+
 std::shared_ptr<const Package> PackageLoader::opened_in_parts(const std::string& url) const {
   Remote* remote = nullptr;
   {

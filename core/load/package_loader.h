@@ -66,6 +66,12 @@ class PackageLoader {
   /// their user doesn't need the id. Throws Error(kInterrupted), and Error if memory or file descriptors ran out.
   [[nodiscard]] std::shared_ptr<const Package> open_in_parts(const Url& url, const CancelFlag& cancel);
 
+  /// The package at `url` for a process that goes on with what another one has opened in parts: `version` of its
+  /// container (ContainerFetcher::version_of). If the cache has a part of it or all of it, asks no server. Throws Error
+  /// naming the URL if neither the cache nor the server has this version, and as `open_in_parts`.
+  [[nodiscard]] std::shared_ptr<const Package> reopen_in_parts(const Url& url, const std::string& version,
+                                                               const CancelFlag& cancel);
+
   /// The limits for a package at `dist`.
   [[nodiscard]] const limits::PackageLimits& limits_of(const DistributionInfo& dist) const {
     return options_for(dist).limits();

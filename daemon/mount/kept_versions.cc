@@ -17,6 +17,7 @@ using webc::Json;
 
 constexpr const char* kVersions = "versions";
 constexpr const char* kWhere = "versions";
+constexpr const char* kIdentity = "identity";
 
 Json facts_json(const VersionFacts& facts) {
   return {{"number", facts.number}, {"identity", facts.identity}, {"counted", facts.counted}, {"turn", facts.turn}};
@@ -49,6 +50,10 @@ VersionNotes notes_of(const Json& entry) {
                      .now = text("now")}};
 }
 
+void warn_lost(const Error& error) {
+  log::warn("an older version of the mount is lost, and its open files are stale: {}", error);
+}
+
 /// Appends the descriptors of `from`, and returns its resolution with the numbers that they have then.
 Json append(KeptTree& kept, KeptTree from) {
   for (Json& node : from.resolution["nodes"]) {
@@ -61,6 +66,16 @@ Json append(KeptTree& kept, KeptTree from) {
 }
 
 }  // namespace
+
+KeptTree keep_first(const OpenedTree& first, const std::string& identity) {
+  KeptTree kept = keep_tree(first);
+  kept.resolution[kIdentity] = identity;
+  return kept;
+}
+
+std::optional<std::string> kept_identity(const KeptTree& kept) {
+  return webc::optional_text(kept.resolution, kIdentity, "resolution");
+}
 
 KeptTree keep_versions(const std::vector<VersionToKeep>& versions, int counts, const VersionNotes& notes) {
   KeptTree kept = keep_tree(*versions.front().opened);
@@ -76,6 +91,23 @@ KeptTree keep_versions(const std::vector<VersionToKeep>& versions, int counts, c
   }
   kept.resolution[kVersions] = std::move(list);
   return kept;
+}
+
+OpenedTree open_first(const KeptTree& kept, std::optional<RestoredVersions>& versions, const TreeFlags& flags,
+                      const Io& io) {
+  try {
+    return open_kept_tree(kept, flags, io);
+  } catch (const Error& error) {
+    if (!versions || versions->others.empty()) {
+      throw;
+    }
+    warn_lost(error);
+  }
+  const auto last = std::ranges::max_element(versions->others, {}, [](const auto& each) { return each.facts.turn; });
+  versions->first = last->facts;
+  OpenedTree opened = std::move(last->opened);
+  versions->others.erase(last);
+  return opened;
 }
 
 std::optional<RestoredVersions> restore_versions(const KeptTree& kept, const TreeFlags& flags, const Io& io) {
@@ -97,7 +129,7 @@ std::optional<RestoredVersions> restore_versions(const KeptTree& kept, const Tre
       const KeptTree tree{.resolution = webc::required(entry, "tree", kWhere), .descriptors = kept.descriptors};
       restored.others.push_back({facts, open_kept_tree(tree, flags, io)});
     } catch (const Error& error) {
-      log::warn("an older version of the mount is lost, and its open files are stale: {}", error);
+      warn_lost(error);
     }
   }
   return restored;

@@ -33,6 +33,12 @@ struct VersionNotes {
   } change;
 };
 
+/// Describes the tree of a mount that wasn't refreshed. `identity` is that of its version when the mount was made: what
+/// lies at a path, or in the cache, may be another package later. Throws as `keep_tree`.
+[[nodiscard]] KeptTree keep_first(const OpenedTree& first, const std::string& identity);
+/// `identity` of `keep_first`; nothing if `kept` has none. Throws Error if `kept` isn't of the expected form.
+[[nodiscard]] std::optional<std::string> kept_identity(const KeptTree& kept);
+
 struct VersionToKeep {
   VersionFacts facts;
   const OpenedTree* opened;
@@ -57,5 +63,9 @@ struct RestoredVersions {
 /// Throws Error if `kept` isn't of the expected form.
 [[nodiscard]] std::optional<RestoredVersions> restore_versions(const KeptTree& kept, const TreeFlags& flags,
                                                                const Io& io);
+/// The tree of the first version, as `open_kept_tree`. If it can't be opened, the version of `versions` that was shown
+/// last becomes the first, and the warning is the same as for others. Throws Error if there is no other.
+[[nodiscard]] OpenedTree open_first(const KeptTree& kept, std::optional<RestoredVersions>& versions,
+                                    const TreeFlags& flags, const Io& io);
 
 }  // namespace pkgfs

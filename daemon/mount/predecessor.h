@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "core/base/unique_fd.h"
 #include "daemon/mount/kept_versions.h"
@@ -23,6 +24,7 @@ struct Predecessor {
   std::int64_t ended = 0;  // CLOCK_MONOTONIC, in nanoseconds
   int signal = 0;          // with which it crashed; 0: it didn't
   std::optional<RestoredVersions> versions = {};  // if the mount was refreshed, or may be
+  std::optional<std::string> identity = {};       // of its version (`kept_identity`), if not
   bool runs = false;  // it hasn't ended: it will be stopped (SIGSTOP), and killed once this daemon serves
 };
 

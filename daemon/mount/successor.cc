@@ -95,8 +95,9 @@ int resume(Predecessor predecessor, const MountOptions& options, const Io& io, S
     if (package.empty()) {
       package = FreshTree::decide(options.package, record.arguments.working_directory);
     }
-    opened = open_kept_tree(record.tree, options.tree, io);
     predecessor.versions = restore_versions(record.tree, options.tree, io);
+    opened = open_first(record.tree, predecessor.versions, options.tree, io);
+    predecessor.identity = kept_identity(record.tree);
   }
   const std::string mountpoint = record.mountpoint;
   FreshTree fresh(package, options.tree, record.arguments.working_directory, io);

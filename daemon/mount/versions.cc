@@ -39,14 +39,16 @@ std::set<std::string> root_names(vfs::FileSystem& tree) {
   return names;
 }
 
-Versions::Versions(OpenedTree& first, bool from_start, std::optional<RestoredVersions> restored) : first_(first) {
+Versions::Versions(OpenedTree& first, bool from_start, std::optional<RestoredVersions> restored,
+                   std::optional<std::string> identity)
+    : first_(first) {
   VersionFacts facts;
   if (restored) {
     facts = restored->first;
     make_layer(fuse::SharedMemory::adopt(std::move(restored->counts), sizeof(vfs::GenerationCounts), kCountsWhat),
                false);
   } else {
-    facts.identity = identity_of(first);
+    facts.identity = identity ? *std::move(identity) : identity_of(first);
     facts.counted = from_start;
   }
   const MutexLock lock(mutex_);
@@ -357,7 +359,7 @@ std::optional<std::vector<std::shared_ptr<LazySource>>> Versions::lazy_sources()
 KeptTree Versions::keep() const {
   const MutexLock lock(mutex_);
   if (layer_ == nullptr) {
-    return keep_tree(first_);
+    return keep_first(first_, versions_.front()->facts.identity);
   }
   std::vector<VersionToKeep> all;
   for (const std::unique_ptr<Version>& version : versions_) {

@@ -28,8 +28,9 @@ namespace pkgfs {
 class Versions {
  public:
   /// `first` must outlive this. `from_start`: the mount is made to be refreshed. `restored`: what the daemon before has
-  /// left of its versions; `first` is the first of these.
-  Versions(OpenedTree& first, bool from_start, std::optional<RestoredVersions> restored);
+  /// left of its versions; `first` is the first of these. `identity`: `kept_identity` of a mount that wasn't refreshed.
+  Versions(OpenedTree& first, bool from_start, std::optional<RestoredVersions> restored,
+           std::optional<std::string> identity = std::nullopt);
   ~Versions();
   Versions(const Versions&) = delete;
   Versions& operator=(const Versions&) = delete;

@@ -69,6 +69,9 @@ Json node_json(const DependencyGraph::Node& node) {
     entry["sha256"] = dist->webc_sha256 ? Json(to_hex(*dist->webc_sha256)) : Json(nullptr);
     entry["is_hash_safe"] = dist->is_hash_safe;
     entry["registry"] = or_null(dist->registry);
+    if (!dist->version.empty()) {
+      entry["version"] = dist->version;
+    }
   }
   return entry;
 }
@@ -78,7 +81,8 @@ DistributionInfo distribution_of(const Json& entry, const std::string& where) {
                         .path = optional_text(entry, "path", where),
                         .webc_sha256 = std::nullopt,
                         .is_hash_safe = required(entry, "is_hash_safe", where) == Json(true),
-                        .registry = optional_text(entry, "registry", where)};
+                        .registry = optional_text(entry, "registry", where),
+                        .version = optional_text(entry, "version", where).value_or("")};
   if (const auto hex = optional_text(entry, "sha256", where)) {
     dist.webc_sha256 = sha256_from_hex(*hex);
   }
@@ -108,11 +112,18 @@ class Reopening {
   OpenedTree open() {
     read_nodes();
     read_resolved();
-    if (is_lazy_) {
+    if (!lazy_.empty()) {
       opener_.emplace(flags_, io_);
       for (const DependencyGraph::Node& node : resolution_.graph.nodes) {
         if (node.dist && is_of_artifact(*node.dist)) {
           opener_->use_repository(oci::Reference::parse(*node.dist->registry));
+        }
+      }
+      opener_->use_urls_of(resolution_.graph, root_);
+      for (const std::size_t i : lazy_) {
+        // No hash tells another package from it that its URL may have now.
+        if (const auto& dist = resolution_.graph.nodes[i].dist; dist && !dist->webc_sha256 && !dist->version.empty()) {
+          packages_[i] = opener_->reopen(*dist);
         }
       }
     }
@@ -169,7 +180,9 @@ class Reopening {
       const auto text = optional_text(entry, "id", where);
       std::optional<PackageId> id = text ? PackageId::parse(*text) : std::nullopt;
       packages_.push_back(package_of(entry, where));
-      is_lazy_ = is_lazy_ || entry.contains("is_lazy");
+      if (entry.contains("is_lazy")) {
+        lazy_.push_back(packages_.size() - 1);
+      }
       if (!id && packages_.back() != nullptr) {
         id = PackageId(packages_.back()->hash());
       }
@@ -226,7 +239,7 @@ class Reopening {
   std::optional<PackageOpener> opener_;                   // if a package is lazy
   std::vector<std::shared_ptr<const Package>> packages_;  // by node; null: it has no descriptor
   std::set<std::size_t> adopted_;                         // indices of descriptors
-  bool is_lazy_ = false;                                  // a package is
+  std::vector<std::size_t> lazy_;                         // nodes
   std::size_t root_ = 0;
   Resolution resolution_{
       .graph = {},

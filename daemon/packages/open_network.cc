@@ -122,6 +122,27 @@ void PackageOpener::use_repository(const oci::Reference& reference, bool may_pus
   addresses_->name(reference.api_url("http"));  // of use only for this machine
 }
 
+void PackageOpener::use_urls_of(const DependencyGraph& graph, std::size_t root) {
+  const auto url_of_node = [&](std::size_t i) -> const std::string* {
+    const auto& dist = graph.nodes[i].dist;
+    return dist && !dist->path && !dist->registry ? &dist->url : nullptr;
+  };
+  if (const std::string* const url = url_of_node(root)) {
+    addresses_->name(*url);
+  }
+  for (const DependencyGraph::Node& node : graph.nodes) {
+    for (const DependencyGraph::Edge& edge : node.edges) {
+      if (const std::string* const url = url_of_node(edge.target); url != nullptr && node.dist) {
+        (void)reach_->refusal(*node.dist, PackageSpecifier::parse(*url));  // it was accepted when the mount was made
+      }
+    }
+  }
+}
+
+std::shared_ptr<const Package> PackageOpener::reopen(const DistributionInfo& dist) {
+  return loader_->reopen_in_parts(Url::parse(dist.url), dist.version, cancel_);
+}
+
 std::unique_ptr<oci::Repository> PackageOpener::repository(const oci::Reference& reference) {
   return client_ == nullptr ? nullptr : std::make_unique<oci::Repository>(reference, *client_, cancel_);
 }

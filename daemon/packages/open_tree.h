@@ -74,6 +74,13 @@ class PackageOpener {
   /// Requests to the repository of `reference` may log in from now on. The user, or a package of this tree, must have
   /// named it.
   void use_repository(const oci::Reference& reference, bool may_push = false);
+  /// Requests for packages of this graph that are named by a URL may go where the user, or the package that names the
+  /// URL, lets them. `root` is the number of the node that the user named.
+  void use_urls_of(const DependencyGraph& graph, std::size_t root);
+  /// The container at the URL of `dist`, which a process before has read in parts: the same version of it
+  /// (DistributionInfo). If a part of it or all of it is in the cache, asks no server. Throws Error naming the URL if
+  /// that version can't be had any more.
+  [[nodiscard]] std::shared_ptr<const Package> reopen(const DistributionInfo& dist);
   /// The repository of `reference`, which was given to `use_repository`. Must not outlive this. Null when offline.
   [[nodiscard]] std::unique_ptr<oci::Repository> repository(const oci::Reference& reference);
 

@@ -159,6 +159,20 @@ TEST_F(RefreshKeeper, ANameStaysANameAndAPathAPath) {
   EXPECT_EQ(shown(file), version(9));
 }
 
+/// The next daemon shows the old file. What is at the path by then isn't what it shows.
+TEST_F(RefreshKeeper, AFileThatWasReplacedBeforeTheDaemonWasKilledIsAnotherVersion) {
+  const fs::path package = home_.path() / "app.webc";
+  fs::copy_file(build(1), package);
+  const MountedPackage mounted(own_ / "pkgfs", package, {}, {.environment = environment()});
+  ASSERT_TRUE(mounted.ok()) << mounted.result().describe();
+  fs::rename(build(2), package);
+  kill_daemon(mounted);
+  EXPECT_EQ(shown(mounted), version(1));
+  const ProcessResult done = refresh(mounted);
+  EXPECT_TRUE(done.ok()) << done.describe();
+  EXPECT_EQ(shown(mounted), version(2)) << done.out;
+}
+
 TEST_F(RefreshKeeper, AnUpgradeThatMeetsARefreshLeavesAMount) {
   const auto mounted = mount({"--follow=1h"});
   ASSERT_TRUE(mounted->ok()) << mounted->result().describe();

@@ -2,6 +2,7 @@
 // Risk: a lazy version that nothing uses any more goes on being fetched, or keeps descriptors, connections or threads;
 // or a package at a URL is taken for the same although its server has another file there, or the other way round.
 #include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <string>
 
@@ -106,9 +107,25 @@ class RefreshUrl : public LazyUrl {
       serve(kMiB);
     }
   }
-  [[nodiscard]] std::unique_ptr<MountedPackage> mount(Arguments options) const {
-    options.insert(options.begin(), {"--follow=1h", "--timeout", "2"});
+  /// A mount that isn't made to be refreshed.
+  [[nodiscard]] std::unique_ptr<MountedPackage> mount_plain(Arguments options) const {
+    options.insert(options.begin(), {"--timeout", "2"});
     return std::make_unique<MountedPackage>(kPkgfs, url_, options, ProcessOptions{.environment = environment()});
+  }
+  [[nodiscard]] std::unique_ptr<MountedPackage> mount(Arguments options) const {
+    options.emplace_back("--follow=1h");
+    return mount_plain(std::move(options));
+  }
+  static void kill_daemon(const MountedPackage& mounted) {
+    nlohmann::json now;
+    ASSERT_TRUE(eventually([&] { return (now = statistics(mounted)).contains("keeper"); })) << now;
+    const auto daemon = now.value("pid", 0);
+    ASSERT_GT(daemon, 1);
+    ::kill(daemon, SIGKILL);
+    ASSERT_TRUE(eventually([&] {
+      now = statistics(mounted);
+      return now.contains("keeper") && now.value("pid", daemon) != daemon;
+    })) << now;
   }
   [[nodiscard]] ProcessResult refresh(const MountedPackage& mounted) const {
     return pkgfs({"refresh", mounted.path()});
@@ -158,6 +175,49 @@ TEST_F(RefreshUrl, WithoutAnETagTheHashDecides) {
   ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
   expect_the_same(*mounted);
   expect_another(*mounted);
+}
+
+TEST_F(RefreshUrl, TheNextDaemonKnowsTheVersion) {
+  for (const bool is_plain : {true, false}) {
+    for (const Arguments& options :
+         {Arguments{"--lazy=off"}, Arguments{"--lazy=on", "--background=off"}, Arguments{"--lazy=on"}}) {
+      SCOPED_TRACE(options.back() + (is_plain ? ", plain" : ""));
+      fs::remove_all(cache());
+      serve(kMiB);
+      const auto mounted = is_plain ? mount_plain(options) : mount(options);
+      ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+      kill_daemon(*mounted);
+      ASSERT_FALSE(HasFatalFailure());
+      expect_the_same(*mounted);
+      EXPECT_TRUE(read_text(*mounted / name_of(3)) == content_of(3));
+      EXPECT_EQ(statistics(*mounted).value("versions", nlohmann::json()).value("open", 1), 1);
+      expect_another(*mounted);
+      kill_daemon(*mounted);
+      ASSERT_FALSE(HasFatalFailure());
+      EXPECT_TRUE(fs::exists(*mounted / "a-new"));
+      EXPECT_TRUE(read_text(*mounted / name_of(3)) == content_of(3, 7));
+      expect_the_same(*mounted);
+    }
+  }
+}
+
+TEST_F(RefreshUrl, TheNextDaemonGoesOnWithTheSameVersion) {
+  const auto mounted = mount_plain({"--lazy=on", "--background=off"});
+  ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+  EXPECT_TRUE(read_text(*mounted / name_of(3)) == content_of(3));
+  server_->stop();
+  kill_daemon(*mounted);
+  ASSERT_FALSE(HasFatalFailure());
+  EXPECT_TRUE(read_text(*mounted / name_of(3)) == content_of(3));
+  replace(kMiB + 4096);
+  server_->start();
+  kill_daemon(*mounted);
+  ASSERT_FALSE(HasFatalFailure());
+  EXPECT_TRUE(read_text(*mounted / name_of(3)) == content_of(3));
+  EXPECT_FALSE(run({"cat", *mounted / "zz-large"}, {.timeout = 10s}).ok()) << "bytes of two versions are mixed";
+  const ProcessResult done = refresh(*mounted);
+  EXPECT_TRUE(done.ok()) << done.describe();
+  EXPECT_TRUE(read_text(*mounted / name_of(3)) == content_of(3, 7));
 }
 
 }  // namespace
