@@ -93,7 +93,7 @@ int resume(Predecessor predecessor, const MountOptions& options, const Io& io, S
   {
     const WorkingDirectory directory(record.arguments.working_directory);
     if (package.empty()) {
-      package = FreshTree::decide(options.package, record.arguments.working_directory);
+      package = FreshTree::decide_later(options.package, record.arguments.working_directory);
     }
     predecessor.versions = restore_versions(record.tree, options.tree, io);
     opened = open_first(record.tree, predecessor.versions, options.tree, io);

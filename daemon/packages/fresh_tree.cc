@@ -59,6 +59,15 @@ std::string FreshTree::decide(const std::string& package, const std::string& wor
   return path ? absolute_from(working_directory, *path) : package;
 }
 
+std::string FreshTree::decide_later(const std::string& package, const std::string& working_directory) {
+  try {
+    return decide(package, working_directory);
+  } catch (const Error& error) {
+    log::debug("{}", error);
+    return absolute_from(working_directory, meant_path(package));  // `decide` refuses nothing but paths
+  }
+}
+
 FreshTree::FreshTree(std::string package, const TreeFlags& flags, const std::string& working_directory, const Io& io)
     : package_(std::move(package)), flags_(flags_from(working_directory, flags)), io_(io) {
   flags_.network.ask_again = true;

@@ -24,6 +24,9 @@ class FreshTree {
   /// PACKAGE of a command line that was given in `working_directory`, which is that of this process: an absolute path,
   /// or else a name or URL, which never begins with "/". Throws Error for a path that doesn't exist.
   [[nodiscard]] static std::string decide(const std::string& package, const std::string& working_directory);
+  /// The same for a mount that exists, and whose daemon before didn't tell what it had decided. Gives a path that
+  /// doesn't exist any more, too: then only `open` fails.
+  [[nodiscard]] static std::string decide_later(const std::string& package, const std::string& working_directory);
   /// `package` is what `decide` has returned. What is a path then stays one, and so does what is a name, whatever files
   /// come and go. `flags` are those of the command line, given in `working_directory`. `io` is copied.
   FreshTree(std::string package, const TreeFlags& flags, const std::string& working_directory, const Io& io);

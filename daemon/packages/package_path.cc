@@ -89,6 +89,8 @@ std::optional<std::string> package_path(const std::string& text) {
   throw failure;
 }
 
+std::string meant_path(const std::string& text) { return written_path(text).value_or(text); }
+
 std::shared_ptr<const Package> open_path(const std::string& path, const OpenOptions& options) {
   try {
     return open_package(path, options);

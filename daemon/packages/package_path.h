@@ -15,6 +15,9 @@ namespace pkgfs {
 /// it.
 [[nodiscard]] std::optional<std::string> package_path(const std::string& text);
 
+/// The path in a text for which `package_path` throws Error: it can only be a path, and that doesn't exist.
+[[nodiscard]] std::string meant_path(const std::string& text);
+
 /// Opens the package at `path`, which `package_path` gave. Throws Error as `open_package`. The error of a directory
 /// without a wasmer.toml says that it has none.
 [[nodiscard]] std::shared_ptr<const Package> open_path(const std::string& path, const OpenOptions& options);

@@ -58,6 +58,12 @@ class NotifySocket {
   }
   /// The descriptors that the process has stored, with their names.
   [[nodiscard]] const std::vector<std::pair<std::string, UniqueFd>>& stored() const { return stored_; }
+  /// Puts another descriptor into the place of a stored one.
+  void replace(const std::string& name, UniqueFd fd) const {
+    const auto stored = std::ranges::find(stored_, name, [](const auto& each) { return each.first; });
+    ASSERT_NE(stored, stored_.end());
+    stored->second = std::move(fd);
+  }
   /// All that has come.
   void drain() const {
     while (!next(std::chrono::milliseconds(0)).empty()) {

@@ -7,6 +7,9 @@
 #include <algorithm>
 #include <csignal>
 
+#include <nlohmann/json.hpp>
+
+#include "daemon/mount/mount_record.h"
 #include "tests/mounted/mounted.h"
 #include "tests/system/notify_socket.h"
 
@@ -216,6 +219,33 @@ TEST_F(Service, TheNextProcessGoesOnWithTheMountOfAKilledOne) {
   socket.drain();
   EXPECT_TRUE(socket.stored().empty()) << "it leaves nothing with the service manager";
   EXPECT_FALSE(find_mount(mountpoint()).has_value());
+}
+
+/// Earlier daemons didn't tell whether PACKAGE was a path.
+TEST_F(Service, TheNextProcessDoesntNeedThePackageFileOfAnOlderDaemon) {
+  const NotifySocket socket(socket_path());
+  const fs::path package = directory_.path() / "app.webc";
+  fs::copy_file(single("basic-v3"), package);
+  run_and_kill(socket, command(package), environment(socket));
+  const auto stored = std::ranges::find(socket.stored(), "pkgfs-record", [](const auto& each) { return each.first; });
+  ASSERT_NE(stored, socket.stored().end());
+  std::string text(1U << 20U, '\0');
+  text.resize(
+      static_cast<std::size_t>(std::max<ssize_t>(::pread(stored->second.get(), text.data(), text.size(), 0), 0)));
+  nlohmann::ordered_json record = nlohmann::ordered_json::parse(text, nullptr, false);
+  ASSERT_EQ(record.value("package", ""), package.string());
+  record.erase("package");
+  socket.replace("pkgfs-record", sealed_file("record", record.dump(), "record"));
+  fs::remove(package);
+
+  Process daemon(with_stored(socket, command(package)), environment(socket));
+  EXPECT_THAT(socket.next(), StartsWith("READY=1")) << daemon.err();
+  EXPECT_FALSE(fs::is_empty(mountpoint()));
+  const ProcessResult refreshed = run({kPkgfs, "refresh", mountpoint()}, {.timeout = seconds(10)});
+  EXPECT_FALSE(refreshed.ok()) << refreshed.out;
+  EXPECT_THAT(refreshed.err, HasSubstr("Unable to open the package \"" + package.string() + "\""));
+  daemon.signal(SIGTERM);
+  EXPECT_EQ(daemon.wait().exit_code, 0) << daemon.err();
 }
 
 TEST_F(Service, AProcessWithOtherOptionsEndsTheOldMountAndMakesAnother) {
