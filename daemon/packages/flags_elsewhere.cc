@@ -14,12 +14,6 @@ std::string absolute_from(const std::string& directory, const std::string& path)
   return directory.empty() ? path : (fs::path(directory) / path).lexically_normal().string();
 }
 
-std::string package_from(const std::string& directory, const std::string& package) {
-  std::error_code failed;
-  std::string path = absolute_from(directory, package);
-  return fs::exists(path, failed) ? path : package;
-}
-
 TreeFlags flags_from(const std::string& directory, TreeFlags flags) {
   NetworkFlags& network = flags.network;
   network.working_directory = directory;

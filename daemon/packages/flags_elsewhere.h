@@ -13,9 +13,7 @@ namespace pkgfs {
 /// `path` as an absolute path, if `directory` is the working directory in which it was given. `path` itself if that
 /// isn't known.
 [[nodiscard]] std::string absolute_from(const std::string& directory, const std::string& path);
-/// `package`, a PACKAGE of the command line, for a process with another working directory.
-[[nodiscard]] std::string package_from(const std::string& directory, const std::string& package);
-/// The same for flags that were given in `directory`.
+/// `flags`, which were given in `directory`, for a process with another working directory.
 [[nodiscard]] TreeFlags flags_from(const std::string& directory, TreeFlags flags);
 
 /// For a daemon, which has no terminal that could show a download.
