@@ -233,7 +233,25 @@ std::optional<std::string> ContainerFetcher::download_announced(const Announced&
   return std::nullopt;
 }
 
-std::string ContainerFetcher::fetch(const Url& url, const CancelFlag& cancel, const Use& use) {
+ContainerFetcher::FromUrl ContainerFetcher::fetch(const Url& url, const CancelFlag& cancel, const Use& use) {
+  constexpr int kMostTries = 5;
+  std::string path;
+  for (int tries = 0; tries < kMostTries; ++tries) {
+    std::string used;
+    path = use_of_url(url, cancel, [&](const std::string& file) {
+      used = urls_.state_of(url);
+      use(file);
+    });
+    // The ETag beside the file is removed before the file is replaced, and the next one is written after that.
+    if (std::string version = version_of(url); !used.empty() && used == urls_.state_of(url)) {
+      return {std::move(path), std::move(version)};
+    }
+    log::debug("another process has replaced the file of \"{}\" in the cache", url.text());
+  }
+  return {std::move(path), {}};
+}
+
+std::string ContainerFetcher::use_of_url(const Url& url, const CancelFlag& cancel, const Use& use) {
   UrlFile file = find_or_download(url, cancel);
   try {
     try {

@@ -72,12 +72,17 @@ class ContainerFetcher {
   /// Throws Error, the errors of `use`, and Error(kInterrupted) when cancelled.
   std::optional<std::string> fetch(const Announced& wanted, const CancelFlag& cancel, const Use& use);
 
+  struct FromUrl {
+    std::string path;     // of the file in the cache
+    std::string version;  // `version_of`; empty if another process replaces the file all the time
+  };
   /// Calls `use` with the file at `url`. Uses a cached file without a request for `Options::url_lifetime`. After that,
   /// asks the server with If-None-Match or If-Modified-Since, so that the server sends the file only if it has changed.
   /// If the download fails or the fetcher is offline, uses the cached file, and warns with its age. But it throws after
-  /// an interruption, and if memory or file descriptors ran out. Returns the path of the file in the cache. Throws as
-  /// the other `fetch`.
-  std::string fetch(const Url& url, const CancelFlag& cancel, const Use& use);
+  /// an interruption, and if memory or file descriptors ran out. Calls `use` again if another process has replaced the
+  /// file meanwhile, so that the version is that of the file which `use` got last. Throws as the other `fetch`, and as
+  /// `version_of`.
+  FromUrl fetch(const Url& url, const CancelFlag& cancel, const Use& use);
 
   /// What tells the cached file of `url` from others that the server may have there: its strong ETag or its
   /// Last-Modified date, with its size, or else its hash. As `version_of` a container that is read in parts. Empty if
@@ -85,13 +90,13 @@ class ContainerFetcher {
   [[nodiscard]] std::string version_of(const Url& url) const;
   /// The same of a file that the server names by `validator` (RemoteVersion).
   [[nodiscard]] static std::string version_of(const std::string& validator, std::uint64_t size);
+  /// Where the cache has the file of `url`, if it has one.
+  [[nodiscard]] std::string path_of(const Url& url) const { return urls_.path_of(url); }
   /// Whether the cache has a copy of the file at this URL with this hash, so that `fetch` uses it. Throws as `fetch`.
   [[nodiscard]] bool has_copy_of(const std::string& url, const Sha256& hash) const;
   /// Whether `fetch` would use the cached file of `url` without asking the server.
   [[nodiscard]] bool is_fresh(const Url& url) const;
 
-  /// Where the cache has the file of `url`, if it has one.
-  [[nodiscard]] std::string path_of(const Url& url) const { return urls_.path_of(url); }
   /// The containers whose hash was announced.
   [[nodiscard]] ContainersByHash& packages() { return packages_; }
   [[nodiscard]] const ContainersByHash& packages() const { return packages_; }
@@ -118,6 +123,8 @@ class ContainerFetcher {
   /// `use`. Returns and throws as `fetch`.
   std::optional<std::string> download_announced(const Announced& wanted, const Url& url, const PartialEntry& partial,
                                                 const CancelFlag& cancel, const Use& use);
+  /// `fetch` without a look at the version. Returns the path.
+  [[nodiscard]] std::string use_of_url(const Url& url, const CancelFlag& cancel, const Use& use);
   /// The cached file of `url` if it is current, else the file that this call downloads. If the download fails, the old
   /// cached file.
   [[nodiscard]] UrlFile find_or_download(const Url& url, const CancelFlag& cancel);

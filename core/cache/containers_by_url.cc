@@ -62,15 +62,19 @@ std::optional<std::time_t> modified(const std::string& path) {
                                                                         : std::nullopt;
 }
 
+std::string text_of(const struct stat& status) {
+  return fmt::format(" {} {} {}.{:09}", status.st_ino, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+}
+
 /// What changes with the content of the regular file at `path`. Nothing if there is no such file, or if another user
 /// may change it and then set these values.
-std::optional<std::string> state_of(const std::string& path) {
+std::optional<std::string> trusted_state_of(const std::string& path) {
   struct stat status{};
   if (::lstat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode) ||
       (status.st_uid != ::geteuid() && status.st_uid != 0)) {
     return std::nullopt;
   }
-  return fmt::format(" {} {} {}.{:09}", status.st_ino, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+  return text_of(status);
 }
 
 }  // namespace
@@ -113,7 +117,7 @@ std::optional<Sha256> ContainersByUrl::content_hash(const Url& url) const {
   if (!modified(path)) {
     return std::nullopt;
   }
-  const std::optional<std::string> state = state_of(path);
+  const std::optional<std::string> state = trusted_state_of(path);
   try {
     std::error_code ignored;
     const auto directory = PrivateDirectory::find_chosen(directory_, ignored);
@@ -127,7 +131,7 @@ std::optional<Sha256> ContainersByUrl::content_hash(const Url& url) const {
     log::debug("{}", error);
   }
   const Sha256 hash = hash_file(path);
-  if (state && state_of(path) == state) {
+  if (state && trusted_state_of(path) == state) {
     try {
       write_file_atomically(hash_path(path), to_hex(hash) + *state, Durability::kUnsynced);
     } catch (const Error& error) {
@@ -135,6 +139,11 @@ std::optional<Sha256> ContainersByUrl::content_hash(const Url& url) const {
     }
   }
   return hash;
+}
+
+std::string ContainersByUrl::state_of(const Url& url) const {
+  struct stat status{};
+  return ::lstat(path_of(url).c_str(), &status) == 0 ? text_of(status) : std::string();
 }
 
 void ContainersByUrl::mark_current(const Url& url) {

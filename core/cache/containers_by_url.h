@@ -57,6 +57,8 @@ class ContainersByUrl {
   /// from the file beside it, as long as the size and the modification time of the entry stay. An entry that belongs to
   /// neither this user nor root is hashed each time. Throws as `hash_file`.
   [[nodiscard]] std::optional<Sha256> content_hash(const Url& url) const;
+  /// What changes when another file takes the place of the entry of `url`. Empty if there is no entry.
+  [[nodiscard]] std::string state_of(const Url& url) const;
   /// Records that the server has just confirmed the entry of `url`.
   void mark_current(const Url& url);
 

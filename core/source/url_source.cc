@@ -35,10 +35,13 @@ std::vector<PackageSummary> UrlSource::query_one(const PackageSpecifier& specifi
     return answer;
   }
   std::optional<PackageInfo> info;
-  std::string kept = fetcher_.fetch(url, cancel, [&](const std::string& path) { info = describe_(path); });
-  answer.push_back(
-      {std::move(*info),
-       {.url = url.text(), .path = std::move(kept), .webc_sha256 = std::nullopt, .version = fetcher_.version_of(url)}});
+  ContainerFetcher::FromUrl kept =
+      fetcher_.fetch(url, cancel, [&](const std::string& path) { info = describe_(path); });
+  answer.push_back({std::move(*info),
+                    {.url = url.text(),
+                     .path = std::move(kept.path),
+                     .webc_sha256 = std::nullopt,
+                     .version = std::move(kept.version)}});
   return answer;
 }
 

@@ -118,10 +118,10 @@ TEST_F(OfflineFetcher, UsesTheFileOfAUrlWhateverItsAge) {
   EXPECT_THAT(failure(url_, use_).what(), HasSubstr("isn't in the cache, and with --offline it can't be downloaded"));
   const fs::path path = store_url(content_);
   const CapturedLog log;
-  EXPECT_EQ(fetcher_.fetch(url_, never_, use_), path.string());
+  EXPECT_EQ(fetcher_.fetch(url_, never_, use_).path, path.string());
   EXPECT_EQ(log.text(), "");
   fs::last_write_time(path, fs::file_time_type::clock::now() - std::chrono::hours(49));
-  EXPECT_EQ(fetcher_.fetch(url_, never_, use_), path.string());
+  EXPECT_EQ(fetcher_.fetch(url_, never_, use_).path, path.string());
   EXPECT_THAT(log.text(), HasSubstr("was last checked 2 days ago"));
   EXPECT_THAT(used_, ElementsAre(content_, content_));
 }
@@ -151,6 +151,26 @@ TEST_F(OfflineFetcher, BlamesNoFileForWhatItIsNotAtFaultFor) {
     EXPECT_TRUE(fs::exists(of_url));
   }
   EXPECT_EQ(log.text(), "");
+}
+
+/// Else a refresh would take the old file for the new one.
+TEST_F(OfflineFetcher, TheVersionIsThatOfTheFileThatWasUsedLast) {
+  store_url("old");
+  const auto replaced = [&](int times) {
+    used_.clear();
+    return fetcher_.fetch(url_, never_, [&](const std::string& path) {
+      use_(path);
+      if (times-- > 0) {  // another process has downloaded it
+        store_url("newer " + std::to_string(times));
+      }
+    });
+  };
+  EXPECT_EQ(replaced(0).version, to_hex(sha256("old")));
+  EXPECT_THAT(used_, ElementsAre("old"));
+  EXPECT_EQ(replaced(2).version, to_hex(sha256("newer 0")));
+  EXPECT_THAT(used_, ElementsAre("old", "newer 1", "newer 0"));
+  EXPECT_EQ(replaced(100).version, "") << "it is no version that a refresh finds again";
+  EXPECT_LT(used_.size(), 10U);
 }
 
 TEST_F(OfflineFetcher, KeepsAnUnusableFileOfAUrlBecauseItCantBeReplaced) {
