@@ -75,8 +75,9 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   };
 
   /// `file` is of the version that the server has. Throws Error if it can't be mapped. The users of the source are the
-  /// result and its copies. When the last one is gone, what is being fetched ends, and nothing more is fetched: only
-  /// the threads of the fetcher may hold the source then, for a moment. What is here stays for a later source.
+  /// result and its copies. When the last one is gone, what is being fetched or hashed ends, and nothing more is
+  /// fetched: only the threads of the fetcher may hold the source then, for a moment. What is here stays for a later
+  /// source. It survives a power cut only if `save_blocks` was called before.
   [[nodiscard]] static std::shared_ptr<LazySource> make(std::shared_ptr<SparseFile> file, Options options,
                                                         std::shared_ptr<BlockFetcher> fetcher);
   ~LazySource() override;
@@ -106,6 +107,8 @@ class LazySource final : public ByteSource, public FetchClient, public std::enab
   void begin_background() const { fetcher_->begin_background(); }
   /// The container is open, and readers come: fetches what they needed in earlier mounts, and records what they need.
   void begin_reading() PKGFS_EXCLUDES(mutex_);
+  /// Syncs what came and wasn't synced yet. Else it is synced some seconds after it came.
+  void save_blocks() noexcept PKGFS_EXCLUDES(mutex_);
   /// Keeps what readers needed, unless that hasn't changed. It is also kept some seconds after a change.
   void save_profile() noexcept PKGFS_EXCLUDES(profile_mutex_);
   /// The complete and checked file; null before.

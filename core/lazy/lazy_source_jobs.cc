@@ -254,6 +254,16 @@ void LazySource::fetched(const Fetched& came, Priority priority) {
   fetcher_->wake();
 }
 
+void LazySource::save_blocks() noexcept {
+  {
+    const MutexLock lock(mutex_);
+    if (unsaved_ == 0) {
+      return;
+    }
+  }
+  save();
+}
+
 void LazySource::save() noexcept {
   try {
     file_->sync();
@@ -266,10 +276,11 @@ void LazySource::save() noexcept {
 }
 
 void LazySource::finish(const CancelFlag& cancel) noexcept {
+  const CancelFlag either(&cancel, &unused_);
   bool is_later = false;
   std::optional<Error> error;
   try {
-    is_later = !become_whole(cancel);
+    is_later = !become_whole(either);
   } catch (const std::exception&) {
     error = current_error();
     is_later = error->code() == ErrorCode::kInterrupted || error->code() == ErrorCode::kBusy;

@@ -33,6 +33,12 @@ void LazyMount::save_profiles() const noexcept {
   }
 }
 
+void LazyMount::save_blocks() const noexcept {
+  for (const std::shared_ptr<LazySource>& source : sources_) {
+    source->save_blocks();
+  }
+}
+
 void LazyMount::begin() {
   whole_->missing = sources_.size();
   for (const std::shared_ptr<LazySource>& source : sources_) {

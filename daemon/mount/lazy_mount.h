@@ -29,6 +29,8 @@ class LazyMount {
   [[nodiscard]] const std::vector<std::shared_ptr<LazySource>>& sources() const { return sources_; }
   /// Keeps what readers needed, for the next mount. The destructor does it, too.
   void save_profiles() const noexcept;
+  /// Syncs what came and isn't synced yet, for containers that a mount ends to use before it ends itself.
+  void save_blocks() const noexcept;
   /// Lets the containers be fetched in the background. Call it when the mount answers.
   void begin();
   /// Becomes readable when all containers are complete, checked and in the cache. Owned by this; -1 if none is lazy.

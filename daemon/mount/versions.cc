@@ -309,6 +309,9 @@ bool Versions::close(std::uint64_t number) {
     closed = std::move(*version);
     versions_.erase(version);
   }
+  if (closed->lazy != nullptr) {
+    closed->lazy->save_blocks();
+  }
   const bool is_first = closed->own == nullptr;
   if (is_first) {
     empty(*closed->opened);
