@@ -142,6 +142,7 @@ void Refresher::run() {
       for (std::size_t i = 2; i < waited.size(); ++i) {
         if (eventfd_t ignored = 0; waited[i].revents != 0 && ::eventfd_read(waited[i].fd, &ignored) == 0) {
           (void)keep();  // with descriptors of the complete containers
+          mount_.on_main(mount_.shown_changed);
         }
       }
       follow();
@@ -312,6 +313,7 @@ void Refresher::show(std::uint64_t number, std::string refused) {
   versions_.generations()->list_names_only(true);  // until it is known which names are covered
   versions_.show(number);
   before_switch_.emplace(mount_.state);
+  mount_.on_main(mount_.shown_changed);
   let_go_pause_ = {};
   next_let_go_ = Clock::now() + kTidyPause;
   look_pause_ = {};

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <future>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -16,6 +17,7 @@
 
 #include "core/base/unique_fd.h"
 #include "daemon/mount/control.h"
+#include "daemon/mount/lazy_mount.h"
 #include "daemon/mount/versions.h"
 #include "daemon/observe/mount_facts.h"
 #include "daemon/packages/fresh_tree.h"
@@ -52,9 +54,12 @@ class Refresher {
     std::function<std::string()> keep = {};                // lets the keeper hold the versions of now; the same; says
                                                            // why that isn't possible
     std::function<void(const VersionsShown&)> shows = {};  // what the mount shows now
-    std::function<void()> first_is_closed = {};  // called after the tree with which the mount began was closed; on
-                                                 // the main thread
-    std::function<void(std::function<void()>)> on_main = {};  // calls a function on the main thread, soon
+    std::function<void()> shown_changed = {};  // called after another version is shown, or a lazy one has become
+                                               // complete; on the main thread
+    std::function<std::unique_ptr<LazyMount>()> first_is_closed = {};  // called after the tree with which the mount
+                                                                       // began was closed; on the main thread; gives
+                                                                       // what has fetched it
+    std::function<void(std::function<void()>)> on_main = {};           // calls a function on the main thread, soon
   };
   Refresher(FreshTree& fresh, Versions& versions, Options options, Mount mount);
   /// Ends the thread. If that takes more than some seconds, ends the process.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <iterator>
+#include <memory>
 #include <set>
 #include <string>
 #include <thread>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "core/base/log.h"
+#include "daemon/mount/call_elsewhere.h"
 #include "daemon/mount/covered_names.h"
 #include "daemon/mount/let_go.h"
 #include "daemon/mount/refresher.h"
@@ -97,7 +99,12 @@ bool Refresher::close(std::uint64_t number) {
   }
   log::debug("\"{}\": nothing uses \"{}\" any more; it is closed", mount_.mountpoint, versions_.name_of(number));
   if (versions_.close(number)) {
-    mount_.on_main(mount_.first_is_closed);
+    const auto fetched = std::make_shared<std::unique_ptr<LazyMount>>();
+    call_elsewhere(mount_.on_main, [fetched, take = mount_.first_is_closed] { *fetched = take(); }, stopping_);
+    // It ends in this thread, which may wait for the disk.
+    if (const std::unique_ptr<LazyMount> ended = std::move(*fetched)) {
+      ended->save_blocks();
+    }
   }
   return true;
 }

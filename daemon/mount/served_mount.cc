@@ -3,8 +3,10 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <memory>
 #include <thread>
 #include <utility>
 
@@ -76,7 +78,7 @@ ServedMount::ServedMount(MountWatch& watch, OpenedTree opened, LaterTrees later,
                            ? &prefetcher_
                            : nullptr),
       cpu_latency_(statistics_),
-      lazy_(std::in_place, opened_.tree),
+      lazy_(std::make_unique<LazyMount>(opened_.tree)),
       facts_(first_facts()),
       journal_(make_journal()),
       adapter_(tree_, statistics_, shown()),
@@ -281,20 +283,22 @@ std::string ServedMount::store_again() {
   return store_mount(manager_, std::move(kept), parts());
 }
 
-void ServedMount::all_is_local() {
-  const auto shown = versions_.lazy_sources();  // of a version that came later
-  if (shown && !shown->empty()) {
+void ServedMount::suit_shown() {
+  const auto is_fetched = [](const auto& source) { return source->state() != LazySource::State::kWhole; };
+  if (std::ranges::any_of(lazy_sources(), is_fetched)) {
+    reads_little_ahead_ = true;
+    set_read_ahead(guards_->device(), kLazyReadAhead);
     return;
   }
-  set_read_ahead(guards_->device(),
-                 (!lazy_ || lazy_->is_lazy()) && options_.read_ahead == 0 ? kUsualReadAhead : options_.read_ahead);
+  set_read_ahead(guards_->device(), std::exchange(reads_little_ahead_, false) && options_.read_ahead == 0
+                                        ? kUsualReadAhead
+                                        : options_.read_ahead);
   if (used_prefetcher_ != nullptr) {
     start_prefetching(session_, *used_prefetcher_, *guards_);
   }
 }
 
 void ServedMount::begin_lazily() {
-  set_read_ahead(guards_->device(), kLazyReadAhead);
   // For the thread that drops wrong pages (fuse/waiting_reads.h), which may wait in the kernel.
   if (const std::string why = guards_->need(); !why.empty()) {
     log::debug("\"{}\" has no guardian: {}", mountpoint_, why);
@@ -306,7 +310,7 @@ void ServedMount::begin_lazily() {
     } else if (keeping_ == Keeping::kServiceManager) {
       store();
     }
-    all_is_local();
+    suit_shown();
   });
   lazy_->begin();
 }
@@ -326,10 +330,9 @@ void ServedMount::start_helpers() {
       }
     });
   }
+  suit_shown();
   if (lazy_->is_lazy()) {
     begin_lazily();
-  } else {
-    all_is_local();
   }
   if (notifier_) {
     start_notifying(session_, *notifier_, *guards_);

@@ -83,9 +83,10 @@ class ServedMount {
   /// Starts what isn't needed for the first replies.
   void start_helpers();
   void begin_lazily();
-  void all_is_local();
-  /// The first tree was closed.
-  void first_is_closed();
+  /// Lets the kernel read as far ahead as suits the version that is shown, and prefetches once all of that is local.
+  void suit_shown();
+  /// The first tree was closed: gives what fetched it to the caller.
+  [[nodiscard]] std::unique_ptr<LazyMount> take_first_lazy() PKGFS_EXCLUDES(facts_mutex_);
   /// Warns if that isn't possible.
   void store();
   [[nodiscard]] std::string store_again();
@@ -107,8 +108,9 @@ class ServedMount {
   std::unique_ptr<fuse::RequestStore> requests_;  // where the kernel doesn't send them again
   fuse::ContentPrefetcher prefetcher_;
   fuse::ContentPrefetcher* used_prefetcher_;  // null: nothing is prefetched
+  bool reads_little_ahead_ = false;           // the kernel was told to, for a lazy version
   fuse::CpuLatency cpu_latency_;
-  std::optional<LazyMount> lazy_;  // of the first tree, until that is closed
+  std::unique_ptr<LazyMount> lazy_;  // of the first tree, until that is closed
   std::optional<Keeper> keeper_;
   Mutex facts_mutex_;  // for the packages, which change if the manifest is followed, and for the end of `lazy_`
   MountFacts facts_ PKGFS_GUARDED_BY(facts_mutex_);

@@ -59,7 +59,8 @@ void ServedMount::prepare_refresher() {
                        .before_first = before_first,
                        .keep = [this] { return keep_again(); },
                        .shows = shows,
-                       .first_is_closed = [this] { first_is_closed(); },
+                       .shown_changed = [this] { suit_shown(); },
+                       .first_is_closed = [this] { return take_first_lazy(); },
                        .on_main = [this](std::function<void()> task) { watch_.post(std::move(task)); }});
 }
 
@@ -105,18 +106,12 @@ std::string ServedMount::keep_again() {
   return keeping_ == Keeping::kServiceManager ? store_again() : std::string();
 }
 
-void ServedMount::first_is_closed() {
-  const bool was_lazy = lazy_->is_lazy();
-  if (was_lazy) {
+std::unique_ptr<LazyMount> ServedMount::take_first_lazy() {
+  if (lazy_->is_lazy()) {
     watch_.forget(lazy_->whole_fd());
   }
-  {
-    const MutexLock lock(facts_mutex_);
-    lazy_.reset();
-  }
-  if (was_lazy) {
-    all_is_local();  // unless the version that is shown is lazy, too
-  }
+  const MutexLock lock(facts_mutex_);
+  return std::move(lazy_);
 }
 
 std::vector<std::shared_ptr<LazySource>> ServedMount::lazy_sources() {

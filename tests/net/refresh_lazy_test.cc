@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Risk: a lazy version that nothing uses any more goes on being fetched, or keeps descriptors, connections or threads;
 // or a package at a URL is taken for the same although its server has another file there, or the other way round.
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
 #include <chrono>
 #include <csignal>
 #include <filesystem>
@@ -93,6 +97,34 @@ TEST_F(RefreshLazy, AClosedVersionIsFetchedNoMore) {
     EXPECT_EQ(sent(), before);
     EXPECT_EQ(shown(*mounted), version(large + 1));
   }
+}
+
+TEST_F(RefreshLazy, TheKernelReadsAheadAsSuitsTheVersionThatIsShown) {
+  server_.set_fault({.kind = Fault::Kind::kPlain, .where = Where::kFiles, .rate = 1U << 20U});
+  publish_large(2);
+  const auto mounted = mount({"--follow=1h", "--lazy=on", "--read-ahead=256"});
+  ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+  struct stat status{};
+  ASSERT_EQ(::stat(mounted->path().c_str(), &status), 0);
+  const fs::path setting = "/sys/class/bdi/" + std::to_string(major(status.st_dev)) + ":" +
+                           std::to_string(minor(status.st_dev)) + "/read_ahead_kb";
+  if (::access(setting.c_str(), W_OK) != 0) {
+    GTEST_SKIP() << "only root may set it";
+  }
+  const auto is = [&](const char* kib) {
+    return eventually([&] { return read_text(setting) == std::string(kib) + "\n"; }, 15s);
+  };
+  EXPECT_TRUE(is("64"));
+  publish_large(3);
+  ASSERT_TRUE(refresh(*mounted).ok());
+  ASSERT_TRUE(has_open(*mounted, 1)) << versions(*mounted);
+  EXPECT_TRUE(is("64"));
+  server_.clear_faults();
+  EXPECT_TRUE(is("256")) << "the version is complete";
+  server_.set_fault({.kind = Fault::Kind::kPlain, .where = Where::kFiles, .rate = 1U << 20U});
+  publish_large(4);
+  ASSERT_TRUE(refresh(*mounted).ok());
+  EXPECT_TRUE(is("64"));
 }
 
 /// A mount of a package that is named by its URL.
