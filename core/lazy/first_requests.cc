@@ -26,13 +26,13 @@ constexpr std::uint64_t kNextRequest = SparseFile::blocks_in(64U << 10U);
 
 }  // namespace
 
-bool go_on(SparseFile& file, const RemoteFile& remote, Ask ask, HttpClient& client, const CancelFlag& cancel,
-           LazyCounters& counters) {
+Answer go_on(SparseFile& file, const RemoteFile& remote, Ask ask, HttpClient& client, const CancelFlag& cancel,
+             LazyCounters& counters) {
   const BlockRange missing = file.missing({0, file.blocks()});
   const auto claim =
       missing.empty() ? std::nullopt : file.claim({missing.first, std::min(missing.count, kNextRequest)});
   if (!claim && ask == Ask::kIfMissing) {
-    return true;  // another process fetches it at this moment
+    return Answer::kSame;  // another process fetches it at this moment
   }
   const std::uint64_t first = claim ? claim->range().first * SparseFile::kBlock : 0;
   const std::uint64_t end = claim ? std::min(claim->range().end() * SparseFile::kBlock, file.size()) : 1;
@@ -46,12 +46,14 @@ bool go_on(SparseFile& file, const RemoteFile& remote, Ask ask, HttpClient& clie
     if (claim) {
       file.mark_present(claim->range());
     }
-    return true;
+    return Answer::kSame;
   } catch (const HttpError& error) {
-    if (const auto* refusal = dynamic_cast<const RangeError*>(&error);
-        refusal != nullptr && (refusal->reason() == RangeError::Reason::kOtherVersion ||
-                               refusal->reason() == RangeError::Reason::kNoRanges)) {
-      return false;
+    const auto* const refusal = dynamic_cast<const RangeError*>(&error);
+    if (refusal != nullptr && refusal->reason() == RangeError::Reason::kOtherVersion) {
+      return Answer::kOtherVersion;
+    }
+    if (refusal != nullptr && refusal->reason() == RangeError::Reason::kNoRanges) {
+      return Answer::kNoRanges;
     }
     if (ask == Ask::kMust) {
       throw;
@@ -62,10 +64,10 @@ bool go_on(SparseFile& file, const RemoteFile& remote, Ask ask, HttpClient& clie
     } else {
       log::debug("{}: {}", remote.name, error);
     }
-    return true;  // what is here may suffice
+    return Answer::kSame;  // what is here may suffice
   } catch (const Error& error) {
     if (error.code() == ErrorCode::kFull) {
-      return true;  // the server has this version: it sent a part
+      return Answer::kSame;  // the server has this version: it sent a part
     }
     throw;
   }

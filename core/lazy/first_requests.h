@@ -31,10 +31,14 @@ enum class Ask {
   kAlways,     // what is here suffices if the server doesn't answer
   kMust,       // the same, but throws HttpError then
 };
-/// Fetches a part of `file` that is missing, which shows whether the server still has this version. False if not, or if
-/// the server sends no ranges any more.
-[[nodiscard]] bool go_on(SparseFile& file, const RemoteFile& remote, Ask ask, HttpClient& client,
-                         const CancelFlag& cancel, LazyCounters& counters);
+enum class Answer {
+  kSame,          // the server has this version, or didn't answer and needn't
+  kOtherVersion,  // it has another one
+  kNoRanges,      // it sends no ranges, so that it isn't known which version it has
+};
+/// Fetches a part of `file` that is missing, which shows whether the server still has this version.
+[[nodiscard]] Answer go_on(SparseFile& file, const RemoteFile& remote, Ask ask, HttpClient& client,
+                           const CancelFlag& cancel, LazyCounters& counters);
 /// Fetches the beginning of the container into a new file, unless the server has the version with `known_etag`. Throws
 /// NotInParts, and as `fetch_range`.
 [[nodiscard]] std::shared_ptr<SparseFile> begin(const PrivateDirectory& directory, const std::string& key,

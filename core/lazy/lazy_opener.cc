@@ -242,10 +242,10 @@ bool LazyOpener::complete_target(const std::string& name, FunctionRef<Target()> 
     }
     cache_files::require_control(target.cache);
     const bool is_by_url = !target.hash;
+    using first_requests::Ask;
     if ((is_by_url || !file->is_complete()) &&
-        !first_requests::go_on(*file, target.remote,
-                               is_by_url ? first_requests::Ask::kAlways : first_requests::Ask::kIfMissing, *client,
-                               cancel, fetcher_->counters())) {
+        first_requests::go_on(*file, target.remote, is_by_url ? Ask::kAlways : Ask::kIfMissing, *client, cancel,
+                              fetcher_->counters()) != first_requests::Answer::kSame) {
       throw NotInParts{"the server has another version than the part that is here, or sends no ranges"};
     }
     fetcher_->lend(client);
@@ -303,11 +303,17 @@ std::shared_ptr<SparseFile> LazyOpener::file_of(const Target& target, HttpClient
   cache_files::require_control(target.cache);
   const PrivateDirectory directory = PrivateDirectory::make(target.temporary);
   std::shared_ptr<SparseFile> file = SparseFile::find(directory, target.key);
+  using first_requests::Answer;
   using first_requests::Ask;
   const Ask ask = target.hash ? Ask::kIfMissing : options_.must_ask ? Ask::kMust : Ask::kAlways;
-  if (file != nullptr && !first_requests::go_on(*file, target.remote, ask, client, cancel, fetcher_->counters())) {
-    log::debug("{}: the server has another version than the part that is here, or sends no ranges", target.remote.name);
-    if (options_.must_ask) {
+  const Answer answer = file == nullptr
+                            ? Answer::kSame
+                            : first_requests::go_on(*file, target.remote, ask, client, cancel, fetcher_->counters());
+  if (answer != Answer::kSame) {
+    log::debug("{}: {}", target.remote.name,
+               answer == Answer::kNoRanges ? "the server sends no ranges"
+                                           : "the server has another version than the part that is here");
+    if (options_.must_ask && answer == Answer::kOtherVersion) {
       file->remove();  // a mount that uses it goes on with it, and the other version gets its place
     }
     file.reset();

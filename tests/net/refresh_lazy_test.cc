@@ -252,5 +252,15 @@ TEST_F(RefreshUrl, TheNextDaemonGoesOnWithTheSameVersion) {
   EXPECT_TRUE(read_text(*mounted / name_of(3)) == content_of(3, 7));
 }
 
+TEST_F(RefreshUrl, WhatCameStaysIfTheServerSendsNoRangesForAMoment) {
+  const auto mounted = mount({"--lazy=on", "--background=off"});
+  ASSERT_TRUE(mounted->ok()) << mounted->result().describe();
+  server_->set_fault({.kind = Fault::Kind::kIgnoreRange, .where = Where::kFiles});
+  expect_the_same(*mounted);
+  EXPECT_TRUE(fs::exists(partial())) << "the server has the same version";
+  server_->clear_faults();
+  expect_another(*mounted);
+}
+
 }  // namespace
 }  // namespace pkgfs::test
