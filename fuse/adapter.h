@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -107,9 +108,9 @@ class Adapter {
     return waiting_reads_.interrupt(number) || waiting_lookups_.interrupt(number);
   }
   /// WaitingReads::stop and WaitingLookups::stop.
-  void stop_waiting() {
+  [[nodiscard]] bool stop_waiting(std::chrono::milliseconds limit) {
     waiting_reads_.stop();
-    waiting_lookups_.stop();
+    return waiting_lookups_.stop(limit);
   }
 
  private:

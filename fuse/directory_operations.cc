@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/vfs/file_system.h"
+#include "core/vfs/served_file_system.h"
 #include "fuse/call.h"
 #include "fuse/content_prefetcher.h"
 
@@ -92,7 +93,9 @@ std::size_t add(fuse_req_t req, std::span<char> space, const DirEntry& entry, of
   return fuse_add_direntry(req, space.data(), space.size(), name.data(), &status, next);
 }
 
-void list(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, bool plus) {
+/// False: no reply, because the directory of a vfs::ServedFileSystem isn't open.
+bool list(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, bool plus) {
+  bool must_wait = false;
   Call::guard(req, plus ? Request::kReaddirplus : Request::kReaddir, [&] {
     const vfs::Inode dir = Call::any_inode(req, ino);
     vfs::FileSystem& fs = Call::fs(req);  // before `counting`: it may begin to count just now
@@ -130,7 +133,8 @@ void list(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, bool p
       };
       const Result<void> listed = fs.read_dir(dir, static_cast<std::uint64_t>(offset - kDotEntries), visit);
       if (!listed) {
-        return listed.error();
+        must_wait = listed.error() == vfs::ServedFileSystem::kMustWait;
+        return must_wait ? 0 : listed.error();
       }
     }
     // The request is gone after the reply.
@@ -143,6 +147,7 @@ void list(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, bool p
     }
     return 0;
   });
+  return !must_wait;
 }
 
 }  // namespace
@@ -163,12 +168,20 @@ void DirectoryOperations::opendir(fuse_req_t req, fuse_ino_t ino, fuse_file_info
 
 void DirectoryOperations::readdir(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset,
                                   fuse_file_info* /*fi*/) {
-  list(req, ino, size, offset, false);
+  (void)list(req, ino, size, offset, false);
 }
 
 void DirectoryOperations::readdirplus(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset,
                                       fuse_file_info* /*fi*/) {
-  list(req, ino, size, offset, true);
+  (void)list(req, ino, size, offset, true);
+}
+
+bool DirectoryOperations::try_readdir(fuse_req_t req, std::uint64_t ino, std::size_t size, off_t offset) {
+  return list(req, ino, size, offset, false);
+}
+
+bool DirectoryOperations::try_readdirplus(fuse_req_t req, std::uint64_t ino, std::size_t size, off_t offset) {
+  return list(req, ino, size, offset, true);
 }
 
 void DirectoryOperations::releasedir(fuse_req_t req, fuse_ino_t /*ino*/, fuse_file_info* /*fi*/) {

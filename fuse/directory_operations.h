@@ -17,6 +17,10 @@ struct DirectoryOperations {
   static void opendir(fuse_req_t req, std::uint64_t ino, fuse_file_info* fi);
   static void readdir(fuse_req_t req, std::uint64_t ino, std::size_t size, off_t offset, fuse_file_info* fi);
   static void readdirplus(fuse_req_t req, std::uint64_t ino, std::size_t size, off_t offset, fuse_file_info* fi);
+  /// The same for a vfs::ServedFileSystem. False: the listing must wait until the directory is open, and there was no
+  /// reply.
+  [[nodiscard]] static bool try_readdir(fuse_req_t req, std::uint64_t ino, std::size_t size, off_t offset);
+  [[nodiscard]] static bool try_readdirplus(fuse_req_t req, std::uint64_t ino, std::size_t size, off_t offset);
   static void releasedir(fuse_req_t req, std::uint64_t ino, fuse_file_info* fi);
 };
 

@@ -383,11 +383,11 @@ bool Session::stop(std::chrono::milliseconds limit) {
     return std::max(std::chrono::duration_cast<std::chrono::milliseconds>(time), std::chrono::milliseconds(1));
   };
   const bool prefetcher_ended = stop_prefetching(limit) && stop_notifying(left());
-  adapter_.stop_waiting();
+  const bool waiting_ended = adapter_.stop_waiting(left());
   const bool servers_ended = servers_ == nullptr || servers_->stop(left());
   const bool rings_ended = end_rings(left());
   unmount();
-  if (!prefetcher_ended || !servers_ended || !rings_ended) {
+  if (!prefetcher_ended || !waiting_ended || !servers_ended || !rings_ended) {
     return false;
   }
   if (const std::string said = take_messages(); !said.empty()) {

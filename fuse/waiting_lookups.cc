@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -69,7 +70,11 @@ void WaitingLookups::State::refuse(const Waiting& waiting, int error) {
 
 WaitingLookups::WaitingLookups() : state_(std::make_shared<State>()) {}
 
-WaitingLookups::~WaitingLookups() { stop(); }
+WaitingLookups::~WaitingLookups() {
+  if (!stop(std::chrono::seconds(5))) {
+    std::_Exit(EXIT_FAILURE);  // a thread waits for a disk, and uses what is destroyed next
+  }
+}
 
 void WaitingLookups::add(fuse_req_t req, std::uint64_t number, vfs::ServedFileSystem& fs, vfs::Inode dir,
                          const std::string& name, std::function<void()> answer) {
@@ -86,7 +91,17 @@ void WaitingLookups::add(fuse_req_t req, std::uint64_t number, vfs::ServedFileSy
     fuse_reply_err(req, EIO);
     return;
   }
-  const std::uint64_t waiter = fs.wait_for(dir, name, [state = state_, id] { state->ready(id); });
+  std::uint64_t waiter = 0;
+  try {
+    waiter = fs.wait_for(dir, name, [state = state_, id] { state->ready(id); });
+  } catch (...) {
+    State::Waiting mine;
+    if (state_->take(id, mine)) {
+      state_->done();
+      throw;
+    }
+    return;  // it was answered or interrupted meanwhile
+  }
   if (waiter == 0) {
     return;
   }
@@ -124,7 +139,7 @@ bool WaitingLookups::is_answering() const {
   return state_->answering > 0;
 }
 
-void WaitingLookups::stop() {
+bool WaitingLookups::stop(std::chrono::milliseconds limit) {
   std::unordered_map<std::uint64_t, State::Waiting> left;
   {
     const MutexLock lock(state_->mutex);
@@ -135,7 +150,7 @@ void WaitingLookups::stop() {
     State::refuse(waiting, EIO);
   }
   MutexLock lock(state_->mutex);
-  lock.wait(state_->idle, [this]() PKGFS_REQUIRES(state_->mutex) { return state_->answering == 0; });
+  return lock.wait_for(state_->idle, limit, [this]() PKGFS_REQUIRES(state_->mutex) { return state_->answering == 0; });
 }
 
 }  // namespace pkgfs::fuse

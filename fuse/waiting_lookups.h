@@ -4,6 +4,7 @@
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -21,23 +22,23 @@ namespace pkgfs::fuse {
 class WaitingLookups {
  public:
   WaitingLookups();
-  /// Calls `stop`.
+  /// Calls `stop`. Ends the process if a reply takes some seconds more.
   ~WaitingLookups();
   WaitingLookups(const WaitingLookups&) = delete;
   WaitingLookups& operator=(const WaitingLookups&) = delete;
 
-  /// Takes over `req`, which needs `name` in `dir`, or the tree of `dir` if `name` is empty. When `fs` says that it is
-  /// there, calls `answer`, which replies or calls `add` again. `number` is the number that the kernel gave the
-  /// request.
+  /// Takes over `req`, which needs `name` in `dir`, or the tree of `dir` if that is the root of one. When `fs` says
+  /// that it is there, calls `answer`, which replies or calls `add` again. `number` is the number that the kernel gave
+  /// the request. Throws std::bad_alloc; then `req` is the caller's again.
   void add(fuse_req_t req, std::uint64_t number, vfs::ServedFileSystem& fs, vfs::Inode dir, const std::string& name,
            std::function<void()> answer);
   /// Replies EINTR to the request with this number. False: it isn't waiting here.
   bool interrupt(std::uint64_t number);
   /// Whether a reply is being made at the moment by a thread that isn't a server thread.
   [[nodiscard]] bool is_answering() const;
-  /// Replies EIO to all waiting requests, and to those of later calls of `add`. After `stop` has returned, no other
-  /// thread uses a request that `add` took over.
-  void stop();
+  /// Replies EIO to all waiting requests, and to those of later calls of `add`. After `stop` has returned true, no
+  /// other thread uses a request that `add` took over. False: a reply was still being made after `limit`.
+  [[nodiscard]] bool stop(std::chrono::milliseconds limit);
 
  private:
   struct State;

@@ -53,7 +53,7 @@ ServedFileSystem::ServedFileSystem(ServedNames& names, const Options& options) :
 
 ServedFileSystem::~ServedFileSystem() = default;
 
-/// Sequentially consistent, as fuse::Answering needs it.
+/// Sequentially consistent, as fuse::Answering needs it (`detach`).
 ServedFileSystem::Inner ServedFileSystem::find_inner(Inode inode) const {
   Slot& slot = *slots_[(inode & ~kInner) >> kInnerSlotShift];
   const Inode packed = inode & ((Inode{1} << kInnerSlotShift) - 1);
@@ -87,77 +87,24 @@ void ServedFileSystem::touch(Slot& slot) {
   }
 }
 
-ServedFileSystem::NodePointer ServedFileSystem::find_node(Inode inode) const {
-  const auto found = nodes_.find(inode);
-  return found == nodes_.end() ? nullptr : found->second;
-}
-
-ServedFileSystem::NodePointer ServedFileSystem::current_node(const std::string& path) const {
-  const auto found = current_.find(path);
-  return found == current_.end() ? nullptr : find_node(found->second);
-}
-
-ServedFileSystem::NodePointer ServedFileSystem::make_node(Kind kind, const std::string& path) {
-  if (const NodePointer before = current_node(path); before != nullptr) {
-    before->current = false;
-    if (before->references == 0 && before->slot == kNoSlot) {
-      nodes_.erase(before->inode);
-    }
-  }
-  auto node = std::make_shared<Node>();
-  node->kind = kind;
-  node->inode = ++last_node_;
-  node->path = path;
-  node->attributes = {.type = kind == Kind::kLink ? FileType::kSymlink : FileType::kDirectory,
-                      .mode = static_cast<std::uint16_t>(kind == Kind::kLink ? 0777 : 0555),
-                      .modified = options_.modified,
-                      .number = number_of(path),
-                      .live = true};
-  nodes_.emplace(node->inode, node);
-  current_[path] = node->inode;
-  return node;
-}
-
-/// Forgets a node to which the kernel has no reference.
-void ServedFileSystem::drop(const NodePointer& node) {
-  if (node->inode == kRoot || node->slot != kNoSlot) {
-    return;
-  }
-  if (node->current) {
-    current_.erase(node->path);
-  }
-  nodes_.erase(node->inode);
-}
-
-Entry ServedFileSystem::held(Node& node) {
-  ++node.references;
-  return {.inode = node.inode, .attributes = node.attributes};
-}
-
 Result<ServedFileSystem::Inner> ServedFileSystem::tree_at(const Node& dir) const {
   if (dir.error != 0) {
     return fail(dir.error);
   }
   if (dir.slot == kNoSlot) {
-    const Failure* const failure = failure_of(dir.path);
-    return fail(failure == nullptr ? EAGAIN : failure->error);
+    const Failure* const failure = failure_of(dir.path, dir.state);
+    if (failure == nullptr) {
+      return fail(kMustWait);
+    }
+    return fail(failure->error == ENOENT ? EIO : failure->error);  // the kernel keeps for ever that an entry is absent
   }
   Slot& slot = *slots_[dir.slot];
   FileSystem* const tree = slot.tree.load();
-  if (tree == nullptr) {
-    return fail(EAGAIN);  // it is being closed
+  if (held_[dir.slot].hidden) {
+    return fail(kMustWait);  // it is being closed
   }
   touch(slot);
   return Inner{&slot, tree, kTreeRoot};
-}
-
-bool ServedFileSystem::must_open(Inode dir) const {
-  if (is_inner(dir)) {
-    return false;
-  }
-  const MutexLock lock(mutex_);
-  const NodePointer node = find_node(dir);
-  return node != nullptr && node->kind == Kind::kTree && tree_at(*node) == fail(EAGAIN);
 }
 
 void ServedFileSystem::note_absent(Slot& slot, Inode directory, std::string_view name) {
@@ -254,7 +201,7 @@ Result<Entry> ServedFileSystem::lookup_name(const NodePointer& dir, std::string_
       }
       break;
   }
-  if (const Failure* const failure = failure_of(path); failure != nullptr) {
+  if (const Failure* const failure = failure_of(path, meaning.state); failure != nullptr) {
     if (failure->error == ENOENT) {
       return fail(ENOENT);
     }
@@ -267,7 +214,7 @@ Result<Entry> ServedFileSystem::lookup_name(const NodePointer& dir, std::string_
     failed->until = failure->until;
     return held(*failed);
   }
-  return fail(EAGAIN);
+  return fail(kMustWait);
 }
 
 Result<Attributes> ServedFileSystem::metadata(Inode inode) {

@@ -32,17 +32,25 @@ namespace pkgfs::vfs {
 /// closed, and no directory of names has to be told of it. This matters: while one look-up in a directory waits, the
 /// kernel lets no notice about that directory pass, and behind that notice would wait all other look-ups.
 ///
-/// `lookup` and `read_dir` return EAGAIN where a search is needed. The caller then calls `wait_for`, and asks again
-/// when it is told. A search that fails is remembered for `kRemembered`. If it has found that there is no such package,
-/// `lookup` returns ENOENT. After any other failure, the name leads to a directory in which everything fails with the
-/// error, so that `problem` can explain it.
+/// `lookup` and `read_dir` return `kMustWait` where a search is needed. The caller then calls `wait_for`, and asks
+/// again when it is told. A search that fails is remembered for `kRemembered`. If it has found that there is no such
+/// package, `lookup` returns ENOENT. After any other failure, the name leads to a directory in which everything fails
+/// with the error, so that `problem` can explain it. If a tree can't be opened again, its root fails with the error,
+/// but with EIO instead of ENOENT: the kernel must not take an entry of the tree for absent.
 ///
-/// Thread-safe. `is_unused`, `hide`, `give_back` and `close` are for one thread.
+/// Any program can look up any number of names. So at most `kMostNodes` nodes are kept: those that were looked up
+/// longest ago are forgotten, except for open trees and what leads to a node. A request for one of these gets ESTALE,
+/// and the kernel looks its path up again.
+///
+/// Thread-safe. `is_unused`, `hide`, `detach`, `give_back` and `close` are for one thread.
 class ServedFileSystem final : public CountingFileSystem {
  public:
   using Clock = std::chrono::steady_clock;
   static constexpr std::size_t kSlots = 4096;
   static constexpr auto kRemembered = std::chrono::seconds(30);
+  static constexpr std::size_t kMostNodes = 16384;
+  /// No errno has this number, so that no error of a package can be taken for it.
+  static constexpr int kMustWait = 1 << 16U;
 
   struct Options {
     bool immutable = true;                      // all trees are (FileSystem::is_immutable)
@@ -59,8 +67,6 @@ class ServedFileSystem final : public CountingFileSystem {
   [[nodiscard]] std::uint64_t wait_for(Inode dir, std::string_view name, const std::function<void()>& ready);
   /// `ready` isn't called any more, unless it is being called now. If nothing else waits, the search ends.
   void leave(std::uint64_t waiter);
-  /// Whether a request in `dir` must wait until the tree of `dir` is open.
-  [[nodiscard]] bool must_open(Inode dir) const;
   /// Why the name that leads to `inode` can't be shown. Of a directory of names: the failures in it that are
   /// remembered, a line for each. Empty if there is none.
   [[nodiscard]] std::string problem(Inode inode);
@@ -75,8 +81,6 @@ class ServedFileSystem final : public CountingFileSystem {
   /// The trees that no request has used since `idle` before `now`. Also lets searches fail that wait for too long, and
   /// forgets what is too old.
   [[nodiscard]] std::vector<OpenSlot> idle(Clock::time_point now, std::chrono::milliseconds idle);
-  /// When `idle` should be called because of a search; Clock::time_point::max(): not.
-  [[nodiscard]] Clock::time_point next_deadline() const;
   [[nodiscard]] FileSystem& tree_of(std::size_t slot) const;
   /// The inode here of `inode` in the tree of `slot`, the root included; 0 if there is none.
   [[nodiscard]] Inode inode_of(std::size_t slot, Inode inode) const;
@@ -90,11 +94,14 @@ class ServedFileSystem final : public CountingFileSystem {
   [[nodiscard]] std::vector<Absent> take_absent(std::size_t slot, bool& all);
   /// Whether the kernel has no reference to an entry below the root of the tree.
   [[nodiscard]] bool is_unused(std::size_t slot) const { return slots_[slot]->references == 0; }
-  /// From now on, no request finds the tree. Requests that began before may still use it. Those that need it wait for
-  /// `give_back` or `close`.
+  /// From now on, no look-up finds the tree from its root: they wait for `give_back` or `close`. Requests for entries
+  /// that the kernel knows, and those that began before, still use it.
   void hide(std::size_t slot);
+  /// From now on, no request finds the hidden tree. The kernel knows no entry of it any more, so only a request for a
+  /// file handle of before gets ESTALE. Requests that began before may still use it.
+  void detach(std::size_t slot);
   void give_back(std::size_t slot);
-  /// Returns a hidden tree, which the caller destroys. Requests open it again.
+  /// Returns a detached tree, which the caller destroys. Requests open it again.
   [[nodiscard]] std::shared_ptr<HeldTree> close(std::size_t slot);
 
   struct Counts {
@@ -130,7 +137,7 @@ class ServedFileSystem final : public CountingFileSystem {
   using Listing = std::vector<ServedNames::Listed>;
 
   struct Slot {
-    std::atomic<FileSystem*> tree{nullptr};  // null: free, or hidden
+    std::atomic<FileSystem*> tree{nullptr};  // null: free, or detached
     std::atomic<std::uint64_t> references{0};
     std::atomic<bool> used{false};  // since `idle` last looked
     std::size_t index = 0;
@@ -155,9 +162,10 @@ class ServedFileSystem final : public CountingFileSystem {
     std::string text;  // of a link; or why it failed
     Attributes attributes;
     std::uint64_t references = 0;
-    bool current = true;      // the name leads here
-    int error = 0;            // of kFailed; ESTALE for a tree that changed while it was closed
-    Clock::time_point until;  // of a link or a failure: when to search again
+    std::uint64_t looked = 0;  // up, last: the number of that look-up
+    bool current = true;       // the name leads here
+    int error = 0;             // of kFailed; ESTALE for a tree that changed while it was closed
+    Clock::time_point until;   // of a link or a failure: when to search again
     // Of a tree.
     std::string state;
     std::size_t slot = kNoSlot;
@@ -174,10 +182,14 @@ class ServedFileSystem final : public CountingFileSystem {
     Inode tree = 0;      // the root directory whose tree is to be opened again; 0: a name is looked up
     std::string state;   // of the name
     bool begun = false;  // false: the tree is being closed at the moment
+    bool kept = false;   // it goes on although nothing waits for it
     Clock::time_point deadline;
+    Clock::time_point latest;  // until when it may wait for a free thread
+    std::uint64_t seen = 1;    // its progress at the deadline before
     std::vector<std::pair<std::uint64_t, std::function<void()>>> waiters;
   };
   struct Failure {
+    std::string state;  // of the name
     int error = 0;
     std::string reason;
     Clock::time_point until;
@@ -202,10 +214,15 @@ class ServedFileSystem final : public CountingFileSystem {
   NodePointer make_node(Kind kind, const std::string& path) PKGFS_REQUIRES(mutex_);
   void drop(const NodePointer& node) PKGFS_REQUIRES(mutex_);
   [[nodiscard]] Entry held(Node& node) PKGFS_REQUIRES(mutex_);
-  /// Null: there is none, or it is too old.
-  [[nodiscard]] const Failure* failure_of(const std::string& path) const PKGFS_REQUIRES(mutex_);
-  void remember(const std::string& path, int error, const std::string& reason) PKGFS_REQUIRES(mutex_);
-  /// The tree of the root directory `dir`. EAGAIN: it must be opened.
+  /// Forgets a quarter of the nodes, if there are too many.
+  void evict() PKGFS_REQUIRES(mutex_);
+  /// Whether a package was found in the directory of names.
+  [[nodiscard]] bool has_found(const std::string& path) const PKGFS_REQUIRES(mutex_);
+  /// Null: there is none, it is too old, or the name had another state.
+  [[nodiscard]] const Failure* failure_of(const std::string& path, const std::string& state) const
+      PKGFS_REQUIRES(mutex_);
+  void remember(const Search& search, int error, const std::string& reason) PKGFS_REQUIRES(mutex_);
+  /// The tree of the root directory `dir`. kMustWait: it must be opened.
   [[nodiscard]] Result<Inner> tree_at(const Node& dir) const PKGFS_REQUIRES(mutex_);
   [[nodiscard]] Result<Entry> lookup_name(const NodePointer& dir, std::string_view name) PKGFS_EXCLUDES(mutex_);
   /// `shown`: the inode here of the directory.
@@ -239,6 +256,8 @@ class ServedFileSystem final : public CountingFileSystem {
   void found(std::uint64_t number, const std::string& key, ServedNames::Finding finding) PKGFS_EXCLUDES(mutex_);
   void take(const Search& search, ServedNames::Finding& finding) PKGFS_REQUIRES(mutex_);
   void take_tree(const Search& search, ServedNames::Finding& finding) PKGFS_REQUIRES(mutex_);
+  /// Lets a search go on whose time is over, if it has made progress. Those that wait for it get ETIMEDOUT.
+  [[nodiscard]] Search time_out(Search& search, Clock::time_point now) PKGFS_REQUIRES(mutex_);
   /// Removes from the nodes what is too old.
   void forget_old(Clock::time_point now) PKGFS_REQUIRES(mutex_);
   void take_link(const std::string& path, const std::string& text) PKGFS_REQUIRES(mutex_);
@@ -260,6 +279,7 @@ class ServedFileSystem final : public CountingFileSystem {
   std::map<std::string, Failure, std::less<>> failures_ PKGFS_GUARDED_BY(mutex_);
   Inode last_node_ PKGFS_GUARDED_BY(mutex_) = kRoot;
   std::uint64_t last_number_ PKGFS_GUARDED_BY(mutex_) = 0;  // of searches and waiters
+  std::uint64_t last_look_ PKGFS_GUARDED_BY(mutex_) = 0;
   std::uint64_t opened_ PKGFS_GUARDED_BY(mutex_) = 0;
   std::uint64_t closed_ PKGFS_GUARDED_BY(mutex_) = 0;
   std::uint64_t failed_ PKGFS_GUARDED_BY(mutex_) = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What a ServedFileSystem remembers of searches that failed.
 #include <algorithm>
-#include <vector>
+#include <cerrno>
 
 #include "core/vfs/served_file_system.h"
 
@@ -13,16 +13,21 @@ constexpr std::size_t kMostFailures = 1024;
 
 }  // namespace
 
-const ServedFileSystem::Failure* ServedFileSystem::failure_of(const std::string& path) const {
+const ServedFileSystem::Failure* ServedFileSystem::failure_of(const std::string& path, const std::string& state) const {
   const auto found = failures_.find(path);
-  return found == failures_.end() || Clock::now() >= found->second.until ? nullptr : &found->second;
+  const bool is_of_it = found != failures_.end() && found->second.state == state && Clock::now() < found->second.until;
+  return is_of_it ? &found->second : nullptr;
 }
 
-void ServedFileSystem::remember(const std::string& path, int error, const std::string& reason) {
-  if (failures_.size() >= kMostFailures && !failures_.contains(path)) {
+void ServedFileSystem::remember(const Search& search, int error, const std::string& reason) {
+  if (failures_.size() >= kMostFailures && !failures_.contains(search.path)) {
     failures_.erase(std::ranges::min_element(failures_, {}, [](const auto& each) { return each.second.until; }));
   }
-  failures_[path] = {.error = error, .reason = reason, .until = Clock::now() + kRemembered};
+  // A program that gets EAGAIN would try again for ever.
+  failures_[search.path] = {.state = search.state,
+                            .error = error == EAGAIN || error == kMustWait ? ENOMEM : error,
+                            .reason = reason,
+                            .until = Clock::now() + kRemembered};
   ++failed_;
 }
 
@@ -33,7 +38,7 @@ std::string ServedFileSystem::problem(Inode inode) {
     return {};
   }
   if (node->kind != Kind::kNames) {
-    const Failure* const failure = failure_of(node->path);
+    const Failure* const failure = failure_of(node->path, node->state);
     return node->kind == Kind::kFailed ? node->text : failure == nullptr ? std::string() : failure->reason;
   }
   constexpr std::size_t kMost = 60000;  // of an attribute
@@ -46,20 +51,6 @@ std::string ServedFileSystem::problem(Inode inode) {
     }
   }
   return text;
-}
-
-void ServedFileSystem::forget_old(Clock::time_point now) {
-  std::erase_if(failures_, [&](const auto& each) { return now >= each.second.until; });
-  std::vector<NodePointer> old;
-  for (const auto& [inode, node] : nodes_) {
-    const bool is_old = node->kind == Kind::kLink ? now >= node->until : !node->current;
-    if (node->references == 0 && node->slot == kNoSlot && is_old) {
-      old.push_back(node);
-    }
-  }
-  for (const NodePointer& node : old) {
-    drop(node);
-  }
 }
 
 }  // namespace pkgfs::vfs

@@ -59,7 +59,8 @@ std::shared_ptr<const ServedFileSystem::Listing> ServedFileSystem::listing_of(co
   for (auto used = current_.lower_bound(prefix); used != current_.end() && used->first.starts_with(prefix); ++used) {
     const NodePointer node = find_node(used->second);
     const std::string name = used->first.substr(prefix.size());
-    if (!name.empty() && name.find('/') == std::string::npos && node->kind != Kind::kFailed) {
+    const bool is_found = node->kind != Kind::kFailed && (node->kind != Kind::kNames || has_found(used->first));
+    if (!name.empty() && name.find('/') == std::string::npos && is_found) {
       using enum ServedNames::Meaning::Kind;
       all.push_back({.name = name,
                      .kind = node->kind == Kind::kLink   ? kLink

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <exception>
+#include <iterator>
 #include <utility>
 
 #include "core/vfs/path_text.h"
@@ -13,6 +14,8 @@ namespace {
 
 /// For so long, a link leads to what was found.
 constexpr auto kLinkTime = std::chrono::seconds(5);
+/// A search waits no longer than so many times the patience for a free thread.
+constexpr int kQueueTimes = 4;
 /// Where the number of a tree is in a number that stat shows. Trees with stable inodes have fewer than 2^31 numbers.
 constexpr unsigned kBaseShift = 32;
 constexpr std::uint64_t kBases = (std::uint64_t{1} << 29U) - 1;
@@ -27,13 +30,21 @@ std::uint64_t ServedFileSystem::wait_for(Inode dir, std::string_view name, const
   std::string path;
   std::string state;
   Inode tree = 0;
+  NodePointer node;
   {
     const MutexLock lock(mutex_);
-    const NodePointer node = find_node(dir);
+    node = find_node(dir);
     if (node != nullptr && node->kind == Kind::kTree) {
       tree = dir;
+      path = node->path;
+      state = node->state;
+    } else if (node != nullptr) {
+      path = node->path;
     }
-    path = node == nullptr ? std::string() : node->path;
+  }
+  if (node == nullptr) {
+    ready();
+    return 0;
   }
   if (tree == 0) {
     state = names_.meaning_of(path, name).state;
@@ -62,8 +73,8 @@ std::optional<ServedFileSystem::Joined> ServedFileSystem::join(const std::string
                                                                const std::function<void()>& ready) {
   const MutexLock lock(mutex_);
   const NodePointer node = tree == 0 ? nullptr : find_node(tree);
-  const bool is_settled = tree == 0 ? failure_of(path) != nullptr || is_found(path, state)
-                                    : node == nullptr || tree_at(*node) != fail(EAGAIN);
+  const bool is_settled = tree == 0 ? failure_of(path, state) != nullptr || is_found(path, state)
+                                    : node == nullptr || tree_at(*node) != fail(kMustWait);
   if (is_settled) {
     return std::nullopt;
   }
@@ -77,6 +88,7 @@ std::optional<ServedFileSystem::Joined> ServedFileSystem::join(const std::string
     search.state = state;
     search.begun = !is_closing;
     search.deadline = Clock::now() + options_.patience;
+    search.latest = Clock::now() + kQueueTimes * options_.patience;
     joined.to_begin = is_closing ? 0 : search.number;
     joined.recipe = node == nullptr ? nullptr : node->recipe;
   }
@@ -101,7 +113,7 @@ void ServedFileSystem::leave(std::uint64_t waiter) {
     for (auto search = searches_.begin(); search != searches_.end(); ++search) {
       auto& waiters = search->second.waiters;
       if (std::erase_if(waiters, [&](const auto& each) { return each.first == waiter; }) > 0) {
-        if (waiters.empty()) {
+        if (waiters.empty() && !search->second.kept) {
           given_up = search->second.begun ? search->second.number : 0;
           searches_.erase(search);
         }
@@ -142,7 +154,7 @@ void ServedFileSystem::take(const Search& search, ServedNames::Finding& finding)
     node->until = Clock::now() + kRemembered;  // what it meant before is better than nothing
     ++failed_;
   } else {
-    remember(search.path, finding.error, finding.reason);
+    remember(search, finding.error, finding.reason);
   }
 }
 
@@ -167,13 +179,13 @@ void ServedFileSystem::link_changed(const std::string& path, const std::string& 
 void ServedFileSystem::take_tree(const Search& search, ServedNames::Finding& finding) {
   const std::size_t slot = free_slot();
   if (slot == kNoSlot) {
-    remember(search.path, EMFILE, std::to_string(kSlots) + " packages are open, and programs use them");
+    remember(search, EMFILE, std::to_string(kSlots) + " packages are open, and programs use them");
     return;
   }
   FileSystem& tree = finding.tree->tree();
   const Result<Attributes> root = tree.metadata(tree.root());
   if (!root) {
-    remember(search.path, root.error(), "the root directory of the package can't be read");
+    remember(search, root.error(), "the root directory of the package can't be read");
     return;
   }
   NodePointer node = search.tree == 0 ? nullptr : find_node(search.tree);
@@ -263,20 +275,22 @@ std::vector<ServedFileSystem::OpenSlot> ServedFileSystem::idle(Clock::time_point
       }
     }
     for (auto search = searches_.begin(); search != searches_.end();) {
-      if (now < search->second.deadline) {
-        ++search;
-        continue;
+      Search& one = search->second;
+      if (one.begun && now < one.latest && names_.progress(one.number) == 0) {
+        one.deadline = std::min(now + options_.patience, one.latest);  // its time begins when a thread works on it
       }
-      ServedNames::Finding finding{.tree = nullptr, .link = {}, .error = ETIMEDOUT, .reason = "it took too long"};
-      finding.reason = "no answer within " + std::to_string(options_.patience.count()) + " ms (--timeout)";
-      take(search->second, finding);
-      late.push_back(std::move(search->second));
-      search = searches_.erase(search);
+      if (now >= one.deadline) {
+        late.push_back(time_out(one, now));
+      }
+      search = now < one.deadline ? std::next(search) : searches_.erase(search);
     }
     forget_old(now);
   }
+  names_.end_late();
   for (const Search& search : late) {
-    names_.give_up(search.number);
+    if (!search.kept) {
+      names_.give_up(search.number);
+    }
     for (const auto& [waiter, ready] : search.waiters) {
       ready();
     }
@@ -284,13 +298,23 @@ std::vector<ServedFileSystem::OpenSlot> ServedFileSystem::idle(Clock::time_point
   return all;
 }
 
-ServedFileSystem::Clock::time_point ServedFileSystem::next_deadline() const {
-  const MutexLock lock(mutex_);
-  auto next = Clock::time_point::max();
-  for (const auto& [key, search] : searches_) {
-    next = std::min(next, search.deadline);
+ServedFileSystem::Search ServedFileSystem::time_out(Search& search, Clock::time_point now) {
+  const std::uint64_t progress = search.begun ? names_.progress(search.number) : 0;
+  const bool goes_on = progress > search.seen;
+  const std::string limit = std::to_string(options_.patience.count()) + " ms (--timeout)";
+  ServedNames::Finding finding{.tree = nullptr, .link = {}, .error = ETIMEDOUT, .reason = {}};
+  finding.reason = goes_on         ? "it isn't complete after " + limit + "; its download goes on"
+                   : progress == 0 ? "no thread was free for it within " + limit
+                                   : "no answer within " + limit;
+  take(search, finding);
+  Search late = search;
+  late.kept = search.kept = goes_on;
+  search.seen = progress;
+  search.waiters.clear();
+  if (goes_on) {
+    search.deadline = now + options_.patience;
   }
-  return next;
+  return late;
 }
 
 FileSystem& ServedFileSystem::tree_of(std::size_t slot) const {
@@ -301,8 +325,9 @@ FileSystem& ServedFileSystem::tree_of(std::size_t slot) const {
 void ServedFileSystem::hide(std::size_t slot) {
   const MutexLock lock(mutex_);
   held_.at(slot).hidden = true;
-  slots_[slot]->tree = nullptr;
 }
+
+void ServedFileSystem::detach(std::size_t slot) { slots_[slot]->tree = nullptr; }
 
 void ServedFileSystem::give_back(std::size_t slot) {
   Search waiting;
@@ -332,6 +357,7 @@ std::shared_ptr<HeldTree> ServedFileSystem::close(std::size_t slot) {
     const MutexLock lock(mutex_);
     bool all = true;
     (void)take_absent(slot, all);
+    slots_[slot]->tree = nullptr;
     Held held = std::exchange(held_.at(slot), {});
     closed = std::move(held.tree);
     ++closed_;

@@ -63,6 +63,11 @@ class ServedNames {
   virtual void find(std::uint64_t number, const std::string& path, std::shared_ptr<const void> recipe, Done done) = 0;
   /// Nothing waits for the search any more: it should end soon.
   virtual void give_up(std::uint64_t number) = 0;
+  /// How far a search is: 0 while it waits for a free thread, else a number that grows while bytes arrive. 1 if there
+  /// is no such search. The caller may hold a lock, so this doesn't call `Done`.
+  [[nodiscard]] virtual std::uint64_t progress(std::uint64_t number) = 0;
+  /// Called about once a second: work for which no look-up waits should end if it takes too long.
+  virtual void end_late() = 0;
   /// The names in a directory of names that are known without the network, in any order.
   [[nodiscard]] virtual std::vector<Listed> list(const std::string& directory) = 0;
 };

@@ -34,6 +34,7 @@ struct NetworkFlags {
   std::optional<std::uint32_t> deadline;      // seconds
   bool ask_again = false;         // ask registries and the servers of URLs, even if the cache has their answers
   bool forks_later = true;        // false: no process that shares connections with this one will follow
+  bool any_age = false;           // with `offline`: no warning that an answer in the cache is old
   bool is_never_path = false;     // PACKAGE is no path, even if there is a file of its name
   std::string working_directory;  // where relative paths of dependencies begin; empty: that of the process
 };

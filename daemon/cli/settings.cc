@@ -199,6 +199,9 @@ class Builder {
     const auto origin = [](bool set, const char* flag) { return set ? flag : kDefault; };
     settings_.offline = flags_.offline;
     row("offline", flags_.offline ? "yes" : "no", origin(flags_.offline, "--offline"));
+    if (flags_.any_age) {
+      settings_.query_time = std::chrono::hours(24 * 36500);
+    }
     settings_.wait = !flags_.no_wait;
     row("wait", settings_.wait ? "yes" : "no", origin(flags_.no_wait, "--no-wait"));
     settings_.verify_downloads = flags_.verify_downloads.value_or(VerifyDownloads::kFail);

@@ -26,14 +26,8 @@ using Kind = NameSyntax::Kind;
 constexpr unsigned kLocalThreads = 4;
 /// Each may wait for a server. More searches than these wait for a free thread.
 constexpr unsigned kRemoteThreads = 64;
-/// For so long, a link isn't checked again.
-constexpr auto kCheckPause = std::chrono::seconds(10);
-
-NameSyntax syntax_of_path(std::string_view path) {
-  const std::size_t slash = path.rfind('/');
-  return slash == std::string_view::npos ? syntax_of({}, path)
-                                         : syntax_of(path.substr(0, slash), path.substr(slash + 1));
-}
+/// Threads that ask registries whether a link leads to another version now.
+constexpr unsigned kCheckThreads = 4;
 
 bool is_directory(const std::string& path) {
   struct stat status{};
@@ -81,13 +75,18 @@ std::string link_to(const std::string& full_name, const NamedId& id) {
   return full_name.substr(full_name.rfind('/') + 1) + "@" + id.version.to_string();
 }
 
-/// PACKAGE for the root of a lock file.
-std::string locked_root(const std::string& path) {
+/// PACKAGE for the root of a lock file. `is_path`: an administrator has named a path of this machine.
+std::string locked_root(const std::string& path, bool& is_path) {
   const PackageSummary root = parse_lock_file(path).packages.front().summary;
+  is_path = false;
   if (const NamedId* const named = root.pkg.id.named()) {
     return named->full_name + "@=" + named->version.to_string();
   }
-  return root.dist.webc_sha256 ? root.pkg.id.to_string() : root.dist.path.value_or(root.dist.url);
+  if (root.dist.webc_sha256) {
+    return root.pkg.id.to_string();
+  }
+  is_path = root.dist.path.has_value();
+  return root.dist.path.value_or(root.dist.url);
 }
 
 }  // namespace
@@ -98,7 +97,10 @@ PackageNames::PackageNames(TreeFlags flags, std::string locks, const Io& io)
       io_(io),
       settings_(load_settings(flags_.network, io.environment)),
       local_(kLocalThreads),
-      remote_(kRemoteThreads) {
+      remote_(kRemoteThreads),
+      checking_(kCheckThreads) {
+  flags_.network.is_never_path = true;
+  flags_.network.forks_later = false;  // `serve` has forked before it looks for the first package
   for (const std::string& directory : settings_.directories) {
     if (!is_directory(directory)) {
       throw Error(ErrorCode::kNotFound, "package directory does not exist: \"" + directory + "\"");
@@ -175,17 +177,42 @@ void PackageNames::give_up(std::uint64_t number) {
   task->running.cancel();
 }
 
+std::uint64_t PackageNames::progress(std::uint64_t number) {
+  const MutexLock lock(mutex_);
+  const auto found = tasks_.find(number);
+  if (found == tasks_.end()) {
+    return 1;
+  }
+  return found->second->is_running ? 1 + found->second->arrivals.count() : 0;
+}
+
+std::vector<std::string> PackageNames::places() const {
+  std::vector<std::string> all = settings_.directories;
+  all.push_back(settings_.cache_dir);
+  if (!locks_.empty()) {
+    all.push_back(locks_);
+  }
+  return all;
+}
+
 bool PackageNames::stop(std::chrono::milliseconds limit) {
   std::map<std::uint64_t, TaskPointer> tasks;
+  std::map<std::string, Check> checks;
   {
     const MutexLock lock(mutex_);
     stopping_ = true;
     tasks.swap(tasks_);
+    checks.swap(checks_);
   }
   for (const auto& [number, task] : tasks) {
     task->running.cancel();
   }
-  return local_.stop(limit) && remote_.stop(limit);
+  for (const auto& [path, check] : checks) {
+    if (check.task != nullptr) {
+      check.task->running.cancel();
+    }
+  }
+  return local_.stop(limit) && remote_.stop(limit) && checking_.stop(limit);
 }
 
 void PackageNames::end(const TaskPointer& task, Finding finding) {
@@ -206,6 +233,7 @@ void PackageNames::work(const TaskPointer& task, bool offline) {
       return;
     }
   }
+  task->is_running = true;
   const NameSyntax syntax = syntax_of_path(task->path);
   Finding finding;
   try {
@@ -225,10 +253,11 @@ void PackageNames::work(const TaskPointer& task, bool offline) {
     end(task, std::move(finding));
     return;
   }
+  task->is_running = false;
   try {
     remote_.add([this, task] { work(task, false); });
   } catch (const std::system_error& error) {
-    finding.error = EAGAIN;
+    finding.error = ENOMEM;
     finding.reason = std::string("no thread can be started: ") + error.what();
     end(task, std::move(finding));
   }
@@ -237,6 +266,7 @@ void PackageNames::work(const TaskPointer& task, bool offline) {
 Finding PackageNames::search(Task& task, const NameSyntax& syntax, bool offline) {
   TreeFlags flags = flags_;
   flags.network.offline = flags.network.offline || offline;
+  flags.network.any_age = flags.network.offline;  // no warning that the answer in the cache is old, at each search
   if (syntax.kind == Kind::kRequirement) {
     return find_link(task, syntax, flags, offline);
   }
@@ -248,10 +278,11 @@ std::shared_ptr<HeldPackage> PackageNames::open(Task& task, const NameSyntax& sy
   std::string text = syntax.specifier;
   if (syntax.kind == Kind::kLockedPackage) {
     flags.network.lock = lock_path(syntax.specifier);
-    text = locked_root(*flags.network.lock);
+    bool is_path = false;
+    text = task.recipe == nullptr ? locked_root(*flags.network.lock, is_path) : task.recipe->text;
+    flags.network.is_never_path = !is_path;
   }
-  NoProgress no_progress;
-  PackageOpener opener(flags, io_, &no_progress);
+  PackageOpener opener(flags, io_, &task.arrivals);
   const RunningOpener::Scope scope(task.running, opener);
   RootPackage root;
   if (task.recipe != nullptr) {
@@ -262,7 +293,7 @@ std::shared_ptr<HeldPackage> PackageNames::open(Task& task, const NameSyntax& sy
   }
   OpenedTree opened = load_tree(opener, root, text, flags, tree_options(flags));
   std::shared_ptr<const PackageRecipe> recipe = task.recipe;
-  if (recipe == nullptr && syntax.kind == Kind::kExact) {
+  if (recipe == nullptr) {
     recipe = std::make_shared<const PackageRecipe>(PackageRecipe{
         .text = text, .root = info_of(root), .dist = root.dist, .resolution = std::move(opened.resolution)});
   }
@@ -270,8 +301,7 @@ std::shared_ptr<HeldPackage> PackageNames::open(Task& task, const NameSyntax& sy
 }
 
 Finding PackageNames::find_link(Task& task, const NameSyntax& syntax, const TreeFlags& flags, bool offline) {
-  NoProgress no_progress;
-  PackageOpener opener(flags, io_, &no_progress);
+  PackageOpener opener(flags, io_, &task.arrivals);
   const RunningOpener::Scope scope(task.running, opener);
   const RootPackage root = opener.find(syntax.specifier);
   const PackageInfo info = info_of(root);
@@ -283,35 +313,6 @@ Finding PackageNames::find_link(Task& task, const NameSyntax& syntax, const Tree
     check_later(task.path, link);
   }
   return {.tree = nullptr, .link = std::move(link), .error = 0, .reason = {}};
-}
-
-void PackageNames::check_later(const std::string& path, const std::string& link) {
-  const auto now = std::chrono::steady_clock::now();
-  const auto task = std::make_shared<Task>();
-  task->path = path;
-  {
-    const MutexLock lock(mutex_);
-    std::erase_if(checked_, [&](const auto& each) { return now - each.second >= kCheckPause; });
-    if (!checked_.emplace(path, now).second) {
-      return;
-    }
-  }
-  try {
-    remote_.add([this, task, link] { check_link(task, link); });
-  } catch (const std::system_error& error) {
-    log::debug("\"{}\" isn't checked: no thread can be started: {}", path, error.what());
-  }
-}
-
-void PackageNames::check_link(const TaskPointer& task, const std::string& link) {
-  try {
-    const Finding finding = find_link(*task, syntax_of_path(task->path), flags_, false);
-    if (finding.link != link && link_changed_) {
-      link_changed_(task->path, finding.link);
-    }
-  } catch (const std::exception& error) {
-    log::debug("\"{}\" still leads to \"{}\": {}", task->path, link, error.what());
-  }
 }
 
 }  // namespace pkgfs

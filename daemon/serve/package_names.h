@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "core/base/thread_annotations.h"
+#include "core/cache/download_observer.h"
 #include "core/vfs/served_names.h"
 #include "daemon/cli/io.h"
 #include "daemon/cli/options.h"
@@ -28,6 +30,7 @@ namespace pkgfs {
 ///
 /// A search first asks only what is local: registry directories and the cache. Few threads do that. If that isn't
 /// enough, one of many other threads asks the registries. So a registry that doesn't answer holds up no local package.
+/// Programs choose the names, so a name is never taken for a path of this machine.
 class PackageNames final : public vfs::ServedNames {
  public:
   /// `flags` must not depend on the working directory (flags_from). `locks`: the directory of lock files; empty: none.
@@ -42,22 +45,48 @@ class PackageNames final : public vfs::ServedNames {
   [[nodiscard]] Meaning meaning_of(const std::string& directory, std::string_view name) override;
   void find(std::uint64_t number, const std::string& path, std::shared_ptr<const void> recipe, Done done) override;
   void give_up(std::uint64_t number) override;
+  [[nodiscard]] std::uint64_t progress(std::uint64_t number) override;
+  /// Ends checks of links that take longer than `patience`.
+  void end_late() override;
   [[nodiscard]] std::vector<Listed> list(const std::string& directory) override;
   /// Ends all searches. False: one didn't end within `limit`.
   [[nodiscard]] bool stop(std::chrono::milliseconds limit);
+  /// The directories of this machine that the names are read from. Not all need exist.
+  [[nodiscard]] std::vector<std::string> places() const;
   /// How long a search may take (--timeout).
   [[nodiscard]] std::chrono::milliseconds patience() const { return settings_.timeout; }
 
  private:
+  /// Counts the pieces of downloads that arrive.
+  class Arrivals final : public DownloadObserver {
+   public:
+    [[nodiscard]] std::uint64_t count() const { return count_; }
+    void started(std::string_view /*name*/, std::uint64_t /*have*/, std::optional<std::uint64_t> /*total*/) override {}
+    void received(std::string_view /*name*/, std::uint64_t have) override {
+      count_ += have_.exchange(have) != have ? 1 : 0;
+    }
+    void finished(std::string_view /*name*/, std::uint64_t /*have*/, bool /*success*/) override {}
+
+   private:
+    std::atomic<std::uint64_t> have_{0};
+    std::atomic<std::uint64_t> count_{0};
+  };
   struct Task {
-    std::uint64_t number = 0;
+    std::uint64_t number = 0;  // 0: a check of a link
     std::string path;
     std::shared_ptr<const PackageRecipe> recipe;
     Done done;
     RunningOpener running;
+    Arrivals arrivals;
+    std::atomic<bool> is_running{false};  // a thread works on it
     bool given_up = false;
   };
   using TaskPointer = std::shared_ptr<Task>;
+  /// That of a link (`check_later`).
+  struct Check {
+    TaskPointer task;  // null: it has ended
+    std::chrono::steady_clock::time_point begun;
+  };
 
   void work(const TaskPointer& task, bool offline);
   void end(const TaskPointer& task, Finding finding);
@@ -68,6 +97,7 @@ class PackageNames final : public vfs::ServedNames {
   /// answer.
   void check_later(const std::string& path, const std::string& link);
   void check_link(const TaskPointer& task, const std::string& link);
+  void end_check(const std::string& path);
   [[nodiscard]] std::string lock_path(const std::string& name) const { return locks_ + "/" + name + ".lock"; }
   // The parts of `list`. Each adds names of `directory` to `all`.
 
@@ -94,10 +124,11 @@ class PackageNames final : public vfs::ServedNames {
   LinkChanged link_changed_;
   Mutex mutex_;
   std::map<std::uint64_t, TaskPointer> tasks_ PKGFS_GUARDED_BY(mutex_);
-  std::map<std::string, std::chrono::steady_clock::time_point> checked_ PKGFS_GUARDED_BY(mutex_);  // links, by path
+  std::map<std::string, Check> checks_ PKGFS_GUARDED_BY(mutex_);  // by path
   bool stopping_ PKGFS_GUARDED_BY(mutex_) = false;
   WorkerPool local_;
   WorkerPool remote_;
+  WorkerPool checking_;
 };
 
 }  // namespace pkgfs

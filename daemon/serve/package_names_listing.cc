@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The listings of PackageNames: what is local.
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <set>
 #include <string>
@@ -91,7 +92,7 @@ std::vector<std::string> PackageNames::cached_versions(const std::string& full_n
                           .token = registry.token,
                           .prefer = settings_.prefer,
                           .must_ask = false,
-                          .cache_time = settings_.query_time,
+                          .cache_time = std::chrono::hours(24 * 36500),  // no warning that an answer is old
                           .offline = true},
                          nullptr, RegistryAnswerCache(answers_of(registry)), never);
     try {

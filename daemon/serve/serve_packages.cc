@@ -5,7 +5,9 @@
 
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "core/base/error.h"
@@ -34,6 +36,30 @@ void refuse_options(const MountOptions& options) {
   for (const auto& [is_set, name] : refused) {
     if (is_set) {
       throw Error(ErrorCode::kUsage, std::string(name) + " can't be used with \"pkgfs serve\"");
+    }
+  }
+}
+
+bool is_in(std::filesystem::path path, const std::filesystem::path& directory) {
+  std::error_code failed;
+  for (path = std::filesystem::weakly_canonical(path, failed); !path.empty(); path = path.parent_path()) {
+    if (path == directory || std::filesystem::equivalent(path, directory, failed)) {
+      return true;
+    }
+    if (path == path.parent_path()) {
+      break;
+    }
+  }
+  return false;
+}
+
+/// The daemon would wait for itself if it read a registry directory, the cache or a lock file through its own mount.
+void refuse_own_places(const PackageNames& names, const std::string& given, const std::string& mountpoint) {
+  for (const std::string& place : names.places()) {
+    const bool is_inside = is_in(mountpoint, place);
+    if (is_inside || is_in(place, mountpoint)) {
+      throw Error(ErrorCode::kUsage, "The mount point \"" + given + "\" " + (is_inside ? "is in" : "would hide") +
+                                         " \"" + place + "\", which packages are read from");
     }
   }
 }
@@ -71,6 +97,7 @@ int serve_packages(const MountOptions& options, const Io& io) {
   const std::string mountpoint = prepare_mountpoint(options.mountpoint);
   const std::string& from = options.arguments.working_directory;
   PackageNames names(flags_from(from, options.tree), options.locks, io);
+  refuse_own_places(names, options.mountpoint, mountpoint);
   if (options.foreground) {
     return serve(names, options, mountpoint, [](const std::string&) {}, manager);
   }

@@ -54,6 +54,12 @@ ServedDirectory::ServedDirectory(MountWatch& watch, PackageNames& names, const M
   }
 }
 
+ServedDirectory::~ServedDirectory() {
+  if (!names_.stop(std::chrono::seconds(5))) {
+    std::_Exit(EXIT_FAILURE);  // a search waits for a disk
+  }
+}
+
 MountFacts ServedDirectory::first_facts() const {
   MountFacts facts;
   facts.package = kServeSource;
@@ -105,6 +111,13 @@ int ServedDirectory::serve(const std::function<void(const std::string&)>& ready)
     return end(to_exit_code(ErrorCode::kInterrupted));
   }
   session_->start(server_options(options_, nullptr));
+  closer_.emplace(fs_, *session_, adapter_, state_, *options_.idle);
+  try {
+    closer_->start();  // without it, no search would ever end by the time
+  } catch (const std::system_error& error) {
+    throw Error(ErrorCode::kMount, {"Unable to serve \"" + mountpoint_ + "\": no thread can be started",
+                                    start_text(error.code().value())});
+  }
   if (metrics_) {
     metrics_->start();
   }
@@ -119,13 +132,6 @@ int ServedDirectory::serve(const std::function<void(const std::string&)>& ready)
   set_read_ahead(guards_->device(), options_.read_ahead);
   if (const std::string why = guards_->need(); !why.empty()) {
     log::info("\"{}\" has no guardian, so programs may hang if the daemon is killed: {}", mountpoint_, why);
-  }
-  try {
-    closer_.emplace(fs_, *session_, adapter_, state_, *options_.idle);
-    closer_->start();
-  } catch (const std::system_error& error) {
-    log::warn("\"{}\": no package is closed, because no thread can be started: {}", mountpoint_,
-              start_text(error.code().value()));
   }
   const int signal = watch_.wait_for_end(*session_, settings_, manager_, *guards_);
   log::info("\"{}\" ends: {}", mountpoint_, signal == 0 ? "unmounted" : "a signal asked for it");

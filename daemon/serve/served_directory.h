@@ -32,6 +32,11 @@ class ServedDirectory {
   ServedDirectory(MountWatch& watch, PackageNames& names, const MountOptions& options, const std::string& mountpoint,
                   ServiceManager& manager);
 
+  /// Ends all searches, which use what is destroyed next.
+  ~ServedDirectory();
+  ServedDirectory(const ServedDirectory&) = delete;
+  ServedDirectory& operator=(const ServedDirectory&) = delete;
+
   /// As serve_mount (daemon/mount/mount_service.h).
   int serve(const std::function<void(const std::string&)>& ready);
 

@@ -147,14 +147,24 @@ void TreeCloser::close(const vfs::ServedFileSystem::OpenSlot& open) {
   constexpr auto kLimit = std::chrono::seconds(1);
   constexpr auto kStep = std::chrono::milliseconds(1);
   const auto is_of_it = [&](std::uint64_t file) { return fs_.slot_of_inode(file) == open.slot; };
-  fs_.hide(open.slot);
-  fuse::Answering answering(state_);
   const auto deadline = Clock::now() + kLimit;
-  const auto is_used = [&] { return !answering.have_ended() || adapter_.waiting_lookups().is_answering(); };
-  while (is_used() && Clock::now() < deadline) {
-    std::this_thread::sleep_for(kStep);
+  /// Whether the requests end in time that are being answered now, and the kernel knows no entry after them.
+  const auto is_let_go = [&] {
+    fuse::Answering answering(state_);
+    const auto is_used = [&] { return !answering.have_ended() || adapter_.waiting_lookups().is_answering(); };
+    while (is_used() && Clock::now() < deadline) {
+      std::this_thread::sleep_for(kStep);
+    }
+    return !is_used() && !adapter_.waiting_reads().is_reading(is_of_it) && fs_.is_unused(open.slot);
+  };
+  fs_.hide(open.slot);
+  if (!is_let_go()) {
+    fs_.give_back(open.slot);
+    return;
   }
-  if (is_used() || adapter_.waiting_reads().is_reading(is_of_it) || !fs_.is_unused(open.slot)) {
+  // Now only a request for a file handle of before can find the tree.
+  fs_.detach(open.slot);
+  if (!is_let_go()) {
     fs_.give_back(open.slot);
     return;
   }

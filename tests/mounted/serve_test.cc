@@ -208,6 +208,93 @@ TEST_F(Serve, ShowsLockFiles) {
   EXPECT_EQ(std::string_view(text.data(), 6), "1.0.0\n") << "what is open stays";
 }
 
+TEST_F(Serve, AFailureOfALockFileEndsWithTheFile) {
+  const fs::path locks = dir_.path() / "locks";
+  dir_.write("locks/prod.lock", "no lock file");
+  const auto served = serve({"--locks", locks});
+  ASSERT_TRUE(served->ok()) << served->result().describe();
+  EXPECT_EQ(run({"cat", *served / "locked/prod/data/version"}).exit_code, 1);
+  const ProcessResult made = run({kPkgfs, "resolve", "--quiet", "--offline", "--registry", registry(),
+                                  "--lock=" + (locks / "prod.lock").string(), "acme/app@=1.0.0"});
+  ASSERT_TRUE(made.ok()) << made.describe();
+  EXPECT_TRUE(eventually([&] { return run({"cat", *served / "locked/prod/data/version"}).out == "1.0.0\n"; },
+                         std::chrono::seconds(10)))
+      << "the failure of the file of before is no failure of this one";
+}
+
+TEST_F(Serve, AClosedLockedPackageKeepsItsTreeForItsWorkingDirectory) {
+  const fs::path locks = dir_.path() / "locks";
+  fs::create_directory(locks);
+  const auto lock = [&](const std::string& package) {
+    const ProcessResult made = run({kPkgfs, "resolve", "--quiet", "--offline", "--registry", registry(),
+                                    "--lock=" + (locks / "prod.lock").string(), package});
+    EXPECT_TRUE(made.ok()) << made.describe();
+  };
+  lock("acme/app@=1.0.0");
+  const auto served = serve({"--idle=1s", "--locks", locks});
+  ASSERT_TRUE(served->ok()) << served->result().describe();
+  const UniqueFd root(::open((*served / "locked/prod").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  ASSERT_TRUE(root);
+  EXPECT_EQ(read_text(*served / "locked/prod/data/version"), "1.0.0\n");
+  ASSERT_TRUE(eventually([&] { return open_containers(served->daemon()) == 0; }, std::chrono::seconds(10)));
+  lock("acme/app@=1.1.0");
+  std::array<char, 16> text{};
+  const UniqueFd file(::openat(root.get(), "data/version", O_RDONLY | O_CLOEXEC));
+  EXPECT_EQ(::read(file.get(), text.data(), text.size()), 6);
+  EXPECT_EQ(std::string_view(text.data(), 6), "1.0.0\n");
+  EXPECT_TRUE(eventually([&] { return read_text(*served / "locked/prod/data/version") == "1.1.0\n"; }));
+}
+
+TEST_F(Serve, ANameIsNeverAPathOfThisMachine) {
+  // The daemon's working directory is "/". Any user may write to /tmp.
+  const std::string name = "planted" + std::to_string(::getpid());
+  const fs::path planted = fs::path("/tmp") / (name + "@=1.0.0");
+  const fs::path newest = fs::path("/tmp") / (name + "@*");
+  PackageBuilder package("acme/app@1.0.0");
+  package.mount("/data", "data").file("data", "version", "planted\n");
+  package.write(planted);
+  package.write(newest);
+  const auto served = serve();
+  EXPECT_TRUE(served->ok()) << served->result().describe();
+  EXPECT_FALSE(fs::exists(*served / ("tmp/" + name + "@1.0.0")));
+  EXPECT_FALSE(fs::exists(fs::symlink_status(*served / ("tmp/" + name))));
+  fs::remove(planted);
+  fs::remove(newest);
+}
+
+TEST_F(Serve, AFileThatIsAwayForAMomentDoesntHideWhatItHas) {
+  const auto served = serve({"--idle=1s"});
+  ASSERT_TRUE(served->ok()) << served->result().describe();
+  const std::string path = *served / "acme/tool@2.0.0";
+  EXPECT_EQ(read_text(path + "/data/version"), "2.0.0\n");
+  const UniqueFd root(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));  // the kernel knows the root
+  ASSERT_TRUE(eventually([&] { return open_containers(served->daemon()) == 0; }, std::chrono::seconds(10)));
+  const fs::path container = registry() / "acme/tool/2.0.0.webc";
+  fs::rename(container, registry() / "away");
+  const ProcessResult read = run({"cat", path + "/data/version"});
+  EXPECT_NE(read.err.find("Input/output error"), std::string::npos) << read.describe();
+  EXPECT_NE(error_of(path), "");
+  fs::rename(registry() / "away", container);
+  EXPECT_TRUE(
+      eventually([&] { return run({"cat", path + "/data/version"}).out == "2.0.0\n"; }, std::chrono::seconds(40)))
+      << "the failure is remembered for 30 s, and what the kernel keeps, for ever";
+}
+
+TEST_F(Serve, RefusesToHideWhatItReads) {
+  const fs::path cache = dir_.path() / "cache";
+  fs::create_directories(cache / "checkouts");
+  fs::create_directories(registry() / "pkgs");
+  const fs::path alias = dir_.path() / "alias";
+  fs::create_directory_symlink(registry() / "acme", alias);
+  for (const fs::path& at : {registry(), registry() / "pkgs", alias, dir_.path(), cache, cache / "checkouts"}) {
+    const MountGuard guard(at);
+    const ProcessResult refused =
+        run({kPkgfs, "serve", "--offline", "--cache-dir", cache, "--registry", registry(), at});
+    EXPECT_EQ(refused.exit_code, 2) << at << refused.describe();
+    EXPECT_NE(refused.err.find("which packages are read from"), std::string::npos) << refused.describe();
+  }
+}
+
 TEST_F(Serve, IsListedAndStartsAgainAfterItWasKilled) {
   TempDir parent;
   const fs::path at = parent.path() / "pkgs";

@@ -9,6 +9,8 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <ctime>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -115,6 +117,11 @@ TEST_F(NetServe, ShowsPackagesOfARegistry) {
 TEST_F(NetServe, ProbedNamesReachNoRegistry) {
   const auto served = serve();
   server_.clear_requests();
+  for (const std::string name : {"node_modules", "HEAD", "commondir", "objects", "CVS", "RCS", "SCCS", "Makefile"}) {
+    EXPECT_FALSE(fs::exists(*served / ("acme/" + name))) << name;
+    EXPECT_FALSE(fs::exists(*served / ("node_modules/" + name))) << name;
+  }
+  EXPECT_FALSE(fs::exists(*served / "node_modules/left-pad"));
   for (const std::string directory : {"", "acme/"}) {
     for (const std::string name : {".git", ".Trash", ".Trash-1000", "autorun.inf", ".hidden", "desktop.ini",
                                    "libc.so.6", "libfoo.so", "AutoRun.inf", ".DS_Store", "a b", "x~"}) {
@@ -163,6 +170,56 @@ TEST_F(NetServe, ADeadRegistryHoldsUpNothingElse) {
   EXPECT_EQ(read_text(*served / "acme/app@1.0.0/data/version"), "1.0.0\n");
   EXPECT_EQ(read_text(*served / "acme/app@1/data/version"), "1.0.0\n");
   EXPECT_LT(Clock::now() - begin, 500ms);
+}
+
+TEST_F(NetServe, ALookThatFoundNoFreeThreadIsAskedLater) {
+  const auto served = serve();
+  server_.set_fault({.kind = Fault::Kind::kStall, .after = 0});
+  std::vector<std::unique_ptr<Process>> waiting;
+  for (int i = 0; i < 80; ++i) {  // more than there are threads
+    waiting.push_back(std::make_unique<Process>(Arguments{"ls", *served / ("acme/dead@" + std::to_string(i))}));
+  }
+  EXPECT_FALSE(waiting.front()->ends_within(1s)) << "nothing waits: the test shows nothing";
+  server_.clear_faults();
+  EXPECT_EQ(read_text(*served / "acme/app@2.0.0/data/version"), "2.0.0\n");
+}
+
+TEST_F(NetServe, ADownloadThatTakesLongerThanTheTimeGoesOn) {
+  const auto served = serve({"--lazy=off", "--timeout=1"});
+  server_.set_fault({.where = Fault::Where::kFiles, .rate = 1U << 20U});  // six seconds
+  const std::string path = *served / "acme/big@1.0.0/data/large";
+  EXPECT_EQ(run({"stat", path}).exit_code, 1);
+  EXPECT_NE(error_of(*served / "acme/big@1.0.0").find("its download goes on"), std::string::npos)
+      << error_of(*served / "acme/big@1.0.0");
+  EXPECT_TRUE(eventually([&] { return run({"stat", path}).ok(); }, 20s));
+  EXPECT_EQ(count_files(server_), 1U);
+}
+
+TEST_F(NetServe, ALazyPackageBecomesComplete) {
+  const auto served = serve();
+  EXPECT_TRUE(fs::exists(*served / "acme/big@1.0.0/data/large"));
+  EXPECT_TRUE(eventually([&] { return fs::exists(entry(server_.sha256("acme/big@1.0.0"))); }, 20s));
+}
+
+TEST_F(NetServe, ChecksOfLinksHoldUpNoSearch) {
+  const auto served = serve();
+  EXPECT_EQ(fs::read_symlink(*served / "acme/app@^1"), "app@1.0.0");
+  for (const auto& file : fs::recursive_directory_iterator(cache() / "queries")) {
+    if (file.is_regular_file()) {
+      nlohmann::json document = nlohmann::json::parse(read_text(file.path()));
+      document["unix_timestamp"] = static_cast<std::int64_t>(std::time(nullptr)) - 3600;
+      std::ofstream(file.path()) << document.dump();
+    }
+  }
+  server_.clear_requests();
+  server_.set_fault({.where = Fault::Where::kGraphql, .match = "acme/app", .rate = 4});  // the end never comes
+  for (int i = 0; i < 80; ++i) {                                                         // more than there are threads
+    EXPECT_EQ(fs::read_symlink(*served / ("acme/app@>0.0." + std::to_string(i))), "app@2.0.0") << i;
+  }
+  EXPECT_TRUE(eventually([&] { return count_graphql(server_) > 0; })) << "nothing was checked: the test shows nothing";
+  const auto begin = Clock::now();
+  EXPECT_TRUE(fs::exists(*served / "acme/big@1.0.0/data/large"));
+  EXPECT_LT(Clock::now() - begin, 2s);
 }
 
 TEST_F(NetServe, AWaitingLookEndsByASignal) {

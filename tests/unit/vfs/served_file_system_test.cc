@@ -75,7 +75,9 @@ class FakeNames final : public ServedNames {
     }
     return {.kind = name == ".x"     ? Meaning::Kind::kAbsent
                     : name == "link" ? Meaning::Kind::kFoundLink
-                                     : Meaning::Kind::kTree};
+                                     : Meaning::Kind::kTree,
+            .text = {},
+            .state = name == "locked" ? state : std::string()};
   }
   void find(std::uint64_t number, const std::string& path, std::shared_ptr<const void> recipe, Done done) override {
     searches.emplace(path, std::move(done));
@@ -83,6 +85,8 @@ class FakeNames final : public ServedNames {
     recipes[path] = std::move(recipe);
   }
   void give_up(std::uint64_t number) override { given_up.insert(number); }
+  [[nodiscard]] std::uint64_t progress(std::uint64_t) override { return how_far; }
+  void end_late() override {}
   [[nodiscard]] std::vector<Listed> list(const std::string& directory) override {
     return directory.empty() ? std::vector<Listed>{{.name = "acme"}} : std::vector<Listed>{};
   }
@@ -96,6 +100,8 @@ class FakeNames final : public ServedNames {
   std::map<std::string, std::uint64_t> numbers;
   std::map<std::string, std::shared_ptr<const void>> recipes;
   std::set<std::uint64_t> given_up;
+  std::string state;          // of "locked"
+  std::uint64_t how_far = 1;  // of all searches
 };
 
 class Served : public ::testing::Test {
@@ -108,7 +114,7 @@ class Served : public ::testing::Test {
   }
   /// Looks up "acme/NAME", whose tree has this mark.
   Inode open(const std::string& name, std::uint64_t mark) {
-    EXPECT_EQ(fs_.lookup(acme_, name), fail(EAGAIN)) << name;
+    EXPECT_EQ(fs_.lookup(acme_, name), fail(ServedFileSystem::kMustWait)) << name;
     (void)wait(acme_, name);
     names_.finish("acme/" + name, tree(mark));
     const Result<Entry> found = fs_.lookup(acme_, name);
@@ -120,6 +126,7 @@ class Served : public ::testing::Test {
     for (const auto& idle : fs_.idle(Clock::now() + 1h, 1s)) {
       if (fs_.is_unused(idle.slot)) {
         fs_.hide(idle.slot);
+        fs_.detach(idle.slot);
         (void)fs_.close(idle.slot);
       }
     }
@@ -134,7 +141,7 @@ class Served : public ::testing::Test {
 
 TEST_F(Served, OneSearchAnswersAllThatWait) {
   EXPECT_EQ(fs_.lookup(acme_, ".x"), fail(ENOENT));
-  EXPECT_EQ(fs_.lookup(acme_, "app@1"), fail(EAGAIN));
+  EXPECT_EQ(fs_.lookup(acme_, "app@1"), fail(ServedFileSystem::kMustWait));
   (void)wait(acme_, "app@1");
   (void)wait(acme_, "app@1");
   EXPECT_EQ(names_.searches.size(), 1U);
@@ -179,8 +186,7 @@ TEST_F(Served, ATreeIsClosedOnlyWithoutReferencesAndOpensAgain) {
   close_idle();
   EXPECT_EQ(open_, 0);
   EXPECT_TRUE(fs_.metadata(root)) << "the root stays known";
-  EXPECT_TRUE(fs_.must_open(root));
-  EXPECT_EQ(fs_.lookup(root, "dir"), fail(EAGAIN));
+  EXPECT_EQ(fs_.lookup(root, "dir"), fail(ServedFileSystem::kMustWait));
   (void)wait(root, "");
   EXPECT_NE(names_.recipes.at("acme/app@1"), nullptr) << "the same tree is wanted";
   names_.finish("acme/app@1", tree(7));
@@ -206,7 +212,7 @@ TEST_F(Served, RequestsWaitForATreeThatIsBeingClosed) {
   ASSERT_EQ(idle.size(), 1U);
   fs_.hide(idle.front().slot);
   ready_ = 0;
-  EXPECT_EQ(fs_.lookup(root, "dir"), fail(EAGAIN));
+  EXPECT_EQ(fs_.lookup(root, "dir"), fail(ServedFileSystem::kMustWait));
   (void)wait(root, "");
   EXPECT_TRUE(names_.searches.empty());
   fs_.give_back(idle.front().slot);
@@ -226,7 +232,7 @@ TEST_F(Served, FailuresAreRememberedAndExplained) {
   EXPECT_EQ(fs_.problem(bad.inode), "damaged");
   EXPECT_EQ(fs_.problem(acme_), "bad@1: damaged\nnone@1: not found\n");
   (void)fs_.idle(Clock::now() + 31s, 1h);
-  EXPECT_EQ(fs_.lookup(acme_, "none@1"), fail(EAGAIN));
+  EXPECT_EQ(fs_.lookup(acme_, "none@1"), fail(ServedFileSystem::kMustWait));
 }
 
 TEST_F(Served, ASearchEndsInTimeOrWithItsLastWaiter) {
@@ -243,6 +249,105 @@ TEST_F(Served, ASearchEndsInTimeOrWithItsLastWaiter) {
   EXPECT_TRUE(fs_.idle(Clock::now() + 2s, 1h).empty());
   EXPECT_EQ(ready_, 1);
   EXPECT_EQ(fs_.lookup(fs_.lookup(acme_, "late@1")->inode, "dir"), fail(ETIMEDOUT));
+}
+
+TEST_F(Served, AnErrorOfASearchNeverMeansThatItMustWait) {
+  (void)wait(acme_, "bad@1");
+  names_.finish("acme/bad@1", {.tree = nullptr, .link = {}, .error = EAGAIN, .reason = "no thread"});
+  const Result<Entry> bad = fs_.lookup(acme_, "bad@1");
+  ASSERT_TRUE(bad);
+  EXPECT_EQ(fs_.lookup(bad->inode, "dir"), fail(ENOMEM));
+  const Inode root = open("app@1", 7);
+  close_idle();
+  (void)wait(root, "");
+  names_.finish("acme/app@1", {.tree = nullptr, .link = {}, .error = EAGAIN, .reason = "no thread"});
+  EXPECT_EQ(fs_.lookup(root, "dir"), fail(ENOMEM));
+  EXPECT_EQ(fs_.read_dir(root, 0, [](const DirEntry&) { return true; }), fail(ENOMEM));
+}
+
+TEST_F(Served, AnEntryOfATreeThatCantBeOpenedAgainIsNotAbsent) {
+  const Inode root = open("app@1", 7);
+  close_idle();
+  (void)wait(root, "");
+  names_.finish("acme/app@1", {.tree = nullptr, .link = {}, .error = ENOENT, .reason = "not found"});
+  EXPECT_EQ(fs_.lookup(root, "dir"), fail(EIO));
+  EXPECT_EQ(fs_.problem(root), "not found");
+  (void)fs_.idle(Clock::now() + 31s, 1h);
+  EXPECT_EQ(fs_.lookup(root, "dir"), fail(ServedFileSystem::kMustWait));
+}
+
+TEST_F(Served, AFailureCountsOnlyForTheStateOfItsName) {
+  names_.state = "first";
+  (void)wait(acme_, "locked");
+  names_.finish("acme/locked", {.tree = nullptr, .link = {}, .error = EIO, .reason = "damaged"});
+  EXPECT_EQ(fs_.problem(fs_.lookup(acme_, "locked")->inode), "damaged");
+  names_.state = "second";
+  EXPECT_EQ(fs_.lookup(acme_, "locked"), fail(ServedFileSystem::kMustWait));
+  (void)wait(acme_, "locked");
+  names_.finish("acme/locked", tree(3));
+  EXPECT_EQ(fs_.lookup(fs_.lookup(acme_, "locked")->inode, "dir")->attributes.size, 3U);
+}
+
+TEST_F(Served, ManyNamesTakeBoundedMemoryAndAreNotListed) {
+  const Inode tool = open("tool@1", 7);
+  for (std::size_t i = 0; i < 3 * ServedFileSystem::kMostNodes; ++i) {
+    ASSERT_TRUE(fs_.lookup(fs_.root(), "word" + std::to_string(i)));
+  }
+  EXPECT_LE(fs_.counts().nodes, ServedFileSystem::kMostNodes);
+  EXPECT_EQ(fs_.metadata(fs_.lookup(fs_.root(), "word1")->inode)->type, FileType::kDirectory);
+  EXPECT_TRUE(fs_.lookup(tool, "dir")) << "what is open stays";
+  EXPECT_TRUE(fs_.metadata(acme_)) << "and what leads there";
+  std::set<std::string> names;
+  (void)fs_.read_dir(fs_.root(), 0, [&](const DirEntry& entry) { return names.emplace(entry.name).second; });
+  EXPECT_EQ(names, std::set<std::string>{"acme"});
+}
+
+TEST_F(Served, RequestsForKnownEntriesDontSeeThatATreeIsBeingClosed) {
+  const Inode root = open("app@1", 7);
+  const Inode dir = fs_.lookup(root, "dir")->inode;
+  fs_.hide(fs_.slot_of_inode(dir));
+  EXPECT_TRUE(fs_.lookup(dir, "file"));
+  EXPECT_TRUE(fs_.metadata(dir));
+  EXPECT_EQ(fs_.lookup(root, "dir"), fail(ServedFileSystem::kMustWait));
+  EXPECT_EQ(fs_.read_dir(root, 0, [](const DirEntry&) { return true; }), fail(ServedFileSystem::kMustWait));
+  fs_.detach(fs_.slot_of_inode(dir));
+  EXPECT_EQ(fs_.metadata(dir), fail(ESTALE));
+  fs_.give_back(fs_.slot_of_inode(dir));
+  EXPECT_TRUE(fs_.lookup(root, "dir"));
+}
+
+TEST_F(Served, ADownloadThatArrivesGoesOnAfterTheTime) {
+  (void)wait(acme_, "large@1");
+  names_.how_far = 100;
+  EXPECT_TRUE(fs_.idle(Clock::now() + 2s, 1h).empty());
+  EXPECT_EQ(ready_, 1);
+  EXPECT_EQ(fs_.lookup(fs_.lookup(acme_, "large@1")->inode, "dir"), fail(ETIMEDOUT));
+  EXPECT_TRUE(names_.given_up.empty());
+  names_.finish("acme/large@1", tree(5));
+  EXPECT_EQ(fs_.lookup(fs_.lookup(acme_, "large@1")->inode, "dir")->attributes.size, 5U);
+  // One of which nothing more arrives ends.
+  (void)wait(acme_, "stalled@1");
+  names_.how_far = 200;
+  (void)fs_.idle(Clock::now() + 2s, 1h);
+  EXPECT_TRUE(names_.given_up.empty());
+  (void)fs_.idle(Clock::now() + 4s, 1h);
+  EXPECT_TRUE(names_.given_up.contains(names_.numbers.at("acme/stalled@1")));
+}
+
+TEST_F(Served, TheTimeOfASearchBeginsWhenAThreadWorksOnIt) {
+  names_.how_far = 0;
+  (void)wait(acme_, "queued@1");
+  (void)fs_.idle(Clock::now() + 2s, 1h);
+  EXPECT_EQ(ready_, 0);
+  names_.how_far = 1;
+  (void)fs_.idle(Clock::now() + 2500ms, 1h);
+  EXPECT_EQ(ready_, 0);
+  (void)fs_.idle(Clock::now() + 3500ms, 1h);
+  EXPECT_EQ(ready_, 1);
+  names_.how_far = 0;
+  (void)wait(acme_, "never@1");
+  (void)fs_.idle(Clock::now() + 5s, 1h);
+  EXPECT_EQ(ready_, 2) << "it doesn't wait for ever";
 }
 
 TEST_F(Served, ALinkGoesOverAndStaysWhenASearchFails) {

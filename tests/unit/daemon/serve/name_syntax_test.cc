@@ -37,6 +37,13 @@ TEST(NameSyntax, RefusesWhatProgramsProbe) {
     EXPECT_FALSE(syntax_of("", name).is_plain && syntax_of("", name).kind != Kind::kNothing) << name;
   }
   EXPECT_TRUE(syntax_of("acme", "my-tool_2").is_plain);
+  for (const std::string name : {"node_modules", "HEAD", "commondir", "CVS", "RCS", "SCCS", "Makefile", "objects"}) {
+    EXPECT_FALSE(syntax_of("acme", name).is_plain) << name;
+  }
+  EXPECT_TRUE(syntax_of("acme", "config@*").is_plain) << "a program that looks for files names no version";
+  EXPECT_FALSE(syntax_of("", "node_modules").is_plain);
+  EXPECT_FALSE(syntax_of("node_modules", "left-pad").is_plain);
+  EXPECT_TRUE(syntax_of("info", "app").is_plain) << "a namespace may have such a name";
 }
 
 TEST(NameSyntax, KnowsTheOtherDirectories) {

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+// The nodes of a ServedFileSystem: what it knows of names.
+#include <algorithm>
+#include <vector>
+
+#include "core/vfs/served_file_system.h"
+
+namespace pkgfs::vfs {
+
+ServedFileSystem::NodePointer ServedFileSystem::find_node(Inode inode) const {
+  const auto found = nodes_.find(inode);
+  return found == nodes_.end() ? nullptr : found->second;
+}
+
+ServedFileSystem::NodePointer ServedFileSystem::current_node(const std::string& path) const {
+  const auto found = current_.find(path);
+  return found == current_.end() ? nullptr : find_node(found->second);
+}
+
+ServedFileSystem::NodePointer ServedFileSystem::make_node(Kind kind, const std::string& path) {
+  if (const NodePointer before = current_node(path); before != nullptr) {
+    before->current = false;
+    if (before->references == 0 && before->slot == kNoSlot) {
+      nodes_.erase(before->inode);
+    }
+  }
+  auto node = std::make_shared<Node>();
+  node->kind = kind;
+  node->inode = ++last_node_;
+  node->path = path;
+  node->attributes = {.type = kind == Kind::kLink ? FileType::kSymlink : FileType::kDirectory,
+                      .mode = static_cast<std::uint16_t>(kind == Kind::kLink ? 0777 : 0555),
+                      .modified = options_.modified,
+                      .number = number_of(path),
+                      .live = true};
+  node->looked = ++last_look_;
+  nodes_.emplace(node->inode, node);
+  current_[path] = node->inode;
+  evict();
+  return node;
+}
+
+/// Forgets a node to which the kernel has no reference.
+void ServedFileSystem::drop(const NodePointer& node) {
+  if (node->inode == kRoot || node->slot != kNoSlot) {
+    return;
+  }
+  if (node->current) {
+    current_.erase(node->path);
+  }
+  nodes_.erase(node->inode);
+}
+
+Entry ServedFileSystem::held(Node& node) {
+  ++node.references;
+  node.looked = ++last_look_;
+  return {.inode = node.inode, .attributes = node.attributes};
+}
+
+void ServedFileSystem::evict() {
+  if (nodes_.size() <= kMostNodes) {
+    return;
+  }
+  std::vector<NodePointer> old;
+  for (const auto& [inode, node] : nodes_) {
+    if (inode != kRoot && node->slot == kNoSlot) {
+      old.push_back(node);
+    }
+  }
+  const std::size_t count = std::min(old.size(), kMostNodes / 4);
+  const auto last = old.begin() + static_cast<std::ptrdiff_t>(count);
+  std::ranges::nth_element(old, last, {}, [](const NodePointer& node) { return node->looked; });
+  old.erase(last, old.end());
+  for (const NodePointer& node : old) {
+    const std::string prefix = node->path + "/";
+    const auto below = current_.lower_bound(prefix);
+    const bool is_needed =
+        node->kind == Kind::kNames && node->current && below != current_.end() && below->first.starts_with(prefix);
+    if (!is_needed) {
+      drop(node);
+    }
+  }
+}
+
+bool ServedFileSystem::has_found(const std::string& path) const {
+  const std::string prefix = path + "/";
+  for (auto used = current_.lower_bound(prefix); used != current_.end() && used->first.starts_with(prefix); ++used) {
+    if (const NodePointer node = find_node(used->second); node->kind == Kind::kTree || node->kind == Kind::kLink) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void ServedFileSystem::forget_old(Clock::time_point now) {
+  std::erase_if(failures_, [&](const auto& each) { return now >= each.second.until; });
+  std::vector<NodePointer> old;
+  for (const auto& [inode, node] : nodes_) {
+    const bool is_old = node->kind == Kind::kLink ? now >= node->until : !node->current;
+    if (node->references == 0 && node->slot == kNoSlot && is_old) {
+      old.push_back(node);
+    }
+  }
+  for (const NodePointer& node : old) {
+    drop(node);
+  }
+}
+
+}  // namespace pkgfs::vfs
