@@ -51,6 +51,7 @@ struct SharedState::Layout {
     Count pause_longest;
     Count taken_slots;  // one bit for each
     std::array<Suspect, kPoisoned> suspects;
+    std::atomic<std::uint32_t> replaced_by{0};  // 0 also in files of versions that didn't have it
   };
   struct alignas(kPageBytes) Slot {
     StatisticsSlot counts;
@@ -67,6 +68,7 @@ SharedState::SharedState(SharedMemory memory)
 SharedState SharedState::create() {
   static_assert(kSuccessions == offsetof(Layout::Header, successions));
   static_assert(kHanded == offsetof(Layout::Header, handed));
+  static_assert(kReplacedBy == offsetof(Layout::Header, replaced_by));
   const std::string what = "Unable to create the state of the mount";
   SharedState state(SharedMemory::create("pkgfs-state", sizeof(Layout), what));
   if (!state.memory_.allocate(0, offsetof(Layout, slots))) {

@@ -36,6 +36,9 @@ class SharedState {
   static constexpr std::size_t kSuccessions = 32;
   /// Where the number is that `handed_over` notes (32 bits).
   static constexpr std::size_t kHanded = 36;
+  /// Where the process id of the daemon is that has replaced this one while it ran (32 bits); 0: none has. That daemon
+  /// writes it into the file: it may know another layout (keeper::kReplacedBy).
+  static constexpr std::size_t kReplacedBy = 1104;
 
   /// A new state: all zeros, and the mount begins now. Throws Error if there is no memory or no descriptor for it.
   [[nodiscard]] static SharedState create();

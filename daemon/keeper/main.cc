@@ -53,6 +53,7 @@ int upgrader = -1;      // the connection of the process that asked for the upgr
 int listener = -1;      // kAddress; -1: not yet, or no more
 Protection protection;  // from the kernel's out-of-memory killer: it is to choose the daemon
 Haste haste;
+Successions successions;
 
 void close_if_open(int& descriptor) {
   if (descriptor >= 0) {
@@ -142,15 +143,32 @@ void serve_upgrade() {
 /// The daemon was stopped for an upgrade, or is about to be stopped. Nothing else may be left that lets it go on.
 void let_daemon_go_on() { (void)::syscall(SYS_pidfd_send_signal, kEnded, SIGCONT, nullptr, 0); }
 
-/// Collects the successor that an upgrade has started, if it has ended. If it may have taken requests, this process
-/// ends: the daemon starts another keeper, and takes the requests back (MountWatch).
+/// Whether the daemon was stopped, or is about to be: a thread that waits for a disk stops later.
+bool may_be_stopped() {
+  const char state = thread_state(kMainThread);
+  return state == 'T' || state == 't' || state == 'D';
+}
+
+bool ends_within(int process, int milliseconds) {
+  pollfd ended{.fd = process, .events = POLLIN, .revents = 0};
+  return ::poll(&ended, 1, milliseconds) == 1;
+}
+
+/// Collects the successor that an upgrade has started, if it has ended. If it had replaced the daemon, its own keeper
+/// starts another one. If it may have taken requests, this process ends: the daemon starts another keeper, and takes
+/// the requests back (MountWatch).
 void collect_upgrade() {
   if (upgrade == 0 || ::waitpid(upgrade, nullptr, WNOHANG) == 0) {
     return;
   }
   upgrade = 0;
   close_if_open(upgrade_end);
-  const bool is_stopped = thread_state(kMainThread) == 'T';
+  if (Successions::is_replaced()) {
+    (void)::syscall(SYS_pidfd_send_signal, kEnded, SIGKILL, nullptr, 0);
+    (void)ends_within(kEnded, kGraceMs);  // upgrade-mounts looks at it when this process has ended
+    ::_exit(0);
+  }
+  const bool is_stopped = may_be_stopped();
   let_daemon_go_on();
   if (is_stopped) {
     ::_exit(0);
@@ -186,6 +204,7 @@ End wait_for_end(bool upgrades) {
   sigfillset(&all_but_one);
   sigdelset(&all_but_one, kWakeSignal);
   while (!has_ended(kMainThread)) {
+    successions.look();
     if (upgrades && listener < 0) {
       listen_for_upgrades();
     }
@@ -210,16 +229,11 @@ End wait_for_end(bool upgrades) {
   }
   close_if_open(listener);
   close_if_open(upgrader);
-  if (upgrade > 0) {  // only one daemon may go on
+  if (upgrade > 0 && !Successions::is_replaced()) {  // only one daemon may go on
     ::kill(upgrade, SIGKILL);
     (void)::waitpid(upgrade, nullptr, 0);
   }
   return receive_end();
-}
-
-bool ends_within(int process, int milliseconds) {
-  pollfd ended{.fd = process, .events = POLLIN, .revents = 0};
-  return ::poll(&ended, 1, milliseconds) == 1;
 }
 
 bool is_unmounted() {
@@ -240,8 +254,6 @@ void guard_the_end() {
     abort_connection();
   }
 }
-
-Successions successions;
 
 enum class Start { kDone, kFailed, kDied };
 
@@ -324,7 +336,7 @@ int main(int argc, char** argv) {
   if (told == Told::kLater && !receive_description(argv, containers)) {
     return 0;  // the daemon has ended before it had a mount
   }
-  successions.map();
+  successions.map(containers);
   listen_for_upgrades();  // first: a process that sees this keeper may ask at once
   const char ready[kMessageBytes]{kReady, 0};
   (void)::send(kControl, ready, sizeof(ready), MSG_NOSIGNAL);

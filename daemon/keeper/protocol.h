@@ -14,8 +14,9 @@
 // system calls. A signal handler uses them, and so does the keeper, which must stay small.
 namespace pkgfs::keeper {
 
-/// Raise it when anything in this file changes: daemon, keeper and successor may be of different versions. An addition
-/// that others refuse is no such change.
+/// Raise it when a process of the version before would misunderstand a message, a descriptor, a command line or a
+/// variable: daemon, keeper and successor may be of different versions, and they refuse another number. What another
+/// version refuses or doesn't look at can be added without that.
 inline constexpr int kVersion = 1;
 
 /// The descriptors of a keeper, by number. Its successor gets them under the same numbers, but without kMainThread.
@@ -62,6 +63,11 @@ inline constexpr const char* kBackedVariable = "PKGFS_BACKED";
 /// The environment variable of a keeper: the number of successors when its daemon started it. If the daemon is killed
 /// before this keeper looks, an older keeper may have raised the number already.
 inline constexpr const char* kSuccessionsVariable = "PKGFS_SUCCESSIONS";
+/// The environment variable of the first keeper of a daemon that replaces a running one (daemon/mount/upgrade.h): the
+/// process id of that daemon. Behind the containers, this keeper has one more descriptor: kState of the daemon that is
+/// to be replaced. If the new daemon ends before it has written its id there (kReplacedBy), the old one goes on, and
+/// this keeper does nothing.
+inline constexpr const char* kBeforeVariable = "PKGFS_BEFORE";
 /// The name of the program. Its command line begins with this name, kVersion, the number of containers, the number of
 /// the FUSE connection ("53") and the mount point. Then comes the command line of the daemon. A keeper that is started
 /// before its mount writes the two numbers later; then further NULs follow them.
@@ -80,6 +86,10 @@ inline constexpr int kStartMs = 30'000;
 inline constexpr std::size_t kSuccessions = 32;
 /// Where in that file the number of the successor is that has last told its keeper that it serves (32 bits).
 inline constexpr std::size_t kHanded = 36;
+/// Where in that file the process id of the daemon is that has replaced the running one (32 bits); 0: none has. Once it
+/// is written there, the daemon before never goes on, and no keeper of it starts a successor. So at every moment,
+/// exactly one of the two daemons has the mount, whichever processes are killed.
+inline constexpr std::size_t kReplacedBy = 1104;
 /// How long the keeper waits between the end of the main thread and an abort. The other threads of a daemon that ends
 /// normally end within this time.
 inline constexpr int kGraceMs = 200;

@@ -2,9 +2,13 @@
 #pragma once
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -14,11 +18,13 @@
 
 namespace pkgfs::keeper {
 
-/// The number of successors of a mount, in memory that all its keepers share: it decides which of them starts the next
-/// one. If the memory can't be mapped, this keeper is alone.
+/// Which of several keepers of a mount starts the next successor: they share memory that says so. The number of
+/// successors decides between the keepers of one daemon. When a running daemon is replaced, the daemon that has the
+/// mount is the one that kReplacedBy names. If the number can't be mapped, this keeper is alone.
 class Successions {
  public:
-  void map() {
+  /// `containers`: how many this keeper has.
+  void map(int containers) {
     constexpr std::size_t kPage = 4096;
     void* const memory = ::mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, kState, 0);
     if (memory != MAP_FAILED) {
@@ -28,14 +34,42 @@ class Successions {
       handed_ = reinterpret_cast<Number*>(static_cast<char*>(memory) + kHanded);
     }
     ::unsetenv(kSuccessionsVariable);
+    if (const char* const daemon = std::getenv(kBeforeVariable); daemon != nullptr) {
+      daemon_ = static_cast<std::uint32_t>(std::strtoul(daemon, nullptr, 10));
+      before_ = kContainers + containers;
+      (void)::fcntl(before_, F_SETFD, FD_CLOEXEC);
+      ::unsetenv(kBeforeVariable);
+    }
     began_ = std::getenv(kBackedVariable);
   }
 
   /// Whether pkgfs-keeperd holds the mount, too.
   [[nodiscard]] bool is_backed() const { return began_ != nullptr; }
 
-  /// Whether this process is to start the next successor. False: another keeper does.
+  /// Whether another daemon has replaced that of this keeper.
+  [[nodiscard]] static bool is_replaced() { return replaced_by(kState) != 0; }
+
+  /// Closes the state of the daemon before, if this keeper's daemon has replaced that one.
+  void look() {
+    if (before_ >= 0 && replaced_by(before_) == daemon_) {
+      ::close(before_);
+      before_ = -1;
+    }
+  }
+
+  /// Whether this process is to start the next successor. False: another keeper does, or another daemon has the mount.
   [[nodiscard]] bool claim() {
+    look();
+    if (before_ >= 0) {
+      // Of a crash, this process is told earlier. A thread that still runs may be about to replace the daemon before.
+      (void)::syscall(SYS_pidfd_send_signal, kEnded, SIGKILL, nullptr, 0);
+      pollfd ended{.fd = kEnded, .events = POLLIN, .revents = 0};
+      (void)::poll(&ended, 1, kGraceMs);
+      look();
+    }
+    if (before_ >= 0 || is_replaced()) {
+      return false;
+    }
     if (number_ == nullptr) {
       return true;
     }
@@ -50,6 +84,12 @@ class Successions {
 
  private:
   using Number = std::atomic<std::uint32_t>;
+
+  /// `state`: of fuse::SharedState.
+  [[nodiscard]] static std::uint32_t replaced_by(int state) {
+    std::uint32_t daemon = 0;
+    return ::pread(state, &daemon, sizeof(daemon), kReplacedBy) == sizeof(daemon) ? daemon : 0;
+  }
 
   /// Waits until no other keeper is starting a successor. Returns whether one of them has done it. A keeper has this
   /// lock until it ends, and its successor ends with it unless the number in kHanded says that the successor serves.
@@ -68,6 +108,8 @@ class Successions {
   Number* handed_ = nullptr;
   std::uint32_t known_ = 0;
   const char* began_ = nullptr;  // kBackedVariable
+  int before_ = -1;              // kState of the daemon that this keeper's daemon is to replace; -1: none
+  std::uint32_t daemon_ = 0;     // in kReplacedBy once it has done that
 };
 
 }  // namespace pkgfs::keeper

@@ -104,7 +104,8 @@ std::string Keeper::start() {
                                      .mountpoint = mountpoint_,
                                      .successions = successions_in(held.contents.state.get()),
                                      .fixed = held.descriptors,
-                                     .containers = held.contents.containers};
+                                     .containers = held.contents.containers,
+                                     .before = before_};
     bool told = true;
     if (process.id() == 0) {
       process = KeeperProcess::start(mount);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/base/unique_fd.h"
+#include "daemon/keeper/protocol.h"
 #include "daemon/mount/crash_reports.h"
 #include "daemon/mount/guarding.h"
 #include "daemon/mount/keeper_process.h"
@@ -57,6 +58,15 @@ class Keeper final : public MountGuard {
   /// that runs already ends only then: if this process is killed meanwhile, one of the two acts. Returns an empty text,
   /// or the reason why no other child process was started: then the one before goes on, if it runs.
   [[nodiscard]] std::string start();
+  /// This daemon is to replace one that runs, whose fuse::SharedState is `state`, which must stay open until
+  /// `has_replaced`. Until this daemon has noted there that it has done so, the child process does nothing if this
+  /// daemon ends: the other one goes on. Call it before the first `start`.
+  void replaces(int state) { before_ = state; }
+  /// Call it when the other daemon, if there was one, and its keeper have ended.
+  void has_replaced() {
+    before_ = -1;
+    child_.signal(keeper::kWakeSignal);  // the address at which it listens is free now
+  }
   /// Call it when the daemon ends because it was asked to. From now on, the child process only aborts the connection if
   /// the daemon can't end. When this returns, the child process has closed the device, unless that takes more than a
   /// second.
@@ -109,6 +119,7 @@ class Keeper final : public MountGuard {
   std::optional<Keeperd> keeperd_;
   std::atomic<bool> is_registered_{false};
   bool can_abort_ = false;
+  int before_ = -1;   // of `replaces`
   int replaced_ = 0;  // since `counted_since_`
   std::chrono::steady_clock::time_point counted_since_;
 };

@@ -92,7 +92,7 @@ void KeeperProcess::end() {
 
 KeeperProcess KeeperProcess::spawn(const std::string& containers, const std::string& connection,
                                    const std::string& mountpoint, const std::vector<int>& descriptors,
-                                   const std::string& variable) {
+                                   std::vector<std::string> variables) {
   const std::string program = keeper_program();
   if (program.empty()) {
     throw Error(ErrorCode::kIo, std::string("there is no program \"") + keeper::kName + "\" beside pkgfs");
@@ -112,15 +112,21 @@ KeeperProcess KeeperProcess::spawn(const std::string& containers, const std::str
   // A process that ignores SIGCHLD, which is inherited, can't wait for its children.
   std::signal(SIGCHLD, SIG_DFL);  // NOLINT(concurrency-mt-unsafe)
   KeeperProcess process;
-  process.id_ = spawn_with(passed, program, std::move(words), variable);
+  process.id_ = spawn_with(passed, program, std::move(words), std::move(variables));
   process.process_ = open_process(process.id_);
   process.control_ = std::move(mine);
   return process;
 }
 
 KeeperProcess KeeperProcess::start(const Mount& mount) {
-  return spawn(std::to_string(mount.containers.size()), mount.connection, mount.mountpoint, all_of(mount),
-               keeper::kSuccessionsVariable + ("=" + mount.successions));
+  std::vector<int> descriptors = all_of(mount);
+  std::vector<std::string> variables{keeper::kSuccessionsVariable + ("=" + mount.successions)};
+  if (mount.before >= 0) {
+    descriptors.push_back(mount.before);
+    variables.push_back(keeper::kBeforeVariable + ("=" + std::to_string(::getpid())));
+  }
+  return spawn(std::to_string(mount.containers.size()), mount.connection, mount.mountpoint, descriptors,
+               std::move(variables));
 }
 
 KeeperProcess KeeperProcess::start_early(const std::string& mountpoint) {

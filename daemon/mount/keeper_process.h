@@ -26,6 +26,7 @@ class KeeperProcess {
     std::string successions;     // for keeper::kSuccessionsVariable
     std::span<const int> fixed;  // in the order of keeper::Descriptor, from kDevice on
     std::vector<int> containers;
+    int before = -1;  // the state of the daemon that this one is to replace (keeper::kBeforeVariable); -1: none
   };
 
   KeeperProcess() = default;
@@ -51,10 +52,10 @@ class KeeperProcess {
   [[nodiscard]] int control() const { return control_.get(); }
 
  private:
-  /// `descriptors`: those from kDevice on. Throws Error.
+  /// `descriptors`: those from kDevice on. `variables`: "NAME=VALUE". Throws Error.
   [[nodiscard]] static KeeperProcess spawn(const std::string& containers, const std::string& connection,
                                            const std::string& mountpoint, const std::vector<int>& descriptors,
-                                           const std::string& variable);
+                                           std::vector<std::string> variables);
 
   pid_t id_ = 0;
   UniqueFd process_;

@@ -67,6 +67,7 @@ constexpr const char* kLocks = "locks";
 
 static_assert(keeper::kSuccessions == fuse::SharedState::kSuccessions);
 static_assert(keeper::kHanded == fuse::SharedState::kHanded);
+static_assert(keeper::kReplacedBy == fuse::SharedState::kReplacedBy);
 
 /// What a keeper holds of the mount. `record` gets the tree.
 Keeper::Contents contents_of(MountRecord& record, const KeptParts& parts) {

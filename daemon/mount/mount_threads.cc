@@ -19,18 +19,16 @@ void set_read_ahead(const std::string& device, std::uint32_t kib) {
   }
 }
 
-void Guards::use(Keeper* keeper) {
-  keeper_ = keeper;
+void Guards::use(Keeper& keeper) {
+  keeper_ = &keeper;
   if (const std::string why = keeper_->start(); !why.empty()) {
     warn_not_kept(why);
     try_later();
-  } else {
-    back_up();
   }
 }
 
 void Guards::back_up() {
-  if (!keeper_->is_backed()) {
+  if (!has_keeper() || !keeper_->is_backed()) {
     return;
   }
   if (const std::string why = keeper_->register_mount(); !why.empty()) {

@@ -38,8 +38,10 @@ class Guards final : public MountGuard {
   explicit Guards(std::string device) : device_(std::move(device)) {}
 
   /// Starts `keeper`, which from now on does what a guardian does, as long as it can be started. `keeper` must outlive
-  /// this object.
-  void use(Keeper* keeper);
+  /// this object. Call `back_up` next.
+  void use(Keeper& keeper);
+  /// Lets pkgfs-keeperd hold what the running keeper holds, if it is to do that.
+  void back_up();
   /// Lets another keeper, which holds what the mount has open now, take the place of the one that runs. Returns an
   /// empty text, or the reason why the one before stays, which holds what the mount had open then.
   [[nodiscard]] std::string renew();
@@ -65,8 +67,6 @@ class Guards final : public MountGuard {
     return has_keeper() ? static_cast<const MountGuard&>(*keeper_) : guardian_;
   }
   void try_later();
-  /// Lets pkgfs-keeperd hold what the running keeper holds, if it is to do that.
-  void back_up();
 
   std::string device_;
   Keeper* keeper_ = nullptr;

@@ -229,25 +229,43 @@ void ServedMount::start_serving() {
                 keeping_ == Keeping::kBackedKeeper ? keeperd_socket() : std::string(),
                 std::exchange(early_keeper_, {}));
   }
+  if (keeper_ && predecessor_ && predecessor_->runs) {
+    keeper_->replaces(predecessor_->state.get());
+  }
   early_keeper_.end();
   fuse::ServerOptions servers = server_options(options_, used_prefetcher_);
   servers.poisoned = poisoned_requests(state_, predecessor_, tree_, adapter_.live_ids());
   servers.keep_requests = requests_.get();
   end_haste();
   session_.start(servers);
+  const bool replaces = predecessor_ && predecessor_->runs;
   if (predecessor_) {
     begin_serving(*predecessor_, statistics_);
-    adapter_.is_alone_now();
   }
-  if (requests_) {
-    requests_->serve();
+  if (!replaces) {
+    serve_alone();
   }
   if (keeper_) {
-    guards_->use(&*keeper_);
+    guards_->use(*keeper_);
+  }
+  if (replaces) {
+    end_predecessor(*predecessor_);
+    serve_alone();
+  }
+  if (keeper_) {
+    keeper_->has_replaced();
+    guards_->back_up();
   }
   early_crashes_.reset();
   if (predecessor_) {
     tell_keeper(*predecessor_, state_);  // at once: if this daemon is killed now, two keepers would act
+  }
+}
+
+void ServedMount::serve_alone() {
+  adapter_.is_alone_now();
+  if (requests_) {
+    requests_->serve();
   }
 }
 
@@ -269,18 +287,6 @@ void ServedMount::tell_ready(const std::function<void(const std::string&)>& read
     log::info("metrics are served at {}", metrics_->address());
   }
   manager_.ready(settings_.source + " at " + mountpoint_);
-}
-
-void ServedMount::store() {
-  if (const std::string why = store_again(); !why.empty()) {
-    warn_not_kept(why);
-  }
-}
-
-std::string ServedMount::store_again() {
-  MountRecord kept = record();
-  kept.device = guards_->device();
-  return store_mount(manager_, std::move(kept), parts());
 }
 
 void ServedMount::suit_shown() {
@@ -308,7 +314,9 @@ void ServedMount::begin_lazily() {
     if (keeper_ && keeper_->id() > 0) {
       (void)guards_->renew();  // with descriptors of the complete containers
     } else if (keeping_ == Keeping::kServiceManager) {
-      store();
+      if (const std::string why = store_again(); !why.empty()) {
+        warn_not_kept(why);
+      }
     }
     suit_shown();
   });
@@ -318,7 +326,9 @@ void ServedMount::begin_lazily() {
 void ServedMount::start_helpers() {
   if (keeping_ == Keeping::kServiceManager) {
     CrashReports::note_crashes();
-    store();
+    if (const std::string why = store_again(); !why.empty()) {
+      warn_not_kept(why);
+    }
   }
   if (predecessor_ && predecessor_->process) {
     // A thread of it that only ends now may have taken a request after the kernel was asked to send all again.

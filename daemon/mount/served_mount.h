@@ -79,6 +79,8 @@ class ServedMount {
   void attach_overlay();
   void watch_overlay();
   void start_serving();
+  /// The daemon before has ended, if there was one.
+  void serve_alone();
   void tell_ready(const std::function<void(const std::string&)>& ready);
   /// Starts what isn't needed for the first replies.
   void start_helpers();
@@ -87,8 +89,6 @@ class ServedMount {
   void suit_shown();
   /// The first tree was closed: gives what fetched it to the caller.
   [[nodiscard]] std::unique_ptr<LazyMount> take_first_lazy() PKGFS_EXCLUDES(facts_mutex_);
-  /// Warns if that isn't possible.
-  void store();
   [[nodiscard]] std::string store_again();
   int end(int exit_code);
 

@@ -99,6 +99,12 @@ void ServedMount::start_refresher() {
   control_.reset();
 }
 
+std::string ServedMount::store_again() {
+  MountRecord kept = record();
+  kept.device = guards_->device();
+  return store_mount(manager_, std::move(kept), parts());
+}
+
 std::string ServedMount::keep_again() {
   if (keeper_ && keeper_->id() > 0) {
     return guards_->renew();

@@ -78,11 +78,11 @@ std::vector<char*> pointers_to(std::vector<std::string>& words) {
 }
 
 pid_t spawn_with(const std::vector<int>& descriptors, const std::string& program, std::vector<std::string> words,
-                 std::string variable) {
+                 std::vector<std::string> more) {
   const Actions actions(descriptors, kFirst);
   const std::vector<char*> arguments = pointers_to(words);
   std::vector<char*> variables;
-  if (!variable.empty()) {
+  for (std::string& variable : more) {
     variables.push_back(variable.data());
   }
   for (char** own = environ; *own != nullptr; ++own) {  // NOLINT(concurrency-mt-unsafe): no thread changes it

@@ -10,11 +10,11 @@
 namespace pkgfs {
 
 /// Starts `program` with the command line `words` and, as its descriptors from 3 on, duplicates of `descriptors`. The
-/// standard streams stay as they are, and so does the environment, but for `variable`, "NAME=value" of one variable
-/// that this process doesn't have, or empty. No other descriptor reaches the program. Returns the process. Throws
-/// Error. Any thread may call it.
+/// standard streams stay as they are, and so does the environment, but for `more`: "NAME=value" of variables that this
+/// process doesn't have. No other descriptor reaches the program. Returns the process. Throws Error. Any thread may
+/// call it.
 [[nodiscard]] pid_t spawn_with(const std::vector<int>& descriptors, const std::string& program,
-                               std::vector<std::string> words, std::string variable);
+                               std::vector<std::string> words, std::vector<std::string> more);
 
 /// Starts the program `name`, which is looked for in the directories of PATH, with the command line `words` and the
 /// environment `environment`. Its only descriptors are duplicates of `descriptors`, from 0 on: at least the three

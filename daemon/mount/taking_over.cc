@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -59,7 +60,8 @@ void take_counts(fuse::Statistics& statistics, const UniqueFd& state) {
   }
 }
 
-/// No keeper of a daemon that is about to be killed starts a successor.
+/// No keeper of a daemon that is about to be killed starts a successor. Keepers of versions that don't know
+/// keeper::kReplacedBy look at these numbers.
 void end_claims(UniqueFd& state) {
   try {
     auto before = fuse::SharedState::adopt(std::move(state));
@@ -172,9 +174,24 @@ void begin_serving(Predecessor& predecessor, fuse::Statistics& statistics) {
   // If the other process ends, it can't be asked any more. So this daemon goes on, as it serves the mount already.
   send_message(predecessor.control.get(), keeper::kServing);
   (void)receive_message(predecessor.control.get(), keeper::kChecked, kUpgradeMs);
+}
+
+void end_predecessor(Predecessor& predecessor) {
+  if (!predecessor.runs) {
+    return;
+  }
+  const auto own = static_cast<std::uint32_t>(::getpid());
+  // Not through fuse::SharedState: the state may have the layout of another version.
+  if (::pwrite(predecessor.state.get(), &own, sizeof(own), keeper::kReplacedBy) != sizeof(own)) {
+    log::write(log::Level::kError,
+               fmt::format("this daemon ends, because it can't note that it has replaced the one before: {}",
+                           errno_text(errno)));
+    std::_Exit(EXIT_FAILURE);  // an Error would unmount; now the keeper lets the daemon before go on
+  }
   end_claims(predecessor.state);
-  signal_process(predecessor.keeper, SIGKILL);  // first: it would start yet another daemon
+  // In this order: if this process is killed in between, the keeper doesn't let the daemon go on, but kills it.
   signal_process(predecessor.process, SIGKILL);
+  signal_process(predecessor.keeper, SIGKILL);
   // The keeper of this daemon is to listen for upgrades where that one still listens.
   pollfd ended{.fd = predecessor.keeper.get(), .events = POLLIN, .revents = 0};
   (void)::poll(&ended, predecessor.keeper ? 1 : 0, predecessor.keeper ? kEndMs : 0);

@@ -36,8 +36,13 @@ void take_over(fuse::Session& session, Predecessor& predecessor, fuse::Statistic
 /// (keeper::kNiceVariable), so that the pause is short.
 void end_haste();
 /// Call it once `session` serves. Counts the pause, if it is known when the daemon before ended or was stopped. If that
-/// daemon runs, waits until `pkgfs upgrade-mounts` has checked the mount, and then kills the daemon before.
+/// daemon runs, waits until `pkgfs upgrade-mounts` has checked the mount.
 void begin_serving(Predecessor& predecessor, fuse::Statistics& statistics);
+/// Call it next, when this daemon has a keeper if it can have one. If the daemon before runs, notes that this one has
+/// replaced it, kills it and its keeper, and waits until the keeper has ended. If this daemon ends before that note,
+/// the one before goes on; later, the keeper of this daemon starts another one. If the note can't be written, ends this
+/// process.
+void end_predecessor(Predecessor& predecessor);
 /// Tells the keeper of `predecessor`, or `pkgfs upgrade-mounts`, that this daemon no longer needs it.
 void tell_keeper(Predecessor& predecessor, fuse::SharedState& state);
 

@@ -180,7 +180,7 @@ class Upgrade {
         !answers()) {
       throw Error(ErrorCode::kMount, "the mount doesn't answer with the new daemon; the old one goes on");
     }
-    if (!send(keeper::kChecked) || (!receive(keeper::kReplaced, kServeMs) && !has_ended())) {
+    if (!send(keeper::kChecked) || (!receive(keeper::kReplaced, kServeMs) && !has_replaced())) {
       throw Error(ErrorCode::kMount, "the new daemon has ended although it served the mount; the old one goes on");
     }
     is_stopped_ = false;
@@ -213,14 +213,25 @@ class Upgrade {
     }
   }
 
-  /// The new daemon ends, and the old one goes on. When its keeper has ended, it starts another one, and takes back the
-  /// requests that the new daemon has taken.
-  void go_back() {
+  /// Whether the old daemon has ended, when the new one has. Only the keeper of the old one decides about that.
+  [[nodiscard]] bool has_replaced() const {
+    wait_for(keeper_);
+    return has_ended();
+  }
+
+  static void wait_for(const UniqueFd& process) {
     constexpr int kEndMs = 1000;
+    pollfd ended{.fd = process.get(), .events = POLLIN, .revents = 0};
+    (void)::poll(&ended, process ? 1 : 0, process ? kEndMs : 0);
+  }
+
+  /// The new daemon ends, and the old one goes on. Its keeper lets it go on, and ends. Then the old daemon starts
+  /// another keeper, and takes back the requests that the new daemon has taken.
+  void go_back() {
     signal_process(successor_, SIGKILL);
-    pollfd ended{.fd = successor_.get(), .events = POLLIN, .revents = 0};
-    (void)::poll(&ended, 1, kEndMs);
-    signal_process(daemon_, SIGCONT);
+    wait_for(successor_);
+    wait_for(keeper_);
+    signal_process(daemon_, SIGCONT);  // in case the keeper was killed
     signal_process(keeper_, SIGKILL);
   }
 
