@@ -32,7 +32,7 @@ constexpr int kLetGoMs = 1000;
 std::string successions_in(int state) {
   std::uint32_t number = 0;
   if (::pread(state, &number, sizeof(number), keeper::kSuccessions) != sizeof(number)) {
-    throw system_error("the keeper can't know its number", errno);
+    throw Error(ErrorCode::kIo, "the memory that the daemons of the mount share can't be read");
   }
   return std::to_string(number);
 }
@@ -75,7 +75,7 @@ Keeper::Held Keeper::make_held() {
     held.contents.requests.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   }
   held.abort_file = open_abort_file(connection_);
-  can_abort_ = static_cast<bool>(held.abort_file);
+  held.can_abort = static_cast<bool>(held.abort_file);
   if (!held.abort_file) {
     held.abort_file.reset(::open("/dev/null", O_WRONLY | O_CLOEXEC));
   }
@@ -115,6 +115,7 @@ std::string Keeper::start() {
     if (!told || !process.watches()) {
       return "the keeper process does not start";
     }
+    can_abort_ = held.can_abort;
     KeeperProcess before = std::exchange(child_, std::move(process));
     id_ = child_.id();
     crashes_.start(UniqueFd(::fcntl(child_.control(), F_DUPFD_CLOEXEC, 0)));

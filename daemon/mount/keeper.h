@@ -98,6 +98,7 @@ class Keeper final : public MountGuard {
   struct Held {
     Contents contents;
     UniqueFd abort_file;
+    bool can_abort = false;  // `abort_file` is of the connection
     UniqueFd executable;
     UniqueFd own_end;
     UniqueFd main_thread;
@@ -118,9 +119,9 @@ class Keeper final : public MountGuard {
   std::atomic<pid_t> id_{0};
   std::optional<Keeperd> keeperd_;
   std::atomic<bool> is_registered_{false};
-  bool can_abort_ = false;
-  int before_ = -1;   // of `replaces`
-  int replaced_ = 0;  // since `counted_since_`
+  bool can_abort_ = false;  // of the running child process
+  int before_ = -1;         // of `replaces`
+  int replaced_ = 0;        // since `counted_since_`
   std::chrono::steady_clock::time_point counted_since_;
 };
 

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <fstream>
 #include <system_error>
+#include <utility>
 
 #include "core/base/error.h"
 #include "core/base/log.h"
@@ -19,8 +20,9 @@ void set_read_ahead(const std::string& device, std::uint32_t kib) {
   }
 }
 
-void Guards::use(Keeper& keeper) {
+void Guards::use(Keeper& keeper, fuse::Session& session) {
   keeper_ = &keeper;
+  session_ = &session;
   if (const std::string why = keeper_->start(); !why.empty()) {
     warn_not_kept(why);
     try_later();
@@ -68,8 +70,13 @@ void Guards::improve() {
       return;
     }
     pause_ = std::chrono::seconds(0);
+    must_renew_ = false;
     guardian_.end();
     log::warn("the mount has a keeper again");
+  }
+  if (must_renew_) {
+    (void)renew();
+    return;
   }
   back_up();
 }
@@ -80,6 +87,7 @@ std::string Guards::replace() {
   }
   const std::string why = keeper_->replace();
   if (why.empty()) {
+    must_renew_ = false;
     back_up();
     return why;
   }
@@ -90,9 +98,19 @@ std::string Guards::replace() {
 
 std::string Guards::renew() {
   std::string why = keeper_->start();
-  if (why.empty()) {
-    back_up();
+  // An upgrade that has failed meanwhile has ended the keeper before, which nothing watches any more. The daemon that
+  // also ended may have taken requests (MountWatch::replace_guard). Usually, the kernel sends some twice.
+  session_->take_back();
+  if (!why.empty()) {
+    log::debug("the keeper still holds what the mount had open before: {}", why);
+    must_renew_ = true;
+    try_later();
+    return why;
   }
+  if (std::exchange(must_renew_, false)) {
+    pause_ = std::chrono::seconds(0);
+  }
+  back_up();
   return why;
 }
 

@@ -38,12 +38,13 @@ class Guards final : public MountGuard {
   explicit Guards(std::string device) : device_(std::move(device)) {}
 
   /// Starts `keeper`, which from now on does what a guardian does, as long as it can be started. `keeper` must outlive
-  /// this object. Call `back_up` next.
-  void use(Keeper& keeper);
+  /// this object, and `session` all calls. Call `back_up` next.
+  void use(Keeper& keeper, fuse::Session& session);
   /// Lets pkgfs-keeperd hold what the running keeper holds, if it is to do that.
   void back_up();
   /// Lets another keeper, which holds what the mount has open now, take the place of the one that runs. Returns an
-  /// empty text, or the reason why the one before stays, which holds what the mount had open then.
+  /// empty text, or the reason why the one before stays, which holds what the mount had open then. Then it is tried
+  /// again later.
   [[nodiscard]] std::string renew();
   /// Makes sure that there is such a process, and that it may abort the connection. Returns an empty text, or the
   /// reason why that isn't so.
@@ -70,6 +71,8 @@ class Guards final : public MountGuard {
 
   std::string device_;
   Keeper* keeper_ = nullptr;
+  fuse::Session* session_ = nullptr;
+  bool must_renew_ = false;  // the keeper holds what the mount had open before
   Guardian guardian_;
   std::chrono::seconds pause_{0};  // until the next attempt to start a keeper, or to reach pkgfs-keeperd
   Time next_try_ = Time::max();

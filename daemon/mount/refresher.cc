@@ -141,7 +141,7 @@ void Refresher::run() {
       }
       for (std::size_t i = 2; i < waited.size(); ++i) {
         if (eventfd_t ignored = 0; waited[i].revents != 0 && ::eventfd_read(waited[i].fd, &ignored) == 0) {
-          (void)keep();  // with descriptors of the complete containers
+          keep_or_warn();  // with descriptors of the complete containers
           mount_.on_main(mount_.shown_changed);
         }
       }
@@ -287,6 +287,12 @@ std::string Refresher::keep() {
   const auto why = std::make_shared<std::string>();
   call_elsewhere(mount_.on_main, [why, keep = mount_.keep] { *why = keep(); }, stopping_);
   return *why;
+}
+
+void Refresher::keep_or_warn() {
+  if (const std::string why = keep(); !why.empty()) {
+    log::warn("\"{}\": the packages are still kept as they were before: {}", mount_.mountpoint, why);
+  }
 }
 
 void Refresher::show(std::uint64_t number, std::string refused) {

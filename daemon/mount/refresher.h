@@ -96,6 +96,8 @@ class Refresher {
   void show(std::uint64_t number, std::string refused);
   /// Lets the keeper hold the versions of now. Returns the reason why it doesn't, or an empty text.
   [[nodiscard]] std::string keep();
+  /// The same, but logs the reason.
+  void keep_or_warn();
   /// Tells the kernel of `names`, except of those on which another file system is mounted: these wait.
   void tell(std::set<std::string> names);
   /// Tells the kernel of names that waited and aren't covered any more.

@@ -60,7 +60,7 @@ void Refresher::close_unused() {
     any = close(number) || any;
   }
   if (any) {
-    (void)keep();  // without the descriptors of the closed versions
+    keep_or_warn();  // without the descriptors of the closed versions
     publish();
   }
 }

@@ -246,7 +246,7 @@ void ServedMount::start_serving() {
     serve_alone();
   }
   if (keeper_) {
-    guards_->use(*keeper_);
+    guards_->use(*keeper_, session_);
   }
   if (replaces) {
     end_predecessor(*predecessor_);
@@ -311,12 +311,8 @@ void ServedMount::begin_lazily() {
   }
   watch_.call_when_readable(lazy_->whole_fd(), [this] {
     log::info("\"{}\": all packages are complete", mountpoint_);
-    if (keeper_ && keeper_->id() > 0) {
-      (void)guards_->renew();  // with descriptors of the complete containers
-    } else if (keeping_ == Keeping::kServiceManager) {
-      if (const std::string why = store_again(); !why.empty()) {
-        warn_not_kept(why);
-      }
+    if (const std::string why = keep_again(); !why.empty()) {
+      log::warn("\"{}\": the packages are still kept as they were before: {}", mountpoint_, why);
     }
     suit_shown();
   });

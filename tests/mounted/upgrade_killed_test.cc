@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Risk: an upgrade that is killed at a bad moment leaves a mount without a daemon, or with two of them.
+// Risk: an upgrade that fails or is killed at a bad moment leaves a mount without a daemon, with two of them, or with
+// requests that no daemon answers.
 #include <gmock/gmock.h>
 
 #include <fstream>
@@ -9,11 +10,14 @@
 #include <vector>
 
 #include "tests/mounted/keeper.h"
+#include "tests/support/containers/package_builder.h"
+#include "tests/support/disk/faulty_disk.h"
 
 namespace pkgfs::test {
 namespace {
 
 namespace fs = std::filesystem;
+using std::chrono::seconds;
 
 class UpgradeKilled : public KeeperTest {
  protected:
@@ -96,6 +100,85 @@ TEST_F(UpgradeKilled, AfterwardsANewDaemonHasASuccessor) {
   }
   reader.expect_right();
   EXPECT_TRUE(eventually([&] { return processes_with(mount.path()).size() == 1; }));
+}
+
+/// Does what `pkgfs upgrade-mounts` does until the new daemon serves, and then kills that. Waits for the file `go`
+/// before it stops the old daemon, and for `end` before the kill.
+constexpr const char* kFails = R"(
+import array, os, signal, socket, sys, time
+program, daemon, keeper, files = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+words = [word for word in open(f"/proc/{keeper}/cmdline").read().split("\0") if word]
+asks = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+asks.connect("\0pkgfs-keeper-" + words[3])
+mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+def rights(*fds):
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+def wait_for(name):
+    while not os.path.exists(files + "/" + name):
+        time.sleep(0.01)
+asks.sendmsg([b"u\0"], rights(os.open(program, os.O_RDONLY), theirs.fileno()))
+theirs.close()
+mine.settimeout(10)
+assert mine.recv(2) == b"p\0"
+fresh = [int(pid) for pid in open(f"/proc/{keeper}/task/{keeper}/children").read().split()]
+os.write(1, b"prepared ")
+wait_for("go")
+os.kill(daemon, signal.SIGSTOP)
+while ") T" not in open(f"/proc/{daemon}/stat").read():
+    time.sleep(0.001)
+mine.sendmsg([b"g\0"], rights(os.pidfd_open(keeper)))
+assert mine.recv(2) == b"s\0"
+os.write(1, b"serves")
+wait_for("end")
+for pid in fresh:
+    os.kill(pid, signal.SIGKILL)
+)";
+
+/// The old daemon is stopped while it starts another keeper. So it doesn't see that the one before ends by itself.
+TEST_F(UpgradeKilled, RequestsAreAnsweredThatTheNewDaemonHasTakenDuringARefresh) {
+  const fs::path newer = dir_.path() / "newer.webc";
+  PackageBuilder("acme/many@2.0.0").mount("/", "data").file("data", "version", "2").write(newer);
+  for (const ProcessOptions& way : ways()) {
+    SCOPED_TRACE(way.environment.empty() ? "the kernel sends requests again" : "the daemons keep requests");
+    const FaultyDisk disk(package());
+    ASSERT_TRUE(disk.ok());
+    TempDir files;
+    const fs::path shown = files.path() / "app.webc";
+    fs::create_symlink(disk.disk(), shown);
+    const MountedPackage mount(program(), shown, {"--follow=1h", "--keep-old=1", "--push=off"}, way);
+    ASSERT_TRUE(mount.ok()) << mount.result().describe();
+    const Serving before = kept(mount.path());
+    ASSERT_GT(before.keeper, 1);
+    ASSERT_TRUE(run({"ls", "-R", mount.path()}).ok());  // the directories are in memory
+
+    Process upgrade({"/usr/bin/python3", "-I", "-S", "-c", kFails, kPkgfs, std::to_string(before.daemon),
+                     std::to_string(before.keeper), files.path()},
+                    {.timeout = seconds(30)});
+    ASSERT_TRUE(eventually([&] { return upgrade.out() == "prepared "; })) << upgrade.err();
+    fs::remove(shown);
+    fs::create_symlink(newer, shown);
+    std::ifstream file(mount / "d1/f100");  // before the root shows the newer version
+    set_slow(true);
+    Process refresh({kPkgfs, "refresh", mount.path()});
+    ASSERT_TRUE(a_keeper_begins());
+    files.write("go", "");
+    ASSERT_TRUE(eventually([&] { return upgrade.out() == "prepared serves"; })) << upgrade.err();
+    set_slow(false);
+    disk.command("drop");
+    disk.command("hold");
+    const long reads = disk.reads();
+    Process reader({"cat", mount / "d1/f100"});
+    ASSERT_TRUE(eventually([&] { return disk.reads() > reads; })) << "the new daemon has taken no request";
+    files.write("end", "");
+    EXPECT_TRUE(upgrade.wait().ok()) << upgrade.wait().describe();
+    EXPECT_TRUE(eventually([&] { return !is_running(before.keeper); }));
+    disk.command("release");
+    EXPECT_EQ(reader.wait().out, read_text(source() + "/d1/f100")) << reader.wait().describe();
+    EXPECT_FALSE(refresh.wait().timed_out);
+    const Serving after = kept(mount.path());
+    EXPECT_EQ(after.daemon, before.daemon);
+    EXPECT_TRUE(run({"ls", mount.path()}).ok());
+  }
 }
 
 }  // namespace
