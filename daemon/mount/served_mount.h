@@ -102,8 +102,8 @@ class ServedMount {
   Versions versions_;
   vfs::FileSystem& tree_;  // with which the mount begins
   Keeping keeping_;
-  KeeperProcess early_keeper_;  // until the mount is there
   fuse::SharedState state_;
+  KeeperProcess early_keeper_;  // until the mount is there; `state_` puts into the environment what it must know
   fuse::Statistics statistics_;
   std::unique_ptr<fuse::RequestStore> requests_;  // where the kernel doesn't send them again
   fuse::ContentPrefetcher prefetcher_;
