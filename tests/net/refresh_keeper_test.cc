@@ -165,12 +165,15 @@ TEST_F(RefreshKeeper, AFileThatWasReplacedBeforeTheDaemonWasKilledIsAnotherVersi
   fs::copy_file(build(1), package);
   const MountedPackage mounted(own_ / "pkgfs", package, {}, {.environment = environment()});
   ASSERT_TRUE(mounted.ok()) << mounted.result().describe();
-  fs::rename(build(2), package);
+  PackageBuilder other("acme/app@" + version(1));  // only its file tells it from the first
+  other.file("root", "version", "another").mount("/", "root");
+  other.write(home_.path() / "other.webc");
+  fs::rename(home_.path() / "other.webc", package);
   kill_daemon(mounted);
   EXPECT_EQ(shown(mounted), version(1));
   const ProcessResult done = refresh(mounted);
   EXPECT_TRUE(done.ok()) << done.describe();
-  EXPECT_EQ(shown(mounted), version(2)) << done.out;
+  EXPECT_EQ(shown(mounted), "another") << done.out;
 }
 
 TEST_F(RefreshKeeper, AnUpgradeThatMeetsARefreshLeavesAMount) {
