@@ -278,8 +278,8 @@ void ServedMount::tell_ready(const std::function<void(const std::string&)>& read
   }
   start_cpu_latency(cpu_latency_, options_.cpu_latency);
   if (!predecessor_) {
-    const std::string message =
-        "\"" + settings_.source + "\" is mounted at \"" + (writable_ ? writable_->mountpoint() : mountpoint_) + "\"";
+    const std::string& shown = writable_ ? writable_->mountpoint() : mountpoint_;
+    const std::string message = "\"" + settings_.source + "\" is mounted at \"" + shown + "\"";
     log::info("{}", message);
     ready(message);
   }
@@ -296,9 +296,8 @@ void ServedMount::suit_shown() {
     set_read_ahead(guards_->device(), kLazyReadAhead);
     return;
   }
-  set_read_ahead(guards_->device(), std::exchange(reads_little_ahead_, false) && options_.read_ahead == 0
-                                        ? kUsualReadAhead
-                                        : options_.read_ahead);
+  const bool read_little = std::exchange(reads_little_ahead_, false);
+  set_read_ahead(guards_->device(), read_little && options_.read_ahead == 0 ? kUsualReadAhead : options_.read_ahead);
   if (used_prefetcher_ != nullptr) {
     start_prefetching(session_, *used_prefetcher_, *guards_);
   }
