@@ -11,6 +11,7 @@
 #include "core/base/byte_source.h"
 #include "core/base/error.h"
 #include "core/base/source_hash.h"
+#include "core/base/thread_annotations.h"
 
 namespace pkgfs {
 namespace {
@@ -22,15 +23,23 @@ FileKey key_of(const struct stat& st) {
           st.st_mtim.tv_nsec, st.st_ctim.tv_sec, st.st_ctim.tv_nsec};
 }
 
+/// A daemon may run for months, and files come and go.
+constexpr std::size_t kMostKnown = std::size_t{1} << 17U;
+
 }  // namespace
 
 Sha256 hash_file(const std::string& path) { return hash_or_throw(*MappedFile::open(path), path); }
 
 struct FileHashes::State {
-  std::map<std::string, std::pair<FileKey, Sha256>> known;
+  Mutex mutex;
+  std::map<std::string, std::pair<FileKey, Sha256>> known PKGFS_GUARDED_BY(mutex);
 };
 
-FileHashes::FileHashes() : state_(std::make_unique<State>()) {}
+std::shared_ptr<FileHashes::State> FileHashes::shared_;
+
+void FileHashes::share() { shared_ = std::make_shared<State>(); }
+
+FileHashes::FileHashes() : state_(shared_ != nullptr ? shared_ : std::make_shared<State>()) {}
 FileHashes::~FileHashes() = default;
 
 const Sha256& FileHashes::of(const std::string& path) {
@@ -39,11 +48,19 @@ const Sha256& FileHashes::of(const std::string& path) {
     throw system_error("Unable to open \"" + path + "\"", errno);
   }
   const FileKey key = key_of(st);
-  auto at = state_->known.find(path);
-  if (at == state_->known.end() || at->second.first != key) {
-    at = state_->known.insert_or_assign(path, std::pair(key, hash_file(path))).first;
+  {
+    const MutexLock lock(state_->mutex);
+    if (const auto at = state_->known.find(path); at != state_->known.end() && at->second.first == key) {
+      return last_ = at->second.second;
+    }
   }
-  return at->second.second;
+  last_ = hash_file(path);
+  const MutexLock lock(state_->mutex);
+  if (state_->known.size() >= kMostKnown) {
+    state_->known.clear();
+  }
+  state_->known.insert_or_assign(path, std::pair(key, last_));
+  return last_;
 }
 
 }  // namespace pkgfs

@@ -12,9 +12,13 @@ namespace pkgfs {
 [[nodiscard]] Sha256 hash_file(const std::string& path);
 
 /// Computes such hashes and remembers them. It reads a file again only if its device, inode number, size, modification
-/// time or change time has changed. Not thread-safe.
+/// time or change time has changed. Not thread-safe, unless `share` was called.
 class FileHashes {
  public:
+  /// Objects that are made from now on remember together, for a daemon that makes them again and again. Then different
+  /// threads may use different objects. Call it before any thread is started.
+  static void share();
+
   FileHashes();
   ~FileHashes();
   FileHashes(const FileHashes&) = delete;
@@ -25,7 +29,9 @@ class FileHashes {
 
  private:
   struct State;
-  std::unique_ptr<State> state_;
+  static std::shared_ptr<State> shared_;
+  std::shared_ptr<State> state_;
+  Sha256 last_{};
 };
 
 }  // namespace pkgfs

@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -56,6 +57,8 @@ class ServedFileSystem final : public CountingFileSystem {
     bool immutable = true;                      // all trees are (FileSystem::is_immutable)
     std::chrono::milliseconds patience{30000};  // after which a search counts as failed (ETIMEDOUT)
     std::int64_t modified = 1;                  // the time that directories of names and links show at first
+    /// Trees. When three quarters of them are open, those that were unused for longest are closed before their time.
+    std::size_t most_open = kSlots;
   };
   /// `names` must outlive this.
   ServedFileSystem(ServedNames& names, const Options& options);
@@ -78,8 +81,8 @@ class ServedFileSystem final : public CountingFileSystem {
     Inode root;        // the node of its root directory
     std::string path;  // for messages
   };
-  /// The trees that no request has used since `idle` before `now`. Also lets searches fail that wait for too long, and
-  /// forgets what is too old.
+  /// The trees that no request has used since `idle` before `now`; more if too many are open. Also lets searches fail
+  /// that wait for too long, and forgets what is too old.
   [[nodiscard]] std::vector<OpenSlot> idle(Clock::time_point now, std::chrono::milliseconds idle);
   [[nodiscard]] FileSystem& tree_of(std::size_t slot) const;
   /// The inode here of `inode` in the tree of `slot`, the root included; 0 if there is none.
@@ -134,7 +137,12 @@ class ServedFileSystem final : public CountingFileSystem {
  private:
   static constexpr Inode kRoot = 1;
   static constexpr std::size_t kNoSlot = kSlots;
-  using Listing = std::vector<ServedNames::Listed>;
+  /// Of a listing, sorted by the place. It is made of the name, so that it stays when other names come and go.
+  struct Shown {
+    std::uint64_t place = 0;
+    ServedNames::Listed name;
+  };
+  using Listing = std::vector<Shown>;
 
   struct Slot {
     std::atomic<FileSystem*> tree{nullptr};  // null: free, or detached
@@ -174,6 +182,8 @@ class ServedFileSystem final : public CountingFileSystem {
     // Of a directory of names.
     std::shared_ptr<const Listing> listing;
     Clock::time_point listed;
+    bool is_listing = false;  // a thread makes a listing, since `asked`
+    Clock::time_point asked;
   };
   using NodePointer = std::shared_ptr<Node>;
   struct Search {
@@ -237,6 +247,9 @@ class ServedFileSystem final : public CountingFileSystem {
   /// its listing is renewed.
   void refresh(const std::string& path) PKGFS_EXCLUDES(mutex_);
   [[nodiscard]] std::shared_ptr<const Listing> listing_of(const NodePointer& dir) PKGFS_EXCLUDES(mutex_);
+  void take_listing(const NodePointer& dir, std::vector<ServedNames::Listed> all) PKGFS_REQUIRES(mutex_);
+  /// `all` and the names in `dir` that were looked up.
+  [[nodiscard]] Listing with_used(const Node& dir, std::vector<ServedNames::Listed> all) const PKGFS_REQUIRES(mutex_);
 
   /// What tells one search from another.
   [[nodiscard]] static std::string key_of(const std::string& path, Inode tree, const std::string& state);
@@ -256,6 +269,8 @@ class ServedFileSystem final : public CountingFileSystem {
   void found(std::uint64_t number, const std::string& key, ServedNames::Finding finding) PKGFS_EXCLUDES(mutex_);
   void take(const Search& search, ServedNames::Finding& finding) PKGFS_REQUIRES(mutex_);
   void take_tree(const Search& search, ServedNames::Finding& finding) PKGFS_REQUIRES(mutex_);
+  /// Adds to `all` the open trees that were unused for longest, if too many are open.
+  void add_longest_unused(std::vector<OpenSlot>& all) const PKGFS_REQUIRES(mutex_);
   /// Lets a search go on whose time is over, if it has made progress. Those that wait for it get ETIMEDOUT.
   [[nodiscard]] Search time_out(Search& search, Clock::time_point now) PKGFS_REQUIRES(mutex_);
   /// Removes from the nodes what is too old.
@@ -272,6 +287,7 @@ class ServedFileSystem final : public CountingFileSystem {
   /// A slot is made when it is first needed, before an inode with its number is known, and stays.
   std::array<std::unique_ptr<Slot>, kSlots> slots_;
   mutable Mutex mutex_;
+  std::condition_variable listed_;                   // a listing was made
   std::vector<Held> held_ PKGFS_GUARDED_BY(mutex_);  // by slot; grows
   std::unordered_map<Inode, NodePointer> nodes_ PKGFS_GUARDED_BY(mutex_);
   std::map<std::string, Inode, std::less<>> current_ PKGFS_GUARDED_BY(mutex_);

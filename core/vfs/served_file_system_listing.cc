@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <exception>
+#include <string_view>
 #include <utility>
 
+#include "core/vfs/path_text.h"
 #include "core/vfs/served_file_system.h"
 
 namespace pkgfs::vfs {
@@ -12,6 +15,9 @@ namespace {
 
 /// For so long, a directory of names shows the same listing.
 constexpr auto kListingTime = std::chrono::seconds(1);
+/// For so long, requests wait for a new listing. Then they show what is known: a registry directory may be on a server
+/// that doesn't answer.
+constexpr auto kListingWait = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -53,9 +59,35 @@ std::shared_ptr<const ServedFileSystem::Listing> ServedFileSystem::listing_of(co
       return dir->listing;
     }
   }
-  Listing all = names_.list(dir->path);
-  const MutexLock lock(mutex_);
-  const std::string prefix = dir->path.empty() ? "" : dir->path + "/";
+  bool begins = false;
+  {
+    const MutexLock lock(mutex_);
+    if (!dir->is_listing) {
+      begins = dir->is_listing = true;
+      dir->asked = now;
+    }
+  }
+  if (begins) {
+    const auto done = [this, dir](std::vector<ServedNames::Listed> all) {
+      {
+        const MutexLock lock(mutex_);
+        take_listing(dir, std::move(all));
+      }
+      listed_.notify_all();
+    };
+    try {
+      names_.list(dir->path, done);
+    } catch (const std::exception&) {  // no thread can be started
+      done({});
+    }
+  }
+  MutexLock lock(mutex_);
+  lock.wait_until(listed_, dir->asked + kListingWait, [&]() PKGFS_REQUIRES(mutex_) { return !dir->is_listing; });
+  return dir->listing != nullptr ? dir->listing : std::make_shared<const Listing>(with_used(*dir, {}));
+}
+
+ServedFileSystem::Listing ServedFileSystem::with_used(const Node& dir, std::vector<ServedNames::Listed> all) const {
+  const std::string prefix = dir.path.empty() ? "" : dir.path + "/";
   for (auto used = current_.lower_bound(prefix); used != current_.end() && used->first.starts_with(prefix); ++used) {
     const NodePointer node = find_node(used->second);
     const std::string name = used->first.substr(prefix.size());
@@ -68,22 +100,36 @@ std::shared_ptr<const ServedFileSystem::Listing> ServedFileSystem::listing_of(co
                                                          : kDirectory});
     }
   }
-  std::ranges::sort(all, {}, &ServedNames::Listed::name);
-  const auto same = std::ranges::unique(all, {}, &ServedNames::Listed::name);
-  all.erase(same.begin(), same.end());
-  const bool is_same = dir->listing != nullptr && std::ranges::equal(*dir->listing, all, {}, &ServedNames::Listed::name,
-                                                                     &ServedNames::Listed::name);
-  dir->listed = now;
-  if (!is_same) {
-    if (dir->listing != nullptr) {
-      const auto time = std::chrono::system_clock::now().time_since_epoch();
-      dir->attributes.modified = std::chrono::duration_cast<std::chrono::seconds>(time).count();
-      dir->attributes.modified_ns = static_cast<std::uint32_t>(
-          std::chrono::nanoseconds(time - std::chrono::seconds(dir->attributes.modified)).count());
-    }
-    dir->listing = std::make_shared<const Listing>(std::move(all));
+  Listing shown;
+  shown.reserve(all.size());
+  for (ServedNames::Listed& each : all) {
+    const std::uint64_t place = hash_of(0, each.name) >> 2U;  // more than that is no offset of a directory
+    shown.push_back({.place = place, .name = std::move(each)});
   }
-  return dir->listing;
+  const auto order = [](const Shown& each) { return std::pair(each.place, std::string_view(each.name.name)); };
+  std::ranges::sort(shown, {}, order);
+  const auto same = std::ranges::unique(shown, {}, order);
+  shown.erase(same.begin(), same.end());
+  return shown;
+}
+
+void ServedFileSystem::take_listing(const NodePointer& dir, std::vector<ServedNames::Listed> all) {
+  Listing shown = with_used(*dir, std::move(all));
+  const auto name_of = [](const Shown& each) { return std::string_view(each.name.name); };
+  const bool is_same = dir->listing != nullptr && std::ranges::equal(*dir->listing, shown, {}, name_of, name_of);
+  dir->is_listing = false;
+  dir->listed = Clock::now();
+  if (is_same) {
+    return;
+  }
+  const bool was_late = dir->listed - dir->asked >= kListingWait;  // a program has seen another listing
+  if (dir->listing != nullptr || was_late) {
+    const auto time = std::chrono::system_clock::now().time_since_epoch();
+    dir->attributes.modified = std::chrono::duration_cast<std::chrono::seconds>(time).count();
+    dir->attributes.modified_ns = static_cast<std::uint32_t>(
+        std::chrono::nanoseconds(time - std::chrono::seconds(dir->attributes.modified)).count());
+  }
+  dir->listing = std::make_shared<const Listing>(std::move(shown));
 }
 
 Result<void> ServedFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
@@ -107,7 +153,7 @@ Result<void> ServedFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionR
     if (node->kind == Kind::kTree) {
       tree = tree_at(*node);
     }
-    listing = from == 0 ? nullptr : node->listing;  // it goes on in the one in which it began
+    listing = from == 0 ? nullptr : node->listing;
   }
   if (node->kind == Kind::kTree) {
     return tree ? list_inner(*tree, from, visit) : fail(tree.error());
@@ -119,14 +165,14 @@ Result<void> ServedFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionR
     listing = listing_of(node);
   }
   using Meaning = ServedNames::Meaning::Kind;
-  for (std::size_t i = from; i < listing->size(); ++i) {
-    const ServedNames::Listed& one = (*listing)[i];
+  for (auto at = std::ranges::lower_bound(*listing, from, {}, &Shown::place); at != listing->end(); ++at) {
+    const ServedNames::Listed& one = at->name;
     // Without an inode, so that the kernel has no reference to what no program looks up.
     const bool is_link = one.kind == Meaning::kLink || one.kind == Meaning::kFoundLink;
     const Attributes shown{.type = is_link ? FileType::kSymlink : FileType::kDirectory,
                            .number = listed_number(path_in(node->path, one.name), one.kind),
                            .live = true};
-    if (!visit({.name = one.name, .inode = 0, .next = i + 1, .attributes = shown})) {
+    if (!visit({.name = one.name, .inode = 0, .next = at->place + 1, .attributes = shown})) {
       break;
     }
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The nodes of a ServedFileSystem: what it knows of names.
+// The nodes of a ServedFileSystem, which are what it knows of names, and its counts.
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "core/vfs/served_file_system.h"
@@ -104,6 +105,26 @@ void ServedFileSystem::forget_old(Clock::time_point now) {
   for (const NodePointer& node : old) {
     drop(node);
   }
+}
+
+ServedFileSystem::Counts ServedFileSystem::counts() const {
+  const MutexLock lock(mutex_);
+  return {.open = held_.size() - static_cast<std::size_t>(std::ranges::count(held_, nullptr, &Held::tree)),
+          .nodes = nodes_.size(),
+          .opened = opened_,
+          .closed = closed_,
+          .failed = failed_};
+}
+
+std::vector<std::shared_ptr<HeldTree>> ServedFileSystem::open_trees() const {
+  const MutexLock lock(mutex_);
+  std::vector<std::shared_ptr<HeldTree>> all;
+  for (const Held& held : held_) {
+    if (held.tree != nullptr) {
+      all.push_back(held.tree);
+    }
+  }
+  return all;
 }
 
 }  // namespace pkgfs::vfs

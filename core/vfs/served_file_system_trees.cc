@@ -179,7 +179,8 @@ void ServedFileSystem::link_changed(const std::string& path, const std::string& 
 void ServedFileSystem::take_tree(const Search& search, ServedNames::Finding& finding) {
   const std::size_t slot = free_slot();
   if (slot == kNoSlot) {
-    remember(search, EMFILE, std::to_string(kSlots) + " packages are open, and programs use them");
+    remember(search, EMFILE,
+             std::to_string(std::min(options_.most_open, kSlots)) + " packages are open, and programs use them");
     return;
   }
   FileSystem& tree = finding.tree->tree();
@@ -230,7 +231,7 @@ std::size_t ServedFileSystem::free_slot() {
   if (free != held_.end()) {
     return static_cast<std::size_t>(free - held_.begin());
   }
-  if (held_.size() == kSlots) {
+  if (held_.size() >= std::min(options_.most_open, kSlots)) {
     return kNoSlot;
   }
   const std::size_t made = held_.size();
@@ -274,6 +275,7 @@ std::vector<ServedFileSystem::OpenSlot> ServedFileSystem::idle(Clock::time_point
         all.push_back({.slot = i, .root = held.root, .path = held.path});
       }
     }
+    add_longest_unused(all);
     for (auto search = searches_.begin(); search != searches_.end();) {
       Search& one = search->second;
       if (one.begun && now < one.latest && names_.progress(one.number) == 0) {
@@ -298,23 +300,24 @@ std::vector<ServedFileSystem::OpenSlot> ServedFileSystem::idle(Clock::time_point
   return all;
 }
 
-ServedFileSystem::Search ServedFileSystem::time_out(Search& search, Clock::time_point now) {
-  const std::uint64_t progress = search.begun ? names_.progress(search.number) : 0;
-  const bool goes_on = progress > search.seen;
-  const std::string limit = std::to_string(options_.patience.count()) + " ms (--timeout)";
-  ServedNames::Finding finding{.tree = nullptr, .link = {}, .error = ETIMEDOUT, .reason = {}};
-  finding.reason = goes_on         ? "it isn't complete after " + limit + "; its download goes on"
-                   : progress == 0 ? "no thread was free for it within " + limit
-                                   : "no answer within " + limit;
-  take(search, finding);
-  Search late = search;
-  late.kept = search.kept = goes_on;
-  search.seen = progress;
-  search.waiters.clear();
-  if (goes_on) {
-    search.deadline = now + options_.patience;
+void ServedFileSystem::add_longest_unused(std::vector<OpenSlot>& all) const {
+  std::vector<std::size_t> open;
+  for (std::size_t i = 0; i < held_.size(); ++i) {
+    if (held_[i].tree != nullptr) {
+      open.push_back(i);
+    }
   }
-  return late;
+  const std::size_t enough = std::min(options_.most_open, kSlots) / 2;
+  if (open.size() <= enough + enough / 2) {
+    return;
+  }
+  std::ranges::sort(open, {}, [this](std::size_t slot) PKGFS_REQUIRES(mutex_) { return held_[slot].used; });
+  open.resize(open.size() - enough);
+  for (const std::size_t slot : open) {
+    if (std::ranges::find(all, slot, &OpenSlot::slot) == all.end()) {
+      all.push_back({.slot = slot, .root = held_[slot].root, .path = held_[slot].path});
+    }
+  }
 }
 
 FileSystem& ServedFileSystem::tree_of(std::size_t slot) const {
@@ -379,26 +382,6 @@ std::shared_ptr<HeldTree> ServedFileSystem::close(std::size_t slot) {
     begin(number, key, path, std::move(recipe));
   }
   return closed;
-}
-
-ServedFileSystem::Counts ServedFileSystem::counts() const {
-  const MutexLock lock(mutex_);
-  return {.open = held_.size() - static_cast<std::size_t>(std::ranges::count(held_, nullptr, &Held::tree)),
-          .nodes = nodes_.size(),
-          .opened = opened_,
-          .closed = closed_,
-          .failed = failed_};
-}
-
-std::vector<std::shared_ptr<HeldTree>> ServedFileSystem::open_trees() const {
-  const MutexLock lock(mutex_);
-  std::vector<std::shared_ptr<HeldTree>> all;
-  for (const Held& held : held_) {
-    if (held.tree != nullptr) {
-      all.push_back(held.tree);
-    }
-  }
-  return all;
 }
 
 }  // namespace pkgfs::vfs

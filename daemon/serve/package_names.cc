@@ -28,6 +28,11 @@ constexpr unsigned kLocalThreads = 4;
 constexpr unsigned kRemoteThreads = 64;
 /// Threads that ask registries whether a link leads to another version now.
 constexpr unsigned kCheckThreads = 4;
+/// Threads that make listings. If a registry directory hangs, they do; searches have other threads.
+constexpr unsigned kListingThreads = 2;
+/// A package may use this share of --memory: many are open at once.
+constexpr std::size_t kMemoryShare = 8;
+constexpr std::size_t kLeastMemory = std::size_t{1} << 20U;
 
 bool is_directory(const std::string& path) {
   struct stat status{};
@@ -98,7 +103,8 @@ PackageNames::PackageNames(TreeFlags flags, std::string locks, const Io& io)
       settings_(load_settings(flags_.network, io.environment)),
       local_(kLocalThreads),
       remote_(kRemoteThreads),
-      checking_(kCheckThreads) {
+      checking_(kCheckThreads),
+      listing_(kListingThreads) {
   flags_.network.is_never_path = true;
   flags_.network.forks_later = false;  // `serve` has forked before it looks for the first package
   for (const std::string& directory : settings_.directories) {
@@ -212,7 +218,7 @@ bool PackageNames::stop(std::chrono::milliseconds limit) {
       check.task->running.cancel();
     }
   }
-  return local_.stop(limit) && remote_.stop(limit) && checking_.stop(limit);
+  return local_.stop(limit) && remote_.stop(limit) && checking_.stop(limit) && listing_.stop(limit);
 }
 
 void PackageNames::end(const TaskPointer& task, Finding finding) {
@@ -247,7 +253,7 @@ void PackageNames::work(const TaskPointer& task, bool offline) {
                        !flags_.network.offline && !settings_.registries.empty();
   if (!may_ask) {
     if (finding.error != 0 && finding.error != EINTR) {
-      log::write(finding.error == ENOENT ? log::Level::kInfo : log::Level::kWarn,
+      log::write(finding.error == ENOENT || !may_warn() ? log::Level::kInfo : log::Level::kWarn,
                  "\"" + task->path + "\" can't be shown: " + finding.reason);
     }
     end(task, std::move(finding));
@@ -261,6 +267,18 @@ void PackageNames::work(const TaskPointer& task, bool offline) {
     finding.reason = std::string("no thread can be started: ") + error.what();
     end(task, std::move(finding));
   }
+}
+
+bool PackageNames::may_warn() {
+  constexpr unsigned kMost = 20;
+  constexpr auto kTime = std::chrono::minutes(1);
+  const auto now = std::chrono::steady_clock::now();
+  const MutexLock lock(mutex_);
+  if (now - warned_since_ >= kTime) {
+    warned_since_ = now;
+    warnings_ = 0;
+  }
+  return ++warnings_ <= kMost;
 }
 
 Finding PackageNames::search(Task& task, const NameSyntax& syntax, bool offline) {
@@ -291,7 +309,9 @@ std::shared_ptr<HeldPackage> PackageNames::open(Task& task, const NameSyntax& sy
   } else {
     root = opener.find(text);
   }
-  OpenedTree opened = load_tree(opener, root, text, flags, tree_options(flags));
+  TreeOptions options = tree_options(flags);
+  options.memory = std::max(options.memory / kMemoryShare, std::min(options.memory, kLeastMemory));
+  OpenedTree opened = load_tree(opener, root, text, flags, options);
   std::shared_ptr<const PackageRecipe> recipe = task.recipe;
   if (recipe == nullptr) {
     recipe = std::make_shared<const PackageRecipe>(PackageRecipe{

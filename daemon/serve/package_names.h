@@ -48,7 +48,7 @@ class PackageNames final : public vfs::ServedNames {
   [[nodiscard]] std::uint64_t progress(std::uint64_t number) override;
   /// Ends checks of links that take longer than `patience`.
   void end_late() override;
-  [[nodiscard]] std::vector<Listed> list(const std::string& directory) override;
+  void list(const std::string& directory, ListDone done) override;
   /// Ends all searches. False: one didn't end within `limit`.
   [[nodiscard]] bool stop(std::chrono::milliseconds limit);
   /// The directories of this machine that the names are read from. Not all need exist.
@@ -90,6 +90,8 @@ class PackageNames final : public vfs::ServedNames {
 
   void work(const TaskPointer& task, bool offline);
   void end(const TaskPointer& task, Finding finding);
+  /// Whether one more failure may be a warning. Programs choose the names that fail, so only so many may in a minute.
+  [[nodiscard]] bool may_warn();
   [[nodiscard]] Finding search(Task& task, const NameSyntax& syntax, bool offline);
   [[nodiscard]] std::shared_ptr<HeldPackage> open(Task& task, const NameSyntax& syntax, const TreeFlags& flags);
   [[nodiscard]] Finding find_link(Task& task, const NameSyntax& syntax, const TreeFlags& flags, bool offline);
@@ -99,7 +101,8 @@ class PackageNames final : public vfs::ServedNames {
   void check_link(const TaskPointer& task, const std::string& link);
   void end_check(const std::string& path);
   [[nodiscard]] std::string lock_path(const std::string& name) const { return locks_ + "/" + name + ".lock"; }
-  // The parts of `list`. Each adds names of `directory` to `all`.
+  [[nodiscard]] std::vector<Listed> names_of(const std::string& directory);
+  // The parts of `names_of`. Each adds names of `directory` to `all`.
 
   /// `name`, unless it is absent.
   void add_meaning(const std::string& directory, const std::string& name, std::vector<Listed>& all);
@@ -126,9 +129,12 @@ class PackageNames final : public vfs::ServedNames {
   std::map<std::uint64_t, TaskPointer> tasks_ PKGFS_GUARDED_BY(mutex_);
   std::map<std::string, Check> checks_ PKGFS_GUARDED_BY(mutex_);  // by path
   bool stopping_ PKGFS_GUARDED_BY(mutex_) = false;
+  std::chrono::steady_clock::time_point warned_since_ PKGFS_GUARDED_BY(mutex_);
+  unsigned warnings_ PKGFS_GUARDED_BY(mutex_) = 0;
   WorkerPool local_;
   WorkerPool remote_;
   WorkerPool checking_;
+  WorkerPool listing_;
 };
 
 }  // namespace pkgfs

@@ -2,6 +2,7 @@
 // The listings of PackageNames: what is local.
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <filesystem>
 #include <set>
 #include <string>
@@ -110,7 +111,19 @@ std::vector<std::string> PackageNames::cached_versions(const std::string& full_n
   return versions;
 }
 
-std::vector<Listed> PackageNames::list(const std::string& directory) {
+void PackageNames::list(const std::string& directory, ListDone done) {
+  listing_.add([this, directory, done = std::move(done)] {
+    std::vector<Listed> names;
+    try {
+      names = names_of(directory);
+    } catch (const std::exception& error) {
+      log::warn("\"{}\" can't be listed: {}", directory, error);
+    }
+    done(std::move(names));
+  });
+}
+
+std::vector<Listed> PackageNames::names_of(const std::string& directory) {
   std::vector<Listed> all;
   if (directory == "sha256") {
     add_files(directory, settings_.packages_directory(), ".bin", all);
@@ -155,12 +168,14 @@ void PackageNames::add_registry(const fs::path& registry, const std::string& dir
       continue;
     }
     if (!directory.empty()) {
-      add_package(name, versions_in(here / name), all);
+      if (meaning_of(directory, name).kind != NameKind::kAbsent) {
+        add_package(name, versions_in(here / name), all);
+      }
       continue;
     }
     for (const std::string& version : versions_in(here / name)) {  // of a package without a namespace
       std::string versioned = name;
-      all.push_back({.name = versioned.append("@").append(version), .kind = NameKind::kTree});
+      add_meaning(directory, versioned.append("@").append(version), all);
     }
     const std::vector<std::string> below = names_in(here / name);
     if (std::ranges::any_of(below,

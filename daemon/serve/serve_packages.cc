@@ -13,6 +13,7 @@
 #include "core/base/error.h"
 #include "core/base/log.h"
 #include "core/base/system_limits.h"
+#include "core/cache/file_hash.h"
 #include "daemon/cli/logging.h"
 #include "daemon/mount/background.h"
 #include "daemon/mount/crash_reports.h"
@@ -91,6 +92,7 @@ int serve_packages(const MountOptions& options, const Io& io) {
   set_log_level(options.log);
   refuse_options(options);
   raise_open_files();
+  FileHashes::share();  // each search makes its own sources
   keep_one_heap();
   fuse::check_device();
   ServiceManager manager = options.foreground ? ServiceManager(io.environment) : ServiceManager();

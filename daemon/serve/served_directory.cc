@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/serve/served_directory.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <system_error>
@@ -24,6 +26,17 @@ namespace {
 
 constexpr auto kReplyLimit = std::chrono::seconds(1);
 
+/// Of packages. Each has a descriptor or two, and a half is for connections and files that readers use.
+std::size_t most_open() {
+  constexpr rlim_t kFew = 64;
+  constexpr rlim_t kEach = 4;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+    return vfs::ServedFileSystem::kSlots;
+  }
+  return static_cast<std::size_t>(std::clamp<rlim_t>(limit.rlim_cur / kEach, kFew, vfs::ServedFileSystem::kSlots));
+}
+
 std::int64_t now_in_seconds() { return std::chrono::system_clock::to_time_t(std::chrono::system_clock::now()); }
 
 }  // namespace
@@ -37,7 +50,8 @@ ServedDirectory::ServedDirectory(MountWatch& watch, PackageNames& names, const M
       manager_(manager),
       fs_(names, {.immutable = options.tree.verify != Verify::kRead,
                   .patience = names.patience(),
-                  .modified = now_in_seconds()}),
+                  .modified = now_in_seconds(),
+                  .most_open = most_open()}),
       state_(fuse::SharedState::unshared()),
       statistics_(state_),
       cpu_latency_(statistics_),

@@ -152,7 +152,8 @@ TEST_F(Serve, ClosesWhatNoProgramUses) {
     return ::mmap(nullptr, 4096, PROT_READ, MAP_PRIVATE, solo.get(), 0);
   }();
   ASSERT_NE(mapped, MAP_FAILED);
-  EXPECT_EQ(open_containers(daemon), 4U);
+  EXPECT_TRUE(eventually([&] { return open_containers(daemon) == 4; }))
+      << open_containers(daemon);  // `inside` may be late
   EXPECT_TRUE(eventually([&] { return open_containers(daemon) == 3; }, std::chrono::seconds(10)))
       << open_containers(daemon) << " are open; tool should be closed";
   sleep_ms(2500);
@@ -243,6 +244,16 @@ TEST_F(Serve, AClosedLockedPackageKeepsItsTreeForItsWorkingDirectory) {
   EXPECT_EQ(::read(file.get(), text.data(), text.size()), 6);
   EXPECT_EQ(std::string_view(text.data(), 6), "1.0.0\n");
   EXPECT_TRUE(eventually([&] { return read_text(*served / "locked/prod/data/version") == "1.1.0\n"; }));
+}
+
+TEST_F(Serve, ClosesAPackageThatLacksManyNames) {
+  const auto served = serve({"--idle=1s"});
+  ASSERT_TRUE(served->ok()) << served->result().describe();
+  for (int i = 0; i < 3000; ++i) {
+    EXPECT_FALSE(fs::exists(*served / ("acme/tool@2.0.0/data/absent" + std::to_string(i))));
+  }
+  EXPECT_TRUE(eventually([&] { return open_containers(served->daemon()) == 0; }, std::chrono::seconds(15)));
+  EXPECT_EQ(read_text(*served / "acme/tool@2.0.0/data/version"), "2.0.0\n");
 }
 
 TEST_F(Serve, ANameIsNeverAPathOfThisMachine) {

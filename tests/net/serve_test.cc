@@ -179,9 +179,22 @@ TEST_F(NetServe, ALookThatFoundNoFreeThreadIsAskedLater) {
   for (int i = 0; i < 80; ++i) {  // more than there are threads
     waiting.push_back(std::make_unique<Process>(Arguments{"ls", *served / ("acme/dead@" + std::to_string(i))}));
   }
+  Process good({"cat", *served / "acme/app@2.0.0/data/version"});
   EXPECT_FALSE(waiting.front()->ends_within(1s)) << "nothing waits: the test shows nothing";
   server_.clear_faults();
-  EXPECT_EQ(read_text(*served / "acme/app@2.0.0/data/version"), "2.0.0\n");
+  EXPECT_EQ(good.wait().out, "2.0.0\n") << good.wait().describe();
+}
+
+TEST_F(NetServe, APackageThatIsGoneFromTheCacheIsDownloadedAgain) {
+  const auto served = serve({"--idle=1s"});
+  const std::string path = *served / "acme/app@1.0.0";
+  EXPECT_EQ(read_text(path + "/data/version"), "1.0.0\n");
+  const UniqueFd root(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));  // the kernel knows the root
+  ASSERT_TRUE(eventually(
+      [&] { return nlohmann::json::parse(run({kPkgfs, "stats", "--json", served->path()}).out)["packages"].empty(); },
+      10s));
+  fs::remove_all(checkouts());
+  EXPECT_EQ(read_text(path + "/data/version"), "1.0.0\n");
 }
 
 TEST_F(NetServe, ADownloadThatTakesLongerThanTheTimeGoesOn) {

@@ -10,6 +10,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace pkgfs::vfs {
@@ -87,8 +88,12 @@ class FakeNames final : public ServedNames {
   void give_up(std::uint64_t number) override { given_up.insert(number); }
   [[nodiscard]] std::uint64_t progress(std::uint64_t) override { return how_far; }
   void end_late() override {}
-  [[nodiscard]] std::vector<Listed> list(const std::string& directory) override {
-    return directory.empty() ? std::vector<Listed>{{.name = "acme"}} : std::vector<Listed>{};
+  void list(const std::string& directory, ListDone done) override {
+    if (hangs) {
+      waiting = std::move(done);
+    } else {
+      done(directory.empty() ? listed : std::vector<Listed>{});
+    }
   }
   void finish(const std::string& path, Finding finding) {
     const Done done = std::move(searches.at(path));
@@ -100,6 +105,9 @@ class FakeNames final : public ServedNames {
   std::map<std::string, std::uint64_t> numbers;
   std::map<std::string, std::shared_ptr<const void>> recipes;
   std::set<std::uint64_t> given_up;
+  std::vector<Listed> listed{{.name = "acme"}};
+  bool hangs = false;  // `list`
+  ListDone waiting;
   std::string state;          // of "locked"
   std::uint64_t how_far = 1;  // of all searches
 };
@@ -348,6 +356,77 @@ TEST_F(Served, TheTimeOfASearchBeginsWhenAThreadWorksOnIt) {
   (void)wait(acme_, "never@1");
   (void)fs_.idle(Clock::now() + 5s, 1h);
   EXPECT_EQ(ready_, 2) << "it doesn't wait for ever";
+}
+
+TEST_F(Served, AListingInPartsHasEachNameOnce) {
+  names_.listed.clear();
+  for (int i = 0; i < 100; ++i) {
+    names_.listed.push_back({.name = "space" + std::to_string(i)});
+  }
+  std::multiset<std::string> names;
+  std::uint64_t from = 0;
+  for (bool more = true; more;) {
+    more = false;
+    int count = 0;
+    (void)fs_.read_dir(fs_.root(), from, [&](const DirEntry& entry) {
+      if (++count > 40) {
+        more = true;
+        return false;
+      }
+      names.emplace(entry.name);
+      from = entry.next;
+      return true;
+    });
+    // Another program lists the directory, in which names come and go.
+    names_.listed.insert(names_.listed.begin(), {.name = "new" + std::to_string(names.size())});
+    std::this_thread::sleep_for(1100ms);
+    (void)fs_.metadata(fs_.root());
+  }
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(names.count("space" + std::to_string(i)), 1U) << i;
+  }
+}
+
+TEST_F(Served, AListingThatHangsShowsTheOneBefore) {
+  const auto list = [&] {
+    std::set<std::string> names;
+    (void)fs_.read_dir(fs_.root(), 0, [&](const DirEntry& entry) { return names.emplace(entry.name).second; });
+    return names;
+  };
+  EXPECT_EQ(list(), std::set<std::string>{"acme"});
+  std::this_thread::sleep_for(1100ms);
+  names_.hangs = true;
+  const auto begin = Clock::now();
+  EXPECT_EQ(list(), std::set<std::string>{"acme"});
+  EXPECT_EQ(list(), std::set<std::string>{"acme"});
+  EXPECT_TRUE(fs_.metadata(fs_.root()));
+  EXPECT_LT(Clock::now() - begin, 1900ms) << "only the first waits";
+  names_.waiting({{.name = "acme"}, {.name = "beta"}});
+  EXPECT_EQ(list(), (std::set<std::string>{"acme", "beta"}));
+}
+
+TEST_F(Served, TooManyOpenTreesAreClosedBeforeTheirTime) {
+  ServedFileSystem few(names_, {.immutable = true, .patience = 1000ms, .modified = 1, .most_open = 8});
+  const Inode acme = few.lookup(few.root(), "acme")->inode;
+  for (int i = 0; i < 8; ++i) {
+    const std::string name = "app@" + std::to_string(i);
+    (void)few.wait_for(acme, name, [] {});
+    names_.finish("acme/" + name, tree(1));
+    (void)few.idle(Clock::now(), 1h);
+  }
+  const auto all = few.idle(Clock::now(), 1h);
+  ASSERT_EQ(all.size(), 4U);
+  EXPECT_EQ(all.front().path, "acme/app@0");
+  (void)few.wait_for(acme, "app@8", [] {});
+  names_.finish("acme/app@8", tree(1));
+  EXPECT_EQ(few.lookup(few.lookup(acme, "app@8")->inode, "dir"), fail(EMFILE));
+  for (const auto& open : all) {
+    few.hide(open.slot);
+    few.detach(open.slot);
+    (void)few.close(open.slot);
+  }
+  std::this_thread::sleep_for(1100ms);
+  EXPECT_EQ(few.lookup(acme, "app@8"), fail(ServedFileSystem::kMustWait)) << "it is tried again soon";
 }
 
 TEST_F(Served, ALinkGoesOverAndStaysWhenASearchFails) {
