@@ -107,21 +107,11 @@ Result<ServedFileSystem::Inner> ServedFileSystem::tree_at(const Node& dir) const
   return Inner{&slot, tree, kTreeRoot};
 }
 
-void ServedFileSystem::note_absent(Slot& slot, Inode directory, std::string_view name) {
-  constexpr std::size_t kMost = 2048;
-  const MutexLock lock(slot.absent_mutex);
-  if (slot.absent.size() < kMost) {
-    slot.absent.push_back({.directory = directory, .name = std::string(name)});
-  } else {
-    slot.more_absent = true;
-  }
-}
-
 Result<Entry> ServedFileSystem::lookup_inner(const Inner& dir, Inode shown, std::string_view name) {
   Result<Entry> entry = dir.tree->lookup(dir.inode, name);
   if (!entry) {
     if (entry.error() == ENOENT) {
-      note_absent(*dir.slot, shown, name);
+      dir.slot->absent.load()->add(shown, name);
     }
     return entry;
   }

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "core/base/thread_annotations.h"
+#include "core/vfs/absent_names.h"
 #include "core/vfs/counting_file_system.h"
 #include "core/vfs/served_names.h"
 
@@ -88,13 +89,9 @@ class ServedFileSystem final : public CountingFileSystem {
   /// The inode here of `inode` in the tree of `slot`, the root included; 0 if there is none.
   [[nodiscard]] Inode inode_of(std::size_t slot, Inode inode) const;
   [[nodiscard]] std::size_t slot_of_inode(Inode inode) const;
-  /// Names that the kernel knows to be absent from directories of the tree: it can't forget these directories before.
-  struct Absent {
-    Inode directory;  // an inode here
-    std::string name;
-  };
-  /// Those since the last call. `all` becomes false if there were too many to be noted.
-  [[nodiscard]] std::vector<Absent> take_absent(std::size_t slot, bool& all);
+  /// The names since the last call that the kernel knows to be absent from directories of the tree, with inodes here:
+  /// it can't forget these directories before. Requests that are being answered may still add names.
+  [[nodiscard]] std::unique_ptr<AbsentNames> take_absent(std::size_t slot);
   /// Whether the kernel has no reference to an entry below the root of the tree.
   [[nodiscard]] bool is_unused(std::size_t slot) const { return slots_[slot]->references == 0; }
   /// From now on, no look-up finds the tree from its root: they wait for `give_back` or `close`. Requests for entries
@@ -149,14 +146,13 @@ class ServedFileSystem final : public CountingFileSystem {
     std::atomic<std::uint64_t> references{0};
     std::atomic<bool> used{false};  // since `idle` last looked
     std::size_t index = 0;
-    std::uint64_t base = 0;  // of the numbers that stat shows
-    Mutex absent_mutex;
-    std::vector<Absent> absent PKGFS_GUARDED_BY(absent_mutex);
-    bool more_absent PKGFS_GUARDED_BY(absent_mutex) = false;
+    std::uint64_t base = 0;                     // of the numbers that stat shows
+    std::atomic<AbsentNames*> absent{nullptr};  // that of Held; never null while there is a tree
   };
   /// What only a thread with the lock needs of a slot.
   struct Held {
     std::shared_ptr<HeldTree> tree;  // null: the slot is free
+    std::unique_ptr<AbsentNames> absent;
     Inode root = 0;
     std::string path;
     Clock::time_point used;
@@ -237,7 +233,6 @@ class ServedFileSystem final : public CountingFileSystem {
   [[nodiscard]] Result<Entry> lookup_name(const NodePointer& dir, std::string_view name) PKGFS_EXCLUDES(mutex_);
   /// `shown`: the inode here of the directory.
   [[nodiscard]] static Result<Entry> lookup_inner(const Inner& dir, Inode shown, std::string_view name);
-  static void note_absent(Slot& slot, Inode directory, std::string_view name);
   [[nodiscard]] static Result<void> list_inner(const Inner& dir, std::uint64_t from,
                                                FunctionRef<bool(const DirEntry&)> visit);
   /// The number that stat will show of an entry of a directory of names.

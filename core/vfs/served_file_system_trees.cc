@@ -212,18 +212,26 @@ void ServedFileSystem::attach(const NodePointer& node, std::size_t slot, std::sh
   FileSystem* const opened = &tree->tree();
   node->slot = slot;
   node->recipe = tree->recipe();
-  held_[slot] = {
-      .tree = std::move(tree), .root = node->inode, .path = node->path, .used = Clock::now(), .hidden = false};
+  held_[slot] = {.tree = std::move(tree),
+                 .absent = std::make_unique<AbsentNames>(),
+                 .root = node->inode,
+                 .path = node->path,
+                 .used = Clock::now(),
+                 .hidden = false};
+  slots_[slot]->absent = held_[slot].absent.get();
   slots_[slot]->references = 0;
   slots_[slot]->used = true;
   slots_[slot]->tree = opened;
   ++opened_;
 }
 
-std::vector<ServedFileSystem::Absent> ServedFileSystem::take_absent(std::size_t slot, bool& all) {
-  const MutexLock lock(slots_[slot]->absent_mutex);
-  all = !std::exchange(slots_[slot]->more_absent, false);
-  return std::exchange(slots_[slot]->absent, {});
+/// Sequentially consistent, as fuse::Answering needs it.
+std::unique_ptr<AbsentNames> ServedFileSystem::take_absent(std::size_t slot) {
+  auto next = std::make_unique<AbsentNames>();
+  const MutexLock lock(mutex_);
+  slots_[slot]->absent = next.get();
+  held_.at(slot).absent.swap(next);
+  return next;
 }
 
 std::size_t ServedFileSystem::free_slot() {
@@ -358,8 +366,6 @@ std::shared_ptr<HeldTree> ServedFileSystem::close(std::size_t slot) {
   std::uint64_t number = 0;
   {
     const MutexLock lock(mutex_);
-    bool all = true;
-    (void)take_absent(slot, all);
     slots_[slot]->tree = nullptr;
     Held held = std::exchange(held_.at(slot), {});
     closed = std::move(held.tree);

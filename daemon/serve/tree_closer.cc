@@ -18,6 +18,9 @@
 namespace pkgfs {
 namespace {
 
+/// For requests that are being answered.
+constexpr auto kLimit = std::chrono::seconds(1);
+
 /// What a tree took lies between what others still use, where free() leaves it to this process.
 void give_memory_back() {
 #ifdef __GLIBC__
@@ -103,10 +106,36 @@ void TreeCloser::tidy(const vfs::ServedFileSystem::OpenSlot& open) {
   attempt.next = Clock::now() + attempt.pause;
 }
 
+bool TreeCloser::wait_for_requests(Clock::time_point deadline) const {
+  constexpr auto kStep = std::chrono::milliseconds(1);
+  fuse::Answering answering(state_);
+  const auto are_answered = [&] { return answering.have_ended() && !adapter_.waiting_lookups().is_answering(); };
+  while (!are_answered()) {
+    if (Clock::now() >= deadline) {
+      return false;
+    }
+    std::this_thread::sleep_for(kStep);
+  }
+  return true;
+}
+
+std::vector<vfs::AbsentNames::Absent> TreeCloser::absent_of(std::size_t slot, bool& are_all) {
+  std::vector<vfs::AbsentNames::Absent> names;
+  absent_.push_back(fs_.take_absent(slot));
+  are_all = wait_for_requests(Clock::now() + kLimit);
+  if (are_all) {
+    for (const auto& each : absent_) {
+      are_all = each->copy_to(names) && are_all;
+    }
+    absent_.clear();
+  }
+  return names;
+}
+
 void TreeCloser::let_go(const vfs::ServedFileSystem::OpenSlot& open) {
   std::vector<fuse::Session::OldNode> names;
   bool are_all = true;
-  for (vfs::ServedFileSystem::Absent& each : fs_.take_absent(open.slot, are_all)) {
+  for (vfs::AbsentNames::Absent& each : absent_of(open.slot, are_all)) {
     names.push_back({.node = 0, .parent = each.directory, .name = std::move(each.name)});
   }
   if (adapter_.can_prune() && are_all) {
@@ -144,18 +173,11 @@ void TreeCloser::prune(const vfs::ServedFileSystem::OpenSlot& open) {
 }
 
 void TreeCloser::close(const vfs::ServedFileSystem::OpenSlot& open) {
-  constexpr auto kLimit = std::chrono::seconds(1);
-  constexpr auto kStep = std::chrono::milliseconds(1);
   const auto is_of_it = [&](std::uint64_t file) { return fs_.slot_of_inode(file) == open.slot; };
   const auto deadline = Clock::now() + kLimit;
   /// Whether the requests end in time that are being answered now, and the kernel knows no entry after them.
   const auto is_let_go = [&] {
-    fuse::Answering answering(state_);
-    const auto is_used = [&] { return !answering.have_ended() || adapter_.waiting_lookups().is_answering(); };
-    while (is_used() && Clock::now() < deadline) {
-      std::this_thread::sleep_for(kStep);
-    }
-    return !is_used() && !adapter_.waiting_reads().is_reading(is_of_it) && fs_.is_unused(open.slot);
+    return wait_for_requests(deadline) && !adapter_.waiting_reads().is_reading(is_of_it) && fs_.is_unused(open.slot);
   };
   fs_.hide(open.slot);
   if (!is_let_go()) {

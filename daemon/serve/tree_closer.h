@@ -7,7 +7,9 @@
 #include <cstddef>
 #include <future>
 #include <map>
+#include <memory>
 #include <thread>
+#include <vector>
 
 #include "core/base/thread_annotations.h"
 #include "core/vfs/served_file_system.h"
@@ -52,13 +54,18 @@ class TreeCloser {
   /// Asks the kernel to forget all nodes of a tree that no program uses.
   void prune(const vfs::ServedFileSystem::OpenSlot& open);
   void close(const vfs::ServedFileSystem::OpenSlot& open);
+  /// Waits until the requests have ended that are being answered now. False: one hadn't at the deadline.
+  [[nodiscard]] bool wait_for_requests(Clock::time_point deadline) const;
+  /// The names that the kernel knows to be absent from the tree. `are_all` becomes false if some aren't known.
+  [[nodiscard]] std::vector<vfs::AbsentNames::Absent> absent_of(std::size_t slot, bool& are_all);
 
   vfs::ServedFileSystem& fs_;
   fuse::Session& session_;
   fuse::Adapter& adapter_;
   const fuse::SharedState& state_;
   std::chrono::milliseconds idle_;
-  std::map<std::size_t, Attempt> attempts_;  // by slot; of the thread
+  std::map<std::size_t, Attempt> attempts_;                // by slot; of the thread
+  std::vector<std::unique_ptr<vfs::AbsentNames>> absent_;  // requests may add names to them; of the thread
   std::atomic<bool> stopping_{false};
   Mutex mutex_;
   std::condition_variable wake_;
