@@ -174,14 +174,13 @@ TEST_F(NetServe, ADeadRegistryHoldsUpNothingElse) {
 
 TEST_F(NetServe, ALookThatFoundNoFreeThreadIsAskedLater) {
   const auto served = serve();
-  server_.set_fault({.kind = Fault::Kind::kStall, .after = 0});
+  server_.set_fault({.where = Fault::Where::kGraphql, .match = "acme/dead", .rate = 1});  // no silence, and no end
   std::vector<std::unique_ptr<Process>> waiting;
   for (int i = 0; i < 80; ++i) {  // more than there are threads
     waiting.push_back(std::make_unique<Process>(Arguments{"ls", *served / ("acme/dead@" + std::to_string(i))}));
   }
+  sleep_ms(50);  // until they wait, but so that their time ends with that of this one
   Process good({"cat", *served / "acme/app@2.0.0/data/version"});
-  EXPECT_FALSE(waiting.front()->ends_within(1s)) << "nothing waits: the test shows nothing";
-  server_.clear_faults();
   EXPECT_EQ(good.wait().out, "2.0.0\n") << good.wait().describe();
 }
 
