@@ -24,7 +24,7 @@ echo "first: $($ENGINE exec one cat /pkgs/acme/app@1/version)"
 publish acme/tool 2.0.0
 publish acme/app 1.1.0
 echo "later: $($ENGINE exec one cat /pkgs/acme/tool/data/file)"
-for _ in $(seq 100); do $ENGINE exec one readlink /pkgs/acme/app | grep -q 1.1.0 && break; sleep 0.2; done
+for _ in $(seq 100); do $ENGINE exec one ls -l /pkgs/acme/app | grep -q 1.1.0 && break; sleep 0.2; done
 echo "newest: $($ENGINE exec one cat /pkgs/acme/app/version)"
 echo "exact: $($ENGINE exec one cat /pkgs/acme/app@1.0.0/version)"
 $ENGINE exec -d -w /pkgs/acme/tool@2.0.0/data one sh -c 'sleep 5; cat file > /tmp/said; pwd >> /tmp/said'
