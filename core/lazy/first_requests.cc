@@ -74,7 +74,7 @@ Answer go_on(SparseFile& file, const RemoteFile& remote, Ask ask, HttpClient& cl
 }
 
 std::shared_ptr<SparseFile> begin(const PrivateDirectory& directory, const std::string& key, const RemoteFile& remote,
-                                  const std::optional<std::string>& known_etag, HttpClient& client,
+                                  const std::optional<std::string>& known_etag, Check check, HttpClient& client,
                                   const CancelFlag& cancel, LazyCounters& counters) {
   std::shared_ptr<SparseFile> file;
   std::optional<SparseFile::Claim> claim;  // must not outlive the file
@@ -84,6 +84,7 @@ std::shared_ptr<SparseFile> begin(const PrivateDirectory& directory, const std::
   fetch_counted(client, request, cancel, counters,
                 [&](const RemoteVersion& version, std::uint64_t at, std::span<const std::byte> piece) {
                   if (file == nullptr) {
+                    check(version);
                     file = SparseFile::open(directory, key, {version.validator, version.size});
                     auto taken = file->claim(SparseFile::blocks_of(0, kFirstRequest));
                     if (taken && taken->range().first == 0) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/base/cancel.h"
+#include "core/base/function_ref.h"
 #include "core/base/hash.h"
 #include "core/base/private_directory.h"
 #include "core/lazy/lazy_counters.h"
@@ -39,11 +40,14 @@ enum class Answer {
 /// Fetches a part of `file` that is missing, which shows whether the server still has this version.
 [[nodiscard]] Answer go_on(SparseFile& file, const RemoteFile& remote, Ask ask, HttpClient& client,
                            const CancelFlag& cancel, LazyCounters& counters);
+/// Is given the version that the server has, before anything of it is stored. May throw.
+using Check = FunctionRef<void(const RemoteVersion& version)>;
 /// Fetches the beginning of the container into a new file, unless the server has the version with `known_etag`. Throws
-/// NotInParts, and as `fetch_range`.
+/// NotInParts, what `check` throws, and as `fetch_range`.
 [[nodiscard]] std::shared_ptr<SparseFile> begin(const PrivateDirectory& directory, const std::string& key,
                                                 const RemoteFile& remote, const std::optional<std::string>& known_etag,
-                                                HttpClient& client, const CancelFlag& cancel, LazyCounters& counters);
+                                                Check check, HttpClient& client, const CancelFlag& cancel,
+                                                LazyCounters& counters);
 /// Fetches all that is missing, and syncs the file. Returns the SparseFile::generation of the bytes that were hashed.
 /// Throws NotInParts if another process fetches some of it or forgets blocks, or if the file then doesn't have the hash
 /// `announced`: it is removed in this last case. Throws as `fetch_range`.

@@ -283,20 +283,26 @@ AccessProfile LazyOpener::profile_of(const Target& target, std::uint64_t size) c
 
 std::shared_ptr<SparseFile> LazyOpener::file_of_version(const Target& target, const std::string& version,
                                                         HttpClient& client, const CancelFlag& cancel) {
-  const auto is_of_version = [&](const SparseFile& file) {
-    return ContainerFetcher::version_of(file.version().validator, file.size()) == version;
+  const auto is_wanted = [&](const std::string& validator, std::uint64_t size) {
+    return ContainerFetcher::version_of(validator, size) == version;
   };
   cache_files::require_control(target.cache);
   const PrivateDirectory directory = PrivateDirectory::make(target.temporary);
   std::shared_ptr<SparseFile> file = SparseFile::find(directory, target.key);
-  if (file == nullptr || !is_of_version(*file)) {
-    file =
-        first_requests::begin(directory, target.key, target.remote, std::nullopt, client, cancel, fetcher_->counters());
-    if (!is_of_version(*file)) {
+  if (file != nullptr && is_wanted(file->version().validator, file->size())) {
+    return file;
+  }
+  const auto check = [&](const RemoteVersion& served) {
+    if (!is_wanted(served.validator, served.size)) {
       throw NotInParts{"the server has another version"};
     }
-  }
-  return file;
+    if (file != nullptr) {
+      file->remove();  // a mount that uses it goes on with it, and the wanted version gets its place
+      file.reset();    // gives up its lock, which keeps any other version away
+    }
+  };
+  return first_requests::begin(directory, target.key, target.remote, std::nullopt, check, client, cancel,
+                               fetcher_->counters());
 }
 
 std::shared_ptr<SparseFile> LazyOpener::file_of(const Target& target, HttpClient& client, const CancelFlag& cancel) {
@@ -320,7 +326,8 @@ std::shared_ptr<SparseFile> LazyOpener::file_of(const Target& target, HttpClient
   }
   if (file == nullptr) {
     try {
-      file = first_requests::begin(directory, target.key, target.remote, target.known_etag, client, cancel,
+      const auto any = [](const RemoteVersion&) {};
+      file = first_requests::begin(directory, target.key, target.remote, target.known_etag, any, client, cancel,
                                    fetcher_->counters());
     } catch (const RangeError& error) {
       if (error.reason() != RangeError::Reason::kUnchanged) {

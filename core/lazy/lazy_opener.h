@@ -67,7 +67,7 @@ class LazyOpener {
                                                  const CancelFlag& cancel);
   /// As `open` of a URL, but only this `version` of the container (ContainerFetcher::version_of). The server isn't
   /// asked if a part of it is here. Null if there is none, and the server doesn't answer or has another version: logs
-  /// why.
+  /// why. A part of another version stays, unless the server has this one.
   [[nodiscard]] std::shared_ptr<LazySource> reopen(const Url& url, const std::string& version,
                                                    const std::shared_ptr<HttpClient>& client, const CancelFlag& cancel);
   /// Fetches what is missing of a container that a lazy mount has begun, and moves it into the cache. The mount may
@@ -108,7 +108,8 @@ class LazyOpener {
   /// used, and for a container whose hash isn't known.
   [[nodiscard]] AccessProfile profile_of(const Target& target, std::uint64_t size) const;
   [[nodiscard]] std::shared_ptr<SparseFile> file_of(const Target& target, HttpClient& client, const CancelFlag& cancel);
-  /// The same, but only of this version. Throws NotInParts if the server has another one.
+  /// The same, but only of this version. Throws NotInParts if the server has another one: then the part that is here
+  /// stays.
   [[nodiscard]] std::shared_ptr<SparseFile> file_of_version(const Target& target, const std::string& version,
                                                             HttpClient& client, const CancelFlag& cancel);
   using FileOf = FunctionRef<std::shared_ptr<SparseFile>(const Target& target)>;
