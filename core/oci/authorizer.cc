@@ -83,7 +83,8 @@ std::string scope_of(const std::string& asked, const Reference& reference, bool 
 }
 
 /// Whether `request` is for a blob of another repository (Repository::push_blob). A login may be right although the
-/// registry refuses such a request: it may not read that repository.
+/// registry refuses such a request: it may not read that repository. Nor does it count for other requests if no login
+/// for both repositories can be had.
 bool is_of_other_repository(const HttpRequest& request) {
   return request.method == HttpRequest::Method::kPost && request.url.text().find("?mount=") != std::string::npos;
 }
@@ -166,27 +167,28 @@ std::optional<std::string> Authorizer::renew(const HttpRequest& request, const H
   if (auto joined = join_login(*repository, request, challenge, cancel)) {
     return *std::move(joined);
   }
-  const auto failure = [&](std::optional<Error> error) {
-    return Failure{.time = Clock::now(), .challenge = challenge, .error = std::move(error)};
+  // What concerns only this request isn't for the others: they try themselves.
+  const auto end_in_vain = [&](std::optional<Error> error, bool is_own) {
+    if (is_of_other_repository(request)) {
+      end_login(*repository, request.authorization, std::nullopt);
+    } else {
+      const Failure failure{.time = Clock::now(), .challenge = challenge, .error = std::move(error)};
+      end_login(*repository, std::nullopt, is_own ? std::nullopt : std::optional(failure));
+    }
   };
   try {
     auto value = log_in(repository->reference, may_push, request, refusal, client, cancel);
-    if (value && value == request.authorization && is_of_other_repository(request)) {
-      end_login(*repository, value, std::nullopt);
+    if (!value || value == request.authorization) {  // the registry has just refused it
+      end_in_vain(std::nullopt, false);
       return std::nullopt;
     }
-    if (value == request.authorization) {
-      value.reset();  // the registry has just refused it
-    }
-    end_login(*repository, value, value ? std::nullopt : std::optional(failure(std::nullopt)));
+    end_login(*repository, value, std::nullopt);
     return value;
   } catch (const Error& error) {
-    // What concerns only this request isn't for the others: they try themselves.
-    const bool is_own = error.is_of_run() || (request.deadline && Clock::now() >= *request.deadline);
-    end_login(*repository, std::nullopt, is_own ? std::nullopt : std::optional(failure(error)));
+    end_in_vain(error, error.is_of_run() || (request.deadline && Clock::now() >= *request.deadline));
     throw;
   } catch (...) {
-    end_login(*repository, std::nullopt, std::nullopt);
+    end_in_vain(std::nullopt, true);
     throw;
   }
 }

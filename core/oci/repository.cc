@@ -197,22 +197,36 @@ HttpResponse Repository::begin_upload(const Push& push, const std::string& query
   return client_.fetch_once(begin, cancel_);
 }
 
-std::optional<HttpResponse> Repository::send_blob(Push& push) {
-  std::optional<HttpResponse> begun;
-  if (const std::string from = std::exchange(push.from, {}); !from.empty()) {
-    push.attempted = Pushed::kMounted;
-    begun = begin_upload(push, "?mount=" + digest_text(push.digest) + "&from=" + from);
-    if (begun->status == kCreated) {
-      return std::nullopt;
+bool Repository::mount_blob(Push& push, const std::string& from) {
+  std::string why;
+  bool is_open = true;  // whether the registry may have done it
+  push.attempted = Pushed::kMounted;
+  try {
+    HttpResponse answer = begin_upload(push, "?mount=" + digest_text(push.digest) + "&from=" + from);
+    if (answer.status == kAccepted202) {  // begins an upload, as without `from`
+      push.begun = std::move(answer);
+      return false;
     }
-    // 202 begins an upload, as without `from`. A registry may also refuse, for example because the login may not read
-    // that repository.
-    if (begun->status != kAccepted202 && !HttpClient::is_transient(begun->status)) {
-      log::debug("{} doesn't take {} from \"{}\": {}", reference_.registry(), digest_text(push.digest), from,
-                 begun->status_text());
-      begun.reset();
+    is_open = answer.status == kCreated || HttpClient::is_transient(answer.status);
+    why = answer.status_text();
+  } catch (const Error& error) {
+    if (error.is_of_run()) {
+      throw;
     }
+    const auto* const http = dynamic_cast<const HttpError*>(&error);
+    may_mount_ = http != nullptr && !http->is_timeout();  // the other blobs don't wait for such a server or login
+    why = error.what();
   }
+  // Not even 201 is believed: if the blob were missing, the registry would refuse the manifest, each time.
+  if (is_open && has_blob(push.digest)) {
+    return true;
+  }
+  log::debug("{} doesn't take {} from \"{}\": {}", reference_.registry(), digest_text(push.digest), from, why);
+  return false;
+}
+
+std::optional<HttpResponse> Repository::send_blob(Push& push) {
+  std::optional<HttpResponse> begun = std::exchange(push.begun, {});
   if (!begun) {
     begun = begin_upload(push, "");
   }
@@ -247,12 +261,15 @@ Pushed Repository::push_blob(const Sha256& digest, const std::string& text, cons
   Push push{.digest = digest,
             .text = text,
             .upload = upload,
-            .from = from,
+            .from = may_mount_ ? from : std::string(),
             .deadline = client_.download_deadline()};  // of all attempts together
   Backoff backoff(client_.retry_policy(), cancel_, push.deadline);
   while (true) {
     // Also before another attempt: the answer to the first one may have been lost.
     if (has_blob(digest)) {
+      return push.attempted;
+    }
+    if (const std::string other = std::exchange(push.from, {}); !other.empty() && mount_blob(push, other)) {
       return push.attempted;
     }
     const auto begun = Backoff::Clock::now();

@@ -57,7 +57,8 @@ class Repository {
   ///
   /// `from`: another repository of this registry, which may have the blob; empty: none is known. The registry is asked
   /// once to take the blob from there (OCI distribution-spec 1.1, "Mounting a blob from another repository"). It may
-  /// always decline, and then the blob is sent.
+  /// always decline, and then the blob is sent. So it is if that request fails, or leads to no blob. After a failed
+  /// login or a time-out, the registry isn't asked to take other blobs.
   Pushed push_blob(const Sha256& digest, const std::string& text, const std::optional<HttpUpload>& upload,
                    const std::string& from = {});
   /// Stores a manifest under the tag of the reference, unless the tag is at it already. Returns whether it was sent.
@@ -75,8 +76,11 @@ class Repository {
     const std::optional<HttpUpload>& upload;
     std::string from;  // empty also after the registry was asked
     std::optional<Clock::time_point> deadline;
-    Pushed attempted = Pushed::kKnown;  // what is done if the blob is there although no answer said so
+    Pushed attempted = Pushed::kKnown;                 // what is done if the blob is there although no answer said so
+    std::optional<HttpResponse> begun = std::nullopt;  // the answer that began an upload instead of taking the blob
   };
+  /// Asks the registry to take the blob from its repository `from`. Returns whether this repository has it then.
+  [[nodiscard]] bool mount_blob(Push& push, const std::string& from);
   /// One attempt of `push_blob`. Returns an answer with a transient status, if there is one.
   [[nodiscard]] std::optional<HttpResponse> send_blob(Push& push);
   [[nodiscard]] HttpResponse begin_upload(const Push& push, const std::string& query);
@@ -87,6 +91,7 @@ class Repository {
   HttpClient& client_;
   const CancelFlag& cancel_;
   std::optional<std::string> scheme_;  // once it is known
+  bool may_mount_ = true;              // see `push_blob`
 };
 
 }  // namespace pkgfs::oci

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -110,20 +111,22 @@ struct MountingRegistry {
 };
 
 TEST_F(OciRegistryTest, ABlobOfAnotherRepositoryIsMounted) {
-  MountingRegistry registry{.mount = "201 Created"};
+  MountingRegistry registry{.mount = "201 Created", .keeps = true};
   start([&](const std::string& request, std::size_t) { return registry(request); });
   EXPECT_EQ(repository().push_blob(sha256("text"), "text", std::nullopt, "acme/lib"), Pushed::kMounted);
   const std::string blob = "/v2/acme/app/blobs/";
-  EXPECT_THAT(lines(), testing::ElementsAre(
-                           "HEAD " + blob + digest_text(sha256("text")),
-                           "POST " + blob + "uploads/?mount=" + digest_text(sha256("text")) + "&from=acme/lib"));
+  const std::string head = "HEAD " + blob + digest_text(sha256("text"));
+  EXPECT_THAT(lines(),
+              testing::ElementsAre(
+                  head, "POST " + blob + "uploads/?mount=" + digest_text(sha256("text")) + "&from=acme/lib", head));
 }
 
 TEST_F(OciRegistryTest, ABlobThatIsNotMountedIsSent) {
   MountingRegistry registry;
   start([&](const std::string& request, std::size_t) { return registry(request); });
-  for (const char* status : {"202 Accepted", "401 Unauthorized", "403 Forbidden", "404 Not Found", "405 No", "400 Bad",
-                             "500 Internal Server Error", "503 Service Unavailable"}) {
+  // The first one has no blob after it said so.
+  for (const char* status : {"201 Created", "202 Accepted", "401 Unauthorized", "403 Forbidden", "404 Not Found",
+                             "405 No", "400 Bad", "500 Internal Server Error", "503 Service Unavailable"}) {
     registry = {.mount = status};
     EXPECT_EQ(repository().push_blob(sha256("text"), "text", std::nullopt, "acme/lib"), Pushed::kSent) << status;
     const std::string put = server_->requests().back();
@@ -153,8 +156,47 @@ TEST_F(OciRegistryTest, ALoginThatMayNotReadTheOtherRepositoryStillPushes) {
   EXPECT_EQ(repository().push_blob(sha256("text"), "text", std::nullopt, "acme/lib"), Pushed::kKnown);
 }
 
+TEST_F(OciRegistryTest, AFailedLoginForBothRepositoriesStillPushes) {
+  // What the server of tokens answers when it is asked for another token than the first one.
+  for (const char* second : {"403 Forbidden", "404 Not Found", "500 Internal Server Error"}) {
+    MountingRegistry registry{.mount = "401 Unauthorized"};
+    int asked = 0;
+    start([&](const std::string& request, std::size_t) {
+      if (request.starts_with("GET /token")) {
+        return Reply{.bytes = ++asked == 1 ? answer("200 OK", R"({"token": "t"})") : answer(second)};
+      }
+      const bool is_mount = request.find("?mount=") != std::string::npos;
+      if (request.starts_with("PUT /upload") ||
+          (test::header_of(request, "Authorization") == "Bearer t" && !is_mount)) {
+        return registry(request);
+      }
+      return Reply{.bytes = answer("401 Unauthorized", "",  // for each request the same
+                                   "WWW-Authenticate: Bearer realm=\"" + server_->authority() + "/token\"\r\n")};
+    });
+    authorizer_.add(reference(), true);
+    Repository one = repository();
+    EXPECT_EQ(one.push_blob(sha256("text"), "text", std::nullopt, "acme/lib"), Pushed::kSent) << second;
+    registry.has_blob = false;
+    const int before = asked;
+    EXPECT_EQ(one.push_blob(sha256("more"), "more", std::nullopt, "acme/lib"), Pushed::kSent) << second;
+    EXPECT_LE(asked - before, 1) << second;
+  }
+}
+
+TEST_F(OciRegistryTest, ARegistryThatHangsIsAskedOnceToTakeBlobs) {
+  MountingRegistry registry{.mount = "", .end = Reply::End::kHang};
+  start([&](const std::string& request, std::size_t) { return registry(request); });
+  Repository one = repository();
+  for (const char* text : {"text", "more"}) {
+    registry.has_blob = false;
+    EXPECT_EQ(one.push_blob(sha256(text), text, std::nullopt, "acme/lib"), Pushed::kSent);
+  }
+  const auto all = lines();
+  EXPECT_EQ(std::ranges::count_if(all, [](const auto& line) { return line.find("?mount=") != std::string::npos; }), 1);
+}
+
 TEST_F(OciRegistryTest, ATokenForBothRepositoriesIsAskedFor) {
-  MountingRegistry registry{.mount = "201 Created"};
+  MountingRegistry registry{.mount = "201 Created", .keeps = true};
   std::vector<std::string> asked;
   start([&](const std::string& request, std::size_t) {
     if (request.starts_with("GET /token")) {
