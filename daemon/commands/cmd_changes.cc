@@ -207,7 +207,7 @@ int cmd_discard(const std::vector<std::string>& args, const Io& /*io*/) {
                  place->mount->discards ? "they end with the mount: " + unmount
                                         : "unmount first: " + unmount + " && pkgfs discard " + place->directory});
   }
-  ChangesDirectory::open(place->directory).discard();
+  ChangesDirectory::open(place->directory, ChangesUse::kChange).discard();
   return kExitOk;
 }
 

@@ -70,8 +70,8 @@ std::optional<ChangesPlace> packed_changes(const std::string& text) {
 
 void pack_from_changes(const ChangesPlace& place, const Io& io, int fd, std::optional<std::uint64_t> latest) {
   // A mount may go on changing them; else no mount begins meanwhile.
-  const ChangesDirectory changes =
-      place.mount ? ChangesDirectory::look(place.directory) : ChangesDirectory::open(place.directory);
+  const ChangesDirectory changes = place.mount ? ChangesDirectory::look(place.directory)
+                                               : ChangesDirectory::open(place.directory, ChangesUse::kRead);
   const OpenedTree opened = changes.open_packages(io, false);
   const MountOptions then = parse_mount_options(changes.record().arguments.words, changes.record().arguments.rules);
   pack_changes(changes, opened, then.tree.commands_dir, fd, latest);

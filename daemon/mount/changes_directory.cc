@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 #include <utility>
 
 #include "core/base/error.h"
@@ -127,6 +129,19 @@ bool is_as_good_as_empty(const std::string& path) {
   });
 }
 
+/// Asks again for a moment: another command may have the lock while it asks the kernel, and the kernel removes its mark
+/// of a directory shortly after the overlay is gone.
+template <typename Ask>
+bool happens_soon(const Ask& ask) {
+  for (const int pause : {10, 20, 40, 80, 160}) {
+    if (ask()) {
+      return true;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(pause));
+  }
+  return ask();
+}
+
 }  // namespace
 
 std::string tree_digest(const OpenedTree& opened, const TreeFlags& flags) {
@@ -157,28 +172,34 @@ std::string tree_digest(const OpenedTree& opened, const TreeFlags& flags) {
   return to_hex(sha256(text));
 }
 
-void ChangesDirectory::lock_for_use() {
-  std::optional<UniqueFd> lock = lock_directory(path_);
-  if (!lock) {
-    throw Error(ErrorCode::kBusy, {"The changes in \"" + path_ + "\" are in use",
-                                   "a writable mount has them (see \"pkgfs mounts\"): unmount it first"});
+void ChangesDirectory::lock_for_use(ChangesUse use) {
+  const std::string what = "The changes in \"" + path_ + "\" are in use";
+  std::optional<UniqueFd> lock;
+  if (!happens_soon([&] { return (lock = lock_directory(path_)).has_value(); })) {
+    throw Error(ErrorCode::kBusy, {what, "a writable mount has them (see \"pkgfs mounts\"): unmount it first"});
   }
   const stdfs::path base = run_base();
   for (const MountEntry& mount : read_mount_table()) {
     // The daemon may have been killed: its lock is gone then, but the kernel still writes here.
     const std::optional<std::string> lower = lower_of(mount);
     const std::optional<std::string> run = lower ? run_directory_of(*lower) : std::nullopt;
-    if (!run || stdfs::path(*run).parent_path() != base || !uses_changes(*run, path_)) {
-      continue;  // another user's mount can't use a directory of this user's
-    }
-    {
-      throw Error(ErrorCode::kBusy, {"The changes in \"" + path_ + "\" are in use",
-                                     "unmount it first: pkgfs unmount " + mount.mountpoint});
+    if (run && stdfs::path(*run).parent_path() == base && uses_changes(*run, path_)) {
+      // Another user's mount can't use a directory of this user's.
+      throw Error(ErrorCode::kBusy, {what, "unmount it first: pkgfs unmount " + mount.mountpoint});
     }
   }
-  if (is_upper_in_use(upper())) {
-    throw Error(ErrorCode::kBusy, {"The changes in \"" + path_ + "\" are in use",
-                                   "a container has their mount, or a program uses it after a lazy unmount"});
+  bool is_free = false;
+  try {
+    is_free = happens_soon([&] { return !is_upper_in_use(upper()); });
+  } catch (const Error& error) {
+    if (use != ChangesUse::kRead) {
+      throw;
+    }
+    log::warn("{}; another mount may change it meanwhile", error);
+    is_free = true;
+  }
+  if (!is_free) {
+    throw Error(ErrorCode::kBusy, {what, "a container has their mount, or a program uses it after a lazy unmount"});
   }
   lock_ = *std::move(lock);
 }
@@ -271,9 +292,9 @@ ChangesDirectory ChangesDirectory::look(const std::string& path) {
   return changes;
 }
 
-ChangesDirectory ChangesDirectory::open(const std::string& path) {
+ChangesDirectory ChangesDirectory::open(const std::string& path, ChangesUse use) {
   ChangesDirectory changes = look(path);
-  changes.lock_for_use();
+  changes.lock_for_use(use);
   changes.read_record();  // again: a mount may have replaced it
   return changes;
 }
@@ -289,7 +310,7 @@ ChangesDirectory ChangesDirectory::prepare(const std::string& path, OverlayEngin
   if (failed) {
     throw system_error("\"" + path + "\"", failed.value());
   }
-  changes.lock_for_use();
+  changes.lock_for_use(ChangesUse::kChange);
   changes.require_own();
   ChangesRecord now{.package = mount_source(opened, options.package),
                     .given = absolute_package(options.package),

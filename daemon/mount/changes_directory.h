@@ -30,6 +30,9 @@ struct ChangesRecord {
 /// conflicts.
 [[nodiscard]] std::string tree_digest(const OpenedTree& opened, const TreeFlags& flags);
 
+/// What a caller does with a directory of changes.
+enum class ChangesUse { kRead, kChange };
+
 /// A directory with the changes of writable mounts, one after the other:
 /// - `upper`: what overlayfs writes, with its marks of removed files;
 /// - `work`: its directory for unfinished files;
@@ -39,8 +42,8 @@ class ChangesDirectory {
  public:
   /// Opens the directory at `path`, and locks it, so that no other mount or command changes it meanwhile. Throws
   /// Error(kNotFound) if there is none, Error(kUsage) if it is no directory of changes, Error(kBusy) if a mount uses
-  /// it.
-  [[nodiscard]] static ChangesDirectory open(const std::string& path);
+  /// it, and for kChange also Error if the kernel can't tell that. A caller that only reads gets a warning instead.
+  [[nodiscard]] static ChangesDirectory open(const std::string& path, ChangesUse use);
   /// The same for a reader. Takes no lock: a mount may change it.
   [[nodiscard]] static ChangesDirectory look(const std::string& path);
   /// Opens the directory for a mount of `opened`, or makes it. An empty directory becomes one of changes. Throws as
@@ -68,7 +71,7 @@ class ChangesDirectory {
 
  private:
   explicit ChangesDirectory(std::string path) : path_(std::move(path)) {}
-  void lock_for_use();
+  void lock_for_use(ChangesUse use);
   void read_record();
   /// Throws Error(kPermission) if another user could replace what is in the locked directory.
   void require_own() const;

@@ -54,7 +54,7 @@ void add_covered_names(std::string_view mountinfo, std::string_view device, std:
 
 std::set<std::string> covered_names(const std::string& device) {
   std::set<std::string> names;
-  for_each_mount_table([&](const std::string& mountinfo) { add_covered_names(mountinfo, device, names); });
+  (void)for_each_mount_table([&](const std::string& mountinfo) { add_covered_names(mountinfo, device, names); });
   return names;
 }
 

@@ -11,8 +11,6 @@
 #include <charconv>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <set>
 #include <system_error>
 #include <utility>
@@ -58,6 +56,11 @@ std::optional<MountEntry> parse_line(std::string_view line) {
   entry.source = unescape_mountinfo(source);
   entry.super_options = next_field(line);
   return entry;
+}
+
+/// Whether the error is that of the files in /proc of a process that has ended, or that another user has.
+bool is_gone_or_hidden(int error) {
+  return error == ENOENT || error == ESRCH || error == EINVAL || error == EACCES || error == EPERM;
 }
 
 }  // namespace
@@ -134,22 +137,45 @@ std::optional<MountEntry> find_mount(const std::string& path) {
   return found;
 }
 
-void for_each_mount_table(const std::function<void(const std::string& mountinfo)>& visit) {
+bool for_each_mount_table(const std::function<void(const std::string& mountinfo)>& visit, TablesOf whose) {
   namespace fs = std::filesystem;
   std::set<std::pair<ino_t, std::string>> seen;  // mount namespaces, and root directories in them
+  struct stat own_users{};
+  bool is_complete = whose == TablesOf::kAll || ::stat("/proc/self/ns/user", &own_users) == 0;
   std::error_code failed;
   for (fs::directory_iterator entry("/proc", failed), end; !failed && entry != end; entry.increment(failed)) {
     const std::string process = entry->path().filename();
+    if (!std::ranges::all_of(process, [](unsigned char c) { return std::isdigit(c) != 0; })) {
+      continue;
+    }
     struct stat space{};
+    struct stat users{};
+    if ((whose == TablesOf::kOwnUserNamespace && ::stat((entry->path() / "ns/user").c_str(), &users) != 0) ||
+        ::stat((entry->path() / "ns/mnt").c_str(), &space) != 0) {
+      is_complete = is_complete && is_gone_or_hidden(errno);
+      continue;
+    }
     std::error_code hidden;
-    if (!std::ranges::all_of(process, [](unsigned char c) { return std::isdigit(c) != 0; }) ||
-        ::stat((entry->path() / "ns/mnt").c_str(), &space) != 0 ||
+    if ((whose == TablesOf::kOwnUserNamespace && users.st_ino != own_users.st_ino) ||
         !seen.emplace(space.st_ino, fs::read_symlink(entry->path() / "root", hidden)).second) {
       continue;
     }
-    std::ifstream file(entry->path() / "mountinfo", std::ios::binary);
-    visit(std::string((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>()));
+    const std::string path = entry->path() / "mountinfo";
+    const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file) {
+      is_complete = is_complete && is_gone_or_hidden(errno);
+      continue;
+    }
+    std::string text;
+    try {
+      text = read_to_end(file.get(), kMostText, "Unable to read \"" + path + "\"");
+    } catch (const Error&) {
+      is_complete = false;
+      continue;
+    }
+    visit(text);
   }
+  return is_complete && !failed;
 }
 
 }  // namespace pkgfs

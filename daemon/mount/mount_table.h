@@ -49,9 +49,16 @@ struct MountEntry {
 /// be read.
 [[nodiscard]] std::optional<MountEntry> find_mount(const std::string& path);
 
+/// Whose mount tables `for_each_mount_table` reads.
+enum class TablesOf {
+  kAll,
+  kOwnUserNamespace,  // in a user namespace of its own, each user can make mounts that look like those of root
+};
 /// Calls `visit` with the text of mountinfo of each mount namespace of which this process may read a mount table
 /// (/proc/PID/mountinfo): that of root sees all that have a process, that of another user those of this user's
 /// processes. A table has only what lies below the root directory of its process, so a namespace may have several.
-void for_each_mount_table(const std::function<void(const std::string& mountinfo)>& visit);
+/// False if a table couldn't be read for another reason, as without free descriptors.
+bool for_each_mount_table(const std::function<void(const std::string& mountinfo)>& visit,
+                          TablesOf whose = TablesOf::kAll);
 
 }  // namespace pkgfs

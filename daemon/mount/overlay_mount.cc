@@ -4,12 +4,15 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <initializer_list>
 #include <utility>
 #include <vector>
 
@@ -185,17 +188,54 @@ void mount_overlay(const OverlayMount& overlay, const std::function<void(int roo
 }
 
 bool is_upper_in_use(const std::string& upper) {
-  const UniqueFd context(::fsopen("overlay", FSOPEN_CLOEXEC));
-  const UniqueFd layer(::open(upper.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  const std::string path = "/proc/self/fd/" + std::to_string(layer.get());
-  const auto set = [&](const char* key, const char* value) {
-    return ::fsconfig(context.get(), FSCONFIG_SET_STRING, key, value, 0) == 0;
+  if (overlay_engine() == OverlayEngine::kFuse) {
+    return false;
+  }
+  const auto fail = [&](int error) {
+    throw system_error("Unable to find out whether \"" + upper + "\" is in use", error);
   };
+  const UniqueFd layer(::open(upper.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!layer && (errno == ENOENT || errno == ENOTDIR)) {
+    return false;
+  }
+  if (!layer) {
+    fail(errno);
+  }
+  const UniqueFd context(::fsopen("overlay", FSOPEN_CLOEXEC));
+  if (!context && errno == ENODEV) {
+    return false;
+  }
+  if (!context) {
+    fail(errno);
+  }
+  // The kernel answers EINVAL for a mount that is read-only or can't be cloned, before it looks at the mark.
+  struct statfs status{};
+  if (::fstatfs(layer.get(), &status) != 0) {
+    fail(errno);
+  }
+  if ((static_cast<unsigned long>(status.f_flags) & ST_RDONLY) != 0) {
+    fail(EROFS);
+  }
+  if (const UniqueFd clone(::open_tree(layer.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH)); !clone) {
+    fail(errno);
+  }
   // With `index`, the kernel refuses a marked upper layer, and looks at the work directory only after that. The one
-  // given here is always refused, with another error, so that nothing is made.
-  return context && layer && set("lowerdir", "/") && set("upperdir", path.c_str()) && set("workdir", path.c_str()) &&
-         set("index", "on") && ::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0 &&
-         errno == EBUSY;
+  // given here is always refused, with EINVAL, so that nothing is made. The lower layer is `upper` too, because the
+  // kernel doesn't take each directory, such as "/", as a layer.
+  const std::string path = "/proc/self/fd/" + std::to_string(layer.get());
+  for (const auto& [key, value] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"lowerdir", path.c_str()}, {"upperdir", path.c_str()}, {"workdir", path.c_str()}, {"index", "on"}}) {
+    if (::fsconfig(context.get(), FSCONFIG_SET_STRING, key, value, 0) != 0) {
+      fail(errno);
+    }
+  }
+  if (::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0 || errno == EINVAL) {
+    return false;
+  }
+  if (errno != EBUSY) {
+    fail(errno);
+  }
+  return true;
 }
 
 void mount_tmpfs(const std::string& path, const TmpfsLimits& limits) {

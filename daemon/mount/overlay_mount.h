@@ -35,8 +35,12 @@ void mount_overlay(const OverlayMount& overlay, const std::function<void(int roo
 
 /// Whether an overlay of the kernel has `upper` as its upper layer, in whichever mount namespace, and also after a lazy
 /// unmount while a program still uses it. The kernel knows: it marks such a directory. It also writes a line to its log
-/// each time that it is asked. False if this process isn't root, also of a user namespace, or there is no such
-/// directory.
+/// each time that it is asked. False if there is no such directory, if the kernel has no overlayfs, or if this process
+/// isn't root, also of a user namespace: a user without privileges has no overlay of the kernel.
+///
+/// Throws Error if the kernel can't be asked, as without descriptors, memory or CAP_SYS_ADMIN: the caller must not take
+/// that for an answer. The question itself marks `upper` for a moment. So only one process may ask at a time, and none
+/// while an overlay is made: the caller holds the lock of the directory of changes.
 [[nodiscard]] bool is_upper_in_use(const std::string& upper);
 
 /// Limits of a file system in memory, as mount options of tmpfs(5).

@@ -75,6 +75,17 @@ void for_each_run(const std::string& base, const Visit& visit) {
   }
 }
 
+/// Whether a mount table that can be believed lists the overlay above `lower`, or a table can't be read.
+bool is_in_a_table(const std::string& lower) {
+  bool is_listed = false;
+  const bool is_complete = for_each_mount_table(
+      [&](const std::string& mountinfo) {
+        is_listed = is_listed || overlay_above(lower, parse_mountinfo(mountinfo)).has_value();
+      },
+      TablesOf::kOwnUserNamespace);
+  return is_listed || !is_complete;
+}
+
 }  // namespace
 
 bool detach_overlay(const std::string& lower) {
@@ -101,15 +112,22 @@ bool outlives_its_process(const WritableRun& run) {
   if (!run.is_image) {
     return false;
   }
-  bool is_listed = is_upper_in_use(run.upper());
-  // An upper layer in memory may be mounted only in the mount namespace of `pkgfs mount`.
-  const auto look = [&](const std::string& mountinfo) {
-    is_listed = is_listed || overlay_above(run.lower(), parse_mountinfo(mountinfo)).has_value();
-  };
-  if (!is_listed) {
-    for_each_mount_table(look);
+  try {
+    const bool is_here = ::access(run.upper().c_str(), F_OK) == 0 || errno != ENOENT;
+    if (is_here) {
+      // A mount that is being made of the same changes has the lock.
+      const std::optional<UniqueFd> lock = lock_directory(run.changes);
+      if (!lock || is_upper_in_use(run.upper())) {
+        return true;
+      }
+    }
+    // An upper layer in memory may be mounted only in the mount namespace of `pkgfs mount`. Else the kernel has
+    // answered.
+    return (run.is_tmpfs || !is_here) && is_in_a_table(run.lower());
+  } catch (const std::exception& error) {
+    log::warn("What the writable mount at \"{}\" has left stays: {}", run.mountpoint, error);
+    return true;
   }
-  return is_listed;
 }
 
 void end_run(const WritableRun& run) noexcept {

@@ -87,8 +87,9 @@ void show_as_overlay(MountEntry& mount, const std::vector<MountEntry>& table);
 /// another file system is mounted above it: the kernel would detach that one. Throws Error.
 bool detach_overlay(const std::string& lower);
 /// Whether the overlay above an image still exists. No process needs to serve it, so it can outlive the one that waits
-/// for its end, in another mount namespace too, or detached from all. False for a mount that a daemon serves: its end
-/// is that of the daemon and its keeper.
+/// for its end, in another mount namespace too, or detached from all. Also true, with a warning, if that can't be found
+/// out: what may be in use must stay. False for a mount that a daemon serves: its end is that of the daemon and its
+/// keeper.
 [[nodiscard]] bool outlives_its_process(const WritableRun& run);
 /// Unmounts what is left of the mount, and removes the run directory, with the changes if they end with the mount.
 /// Only changes in `changes_base` are removed. Does nothing while another file system is mounted above the overlay.

@@ -10,8 +10,12 @@ NUMBERS = {  # of x86_64 and of all other 64-bit machines
     "clone": (56, 220),
     "clone3": (435, 435),
     "eventfd2": (290, 19),
+    "fsconfig": (431, 431),
+    "fsopen": (430, 430),
+    "getdents64": (217, 61),
     "inotify_add_watch": (254, 27),
     "inotify_init1": (294, 26),
+    "open_tree": (428, 428),
     "pidfd_open": (434, 434),
     "pidfd_send_signal": (424, 424),
 }

@@ -2,7 +2,9 @@
 // Risk: the process that waits for the end of a mount of an image clears changes that a program still uses, or its own
 // end lets another command clear them.
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 
 #include <csignal>
 
@@ -114,6 +116,161 @@ TEST_F(WritableImage, AMountThatOnlyAnotherNamespaceSeesIsNotCleared) {
   EXPECT_EQ(pkgfs({"changes", mount.path()}).out, "A /new  4 bytes\n");
   EXPECT_TRUE(pkgfs({"unmount", mount.path()}).ok());
   EXPECT_TRUE(is_gone(mount.path(), run)) << shell("ls -R " + run).out;
+}
+
+/// `pkgfs` with the words, where the kernel answers the call with the error.
+ProcessResult pkgfs_without(const std::string& call, const std::string& error, Arguments words) {
+  const std::string script = source_directory() / "tests/mounted/deny_calls.py";
+  words.insert(words.begin(), {"python3", script, error, call, kPkgfs});
+  return run(words);
+}
+
+TEST_F(WritableImage, WhatTheKernelDoesNotTellIsNotRemoved) {
+  const std::string elsewhere = dir_.path() / "elsewhere";
+  fs::create_directory(elsewhere);
+  const std::pair<const char*, const char*> refusals[] = {
+      {"fsopen", "EMFILE"}, {"fsconfig", "ENOMEM"}, {"open_tree", "EINVAL"}};
+  for (const auto& [call, error] : refusals) {
+    SCOPED_TRACE(call);
+    MountedPackage mount(kPkgfs, package(), options());
+    ASSERT_TRUE(mount.ok()) << mount.result().describe();
+    const std::string run = run_directory(mount.path());
+    const fs::path upper = fs::path(kThrownAway) / fs::path(run).filename() / "upper";
+    kill_waiter(mount);
+    const int file = ::open((mount / "bin/tool").c_str(), O_RDONLY | O_CLOEXEC);  // no mount table tells that
+    ASSERT_GE(file, 0);
+    const ProcessResult unmounted = pkgfs_without(call, error, {"unmount", "--lazy", mount.path()});
+    EXPECT_TRUE(unmounted.ok()) << unmounted.describe();
+    EXPECT_NE(unmounted.err.find("Unable to find out whether"), std::string::npos) << unmounted.describe();
+    EXPECT_TRUE(fs::exists(upper));
+    (void)pkgfs_without(call, error, {"mount", "--offline", "--writable", package(), elsewhere});
+    (void)pkgfs({"unmount", elsewhere});
+    EXPECT_TRUE(fs::exists(upper)) << "another mount clears only what has ended";
+    EXPECT_TRUE(fs::exists(run));
+    ::close(file);
+    EXPECT_TRUE(eventually([&] { return pkgfs({"unmount", mount.path()}).ok() && is_gone(mount.path(), run); }));
+    EXPECT_FALSE(fs::exists(upper));
+  }
+}
+
+TEST_F(WritableImage, ADirectoryIsRefusedIfTheKernelDoesNotTellWhetherItIsInUse) {
+  const std::string place = dir_.path() / "place";
+  const std::string in_place = place + "/changes";
+  ASSERT_TRUE(shell("mkdir " + place + " && mount --bind " + place + " " + place).ok());
+  {
+    MountedPackage mount(kPkgfs, package(), options("--writable=" + in_place));
+    ASSERT_TRUE(mount.ok()) << mount.result().describe();
+    write(mount / "new", "new\n");
+    kill_waiter(mount);
+    const int file = ::open((mount / "bin/tool").c_str(), O_RDONLY | O_CLOEXEC);
+    ASSERT_GE(file, 0);
+    const std::string run = run_directory(mount.path());
+    EXPECT_TRUE(pkgfs({"unmount", "--lazy", mount.path()}).ok());
+    // As in a container, which sees neither the run directory nor the overlay in its mount table.
+    ASSERT_TRUE(shell("umount -l " + run + "/lower && rm -r " + run).ok());
+    ASSERT_TRUE(shell("mount --make-unbindable " + place).ok());  // so the kernel doesn't come to its mark
+    const ProcessResult unbindable = pkgfs({"discard", in_place});
+    EXPECT_NE(unbindable.err.find("Unable to find out whether"), std::string::npos) << unbindable.describe();
+    ASSERT_TRUE(shell("mount --make-private " + place).ok());
+    const ProcessResult denied = pkgfs_without("fsopen", "EPERM", {"discard", in_place});
+    EXPECT_EQ(denied.exit_code, 8) << denied.describe();
+    EXPECT_NE(denied.err.find("Operation not permitted"), std::string::npos) << denied.describe();
+    EXPECT_TRUE(fs::exists(in_place + "/upper/new"));
+    ::close(file);
+    EXPECT_TRUE(pkgfs({"discard", in_place}).ok());
+  }
+  EXPECT_TRUE(shell("umount " + place).ok());
+}
+
+TEST_F(WritableImage, AMountTableThatCannotBeReadKeepsTheRecord) {
+  Arguments words = options();
+  words.emplace_back("--writable-size=1M");
+  MountedPackage mount(kPkgfs, package(), words);
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const std::string run = run_directory(mount.path());
+  kill_waiter(mount);
+  const std::string path = mount.path();
+  const std::string deny = "python3 " + (source_directory() / "tests/mounted/deny_calls.py").string();
+  const ProcessResult other = shell("unshare -m --propagation private sh -ec 'umount -l " + run + "/changes; " + deny +
+                                    " ENOMEM getdents64 " + kPkgfs + " unmount " + path + "'");
+  EXPECT_TRUE(other.ok()) << other.describe();
+  EXPECT_TRUE(fs::exists(run + "/mount.json"));
+  EXPECT_EQ(read_text(mount / "lib/deep/a.txt"), "a\n");
+  EXPECT_TRUE(pkgfs({"unmount", path}).ok());
+  EXPECT_TRUE(is_gone(path, run)) << shell("ls -R " + run).out;
+}
+
+TEST_F(WritableImage, ATableOfAnotherUserNamespaceIsNotBelieved) {
+  const std::string as_user = "setpriv --reuid=65534 --regid=65534 --clear-groups unshare -Urm ";
+  if (!have_program("setpriv") || !shell(as_user + "true").ok()) {
+    GTEST_SKIP() << "needs setpriv, and user namespaces of users without privileges";
+  }
+  for (const bool in_memory : {false, true}) {
+    SCOPED_TRACE(in_memory);
+    Arguments words = options();
+    if (in_memory) {
+      words.emplace_back("--writable-size=1M");
+    }
+    MountedPackage mount(kPkgfs, package(), words);
+    ASSERT_TRUE(mount.ok()) << mount.result().describe();
+    const std::string run = run_directory(mount.path());
+    kill_waiter(mount);
+    ASSERT_EQ(::umount(mount.path().c_str()), 0);
+    if (in_memory) {
+      ASSERT_EQ(::umount((run + "/changes").c_str()), 0);  // else the kernel's mark tells it
+    }
+    const std::string ready = dir_.path() / "ready";
+    ASSERT_EQ(::chmod(dir_.path().c_str(), 0777), 0);
+    ASSERT_TRUE(shell("mkfifo -m 666 " + ready).ok());
+    const std::string forged = as_user + "sh -c 'mount -t tmpfs none /run && mkdir -p /run/u /run/w /run/m " + run +
+                               "/lower && mount -t overlay -o userxattr,lowerdir=" + run +
+                               "/lower,upperdir=/run/u,workdir=/run/w none /run/m && echo ok > " + ready +
+                               "; read x < " + ready + "'";
+    ASSERT_EQ(shell("(" + forged + ") > /dev/null 2>&1 & timeout 10 cat " + ready).out, "ok\n");
+    EXPECT_TRUE(pkgfs({"unmount", mount.path()}).ok());
+    EXPECT_TRUE(is_gone(mount.path(), run)) << shell("ls -R " + run).out;
+    EXPECT_TRUE(shell("echo end > " + ready + "; rm " + ready).ok());
+  }
+}
+
+TEST_F(WritableImage, OneProcessAtATimeAsksTheKernel) {
+  MountedPackage mount(kPkgfs, package(), options(in_changes()));
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const std::string run = run_directory(mount.path());
+  kill_waiter(mount);
+  ASSERT_EQ(::umount(mount.path().c_str()), 0);
+  {
+    const UniqueFd lock(::open(changes().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    ASSERT_EQ(::flock(lock.get(), LOCK_EX), 0);
+    EXPECT_TRUE(pkgfs({"unmount", mount.path()}).ok());
+    EXPECT_TRUE(fs::exists(run)) << "a mount may be made of the changes just now";
+  }
+  EXPECT_TRUE(pkgfs({"unmount", mount.path()}).ok());
+  EXPECT_TRUE(is_gone(mount.path(), run)) << shell("ls -R " + run).out;
+}
+
+TEST_F(WritableImage, AMountWaitsAMomentForAnotherCommandAndForTheKernel) {
+  {
+    MountedPackage first(kPkgfs, package(), options(in_changes()));
+    ASSERT_TRUE(first.ok()) << first.result().describe();
+  }
+  const auto briefly = [](const std::string& hold, const std::string& release) {
+    return shell(hold + "; (sleep 0.12; " + release + ") > /dev/null 2>&1 &").ok();
+  };
+  ASSERT_TRUE(eventually([&] { return shell("flock -n " + changes() + " true").ok(); }));
+  ASSERT_TRUE(shell("flock " + changes() + " sleep 0.12 > /dev/null 2>&1 & sleep 0.02").ok());
+  {
+    const MountedPackage mount(kPkgfs, package(), options(in_changes()));
+    EXPECT_TRUE(mount.ok()) << mount.result().describe();
+  }
+  const std::string marked = dir_.path() / "marked";
+  ASSERT_TRUE(eventually([&] { return shell("flock -n " + changes() + " true").ok(); }));
+  ASSERT_TRUE(shell("mkdir " + marked).ok());
+  ASSERT_TRUE(briefly("mount -t overlay -o index=off,lowerdir=" + marked + ",upperdir=" + changes() +
+                          "/upper,workdir=" + changes() + "/work none " + marked,
+                      "umount " + marked));
+  const MountedPackage mount(kPkgfs, package(), options(in_changes()));
+  EXPECT_TRUE(mount.ok()) << mount.result().describe();
 }
 
 TEST_F(WritableImage, WithoutTheMountBelowItIsStillOfAnImage) {
