@@ -207,11 +207,28 @@ void RequestStore::serve() { header().area = static_cast<std::uint32_t>(area_); 
 
 std::vector<RequestStore::Recovered> RequestStore::take_back() {
   std::vector<Recovered> all;
-  for (auto& [number, request] : read_other()) {
+  std::map<std::uint64_t, Recovered> found = read_other();
+  for (auto& [number, request] : found) {
     request.kept = keep(request.bytes);
     all.push_back(std::move(request));
   }
-  forget(1 - area_);
+  // This process may be stopped here, and another daemon may begin to use the area: only what was read is forgotten.
+  const std::size_t other = 1 - area_;
+  const auto clear_if_read = [&](char* slot) {
+    std::uint32_t length = length_in(slot).load(std::memory_order_acquire);
+    if (length != 0 && found.contains(header_in({slot, sizeof(fuse_in_header)}).unique)) {
+      (void)length_in(slot).compare_exchange_strong(length, 0);
+    }
+  };
+  for (std::size_t i = 0; i < std::min<std::size_t>(area(other).used, kPlaces); ++i) {
+    clear_if_read(place(other, i));
+  }
+  for (std::size_t i = 0; i < kThreads; ++i) {
+    if (area(other).opened.at(i)) {
+      clear_if_read(slot(other, i));
+    }
+  }
+  area(other).lost = 0;
   return all;
 }
 

@@ -31,6 +31,8 @@ struct WaitingReads::State {
     RequestStore::Kept kept;  // until the reply
   };
 
+  /// Takes the read with this number out of `reads`. Its `req` is null if there is none.
+  [[nodiscard]] Read take_same(std::uint64_t number) PKGFS_REQUIRES(mutex);
   void arrived(std::uint64_t id, int error) PKGFS_EXCLUDES(mutex);
   void reply(const Read& read, int error);
   /// Lets `dropper` call `drop_pages` for `file`. The kernel may make that thread wait until other reads of the file
@@ -54,6 +56,21 @@ struct WaitingReads::State {
   bool dropping PKGFS_GUARDED_BY(mutex) = false;          // `dropper` is in its loop
   std::thread dropper;                                    // started under `mutex`, unless `stopped`
 };
+
+WaitingReads::State::Read WaitingReads::State::take_same(std::uint64_t number) {
+  constexpr std::uint64_t kSentAgain = std::uint64_t{1} << 63U;  // FUSE_UNIQUE_RESEND, which Debian 12 doesn't have
+  if (number == 0) {
+    return {};
+  }
+  const auto found =
+      std::ranges::find_if(reads, [&](const auto& one) { return ((one.second.number ^ number) & ~kSentAgain) == 0; });
+  if (found == reads.end()) {
+    return {};
+  }
+  Read taken = std::move(found->second);
+  reads.erase(found);
+  return taken;
+}
 
 void WaitingReads::State::arrived(std::uint64_t id, int error) {
   Read read;
@@ -136,9 +153,11 @@ WaitingReads::~WaitingReads() { stop(); }
 void WaitingReads::add(fuse_req_t req, std::uint64_t number, fuse_ino_t ino, const vfs::Extent& extent,
                        std::uint64_t from, std::size_t count, RequestStore::Kept kept) {
   std::uint64_t id = 0;
+  State::Read sent_before;
   {
     const MutexLock lock(state_->mutex);
     if (!state_->stopped) {
+      sent_before = state_->take_same(number);
       id = ++state_->last_id;
       state_->reads.emplace(id, State::Read{.req = req,
                                             .number = number,
@@ -148,6 +167,9 @@ void WaitingReads::add(fuse_req_t req, std::uint64_t number, fuse_ino_t ino, con
                                             .count = count,
                                             .kept = std::move(kept)});
     }
+  }
+  if (sent_before.req != nullptr) {
+    fuse_reply_none(sent_before.req);
   }
   if (id == 0) {
     fuse_reply_err(req, EIO);
@@ -164,13 +186,10 @@ bool WaitingReads::interrupt(std::uint64_t number) {
   State::Read read;
   {
     const MutexLock lock(state_->mutex);
-    const auto found =
-        std::ranges::find_if(state_->reads, [&](const auto& one) { return one.second.number == number; });
-    if (number == 0 || found == state_->reads.end()) {
+    read = state_->take_same(number);
+    if (read.req == nullptr) {
       return false;
     }
-    read = std::move(found->second);
-    state_->reads.erase(found);
     ++state_->replying;
   }
   fuse_reply_err(read.req, EINTR);

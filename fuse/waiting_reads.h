@@ -35,7 +35,8 @@ class WaitingReads {
   /// Takes over `req`, which asks for `count` bytes of the file `ino` from its byte `from` on. `extent` is the content
   /// of the whole file. Replies once the bytes are here or can't be had; this may be before the function returns.
   /// `number` is the number that the kernel gave the request; 0 if it isn't known, and then the request can't be
-  /// interrupted. `kept` is the copy for a successor of this daemon. The source of `extent` must outlive this.
+  /// interrupted. If the kernel has sent the request again, only this one is answered. `kept` is the copy for a
+  /// successor of this daemon. The source of `extent` must outlive this.
   void add(fuse_req_t req, std::uint64_t number, fuse_ino_t ino, const vfs::Extent& extent, std::uint64_t from,
            std::size_t count, RequestStore::Kept kept = {});
   /// Replies EINTR to the request with this number. False: it isn't waiting here.

@@ -92,6 +92,20 @@ std::uint64_t Kernel::send(fuse_opcode opcode, std::uint64_t node, const void* b
   return unique_;
 }
 
+std::uint64_t Kernel::send_again() {
+  constexpr std::uint64_t kResent = std::uint64_t{1} << 63U;  // FUSE_UNIQUE_RESEND
+  fuse_in_header header{};
+  std::memcpy(&header, request_.data(), sizeof(header));
+  unanswered_.erase(header.unique);
+  header.unique |= kResent;
+  std::memcpy(request_.data(), &header, sizeof(header));
+  if (::write(kernel_, request_.data(), request_.size()) != static_cast<ssize_t>(request_.size())) {
+    throw std::system_error(errno, std::generic_category(), "a request can't be sent");
+  }
+  unanswered_.insert(header.unique);
+  return header.unique;
+}
+
 void Kernel::serve() {
   if (fuse_session_receive_buf(session_, buffer_.get()) <= 0) {
     throw std::runtime_error("the session doesn't take a request");

@@ -67,6 +67,8 @@ class Kernel {
 
   /// Sends a request; its number.
   std::uint64_t send(fuse_opcode opcode, std::uint64_t node, const void* body, std::size_t size);
+  /// Sends the last request again, as FUSE_NOTIFY_RESEND does: its number changes. Returns the new one.
+  std::uint64_t send_again();
   /// Receives the request and answers it on this thread. Not with `servers`.
   void serve();
   /// The reply to the request that was sent last.

@@ -8,9 +8,13 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
+#include <iterator>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "core/base/error.h"
@@ -151,6 +155,32 @@ TEST(RequestStore, ADaemonTakesBackWhatItsReplacementHasTaken) {
   EXPECT_TRUE(old->take_back().empty()) << "once";
   const auto again = RequestStore::adopt_beside(copy_of(old->fd()));
   EXPECT_EQ(numbers(again->recover()), (Numbers{1, 4, 5})) << "they stay kept";
+}
+
+/// The daemon may be stopped while it takes requests back, and yet another one may begin to take some.
+TEST(RequestStore, WhatComesMeanwhileIsNotForgotten) {
+  const auto old = RequestStore::create();
+  const auto fresh = RequestStore::adopt_beside(copy_of(old->fd()));
+  char* const slot = fresh->open_slot(64);
+  ASSERT_NE(slot, nullptr);
+  Numbers back;
+  constexpr std::uint64_t kRounds = 2000;
+  for (std::uint64_t round = 1; round <= kRounds; ++round) {
+    RequestStore::put(slot, request_of(2 * round, 8));
+    std::atomic<bool> begun = false;
+    std::thread takes([&] {
+      begun = true;
+      for (int i = 0; i < 3; ++i) {
+        std::ranges::copy(numbers(old->take_back()), std::back_inserter(back));
+      }
+    });
+    while (!begun) {
+    }
+    RequestStore::put(slot, request_of(2 * round + 1, 16));
+    takes.join();
+    std::ranges::copy(numbers(old->take_back()), std::back_inserter(back));
+    ASSERT_TRUE(std::ranges::find(back, 2 * round + 1) != back.end()) << "in round " << round;
+  }
 }
 
 TEST(RequestStore, ReplacementsFollowEachOther) {
