@@ -52,6 +52,7 @@ struct SharedState::Layout {
     Count taken_slots;  // one bit for each
     std::array<Suspect, kPoisoned> suspects;
     std::atomic<std::uint32_t> replaced_by{0};  // 0 also in files of versions that didn't have it
+    std::atomic<std::uint32_t> taking{0};       // keeper::kTaking; the same
   };
   struct alignas(kPageBytes) Slot {
     StatisticsSlot counts;
@@ -69,6 +70,7 @@ SharedState SharedState::create() {
   static_assert(kSuccessions == offsetof(Layout::Header, successions));
   static_assert(kHanded == offsetof(Layout::Header, handed));
   static_assert(kReplacedBy == offsetof(Layout::Header, replaced_by));
+  static_assert(kReplacedBy + sizeof(std::uint32_t) == offsetof(Layout::Header, taking));
   const std::string what = "Unable to create the state of the mount";
   SharedState state(SharedMemory::create("pkgfs-state", sizeof(Layout), what));
   if (!state.memory_.allocate(0, offsetof(Layout, slots))) {

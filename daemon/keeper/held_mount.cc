@@ -221,7 +221,7 @@ void keeper_ended(Mount& mount, int status) {
   } else if (WEXITSTATUS(status) == 0) {
     mount.deadline = now_ms() + kHandedMs;  // a successor serves, and registers over a connection of its own
   } else {
-    forget(mount);  // it has aborted the connection
+    forget(mount);  // it has aborted the connection, or the daemon was replaced while it ran
   }
 }
 

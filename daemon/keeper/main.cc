@@ -42,6 +42,8 @@ using namespace pkgfs::keeper;
 /// So many successors may fail to start, and so many may be killed or crash before they have a keeper.
 constexpr int kMostFailures = 2;
 constexpr int kMostDeaths = 20;
+/// How often this process looks at a successor that an upgrade has started.
+constexpr int kLookMs = 20;
 
 char** arguments;  // of the daemon
 int containers;
@@ -49,6 +51,8 @@ const char* connection;
 const char* mountpoint;
 pid_t upgrade = 0;      // the successor that an upgrade has started; 0: there is none
 int upgrade_end = -1;   // its pidfd
+int upgrade_main = -1;  // its /proc/PID/task/PID/stat
+int upgrade_looks = 0;  // so often in a row, its main thread had ended, but not the process
 int upgrader = -1;      // the connection of the process that asked for the upgrade; -1: that process has ended
 int listener = -1;      // kAddress; -1: not yet, or no more
 Protection protection;  // from the kernel's out-of-memory killer: it is to choose the daemon
@@ -131,6 +135,10 @@ void serve_upgrade() {
     }
     upgrade = upgrade < 0 ? 0 : upgrade;
     upgrade_end = upgrade > 0 ? static_cast<int>(::syscall(SYS_pidfd_open, upgrade, 0)) : -1;
+    char path[64];
+    std::snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", upgrade, upgrade);
+    upgrade_main = upgrade > 0 ? ::open(path, O_RDONLY | O_CLOEXEC) : -1;
+    upgrade_looks = 0;
     ::close(descriptors[0]);
     ::close(descriptors[1]);
     close_if_open(upgrader);
@@ -154,15 +162,28 @@ bool ends_within(int process, int milliseconds) {
   return ::poll(&ended, 1, milliseconds) == 1;
 }
 
+/// Whether the successor that an upgrade has started never runs again, although it can't end: one of its threads waits
+/// in the kernel. The other ones have had the time to end. Looks at it every kLookMs.
+bool upgrade_lingers() {
+  upgrade_looks = upgrade_main >= 0 && has_ended(upgrade_main) ? upgrade_looks + 1 : 0;
+  return upgrade_looks * kLookMs > kGraceMs;
+}
+
 /// Collects the successor that an upgrade has started, if it has ended. If it had replaced the daemon, its own keeper
 /// starts another one. If it may have taken requests, this process ends: the daemon starts another keeper, and takes
 /// the requests back (MountWatch).
 void collect_upgrade() {
-  if (upgrade == 0 || ::waitpid(upgrade, nullptr, WNOHANG) == 0) {
+  if (upgrade == 0) {
     return;
+  }
+  if (::waitpid(upgrade, nullptr, WNOHANG) == 0) {
+    if (!upgrade_lingers() || !(Successions::is_replaced() || may_be_stopped())) {
+      return;
+    }
   }
   upgrade = 0;
   close_if_open(upgrade_end);
+  close_if_open(upgrade_main);
   if (Successions::is_replaced()) {
     (void)::syscall(SYS_pidfd_send_signal, kEnded, SIGKILL, nullptr, 0);
     (void)ends_within(kEnded, kGraceMs);  // upgrade-mounts looks at it when this process has ended
@@ -200,6 +221,7 @@ End receive_end() {
 /// meanwhile, if `upgrades`.
 End wait_for_end(bool upgrades) {
   constexpr timespec kAgain{.tv_sec = 1, .tv_nsec = 0};
+  constexpr timespec kLook{.tv_sec = 0, .tv_nsec = kLookMs * 1'000'000L};
   sigset_t all_but_one;
   sigfillset(&all_but_one);
   sigdelset(&all_but_one, kWakeSignal);
@@ -213,7 +235,9 @@ End wait_for_end(bool upgrades) {
                      {.fd = listener, .events = POLLIN, .revents = 0},
                      {.fd = upgrade_end, .events = POLLIN, .revents = 0},
                      {.fd = upgrader, .events = 0, .revents = 0}};
-    if (::ppoll(waiting, 5, upgrades && listener < 0 ? &kAgain : nullptr, &all_but_one) <= 0) {
+    const timespec* const limit = upgrade > 0 ? &kLook : upgrades && listener < 0 ? &kAgain : nullptr;
+    if (::ppoll(waiting, 5, limit, &all_but_one) <= 0) {
+      collect_upgrade();
       continue;
     }
     if (waiting[0].revents != 0 || (waiting[1].revents & POLLIN) != 0) {
@@ -231,7 +255,9 @@ End wait_for_end(bool upgrades) {
   close_if_open(upgrader);
   if (upgrade > 0 && !Successions::is_replaced()) {  // only one daemon may go on
     ::kill(upgrade, SIGKILL);
-    (void)::waitpid(upgrade, nullptr, 0);
+    while (::waitpid(upgrade, nullptr, WNOHANG) == 0 && !upgrade_lingers()) {
+      (void)ends_within(upgrade_end, kLookMs);
+    }
   }
   return receive_end();
 }
@@ -333,8 +359,11 @@ int main(int argc, char** argv) {
   mountpoint = argv[4];
   arguments = argv + 5;
   prepare();
-  if (told == Told::kLater && !receive_description(argv, containers)) {
-    return 0;  // the daemon has ended before it had a mount
+  if (told == Told::kLater) {
+    Successions::forget_variables();  // they aren't of this keeper's daemon
+    if (!receive_description(argv, containers)) {
+      return 0;  // the daemon has ended before it had a mount
+    }
   }
   successions.map(containers);
   listen_for_upgrades();  // first: a process that sees this keeper may ask at once
@@ -347,7 +376,7 @@ int main(int argc, char** argv) {
   }
   for (int failures = 0, deaths = 0; failures < kMostFailures && deaths < kMostDeaths && !is_unmounted();) {
     if (!successions.claim()) {
-      return 0;
+      return Successions::is_replaced() ? 1 : 0;  // 1: pkgfs-keeperd doesn't go on to hold what it has of the mount
     }
     timespec now{};
     ::clock_gettime(CLOCK_MONOTONIC, &now);

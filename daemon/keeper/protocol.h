@@ -43,7 +43,7 @@ enum Message : char {
   kReplaced = 'k',     // from a successor: it serves, and has its own keeper if one could be started
   kUpgrade = 'u',      // to the socket of a keeper
   // Between a successor and `pkgfs upgrade-mounts`, which replaces a running daemon (daemon/mount/upgrade.h):
-  kPrepared = 'p',  // from the successor: it can go on with the mount
+  kPrepared = 'p',  // from the successor: it can go on with the mount; with kState of the daemon before
   kGo = 'g',        // the daemon before was stopped (SIGSTOP); with a pidfd of its keeper
   kServing = 's',   // from the successor: it answers requests
   kChecked = 'q'    // the mount answers: the daemon before isn't needed any more
@@ -64,9 +64,9 @@ inline constexpr const char* kBackedVariable = "PKGFS_BACKED";
 /// before this keeper looks, an older keeper may have raised the number already.
 inline constexpr const char* kSuccessionsVariable = "PKGFS_SUCCESSIONS";
 /// The environment variable of the first keeper of a daemon that replaces a running one (daemon/mount/upgrade.h): the
-/// process id of that daemon. Behind the containers, this keeper has one more descriptor: kState of the daemon that is
-/// to be replaced. If the new daemon ends before it has written its id there (kReplacedBy), the old one goes on, and
-/// this keeper does nothing.
+/// process id of that daemon. Behind the containers, this keeper has three more descriptors: kState of the daemon that
+/// is to be replaced, its pidfd, and the pidfd of its keeper. If the new daemon ends before it has written its id there
+/// (kReplacedBy), the old one goes on: this keeper sends it SIGCONT and ends. Otherwise it kills these two.
 inline constexpr const char* kBeforeVariable = "PKGFS_BEFORE";
 /// The name of the program. Its command line begins with this name, kVersion, the number of containers, the number of
 /// the FUSE connection ("53") and the mount point. Then comes the command line of the daemon. A keeper that is started
@@ -90,6 +90,9 @@ inline constexpr std::size_t kHanded = 36;
 /// is written there, the daemon before never goes on, and no keeper of it starts a successor. So at every moment,
 /// exactly one of the two daemons has the mount, whichever processes are killed.
 inline constexpr std::size_t kReplacedBy = 1104;
+/// Where in that file the process id of the last daemon is that may have taken requests although this one wasn't
+/// replaced (32 bits); 0: there is none, or this daemon has taken the requests back.
+inline constexpr std::size_t kTaking = 1108;
 /// How long the keeper waits between the end of the main thread and an abort. The other threads of a daemon that ends
 /// normally end within this time.
 inline constexpr int kGraceMs = 200;

@@ -47,33 +47,39 @@ class SocketMessage {
     header_.msg_controllen = space_.size();
   }
   [[nodiscard]] msghdr* header() { return &header_; }
-  /// Copies what was received beside the text, if it has this type and the size of `value`. False: it hasn't.
+  /// Copies what of this type was received beside the text, if it has the size of `value`. False: nothing has.
   template <typename Value>
-  [[nodiscard]] bool received(int type, Value& value) const {
-    const cmsghdr* const first = CMSG_FIRSTHDR(&header_);
-    if (first == nullptr || first->cmsg_type != type || first->cmsg_len != CMSG_LEN(sizeof(value))) {
+  [[nodiscard]] bool received(int type, Value& value) {
+    cmsghdr* const found = find(type);
+    if (found == nullptr || found->cmsg_len != CMSG_LEN(sizeof(value))) {
       return false;
     }
-    std::memcpy(&value, CMSG_DATA(first), sizeof(value));
+    std::memcpy(&value, CMSG_DATA(found), sizeof(value));
     return true;
   }
   /// Closes the descriptors that were received, if they aren't those that were expected. The kernel may have put more
   /// of them into `space_` than `received` takes.
-  void close_descriptors() const {
-    const cmsghdr* const first = CMSG_FIRSTHDR(&header_);
-    if (first == nullptr || first->cmsg_level != SOL_SOCKET || first->cmsg_type != SCM_RIGHTS) {
-      return;
-    }
-    for (std::size_t at = CMSG_LEN(0); at + sizeof(int) <= first->cmsg_len; at += sizeof(int)) {
+  void close_descriptors() {
+    const cmsghdr* const found = find(SCM_RIGHTS);
+    for (std::size_t at = CMSG_LEN(0); found != nullptr && at + sizeof(int) <= found->cmsg_len; at += sizeof(int)) {
       int descriptor = -1;
-      std::memcpy(&descriptor, reinterpret_cast<const char*>(first) + at, sizeof(descriptor));
+      std::memcpy(&descriptor, reinterpret_cast<const char*>(found) + at, sizeof(descriptor));
       ::close(descriptor);
     }
   }
 
  private:
-  static constexpr std::size_t kBytes = CMSG_SPACE(sizeof(ucred));
-  static_assert(kBytes >= CMSG_SPACE(kMostDescriptors * sizeof(int)));
+  static constexpr std::size_t kBytes = CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(kMostDescriptors * sizeof(int));
+
+  /// Null: nothing of this type was received.
+  [[nodiscard]] cmsghdr* find(int type) {
+    for (cmsghdr* each = CMSG_FIRSTHDR(&header_); each != nullptr; each = CMSG_NXTHDR(&header_, each)) {
+      if (each->cmsg_level == SOL_SOCKET && each->cmsg_type == type) {
+        return each;
+      }
+    }
+    return nullptr;
+  }
 
   iovec text_;
   msghdr header_{};

@@ -33,14 +33,25 @@ class Successions {
       known_ = told == nullptr ? number_->load() : static_cast<std::uint32_t>(std::strtoul(told, nullptr, 10));
       handed_ = reinterpret_cast<Number*>(static_cast<char*>(memory) + kHanded);
     }
-    ::unsetenv(kSuccessionsVariable);
-    if (const char* const daemon = std::getenv(kBeforeVariable); daemon != nullptr) {
+    const char* const daemon = std::getenv(kBeforeVariable);
+    // Without the descriptor, the variable is of another keeper.
+    if (daemon != nullptr && ::fcntl(kContainers + containers, F_GETFD) >= 0) {
       daemon_ = static_cast<std::uint32_t>(std::strtoul(daemon, nullptr, 10));
       before_ = kContainers + containers;
-      (void)::fcntl(before_, F_SETFD, FD_CLOEXEC);
-      ::unsetenv(kBeforeVariable);
+      ended_before_ = before_ + 1;
+      keeper_before_ = before_ + 2;
+      for (const int descriptor : {before_, ended_before_, keeper_before_}) {
+        (void)::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
+      }
     }
+    forget_variables();
     began_ = std::getenv(kBackedVariable);
+  }
+
+  /// Of other keepers, which have passed them on.
+  static void forget_variables() {
+    ::unsetenv(kSuccessionsVariable);
+    ::unsetenv(kBeforeVariable);
   }
 
   /// Whether pkgfs-keeperd holds the mount, too.
@@ -58,6 +69,8 @@ class Successions {
   }
 
   /// Whether this process is to start the next successor. False: another keeper does, or another daemon has the mount.
+  /// Lets the daemon before go on or kills it, if this keeper's daemon was to replace it: that one may be stopped, and
+  /// its keeper killed.
   [[nodiscard]] bool claim() {
     look();
     if (before_ >= 0) {
@@ -67,14 +80,22 @@ class Successions {
       (void)::poll(&ended, 1, kGraceMs);
       look();
     }
-    if (before_ >= 0 || is_replaced()) {
+    if (before_ >= 0) {
+      let_daemon_before_go_on();
+      return false;
+    }
+    if (ended_before_ >= 0) {
+      (void)::syscall(SYS_pidfd_send_signal, keeper_before_, SIGKILL, nullptr, 0);
+      (void)::syscall(SYS_pidfd_send_signal, ended_before_, SIGKILL, nullptr, 0);
+    }
+    if (is_replaced()) {
       return false;
     }
     if (number_ == nullptr) {
       return true;
     }
     // pkgfs-keeperd may have started this process although the daemon has another keeper that it couldn't register.
-    if (is_backed() && another_has_done_it()) {
+    if (is_backed() && (another_has_done_it() || is_replaced())) {
       return false;
     }
     const bool mine = number_->compare_exchange_strong(known_, known_ + 1);
@@ -89,6 +110,20 @@ class Successions {
   [[nodiscard]] static std::uint32_t replaced_by(int state) {
     std::uint32_t daemon = 0;
     return ::pread(state, &daemon, sizeof(daemon), kReplacedBy) == sizeof(daemon) ? daemon : 0;
+  }
+
+  /// Its keeper does that first, if it still runs: then it ends, and the daemon takes back what this keeper's daemon
+  /// may have taken. If that daemon has ended, another one may serve already, and the kernel sends all requests again.
+  void let_daemon_before_go_on() const {
+    constexpr int kKeeperMs = 1000;
+    pollfd ended{.fd = keeper_before_, .events = POLLIN, .revents = 0};
+    (void)::poll(&ended, 1, kKeeperMs);
+    (void)::syscall(SYS_pidfd_send_signal, ended_before_, SIGCONT, nullptr, 0);
+    ended = {.fd = ended_before_, .events = POLLIN, .revents = 0};
+    if (::poll(&ended, 1, 0) == 1) {
+      constexpr std::uint32_t kResend[]{16, 7, 0, 0};  // fuse_out_header: its length, FUSE_NOTIFY_RESEND, no request
+      (void)!::write(kDevice, kResend, sizeof(kResend));
+    }
   }
 
   /// Waits until no other keeper is starting a successor. Returns whether one of them has done it. A keeper has this
@@ -108,6 +143,8 @@ class Successions {
   Number* handed_ = nullptr;
   std::uint32_t known_ = 0;
   const char* began_ = nullptr;  // kBackedVariable
+  int ended_before_ = -1;        // kEnded of that daemon; -1: none
+  int keeper_before_ = -1;       // a pidfd of its keeper
   int before_ = -1;              // kState of the daemon that this keeper's daemon is to replace; -1: none
   std::uint32_t daemon_ = 0;     // in kReplacedBy once it has done that
 };

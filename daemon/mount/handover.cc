@@ -54,6 +54,8 @@ bool receive_message(int socket, keeper::Message expected, int limit_ms, UniqueF
   int received = -1;
   if (came && message.received(SCM_RIGHTS, received)) {
     descriptor.reset(received);
+  } else if (came) {
+    message.close_descriptors();
   }
   return came && text[0] == expected;
 }

@@ -35,12 +35,13 @@ class Keeper final : public MountGuard {
   /// Makes the contents anew whenever a keeper is started. Throws Error.
   using Make = std::function<Contents()>;
 
-  /// `device`: of the FUSE session, which must outlive the keeper. `connection`: its number ("53"). `keeperd`: the path
-  /// of the socket of pkgfs-keeperd; empty: it doesn't hold the mount. `early`: a process of
-  /// KeeperProcess::start_early, or empty.
-  Keeper(int device, std::string connection, std::string mountpoint, Make make, const std::string& keeperd = {},
-         KeeperProcess early = {})
+  /// `device`: of the FUSE session, and `state`: of fuse::SharedState. Both must outlive the keeper. `connection`: its
+  /// number ("53"). `keeperd`: the path of the socket of pkgfs-keeperd; empty: it doesn't hold the mount. `early`: a
+  /// process of KeeperProcess::start_early, or empty.
+  Keeper(int device, int state, std::string connection, std::string mountpoint, Make make,
+         const std::string& keeperd = {}, KeeperProcess early = {})
       : device_(device),
+        state_(state),
         connection_(std::move(connection)),
         mountpoint_(std::move(mountpoint)),
         make_(std::move(make)),
@@ -61,12 +62,16 @@ class Keeper final : public MountGuard {
   /// This daemon is to replace one that runs, whose fuse::SharedState is `state`, which must stay open until
   /// `has_replaced`. Until this daemon has noted there that it has done so, the child process does nothing if this
   /// daemon ends: the other one goes on. Call it before the first `start`.
-  void replaces(int state) { before_ = state; }
+  /// `daemon` and `keeper` are the pidfds of that one and of its keeper, for which the same holds.
+  void replaces(int state, int daemon, int keeper) { before_ = {state, daemon, keeper}; }
   /// Call it when the other daemon, if there was one, and its keeper have ended.
   void has_replaced() {
-    before_ = -1;
+    before_.clear();
     child_.signal(keeper::kWakeSignal);  // the address at which it listens is free now
   }
+  /// Whether a daemon that was to replace this one may have taken requests, and hasn't replaced it. Then forgets that:
+  /// the caller takes them back.
+  [[nodiscard]] bool forget_taking() const;
   /// Call it when the daemon ends because it was asked to. From now on, the child process only aborts the connection if
   /// the daemon can't end. When this returns, the child process has closed the device, unless that takes more than a
   /// second.
@@ -110,6 +115,7 @@ class Keeper final : public MountGuard {
   void end();
 
   int device_;
+  int state_;
   std::string connection_;
   std::string mountpoint_;
   Make make_;
@@ -119,9 +125,9 @@ class Keeper final : public MountGuard {
   std::atomic<pid_t> id_{0};
   std::optional<Keeperd> keeperd_;
   std::atomic<bool> is_registered_{false};
-  bool can_abort_ = false;  // of the running child process
-  int before_ = -1;         // of `replaces`
-  int replaced_ = 0;        // since `counted_since_`
+  bool can_abort_ = false;   // of the running child process
+  std::vector<int> before_;  // of `replaces`
+  int replaced_ = 0;         // since `counted_since_`
   std::chrono::steady_clock::time_point counted_since_;
 };
 

@@ -121,8 +121,8 @@ KeeperProcess KeeperProcess::spawn(const std::string& containers, const std::str
 KeeperProcess KeeperProcess::start(const Mount& mount) {
   std::vector<int> descriptors = all_of(mount);
   std::vector<std::string> variables{keeper::kSuccessionsVariable + ("=" + mount.successions)};
-  if (mount.before >= 0) {
-    descriptors.push_back(mount.before);
+  if (!mount.before.empty()) {
+    descriptors.insert(descriptors.end(), mount.before.begin(), mount.before.end());
     variables.push_back(keeper::kBeforeVariable + ("=" + std::to_string(::getpid())));
   }
   return spawn(std::to_string(mount.containers.size()), mount.connection, mount.mountpoint, descriptors,

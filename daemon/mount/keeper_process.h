@@ -26,7 +26,7 @@ class KeeperProcess {
     std::string successions;     // for keeper::kSuccessionsVariable
     std::span<const int> fixed;  // in the order of keeper::Descriptor, from kDevice on
     std::vector<int> containers;
-    int before = -1;  // the state of the daemon that this one is to replace (keeper::kBeforeVariable); -1: none
+    std::vector<int> before = {};  // of the daemon that this one is to replace (keeper::kBeforeVariable); empty: none
   };
 
   KeeperProcess() = default;

@@ -129,7 +129,7 @@ void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecor
   }
   record.device = guards.device();
   keeper.emplace(
-      parts.session->device_fd(), guards.connection(), record.mountpoint,
+      parts.session->device_fd(), parts.state->fd(), guards.connection(), record.mountpoint,
       [record, parts]() mutable { return contents_of(record, parts); }, keeperd, std::move(early));
 }
 

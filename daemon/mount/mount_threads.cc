@@ -97,10 +97,17 @@ std::string Guards::replace() {
 }
 
 std::string Guards::renew() {
-  std::string why = keeper_->start();
   // An upgrade that has failed meanwhile has ended the keeper before, which nothing watches any more. The daemon that
-  // also ended may have taken requests (MountWatch::replace_guard). Usually, the kernel sends some twice.
-  session_->take_back();
+  // also ended may have taken requests (MountWatch::replace_guard). It must also be done first: the next upgrade, which
+  // may begin as soon as there is another keeper, forgets what the one before has taken.
+  const auto take_back = [this] {
+    if (keeper_->forget_taking()) {
+      session_->take_back();
+    }
+  };
+  take_back();
+  std::string why = keeper_->start();
+  take_back();
   if (!why.empty()) {
     log::debug("the keeper still holds what the mount had open before: {}", why);
     must_renew_ = true;

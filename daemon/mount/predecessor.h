@@ -25,6 +25,7 @@ struct Predecessor {
   int signal = 0;          // with which it crashed; 0: it didn't
   std::optional<RestoredVersions> versions = {};  // if the mount was refreshed, or may be
   std::optional<std::string> identity = {};       // of its version (`kept_identity`), if not
+  std::optional<std::uint32_t> successions = {};  // of it when it was stopped; only if it runs
   bool runs = false;  // it hasn't ended: it will be stopped (SIGSTOP), and killed once this daemon serves
 };
 

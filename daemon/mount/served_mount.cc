@@ -230,7 +230,7 @@ void ServedMount::start_serving() {
                 std::exchange(early_keeper_, {}));
   }
   if (keeper_ && predecessor_ && predecessor_->runs) {
-    keeper_->replaces(predecessor_->state.get());
+    replace_with(*keeper_, *predecessor_);
   }
   early_keeper_.end();
   fuse::ServerOptions servers = server_options(options_, used_prefetcher_);

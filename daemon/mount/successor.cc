@@ -143,8 +143,7 @@ int run_successor(const Io& io) {
   ::prctl(PR_SET_NAME, "pkgfs");  // NOLINT: it was started through a descriptor, whose number would be its name
   leave_caller();
   const std::optional<Handover> said = handover_of(io.environment);
-  ::unsetenv(keeper::kVariable);             // NOLINT(concurrency-mt-unsafe): before any thread
-  ::unsetenv(keeper::kSuccessionsVariable);  // NOLINT(concurrency-mt-unsafe): the same
+  ::unsetenv(keeper::kVariable);  // NOLINT(concurrency-mt-unsafe): before any thread
   int exit_code = to_exit_code(ErrorCode::kInternal);
   try {
     if (!said) {

@@ -4,14 +4,17 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
@@ -60,15 +63,48 @@ void take_counts(fuse::Statistics& statistics, const UniqueFd& state) {
   }
 }
 
-/// No keeper of a daemon that is about to be killed starts a successor. Keepers of versions that don't know
-/// keeper::kReplacedBy look at these numbers.
-void end_claims(UniqueFd& state) {
-  try {
-    auto before = fuse::SharedState::adopt(std::move(state));
-    before.claim_succession();
-    before.handed_over();
-  } catch (const Error& error) {
-    log::debug("{}", error);
+/// Takes the mount from a daemon that was stopped, so that no keeper of it starts a successor. Keepers of versions that
+/// don't know keeper::kReplacedBy look at the other two numbers. Returns an empty text, or the reason why it fails.
+/// Not through fuse::SharedState: the state may have the layout of another version.
+std::string take_mount(int state, std::optional<std::uint32_t> successions) {
+  constexpr std::size_t kPage = 4096;
+  std::uint32_t replaced_by = 0;
+  struct flock lock{};  // keepers that pkgfs-keeperd starts have it while they decide
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = keeper::kSuccessions;
+  lock.l_len = sizeof(replaced_by);
+  // The state must be long enough: a mapping beyond its end would crash.
+  if (!successions || ::pread(state, &replaced_by, sizeof(replaced_by), keeper::kReplacedBy) != sizeof(replaced_by)) {
+    return "its memory can't be read";
+  }
+  if (::fcntl(state, F_SETLK, &lock) != 0) {
+    return "a keeper of it is starting a successor: " + errno_text(errno);
+  }
+  void* const memory = ::mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, state, 0);
+  if (memory == MAP_FAILED) {
+    return "its memory can't be mapped: " + errno_text(errno);
+  }
+  const auto number = [&](std::size_t at) {
+    return std::atomic_ref(*reinterpret_cast<std::uint32_t*>(static_cast<char*>(memory) + at));
+  };
+  std::uint32_t known = *successions;
+  const bool taken = number(keeper::kSuccessions).compare_exchange_strong(known, known + 1);
+  if (taken) {
+    number(keeper::kReplacedBy) = static_cast<std::uint32_t>(::getpid());
+    number(keeper::kHanded) = *successions + 1;
+  }
+  ::munmap(memory, kPage);
+  return taken ? "" : "a keeper of it has started a successor";
+}
+
+/// From now on, this daemon may take requests although the one before may go on.
+void note_taking(Predecessor& predecessor) {
+  const auto own = static_cast<std::uint32_t>(::getpid());
+  (void)!::pwrite(predecessor.state.get(), &own, sizeof(own), keeper::kTaking);
+  std::uint32_t number = 0;
+  if (::pread(predecessor.state.get(), &number, sizeof(number), keeper::kSuccessions) == sizeof(number)) {
+    predecessor.successions = number;
   }
 }
 
@@ -100,6 +136,9 @@ fuse::SharedState state_of(std::optional<Predecessor>& predecessor, Keeping& kee
     ::setenv(keeper::kBackedVariable, std::to_string(state.successions()).c_str(), 1);
   } else {
     ::unsetenv(keeper::kBackedVariable);  // NOLINT(concurrency-mt-unsafe)
+  }
+  for (const char* const name : {keeper::kSuccessionsVariable, keeper::kBeforeVariable}) {
+    ::unsetenv(name);  // NOLINT(concurrency-mt-unsafe): of another keeper; an older one passes them on
   }
   return state;
 }
@@ -149,12 +188,13 @@ void take_over(fuse::Session& session, Predecessor& predecessor, fuse::Statistic
   session.take_over(std::move(predecessor.device), device_number(record.device), record.handshake,
                     [mountpoint = record.mountpoint, device = record.device] { unmount_own(mountpoint, device); });
   if (predecessor.runs) {
-    send_message(predecessor.control.get(), keeper::kPrepared);
+    send_message(predecessor.control.get(), keeper::kPrepared, predecessor.state.get());
     if (!receive_message(predecessor.control.get(), keeper::kGo, kUpgradeMs, predecessor.keeper)) {
       signal_process(predecessor.process, SIGCONT);
       throw Error(ErrorCode::kInterrupted, "the daemon before goes on, because the process that replaces it has ended");
     }
     predecessor.ended = now();
+    note_taking(predecessor);
     take_counts(statistics, predecessor.state);
   } else if (predecessor.process) {
     pollfd ended{.fd = predecessor.process.get(), .events = POLLIN, .revents = 0};
@@ -180,21 +220,24 @@ void end_predecessor(Predecessor& predecessor) {
   if (!predecessor.runs) {
     return;
   }
-  const auto own = static_cast<std::uint32_t>(::getpid());
-  // Not through fuse::SharedState: the state may have the layout of another version.
-  if (::pwrite(predecessor.state.get(), &own, sizeof(own), keeper::kReplacedBy) != sizeof(own)) {
+  if (const std::string why = take_mount(predecessor.state.get(), predecessor.successions); !why.empty()) {
     log::write(log::Level::kError,
-               fmt::format("this daemon ends, because it can't note that it has replaced the one before: {}",
-                           errno_text(errno)));
+               fmt::format("this daemon ends, because it can't take the mount from the one before: {}", why));
     std::_Exit(EXIT_FAILURE);  // an Error would unmount; now the keeper lets the daemon before go on
   }
-  end_claims(predecessor.state);
-  // In this order: if this process is killed in between, the keeper doesn't let the daemon go on, but kills it.
-  signal_process(predecessor.process, SIGKILL);
+  predecessor.state.reset();
+  // In this order: keepers of versions that don't know keeper::kReplacedBy kill this process when their daemon ends. If
+  // this process is killed in between, its keeper kills the daemon.
   signal_process(predecessor.keeper, SIGKILL);
+  signal_process(predecessor.process, SIGKILL);
   // The keeper of this daemon is to listen for upgrades where that one still listens.
   pollfd ended{.fd = predecessor.keeper.get(), .events = POLLIN, .revents = 0};
   (void)::poll(&ended, predecessor.keeper ? 1 : 0, predecessor.keeper ? kEndMs : 0);
+}
+
+void replace_with(Keeper& keeper, const Predecessor& predecessor) {
+  const UniqueFd& other = predecessor.keeper ? predecessor.keeper : predecessor.process;
+  keeper.replaces(predecessor.state.get(), predecessor.process.get(), other.get());
 }
 
 void end_haste() {

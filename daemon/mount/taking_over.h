@@ -32,6 +32,8 @@ namespace pkgfs {
 /// that the daemon before left unanswered. If that daemon runs, waits until it was stopped (SIGSTOP), and lets
 /// `statistics` go on from its counts. Throws Error.
 void take_over(fuse::Session& session, Predecessor& predecessor, fuse::Statistics& statistics, bool resends);
+/// Tells `keeper` of the daemon before, which runs. Call it before the keeper starts.
+void replace_with(Keeper& keeper, const Predecessor& predecessor);
 /// Call it before `session` serves: its threads must not have the priority that the keeper has asked for
 /// (keeper::kNiceVariable), so that the pause is short.
 void end_haste();
@@ -39,9 +41,9 @@ void end_haste();
 /// daemon runs, waits until `pkgfs upgrade-mounts` has checked the mount.
 void begin_serving(Predecessor& predecessor, fuse::Statistics& statistics);
 /// Call it next, when this daemon has a keeper if it can have one. If the daemon before runs, notes that this one has
-/// replaced it, kills it and its keeper, and waits until the keeper has ended. If this daemon ends before that note,
-/// the one before goes on; later, the keeper of this daemon starts another one. If the note can't be written, ends this
-/// process.
+/// replaced it, kills its keeper and it, and waits until the keeper has ended. If this daemon ends before that note,
+/// the one before goes on; later, the keeper of this daemon starts another one. If the note can't be written, or a
+/// keeper of the daemon before has started another successor meanwhile, ends this process.
 void end_predecessor(Predecessor& predecessor);
 /// Tells the keeper of `predecessor`, or `pkgfs upgrade-mounts`, that this daemon no longer needs it.
 void tell_keeper(Predecessor& predecessor, fuse::SharedState& state);

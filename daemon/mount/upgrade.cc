@@ -14,6 +14,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -40,6 +41,8 @@ using Clock = std::chrono::steady_clock;
 constexpr int kPrepareMs = 30'000;
 constexpr int kServeMs = 5'000;
 constexpr auto kTakeoverStopLimit = std::chrono::milliseconds(500);
+/// For the new daemon and the keeper of the old one, together.
+constexpr auto kEndLimit = std::chrono::seconds(1);
 constexpr auto kStopPause = std::chrono::milliseconds(1);
 /// For a daemon that serves, but whose keeper has only just been started.
 constexpr auto kKeeperLimit = std::chrono::seconds(2);
@@ -114,14 +117,21 @@ bool send_upgrade(int socket, int program, int control) {
 
 /// Waits for `expected`. Returns the process that sent it, as the kernel names it; nothing if another message came,
 /// none in time, or the process has ended. `socket` has SO_PASSCRED.
-std::optional<pid_t> sender_of(int socket, keeper::Message expected, int limit_ms) {
+/// `descriptor` gets the one that came with it, if one did.
+std::optional<pid_t> sender_of(int socket, keeper::Message expected, int limit_ms, UniqueFd& descriptor) {
   std::array<char, keeper::kMessageBytes> text{};
   SocketMessage message(text);
   message.make_room();
   pollfd waiting{.fd = socket, .events = POLLIN, .revents = 0};
   ucred sender{};
-  const bool came = ::poll(&waiting, 1, limit_ms) == 1 && ::recvmsg(socket, message.header(), MSG_DONTWAIT) > 0 &&
+  const bool came = ::poll(&waiting, 1, limit_ms) == 1 &&
+                    ::recvmsg(socket, message.header(), MSG_DONTWAIT | MSG_CMSG_CLOEXEC) > 0 &&
                     message.received(SCM_CREDENTIALS, sender) && text[0] == expected;
+  if (int received = -1; message.received(SCM_RIGHTS, received)) {
+    descriptor.reset(received);
+  } else {
+    message.close_descriptors();
+  }
   return came ? std::optional(sender.pid) : std::nullopt;
 }
 
@@ -140,7 +150,7 @@ class Upgrade {
   }
   ~Upgrade() {
     if (is_stopped_) {
-      go_back();
+      (void)go_back();
     }
   }
   Upgrade(const Upgrade&) = delete;
@@ -162,12 +172,16 @@ class Upgrade {
       throw system_error(what, errno);
     }
     theirs.reset();  // so that the end of the new daemon is seen
-    const std::optional<pid_t> sender = sender_of(control_.get(), keeper::kPrepared, kPrepareMs);
+    const std::optional<pid_t> sender = sender_of(control_.get(), keeper::kPrepared, kPrepareMs, state_);
     if (!sender) {
       throw Error(ErrorCode::kMount, "the new daemon can't go on with the mount; the system's log says why");
     }
     successor_id_ = *sender;
     successor_ = open_process(successor_id_);
+    successor_main_ = open_main_thread(successor_id_);
+    if (!state_ || !successor_ || !successor_main_) {
+      throw Error(ErrorCode::kMount, "the new daemon can't be watched");
+    }
   }
 
   /// Lets the new daemon serve instead of the old one.
@@ -180,7 +194,7 @@ class Upgrade {
         !answers()) {
       throw Error(ErrorCode::kMount, "the mount doesn't answer with the new daemon; the old one goes on");
     }
-    if (!send(keeper::kChecked) || (!receive(keeper::kReplaced, kServeMs) && !has_replaced())) {
+    if (!send(keeper::kChecked) || (!receive(keeper::kReplaced, kServeMs) && !has_replaced() && go_back())) {
       throw Error(ErrorCode::kMount, "the new daemon has ended although it served the mount; the old one goes on");
     }
     is_stopped_ = false;
@@ -213,26 +227,36 @@ class Upgrade {
     }
   }
 
-  /// Whether the old daemon has ended, when the new one has. Only the keeper of the old one decides about that.
+  /// Whether the new daemon has noted that it has replaced the old one.
   [[nodiscard]] bool has_replaced() const {
-    wait_for(keeper_);
-    return has_ended();
+    std::uint32_t by = 0;
+    return ::pread(state_.get(), &by, sizeof(by), keeper::kReplacedBy) == sizeof(by) && by != 0;
   }
 
-  static void wait_for(const UniqueFd& process) {
-    constexpr int kEndMs = 1000;
+  static void wait_for(const UniqueFd& process, Clock::time_point deadline) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
     pollfd ended{.fd = process.get(), .events = POLLIN, .revents = 0};
-    (void)::poll(&ended, process ? 1 : 0, process ? kEndMs : 0);
+    (void)::poll(&ended, 1, static_cast<int>(std::max<std::int64_t>(left, 0)));
   }
 
-  /// The new daemon ends, and the old one goes on. Its keeper lets it go on, and ends. Then the old daemon starts
-  /// another keeper, and takes back the requests that the new daemon has taken.
-  void go_back() {
+  /// The new daemon ends. Returns whether the old one goes on: the new one may have replaced it. Its keeper lets it go
+  /// on, and ends. Then the old daemon starts another keeper, and takes back the requests that the new one has taken.
+  bool go_back() {
+    is_stopped_ = false;
     signal_process(successor_, SIGKILL);
-    wait_for(successor_);
-    wait_for(keeper_);
-    signal_process(daemon_, SIGCONT);  // in case the keeper was killed
-    signal_process(keeper_, SIGKILL);
+    const auto deadline = Clock::now() + kEndLimit;
+    wait_for(successor_, deadline);
+    wait_for(keeper_, deadline);
+    if (has_replaced()) {
+      signal_process(daemon_, SIGKILL);
+      return false;
+    }
+    // Until the new daemon can't replace it any more, only a keeper may let the old one go on.
+    if (keeper::has_ended(successor_main_.get())) {
+      signal_process(daemon_, SIGCONT);  // in case the keeper was killed
+      signal_process(keeper_, SIGKILL);
+    }
+    return true;
   }
 
   /// Whether the new daemon answers requests to the mount.
@@ -251,6 +275,8 @@ class Upgrade {
   UniqueFd control_;
   pid_t successor_id_ = 0;
   UniqueFd successor_;
+  UniqueFd successor_main_;  // of keeper::thread_state
+  UniqueFd state_;           // of the old daemon: keeper::kReplacedBy is in it
   bool is_stopped_ = false;
 };
 

@@ -102,9 +102,9 @@ TEST_F(UpgradeKilled, AfterwardsANewDaemonHasASuccessor) {
   EXPECT_TRUE(eventually([&] { return processes_with(mount.path()).size() == 1; }));
 }
 
-/// Does what `pkgfs upgrade-mounts` does until the new daemon serves, and then kills that. Waits for the file `go`
-/// before it stops the old daemon, and for `end` before the kill.
-constexpr const char* kFails = R"(
+/// Does what `pkgfs upgrade-mounts` does until the new daemon serves, and then what the fifth argument says. Waits for
+/// the file `go` before it stops the old daemon.
+constexpr const char* kUpgrades = R"(
 import array, os, signal, socket, sys, time
 program, daemon, keeper, files = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 words = [word for word in open(f"/proc/{keeper}/cmdline").read().split("\0") if word]
@@ -129,9 +129,12 @@ while ") T" not in open(f"/proc/{daemon}/stat").read():
 mine.sendmsg([b"g\0"], rights(os.pidfd_open(keeper)))
 assert mine.recv(2) == b"s\0"
 os.write(1, b"serves")
-wait_for("end")
-for pid in fresh:
-    os.kill(pid, signal.SIGKILL)
+def kill(*pids):
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+def check():
+    mine.sendmsg([b"q\0"])
+exec(sys.argv[5])
 )";
 
 /// The old daemon is stopped while it starts another keeper. So it doesn't see that the one before ends by itself.
@@ -151,8 +154,8 @@ TEST_F(UpgradeKilled, RequestsAreAnsweredThatTheNewDaemonHasTakenDuringARefresh)
     ASSERT_GT(before.keeper, 1);
     ASSERT_TRUE(run({"ls", "-R", mount.path()}).ok());  // the directories are in memory
 
-    Process upgrade({"/usr/bin/python3", "-I", "-S", "-c", kFails, kPkgfs, std::to_string(before.daemon),
-                     std::to_string(before.keeper), files.path()},
+    Process upgrade({"/usr/bin/python3", "-I", "-S", "-c", kUpgrades, kPkgfs, std::to_string(before.daemon),
+                     std::to_string(before.keeper), files.path(), "wait_for('end'); kill(*fresh)"},
                     {.timeout = seconds(30)});
     ASSERT_TRUE(eventually([&] { return upgrade.out() == "prepared "; })) << upgrade.err();
     fs::remove(shown);
@@ -179,6 +182,78 @@ TEST_F(UpgradeKilled, RequestsAreAnsweredThatTheNewDaemonHasTakenDuringARefresh)
     EXPECT_EQ(after.daemon, before.daemon);
     EXPECT_TRUE(run({"ls", mount.path()}).ok());
   }
+}
+
+class UpgradeStepByStep : public UpgradeKilled {
+ protected:
+  void SetUp() override {
+    UpgradeKilled::SetUp();
+    dir_.write("own/go", "");
+  }
+  /// Runs kUpgrades for a mount. `then`: the fifth argument. Its files are in the directory of `program`.
+  [[nodiscard]] ProcessResult upgrade(const Serving& before, const std::string& then) const {
+    return run({"/usr/bin/python3", "-I", "-S", "-c", kUpgrades, program(), std::to_string(before.daemon),
+                std::to_string(before.keeper), own_, then},
+               {.timeout = seconds(30)});
+  }
+};
+
+TEST_F(UpgradeStepByStep, TheKeeperOfTheNewDaemonLetsTheOldOneGoOnIfItsOwnKeeperIsKilled) {
+  for (const ProcessOptions& way : ways()) {
+    SCOPED_TRACE(way.environment.empty() ? "the kernel sends requests again" : "the daemons keep requests");
+    const MountedPackage mount(kPkgfs, package(), {}, way);
+    ASSERT_TRUE(mount.ok()) << mount.result().describe();
+    const Serving before = kept(mount.path());
+    ASSERT_GT(before.keeper, 1);
+    ComparingReader reader(mount.path(), source());
+    set_slow(true);  // the note comes after the keeper
+    const ProcessResult failed = upgrade(before, "check(); wait_for('begun'); kill(keeper, *fresh)");
+    EXPECT_TRUE(failed.ok()) << failed.describe();
+    set_slow(false);
+    EXPECT_TRUE(eventually([&] { return serving(mount.path()).keeper > 0; })) << "it stays stopped";
+    EXPECT_EQ(serving(mount.path()).daemon, before.daemon);
+    ::kill(before.daemon, SIGCONT);
+    reader.expect_right();
+    EXPECT_TRUE(eventually([&] { return processes_with(mount.path()).size() == 1; })) << "two daemons go on";
+    replace_daemon(mount.path());
+  }
+}
+
+TEST_F(UpgradeStepByStep, ANewDaemonEndsIfKeeperdHasStartedAnotherOne) {
+  const std::string socket = dir_.path() / "keeperd.sock";
+  Process keeperd({fs::path(kPkgfs).parent_path() / "pkgfs-keeperd", socket});
+  ASSERT_TRUE(eventually([&] { return fs::exists(socket); })) << keeperd.err();
+  {
+    const MountedPackage mount(kPkgfs, package(), {"--keeper=external"}, {.environment = {{"PKGFS_KEEPERD", socket}}});
+    ASSERT_TRUE(mount.ok()) << mount.result().describe();
+    Serving before;
+    ASSERT_TRUE(eventually([&] { return (before = kept(mount.path())).all.value("keeperd", false); }));
+    ComparingReader reader(mount.path(), source());
+    // What comes last on the socket is its end.
+    const ProcessResult upgraded = upgrade(before, R"(
+kill(keeper, daemon)
+time.sleep(2)
+check()
+mine.settimeout(10)
+assert mine.recv(2) == b""
+)");
+    EXPECT_TRUE(upgraded.ok()) << upgraded.describe();
+    reader.expect_right();
+    EXPECT_TRUE(eventually([&] { return processes_with(mount.path()).size() == 1; })) << "two daemons go on";
+    EXPECT_EQ(kept(mount.path()).generation, before.generation + 1);
+  }
+  keeperd.signal(SIGKILL);
+  (void)keeperd.wait();
+}
+
+/// As a keeper of an older version passes them on.
+TEST_F(UpgradeStepByStep, VariablesOfAnotherKeeperMeanNothing) {
+  const ProcessOptions inherited{.environment = {{"PKGFS_BEFORE", "1"}, {"PKGFS_SUCCESSIONS", "7"}}};
+  const MountedPackage mount(kPkgfs, package(), {}, inherited);
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  (void)kept(mount.path());
+  replace_daemon(mount.path());
+  replace_daemon(mount.path());
 }
 
 }  // namespace
