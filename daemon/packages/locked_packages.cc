@@ -94,7 +94,7 @@ void check_local_file(const PackageSummary& summary) {
     }
     throw Error(ErrorCode::kCorrupt, fmt::format("it has no hash for \"{}\"", path));
   }
-  const Sha256 actual = hash_file(path);
+  const Sha256 actual = FileHashes().of(path);
   if (actual != *summary.dist.webc_sha256) {
     throw Error(ErrorCode::kCorrupt,
                 fmt::format("\"{}\", the package \"{}\", has changed since it was locked: expected hash {}, found {}",
@@ -305,8 +305,8 @@ LockedPackages open_artifact(LockFile lock, const std::string& name, const LockR
   return with_context(name, [&] { return std::move(reader).read(); }, "package");
 }
 
-LockedPackages read_lock_file(const std::string& path, const std::string& text, const LockReading& reading) {
-  LockReader reader(path, parse_lock_file(path), reading);
+LockedPackages read_lock(LockFile lock, const std::string& path, const std::string& text, const LockReading& reading) {
+  LockReader reader(path, std::move(lock), reading);
   reader.check_root(text);
   return with_context(path, [&] { return std::move(reader).read(); });
 }

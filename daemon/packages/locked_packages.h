@@ -28,12 +28,12 @@ struct LockReading {
 /// Error(kNotFound) if there is none.
 [[nodiscard]] LockFile parse_lock_file(const std::string& path);
 
-/// Opens the packages of `lock`, the lock file of an artifact in an OCI registry, as `read_lock_file` does. `name` is
+/// Opens the packages of `lock`, the lock file of an artifact in an OCI registry, as `read_lock` does. `name` is
 /// that of the artifact, for messages. Throws Error that names the artifact.
 [[nodiscard]] LockedPackages open_artifact(LockFile lock, const std::string& name, const LockReading& reading);
 
-/// Reads the lock file at `path` for `text`, a PACKAGE of the command line, and opens its packages level by level, the
-/// root first. Each package is compared with its entry in the file (lock_file.h).
+/// Takes `lock`, which was parsed from the file at `path`, for `text`, a PACKAGE of the command line. Opens its
+/// packages level by level, the root first. Each package is compared with its entry in the file (lock_file.h).
 ///
 /// The file may come from a stranger. So a package is opened only if `text`, or a manifest of the level before, asks
 /// for it. The package with that manifest must be allowed to ask (core/source/reach.h). A directory must be asked for
@@ -41,7 +41,7 @@ struct LockReading {
 /// packages of a registry in the settings, so these are loaded at once, before the levels.
 ///
 /// Throws Error that names the lock file; Error(kUsage) if it wasn't written for `text`.
-[[nodiscard]] LockedPackages read_lock_file(const std::string& path, const std::string& text,
-                                            const LockReading& reading);
+[[nodiscard]] LockedPackages read_lock(LockFile lock, const std::string& path, const std::string& text,
+                                       const LockReading& reading);
 
 }  // namespace pkgfs

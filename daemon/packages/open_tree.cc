@@ -290,12 +290,12 @@ RootPackage PackageOpener::find_locked(const std::string& text) {
     }
   }
   reach_ = make_reach();
-  return take(read_lock_file(*lock_path_, text,
-                             {.reach = *reach_,
-                              .loader = *loader_,
-                              .root = options_,
-                              .skip_unavailable = skip_unavailable_,
-                              .is_never_path = is_never_path_}));
+  return take(read_lock(lock_ ? *lock_ : parse_lock_file(*lock_path_), *lock_path_, text,
+                        {.reach = *reach_,
+                         .loader = *loader_,
+                         .root = options_,
+                         .skip_unavailable = skip_unavailable_,
+                         .is_never_path = is_never_path_}));
 }
 
 RootPackage PackageOpener::take(LockedPackages locked) {

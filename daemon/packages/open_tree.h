@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "core/load/package_loader.h"
 #include "core/net/http_client.h"
@@ -60,6 +61,9 @@ class PackageOpener {
   /// Resolves the dependencies of `root`. The first node of the graph is the root, with the location that `root` has.
   [[nodiscard]] Resolution resolve_tree(const RootPackage& root);
 
+  /// `find` takes `lock` for what the lock file of the flags has, and doesn't read that file. It then opens and checks
+  /// the packages as if it had read them there.
+  void use_lock(LockFile lock) { lock_ = std::move(lock); }
   /// Asks no source from now on, but finds the dependencies that `known` has. Throws Error if it has two packages for
   /// one specifier.
   void use_known(const Resolution& known) { source_ = std::make_unique<LockSource>(make_lock(known)); }
@@ -125,6 +129,7 @@ class PackageOpener {
   std::unique_ptr<PackageLoader> loader_;
   std::unique_ptr<Source> source_;
   std::optional<std::string> lock_path_;
+  std::optional<LockFile> lock_;            // none: `find` reads the file
   std::optional<oci::Reference> artifact_;  // the package that was found last, if it is one
   bool uses_cache_ = true;                  // of packages by hash, before registries are asked
   bool skip_unavailable_ = false;

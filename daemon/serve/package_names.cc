@@ -14,7 +14,6 @@
 #include "core/base/error.h"
 #include "core/base/log.h"
 #include "daemon/packages/flags_elsewhere.h"
-#include "daemon/packages/locked_packages.h"
 
 namespace pkgfs {
 namespace {
@@ -30,9 +29,6 @@ constexpr unsigned kRemoteThreads = 64;
 constexpr unsigned kCheckThreads = 4;
 /// Threads that make listings. If a registry directory hangs, they do; searches have other threads.
 constexpr unsigned kListingThreads = 2;
-/// A package may use this share of --memory: many are open at once.
-constexpr std::size_t kMemoryShare = 8;
-constexpr std::size_t kLeastMemory = std::size_t{1} << 20U;
 
 bool is_directory(const std::string& path) {
   struct stat status{};
@@ -73,25 +69,6 @@ int errno_of(ErrorCode code) {
       break;
   }
   return EIO;
-}
-
-/// "python@3.12.1" for a package "python/python" of that version.
-std::string link_to(const std::string& full_name, const NamedId& id) {
-  return full_name.substr(full_name.rfind('/') + 1) + "@" + id.version.to_string();
-}
-
-/// PACKAGE for the root of a lock file. `is_path`: an administrator has named a path of this machine.
-std::string locked_root(const std::string& path, bool& is_path) {
-  const PackageSummary root = parse_lock_file(path).packages.front().summary;
-  is_path = false;
-  if (const NamedId* const named = root.pkg.id.named()) {
-    return named->full_name + "@=" + named->version.to_string();
-  }
-  if (root.dist.webc_sha256) {
-    return root.pkg.id.to_string();
-  }
-  is_path = root.dist.path.has_value();
-  return root.dist.path.value_or(root.dist.url);
 }
 
 }  // namespace
@@ -222,13 +199,15 @@ bool PackageNames::stop(std::chrono::milliseconds limit) {
 }
 
 void PackageNames::end(const TaskPointer& task, Finding finding) {
+  std::shared_ptr<vfs::HeldTree> unused;  // closing a tree waits for its threads and the disk, so it needs no lock
   {
     const MutexLock lock(mutex_);
     tasks_.erase(task->number);
     if (task->given_up) {
-      finding.tree.reset();
+      unused.swap(finding.tree);
     }
   }
+  unused.reset();
   task->done(std::move(finding));
 }
 
@@ -249,9 +228,10 @@ void PackageNames::work(const TaskPointer& task, bool offline) {
     finding.error = known == nullptr ? EIO : errno_of(known->code());
     finding.reason = error.what();
   }
-  const bool may_ask = offline && syntax.is_plain && finding.error != 0 && finding.error != EINTR &&
-                       !flags_.network.offline && !settings_.registries.empty();
-  if (!may_ask) {
+  // Without a registry, only a package that was found can lack what is at a server.
+  const bool may_help = finding.error != ENOENT || !settings_.registries.empty() || task->recipe != nullptr ||
+                        syntax.kind == Kind::kLockedPackage;
+  if (!offline || finding.error == 0 || finding.error == EINTR || !may_help || !may_ask(syntax)) {
     if (finding.error != 0 && finding.error != EINTR) {
       log::write(finding.error == ENOENT || !may_warn() ? log::Level::kInfo : log::Level::kWarn,
                  "\"" + task->path + "\" can't be shown: " + finding.reason);
@@ -279,60 +259,6 @@ bool PackageNames::may_warn() {
     warnings_ = 0;
   }
   return ++warnings_ <= kMost;
-}
-
-Finding PackageNames::search(Task& task, const NameSyntax& syntax, bool offline) {
-  TreeFlags flags = flags_;
-  flags.network.offline = flags.network.offline || offline;
-  flags.network.any_age = flags.network.offline;  // no warning that the answer in the cache is old, at each search
-  if (syntax.kind == Kind::kRequirement) {
-    return find_link(task, syntax, flags, offline);
-  }
-  return {.tree = open(task, syntax, flags), .link = {}, .error = 0, .reason = {}};
-}
-
-std::shared_ptr<HeldPackage> PackageNames::open(Task& task, const NameSyntax& syntax, const TreeFlags& given) {
-  TreeFlags flags = given;
-  std::string text = syntax.specifier;
-  if (syntax.kind == Kind::kLockedPackage) {
-    flags.network.lock = lock_path(syntax.specifier);
-    bool is_path = false;
-    text = task.recipe == nullptr ? locked_root(*flags.network.lock, is_path) : task.recipe->text;
-    flags.network.is_never_path = !is_path;
-  }
-  PackageOpener opener(flags, io_, &task.arrivals);
-  const RunningOpener::Scope scope(task.running, opener);
-  RootPackage root;
-  if (task.recipe != nullptr) {
-    opener.use_known(task.recipe->resolution);
-    root = {nullptr, task.recipe->root, task.recipe->dist};
-  } else {
-    root = opener.find(text);
-  }
-  TreeOptions options = tree_options(flags);
-  options.memory = std::max(options.memory / kMemoryShare, std::min(options.memory, kLeastMemory));
-  OpenedTree opened = load_tree(opener, root, text, flags, options);
-  std::shared_ptr<const PackageRecipe> recipe = task.recipe;
-  if (recipe == nullptr) {
-    recipe = std::make_shared<const PackageRecipe>(PackageRecipe{
-        .text = text, .root = info_of(root), .dist = root.dist, .resolution = std::move(opened.resolution)});
-  }
-  return std::make_shared<HeldPackage>(task.path, std::move(opened), std::move(recipe), flags_.verify != Verify::kRead);
-}
-
-Finding PackageNames::find_link(Task& task, const NameSyntax& syntax, const TreeFlags& flags, bool offline) {
-  PackageOpener opener(flags, io_, &task.arrivals);
-  const RunningOpener::Scope scope(task.running, opener);
-  const RootPackage root = opener.find(syntax.specifier);
-  const PackageInfo info = info_of(root);
-  if (info.id.named() == nullptr) {
-    throw Error(ErrorCode::kUnsupported, "the package has no version");
-  }
-  std::string link = link_to(syntax.full_name, *info.id.named());
-  if (offline && !flags_.network.offline && !root.dist.path) {
-    check_later(task.path, link);
-  }
-  return {.tree = nullptr, .link = std::move(link), .error = 0, .reason = {}};
 }
 
 }  // namespace pkgfs

@@ -93,7 +93,14 @@ class PackageNames final : public vfs::ServedNames {
   /// Whether one more failure may be a warning. Programs choose the names that fail, so only so many may in a minute.
   [[nodiscard]] bool may_warn();
   [[nodiscard]] Finding search(Task& task, const NameSyntax& syntax, bool offline);
+  /// Whether servers may be asked about such a name.
+  [[nodiscard]] bool may_ask(const NameSyntax& syntax) const { return syntax.is_plain && !flags_.network.offline; }
+  [[nodiscard]] static TreeOptions options_of(const TreeFlags& flags);
   [[nodiscard]] std::shared_ptr<HeldPackage> open(Task& task, const NameSyntax& syntax, const TreeFlags& flags);
+  /// The same tree as before, by the recipe of the task. Throws Error if a package of it can't be had any more.
+  [[nodiscard]] std::shared_ptr<HeldPackage> open_again(Task& task, const TreeFlags& flags);
+  /// Finds the package, as if it had never been open. But the lock file is that of the recipe, if there is one.
+  [[nodiscard]] std::shared_ptr<HeldPackage> open_anew(Task& task, const NameSyntax& syntax, const TreeFlags& given);
   [[nodiscard]] Finding find_link(Task& task, const NameSyntax& syntax, const TreeFlags& flags, bool offline);
   /// Asks the registries whether a link that was found locally leads to another version now. The next look-up gets the
   /// answer.

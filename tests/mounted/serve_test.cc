@@ -282,11 +282,11 @@ TEST_F(Serve, AFileThatIsAwayForAMomentDoesntHideWhatItHas) {
   const UniqueFd root(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));  // the kernel knows the root
   ASSERT_TRUE(eventually([&] { return open_containers(served->daemon()) == 0; }, std::chrono::seconds(10)));
   const fs::path container = registry() / "acme/tool/2.0.0.webc";
-  fs::rename(container, registry() / "away");
+  fs::rename(container, dir_.path() / "away");  // in the registry, it would be found there
   const ProcessResult read = run({"cat", path + "/data/version"});
   EXPECT_NE(read.err.find("Input/output error"), std::string::npos) << read.describe();
   EXPECT_NE(error_of(path), "");
-  fs::rename(registry() / "away", container);
+  fs::rename(dir_.path() / "away", container);
   EXPECT_TRUE(
       eventually([&] { return run({"cat", path + "/data/version"}).out == "2.0.0\n"; }, std::chrono::seconds(40)))
       << "the failure is remembered for 30 s, and what the kernel keeps, for ever";

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT
+// How PackageNames opens packages, and opens them again.
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/base/log.h"
+#include "core/cache/file_hash.h"
+#include "core/source/reach.h"
+#include "daemon/packages/locked_packages.h"
+#include "daemon/serve/package_names.h"
+
+namespace pkgfs {
+namespace {
+
+using Finding = vfs::ServedNames::Finding;
+using Kind = NameSyntax::Kind;
+
+/// A package may use this share of --memory: many are open at once.
+constexpr std::size_t kMemoryShare = 8;
+constexpr std::size_t kLeastMemory = std::size_t{1} << 20U;
+
+/// "python@3.12.1" for a package "python/python" of that version.
+std::string link_to(const std::string& full_name, const NamedId& id) {
+  return full_name.substr(full_name.rfind('/') + 1) + "@" + id.version.to_string();
+}
+
+/// PACKAGE for the root of a lock file. `is_path`: an administrator has named a path of this machine.
+std::string locked_root(const LockFile& lock, bool& is_path) {
+  const PackageSummary& root = lock.packages.front().summary;
+  const DistributionInfo& dist = root.dist;
+  is_path = false;
+  if (is_of_artifact(dist)) {
+    return *dist.registry;
+  }
+  if (!dist.path && !dist.registry) {
+    return dist.url;  // its server may be a private one, which only its URL names
+  }
+  if (const NamedId* const named = root.pkg.id.named()) {
+    return named->full_name + "@=" + named->version.to_string();
+  }
+  if (dist.webc_sha256) {
+    return root.pkg.id.to_string();
+  }
+  is_path = dist.path.has_value();
+  return dist.path.value_or(dist.url);
+}
+
+/// The nodes whose packages were read in parts, with nothing but a URL and the version that its server gave. Without
+/// those that the tree doesn't need.
+std::vector<std::size_t> in_parts(const OpenedTree& opened) {
+  std::vector<std::size_t> found;
+  const std::vector<DependencyGraph::Node>& nodes = opened.resolution.graph.nodes;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    const std::optional<DistributionInfo>& dist = nodes[i].dist;
+    if (dist && !dist->path && !dist->webc_sha256 && !dist->version.empty() &&
+        opened.tree.packages.contains(nodes[i].pkg.id)) {
+      found.push_back(i);
+    }
+  }
+  return found;
+}
+
+/// Whether each file of this machine still has the hash that its source stated. The loader hashes no such file.
+bool has_stated_hashes(const Resolution& resolution) {
+  FileHashes hashes;
+  return std::ranges::all_of(resolution.graph.nodes, [&](const DependencyGraph::Node& node) {
+    return !node.dist || !node.dist->path || !node.dist->webc_sha256 ||
+           hashes.of(*node.dist->path) == *node.dist->webc_sha256;
+  });
+}
+
+}  // namespace
+
+Finding PackageNames::search(Task& task, const NameSyntax& syntax, bool offline) {
+  TreeFlags flags = flags_;
+  flags.network.offline = flags.network.offline || offline;
+  flags.network.any_age = flags.network.offline;  // no warning that the answer in the cache is old, at each search
+  if (syntax.kind == Kind::kRequirement) {
+    return find_link(task, syntax, flags, offline);
+  }
+  return {.tree = open(task, syntax, flags), .link = {}, .error = 0, .reason = {}};
+}
+
+TreeOptions PackageNames::options_of(const TreeFlags& flags) {
+  TreeOptions options = tree_options(flags);
+  options.memory = std::max(options.memory / kMemoryShare, std::min(options.memory, kLeastMemory));
+  return options;
+}
+
+std::shared_ptr<HeldPackage> PackageNames::open(Task& task, const NameSyntax& syntax, const TreeFlags& flags) {
+  if (task.recipe == nullptr || task.recipe->lock != nullptr) {
+    return open_anew(task, syntax, flags);
+  }
+  try {
+    if (has_stated_hashes(task.recipe->resolution)) {
+      return open_again(task, flags);
+    }
+    log::info("\"{}\" is searched for anew: its file has changed", task.path);
+  } catch (const Error& error) {
+    if (error.is_of_run() || (flags.network.offline && may_ask(syntax))) {
+      throw;  // a server may have what is missing
+    }
+    log::info("\"{}\" is searched for anew: {}", task.path, error);
+  }
+  return open_anew(task, syntax, flags);
+}
+
+std::shared_ptr<HeldPackage> PackageNames::open_again(Task& task, const TreeFlags& flags) {
+  const PackageRecipe& recipe = *task.recipe;
+  const DependencyGraph& graph = recipe.resolution.graph;
+  PackageOpener opener(flags, io_, &task.arrivals);
+  const RunningOpener::Scope scope(task.running, opener);
+  opener.use_urls_of(graph, graph.index().at(recipe.resolution.package.root));
+  std::vector<PackageSummary> summaries;
+  std::vector<std::shared_ptr<const Package>> packages;
+  for (const std::size_t i : recipe.in_parts) {
+    summaries.push_back({.pkg = graph.nodes[i].pkg, .dist = *graph.nodes[i].dist});
+    packages.push_back(opener.reopen(summaries.back().dist));
+  }
+  for (std::size_t i = 0; i < packages.size(); ++i) {
+    opener.loader().adopt(summaries[i], std::move(packages[i]));
+  }
+  PackageTree tree = load_package_tree(nullptr, opener.loader(), recipe.resolution, options_of(flags));
+  std::shared_ptr<const Package> root = tree.packages.at(tree.id);
+  return std::make_shared<HeldPackage>(task.path, OpenedTree{std::move(root), recipe.resolution, std::move(tree)},
+                                       task.recipe, flags_.verify != Verify::kRead);
+}
+
+std::shared_ptr<HeldPackage> PackageNames::open_anew(Task& task, const NameSyntax& syntax, const TreeFlags& given) {
+  TreeFlags flags = given;
+  std::string text = syntax.specifier;
+  std::shared_ptr<const LockFile> lock;
+  if (syntax.kind == Kind::kLockedPackage) {
+    flags.network.lock = lock_path(syntax.specifier);
+    lock = task.recipe != nullptr ? task.recipe->lock
+                                  : std::make_shared<const LockFile>(parse_lock_file(*flags.network.lock));
+    bool is_path = false;
+    text = locked_root(*lock, is_path);
+    flags.network.is_never_path = !is_path;
+  }
+  PackageOpener opener(flags, io_, &task.arrivals);
+  const RunningOpener::Scope scope(task.running, opener);
+  if (lock != nullptr) {
+    opener.use_lock(*lock);
+  }
+  const RootPackage root = opener.find(text);
+  OpenedTree opened = load_tree(opener, root, text, flags, options_of(flags));
+  auto recipe = std::make_shared<PackageRecipe>();
+  recipe->lock = std::move(lock);
+  if (recipe->lock == nullptr) {
+    recipe->in_parts = in_parts(opened);
+    recipe->resolution = opened.resolution;
+  }
+  return std::make_shared<HeldPackage>(task.path, std::move(opened), std::move(recipe), flags_.verify != Verify::kRead);
+}
+
+Finding PackageNames::find_link(Task& task, const NameSyntax& syntax, const TreeFlags& flags, bool offline) {
+  PackageOpener opener(flags, io_, &task.arrivals);
+  const RunningOpener::Scope scope(task.running, opener);
+  const RootPackage root = opener.find(syntax.specifier);
+  const PackageInfo info = info_of(root);
+  if (info.id.named() == nullptr) {
+    throw Error(ErrorCode::kUnsupported, "the package has no version");
+  }
+  std::string link = link_to(syntax.full_name, *info.id.named());
+  if (offline && !flags_.network.offline && !root.dist.path) {
+    check_later(task.path, link);
+  }
+  return {.tree = nullptr, .link = std::move(link), .error = 0, .reason = {}};
+}
+
+}  // namespace pkgfs
