@@ -22,8 +22,8 @@ void check(vfs::FileSystem& tree, bool immutable) {
 }  // namespace
 
 HeldPackage::HeldPackage(std::string path, OpenedTree opened, std::shared_ptr<const PackageRecipe> recipe,
-                         bool immutable)
-    : path_(std::move(path)), opened_(std::move(opened)), recipe_(std::move(recipe)) {
+                         MemoryShares::Share memory, bool immutable)
+    : path_(std::move(path)), memory_(std::move(memory)), opened_(std::move(opened)), recipe_(std::move(recipe)) {
   check(*opened_.tree.file_system, immutable);
   const Resolution unused = std::move(opened_.resolution);  // `recipe_` has it
   opened_.tree.commands.clear();

@@ -9,6 +9,7 @@
 #include "core/vfs/served_names.h"
 #include "daemon/mount/lazy_mount.h"
 #include "daemon/packages/open_tree.h"
+#include "daemon/serve/memory_shares.h"
 
 namespace pkgfs {
 
@@ -25,9 +26,10 @@ struct PackageRecipe {
 /// The tree of a package in a served directory.
 class HeldPackage final : public vfs::HeldTree {
  public:
-  /// `path`: in the served directory. `recipe` may be null: then the tree is always found anew. Throws
-  /// Error(kUnsupported) if a served directory can't show the tree.
-  HeldPackage(std::string path, OpenedTree opened, std::shared_ptr<const PackageRecipe> recipe, bool immutable);
+  /// `path`: in the served directory. `memory` is that of the tree. `recipe` may be null: then the tree is always found
+  /// anew. Throws Error(kUnsupported) if a served directory can't show the tree.
+  HeldPackage(std::string path, OpenedTree opened, std::shared_ptr<const PackageRecipe> recipe,
+              MemoryShares::Share memory, bool immutable);
   ~HeldPackage() override;
 
   [[nodiscard]] vfs::FileSystem& tree() override { return *opened_.tree.file_system; }
@@ -38,6 +40,7 @@ class HeldPackage final : public vfs::HeldTree {
 
  private:
   std::string path_;
+  MemoryShares::Share memory_;
   OpenedTree opened_;
   std::shared_ptr<const PackageRecipe> recipe_;
   std::unique_ptr<LazyMount> lazy_;

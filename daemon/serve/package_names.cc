@@ -78,6 +78,7 @@ PackageNames::PackageNames(TreeFlags flags, std::string locks, const Io& io)
       locks_(std::move(locks)),
       io_(io),
       settings_(load_settings(flags_.network, io.environment)),
+      memory_(tree_options(flags_).memory),
       local_(kLocalThreads),
       remote_(kRemoteThreads),
       checking_(kCheckThreads),
@@ -223,10 +224,12 @@ void PackageNames::work(const TaskPointer& task, bool offline) {
   Finding finding;
   try {
     finding = search(*task, syntax, offline);
-  } catch (const std::exception& error) {
-    const auto* const known = dynamic_cast<const Error*>(&error);
-    finding.error = known == nullptr ? EIO : errno_of(known->code());
+  } catch (...) {
+    const Error error = current_error();
+    // Memory, threads or descriptors are free again as soon as other packages are closed.
+    finding.error = error.is_of_machine() ? ENOMEM : errno_of(error.code());
     finding.reason = error.what();
+    offline = offline && !error.is_of_machine();
   }
   // Without a registry, only a package that was found can lack what is at a server.
   const bool may_help = finding.error != ENOENT || !settings_.registries.empty() || task->recipe != nullptr ||

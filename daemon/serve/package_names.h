@@ -21,6 +21,7 @@
 #include "daemon/cli/settings.h"
 #include "daemon/packages/running_opener.h"
 #include "daemon/serve/held_package.h"
+#include "daemon/serve/memory_shares.h"
 #include "daemon/serve/name_syntax.h"
 #include "daemon/serve/worker_pool.h"
 
@@ -53,6 +54,8 @@ class PackageNames final : public vfs::ServedNames {
   [[nodiscard]] bool stop(std::chrono::milliseconds limit);
   /// The directories of this machine that the names are read from. Not all need exist.
   [[nodiscard]] std::vector<std::string> places() const;
+  /// How many packages may be open at once, so that their memory stays within bounds.
+  [[nodiscard]] std::size_t most_open() const { return memory_.most(); }
   /// How long a search may take (--timeout).
   [[nodiscard]] std::chrono::milliseconds patience() const { return settings_.timeout; }
 
@@ -95,7 +98,7 @@ class PackageNames final : public vfs::ServedNames {
   [[nodiscard]] Finding search(Task& task, const NameSyntax& syntax, bool offline);
   /// Whether servers may be asked about such a name.
   [[nodiscard]] bool may_ask(const NameSyntax& syntax) const { return syntax.is_plain && !flags_.network.offline; }
-  [[nodiscard]] static TreeOptions options_of(const TreeFlags& flags);
+  [[nodiscard]] static TreeOptions options_of(const TreeFlags& flags, const MemoryShares::Share& memory);
   [[nodiscard]] std::shared_ptr<HeldPackage> open(Task& task, const NameSyntax& syntax, const TreeFlags& flags);
   /// The same tree as before, by the recipe of the task. Throws Error if a package of it can't be had any more.
   [[nodiscard]] std::shared_ptr<HeldPackage> open_again(Task& task, const TreeFlags& flags);
@@ -131,6 +134,7 @@ class PackageNames final : public vfs::ServedNames {
   std::string locks_;
   Io io_;
   Settings settings_;
+  MemoryShares memory_;
   LinkChanged link_changed_;
   Mutex mutex_;
   std::map<std::uint64_t, TaskPointer> tasks_ PKGFS_GUARDED_BY(mutex_);

@@ -21,10 +21,6 @@ namespace {
 using Finding = vfs::ServedNames::Finding;
 using Kind = NameSyntax::Kind;
 
-/// A package may use this share of --memory: many are open at once.
-constexpr std::size_t kMemoryShare = 8;
-constexpr std::size_t kLeastMemory = std::size_t{1} << 20U;
-
 /// "python@3.12.1" for a package "python/python" of that version.
 std::string link_to(const std::string& full_name, const NamedId& id) {
   return full_name.substr(full_name.rfind('/') + 1) + "@" + id.version.to_string();
@@ -87,9 +83,9 @@ Finding PackageNames::search(Task& task, const NameSyntax& syntax, bool offline)
   return {.tree = open(task, syntax, flags), .link = {}, .error = 0, .reason = {}};
 }
 
-TreeOptions PackageNames::options_of(const TreeFlags& flags) {
+TreeOptions PackageNames::options_of(const TreeFlags& flags, const MemoryShares::Share& memory) {
   TreeOptions options = tree_options(flags);
-  options.memory = std::max(options.memory / kMemoryShare, std::min(options.memory, kLeastMemory));
+  options.memory = memory.bytes();
   return options;
 }
 
@@ -126,10 +122,11 @@ std::shared_ptr<HeldPackage> PackageNames::open_again(Task& task, const TreeFlag
   for (std::size_t i = 0; i < packages.size(); ++i) {
     opener.loader().adopt(summaries[i], std::move(packages[i]));
   }
-  PackageTree tree = load_package_tree(nullptr, opener.loader(), recipe.resolution, options_of(flags));
+  MemoryShares::Share memory = memory_.take();
+  PackageTree tree = load_package_tree(nullptr, opener.loader(), recipe.resolution, options_of(flags, memory));
   std::shared_ptr<const Package> root = tree.packages.at(tree.id);
   return std::make_shared<HeldPackage>(task.path, OpenedTree{std::move(root), recipe.resolution, std::move(tree)},
-                                       task.recipe, flags_.verify != Verify::kRead);
+                                       task.recipe, std::move(memory), flags_.verify != Verify::kRead);
 }
 
 std::shared_ptr<HeldPackage> PackageNames::open_anew(Task& task, const NameSyntax& syntax, const TreeFlags& given) {
@@ -150,14 +147,16 @@ std::shared_ptr<HeldPackage> PackageNames::open_anew(Task& task, const NameSynta
     opener.use_lock(*lock);
   }
   const RootPackage root = opener.find(text);
-  OpenedTree opened = load_tree(opener, root, text, flags, options_of(flags));
+  MemoryShares::Share memory = memory_.take();
+  OpenedTree opened = load_tree(opener, root, text, flags, options_of(flags, memory));
   auto recipe = std::make_shared<PackageRecipe>();
   recipe->lock = std::move(lock);
   if (recipe->lock == nullptr) {
     recipe->in_parts = in_parts(opened);
     recipe->resolution = opened.resolution;
   }
-  return std::make_shared<HeldPackage>(task.path, std::move(opened), std::move(recipe), flags_.verify != Verify::kRead);
+  return std::make_shared<HeldPackage>(task.path, std::move(opened), std::move(recipe), std::move(memory),
+                                       flags_.verify != Verify::kRead);
 }
 
 Finding PackageNames::find_link(Task& task, const NameSyntax& syntax, const TreeFlags& flags, bool offline) {

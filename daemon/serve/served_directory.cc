@@ -26,10 +26,11 @@ namespace {
 
 constexpr auto kReplyLimit = std::chrono::seconds(1);
 
-/// Of packages. Each has a descriptor or two, and a half is for connections and files that readers use.
+/// Of packages, as far as descriptors suffice. One that is read in parts has up to a dozen: three of each container,
+/// those of its HTTP client, and connections.
 std::size_t most_open() {
   constexpr rlim_t kFew = 64;
-  constexpr rlim_t kEach = 4;
+  constexpr rlim_t kEach = 12;
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
     return vfs::ServedFileSystem::kSlots;
@@ -51,7 +52,7 @@ ServedDirectory::ServedDirectory(MountWatch& watch, PackageNames& names, const M
       fs_(names, {.immutable = options.tree.verify != Verify::kRead,
                   .patience = names.patience(),
                   .modified = now_in_seconds(),
-                  .most_open = most_open()}),
+                  .most_open = std::min(most_open(), names.most_open())}),
       state_(fuse::SharedState::unshared()),
       statistics_(state_),
       cpu_latency_(statistics_),
