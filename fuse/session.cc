@@ -367,6 +367,8 @@ void Session::let_go(std::span<const OldNode> nodes) {
   forget_names(nodes);
 }
 
+void Session::forget_listing(std::uint64_t node) { (void)fuse_lowlevel_notify_inval_inode(session_, node, 0, 0); }
+
 bool Session::end_rings(std::chrono::milliseconds limit) {
   if (!std::exchange(rings_, false)) {
     return true;

@@ -106,6 +106,8 @@ class Session {
   /// Lets the kernel forget names in the directories `parent`, whatever they lead to. Those in use look like deleted
   /// ones until they are looked up again. May wait as `tell_root_changed`.
   void forget_names(std::span<const OldNode> nodes);
+  /// Lets the kernel forget what it keeps of the listing of a directory.
+  void forget_listing(std::uint64_t node);
   /// Becomes readable when the session has ended, as it does at an unmount. Only after `start`.
   [[nodiscard]] int ended_fd() const { return servers_->ended_fd(); }
   /// Ends the prefetcher, the notifier and the server threads, and unmounts. Waits up to `limit` for requests that are

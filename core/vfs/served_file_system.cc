@@ -231,7 +231,7 @@ Result<Attributes> ServedFileSystem::metadata(Inode inode) {
       return node->attributes;
     }
   }
-  (void)listing_of(node);
+  begin_listing(node);
   const MutexLock lock(mutex_);
   return node->attributes;
 }

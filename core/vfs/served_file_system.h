@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -79,8 +80,10 @@ class ServedFileSystem final : public CountingFileSystem {
 
   struct OpenSlot {
     std::size_t slot;
-    Inode root;        // the node of its root directory
-    std::string path;  // for messages
+    Inode root;              // the node of its root directory
+    std::string path;        // for messages
+    Clock::time_point used;  // when `idle` last saw that it was
+    bool early;              // too many trees are open
   };
   /// The trees that no request has used since `idle` before `now`; more if too many are open. Also lets searches fail
   /// that wait for too long, and forgets what is too old.
@@ -116,6 +119,10 @@ class ServedFileSystem final : public CountingFileSystem {
   [[nodiscard]] std::vector<std::shared_ptr<HeldTree>> open_trees() const;
   /// `path` is a link that leads to `text` now.
   void link_changed(const std::string& path, const std::string& text);
+  /// The directories of names that were listed before the last call, and after the one before it. The kernel should
+  /// forget their listings: it keeps them for as long as the time of the directory stays, and no request makes it wait
+  /// until that is known. The kernel may still be adding a listing of after the last call to what it keeps.
+  [[nodiscard]] std::vector<Inode> take_kept_listings();
 
   [[nodiscard]] Inode root() const override { return kRoot; }
   [[nodiscard]] Result<Entry> lookup(Inode dir, std::string_view name) override;
@@ -139,7 +146,10 @@ class ServedFileSystem final : public CountingFileSystem {
     std::uint64_t place = 0;
     ServedNames::Listed name;
   };
-  using Listing = std::vector<Shown>;
+  struct Listing {
+    std::vector<Shown> names;
+    int error = 0;  // an errno for the end of the listing, as names may lack
+  };
 
   struct Slot {
     std::atomic<FileSystem*> tree{nullptr};  // null: free, or detached
@@ -220,8 +230,10 @@ class ServedFileSystem final : public CountingFileSystem {
   NodePointer make_node(Kind kind, const std::string& path) PKGFS_REQUIRES(mutex_);
   void drop(const NodePointer& node) PKGFS_REQUIRES(mutex_);
   [[nodiscard]] Entry held(Node& node) PKGFS_REQUIRES(mutex_);
-  /// Forgets a quarter of the nodes, if there are too many.
-  void evict() PKGFS_REQUIRES(mutex_);
+  /// Whether names below this directory of names have nodes.
+  [[nodiscard]] bool has_names(const Node& node) const PKGFS_REQUIRES(mutex_);
+  /// Forgets a quarter of the nodes, if there are too many. The one with the inode `made` stays.
+  void evict(Inode made) PKGFS_REQUIRES(mutex_);
   /// Whether a package was found in the directory of names.
   [[nodiscard]] bool has_found(const std::string& path) const PKGFS_REQUIRES(mutex_);
   /// Null: there is none, it is too old, or the name had another state.
@@ -238,13 +250,16 @@ class ServedFileSystem final : public CountingFileSystem {
   /// The number that stat will show of an entry of a directory of names.
   [[nodiscard]] std::uint64_t listed_number(const std::string& path, ServedNames::Meaning::Kind kind) const
       PKGFS_EXCLUDES(mutex_);
-  /// The kernel lists a directory anew if its time has changed. So before a reply with the time of one that was listed,
-  /// its listing is renewed.
+  /// If the directory was listed before, begins to renew its listing, which may change its time. Waits for nothing.
   void refresh(const std::string& path) PKGFS_EXCLUDES(mutex_);
+  /// Lets another thread make a listing, unless there is a recent one, or a thread makes one already.
+  void begin_listing(const NodePointer& dir) PKGFS_EXCLUDES(mutex_);
+  /// Waits for a recent listing, but not for long.
   [[nodiscard]] std::shared_ptr<const Listing> listing_of(const NodePointer& dir) PKGFS_EXCLUDES(mutex_);
-  void take_listing(const NodePointer& dir, std::vector<ServedNames::Listed> all) PKGFS_REQUIRES(mutex_);
+  void take_listing(const NodePointer& dir, std::vector<ServedNames::Listed> all, int error) PKGFS_REQUIRES(mutex_);
   /// `all` and the names in `dir` that were looked up.
-  [[nodiscard]] Listing with_used(const Node& dir, std::vector<ServedNames::Listed> all) const PKGFS_REQUIRES(mutex_);
+  [[nodiscard]] std::vector<Shown> with_used(const Node& dir, std::vector<ServedNames::Listed> all) const
+      PKGFS_REQUIRES(mutex_);
 
   /// What tells one search from another.
   [[nodiscard]] static std::string key_of(const std::string& path, Inode tree, const std::string& state);
@@ -282,8 +297,10 @@ class ServedFileSystem final : public CountingFileSystem {
   /// A slot is made when it is first needed, before an inode with its number is known, and stays.
   std::array<std::unique_ptr<Slot>, kSlots> slots_;
   mutable Mutex mutex_;
-  std::condition_variable listed_;                   // a listing was made
-  std::vector<Held> held_ PKGFS_GUARDED_BY(mutex_);  // by slot; grows
+  std::condition_variable listed_;                                  // a listing was made
+  std::set<Inode> kept_listings_ PKGFS_GUARDED_BY(mutex_);          // since the last `take_kept_listings`
+  std::set<Inode> earlier_kept_listings_ PKGFS_GUARDED_BY(mutex_);  // before it
+  std::vector<Held> held_ PKGFS_GUARDED_BY(mutex_);                 // by slot; grows
   std::unordered_map<Inode, NodePointer> nodes_ PKGFS_GUARDED_BY(mutex_);
   std::map<std::string, Inode, std::less<>> current_ PKGFS_GUARDED_BY(mutex_);
   std::map<std::string, Search, std::less<>> searches_ PKGFS_GUARDED_BY(mutex_);  // by `key_of`

@@ -40,7 +40,14 @@ void ServedFileSystem::refresh(const std::string& path) {
       return;
     }
   }
-  (void)listing_of(node);
+  begin_listing(node);
+}
+
+std::vector<Inode> ServedFileSystem::take_kept_listings() {
+  const MutexLock lock(mutex_);
+  std::vector<Inode> all(earlier_kept_listings_.begin(), earlier_kept_listings_.end());
+  earlier_kept_listings_ = std::exchange(kept_listings_, {});
+  return all;
 }
 
 std::uint64_t ServedFileSystem::listed_number(const std::string& path, ServedNames::Meaning::Kind kind) const {
@@ -51,42 +58,39 @@ std::uint64_t ServedFileSystem::listed_number(const std::string& path, ServedNam
   return kind == ServedNames::Meaning::Kind::kTree ? base_for(path) + 1 : number_of(path);
 }
 
-std::shared_ptr<const ServedFileSystem::Listing> ServedFileSystem::listing_of(const NodePointer& dir) {
+void ServedFileSystem::begin_listing(const NodePointer& dir) {
   const auto now = Clock::now();
   {
     const MutexLock lock(mutex_);
-    if (dir->listing != nullptr && now - dir->listed < kListingTime) {
-      return dir->listing;
+    if (dir->is_listing || (dir->listing != nullptr && now - dir->listed < kListingTime)) {
+      return;
     }
+    dir->is_listing = true;
+    dir->asked = now;
   }
-  bool begins = false;
-  {
-    const MutexLock lock(mutex_);
-    if (!dir->is_listing) {
-      begins = dir->is_listing = true;
-      dir->asked = now;
+  const auto done = [this, dir](std::vector<ServedNames::Listed> all, int error) {
+    {
+      const MutexLock lock(mutex_);
+      take_listing(dir, std::move(all), error);
     }
+    listed_.notify_all();
+  };
+  try {
+    names_.list(dir->path, done);
+  } catch (const std::exception&) {  // no thread can be started
+    done({}, ENOMEM);
   }
-  if (begins) {
-    const auto done = [this, dir](std::vector<ServedNames::Listed> all) {
-      {
-        const MutexLock lock(mutex_);
-        take_listing(dir, std::move(all));
-      }
-      listed_.notify_all();
-    };
-    try {
-      names_.list(dir->path, done);
-    } catch (const std::exception&) {  // no thread can be started
-      done({});
-    }
-  }
-  MutexLock lock(mutex_);
-  lock.wait_until(listed_, dir->asked + kListingWait, [&]() PKGFS_REQUIRES(mutex_) { return !dir->is_listing; });
-  return dir->listing != nullptr ? dir->listing : std::make_shared<const Listing>(with_used(*dir, {}));
 }
 
-ServedFileSystem::Listing ServedFileSystem::with_used(const Node& dir, std::vector<ServedNames::Listed> all) const {
+std::shared_ptr<const ServedFileSystem::Listing> ServedFileSystem::listing_of(const NodePointer& dir) {
+  begin_listing(dir);
+  MutexLock lock(mutex_);
+  lock.wait_until(listed_, dir->asked + kListingWait, [&]() PKGFS_REQUIRES(mutex_) { return !dir->is_listing; });
+  return dir->listing != nullptr ? dir->listing : std::make_shared<const Listing>(Listing{with_used(*dir, {}), 0});
+}
+
+std::vector<ServedFileSystem::Shown> ServedFileSystem::with_used(const Node& dir,
+                                                                 std::vector<ServedNames::Listed> all) const {
   const std::string prefix = dir.path.empty() ? "" : dir.path + "/";
   for (auto used = current_.lower_bound(prefix); used != current_.end() && used->first.starts_with(prefix); ++used) {
     const NodePointer node = find_node(used->second);
@@ -100,7 +104,7 @@ ServedFileSystem::Listing ServedFileSystem::with_used(const Node& dir, std::vect
                                                          : kDirectory});
     }
   }
-  Listing shown;
+  std::vector<Shown> shown;
   shown.reserve(all.size());
   for (ServedNames::Listed& each : all) {
     const std::uint64_t place = hash_of(0, each.name) >> 2U;  // more than that is no offset of a directory
@@ -113,10 +117,18 @@ ServedFileSystem::Listing ServedFileSystem::with_used(const Node& dir, std::vect
   return shown;
 }
 
-void ServedFileSystem::take_listing(const NodePointer& dir, std::vector<ServedNames::Listed> all) {
-  Listing shown = with_used(*dir, std::move(all));
+void ServedFileSystem::take_listing(const NodePointer& dir, std::vector<ServedNames::Listed> all, int error) {
+  if (error != 0 && dir->listing != nullptr) {
+    // What couldn't be read now may have the names that it had before.
+    for (const Shown& each : dir->listing->names) {
+      all.push_back(each.name);
+    }
+    error = dir->listing->error == 0 ? 0 : error;
+  }
+  std::vector<Shown> shown = with_used(*dir, std::move(all));
   const auto name_of = [](const Shown& each) { return std::string_view(each.name.name); };
-  const bool is_same = dir->listing != nullptr && std::ranges::equal(*dir->listing, shown, {}, name_of, name_of);
+  const bool is_same = dir->listing != nullptr && dir->listing->error == error &&
+                       std::ranges::equal(dir->listing->names, shown, {}, name_of, name_of);
   dir->is_listing = false;
   dir->listed = Clock::now();
   if (is_same) {
@@ -129,7 +141,7 @@ void ServedFileSystem::take_listing(const NodePointer& dir, std::vector<ServedNa
     dir->attributes.modified_ns = static_cast<std::uint32_t>(
         std::chrono::nanoseconds(time - std::chrono::seconds(dir->attributes.modified)).count());
   }
-  dir->listing = std::make_shared<const Listing>(std::move(shown));
+  dir->listing = std::make_shared<const Listing>(Listing{std::move(shown), error});
 }
 
 Result<void> ServedFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
@@ -154,6 +166,9 @@ Result<void> ServedFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionR
       tree = tree_at(*node);
     }
     listing = from == 0 ? nullptr : node->listing;
+    if (node->kind == Kind::kNames) {
+      kept_listings_.insert(dir);
+    }
   }
   if (node->kind == Kind::kTree) {
     return tree ? list_inner(*tree, from, visit) : fail(tree.error());
@@ -165,7 +180,11 @@ Result<void> ServedFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionR
     listing = listing_of(node);
   }
   using Meaning = ServedNames::Meaning::Kind;
-  for (auto at = std::ranges::lower_bound(*listing, from, {}, &Shown::place); at != listing->end(); ++at) {
+  auto at = std::ranges::lower_bound(listing->names, from, {}, &Shown::place);
+  if (at == listing->names.end() && listing->error != 0) {
+    return fail(listing->error);  // after what is known
+  }
+  for (; at != listing->names.end(); ++at) {
     const ServedNames::Listed& one = at->name;
     // Without an inode, so that the kernel has no reference to what no program looks up.
     const bool is_link = one.kind == Meaning::kLink || one.kind == Meaning::kFoundLink;

@@ -37,7 +37,7 @@ ServedFileSystem::NodePointer ServedFileSystem::make_node(Kind kind, const std::
   node->looked = ++last_look_;
   nodes_.emplace(node->inode, node);
   current_[path] = node->inode;
-  evict();
+  evict(node->inode);
   return node;
 }
 
@@ -58,26 +58,38 @@ Entry ServedFileSystem::held(Node& node) {
   return {.inode = node.inode, .attributes = node.attributes};
 }
 
-void ServedFileSystem::evict() {
+bool ServedFileSystem::has_names(const Node& node) const {
+  if (node.kind != Kind::kNames || !node.current) {
+    return false;
+  }
+  const std::string prefix = node.path + "/";
+  const auto below = current_.lower_bound(prefix);
+  return below != current_.end() && below->first.starts_with(prefix);
+}
+
+void ServedFileSystem::evict(Inode made) {
+  constexpr std::size_t kEnough = kMostNodes - kMostNodes / 4;
+  // An open tree and the directory above it stay. So there is always enough that can go.
+  static_assert(2 * kSlots < kEnough);
   if (nodes_.size() <= kMostNodes) {
     return;
   }
-  std::vector<NodePointer> old;
-  for (const auto& [inode, node] : nodes_) {
-    if (inode != kRoot && node->slot == kNoSlot) {
-      old.push_back(node);
+  // A directory of names can go after the nodes of the names in it.
+  while (nodes_.size() > kEnough) {
+    std::vector<NodePointer> old;
+    for (const auto& [inode, node] : nodes_) {
+      if (inode != kRoot && inode != made && node->slot == kNoSlot && !has_names(*node)) {
+        old.push_back(node);
+      }
     }
-  }
-  const std::size_t count = std::min(old.size(), kMostNodes / 4);
-  const auto last = old.begin() + static_cast<std::ptrdiff_t>(count);
-  std::ranges::nth_element(old, last, {}, [](const NodePointer& node) { return node->looked; });
-  old.erase(last, old.end());
-  for (const NodePointer& node : old) {
-    const std::string prefix = node->path + "/";
-    const auto below = current_.lower_bound(prefix);
-    const bool is_needed =
-        node->kind == Kind::kNames && node->current && below != current_.end() && below->first.starts_with(prefix);
-    if (!is_needed) {
+    if (old.empty()) {
+      return;
+    }
+    const std::size_t count = std::min(old.size(), nodes_.size() - kEnough);
+    const auto last = old.begin() + static_cast<std::ptrdiff_t>(count);
+    std::ranges::nth_element(old, last, {}, [](const NodePointer& node) { return node->looked; });
+    old.erase(last, old.end());
+    for (const NodePointer& node : old) {
       drop(node);
     }
   }

@@ -280,7 +280,7 @@ std::vector<ServedFileSystem::OpenSlot> ServedFileSystem::idle(Clock::time_point
       if (slots_[i]->used.exchange(false)) {
         held.used = now;
       } else if (now - held.used >= idle) {
-        all.push_back({.slot = i, .root = held.root, .path = held.path});
+        all.push_back({.slot = i, .root = held.root, .path = held.path, .used = held.used, .early = false});
       }
     }
     add_longest_unused(all);
@@ -322,8 +322,11 @@ void ServedFileSystem::add_longest_unused(std::vector<OpenSlot>& all) const {
   std::ranges::sort(open, {}, [this](std::size_t slot) PKGFS_REQUIRES(mutex_) { return held_[slot].used; });
   open.resize(open.size() - enough);
   for (const std::size_t slot : open) {
-    if (std::ranges::find(all, slot, &OpenSlot::slot) == all.end()) {
-      all.push_back({.slot = slot, .root = held_[slot].root, .path = held_[slot].path});
+    const Held& held = held_[slot];
+    if (const auto idle = std::ranges::find(all, slot, &OpenSlot::slot); idle != all.end()) {
+      idle->early = true;
+    } else {
+      all.push_back({.slot = slot, .root = held.root, .path = held.path, .used = held.used, .early = true});
     }
   }
 }

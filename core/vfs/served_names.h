@@ -68,7 +68,8 @@ class ServedNames {
   [[nodiscard]] virtual std::uint64_t progress(std::uint64_t number) = 0;
   /// Called about once a second: work for which no look-up waits should end if it takes too long.
   virtual void end_late() = 0;
-  using ListDone = std::function<void(std::vector<Listed> names)>;
+  /// `error`: the errno of what couldn't be read, for which `names` may lack some; 0: they are complete.
+  using ListDone = std::function<void(std::vector<Listed> names, int error)>;
   /// Finds out, in another thread, which names in a directory of names are known without the network. Then calls `done`
   /// there, once, with the names in any order.
   virtual void list(const std::string& directory, ListDone done) = 0;

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "core/base/thread_annotations.h"
@@ -111,22 +112,39 @@ class PackageNames final : public vfs::ServedNames {
   void check_link(const TaskPointer& task, const std::string& link);
   void end_check(const std::string& path);
   [[nodiscard]] std::string lock_path(const std::string& name) const { return locks_ + "/" + name + ".lock"; }
-  [[nodiscard]] std::vector<Listed> names_of(const std::string& directory);
-  // The parts of `names_of`. Each adds names of `directory` to `all`.
+  /// A listing while it is made.
+  struct Listing {
+    std::vector<Listed> names;
+    int error = 0;       // the errno of the first failure for which names may lack; 0: none do
+    std::string reason;  // of that
+  };
+  void add_names(const std::string& directory, Listing& all);
+  /// Logs a listing that isn't complete. The same reason is a warning only once.
+  void report(const std::string& directory, const Listing& all);
+  // The parts of `add_names`. Each adds names of `directory` to `all`.
 
   /// `name`, unless it is absent.
-  void add_meaning(const std::string& directory, const std::string& name, std::vector<Listed>& all);
+  void add_meaning(const std::string& directory, const std::string& name, Listing& all);
   /// The files of the host directory `from` with this ending, without it.
-  void add_files(const std::string& directory, const std::string& from, std::string_view ending,
-                 std::vector<Listed>& all);
-  void add_registry(const std::filesystem::path& registry, const std::string& directory, std::vector<Listed>& all);
-  void add_cached(const std::string& directory, std::vector<Listed>& all);
+  void add_files(const std::string& directory, const std::string& from, std::string_view ending, Listing& all);
+  void add_registry(const std::filesystem::path& registry, const std::string& directory, Listing& all);
+  void add_cached(const std::string& directory, Listing& all);
+  // What reads this machine for them. A failure goes into `all`.
+
+  /// Takes a failure, unless it means that `place` has no names that the daemon may read.
+  static void take_failure(const std::string& place, const std::error_code& failed, Listing& all);
+  /// The names in a directory of this machine.
+  [[nodiscard]] static std::vector<std::string> names_in(const std::string& directory, Listing& all);
+  [[nodiscard]] static bool has_directory(const std::filesystem::path& path, Listing& all);
+  /// The versions of which a registry directory has a container in `directory`.
+  [[nodiscard]] static std::vector<std::string> versions_in(const std::string& directory, Listing& all);
+  static void add_package(const std::string& name, const std::vector<std::string>& versions, Listing& all);
   /// Where the answers of a registry are cached.
   [[nodiscard]] std::string answers_of(const RemoteRegistry& registry) const;
   /// The packages of which the cache has an answer of a registry.
-  [[nodiscard]] std::vector<std::string> cached_names() const;
+  [[nodiscard]] std::vector<std::string> cached_names(Listing& all) const;
   /// The versions of a package whose containers are in the cache.
-  [[nodiscard]] std::vector<std::string> cached_versions(const std::string& full_name) const;
+  [[nodiscard]] std::vector<std::string> cached_versions(const std::string& full_name, Listing& all) const;
   /// Whether a registry directory has packages of this name, or of this namespace.
   [[nodiscard]] bool is_local(const std::string& full_name) const;
 
@@ -142,6 +160,7 @@ class PackageNames final : public vfs::ServedNames {
   bool stopping_ PKGFS_GUARDED_BY(mutex_) = false;
   std::chrono::steady_clock::time_point warned_since_ PKGFS_GUARDED_BY(mutex_);
   unsigned warnings_ PKGFS_GUARDED_BY(mutex_) = 0;
+  std::string unlisted_ PKGFS_GUARDED_BY(mutex_);  // the last reason of `report`
   WorkerPool local_;
   WorkerPool remote_;
   WorkerPool checking_;

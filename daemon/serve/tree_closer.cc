@@ -72,6 +72,9 @@ void TreeCloser::run() {
       lock.wait_for(wake_, pause(), [this] { return stopping_.load(); });
     }
     try {
+      for (const vfs::Inode directory : fs_.take_kept_listings()) {
+        session_.forget_listing(directory);
+      }
       const std::uint64_t closed = fs_.counts().closed;
       for (const auto& open : fs_.idle(Clock::now(), idle_)) {
         if (stopping_) {
@@ -89,21 +92,11 @@ void TreeCloser::run() {
 }
 
 void TreeCloser::tidy(const vfs::ServedFileSystem::OpenSlot& open) {
-  constexpr auto kLongest = std::chrono::minutes(10);
   if (fs_.is_unused(open.slot)) {
     close(open);
-    return;
+  } else if (attempts_.begin(open, Clock::now())) {
+    let_go(open);
   }
-  Attempt& attempt = attempts_[open.slot];
-  if (attempt.root != open.root) {
-    attempt = {.root = open.root, .next = {}, .pause = {}};
-  }
-  if (Clock::now() < attempt.next) {
-    return;
-  }
-  let_go(open);
-  attempt.pause = std::clamp<Clock::duration>(2 * attempt.pause, idle_, std::max<Clock::duration>(kLongest, idle_));
-  attempt.next = Clock::now() + attempt.pause;
 }
 
 bool TreeCloser::wait_for_requests(Clock::time_point deadline) const {

@@ -6,13 +6,13 @@
 #include <condition_variable>
 #include <cstddef>
 #include <future>
-#include <map>
 #include <memory>
 #include <thread>
 #include <vector>
 
 #include "core/base/thread_annotations.h"
 #include "core/vfs/served_file_system.h"
+#include "daemon/serve/close_attempts.h"
 #include "fuse/adapter.h"
 #include "fuse/session.h"
 #include "fuse/shared_state.h"
@@ -20,14 +20,15 @@
 namespace pkgfs {
 
 /// The thread that closes the trees of a served directory which no program has used for some time. It first asks the
-/// kernel to forget what no program uses of such a tree. It also ends look-ups that wait for too long. As it may wait
+/// kernel to forget what no program uses of such a tree. It also ends look-ups that wait for too long, and lets
+/// the kernel forget listings of directories of names. As it may wait
 /// in the kernel, a process must run that can abort the connection.
 class TreeCloser {
  public:
   /// All must outlive this.
   TreeCloser(vfs::ServedFileSystem& fs, fuse::Session& session, fuse::Adapter& adapter, const fuse::SharedState& state,
              std::chrono::milliseconds idle)
-      : fs_(fs), session_(session), adapter_(adapter), state_(state), idle_(idle) {}
+      : fs_(fs), session_(session), adapter_(adapter), state_(state), idle_(idle), attempts_(idle) {}
   /// Ends the process if the thread doesn't end within some seconds.
   ~TreeCloser();
   TreeCloser(const TreeCloser&) = delete;
@@ -40,13 +41,6 @@ class TreeCloser {
 
  private:
   using Clock = vfs::ServedFileSystem::Clock;
-  /// When the kernel is asked again to forget a tree that programs use.
-  struct Attempt {
-    vfs::Inode root = 0;
-    Clock::time_point next;
-    Clock::duration pause{};
-  };
-
   void run();
   [[nodiscard]] Clock::duration pause() const;
   void tidy(const vfs::ServedFileSystem::OpenSlot& open);
@@ -64,7 +58,7 @@ class TreeCloser {
   fuse::Adapter& adapter_;
   const fuse::SharedState& state_;
   std::chrono::milliseconds idle_;
-  std::map<std::size_t, Attempt> attempts_;                // by slot; of the thread
+  CloseAttempts attempts_;                                 // of the thread
   std::vector<std::unique_ptr<vfs::AbsentNames>> absent_;  // requests may add names to them; of the thread
   std::atomic<bool> stopping_{false};
   Mutex mutex_;

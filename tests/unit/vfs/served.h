@@ -9,13 +9,13 @@
 #include <memory>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "core/vfs/served_file_system.h"
 
 namespace pkgfs::vfs {
 
+using namespace std::chrono_literals;
 using Clock = ServedFileSystem::Clock;
 
 inline constexpr Inode kTreeDirectory = (Inode{1} << 31U) | 1U;
@@ -91,7 +91,7 @@ class FakeNames final : public ServedNames {
     if (hangs) {
       waiting = std::move(done);
     } else {
-      done(directory.empty() ? listed : std::vector<Listed>{});
+      done(directory.empty() ? listed : std::vector<Listed>{}, list_error);
     }
   }
   void finish(const std::string& path, Finding finding) {
@@ -106,6 +106,7 @@ class FakeNames final : public ServedNames {
   std::set<std::uint64_t> given_up;
   std::vector<Listed> listed{{.name = "acme"}};
   bool hangs = false;  // `list`
+  int list_error = 0;
   ListDone waiting;
   std::string state;          // of "locked"
   std::uint64_t how_far = 1;  // of all searches
@@ -129,8 +130,8 @@ class Served : public ::testing::Test {
     return found ? found->inode : 0;
   }
   void close_idle() {
-    (void)fs_.idle(Clock::now(), std::chrono::milliseconds(0));  // forgets that they were used
-    for (const auto& idle : fs_.idle(Clock::now() + std::chrono::hours(1), std::chrono::seconds(1))) {
+    (void)fs_.idle(Clock::now(), 0ms);  // forgets that they were used
+    for (const auto& idle : fs_.idle(Clock::now() + 1h, 1s)) {
       if (fs_.is_unused(idle.slot)) {
         fs_.hide(idle.slot);
         fs_.detach(idle.slot);
@@ -142,7 +143,7 @@ class Served : public ::testing::Test {
   FakeNames names_;
   int open_ = 0;
   int ready_ = 0;
-  ServedFileSystem fs_{names_, {.immutable = true, .patience = std::chrono::milliseconds(1000), .modified = 1}};
+  ServedFileSystem fs_{names_, {.immutable = true, .patience = 1000ms, .modified = 1}};
   Inode acme_ = fs_.lookup(fs_.root(), "acme")->inode;
 };
 
