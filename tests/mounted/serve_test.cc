@@ -92,6 +92,16 @@ TEST_F(Serve, ShowsVersionsAsDirectoriesAndRequirementsAsLinks) {
   EXPECT_TRUE(eventually([&] { return names_in(*served / "acme").contains("app@1.2.0"); }));
 }
 
+TEST_F(Serve, TheFirstListingAfterSomeTimeIsTheOneOfNow) {
+  const auto served = serve();
+  ASSERT_TRUE(served->ok()) << served->result().describe();
+  const std::set<std::string> before = names_in(*served / "acme");
+  EXPECT_EQ(names_in(*served / "acme"), before);
+  sleep_ms(4000);  // longer than the kernel is let keep a listing
+  publish("acme/app", "1.2.0");
+  EXPECT_TRUE(names_in(*served / "acme").contains("app@1.2.0"));
+}
+
 TEST_F(Serve, NumbersDifferBetweenPackagesAndStay) {
   std::set<std::uint64_t> all;
   std::map<std::string, std::uint64_t> before;
