@@ -3,9 +3,11 @@
 
 #include <csignal>
 #include <fstream>
+#include <optional>
 #include <string>
 
 #include "tests/mounted/writable.h"
+#include "tests/support/own_mounts.h"
 
 namespace pkgfs::test {
 
@@ -16,6 +18,10 @@ class WritableImage : public WritableTest {
     WritableTest::SetUp();
     if (!IsSkipped() && shell("modprobe -q erofs 2> /dev/null; grep -qw erofs /proc/filesystems").exit_code != 0) {
       GTEST_SKIP() << "the kernel has no EROFS";
+    }
+    if (!IsSkipped()) {
+      own_.emplace();
+      ASSERT_TRUE(own_->is_own());
     }
   }
   [[nodiscard]] Arguments options(const std::string& writable = "--writable") const {
@@ -42,6 +48,9 @@ class WritableImage : public WritableTest {
     const MountedPackage other(kPkgfs, package(), {"--offline", "--writable"});
     return other.ok();
   }
+
+ private:
+  std::optional<OwnMounts> own_;
 };
 
 /// A process in a mount namespace of its own, as in a container. It has the mount as its working directory. When it is
