@@ -17,8 +17,8 @@
 namespace pkgfs::test {
 
 /// Puts this process, which must have one thread and be root, into a mount namespace of its own, without the mounts of
-/// other tests, and with an empty /run/pkgfs. So no other test clears what this one has left, or keeps it in use by a
-/// copy of the mounts. The destructor goes back.
+/// other tests, and with an empty /run/pkgfs and /var/lib/pkgfs. So no other test clears what this one has left, or
+/// keeps it in use by a copy of the mounts. The destructor goes back.
 class OwnMounts {
  public:
   OwnMounts() : before_(::open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC)) {
@@ -39,8 +39,11 @@ class OwnMounts {
     for (const std::string& mountpoint : std::views::reverse(others)) {
       ::umount2(mountpoint.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
     }
-    ::mkdir("/run/pkgfs", 0755);
-    is_own_ = ::mount("none", "/run/pkgfs", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755") == 0;
+    is_own_ = true;
+    for (const char* directory : {"/run/pkgfs", "/var/lib/pkgfs"}) {
+      ::mkdir(directory, 0755);
+      is_own_ = is_own_ && ::mount("none", directory, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755") == 0;
+    }
   }
   ~OwnMounts() { ::setns(before_.get(), CLONE_NEWNS); }
   OwnMounts(const OwnMounts&) = delete;
