@@ -157,17 +157,7 @@ void getxattr(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size
       }
       value = origin_attribute(*origin, name);
     }
-    if (value.empty()) {
-      return ENODATA;
-    }
-    if (size == 0) {
-      fuse_reply_xattr(req, value.size());
-    } else if (size < value.size()) {
-      return ERANGE;
-    } else {
-      fuse_reply_buf(req, value.data(), value.size());
-    }
-    return 0;
+    return Call::reply_attribute(req, value, size);
   });
 }
 

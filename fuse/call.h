@@ -10,6 +10,7 @@
 #include <memory>
 #include <new>
 #include <span>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -91,6 +92,22 @@ struct Call {
     param.attr = to_stat(self.options_, attributes);
     param.attr_timeout = param.entry_timeout = timeout(self.options_, attributes);
     return param;
+  }
+
+  /// Replies to getxattr(2) with room for `size` bytes. `value`: empty: there is no such attribute. Returns what
+  /// `guard` expects.
+  static int reply_attribute(fuse_req_t req, std::string_view value, std::size_t size) {
+    if (value.empty()) {
+      return ENODATA;
+    }
+    if (size == 0) {
+      fuse_reply_xattr(req, value.size());
+    } else if (size < value.size()) {
+      return ERANGE;
+    } else {
+      fuse_reply_buf(req, value.data(), value.size());
+    }
+    return 0;
   }
 
   /// Memory of `size` bytes for a reply. It is the memory that io_uring has for the reply (`answer_memory`), if that

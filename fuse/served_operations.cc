@@ -107,20 +107,8 @@ void get_served_attribute(fuse_req_t req, fuse_ino_t ino, const char* name, std:
     usual_getxattr(req, ino, name, size);
     return;
   }
-  Call::guard(req, Request::kGetxattr, [&] {
-    const std::string value = Call::served(req)->problem(Call::inode(req, ino));
-    if (value.empty()) {
-      return ENODATA;
-    }
-    if (size == 0) {
-      fuse_reply_xattr(req, value.size());
-    } else if (size < value.size()) {
-      return ERANGE;
-    } else {
-      fuse_reply_buf(req, value.data(), value.size());
-    }
-    return 0;
-  });
+  Call::guard(req, Request::kGetxattr,
+              [&] { return Call::reply_attribute(req, Call::served(req)->problem(Call::inode(req, ino)), size); });
 }
 
 }  // namespace

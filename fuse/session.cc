@@ -297,8 +297,7 @@ bool Session::answer_first() {
 
 void Session::take_over(UniqueFd device, std::uint64_t number, const Handshake& agreed, std::function<void()> unmount) {
   const std::string what = "Unable to take over the mount at \"" + settings_.mountpoint + "\"";
-  const std::string path = "/dev/fd/" + std::to_string(device.get());
-  if (fuse_session_mount(session_, path.c_str()) != 0) {
+  if (fuse_session_mount(session_, ("/dev/fd/" + std::to_string(device.get())).c_str()) != 0) {
     throw_mount_error(what);
   }
   (void)device.release();  // libfuse closes it

@@ -87,6 +87,14 @@ void ServedFileSystem::touch(Slot& slot) {
   }
 }
 
+ServedFileSystem::Inner ServedFileSystem::use_inner(Inode inode) const {
+  const Inner found = find_inner(inode);
+  if (found.tree != nullptr) {
+    touch(*found.slot);
+  }
+  return found;
+}
+
 Result<ServedFileSystem::Inner> ServedFileSystem::tree_at(const Node& dir) const {
   if (dir.error != 0) {
     return fail(dir.error);
@@ -130,11 +138,10 @@ Result<Entry> ServedFileSystem::lookup(Inode dir, std::string_view name) {
     return fail(ENAMETOOLONG);
   }
   if (is_inner(dir)) [[likely]] {
-    const Inner found = find_inner(dir);
+    const Inner found = use_inner(dir);
     if (found.tree == nullptr) {
       return fail(ESTALE);
     }
-    touch(*found.slot);
     return lookup_inner(found, dir, name);
   }
   NodePointer node;
@@ -209,11 +216,10 @@ Result<Entry> ServedFileSystem::lookup_name(const NodePointer& dir, std::string_
 
 Result<Attributes> ServedFileSystem::metadata(Inode inode) {
   if (is_inner(inode)) {
-    const Inner found = find_inner(inode);
+    const Inner found = use_inner(inode);
     if (found.tree == nullptr) {
       return fail(ESTALE);
     }
-    touch(*found.slot);
     Result<Attributes> attributes = found.tree->metadata(found.inode);
     if (attributes) {
       attributes->number += found.slot->base;
@@ -268,11 +274,10 @@ Result<std::unique_ptr<OpenFile>> ServedFileSystem::open(Inode inode) {
   if (!is_inner(inode)) {
     return fail(EISDIR);
   }
-  const Inner found = find_inner(inode);
+  const Inner found = use_inner(inode);
   if (found.tree == nullptr) {
     return fail(ESTALE);
   }
-  touch(*found.slot);
   return found.tree->open(found.inode);
 }
 
@@ -280,11 +285,10 @@ Result<Extent> ServedFileSystem::extent(Inode inode) {
   if (!is_inner(inode)) {
     return fail(EISDIR);
   }
-  const Inner found = find_inner(inode);
+  const Inner found = use_inner(inode);
   if (found.tree == nullptr) {
     return fail(ESTALE);
   }
-  touch(*found.slot);
   return found.tree->extent(found.inode);
 }
 

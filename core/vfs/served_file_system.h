@@ -222,6 +222,8 @@ class ServedFileSystem final : public CountingFileSystem {
   [[nodiscard]] static bool is_inner(Inode inode) { return inode >> 63U != 0; }
   [[nodiscard]] static Result<Inode> to_inner(std::size_t slot, Inode inode);
   [[nodiscard]] Inner find_inner(Inode inode) const;
+  /// The same, and marks the slot as used if its tree is open.
+  [[nodiscard]] Inner use_inner(Inode inode) const;
   /// Marks the slot as used.
   static void touch(Slot& slot);
 

@@ -146,11 +146,10 @@ void ServedFileSystem::take_listing(const NodePointer& dir, std::vector<ServedNa
 
 Result<void> ServedFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
   if (is_inner(dir)) {
-    const Inner found = find_inner(dir);
+    const Inner found = use_inner(dir);
     if (found.tree == nullptr) {
       return fail(ESTALE);
     }
-    touch(*found.slot);
     return list_inner(found, from, visit);
   }
   NodePointer node;

@@ -58,6 +58,12 @@ class Serve : public MountedTest {
     fs::create_directories(registry() / name);
     package.write(registry() / name / (version + ".webc"));
   }
+  /// Writes the lock file of `package` into "locks".
+  void lock(const std::string& package) const {
+    const ProcessResult made = run({kPkgfs, "resolve", "--quiet", "--offline", "--registry", registry(),
+                                    "--lock=" + (dir_.path() / "locks/prod.lock").string(), package});
+    ASSERT_TRUE(made.ok()) << made.describe();
+  }
   [[nodiscard]] fs::path registry() const { return dir_.path() / "registry"; }
   [[nodiscard]] std::unique_ptr<MountedPackage> serve(Arguments options = {}) const {
     options.insert(options.end(), {"--offline", "--cache-dir", dir_.path() / "cache", "--registry", registry()});
@@ -197,11 +203,6 @@ TEST_F(Serve, APackageThatWasReplacedWhileClosedIsShownAnew) {
 TEST_F(Serve, ShowsLockFiles) {
   const fs::path locks = dir_.path() / "locks";
   fs::create_directory(locks);
-  const auto lock = [&](const std::string& package) {
-    const ProcessResult made = run({kPkgfs, "resolve", "--quiet", "--offline", "--registry", registry(),
-                                    "--lock=" + (locks / "prod.lock").string(), package});
-    EXPECT_TRUE(made.ok()) << made.describe();
-  };
   lock("acme/app@=1.0.0");
   const auto served = serve({"--locks", locks});
   ASSERT_TRUE(served->ok()) << served->result().describe();
@@ -225,9 +226,7 @@ TEST_F(Serve, AFailureOfALockFileEndsWithTheFile) {
   const auto served = serve({"--locks", locks});
   ASSERT_TRUE(served->ok()) << served->result().describe();
   EXPECT_EQ(run({"cat", *served / "locked/prod/data/version"}).exit_code, 1);
-  const ProcessResult made = run({kPkgfs, "resolve", "--quiet", "--offline", "--registry", registry(),
-                                  "--lock=" + (locks / "prod.lock").string(), "acme/app@=1.0.0"});
-  ASSERT_TRUE(made.ok()) << made.describe();
+  lock("acme/app@=1.0.0");
   EXPECT_TRUE(eventually([&] { return run({"cat", *served / "locked/prod/data/version"}).out == "1.0.0\n"; },
                          std::chrono::seconds(10)))
       << "the failure of the file of before is no failure of this one";
@@ -236,11 +235,6 @@ TEST_F(Serve, AFailureOfALockFileEndsWithTheFile) {
 TEST_F(Serve, AClosedLockedPackageKeepsItsTreeForItsWorkingDirectory) {
   const fs::path locks = dir_.path() / "locks";
   fs::create_directory(locks);
-  const auto lock = [&](const std::string& package) {
-    const ProcessResult made = run({kPkgfs, "resolve", "--quiet", "--offline", "--registry", registry(),
-                                    "--lock=" + (locks / "prod.lock").string(), package});
-    EXPECT_TRUE(made.ok()) << made.describe();
-  };
   lock("acme/app@=1.0.0");
   const auto served = serve({"--idle=1s", "--locks", locks});
   ASSERT_TRUE(served->ok()) << served->result().describe();
