@@ -33,7 +33,7 @@ namespace pkgfs::vfs {
 /// of a tree take no lock and allocate nothing. The root directory of a tree keeps its node while the tree is closed. A
 /// look-up or a listing in it opens the same tree again. So the kernel need not forget the root of a tree that is to be
 /// closed, and no directory of names has to be told of it. This matters: while one look-up in a directory waits, the
-/// kernel lets no notice about that directory pass, and behind that notice would wait all other look-ups.
+/// kernel lets no notice about a name in it pass, and behind that notice would wait all other look-ups.
 ///
 /// `lookup` and `read_dir` return `kMustWait` where a search is needed. The caller then calls `wait_for`, and asks
 /// again when it is told. A search that fails is remembered for `kRemembered`. If it has found that there is no such

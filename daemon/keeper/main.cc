@@ -157,11 +157,6 @@ bool may_be_stopped() {
   return state == 'T' || state == 't' || state == 'D';
 }
 
-bool ends_within(int process, int milliseconds) {
-  pollfd ended{.fd = process, .events = POLLIN, .revents = 0};
-  return ::poll(&ended, 1, milliseconds) == 1;
-}
-
 /// Whether the successor that an upgrade has started never runs again, although it can't end: one of its threads waits
 /// in the kernel. The other ones have had the time to end. Looks at it every kLookMs.
 bool upgrade_lingers() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <poll.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -133,6 +134,12 @@ inline char thread_state(int stat) {
 inline bool has_ended(int stat) {
   const char state = thread_state(stat);
   return state == 'Z' || state == 'X';
+}
+
+/// Whether the process of a pidfd ends within `milliseconds`.
+inline bool ends_within(int process, int milliseconds) {
+  pollfd ended{.fd = process, .events = POLLIN, .revents = 0};
+  return ::poll(&ended, 1, milliseconds) == 1;
 }
 
 }  // namespace pkgfs::keeper

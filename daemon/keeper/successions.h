@@ -2,7 +2,6 @@
 #pragma once
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -76,8 +75,7 @@ class Successions {
     if (before_ >= 0) {
       // Of a crash, this process is told earlier. A thread that still runs may be about to replace the daemon before.
       (void)::syscall(SYS_pidfd_send_signal, kEnded, SIGKILL, nullptr, 0);
-      pollfd ended{.fd = kEnded, .events = POLLIN, .revents = 0};
-      (void)::poll(&ended, 1, kGraceMs);
+      (void)ends_within(kEnded, kGraceMs);
       look();
     }
     if (before_ >= 0) {
@@ -116,11 +114,9 @@ class Successions {
   /// may have taken. If that daemon has ended, another one may serve already, and the kernel sends all requests again.
   void let_daemon_before_go_on() const {
     constexpr int kKeeperMs = 1000;
-    pollfd ended{.fd = keeper_before_, .events = POLLIN, .revents = 0};
-    (void)::poll(&ended, 1, kKeeperMs);
+    (void)ends_within(keeper_before_, kKeeperMs);
     (void)::syscall(SYS_pidfd_send_signal, ended_before_, SIGCONT, nullptr, 0);
-    ended = {.fd = ended_before_, .events = POLLIN, .revents = 0};
-    if (::poll(&ended, 1, 0) == 1) {
+    if (ends_within(ended_before_, 0)) {
       constexpr std::uint32_t kResend[]{16, 7, 0, 0};  // fuse_out_header: its length, FUSE_NOTIFY_RESEND, no request
       (void)!::write(kDevice, kResend, sizeof(kResend));
     }

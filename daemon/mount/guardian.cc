@@ -88,8 +88,7 @@ void wait_for_the_end() {
   (void)!::write(kReady, "r", 1);
   ::close(kReady);
   wait_for_the_end();
-  pollfd ended{.fd = kEnded, .events = POLLIN, .revents = 0};
-  if (::poll(&ended, 1, keeper::kGraceMs) != 1) {
+  if (!keeper::ends_within(kEnded, keeper::kGraceMs)) {
     (void)!::write(kAbort, "1", 1);
   }
   ::_exit(EXIT_SUCCESS);

@@ -2,7 +2,6 @@
 #include "daemon/mount/guarding.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -12,6 +11,7 @@
 #include <csignal>
 
 #include "core/base/log.h"
+#include "daemon/keeper/protocol.h"
 
 namespace pkgfs {
 
@@ -54,8 +54,7 @@ void end_child_process(int process, pid_t id) {
   if (::syscall(SYS_pidfd_send_signal, process, SIGKILL, nullptr, 0) != 0) {
     ::kill(id, SIGKILL);  // a filter of system calls; nothing has waited for the child, so it has its number
   }
-  pollfd ended{.fd = process, .events = POLLIN, .revents = 0};
-  (void)::poll(&ended, 1, kEndMs);
+  (void)keeper::ends_within(process, kEndMs);
   siginfo_t info{};
   (void)::waitid(P_PIDFD, static_cast<id_t>(process), &info, WEXITED | WNOHANG);
 }

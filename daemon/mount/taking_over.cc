@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -197,8 +196,7 @@ void take_over(fuse::Session& session, Predecessor& predecessor, fuse::Statistic
     note_taking(predecessor);
     take_counts(statistics, predecessor.state);
   } else if (predecessor.process) {
-    pollfd ended{.fd = predecessor.process.get(), .events = POLLIN, .revents = 0};
-    (void)::poll(&ended, 1, kPatienceMs);
+    (void)keeper::ends_within(predecessor.process.get(), kPatienceMs);
   }
   if (resends && !session.resend()) {
     throw system_error("The kernel doesn't send requests again that the daemon before has taken", errno);
@@ -231,8 +229,9 @@ void end_predecessor(Predecessor& predecessor) {
   signal_process(predecessor.keeper, SIGKILL);
   signal_process(predecessor.process, SIGKILL);
   // The keeper of this daemon is to listen for upgrades where that one still listens.
-  pollfd ended{.fd = predecessor.keeper.get(), .events = POLLIN, .revents = 0};
-  (void)::poll(&ended, predecessor.keeper ? 1 : 0, predecessor.keeper ? kEndMs : 0);
+  if (predecessor.keeper) {
+    (void)keeper::ends_within(predecessor.keeper.get(), kEndMs);
+  }
 }
 
 void replace_with(Keeper& keeper, const Predecessor& predecessor) {

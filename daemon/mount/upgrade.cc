@@ -207,10 +207,7 @@ class Upgrade {
   }
 
   /// Whether the process of a pidfd has ended.
-  [[nodiscard]] static bool is_over(const UniqueFd& process) {
-    pollfd ended{.fd = process.get(), .events = POLLIN, .revents = 0};
-    return ::poll(&ended, 1, 0) == 1;
-  }
+  [[nodiscard]] static bool is_over(const UniqueFd& process) { return keeper::ends_within(process.get(), 0); }
   /// Whether the old daemon has ended, by itself or because the new one has killed it.
   [[nodiscard]] bool has_ended() const { return is_over(daemon_); }
 
@@ -235,8 +232,7 @@ class Upgrade {
 
   static void wait_for(const UniqueFd& process, Clock::time_point deadline) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
-    pollfd ended{.fd = process.get(), .events = POLLIN, .revents = 0};
-    (void)::poll(&ended, 1, static_cast<int>(std::max<std::int64_t>(left, 0)));
+    (void)keeper::ends_within(process.get(), static_cast<int>(std::max<std::int64_t>(left, 0)));
   }
 
   /// The new daemon ends. Returns whether the old one goes on: the new one may have replaced it. Its keeper lets it go
