@@ -52,7 +52,7 @@ TEST_F(ServeUser, SeesWhatTheUserServes) {
       run({"unshare", "-m", "bash", "-c", kScript, "bash", directory.path(), kPkgfs, registry.path()},
           {.timeout = std::chrono::seconds(20)});
   EXPECT_EQ(result.out, "1.0.0\n1.0.0\napp\napp@1.0.0\napp@^1\n1\nroot sees nothing\nmounts 0\n") << result.describe();
-  EXPECT_TRUE(processes_with(directory.path() / "mnt").empty());
+  EXPECT_TRUE(eventually([&] { return processes_with(directory.path() / "mnt").empty(); }));
   for (const pid_t pid : processes_with(directory.path() / "mnt")) {
     ::kill(pid, SIGKILL);
   }

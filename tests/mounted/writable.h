@@ -46,6 +46,17 @@ class WritableTest : public MountedTest {
     return run(words);
   }
   static void write(const std::string& path, const std::string& text) { std::ofstream(path) << text; }
+  /// Another user. Each test has its own one, because the records of a user's writable mounts are in one directory.
+  [[nodiscard]] static std::string user() { return std::to_string(60'000 + ::getpid() % 5'000); }
+  /// The directory of these records.
+  [[nodiscard]] static std::string runs_of_user() { return "/tmp/pkgfs-" + user(); }
+  /// The command that runs another one as this user, in the working directory and in a mount namespace of the caller.
+  /// fusermount3 asks for the name of the user.
+  [[nodiscard]] static std::string as_this_user() {
+    return "{ cat /etc/passwd; echo user:x:" + user() + ":" + user() +
+           "::/:/bin/sh; } > passwd; mount --bind passwd /etc/passwd; exec setpriv --reuid=" + user() +
+           " --regid=" + user() + " --clear-groups env HOME=$PWD/home XDG_RUNTIME_DIR= ";
+  }
   /// The run directory of the mount, or empty.
   [[nodiscard]] static std::string run_of(const std::filesystem::path& mountpoint) {
     return shell("grep -ls '\"" + mountpoint.string() + "\"' " + kRuns + "/*/mount.json | xargs -r dirname").out;

@@ -29,23 +29,21 @@ class WritableSafety : public WritableTest {
   [[nodiscard]] ProcessResult as_user(const std::string& line, const std::string& before = "true") const {
     return run({"unshare", "-m", "--", "sh", "-ec",
                 std::string(kForgetOthers) + "; cd " + dir_.path().string() +
-                    "; mknod -m 666 fuse c 10 229 2> /dev/null || true; mount --bind fuse /dev/fuse; " + before +
-                    "; setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=$PWD/home XDG_RUNTIME_DIR= "
-                    "sh -ec '" +
-                    line + "'"});
+                    "; mknod -m 666 fuse c 10 229 2> /dev/null || true; mount --bind fuse /dev/fuse; " + before + "; " +
+                    as_this_user() + "sh -ec '" + line + "'"});
   }
 };
 
 TEST_F(WritableSafety, ARecordOfAnotherUserIsNotBelieved) {
-  if (!have_program("setpriv") || fs::exists("/tmp/pkgfs-65534")) {
-    GTEST_SKIP() << "needs setpriv, and a user 65534 without runs";
+  if (!have_program("setpriv")) {
+    GTEST_SKIP() << "needs setpriv";
   }
   ASSERT_EQ(::chmod(dir_.path().c_str(), 0777), 0);
-  plant_run("/tmp/pkgfs-65534/pkgfs/writable");
+  plant_run(runs_of_user() + "/pkgfs/writable");
   const ProcessResult result =
       as_user("mkdir -p home mp work; echo mine > work/file; " + kPkgfs + " unmount mp || cat work/file");
   EXPECT_EQ(result.out, "mine\n") << result.describe();
-  (void)shell("rm -rf /tmp/pkgfs-65534");
+  fs::remove_all(runs_of_user());
 }
 
 TEST_F(WritableSafety, ARecordRemovesOnlyChangesOfItsOwn) {
@@ -144,7 +142,7 @@ TEST_F(WritableSafety, RootAndAnotherUserMountAtTheSameTime) {
                                      roots);
   EXPECT_TRUE(used.ok()) << used.describe();
   EXPECT_EQ(used.out, "end\n") << "also directories that were read-only: " << used.describe();
-  (void)shell("rm -rf /tmp/pkgfs-65534");
+  fs::remove_all(runs_of_user());
 }
 
 TEST_F(WritableSafety, ALongPathCanHoldChanges) {
@@ -168,8 +166,7 @@ TEST_F(WritableSafety, WhatAKilledMountLeftOfItsRecordIsNoObstacle) {
 }
 
 TEST_F(WritableSafety, ChangesOfAUserNamespaceAreListedOutsideOfIt) {
-  if (!have_program("setpriv") || fs::exists("/tmp/pkgfs-65534") ||
-      !shell("setpriv --reuid=65534 --clear-groups unshare -Urm true").ok()) {
+  if (!have_program("setpriv") || !shell("setpriv --reuid=" + user() + " --clear-groups unshare -Urm true").ok()) {
     GTEST_SKIP() << "no user can make a user namespace";
   }
   ASSERT_EQ(::chmod(dir_.path().c_str(), 0777), 0);
@@ -178,11 +175,11 @@ TEST_F(WritableSafety, ChangesOfAUserNamespaceAreListedOutsideOfIt) {
       " mp; echo x >> mp/etc/app.conf; : >> mp/lib/deep/a.txt; " + kPkgfs + " unmount mp\"; " + kPkgfs + " changes c");
   EXPECT_TRUE(listed.ok()) << listed.describe();
   EXPECT_EQ(listed.out, "M /etc/app.conf  8 -> 10 bytes\n") << listed.describe();
-  (void)shell("rm -rf /tmp/pkgfs-65534");
+  fs::remove_all(runs_of_user());
 }
 
 TEST_F(WritableSafety, AnOverlayWhoseProgramWasKilledIsDead) {
-  if (!have_program("fuse-overlayfs") || !have_program("setpriv") || fs::exists("/tmp/pkgfs-65534")) {
+  if (!have_program("fuse-overlayfs") || !have_program("setpriv")) {
     GTEST_SKIP() << "needs fuse-overlayfs and setpriv";
   }
   ASSERT_EQ(::chmod(dir_.path().c_str(), 0777), 0);
@@ -193,7 +190,7 @@ TEST_F(WritableSafety, AnOverlayWhoseProgramWasKilledIsDead) {
   EXPECT_TRUE(used.ok()) << used.describe();
   const std::string listed = "acme/app@1.2.3 on " + (dir_.path() / "mp").string();
   EXPECT_EQ(used.out, listed + " (dead)\n" + listed + " (live)\n") << used.describe();
-  (void)shell("rm -rf /tmp/pkgfs-65534");
+  fs::remove_all(runs_of_user());
 }
 
 }  // namespace

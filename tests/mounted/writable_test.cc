@@ -302,12 +302,10 @@ TEST_F(Writable, AnotherUserUsesFuseOverlayfs) {
   ASSERT_EQ(::chmod(dir_.path().c_str(), 0777), 0);
   // In a mount namespace of its own, everybody may open /dev/fuse, as on most machines.
   const auto as_user = [&](const std::string& line, const std::string& path = "$PATH") {
-    return run(
-        {"unshare", "-m", "--", "sh", "-ec",
-         std::string(kForgetOthers) + "; cd " + dir_.path().string() +
-             "; mknod -m 666 fuse c 10 229 2> /dev/null || true; mount --bind fuse /dev/fuse; "
-             "exec setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=$PWD/home XDG_RUNTIME_DIR= PATH=" +
-             path + " sh -ec '" + line + "'"});
+    return run({"unshare", "-m", "--", "sh", "-ec",
+                std::string(kForgetOthers) + "; cd " + dir_.path().string() +
+                    "; mknod -m 666 fuse c 10 229 2> /dev/null || true; mount --bind fuse /dev/fuse; " +
+                    as_this_user() + "PATH=" + path + " sh -ec '" + line + "'"});
   };
   const std::string mount = kPkgfs + " mount --offline --writable " + package() + " mp";
   const ProcessResult used = as_user("mkdir -p home mp; " + mount + "; " + kPkgfs +
@@ -320,7 +318,7 @@ TEST_F(Writable, AnotherUserUsesFuseOverlayfs) {
   EXPECT_NE(used.out.find("a\nD /bin/tool  5 bytes\nM /etc/app.conf  8 -> 13 bytes\nA /new  4 bytes\n"),
             std::string::npos)
       << used.describe();
-  (void)shell("rm -rf /tmp/pkgfs-65534");
+  fs::remove_all(runs_of_user());
 
   const std::string without = dir_.path() / "path";
   fs::create_directory(without);
@@ -331,7 +329,7 @@ TEST_F(Writable, AnotherUserUsesFuseOverlayfs) {
   EXPECT_NE(missing.err.find("fuse-overlayfs (of the package fuse-overlayfs), which isn't"), std::string::npos)
       << missing.describe();
   EXPECT_FALSE(find_mount(dir_.path() / "mp"));
-  (void)shell("rm -rf /tmp/pkgfs-65534");
+  fs::remove_all(runs_of_user());
 }
 
 }  // namespace
