@@ -34,6 +34,14 @@ std::string_view next_field(std::string_view& line) {
   return field;
 }
 
+/// The field of a line that names its mount point, as the kernel writes it.
+std::string_view mountpoint_field(std::string_view line) {
+  for (int before = 0; before < 4; ++before) {
+    next_field(line);
+  }
+  return next_field(line);
+}
+
 /// Without a stream, which takes longer to make than the line to parse: there may be hundreds of lines.
 std::optional<MountEntry> parse_line(std::string_view line) {
   MountEntry entry;
@@ -56,6 +64,16 @@ std::optional<MountEntry> parse_line(std::string_view line) {
   entry.source = unescape_mountinfo(source);
   entry.super_options = next_field(line);
   return entry;
+}
+
+/// Calls `visit` with each line of a mount table.
+template <typename Visit>
+void for_each_line(std::string_view text, Visit visit) {
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    visit(line);
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+  }
 }
 
 /// Whether the error is that of the files in /proc of a process that has ended, or that another user has.
@@ -105,17 +123,17 @@ std::optional<uid_t> user_of(const MountEntry& mount) {
 
 std::vector<MountEntry> parse_mountinfo(std::string_view text) {
   std::vector<MountEntry> entries;
-  while (!text.empty()) {
-    const std::string_view line = text.substr(0, text.find('\n'));
+  for_each_line(text, [&](std::string_view line) {
     if (std::optional<MountEntry> entry = parse_line(line)) {
       entries.push_back(std::move(*entry));
     }
-    text.remove_prefix(std::min(line.size() + 1, text.size()));
-  }
+  });
   return entries;
 }
 
-std::vector<MountEntry> read_mount_table() {
+namespace {
+
+std::string mount_table_text() {
   const std::string what = std::string("Unable to read ") + kMountTable;
   const UniqueFd file(::open(kMountTable, O_RDONLY | O_CLOEXEC));
   if (!file && (errno == ENOENT || errno == ENOTDIR)) {
@@ -124,16 +142,26 @@ std::vector<MountEntry> read_mount_table() {
   if (!file) {
     throw system_error(what, errno);
   }
-  return parse_mountinfo(read_to_end(file.get(), kMostText, what));
+  return read_to_end(file.get(), kMostText, what);
 }
+
+}  // namespace
+
+std::vector<MountEntry> read_mount_table() { return parse_mountinfo(mount_table_text()); }
 
 std::optional<MountEntry> find_mount(const std::string& path) {
   std::optional<MountEntry> found;
-  for (MountEntry& entry : read_mount_table()) {
-    if (entry.mountpoint == path) {
+  for_each_line(mount_table_text(), [&](std::string_view line) {
+    // Only the line that is looked for is parsed whole: a mount looks several times until it is ready.
+    const std::string_view field = mountpoint_field(line);
+    const bool is_escaped = field.find('\\') != std::string_view::npos;
+    if (is_escaped ? unescape_mountinfo(field) != path : field != path) {
+      return;
+    }
+    if (std::optional<MountEntry> entry = parse_line(line)) {
       found = std::move(entry);
     }
-  }
+  });
   return found;
 }
 

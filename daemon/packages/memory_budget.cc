@@ -17,19 +17,19 @@ constexpr std::uint64_t kShare = 16;  // one sixteenth of a limit for each use
 constexpr std::uint64_t kLeast = std::uint64_t{1} << 20U;
 
 /// The lowest number in the files `name` of `group` and of the groups above it, up to `mount`.
-void lower(std::optional<std::uint64_t>& limit, const std::filesystem::path& mount, std::string_view group,
-           const char* name) {
-  std::filesystem::path directory = mount / std::filesystem::path(group).relative_path();
+void lower(std::optional<std::uint64_t>& limit, const std::string& mount, std::string_view group, const char* name) {
+  std::string directory = mount;
+  directory.append(group.substr(0, group.find_last_not_of('/') + 1));  // "/": the topmost group
   for (std::size_t levels = 0; levels < 64; ++levels) {
-    const std::string text = read_kernel_file(directory / name).value_or("");  // "max": no limit
+    const std::string text = read_kernel_file(directory + "/" + name).value_or("");  // "max": no limit
     std::uint64_t value = 0;
     if (std::from_chars(text.data(), text.data() + text.size(), value).ec == std::errc()) {
       limit = std::min(limit.value_or(value), value);
     }
-    if (directory.string().size() <= mount.string().size()) {
+    if (directory.size() <= mount.size()) {
       return;
     }
-    directory = directory.parent_path();
+    directory.resize(std::max(directory.rfind('/'), mount.size()));
   }
 }
 
@@ -37,7 +37,7 @@ void lower(std::optional<std::uint64_t>& limit, const std::filesystem::path& mou
 
 std::optional<std::uint64_t> control_group_limit(const std::filesystem::path& root) {
   const std::string groups = read_kernel_file(root / "proc/self/cgroup").value_or("");
-  const std::filesystem::path mount = root / "sys/fs/cgroup";
+  const std::string mount = root / "sys/fs/cgroup";
   std::optional<std::uint64_t> limit;
   for (std::string_view rest = groups; !rest.empty();) {  // lines "ID:CONTROLLERS:GROUP"
     const std::string_view line = rest.substr(0, rest.find('\n'));
@@ -52,8 +52,8 @@ std::optional<std::uint64_t> control_group_limit(const std::filesystem::path& ro
       lower(limit, mount, line.substr(second + 1), "memory.max");
       lower(limit, mount, line.substr(second + 1), "memory.high");
     } else if (controllers == "memory") {
-      lower(limit, mount / "memory", line.substr(second + 1), "memory.limit_in_bytes");
-      lower(limit, mount / "memory", line.substr(second + 1), "memory.soft_limit_in_bytes");
+      lower(limit, mount + "/memory", line.substr(second + 1), "memory.limit_in_bytes");
+      lower(limit, mount + "/memory", line.substr(second + 1), "memory.soft_limit_in_bytes");
     }
   }
   return limit;
