@@ -9,13 +9,14 @@
 
 #include <cerrno>
 #include <csignal>
+#include <utility>
 
 #include "core/base/log.h"
 #include "daemon/keeper/protocol.h"
 
 namespace pkgfs {
 
-UniqueFd open_abort_file(const std::string& connection) {
+UniqueFd open_abort_file(const std::string& connection, UniqueFd* file_system) {
   if (connection.empty() || connection.find_first_not_of("0123456789") != std::string::npos) {
     errno = EINVAL;
     return {};
@@ -30,8 +31,12 @@ UniqueFd open_abort_file(const std::string& connection) {
   if (!control || ::fsconfig(control.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) {
     return {};
   }
-  const UniqueFd root(::fsmount(control.get(), FSMOUNT_CLOEXEC, 0));
-  return root ? UniqueFd(::openat(root.get(), name.c_str(), O_WRONLY | O_CLOEXEC)) : UniqueFd();
+  UniqueFd root(::fsmount(control.get(), FSMOUNT_CLOEXEC, 0));
+  file = root ? UniqueFd(::openat(root.get(), name.c_str(), O_WRONLY | O_CLOEXEC)) : UniqueFd();
+  if (file_system != nullptr) {
+    *file_system = std::move(root);
+  }
+  return file;
 }
 
 UniqueFd open_process(pid_t process) { return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0))); }

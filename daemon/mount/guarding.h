@@ -40,8 +40,9 @@ class MountGuard {
 // What such a process needs to watch a daemon.
 
 /// The kernel's file that aborts the FUSE connection with the number `connection` ("53") when a process writes to it.
-/// Invalid, with errno, if this process may not open it.
-[[nodiscard]] UniqueFd open_abort_file(const std::string& connection);
+/// Invalid, with errno, if this process may not open it. `file_system`: if not null, may get a descriptor that isn't
+/// needed any more. The kernel takes as long to close it as for some steps of a mount, so a caller may do that later.
+[[nodiscard]] UniqueFd open_abort_file(const std::string& connection, UniqueFd* file_system = nullptr);
 /// A pidfd. Invalid, with errno, if that isn't possible.
 [[nodiscard]] UniqueFd open_process(pid_t process);
 /// The file in /proc that shows the state of the main thread of `process`.

@@ -27,6 +27,7 @@ namespace pkgfs {
 namespace {
 
 constexpr int kLetGoMs = 1000;
+constexpr const char* kNotStarted = "the keeper process does not start";
 
 /// The number of successors in the memory that outlives a daemon. `state`: of fuse::SharedState.
 std::string successions_in(int state) {
@@ -81,7 +82,7 @@ Keeper::Held Keeper::make_held() {
   if (!held.contents.requests) {
     held.contents.requests.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   }
-  held.abort_file = open_abort_file(connection_);
+  held.abort_file = open_abort_file(connection_, &held.file_system);
   held.can_abort = static_cast<bool>(held.abort_file);
   if (!held.abort_file) {
     held.abort_file.reset(::open("/dev/null", O_WRONLY | O_CLOEXEC));
@@ -106,21 +107,23 @@ Keeper::Held Keeper::make_held() {
 std::string Keeper::start() {
   KeeperProcess process = std::exchange(early_, {});
   try {
-    const Held held = make_held();
+    Held held = make_held();
     const KeeperProcess::Mount mount{.connection = connection_,
                                      .mountpoint = mountpoint_,
                                      .successions = successions_in(held.contents.state.get()),
                                      .fixed = held.descriptors,
                                      .containers = held.contents.containers,
                                      .before = before_};
-    bool told = true;
-    if (process.id() == 0) {
+    const bool is_early = process.id() != 0;
+    if (!is_early) {
       process = KeeperProcess::start(mount);
-    } else {
-      told = process.describe(mount);
     }
-    if (!told || !process.watches()) {
-      return "the keeper process does not start";
+    if (!(is_early ? process.describe(mount) : process.watches())) {
+      return kNotStarted;
+    }
+    is_told_only_ = is_early;
+    if (is_early) {
+      close_later_ = std::move(held.file_system);
     }
     can_abort_ = held.can_abort;
     KeeperProcess before = std::exchange(child_, std::move(process));
@@ -134,6 +137,15 @@ std::string Keeper::start() {
   } catch (const Error& error) {
     return error.message();
   }
+}
+
+std::string Keeper::confirm() {
+  close_later_.reset();
+  if (!std::exchange(is_told_only_, false) || child_.watches()) {
+    return {};
+  }
+  end();
+  return kNotStarted;
 }
 
 std::string Keeper::register_mount() {
@@ -170,6 +182,9 @@ void Keeper::let_go() {
     keeperd_->let_go();
   }
   if (child_.id() == 0) {
+    return;
+  }
+  if (!confirm().empty()) {
     return;
   }
   crashes_.stop();

@@ -58,7 +58,13 @@ class Keeper final : public MountGuard {
   /// Starts a child process, which holds what the mount has open now, and returns when it watches this process. One
   /// that runs already ends only then: if this process is killed meanwhile, one of the two acts. Returns an empty text,
   /// or the reason why no other child process was started: then the one before goes on, if it runs.
+  ///
+  /// A process of KeeperProcess::start_early is only told of the mount: what is on its way reaches it although this
+  /// process is killed. Call `confirm` when the caller of the daemon doesn't wait any more.
   [[nodiscard]] std::string start();
+  /// Waits until the child process watches this process. Returns an empty text, or the reason why there is no child
+  /// process any more.
+  [[nodiscard]] std::string confirm();
   /// This daemon is to replace one that runs, whose fuse::SharedState is `state`, which must stay open until
   /// `has_replaced`. Until this daemon has noted there that it has done so, the child process does nothing if this
   /// daemon ends: the other one goes on. Call it before the first `start`.
@@ -66,8 +72,9 @@ class Keeper final : public MountGuard {
   void replaces(int state, int daemon, int keeper) { before_ = {state, daemon, keeper}; }
   /// Call it when the other daemon, if there was one, and its keeper have ended.
   void has_replaced() {
-    before_.clear();
-    child_.signal(keeper::kWakeSignal);  // the address at which it listens is free now
+    if (!std::exchange(before_, {}).empty()) {
+      child_.signal(keeper::kWakeSignal);  // the address at which it listens is free now
+    }
   }
   /// Whether a daemon that was to replace this one may have taken requests, and hasn't replaced it. Then forgets that:
   /// the caller takes them back.
@@ -102,6 +109,7 @@ class Keeper final : public MountGuard {
   /// What a keeper is started with, in the order of keeper::Descriptor, but for its control socket.
   struct Held {
     Contents contents;
+    UniqueFd file_system;  // of open_abort_file
     UniqueFd abort_file;
     bool can_abort = false;  // `abort_file` is of the connection
     UniqueFd executable;
@@ -125,9 +133,11 @@ class Keeper final : public MountGuard {
   std::atomic<pid_t> id_{0};
   std::optional<Keeperd> keeperd_;
   std::atomic<bool> is_registered_{false};
-  bool can_abort_ = false;   // of the running child process
-  std::vector<int> before_;  // of `replaces`
-  int replaced_ = 0;         // since `counted_since_`
+  bool can_abort_ = false;     // of the running child process
+  UniqueFd close_later_;       // of open_abort_file
+  bool is_told_only_ = false;  // it was told of the mount, but hasn't said that it watches
+  std::vector<int> before_;    // of `replaces`
+  int replaced_ = 0;           // since `counted_since_`
   std::chrono::steady_clock::time_point counted_since_;
 };
 

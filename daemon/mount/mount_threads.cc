@@ -20,12 +20,22 @@ void set_read_ahead(const std::string& device, std::uint32_t kib) {
   }
 }
 
+void Guards::look_at_start(const std::string& why) {
+  if (!why.empty()) {
+    warn_not_kept(why);
+    try_later();
+  }
+}
+
 void Guards::use(Keeper& keeper, fuse::Session& session) {
   keeper_ = &keeper;
   session_ = &session;
-  if (const std::string why = keeper_->start(); !why.empty()) {
-    warn_not_kept(why);
-    try_later();
+  look_at_start(keeper_->start());
+}
+
+void Guards::confirm() {
+  if (has_keeper()) {
+    look_at_start(keeper_->confirm());
   }
 }
 

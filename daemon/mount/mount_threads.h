@@ -40,6 +40,8 @@ class Guards final : public MountGuard {
   /// Starts `keeper`, which from now on does what a guardian does, as long as it can be started. `keeper` must outlive
   /// this object, and `session` all calls. Call `back_up` next.
   void use(Keeper& keeper, fuse::Session& session);
+  /// Makes sure that a keeper that was told of the mount only watches it now (Keeper::confirm).
+  void confirm();
   /// Lets pkgfs-keeperd hold what the running keeper holds, if it is to do that.
   void back_up();
   /// Lets another keeper, which holds what the mount has open now, take the place of the one that runs. Returns an
@@ -68,6 +70,8 @@ class Guards final : public MountGuard {
     return has_keeper() ? static_cast<const MountGuard&>(*keeper_) : guardian_;
   }
   void try_later();
+  /// `why`: the keeper wasn't started; empty: it was.
+  void look_at_start(const std::string& why);
 
   std::string device_;
   Keeper* keeper_ = nullptr;

@@ -275,17 +275,15 @@ void ServedMount::tell_ready(const std::function<void(const std::string&)>& read
   }
   if (metrics_) {
     metrics_->start();
+    log::info("metrics are served at {}", metrics_->address());
   }
-  start_cpu_latency(cpu_latency_, options_.cpu_latency);
   if (!predecessor_) {
     const std::string& shown = writable_ ? writable_->mountpoint() : mountpoint_;
     const std::string message = "\"" + settings_.source + "\" is mounted at \"" + shown + "\"";
     log::info("{}", message);
     ready(message);
   }
-  if (metrics_) {
-    log::info("metrics are served at {}", metrics_->address());
-  }
+  start_cpu_latency(cpu_latency_, options_.cpu_latency);
   manager_.ready(settings_.source + " at " + mountpoint_);
 }
 
@@ -319,6 +317,7 @@ void ServedMount::begin_lazily() {
 }
 
 void ServedMount::start_helpers() {
+  guards_->confirm();
   if (keeping_ == Keeping::kServiceManager) {
     CrashReports::note_crashes();
     if (const std::string why = store_again(); !why.empty()) {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Risk: a keeper that is started before its mount stays although the daemon has ended, or takes a descriptor for
-// another.
+// another. Or a daemon is killed before its keeper watches it, and the mount is dead.
 #include <gtest/gtest.h>
 
+#include <csignal>
 #include <filesystem>
 
-#include "tests/mounted/mounted.h"
+#include "tests/mounted/keeper.h"
 
 namespace pkgfs::test {
 namespace {
@@ -78,6 +79,44 @@ TEST_F(KeeperStart, TheKeeperEndsIfItIsToldNonsense) {
 }
 
 TEST_F(KeeperStart, EachDescriptorHasItsNumber) { expect_right("all"); }
+
+class LateKeeper : public KeeperTest {
+ protected:
+  /// Copies pkgfs to a directory where its keepers begin only when the file `go` is there.
+  [[nodiscard]] std::string program() const {
+    const fs::path keeper = fs::path(kPkgfs).parent_path() / "pkgfs-keeper";
+    fs::copy_file(kPkgfs, dir_.path() / "pkgfs");
+    dir_.write("pkgfs-keeper", "#!/bin/sh\nfor i in $(seq 1000); do [ -e " + go() +
+                                   " ] && break; sleep 0.01; done\nexec " + keeper.string() + " \"$@\"\n");
+    fs::permissions(dir_.path() / "pkgfs-keeper", fs::perms::owner_all);
+    return dir_.path() / "pkgfs";
+  }
+  [[nodiscard]] std::string go() const { return dir_.path() / "go"; }
+
+  TempDir dir_;
+};
+
+TEST_F(LateKeeper, IsToldOfTheMountBeforeTheCommandReturns) {
+  const MountedPackage mount(program(), package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const pid_t daemon = mount.daemon();
+  ASSERT_GT(daemon, 0);
+  ::kill(daemon, SIGKILL);
+  dir_.write("go", "");
+  const Serving after = kept(mount.path());
+  EXPECT_NE(after.daemon, daemon);
+  EXPECT_EQ(after.generation, 2);
+  EXPECT_EQ(read_text(mount / "d1/f100"), read_text(source() + "/d1/f100"));
+}
+
+TEST_F(LateKeeper, IsReplacedIfItNeverBegins) {
+  const MountedPackage mount(program(), package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  EXPECT_TRUE(eventually([&] { return serving(mount.path()).keeper == 0; }));
+  dir_.write("go", "");
+  (void)kept(mount.path());
+  replace_daemon(mount.path());
+}
 
 }  // namespace
 }  // namespace pkgfs::test
