@@ -22,7 +22,7 @@ def at_most(what, limit, shown, value, most):
     return Bar(what, limit, shown, value is not None and value <= most)
 
 
-def judge(found):
+def judge(found, only_errors=False):
     """What a run didn't measure has no bar. A row whose mount died has bars that aren't met."""
     bars = []
     for name, result in found.items():
@@ -33,7 +33,8 @@ def judge(found):
             continue
         bars += [at_most(f"{name}: errors", "0", f"{result['errors']} (after {result['done']})", result["errors"], 0),
                  at_most(f"{name}: wrong bytes", "0", str(result["wrong"]), result["wrong"], 0)]
-        bars += ROWS[row](result, row + suffix)
+        if not only_errors:
+            bars += ROWS[row](result, row + suffix)
     return bars
 
 

@@ -48,7 +48,7 @@ class Kills:
         self.options = options
         self.places = places
         self.progress = progress
-        self.program = os.path.join(options.build, "pkgfs")
+        self.program = os.path.join(options.programs, "pkgfs")
         self.tools = os.path.join(options.build, "tests/bench")
         self.chance = random.Random(options.seed)
         self.found = {}
@@ -177,7 +177,7 @@ class Kills:
         place = self.new_place(name)
         os.mkdir(place)
         for program in ("pkgfs", "pkgfs-keeper"):
-            shutil.copy2(os.path.join(self.options.build, program), place)
+            shutil.copy2(os.path.join(self.options.programs, program), place)
         return os.path.join(place, "pkgfs")
 
     def million(self):
