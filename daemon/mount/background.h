@@ -34,6 +34,9 @@ class Readiness {
 /// is ready.
 enum class Leave { kAtOnce, kWhenReady };
 
+/// From the fork to the first reply of a mount. Packages are loaded before the fork.
+inline constexpr auto kStartLimit = std::chrono::seconds(30);
+
 /// Runs `daemon` in a child process. Returns in the parent: 0 once the child is ready, or the child's exit code. The
 /// child reports an exception of `daemon` as its failure (run_report.h), and exits with what `daemon` returns. Call it
 /// before any thread is started.

@@ -30,9 +30,6 @@
 namespace pkgfs {
 namespace {
 
-/// From the fork to the mount's first reply. The packages are loaded before the fork.
-constexpr auto kStartLimit = std::chrono::seconds(30);
-
 /// Those of `words` that the mount doesn't have already, without their values: one may be a secret. mount(8) repeats
 /// what the kernel shows.
 std::string missing_words(const std::vector<std::string>& words, const MountEntry& mounted) {

@@ -27,9 +27,6 @@
 namespace pkgfs {
 namespace {
 
-/// From the fork to the mount.
-constexpr auto kStartLimit = std::chrono::seconds(30);
-
 /// Tells when a file system has ended. A container may use it long after it was unmounted here. The watch itself
 /// doesn't keep the file system.
 class EndOfFileSystem {

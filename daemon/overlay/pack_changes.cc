@@ -120,7 +120,7 @@ class PackedMerged final : public PackedDirectory {
     made.node.modified = packed_time(entry.status.st_mtim.tv_sec);
     if (S_ISREG(entry.status.st_mode)) {
       made.node.kind = webc::EntryKind::kFile;
-      made.node.content = webc::HostFile{.name = path, .open = [this, name = upper_path(entry.name), &tree = tree_] {
+      made.node.content = webc::HostFile{.name = path, .open = [name = upper_path(entry.name), &tree = tree_] {
                                            return tree.upper().open(name, O_RDONLY | O_NONBLOCK);
                                          }};
     } else if (S_ISLNK(entry.status.st_mode)) {

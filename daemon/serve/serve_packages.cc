@@ -26,8 +26,6 @@
 namespace pkgfs {
 namespace {
 
-constexpr auto kStartLimit = std::chrono::seconds(30);
-
 /// Options that some packages of a served directory can't have.
 void refuse_options(const MountOptions& options) {
   const std::pair<bool, const char*> refused[] = {
