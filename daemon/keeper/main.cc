@@ -28,6 +28,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <utility>
 
 #include "daemon/keeper/description.h"
 #include "daemon/keeper/priority.h"
@@ -100,7 +101,7 @@ void set_variable(int signal, long long ended) {
   ::setenv(kVariable, value, 1);
 }
 
-/// Receives kUpgrade and its two descriptors. False: another message, or none.
+/// Receives kUpgrade and its two descriptors. False: another message or none came, or the asking process has ended.
 bool receive_upgrade(int socket, int (&descriptors)[2]) {
   char text[kMessageBytes]{};
   pkgfs::SocketMessage message(text);
@@ -109,7 +110,8 @@ bool receive_upgrade(int socket, int (&descriptors)[2]) {
   if (::poll(&waiting, 1, kGraceMs) != 1 || ::recvmsg(socket, message.header(), MSG_DONTWAIT | MSG_CMSG_CLOEXEC) <= 0) {
     return false;
   }
-  if (text[0] == kUpgrade && message.received(SCM_RIGHTS, descriptors)) {
+  (void)::poll(&waiting, 1, 0);
+  if (text[0] == kUpgrade && (waiting.revents & POLLHUP) == 0 && message.received(SCM_RIGHTS, descriptors)) {
     return true;
   }
   message.close_descriptors();
@@ -176,7 +178,7 @@ void collect_upgrade() {
       return;
     }
   }
-  upgrade = 0;
+  const pid_t process = std::exchange(upgrade, 0);
   close_if_open(upgrade_end);
   close_if_open(upgrade_main);
   if (Successions::is_replaced()) {
@@ -184,9 +186,9 @@ void collect_upgrade() {
     (void)ends_within(kEnded, kGraceMs);  // upgrade-mounts looks at it when this process has ended
     ::_exit(0);
   }
-  const bool is_stopped = may_be_stopped();
+  const bool has_taken = may_be_stopped() || Successions::has_taken(process);
   let_daemon_go_on();
-  if (is_stopped) {
+  if (has_taken) {
     ::_exit(0);
   }
 }

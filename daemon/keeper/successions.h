@@ -57,11 +57,16 @@ class Successions {
   [[nodiscard]] bool is_backed() const { return began_ != nullptr; }
 
   /// Whether another daemon has replaced that of this keeper.
-  [[nodiscard]] static bool is_replaced() { return replaced_by(kState) != 0; }
+  [[nodiscard]] static bool is_replaced() { return number_at(kState, kReplacedBy) != 0; }
+
+  /// Whether this process may have taken requests of the daemon, which hasn't taken them back.
+  [[nodiscard]] static bool has_taken(pid_t process) {
+    return number_at(kState, kTaking) == static_cast<std::uint32_t>(process);
+  }
 
   /// Closes the state of the daemon before, if this keeper's daemon has replaced that one.
   void look() {
-    if (before_ >= 0 && replaced_by(before_) == daemon_) {
+    if (before_ >= 0 && number_at(before_, kReplacedBy) == daemon_) {
       ::close(before_);
       before_ = -1;
     }
@@ -105,16 +110,19 @@ class Successions {
   using Number = std::atomic<std::uint32_t>;
 
   /// `state`: of fuse::SharedState.
-  [[nodiscard]] static std::uint32_t replaced_by(int state) {
-    std::uint32_t daemon = 0;
-    return ::pread(state, &daemon, sizeof(daemon), kReplacedBy) == sizeof(daemon) ? daemon : 0;
+  [[nodiscard]] static std::uint32_t number_at(int state, std::size_t place) {
+    std::uint32_t number = 0;
+    return ::pread(state, &number, sizeof(number), static_cast<off_t>(place)) == sizeof(number) ? number : 0;
   }
 
   /// Its keeper does that first, if it still runs: then it ends, and the daemon takes back what this keeper's daemon
-  /// may have taken. If that daemon has ended, another one may serve already, and the kernel sends all requests again.
+  /// may have taken. A keeper that was stopped is killed, because the daemon waits for its end. If that daemon has
+  /// ended, another one may serve already, and the kernel sends all requests again.
   void let_daemon_before_go_on() const {
     constexpr int kKeeperMs = 1000;
-    (void)ends_within(keeper_before_, kKeeperMs);
+    if (!ends_within(keeper_before_, kKeeperMs)) {
+      (void)::syscall(SYS_pidfd_send_signal, keeper_before_, SIGKILL, nullptr, 0);
+    }
     (void)::syscall(SYS_pidfd_send_signal, ended_before_, SIGCONT, nullptr, 0);
     if (ends_within(ended_before_, 0)) {
       constexpr std::uint32_t kResend[]{16, 7, 0, 0};  // fuse_out_header: its length, FUSE_NOTIFY_RESEND, no request

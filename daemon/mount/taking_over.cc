@@ -188,7 +188,8 @@ void take_over(fuse::Session& session, Predecessor& predecessor, fuse::Statistic
                     [mountpoint = record.mountpoint, device = record.device] { unmount_own(mountpoint, device); });
   if (predecessor.runs) {
     send_message(predecessor.control.get(), keeper::kPrepared, predecessor.state.get());
-    if (!receive_message(predecessor.control.get(), keeper::kGo, kUpgradeMs, predecessor.keeper)) {
+    if (!receive_message(predecessor.control.get(), keeper::kGo, kUpgradeMs, predecessor.keeper) ||
+        !predecessor.keeper) {
       signal_process(predecessor.process, SIGCONT);
       throw Error(ErrorCode::kInterrupted, "the daemon before goes on, because the process that replaces it has ended");
     }
@@ -229,14 +230,11 @@ void end_predecessor(Predecessor& predecessor) {
   signal_process(predecessor.keeper, SIGKILL);
   signal_process(predecessor.process, SIGKILL);
   // The keeper of this daemon is to listen for upgrades where that one still listens.
-  if (predecessor.keeper) {
-    (void)keeper::ends_within(predecessor.keeper.get(), kEndMs);
-  }
+  (void)keeper::ends_within(predecessor.keeper.get(), kEndMs);
 }
 
 void replace_with(Keeper& keeper, const Predecessor& predecessor) {
-  const UniqueFd& other = predecessor.keeper ? predecessor.keeper : predecessor.process;
-  keeper.replaces(predecessor.state.get(), predecessor.process.get(), other.get());
+  keeper.replaces(predecessor.state.get(), predecessor.process.get(), predecessor.keeper.get());
 }
 
 void end_haste() {

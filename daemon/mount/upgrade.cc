@@ -2,9 +2,12 @@
 #include "daemon/mount/upgrade.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -47,6 +50,8 @@ constexpr auto kStopPause = std::chrono::milliseconds(1);
 /// For a daemon that serves, but whose keeper has only just been started.
 constexpr auto kKeeperLimit = std::chrono::seconds(2);
 constexpr auto kKeeperPause = std::chrono::milliseconds(5);
+/// For a keeper, to read what it is asked: it may be stopped.
+constexpr int kAskMs = 2'000;
 
 /// Whether every thread of the process has stopped, or waits for a disk. A thread that still runs could take a request.
 bool has_stopped(pid_t process) {
@@ -91,6 +96,8 @@ KeeperConnection connect_to_keeper(const MountStatus& mount) {
   name.copy(address.sun_path + 1, sizeof(address.sun_path) - 1);
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
   UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  const timeval limit{.tv_sec = kAskMs / 1000, .tv_usec = 0};  // a keeper that is stopped has a short queue
+  (void)::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
   const auto deadline = Clock::now() + (is_kept(mount) ? kKeeperLimit : Clock::duration::zero());
   while (!socket || ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0) {
     if (const int errnum = errno; errnum != ECONNREFUSED || Clock::now() >= deadline) {
@@ -115,6 +122,18 @@ bool send_upgrade(int socket, int program, int control) {
   return ::sendmsg(socket, message.header(), MSG_NOSIGNAL) > 0;
 }
 
+/// Whether the other process hasn't read yet what was sent to it.
+bool is_unread(int socket) {
+  int bytes = 0;
+  return ::ioctl(socket, SIOCOUTQ, &bytes) == 0 && bytes > 0;
+}
+
+/// Whether something comes within this time, or the other process ends.
+bool is_readable(int socket, int limit_ms) {
+  pollfd waiting{.fd = socket, .events = POLLIN, .revents = 0};
+  return ::poll(&waiting, 1, limit_ms) == 1;
+}
+
 /// Waits for `expected`. Returns the process that sent it, as the kernel names it; nothing if another message came,
 /// none in time, or the process has ended. `socket` has SO_PASSCRED.
 /// `descriptor` gets the one that came with it, if one did.
@@ -122,9 +141,8 @@ std::optional<pid_t> sender_of(int socket, keeper::Message expected, int limit_m
   std::array<char, keeper::kMessageBytes> text{};
   SocketMessage message(text);
   message.make_room();
-  pollfd waiting{.fd = socket, .events = POLLIN, .revents = 0};
   ucred sender{};
-  const bool came = ::poll(&waiting, 1, limit_ms) == 1 &&
+  const bool came = is_readable(socket, limit_ms) &&
                     ::recvmsg(socket, message.header(), MSG_DONTWAIT | MSG_CMSG_CLOEXEC) > 0 &&
                     message.received(SCM_CREDENTIALS, sender) && text[0] == expected;
   if (int received = -1; message.received(SCM_RIGHTS, received)) {
@@ -172,6 +190,9 @@ class Upgrade {
       throw system_error(what, errno);
     }
     theirs.reset();  // so that the end of the new daemon is seen
+    if (!is_readable(control_.get(), kAskMs) && is_unread(connection_.socket.get())) {
+      throw Error(ErrorCode::kBusy, "its keeper doesn't answer: it may have been stopped (SIGSTOP)");
+    }
     const std::optional<pid_t> sender = sender_of(control_.get(), keeper::kPrepared, kPrepareMs, state_);
     if (!sender) {
       throw Error(ErrorCode::kMount, "the new daemon can't go on with the mount; the system's log says why");

@@ -23,7 +23,7 @@ struct UpgradeState {
 /// process ends later, the new daemon kills the old one and goes on. If the new daemon ends, the old daemon's keeper
 /// lets the old one go on, unless the new one has noted in the old one's memory that it has replaced it
 /// (keeper::kReplacedBy). Then that keeper kills the old daemon, and the new one's keeper starts yet another daemon. If
-/// the old daemon's keeper was killed, the new one's keeper, or this process, does its work.
+/// the old daemon's keeper was killed or stopped, the new one's keeper, or this process, does its work.
 /// This process must be root, or have the user of the daemon: the keeper and the kernel check that.
 ///
 /// Throws Error if the old daemon goes on, for example because this program answers the kernel in another way.
