@@ -52,6 +52,13 @@ void forget(Mount& mount) {
   mount.starts = 0;
   mount.deadline = 0;
   mount.orphaned = false;
+  mount.before = nullptr;
+  for (Mount* each = mounts; each != nullptr; each = each->next) {
+    if (each->before == &mount) {
+      forget(*each);
+      end_connection(*each);
+    }
+  }
 }
 
 bool is_named(int descriptor, const char* begin) {
@@ -220,8 +227,11 @@ void keeper_ended(Mount& mount, int status) {
     start_keeper(mount);
   } else if (WEXITSTATUS(status) == 0) {
     mount.deadline = now_ms() + kHandedMs;  // a successor serves, and registers over a connection of its own
-  } else {
-    forget(mount);  // it has aborted the connection, or the daemon was replaced while it ran
+  } else {                                  // it has aborted the connection, or the daemon was replaced while it ran
+    for (Mount* each = mounts; each != nullptr; each = each->next) {
+      each->before = each->before == &mount ? nullptr : each->before;
+    }
+    forget(mount);
   }
 }
 
@@ -239,10 +249,7 @@ void collect_children() {
 }
 
 bool look_after(Mount& mount) {
-  if (mount.held.count == 0) {
-    return false;
-  }
-  if (mount.started > 0) {
+  if (mount.held.count == 0 || mount.started > 0 || mount.before != nullptr) {
     return false;
   }
   if (mount.deadline != 0 && mount.orphaned) {
@@ -260,11 +267,11 @@ bool look_after(Mount& mount) {
   return mount.orphaned;  // soon, the daemon either registers another keeper or ends
 }
 
-bool is_same(const Mount& one, const Mount& other) {
+bool is_same(const Descriptors& one, const Descriptors& other) {
   char names[2][64]{};
-  const Mount* const both[2]{&one, &other};
+  const Descriptors* const both[2]{&one, &other};
   for (int i = 0; i < 2; ++i) {
-    (void)!::pread(both[i]->held.all[kHeldArguments], names[i], sizeof(names[i]) - 1, 0);
+    (void)!::pread(both[i]->all[kHeldArguments], names[i], sizeof(names[i]) - 1, 0);
   }
   return names[0][0] != '\0' && std::strcmp(names[0], names[1]) == 0;
 }

@@ -53,15 +53,26 @@ void registered(Mount& mount) {
     reply(mount, kWrong);
     return;
   }
+  Mount* before = nullptr;  // of a pending registration
+  for (Mount* other = mounts; other != nullptr; other = other->next) {
+    if (other == &mount || other->held.count == 0 || !is_same(other->held, mount.coming)) {
+      continue;
+    }
+    if (mount.pending && other->before == nullptr) {
+      before = other;
+      continue;
+    }
+    forget(*other);
+    end_connection(*other);
+  }
+  if (mount.pending && before == nullptr) {
+    reply(mount, kWrong);
+    return;
+  }
   forget(mount);
   mount.held = mount.coming;
   mount.coming = {};
-  for (Mount* other = mounts; other != nullptr; other = other->next) {
-    if (other != &mount && other->held.count > 0 && is_same(*other, mount)) {
-      forget(*other);
-      end_connection(*other);
-    }
-  }
+  mount.before = before;
   reply(mount, kHeld);
 }
 
@@ -89,12 +100,14 @@ void receive(Mount& mount) {
   const bool is_whole = size == static_cast<ssize_t>(sizeof(text)) && text.version == kRegistrationVersion &&
                         (header.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) == 0;
   bool fits = is_whole;
-  if (is_whole && text.ends == 0 && mount.coming.expected == 0) {
+  if (is_whole && text.kind != kEnds && mount.coming.expected == 0) {
+    mount.pending = text.kind == kPending;
     fits = text.descriptors >= kHeldContainers && text.descriptors <= kHeldContainers + kMostContainers &&
            mount.coming.expect(text.descriptors);
     mount.deadline = mount.held.count == 0 ? now_ms() + kRegisterMs : mount.deadline;
   }
-  fits = fits && text.ends <= 1 && count <= mount.coming.expected - mount.coming.count && (count > 0 || text.ends == 1);
+  fits = fits && text.kind <= kPending && count <= mount.coming.expected - mount.coming.count &&
+         (count > 0 || text.kind == kEnds);
   for (std::size_t i = 0; i < count; ++i) {
     if (fits) {
       mount.coming.all[mount.coming.count++] = received[i];
@@ -106,7 +119,7 @@ void receive(Mount& mount) {
     end_connection(mount);
   } else if (!fits) {
     reply(mount, (header.msg_flags & MSG_CTRUNC) != 0 ? kTooMany : kWrong);  // truncated: no descriptor was free
-  } else if (text.ends == 1) {
+  } else if (text.kind == kEnds) {
     forget(mount);
     reply(mount, kHeld);
   } else if (mount.coming.count == mount.coming.expected) {
@@ -187,7 +200,8 @@ void remove_the_forgotten() {
     std::size_t count = 0;
     waiting[count++] = {.fd = listener, .events = POLLIN, .revents = 0};
     for (const Mount* each = mounts; each != nullptr; each = each->next) {
-      const int process = each->held.count == 0 || each->orphaned ? -1 : each->held.all[kHeldKeeper];
+      const bool acts = each->held.count > 0 && !each->orphaned && each->before == nullptr;
+      const int process = acts ? each->held.all[kHeldKeeper] : -1;
       waiting[count++] = {.fd = each->connection, .events = POLLIN, .revents = 0};
       waiting[count++] = {.fd = process, .events = POLLIN, .revents = 0};
     }

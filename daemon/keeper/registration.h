@@ -10,7 +10,8 @@
 // daemon and keeper are killed at once, it starts another keeper, which finds that the daemon has ended.
 namespace pkgfs::keeper {
 
-/// Raise it when anything in this file changes.
+/// Raise it when a process of the version before would misunderstand a message. What it refuses can be added without
+/// that: an older pkgfs-keeperd answers kWrong to kPending, and the daemon does without.
 inline constexpr std::uint32_t kRegistrationVersion = 1;
 
 /// The name of the program.
@@ -38,11 +39,23 @@ enum Registered : std::size_t {
 };
 static_assert(kHeldMainThread == static_cast<std::size_t>(kMainThread - kDevice));
 
+/// What a message of a daemon says.
+enum Kind : std::uint32_t {
+  kHolds,    // hold this mount, in place of all other registrations of it
+  kEnds,     // the daemon ends because it was asked to; no descriptors come
+  kPending,  // the daemon is about to replace a running one (kReplacedBy), whose registration this one follows
+};
+
 /// The messages of a daemon: this many descriptors come with each, until all have come. One registration follows
 /// another when the daemon has another keeper.
+///
+/// A pending registration lies beside that of the daemon that is to be replaced. No keeper is started for it. If both
+/// daemons and their keepers are killed, a keeper of the old one is started first. If that one finds that its daemon
+/// was replaced, the pending registration takes the place of the other. Without the other one, it is refused or
+/// dropped: no descriptor of the device may be left that nothing acts for.
 struct Registration {
   std::uint32_t version = kRegistrationVersion;
-  std::uint32_t ends = 0;         // 1: the daemon ends because it was asked to; no descriptors come
+  std::uint32_t kind = kHolds;    // of Kind
   std::uint32_t descriptors = 0;  // of all messages of the registration
 };
 inline constexpr std::size_t kDescriptorsAtOnce = 200;  // the kernel allows 253

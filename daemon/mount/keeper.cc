@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/log.h"
 #include "daemon/keeper/protocol.h"
 #include "daemon/keeper/registration.h"
 #include "daemon/mount/handover.h"
@@ -149,6 +150,20 @@ std::string Keeper::confirm() {
 }
 
 std::string Keeper::register_mount() {
+  std::string why = register_as(keeper::kHolds);
+  is_registered_ = why.empty();
+  return why;
+}
+
+std::string Keeper::announce() {
+  std::string why = register_as(keeper::kPending);
+  if (!why.empty()) {
+    log::debug("pkgfs-keeperd doesn't know yet that this daemon is about to have the mount: {}", why);
+  }
+  return keeperd_->is_silent() ? why : std::string();
+}
+
+std::string Keeper::register_as(keeper::Kind kind) {
   try {
     const Held held = make_held();
     const std::vector<std::string> words = command_line_of(::getpid());
@@ -169,9 +184,7 @@ std::string Keeper::register_mount() {
     descriptors.push_back(arguments.get());
     descriptors.push_back(child_.fd());
     descriptors.insert(descriptors.end(), held.contents.containers.begin(), held.contents.containers.end());
-    std::string why = keeperd_->hold(descriptors);
-    is_registered_ = why.empty();
-    return why;
+    return keeperd_->hold(descriptors, kind);
   } catch (const Error& error) {
     return error.message();
   }

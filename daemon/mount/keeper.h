@@ -87,6 +87,10 @@ class Keeper final : public MountGuard {
   [[nodiscard]] bool is_backed() const { return keeperd_.has_value(); }
   /// Lets pkgfs-keeperd hold the same. Returns an empty text, or the reason why it doesn't.
   [[nodiscard]] std::string register_mount();
+  /// Tells pkgfs-keeperd that this daemon is about to replace one that runs (`replaces`), so that a keeper is started
+  /// if this daemon and its child process are killed before `register_mount`. Without that, both must live until then.
+  /// Returns an empty text, or, if pkgfs-keeperd doesn't answer within a second, a text that says so.
+  [[nodiscard]] std::string announce();
   /// Whether it does. Any thread may call it.
   [[nodiscard]] bool is_registered() const { return is_registered_; }
   /// Call it when `keeperd_fd` is readable.
@@ -119,6 +123,8 @@ class Keeper final : public MountGuard {
   };
   /// Throws Error.
   [[nodiscard]] Held make_held();
+  /// Registers the mount at pkgfs-keeperd. Returns an empty text, or the reason why that failed.
+  [[nodiscard]] std::string register_as(keeper::Kind kind);
   /// Ends the child process, if it still runs, and forgets it.
   void end();
 

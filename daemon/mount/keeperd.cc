@@ -15,13 +15,13 @@
 #include <span>
 
 #include "core/base/system_limits.h"
-#include "daemon/keeper/registration.h"
 #include "daemon/keeper/socket_message.h"
 
 namespace pkgfs {
 namespace {
 
 constexpr int kReplyMs = 5000;
+constexpr int kPendingMs = 1000;
 constexpr int kLetGoOfAllMs = 1000;
 
 /// Sends one message. False, with errno: that failed.
@@ -90,15 +90,16 @@ UniqueFd connect_to_keeperd(const std::string& path, std::string& why) {
   return socket;
 }
 
-std::string Keeperd::hold(const std::vector<int>& descriptors) {
+std::string Keeperd::hold(const std::vector<int>& descriptors, keeper::Kind kind) {
   std::string why;
+  is_silent_ = false;
   if (!socket_) {
     socket_ = connect_to_keeperd(path_, why);
   }
   if (!socket_) {
     return why;
   }
-  const keeper::Registration text{.descriptors = static_cast<std::uint32_t>(descriptors.size())};
+  const keeper::Registration text{.kind = kind, .descriptors = static_cast<std::uint32_t>(descriptors.size())};
   for (std::span<const int> rest(descriptors); !rest.empty();) {
     const auto part = rest.first(std::min(rest.size(), keeper::kDescriptorsAtOnce));
     rest = rest.subspan(part.size());
@@ -108,7 +109,7 @@ std::string Keeperd::hold(const std::vector<int>& descriptors) {
       return "it can't be told of the mount: " + errno_text(error);
     }
   }
-  switch (reply_of(socket_.get(), kReplyMs)) {
+  switch (reply_of(socket_.get(), kind == keeper::kPending ? kPendingMs : kReplyMs)) {
     case keeper::kHeld:
       return {};
     case keeper::kTooMany:
@@ -118,6 +119,7 @@ std::string Keeperd::hold(const std::vector<int>& descriptors) {
       why = "it doesn't understand this version of pkgfs";
       break;
     default:
+      is_silent_ = true;
       why = "it doesn't answer";
   }
   socket_.reset();
@@ -125,7 +127,7 @@ std::string Keeperd::hold(const std::vector<int>& descriptors) {
 }
 
 void Keeperd::let_go() {
-  if (socket_ && send_part(socket_.get(), {.ends = 1}, {})) {
+  if (socket_ && send_part(socket_.get(), {.kind = keeper::kEnds}, {})) {
     (void)reply_of(socket_.get(), kLetGoOfAllMs);
   }
   socket_.reset();

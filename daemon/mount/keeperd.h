@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/base/unique_fd.h"
+#include "daemon/keeper/registration.h"
 
 namespace pkgfs {
 
@@ -21,8 +22,11 @@ class Keeperd {
   explicit Keeperd(std::string path) : path_(std::move(path)) {}
 
   /// Gives pkgfs-keeperd duplicates of `descriptors`, in the order of keeper::Registered, in place of those that it
-  /// has. Waits at most some seconds. Returns an empty text, or the reason why it doesn't hold them.
-  [[nodiscard]] std::string hold(const std::vector<int>& descriptors);
+  /// has, or, with kPending, beside those of the daemon that this one is to replace. Waits at most some seconds, or,
+  /// with kPending, one. Returns an empty text, or the reason why it doesn't hold them.
+  [[nodiscard]] std::string hold(const std::vector<int>& descriptors, keeper::Kind kind);
+  /// Whether pkgfs-keeperd has sent no reply in the time of the last `hold`.
+  [[nodiscard]] bool is_silent() const { return is_silent_; }
   /// The daemon ends because it was asked to. When this returns, pkgfs-keeperd has closed all of this mount, unless
   /// that takes more than a second.
   void let_go();
@@ -33,6 +37,7 @@ class Keeperd {
  private:
   std::string path_;
   UniqueFd socket_;
+  bool is_silent_ = false;
 };
 
 }  // namespace pkgfs

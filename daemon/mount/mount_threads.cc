@@ -27,10 +27,13 @@ void Guards::look_at_start(const std::string& why) {
   }
 }
 
-void Guards::use(Keeper& keeper, fuse::Session& session) {
+void Guards::use(Keeper& keeper, fuse::Session& session, bool replaces) {
   keeper_ = &keeper;
   session_ = &session;
   look_at_start(keeper_->start());
+  if (replaces && has_keeper() && keeper_->is_backed()) {
+    silence_ = keeper_->announce();
+  }
 }
 
 void Guards::confirm() {
@@ -43,7 +46,11 @@ void Guards::back_up() {
   if (!has_keeper() || !keeper_->is_backed()) {
     return;
   }
-  if (const std::string why = keeper_->register_mount(); !why.empty()) {
+  std::string why = std::exchange(silence_, {});
+  if (why.empty()) {
+    why = keeper_->register_mount();
+  }
+  if (!why.empty()) {
     // The first time only: it may be down for long.
     log::write(
         pause_.count() == 0 ? log::Level::kWarn : log::Level::kDebug,

@@ -38,8 +38,9 @@ class Guards final : public MountGuard {
   explicit Guards(std::string device) : device_(std::move(device)) {}
 
   /// Starts `keeper`, which from now on does what a guardian does, as long as it can be started. `keeper` must outlive
-  /// this object, and `session` all calls. Call `back_up` next.
-  void use(Keeper& keeper, fuse::Session& session);
+  /// this object, and `session` all calls. `replaces`: this daemon is to replace one that runs; pkgfs-keeperd is told
+  /// of that. Call `back_up` next, once this daemon has done that.
+  void use(Keeper& keeper, fuse::Session& session, bool replaces);
   /// Makes sure that a keeper that was told of the mount only watches it now (Keeper::confirm).
   void confirm();
   /// Lets pkgfs-keeperd hold what the running keeper holds, if it is to do that.
@@ -77,6 +78,7 @@ class Guards final : public MountGuard {
   Keeper* keeper_ = nullptr;
   fuse::Session* session_ = nullptr;
   bool must_renew_ = false;  // the keeper holds what the mount had open before
+  std::string silence_;      // pkgfs-keeperd has just not answered; the next `back_up` doesn't wait for it again
   Guardian guardian_;
   std::chrono::seconds pause_{0};  // until the next attempt to start a keeper, or to reach pkgfs-keeperd
   Time next_try_ = Time::max();

@@ -246,7 +246,7 @@ void ServedMount::start_serving() {
     serve_alone();
   }
   if (keeper_) {
-    guards_->use(*keeper_, session_);
+    guards_->use(*keeper_, session_, replaces);
   }
   if (replaces) {
     end_predecessor(*predecessor_);

@@ -167,7 +167,8 @@ TEST_F(Keeperd, HoldsSeveralMountsThatEndTogether) {
   }
 }
 
-constexpr const char* kLiar = R"(
+/// Begins a script that is a client.
+constexpr const char* kClient = R"(
 import array, os, socket, struct, sys, time
 path = sys.argv[1]
 def connect():
@@ -189,14 +190,19 @@ own = os.pidfd_open(os.getpid())
 stat = os.open("/proc/self/stat", os.O_RDONLY)
 memory = os.memfd_create("x")
 os.write(memory, b"53\0/\0" + b"1\0" * 7)
-head = lambda count, version=1, ends=0: struct.pack("III", version, ends, count)
+head = lambda count, version=1, kind=0: struct.pack("III", version, kind, count)
+)";
+
+constexpr const char* kLiar = R"(
 lies = [
     (b"", ()), (b"x", ()), (b"x" * 5000, ()), (head(10, version=7), (null,)), (head(0), (null,)), (head(9), (null,) * 9),
     (head(2**32 - 1), (null,)), (head(10), (null,) * 10), (head(10), (read,) * 10), (head(10), (null,) * 11),
-    (head(10, ends=2), ()), (head(10), ()), (head(10), (read, write, null, null, null, null, own, read, memory, own)),
+    (head(10, kind=2), ()), (head(10), ()), (head(10), (read, write, null, null, null, null, own, read, memory, own)),
     (head(10), (fuse, null, null, null, null, null, read, stat, memory, own)),
     (head(10), (fuse, null, null, null, null, null, own, null, memory, own)),
     (head(10), (fuse, null, null, null, null, null, own, stat, null, own)),
+    (head(10, kind=2), (fuse, null, null, null, null, null, own, stat, memory, own)),  # beside no other
+    (head(10, kind=3), (fuse, null, null, null, null, null, own, stat, memory, own)),
 ]
 for data, fds in lies:
     try:
@@ -249,12 +255,44 @@ TEST_F(Keeperd, LyingClientsHarmNoMount) {
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
   held(mount.path());
   for (int i = 0; i < 2; ++i) {
-    const ProcessResult liar = run({"/usr/bin/python3", "-I", "-S", "-c", kLiar, socket()}, {.timeout = seconds(60)});
+    const ProcessResult liar =
+        run({"/usr/bin/python3", "-I", "-S", "-c", std::string(kClient) + kLiar, socket()}, {.timeout = seconds(60)});
     EXPECT_TRUE(liar.ok()) << liar.describe();
     replace_both(mount.path());
   }
   EXPECT_TRUE(eventually([&] { return files() < files_at_first_ + 20; }, seconds(10)))
       << "descriptors of clients that have gone";
+}
+
+/// It is refused without that one, or dropped with it: it must not keep a device open that nothing acts for.
+TEST_F(Keeperd, APendingRegistrationLiesBesideThatOfTheDaemonBefore) {
+  start();
+  const ProcessResult client = run({"/usr/bin/python3", "-I", "-S", "-c", std::string(kClient) + R"(
+PLAIN, ENDS, PENDING = range(3)
+def register(kind, name, s=None):
+    memory = os.memfd_create("x")
+    os.write(memory, name + b"\0/\0" + b"1\0" * 7)
+    s = s or connect()
+    send(s, head(10, kind=kind), (fuse, null, null, null, null, null, own, stat, memory, own))
+    return s, answer(s)
+_, got = register(PENDING, b"1-other")
+assert got == b"w", got
+for end in (lambda s: send(s, head(0, kind=ENDS)), lambda s: register(PLAIN, b"1-mount"),
+            lambda s: register(PLAIN, b"1-mount", s)):
+    daemon, got = register(PLAIN, b"1-mount")
+    assert got == b"h", got
+    first, got = register(PENDING, b"1-mount")
+    assert got == b"h", got
+    _, got = register(PENDING, b"1-other")
+    assert got == b"w", got
+    second, got = register(PENDING, b"1-mount")
+    assert got == b"h" and first.recv(1) == b"", "there are two"
+    end(daemon)
+    assert second.recv(1) == b"", "it is held without the other"
+)",
+                                    socket()});
+  EXPECT_TRUE(client.ok()) << client.describe();
+  EXPECT_TRUE(eventually([&] { return files() < files_at_first_ + 10; })) << "it still holds what was dropped";
 }
 
 TEST_F(Keeperd, AnotherUserIsRefused) {

@@ -82,6 +82,8 @@ def state_of(pid):  # as proc_pid_stat(5) names it; "X": it has ended
         return open(f"/proc/{pid}/stat").read().rpartition(") ")[2][0].replace("Z", "X")
     except OSError:
         return "X"
+def children_of(pid):
+    return [int(child) for child in open(f"/proc/{pid}/task/{pid}/children").read().split()]
 def kill(*pids):
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
@@ -122,7 +124,7 @@ theirs.close()
 mine.settimeout(10)
 text, state, _, _ = socket.recv_fds(mine, 2, 1)
 assert text == b"p\0"
-[new] = [int(pid) for pid in open(f"/proc/{keeper}/task/{keeper}/children").read().split()]
+[new] = children_of(keeper)
 exec(sys.argv[5])
 )";
 

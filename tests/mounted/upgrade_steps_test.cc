@@ -36,33 +36,6 @@ TEST_F(UpgradeStepByStep, TheKeeperOfTheNewDaemonLetsTheOldOneGoOnIfItsOwnKeeper
   }
 }
 
-TEST_F(UpgradeStepByStep, ANewDaemonEndsIfKeeperdHasStartedAnotherOne) {
-  const std::string socket = dir_.path() / "keeperd.sock";
-  Process keeperd({fs::path(kPkgfs).parent_path() / "pkgfs-keeperd", socket});
-  ASSERT_TRUE(eventually([&] { return fs::exists(socket); })) << keeperd.err();
-  {
-    const MountedPackage mount(kPkgfs, package(), {"--keeper=external"}, {.environment = {{"PKGFS_KEEPERD", socket}}});
-    ASSERT_TRUE(mount.ok()) << mount.result().describe();
-    Serving before;
-    ASSERT_TRUE(eventually([&] { return (before = kept(mount.path())).all.value("keeperd", false); }));
-    ComparingReader reader(mount.path(), source());
-    // What comes last on the socket is its end.
-    const ProcessResult upgraded = upgrade(before, R"(
-serve()
-kill(keeper, daemon)
-time.sleep(2)
-check()
-assert mine.recv(2) == b""
-)");
-    EXPECT_TRUE(upgraded.ok()) << upgraded.describe();
-    reader.expect_right();
-    EXPECT_TRUE(eventually([&] { return processes_with(mount.path()).size() == 1; })) << "two daemons go on";
-    EXPECT_EQ(kept(mount.path()).generation, before.generation + 1);
-  }
-  keeperd.signal(SIGKILL);
-  (void)keeperd.wait();
-}
-
 TEST_F(UpgradeStepByStep, ANewDaemonMayBeKilledBetweenItsNoteAndEachOfItsSignals) {
   // The signals are to the keeper before and to the daemon before.
   for (const ProcessOptions& way : ways()) {
