@@ -68,9 +68,9 @@ class UpgradeKilled : public KeeperTest {
 constexpr const char* kUpgrades = R"(
 import array, ctypes, os, signal, socket, struct, sys, time
 program, daemon, keeper, files = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-words = [word for word in open(f"/proc/{keeper}/cmdline").read().split("\0") if word]
+mountpoint = open(f"/proc/{daemon}/cmdline").read().split("\0")[-2]
 asks = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-asks.connect("\0pkgfs-keeper-" + words[3])
+asks.connect(f"\0pkgfs-keeper-{os.minor(os.stat(mountpoint).st_dev)}")
 mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 def rights(*fds):
     return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
@@ -138,7 +138,7 @@ class UpgradeStepByStep : public UpgradeKilled {
             "-S",
             "-c",
             kUpgrades,
-            program(),
+            fresh_,
             std::to_string(before.daemon),
             std::to_string(before.keeper),
             own_,
@@ -148,6 +148,8 @@ class UpgradeStepByStep : public UpgradeKilled {
   [[nodiscard]] ProcessResult upgrade(const Serving& before, const std::string& steps) const {
     return run(upgrade_words(before, steps), {.timeout = std::chrono::seconds(30)});
   }
+
+  std::string fresh_ = program();  // what the new daemon runs
 };
 
 }  // namespace pkgfs::test
