@@ -128,7 +128,7 @@ std::string Keeper::start() {
     }
     can_abort_ = held.can_abort;
     KeeperProcess before = std::exchange(child_, std::move(process));
-    id_ = child_.id();
+    id_ = is_early ? 0 : child_.id();
     crashes_.start(UniqueFd(::fcntl(child_.control(), F_DUPFD_CLOEXEC, 0)));
     if (before.id() != 0) {
       before.end();
@@ -142,7 +142,11 @@ std::string Keeper::start() {
 
 std::string Keeper::confirm() {
   close_later_.reset();
-  if (!std::exchange(is_told_only_, false) || child_.watches()) {
+  if (!std::exchange(is_told_only_, false)) {
+    return {};
+  }
+  if (child_.watches()) {
+    id_ = child_.id();
     return {};
   }
   end();

@@ -106,7 +106,7 @@ class Keeper final : public MountGuard {
   /// A child process that ends again and again isn't replaced more than 600 times within a minute.
   [[nodiscard]] std::string replace() override;
   [[nodiscard]] int ended_fd() const override { return child_.fd(); }
-  /// The child process; 0: there is none. Any thread may call it.
+  /// The child process; 0: none watches this process. Any thread may call it.
   [[nodiscard]] pid_t id() const { return id_; }
 
  private:

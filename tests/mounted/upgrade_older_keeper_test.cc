@@ -99,8 +99,9 @@ class UpgradeWithOlderKeeper : public UpgradeStepByStep {
   void next_keeper_is_older() { dir_.write("own/older", ""); }
   Serving prepare(const MountedPackage& mount) {
     EXPECT_TRUE(mount.ok()) << mount.result().describe();
+    Serving before = kept(mount.path());
     EXPECT_FALSE(fs::exists(own_ / "older")) << "its keeper isn't the older one";
-    return kept(mount.path());
+    return before;
   }
 };
 
