@@ -340,8 +340,6 @@ void prepare() {
     ::dup2(null, stream);
   }
   ::close(null);
-  protection.ask();
-  haste.begin();
 }
 
 }  // namespace
@@ -362,6 +360,8 @@ int main(int argc, char** argv) {
       return 0;  // the daemon has ended before it had a mount
     }
   }
+  protection.ask();
+  haste.begin();  // not earlier: this process would take the CPU from the daemon that makes the mount
   successions.map(containers);
   listen_for_upgrades();  // first: a process that sees this keeper may ask at once
   const char ready[kMessageBytes]{kReady, 0};

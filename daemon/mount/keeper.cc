@@ -106,9 +106,9 @@ Keeper::Held Keeper::make_held() {
 }
 
 std::string Keeper::start() {
-  KeeperProcess process = std::exchange(early_, {});
   try {
     Held held = make_held();
+    KeeperProcess process = early_.valid() ? early_.get() : KeeperProcess();
     const KeeperProcess::Mount mount{.connection = connection_,
                                      .mountpoint = mountpoint_,
                                      .successions = successions_in(held.contents.state.get()),

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <future>
 #include <optional>
 #include <string>
 #include <utility>
@@ -36,10 +37,10 @@ class Keeper final : public MountGuard {
   using Make = std::function<Contents()>;
 
   /// `device`: of the FUSE session, and `state`: of fuse::SharedState. Both must outlive the keeper. `connection`: its
-  /// number ("53"). `keeperd`: the path of the socket of pkgfs-keeperd; empty: it doesn't hold the mount. `early`: a
-  /// process of KeeperProcess::start_early, or empty.
+  /// number ("53"). `keeperd`: the path of the socket of pkgfs-keeperd; empty: it doesn't hold the mount. `early`: of
+  /// KeeperProcess::start_early, or empty.
   Keeper(int device, int state, std::string connection, std::string mountpoint, Make make,
-         const std::string& keeperd = {}, KeeperProcess early = {})
+         const std::string& keeperd = {}, std::future<KeeperProcess> early = {})
       : device_(device),
         state_(state),
         connection_(std::move(connection)),
@@ -134,7 +135,7 @@ class Keeper final : public MountGuard {
   std::string mountpoint_;
   Make make_;
   CrashReports crashes_;
-  KeeperProcess early_;  // for the first start
+  std::future<KeeperProcess> early_;  // for the first start
   KeeperProcess child_;
   std::atomic<pid_t> id_{0};
   std::optional<Keeperd> keeperd_;

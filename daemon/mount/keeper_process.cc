@@ -129,11 +129,18 @@ KeeperProcess KeeperProcess::start(const Mount& mount) {
                std::move(variables));
 }
 
-KeeperProcess KeeperProcess::start_early(const std::string& mountpoint) {
+std::future<KeeperProcess> KeeperProcess::start_early(const std::string& mountpoint) {
+  const auto start = [mountpoint]() -> KeeperProcess {
+    try {
+      return spawn(keeper::kLaterContainers, keeper::kLaterConnection, mountpoint, {}, {});
+    } catch (const Error& error) {
+      log::debug("the keeper isn't started before the mount: {}", error);
+      return {};
+    }
+  };
   try {
-    return spawn(keeper::kLaterContainers, keeper::kLaterConnection, mountpoint, {}, {});
-  } catch (const Error& error) {
-    log::debug("the keeper isn't started before the mount: {}", error);
+    return std::async(std::launch::async, start);
+  } catch (const std::system_error&) {  // no thread; `start` may still find one
     return {};
   }
 }

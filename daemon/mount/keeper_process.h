@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <future>
 #include <span>
 #include <string>
 #include <utility>
@@ -37,8 +38,9 @@ class KeeperProcess {
   /// Throws Error.
   [[nodiscard]] static KeeperProcess start(const Mount& mount);
   /// Starts a process that waits for `describe`, while this process makes the mount. Empty if that isn't possible:
-  /// `start` then says why. If this process ends meanwhile, the other one ends, too.
-  [[nodiscard]] static KeeperProcess start_early(const std::string& mountpoint);
+  /// `start` then says why. If this process ends meanwhile, the other one ends, too. A thread does it, because a thread
+  /// that starts a program waits until the program's file is open, and then often for a CPU.
+  [[nodiscard]] static std::future<KeeperProcess> start_early(const std::string& mountpoint);
   /// Tells a process of `start_early` of its mount. False: it has ended.
   [[nodiscard]] bool describe(const Mount& mount) const;
   /// Waits until the process watches this one. False: it has ended, or takes too long.

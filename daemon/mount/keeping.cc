@@ -122,7 +122,7 @@ bool must_keep_requests(const fuse::Handshake& handshake) {
 }
 
 void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecord record, const KeptParts& parts,
-                 const std::string& keeperd, KeeperProcess early) {
+                 const std::string& keeperd, std::future<KeeperProcess> early) {
   if (guards.device().empty()) {
     log::debug("there is no keeper: another mount covers \"{}\"", record.mountpoint);
     return;

@@ -63,10 +63,10 @@ struct KeptParts {
 [[nodiscard]] UniqueFd journal_of(const MountRecord& record);
 
 /// Makes the object for the keeper of the mount, but doesn't start it. If another mount covers this one, makes none.
-/// `keeperd`: the path of the socket of pkgfs-keeperd; empty: it isn't to hold the mount. `early`: a process of
+/// `keeperd`: the path of the socket of pkgfs-keeperd; empty: it isn't to hold the mount. `early`: of
 /// KeeperProcess::start_early, or empty.
 void make_keeper(std::optional<Keeper>& keeper, const Guards& guards, MountRecord record, const KeptParts& parts,
-                 const std::string& keeperd, KeeperProcess early);
+                 const std::string& keeperd, std::future<KeeperProcess> early);
 /// Lets the service manager keep what a keeper would hold. The next process of the unit goes on with the mount. Returns
 /// an empty text, or the reason why it keeps what it has kept before, or nothing.
 [[nodiscard]] std::string store_mount(ServiceManager& manager, MountRecord record, const KeptParts& parts);

@@ -70,7 +70,8 @@ ServedMount::ServedMount(MountWatch& watch, OpenedTree opened, LaterTrees later,
       tree_(versions_.tree()),
       keeping_(keeping_of(options, opened_, later.followed, manager)),
       state_(state_of(predecessor_, keeping_)),
-      early_keeper_(has_keeper(keeping_) && !predecessor_ ? KeeperProcess::start_early(mountpoint) : KeeperProcess()),
+      early_keeper_(has_keeper(keeping_) && !predecessor_ ? KeeperProcess::start_early(mountpoint)
+                                                          : std::future<KeeperProcess>()),
       statistics_(state_),
       prefetcher_(tree_, statistics_, page_cache_ahead(control_group_limit())),
       // The prefetcher knows one tree.
@@ -226,13 +227,12 @@ void ServedMount::start_serving() {
   }
   if (has_keeper(keeping_)) {
     make_keeper(keeper_, *guards_, record(), parts(),
-                keeping_ == Keeping::kBackedKeeper ? keeperd_socket() : std::string(),
-                std::exchange(early_keeper_, {}));
+                keeping_ == Keeping::kBackedKeeper ? keeperd_socket() : std::string(), std::move(early_keeper_));
   }
   if (keeper_ && predecessor_ && predecessor_->runs) {
     replace_with(*keeper_, *predecessor_);
   }
-  early_keeper_.end();
+  early_keeper_ = {};  // ends it if it isn't needed
   fuse::ServerOptions servers = server_options(options_, used_prefetcher_);
   servers.poisoned = poisoned_requests(state_, predecessor_, tree_, adapter_.live_ids());
   servers.keep_requests = requests_.get();

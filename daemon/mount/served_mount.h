@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -103,7 +104,7 @@ class ServedMount {
   vfs::FileSystem& tree_;  // with which the mount begins
   Keeping keeping_;
   fuse::SharedState state_;
-  KeeperProcess early_keeper_;  // until the mount is there; `state_` puts into the environment what it must know
+  std::future<KeeperProcess> early_keeper_;  // until the mount is there; `state_` sets its environment
   fuse::Statistics statistics_;
   std::unique_ptr<fuse::RequestStore> requests_;  // where the kernel doesn't send them again
   fuse::ContentPrefetcher prefetcher_;
