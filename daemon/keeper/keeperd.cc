@@ -53,17 +53,12 @@ void registered(Mount& mount) {
     reply(mount, kWrong);
     return;
   }
+  const auto is_other = [&mount](const Mount& other, const Descriptors& ours) {
+    return &other != &mount && other.held.count > 0 && is_same(other.held, ours);
+  };
   Mount* before = nullptr;  // of a pending registration
-  for (Mount* other = mounts; other != nullptr; other = other->next) {
-    if (other == &mount || other->held.count == 0 || !is_same(other->held, mount.coming)) {
-      continue;
-    }
-    if (mount.pending && other->before == nullptr) {
-      before = other;
-      continue;
-    }
-    forget(*other);
-    end_connection(*other);
+  for (Mount* other = mount.pending ? mounts : nullptr; other != nullptr; other = other->next) {
+    before = other->before == nullptr && is_other(*other, mount.coming) ? other : before;
   }
   if (mount.pending && before == nullptr) {
     reply(mount, kWrong);
@@ -72,6 +67,12 @@ void registered(Mount& mount) {
   forget(mount);
   mount.held = mount.coming;
   mount.coming = {};
+  for (Mount* other = mounts; other != nullptr; other = other->next) {
+    if (other != before && is_other(*other, mount.held)) {
+      forget(*other);
+      end_connection(*other);
+    }
+  }
   mount.before = before;
   reply(mount, kHeld);
 }

@@ -289,6 +289,14 @@ for end in (lambda s: send(s, head(0, kind=ENDS)), lambda s: register(PLAIN, b"1
     assert got == b"h" and first.recv(1) == b"", "there are two"
     end(daemon)
     assert second.recv(1) == b"", "it is held without the other"
+daemon, got = register(PLAIN, b"1-mount")
+assert got == b"h", got
+fresh, got = register(PENDING, b"1-mount")
+assert got == b"h", got
+for _ in range(2):
+    _, got = register(PLAIN, b"1-mount", fresh)
+    assert got == b"h", "a pending one doesn't become another"
+assert daemon.recv(1) == b"", "the one before is still held"
 )",
                                     socket()});
   EXPECT_TRUE(client.ok()) << client.describe();
