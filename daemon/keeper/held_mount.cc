@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <syslog.h>
@@ -248,6 +249,33 @@ void collect_children() {
   }
 }
 
+namespace {
+
+/// The daemon runs, but its keeper has ended. It may have been stopped for an upgrade. If the new daemon and the keeper
+/// of that one have ended, too, nothing else lets the daemon go on, or kills it if it was replaced.
+void end_upgrade(const Mount& mount) {
+  Mount* pending = mounts;
+  while (pending != nullptr && pending->before != &mount) {
+    pending = pending->next;
+  }
+  if (pending == nullptr || !is_readable(pending->held.all[kHeldKeeper]) ||
+      !has_ended(pending->held.all[kHeldMainThread])) {
+    return;
+  }
+  std::uint32_t replaced_by = 0;
+  const int state = mount.held.all[kHeldState];
+  if (is_named(state, "/memfd:")) {  // to read another file, this process may have to wait
+    (void)!::pread(state, &replaced_by, sizeof(replaced_by), kReplacedBy);
+  }
+  (void)::syscall(SYS_pidfd_send_signal, mount.held.all[kHeldDaemon], replaced_by != 0 ? SIGKILL : SIGCONT, nullptr, 0);
+  if (replaced_by == 0) {
+    forget(*pending);
+    end_connection(*pending);
+  }
+}
+
+}  // namespace
+
 bool look_after(Mount& mount) {
   if (mount.held.count == 0 || mount.started > 0 || mount.before != nullptr) {
     return false;
@@ -263,6 +291,9 @@ bool look_after(Mount& mount) {
     end_connection(mount);
     start_keeper(mount);
     return true;
+  }
+  if (mount.orphaned) {
+    end_upgrade(mount);
   }
   return mount.orphaned;  // soon, the daemon either registers another keeper or ends
 }

@@ -75,9 +75,10 @@ assert mine.recv(2) == b""
   EXPECT_EQ(kept(mount.path()).generation, before.generation + 1);
 }
 
-/// It knows of the new daemon, but not yet that this one has replaced the other.
+/// It knows of the new daemon, but not yet that this one has replaced the other. If only the old daemon is left, it is
+/// stopped.
 TEST_F(UpgradeWithKeeperd, ANewDaemonAndItsKeeperMayBeKilledAfterTheNote) {
-  for (const char* const also : {"", "keeper, daemon"}) {
+  for (const char* const also : {"", "keeper", "keeper, daemon"}) {
     SCOPED_TRACE(also);
     const MountedPackage mount(kPkgfs, package(), options(), environment());
     ASSERT_TRUE(mount.ok()) << mount.result().describe();
@@ -106,7 +107,7 @@ kill(its_keeper, new, )" + std::string(also) + ")");
 
 /// Then the pending registration ends with that of the old daemon.
 TEST_F(UpgradeWithKeeperd, ANewDaemonAndItsKeeperMayBeKilledBeforeTheNote) {
-  for (const char* const also : {"", "keeper, daemon"}) {
+  for (const std::string& also : Arguments{"", "keeper", "keeper, daemon"}) {
     SCOPED_TRACE(also);
     MountedPackage mount(kPkgfs, package(), options(), environment());
     ASSERT_TRUE(mount.ok()) << mount.result().describe();
@@ -123,9 +124,9 @@ for call in calls(new):
         break
 assert replaced_by() == 0
 [its_keeper] = children_of(new)
-kill(its_keeper, new, )" + std::string(also) + ")");
+kill(its_keeper, new, )" + also + ")");
     EXPECT_TRUE(killed.ok()) << killed.describe();
-    const bool all = *also != '\0';
+    const bool all = also == "keeper, daemon";
     EXPECT_TRUE(eventually([&] { return serving(mount.path()).keeper > 0; }));
     EXPECT_EQ(kept(mount.path()).generation, before.generation + (all ? 1 : 0));
     EXPECT_EQ(kept(mount.path()).daemon == before.daemon, !all);
