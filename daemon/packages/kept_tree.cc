@@ -16,6 +16,7 @@
 #include "core/webc/container.h"
 #include "core/webc/json_fields.h"
 #include "daemon/packages/kept_directory.h"
+#include "daemon/packages/kept_resolution.h"
 #include "daemon/packages/lazy_packages.h"
 
 namespace pkgfs {
@@ -28,16 +29,6 @@ using webc::Json;
 using webc::optional_text;
 using webc::required;
 
-Json or_null(const std::optional<std::string>& text) { return text ? Json(*text) : Json(nullptr); }
-
-/// The file that a process can open again; null if there is none.
-const MappedFile* file_of(const ByteSource& source) {
-  if (const auto* const lazy = dynamic_cast<const LazySource*>(&source)) {
-    return lazy->whole_file();
-  }
-  return dynamic_cast<const MappedFile*>(&source);
-}
-
 /// Whether another process has to fetch the container as this one does. The package needs an id for that.
 bool is_fetched(const DependencyGraph::Node& node, const Package& package) {
   const PackageHash* const hash = node.pkg.id.hash();
@@ -47,46 +38,7 @@ bool is_fetched(const DependencyGraph::Node& node, const Package& package) {
 bool can_keep(const DependencyGraph::Node& node, const Package& package) {
   const webc::Container* const container = package.container();
   return container == nullptr ? dynamic_cast<const DirectoryPackage*>(&package) != nullptr
-                              : file_of(*container->source()) != nullptr || is_fetched(node, package);
-}
-
-/// The id of a package without a name, if it was computed; it isn't computed here, because that reads all bytes.
-Json id_json(const PackageId& id) {
-  if (const PackageHash* const hash = id.hash(); hash != nullptr && !hash->known()) {
-    return nullptr;
-  }
-  return id.to_string();
-}
-
-Json node_json(const DependencyGraph::Node& node) {
-  Json entry{{"id", id_json(node.pkg.id)}, {"edges", Json::array()}};
-  for (const DependencyGraph::Edge& edge : node.edges) {
-    entry["edges"].push_back({edge.alias, edge.target});
-  }
-  if (const auto& dist = node.dist) {
-    entry["url"] = dist->url;
-    entry["path"] = or_null(dist->path);
-    entry["sha256"] = dist->webc_sha256 ? Json(to_hex(*dist->webc_sha256)) : Json(nullptr);
-    entry["is_hash_safe"] = dist->is_hash_safe;
-    entry["registry"] = or_null(dist->registry);
-    if (!dist->version.empty()) {
-      entry["version"] = dist->version;
-    }
-  }
-  return entry;
-}
-
-DistributionInfo distribution_of(const Json& entry, const std::string& where) {
-  DistributionInfo dist{.url = expect_text(required(entry, "url", where), where),
-                        .path = optional_text(entry, "path", where),
-                        .webc_sha256 = std::nullopt,
-                        .is_hash_safe = required(entry, "is_hash_safe", where) == Json(true),
-                        .registry = optional_text(entry, "registry", where),
-                        .version = optional_text(entry, "version", where).value_or("")};
-  if (const auto hex = optional_text(entry, "sha256", where)) {
-    dist.webc_sha256 = sha256_from_hex(*hex);
-  }
-  return dist;
+                              : file_of(package) != nullptr || is_fetched(node, package);
 }
 
 /// Takes over a descriptor. If the file was changed in place, every read of it fails, as in the process before.
@@ -111,7 +63,6 @@ class Reopening {
 
   OpenedTree open() {
     read_nodes();
-    read_resolved();
     if (!lazy_.empty()) {
       opener_.emplace(flags_, io_);
       for (const DependencyGraph::Node& node : resolution_.graph.nodes) {
@@ -141,17 +92,6 @@ class Reopening {
   }
 
  private:
-  [[nodiscard]] std::size_t number(const Json& value, const std::string& where) const {
-    const auto found = static_cast<std::size_t>(expect_unsigned(value, where));
-    if (found >= resolution_.graph.nodes.size()) {
-      throw Error(ErrorCode::kCorrupt, where + ": there is no such package");
-    }
-    return found;
-  }
-  [[nodiscard]] const PackageId& id(const Json& value, const std::string& where) const {
-    return resolution_.graph.nodes[number(value, where)].pkg.id;
-  }
-
   /// The package of a kept container; null if there is none.
   std::shared_ptr<const Package> package_of(const Json& entry, const std::string& where) {
     if (const auto directory = entry.find("directory"); directory != entry.end()) {
@@ -177,58 +117,16 @@ class Reopening {
     const Json& nodes = expect_list(required(kept_.resolution, "nodes", "resolution"), "nodes");
     for (const Json& entry : nodes) {
       const std::string where = "nodes." + std::to_string(packages_.size());
-      const auto text = optional_text(entry, "id", where);
-      std::optional<PackageId> id = text ? PackageId::parse(*text) : std::nullopt;
       packages_.push_back(package_of(entry, where));
       if (entry.contains("is_lazy")) {
         lazy_.push_back(packages_.size() - 1);
       }
-      if (!id && packages_.back() != nullptr) {
-        id = PackageId(packages_.back()->hash());
-      }
-      if (!id) {
-        throw Error(ErrorCode::kCorrupt, where + ": it has no id");
-      }
-      DependencyGraph::Node node{
-          .pkg = {.id = *id, .commands = {}, .entrypoint = {}, .dependencies = {}, .filesystem = {}},
-          .dist = std::nullopt,
-          .edges = {}};
-      if (entry.contains("url")) {
-        node.dist = distribution_of(entry, where);
-      }
-      resolution_.graph.nodes.push_back(std::move(node));
     }
-    for (std::size_t i = 0; i < nodes.size(); ++i) {
-      for (const Json& edge : expect_list(required(nodes[i], "edges", "nodes"), "edges")) {
-        resolution_.graph.nodes[i].edges.push_back(
-            {.alias = expect_text(edge.at(0), "edges"), .target = number(edge.at(1), "edges")});
-      }
-    }
-  }
-
-  void read_resolved() {
-    const Json& kept = kept_.resolution;
-    root_ = number(required(kept, "root", "resolution"), "root");
-    for (const Json& index : expect_list(required(kept, "order", "resolution"), "order")) {
-      resolution_.order.push_back(number(index, "order"));
-    }
-    ResolvedPackage package{.root = resolution_.graph.nodes[root_].pkg.id,
-                            .commands = {},
-                            .entrypoint = optional_text(kept, "entrypoint", "resolution"),
-                            .filesystem = {}};
-    for (const Json& command : expect_list(required(kept, "commands", "resolution"), "commands")) {
-      package.commands.emplace(
-          expect_text(command.at(0), "commands"),
-          ResolvedCommand{.name = expect_text(command.at(1), "commands"), .package = id(command.at(2), "commands")});
-    }
-    for (const Json& mapping : expect_list(required(kept, "filesystem", "resolution"), "filesystem")) {
-      package.filesystem.push_back(
-          {.mount_path = expect_text(required(mapping, "mount_path", "filesystem"), "filesystem"),
-           .volume_name = expect_text(required(mapping, "volume", "filesystem"), "filesystem"),
-           .original_path = optional_text(mapping, "original_path", "filesystem"),
-           .package = id(required(mapping, "package", "filesystem"), "filesystem")});
-    }
-    resolution_.package = std::move(package);
+    KeptResolution read = read_resolution(kept_.resolution, [&](std::size_t i) {
+      return packages_[i] == nullptr ? std::nullopt : std::optional<PackageId>(packages_[i]->hash());
+    });
+    resolution_ = std::move(read.resolution);
+    root_ = read.root;
   }
 
   const KeptTree& kept_;
@@ -260,47 +158,32 @@ bool can_keep(const OpenedTree& opened) {
 KeptTree keep_tree(const OpenedTree& opened) {
   const Resolution& resolution = opened.resolution;
   const LoadedPackages& packages = opened.tree.packages;
-  const std::map<PackageId, std::size_t> index = resolution.graph.index();
   KeptTree kept;
-  Json nodes = Json::array();
-  for (const DependencyGraph::Node& node : resolution.graph.nodes) {
-    Json entry = node_json(node);
+  kept.resolution = kept_resolution_json(resolution);
+  for (std::size_t i = 0; i < resolution.graph.nodes.size(); ++i) {
+    const DependencyGraph::Node& node = resolution.graph.nodes[i];
+    Json& entry = kept.resolution["nodes"][i];
     const auto package = packages.find(node.pkg.id);
-    if (package != packages.end()) {
-      if (!can_keep(node, *package->second)) {
-        throw Error(ErrorCode::kUnsupported, "the packages can't be handed over");
-      }
-      if (const auto* const directory = dynamic_cast<const DirectoryPackage*>(package->second.get())) {
-        entry["directory"] = kept_directory_json(*directory, kept.descriptors);
-      } else if (const MappedFile* const file = file_of(*package->second->container()->source())) {
-        entry["container"] = kept.descriptors.size();
-        kept.descriptors.push_back(file->fd());
-        entry["name"] = package->second->name();
-        entry["size"] = file->size();
-        entry["modified"] = file->modified();
-        if (const std::optional<Sha256> hash = package->second->hash().known()) {
-          entry["hash"] = to_hex(*hash);
-        }
-      } else {
-        entry["is_lazy"] = true;
-      }
+    if (package == packages.end()) {
+      continue;
     }
-    nodes.push_back(std::move(entry));
-  }
-  kept.resolution["nodes"] = std::move(nodes);
-  kept.resolution["order"] = resolution.order;
-  kept.resolution["root"] = index.at(resolution.package.root);
-  kept.resolution["entrypoint"] = or_null(resolution.package.entrypoint);
-  Json& commands = kept.resolution["commands"] = Json::array();
-  for (const auto& [name, command] : resolution.package.commands) {
-    commands.push_back({name, command.name, index.at(command.package)});
-  }
-  Json& filesystem = kept.resolution["filesystem"] = Json::array();
-  for (const ResolvedMapping& mapping : resolution.package.filesystem) {
-    filesystem.push_back({{"mount_path", mapping.mount_path},
-                          {"volume", mapping.volume_name},
-                          {"original_path", or_null(mapping.original_path)},
-                          {"package", index.at(mapping.package)}});
+    if (!can_keep(node, *package->second)) {
+      throw Error(ErrorCode::kUnsupported, "the packages can't be handed over");
+    }
+    if (const auto* const directory = dynamic_cast<const DirectoryPackage*>(package->second.get())) {
+      entry["directory"] = kept_directory_json(*directory, kept.descriptors);
+    } else if (const MappedFile* const file = file_of(*package->second)) {
+      entry["container"] = kept.descriptors.size();
+      kept.descriptors.push_back(file->fd());
+      entry["name"] = package->second->name();
+      entry["size"] = file->size();
+      entry["modified"] = file->modified();
+      if (const std::optional<Sha256> hash = package->second->hash().known()) {
+        entry["hash"] = to_hex(*hash);
+      }
+    } else {
+      entry["is_lazy"] = true;
+    }
   }
   return kept;
 }
