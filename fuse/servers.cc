@@ -18,6 +18,7 @@
 
 #include "core/base/error.h"
 #include "core/base/log.h"
+#include "fuse/request_header.h"
 #include "fuse/server.h"
 #include "fuse/shared_state.h"
 #include "fuse/statistics.h"
@@ -69,9 +70,16 @@ bool has_memory() {
   return got;
 }
 
+/// Such a request has no reply.
+bool returns_references(const fuse_buf& request) {
+  const std::uint32_t opcode = header_of(request).opcode;
+  return opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET;
+}
+
 }  // namespace
 
 thread_local Servers::Server* Servers::current_ = nullptr;
+thread_local Servers::Deputy* Servers::deputy_ = nullptr;
 
 Servers::Servers(fuse_session* session, Statistics& statistics, const ServerOptions& options)
     : session_(session),
@@ -242,11 +250,25 @@ void Servers::about_to_wait() {
   }
 }
 
-std::uint64_t Servers::current_request() { return current_ == nullptr ? 0 : current_->now.unique.load(); }
+std::uint64_t Servers::current_request() {
+  if (current_ != nullptr) {
+    return current_->now.unique.load();
+  }
+  return deputy_ == nullptr ? 0 : deputy_->request_;
+}
 
 RequestStore::Kept Servers::keep_request() {
-  return current_ == nullptr ? RequestStore::Kept() : current_->buffer->keep();
+  if (current_ != nullptr) {
+    return current_->buffer->keep();
+  }
+  return deputy_ == nullptr ? RequestStore::Kept() : std::move(deputy_->kept_);
 }
+
+Servers::Deputy::Deputy(std::uint64_t request, RequestStore::Kept& kept) : request_(request), kept_(kept) {
+  deputy_ = this;
+}
+
+Servers::Deputy::~Deputy() { deputy_ = nullptr; }
 
 void Servers::note_crash() noexcept {
   if (current_ != nullptr) {
@@ -270,6 +292,9 @@ void Servers::serve(Server& self) {
     if (received <= 0) {  // unmounted, or the connection was aborted
       session_ended();
       break;
+    }
+    if (returns_references(buffer.request())) {
+      buffer.done();  // a reference that is returned twice is worse than one that is never returned
     }
     answer(self, buffer);
     buffer.done();

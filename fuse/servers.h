@@ -106,6 +106,21 @@ class Servers {
   /// Keeps a copy of the request that this server thread answers, for an operation that replies later. Does nothing if
   /// requests aren't kept.
   [[nodiscard]] static RequestStore::Kept keep_request();
+  /// For a thread that isn't a server thread, and answers a request in the place of one: as long as this object lives,
+  /// the two functions above return the number of that request, and what it is kept by.
+  class Deputy {
+   public:
+    /// `kept` must outlive this.
+    Deputy(std::uint64_t request, RequestStore::Kept& kept);
+    ~Deputy();
+    Deputy(const Deputy&) = delete;
+    Deputy& operator=(const Deputy&) = delete;
+
+   private:
+    friend class Servers;
+    std::uint64_t request_;
+    RequestStore::Kept& kept_;
+  };
   /// Notes that the process is about to end because this thread has crashed. For handlers of SIGSEGV and such:
   /// async-signal-safe. Does nothing on a thread that isn't a server thread.
   static void note_crash() noexcept;
@@ -124,6 +139,7 @@ class Servers {
     RequestStore::Kept kept;
   };
   static thread_local Server* current_;
+  static thread_local Deputy* deputy_;
 
   void serve(Server& self);
   /// Waits until this thread is on duty; false: the thread must end.

@@ -305,6 +305,9 @@ void Session::take_over(UniqueFd device, std::uint64_t number, const Handshake& 
   device_ = number;
   handshake_ = agreed;
   std::vector<std::byte> reply = reply_to(agreed.request);
+  if (adapter_.is_served()) {
+    allow_parallel_lookups(agreed.request, reply);
+  }
   if (reply != agreed.reply) {  // a daemon of an earlier version allowed no idmapped mounts, this version does
     allow_idmapped_mounts(agreed.request, reply);
   }
@@ -339,34 +342,6 @@ bool Session::stop_notifying(std::chrono::milliseconds limit) { return notifier_
 bool Session::stop_prefetching(std::chrono::milliseconds limit) {
   return prefetcher_ == nullptr || prefetcher_->stop(limit);
 }
-
-void Session::tell_root_changed(std::span<const std::string> names) {
-  // The kernel waits here until each look-up and listing of the root has ended that may have begun before. The last
-  // name is for a root without entries.
-  for (const std::string& name : names) {
-    (void)fuse_lowlevel_notify_inval_entry(session_, FUSE_ROOT_ID, name.data(), name.size());
-  }
-  constexpr std::string_view kNone = ".pkgfs";
-  (void)fuse_lowlevel_notify_inval_entry(session_, FUSE_ROOT_ID, kNone.data(), kNone.size());
-  (void)fuse_lowlevel_notify_inval_inode(session_, FUSE_ROOT_ID, 0, 0);
-}
-
-void Session::let_go(std::span<const OldNode> nodes) {
-  if (adapter_.can_prune()) {
-    std::vector<std::uint64_t> all;
-    all.reserve(nodes.size());
-    for (const OldNode& each : nodes) {
-      all.push_back(each.node);
-    }
-    prune_nodes(session_, all);
-    return;
-  }
-  // An entry that a program uses is dropped by its name only: as a working directory, it is shown as deleted from then
-  // on.
-  forget_names(nodes);
-}
-
-void Session::forget_listing(std::uint64_t node) { (void)fuse_lowlevel_notify_inval_inode(session_, node, 0, 0); }
 
 bool Session::end_rings(std::chrono::milliseconds limit) {
   if (!std::exchange(rings_, false)) {
