@@ -2,6 +2,8 @@
 #include "fuse/served_operations.h"
 
 #include <cerrno>
+#include <functional>
+#include <memory>
 #include <new>
 #include <string>
 #include <string_view>
@@ -19,15 +21,41 @@ namespace {
 constexpr int kMustWait = vfs::ServedFileSystem::kMustWait;
 constexpr std::string_view kErrorAttribute = "user.pkgfs.error";
 
-using GetXattr = void (*)(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size);
-GetXattr usual_getxattr = nullptr;  // of the table that `put_into` has changed
+fuse_lowlevel_ops usual{};  // the table that `put_into` has changed
 
 /// A request that has to wait so often fails: packages are closed as fast as they are opened.
 constexpr unsigned kMostRounds = 16;
 
+/// A request that another thread answers later.
+struct Later {
+  fuse_req_t req;
+  std::uint64_t number;                      // that the kernel gave it
+  std::shared_ptr<RequestStore::Kept> kept;  // until it is answered
+  unsigned rounds = 0;
+
+  /// Only in a server thread. Throws std::bad_alloc.
+  static Later of(fuse_req_t req) {
+    return {.req = req,
+            .number = Servers::current_request(),
+            .kept = std::make_shared<RequestStore::Kept>(Servers::keep_request())};
+  }
+  /// Calls `answer` once `name` in `dir`, or the tree of `dir`, is there. False: it has waited too often.
+  [[nodiscard]] bool wait(vfs::Inode dir, const std::string& name, const std::function<void(const Later&)>& answer) {
+    if (rounds++ == kMostRounds) {
+      return false;
+    }
+    Call::waiting_lookups(req).add(req, number, *Call::served(req), dir, name,
+                                   [later = *this, answer] { answer(later); });
+    return true;
+  }
+};
+
 /// Replies to a look-up, and returns 0; or returns the errno of the reply, or kMustWait.
 int answer_lookup(fuse_req_t req, vfs::Inode dir, std::string_view name) {
   vfs::ServedFileSystem& fs = *Call::served(req);  // the request is gone after the reply
+  if (const int obstacle = fs.obstacle(dir); obstacle != 0) {
+    return obstacle;
+  }
   const Result<vfs::Entry> found = fs.lookup(dir, name);
   if (!found && found.error() != ENOENT) {
     return found.error();
@@ -46,14 +74,12 @@ int answer_lookup(fuse_req_t req, vfs::Inode dir, std::string_view name) {
 }
 
 /// Answers a look-up in a thread that isn't a server thread.
-void look_up_again(fuse_req_t req, std::uint64_t number, vfs::Inode dir, const std::string& name, unsigned round) {
+void look_up_again(Later later, vfs::Inode dir, const std::string& name) {
   int error = EIO;
   try {
-    error = answer_lookup(req, dir, name);
-    if (error == kMustWait && round < kMostRounds) {
-      Call::waiting_lookups(req).add(req, number, *Call::served(req), dir, name, [req, number, dir, name, round] {
-        look_up_again(req, number, dir, name, round + 1);
-      });
+    error = answer_lookup(later.req, dir, name);
+    if (error == kMustWait &&
+        later.wait(dir, name, [dir, name](const Later& next) { look_up_again(next, dir, name); })) {
       return;
     }
     error = error == kMustWait ? EIO : error;
@@ -61,7 +87,7 @@ void look_up_again(fuse_req_t req, std::uint64_t number, vfs::Inode dir, const s
     error = ENOMEM;
   }
   if (error != 0) {
-    fuse_reply_err(req, error);
+    fuse_reply_err(later.req, error);
   }
 }
 
@@ -72,53 +98,133 @@ void look_up_served(fuse_req_t req, fuse_ino_t parent, const char* name) {
     if (error != kMustWait) {
       return error;
     }
-    look_up_again(req, Servers::current_request(), dir, name, 0);
+    look_up_again(Later::of(req), dir, name);
     return 0;
   });
 }
 
 using List = bool (*)(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset);
 
+/// False: no reply, because the directory isn't open.
 template <List list>
-void list_again(fuse_req_t req, std::uint64_t number, fuse_ino_t ino, std::size_t size, off_t offset, unsigned round) {
-  if (list(req, ino, size, offset)) {
-    return;
+bool list_open(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset) {
+  const int obstacle = Call::served(req)->obstacle(ino);
+  if (obstacle != 0 && obstacle != kMustWait) {
+    fuse_reply_err(req, obstacle);
+    return true;
   }
-  if (round == kMostRounds) {
-    fuse_reply_err(req, EIO);
-    return;
-  }
+  return obstacle == 0 && list(req, ino, size, offset);
+}
+
+template <List list>
+void list_later(Later later, fuse_ino_t ino, std::size_t size, off_t offset) {
+  const auto again = [ino, size, offset](const Later& next) {
+    if (!list_open<list>(next.req, ino, size, offset)) {
+      list_later<list>(next, ino, size, offset);
+    }
+  };
   try {
-    Call::waiting_lookups(req).add(
-        req, number, *Call::served(req), Call::inode(req, ino), {},
-        [req, number, ino, size, offset, round] { list_again<list>(req, number, ino, size, offset, round + 1); });
+    if (!later.wait(Call::inode(later.req, ino), {}, again)) {
+      fuse_reply_err(later.req, EIO);
+    }
   } catch (const std::bad_alloc&) {
-    fuse_reply_err(req, ENOMEM);
+    fuse_reply_err(later.req, ENOMEM);
   }
 }
 
 template <List list>
 void list_when_open(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* /*info*/) {
-  list_again<list>(req, Servers::current_request(), ino, size, offset, 0);
-}
-
-void get_served_attribute(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size) {
-  if (name != kErrorAttribute) {
-    usual_getxattr(req, ino, name, size);
+  if (list_open<list>(req, ino, size, offset)) {
     return;
   }
-  Call::guard(req, Request::kGetxattr,
-              [&] { return Call::reply_attribute(req, Call::served(req)->problem(Call::inode(req, ino)), size); });
+  try {
+    list_later<list>(Later::of(req), ino, size, offset);
+  } catch (const std::bad_alloc&) {
+    fuse_reply_err(req, ENOMEM);
+  }
+}
+
+void answer_when_open(Later later, fuse_ino_t ino, const std::function<void(fuse_req_t req)>& answer) {
+  int error = Call::served(later.req)->obstacle(ino);
+  if (error == 0) {
+    const Servers::Deputy deputy(later.number, *later.kept);
+    answer(later.req);
+    return;
+  }
+  try {
+    if (error == kMustWait &&
+        later.wait(ino, {}, [ino, answer](const Later& next) { answer_when_open(next, ino, answer); })) {
+      return;
+    }
+    error = error == kMustWait ? EIO : error;
+  } catch (const std::bad_alloc&) {
+    error = ENOMEM;
+  }
+  fuse_reply_err(later.req, error);
+}
+
+/// Lets `answer` reply, as soon as the tree of `ino` is open again, which a daemon before had open.
+template <typename Answer>
+void when_open(fuse_req_t req, fuse_ino_t ino, Answer answer) {
+  if (Call::served(req)->obstacle(ino) == 0) [[likely]] {
+    answer(req);
+    return;
+  }
+  try {
+    answer_when_open(Later::of(req), ino, answer);
+  } catch (const std::bad_alloc&) {
+    fuse_reply_err(req, ENOMEM);
+  }
+}
+
+void getattr_served(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*info*/) {
+  when_open(req, ino, [ino](fuse_req_t open) { usual.getattr(open, ino, nullptr); });
+}
+
+void readlink_served(fuse_req_t req, fuse_ino_t ino) {
+  when_open(req, ino, [ino](fuse_req_t open) { usual.readlink(open, ino); });
+}
+
+void open_served(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
+  when_open(req, ino, [ino, copy = *info](fuse_req_t open) mutable { usual.open(open, ino, &copy); });
+}
+
+void opendir_served(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
+  when_open(req, ino, [ino, copy = *info](fuse_req_t open) mutable { usual.opendir(open, ino, &copy); });
+}
+
+void read_served(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* info) {
+  when_open(req, ino,
+            [ino, size, offset, copy = *info](fuse_req_t open) mutable { usual.read(open, ino, size, offset, &copy); });
+}
+
+void getxattr_served(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size) {
+  if (name == kErrorAttribute) {
+    Call::guard(req, Request::kGetxattr,
+                [&] { return Call::reply_attribute(req, Call::served(req)->problem(Call::inode(req, ino)), size); });
+    return;
+  }
+  if (Call::served(req)->obstacle(ino) == 0) [[likely]] {
+    usual.getxattr(req, ino, name, size);
+    return;
+  }
+  when_open(req, ino,
+            [ino, kept = std::string(name), size](fuse_req_t open) { usual.getxattr(open, ino, kept.c_str(), size); });
 }
 
 }  // namespace
 
 void ServedOperations::put_into(fuse_lowlevel_ops& table) {
-  usual_getxattr = table.getxattr;
+  usual = table;
   table.lookup = look_up_served;
+  table.getattr = getattr_served;
+  table.readlink = readlink_served;
+  table.open = open_served;
+  table.opendir = opendir_served;
+  table.read = read_served;
   table.readdir = list_when_open<DirectoryOperations::try_readdir>;
   table.readdirplus = list_when_open<DirectoryOperations::try_readdirplus>;
-  table.getxattr = get_served_attribute;
+  table.getxattr = getxattr_served;
 }
 
 }  // namespace pkgfs::fuse

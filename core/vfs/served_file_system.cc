@@ -99,7 +99,7 @@ Result<ServedFileSystem::Inner> ServedFileSystem::tree_at(const Node& dir) const
   if (dir.error != 0) {
     return fail(dir.error);
   }
-  if (dir.slot == kNoSlot) {
+  if (dir.slot == kNoSlot || is_unopened(dir)) {
     const Failure* const failure = failure_of(dir.path, dir.state);
     if (failure == nullptr) {
       return fail(kMustWait);
@@ -129,7 +129,7 @@ Result<Entry> ServedFileSystem::lookup_inner(const Inner& dir, Inode shown, std:
   }
   entry->inode = *inode;
   entry->attributes.number += dir.slot->base;
-  dir.slot->references.fetch_add(1);
+  dir.slot->references->fetch_add(1);
   return entry;
 }
 
@@ -140,7 +140,7 @@ Result<Entry> ServedFileSystem::lookup(Inode dir, std::string_view name) {
   if (is_inner(dir)) [[likely]] {
     const Inner found = use_inner(dir);
     if (found.tree == nullptr) {
-      return fail(ESTALE);
+      return fail(missing(*found.slot));
     }
     return lookup_inner(found, dir, name);
   }
@@ -218,7 +218,7 @@ Result<Attributes> ServedFileSystem::metadata(Inode inode) {
   if (is_inner(inode)) {
     const Inner found = use_inner(inode);
     if (found.tree == nullptr) {
-      return fail(ESTALE);
+      return fail(missing(*found.slot));
     }
     Result<Attributes> attributes = found.tree->metadata(found.inode);
     if (attributes) {
@@ -246,7 +246,7 @@ Result<std::uint64_t> ServedFileSystem::parent_number(Inode dir) {
   if (is_inner(dir)) {
     const Inner found = find_inner(dir);
     if (found.tree == nullptr) {
-      return fail(ESTALE);
+      return fail(missing(*found.slot));
     }
     const Result<std::uint64_t> number = found.tree->parent_number(found.inode);
     return number ? Result<std::uint64_t>(*number + found.slot->base) : number;
@@ -259,7 +259,7 @@ Result<std::uint64_t> ServedFileSystem::parent_number(Inode dir) {
 Result<std::string_view> ServedFileSystem::read_link(Inode inode) {
   if (is_inner(inode)) {
     const Inner found = find_inner(inode);
-    return found.tree == nullptr ? fail(ESTALE) : found.tree->read_link(found.inode);
+    return found.tree == nullptr ? fail(missing(*found.slot)) : found.tree->read_link(found.inode);
   }
   thread_local NodePointer kept;  // until the next call, so that the text stays valid
   const MutexLock lock(mutex_);
@@ -276,7 +276,7 @@ Result<std::unique_ptr<OpenFile>> ServedFileSystem::open(Inode inode) {
   }
   const Inner found = use_inner(inode);
   if (found.tree == nullptr) {
-    return fail(ESTALE);
+    return fail(missing(*found.slot));
   }
   return found.tree->open(found.inode);
 }
@@ -287,7 +287,7 @@ Result<Extent> ServedFileSystem::extent(Inode inode) {
   }
   const Inner found = use_inner(inode);
   if (found.tree == nullptr) {
-    return fail(ESTALE);
+    return fail(missing(*found.slot));
   }
   return found.tree->extent(found.inode);
 }
@@ -300,11 +300,11 @@ bool ServedFileSystem::is_intact(Inode inode) {
   return found.tree != nullptr && found.tree->is_intact(found.inode);
 }
 
-void ServedFileSystem::hold(Inode inode) { find_inner(inode).slot->references.fetch_add(1); }
+void ServedFileSystem::hold(Inode inode) { find_inner(inode).slot->references->fetch_add(1); }
 
 void ServedFileSystem::forget(Inode inode, std::uint64_t count) {
   if (is_inner(inode)) {
-    find_inner(inode).slot->references.fetch_sub(count);
+    find_inner(inode).slot->references->fetch_sub(count);
     return;
   }
   const MutexLock lock(mutex_);
@@ -322,7 +322,7 @@ void ServedFileSystem::forget(Inode inode, std::uint64_t count) {
 Result<Origin> ServedFileSystem::origin(Inode inode) {
   if (is_inner(inode)) {
     const Inner found = find_inner(inode);
-    return found.tree == nullptr ? fail(ESTALE) : found.tree->origin(found.inode);
+    return found.tree == nullptr ? fail(missing(*found.slot)) : found.tree->origin(found.inode);
   }
   Result<Inner> tree = fail(ENODATA);
   {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -21,6 +22,7 @@
 #include "core/base/thread_annotations.h"
 #include "core/vfs/absent_names.h"
 #include "core/vfs/counting_file_system.h"
+#include "core/vfs/served_journal.h"
 #include "core/vfs/served_names.h"
 
 namespace pkgfs::vfs {
@@ -45,6 +47,10 @@ namespace pkgfs::vfs {
 /// longest ago are forgotten, except for open trees and what leads to a node. A request for one of these gets ESTALE,
 /// and the kernel looks its path up again.
 ///
+/// With a journal, another process can go on with the nodes (`restore`). There, a tree that was open is opened again
+/// when the kernel first asks for something in it. Its inodes mean the same only if the tree is the same: otherwise
+/// they are stale (ESTALE) for ever, and so is its root.
+///
 /// Thread-safe. `is_unused`, `hide`, `detach`, `give_back` and `close` are for one thread.
 class ServedFileSystem final : public CountingFileSystem {
  public:
@@ -66,9 +72,19 @@ class ServedFileSystem final : public CountingFileSystem {
   ServedFileSystem(ServedNames& names, const Options& options);
   ~ServedFileSystem() override;
 
+  /// Notes all in `journal`, which must outlive this, and goes on from `notes`, what a process before has noted there.
+  /// Ignores notes that make no sense. Call it before any other function; at most once.
+  void use_journal(ServedJournal& journal, std::vector<ServedNote> notes);
+  /// Why the tree of `inode`, which a process before has opened, can't answer: 0: it can, or it isn't such an inode;
+  /// kMustWait: it isn't open yet (`wait_for`); else an errno. Once this returns 0, no function returns kMustWait for
+  /// the inode. Takes no lock unless there are such trees.
+  [[nodiscard]] int obstacle(Inode inode) const {
+    return unopened_.load(std::memory_order_relaxed) == 0 ? 0 : obstacle_of(inode);
+  }
+
   /// Calls `ready` once, when the caller should ask again: the name in `dir` was searched for, or the tree of `dir` was
-  /// opened (then `name` is empty), or that failed. `ready` may be called before the function returns, else by another
-  /// thread. Returns a number for `leave`; 0 if `ready` was called.
+  /// opened (then `name` is empty, or `dir` is an inode in a tree), or that failed. `ready` may be called before the
+  /// function returns, else by another thread. Returns a number for `leave`; 0 if `ready` was called.
   [[nodiscard]] std::uint64_t wait_for(Inode dir, std::string_view name, const std::function<void()>& ready);
   /// `ready` isn't called any more, unless it is being called now. If nothing else waits, the search ends.
   void leave(std::uint64_t waiter);
@@ -96,7 +112,7 @@ class ServedFileSystem final : public CountingFileSystem {
   /// it can't forget these directories before. Requests that are being answered may still add names.
   [[nodiscard]] std::unique_ptr<AbsentNames> take_absent(std::size_t slot);
   /// Whether the kernel has no reference to an entry below the root of the tree.
-  [[nodiscard]] bool is_unused(std::size_t slot) const { return slots_[slot]->references == 0; }
+  [[nodiscard]] bool is_unused(std::size_t slot) const { return *slots_[slot]->references == 0; }
   /// From now on, no look-up finds the tree from its root: they wait for `give_back` or `close`. Requests for entries
   /// that the kernel knows, and those that began before, still use it.
   void hide(std::size_t slot);
@@ -152,9 +168,11 @@ class ServedFileSystem final : public CountingFileSystem {
   };
 
   struct Slot {
-    std::atomic<FileSystem*> tree{nullptr};  // null: free, or detached
-    std::atomic<std::uint64_t> references{0};
-    std::atomic<bool> used{false};  // since `idle` last looked
+    std::atomic<FileSystem*> tree{nullptr};  // null: free, detached or to be opened again
+    std::atomic<std::uint64_t> own_references{0};
+    std::atomic<std::uint64_t>* references = &own_references;  // or those of the journal
+    std::atomic<bool> used{false};                             // since `idle` last looked
+    std::atomic<bool> unopened{false};                         // the tree of a process before is to be opened again
     std::size_t index = 0;
     std::uint64_t base = 0;                     // of the numbers that stat shows
     std::atomic<AbsentNames*> absent{nullptr};  // that of Held; never null while there is a tree
@@ -168,7 +186,7 @@ class ServedFileSystem final : public CountingFileSystem {
     Clock::time_point used;
     bool hidden = false;
   };
-  enum class Kind : std::uint8_t { kNames, kLink, kTree, kFailed };
+  using Kind = ServedNote::Kind;
   struct Node {
     Kind kind = Kind::kNames;
     Inode inode = 0;
@@ -178,6 +196,7 @@ class ServedFileSystem final : public CountingFileSystem {
     std::uint64_t references = 0;
     std::uint64_t looked = 0;  // up, last: the number of that look-up
     bool current = true;       // the name leads here
+    bool noted = false;        // in the journal, as it is
     int error = 0;             // of kFailed; ESTALE for a tree that changed while it was closed
     Clock::time_point until;   // of a link or a failure: when to search again
     // Of a tree.
@@ -187,6 +206,7 @@ class ServedFileSystem final : public CountingFileSystem {
     std::shared_ptr<const void> recipe;
     // Of a directory of names.
     std::shared_ptr<const Listing> listing;
+    std::uint64_t names = 0;  // a hash of `listing`, also of the one of a process before; 0: there was none
     Clock::time_point listed;
     bool is_listing = false;  // a thread makes a listing, since `asked`
     Clock::time_point asked;
@@ -231,7 +251,38 @@ class ServedFileSystem final : public CountingFileSystem {
   [[nodiscard]] NodePointer current_node(const std::string& path) const PKGFS_REQUIRES(mutex_);
   NodePointer make_node(Kind kind, const std::string& path) PKGFS_REQUIRES(mutex_);
   void drop(const NodePointer& node) PKGFS_REQUIRES(mutex_);
+  /// With one more reference. Notes the node first.
   [[nodiscard]] Entry held(Node& node) PKGFS_REQUIRES(mutex_);
+  /// Notes the node as it is now, if there is a journal.
+  void note(Node& node) PKGFS_REQUIRES(mutex_);
+  /// A node has changed, of which the kernel may know.
+  void changed(Node& node) PKGFS_REQUIRES(mutex_) {
+    if (node.noted) {
+      note(node);
+    }
+  }
+  void erase_note(const Node& node) PKGFS_REQUIRES(mutex_);
+  /// Makes the node of a process before, unless the note makes no sense.
+  void restore(ServedNote& note) PKGFS_REQUIRES(mutex_);
+  void restore_slot(Node& node, const ServedNote& note) PKGFS_REQUIRES(mutex_);
+  /// The slot of the node has a tree of a process before, which isn't open yet.
+  [[nodiscard]] bool is_unopened(const Node& node) const PKGFS_REQUIRES(mutex_) {
+    return node.slot != kNoSlot && slots_[node.slot]->unopened;
+  }
+  /// The inodes of the node's slot are stale from now on. While the kernel knows some, no other tree gets the slot.
+  void give_up_unopened(Node& node) PKGFS_REQUIRES(mutex_);
+  /// Gives up trees of a process before in which the kernel knows nothing any more.
+  void free_unopened() PKGFS_REQUIRES(mutex_);
+  [[nodiscard]] int obstacle_of(Inode inode) const PKGFS_EXCLUDES(mutex_);
+  /// The errno of a request for an inode in a tree that isn't there.
+  [[nodiscard]] static int missing(const Slot& slot) { return slot.unopened ? kMustWait : ESTALE; }
+  /// The slot with this number, which is made if there is none.
+  Slot& make_slot(std::size_t index) PKGFS_REQUIRES(mutex_);
+  /// The root directory of the tree to which an inode in a tree belongs; 0: no tree has its slot.
+  [[nodiscard]] Inode held_root(Inode inode) const PKGFS_REQUIRES(mutex_) {
+    const std::size_t slot = slot_of_inode(inode);
+    return slot < held_.size() ? held_[slot].root : 0;
+  }
   /// Whether names below this directory of names have nodes.
   [[nodiscard]] bool has_names(const Node& node) const PKGFS_REQUIRES(mutex_);
   /// Forgets a quarter of the nodes, if there are too many. The one with the inode `made` stays.
@@ -296,6 +347,8 @@ class ServedFileSystem final : public CountingFileSystem {
 
   ServedNames& names_;
   Options options_;
+  ServedJournal* journal_ = nullptr;      // may stay null
+  std::atomic<std::size_t> unopened_{0};  // slots that are `unopened`
   /// A slot is made when it is first needed, before an inode with its number is known, and stays.
   std::array<std::unique_ptr<Slot>, kSlots> slots_;
   mutable Mutex mutex_;

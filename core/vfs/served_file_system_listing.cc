@@ -127,28 +127,38 @@ void ServedFileSystem::take_listing(const NodePointer& dir, std::vector<ServedNa
   }
   std::vector<Shown> shown = with_used(*dir, std::move(all));
   const auto name_of = [](const Shown& each) { return std::string_view(each.name.name); };
-  const bool is_same = dir->listing != nullptr && dir->listing->error == error &&
-                       std::ranges::equal(dir->listing->names, shown, {}, name_of, name_of);
+  std::uint64_t hash = hash_of(0, static_cast<std::uint64_t>(error));
+  for (const Shown& each : shown) {
+    hash = hash_of(hash, name_of(each));
+  }
+  hash |= 1U;
+  // Of the listing of a process before, only the hash is known.
+  const bool is_same =
+      dir->listing == nullptr
+          ? dir->names == hash
+          : dir->listing->error == error && std::ranges::equal(dir->listing->names, shown, {}, name_of, name_of);
   dir->is_listing = false;
   dir->listed = Clock::now();
-  if (is_same) {
+  if (is_same && dir->listing != nullptr) {
     return;
   }
   const bool was_late = dir->listed - dir->asked >= kListingWait;  // a program has seen another listing
-  if (dir->listing != nullptr || was_late) {
+  if (!is_same && (dir->names != 0 || was_late)) {
     const auto time = std::chrono::system_clock::now().time_since_epoch();
     dir->attributes.modified = std::chrono::duration_cast<std::chrono::seconds>(time).count();
     dir->attributes.modified_ns = static_cast<std::uint32_t>(
         std::chrono::nanoseconds(time - std::chrono::seconds(dir->attributes.modified)).count());
   }
   dir->listing = std::make_shared<const Listing>(Listing{std::move(shown), error});
+  dir->names = hash;
+  changed(*dir);
 }
 
 Result<void> ServedFileSystem::read_dir(Inode dir, std::uint64_t from, FunctionRef<bool(const DirEntry&)> visit) {
   if (is_inner(dir)) {
     const Inner found = use_inner(dir);
     if (found.tree == nullptr) {
-      return fail(ESTALE);
+      return fail(missing(*found.slot));
     }
     return list_inner(found, from, visit);
   }

@@ -22,12 +22,15 @@ ServedFileSystem::NodePointer ServedFileSystem::make_node(Kind kind, const std::
   if (const NodePointer before = current_node(path); before != nullptr) {
     before->current = false;
     if (before->references == 0 && before->slot == kNoSlot) {
+      erase_note(*before);
       nodes_.erase(before->inode);
+    } else {
+      changed(*before);
     }
   }
   auto node = std::make_shared<Node>();
   node->kind = kind;
-  node->inode = ++last_node_;
+  node->inode = journal_ == nullptr ? ++last_node_ : journal_->next_inode();
   node->path = path;
   node->attributes = {.type = kind == Kind::kLink ? FileType::kSymlink : FileType::kDirectory,
                       .mode = static_cast<std::uint16_t>(kind == Kind::kLink ? 0777 : 0555),
@@ -49,12 +52,16 @@ void ServedFileSystem::drop(const NodePointer& node) {
   if (node->current) {
     current_.erase(node->path);
   }
+  erase_note(*node);
   nodes_.erase(node->inode);
 }
 
 Entry ServedFileSystem::held(Node& node) {
   ++node.references;
   node.looked = ++last_look_;
+  if (!node.noted) {
+    note(node);
+  }
   return {.inode = node.inode, .attributes = node.attributes};
 }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <exception>
-#include <iterator>
 #include <utility>
 
 #include "core/vfs/path_text.h"
@@ -33,9 +32,9 @@ std::uint64_t ServedFileSystem::wait_for(Inode dir, std::string_view name, const
   NodePointer node;
   {
     const MutexLock lock(mutex_);
-    node = find_node(dir);
+    node = find_node(is_inner(dir) ? held_root(dir) : dir);
     if (node != nullptr && node->kind == Kind::kTree) {
-      tree = dir;
+      tree = node->inode;
       path = node->path;
       state = node->state;
     } else if (node != nullptr) {
@@ -81,7 +80,7 @@ std::optional<ServedFileSystem::Joined> ServedFileSystem::join(const std::string
   Joined joined{.waiter = ++last_number_, .to_begin = 0, .recipe = nullptr};
   Search& search = searches_[key];
   if (search.number == 0) {
-    const bool is_closing = node != nullptr && node->slot != kNoSlot;
+    const bool is_closing = node != nullptr && node->slot != kNoSlot && !is_unopened(*node);
     search.number = ++last_number_;
     search.path = path;
     search.tree = tree;
@@ -177,12 +176,6 @@ void ServedFileSystem::link_changed(const std::string& path, const std::string& 
 }
 
 void ServedFileSystem::take_tree(const Search& search, ServedNames::Finding& finding) {
-  const std::size_t slot = free_slot();
-  if (slot == kNoSlot) {
-    remember(search, EMFILE,
-             std::to_string(std::min(options_.most_open, kSlots)) + " packages are open, and programs use them");
-    return;
-  }
   FileSystem& tree = finding.tree->tree();
   const Result<Attributes> root = tree.metadata(tree.root());
   if (!root) {
@@ -190,21 +183,35 @@ void ServedFileSystem::take_tree(const Search& search, ServedNames::Finding& fin
     return;
   }
   NodePointer node = search.tree == 0 ? nullptr : find_node(search.tree);
-  if (node != nullptr && (node->fingerprint != tree.fingerprint() || node->fingerprint == 0)) {
+  if (node != nullptr &&
+      (node->fingerprint != tree.fingerprint() || node->fingerprint == 0 || (is_unopened(*node) && finding.changed))) {
     // The kernel knows entries of the tree of before. It looks the path up again.
     node->error = ESTALE;
+    if (is_unopened(*node)) {
+      give_up_unopened(*node);
+    }
+    changed(*node);
     node = nullptr;
+  }
+  const bool has_slot = node != nullptr && is_unopened(*node);
+  const std::size_t slot = has_slot ? node->slot : free_slot();
+  if (slot == kNoSlot) {
+    remember(search, EMFILE,
+             std::to_string(std::min(options_.most_open, kSlots)) + " packages are open, and programs use them");
+    return;
   }
   if (node == nullptr) {
     node = make_node(Kind::kTree, search.path);
     node->state = search.state;
     node->fingerprint = tree.fingerprint();
   }
-  const std::uint64_t base = base_for(search.path);
+  if (!has_slot) {
+    slots_[slot]->base = base_for(search.path);
+    *slots_[slot]->references = 0;
+  }
   node->attributes = *root;
-  node->attributes.number += base;
+  node->attributes.number += slots_[slot]->base;
   node->attributes.live = !node->state.empty();  // such a name may lead to another tree at any time
-  slots_[slot]->base = base;
   attach(node, slot, std::move(finding.tree));
 }
 
@@ -218,10 +225,13 @@ void ServedFileSystem::attach(const NodePointer& node, std::size_t slot, std::sh
                  .path = node->path,
                  .used = Clock::now(),
                  .hidden = false};
+  changed(*node);
   slots_[slot]->absent = held_[slot].absent.get();
-  slots_[slot]->references = 0;
   slots_[slot]->used = true;
   slots_[slot]->tree = opened;
+  if (slots_[slot]->unopened.exchange(false)) {
+    --unopened_;
+  }
   ++opened_;
 }
 
@@ -235,18 +245,17 @@ std::unique_ptr<AbsentNames> ServedFileSystem::take_absent(std::size_t slot) {
 }
 
 std::size_t ServedFileSystem::free_slot() {
-  const auto free = std::ranges::find(held_, nullptr, &Held::tree);
-  if (free != held_.end()) {
-    return static_cast<std::size_t>(free - held_.begin());
+  for (std::size_t i = 0; i < std::min(options_.most_open, kSlots); ++i) {
+    if (i == held_.size()) {
+      held_.emplace_back();
+    }
+    const Slot& slot = make_slot(i);
+    // The kernel may know inodes in a slot whose tree of a process before can't be opened again.
+    if (held_[i].tree == nullptr && !slot.unopened && (journal_ == nullptr || *slot.references == 0)) {
+      return i;
+    }
   }
-  if (held_.size() >= std::min(options_.most_open, kSlots)) {
-    return kNoSlot;
-  }
-  const std::size_t made = held_.size();
-  slots_[made] = std::make_unique<Slot>();
-  slots_[made]->index = made;
-  held_.emplace_back();
-  return made;
+  return kNoSlot;
 }
 
 /// The same for a path each time, unless an open tree has it.
@@ -260,137 +269,11 @@ std::uint64_t ServedFileSystem::base_for(const std::string& path) const {
 
 bool ServedFileSystem::has_base(std::uint64_t base) const {
   for (std::size_t i = 0; i < held_.size(); ++i) {
-    if (held_[i].tree != nullptr && slots_[i]->base == base) {
+    if ((held_[i].tree != nullptr || slots_[i]->unopened) && slots_[i]->base == base) {
       return true;
     }
   }
   return false;
-}
-
-std::vector<ServedFileSystem::OpenSlot> ServedFileSystem::idle(Clock::time_point now, std::chrono::milliseconds idle) {
-  std::vector<OpenSlot> all;
-  std::vector<Search> late;
-  {
-    const MutexLock lock(mutex_);
-    for (std::size_t i = 0; i < held_.size(); ++i) {
-      Held& held = held_[i];
-      if (held.tree == nullptr) {
-        continue;
-      }
-      if (slots_[i]->used.exchange(false)) {
-        held.used = now;
-      } else if (now - held.used >= idle) {
-        all.push_back({.slot = i, .root = held.root, .path = held.path, .used = held.used, .early = false});
-      }
-    }
-    add_longest_unused(all);
-    for (auto search = searches_.begin(); search != searches_.end();) {
-      Search& one = search->second;
-      if (one.begun && now < one.latest && names_.progress(one.number) == 0) {
-        one.deadline = std::min(now + options_.patience, one.latest);  // its time begins when a thread works on it
-      }
-      if (now >= one.deadline) {
-        late.push_back(time_out(one, now));
-      }
-      search = now < one.deadline ? std::next(search) : searches_.erase(search);
-    }
-    forget_old(now);
-  }
-  names_.end_late();
-  for (const Search& search : late) {
-    if (!search.kept) {
-      names_.give_up(search.number);
-    }
-    for (const auto& [waiter, ready] : search.waiters) {
-      ready();
-    }
-  }
-  return all;
-}
-
-void ServedFileSystem::add_longest_unused(std::vector<OpenSlot>& all) const {
-  std::vector<std::size_t> open;
-  for (std::size_t i = 0; i < held_.size(); ++i) {
-    if (held_[i].tree != nullptr) {
-      open.push_back(i);
-    }
-  }
-  const std::size_t enough = std::min(options_.most_open, kSlots) / 2;
-  if (open.size() <= enough + enough / 2) {
-    return;
-  }
-  std::ranges::sort(open, {}, [this](std::size_t slot) PKGFS_REQUIRES(mutex_) { return held_[slot].used; });
-  open.resize(open.size() - enough);
-  for (const std::size_t slot : open) {
-    const Held& held = held_[slot];
-    if (const auto idle = std::ranges::find(all, slot, &OpenSlot::slot); idle != all.end()) {
-      idle->early = true;
-    } else {
-      all.push_back({.slot = slot, .root = held.root, .path = held.path, .used = held.used, .early = true});
-    }
-  }
-}
-
-FileSystem& ServedFileSystem::tree_of(std::size_t slot) const {
-  const MutexLock lock(mutex_);
-  return held_.at(slot).tree->tree();
-}
-
-void ServedFileSystem::hide(std::size_t slot) {
-  const MutexLock lock(mutex_);
-  held_.at(slot).hidden = true;
-}
-
-void ServedFileSystem::detach(std::size_t slot) { slots_[slot]->tree = nullptr; }
-
-void ServedFileSystem::give_back(std::size_t slot) {
-  Search waiting;
-  {
-    const MutexLock lock(mutex_);
-    Held& held = held_.at(slot);
-    held.hidden = false;
-    held.used = Clock::now();
-    slots_[slot]->tree = &held.tree->tree();
-    if (const auto search = searches_.find(key_of(held.path, held.root, {})); search != searches_.end()) {
-      waiting = std::move(search->second);
-      searches_.erase(search);
-    }
-  }
-  for (const auto& [waiter, ready] : waiting.waiters) {
-    ready();
-  }
-}
-
-std::shared_ptr<HeldTree> ServedFileSystem::close(std::size_t slot) {
-  std::shared_ptr<HeldTree> closed;
-  std::shared_ptr<const void> recipe;
-  std::string path;
-  std::string key;
-  std::uint64_t number = 0;
-  {
-    const MutexLock lock(mutex_);
-    slots_[slot]->tree = nullptr;
-    Held held = std::exchange(held_.at(slot), {});
-    closed = std::move(held.tree);
-    ++closed_;
-    path = held.path;
-    key = key_of(path, held.root, {});
-    if (const NodePointer node = find_node(held.root); node != nullptr) {
-      node->slot = kNoSlot;
-      recipe = node->recipe;
-      if (node->references == 0) {
-        drop(node);
-      }
-    }
-    if (const auto search = searches_.find(key); search != searches_.end() && !search->second.begun) {
-      search->second.begun = true;
-      number = search->second.number;
-    }
-  }
-  if (number != 0) {
-    begin(number, key, path, std::move(recipe));
-  }
-  return closed;
 }
 
 }  // namespace pkgfs::vfs

@@ -46,6 +46,8 @@ class ServedNames {
     std::string link;
     int error = 0;       // ENOENT: there is no such package
     std::string reason;  // of the error, for users; printable
+    /// A file of the tree may have other bytes than when the recipe was made.
+    bool changed = false;
   };
   using Done = std::function<void(Finding finding)>;
   struct Listed {

@@ -400,11 +400,11 @@ constexpr std::array kOptions{
     OptionSpec{
         Group::kDaemon, "keeper", '\0', "auto|on|off|external",
         "whether another daemon goes on with the mount if this one is killed or crashes. A small process, "
-        "pkgfs-keeper, starts the other daemon. auto (default): in the background, unless --follow-manifest is given. "
+        "pkgfs-keeper, starts the other daemon. auto (default): in the background, unless the mount follows its manifest. "
         "on: also with --foreground. A mount in the foreground of a systemd service has no keeper: with auto and on, "
         "systemd keeps its descriptors. external: like on, and pkgfs-keeperd(8) holds the mount, too, in case the "
         "daemon and pkgfs-keeper are killed at once",
-        kMountOnly, true,
+        kMounting, true,
         [](Options& options, std::string_view value) {
           const KeeperChoice choice = parse_keeper("keeper", value);
           options.mount.has_keeperd = choice == KeeperChoice::kExternal;

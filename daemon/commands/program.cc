@@ -13,6 +13,7 @@
 #include "daemon/commands/commands.h"
 #include "daemon/commands/mount_helper.h"
 #include "daemon/mount/successor.h"
+#include "daemon/serve/serve_packages.h"
 
 namespace pkgfs {
 
@@ -87,7 +88,7 @@ int run_guarded(const Io& io, const std::function<int()>& work) {
 int run_program(const std::vector<std::string>& arguments, const Io& io) {
   const LogSession log(io);
   if (is_successor(io.environment)) {
-    return run_successor(io);
+    return run_successor(io, resume_serving);
   }
   if (is_mount_helper(arguments)) {
     return to_mount_exit_code(run_guarded(io, [&] { return run_mount_helper(arguments, io); }));

@@ -18,21 +18,18 @@
 
 namespace pkgfs {
 
-Keeping keeping_of(const MountOptions& options, const OpenedTree& opened, const FollowedTree* followed,
-                   const ServiceManager& manager) {
+namespace {
+
+/// `why`: what the mount has that another daemon couldn't go on with; null: nothing.
+Keeping keeping_unless(const char* why, const MountOptions& options, const ServiceManager& manager) {
   const bool is_service = options.foreground && manager.is_there();
   if (!options.keeper.value_or(is_service || !options.foreground)) {
     return Keeping::kNothing;
   }
-  const char* why = nullptr;
   if (options.auto_unmount) {
     why = "with --auto-unmount, the mount ends with its daemon";
   } else if (options.io_uring) {
     why = "requests through io_uring can't be sent again";
-  } else if (followed != nullptr) {
-    why = "another daemon couldn't go on with what --follow-manifest has taken over";
-  } else if (!can_keep(opened)) {
-    why = "another daemon couldn't open the packages";
   }
   if (why != nullptr) {
     log::write(options.keeper ? log::Level::kWarn : log::Level::kDebug, fmt::format("there is no keeper: {}", why));
@@ -41,6 +38,21 @@ Keeping keeping_of(const MountOptions& options, const OpenedTree& opened, const 
          : options.has_keeperd ? Keeping::kBackedKeeper
          : is_service          ? Keeping::kServiceManager
                                : Keeping::kKeeper;
+}
+
+}  // namespace
+
+Keeping keeping_of(const MountOptions& options, const OpenedTree& opened, const FollowedTree* followed,
+                   const ServiceManager& manager) {
+  const char* const why = followed != nullptr
+                              ? "another daemon couldn't go on with what --follow-manifest has taken over"
+                          : !can_keep(opened) ? "another daemon couldn't open the packages"
+                                              : nullptr;
+  return keeping_unless(why, options, manager);
+}
+
+Keeping keeping_of(const MountOptions& options, const ServiceManager& manager) {
+  return keeping_unless(nullptr, options, manager);
 }
 
 MountRecord record_of(const MountOptions& options, const MountFacts& facts,
@@ -71,10 +83,11 @@ static_assert(keeper::kReplacedBy == fuse::SharedState::kReplacedBy);
 
 /// What a keeper holds of the mount. `record` gets the tree.
 Keeper::Contents contents_of(MountRecord& record, const KeptParts& parts) {
-  record.tree = parts.versions->keep();
-  if (parts.journal != nullptr) {
+  record.tree = parts.versions != nullptr ? parts.versions->keep()
+                                          : KeptTree{.resolution = {{MountRecord::kServed, true}}, .descriptors = {}};
+  if (parts.journal >= 0) {
     record.tree.resolution[kJournal] = record.tree.descriptors.size();
-    record.tree.descriptors.push_back(parts.journal->fd());
+    record.tree.descriptors.push_back(parts.journal);
   }
   if (parts.writable != nullptr) {
     webc::Json& indices = record.tree.resolution[kLocks] = webc::Json::array();
@@ -98,7 +111,7 @@ UniqueFd journal_of(const MountRecord& record) {
   const std::vector<int>& descriptors = record.tree.descriptors;
   if (index == record.tree.resolution.end() || !index->is_number_unsigned() ||
       index->get<std::size_t>() >= descriptors.size()) {
-    throw Error(ErrorCode::kCorrupt, "The daemon before has left no journal of live directories");
+    throw Error(ErrorCode::kCorrupt, "The daemon before has left no journal");
   }
   return UniqueFd(descriptors[index->get<std::size_t>()]);
 }

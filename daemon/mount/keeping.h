@@ -17,7 +17,6 @@
 #include "daemon/observe/mount_facts.h"
 #include "daemon/packages/followed_tree.h"
 #include "daemon/packages/open_tree.h"
-#include "fuse/live_journal.h"
 #include "fuse/request_store.h"
 #include "fuse/session.h"
 #include "fuse/shared_state.h"
@@ -38,6 +37,8 @@ enum class Keeping {
 /// Decides what keeps the mount. If --keeper asks for that and it isn't possible, logs why.
 [[nodiscard]] Keeping keeping_of(const MountOptions& options, const OpenedTree& opened, const FollowedTree* followed,
                                  const ServiceManager& manager);
+/// The same for a served directory.
+[[nodiscard]] Keeping keeping_of(const MountOptions& options, const ServiceManager& manager);
 
 /// Whether requests must be kept until they are answered, because the kernel can't send them again (Linux before 6.9).
 /// With PKGFS_TEST_NO_RESEND in the environment, returns true on every kernel, for tests.
@@ -51,15 +52,15 @@ enum class Keeping {
 /// null.
 struct KeptParts {
   const fuse::Session* session;
-  const Versions* versions;
+  const Versions* versions;  // null: it is a served directory
   const fuse::SharedState* state;
   const fuse::RequestStore* requests;
-  const fuse::LiveJournal* journal;  // null: nothing is live
-  const WritableMount* writable;     // null: the mount isn't writable
+  int journal = -1;                         // of live directories, or of a served directory; -1: nothing is live
+  const WritableMount* writable = nullptr;  // null: the mount isn't writable
 };
 /// The locks of a writable mount that the daemon before has handed over; empty if it had none.
 [[nodiscard]] std::vector<UniqueFd> locks_of(const MountRecord& record);
-/// The journal of live directories that the daemon before has handed over. Throws Error if there is none.
+/// The journal that the daemon before has handed over. Throws Error if there is none.
 [[nodiscard]] UniqueFd journal_of(const MountRecord& record);
 
 /// Makes the object for the keeper of the mount, but doesn't start it. If another mount covers this one, makes none.

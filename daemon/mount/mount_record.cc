@@ -59,7 +59,8 @@ std::string read_all(int descriptor) {
 }  // namespace
 
 UniqueFd MountRecord::write() const {
-  const unsigned answers = tree.resolution.contains("journal")    ? kLiveAnswers
+  const unsigned answers = is_served()                            ? kServedAnswers
+                           : tree.resolution.contains("journal")  ? kLiveAnswers
                            : tree.resolution.contains("versions") ? kVersionsAnswers
                                                                   : kAnswers;
   Json record{{"answers", answers},
@@ -111,7 +112,8 @@ MountRecord MountRecord::read(int descriptor) {
   try {
     Json record = webc::parse_json(read_all(descriptor));
     const Json& answers = required(record, "answers", "record");
-    if (answers != Json(kAnswers) && answers != Json(kLiveAnswers) && answers != Json(kVersionsAnswers)) {
+    if (answers != Json(kAnswers) && answers != Json(kLiveAnswers) && answers != Json(kVersionsAnswers) &&
+        answers != Json(kServedAnswers)) {
       throw Error(ErrorCode::kUnsupported, "it is of pkgfs " + text_of(record, "version") +
                                                ", which answers the kernel otherwise than this version does");
     }

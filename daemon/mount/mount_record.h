@@ -24,6 +24,10 @@ struct MountRecord {
   static constexpr unsigned kLiveAnswers = 2;
   /// The same for a mount with several versions, whose node ids and numbers are those of vfs::Generations.
   static constexpr unsigned kVersionsAnswers = 3;
+  /// The same for a served directory, whose node ids and numbers are those of vfs::ServedFileSystem and its journal.
+  static constexpr unsigned kServedAnswers = 4;
+  /// The member of `tree.resolution` that says that the record is of a served directory.
+  static constexpr const char* kServed = "served";
 
   MountArguments arguments;
   std::string mountpoint;             // absolute
@@ -37,6 +41,8 @@ struct MountRecord {
   std::vector<std::int64_t> crashes;  // of daemons within the last minute: CLOCK_MONOTONIC in nanoseconds
   fuse::Handshake handshake;
   KeptTree tree;  // `descriptors` aren't in the text of the record
+
+  [[nodiscard]] bool is_served() const { return tree.resolution.contains(kServed); }
 
   /// A sealed file in memory with the record as JSON. Throws Error.
   [[nodiscard]] UniqueFd write() const;

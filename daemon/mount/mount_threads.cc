@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <fstream>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "core/base/error.h"
@@ -183,6 +184,23 @@ void start_notifying(fuse::Session& session, fuse::ChangeNotifier& notifier, Gua
 void start_cpu_latency(fuse::CpuLatency& cpu_latency, std::optional<bool> asked) {
   if (const std::string why = cpu_latency.start(cpu_latency_use(asked)); !why.empty()) {
     log::write(asked == true ? log::Level::kWarn : log::Level::kDebug, "idle CPUs may sleep (--cpu-latency): " + why);
+  }
+}
+
+void open_metrics_again(FunctionRef<void()> open) {
+  constexpr int kMostTries = 20;
+  constexpr auto kPause = std::chrono::milliseconds(25);
+  for (int tries = 1;; ++tries) {
+    try {
+      open();
+      return;
+    } catch (const Error& error) {
+      if (tries == kMostTries) {
+        log::warn("no metrics are served any more: {}", error);
+        return;
+      }
+    }
+    std::this_thread::sleep_for(kPause);
   }
 }
 

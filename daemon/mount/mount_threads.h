@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "core/base/function_ref.h"
 #include "daemon/mount/guardian.h"
 #include "daemon/mount/keeper.h"
 #include "daemon/mount/manifest_follower.h"
@@ -91,5 +92,8 @@ void start_prefetching(fuse::Session& session, fuse::ContentPrefetcher& prefetch
 void start_notifying(fuse::Session& session, fuse::ChangeNotifier& notifier, Guards& guards);
 void start_following(ManifestFollower& follower, const std::string& device);
 void start_cpu_latency(fuse::CpuLatency& cpu_latency, std::optional<bool> asked);
+/// Calls `open`, which throws Error if the address of the metrics is taken, until it succeeds or some time is over. The
+/// daemon before may hold the address for a moment, until the kernel has ended all its threads.
+void open_metrics_again(FunctionRef<void()> open);
 
 }  // namespace pkgfs

@@ -7,11 +7,9 @@
 #include <chrono>
 #include <cstdlib>
 #include <memory>
-#include <thread>
 #include <utility>
 
 #include "core/base/error.h"
-#include "core/base/function_ref.h"
 #include "core/base/log.h"
 #include "daemon/cli/exit_code.h"
 #include "daemon/mount/guarding.h"
@@ -33,24 +31,6 @@ void look_for_changes(vfs::FileSystem& tree) { (void)tree.is_intact(tree.root())
 /// How long a request that is being answered may take once the daemon was asked to stop. Most disks answer sooner; if
 /// one doesn't answer at all, no program should wait longer.
 constexpr auto kReplyLimit = std::chrono::seconds(1);
-
-/// The daemon before may hold the address for a moment, until the kernel has ended all its threads.
-void open_metrics_again(FunctionRef<void()> open) {
-  constexpr int kMostTries = 20;
-  constexpr auto kPause = std::chrono::milliseconds(25);
-  for (int tries = 1;; ++tries) {
-    try {
-      open();
-      return;
-    } catch (const Error& error) {
-      if (tries == kMostTries) {
-        log::warn("no metrics are served any more: {}", error);
-        return;
-      }
-    }
-    std::this_thread::sleep_for(kPause);
-  }
-}
 
 }  // namespace
 

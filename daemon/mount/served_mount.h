@@ -53,7 +53,7 @@ class ServedMount {
             .versions = &versions_,
             .state = &state_,
             .requests = requests_.get(),
-            .journal = journal_ ? &*journal_ : nullptr,
+            .journal = journal_ ? journal_->fd() : -1,
             .writable = writable_ ? &*writable_ : nullptr};
   }
   /// For a new mount with live directories that another daemon may go on with. If it can't be made, nothing keeps the

@@ -106,7 +106,7 @@ int resume(Predecessor predecessor, const MountOptions& options, const Io& io, S
       manager, std::move(predecessor));
 }
 
-int go_on(const Handover& said, const Io& io) {
+int go_on(const Handover& said, const Io& io, const ResumeServing& resume_serving) {
   Predecessor predecessor{.record = {},
                           .device = UniqueFd(keeper::kDevice),
                           .state = UniqueFd(keeper::kState),
@@ -121,10 +121,15 @@ int go_on(const Handover& said, const Io& io) {
   predecessor.record = MountRecord::read(record.get());
   MountRecord& read = predecessor.record;
   count_crash(read, said);
-  const MountOptions options = parse_mount_options(read.arguments.words, read.arguments.rules);
+  const MountOptions options = read.is_served() ? parse_serve_options(read.arguments.words, read.arguments.rules)
+                                                : parse_mount_options(read.arguments.words, read.arguments.rules);
   set_log_level(options.log);
   for (int i = 0; i < said.containers; ++i) {
     read.tree.descriptors.push_back(keeper::kContainers + i);
+  }
+  if (read.is_served()) {
+    ++read.generation;
+    return resume_serving(std::move(predecessor), options, io);
   }
   ServiceManager none;
   return resume(std::move(predecessor), options, io, none);
@@ -138,7 +143,7 @@ bool is_successor(const Environment& environment) {
   return seals > 0 && (seals & F_SEAL_WRITE) != 0;
 }
 
-int run_successor(const Io& io) {
+int run_successor(const Io& io, const ResumeServing& resume_serving) {
   log_to_syslog();
   ::prctl(PR_SET_NAME, "pkgfs");  // NOLINT: it was started through a descriptor, whose number would be its name
   leave_caller();
@@ -151,7 +156,7 @@ int run_successor(const Io& io) {
     }
     claim_descriptors(said->containers);
     keep_one_heap();
-    return go_on(*said, io);
+    return go_on(*said, io, resume_serving);
   } catch (...) {
     const Error error = current_error();
     log::write(log::Level::kError, fmt::format("this daemon can't go on with the mount: {}", error.what()));

@@ -290,13 +290,17 @@ auto with_context(const std::string& path, const Step& step, const char* kind = 
 
 }  // namespace
 
-LockFile parse_lock_file(const std::string& path) {
+LockFile parse_lock_file(const std::string& path, std::string* text) {
   return with_context(path, [&] {
-    const auto file = read_small_file(path, kLockBytes);
+    auto file = read_small_file(path, kLockBytes);
     if (!file) {
       throw Error(ErrorCode::kNotFound, "there is no such file");
     }
-    return parse_lock(*file);
+    LockFile lock = parse_lock(*file);
+    if (text != nullptr) {
+      *text = *std::move(file);
+    }
+    return lock;
   });
 }
 

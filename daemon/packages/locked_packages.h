@@ -25,8 +25,8 @@ struct LockReading {
 };
 
 /// Reads and parses the lock file at `path`, and opens none of its packages. Throws Error that names the lock file;
-/// Error(kNotFound) if there is none.
-[[nodiscard]] LockFile parse_lock_file(const std::string& path);
+/// Error(kNotFound) if there is none. `text` gets what the file has; may be null.
+[[nodiscard]] LockFile parse_lock_file(const std::string& path, std::string* text = nullptr);
 
 /// Opens the packages of `lock`, the lock file of an artifact in an OCI registry, as `read_lock` does. `name` is
 /// that of the artifact, for messages. Throws Error that names the artifact.

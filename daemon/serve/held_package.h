@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,18 +9,9 @@
 #include "daemon/mount/lazy_mount.h"
 #include "daemon/packages/open_tree.h"
 #include "daemon/serve/memory_shares.h"
+#include "daemon/serve/package_recipe.h"
 
 namespace pkgfs {
-
-/// What opens the same tree of a package again. A package of a lock file is opened by that file as it was, with all its
-/// checks. Any other one is opened by its resolution, without a question to a registry.
-struct PackageRecipe {
-  std::shared_ptr<const LockFile> lock;  // null: `resolution` has the packages
-  Resolution resolution{.graph = {},
-                        .order = {},
-                        .package = {.root = PackageHash(Sha256{}), .commands = {}, .entrypoint = {}, .filesystem = {}}};
-  std::vector<std::size_t> in_parts;  // nodes of `resolution` that nothing but a URL and its version names
-};
 
 /// The tree of a package in a served directory.
 class HeldPackage final : public vfs::HeldTree {

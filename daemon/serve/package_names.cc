@@ -85,6 +85,9 @@ PackageNames::PackageNames(TreeFlags flags, std::string locks, const Io& io)
       listing_(kListingThreads) {
   flags_.network.is_never_path = true;
   flags_.network.forks_later = false;  // `serve` has forked before it looks for the first package
+}
+
+void PackageNames::check_directories() const {
   for (const std::string& directory : settings_.directories) {
     if (!is_directory(directory)) {
       throw Error(ErrorCode::kNotFound, "package directory does not exist: \"" + directory + "\"");

@@ -39,6 +39,8 @@ class PackageNames final : public vfs::ServedNames {
   /// Throws Error if a setting is wrong.
   PackageNames(TreeFlags flags, std::string locks, const Io& io);
   ~PackageNames() override;
+  /// Throws Error if a registry directory doesn't exist. It may be away for a moment while a mount goes on.
+  void check_directories() const;
 
   /// Called with the path of a link whose package turned out to be another one, and what it leads to now.
   using LinkChanged = std::function<void(const std::string& path, const std::string& link)>;
@@ -100,7 +102,9 @@ class PackageNames final : public vfs::ServedNames {
   /// Whether servers may be asked about such a name.
   [[nodiscard]] bool may_ask(const NameSyntax& syntax) const { return syntax.is_plain && !flags_.network.offline; }
   [[nodiscard]] static TreeOptions options_of(const TreeFlags& flags, const MemoryShares::Share& memory);
-  [[nodiscard]] std::shared_ptr<HeldPackage> open(Task& task, const NameSyntax& syntax, const TreeFlags& flags);
+  /// `changed`: Finding.
+  [[nodiscard]] std::shared_ptr<HeldPackage> open(Task& task, const NameSyntax& syntax, const TreeFlags& flags,
+                                                  bool& changed);
   /// The same tree as before, by the recipe of the task. Throws Error if a package of it can't be had any more.
   [[nodiscard]] std::shared_ptr<HeldPackage> open_again(Task& task, const TreeFlags& flags);
   /// Finds the package, as if it had never been open. But the lock file is that of the recipe, if there is one.

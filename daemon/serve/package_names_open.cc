@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: MIT
 // How PackageNames opens packages, and opens them again.
-#include <algorithm>
 #include <cstddef>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "core/base/error.h"
 #include "core/base/log.h"
-#include "core/cache/file_hash.h"
 #include "core/source/reach.h"
 #include "daemon/packages/locked_packages.h"
 #include "daemon/serve/package_names.h"
@@ -47,30 +44,6 @@ std::string locked_root(const LockFile& lock, bool& is_path) {
   return dist.path.value_or(dist.url);
 }
 
-/// The nodes whose packages were read in parts, with nothing but a URL and the version that its server gave. Without
-/// those that the tree doesn't need.
-std::vector<std::size_t> in_parts(const OpenedTree& opened) {
-  std::vector<std::size_t> found;
-  const std::vector<DependencyGraph::Node>& nodes = opened.resolution.graph.nodes;
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    const std::optional<DistributionInfo>& dist = nodes[i].dist;
-    if (dist && !dist->path && !dist->webc_sha256 && !dist->version.empty() &&
-        opened.tree.packages.contains(nodes[i].pkg.id)) {
-      found.push_back(i);
-    }
-  }
-  return found;
-}
-
-/// Whether each file of this machine still has the hash that its source stated. The loader hashes no such file.
-bool has_stated_hashes(const Resolution& resolution) {
-  FileHashes hashes;
-  return std::ranges::all_of(resolution.graph.nodes, [&](const DependencyGraph::Node& node) {
-    return !node.dist || !node.dist->path || !node.dist->webc_sha256 ||
-           hashes.of(*node.dist->path) == *node.dist->webc_sha256;
-  });
-}
-
 }  // namespace
 
 Finding PackageNames::search(Task& task, const NameSyntax& syntax, bool offline) {
@@ -80,7 +53,9 @@ Finding PackageNames::search(Task& task, const NameSyntax& syntax, bool offline)
   if (syntax.kind == Kind::kRequirement) {
     return find_link(task, syntax, flags, offline);
   }
-  return {.tree = open(task, syntax, flags), .link = {}, .error = 0, .reason = {}};
+  Finding found{.tree = nullptr, .link = {}, .error = 0, .reason = {}};
+  found.tree = open(task, syntax, flags, found.changed);
+  return found;
 }
 
 TreeOptions PackageNames::options_of(const TreeFlags& flags, const MemoryShares::Share& memory) {
@@ -89,12 +64,21 @@ TreeOptions PackageNames::options_of(const TreeFlags& flags, const MemoryShares:
   return options;
 }
 
-std::shared_ptr<HeldPackage> PackageNames::open(Task& task, const NameSyntax& syntax, const TreeFlags& flags) {
+std::shared_ptr<HeldPackage> PackageNames::open(Task& task, const NameSyntax& syntax, const TreeFlags& flags,
+                                                bool& changed) {
+  try {
+    task.recipe = read_recipe(task.recipe);
+  } catch (const Error& error) {
+    log::info("\"{}\" is searched for anew: {}", task.path, error);
+    task.recipe = nullptr;
+  }
   if (task.recipe == nullptr || task.recipe->lock != nullptr) {
     return open_anew(task, syntax, flags);
   }
   try {
-    if (has_stated_hashes(task.recipe->resolution)) {
+    const FilesState files = files_state(*task.recipe);
+    changed = files != FilesState::kSame;
+    if (files != FilesState::kChanged) {
       return open_again(task, flags);
     }
     log::info("\"{}\" is searched for anew: its file has changed", task.path);
@@ -132,28 +116,29 @@ std::shared_ptr<HeldPackage> PackageNames::open_again(Task& task, const TreeFlag
 std::shared_ptr<HeldPackage> PackageNames::open_anew(Task& task, const NameSyntax& syntax, const TreeFlags& given) {
   TreeFlags flags = given;
   std::string text = syntax.specifier;
-  std::shared_ptr<const LockFile> lock;
+  std::shared_ptr<const PackageRecipe> recipe;
   if (syntax.kind == Kind::kLockedPackage) {
     flags.network.lock = lock_path(syntax.specifier);
-    lock = task.recipe != nullptr ? task.recipe->lock
-                                  : std::make_shared<const LockFile>(parse_lock_file(*flags.network.lock));
+    recipe = task.recipe;
+    if (recipe == nullptr || recipe->lock == nullptr) {
+      std::string written;
+      LockFile lock = parse_lock_file(*flags.network.lock, &written);
+      recipe = recipe_of(std::move(lock), written);
+    }
     bool is_path = false;
-    text = locked_root(*lock, is_path);
+    text = locked_root(*recipe->lock, is_path);
     flags.network.is_never_path = !is_path;
   }
   PackageOpener opener(flags, io_, &task.arrivals);
   const RunningOpener::Scope scope(task.running, opener);
-  if (lock != nullptr) {
-    opener.use_lock(*lock);
+  if (recipe != nullptr) {
+    opener.use_lock(*recipe->lock);
   }
   const RootPackage root = opener.find(text);
   MemoryShares::Share memory = memory_.take();
   OpenedTree opened = load_tree(opener, root, text, flags, options_of(flags, memory));
-  auto recipe = std::make_shared<PackageRecipe>();
-  recipe->lock = std::move(lock);
-  if (recipe->lock == nullptr) {
-    recipe->in_parts = in_parts(opened);
-    recipe->resolution = opened.resolution;
+  if (recipe == nullptr) {
+    recipe = recipe_of(opened);
   }
   return std::make_shared<HeldPackage>(task.path, std::move(opened), std::move(recipe), std::move(memory),
                                        flags_.verify != Verify::kRead);

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <csignal>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -19,6 +20,7 @@
 #include "daemon/mount/crash_reports.h"
 #include "daemon/mount/mount_package.h"
 #include "daemon/mount/mountpoint.h"
+#include "daemon/mount/successor.h"
 #include "daemon/packages/flags_elsewhere.h"
 #include "daemon/serve/served_directory.h"
 #include "fuse/session.h"
@@ -64,21 +66,37 @@ void refuse_own_places(const PackageNames& names, const std::string& given, cons
 }
 
 int serve(PackageNames& names, const MountOptions& options, const std::string& mountpoint,
-          const std::function<void(const std::string&)>& ready, ServiceManager& manager) {
+          const std::function<void(const std::string&)>& ready, ServiceManager& manager,
+          std::optional<Predecessor> predecessor = std::nullopt) {
   MountWatch watch;               // before any thread: they inherit the blocked signals
   std::signal(SIGPIPE, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): before any thread
   std::signal(SIGXFSZ, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): a limit of file sizes is an error, too
   if (!options.crash_dir.empty()) {
-    CrashReports::write_stacks_to(options.crash_dir);
+    try {
+      CrashReports::write_stacks_to(options.crash_dir);
+    } catch (const Error& error) {
+      if (!predecessor) {
+        throw;
+      }
+      log::warn("the mount goes on without this: {}", error);
+    }
   }
   // The names of packages aren't paths in some working directory.
   if (::chdir("/") != 0) {
     throw system_error("Unable to enter \"/\"", errno);
   }
-  ServedDirectory directory(watch, names, options, mountpoint, manager);
+  ServedDirectory directory(watch, names, options, mountpoint, manager, std::move(predecessor));
   const int exit_code = directory.serve(ready);
   watch.restore_signals();
   return exit_code;
+}
+
+int resume(Predecessor predecessor, const MountOptions& options, const Io& io, ServiceManager& manager) {
+  raise_open_files();
+  FileHashes::share();
+  const std::string mountpoint = predecessor.record.mountpoint;
+  PackageNames names(flags_from(options.arguments.working_directory, options.tree), options.locks, io);
+  return serve(names, options, mountpoint, [](const std::string&) {}, manager, std::move(predecessor));
 }
 
 }  // namespace
@@ -94,9 +112,16 @@ int serve_packages(const MountOptions& options, const Io& io) {
   keep_one_heap();
   fuse::check_device();
   ServiceManager manager = options.foreground ? ServiceManager(io.environment) : ServiceManager();
+  if (options.foreground) {
+    if (std::optional<Predecessor> stored = stored_mount(options, manager)) {
+      ++stored->record.generation;
+      return resume(*std::move(stored), options, io, manager);
+    }
+  }
   const std::string mountpoint = prepare_mountpoint(options.mountpoint);
   const std::string& from = options.arguments.working_directory;
   PackageNames names(flags_from(from, options.tree), options.locks, io);
+  names.check_directories();
   refuse_own_places(names, options.mountpoint, mountpoint);
   if (options.foreground) {
     return serve(names, options, mountpoint, [](const std::string&) {}, manager);
@@ -111,6 +136,11 @@ int serve_packages(const MountOptions& options, const Io& io) {
         return serve(names, options, mountpoint, ready, manager);
       },
       [&] { clear_dead_mount(mountpoint); });
+}
+
+int resume_serving(Predecessor predecessor, const MountOptions& options, const Io& io) {
+  ServiceManager none;
+  return resume(std::move(predecessor), options, io, none);
 }
 
 }  // namespace pkgfs

@@ -316,7 +316,7 @@ TEST_F(Serve, IsListedAndStartsAgainAfterItWasKilled) {
   const fs::path at = parent.path() / "pkgs";
   fs::create_directory(at);
   const MountGuard guard(at);
-  const Arguments command{kPkgfs, "serve", "--offline", "--registry", registry(), at};
+  const Arguments command{kPkgfs, "serve", "--keeper=off", "--offline", "--registry", registry(), at};
   ASSERT_TRUE(run(command).ok());
   const ProcessResult again = run(command);
   EXPECT_FALSE(again.ok()) << "it is served already";

@@ -221,6 +221,34 @@ TEST_F(Service, TheNextProcessGoesOnWithTheMountOfAKilledOne) {
   EXPECT_FALSE(find_mount(mountpoint()).has_value());
 }
 
+TEST_F(Service, TheNextProcessGoesOnWithAServedDirectory) {
+  const NotifySocket socket(socket_path());
+  const Arguments serve{kPkgfs,         "serve",
+                        "--foreground", "--offline",
+                        "--cache-dir",  directory_.path() / "cache",
+                        "--registry",   registry("chain-v3"),
+                        mountpoint()};
+  {
+    Process daemon(serve, environment(socket));
+    EXPECT_THAT(socket.next(), StartsWith("READY=1"));
+    expect_stored(socket);
+    EXPECT_TRUE(run({"find", mountpoint() / "acme/app@2.0.0"}).ok());
+    daemon.signal(SIGKILL);
+    (void)daemon.wait();
+  }
+  Process reader({"find", mountpoint() / "acme/app@2.0.0", "-type", "f", "-exec", "cat", "{}", "+"});
+  EXPECT_FALSE(reader.ends_within(milliseconds(300))) << "it waits for the next daemon";
+  Process daemon(with_stored(socket, serve), environment(socket));
+  EXPECT_THAT(socket.next(), StartsWith("READY=1"));
+  EXPECT_TRUE(reader.wait().ok()) << reader.err();
+  const ProcessResult stats = run({kPkgfs, "stats", "--json", mountpoint()});
+  EXPECT_THAT(stats.out, HasSubstr("\"generation\": 2")) << stats.describe();
+  daemon.signal(SIGTERM);
+  EXPECT_EQ(daemon.wait().exit_code, 0) << daemon.err();
+  socket.drain();
+  EXPECT_TRUE(socket.stored().empty()) << "it leaves nothing with the service manager";
+}
+
 /// Earlier daemons didn't tell whether PACKAGE was a path.
 TEST_F(Service, TheNextProcessDoesntNeedThePackageFileOfAnOlderDaemon) {
   const NotifySocket socket(socket_path());

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+// What a ServedFileSystem notes in its journal, and how it goes on with the nodes of a process before.
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <utility>
+
+#include "core/vfs/served_file_system.h"
+
+namespace pkgfs::vfs {
+namespace {
+
+/// How many references the kernel has to a node of a process before isn't known. It is forgotten only if there are too
+/// many nodes.
+constexpr std::uint64_t kManyReferences = std::uint64_t{1} << 62U;
+constexpr std::uint16_t kPermissions = 07777;
+
+}  // namespace
+
+void ServedFileSystem::note(Node& node) {
+  if (journal_ == nullptr) {
+    return;
+  }
+  ServedNote note{.kind = node.kind,
+                  .current = node.current,
+                  .inode = node.inode,
+                  .path = node.path,
+                  .text = node.text,
+                  .state = node.state,
+                  .error = node.error,
+                  .attributes = node.attributes,
+                  .listed = node.names,
+                  .slot = std::nullopt,
+                  .base = 0,
+                  .fingerprint = node.fingerprint,
+                  .recipe = node.recipe};
+  if (node.slot != kNoSlot) {
+    note.slot = node.slot;
+    note.base = slots_[node.slot]->base;
+  }
+  journal_->put(note);
+  node.noted = true;
+}
+
+void ServedFileSystem::erase_note(const Node& node) {
+  if (node.noted) {
+    journal_->erase(node.inode);
+  }
+}
+
+ServedFileSystem::Slot& ServedFileSystem::make_slot(std::size_t index) {
+  std::unique_ptr<Slot>& slot = slots_.at(index);
+  if (slot == nullptr) {
+    slot = std::make_unique<Slot>();
+    slot->index = index;
+    if (journal_ != nullptr) {
+      slot->references = &journal_->references(index);
+    }
+  }
+  return *slot;
+}
+
+void ServedFileSystem::use_journal(ServedJournal& journal, std::vector<ServedNote> notes) {
+  const MutexLock lock(mutex_);
+  journal_ = &journal;
+  if (!notes.empty()) {
+    for (std::size_t i = 0; i < kSlots; ++i) {
+      make_slot(i);  // the kernel may know inodes in any of them
+    }
+  }
+  std::ranges::sort(notes, {}, &ServedNote::inode);
+  for (ServedNote& each : notes) {
+    restore(each);
+  }
+  note(*find_node(kRoot));
+}
+
+void ServedFileSystem::restore(ServedNote& note) {
+  if (note.inode == kRoot && note.kind == Kind::kNames && note.path.empty()) {
+    Node& root = *find_node(kRoot);
+    root.attributes.modified = note.attributes.modified;
+    root.attributes.modified_ns = note.attributes.modified_ns;
+    root.names = note.listed;
+    earlier_kept_listings_.insert(kRoot);
+    return;
+  }
+  if (note.inode <= kRoot || is_inner(note.inode) || note.path.empty() || nodes_.contains(note.inode) ||
+      nodes_.size() > kMostNodes || note.path.find('\0') != std::string::npos ||
+      note.text.find('\0') != std::string::npos || note.error < 0 || (note.kind == Kind::kLink && note.text.empty()) ||
+      (note.kind == Kind::kFailed && note.error == 0)) {
+    return;
+  }
+  auto node = std::make_shared<Node>();
+  node->kind = note.kind;
+  node->inode = note.inode;
+  node->path = std::move(note.path);
+  node->text = std::move(note.text);
+  node->state = std::move(note.state);
+  node->error = note.error;
+  node->attributes = {.type = note.kind == Kind::kLink ? FileType::kSymlink : FileType::kDirectory,
+                      .mode = static_cast<std::uint16_t>(note.attributes.mode & kPermissions),
+                      .modified_ns = note.attributes.modified_ns,
+                      .modified = note.attributes.modified,
+                      .size = note.kind == Kind::kLink ? node->text.size() : note.attributes.size,
+                      .number = note.attributes.number,
+                      .links = note.attributes.links,
+                      .live = note.attributes.live};
+  node->references = kManyReferences;
+  node->looked = ++last_look_;
+  node->current = note.current && current_.emplace(node->path, node->inode).second;
+  node->noted = true;
+  node->fingerprint = note.fingerprint;
+  node->recipe = std::move(note.recipe);
+  node->names = note.listed;
+  if (note.kind == Kind::kNames) {
+    earlier_kept_listings_.insert(node->inode);  // another listing may be the one of now
+  }
+  if (note.kind == Kind::kTree && note.slot) {
+    restore_slot(*node, note);
+  }
+  nodes_.emplace(node->inode, std::move(node));
+}
+
+void ServedFileSystem::restore_slot(Node& node, const ServedNote& note) {
+  const std::size_t index = *note.slot;
+  if (index >= kSlots || slots_[index]->unopened) {
+    node.error = ESTALE;
+    return;
+  }
+  held_.resize(std::max(held_.size(), index + 1));
+  held_[index].root = node.inode;
+  held_[index].path = node.path;
+  slots_[index]->base = note.base;
+  slots_[index]->unopened = true;
+  ++unopened_;
+  node.slot = index;
+}
+
+void ServedFileSystem::give_up_unopened(Node& node) {
+  held_[node.slot] = {};
+  slots_[node.slot]->unopened = false;
+  --unopened_;
+  node.slot = kNoSlot;
+}
+
+void ServedFileSystem::free_unopened() {
+  if (unopened_ == 0) {
+    return;
+  }
+  for (std::size_t i = 0; i < held_.size(); ++i) {
+    if (slots_[i]->unopened && *slots_[i]->references == 0) {
+      Node& node = *find_node(held_[i].root);
+      give_up_unopened(node);
+      changed(node);
+    }
+  }
+}
+
+int ServedFileSystem::obstacle_of(Inode inode) const {
+  if (!is_inner(inode)) {
+    return 0;
+  }
+  const Inner found = find_inner(inode);
+  if (found.tree != nullptr || !found.slot->unopened) {
+    return 0;
+  }
+  const MutexLock lock(mutex_);
+  const NodePointer node = find_node(held_root(inode));
+  if (node == nullptr) {
+    return 0;
+  }
+  const Result<Inner> tree = tree_at(*node);
+  return tree ? 0 : tree.error();
+}
+
+}  // namespace pkgfs::vfs
