@@ -61,7 +61,8 @@ ServedDirectory::ServedDirectory(MountWatch& watch, PackageNames& names, const M
                   .most_open = std::min(most_open(), names.most_open())}),
       keeping_(keeping_of(options, manager)),
       state_(state_of(predecessor_, keeping_)),
-      early_keeper_(has_keeper(keeping_) && !predecessor_ ? KeeperProcess::start_early(mountpoint) : KeeperProcess()),
+      early_keeper_(has_keeper(keeping_) && !predecessor_ ? KeeperProcess::start_early(mountpoint)
+                                                          : std::future<KeeperProcess>()),
       statistics_(state_),
       cpu_latency_(statistics_),
       facts_(first_facts()),
@@ -195,14 +196,13 @@ void ServedDirectory::keep_requests() {
 void ServedDirectory::start_serving() {
   if (has_keeper(keeping_)) {
     make_keeper(keeper_, *guards_, record(), parts(),
-                keeping_ == Keeping::kBackedKeeper ? keeperd_socket() : std::string(),
-                std::exchange(early_keeper_, {}));
+                keeping_ == Keeping::kBackedKeeper ? keeperd_socket() : std::string(), std::move(early_keeper_));
   }
   const bool replaces = predecessor_ && predecessor_->runs;
   if (keeper_ && replaces) {
     replace_with(*keeper_, *predecessor_);
   }
-  early_keeper_.end();
+  early_keeper_ = {};  // ends it if it isn't needed
   fuse::ServerOptions servers = server_options(options_, nullptr);
   servers.poisoned = poisoned_requests(state_, predecessor_, fs_, nullptr);
   servers.keep_requests = requests_.get();
@@ -215,7 +215,7 @@ void ServedDirectory::start_serving() {
     serve_alone();
   }
   if (keeper_) {
-    guards_->use(*keeper_, *session_);
+    guards_->use(*keeper_, *session_, replaces);
   }
   if (replaces) {
     end_predecessor(*predecessor_);
@@ -246,20 +246,19 @@ void ServedDirectory::tell_ready(const std::function<void(const std::string&)>& 
   }
   if (metrics_) {
     metrics_->start();
+    log::info("metrics are served at {}", metrics_->address());
   }
-  start_cpu_latency(cpu_latency_, options_.cpu_latency);
   const std::string message = "packages are served at \"" + mountpoint_ + "\"";
   if (!predecessor_) {
     log::info("{}", message);
     ready(message);
   }
-  if (metrics_) {
-    log::info("metrics are served at {}", metrics_->address());
-  }
+  start_cpu_latency(cpu_latency_, options_.cpu_latency);
   manager_.ready(message);
 }
 
 void ServedDirectory::start_helpers() {
+  guards_->confirm();
   if (keeping_ == Keeping::kServiceManager) {
     CrashReports::note_crashes();
     MountRecord kept = record();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -90,7 +91,8 @@ class ServedDirectory {
   vfs::ServedFileSystem fs_;
   Keeping keeping_;
   fuse::SharedState state_;
-  KeeperProcess early_keeper_;  // until the mount is there; `state_` puts into the environment what it must know
+  std::future<KeeperProcess>
+      early_keeper_;  // until the mount is there; `state_` puts into the environment what it must know
   fuse::Statistics statistics_;
   std::unique_ptr<fuse::RequestStore> requests_;  // where the kernel doesn't send them again
   fuse::CpuLatency cpu_latency_;
