@@ -55,8 +55,7 @@ Keeping keeping_of(const MountOptions& options, const ServiceManager& manager) {
   return keeping_unless(nullptr, options, manager);
 }
 
-MountRecord record_of(const MountOptions& options, const MountFacts& facts,
-                      const std::optional<Predecessor>& predecessor) {
+MountRecord record_of(const MountOptions& options, const MountFacts& facts, const Predecessor* predecessor) {
   MountRecord record;
   record.arguments = options.arguments;
   record.mountpoint = facts.mountpoint;

@@ -44,9 +44,10 @@ enum class Keeping {
 /// With PKGFS_TEST_NO_RESEND in the environment, returns true on every kernel, for tests.
 [[nodiscard]] bool must_keep_requests(const fuse::Handshake& handshake);
 
-/// What the next daemon must know of this mount, but for the tree, the handshake and the device.
+/// What the next daemon must know of this mount, but for the tree, the handshake and the device. `predecessor`: the
+/// daemon before; may be null.
 [[nodiscard]] MountRecord record_of(const MountOptions& options, const MountFacts& facts,
-                                    const std::optional<Predecessor>& predecessor);
+                                    const Predecessor* predecessor);
 
 /// The parts of a mount that a keeper holds, beside the record. The pointers must outlive the keeper; `requests` may be
 /// null.

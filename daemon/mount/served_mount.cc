@@ -12,10 +12,10 @@
 #include "core/base/error.h"
 #include "core/base/log.h"
 #include "daemon/cli/exit_code.h"
+#include "daemon/mount/crash_reports.h"
 #include "daemon/mount/guarding.h"
 #include "daemon/mount/mount_settings.h"
 #include "daemon/mount/mountpoint.h"
-#include "daemon/mount/taking_over.h"
 #include "daemon/observe/lazy_state.h"
 #include "daemon/observe/metrics_text.h"
 #include "daemon/observe/stats_json.h"
@@ -42,17 +42,13 @@ ServedMount::ServedMount(MountWatch& watch, OpenedTree opened, LaterTrees later,
       options_(options),
       mountpoint_(mountpoint),
       manager_(manager),
-      predecessor_(std::move(predecessor)),
       fresh_(*later.fresh),
       versions_(opened_, is_made_to_be_refreshed(options),
-                predecessor_ ? std::exchange(predecessor_->versions, {}) : std::nullopt,
-                predecessor_ ? predecessor_->identity : std::nullopt),
+                predecessor ? std::exchange(predecessor->versions, {}) : std::nullopt,
+                predecessor ? predecessor->identity : std::nullopt),
       tree_(versions_.tree()),
-      keeping_(keeping_of(options, opened_, later.followed, manager)),
-      state_(state_of(predecessor_, keeping_)),
-      early_keeper_(has_keeper(keeping_) && !predecessor_ ? KeeperProcess::start_early(mountpoint)
-                                                          : std::future<KeeperProcess>()),
-      statistics_(state_),
+      succession_(std::move(predecessor), keeping_of(options, opened_, later.followed, manager), mountpoint),
+      statistics_(succession_.state()),
       prefetcher_(tree_, statistics_, page_cache_ahead(control_group_limit())),
       // The prefetcher knows one tree.
       used_prefetcher_(options.push && options.skip_open && tree_.is_immutable() && versions_.generations() == nullptr
@@ -65,7 +61,7 @@ ServedMount::ServedMount(MountWatch& watch, OpenedTree opened, LaterTrees later,
       adapter_(tree_, statistics_, shown()),
       settings_(mount_settings(options, facts_)),
       session_(adapter_, settings_) {
-  if (!options.metrics.empty() && !predecessor_) {
+  if (!options.metrics.empty() && succession_.predecessor() == nullptr) {
     open_metrics();
   }
   if (tree_.changes() != nullptr && options.live_timeout > 0) {
@@ -74,8 +70,8 @@ ServedMount::ServedMount(MountWatch& watch, OpenedTree opened, LaterTrees later,
   if (later.followed != nullptr) {
     follow(*later.followed);
   }
-  if (predecessor_ && options.writable) {
-    writable_.emplace(WritableMount::adopt(mountpoint_, locks_of(predecessor_->record)));
+  if (const Predecessor* const before = succession_.predecessor(); before != nullptr && options.writable) {
+    writable_.emplace(WritableMount::adopt(mountpoint_, locks_of(before->record)));
   } else if (writable != nullptr) {
     writable_.emplace(writable->run(), writable->locks(), writable->take_changes());
   }
@@ -87,35 +83,35 @@ ServedMount::ServedMount(MountWatch& watch, OpenedTree opened, LaterTrees later,
 }
 
 std::optional<fuse::LiveJournal> ServedMount::make_journal() {
-  if (predecessor_ || keeping_ == Keeping::kNothing || tree_.changes() == nullptr) {
+  if (succession_.predecessor() != nullptr || !succession_.is_kept() || tree_.changes() == nullptr) {
     return std::nullopt;  // a predecessor has one
   }
   try {
     return fuse::LiveJournal::create();
   } catch (const Error& error) {
-    warn_not_kept(error.message());
-    keeping_ = Keeping::kNothing;
+    succession_.keep_nothing(error.message());
     return std::nullopt;
   }
 }
 
 fuse::AdapterOptions ServedMount::shown() {
   fuse::AdapterOptions options = adapter_options(
-      options_, [this] { return versions_.usage(); }, used_prefetcher_, cpu_latency_, keeping_ != Keeping::kNothing,
+      options_, [this] { return versions_.usage(); }, used_prefetcher_, cpu_latency_, succession_.is_kept(),
       [this] { return stats_json(facts(), statistics_.snapshot(), lazy_state(lazy_sources())); });
-  if (keeping_ != Keeping::kNothing && tree_.changes() != nullptr) {
+  if (succession_.is_kept() && tree_.changes() != nullptr) {
     options.passthrough = false;  // another daemon couldn't tell the kernel to close what it reads by itself
   }
   return options;
 }
 
 MountFacts ServedMount::first_facts() {
+  const Predecessor* const before = succession_.predecessor();
   MountFacts facts = mount_facts(
-      opened_.tree, predecessor_ ? predecessor_->record.source : mount_source(opened_, options_.package), mountpoint_);
-  if (predecessor_) {
-    facts.since = predecessor_->record.since;
-    facts.generation = predecessor_->record.generation;
-    facts.last_end = predecessor_->record.last_end;
+      opened_.tree, before != nullptr ? before->record.source : mount_source(opened_, options_.package), mountpoint_);
+  if (before != nullptr) {
+    facts.since = before->record.since;
+    facts.generation = before->record.generation;
+    facts.last_end = before->record.last_end;
   }
   return facts;
 }
@@ -124,15 +120,13 @@ MountFacts ServedMount::facts() {
   look_for_changes(tree_);
   const MutexLock lock(facts_mutex_);
   MountFacts copy = facts_;
-  copy.kept = keeper_.has_value();
-  copy.keeper = keeper_ ? keeper_->id() : 0;
-  copy.keeperd = keeper_ && keeper_->is_registered();
+  succession_.describe(copy);
   return copy;
 }
 
 MountRecord ServedMount::record() {
   const MutexLock lock(facts_mutex_);
-  MountRecord made = record_of(options_, facts_, predecessor_);
+  MountRecord made = record_of(options_, facts_, succession_.predecessor());
   made.mountpoint = mountpoint_;  // of a writable mount, the facts have that of the overlay
   made.package = fresh_.package();
   return made;
@@ -168,96 +162,41 @@ bool ServedMount::begin() {
     return false;
   }
   const std::optional<MountEntry> own = find_own_mount(settings_);  // the claim keeps others from mounting here
-  guards_.emplace(own ? own->device : std::string());
+  succession_.begin(own ? own->device : std::string());
   return true;
 }
 
 void ServedMount::go_on() {
-  guards_.emplace(predecessor_->record.device);
-  const bool resends = !must_keep_requests(predecessor_->record.handshake);
-  if (!resends) {
-    requests_ = requests_of(*predecessor_);
-  }
-  take_over(session_, *predecessor_, statistics_, resends);
-  versions_.resume(predecessor_->runs);
+  succession_.go_on(session_, statistics_);
+  versions_.resume(succession_.replaces());
   if (tree_.changes() != nullptr) {
-    journal_.emplace(fuse::LiveJournal::adopt(journal_of(predecessor_->record)));
-  }
-  if (predecessor_->control) {
-    early_crashes_.emplace();  // the keeper of the daemon before is told of a crash until this daemon has one
-    early_crashes_->start(UniqueFd(::fcntl(predecessor_->control.get(), F_DUPFD_CLOEXEC, 0)));
-  }
-}
-
-void ServedMount::keep_requests() {
-  if (requests_ != nullptr || keeping_ == Keeping::kNothing || !must_keep_requests(session_.handshake())) {
-    return;
-  }
-  try {
-    requests_ = fuse::RequestStore::create();
-  } catch (const Error& error) {
-    warn_not_kept(error.message());
-    keeping_ = Keeping::kNothing;
+    journal_.emplace(fuse::LiveJournal::adopt(journal_of(succession_.predecessor()->record)));
   }
 }
 
 void ServedMount::start_serving() {
   if (journal_) {
-    adapter_.use_journal(*journal_, !predecessor_ || !predecessor_->runs);
+    adapter_.use_journal(*journal_, !succession_.replaces());
   }
-  if (has_keeper(keeping_)) {
-    make_keeper(keeper_, *guards_, record(), parts(),
-                keeping_ == Keeping::kBackedKeeper ? keeperd_socket() : std::string(), std::move(early_keeper_));
-  }
-  if (keeper_ && predecessor_ && predecessor_->runs) {
-    replace_with(*keeper_, *predecessor_);
-  }
-  early_keeper_ = {};  // ends it if it isn't needed
-  fuse::ServerOptions servers = server_options(options_, used_prefetcher_);
-  servers.poisoned = poisoned_requests(state_, predecessor_, tree_, adapter_.live_ids());
-  servers.keep_requests = requests_.get();
-  end_haste();
-  session_.start(servers);
-  const bool replaces = predecessor_ && predecessor_->runs;
-  if (predecessor_) {
-    begin_serving(*predecessor_, statistics_);
-  }
-  if (!replaces) {
-    serve_alone();
-  }
-  if (keeper_) {
-    guards_->use(*keeper_, session_, replaces);
-  }
-  if (replaces) {
-    end_predecessor(*predecessor_);
-    serve_alone();
-  }
-  if (keeper_) {
-    keeper_->has_replaced();
-    guards_->back_up();
-  }
-  early_crashes_.reset();
-  if (predecessor_) {
-    tell_keeper(*predecessor_, state_);  // at once: if this daemon is killed now, two keepers would act
-  }
-}
-
-void ServedMount::serve_alone() {
-  adapter_.is_alone_now();
-  if (requests_) {
-    requests_->serve();
-  }
+  succession_.start(session_, statistics_,
+                    {.record = record(),
+                     .parts = parts(),
+                     .servers = server_options(options_, used_prefetcher_),
+                     .tree = tree_,
+                     .ids = adapter_.live_ids(),
+                     .serve_alone = [this] { adapter_.is_alone_now(); }});
 }
 
 void ServedMount::tell_ready(const std::function<void(const std::string&)>& ready) {
-  if (predecessor_ && !options_.metrics.empty()) {
+  const bool is_new = succession_.predecessor() == nullptr;
+  if (!is_new && !options_.metrics.empty()) {
     open_metrics_again([this] { open_metrics(); });
   }
   if (metrics_) {
     metrics_->start();
     log::info("metrics are served at {}", metrics_->address());
   }
-  if (!predecessor_) {
+  if (is_new) {
     const std::string& shown = writable_ ? writable_->mountpoint() : mountpoint_;
     const std::string message = "\"" + settings_.source + "\" is mounted at \"" + shown + "\"";
     log::info("{}", message);
@@ -271,19 +210,20 @@ void ServedMount::suit_shown() {
   const auto is_fetched = [](const auto& source) { return source->state() != LazySource::State::kWhole; };
   if (std::ranges::any_of(lazy_sources(), is_fetched)) {
     reads_little_ahead_ = true;
-    set_read_ahead(guards_->device(), kLazyReadAhead);
+    set_read_ahead(succession_.guards().device(), kLazyReadAhead);
     return;
   }
   const bool read_little = std::exchange(reads_little_ahead_, false);
-  set_read_ahead(guards_->device(), read_little && options_.read_ahead == 0 ? kUsualReadAhead : options_.read_ahead);
+  set_read_ahead(succession_.guards().device(),
+                 read_little && options_.read_ahead == 0 ? kUsualReadAhead : options_.read_ahead);
   if (used_prefetcher_ != nullptr) {
-    start_prefetching(session_, *used_prefetcher_, *guards_);
+    start_prefetching(session_, *used_prefetcher_, succession_.guards());
   }
 }
 
 void ServedMount::begin_lazily() {
   // For the thread that drops wrong pages (fuse/waiting_reads.h), which may wait in the kernel.
-  if (const std::string why = guards_->need(); !why.empty()) {
+  if (const std::string why = succession_.guards().need(); !why.empty()) {
     log::debug("\"{}\" has no guardian: {}", mountpoint_, why);
   }
   watch_.call_when_readable(lazy_->whole_fd(), [this] {
@@ -297,32 +237,27 @@ void ServedMount::begin_lazily() {
 }
 
 void ServedMount::start_helpers() {
-  guards_->confirm();
-  if (keeping_ == Keeping::kServiceManager) {
+  succession_.confirm();
+  if (succession_.keeping() == Keeping::kServiceManager) {
     CrashReports::note_crashes();
-    if (const std::string why = store_again(); !why.empty()) {
+    if (const std::string why = succession_.store(manager_, record(), parts()); !why.empty()) {
       warn_not_kept(why);
     }
   }
-  if (predecessor_ && predecessor_->process) {
-    // A thread of it that only ends now may have taken a request after the kernel was asked to send all again.
-    watch_.call_when_readable(predecessor_->process.get(), [this] {
-      session_.take_back();
-      predecessor_->process.reset();
-      if (!control_ && !refresher_->is_running()) {
-        begin_refreshing();  // it has held the address until now
-      }
-    });
-  }
+  succession_.watch_predecessor(watch_, session_, [this] {
+    if (!control_ && !refresher_->is_running()) {
+      begin_refreshing();  // it has held the address until now
+    }
+  });
   suit_shown();
   if (lazy_->is_lazy()) {
     begin_lazily();
   }
   if (notifier_) {
-    start_notifying(session_, *notifier_, *guards_);
+    start_notifying(session_, *notifier_, succession_.guards());
   }
   if (follower_) {
-    start_following(*follower_, guards_->device());
+    start_following(*follower_, succession_.guards().device());
   }
   begin_refreshing();
 }
@@ -332,11 +267,7 @@ int ServedMount::end(int exit_code) {
   if (writable_) {
     writable_->detach();
   }
-  if (keeper_) {
-    keeper_->let_go();
-  } else if (keeping_ == Keeping::kServiceManager) {
-    manager_.forget_stored();
-  }
+  succession_.let_go(manager_);
   const bool refresher_ended = refresher_->stop(kReplyLimit);  // first: it may wait for requests
   const bool stopped = session_.stop(kReplyLimit) && refresher_ended;
   if (!stopped) {
@@ -359,19 +290,19 @@ int ServedMount::end(int exit_code) {
 }
 
 int ServedMount::serve(const std::function<void(const std::string&)>& ready) {
-  if (predecessor_) {
+  if (succession_.predecessor() != nullptr) {
     go_on();
   } else if (!begin()) {
     return end(to_exit_code(ErrorCode::kInterrupted));
   }
-  keep_requests();
+  succession_.keep_requests(session_);
   start_serving();
   if (writable_) {
     attach_overlay();
   }
   tell_ready(ready);
   start_helpers();
-  const int signal = watch_.wait_for_end(session_, settings_, manager_, *guards_);
+  const int signal = watch_.wait_for_end(session_, settings_, manager_, succession_.guards());
   log::info("\"{}\" ends: {}", mountpoint_, signal == 0 ? "unmounted" : "a signal asked for it");
   return end(kExitOk);
 }

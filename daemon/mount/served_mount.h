@@ -2,7 +2,6 @@
 #pragma once
 
 #include <functional>
-#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,7 +9,6 @@
 
 #include "core/base/thread_annotations.h"
 #include "core/base/unique_fd.h"
-#include "daemon/mount/crash_reports.h"
 #include "daemon/mount/keeping.h"
 #include "daemon/mount/lazy_mount.h"
 #include "daemon/mount/manifest_follower.h"
@@ -19,6 +17,7 @@
 #include "daemon/mount/mount_watch.h"
 #include "daemon/mount/predecessor.h"
 #include "daemon/mount/refresher.h"
+#include "daemon/mount/succession.h"
 #include "daemon/mount/versions.h"
 #include "daemon/mount/writable_mount.h"
 #include "daemon/observe/metrics_server.h"
@@ -49,12 +48,11 @@ class ServedMount {
   [[nodiscard]] MountFacts facts();
   [[nodiscard]] MountRecord record();
   [[nodiscard]] KeptParts parts() const {
-    return {.session = &session_,
-            .versions = &versions_,
-            .state = &state_,
-            .requests = requests_.get(),
-            .journal = journal_ ? journal_->fd() : -1,
-            .writable = writable_ ? &*writable_ : nullptr};
+    KeptParts parts = succession_.parts(session_);
+    parts.versions = &versions_;
+    parts.journal = journal_ ? journal_->fd() : -1;
+    parts.writable = writable_ ? &*writable_ : nullptr;
+    return parts;
   }
   /// For a new mount with live directories that another daemon may go on with. If it can't be made, nothing keeps the
   /// mount.
@@ -75,13 +73,10 @@ class ServedMount {
   bool begin();
   /// Goes on with the mount of the predecessor.
   void go_on();
-  void keep_requests();
   /// Makes the overlay of a new writable mount, and watches it.
   void attach_overlay();
   void watch_overlay();
   void start_serving();
-  /// The daemon before has ended, if there was one.
-  void serve_alone();
   void tell_ready(const std::function<void(const std::string&)>& ready);
   /// Starts what isn't needed for the first replies.
   void start_helpers();
@@ -90,7 +85,6 @@ class ServedMount {
   void suit_shown();
   /// The first tree was closed: gives what fetched it to the caller.
   [[nodiscard]] std::unique_ptr<LazyMount> take_first_lazy() PKGFS_EXCLUDES(facts_mutex_);
-  [[nodiscard]] std::string store_again();
   int end(int exit_code);
 
   MountWatch& watch_;
@@ -98,21 +92,16 @@ class ServedMount {
   const MountOptions& options_;
   const std::string& mountpoint_;
   ServiceManager& manager_;
-  std::optional<Predecessor> predecessor_;
   FreshTree& fresh_;  // what the package means later
   Versions versions_;
   vfs::FileSystem& tree_;  // with which the mount begins
-  Keeping keeping_;
-  fuse::SharedState state_;
-  std::future<KeeperProcess> early_keeper_;  // until the mount is there; `state_` sets its environment
+  Succession succession_;
   fuse::Statistics statistics_;
-  std::unique_ptr<fuse::RequestStore> requests_;  // where the kernel doesn't send them again
   fuse::ContentPrefetcher prefetcher_;
   fuse::ContentPrefetcher* used_prefetcher_;  // null: nothing is prefetched
   bool reads_little_ahead_ = false;           // the kernel was told to, for a lazy version
   fuse::CpuLatency cpu_latency_;
   std::unique_ptr<LazyMount> lazy_;  // of the first tree, until that is closed
-  std::optional<Keeper> keeper_;
   Mutex facts_mutex_;  // for the packages, which change if the manifest is followed, and for the end of `lazy_`
   MountFacts facts_ PKGFS_GUARDED_BY(facts_mutex_);
   std::optional<MetricsServer> metrics_;
@@ -123,10 +112,8 @@ class ServedMount {
   std::optional<WritableMount> writable_;  // the overlay above this mount
   UniqueFd covered_;                       // the directory below the mount
   std::optional<ManifestFollower> follower_;
-  UniqueFd control_;              // listens for `pkgfs refresh`
-  std::optional<Guards> guards_;  // outlive the session: they guard the connection
+  UniqueFd control_;  // listens for `pkgfs refresh`
   fuse::Session session_;
-  std::optional<CrashReports> early_crashes_;
   std::optional<Refresher> refresher_;  // uses the session
 };
 

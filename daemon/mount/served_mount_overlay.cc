@@ -6,13 +6,11 @@
 namespace pkgfs {
 
 void ServedMount::attach_overlay() {
-  if (!predecessor_) {
+  if (succession_.predecessor() == nullptr) {
     try {
       writable_->attach(options_, settings_.source);
     } catch (...) {
-      if (keeper_) {
-        keeper_->let_go();
-      }
+      succession_.let_go(manager_);
       throw;
     }
   }

@@ -28,7 +28,7 @@ void ServedMount::prepare_refresher() {
     if (tree.is_immutable() != tree_.is_immutable()) {
       throw Error(ErrorCode::kUnsupported, "the files of the new version can change, and those of the mount can't");
     }
-    if (keeping_ != Keeping::kNothing && !can_keep(opened)) {
+    if (succession_.is_kept() && !can_keep(opened)) {
       throw Error(ErrorCode::kUnsupported, "another daemon couldn't open the new version, and the mount has a keeper");
     }
   };
@@ -51,7 +51,7 @@ void ServedMount::prepare_refresher() {
       Refresher::Mount{.mountpoint = mountpoint_,
                        .session = session_,
                        .adapter = adapter_,
-                       .state = state_,
+                       .state = succession_.state(),
                        .closes_old = !options_.io_uring,
                        .obstacle = writable_ ? "changes lie above it, which were made for these packages (--writable)"
                                              : refresh_obstacle(tree_, follower_.has_value()),
@@ -65,13 +65,14 @@ void ServedMount::prepare_refresher() {
 }
 
 void ServedMount::begin_refreshing() {
-  if (guards_->device().empty()) {
+  if (succession_.guards().device().empty()) {
     log::debug("\"{}\" can't be refreshed: another mount covers it", mountpoint_);
     return;
   }
-  control_ = listen_for_control(guards_->connection());
+  control_ = listen_for_control(succession_.guards().connection());
   const int error = control_ ? 0 : errno;
-  const bool is_held = error == EADDRINUSE && (!predecessor_ || !predecessor_->process);
+  const Predecessor* const before = succession_.predecessor();
+  const bool is_held = error == EADDRINUSE && (before == nullptr || !before->process);
   if (error != 0) {
     log::debug("\"pkgfs refresh\" can't reach \"{}\" yet: {}", mountpoint_, errno_text(error));
   }
@@ -86,10 +87,11 @@ void ServedMount::start_refresher() {
   if (refresher_->is_running()) {
     return;
   }
-  std::string why = guards_->need();  // the thread may wait in the kernel
+  std::string why = succession_.guards().need();  // the thread may wait in the kernel
   try {
     if (why.empty()) {
-      refresher_->start(std::move(control_), guards_->device(), predecessor_ && versions_.generations() != nullptr);
+      refresher_->start(std::move(control_), succession_.guards().device(),
+                        succession_.predecessor() != nullptr && versions_.generations() != nullptr);
       return;
     }
   } catch (const std::system_error& error) {
@@ -99,17 +101,12 @@ void ServedMount::start_refresher() {
   control_.reset();
 }
 
-std::string ServedMount::store_again() {
-  MountRecord kept = record();
-  kept.device = guards_->device();
-  return store_mount(manager_, std::move(kept), parts());
-}
-
 std::string ServedMount::keep_again() {
-  if (keeper_ && keeper_->id() > 0) {
-    return guards_->renew();
+  if (succession_.has_keeper()) {
+    return succession_.guards().renew();
   }
-  return keeping_ == Keeping::kServiceManager ? store_again() : std::string();
+  return succession_.keeping() == Keeping::kServiceManager ? succession_.store(manager_, record(), parts())
+                                                           : std::string();
 }
 
 std::unique_ptr<LazyMount> ServedMount::take_first_lazy() {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "daemon/serve/served_directory.h"
 
-#include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -15,10 +14,10 @@
 #include "core/base/log.h"
 #include "core/base/system_limits.h"
 #include "daemon/cli/exit_code.h"
+#include "daemon/mount/crash_reports.h"
 #include "daemon/mount/guarding.h"
 #include "daemon/mount/mount_settings.h"
 #include "daemon/mount/mountpoint.h"
-#include "daemon/mount/taking_over.h"
 #include "daemon/observe/lazy_state.h"
 #include "daemon/observe/metrics_text.h"
 #include "daemon/observe/stats_json.h"
@@ -53,17 +52,13 @@ ServedDirectory::ServedDirectory(MountWatch& watch, PackageNames& names, const M
       options_(options),
       mountpoint_(mountpoint),
       manager_(manager),
-      predecessor_(std::move(predecessor)),
-      since_(predecessor_ ? predecessor_->record.since : now_in_seconds()),
+      since_(predecessor ? predecessor->record.since : now_in_seconds()),
       fs_(names, {.immutable = options.tree.verify != Verify::kRead,
                   .patience = names.patience(),
                   .modified = since_,
                   .most_open = std::min(most_open(), names.most_open())}),
-      keeping_(keeping_of(options, manager)),
-      state_(state_of(predecessor_, keeping_)),
-      early_keeper_(has_keeper(keeping_) && !predecessor_ ? KeeperProcess::start_early(mountpoint)
-                                                          : std::future<KeeperProcess>()),
-      statistics_(state_),
+      succession_(std::move(predecessor), keeping_of(options, manager), mountpoint),
+      statistics_(succession_.state()),
       cpu_latency_(statistics_),
       facts_(first_facts()),
       adapter_(fs_, statistics_, shown()),
@@ -71,7 +66,7 @@ ServedDirectory::ServedDirectory(MountWatch& watch, PackageNames& names, const M
   adapter_.use_served(fs_);
   session_ = std::make_unique<fuse::Session>(adapter_, settings_);
   names_.on_link_change([this](const std::string& path, const std::string& link) { fs_.link_changed(path, link); });
-  if (!options.metrics.empty() && !predecessor_) {
+  if (!options.metrics.empty() && succession_.predecessor() == nullptr) {
     open_metrics();
   }
 }
@@ -88,9 +83,9 @@ MountFacts ServedDirectory::first_facts() const {
   facts.mountpoint = mountpoint_;
   facts.pid = ::getpid();
   facts.since = since_;
-  if (predecessor_) {
-    facts.generation = predecessor_->record.generation;
-    facts.last_end = predecessor_->record.last_end;
+  if (const Predecessor* const before = succession_.predecessor(); before != nullptr) {
+    facts.generation = before->record.generation;
+    facts.last_end = before->record.last_end;
   }
   return facts;
 }
@@ -104,15 +99,13 @@ MountFacts ServedDirectory::facts() {
   for (const std::shared_ptr<vfs::HeldTree>& tree : fs_.open_trees()) {
     facts.packages.push_back(static_cast<const HeldPackage&>(*tree).packages().id.to_string());
   }
-  facts.kept = keeper_.has_value();
-  facts.keeper = keeper_ ? keeper_->id() : 0;
-  facts.keeperd = keeper_ && keeper_->is_registered();
+  succession_.describe(facts);
   return facts;
 }
 
 MountRecord ServedDirectory::record() {
   const MutexLock lock(facts_mutex_);
-  return record_of(options_, facts_, predecessor_);
+  return record_of(options_, facts_, succession_.predecessor());
 }
 
 void ServedDirectory::open_metrics() {
@@ -133,7 +126,7 @@ std::vector<std::shared_ptr<LazySource>> ServedDirectory::lazy_sources() const {
 
 fuse::AdapterOptions ServedDirectory::shown() {
   fuse::AdapterOptions options = adapter_options(
-      options_, [] { return fuse::Usage{}; }, nullptr, cpu_latency_, keeping_ != Keeping::kNothing,
+      options_, [] { return fuse::Usage{}; }, nullptr, cpu_latency_, succession_.is_kept(),
       [this] { return stats_json(facts(), statistics_.snapshot(), lazy_state(lazy_sources())); });
   options.live_timeout = 1;  // of names
   options.passthrough = false;
@@ -147,13 +140,8 @@ bool ServedDirectory::begin() {
     return false;
   }
   const std::optional<MountEntry> own = find_own_mount(settings_);
-  guards_.emplace(own ? own->device : std::string());
+  succession_.begin(own ? own->device : std::string());
   return true;
-}
-
-void ServedDirectory::keep_nothing(const std::string& why) {
-  warn_not_kept(why);
-  keeping_ = Keeping::kNothing;
 }
 
 void ServedDirectory::make_journal() {
@@ -161,87 +149,35 @@ void ServedDirectory::make_journal() {
     journal_ = std::make_unique<DirectoryJournal>();
     fs_.use_journal(*journal_, {});
   } catch (const Error& error) {
-    keep_nothing(error.message());
+    succession_.keep_nothing(error.message());
   }
 }
 
 void ServedDirectory::go_on() {
-  guards_.emplace(predecessor_->record.device);
-  const bool resends = !must_keep_requests(predecessor_->record.handshake);
-  if (!resends) {
-    requests_ = requests_of(*predecessor_);
-  }
-  take_over(*session_, *predecessor_, statistics_, resends);
-  UniqueFd journal = journal_of(predecessor_->record);
-  journal_ = predecessor_->runs ? DirectoryJournal::copy_of(std::move(journal))
-                                : std::make_unique<DirectoryJournal>(std::move(journal));
+  succession_.go_on(*session_, statistics_);
+  UniqueFd journal = journal_of(succession_.predecessor()->record);
+  journal_ = succession_.replaces() ? DirectoryJournal::copy_of(std::move(journal))
+                                    : std::make_unique<DirectoryJournal>(std::move(journal));
   fs_.use_journal(*journal_, journal_->notes());
-  if (predecessor_->control) {
-    early_crashes_.emplace();  // the keeper of the daemon before is told of a crash until this daemon has one
-    early_crashes_->start(UniqueFd(::fcntl(predecessor_->control.get(), F_DUPFD_CLOEXEC, 0)));
-  }
-}
-
-void ServedDirectory::keep_requests() {
-  if (requests_ != nullptr || keeping_ == Keeping::kNothing || !must_keep_requests(session_->handshake())) {
-    return;
-  }
-  try {
-    requests_ = fuse::RequestStore::create();
-  } catch (const Error& error) {
-    keep_nothing(error.message());
-  }
 }
 
 void ServedDirectory::start_serving() {
-  if (has_keeper(keeping_)) {
-    make_keeper(keeper_, *guards_, record(), parts(),
-                keeping_ == Keeping::kBackedKeeper ? keeperd_socket() : std::string(), std::move(early_keeper_));
-  }
-  const bool replaces = predecessor_ && predecessor_->runs;
-  if (keeper_ && replaces) {
-    replace_with(*keeper_, *predecessor_);
-  }
-  early_keeper_ = {};  // ends it if it isn't needed
-  fuse::ServerOptions servers = server_options(options_, nullptr);
-  servers.poisoned = poisoned_requests(state_, predecessor_, fs_, nullptr);
-  servers.keep_requests = requests_.get();
-  end_haste();
-  session_->start(servers);
-  if (predecessor_) {
-    begin_serving(*predecessor_, statistics_);
-  }
-  if (!replaces) {
-    serve_alone();
-  }
-  if (keeper_) {
-    guards_->use(*keeper_, *session_, replaces);
-  }
-  if (replaces) {
-    end_predecessor(*predecessor_);
-    serve_alone();
-  }
-  if (keeper_) {
-    keeper_->has_replaced();
-    guards_->back_up();
-  }
-  early_crashes_.reset();
-  if (predecessor_) {
-    tell_keeper(*predecessor_, state_);  // at once: if this daemon is killed now, two keepers would act
-  }
-}
-
-void ServedDirectory::serve_alone() {
-  if (journal_ != nullptr) {
-    journal_->is_alone_now();
-  }
-  if (requests_) {
-    requests_->serve();
-  }
+  succession_.start(*session_, statistics_,
+                    {.record = record(),
+                     .parts = parts(),
+                     .servers = server_options(options_, nullptr),
+                     .tree = fs_,
+                     .ids = nullptr,
+                     .serve_alone = [this] {
+                       if (journal_ != nullptr) {
+                         journal_->is_alone_now();
+                       }
+                     }});
 }
 
 void ServedDirectory::tell_ready(const std::function<void(const std::string&)>& ready) {
-  if (predecessor_ && !options_.metrics.empty()) {
+  const bool is_new = succession_.predecessor() == nullptr;
+  if (!is_new && !options_.metrics.empty()) {
     open_metrics_again([this] { open_metrics(); });
   }
   if (metrics_) {
@@ -249,7 +185,7 @@ void ServedDirectory::tell_ready(const std::function<void(const std::string&)>& 
     log::info("metrics are served at {}", metrics_->address());
   }
   const std::string message = "packages are served at \"" + mountpoint_ + "\"";
-  if (!predecessor_) {
+  if (is_new) {
     log::info("{}", message);
     ready(message);
   }
@@ -258,42 +194,34 @@ void ServedDirectory::tell_ready(const std::function<void(const std::string&)>& 
 }
 
 void ServedDirectory::start_helpers() {
-  guards_->confirm();
-  if (keeping_ == Keeping::kServiceManager) {
+  succession_.confirm();
+  if (succession_.keeping() == Keeping::kServiceManager) {
     CrashReports::note_crashes();
-    MountRecord kept = record();
-    kept.device = guards_->device();
-    if (const std::string why = store_mount(manager_, std::move(kept), parts()); !why.empty()) {
+    if (const std::string why = succession_.store(manager_, record(), parts()); !why.empty()) {
       warn_not_kept(why);
     }
   }
-  if (predecessor_ && predecessor_->process) {
-    // A thread of it that only ends now may have taken a request after the kernel was asked to send all again.
-    watch_.call_when_readable(predecessor_->process.get(), [this] {
-      session_->take_back();
-      predecessor_->process.reset();
-    });
-  }
-  set_read_ahead(guards_->device(), options_.read_ahead);
-  if (const std::string why = guards_->need(); !why.empty()) {
+  succession_.watch_predecessor(watch_, *session_, [] {});
+  set_read_ahead(succession_.guards().device(), options_.read_ahead);
+  if (const std::string why = succession_.guards().need(); !why.empty()) {
     log::info("\"{}\" has no guardian, so programs may hang if the daemon is killed: {}", mountpoint_, why);
   }
 }
 
 int ServedDirectory::serve(const std::function<void(const std::string&)>& ready) {
-  if (predecessor_) {
+  if (succession_.predecessor() != nullptr) {
     go_on();
   } else {
-    if (keeping_ != Keeping::kNothing) {
+    if (succession_.is_kept()) {
       make_journal();
     }
     if (!begin()) {
       return end(to_exit_code(ErrorCode::kInterrupted));
     }
   }
-  keep_requests();
+  succession_.keep_requests(*session_);
   start_serving();
-  closer_.emplace(fs_, *session_, adapter_, state_, *options_.idle);
+  closer_.emplace(fs_, *session_, adapter_, succession_.state(), *options_.idle);
   try {
     closer_->start();  // without it, no search would ever end by the time
   } catch (const std::system_error& error) {
@@ -302,18 +230,14 @@ int ServedDirectory::serve(const std::function<void(const std::string&)>& ready)
   }
   tell_ready(ready);
   start_helpers();
-  const int signal = watch_.wait_for_end(*session_, settings_, manager_, *guards_);
+  const int signal = watch_.wait_for_end(*session_, settings_, manager_, succession_.guards());
   log::info("\"{}\" ends: {}", mountpoint_, signal == 0 ? "unmounted" : "a signal asked for it");
   return end(kExitOk);
 }
 
 int ServedDirectory::end(int exit_code) {
   manager_.stopping();
-  if (keeper_) {
-    keeper_->let_go();
-  } else if (keeping_ == Keeping::kServiceManager) {
-    manager_.forget_stored();
-  }
+  succession_.let_go(manager_);
   const bool closer_ended = !closer_ || closer_->stop(kReplyLimit);
   const bool stopped = session_->stop(kReplyLimit) && closer_ended;
   if (!names_.stop(kReplyLimit) || !stopped) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <functional>
-#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,12 +11,11 @@
 #include "core/lazy/lazy_source.h"
 #include "core/vfs/served_file_system.h"
 #include "daemon/cli/options.h"
-#include "daemon/mount/crash_reports.h"
 #include "daemon/mount/keeping.h"
-#include "daemon/mount/mount_threads.h"
 #include "daemon/mount/mount_watch.h"
 #include "daemon/mount/predecessor.h"
 #include "daemon/mount/service_manager.h"
+#include "daemon/mount/succession.h"
 #include "daemon/observe/metrics_server.h"
 #include "daemon/observe/mount_facts.h"
 #include "daemon/serve/directory_journal.h"
@@ -25,9 +23,7 @@
 #include "daemon/serve/tree_closer.h"
 #include "fuse/adapter.h"
 #include "fuse/cpu_latency.h"
-#include "fuse/request_store.h"
 #include "fuse/session.h"
-#include "fuse/shared_state.h"
 #include "fuse/statistics.h"
 
 namespace pkgfs {
@@ -54,27 +50,20 @@ class ServedDirectory {
   [[nodiscard]] MountFacts facts() PKGFS_EXCLUDES(facts_mutex_);
   [[nodiscard]] MountRecord record() PKGFS_EXCLUDES(facts_mutex_);
   [[nodiscard]] KeptParts parts() const {
-    return {.session = session_.get(),
-            .versions = nullptr,
-            .state = &state_,
-            .requests = requests_.get(),
-            .journal = journal_->fd()};
+    KeptParts parts = succession_.parts(*session_);
+    parts.journal = journal_ == nullptr ? -1 : journal_->fd();
+    return parts;
   }
   [[nodiscard]] std::vector<std::shared_ptr<LazySource>> lazy_sources() const;
   [[nodiscard]] fuse::AdapterOptions shown();
-  /// Another daemon can't go on with the mount: logs why.
-  void keep_nothing(const std::string& why);
   /// For a new mount that another daemon may go on with.
   void make_journal();
-  void keep_requests();
   void open_metrics();
   /// Makes the mount. False: a signal came before it was ready.
   [[nodiscard]] bool begin();
   /// Goes on with the mount of the predecessor.
   void go_on();
   void start_serving();
-  /// The daemon before has ended, if there was one.
-  void serve_alone();
   void tell_ready(const std::function<void(const std::string&)>& ready);
   /// Starts what isn't needed for the first replies.
   void start_helpers();
@@ -85,26 +74,18 @@ class ServedDirectory {
   const MountOptions& options_;
   const std::string& mountpoint_;
   ServiceManager& manager_;
-  std::optional<Predecessor> predecessor_;
   std::int64_t since_;                         // when the mount was made, in seconds since the epoch
   std::unique_ptr<DirectoryJournal> journal_;  // if another daemon may go on with the mount
   vfs::ServedFileSystem fs_;
-  Keeping keeping_;
-  fuse::SharedState state_;
-  std::future<KeeperProcess>
-      early_keeper_;  // until the mount is there; `state_` puts into the environment what it must know
+  Succession succession_;
   fuse::Statistics statistics_;
-  std::unique_ptr<fuse::RequestStore> requests_;  // where the kernel doesn't send them again
   fuse::CpuLatency cpu_latency_;
-  std::optional<Keeper> keeper_;
   Mutex facts_mutex_;
   MountFacts facts_ PKGFS_GUARDED_BY(facts_mutex_);
   std::optional<MetricsServer> metrics_;
   fuse::Adapter adapter_;
   fuse::MountSettings settings_;
-  std::optional<Guards> guards_;  // outlive the session: they guard the connection
   std::unique_ptr<fuse::Session> session_;
-  std::optional<CrashReports> early_crashes_;
   std::optional<TreeCloser> closer_;  // uses the session
 };
 
