@@ -21,6 +21,8 @@ struct WaitingLookups::State {
 
   /// Takes a request out of `all`. The caller must call `done`.
   [[nodiscard]] bool take(std::uint64_t id, Waiting& taken) PKGFS_EXCLUDES(mutex);
+  /// Takes the request with this number of the kernel out of `all`. Its `req` is null if there is none.
+  [[nodiscard]] Waiting take_same(std::uint64_t number) PKGFS_REQUIRES(mutex);
   void done() PKGFS_EXCLUDES(mutex);
   void ready(std::uint64_t id) PKGFS_EXCLUDES(mutex);
   static void refuse(const Waiting& waiting, int error);
@@ -43,6 +45,21 @@ bool WaitingLookups::State::take(std::uint64_t id, Waiting& taken) {
   all.erase(found);
   ++answering;
   return true;
+}
+
+WaitingLookups::State::Waiting WaitingLookups::State::take_same(std::uint64_t number) {
+  constexpr std::uint64_t kSentAgain = std::uint64_t{1} << 63U;  // FUSE_UNIQUE_RESEND, which Debian 12 doesn't have
+  if (number == 0) {
+    return {};
+  }
+  const auto found =
+      std::ranges::find_if(all, [&](const auto& one) { return ((one.second.number ^ number) & ~kSentAgain) == 0; });
+  if (found == all.end()) {
+    return {};
+  }
+  Waiting taken = std::move(found->second);
+  all.erase(found);
+  return taken;
 }
 
 void WaitingLookups::State::done() {
@@ -78,14 +95,27 @@ WaitingLookups::~WaitingLookups() {
 
 void WaitingLookups::add(fuse_req_t req, std::uint64_t number, vfs::ServedFileSystem& fs, vfs::Inode dir,
                          const std::string& name, std::function<void()> answer) {
+  // The kernel has sent a request again: the new one takes the place of the first. That one leaves at the end, so that
+  // the search doesn't end because nothing waits for it.
+  struct SentBefore : State::Waiting {
+    ~SentBefore() {
+      if (waiter != 0) {
+        fs->leave(waiter);
+      }
+    }
+  } sent_before;
   std::uint64_t id = 0;
   {
     const MutexLock lock(state_->mutex);
     if (!state_->stopped) {
+      static_cast<State::Waiting&>(sent_before) = state_->take_same(number);
       id = ++state_->last_id;
       state_->all.emplace(
           id, State::Waiting{.req = req, .number = number, .fs = &fs, .waiter = 0, .answer = std::move(answer)});
     }
+  }
+  if (sent_before.req != nullptr) {
+    fuse_reply_none(sent_before.req);
   }
   if (id == 0) {
     fuse_reply_err(req, EIO);
@@ -116,18 +146,14 @@ void WaitingLookups::add(fuse_req_t req, std::uint64_t number, vfs::ServedFileSy
 }
 
 bool WaitingLookups::interrupt(std::uint64_t number) {
-  std::uint64_t id = 0;
+  State::Waiting waiting;
   {
     const MutexLock lock(state_->mutex);
-    const auto found = std::ranges::find_if(state_->all, [&](const auto& one) { return one.second.number == number; });
-    if (number == 0 || found == state_->all.end()) {
+    waiting = state_->take_same(number);
+    if (waiting.req == nullptr) {
       return false;
     }
-    id = found->first;
-  }
-  State::Waiting waiting;
-  if (!state_->take(id, waiting)) {
-    return false;
+    ++state_->answering;
   }
   State::refuse(waiting, EINTR);
   state_->done();

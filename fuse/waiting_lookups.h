@@ -29,7 +29,8 @@ class WaitingLookups {
 
   /// Takes over `req`, which needs `name` in `dir`, or the tree of `dir` if that is the root of one. When `fs` says
   /// that it is there, calls `answer`, which replies or calls `add` again. `number` is the number that the kernel gave
-  /// the request. Throws std::bad_alloc; then `req` is the caller's again.
+  /// the request. If the kernel has sent again a request that waits here, drops that one. Throws std::bad_alloc; then
+  /// `req` is the caller's again.
   void add(fuse_req_t req, std::uint64_t number, vfs::ServedFileSystem& fs, vfs::Inode dir, const std::string& name,
            std::function<void()> answer);
   /// Replies EINTR to the request with this number. False: it isn't waiting here.
