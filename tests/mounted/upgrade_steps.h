@@ -91,9 +91,11 @@ def pause(pid):
     os.kill(pid, signal.SIGSTOP)
     while state_of(pid) != "T":
         time.sleep(0.001)
+def go():
+    mine.sendmsg([b"g\0"], rights(os.pidfd_open(keeper)))
 def serve():
     pause(daemon)
-    mine.sendmsg([b"g\0"], rights(os.pidfd_open(keeper)))
+    go()
     assert mine.recv(2) == b"s\0"
 def check():
     mine.sendmsg([b"q\0"])

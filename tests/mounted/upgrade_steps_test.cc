@@ -67,6 +67,48 @@ kill(new)
   }
 }
 
+/// Some of the about 180 system calls that the new daemon's main thread makes between the first step and the last.
+TEST_F(UpgradeStepByStep, ANewDaemonMayBeKilledBeforeAnyOfItsSystemCalls) {
+  const std::uint64_t step = number_from_environment("PKGFS_TEST_UPGRADE_CALLS", 0);  // 1: every call
+  const MountedPackage mount(kPkgfs, package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  ComparingReader reader(mount.path(), source());
+  bool is_done = false;
+  for (std::uint64_t number = 1; !is_done && number < 10'000; number += step > 0 ? step : 10 + number / 10) {
+    SCOPED_TRACE("call " + std::to_string(number));
+    const Serving before = kept(mount.path());
+    ASSERT_GT(before.keeper, 1);
+    const ProcessResult killed = upgrade(before, "left = " + std::to_string(number) + R"(
+import select
+pause(daemon)
+trace(new)
+go()
+for call in calls(new):
+    left -= 1
+    message = mine.recv(2) if select.select([mine], [], [], 0)[0] else None
+    if message == b"s\0":
+        check()
+    if message == b"k\0" or not left:
+        break
+if left:
+    print("done")
+else:
+    noted = replaced_by() == new
+    kill(new)
+    print("noted" if noted else "")
+)");
+    ASSERT_TRUE(killed.ok()) << killed.describe();
+    is_done = killed.out == "done\n";
+    const int replaced = is_done ? 1 : killed.out == "noted\n" ? 2 : 0;
+    ASSERT_TRUE(eventually([&] {
+      const Serving now = serving(mount.path());
+      return now.keeper > 0 && now.generation == before.generation + replaced;
+    })) << serving(mount.path()).all;
+  }
+  EXPECT_TRUE(is_done);
+  expect_one_daemon(mount.path(), reader);
+}
+
 TEST_F(UpgradeStepByStep, TheOldKeeperMayBeStoppedAtEachStep) {
   for (const char* const steps :
        {"pause(keeper); serve(); check(); replaced()", "serve(); pause(keeper); check(); replaced()",
