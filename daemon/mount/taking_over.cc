@@ -23,6 +23,7 @@
 
 #include "core/base/error.h"
 #include "core/base/log.h"
+#include "core/base/system_limits.h"
 #include "daemon/keeper/protocol.h"
 #include "daemon/mount/guarding.h"
 #include "daemon/mount/handover.h"
