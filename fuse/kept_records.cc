@@ -20,14 +20,30 @@ constexpr std::uint32_t kUsed = 1;
 constexpr std::uint32_t kPlacesOfPart = 64;
 constexpr std::uint32_t kBlocksOfPart = 64;
 
-std::uint64_t sum_of(std::uint64_t key, std::uint64_t serial, std::string_view bytes) {
-  std::uint64_t hash = 0xcbf29ce484222325 ^ key;  // FNV-1a
-  hash = hash * 0x100000001b3 ^ serial;
-  for (const char c : bytes) {
-    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+/// The sum of a record, made block by block.
+class Sum {
+ public:
+  Sum(std::uint64_t key, std::uint64_t serial) : hash_(key * kFactor ^ serial) {}
+  void add(std::string_view bytes) {
+    for (; bytes.size() >= sizeof(std::uint64_t); bytes.remove_prefix(sizeof(std::uint64_t))) {
+      std::uint64_t word = 0;
+      std::memcpy(&word, bytes.data(), sizeof(word));
+      mix(word);
+    }
+    std::uint64_t last = 0;
+    std::memcpy(&last, bytes.data(), bytes.size());
+    mix(last);
   }
-  return hash;
-}
+  [[nodiscard]] std::uint64_t get() const { return hash_; }
+
+ private:
+  static constexpr std::uint64_t kFactor = 0x9e37'79b9'7f4a'7c15;
+  void mix(std::uint64_t word) {
+    hash_ = (hash_ ^ word) * kFactor;
+    hash_ ^= hash_ >> 29U;
+  }
+  std::uint64_t hash_;
+};
 
 }  // namespace
 
@@ -98,9 +114,7 @@ KeptRecords KeptRecords::adopt(UniqueFd file) {
 
 void KeptRecords::adopt_records() {
   std::vector<bool> is_taken(kBlocks);
-  std::string bytes;
   std::vector<std::uint32_t> blocks;
-  std::vector<std::uint32_t> used;
   for (std::uint32_t i = 0; i < kPlaces; ++i) {
     if (!layout_->header.place_parts.at(i / kPlacesOfPart)) {
       continue;
@@ -108,7 +122,7 @@ void KeptRecords::adopt_records() {
     fresh_place_ = i + 1;
     Place& place = layout_->places.at(i);
     const bool is_right =
-        read(i, bytes, blocks) && std::ranges::none_of(blocks, [&](std::uint32_t block) { return is_taken[block]; });
+        is_record(i, blocks) && std::ranges::none_of(blocks, [&](std::uint32_t block) { return is_taken[block]; });
     if (!is_right) {
       place.state.store(0);
       free_places_.push_back(i);
@@ -144,22 +158,24 @@ void KeptRecords::adopt_records() {
   }
 }
 
-bool KeptRecords::read(std::uint32_t index, std::string& bytes, std::vector<std::uint32_t>& blocks) const {
+bool KeptRecords::is_record(std::uint32_t index, std::vector<std::uint32_t>& blocks) const {
   const Place& place = layout_->places.at(index);
-  bytes.clear();
   blocks.clear();
   if (place.state.load(std::memory_order_acquire) != kUsed || place.bytes > kMostBytes) {
     return false;
   }
-  bytes.reserve(place.bytes);
-  for (std::uint32_t block = place.first; bytes.size() < place.bytes; block = layout_->next.at(block)) {
+  Sum sum(place.key, place.serial);
+  std::uint32_t block = place.first;
+  for (std::size_t left = place.bytes; left > 0; block = layout_->next.at(block)) {
     if (block >= kBlocks || !layout_->header.block_parts.at(block / kBlocksOfPart)) {
       return false;
     }
+    const std::size_t length = std::min(kBlockBytes, left);
+    sum.add({layout_->blocks.at(block).bytes.data(), length});
     blocks.push_back(block);
-    bytes.append(layout_->blocks.at(block).bytes.data(), std::min(kBlockBytes, place.bytes - bytes.size()));
+    left -= length;
   }
-  return sum_of(place.key, place.serial, bytes) == place.sum;
+  return sum.get() == place.sum;
 }
 
 std::uint32_t KeptRecords::take_place() {
@@ -235,16 +251,18 @@ bool KeptRecords::put(std::uint64_t key, std::string_view bytes) noexcept {
       return false;
     }
     const auto known = places_.try_emplace(key, index).first;
+    Sum sum(key, ++serial_);
     for (std::size_t i = 0; i < blocks.size(); ++i) {
       const std::string_view part = bytes.substr(i * kBlockBytes, kBlockBytes);
+      sum.add(part);
       part.copy(layout_->blocks.at(blocks[i]).bytes.data(), part.size());
       layout_->next.at(blocks[i]) = i + 1 < blocks.size() ? blocks[i + 1] : 0;
     }
     Place& place = layout_->places.at(index);
     place.bytes = static_cast<std::uint32_t>(bytes.size());
     place.key = key;
-    place.serial = ++serial_;
-    place.sum = sum_of(key, place.serial, bytes);
+    place.serial = serial_;
+    place.sum = sum.get();
     place.first = blocks.empty() ? 0 : blocks.front();
     place.state.store(kUsed, std::memory_order_release);
     if (const std::uint32_t before = std::exchange(known->second, index); before != index) {
@@ -265,16 +283,19 @@ void KeptRecords::erase(std::uint64_t key) noexcept {
   }
 }
 
-std::map<std::uint64_t, std::string> KeptRecords::all() const {
-  std::map<std::uint64_t, std::string> found;
+void KeptRecords::visit(const std::function<void(std::uint64_t key, std::string_view bytes)>& visitor) const {
   std::string bytes;
-  std::vector<std::uint32_t> blocks;
-  for (const auto& [key, place] : places_) {
-    if (read(place, bytes, blocks)) {
-      found.emplace(key, bytes);
+  for (const auto& [key, index] : places_) {
+    const Place& place = layout_->places.at(index);
+    bytes.clear();
+    std::uint32_t block = place.first;
+    for (std::size_t left = place.bytes; left > 0; block = layout_->next.at(block)) {
+      const std::size_t length = std::min(kBlockBytes, left);
+      bytes.append(layout_->blocks.at(block).bytes.data(), length);
+      left -= length;
     }
+    visitor(key, bytes);
   }
-  return found;
 }
 
 std::atomic<std::uint64_t>& KeptRecords::counter(std::size_t index) { return layout_->counters.at(index); }

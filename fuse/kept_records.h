@@ -4,8 +4,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -39,8 +39,9 @@ class KeptRecords {
   /// False: there is no room or no memory. Then no record has the key.
   [[nodiscard]] bool put(std::uint64_t key, std::string_view bytes) noexcept;
   void erase(std::uint64_t key) noexcept;
-  /// All records, also those of an earlier daemon.
-  [[nodiscard]] std::map<std::uint64_t, std::string> all() const;
+  /// Visits all records, also those of an earlier daemon, which were checked by `adopt`. No other process may write
+  /// meanwhile. `bytes` are valid during the call.
+  void visit(const std::function<void(std::uint64_t key, std::string_view bytes)>& visitor) const;
   [[nodiscard]] std::atomic<std::uint64_t>& counter(std::size_t index);
   /// A number for the use of the caller: 0 at first.
   [[nodiscard]] std::atomic<std::uint64_t>& last();
@@ -50,8 +51,8 @@ class KeptRecords {
   struct Place;
   explicit KeptRecords(SharedMemory memory);
   void adopt_records();
-  /// The bytes of the record in a place, and its blocks. False: it isn't one.
-  [[nodiscard]] bool read(std::uint32_t place, std::string& bytes, std::vector<std::uint32_t>& blocks) const;
+  /// Whether there is a record in a place, and its blocks.
+  [[nodiscard]] bool is_record(std::uint32_t place, std::vector<std::uint32_t>& blocks) const;
   /// A free place, or block. None: kPlaces or kBlocks.
   [[nodiscard]] std::uint32_t take_place();
   [[nodiscard]] std::uint32_t take_block();

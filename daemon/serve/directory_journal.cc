@@ -130,9 +130,7 @@ std::unique_ptr<DirectoryJournal> DirectoryJournal::copy_of(UniqueFd file) {
   auto copy = std::make_unique<DirectoryJournal>();
   copy->other_.emplace(fuse::KeptRecords::adopt(std::move(file)));
   fuse::KeptRecords& other = *copy->other_;
-  for (const auto& [inode, bytes] : other.all()) {
-    (void)copy->records_.put(inode, bytes);
-  }
+  other.visit([&](std::uint64_t inode, std::string_view bytes) { (void)copy->records_.put(inode, bytes); });
   copy->records_.last() = other.last() + kGap;
   for (std::size_t slot = 0; slot < fuse::KeptRecords::kCounters; ++slot) {
     if (const std::uint64_t count = other.counter(slot); count > 0) {
@@ -145,11 +143,11 @@ std::unique_ptr<DirectoryJournal> DirectoryJournal::copy_of(UniqueFd file) {
 
 std::vector<ServedNote> DirectoryJournal::notes() const {
   std::vector<ServedNote> all;
-  for (const auto& [inode, bytes] : records_.all()) {
+  records_.visit([&](std::uint64_t inode, std::string_view bytes) {
     if (std::optional<ServedNote> note = read_note(bytes); note && note->inode == inode) {
       all.push_back(*std::move(note));
     }
-  }
+  });
   return all;
 }
 

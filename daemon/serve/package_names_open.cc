@@ -93,10 +93,11 @@ std::shared_ptr<HeldPackage> PackageNames::open(Task& task, const NameSyntax& sy
 
 std::shared_ptr<HeldPackage> PackageNames::open_again(Task& task, const TreeFlags& flags) {
   const PackageRecipe& recipe = *task.recipe;
-  const DependencyGraph& graph = recipe.resolution.graph;
+  const Resolution& resolution = *recipe.resolution;
+  const DependencyGraph& graph = resolution.graph;
   PackageOpener opener(flags, io_, &task.arrivals);
   const RunningOpener::Scope scope(task.running, opener);
-  opener.use_urls_of(graph, graph.index().at(recipe.resolution.package.root));
+  opener.use_urls_of(graph, graph.index().at(resolution.package.root));
   std::vector<PackageSummary> summaries;
   std::vector<std::shared_ptr<const Package>> packages;
   for (const std::size_t i : recipe.in_parts) {
@@ -107,10 +108,10 @@ std::shared_ptr<HeldPackage> PackageNames::open_again(Task& task, const TreeFlag
     opener.loader().adopt(summaries[i], std::move(packages[i]));
   }
   MemoryShares::Share memory = memory_.take();
-  PackageTree tree = load_package_tree(nullptr, opener.loader(), recipe.resolution, options_of(flags, memory));
+  PackageTree tree = load_package_tree(nullptr, opener.loader(), resolution, options_of(flags, memory));
   std::shared_ptr<const Package> root = tree.packages.at(tree.id);
-  return std::make_shared<HeldPackage>(task.path, OpenedTree{std::move(root), recipe.resolution, std::move(tree)},
-                                       task.recipe, std::move(memory), flags_.verify != Verify::kRead);
+  return std::make_shared<HeldPackage>(task.path, OpenedTree{std::move(root), resolution, std::move(tree)}, task.recipe,
+                                       std::move(memory), flags_.verify != Verify::kRead);
 }
 
 std::shared_ptr<HeldPackage> PackageNames::open_anew(Task& task, const NameSyntax& syntax, const TreeFlags& given) {

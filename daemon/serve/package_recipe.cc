@@ -67,7 +67,7 @@ std::map<std::size_t, PackageRecipe::Stamp> stamps_of(const OpenedTree& opened) 
 std::string text_of(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 Json to_json(const PackageRecipe& recipe) {
-  Json json = kept_resolution_json(recipe.resolution);
+  Json json = kept_resolution_json(*recipe.resolution);
   json["in_parts"] = recipe.in_parts;
   Json& stamps = json["stamps"] = Json::array();
   for (const auto& [node, stamp] : recipe.stamps) {
@@ -85,10 +85,10 @@ std::shared_ptr<const PackageRecipe> parse(const std::string& text) {
   auto recipe = std::make_shared<PackageRecipe>();
   recipe->text = text;
   recipe->resolution = read_resolution(json, [](std::size_t) { return std::nullopt; }).resolution;
-  const std::size_t nodes = recipe->resolution.graph.nodes.size();
+  const std::size_t nodes = recipe->resolution->graph.nodes.size();
   const auto node_of = [&](const Json& value) {
     const auto node = static_cast<std::size_t>(expect_unsigned(value, "node"));
-    if (node >= nodes || !recipe->resolution.graph.nodes[node].dist) {
+    if (node >= nodes || !recipe->resolution->graph.nodes[node].dist) {
       throw Error(ErrorCode::kCorrupt, "there is no such package");
     }
     return node;
@@ -124,7 +124,7 @@ std::shared_ptr<const PackageRecipe> recipe_of(const OpenedTree& opened) {
     const PackageHash* const hash = node.pkg.id.hash();
     return hash == nullptr || hash->known();
   };
-  if (std::ranges::all_of(recipe->resolution.graph.nodes, is_known)) {
+  if (std::ranges::all_of(recipe->resolution->graph.nodes, is_known)) {
     recipe->text = text_of(to_json(*recipe));
   }
   return recipe;
@@ -157,7 +157,7 @@ std::shared_ptr<const PackageRecipe> read_recipe(std::shared_ptr<const PackageRe
 FilesState files_state(const PackageRecipe& recipe) {
   FileHashes hashes;
   FilesState state = FilesState::kSame;
-  const std::vector<DependencyGraph::Node>& nodes = recipe.resolution.graph.nodes;
+  const std::vector<DependencyGraph::Node>& nodes = recipe.resolution->graph.nodes;
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     if (!nodes[i].dist || !nodes[i].dist->path) {
       continue;

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "core/resolve/lock_file.h"
@@ -33,9 +33,7 @@ struct PackageRecipe {
   std::string text;
   bool is_unread = false;
   std::shared_ptr<const LockFile> lock;  // null: `resolution` has the packages
-  Resolution resolution{.graph = {},
-                        .order = {},
-                        .package = {.root = PackageHash(Sha256{}), .commands = {}, .entrypoint = {}, .filesystem = {}}};
+  std::optional<Resolution> resolution;
   std::vector<std::size_t> in_parts;    // nodes of `resolution` that nothing but a URL and its version names
   std::map<std::size_t, Stamp> stamps;  // of nodes of `resolution`
 };
