@@ -54,7 +54,8 @@ struct KeptRecords::Place {
   std::uint64_t serial;
   std::uint64_t sum;
   std::uint32_t first;  // block; the next ones follow by `next`
-  std::array<std::uint32_t, 7> unused;
+  std::atomic<std::uint64_t> count;
+  std::array<std::uint32_t, 4> unused;
 };
 
 struct KeptRecords::Layout {
@@ -263,6 +264,7 @@ bool KeptRecords::put(std::uint64_t key, std::string_view bytes) noexcept {
     place.key = key;
     place.serial = serial_;
     place.sum = sum.get();
+    place.count = known->second == index ? 0 : layout_->places.at(known->second).count.load();
     place.first = blocks.empty() ? 0 : blocks.front();
     place.state.store(kUsed, std::memory_order_release);
     if (const std::uint32_t before = std::exchange(known->second, index); before != index) {
@@ -283,7 +285,13 @@ void KeptRecords::erase(std::uint64_t key) noexcept {
   }
 }
 
-void KeptRecords::visit(const std::function<void(std::uint64_t key, std::string_view bytes)>& visitor) const {
+void KeptRecords::set_count(std::uint64_t key, std::uint64_t count) noexcept {
+  if (const auto known = places_.find(key); known != places_.end()) {
+    layout_->places.at(known->second).count = count;
+  }
+}
+
+void KeptRecords::visit(const Visitor& visitor) const {
   std::string bytes;
   for (const auto& [key, index] : places_) {
     const Place& place = layout_->places.at(index);
@@ -294,7 +302,7 @@ void KeptRecords::visit(const std::function<void(std::uint64_t key, std::string_
       bytes.append(layout_->blocks.at(block).bytes.data(), length);
       left -= length;
     }
-    visitor(key, bytes);
+    visitor(key, bytes, place.count);
   }
 }
 

@@ -39,9 +39,13 @@ class KeptRecords {
   /// False: there is no room or no memory. Then no record has the key.
   [[nodiscard]] bool put(std::uint64_t key, std::string_view bytes) noexcept;
   void erase(std::uint64_t key) noexcept;
+  /// Sets the count of a record, if there is one with this key. It is 0 at first, and stays when the record is
+  /// replaced.
+  void set_count(std::uint64_t key, std::uint64_t count) noexcept;
+  using Visitor = std::function<void(std::uint64_t key, std::string_view bytes, std::uint64_t count)>;
   /// Visits all records, also those of an earlier daemon, which were checked by `adopt`. No other process may write
   /// meanwhile. `bytes` are valid during the call.
-  void visit(const std::function<void(std::uint64_t key, std::string_view bytes)>& visitor) const;
+  void visit(const Visitor& visitor) const;
   [[nodiscard]] std::atomic<std::uint64_t>& counter(std::size_t index);
   /// A number for the use of the caller: 0 at first.
   [[nodiscard]] std::atomic<std::uint64_t>& last();

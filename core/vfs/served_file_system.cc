@@ -313,6 +313,9 @@ void ServedFileSystem::forget(Inode inode, std::uint64_t count) {
     return;
   }
   node->references -= std::min(count, node->references);
+  if (node->noted) {
+    journal_->count(inode, node->references);
+  }
   // A link is kept until it is to be searched for again.
   if (node->references == 0 && (node->kind != Kind::kLink || !node->current)) {
     drop(node);

@@ -10,9 +10,6 @@
 namespace pkgfs::vfs {
 namespace {
 
-/// How many references the kernel has to a node of a process before isn't known. It is forgotten only if there are too
-/// many nodes.
-constexpr std::uint64_t kManyReferences = std::uint64_t{1} << 62U;
 constexpr std::uint16_t kPermissions = 07777;
 
 }  // namespace
@@ -29,6 +26,7 @@ void ServedFileSystem::note(Node& node) {
                   .state = node.state,
                   .error = node.error,
                   .attributes = node.attributes,
+                  .references = node.references,
                   .listed = node.names,
                   .slot = std::nullopt,
                   .base = 0,
@@ -84,6 +82,10 @@ void ServedFileSystem::restore(ServedNote& note) {
     earlier_kept_listings_.insert(kRoot);
     return;
   }
+  if (note.references == 0 && !note.slot) {
+    journal_->erase(note.inode);  // the kernel doesn't know it
+    return;
+  }
   if (note.inode <= kRoot || is_inner(note.inode) || note.path.empty() || nodes_.contains(note.inode) ||
       nodes_.size() > kMostNodes || note.path.find('\0') != std::string::npos ||
       note.text.find('\0') != std::string::npos || note.error < 0 || (note.kind == Kind::kLink && note.text.empty()) ||
@@ -105,7 +107,7 @@ void ServedFileSystem::restore(ServedNote& note) {
                       .number = note.attributes.number,
                       .links = note.attributes.links,
                       .live = note.attributes.live};
-  node->references = kManyReferences;
+  node->references = note.references;
   node->looked = ++last_look_;
   node->current = note.current && current_.emplace(node->path, node->inode).second;
   node->noted = true;
@@ -149,9 +151,14 @@ void ServedFileSystem::free_unopened() {
   }
   for (std::size_t i = 0; i < held_.size(); ++i) {
     if (slots_[i]->unopened && *slots_[i]->references == 0) {
-      Node& node = *find_node(held_[i].root);
+      const NodePointer kept = find_node(held_[i].root);
+      Node& node = *kept;
       give_up_unopened(node);
-      changed(node);
+      if (node.references == 0) {
+        drop(kept);
+      } else {
+        changed(node);
+      }
     }
   }
 }

@@ -61,6 +61,8 @@ Entry ServedFileSystem::held(Node& node) {
   node.looked = ++last_look_;
   if (!node.noted) {
     note(node);
+  } else {
+    journal_->count(node.inode, node.references);
   }
   return {.inode = node.inode, .attributes = node.attributes};
 }

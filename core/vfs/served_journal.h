@@ -20,12 +20,13 @@ struct ServedNote {
   Kind kind = Kind::kNames;
   bool current = true;  // the name leads here
   Inode inode = 0;
-  std::string path;          // of the name
-  std::string text;          // of a link; or why it failed
-  std::string state;         // of a tree: ServedNames::Meaning
-  int error = 0;             // of a failure, or of a tree that is stale for ever
-  Attributes attributes;     // of which the type, the mode, the time, the size, the number and `live` count
-  std::uint64_t listed = 0;  // of a directory of names: a hash of the names that were shown last; 0: none were
+  std::string path;              // of the name
+  std::string text;              // of a link; or why it failed
+  std::string state;             // of a tree: ServedNames::Meaning
+  int error = 0;                 // of a failure, or of a tree that is stale for ever
+  Attributes attributes;         // of which the type, the mode, the time, the size, the number and `live` count
+  std::uint64_t references = 0;  // the kernel's, to the node; counted apart (ServedJournal::count)
+  std::uint64_t listed = 0;      // of a directory of names: a hash of the names that were shown last; 0: none were
   // Of a tree.
   std::optional<std::size_t> slot;  // of its inodes; nothing while it is closed
   std::uint64_t base = 0;           // of the numbers that stat shows; only with a slot
@@ -43,6 +44,8 @@ class ServedJournal {
   /// Notes a node, in place of an earlier note of the same inode. If there is no room, that earlier note goes, too: the
   /// next process answers ESTALE for the node. The caller holds a lock, so this waits for nothing.
   virtual void put(const ServedNote& note) noexcept = 0;
+  /// How many references the kernel has to a node, if it is noted. The same holds as for those to a slot.
+  virtual void count(Inode inode, std::uint64_t references) noexcept = 0;
   /// The kernel can't name the node any more, or it is forgotten.
   virtual void erase(Inode inode) noexcept = 0;
   /// How many references the kernel has to inodes of the slot. A process that is killed may leave a number that is too

@@ -130,7 +130,10 @@ std::unique_ptr<DirectoryJournal> DirectoryJournal::copy_of(UniqueFd file) {
   auto copy = std::make_unique<DirectoryJournal>();
   copy->other_.emplace(fuse::KeptRecords::adopt(std::move(file)));
   fuse::KeptRecords& other = *copy->other_;
-  other.visit([&](std::uint64_t inode, std::string_view bytes) { (void)copy->records_.put(inode, bytes); });
+  other.visit([&](std::uint64_t inode, std::string_view bytes, std::uint64_t count) {
+    (void)copy->records_.put(inode, bytes);
+    copy->records_.set_count(inode, count);
+  });
   copy->records_.last() = other.last() + kGap;
   for (std::size_t slot = 0; slot < fuse::KeptRecords::kCounters; ++slot) {
     if (const std::uint64_t count = other.counter(slot); count > 0) {
@@ -143,8 +146,9 @@ std::unique_ptr<DirectoryJournal> DirectoryJournal::copy_of(UniqueFd file) {
 
 std::vector<ServedNote> DirectoryJournal::notes() const {
   std::vector<ServedNote> all;
-  records_.visit([&](std::uint64_t inode, std::string_view bytes) {
+  records_.visit([&](std::uint64_t inode, std::string_view bytes, std::uint64_t count) {
     if (std::optional<ServedNote> note = read_note(bytes); note && note->inode == inode) {
+      note->references = count;
       all.push_back(*std::move(note));
     }
   });
@@ -161,6 +165,7 @@ void DirectoryJournal::put(const ServedNote& note) noexcept {
     if (!records_.put(note.inode, write_note(note)) && !std::exchange(is_full_, true)) {
       log::warn("the journal is full: if this daemon is killed, programs get ESTALE from some of what they use");
     }
+    count(note.inode, note.references);
   } catch (const std::exception&) {
     records_.erase(note.inode);
   }

@@ -43,6 +43,7 @@ class DirectoryJournal final : public vfs::ServedJournal {
 
   [[nodiscard]] vfs::Inode next_inode() override;
   void put(const vfs::ServedNote& note) noexcept override;
+  void count(vfs::Inode inode, std::uint64_t references) noexcept override { records_.set_count(inode, references); }
   void erase(vfs::Inode inode) noexcept override { records_.erase(inode); }
   [[nodiscard]] std::atomic<std::uint64_t>& references(std::size_t slot) override { return records_.counter(slot); }
 

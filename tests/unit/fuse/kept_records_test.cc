@@ -21,7 +21,7 @@ using All = std::map<std::uint64_t, std::string>;
 
 All all_of(const KeptRecords& records) {
   All all;
-  records.visit([&](std::uint64_t key, std::string_view bytes) { all.emplace(key, bytes); });
+  records.visit([&](std::uint64_t key, std::string_view bytes, std::uint64_t) { all.emplace(key, bytes); });
   return all;
 }
 
@@ -54,6 +54,25 @@ TEST(KeptRecords, OutliveTheDaemonThatIsKilledAtAnyMoment) {
     records.~KeptRecords();
     new (&records) KeptRecords(next_of(next));
   }
+}
+
+TEST(KeptRecords, HaveACountThatStays) {
+  KeptRecords records = KeptRecords::create();
+  const auto count_of_one = [](const KeptRecords& from) {
+    std::uint64_t found = 99;
+    from.visit([&](std::uint64_t, std::string_view, std::uint64_t count) { found = count; });
+    return found;
+  };
+  records.set_count(1, 5);
+  ASSERT_TRUE(records.put(1, "first"));
+  EXPECT_EQ(count_of_one(records), 0U);
+  records.set_count(1, 5);
+  ASSERT_TRUE(records.put(1, "second"));
+  EXPECT_EQ(count_of_one(records), 5U);
+  EXPECT_EQ(count_of_one(next_of(records)), 5U);
+  records.erase(1);
+  ASSERT_TRUE(records.put(1, "third"));
+  EXPECT_EQ(count_of_one(records), 0U);
 }
 
 TEST(KeptRecords, AreReplacedErasedAndReuseTheirRoom) {

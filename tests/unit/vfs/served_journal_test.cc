@@ -12,6 +12,11 @@ class Notes final : public ServedJournal {
  public:
   [[nodiscard]] Inode next_inode() override { return ++last; }
   void put(const ServedNote& note) noexcept override { notes[note.inode] = note; }
+  void count(Inode inode, std::uint64_t references) noexcept override {
+    if (notes.contains(inode)) {
+      notes[inode].references = references;
+    }
+  }
   void erase(Inode inode) noexcept override { notes.erase(inode); }
   [[nodiscard]] std::atomic<std::uint64_t>& references(std::size_t slot) override { return counts.at(slot); }
   [[nodiscard]] std::vector<ServedNote> all() const {
@@ -143,6 +148,25 @@ TEST_F(ServedJournalTest, WhatTheKernelForgetsIsGivenUp) {
   EXPECT_EQ(now.fs.lookup(other, "dir")->inode, dir) << "its slot is free";
 }
 
+TEST_F(ServedJournalTest, NodesThatTheKernelForgetsGo) {
+  Life& first = next();
+  const Inode acme = first.fs.lookup(1, "acme")->inode;
+  const Inode kept = first.open("a@1", 7);
+  const Inode forgotten = first.open("b@1", 8);
+  EXPECT_EQ(first.fs.lookup(acme, "b@1")->inode, forgotten);
+  const Inode soon = first.fs.lookup(1, "soon")->inode;
+  first.fs.forget(soon, 1);
+  Life& now = next();
+  EXPECT_EQ(now.fs.metadata(soon), fail(ESTALE));
+  now.fs.forget(forgotten, 1);
+  EXPECT_TRUE(now.fs.metadata(forgotten)) << "it was looked up twice";
+  now.fs.forget(forgotten, 1);
+  (void)now.fs.idle(Clock::now(), 1s);  // its tree isn't open
+  EXPECT_EQ(now.fs.metadata(forgotten), fail(ESTALE));
+  EXPECT_FALSE(notes_.notes.contains(forgotten));
+  EXPECT_TRUE(now.fs.metadata(kept));
+}
+
 TEST_F(ServedJournalTest, LinksFailuresAndTimesStay) {
   Life& first = next();
   const Inode acme = first.fs.lookup(1, "acme")->inode;
@@ -174,6 +198,7 @@ TEST_F(ServedJournalTest, NotesThatMakeNoSenseAreLeftOut) {
   const Inode a = first.open("a@1", 7);
   const Inode dir = first.fs.lookup(a, "dir")->inode;
   const ServedNote right = notes_.notes.at(a);
+  ASSERT_EQ(right.references, 1U);
   const auto add = [&](Inode inode, auto&& change) {
     ServedNote note = right;
     note.inode = inode;

@@ -28,6 +28,7 @@ ServedNote full_note() {
                          .number = 12,
                          .links = 13,
                          .live = true},
+          .references = 3,
           .listed = 14,
           .slot = 15,
           .base = 16,
@@ -72,10 +73,12 @@ TEST(DirectoryJournal, TheNextDaemonGoesOn) {
   first.put(note);
   first.put(full_note());
   first.erase(77);
+  first.count(2, 9);
   first.references(15) = 4;
   DirectoryJournal next(copy_of(first.fd()));
   ASSERT_EQ(next.notes().size(), 1U);
   EXPECT_EQ(next.notes().front().inode, 2U);
+  EXPECT_EQ(next.notes().front().references, 9U);
   EXPECT_EQ(next.references(15), 4U);
   EXPECT_EQ(next.next_inode(), 4U);
 }
