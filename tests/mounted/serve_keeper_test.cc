@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 #include <memory>
+#include <sstream>
 #include <string>
 
 #include "core/base/unique_fd.h"
@@ -307,6 +308,64 @@ TEST_F(ServeKeeper, AnUpgradeIsNoErrorForReaders) {
     reader.expect_right();
     EXPECT_EQ(listing(served->path() / "acme"), before);
   }
+}
+
+TEST_F(ServeKeeper, AnUpgradeThatIsKilledLeavesOneDaemonAndTheRightBytes) {
+  fs::create_directories(dir_.path() / "one");
+  for (const fs::path& program : {fs::path(kPkgfs), fs::path(kPkgfs).parent_path() / "pkgfs-keeper"}) {
+    fs::copy_file(program, dir_.path() / "one" / program.filename());
+  }
+  const fs::path source = right({"acme/app@1.0.0", "acme/app@1.1.0"});
+  for (const ProcessOptions& way : ways()) {
+    SCOPED_TRACE(name_of(way));
+    const auto served = serve({"--idle=1s"}, way);
+    EXPECT_TRUE(run({"diff", "-r", source / "acme/app@1.0.0", *served / "acme/app@1.0.0"}).ok());
+    EXPECT_TRUE(run({"diff", "-r", source / "acme/app@1.1.0", *served / "acme/app@1.1.0"}).ok());
+    ComparingReader reader(served->path(), source);
+    for (int i = 0; i < 8; ++i) {
+      const Serving before = kept(served->path());
+      ASSERT_GT(before.keeper, 1);
+      const std::string program = i % 4 < 2 ? (dir_.path() / "one/pkgfs").string() : kPkgfs;
+      Process command({program, "upgrade-mounts", served->path()}, way);
+      sleep_ms(5 * i);
+      const std::string keeper = std::to_string(before.keeper);
+      std::istringstream children(read_text("/proc/" + keeper + "/task/" + keeper + "/children"));
+      for (pid_t fresh = 0; children >> fresh;) {
+        ::kill(fresh, SIGKILL);
+      }
+      (void)command.wait();
+    }
+    reader.expect_right();
+    replace_daemon(served->path());
+    EXPECT_TRUE(eventually([&] { return processes_with(served->path()).size() == 1; })) << "two daemons go on";
+    EXPECT_TRUE(run({"diff", "-r", source / "acme/app@1.0.0", *served / "acme/app@1.0.0"}).ok());
+    publish("acme/fresh", "1.0.0");
+    EXPECT_TRUE(eventually([&] { return fs::exists(*served / "acme/fresh@1.0.0/data/version"); }, seconds(40)));
+    EXPECT_EQ(read_text(*served / "acme/fresh@1.0.0/data/version"), "1.0.0\n");
+  }
+}
+
+TEST_F(ServeKeeper, GoesOnWithKeeperdWhenAllItsProcessesAreKilled) {
+  const std::string socket = dir_.path() / "keeperd.sock";
+  Process keeperd({fs::path(kPkgfs).parent_path() / "pkgfs-keeperd", socket}, {.timeout = seconds(60)});
+  ASSERT_TRUE(eventually([&] { return fs::exists(socket); })) << keeperd.err();
+  {
+    ProcessOptions way;
+    way.environment = {{"PKGFS_KEEPERD", socket}};
+    const auto served = serve({"--keeper=external"}, way);
+    const UniqueFd file(::open((*served / "acme/app@1.0.0/data/version").c_str(), O_RDONLY | O_CLOEXEC));
+    for (int generation = 1; generation < 3; ++generation) {
+      ASSERT_TRUE(eventually([&] { return serving(served->path()).all.value("keeperd", false); }, seconds(10)));
+      kill_both(served->path());
+      EXPECT_TRUE(eventually([&] { return serving(served->path()).generation == generation + 1; }, seconds(10)));
+      ::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
+      std::array<char, 16> text{};
+      EXPECT_EQ(::pread(file.get(), text.data(), text.size(), 0), 6);
+    }
+  }
+  EXPECT_TRUE(all_ended());
+  keeperd.signal(SIGKILL);
+  (void)keeperd.wait();
 }
 
 }  // namespace
