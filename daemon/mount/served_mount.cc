@@ -196,13 +196,13 @@ void ServedMount::tell_ready(const std::function<void(const std::string&)>& read
     metrics_->start();
     log::info("metrics are served at {}", metrics_->address());
   }
+  start_cpu_latency(cpu_latency_, options_.cpu_latency);  // before `ready`: it may have to warn the user
   if (is_new) {
     const std::string& shown = writable_ ? writable_->mountpoint() : mountpoint_;
     const std::string message = "\"" + settings_.source + "\" is mounted at \"" + shown + "\"";
     log::info("{}", message);
     ready(message);
   }
-  start_cpu_latency(cpu_latency_, options_.cpu_latency);
   manager_.ready(settings_.source + " at " + mountpoint_);
 }
 

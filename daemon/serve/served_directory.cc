@@ -184,12 +184,12 @@ void ServedDirectory::tell_ready(const std::function<void(const std::string&)>& 
     metrics_->start();
     log::info("metrics are served at {}", metrics_->address());
   }
+  start_cpu_latency(cpu_latency_, options_.cpu_latency);  // before `ready`: it may have to warn the user
   const std::string message = "packages are served at \"" + mountpoint_ + "\"";
   if (is_new) {
     log::info("{}", message);
     ready(message);
   }
-  start_cpu_latency(cpu_latency_, options_.cpu_latency);
   manager_.ready(message);
 }
 
