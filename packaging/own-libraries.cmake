@@ -18,6 +18,9 @@ if(PKGFS_FUSE3_ARCHIVE)
   list(REMOVE_ITEM fuse3_needs fuse3)
   add_library(pkgfs_own_fuse3 INTERFACE)
   target_include_directories(pkgfs_own_fuse3 SYSTEM INTERFACE ${FUSE3_INCLUDE_DIRS})
-  target_link_libraries(pkgfs_own_fuse3 INTERFACE ${PKGFS_FUSE3_ARCHIVE} Threads::Threads ${fuse3_needs})
+  # PKGFS_SHARED_FUSE3 is a property of programs that must tell libfuse's code from that of pkgfs.
+  target_link_libraries(
+    pkgfs_own_fuse3 INTERFACE $<IF:$<BOOL:$<TARGET_PROPERTY:PKGFS_SHARED_FUSE3>>,PkgConfig::FUSE3,${PKGFS_FUSE3_ARCHIVE}>
+                              Threads::Threads ${fuse3_needs})
   set(fuse3_target pkgfs_own_fuse3)
 endif()
