@@ -73,6 +73,7 @@ std::shared_ptr<HeldPackage> PackageNames::open(Task& task, const NameSyntax& sy
     task.recipe = nullptr;
   }
   if (task.recipe == nullptr || task.recipe->lock != nullptr) {
+    changed = task.recipe == nullptr;
     return open_anew(task, syntax, flags);
   }
   try {
@@ -88,7 +89,10 @@ std::shared_ptr<HeldPackage> PackageNames::open(Task& task, const NameSyntax& sy
     }
     log::info("\"{}\" is searched for anew: {}", task.path, error);
   }
-  return open_anew(task, syntax, flags);
+  std::shared_ptr<HeldPackage> found = open_anew(task, syntax, flags);
+  const auto recipe = std::static_pointer_cast<const PackageRecipe>(found->recipe());
+  changed = recipe == nullptr || !have_same_hashes(*task.recipe, *recipe);
+  return found;
 }
 
 std::shared_ptr<HeldPackage> PackageNames::open_again(Task& task, const TreeFlags& flags) {
@@ -110,8 +114,10 @@ std::shared_ptr<HeldPackage> PackageNames::open_again(Task& task, const TreeFlag
   MemoryShares::Share memory = memory_.take();
   PackageTree tree = load_package_tree(nullptr, opener.loader(), resolution, options_of(flags, memory));
   std::shared_ptr<const Package> root = tree.packages.at(tree.id);
-  return std::make_shared<HeldPackage>(task.path, OpenedTree{std::move(root), resolution, std::move(tree)}, task.recipe,
-                                       std::move(memory), flags_.verify != Verify::kRead);
+  OpenedTree opened{std::move(root), resolution, std::move(tree)};
+  std::shared_ptr<const PackageRecipe> fresh = renewed(task.recipe, opened);
+  return std::make_shared<HeldPackage>(task.path, std::move(opened), std::move(fresh), std::move(memory),
+                                       flags_.verify != Verify::kRead);
 }
 
 std::shared_ptr<HeldPackage> PackageNames::open_anew(Task& task, const NameSyntax& syntax, const TreeFlags& given) {

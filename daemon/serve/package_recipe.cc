@@ -130,6 +130,19 @@ std::shared_ptr<const PackageRecipe> recipe_of(const OpenedTree& opened) {
   return recipe;
 }
 
+std::shared_ptr<const PackageRecipe> renewed(std::shared_ptr<const PackageRecipe> recipe, const OpenedTree& opened) {
+  std::map<std::size_t, PackageRecipe::Stamp> stamps = stamps_of(opened);
+  if (stamps == recipe->stamps) {
+    return recipe;
+  }
+  auto fresh = std::make_shared<PackageRecipe>(*recipe);
+  fresh->stamps = std::move(stamps);
+  if (!fresh->text.empty()) {
+    fresh->text = text_of(to_json(*fresh));
+  }
+  return fresh;
+}
+
 std::shared_ptr<const PackageRecipe> unread_recipe(std::string text) {
   if (text.empty()) {
     return nullptr;
@@ -177,11 +190,23 @@ FilesState files_state(const PackageRecipe& recipe) {
         return FilesState::kChanged;
       }
     } else if (known == recipe.stamps.end() || known->second.size != now.size ||
-               known->second.modified != now.modified) {
+               known->second.modified != now.modified || known->second.device != now.device ||
+               known->second.inode != now.inode) {  // another time of change alone is that of a link or a permission
       state = FilesState::kUnknown;
     }
   }
   return state;
+}
+
+bool have_same_hashes(const PackageRecipe& one, const PackageRecipe& other) {
+  if (!one.resolution || !other.resolution) {
+    return false;
+  }
+  return std::ranges::equal(one.resolution->graph.nodes, other.resolution->graph.nodes,
+                            [](const DependencyGraph::Node& a, const DependencyGraph::Node& b) {
+                              return a.pkg.id == b.pkg.id && a.dist && b.dist && a.dist->webc_sha256 &&
+                                     a.dist->webc_sha256 == b.dist->webc_sha256;
+                            });
 }
 
 }  // namespace pkgfs

@@ -43,17 +43,25 @@ struct PackageRecipe {
 /// If an id isn't known yet, the recipe has no text: no other process opens the tree by it.
 [[nodiscard]] std::shared_ptr<const PackageRecipe> recipe_of(const OpenedTree& opened);
 
-/// The recipe that a process before has made, unread. Null: `text` is empty.
+/// `recipe` as it is after it has opened `opened` again: with the stamps of now. Otherwise a later file with the stamps
+/// of before could be taken for this one.
+[[nodiscard]] std::shared_ptr<const PackageRecipe> renewed(std::shared_ptr<const PackageRecipe> recipe,
+                                                           const OpenedTree& opened);
+
+/// The recipe that a predecessor has made, unread. Null: `text` is empty.
 [[nodiscard]] std::shared_ptr<const PackageRecipe> unread_recipe(std::string text);
 /// The same once it is read; others stay as they are. Throws Error if its text isn't one of a recipe.
 [[nodiscard]] std::shared_ptr<const PackageRecipe> read_recipe(std::shared_ptr<const PackageRecipe> recipe);
 
-/// Whether the files of this machine are as the recipe knows them.
+/// How the files of this machine are, compared with what the recipe knows of them.
 enum class FilesState {
-  kSame,     // the hash that the source has stated; without it, the size and the time
-  kUnknown,  // another size or time, and no hash was stated
-  kChanged,  // another hash
+  kSame,     // each has its stamp, or the hash that the source has stated
+  kUnknown,  // one without a stated hash is another file, or has another size or time of modification
+  kChanged,  // one hasn't the stated hash
 };
 [[nodiscard]] FilesState files_state(const PackageRecipe& recipe);
+
+/// Whether both have the same packages, and sources have stated the same hashes of all of them.
+[[nodiscard]] bool have_same_hashes(const PackageRecipe& one, const PackageRecipe& other);
 
 }  // namespace pkgfs
