@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::uint64_t kRecordsMagic = 0x6472'6f63'6572'6b70;  // "pkrecord"
 /// One higher with each change of the layout.
-constexpr std::uint32_t kRecordsLayout = 1;
+constexpr std::uint32_t kRecordsLayout = 2;
 constexpr std::uint32_t kUsed = 1;
 constexpr std::uint32_t kPlacesOfPart = 64;
 constexpr std::uint32_t kBlocksOfPart = 64;
@@ -68,12 +68,16 @@ struct KeptRecords::Layout {
     std::array<std::atomic<bool>, kPlaces / kPlacesOfPart> place_parts;
     std::array<std::atomic<bool>, kBlocks / kBlocksOfPart> block_parts;
   };
+  /// In a cache line of its own: threads count in different ones all the time.
+  struct alignas(64) Counter {
+    std::atomic<std::uint64_t> count;
+  };
   struct Block {
     std::array<char, kBlockBytes> bytes;
   };
 
   Header header;
-  std::array<std::atomic<std::uint64_t>, kCounters> counters;
+  std::array<Counter, kCounters> counters;
   std::array<std::uint32_t, kBlocks> next;
   std::array<Place, kPlaces> places;
   alignas(4096) std::array<Block, kBlocks> blocks;
@@ -234,54 +238,59 @@ void KeptRecords::free_place(std::uint32_t index) noexcept {
 }
 
 bool KeptRecords::put(std::uint64_t key, std::string_view bytes) noexcept {
-  try {
-    std::vector<std::uint32_t> blocks;
-    bool has_room = bytes.size() <= kMostBytes;
-    while (has_room && blocks.size() * kBlockBytes < bytes.size()) {
-      const std::uint32_t block = take_block();
-      if (block == kBlocks) {
-        has_room = false;
-      } else {
-        blocks.push_back(block);
-      }
-    }
-    const std::uint32_t index = has_room ? take_place() : kPlaces;
-    if (index == kPlaces) {
-      free_blocks_.insert(free_blocks_.end(), blocks.begin(), blocks.end());
-      erase(key);
-      return false;
-    }
-    const auto known = places_.try_emplace(key, index).first;
-    Sum sum(key, ++serial_);
-    for (std::size_t i = 0; i < blocks.size(); ++i) {
-      const std::string_view part = bytes.substr(i * kBlockBytes, kBlockBytes);
-      sum.add(part);
-      part.copy(layout_->blocks.at(blocks[i]).bytes.data(), part.size());
-      layout_->next.at(blocks[i]) = i + 1 < blocks.size() ? blocks[i + 1] : 0;
-    }
-    Place& place = layout_->places.at(index);
-    place.bytes = static_cast<std::uint32_t>(bytes.size());
-    place.key = key;
-    place.serial = serial_;
-    place.sum = sum.get();
-    place.count = known->second == index ? 0 : layout_->places.at(known->second).count.load();
-    place.first = blocks.empty() ? 0 : blocks.front();
-    place.state.store(kUsed, std::memory_order_release);
-    if (const std::uint32_t before = std::exchange(known->second, index); before != index) {
-      free_place(before);
-    }
-    return true;
+  std::vector<std::uint32_t> blocks;
+  auto known = places_.end();
+  try {  // nothing is taken yet, so nothing is lost
+    blocks.reserve(std::min(bytes.size(), kMostBytes) / kBlockBytes + 1);
+    known = places_.try_emplace(key, kPlaces).first;
   } catch (const std::bad_alloc&) {
     erase(key);
     return false;
   }
+  bool has_room = bytes.size() <= kMostBytes;
+  while (has_room && blocks.size() * kBlockBytes < bytes.size()) {
+    const std::uint32_t block = take_block();
+    if (block == kBlocks) {
+      has_room = false;
+    } else {
+      blocks.push_back(block);
+    }
+  }
+  const std::uint32_t index = has_room ? take_place() : kPlaces;
+  if (index == kPlaces) {
+    free_blocks_.insert(free_blocks_.end(), blocks.begin(), blocks.end());
+    erase(key);
+    return false;
+  }
+  Sum sum(key, ++serial_);
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    const std::string_view part = bytes.substr(i * kBlockBytes, kBlockBytes);
+    sum.add(part);
+    part.copy(layout_->blocks.at(blocks[i]).bytes.data(), part.size());
+    layout_->next.at(blocks[i]) = i + 1 < blocks.size() ? blocks[i + 1] : 0;
+  }
+  const std::uint32_t before = std::exchange(known->second, index);
+  Place& place = layout_->places.at(index);
+  place.bytes = static_cast<std::uint32_t>(bytes.size());
+  place.key = key;
+  place.serial = serial_;
+  place.sum = sum.get();
+  place.count = before == kPlaces ? 0 : layout_->places.at(before).count.load();
+  place.first = blocks.empty() ? 0 : blocks.front();
+  place.state.store(kUsed, std::memory_order_release);
+  if (before != kPlaces) {
+    free_place(before);
+  }
+  return true;
 }
 
 void KeptRecords::erase(std::uint64_t key) noexcept {
   if (const auto known = places_.find(key); known != places_.end()) {
     const std::uint32_t place = known->second;
     places_.erase(known);
-    free_place(place);
+    if (place != kPlaces) {
+      free_place(place);
+    }
   }
 }
 
@@ -306,7 +315,7 @@ void KeptRecords::visit(const Visitor& visitor) const {
   }
 }
 
-std::atomic<std::uint64_t>& KeptRecords::counter(std::size_t index) { return layout_->counters.at(index); }
+std::atomic<std::uint64_t>& KeptRecords::counter(std::size_t index) { return layout_->counters.at(index).count; }
 std::atomic<std::uint64_t>& KeptRecords::last() { return layout_->header.last; }
 
 }  // namespace pkgfs::fuse

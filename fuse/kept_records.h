@@ -17,10 +17,10 @@ namespace pkgfs::fuse {
 /// Records of any length with a number, the key, and counters, in memory that outlives the daemon: a memfd.
 ///
 /// The layout is fixed: a header, the counters, a table of places, and blocks for the bytes. Nothing takes memory
-/// before it is used. A record is written to a free place and to free blocks. Only then, one store makes it count, and
-/// a second one makes the record before it with the same key count no more. So a daemon may be killed between any two
-/// writes. A successor takes a record only if its blocks are its own and its sum is right; of two with one key, the
-/// later one. The counters are for any thread; all else is for one thread at a time. Move-only.
+/// before it is used, except for the counters. A record is written to a free place and to free blocks. Only then, one
+/// store makes it count, and a second one makes the record before it with the same key count no more. So a daemon may
+/// be killed between any two writes. A successor takes a record only if its blocks are its own and its sum is right; of
+/// two with one key, the later one. The counters are for any thread; all else is for one thread at a time. Move-only.
 class KeptRecords {
  public:
   static constexpr std::size_t kCounters = 4096;
@@ -47,7 +47,7 @@ class KeptRecords {
   /// meanwhile. `bytes` are valid during the call.
   void visit(const Visitor& visitor) const;
   [[nodiscard]] std::atomic<std::uint64_t>& counter(std::size_t index);
-  /// A number for the use of the caller: 0 at first.
+  /// One more counter, for the last number that the caller has given out. 0 at first.
   [[nodiscard]] std::atomic<std::uint64_t>& last();
 
  private:

@@ -110,8 +110,8 @@ TEST(KeptRecords, AMemoryOfRandomBytesIsNoDanger) {
   ASSERT_NE(memory, MAP_FAILED);
   std::mt19937 random(7);               // NOLINT: the same each time
   constexpr std::size_t kBegin = 4096;  // the header would be refused as a whole
-  const std::size_t end = std::min<std::size_t>(bytes, 800'000);
-  for (int i = 0; i < 20'000; ++i) {
+  const std::size_t end = std::min<std::size_t>(bytes, 1'100'000);
+  for (int i = 0; i < 30'000; ++i) {
     memory[kBegin + random() % (end - kBegin)] = static_cast<char>(random());
   }
   ::munmap(memory, bytes);
