@@ -87,6 +87,13 @@ void ServedFileSystem::touch(Slot& slot) {
   }
 }
 
+void ServedFileSystem::add_reference(Slot& slot) {
+  slot.references->fetch_add(1);
+  if (std::atomic<std::uint64_t>* const other = slot.other_references.load(std::memory_order_relaxed)) {
+    other->fetch_add(1);
+  }
+}
+
 ServedFileSystem::Inner ServedFileSystem::use_inner(Inode inode) const {
   const Inner found = find_inner(inode);
   if (found.tree != nullptr) {
@@ -129,7 +136,7 @@ Result<Entry> ServedFileSystem::lookup_inner(const Inner& dir, Inode shown, std:
   }
   entry->inode = *inode;
   entry->attributes.number += dir.slot->base;
-  dir.slot->references->fetch_add(1);
+  add_reference(*dir.slot);
   return entry;
 }
 
@@ -300,11 +307,15 @@ bool ServedFileSystem::is_intact(Inode inode) {
   return found.tree != nullptr && found.tree->is_intact(found.inode);
 }
 
-void ServedFileSystem::hold(Inode inode) { find_inner(inode).slot->references->fetch_add(1); }
+void ServedFileSystem::hold(Inode inode) { add_reference(*find_inner(inode).slot); }
 
 void ServedFileSystem::forget(Inode inode, std::uint64_t count) {
   if (is_inner(inode)) {
-    find_inner(inode).slot->references->fetch_sub(count);
+    Slot& slot = *find_inner(inode).slot;
+    slot.references->fetch_sub(count);
+    if (std::atomic<std::uint64_t>* const other = slot.other_references.load(std::memory_order_relaxed)) {
+      other->fetch_sub(count);
+    }
     return;
   }
   const MutexLock lock(mutex_);

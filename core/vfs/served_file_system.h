@@ -75,6 +75,9 @@ class ServedFileSystem final : public CountingFileSystem {
   /// Notes all in `journal`, which must outlive this, and goes on from `notes`, what a process before has noted there.
   /// Ignores notes that make no sense. Call it before any other function; at most once.
   void use_journal(ServedJournal& journal, std::vector<ServedNote> notes);
+  /// The process that might have gone on instead of this one has ended (ServedJournal::other_references). Requests that
+  /// are being answered may still count there.
+  void is_alone_now();
   /// Why the tree of `inode`, which a process before has opened, can't answer: 0: it can, or it isn't such an inode;
   /// kMustWait: it isn't open yet (`wait_for`); else an errno. Once this returns 0, no function returns kMustWait for
   /// the inode. Takes no lock unless there are such trees.
@@ -171,8 +174,10 @@ class ServedFileSystem final : public CountingFileSystem {
     std::atomic<FileSystem*> tree{nullptr};  // null: free, detached or to be opened again
     std::atomic<std::uint64_t> own_references{0};
     std::atomic<std::uint64_t>* references = &own_references;  // or those of the journal
-    std::atomic<bool> used{false};                             // since `idle` last looked
-    std::atomic<bool> unopened{false};                         // the tree of a process before is to be opened again
+    /// ServedJournal::other_references
+    std::atomic<std::atomic<std::uint64_t>*> other_references{nullptr};
+    std::atomic<bool> used{false};      // since `idle` last looked
+    std::atomic<bool> unopened{false};  // the tree of a process before is to be opened again
     std::size_t index = 0;
     std::uint64_t base = 0;                     // of the numbers that stat shows
     std::atomic<AbsentNames*> absent{nullptr};  // that of Held; never null while there is a tree
@@ -246,6 +251,8 @@ class ServedFileSystem final : public CountingFileSystem {
   [[nodiscard]] Inner use_inner(Inode inode) const;
   /// Marks the slot as used.
   static void touch(Slot& slot);
+  /// One more reference to an inode of the slot.
+  static void add_reference(Slot& slot);
 
   [[nodiscard]] NodePointer find_node(Inode inode) const PKGFS_REQUIRES(mutex_);
   [[nodiscard]] NodePointer current_node(const std::string& path) const PKGFS_REQUIRES(mutex_);
@@ -261,7 +268,7 @@ class ServedFileSystem final : public CountingFileSystem {
       note(node);
     }
   }
-  void erase_note(const Node& node) PKGFS_REQUIRES(mutex_);
+  void erase_note(Node& node) PKGFS_REQUIRES(mutex_);
   /// Makes the node of a process before, unless the note makes no sense.
   void restore(ServedNote& note) PKGFS_REQUIRES(mutex_);
   void restore_slot(Node& node, const ServedNote& note) PKGFS_REQUIRES(mutex_);

@@ -39,6 +39,9 @@ std::vector<ServedFileSystem::OpenSlot> ServedFileSystem::idle(Clock::time_point
     forget_old(now);
   }
   names_.end_late();
+  if (journal_ != nullptr) {
+    journal_->report();
+  }
   for (const Search& search : late) {
     if (!search.kept) {
       names_.give_up(search.number);

@@ -40,8 +40,8 @@ void ServedFileSystem::note(Node& node) {
   node.noted = true;
 }
 
-void ServedFileSystem::erase_note(const Node& node) {
-  if (node.noted) {
+void ServedFileSystem::erase_note(Node& node) {
+  if (std::exchange(node.noted, false)) {
     journal_->erase(node.inode);
   }
 }
@@ -53,6 +53,7 @@ ServedFileSystem::Slot& ServedFileSystem::make_slot(std::size_t index) {
     slot->index = index;
     if (journal_ != nullptr) {
       slot->references = &journal_->references(index);
+      slot->other_references = journal_->other_references(index);
     }
   }
   return *slot;
@@ -61,16 +62,23 @@ ServedFileSystem::Slot& ServedFileSystem::make_slot(std::size_t index) {
 void ServedFileSystem::use_journal(ServedJournal& journal, std::vector<ServedNote> notes) {
   const MutexLock lock(mutex_);
   journal_ = &journal;
-  if (!notes.empty()) {
-    for (std::size_t i = 0; i < kSlots; ++i) {
-      make_slot(i);  // the kernel may know inodes in any of them
-    }
+  for (std::size_t i = 0; i < kSlots; ++i) {
+    make_slot(i);  // the kernel may know inodes in any of them, also if nothing was noted or another process made them
   }
   std::ranges::sort(notes, {}, &ServedNote::inode);
   for (ServedNote& each : notes) {
     restore(each);
   }
   note(*find_node(kRoot));
+}
+
+void ServedFileSystem::is_alone_now() {
+  const MutexLock lock(mutex_);
+  for (const std::unique_ptr<Slot>& slot : slots_) {
+    if (slot != nullptr) {
+      slot->other_references = nullptr;
+    }
+  }
 }
 
 void ServedFileSystem::restore(ServedNote& note) {
@@ -86,10 +94,14 @@ void ServedFileSystem::restore(ServedNote& note) {
     journal_->erase(note.inode);  // the kernel doesn't know it
     return;
   }
-  if (note.inode <= kRoot || is_inner(note.inode) || note.path.empty() || nodes_.contains(note.inode) ||
-      nodes_.size() > kMostNodes || note.path.find('\0') != std::string::npos ||
-      note.text.find('\0') != std::string::npos || note.error < 0 || (note.kind == Kind::kLink && note.text.empty()) ||
-      (note.kind == Kind::kFailed && note.error == 0)) {
+  if (nodes_.contains(note.inode)) {
+    return;
+  }
+  const bool is_too_many = nodes_.size() > kMostNodes && !note.slot;  // what has a slot is always kept (`evict`)
+  if (note.inode <= kRoot || is_inner(note.inode) || note.path.empty() || is_too_many ||
+      note.path.find('\0') != std::string::npos || note.text.find('\0') != std::string::npos || note.error < 0 ||
+      (note.kind == Kind::kLink && note.text.empty()) || (note.kind == Kind::kFailed && note.error == 0)) {
+    journal_->erase(note.inode);  // it would take room for ever
     return;
   }
   auto node = std::make_shared<Node>();

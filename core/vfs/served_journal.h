@@ -42,15 +42,21 @@ class ServedJournal {
   /// An inode that no process has used before for a node.
   [[nodiscard]] virtual Inode next_inode() = 0;
   /// Notes a node, in place of an earlier note of the same inode. If there is no room, that earlier note goes, too: the
-  /// next process answers ESTALE for the node. The caller holds a lock, so this waits for nothing.
+  /// next process answers ESTALE for the node. The caller holds a lock, so this waits for no disk and no network: at
+  /// most, it asks the kernel for memory.
   virtual void put(const ServedNote& note) noexcept = 0;
   /// How many references the kernel has to a node, if it is noted. The same holds as for those to a slot.
   virtual void count(Inode inode, std::uint64_t references) noexcept = 0;
   /// The kernel can't name the node any more, or it is forgotten.
   virtual void erase(Inode inode) noexcept = 0;
+  /// Called about once a second, without a lock: says in the log what couldn't be noted.
+  virtual void report() {}
   /// How many references the kernel has to inodes of the slot. A process that is killed may leave a number that is too
-  /// high, never one that is too low. Valid as long as this object.
+  /// high, never one that is too low. No tree gets the slot before the number is 0. Valid as long as this object.
   [[nodiscard]] virtual std::atomic<std::uint64_t>& references(std::size_t slot) = 0;
+  /// The same number in the journal of a process that was stopped, and may go on instead of this one. It must know what
+  /// this one has shown the kernel, so both numbers are counted. Null: there is none. Valid as long as this object.
+  [[nodiscard]] virtual std::atomic<std::uint64_t>* other_references(std::size_t /*slot*/) { return nullptr; }
 };
 
 }  // namespace pkgfs::vfs

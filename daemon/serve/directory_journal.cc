@@ -16,8 +16,14 @@ using vfs::ServedNote;
 
 /// Inode 1 is the root.
 constexpr vfs::Inode kFirstInode = 2;
-/// Between the inodes of a daemon and those of the one that is to replace it. No daemon gives out so many.
-constexpr vfs::Inode kGap = vfs::Inode{1} << 32U;
+/// The inodes of a daemon that is to replace another one. No daemon gives out so many.
+constexpr vfs::Inode kRange = vfs::Inode{1} << 32U;
+/// Added to the count of a slot that no other package may get. The kernel never has so many references.
+constexpr std::uint64_t kPin = std::uint64_t{1} << 62U;
+/// What a record has room for beside the rest of a note.
+constexpr std::size_t kMostRecipe = fuse::KeptRecords::kMostBytes - (std::size_t{1} << 16U);
+/// Of those that are too large, so many are named in the log.
+constexpr std::size_t kMostNamed = 64;
 constexpr std::uint64_t kNoSlot = std::numeric_limits<std::uint64_t>::max();
 
 class Writer {
@@ -133,15 +139,30 @@ std::unique_ptr<DirectoryJournal> DirectoryJournal::copy_of(UniqueFd file) {
   other.visit([&](std::uint64_t inode, std::string_view bytes, std::uint64_t count) {
     (void)copy->records_.put(inode, bytes);
     copy->records_.set_count(inode, count);
-  });
-  copy->records_.last() = other.last() + kGap;
-  for (std::size_t slot = 0; slot < fuse::KeptRecords::kCounters; ++slot) {
-    if (const std::uint64_t count = other.counter(slot); count > 0) {
-      copy->records_.counter(slot) = count;
-      ++other.counter(slot);
+    if (const std::optional<ServedNote> note = read_note(bytes); note && note->slot) {
+      copy->pinned_.insert(*note->slot);
     }
+  });
+  // The stopped daemon never gives out these inodes, also if a later attempt to replace it fails.
+  copy->records_.last() = other.last().fetch_add(kRange);
+  for (std::size_t slot = 0; slot < fuse::KeptRecords::kCounters; ++slot) {
+    copy->records_.counter(slot) = other.counter(slot) % kPin + (copy->pinned_.contains(slot) ? kPin : 0);
   }
   return copy;
+}
+
+DirectoryJournal::DirectoryJournal(UniqueFd file) : records_(fuse::KeptRecords::adopt(std::move(file))) {
+  for (std::size_t slot = 0; slot < fuse::KeptRecords::kCounters; ++slot) {
+    records_.counter(slot) = records_.counter(slot) % kPin;  // it may have been killed before `is_alone_now`
+  }
+}
+
+void DirectoryJournal::is_alone_now() noexcept {
+  for (const std::size_t slot : std::exchange(pinned_, {})) {
+    if (slot < fuse::KeptRecords::kCounters) {
+      records_.counter(slot).fetch_sub(kPin);
+    }
+  }
 }
 
 std::vector<ServedNote> DirectoryJournal::notes() const {
@@ -159,15 +180,48 @@ vfs::Inode DirectoryJournal::next_inode() { return kFirstInode + records_.last()
 
 void DirectoryJournal::put(const ServedNote& note) noexcept {
   try {
-    if (other_ && note.slot) {
-      ++other_->counter(*note.slot);  // for one that was free there
+    const auto* const recipe = static_cast<const PackageRecipe*>(note.recipe.get());
+    if (recipe != nullptr && recipe->text.size() > kMostRecipe) {
+      {
+        const MutexLock lock(mutex_);
+        if (too_large_.size() < kMostNamed) {
+          too_large_.emplace(note.path, false);
+        }
+      }
+      ServedNote small = note;
+      small.recipe = nullptr;
+      put(small);
+      return;
     }
-    if (!records_.put(note.inode, write_note(note)) && !std::exchange(is_full_, true)) {
-      log::warn("the journal is full: if this daemon is killed, programs get ESTALE from some of what they use");
+    if (!records_.put(note.inode, write_note(note))) {
+      const MutexLock lock(mutex_);
+      is_full_ = true;
     }
     count(note.inode, note.references);
   } catch (const std::exception&) {
     records_.erase(note.inode);
+  }
+}
+
+void DirectoryJournal::report() {
+  std::vector<std::string> large;
+  bool is_full = false;
+  {
+    const MutexLock lock(mutex_);
+    is_full = is_full_ && !std::exchange(is_full_said_, true);
+    for (auto& [path, is_said] : too_large_) {
+      if (!std::exchange(is_said, true)) {
+        large.push_back(path);
+      }
+    }
+  }
+  if (is_full) {
+    log::warn("the journal is full: if this daemon is killed, programs get ESTALE from some of what they use");
+  }
+  for (const std::string& path : large) {
+    log::warn(
+        "\"{}\" has a resolution that is too large for the journal: if this daemon is killed, open files get ESTALE",
+        path);
   }
 }
 

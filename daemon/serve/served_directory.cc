@@ -170,6 +170,7 @@ void ServedDirectory::start_serving() {
                      .ids = nullptr,
                      .serve_alone = [this] {
                        if (journal_ != nullptr) {
+                         fs_.is_alone_now();
                          journal_->is_alone_now();
                        }
                      }});

@@ -193,6 +193,17 @@ TEST_F(ServedJournalTest, LinksFailuresAndTimesStay) {
   EXPECT_NE(list(later), time) << "another process has listed other names";
 }
 
+TEST_F(ServedJournalTest, WithoutNotesInodesAreStale) {
+  Life& first = next();
+  const Inode dir = first.fs.lookup(first.open("a@1", 7), "dir")->inode;
+  notes_.notes.clear();
+  Life& now = next();
+  EXPECT_EQ(now.fs.metadata(dir), fail(ESTALE));
+  EXPECT_EQ(now.fs.obstacle(dir), 0);
+  now.fs.forget(dir, 1);
+  EXPECT_EQ(notes_.counts[0], 0U);
+}
+
 TEST_F(ServedJournalTest, NotesThatMakeNoSenseAreLeftOut) {
   Life& first = next();
   const Inode a = first.open("a@1", 7);
@@ -217,6 +228,7 @@ TEST_F(ServedJournalTest, NotesThatMakeNoSenseAreLeftOut) {
   for (const Inode inode : {Inode{100}, Inode{101}, Inode{102}, Inode{103}, Inode{104}, Inode{105}, Inode{0}}) {
     EXPECT_EQ(now.fs.metadata(inode), fail(ESTALE)) << inode;
   }
+  EXPECT_FALSE(notes_.notes.contains(100)) << "it takes room for nothing";
   now.open_again(dir, "a@1", 7);
   EXPECT_EQ(now.fs.metadata(dir)->size, 7U);
 }
