@@ -47,9 +47,9 @@ namespace pkgfs::vfs {
 /// longest ago are forgotten, except for open trees and what leads to a node. A request for one of these gets ESTALE,
 /// and the kernel looks its path up again.
 ///
-/// With a journal, another process can go on with the nodes (`restore`). There, a tree that was open is opened again
-/// when the kernel first asks for something in it. Its inodes mean the same only if the tree is the same: otherwise
-/// they are stale (ESTALE) for ever, and so is its root.
+/// With a journal, another process, the successor, can go on with the nodes (`restore`). There, a tree that was open is
+/// opened again when the kernel first asks for something in it. Its inodes mean the same only if the tree is the same:
+/// otherwise they are stale (ESTALE) for ever, and so is its root.
 ///
 /// Thread-safe. `is_unused`, `hide`, `detach`, `give_back` and `close` are for one thread.
 class ServedFileSystem final : public CountingFileSystem {
@@ -72,13 +72,13 @@ class ServedFileSystem final : public CountingFileSystem {
   ServedFileSystem(ServedNames& names, const Options& options);
   ~ServedFileSystem() override;
 
-  /// Notes all in `journal`, which must outlive this, and goes on from `notes`, what a process before has noted there.
+  /// Notes all in `journal`, which must outlive this, and goes on from `notes`, what its predecessor has noted there.
   /// Ignores notes that make no sense. Call it before any other function; at most once.
   void use_journal(ServedJournal& journal, std::vector<ServedNote> notes);
   /// The process that might have gone on instead of this one has ended (ServedJournal::other_references). Requests that
   /// are being answered may still count there.
   void is_alone_now();
-  /// Why the tree of `inode`, which a process before has opened, can't answer: 0: it can, or it isn't such an inode;
+  /// Why the tree of `inode`, which a predecessor has opened, can't answer: 0: it can, or it isn't such an inode;
   /// kMustWait: it isn't open yet (`wait_for`); else an errno. Once this returns 0, no function returns kMustWait for
   /// the inode. Takes no lock unless there are such trees.
   [[nodiscard]] int obstacle(Inode inode) const {
@@ -177,7 +177,7 @@ class ServedFileSystem final : public CountingFileSystem {
     /// ServedJournal::other_references
     std::atomic<std::atomic<std::uint64_t>*> other_references{nullptr};
     std::atomic<bool> used{false};      // since `idle` last looked
-    std::atomic<bool> unopened{false};  // the tree of a process before is to be opened again
+    std::atomic<bool> unopened{false};  // the tree of a predecessor is to be opened again
     std::size_t index = 0;
     std::uint64_t base = 0;                     // of the numbers that stat shows
     std::atomic<AbsentNames*> absent{nullptr};  // that of Held; never null while there is a tree
@@ -211,7 +211,7 @@ class ServedFileSystem final : public CountingFileSystem {
     std::shared_ptr<const void> recipe;
     // Of a directory of names.
     std::shared_ptr<const Listing> listing;
-    std::uint64_t names = 0;  // a hash of `listing`, also of the one of a process before; 0: there was none
+    std::uint64_t listing_hash = 0;  // of `listing`, also of the one of a predecessor; 0: there was none
     Clock::time_point listed;
     bool is_listing = false;  // a thread makes a listing, since `asked`
     Clock::time_point asked;
@@ -269,16 +269,16 @@ class ServedFileSystem final : public CountingFileSystem {
     }
   }
   void erase_note(Node& node) PKGFS_REQUIRES(mutex_);
-  /// Makes the node of a process before, unless the note makes no sense.
+  /// Makes the node of a predecessor, unless the note makes no sense.
   void restore(ServedNote& note) PKGFS_REQUIRES(mutex_);
   void restore_slot(Node& node, const ServedNote& note) PKGFS_REQUIRES(mutex_);
-  /// The slot of the node has a tree of a process before, which isn't open yet.
+  /// The slot of the node has a tree of a predecessor, which isn't open yet.
   [[nodiscard]] bool is_unopened(const Node& node) const PKGFS_REQUIRES(mutex_) {
     return node.slot != kNoSlot && slots_[node.slot]->unopened;
   }
   /// The inodes of the node's slot are stale from now on. While the kernel knows some, no other tree gets the slot.
   void give_up_unopened(Node& node) PKGFS_REQUIRES(mutex_);
-  /// Gives up trees of a process before in which the kernel knows nothing any more.
+  /// Gives up trees of a predecessor in which the kernel knows nothing any more.
   void free_unopened() PKGFS_REQUIRES(mutex_);
   [[nodiscard]] int obstacle_of(Inode inode) const PKGFS_EXCLUDES(mutex_);
   /// The errno of a request for an inode in a tree that isn't there.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a ServedFileSystem notes in its journal, and how it goes on with the nodes of a process before.
+// What a ServedFileSystem notes in its journal, and how it goes on with the nodes of a predecessor.
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -27,7 +27,7 @@ void ServedFileSystem::note(Node& node) {
                   .error = node.error,
                   .attributes = node.attributes,
                   .references = node.references,
-                  .listed = node.names,
+                  .listed = node.listing_hash,
                   .slot = std::nullopt,
                   .base = 0,
                   .fingerprint = node.fingerprint,
@@ -86,7 +86,7 @@ void ServedFileSystem::restore(ServedNote& note) {
     Node& root = *find_node(kRoot);
     root.attributes.modified = note.attributes.modified;
     root.attributes.modified_ns = note.attributes.modified_ns;
-    root.names = note.listed;
+    root.listing_hash = note.listed;
     earlier_kept_listings_.insert(kRoot);
     return;
   }
@@ -125,7 +125,7 @@ void ServedFileSystem::restore(ServedNote& note) {
   node->noted = true;
   node->fingerprint = note.fingerprint;
   node->recipe = std::move(note.recipe);
-  node->names = note.listed;
+  node->listing_hash = note.listed;
   if (note.kind == Kind::kNames) {
     earlier_kept_listings_.insert(node->inode);  // another listing may be the one of now
   }

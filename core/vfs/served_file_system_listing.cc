@@ -132,10 +132,10 @@ void ServedFileSystem::take_listing(const NodePointer& dir, std::vector<ServedNa
     hash = hash_of(hash, name_of(each));
   }
   hash |= 1U;
-  // Of the listing of a process before, only the hash is known.
+  // Of the listing of a predecessor, only the hash is known.
   const bool is_same =
       dir->listing == nullptr
-          ? dir->names == hash
+          ? dir->listing_hash == hash
           : dir->listing->error == error && std::ranges::equal(dir->listing->names, shown, {}, name_of, name_of);
   dir->is_listing = false;
   dir->listed = Clock::now();
@@ -143,14 +143,14 @@ void ServedFileSystem::take_listing(const NodePointer& dir, std::vector<ServedNa
     return;
   }
   const bool was_late = dir->listed - dir->asked >= kListingWait;  // a program has seen another listing
-  if (!is_same && (dir->names != 0 || was_late)) {
+  if (!is_same && (dir->listing_hash != 0 || was_late)) {
     const auto time = std::chrono::system_clock::now().time_since_epoch();
     dir->attributes.modified = std::chrono::duration_cast<std::chrono::seconds>(time).count();
     dir->attributes.modified_ns = static_cast<std::uint32_t>(
         std::chrono::nanoseconds(time - std::chrono::seconds(dir->attributes.modified)).count());
   }
   dir->listing = std::make_shared<const Listing>(Listing{std::move(shown), error});
-  dir->names = hash;
+  dir->listing_hash = hash;
   changed(*dir);
 }
 

@@ -34,8 +34,8 @@ struct ServedNote {
   std::shared_ptr<const void> recipe;  // HeldTree::recipe
 };
 
-/// Where a served directory notes what the next process must know. It notes a node before the kernel can learn its
-/// inode, and a slot before the kernel can learn an inode in it.
+/// Where a served directory notes what its successor, the next process, must know. It notes a node before the kernel
+/// can learn its inode, and a slot before the kernel can learn an inode in it.
 class ServedJournal {
  public:
   virtual ~ServedJournal() = default;

@@ -20,7 +20,7 @@
 
 namespace pkgfs {
 
-/// A note as text of bytes, for another process. Without a recipe that another process can read, without one.
+/// A note as bytes, for another process. If no other process can read its recipe, that is left out.
 [[nodiscard]] std::string write_note(const vfs::ServedNote& note);
 /// Nothing if `bytes` aren't what `write_note` writes.
 [[nodiscard]] std::optional<vfs::ServedNote> read_note(std::string_view bytes);

@@ -157,7 +157,7 @@ std::shared_ptr<const PackageRecipe> read_recipe(std::shared_ptr<const PackageRe
   if (recipe == nullptr || !recipe->is_unread) {
     return recipe;
   }
-  const char* const what = "The daemon before has left a package that can't be read";
+  const char* const what = "The predecessor has left a package that can't be read";
   try {
     return parse(recipe->text);
   } catch (Error& error) {

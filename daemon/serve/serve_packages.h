@@ -14,7 +14,7 @@ inline constexpr const char* kServeSource = "serve:";
 /// say otherwise. Returns the exit code as `mount_package`. Throws Error. Call it before any thread is started.
 [[nodiscard]] int serve_packages(const MountOptions& options, const Io& io);
 
-/// Goes on with the served directory of a daemon before, until it ends. Returns the exit code. Throws Error. Call it
+/// Goes on with the served directory of a predecessor, until it ends. Returns the exit code. Throws Error. Call it
 /// before any thread is started.
 [[nodiscard]] int resume_serving(Predecessor predecessor, const MountOptions& options, const Io& io);
 

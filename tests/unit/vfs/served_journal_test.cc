@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Risk: a process that goes on with a served directory leads an inode of the one before it into another package.
+// Risk: a process that goes on with a served directory leads an inode of its predecessor into another package.
 #include <array>
 #include <map>
 
