@@ -53,9 +53,6 @@ struct Later {
 /// Replies to a look-up, and returns 0; or returns the errno of the reply, or kMustWait.
 int answer_lookup(fuse_req_t req, vfs::Inode dir, std::string_view name) {
   vfs::ServedFileSystem& fs = *Call::served(req);  // the request is gone after the reply
-  if (const int obstacle = fs.obstacle(dir); obstacle != 0) {
-    return obstacle;
-  }
   const Result<vfs::Entry> found = fs.lookup(dir, name);
   if (!found && found.error() != ENOENT) {
     return found.error();
@@ -91,7 +88,50 @@ void look_up_again(Later later, vfs::Inode dir, const std::string& name) {
   }
 }
 
+/// Puts off a request for something in a tree that a daemon before had open, until the tree is open again. Then a
+/// server thread begins with it anew. The thread that has opened the tree doesn't answer it: other searches need that
+/// thread, and a read may wait for a disk. And if the request crashes the daemon, its server thread can be named.
+/// Returns true if there was a reply, or will be one. `obstacle`: of the file system.
+bool put_off(fuse_req_t req, vfs::Inode inode, int obstacle) {
+  int error = obstacle;
+  if (obstacle == kMustWait) {
+    try {
+      std::function<void()> begin_anew = Servers::put_aside();
+      if (begin_anew) {
+        Call::waiting_lookups(req).add(req, Servers::current_request(), *Call::served(req), inode, {},
+                                       [req, begin_anew = std::move(begin_anew)] {
+                                         fuse_reply_none(req);
+                                         begin_anew();
+                                       });
+        return true;
+      }
+      error = EIO;
+    } catch (const std::bad_alloc&) {
+      error = ENOMEM;
+    }
+  }
+  fuse_reply_err(req, error);
+  return true;
+}
+
+/// Whether a request for `ino` was put off, or failed: its tree isn't open.
+bool must_wait(fuse_req_t req, fuse_ino_t ino) {
+  const vfs::Inode inode = Call::inode(req, ino);
+  const int obstacle = Call::served(req)->obstacle(inode);
+  return obstacle != 0 && put_off(req, inode, obstacle);
+}
+
+/// The same for what is in `ino`, which may be the root of the tree.
+bool must_wait_below(fuse_req_t req, fuse_ino_t ino) {
+  const vfs::Inode inode = Call::inode(req, ino);
+  const int obstacle = Call::served(req)->obstacle_below(inode);
+  return obstacle != 0 && put_off(req, inode, obstacle);
+}
+
 void look_up_served(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  if (must_wait_below(req, parent)) {
+    return;
+  }
   Call::guard(req, Request::kLookup, [&] {
     const vfs::Inode dir = Call::inode(req, parent);
     const int error = answer_lookup(req, dir, name);
@@ -105,21 +145,10 @@ void look_up_served(fuse_req_t req, fuse_ino_t parent, const char* name) {
 
 using List = bool (*)(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset);
 
-/// False: no reply, because the directory isn't open.
-template <List list>
-bool list_open(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset) {
-  const int obstacle = Call::served(req)->obstacle(ino);
-  if (obstacle != 0 && obstacle != kMustWait) {
-    fuse_reply_err(req, obstacle);
-    return true;
-  }
-  return obstacle == 0 && list(req, ino, size, offset);
-}
-
 template <List list>
 void list_later(Later later, fuse_ino_t ino, std::size_t size, off_t offset) {
   const auto again = [ino, size, offset](const Later& next) {
-    if (!list_open<list>(next.req, ino, size, offset)) {
+    if (!list(next.req, ino, size, offset)) {
       list_later<list>(next, ino, size, offset);
     }
   };
@@ -134,7 +163,7 @@ void list_later(Later later, fuse_ino_t ino, std::size_t size, off_t offset) {
 
 template <List list>
 void list_when_open(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* /*info*/) {
-  if (list_open<list>(req, ino, size, offset)) {
+  if (must_wait_below(req, ino) || list(req, ino, size, offset)) {
     return;
   }
   try {
@@ -144,58 +173,34 @@ void list_when_open(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offs
   }
 }
 
-void answer_when_open(Later later, fuse_ino_t ino, const std::function<void(fuse_req_t req)>& answer) {
-  int error = Call::served(later.req)->obstacle(ino);
-  if (error == 0) {
-    const Servers::Deputy deputy(later.number, *later.kept);
-    answer(later.req);
-    return;
+void getattr_served(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
+  if (!must_wait(req, ino)) {
+    usual.getattr(req, ino, info);
   }
-  try {
-    if (error == kMustWait &&
-        later.wait(ino, {}, [ino, answer](const Later& next) { answer_when_open(next, ino, answer); })) {
-      return;
-    }
-    error = error == kMustWait ? EIO : error;
-  } catch (const std::bad_alloc&) {
-    error = ENOMEM;
-  }
-  fuse_reply_err(later.req, error);
-}
-
-/// Lets `answer` reply, as soon as the tree of `ino` is open again, which a daemon before had open.
-template <typename Answer>
-void when_open(fuse_req_t req, fuse_ino_t ino, Answer answer) {
-  if (Call::served(req)->obstacle(ino) == 0) [[likely]] {
-    answer(req);
-    return;
-  }
-  try {
-    answer_when_open(Later::of(req), ino, answer);
-  } catch (const std::bad_alloc&) {
-    fuse_reply_err(req, ENOMEM);
-  }
-}
-
-void getattr_served(fuse_req_t req, fuse_ino_t ino, fuse_file_info* /*info*/) {
-  when_open(req, ino, [ino](fuse_req_t open) { usual.getattr(open, ino, nullptr); });
 }
 
 void readlink_served(fuse_req_t req, fuse_ino_t ino) {
-  when_open(req, ino, [ino](fuse_req_t open) { usual.readlink(open, ino); });
+  if (!must_wait(req, ino)) {
+    usual.readlink(req, ino);
+  }
 }
 
 void open_served(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
-  when_open(req, ino, [ino, copy = *info](fuse_req_t open) mutable { usual.open(open, ino, &copy); });
+  if (!must_wait(req, ino)) {
+    usual.open(req, ino, info);
+  }
 }
 
 void opendir_served(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
-  when_open(req, ino, [ino, copy = *info](fuse_req_t open) mutable { usual.opendir(open, ino, &copy); });
+  if (!must_wait(req, ino)) {
+    usual.opendir(req, ino, info);
+  }
 }
 
 void read_served(fuse_req_t req, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info* info) {
-  when_open(req, ino,
-            [ino, size, offset, copy = *info](fuse_req_t open) mutable { usual.read(open, ino, size, offset, &copy); });
+  if (!must_wait(req, ino)) {
+    usual.read(req, ino, size, offset, info);
+  }
 }
 
 void getxattr_served(fuse_req_t req, fuse_ino_t ino, const char* name, std::size_t size) {
@@ -204,12 +209,9 @@ void getxattr_served(fuse_req_t req, fuse_ino_t ino, const char* name, std::size
                 [&] { return Call::reply_attribute(req, Call::served(req)->problem(Call::inode(req, ino)), size); });
     return;
   }
-  if (Call::served(req)->obstacle(ino) == 0) [[likely]] {
+  if (!must_wait(req, ino)) {
     usual.getxattr(req, ino, name, size);
-    return;
   }
-  when_open(req, ino,
-            [ino, kept = std::string(name), size](fuse_req_t open) { usual.getxattr(open, ino, kept.c_str(), size); });
 }
 
 }  // namespace

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <memory>
+#include <new>
+#include <utility>
 
 #include "fuse/request_buffer.h"
 #include "fuse/request_header.h"
@@ -57,6 +60,31 @@ int Servers::take_held(RequestBuffer& buffer) {
   held_.pop_front();  // kept in `buffer` from now on
   holds_some_ = !held_.empty();
   return static_cast<int>(buffer.request().size);
+}
+
+std::function<void()> Servers::put_aside() {
+  if (current_ == nullptr) {
+    return {};
+  }
+  const fuse_buf& request = current_->buffer->request();
+  const auto* const begin = static_cast<const char*>(request.mem);
+  auto held = std::make_shared<Held>();
+  held->bytes.assign(begin, begin + request.size);
+  held->kept = current_->buffer->keep();
+  return [&servers = current_->servers, held] { servers.hold_again(*held); };
+}
+
+void Servers::hold_again(Held& request) {
+  try {
+    const MutexLock lock(parking_mutex_);
+    held_.push_back(std::move(request));
+    holds_some_ = true;
+  } catch (const std::bad_alloc&) {
+    fuse_buf header{};
+    header.mem = request.bytes.data();
+    interrupts_.refuse(header, ENOMEM);
+  }
+  wake_watch();  // it makes the threads look for held requests
 }
 
 int Servers::poll_device(Server& self, RequestBuffer& buffer) {

@@ -79,7 +79,6 @@ bool returns_references(const fuse_buf& request) {
 }  // namespace
 
 thread_local Servers::Server* Servers::current_ = nullptr;
-thread_local Servers::Deputy* Servers::deputy_ = nullptr;
 
 Servers::Servers(fuse_session* session, Statistics& statistics, const ServerOptions& options)
     : session_(session),
@@ -250,25 +249,11 @@ void Servers::about_to_wait() {
   }
 }
 
-std::uint64_t Servers::current_request() {
-  if (current_ != nullptr) {
-    return current_->now.unique.load();
-  }
-  return deputy_ == nullptr ? 0 : deputy_->request_;
-}
+std::uint64_t Servers::current_request() { return current_ == nullptr ? 0 : current_->now.unique.load(); }
 
 RequestStore::Kept Servers::keep_request() {
-  if (current_ != nullptr) {
-    return current_->buffer->keep();
-  }
-  return deputy_ == nullptr ? RequestStore::Kept() : std::move(deputy_->kept_);
+  return current_ == nullptr ? RequestStore::Kept() : current_->buffer->keep();
 }
-
-Servers::Deputy::Deputy(std::uint64_t request, RequestStore::Kept& kept) : request_(request), kept_(kept) {
-  deputy_ = this;
-}
-
-Servers::Deputy::~Deputy() { deputy_ = nullptr; }
 
 void Servers::note_crash() noexcept {
   if (current_ != nullptr) {

@@ -106,21 +106,10 @@ class Servers {
   /// Keeps a copy of the request that this server thread answers, for an operation that replies later. Does nothing if
   /// requests aren't kept.
   [[nodiscard]] static RequestStore::Kept keep_request();
-  /// For a thread that isn't a server thread, and answers a request in the place of one: as long as this object lives,
-  /// the two functions above return the number of that request, and what it is kept by.
-  class Deputy {
-   public:
-    /// `kept` must outlive this.
-    Deputy(std::uint64_t request, RequestStore::Kept& kept);
-    ~Deputy();
-    Deputy(const Deputy&) = delete;
-    Deputy& operator=(const Deputy&) = delete;
-
-   private:
-    friend class Servers;
-    std::uint64_t request_;
-    RequestStore::Kept& kept_;
-  };
+  /// For a request that this server thread can't answer yet. Returns a function that lets the server threads begin with
+  /// the request anew. Call that function once, in any thread, after fuse_reply_none and before `stop`. Until then, the
+  /// request is kept. On a thread that isn't a server thread, the function is empty. Throws std::bad_alloc.
+  [[nodiscard]] static std::function<void()> put_aside();
   /// Notes that the process is about to end because this thread has crashed. For handlers of SIGSEGV and such:
   /// async-signal-safe. Does nothing on a thread that isn't a server thread.
   static void note_crash() noexcept;
@@ -139,7 +128,6 @@ class Servers {
     RequestStore::Kept kept;
   };
   static thread_local Server* current_;
-  static thread_local Deputy* deputy_;
 
   void serve(Server& self);
   /// Waits until this thread is on duty; false: the thread must end.
@@ -170,6 +158,8 @@ class Servers {
   int next_request(Server& self, RequestBuffer& buffer);
   /// Takes the request that the watch thread has held for longest. Returns its size, or 0 if there is none.
   int take_held(RequestBuffer& buffer);
+  /// Lets a server thread take the request soon, as one that the watch thread holds. Replies ENOMEM without memory.
+  void hold_again(Held& request) PKGFS_EXCLUDES(parking_mutex_);
   int poll_device(Server& self, RequestBuffer& buffer);
   void sleep_until_readable(Server& self);
   void answer(Server& self, const RequestBuffer& buffer);
@@ -216,7 +206,7 @@ class Servers {
   unsigned calls_ PKGFS_GUARDED_BY(parking_mutex_) = 0;  // parked threads that are to go on duty
   std::condition_variable ending_;                       // `stopping_` was set
 
-  std::deque<Held> held_ PKGFS_GUARDED_BY(parking_mutex_);  // requests that no thread could take
+  std::deque<Held> held_ PKGFS_GUARDED_BY(parking_mutex_);  // requests that wait for a thread
   std::atomic<bool> holds_some_{false};
 
   std::thread watch_;

@@ -82,7 +82,12 @@ class ServedFileSystem final : public CountingFileSystem {
   /// kMustWait: it isn't open yet (`wait_for`); else an errno. Once this returns 0, no function returns kMustWait for
   /// the inode. Takes no lock unless there are such trees.
   [[nodiscard]] int obstacle(Inode inode) const {
-    return unopened_.load(std::memory_order_relaxed) == 0 ? 0 : obstacle_of(inode);
+    return unopened_.load(std::memory_order_acquire) == 0 ? 0 : obstacle_of(inode, false);
+  }
+  /// The same for what is in `dir`, which may also be the root directory of such a tree. There, a look-up may have to
+  /// wait nevertheless: the tree may have been closed meanwhile.
+  [[nodiscard]] int obstacle_below(Inode dir) const {
+    return unopened_.load(std::memory_order_acquire) == 0 ? 0 : obstacle_of(dir, true);
   }
 
   /// Calls `ready` once, when the caller should ask again: the name in `dir` was searched for, or the tree of `dir` was
@@ -280,7 +285,8 @@ class ServedFileSystem final : public CountingFileSystem {
   void give_up_unopened(Node& node) PKGFS_REQUIRES(mutex_);
   /// Gives up trees of a predecessor in which the kernel knows nothing any more.
   void free_unopened() PKGFS_REQUIRES(mutex_);
-  [[nodiscard]] int obstacle_of(Inode inode) const PKGFS_EXCLUDES(mutex_);
+  /// `below`: what is in a root directory counts, too.
+  [[nodiscard]] int obstacle_of(Inode inode, bool below) const PKGFS_EXCLUDES(mutex_);
   /// The errno of a request for an inode in a tree that isn't there.
   [[nodiscard]] static int missing(const Slot& slot) { return slot.unopened ? kMustWait : ESTALE; }
   /// The slot with this number, which is made if there is none.

@@ -175,17 +175,19 @@ void ServedFileSystem::free_unopened() {
   }
 }
 
-int ServedFileSystem::obstacle_of(Inode inode) const {
-  if (!is_inner(inode)) {
+int ServedFileSystem::obstacle_of(Inode inode, bool below) const {
+  if (!is_inner(inode) && !below) {
     return 0;
   }
-  const Inner found = find_inner(inode);
-  if (found.tree != nullptr || !found.slot->unopened) {
-    return 0;
+  if (is_inner(inode)) {
+    const Inner found = find_inner(inode);
+    if (found.tree != nullptr || !found.slot->unopened) {
+      return 0;
+    }
   }
   const MutexLock lock(mutex_);
-  const NodePointer node = find_node(held_root(inode));
-  if (node == nullptr) {
+  const NodePointer node = find_node(is_inner(inode) ? held_root(inode) : inode);
+  if (node == nullptr || (!is_inner(inode) && !is_unopened(*node))) {
     return 0;
   }
   const Result<Inner> tree = tree_at(*node);
