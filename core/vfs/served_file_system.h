@@ -110,7 +110,8 @@ class ServedFileSystem final : public CountingFileSystem {
     bool early;              // too many trees are open
   };
   /// The trees that no request has used since `idle` before `now`; more if too many are open. Also lets searches fail
-  /// that wait for too long, and forgets what is too old.
+  /// that wait for too long, and forgets what is too old. Of the trees of a process before, it first begins to open
+  /// some: for a tree that isn't open, the kernel can't be asked to forget its entries.
   [[nodiscard]] std::vector<OpenSlot> idle(Clock::time_point now, std::chrono::milliseconds idle);
   [[nodiscard]] FileSystem& tree_of(std::size_t slot) const;
   /// The inode here of `inode` in the tree of `slot`, the root included; 0 if there is none.
@@ -195,6 +196,7 @@ class ServedFileSystem final : public CountingFileSystem {
     std::string path;
     Clock::time_point used;
     bool hidden = false;
+    Clock::time_point opened_next{};  // not before then, to be closed, if it is `unopened`
   };
   using Kind = ServedNote::Kind;
   struct Node {
@@ -225,10 +227,11 @@ class ServedFileSystem final : public CountingFileSystem {
   struct Search {
     std::uint64_t number = 0;
     std::string path;
-    Inode tree = 0;      // the root directory whose tree is to be opened again; 0: a name is looked up
-    std::string state;   // of the name
-    bool begun = false;  // false: the tree is being closed at the moment
-    bool kept = false;   // it goes on although nothing waits for it
+    Inode tree = 0;         // the root directory whose tree is to be opened again; 0: a name is looked up
+    std::string state;      // of the name
+    bool begun = false;     // false: the tree is being closed at the moment
+    bool kept = false;      // it goes on although nothing waits for it
+    bool to_close = false;  // the tree is opened only so that it can be closed: nothing has waited for it
     Clock::time_point deadline;
     Clock::time_point latest;  // until when it may wait for a free thread
     std::uint64_t seen = 1;    // its progress at the deadline before
@@ -336,7 +339,7 @@ class ServedFileSystem final : public CountingFileSystem {
     std::uint64_t to_begin = 0;  // the number of the search, if `begin` is to be called
     std::shared_ptr<const void> recipe;
   };
-  /// Nothing: the caller needn't wait.
+  /// Nothing: the caller needn't wait. `ready` may be empty (Search::to_close).
   [[nodiscard]] std::optional<Joined> join(const std::string& key, const std::string& path, Inode tree,
                                            const std::string& state, const std::function<void()>& ready)
       PKGFS_EXCLUDES(mutex_);
@@ -345,7 +348,15 @@ class ServedFileSystem final : public CountingFileSystem {
   void found(std::uint64_t number, const std::string& key, ServedNames::Finding finding) PKGFS_EXCLUDES(mutex_);
   void take(const Search& search, ServedNames::Finding& finding) PKGFS_REQUIRES(mutex_);
   void take_tree(const Search& search, ServedNames::Finding& finding) PKGFS_REQUIRES(mutex_);
-  /// Adds to `all` the open trees that were unused for longest, if too many are open.
+  /// Removes from `all` the trees that aren't open, and returns their roots: `open_to_close` is to open them now.
+  [[nodiscard]] std::vector<NodePointer> take_unopened(std::vector<OpenSlot>& all, Clock::time_point now,
+                                                       std::chrono::milliseconds idle) PKGFS_REQUIRES(mutex_);
+  void open_to_close(const NodePointer& root) PKGFS_EXCLUDES(mutex_);
+  /// Whether the slot has a tree, which needn't be open.
+  [[nodiscard]] bool has_tree(std::size_t slot) const PKGFS_REQUIRES(mutex_) {
+    return held_[slot].tree != nullptr || slots_[slot]->unopened;
+  }
+  /// Adds to `all` the trees that were unused for longest, if too many have slots.
   void add_longest_unused(std::vector<OpenSlot>& all) const PKGFS_REQUIRES(mutex_);
   /// Lets a search go on whose time is over, if it has made progress. Those that wait for it get ETIMEDOUT.
   [[nodiscard]] Search time_out(Search& search, Clock::time_point now) PKGFS_REQUIRES(mutex_);
@@ -353,9 +364,11 @@ class ServedFileSystem final : public CountingFileSystem {
   void forget_old(Clock::time_point now) PKGFS_REQUIRES(mutex_);
   void take_link(const std::string& path, const std::string& text) PKGFS_REQUIRES(mutex_);
   [[nodiscard]] std::size_t free_slot() PKGFS_REQUIRES(mutex_);
-  void attach(const NodePointer& node, std::size_t slot, std::shared_ptr<HeldTree> tree) PKGFS_REQUIRES(mutex_);
+  /// `is_used`: a request has asked for the tree.
+  void attach(const NodePointer& node, std::size_t slot, std::shared_ptr<HeldTree> tree, bool is_used)
+      PKGFS_REQUIRES(mutex_);
   [[nodiscard]] std::uint64_t base_for(const std::string& path) const PKGFS_REQUIRES(mutex_);
-  /// Whether an open tree has these numbers.
+  /// Whether a tree has these numbers.
   [[nodiscard]] bool has_base(std::uint64_t base) const PKGFS_REQUIRES(mutex_);
 
   ServedNames& names_;

@@ -7,15 +7,24 @@
 #include "core/vfs/served_file_system.h"
 
 namespace pkgfs::vfs {
+namespace {
+
+/// So many trees are opened at a time, so that they can be closed.
+constexpr std::size_t kMostOpening = 2;
+/// The shortest time until such a tree is opened again after a failure.
+constexpr std::chrono::milliseconds kAgain = std::chrono::minutes(1);
+
+}  // namespace
 
 std::vector<ServedFileSystem::OpenSlot> ServedFileSystem::idle(Clock::time_point now, std::chrono::milliseconds idle) {
   std::vector<OpenSlot> all;
   std::vector<Search> late;
+  std::vector<NodePointer> to_open;
   {
     const MutexLock lock(mutex_);
     for (std::size_t i = 0; i < held_.size(); ++i) {
       Held& held = held_[i];
-      if (held.tree == nullptr) {
+      if (!has_tree(i)) {
         continue;
       }
       if (slots_[i]->used.exchange(false)) {
@@ -26,6 +35,7 @@ std::vector<ServedFileSystem::OpenSlot> ServedFileSystem::idle(Clock::time_point
     }
     add_longest_unused(all);
     free_unopened();
+    to_open = take_unopened(all, now, idle);
     for (auto search = searches_.begin(); search != searches_.end();) {
       Search& one = search->second;
       if (one.begun && now < one.latest && names_.progress(one.number) == 0) {
@@ -37,6 +47,9 @@ std::vector<ServedFileSystem::OpenSlot> ServedFileSystem::idle(Clock::time_point
       search = now < one.deadline ? std::next(search) : searches_.erase(search);
     }
     forget_old(now);
+  }
+  for (const NodePointer& root : to_open) {
+    open_to_close(root);
   }
   names_.end_late();
   if (journal_ != nullptr) {
@@ -53,10 +66,37 @@ std::vector<ServedFileSystem::OpenSlot> ServedFileSystem::idle(Clock::time_point
   return all;
 }
 
+std::vector<ServedFileSystem::NodePointer> ServedFileSystem::take_unopened(std::vector<OpenSlot>& all,
+                                                                           Clock::time_point now,
+                                                                           std::chrono::milliseconds idle) {
+  auto busy = static_cast<std::size_t>(
+      std::ranges::count_if(searches_, [](const auto& search) { return search.second.to_close; }));
+  std::vector<NodePointer> roots;
+  for (const OpenSlot& each : all) {
+    Held& held = held_[each.slot];
+    if (slots_[each.slot]->unopened && busy < kMostOpening && now >= held.opened_next &&
+        !searches_.contains(key_of(held.path, held.root, {}))) {
+      held.opened_next = now + std::max(idle, kAgain);
+      roots.push_back(find_node(held.root));
+      ++busy;
+    }
+  }
+  std::erase_if(all, [this](const OpenSlot& each) PKGFS_REQUIRES(mutex_) { return held_[each.slot].tree == nullptr; });
+  return roots;
+}
+
+void ServedFileSystem::open_to_close(const NodePointer& root) {
+  const std::string key = key_of(root->path, root->inode, {});
+  const std::optional<Joined> joined = join(key, root->path, root->inode, root->state, {});
+  if (joined && joined->to_begin != 0) {
+    begin(joined->to_begin, key, root->path, joined->recipe);
+  }
+}
+
 void ServedFileSystem::add_longest_unused(std::vector<OpenSlot>& all) const {
   std::vector<std::size_t> open;
   for (std::size_t i = 0; i < held_.size(); ++i) {
-    if (held_[i].tree != nullptr) {
+    if (has_tree(i)) {
       open.push_back(i);
     }
   }

@@ -144,6 +144,7 @@ void ServedFileSystem::restore_slot(Node& node, const ServedNote& note) {
   held_.resize(std::max(held_.size(), index + 1));
   held_[index].root = node.inode;
   held_[index].path = node.path;
+  held_[index].used = Clock::now();
   slots_[index]->base = note.base;
   slots_[index]->unopened = true;
   ++unopened_;

@@ -86,12 +86,16 @@ std::optional<ServedFileSystem::Joined> ServedFileSystem::join(const std::string
     search.tree = tree;
     search.state = state;
     search.begun = !is_closing;
+    search.to_close = true;
     search.deadline = Clock::now() + options_.patience;
     search.latest = Clock::now() + kQueueTimes * options_.patience;
     joined.to_begin = is_closing ? 0 : search.number;
     joined.recipe = node == nullptr ? nullptr : node->recipe;
   }
-  search.waiters.emplace_back(joined.waiter, ready);
+  if (ready) {
+    search.to_close = false;
+    search.waiters.emplace_back(joined.waiter, ready);
+  }
   return joined;
 }
 
@@ -191,6 +195,9 @@ void ServedFileSystem::take_tree(const Search& search, ServedNames::Finding& fin
       give_up_unopened(*node);
     }
     changed(*node);
+    if (search.to_close) {
+      return;  // nothing has asked for the tree that is there now
+    }
     node = nullptr;
   }
   const bool has_slot = node != nullptr && is_unopened(*node);
@@ -212,10 +219,10 @@ void ServedFileSystem::take_tree(const Search& search, ServedNames::Finding& fin
   node->attributes = *root;
   node->attributes.number += slots_[slot]->base;
   node->attributes.live = !node->state.empty();  // such a name may lead to another tree at any time
-  attach(node, slot, std::move(finding.tree));
+  attach(node, slot, std::move(finding.tree), !search.to_close);
 }
 
-void ServedFileSystem::attach(const NodePointer& node, std::size_t slot, std::shared_ptr<HeldTree> tree) {
+void ServedFileSystem::attach(const NodePointer& node, std::size_t slot, std::shared_ptr<HeldTree> tree, bool is_used) {
   FileSystem* const opened = &tree->tree();
   node->slot = slot;
   node->recipe = tree->recipe();
@@ -223,11 +230,11 @@ void ServedFileSystem::attach(const NodePointer& node, std::size_t slot, std::sh
                  .absent = std::make_unique<AbsentNames>(),
                  .root = node->inode,
                  .path = node->path,
-                 .used = Clock::now(),
+                 .used = is_used ? Clock::now() : held_[slot].used,
                  .hidden = false};
   changed(*node);
   slots_[slot]->absent = held_[slot].absent.get();
-  slots_[slot]->used = true;
+  slots_[slot]->used = is_used;
   slots_[slot]->tree = opened;
   if (slots_[slot]->unopened.exchange(false)) {
     --unopened_;
@@ -269,7 +276,7 @@ std::uint64_t ServedFileSystem::base_for(const std::string& path) const {
 
 bool ServedFileSystem::has_base(std::uint64_t base) const {
   for (std::size_t i = 0; i < held_.size(); ++i) {
-    if ((held_[i].tree != nullptr || slots_[i]->unopened) && slots_[i]->base == base) {
+    if (has_tree(i) && slots_[i]->base == base) {
       return true;
     }
   }

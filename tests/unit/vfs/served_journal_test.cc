@@ -36,7 +36,10 @@ class ServedJournalTest : public ::testing::Test {
  protected:
   /// What another process has, which goes on from the notes.
   struct Life {
-    explicit Life(Notes& notes) { fs.use_journal(notes, notes.all()); }
+    explicit Life(Notes& notes, std::size_t most_open = ServedFileSystem::kSlots)
+        : fs(names, {.immutable = true, .patience = 1000ms, .modified = 1, .most_open = most_open}) {
+      fs.use_journal(notes, notes.all());
+    }
     Inode open(const std::string& name, std::uint64_t mark) {
       const Inode acme = fs.lookup(fs.root(), "acme")->inode;
       (void)fs.wait_for(acme, name, [this] { ++ready; });
@@ -56,11 +59,11 @@ class ServedJournalTest : public ::testing::Test {
     int opened = 0;
     int ready = 0;
     FakeNames names;
-    ServedFileSystem fs{names, {.immutable = true, .patience = 1000ms, .modified = 1}};
+    ServedFileSystem fs;
   };
   /// The last one ends, and another one goes on.
-  Life& next() {
-    lives_.push_back(std::make_unique<Life>(notes_));
+  Life& next(std::size_t most_open = ServedFileSystem::kSlots) {
+    lives_.push_back(std::make_unique<Life>(notes_, most_open));
     return *lives_.back();
   }
 
@@ -146,6 +149,62 @@ TEST_F(ServedJournalTest, WhatTheKernelForgetsIsGivenUp) {
   EXPECT_EQ(now.fs.lookup(root, "dir"), fail(ServedFileSystem::kMustWait)) << "the root stays";
   const Inode other = now.open("b@1", 8);
   EXPECT_EQ(now.fs.lookup(other, "dir")->inode, dir) << "its slot is free";
+}
+
+TEST_F(ServedJournalTest, TreesThatNothingAsksForAreOpenedToBeClosed) {
+  Life& first = next();
+  const Inode dir = first.fs.lookup(first.open("a@1", 7), "dir")->inode;
+  const Inode asked = first.fs.lookup(first.open("b@1", 8), "dir")->inode;
+  (void)first.fs.lookup(first.open("c@1", 9), "dir");
+  Life& now = next();
+  const auto start = Clock::now();
+  EXPECT_TRUE(now.fs.idle(start + 59min, 1h).empty());
+  EXPECT_TRUE(now.names.searches.empty()) << "too early";
+  EXPECT_TRUE(now.fs.idle(start + 61min, 1h).empty());
+  ASSERT_EQ(now.names.searches.size(), 2U) << "a few at a time";
+  EXPECT_NE(now.names.recipes.at("acme/a@1"), nullptr);
+  (void)now.fs.wait_for(asked, {}, [&] { ++now.ready; });
+  EXPECT_EQ(now.names.searches.size(), 2U);
+  for (const std::uint64_t mark : {7U, 8U}) {
+    now.names.finish(mark == 7 ? "acme/a@1" : "acme/b@1",
+                     {.tree = std::make_shared<SmallHeld>(mark, now.opened), .link = {}, .error = 0, .reason = {}});
+  }
+  EXPECT_EQ(now.ready, 1);
+  const auto idle = now.fs.idle(start + 61min, 1h);
+  ASSERT_EQ(idle.size(), 1U);
+  EXPECT_EQ(idle[0].slot, now.fs.slot_of_inode(dir)) << "not the one that a request has asked for";
+  EXPECT_FALSE(idle[0].early);
+  now.fs.forget(dir, 1);
+  now.fs.hide(idle[0].slot);
+  now.fs.detach(idle[0].slot);
+  (void)now.fs.close(idle[0].slot);
+  EXPECT_EQ(now.opened, 1);
+  now.names.finish("acme/c@1", {.tree = nullptr, .link = {}, .error = EIO, .reason = "bad"});
+  (void)now.fs.idle(start + 62min, 1h);
+  EXPECT_TRUE(now.names.searches.empty()) << "not again at once";
+  (void)now.fs.idle(start + 3h, 1h);
+  EXPECT_EQ(now.names.searches.size(), 1U) << "but later";
+}
+
+TEST_F(ServedJournalTest, TreesThatNothingAsksForLeaveSlotsForOthers) {
+  Life& first = next();
+  for (const char* const name : {"a@1", "b@1", "c@1"}) {
+    (void)first.fs.lookup(first.open(name, 7), "dir");
+  }
+  Life& now = next(4);
+  (void)now.fs.idle(Clock::now(), 1h);
+  EXPECT_TRUE(now.names.searches.empty()) << "there is room";
+  (void)now.fs.lookup(now.open("d@1", 8), "dir");
+  EXPECT_TRUE(now.fs.idle(Clock::now(), 1h).empty());
+  ASSERT_EQ(now.names.searches.size(), 2U);
+  for (const char* const name : {"acme/a@1", "acme/b@1"}) {
+    now.names.finish(name, {.tree = std::make_shared<SmallHeld>(7, now.opened), .link = {}, .error = 0, .reason = {}});
+  }
+  const auto idle = now.fs.idle(Clock::now(), 1h);
+  ASSERT_EQ(idle.size(), 2U);
+  EXPECT_TRUE(idle[0].early && idle[1].early);
+  EXPECT_NE(idle[0].path, "acme/d@1");
+  EXPECT_NE(idle[1].path, "acme/d@1");
 }
 
 TEST_F(ServedJournalTest, NodesThatTheKernelForgetsGo) {
