@@ -12,6 +12,11 @@ constexpr std::size_t kHead = sizeof(Inode) + 1;
 
 }  // namespace
 
+void AbsentNames::lose() noexcept {
+  bytes_[kHead - 1] = '\0';  // nothing follows
+  used_ = kBytes + 1;
+}
+
 void AbsentNames::add(Inode directory, std::string_view name) noexcept {
   if (used_.load(std::memory_order_relaxed) > kBytes) {
     return;

@@ -25,6 +25,8 @@ class AbsentNames {
   /// Throws std::bad_alloc.
   AbsentNames() : bytes_(std::make_unique_for_overwrite<char[]>(kBytes)) {}
 
+  /// Names of before are lost, and later ones will be. Only before any call of `add`.
+  void lose() noexcept;
   /// `name` has at most 255 bytes.
   void add(Inode directory, std::string_view name) noexcept;
   /// Adds the names to `names`. Call it when all calls of `add` have returned. False: some are lost.

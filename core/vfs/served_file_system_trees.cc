@@ -226,8 +226,12 @@ void ServedFileSystem::attach(const NodePointer& node, std::size_t slot, std::sh
   FileSystem* const opened = &tree->tree();
   node->slot = slot;
   node->recipe = tree->recipe();
+  auto absent = std::make_unique<AbsentNames>();
+  if (slots_[slot]->unopened) {
+    absent->lose();  // those that the process before has given to the kernel
+  }
   held_[slot] = {.tree = std::move(tree),
-                 .absent = std::make_unique<AbsentNames>(),
+                 .absent = std::move(absent),
                  .root = node->inode,
                  .path = node->path,
                  .used = is_used ? Clock::now() : held_[slot].used,

@@ -206,6 +206,21 @@ TEST_F(ServeKeeper, AClosedPackageOpensAgainAndAnOpenOneCloses) {
       << open_containers(after.daemon) << " are open; two files are in use";
 }
 
+/// The kernel has kept that names are absent, of which only the daemon before knew.
+TEST_F(ServeKeeper, APackageWithAbsentNamesClosesAfterATakeover) {
+  const auto served = serve({"--idle=1s"});
+  const std::string data = *served / "acme/app@1.0.0/data";
+  for (const char* const name : {"/absent", "/d/absent", "/d/f1", "/version"}) {
+    EXPECT_EQ(::access((data + name).c_str(), F_OK) == 0, !std::string_view(name).ends_with("absent")) << name;
+  }
+  const Serving after = replace_daemon(served->path());
+  ASSERT_GT(after.daemon, 1);
+  EXPECT_EQ(read_text(data + "/d/f7"), content("acme/app", "1.0.0", 7));
+  EXPECT_EQ(open_containers(after.daemon), 1U);
+  EXPECT_TRUE(eventually([&] { return open_containers(after.daemon) == 0; }, seconds(20)));
+  EXPECT_EQ(read_text(data + "/d/f8"), content("acme/app", "1.0.0", 8));
+}
+
 /// What can't be opened again as it was is never shown with other bytes, and the mount goes on.
 TEST_F(ServeKeeper, AnotherContainerUnderTheSameNameIsNotTakenForTheOldOne) {
   for (const std::string how : {"replaced", "changed in place", "removed"}) {

@@ -207,6 +207,24 @@ TEST_F(ServedJournalTest, TreesThatNothingAsksForLeaveSlotsForOthers) {
   EXPECT_NE(idle[1].path, "acme/d@1");
 }
 
+TEST_F(ServedJournalTest, TheAbsentNamesOfBeforeAreLost) {
+  Life& first = next();
+  const Inode dir = first.fs.lookup(first.open("a@1", 7), "dir")->inode;
+  EXPECT_EQ(first.fs.lookup(dir, "absent"), fail(ENOENT));
+  Life& now = next();
+  now.open_again(dir, "a@1", 7);
+  const std::size_t slot = now.fs.slot_of_inode(dir);
+  EXPECT_EQ(now.fs.lookup(dir, "later"), fail(ENOENT));
+  std::vector<AbsentNames::Absent> names;
+  EXPECT_FALSE(now.fs.take_absent(slot)->copy_to(names)) << "the kernel knows \"absent\", too";
+  EXPECT_TRUE(names.empty());
+  EXPECT_EQ(now.fs.lookup(dir, "again"), fail(ENOENT));
+  EXPECT_TRUE(now.fs.take_absent(slot)->copy_to(names));
+  EXPECT_EQ(names.size(), 1U);
+  const std::size_t fresh = now.fs.slot_of_inode(now.fs.lookup(now.open("b@1", 8), "dir")->inode);
+  EXPECT_TRUE(now.fs.take_absent(fresh)->copy_to(names));
+}
+
 TEST_F(ServedJournalTest, NodesThatTheKernelForgetsGo) {
   Life& first = next();
   const Inode acme = first.fs.lookup(1, "acme")->inode;
