@@ -5,11 +5,19 @@
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
 
+#include <cstdint>
+
 namespace pkgfs::fuse {
 
 /// The header of a request that was read from the device.
 inline const fuse_in_header& header_of(const fuse_buf& request) {
   return *static_cast<const fuse_in_header*>(request.mem);
+}
+
+/// Whether two numbers (fuse_in_header::unique) are of one request, which the kernel may have sent again.
+inline bool is_same_request(std::uint64_t one, std::uint64_t other) {
+  constexpr std::uint64_t kSentAgain = std::uint64_t{1} << 63U;  // FUSE_UNIQUE_RESEND, which Debian 12 doesn't have
+  return ((one ^ other) & ~kSentAgain) == 0;
 }
 
 }  // namespace pkgfs::fuse

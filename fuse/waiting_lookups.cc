@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "fuse/request_header.h"
+
 namespace pkgfs::fuse {
 
 struct WaitingLookups::State {
@@ -48,12 +50,11 @@ bool WaitingLookups::State::take(std::uint64_t id, Waiting& taken) {
 }
 
 WaitingLookups::State::Waiting WaitingLookups::State::take_same(std::uint64_t number) {
-  constexpr std::uint64_t kSentAgain = std::uint64_t{1} << 63U;  // FUSE_UNIQUE_RESEND, which Debian 12 doesn't have
   if (number == 0) {
     return {};
   }
   const auto found =
-      std::ranges::find_if(all, [&](const auto& one) { return ((one.second.number ^ number) & ~kSentAgain) == 0; });
+      std::ranges::find_if(all, [&](const auto& one) { return is_same_request(one.second.number, number); });
   if (found == all.end()) {
     return {};
   }

@@ -14,6 +14,7 @@
 
 #include "core/base/log.h"
 #include "core/base/thread_annotations.h"
+#include "fuse/request_header.h"
 #include "fuse/statistics.h"
 
 namespace pkgfs::fuse {
@@ -58,12 +59,11 @@ struct WaitingReads::State {
 };
 
 WaitingReads::State::Read WaitingReads::State::take_same(std::uint64_t number) {
-  constexpr std::uint64_t kSentAgain = std::uint64_t{1} << 63U;  // FUSE_UNIQUE_RESEND, which Debian 12 doesn't have
   if (number == 0) {
     return {};
   }
   const auto found =
-      std::ranges::find_if(reads, [&](const auto& one) { return ((one.second.number ^ number) & ~kSentAgain) == 0; });
+      std::ranges::find_if(reads, [&](const auto& one) { return is_same_request(one.second.number, number); });
   if (found == reads.end()) {
     return {};
   }

@@ -21,6 +21,11 @@ struct LaterTrees {
   FreshTree* fresh = nullptr;        // what the package means later
 };
 
+/// Prepares this process for any kind of mount that it serves, before its first thread: signals that would end it, and
+/// reports of crashes. `goes_on`: with the mount of a predecessor, which needs no such reports. Throws Error if they
+/// can't be written to --crash-dir, unless it goes on.
+void prepare_to_serve(const MountOptions& options, bool goes_on);
+
 /// Mounts the tree at `mountpoint` (mountpoint.h) and serves it, until it is unmounted or SIGTERM, SIGINT or SIGHUP
 /// asks the daemon to end. Calls `ready` once the mount answers, with the message that it has just logged. Reports to
 /// `manager` that the mount is ready, and then that it still answers. Meanwhile, `later` finds what else the

@@ -15,7 +15,6 @@
 #include "daemon/mount/crash_reports.h"
 #include "daemon/mount/guarding.h"
 #include "daemon/mount/mount_settings.h"
-#include "daemon/mount/mountpoint.h"
 #include "daemon/observe/lazy_state.h"
 #include "daemon/observe/metrics_text.h"
 #include "daemon/observe/stats_json.h"
@@ -155,17 +154,6 @@ void ServedMount::follow(FollowedTree& followed) {
       });
 }
 
-bool ServedMount::begin() {
-  const UniqueFd claim = claim_mountpoint(options_.mountpoint, mountpoint_);
-  session_.mount();
-  if (!watch_.wait_until_ready(session_, mountpoint_)) {
-    return false;
-  }
-  const std::optional<MountEntry> own = find_own_mount(settings_);  // the claim keeps others from mounting here
-  succession_.begin(own ? own->device : std::string());
-  return true;
-}
-
 void ServedMount::go_on() {
   succession_.go_on(session_, statistics_);
   versions_.resume(succession_.replaces());
@@ -292,7 +280,7 @@ int ServedMount::end(int exit_code) {
 int ServedMount::serve(const std::function<void(const std::string&)>& ready) {
   if (succession_.predecessor() != nullptr) {
     go_on();
-  } else if (!begin()) {
+  } else if (!succession_.begin(watch_, session_, settings_, options_.mountpoint)) {
     return end(to_exit_code(ErrorCode::kInterrupted));
   }
   succession_.keep_requests(session_);

@@ -69,8 +69,6 @@ class ServedMount {
   [[nodiscard]] std::string keep_again();
   [[nodiscard]] std::vector<std::shared_ptr<LazySource>> lazy_sources() PKGFS_EXCLUDES(facts_mutex_);
 
-  /// Makes the mount. False: a signal came before the mount was ready.
-  bool begin();
   /// Goes on with the mount of the predecessor.
   void go_on();
   /// Makes the overlay of a new writable mount, and watches it.

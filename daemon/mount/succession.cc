@@ -8,6 +8,7 @@
 #include "core/base/error.h"
 #include "daemon/mount/guarding.h"
 #include "daemon/mount/keeperd.h"
+#include "daemon/mount/mountpoint.h"
 #include "daemon/mount/taking_over.h"
 
 namespace pkgfs {
@@ -22,6 +23,18 @@ Succession::Succession(std::optional<Predecessor> predecessor, Keeping keeping, 
 void Succession::keep_nothing(const std::string& why) {
   warn_not_kept(why);
   keeping_ = Keeping::kNothing;
+}
+
+bool Succession::begin(MountWatch& watch, fuse::Session& session, const fuse::MountSettings& settings,
+                       const std::string& given) {
+  const UniqueFd claim = claim_mountpoint(given, settings.mountpoint);
+  session.mount();
+  if (!watch.wait_until_ready(session, settings.mountpoint)) {
+    return false;
+  }
+  const std::optional<MountEntry> own = find_own_mount(settings);  // the claim keeps others from mounting here
+  guards_.emplace(own ? own->device : std::string());
+  return true;
 }
 
 void Succession::go_on(fuse::Session& session, fuse::Statistics& statistics) {

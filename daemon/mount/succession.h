@@ -47,8 +47,10 @@ class Succession {
     return {.session = &session, .versions = nullptr, .state = &state_, .requests = requests_.get()};
   }
 
-  /// This daemon has made the mount. `device`: "0:53"; empty: another mount covers it.
-  void begin(std::string device) { guards_.emplace(std::move(device)); }
+  /// Makes the mount that `settings` describe, and waits until it can be served. `given`: the mount point as the user
+  /// named it. False: a signal came before. Throws Error.
+  [[nodiscard]] bool begin(MountWatch& watch, fuse::Session& session, const fuse::MountSettings& settings,
+                           const std::string& given);
   /// Takes the mount over from the daemon before. Throws Error.
   void go_on(fuse::Session& session, fuse::Statistics& statistics);
   /// Where the kernel can't send requests again, keeps them for the next daemon.

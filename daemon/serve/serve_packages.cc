@@ -17,8 +17,8 @@
 #include "core/cache/file_hash.h"
 #include "daemon/cli/logging.h"
 #include "daemon/mount/background.h"
-#include "daemon/mount/crash_reports.h"
 #include "daemon/mount/mount_package.h"
+#include "daemon/mount/mount_service.h"
 #include "daemon/mount/mountpoint.h"
 #include "daemon/mount/successor.h"
 #include "daemon/packages/flags_elsewhere.h"
@@ -68,19 +68,8 @@ void refuse_own_places(const PackageNames& names, const std::string& given, cons
 int serve(PackageNames& names, const MountOptions& options, const std::string& mountpoint,
           const std::function<void(const std::string&)>& ready, ServiceManager& manager,
           std::optional<Predecessor> predecessor = std::nullopt) {
-  MountWatch watch;               // before any thread: they inherit the blocked signals
-  std::signal(SIGPIPE, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): before any thread
-  std::signal(SIGXFSZ, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): a limit of file sizes is an error, too
-  if (!options.crash_dir.empty()) {
-    try {
-      CrashReports::write_stacks_to(options.crash_dir);
-    } catch (const Error& error) {
-      if (!predecessor) {
-        throw;
-      }
-      log::warn("the mount goes on without this: {}", error);
-    }
-  }
+  MountWatch watch;  // before any thread: they inherit the blocked signals
+  prepare_to_serve(options, predecessor.has_value());
   // The names of packages aren't paths in some working directory.
   if (::chdir("/") != 0) {
     throw system_error("Unable to enter \"/\"", errno);

@@ -17,7 +17,6 @@
 #include "daemon/mount/crash_reports.h"
 #include "daemon/mount/guarding.h"
 #include "daemon/mount/mount_settings.h"
-#include "daemon/mount/mountpoint.h"
 #include "daemon/observe/lazy_state.h"
 #include "daemon/observe/metrics_text.h"
 #include "daemon/observe/stats_json.h"
@@ -133,17 +132,6 @@ fuse::AdapterOptions ServedDirectory::shown() {
   return options;
 }
 
-bool ServedDirectory::begin() {
-  const UniqueFd claim = claim_mountpoint(options_.mountpoint, mountpoint_);
-  session_->mount();
-  if (!watch_.wait_until_ready(*session_, mountpoint_)) {
-    return false;
-  }
-  const std::optional<MountEntry> own = find_own_mount(settings_);
-  succession_.begin(own ? own->device : std::string());
-  return true;
-}
-
 void ServedDirectory::make_journal() {
   try {
     journal_ = std::make_unique<DirectoryJournal>();
@@ -216,7 +204,7 @@ int ServedDirectory::serve(const std::function<void(const std::string&)>& ready)
     if (succession_.is_kept()) {
       make_journal();
     }
-    if (!begin()) {
+    if (!succession_.begin(watch_, *session_, settings_, options_.mountpoint)) {
       return end(to_exit_code(ErrorCode::kInterrupted));
     }
   }

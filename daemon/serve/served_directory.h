@@ -59,8 +59,6 @@ class ServedDirectory {
   /// For a new mount that another daemon may go on with.
   void make_journal();
   void open_metrics();
-  /// Makes the mount. False: a signal came before it was ready.
-  [[nodiscard]] bool begin();
   /// Goes on with the mount of the predecessor.
   void go_on();
   void start_serving();

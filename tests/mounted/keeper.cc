@@ -91,6 +91,18 @@ KeeperTest::Serving KeeperTest::kept(const fs::path& mountpoint) {
   return now;
 }
 
+KeeperTest::Serving KeeperTest::held(const fs::path& mountpoint) {
+  Serving now;
+  EXPECT_TRUE(eventually(
+      [&] {
+        now = serving(mountpoint);
+        return now.keeper > 1 && is_running(now.keeper) && now.all.value("keeperd", false);
+      },
+      seconds(10)))
+      << now.all;
+  return now;
+}
+
 KeeperTest::Serving KeeperTest::replace_daemon(const fs::path& mountpoint, int signal) {
   const Serving before = kept(mountpoint);
   if (before.keeper <= 1) {

@@ -32,6 +32,8 @@ class KeeperTest : public MountedTest {
   Serving serving(const std::filesystem::path& mountpoint);
   /// Waits until the mount has a keeper, and fails the test if it gets none.
   Serving kept(const std::filesystem::path& mountpoint);
+  /// Waits until pkgfs-keeperd holds the mount, and fails the test if it doesn't.
+  Serving held(const std::filesystem::path& mountpoint);
   /// Sends the signal to the daemon, and waits until a successor answers with a keeper. Fails the test if none does.
   Serving replace_daemon(const std::filesystem::path& mountpoint, int signal = SIGKILL);
   /// Kills both before either can notice the end of the other.

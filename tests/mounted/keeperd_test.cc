@@ -41,18 +41,6 @@ class Keeperd : public KeeperTest {
   [[nodiscard]] std::ptrdiff_t files() const {
     return std::distance(fs::directory_iterator("/proc/" + std::to_string(keeperd_->pid()) + "/fd"), {});
   }
-  /// Waits until the mount is held.
-  Serving held(const fs::path& mountpoint) {
-    Serving now;
-    EXPECT_TRUE(eventually(
-        [&] {
-          now = serving(mountpoint);
-          return now.keeper > 1 && is_running(now.keeper) && now.all.value("keeperd", false);
-        },
-        seconds(10)))
-        << now.all;
-    return now;
-  }
   /// Kills daemon and keeper, and waits until others are there.
   void replace_both(const fs::path& mountpoint) {
     const Serving before = held(mountpoint);

@@ -38,18 +38,6 @@ class UpgradeWithKeeperd : public UpgradeStepByStep {
   }
   [[nodiscard]] Arguments options() const { return {"--keeper=external"}; }
   [[nodiscard]] ProcessOptions environment() const { return {.environment = {{"PKGFS_KEEPERD", socket()}}}; }
-  /// Waits until pkgfs-keeperd holds the mount.
-  Serving held(const fs::path& mountpoint) {
-    Serving now;
-    EXPECT_TRUE(eventually(
-        [&] {
-          now = serving(mountpoint);
-          return now.keeper > 1 && is_running(now.keeper) && now.all.value("keeperd", false);
-        },
-        seconds(10)))
-        << now.all;
-    return now;
-  }
 
   std::optional<Process> keeperd_;
   std::ptrdiff_t files_at_first_ = 0;
