@@ -18,13 +18,11 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
 
 #include <csignal>
-#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -33,8 +31,8 @@
 #include "daemon/keeper/description.h"
 #include "daemon/keeper/priority.h"
 #include "daemon/keeper/protocol.h"
-#include "daemon/keeper/socket_message.h"
 #include "daemon/keeper/successions.h"
+#include "daemon/keeper/upgrade_requests.h"
 
 namespace {
 
@@ -55,30 +53,10 @@ int upgrade_end = -1;   // its pidfd
 int upgrade_main = -1;  // its /proc/PID/task/PID/stat
 int upgrade_looks = 0;  // so often in a row, its main thread had ended, but not the process
 int upgrader = -1;      // the connection of the process that asked for the upgrade; -1: that process has ended
-int listener = -1;      // kAddress; -1: not yet, or no more
 Protection protection;  // from the kernel's out-of-memory killer: it is to choose the daemon
 Haste haste;
 Successions successions;
-
-void close_if_open(int& descriptor) {
-  if (descriptor >= 0) {
-    ::close(descriptor);
-    descriptor = -1;
-  }
-}
-
-/// Listens at kAddress. If the keeper of the daemon before still listens there, another attempt must follow.
-void listen_for_upgrades() {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const int size = std::snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, "%s%s", kAddress, connection);
-  listener = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + static_cast<std::size_t>(size));
-  if (listener >= 0 &&
-      (::bind(listener, reinterpret_cast<const sockaddr*>(&address), length) != 0 || ::listen(listener, 1) != 0)) {
-    close_if_open(listener);
-  }
-}
+UpgradeRequests requests;
 
 /// In the child process. `program`: the executable.
 [[noreturn]] void become_successor(int control, int program) {
@@ -101,53 +79,29 @@ void set_variable(int signal, long long ended) {
   ::setenv(kVariable, value, 1);
 }
 
-/// Receives kUpgrade and its two descriptors. False: another message or none came, or the asking process has ended.
-bool receive_upgrade(int socket, int (&descriptors)[2]) {
-  char text[kMessageBytes]{};
-  pkgfs::SocketMessage message(text);
-  message.make_room();
-  pollfd waiting{.fd = socket, .events = POLLIN, .revents = 0};
-  if (::poll(&waiting, 1, kGraceMs) != 1 || ::recvmsg(socket, message.header(), MSG_DONTWAIT | MSG_CMSG_CLOEXEC) <= 0) {
-    return false;
-  }
-  (void)::poll(&waiting, 1, 0);
-  if (text[0] == kUpgrade && (waiting.revents & POLLHUP) == 0 && message.received(SCM_RIGHTS, descriptors)) {
-    return true;
-  }
-  message.close_descriptors();
-  return false;
-}
-
-/// Starts another executable as a successor, if a process that may ask for it does so.
+/// Starts another executable as a successor, if the process that was accepted asks for that.
 void serve_upgrade() {
-  const int socket = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+  int descriptors[2]{-1, -1};
+  const int socket = requests.receive(descriptors);
   if (socket < 0) {
     return;
   }
-  ucred peer{};
-  socklen_t size = sizeof(peer);
-  int descriptors[2]{-1, -1};
-  if (upgrade == 0 && ::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-      (peer.uid == 0 || peer.uid == ::geteuid()) && receive_upgrade(socket, descriptors)) {
-    set_variable(0, 0);
-    upgrade = ::fork();
-    if (upgrade == 0) {
-      haste.end();  // the old daemon still serves
-      become_successor(descriptors[1], descriptors[0]);
-    }
-    upgrade = upgrade < 0 ? 0 : upgrade;
-    upgrade_end = upgrade > 0 ? static_cast<int>(::syscall(SYS_pidfd_open, upgrade, 0)) : -1;
-    char path[64];
-    std::snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", upgrade, upgrade);
-    upgrade_main = upgrade > 0 ? ::open(path, O_RDONLY | O_CLOEXEC) : -1;
-    upgrade_looks = 0;
-    ::close(descriptors[0]);
-    ::close(descriptors[1]);
-    close_if_open(upgrader);
-    upgrader = socket;
-    return;
+  set_variable(0, 0);
+  upgrade = ::fork();
+  if (upgrade == 0) {
+    haste.end();  // the old daemon still serves
+    become_successor(descriptors[1], descriptors[0]);
   }
-  ::close(socket);
+  upgrade = upgrade < 0 ? 0 : upgrade;
+  upgrade_end = upgrade > 0 ? static_cast<int>(::syscall(SYS_pidfd_open, upgrade, 0)) : -1;
+  char path[64];
+  std::snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", upgrade, upgrade);
+  upgrade_main = upgrade > 0 ? ::open(path, O_RDONLY | O_CLOEXEC) : -1;
+  upgrade_looks = 0;
+  ::close(descriptors[0]);
+  ::close(descriptors[1]);
+  close_if_open(upgrader);
+  upgrader = socket;
 }
 
 /// The daemon was stopped for an upgrade, or is about to be stopped. Nothing else may be left that lets it go on.
@@ -224,16 +178,17 @@ End wait_for_end(bool upgrades) {
   sigdelset(&all_but_one, kWakeSignal);
   while (!has_ended(kMainThread)) {
     successions.look();
-    if (upgrades && listener < 0) {
-      listen_for_upgrades();
+    if (upgrades && requests.listener() < 0) {
+      requests.listen(connection);
     }
     pollfd waiting[]{{.fd = kEnded, .events = POLLIN, .revents = 0},
                      {.fd = kControl, .events = POLLIN, .revents = 0},
-                     {.fd = listener, .events = POLLIN, .revents = 0},
+                     {.fd = requests.listener(), .events = POLLIN, .revents = 0},
                      {.fd = upgrade_end, .events = POLLIN, .revents = 0},
-                     {.fd = upgrader, .events = 0, .revents = 0}};
-    const timespec* const limit = upgrade > 0 ? &kLook : upgrades && listener < 0 ? &kAgain : nullptr;
-    if (::ppoll(waiting, 5, limit, &all_but_one) <= 0) {
+                     {.fd = upgrader, .events = 0, .revents = 0},
+                     {.fd = requests.asking(), .events = POLLIN, .revents = 0}};
+    const timespec* const limit = upgrade > 0 ? &kLook : upgrades && requests.listener() < 0 ? &kAgain : nullptr;
+    if (::ppoll(waiting, 6, limit, &all_but_one) <= 0) {
       collect_upgrade();
       continue;
     }
@@ -244,11 +199,13 @@ End wait_for_end(bool upgrades) {
     if (waiting[4].revents != 0) {
       upgrader_ended();
     }
-    if (waiting[2].revents != 0) {
+    if (waiting[5].revents != 0) {
       serve_upgrade();
+    } else if (waiting[2].revents != 0) {
+      requests.accept(upgrade == 0);
     }
   }
-  close_if_open(listener);
+  requests.close();
   close_if_open(upgrader);
   if (upgrade > 0 && !Successions::is_replaced()) {  // only one daemon may go on
     ::kill(upgrade, SIGKILL);
@@ -363,7 +320,7 @@ int main(int argc, char** argv) {
   protection.ask();
   haste.begin();  // not earlier: this process would take the CPU from the daemon that makes the mount
   successions.map(containers);
-  listen_for_upgrades();  // first: a process that sees this keeper may ask at once
+  requests.listen(connection);  // first: a process that sees this keeper may ask at once
   const char ready[kMessageBytes]{kReady, 0};
   (void)::send(kControl, ready, sizeof(ready), MSG_NOSIGNAL);
   End how = wait_for_end(true);

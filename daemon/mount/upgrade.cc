@@ -43,7 +43,10 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kPrepareMs = 30'000;
 constexpr int kServeMs = 5'000;
-constexpr auto kTakeoverStopLimit = std::chrono::milliseconds(500);
+/// For the mount, to answer with the new daemon: other processes may have the CPU.
+constexpr std::chrono::seconds kAnswerLimit{5};
+/// Each thread stops when the scheduler lets it run the next time.
+constexpr auto kTakeoverStopLimit = std::chrono::seconds(2);
 /// For the new daemon and the keeper of the old one, together.
 constexpr auto kEndLimit = std::chrono::seconds(1);
 constexpr auto kStopPause = std::chrono::milliseconds(1);
@@ -51,7 +54,9 @@ constexpr auto kStopPause = std::chrono::milliseconds(1);
 constexpr auto kKeeperLimit = std::chrono::seconds(2);
 constexpr auto kKeeperPause = std::chrono::milliseconds(5);
 /// For a keeper, to read what it is asked: it may be stopped.
-constexpr int kAskMs = 2'000;
+constexpr std::chrono::seconds kAskLimit{2};
+/// For a keeper that closes its connections, because it is being replaced or serves another upgrade.
+constexpr auto kAskAgainLimit = std::chrono::seconds(5);
 
 /// Whether every thread of the process has stopped, or waits for a disk. A thread that still runs could take a request.
 bool has_stopped(pid_t process) {
@@ -96,7 +101,7 @@ KeeperConnection connect_to_keeper(const MountStatus& mount) {
   name.copy(address.sun_path + 1, sizeof(address.sun_path) - 1);
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
   UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  const timeval limit{.tv_sec = kAskMs / 1000, .tv_usec = 0};  // a keeper that is stopped has a short queue
+  const timeval limit{.tv_sec = kAskLimit.count(), .tv_usec = 0};  // a keeper that is stopped has a short queue
   (void)::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
   const auto deadline = Clock::now() + (is_kept(mount) ? kKeeperLimit : Clock::duration::zero());
   while (!socket || ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0) {
@@ -122,10 +127,18 @@ bool send_upgrade(int socket, int program, int control) {
   return ::sendmsg(socket, message.header(), MSG_NOSIGNAL) > 0;
 }
 
-/// Whether the other process hasn't read yet what was sent to it.
-bool is_unread(int socket) {
-  int bytes = 0;
-  return ::ioctl(socket, SIOCOUTQ, &bytes) == 0 && bytes > 0;
+/// Waits until the keeper reads what was sent to it. False: it has closed the connection instead. Throws Error if it
+/// does neither in time.
+bool is_read(int socket) {
+  const auto deadline = Clock::now() + kAskLimit;
+  for (int unread = 0; ::ioctl(socket, SIOCOUTQ, &unread) == 0 && unread > 0; std::this_thread::sleep_for(kStopPause)) {
+    if (Clock::now() >= deadline) {
+      throw Error(ErrorCode::kBusy, "its keeper doesn't answer: it may have been stopped (SIGSTOP)");
+    }
+  }
+  int failed = 0;
+  socklen_t size = sizeof(failed);
+  return ::getsockopt(socket, SOL_SOCKET, SO_ERROR, &failed, &size) == 0 && failed == 0;
 }
 
 /// Whether something comes within this time, or the other process ends.
@@ -156,16 +169,7 @@ std::optional<pid_t> sender_of(int socket, keeper::Message expected, int limit_m
 /// The replacement of one daemon.
 class Upgrade {
  public:
-  /// Throws Error if this process may not replace the daemon.
-  explicit Upgrade(const MountStatus& mount) : mount_(mount), connection_(connect_to_keeper(mount)) {
-    const std::optional<pid_t> parent = parent_of(connection_.keeper);
-    daemon_id_ = parent.value_or(0);
-    daemon_ = open_process(daemon_id_);
-    keeper_ = open_process(connection_.keeper);
-    if (!daemon_ || !keeper_ || mount.pid() != parent) {
-      throw Error(ErrorCode::kMount, "its processes can't be found");
-    }
-  }
+  explicit Upgrade(const MountStatus& mount) : mount_(mount) {}
   ~Upgrade() {
     if (is_stopped_) {
       (void)go_back();
@@ -174,25 +178,22 @@ class Upgrade {
   Upgrade(const Upgrade&) = delete;
   Upgrade& operator=(const Upgrade&) = delete;
 
-  /// Lets the keeper start the new daemon, and waits until that can go on with the mount.
+  /// Lets the keeper start the new daemon, and waits until that can go on with the mount. Throws Error, also if this
+  /// process may not replace the daemon.
   void prepare() {
-    const char* const what = "The new daemon can't be started";
     std::array<int, 2> ends{};
     const UniqueFd program(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
     if (!program || ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) {
-      throw system_error(what, errno);
+      throw system_error(kNotStarted, errno);
     }
     control_.reset(ends[0]);
     UniqueFd theirs(ends[1]);
     const int yes = 1;
-    if (::setsockopt(control_.get(), SOL_SOCKET, SO_PASSCRED, &yes, sizeof(yes)) != 0 ||
-        !send_upgrade(connection_.socket.get(), program.get(), theirs.get())) {
-      throw system_error(what, errno);
+    if (::setsockopt(control_.get(), SOL_SOCKET, SO_PASSCRED, &yes, sizeof(yes)) != 0) {
+      throw system_error(kNotStarted, errno);
     }
+    ask(program.get(), theirs.get());
     theirs.reset();  // so that the end of the new daemon is seen
-    if (!is_readable(control_.get(), kAskMs) && is_unread(connection_.socket.get())) {
-      throw Error(ErrorCode::kBusy, "its keeper doesn't answer: it may have been stopped (SIGSTOP)");
-    }
     const std::optional<pid_t> sender = sender_of(control_.get(), keeper::kPrepared, kPrepareMs, state_);
     if (!sender) {
       throw Error(ErrorCode::kMount, "the new daemon can't go on with the mount; the system's log says why");
@@ -222,6 +223,38 @@ class Upgrade {
   }
 
  private:
+  static constexpr const char* kNotStarted = "The new daemon can't be started";
+
+  /// Asks the keeper of the mount to start `program`. A keeper may close the connection before it is asked: it ends, it
+  /// serves another upgrade, or it is of an older version, which waits for the question for a moment only.
+  void ask(int program, int control) {
+    for (const auto deadline = Clock::now() + kAskAgainLimit;;) {
+      find_processes();
+      const bool is_sent = send_upgrade(connection_.socket.get(), program, control);
+      if (const int errnum = errno; !is_sent && errnum != EPIPE && errnum != ECONNRESET) {
+        throw system_error(kNotStarted, errnum);
+      }
+      if (is_sent && is_read(connection_.socket.get())) {
+        return;
+      }
+      if (Clock::now() >= deadline) {
+        throw Error(ErrorCode::kBusy, "its keeper closes each connection: another upgrade of it may be under way");
+      }
+      std::this_thread::sleep_for(kKeeperPause);
+    }
+  }
+
+  void find_processes() {
+    connection_ = connect_to_keeper(mount_);
+    const std::optional<pid_t> parent = parent_of(connection_.keeper);
+    daemon_id_ = parent.value_or(0);
+    daemon_ = open_process(daemon_id_);
+    keeper_ = open_process(connection_.keeper);
+    if (!daemon_ || !keeper_ || mount_.pid() != parent) {
+      throw Error(ErrorCode::kMount, "its processes can't be found");
+    }
+  }
+
   bool send(keeper::Message message) const { return send_message(control_.get(), message); }
   bool receive(keeper::Message message, int limit_ms) const {
     return receive_message(control_.get(), message, limit_ms);
@@ -278,7 +311,7 @@ class Upgrade {
 
   /// Whether the new daemon answers requests to the mount.
   [[nodiscard]] bool answers() const {
-    const std::vector<MountStatus> asked = ask_mounts({mount_.entry}, kProbeLimit);
+    const std::vector<MountStatus> asked = ask_mounts({mount_.entry}, kAnswerLimit);
     const MountStatus& now = asked.front();
     // A user's mount that isn't for others doesn't tell root more than that it answers.
     return now.state == MountState::kLive && (!now.statistics.is_object() || now.pid() == successor_id_);

@@ -15,7 +15,8 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Acts as such a keeper did: of several keepers, the one that raises the number of successors acts; if the new daemon
-/// ends, the old one goes on; if the old one ends, the new one is killed.
+/// ends, the old one goes on; if the old one ends, the new one is killed. It waits for the question of an upgrade for
+/// 200 ms only. While the file `closes` is there, it doesn't wait.
 constexpr const char* kOlderKeeper = R"(
 import mmap, os, select, signal, socket, struct, sys, time
 CONTROL, DEVICE, PROGRAM, STATE, ENDED, MAIN = 3, 4, 7, 8, 10, 11
@@ -61,6 +62,11 @@ while True:
             sys.exit(0)
     if listener in ready:
         asks, _ = listener.accept()
+        closes = os.path.exists("closes")
+        if closes or not select.select([asks], [], [], 0.2)[0]:
+            closes and os.remove("closes")
+            asks.close()
+            continue
         _, (program, theirs), _, _ = socket.recv_fds(asks, 2, 2)
         upgrade = start(program, theirs, 0)
         upgrade_end = os.pidfd_open(upgrade)
@@ -118,6 +124,24 @@ TEST_F(UpgradeWithOlderKeeper, TheNewDaemonReplacesTheOldOne) {
     EXPECT_TRUE(eventually([&] { return !is_running(before.daemon) && !is_running(before.keeper); }));
     EXPECT_EQ(kept(mount.path()).generation, before.generation + 1);
     expect_one_daemon(mount.path(), reader);
+  }
+}
+
+TEST_F(UpgradeWithOlderKeeper, ItIsAskedAgainAfterItHasClosedTheConnection) {
+  for (const bool is_late : {true, false}) {
+    SCOPED_TRACE(is_late ? "it was asked late" : "before it read the question");
+    next_keeper_is_older();
+    const MountedPackage mount(program(), package());
+    const Serving before = prepare(mount);
+    ASSERT_GT(before.keeper, 1);
+    if (!is_late) {
+      dir_.write("own/closes", "");
+    }
+    const ProcessResult upgraded =
+        is_late ? upgrade_late(kPkgfs, mount.path()) : run({kPkgfs, "upgrade-mounts", mount.path()});
+    EXPECT_TRUE(upgraded.ok()) << upgraded.describe();
+    EXPECT_FALSE(fs::exists(own_ / "closes"));
+    EXPECT_EQ(kept(mount.path()).generation, before.generation + 1);
   }
 }
 

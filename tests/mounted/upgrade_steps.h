@@ -63,10 +63,32 @@ class UpgradeKilled : public KeeperTest {
   const std::filesystem::path own_ = dir_.path() / "own";
 };
 
+/// Functions that stop another process before each of its system calls.
+constexpr const char* kTraces = R"(
+import ctypes, os, signal, struct
+libc = ctypes.CDLL(None)
+libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+SEIZE, INTERRUPT, SYSCALL, CALL_INFO, DETACH, ANY_CHILD = 0x4206, 0x4207, 24, 0x420E, 17, 0x40000000
+def trace(pid):  # stops the main thread of the process
+    assert libc.ptrace(SEIZE, pid, None, 1) == 0 and libc.ptrace(INTERRUPT, pid, None, None) == 0
+    os.waitpid(pid, ANY_CHILD)
+def calls(pid):  # lets that thread go on, and stops it again before each of its system calls: number, arguments
+    info, passed = ctypes.create_string_buffer(88), 0
+    while libc.ptrace(SYSCALL, pid, None, passed) == 0:
+        _, status = os.waitpid(pid, ANY_CHILD)
+        passed = os.WSTOPSIG(status) if os.WIFSTOPPED(status) and status >> 16 == 0 else 0
+        if passed == signal.SIGTRAP | 0x80:
+            passed = 0
+            libc.ptrace(CALL_INFO, pid, len(info), info)
+            if info.raw[0] == 1:
+                yield struct.unpack_from("7Q", info.raw, 24)
+)";
+
 /// Plays `pkgfs upgrade-mounts`: asks the keeper for the new daemon, and waits until that is prepared. Then runs the
-/// code in the last argument, which does the other steps, or something else, by these functions.
-constexpr const char* kUpgrades = R"(
-import array, ctypes, os, signal, socket, struct, sys, time
+/// code in the last argument, which does the other steps, or something else, by these functions. While the file `late`
+/// is there, the connection is idle for a while first.
+inline const std::string kUpgrades = std::string(kTraces) + R"(
+import array, socket, sys, time
 program, daemon, keeper, files = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 mountpoint = open(f"/proc/{daemon}/cmdline").read().split("\0")[-2]
 asks = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -103,24 +125,11 @@ def replaced():
     assert mine.recv(2) == b"k\0"
 def replaced_by():
     return struct.unpack("I", os.pread(state[0], 4, 1104))[0]
-libc = ctypes.CDLL(None)
-libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-SEIZE, INTERRUPT, SYSCALL, CALL_INFO, ANY_CHILD = 0x4206, 0x4207, 24, 0x420E, 0x40000000
-def trace(pid):  # stops the main thread of the process
-    assert libc.ptrace(SEIZE, pid, None, 1) == 0 and libc.ptrace(INTERRUPT, pid, None, None) == 0
-    os.waitpid(pid, ANY_CHILD)
-def calls(pid):  # lets that thread go on, and stops it again before each of its system calls: number, arguments
-    info, passed = ctypes.create_string_buffer(88), 0
-    while libc.ptrace(SYSCALL, pid, None, passed) == 0:
-        _, status = os.waitpid(pid, ANY_CHILD)
-        passed = os.WSTOPSIG(status) if os.WIFSTOPPED(status) and status >> 16 == 0 else 0
-        if passed == signal.SIGTRAP | 0x80:
-            passed = 0
-            libc.ptrace(CALL_INFO, pid, len(info), info)
-            if info.raw[0] == 1:
-                yield struct.unpack_from("7Q", info.raw, 24)
 def is_kill(call):
     return call[0] == 424 and call[2] == signal.SIGKILL  # pidfd_send_signal
+if os.path.exists(files + "/late"):
+    open(files + "/connected", "w").close()
+    time.sleep(0.7)
 asks.sendmsg([b"u\0"], rights(os.open(program, os.O_RDONLY), theirs.fileno()))
 theirs.close()
 mine.settimeout(10)
@@ -129,6 +138,29 @@ assert text == b"p\0"
 [new] = children_of(keeper)
 exec(sys.argv[5])
 )";
+
+/// Runs a command, but stops it for a while before it asks the keeper (sendmsg), as if other processes had the CPU.
+inline const std::string kAsksLate = std::string(kTraces) + R"(
+import sys, time
+pid = os.fork()
+if not pid:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    os.execv(sys.argv[1], sys.argv[1:])
+os.waitpid(pid, os.WUNTRACED)
+trace(pid)
+os.kill(pid, signal.SIGCONT)
+for call in calls(pid):
+    if call[0] == 46:
+        break
+time.sleep(0.7)
+assert libc.ptrace(DETACH, pid, None, None) == 0
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+)";
+/// Runs `pkgfs upgrade-mounts` of `program` so.
+inline ProcessResult upgrade_late(const std::string& program, const std::filesystem::path& mountpoint) {
+  return run({"/usr/bin/python3", "-I", "-S", "-c", kAsksLate, program, "upgrade-mounts", mountpoint},
+             {.timeout = std::chrono::seconds(30)});
+}
 
 /// The steps of an upgrade, one by one.
 class UpgradeStepByStep : public UpgradeKilled {

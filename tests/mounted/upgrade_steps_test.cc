@@ -15,6 +15,32 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
+TEST_F(UpgradeStepByStep, TheKeeperMayBeAskedLongAfterAProcessHasConnected) {
+  const MountedPackage mount(kPkgfs, package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const Serving before = kept(mount.path());
+  ASSERT_GT(before.keeper, 1);
+  dir_.write("own/late", "");
+  const ProcessResult upgraded = upgrade(before, "serve(); check(); replaced()");
+  EXPECT_TRUE(upgraded.ok()) << upgraded.describe();
+  EXPECT_EQ(kept(mount.path()).generation, before.generation + 1);
+}
+
+TEST_F(UpgradeStepByStep, AProcessThatAsksForNothingDoesNotKeepOthersFromIt) {
+  const MountedPackage mount(kPkgfs, package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const Serving before = kept(mount.path());
+  ASSERT_GT(before.keeper, 1);
+  dir_.write("own/late", "");
+  Process asks(upgrade_words(before, ""));  // it is stopped before it asks
+  ASSERT_TRUE(eventually([&] { return fs::exists(own_ / "connected"); }));
+  asks.signal(SIGSTOP);
+  const ProcessResult upgraded = run({program(), "upgrade-mounts", mount.path()});
+  EXPECT_TRUE(upgraded.ok()) << upgraded.describe();
+  EXPECT_EQ(kept(mount.path()).generation, before.generation + 1);
+  asks.signal(SIGKILL);
+}
+
 TEST_F(UpgradeStepByStep, TheKeeperOfTheNewDaemonLetsTheOldOneGoOnIfItsOwnKeeperIsKilled) {
   for (const ProcessOptions& way : ways()) {
     SCOPED_TRACE(way.environment.empty() ? "the kernel sends requests again" : "the daemons keep requests");
