@@ -250,8 +250,11 @@ class Upgrade {
     daemon_id_ = parent.value_or(0);
     daemon_ = open_process(daemon_id_);
     keeper_ = open_process(connection_.keeper);
-    if (!daemon_ || !keeper_ || mount_.pid() != parent) {
+    if (!daemon_ || !keeper_) {
       throw Error(ErrorCode::kMount, "its processes can't be found");
+    }
+    if (mount_.pid() != parent) {
+      throw Error(ErrorCode::kMount, "its daemon was replaced meanwhile (try again), or is in another PID namespace");
     }
   }
 
