@@ -47,6 +47,11 @@ fuse_in_header header_in(std::span<const char> request) {
   return header;
 }
 
+bool is_without_reply(std::span<const char> request) {
+  const std::uint32_t opcode = header_in(request).opcode;
+  return opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET;
+}
+
 /// Whether libfuse can take a request that another process may have written: it trusts the kernel.
 bool is_safe(std::span<const char> request) {
   const fuse_in_header header = header_in(request);
@@ -175,7 +180,9 @@ std::map<std::uint64_t, RequestStore::Recovered> RequestStore::read_other() cons
   const std::size_t other = 1 - area_;
   std::map<std::uint64_t, Recovered> found;
   const auto add = [&](std::optional<Recovered> request) {
-    if (request) {
+    // The other daemon may answer the same request. The kernel takes only the first reply; to these there is none, so
+    // they would count twice. One that is lost leaves a count too high, which only keeps memory.
+    if (request && !is_without_reply(request->bytes)) {
       found.try_emplace(header_in(request->bytes).unique, *std::move(request));
     }
   };

@@ -157,6 +157,17 @@ TEST(RequestStore, ADaemonTakesBackWhatItsReplacementHasTaken) {
   EXPECT_EQ(numbers(again->recover()), (Numbers{1, 4, 5})) << "they stay kept";
 }
 
+TEST(RequestStore, OnlyOneOfTwoDaemonsForgets) {
+  const auto old = RequestStore::create();
+  RequestStore::put(old->open_slot(0), request_of(1, 8, FUSE_FORGET));
+  const auto fresh = RequestStore::adopt_beside(copy_of(old->fd()));
+  EXPECT_TRUE(fresh->recover().empty()) << "the old daemon may go on with it";
+  RequestStore::put(fresh->open_slot(0), request_of(2, sizeof(fuse_batch_forget_in), FUSE_BATCH_FORGET));
+  EXPECT_TRUE(old->take_back().empty());
+  fresh->serve();
+  EXPECT_TRUE(fresh->take_back().empty()) << "the old daemon had it";
+}
+
 /// The daemon may be stopped while it takes requests back, and yet another one may begin to take some.
 TEST(RequestStore, WhatComesMeanwhileIsNotForgotten) {
   const auto old = RequestStore::create();
