@@ -343,8 +343,9 @@ class ServedFileSystem final : public CountingFileSystem {
   [[nodiscard]] std::optional<Joined> join(const std::string& key, const std::string& path, Inode tree,
                                            const std::string& state, const std::function<void()>& ready)
       PKGFS_EXCLUDES(mutex_);
-  void begin(std::uint64_t number, const std::string& key, const std::string& path, std::shared_ptr<const void> recipe)
-      PKGFS_EXCLUDES(mutex_);
+  /// `running` is held until the search has ended, also if nothing waits for it any more.
+  void begin(std::uint64_t number, const std::string& key, const std::string& path, std::shared_ptr<const void> recipe,
+             const std::shared_ptr<const void>& running = nullptr) PKGFS_EXCLUDES(mutex_);
   void found(std::uint64_t number, const std::string& key, ServedNames::Finding finding) PKGFS_EXCLUDES(mutex_);
   void take(const Search& search, ServedNames::Finding& finding) PKGFS_REQUIRES(mutex_);
   void take_tree(const Search& search, ServedNames::Finding& finding) PKGFS_REQUIRES(mutex_);
@@ -385,6 +386,8 @@ class ServedFileSystem final : public CountingFileSystem {
   std::unordered_map<Inode, NodePointer> nodes_ PKGFS_GUARDED_BY(mutex_);
   std::map<std::string, Inode, std::less<>> current_ PKGFS_GUARDED_BY(mutex_);
   std::map<std::string, Search, std::less<>> searches_ PKGFS_GUARDED_BY(mutex_);  // by `key_of`
+  // Searches that were begun for Search::to_close, and still keep a thread.
+  std::vector<std::weak_ptr<const void>> opening_ PKGFS_GUARDED_BY(mutex_);
   std::map<std::string, Failure, std::less<>> failures_ PKGFS_GUARDED_BY(mutex_);
   Inode last_node_ PKGFS_GUARDED_BY(mutex_) = kRoot;
   std::uint64_t last_number_ PKGFS_GUARDED_BY(mutex_) = 0;  // of searches and waiters

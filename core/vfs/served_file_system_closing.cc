@@ -69,8 +69,8 @@ std::vector<ServedFileSystem::OpenSlot> ServedFileSystem::idle(Clock::time_point
 std::vector<ServedFileSystem::NodePointer> ServedFileSystem::take_unopened(std::vector<OpenSlot>& all,
                                                                            Clock::time_point now,
                                                                            std::chrono::milliseconds idle) {
-  auto busy = static_cast<std::size_t>(
-      std::ranges::count_if(searches_, [](const auto& search) { return search.second.to_close; }));
+  std::erase_if(opening_, [](const auto& search) { return search.expired(); });
+  std::size_t busy = opening_.size();
   std::vector<NodePointer> roots;
   for (const OpenSlot& each : all) {
     Held& held = held_[each.slot];
@@ -89,7 +89,12 @@ void ServedFileSystem::open_to_close(const NodePointer& root) {
   const std::string key = key_of(root->path, root->inode, {});
   const std::optional<Joined> joined = join(key, root->path, root->inode, root->state, {});
   if (joined && joined->to_begin != 0) {
-    begin(joined->to_begin, key, root->path, joined->recipe);
+    const auto running = std::make_shared<const bool>(true);
+    {
+      const MutexLock lock(mutex_);
+      opening_.emplace_back(running);
+    }
+    begin(joined->to_begin, key, root->path, joined->recipe, running);
   }
 }
 

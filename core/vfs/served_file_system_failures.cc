@@ -23,6 +23,9 @@ const ServedFileSystem::Failure* ServedFileSystem::failure_of(const std::string&
 }
 
 void ServedFileSystem::remember(const Search& search, int error, const std::string& reason) {
+  if (search.to_close) {
+    return;  // a program that asks later is to get an attempt of its own
+  }
   if (failures_.size() >= kMostFailures && !failures_.contains(search.path)) {
     failures_.erase(std::ranges::min_element(failures_, {}, [](const auto& each) { return each.second.until; }));
   }

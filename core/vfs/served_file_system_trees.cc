@@ -100,10 +100,10 @@ std::optional<ServedFileSystem::Joined> ServedFileSystem::join(const std::string
 }
 
 void ServedFileSystem::begin(std::uint64_t number, const std::string& key, const std::string& path,
-                             std::shared_ptr<const void> recipe) {
+                             std::shared_ptr<const void> recipe, const std::shared_ptr<const void>& running) {
   try {
     names_.find(number, path, std::move(recipe),
-                [this, number, key](ServedNames::Finding finding) { found(number, key, std::move(finding)); });
+                [this, number, key, running](ServedNames::Finding finding) { found(number, key, std::move(finding)); });
   } catch (const std::exception& error) {
     found(number, key, {.tree = nullptr, .link = {}, .error = EIO, .reason = error.what()});
   }
@@ -187,6 +187,9 @@ void ServedFileSystem::take_tree(const Search& search, ServedNames::Finding& fin
     return;
   }
   NodePointer node = search.tree == 0 ? nullptr : find_node(search.tree);
+  if (node == nullptr && search.to_close) {
+    return;  // it was given up meanwhile
+  }
   if (node != nullptr &&
       (node->fingerprint != tree.fingerprint() || node->fingerprint == 0 || (is_unopened(*node) && finding.changed))) {
     // The kernel knows entries of the tree of before. It looks the path up again.
@@ -214,7 +217,9 @@ void ServedFileSystem::take_tree(const Search& search, ServedNames::Finding& fin
   }
   if (!has_slot) {
     slots_[slot]->base = base_for(search.path);
-    *slots_[slot]->references = 0;
+    if (journal_ == nullptr) {  // with one, it is 0, and another process may count there while this one is stopped
+      *slots_[slot]->references = 0;
+    }
   }
   node->attributes = *root;
   node->attributes.number += slots_[slot]->base;
@@ -236,7 +241,7 @@ void ServedFileSystem::attach(const NodePointer& node, std::size_t slot, std::sh
                  .path = node->path,
                  .used = is_used ? Clock::now() : held_[slot].used,
                  .hidden = false};
-  changed(*node);
+  note(*node);  // also if no program knows it yet: another process must not give the slot to another tree
   slots_[slot]->absent = held_[slot].absent.get();
   slots_[slot]->used = is_used;
   slots_[slot]->tree = opened;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Risk: a process that goes on with a served directory leads an inode of its predecessor into another package.
+#include <algorithm>
 #include <array>
 #include <map>
 
@@ -155,7 +156,7 @@ TEST_F(ServedJournalTest, TreesThatNothingAsksForAreOpenedToBeClosed) {
   Life& first = next();
   const Inode dir = first.fs.lookup(first.open("a@1", 7), "dir")->inode;
   const Inode asked = first.fs.lookup(first.open("b@1", 8), "dir")->inode;
-  (void)first.fs.lookup(first.open("c@1", 9), "dir");
+  const Inode failed = first.fs.lookup(first.open("c@1", 9), "dir")->inode;
   Life& now = next();
   const auto start = Clock::now();
   EXPECT_TRUE(now.fs.idle(start + 59min, 1h).empty());
@@ -180,10 +181,44 @@ TEST_F(ServedJournalTest, TreesThatNothingAsksForAreOpenedToBeClosed) {
   (void)now.fs.close(idle[0].slot);
   EXPECT_EQ(now.opened, 1);
   now.names.finish("acme/c@1", {.tree = nullptr, .link = {}, .error = EIO, .reason = "bad"});
+  EXPECT_EQ(now.fs.obstacle(failed), ServedFileSystem::kMustWait) << "a program that asks is to get an attempt";
   (void)now.fs.idle(start + 62min, 1h);
   EXPECT_TRUE(now.names.searches.empty()) << "not again at once";
   (void)now.fs.idle(start + 3h, 1h);
   EXPECT_EQ(now.names.searches.size(), 1U) << "but later";
+}
+
+TEST_F(ServedJournalTest, TreesThatCantBeOpenedToBeClosedKeepFewThreads) {
+  Life& first = next();
+  for (const char* const name : {"a@1", "b@1", "c@1", "d@1"}) {
+    (void)first.fs.lookup(first.open(name, 7), "dir");
+  }
+  Life& now = next();
+  const auto start = Clock::now();
+  for (const auto later : {2h, 4h, 6h}) {
+    (void)now.fs.idle(start + later, 1h);
+    EXPECT_EQ(now.names.searches.size(), 2U) << "the first two still run, although their time is over";
+  }
+  now.names.finish("acme/a@1", {.tree = nullptr, .link = {}, .error = EIO, .reason = "bad"});
+  (void)now.fs.idle(start + 8h, 1h);
+  EXPECT_EQ(now.names.searches.size(), 2U);
+}
+
+TEST_F(ServedJournalTest, ASlotThatNoProgramHasAskedForIsNotedAndGivenUpLater) {
+  Life& first = next();
+  const Inode acme = first.fs.lookup(1, "acme")->inode;
+  (void)first.fs.wait_for(acme, "a@1", [] {});
+  first.names.finish("acme/a@1",
+                     {.tree = std::make_shared<SmallHeld>(7, first.opened), .link = {}, .error = 0, .reason = {}});
+  const auto has_slot = [this] {
+    return std::ranges::any_of(notes_.notes, [](const auto& note) { return note.second.slot.has_value(); });
+  };
+  EXPECT_TRUE(has_slot()) << "or another process gives it to another tree, while this one may go on";
+  Life& now = next();
+  (void)now.fs.idle(Clock::now(), 1s);
+  EXPECT_FALSE(has_slot());
+  const Inode dir = now.fs.lookup(now.open("b@1", 8), "dir")->inode;
+  EXPECT_EQ(now.fs.metadata(dir)->size, 8U);
 }
 
 TEST_F(ServedJournalTest, TreesThatNothingAsksForLeaveSlotsForOthers) {
