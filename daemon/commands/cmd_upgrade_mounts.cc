@@ -12,7 +12,7 @@
 #include "daemon/cli/options.h"
 #include "daemon/cli/text_writer.h"
 #include "daemon/commands/commands.h"
-#include "daemon/mount/mount_status.h"
+#include "daemon/mount/mount_table.h"
 #include "daemon/mount/mountpoint.h"
 #include "daemon/mount/upgrade.h"
 
@@ -50,20 +50,12 @@ int cmd_upgrade_mounts(const std::vector<std::string>& args, const Io& io) {
     if (!done.insert(entry.device).second) {
       continue;
     }
-    const MountStatus mount = ask_mounts({entry}, kProbeLimit).front();
-    const std::string& path = mount.entry.mountpoint;
-    const UpgradeState state = upgrade_state(mount);
     try {
-      if (!state.obstacle.empty()) {
-        throw Error(ErrorCode::kMount, state.obstacle);
-      }
-      if (!state.is_current) {
-        upgrade_mount(mount);
-      }
-      TextWriter(*io.out) << mount.entry.source << " on " << path
-                          << (state.is_current ? " runs this program already\n" : " runs this program now\n");
+      const bool is_new = upgrade_mount(entry);
+      TextWriter(*io.out) << entry.source << " on " << entry.mountpoint
+                          << (is_new ? " runs this program now\n" : " runs this program already\n");
     } catch (Error& error) {
-      error.context("The mount at \"" + path + "\" keeps its daemon");
+      error.context("The mount at \"" + entry.mountpoint + "\" keeps its daemon");
       log::warn("{}", error);
       exit_code = to_exit_code(ErrorCode::kMount);
     }

@@ -22,6 +22,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -39,8 +40,14 @@ namespace {
 using namespace pkgfs::keeper;
 
 /// So many successors may fail to start, and so many may be killed or crash before they have a keeper.
-constexpr int kMostFailures = 2;
+constexpr int kMostFailures = 3;
 constexpr int kMostDeaths = 20;
+/// Between successors that fail to start: the shortage of a moment, of memory or processes, may be over. Readers of a
+/// mount that can't go on wait less than a second.
+constexpr int kFailurePauseMs = 200;
+/// For a process that was killed, to end. If one of its threads waits in the kernel for longer, it never runs again,
+/// but can't be collected.
+constexpr int kKilledMs = 5000;
 /// How often this process looks at a successor that an upgrade has started.
 constexpr int kLookMs = 20;
 
@@ -48,12 +55,12 @@ char** arguments;  // of the daemon
 int containers;
 const char* connection;
 const char* mountpoint;
-pid_t upgrade = 0;      // the successor that an upgrade has started; 0: there is none
-int upgrade_end = -1;   // its pidfd
-int upgrade_main = -1;  // its /proc/PID/task/PID/stat
-int upgrade_looks = 0;  // so often in a row, its main thread had ended, but not the process
-int upgrader = -1;      // the connection of the process that asked for the upgrade; -1: that process has ended
-Protection protection;  // from the kernel's out-of-memory killer: it is to choose the daemon
+pid_t upgrade = 0;         // the successor that an upgrade has started; 0: there is none
+int upgrade_end = -1;      // its pidfd
+int upgrade_main = -1;     // its /proc/PID/task/PID/stat
+timespec upgrade_ended{};  // when this process first saw that its main thread had ended, but not the process
+int upgrader = -1;         // the connection of the process that asked for the upgrade; -1: that process has ended
+Protection protection;     // from the kernel's out-of-memory killer: it is to choose the daemon
 Haste haste;
 Successions successions;
 UpgradeRequests requests;
@@ -97,7 +104,7 @@ void serve_upgrade() {
   char path[64];
   std::snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", upgrade, upgrade);
   upgrade_main = upgrade > 0 ? ::open(path, O_RDONLY | O_CLOEXEC) : -1;
-  upgrade_looks = 0;
+  upgrade_ended = {};
   ::close(descriptors[0]);
   ::close(descriptors[1]);
   close_if_open(upgrader);
@@ -113,11 +120,28 @@ bool may_be_stopped() {
   return state == 'T' || state == 't' || state == 'D';
 }
 
+timespec now() {
+  timespec time{};
+  ::clock_gettime(CLOCK_MONOTONIC, &time);
+  return time;
+}
+
+long long milliseconds_since(const timespec& time) {
+  const timespec end = now();
+  return (end.tv_sec - time.tv_sec) * 1000LL + (end.tv_nsec - time.tv_nsec) / 1'000'000;
+}
+
 /// Whether the successor that an upgrade has started never runs again, although it can't end: one of its threads waits
-/// in the kernel. The other ones have had the time to end. Looks at it every kLookMs.
+/// in the kernel. The other ones have had the time to end, also on a busy machine: they may have taken requests.
 bool upgrade_lingers() {
-  upgrade_looks = upgrade_main >= 0 && has_ended(upgrade_main) ? upgrade_looks + 1 : 0;
-  return upgrade_looks * kLookMs > kGraceMs;
+  constexpr int kLingerMs = 1000;
+  if (upgrade_main < 0 || !has_ended(upgrade_main)) {
+    return false;
+  }
+  if (upgrade_ended.tv_sec == 0) {
+    upgrade_ended = now();
+  }
+  return milliseconds_since(upgrade_ended) > kLingerMs;
 }
 
 /// Collects the successor that an upgrade has started, if it has ended. If it had replaced the daemon, its own keeper
@@ -164,7 +188,9 @@ struct End {
 /// The next message of the daemon, or nothing.
 End receive_end() {
   char message[kMessageBytes]{};
-  const bool told = ::recv(kControl, message, sizeof(message), MSG_DONTWAIT) > 0;
+  // A daemon that ended before it read a message of this process leaves ECONNRESET before its own messages.
+  const bool told = ::recv(kControl, message, sizeof(message), MSG_DONTWAIT) > 0 ||
+                    (errno == ECONNRESET && ::recv(kControl, message, sizeof(message), MSG_DONTWAIT) > 0);
   return {.asked = told && message[0] == kEnding, .signal = told && message[0] == kCrash ? message[1] : 0};
 }
 
@@ -209,7 +235,8 @@ End wait_for_end(bool upgrades) {
   close_if_open(upgrader);
   if (upgrade > 0 && !Successions::is_replaced()) {  // only one daemon may go on
     ::kill(upgrade, SIGKILL);
-    while (::waitpid(upgrade, nullptr, WNOHANG) == 0 && !upgrade_lingers()) {
+    const timespec killed = now();
+    while (::waitpid(upgrade, nullptr, WNOHANG) == 0 && !upgrade_lingers() && milliseconds_since(killed) < kKilledMs) {
       (void)ends_within(upgrade_end, kLookMs);
     }
   }
@@ -237,10 +264,19 @@ void guard_the_end() {
 
 enum class Start { kDone, kFailed, kDied };
 
+/// Collects a child process that ends, or was killed. False: it can't end (kKilledMs).
+bool collect(pid_t child, int& status) {
+  const int process = static_cast<int>(::syscall(SYS_pidfd_open, child, 0));
+  (void)ends_within(process, kKilledMs);
+  ::close(process);
+  return ::waitpid(child, &status, WNOHANG) == child;
+}
+
 /// Waits until the successor has a keeper, or ends. If it crashes, sets `signal`.
 Start wait_for_successor(int control, pid_t child, int& signal) {
   pollfd waiting{.fd = control, .events = POLLIN, .revents = 0};
   char message[kMessageBytes]{};
+  int status = 0;
   // The socket ends with the successor.
   const bool came = ::poll(&waiting, 1, kStartMs) == 1;
   while (came && ::recv(control, message, sizeof(message), 0) > 0) {
@@ -249,7 +285,7 @@ Start wait_for_successor(int control, pid_t child, int& signal) {
     }
     if (message[0] == kCrash) {
       ::kill(child, SIGKILL);  // it may write a core file for long
-      (void)::waitpid(child, nullptr, 0);
+      (void)collect(child, status);
       signal = message[1];
       return Start::kDied;
     }
@@ -257,9 +293,7 @@ Start wait_for_successor(int control, pid_t child, int& signal) {
   if (!came) {
     ::kill(child, SIGKILL);
   }
-  int status = 0;
-  (void)::waitpid(child, &status, 0);
-  if (!came || !WIFSIGNALED(status)) {
+  if (!collect(child, status) || !came || !WIFSIGNALED(status)) {
     return Start::kFailed;
   }
   signal = WTERMSIG(status) == SIGKILL ? 0 : WTERMSIG(status);
@@ -332,13 +366,14 @@ int main(int argc, char** argv) {
     if (!successions.claim()) {
       return Successions::is_replaced() ? 1 : 0;  // 1: pkgfs-keeperd doesn't go on to hold what it has of the mount
     }
-    timespec now{};
-    ::clock_gettime(CLOCK_MONOTONIC, &now);
-    const Start start = start_successor(how, now);
+    const Start start = start_successor(how, now());
     if (start == Start::kDone) {
       return 0;
     }
-    ++(start == Start::kFailed ? failures : deaths);
+    if (start == Start::kFailed && ++failures < kMostFailures) {
+      (void)ends_within(-1, kFailurePauseMs);
+    }
+    deaths += start == Start::kDied ? 1 : 0;
   }
   if (!is_unmounted()) {
     ::openlog("pkgfs", LOG_PID, LOG_DAEMON);

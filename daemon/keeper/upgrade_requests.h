@@ -64,12 +64,14 @@ class UpgradeRequests {
     SocketMessage message(text);
     message.make_room();
     int socket = std::exchange(asking_, -1);
-    if (::recvmsg(socket, message.header(), MSG_DONTWAIT | MSG_CMSG_CLOEXEC) > 0) {
-      pollfd still{.fd = socket, .events = 0, .revents = 0};
-      (void)::poll(&still, 1, 0);
-      if (text[0] == kUpgrade && (still.revents & POLLHUP) == 0 && message.received(SCM_RIGHTS, descriptors)) {
-        return socket;
-      }
+    const ssize_t bytes = ::recvmsg(socket, message.header(), MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    pollfd still{.fd = socket, .events = 0, .revents = 0};
+    (void)::poll(&still, 1, 0);
+    if (bytes > 0 && text[0] == kUpgrade && (still.revents & POLLHUP) == 0 &&
+        message.received(SCM_RIGHTS, descriptors)) {
+      return socket;
+    }
+    if (bytes >= 0) {  // an empty message may have some, too
       message.close_descriptors();
     }
     close_if_open(socket);

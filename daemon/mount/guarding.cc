@@ -9,6 +9,10 @@
 
 #include <cerrno>
 #include <csignal>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "core/base/log.h"
@@ -44,6 +48,17 @@ UniqueFd open_process(pid_t process) { return UniqueFd(static_cast<int>(::syscal
 UniqueFd open_main_thread(pid_t process) {
   const std::string task = std::to_string(process);
   return UniqueFd(::open(("/proc/" + task + "/task/" + task + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
+}
+
+bool has_stopped(pid_t process) {
+  std::error_code failed;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/task", failed)) {
+    const UniqueFd stat(::open((task.path() / "stat").c_str(), O_RDONLY | O_CLOEXEC));
+    if (std::string_view("TtDZX").find(keeper::thread_state(stat.get())) == std::string_view::npos) {
+      return false;
+    }
+  }
+  return !failed;
 }
 
 void warn_not_kept(const std::string& why) {

@@ -48,6 +48,9 @@ class MountGuard {
 /// The file in /proc that shows the state of the main thread of `process`.
 [[nodiscard]] UniqueFd open_main_thread(pid_t process);
 
+/// Whether every thread of the process has stopped, or waits for a disk. A thread that still runs could take a request.
+[[nodiscard]] bool has_stopped(pid_t process);
+
 /// Warns that no other daemon can go on with the mount of this one, and says why.
 void warn_not_kept(const std::string& why);
 

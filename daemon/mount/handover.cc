@@ -49,15 +49,17 @@ bool receive_message(int socket, keeper::Message expected, int limit_ms, UniqueF
   std::array<char, keeper::kMessageBytes> text{};
   SocketMessage message(text);
   message.make_room();
-  const bool came =
-      ::poll(&waiting, 1, limit_ms) == 1 && ::recvmsg(socket, message.header(), MSG_DONTWAIT | MSG_CMSG_CLOEXEC) > 0;
+  if (::poll(&waiting, 1, limit_ms) != 1) {
+    return false;
+  }
+  const ssize_t bytes = ::recvmsg(socket, message.header(), MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   int received = -1;
-  if (came && message.received(SCM_RIGHTS, received)) {
+  if (bytes > 0 && message.received(SCM_RIGHTS, received)) {
     descriptor.reset(received);
-  } else if (came) {
+  } else if (bytes >= 0) {  // an empty message may have some, too
     message.close_descriptors();
   }
-  return came && text[0] == expected;
+  return bytes > 0 && text[0] == expected;
 }
 
 }  // namespace pkgfs

@@ -26,7 +26,7 @@
 namespace pkgfs {
 namespace {
 
-constexpr int kKeeperStartMs = 2000;
+constexpr int kKeeperStartMs = 5000;
 
 std::vector<int> all_of(const KeeperProcess::Mount& mount) {
   std::vector<int> descriptors(mount.fixed.begin(), mount.fixed.end());

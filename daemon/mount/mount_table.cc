@@ -109,17 +109,25 @@ std::uint64_t device_number(const std::string& device) {
   return std::sscanf(device.c_str(), "%u:%u", &major, &minor) == 2 ? ::makedev(major, minor) : 0;
 }
 
-std::optional<uid_t> user_of(const MountEntry& mount) {
-  constexpr std::string_view kWord = "user_id=";
+namespace {
+
+/// The number of an option of the file system, such as "user_id=".
+std::optional<std::uint32_t> number_of(const MountEntry& mount, std::string_view option) {
   for (const std::string& word : split_mount_words(mount.super_options)) {
-    if (uid_t user = 0;
-        word.starts_with(kWord) &&
-        std::from_chars(word.data() + kWord.size(), word.data() + word.size(), user).ec == std::errc()) {
-      return user;
+    if (std::uint32_t number = 0;
+        word.starts_with(option) &&
+        std::from_chars(word.data() + option.size(), word.data() + word.size(), number).ec == std::errc()) {
+      return number;
     }
   }
   return std::nullopt;
 }
+
+}  // namespace
+
+std::optional<uid_t> user_of(const MountEntry& mount) { return number_of(mount, "user_id="); }
+
+std::optional<gid_t> group_of(const MountEntry& mount) { return number_of(mount, "group_id="); }
 
 std::vector<MountEntry> parse_mountinfo(std::string_view text) {
   std::vector<MountEntry> entries;

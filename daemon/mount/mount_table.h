@@ -37,6 +37,8 @@ struct MountEntry {
 
 /// The user of a FUSE mount: `user_id` of its options. Nothing if there is none.
 [[nodiscard]] std::optional<uid_t> user_of(const MountEntry& mount);
+/// The group of that user at the time of the mount.
+[[nodiscard]] std::optional<gid_t> group_of(const MountEntry& mount);
 
 /// A field of mountinfo, where spaces, tabs, newlines and backslashes are written as `\` and three octal digits.
 [[nodiscard]] std::string unescape_mountinfo(std::string_view text);

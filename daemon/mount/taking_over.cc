@@ -216,14 +216,18 @@ void begin_serving(Predecessor& predecessor, fuse::Statistics& statistics) {
   (void)receive_message(predecessor.control.get(), keeper::kChecked, kUpgradeMs);
 }
 
+void give_up(const std::string& why) {
+  log::write(log::Level::kError,
+             fmt::format("this daemon ends, because it can't take the mount from the one before: {}", why));
+  std::_Exit(EXIT_FAILURE);  // an Error would unmount
+}
+
 void end_predecessor(Predecessor& predecessor) {
   if (!predecessor.runs) {
     return;
   }
   if (const std::string why = take_mount(predecessor.state.get(), predecessor.successions); !why.empty()) {
-    log::write(log::Level::kError,
-               fmt::format("this daemon ends, because it can't take the mount from the one before: {}", why));
-    std::_Exit(EXIT_FAILURE);  // an Error would unmount; now the keeper lets the daemon before go on
+    give_up(why);
   }
   predecessor.state.reset();
   // In this order: keepers of versions that don't know keeper::kReplacedBy kill this process when their daemon ends. If

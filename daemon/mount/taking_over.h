@@ -43,8 +43,10 @@ void begin_serving(Predecessor& predecessor, fuse::Statistics& statistics);
 /// Call it next, when this daemon has a keeper if it can have one. If the daemon before runs, notes that this one has
 /// replaced it, kills its keeper and it, and waits until the keeper has ended. If this daemon ends before that note,
 /// the one before goes on; later, the keeper of this daemon starts another one. If the note can't be written, or a
-/// keeper of the daemon before has started another successor meanwhile, ends this process.
+/// keeper of the daemon before has started another successor meanwhile, ends this process (`give_up`).
 void end_predecessor(Predecessor& predecessor);
+/// Logs why this daemon can't replace the one before, which goes on, and ends this process.
+[[noreturn]] void give_up(const std::string& why);
 /// Tells the keeper of `predecessor`, or `pkgfs upgrade-mounts`, that this daemon no longer needs it.
 void tell_keeper(Predecessor& predecessor, fuse::SharedState& state);
 

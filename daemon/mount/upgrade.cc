@@ -2,13 +2,9 @@
 #include "daemon/mount/upgrade.h"
 
 #include <fcntl.h>
-#include <linux/sockios.h>
 #include <poll.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,10 +14,9 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <fstream>
-#include <iterator>
-#include <string_view>
+#include <optional>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -31,44 +26,36 @@
 #include "core/base/unique_fd.h"
 #include "daemon/keeper/protocol.h"
 #include "daemon/keeper/socket_message.h"
+#include "daemon/mount/call_as_user.h"
 #include "daemon/mount/guarding.h"
 #include "daemon/mount/handover.h"
+#include "daemon/mount/keeper_connection.h"
 #include "daemon/mount/mount_probe.h"
+#include "daemon/mount/mount_status.h"
 
 namespace pkgfs {
 namespace {
 
-namespace stdfs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kPrepareMs = 30'000;
 constexpr int kServeMs = 5'000;
+/// For the new daemon, to start its keeper and end the old one. It serves meanwhile.
+constexpr int kReplacedMs = 20'000;
 /// For the mount, to answer with the new daemon: other processes may have the CPU.
 constexpr std::chrono::seconds kAnswerLimit{5};
 /// Each thread stops when the scheduler lets it run the next time.
-constexpr auto kTakeoverStopLimit = std::chrono::seconds(2);
+constexpr auto kTakeoverStopLimit = std::chrono::seconds(5);
 /// For the new daemon and the keeper of the old one, together.
 constexpr auto kEndLimit = std::chrono::seconds(1);
+/// For the new daemon, to end after it was killed, if only this process is left to let the old one go on.
+constexpr auto kLastLimit = std::chrono::seconds(10);
 constexpr auto kStopPause = std::chrono::milliseconds(1);
-/// For a daemon that serves, but whose keeper has only just been started.
-constexpr auto kKeeperLimit = std::chrono::seconds(2);
-constexpr auto kKeeperPause = std::chrono::milliseconds(5);
-/// For a keeper, to read what it is asked: it may be stopped.
-constexpr std::chrono::seconds kAskLimit{2};
+constexpr auto kAskPause = std::chrono::milliseconds(5);
+/// For the upgrade of another user's mount, with all its steps.
+constexpr std::chrono::seconds kUserLimit{120};
 /// For a keeper that closes its connections, because it is being replaced or serves another upgrade.
 constexpr auto kAskAgainLimit = std::chrono::seconds(5);
-
-/// Whether every thread of the process has stopped, or waits for a disk. A thread that still runs could take a request.
-bool has_stopped(pid_t process) {
-  std::error_code failed;
-  for (const auto& task : stdfs::directory_iterator("/proc/" + std::to_string(process) + "/task", failed)) {
-    const UniqueFd stat(::open((task.path() / "stat").c_str(), O_RDONLY | O_CLOEXEC));
-    if (std::string_view("TtDZX").find(keeper::thread_state(stat.get())) == std::string_view::npos) {
-      return false;
-    }
-  }
-  return !failed;
-}
 
 /// Nothing if the process has ended.
 std::optional<pid_t> parent_of(pid_t process) {
@@ -79,66 +66,6 @@ std::optional<pid_t> parent_of(pid_t process) {
     }
   }
   return std::nullopt;
-}
-
-/// A connection to the keeper of a mount.
-struct KeeperConnection {
-  UniqueFd socket;
-  pid_t keeper = 0;
-};
-
-/// Whether a keeper is there, or is being started.
-bool is_kept(const MountStatus& mount) {
-  const auto kept = mount.statistics.is_object() ? mount.statistics.find("kept") : mount.statistics.end();
-  return kept != mount.statistics.end() && kept->is_boolean() && kept->get<bool>();
-}
-
-/// Throws Error. Another user's process may listen at the address of a keeper: it must be one of the mount's user.
-KeeperConnection connect_to_keeper(const MountStatus& mount) {
-  const std::string name = keeper::kAddress + connection_of(mount.entry.device);
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  name.copy(address.sun_path + 1, sizeof(address.sun_path) - 1);
-  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-  UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  const timeval limit{.tv_sec = kAskLimit.count(), .tv_usec = 0};  // a keeper that is stopped has a short queue
-  (void)::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-  const auto deadline = Clock::now() + (is_kept(mount) ? kKeeperLimit : Clock::duration::zero());
-  while (!socket || ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0) {
-    if (const int errnum = errno; errnum != ECONNREFUSED || Clock::now() >= deadline) {
-      throw system_error("It has no keeper (--keeper), or its keeper can't be reached", errnum);
-    }
-    std::this_thread::sleep_for(kKeeperPause);
-  }
-  ucred peer{};
-  socklen_t size = sizeof(peer);
-  if (::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.uid != user_of(mount.entry) ||
-      peer.pid == 0) {
-    throw Error(ErrorCode::kPermission, "the process at the address of its keeper isn't of its user, or is elsewhere");
-  }
-  return {std::move(socket), peer.pid};
-}
-
-/// Sends kUpgrade with two descriptors. False, with errno: that failed.
-bool send_upgrade(int socket, int program, int control) {
-  std::array<char, keeper::kMessageBytes> text{keeper::kUpgrade, 0};
-  SocketMessage message(text);
-  message.attach(std::array{program, control});
-  return ::sendmsg(socket, message.header(), MSG_NOSIGNAL) > 0;
-}
-
-/// Waits until the keeper reads what was sent to it. False: it has closed the connection instead. Throws Error if it
-/// does neither in time.
-bool is_read(int socket) {
-  const auto deadline = Clock::now() + kAskLimit;
-  for (int unread = 0; ::ioctl(socket, SIOCOUTQ, &unread) == 0 && unread > 0; std::this_thread::sleep_for(kStopPause)) {
-    if (Clock::now() >= deadline) {
-      throw Error(ErrorCode::kBusy, "its keeper doesn't answer: it may have been stopped (SIGSTOP)");
-    }
-  }
-  int failed = 0;
-  socklen_t size = sizeof(failed);
-  return ::getsockopt(socket, SOL_SOCKET, SO_ERROR, &failed, &size) == 0 && failed == 0;
 }
 
 /// Whether something comes within this time, or the other process ends.
@@ -212,11 +139,11 @@ class Upgrade {
     if (is_over(keeper_)) {  // what it holds isn't what the mount has open
       throw Error(ErrorCode::kBusy, "the mount has changed meanwhile (a refresh); try again");
     }
-    if (!send_message(control_.get(), keeper::kGo, keeper_.get()) || !receive(keeper::kServing, kServeMs) ||
-        !answers()) {
+    is_told_ = send_message(control_.get(), keeper::kGo, keeper_.get());
+    if (!is_told_ || !receive(keeper::kServing, kServeMs) || !answers()) {
       throw Error(ErrorCode::kMount, "the mount doesn't answer with the new daemon; the old one goes on");
     }
-    if (!send(keeper::kChecked) || (!receive(keeper::kReplaced, kServeMs) && !has_replaced() && go_back())) {
+    if ((!send(keeper::kChecked) || !receive(keeper::kReplaced, kReplacedMs)) && go_back()) {
       throw Error(ErrorCode::kMount, "the new daemon has ended although it served the mount; the old one goes on");
     }
     is_stopped_ = false;
@@ -229,33 +156,36 @@ class Upgrade {
   /// serves another upgrade, or it is of an older version, which waits for the question for a moment only.
   void ask(int program, int control) {
     for (const auto deadline = Clock::now() + kAskAgainLimit;;) {
-      find_processes();
-      const bool is_sent = send_upgrade(connection_.socket.get(), program, control);
-      if (const int errnum = errno; !is_sent && errnum != EPIPE && errnum != ECONNRESET) {
+      const bool is_found = find_processes();
+      const bool is_sent = is_found && send_upgrade(connection_, program, control);
+      if (const int errnum = errno; is_found && !is_sent && errnum != EPIPE && errnum != ECONNRESET) {
         throw system_error(kNotStarted, errnum);
       }
-      if (is_sent && is_read(connection_.socket.get())) {
+      if (is_sent && is_read(connection_)) {
         return;
       }
       if (Clock::now() >= deadline) {
-        throw Error(ErrorCode::kBusy, "its keeper closes each connection: another upgrade of it may be under way");
+        throw Error(ErrorCode::kBusy, is_found ? "its keeper closes each connection: another upgrade may be under way"
+                                               : "its processes can't be found");
       }
-      std::this_thread::sleep_for(kKeeperPause);
+      std::this_thread::sleep_for(kAskPause);
     }
   }
 
-  void find_processes() {
+  /// Connects to the keeper. False: it has ended meanwhile.
+  bool find_processes() {
     connection_ = connect_to_keeper(mount_);
     const std::optional<pid_t> parent = parent_of(connection_.keeper);
     daemon_id_ = parent.value_or(0);
     daemon_ = open_process(daemon_id_);
     keeper_ = open_process(connection_.keeper);
     if (!daemon_ || !keeper_) {
-      throw Error(ErrorCode::kMount, "its processes can't be found");
+      return false;
     }
     if (mount_.pid() != parent) {
       throw Error(ErrorCode::kMount, "its daemon was replaced meanwhile (try again), or is in another PID namespace");
     }
+    return true;
   }
 
   bool send(keeper::Message message) const { return send_message(control_.get(), message); }
@@ -281,10 +211,18 @@ class Upgrade {
     }
   }
 
-  /// Whether the new daemon has noted that it has replaced the old one.
-  [[nodiscard]] bool has_replaced() const {
-    std::uint32_t by = 0;
-    return ::pread(state_.get(), &by, sizeof(by), keeper::kReplacedBy) == sizeof(by) && by != 0;
+  /// A number in the memory of the old daemon; 0 if that can't be read.
+  [[nodiscard]] pid_t noted(std::size_t place) const {
+    pid_t number = 0;
+    return ::pread(state_.get(), &number, sizeof(number), static_cast<off_t>(place)) == sizeof(number) ? number : 0;
+  }
+  /// Whether a new daemon has noted that it has replaced the old one.
+  [[nodiscard]] bool has_replaced() const { return noted(keeper::kReplacedBy) != 0; }
+  /// Lets the old daemon go on, unless the new daemon of another upgrade serves: that upgrade decides then.
+  void let_daemon_go_on() const {
+    if (const pid_t taking = noted(keeper::kTaking); taking == 0 || taking == successor_id_) {
+      signal_process(daemon_, SIGCONT);
+    }
   }
 
   static void wait_for(const UniqueFd& process, Clock::time_point deadline) {
@@ -296,17 +234,29 @@ class Upgrade {
   /// on, and ends. Then the old daemon starts another keeper, and takes back the requests that the new one has taken.
   bool go_back() {
     is_stopped_ = false;
-    signal_process(successor_, SIGKILL);
-    const auto deadline = Clock::now() + kEndLimit;
-    wait_for(successor_, deadline);
-    wait_for(keeper_, deadline);
+    if (!is_told_) {  // the new daemon waits for that: it has taken nothing
+      let_daemon_go_on();
+      signal_process(successor_, SIGKILL);
+      return true;
+    }
+    if (!has_replaced()) {
+      signal_process(successor_, SIGKILL);
+      const auto deadline = Clock::now() + kEndLimit;
+      wait_for(successor_, deadline);
+      wait_for(keeper_, deadline);
+      // Without that keeper, only this process is left. What was killed and still has no CPU does nothing any more.
+      for (const auto last = Clock::now() + kLastLimit;
+           is_over(keeper_) && !keeper::has_ended(successor_main_.get()) && Clock::now() < last;) {
+        std::this_thread::sleep_for(kStopPause);
+      }
+    }
     if (has_replaced()) {
       signal_process(daemon_, SIGKILL);
       return false;
     }
     // Until the new daemon can't replace it any more, only a keeper may let the old one go on.
-    if (keeper::has_ended(successor_main_.get())) {
-      signal_process(daemon_, SIGCONT);  // in case the keeper was killed
+    if (keeper::has_ended(successor_main_.get()) || is_over(keeper_)) {
+      let_daemon_go_on();  // in case the keeper was killed
       signal_process(keeper_, SIGKILL);
     }
     return true;
@@ -331,30 +281,43 @@ class Upgrade {
   UniqueFd successor_main_;  // of keeper::thread_state
   UniqueFd state_;           // of the old daemon: keeper::kReplacedBy is in it
   bool is_stopped_ = false;
+  bool is_told_ = false;  // the new daemon, that it has the mount (keeper::kGo)
 };
 
-}  // namespace
-
-UpgradeState upgrade_state(const MountStatus& mount) {
+/// Whether the daemon of a mount runs this program already. Throws Error if it can't be replaced.
+bool is_current(const MountStatus& mount) {
   if (mount.state != MountState::kLive || !mount.pid()) {
-    return {.is_current = false, .obstacle = "it is " + std::string(to_string(mount.state)) + ", or of another user"};
+    throw Error(ErrorCode::kMount, "it is " + std::string(to_string(mount.state)) + ", or of another user");
   }
   struct stat theirs{};
   struct stat ours{};
   const std::string program = "/proc/" + std::to_string(*mount.pid()) + "/exe";
   if (::stat(program.c_str(), &theirs) != 0 || ::stat("/proc/self/exe", &ours) != 0) {
-    return {.is_current = false, .obstacle = "its process can't be seen: " + errno_text(errno)};
+    throw system_error("its process can't be seen", errno);
   }
-  if (theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino) {
-    return {.is_current = true, .obstacle = {}};
-  }
-  return {};
+  return theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino;
 }
 
-void upgrade_mount(const MountStatus& mount) {
+bool upgrade(const MountEntry& entry) {
+  const MountStatus mount = ask_mounts({entry}, kAnswerLimit).front();
+  if (is_current(mount)) {
+    return false;
+  }
   Upgrade upgrade(mount);
   upgrade.prepare();
   upgrade.switch_over();
+  return true;
+}
+
+}  // namespace
+
+bool upgrade_mount(const MountEntry& entry) {
+  const uid_t user = user_of(entry).value_or(0);
+  if (::geteuid() != 0 || user == 0) {
+    return upgrade(entry);
+  }
+  return call_as_user(
+             user, group_of(entry).value_or(user), [&entry] { return upgrade(entry) ? 1 : 0; }, kUserLimit) == 1;
 }
 
 }  // namespace pkgfs

@@ -86,12 +86,14 @@ class LateKeeper : public KeeperTest {
   [[nodiscard]] std::string program() const {
     const fs::path keeper = fs::path(kPkgfs).parent_path() / "pkgfs-keeper";
     fs::copy_file(kPkgfs, dir_.path() / "pkgfs");
-    dir_.write("pkgfs-keeper", "#!/bin/sh\nfor i in $(seq 1000); do [ -e " + go() +
+    dir_.write("pkgfs-keeper", "#!/bin/sh\necho $$ >>" + begun().string() + "\nfor i in $(seq 1000); do [ -e " + go() +
                                    " ] && break; sleep 0.01; done\nexec " + keeper.string() + " \"$@\"\n");
     fs::permissions(dir_.path() / "pkgfs-keeper", fs::perms::owner_all);
     return dir_.path() / "pkgfs";
   }
   [[nodiscard]] std::string go() const { return dir_.path() / "go"; }
+  /// Gets the process ids of the keepers.
+  [[nodiscard]] fs::path begun() const { return dir_.path() / "begun"; }
 
   TempDir dir_;
 };
@@ -112,9 +114,12 @@ TEST_F(LateKeeper, IsToldOfTheMountBeforeTheCommandReturns) {
 TEST_F(LateKeeper, IsReplacedIfItNeverBegins) {
   const MountedPackage mount(program(), package());
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
-  EXPECT_TRUE(eventually([&] { return serving(mount.path()).keeper == 0; }));
+  ASSERT_TRUE(eventually([&] { return fs::exists(begun()); }));
+  const pid_t first = std::stoi(read_text(begun()));
+  EXPECT_TRUE(eventually([&] { return !is_running(first); }, std::chrono::seconds(15)));
+  EXPECT_EQ(serving(mount.path()).keeper, 0);
   dir_.write("go", "");
-  (void)kept(mount.path());
+  EXPECT_NE(kept(mount.path()).keeper, first);
   replace_daemon(mount.path());
 }
 

@@ -65,7 +65,7 @@ class UpgradeKilled : public KeeperTest {
 
 /// Functions that stop another process before each of its system calls.
 constexpr const char* kTraces = R"(
-import ctypes, os, signal, struct
+import ctypes, os, signal, struct, sys
 libc = ctypes.CDLL(None)
 libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 SEIZE, INTERRUPT, SYSCALL, CALL_INFO, DETACH, ANY_CHILD = 0x4206, 0x4207, 24, 0x420E, 17, 0x40000000
@@ -82,13 +82,25 @@ def calls(pid):  # lets that thread go on, and stops it again before each of its
             libc.ptrace(CALL_INFO, pid, len(info), info)
             if info.raw[0] == 1:
                 yield struct.unpack_from("7Q", info.raw, 24)
+def start(words):  # a program that is stopped so; its id
+    pid = os.fork()
+    if not pid:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        os.execv(words[0], words)
+    os.waitpid(pid, os.WUNTRACED)
+    trace(pid)
+    os.kill(pid, signal.SIGCONT)
+    return pid
+def finish(pid):  # lets it run to its end, and ends as it does
+    assert libc.ptrace(DETACH, pid, None, None) == 0
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 )";
 
 /// Plays `pkgfs upgrade-mounts`: asks the keeper for the new daemon, and waits until that is prepared. Then runs the
 /// code in the last argument, which does the other steps, or something else, by these functions. While the file `late`
 /// is there, the connection is idle for a while first.
 inline const std::string kUpgrades = std::string(kTraces) + R"(
-import array, socket, sys, time
+import array, socket, time
 program, daemon, keeper, files = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 mountpoint = open(f"/proc/{daemon}/cmdline").read().split("\0")[-2]
 asks = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -141,26 +153,33 @@ exec(sys.argv[5])
 
 /// Runs a command, but stops it for a while before it asks the keeper (sendmsg), as if other processes had the CPU.
 inline const std::string kAsksLate = std::string(kTraces) + R"(
-import sys, time
-pid = os.fork()
-if not pid:
-    os.kill(os.getpid(), signal.SIGSTOP)
-    os.execv(sys.argv[1], sys.argv[1:])
-os.waitpid(pid, os.WUNTRACED)
-trace(pid)
-os.kill(pid, signal.SIGCONT)
+import time
+pid = start(sys.argv[1:])
 for call in calls(pid):
     if call[0] == 46:
         break
 time.sleep(0.7)
-assert libc.ptrace(DETACH, pid, None, None) == 0
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+finish(pid)
 )";
 /// Runs `pkgfs upgrade-mounts` of `program` so.
 inline ProcessResult upgrade_late(const std::string& program, const std::filesystem::path& mountpoint) {
   return run({"/usr/bin/python3", "-I", "-S", "-c", kAsksLate, program, "upgrade-mounts", mountpoint},
              {.timeout = std::chrono::seconds(30)});
 }
+
+/// Runs the command in the first arguments until it is about to stop the old daemon. Then it runs the code in the last
+/// one, and lets the command go on.
+inline const std::string kBeforeTheStop = std::string(kTraces) + R"(
+import time
+program, mountpoint, daemon, keeper, code = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
+pid = start([program, "upgrade-mounts", mountpoint])
+for call in calls(pid):
+    if call[0] == 424 and call[2] == signal.SIGSTOP:
+        break
+[new] = open(f"/proc/{keeper}/task/{keeper}/children").read().split()
+exec(code)
+finish(pid)
+)";
 
 /// The steps of an upgrade, one by one.
 class UpgradeStepByStep : public UpgradeKilled {

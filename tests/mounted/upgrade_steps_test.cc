@@ -217,6 +217,41 @@ kill(new)
   }
 }
 
+/// It can't end, as if a thread waited for a disk. Meanwhile, a refresh has replaced the keeper.
+TEST_F(UpgradeStepByStep, ANewDaemonThatWasNotToldToServeKeepsNoReaderWaiting) {
+  const MountedPackage mount(kPkgfs, package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const Serving before = kept(mount.path());
+  ASSERT_GT(before.keeper, 1);
+  ComparingReader reader(mount.path(), source());
+  constexpr const char* kEndsLate = R"(
+assert libc.ptrace(SEIZE, int(new), None, 0x40) == 0  # stops it before it ends
+os.kill(keeper, signal.SIGKILL)
+while os.path.exists(f"/proc/{keeper}"):
+    time.sleep(0.01)
+)";
+  const ProcessResult refused = run({"/usr/bin/python3", "-I", "-S", "-c", kBeforeTheStop, program(), mount.path(),
+                                     std::to_string(before.daemon), std::to_string(before.keeper), kEndsLate},
+                                    {.timeout = std::chrono::seconds(30)});
+  EXPECT_EQ(refused.exit_code, 10) << refused.describe();
+  EXPECT_THAT(refused.err, HasSubstr("try again"));
+  EXPECT_TRUE(eventually([&] { return serving(mount.path()).daemon == before.daemon; })) << "it stays stopped";
+  ::kill(before.daemon, SIGCONT);
+  expect_one_daemon(mount.path(), reader);
+}
+
+TEST_F(UpgradeStepByStep, ANewDaemonThatGetsNoKeeperDoesNotReplaceTheOldOne) {
+  const MountedPackage mount(kPkgfs, package());
+  ASSERT_TRUE(mount.ok()) << mount.result().describe();
+  const Serving before = kept(mount.path());
+  ComparingReader reader(mount.path(), source());
+  dir_.write("own/pkgfs-keeper", "#!/bin/sh\nexit 1\n");
+  const ProcessResult refused = run({program(), "upgrade-mounts", mount.path()});
+  EXPECT_EQ(refused.exit_code, 10) << refused.describe();
+  EXPECT_EQ(kept(mount.path()).daemon, before.daemon);
+  expect_one_daemon(mount.path(), reader);
+}
+
 class StoppedKeeper : public UpgradeKilled {};
 
 TEST_F(StoppedKeeper, TheCommandSaysThatItDoesNotAnswer) {
