@@ -102,8 +102,9 @@ std::optional<Sha256> FollowedPackage::manifest_hash() const {
 }
 
 void FollowedPackage::watch_manifest(int directory, vfs::HostWatcher& watcher, std::uint64_t watch) const {
-  if (manifest_ != nullptr) {
-    (void)watcher.add_name(directory, kManifest, watch, manifest_);
+  if (manifest_ != nullptr &&
+      watcher.add_name(directory, kManifest, watch, manifest_) == vfs::HostWatcher::Added::kYes) {
+    watcher.suspect(manifest_);  // it may have changed while the kernel didn't know the directory
   }
 }
 

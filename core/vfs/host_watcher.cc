@@ -127,6 +127,19 @@ HostWatcher::Added HostWatcher::add_name(int directory, std::string_view name, s
 
 void HostWatcher::replaced() { replaced_.store(true, std::memory_order_release); }
 
+void HostWatcher::suspect(const std::shared_ptr<NameListener>& listener) {
+  const MutexLock lock(mutex_);
+  add_suspect(listener);
+}
+
+void HostWatcher::add_suspect(const std::shared_ptr<NameListener>& listener) {
+  // It has memory for each name.
+  if (std::ranges::find(suspects_, listener) == suspects_.end() && suspects_.size() < suspects_.capacity()) {
+    suspects_.push_back(listener);
+    has_suspects_.store(true, std::memory_order_release);
+  }
+}
+
 void HostWatcher::ask_listeners() {
   std::vector<std::shared_ptr<NameListener>> suspects;
   {
@@ -185,11 +198,7 @@ void HostWatcher::report_names(int descriptor, std::uint32_t mask, std::string_v
     }
     watched.listener->suspect();
     report({.kind = HostChange::Kind::kSuspected, .watch = 0, .name = {}});
-    // It has memory for each name.
-    if (std::ranges::find(suspects_, watched.listener) == suspects_.end() && suspects_.size() < suspects_.capacity()) {
-      suspects_.push_back(watched.listener);
-      has_suspects_.store(true, std::memory_order_release);
-    }
+    add_suspect(watched.listener);
   }
   if ((mask & IN_IGNORED) != 0) {
     names_.erase(found);

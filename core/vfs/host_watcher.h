@@ -84,6 +84,8 @@ class HostWatcher {
       PKGFS_EXCLUDES(mutex_);
   /// The next `collect` reports a change of the kind kReplaced.
   void replaced() PKGFS_EXCLUDES(mutex_);
+  /// The next `ask_listeners` calls `look` of this listener, which is one of `add_name`: it may have missed a change.
+  void suspect(const std::shared_ptr<NameListener>& listener) PKGFS_EXCLUDES(mutex_);
   /// Whether listeners wait for `ask_listeners`.
   [[nodiscard]] bool has_suspects() const { return has_suspects_.load(std::memory_order_acquire); }
   /// Calls `look` of each listener that suspects something.
@@ -109,6 +111,7 @@ class HostWatcher {
   void report_names(int descriptor, std::uint32_t mask, std::string_view name,
                     FunctionRef<void(const HostChange&)> report) PKGFS_REQUIRES(mutex_);
   void drop(int descriptor, std::uint64_t watch) PKGFS_REQUIRES(mutex_);
+  void add_suspect(const std::shared_ptr<NameListener>& listener) PKGFS_REQUIRES(mutex_);
 
   std::size_t most_;
   int error_ = 0;
