@@ -361,10 +361,11 @@ class ServedFileSystem final : public CountingFileSystem {
   void add_longest_unused(std::vector<OpenSlot>& all) const PKGFS_REQUIRES(mutex_);
   /// Lets a search go on whose time is over, if it has made progress. Those that wait for it get ETIMEDOUT.
   [[nodiscard]] Search time_out(Search& search, Clock::time_point now) PKGFS_REQUIRES(mutex_);
-  /// Removes from the nodes what is too old.
   void forget_old(Clock::time_point now) PKGFS_REQUIRES(mutex_);
   void take_link(const std::string& path, const std::string& text) PKGFS_REQUIRES(mutex_);
   [[nodiscard]] std::size_t free_slot() PKGFS_REQUIRES(mutex_);
+  /// Notes that a free slot is the node's. False: a process that was to replace this one has used it meanwhile.
+  [[nodiscard]] bool take_slot(Node& node, std::size_t slot) PKGFS_REQUIRES(mutex_);
   /// `is_used`: a request has asked for the tree.
   void attach(const NodePointer& node, std::size_t slot, std::shared_ptr<HeldTree> tree, bool is_used)
       PKGFS_REQUIRES(mutex_);
@@ -386,8 +387,7 @@ class ServedFileSystem final : public CountingFileSystem {
   std::unordered_map<Inode, NodePointer> nodes_ PKGFS_GUARDED_BY(mutex_);
   std::map<std::string, Inode, std::less<>> current_ PKGFS_GUARDED_BY(mutex_);
   std::map<std::string, Search, std::less<>> searches_ PKGFS_GUARDED_BY(mutex_);  // by `key_of`
-  // Searches that were begun for Search::to_close, and still keep a thread.
-  std::vector<std::weak_ptr<const void>> opening_ PKGFS_GUARDED_BY(mutex_);
+  std::vector<std::weak_ptr<const void>> opening_ PKGFS_GUARDED_BY(mutex_);       // by `open_to_close`; still running
   std::map<std::string, Failure, std::less<>> failures_ PKGFS_GUARDED_BY(mutex_);
   Inode last_node_ PKGFS_GUARDED_BY(mutex_) = kRoot;
   std::uint64_t last_number_ PKGFS_GUARDED_BY(mutex_) = 0;  // of searches and waiters

@@ -204,10 +204,13 @@ void ServedFileSystem::take_tree(const Search& search, ServedNames::Finding& fin
     node = nullptr;
   }
   const bool has_slot = node != nullptr && is_unopened(*node);
-  const std::size_t slot = has_slot ? node->slot : free_slot();
-  if (slot == kNoSlot) {
+  std::size_t slot = has_slot ? node->slot : free_slot();
+  const auto all_are_used = [&]() PKGFS_REQUIRES(mutex_) {
     remember(search, EMFILE,
              std::to_string(std::min(options_.most_open, kSlots)) + " packages are open, and programs use them");
+  };
+  if (slot == kNoSlot) {
+    all_are_used();
     return;
   }
   if (node == nullptr) {
@@ -215,16 +218,33 @@ void ServedFileSystem::take_tree(const Search& search, ServedNames::Finding& fin
     node->state = search.state;
     node->fingerprint = tree.fingerprint();
   }
-  if (!has_slot) {
-    slots_[slot]->base = base_for(search.path);
-    if (journal_ == nullptr) {  // with one, it is 0, and another process may count there while this one is stopped
-      *slots_[slot]->references = 0;
+  while (!has_slot && !take_slot(*node, slot)) {
+    slot = free_slot();
+    if (slot == kNoSlot) {
+      all_are_used();
+      return;
     }
   }
   node->attributes = *root;
   node->attributes.number += slots_[slot]->base;
   node->attributes.live = !node->state.empty();  // such a name may lead to another tree at any time
   attach(node, slot, std::move(finding.tree), !search.to_close);
+}
+
+bool ServedFileSystem::take_slot(Node& node, std::size_t slot) {
+  slots_[slot]->base = base_for(node.path);
+  node.slot = slot;
+  if (journal_ == nullptr) {
+    *slots_[slot]->references = 0;
+    return true;
+  }
+  note(node);
+  if (*slots_[slot]->references == 0) {
+    return true;
+  }
+  node.slot = kNoSlot;
+  note(node);
+  return false;
 }
 
 void ServedFileSystem::attach(const NodePointer& node, std::size_t slot, std::shared_ptr<HeldTree> tree, bool is_used) {
@@ -241,7 +261,7 @@ void ServedFileSystem::attach(const NodePointer& node, std::size_t slot, std::sh
                  .path = node->path,
                  .used = is_used ? Clock::now() : held_[slot].used,
                  .hidden = false};
-  note(*node);  // also if no program knows it yet: another process must not give the slot to another tree
+  note(*node);
   slots_[slot]->absent = held_[slot].absent.get();
   slots_[slot]->used = is_used;
   slots_[slot]->tree = opened;

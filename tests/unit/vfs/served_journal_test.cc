@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <optional>
 
 #include "tests/unit/vfs/served.h"
 
@@ -12,7 +13,12 @@ namespace {
 class Notes final : public ServedJournal {
  public:
   [[nodiscard]] Inode next_inode() override { return ++last; }
-  void put(const ServedNote& note) noexcept override { notes[note.inode] = note; }
+  void put(const ServedNote& note) noexcept override {
+    notes[note.inode] = note;
+    if (note.slot && note.slot == used_meanwhile) {
+      counts.at(*note.slot) = 1;
+    }
+  }
   void count(Inode inode, std::uint64_t references) noexcept override {
     if (notes.contains(inode)) {
       notes[inode].references = references;
@@ -29,6 +35,7 @@ class Notes final : public ServedJournal {
   }
 
   Inode last = 1;
+  std::optional<std::size_t> used_meanwhile;  // a slot that another process uses before it is noted
   std::map<Inode, ServedNote> notes;
   std::array<std::atomic<std::uint64_t>, ServedFileSystem::kSlots> counts{};
 };
@@ -219,6 +226,19 @@ TEST_F(ServedJournalTest, ASlotThatNoProgramHasAskedForIsNotedAndGivenUpLater) {
   EXPECT_FALSE(has_slot());
   const Inode dir = now.fs.lookup(now.open("b@1", 8), "dir")->inode;
   EXPECT_EQ(now.fs.metadata(dir)->size, 8U);
+}
+
+TEST_F(ServedJournalTest, ASlotThatAnotherProcessHasUsedIsLeftToIt) {
+  Life& first = next();
+  const Inode a = first.fs.lookup(first.open("a@1", 7), "dir")->inode;
+  notes_.used_meanwhile = first.fs.slot_of_inode(a) + 1;
+  const Inode root = first.open("b@1", 8);
+  const Inode b = first.fs.lookup(root, "dir")->inode;
+  EXPECT_EQ(first.fs.slot_of_inode(b), *notes_.used_meanwhile + 1);
+  EXPECT_EQ(notes_.notes.at(root).slot, first.fs.slot_of_inode(b));
+  EXPECT_EQ(first.fs.metadata(b)->size, 8U);
+  const Inode c = first.fs.lookup(first.open("c@1", 9), "dir")->inode;
+  EXPECT_NE(first.fs.slot_of_inode(c), *notes_.used_meanwhile);
 }
 
 TEST_F(ServedJournalTest, TreesThatNothingAsksForLeaveSlotsForOthers) {
