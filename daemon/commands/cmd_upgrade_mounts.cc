@@ -12,6 +12,7 @@
 #include "daemon/cli/options.h"
 #include "daemon/cli/text_writer.h"
 #include "daemon/commands/commands.h"
+#include "daemon/mount/mount_status.h"
 #include "daemon/mount/mount_table.h"
 #include "daemon/mount/mountpoint.h"
 #include "daemon/mount/upgrade.h"

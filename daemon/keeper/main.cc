@@ -264,12 +264,18 @@ void guard_the_end() {
 
 enum class Start { kDone, kFailed, kDied };
 
-/// Collects a child process that ends, or was killed. False: it can't end (kKilledMs).
+/// Collects a child process that ends, or was killed. False: it doesn't end within kKilledMs.
 bool collect(pid_t child, int& status) {
-  const int process = static_cast<int>(::syscall(SYS_pidfd_open, child, 0));
-  (void)ends_within(process, kKilledMs);
-  ::close(process);
-  return ::waitpid(child, &status, WNOHANG) == child;
+  const int process = static_cast<int>(::syscall(SYS_pidfd_open, child, 0));  // -1: this process looks now and then
+  const timespec begin = now();
+  bool ended = false;
+  while (!(ended = ::waitpid(child, &status, WNOHANG) == child) && milliseconds_since(begin) < kKilledMs) {
+    (void)ends_within(process, kLookMs);
+  }
+  if (process >= 0) {
+    ::close(process);
+  }
+  return ended;
 }
 
 /// Waits until the successor has a keeper, or ends. If it crashes, sets `signal`.
@@ -293,7 +299,12 @@ Start wait_for_successor(int control, pid_t child, int& signal) {
   if (!came) {
     ::kill(child, SIGKILL);
   }
-  if (!collect(child, status) || !came || !WIFSIGNALED(status)) {
+  if (!collect(child, status)) {
+    ::kill(child, SIGKILL);  // it has closed the socket, but may still run
+    (void)collect(child, status);
+    return Start::kFailed;
+  }
+  if (!came || !WIFSIGNALED(status)) {
     return Start::kFailed;
   }
   signal = WTERMSIG(status) == SIGKILL ? 0 : WTERMSIG(status);

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <pwd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -53,12 +54,29 @@ Error error_of(const Failure& failure) {
   return chain.empty() ? Error(failure.code, "the child process fails") : Error(failure.code, std::move(chain));
 }
 
+/// All groups of a user: a path may be for one of them only.
+std::vector<gid_t> groups_of(uid_t user, gid_t group) {
+  std::vector<gid_t> groups{group};
+  if (const passwd* const entry = ::getpwuid(user); entry != nullptr) {  // NOLINT(concurrency-mt-unsafe): one thread
+    int count = 64;
+    for (int known = 0; known < count;) {  // the second time, it is right
+      groups.resize(static_cast<std::size_t>(known = count));
+      if (::getgrouplist(entry->pw_name, group, groups.data(), &count) >= 0) {
+        break;
+      }
+    }
+    groups.resize(static_cast<std::size_t>(std::max(count, 1)));
+  }
+  return groups;
+}
+
 /// In the child process. `parent`: whose end it doesn't outlive.
-void become(uid_t user, gid_t group, pid_t parent) {
+void become(uid_t user, const std::vector<gid_t>& groups, gid_t group, pid_t parent) {
   for (int stream = 0; stream <= STDERR_FILENO; ++stream) {  // a message must not reach what is opened later
     (void)::open("/dev/null", O_RDWR);
   }
-  if (::setgroups(0, nullptr) != 0 || ::setresgid(group, group, group) != 0 || ::setresuid(user, user, user) != 0) {
+  if (::setgroups(groups.size(), groups.data()) != 0 || ::setresgid(group, group, group) != 0 ||
+      ::setresuid(user, user, user) != 0) {
     throw system_error("Unable to act for the user " + std::to_string(user), errno);
   }
   // The kernel forgets that when a process changes its user.
@@ -78,9 +96,10 @@ int call_as_user(uid_t user, gid_t group, const std::function<int()>& body, std:
   const auto unmap = [](Failure* failure) { ::munmap(failure, sizeof(Failure)); };
   const std::unique_ptr<Failure, decltype(unmap)> failure(new (memory) Failure, unmap);
   const pid_t parent = ::getpid();
+  const std::vector<gid_t> groups = groups_of(user, group);
   const auto call = [&](std::size_t) {
     try {
-      become(user, group, parent);
+      become(user, groups, group, parent);
       return body();
     } catch (...) {
       note(*failure, current_error());
@@ -89,7 +108,7 @@ int call_as_user(uid_t user, gid_t group, const std::function<int()>& body, std:
   };
   const std::optional<int> result = run_bounded(1, call, limit).front();
   if (!result) {
-    throw Error(ErrorCode::kMount, "the process that acts for its user has ended, or doesn't end in time");
+    throw Error(ErrorCode::kMount, "it isn't known: the process that acts for its user has ended, or doesn't in time");
   }
   if (*result == kFailed) {
     throw error_of(*failure);

@@ -103,6 +103,7 @@ std::string Guards::replace() {
   if (!has_keeper()) {
     return guardian_.replace();
   }
+  (void)keeper_->forget_taking();  // the caller has taken it back
   const std::string why = keeper_->replace();
   if (why.empty()) {
     must_renew_ = false;

@@ -90,7 +90,7 @@ void Succession::start(fuse::Session& session, fuse::Statistics& statistics, Mou
     guards_->use(*keeper_, session, replaces());
   }
   if (replaces()) {
-    if (keeper_ && !has_keeper()) {  // its daemon before has one
+    if (!has_keeper()) {  // the daemon before has one
       give_up("it has no keeper");
     }
     end_predecessor(*predecessor_);

@@ -220,7 +220,8 @@ class Upgrade {
   [[nodiscard]] bool has_replaced() const { return noted(keeper::kReplacedBy) != 0; }
   /// Lets the old daemon go on, unless the new daemon of another upgrade serves: that upgrade decides then.
   void let_daemon_go_on() const {
-    if (const pid_t taking = noted(keeper::kTaking); taking == 0 || taking == successor_id_) {
+    const pid_t taking = noted(keeper::kTaking);
+    if (const UniqueFd other = open_process(taking); taking == successor_id_ || !other || is_over(other)) {
       signal_process(daemon_, SIGCONT);
     }
   }
@@ -267,7 +268,8 @@ class Upgrade {
     const std::vector<MountStatus> asked = ask_mounts({mount_.entry}, kAnswerLimit);
     const MountStatus& now = asked.front();
     // A user's mount that isn't for others doesn't tell root more than that it answers.
-    return now.state == MountState::kLive && (!now.statistics.is_object() || now.pid() == successor_id_);
+    return now.state == MountState::kLive &&
+           (now.pid() == successor_id_ || !(now.statistics.is_object() || mount_.statistics.is_object()));
   }
 
   const MountStatus& mount_;

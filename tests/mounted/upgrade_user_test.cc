@@ -56,10 +56,11 @@ class UpgradeOfUser : public MountedTest {
 TEST_F(UpgradeOfUser, RootReplacesADaemonOfAMountThatOnlyTheUserSees) {
   const ProcessResult result = run_as_root(R"sh(
     before=$(said pid)
-    ! ls "$directory/mnt" 2>/dev/null
+    if ls "$directory/mnt" 2>/dev/null; then exit 1; fi
     "$directory/new/pkgfs" upgrade-mounts "$directory/mnt"
     kept
-    [ "$(said pid)" != "$before" ] && [ "$(said generation)" = 2 ]
+    [ "$(said pid)" != "$before" ]
+    [ "$(said generation)" = 2 ]
     readlink "/proc/$(said pid)/exe"
     awk '/^Uid:/ { print $2, $3 }' "/proc/$(said pid)/status"
     user cat "$directory/mnt/version"
@@ -96,12 +97,13 @@ print("users", *struct.unpack("3i", asks.getsockopt(socket.SOL_SOCKET, socket.SO
 
 TEST_F(UpgradeOfUser, RootSaysWhyADaemonStays) {
   const ProcessResult result = run_as_root(R"sh(
-    kill -STOP "$(said keeper)"
+    keeper=$(said keeper)
+    trap 'kill -CONT "$keeper"; user "$program" unmount "$directory/mnt"' EXIT
+    kill -STOP "$keeper"
     code=0
     "$directory/new/pkgfs" upgrade-mounts "$directory/mnt" || code=$?
     echo "code $code"
     user cat "$directory/mnt/version"
-    kill -CONT "$(said keeper)"
   )sh");
   EXPECT_TRUE(result.ok()) << result.describe();
   EXPECT_EQ(result.out, "code 10\n1\n");
