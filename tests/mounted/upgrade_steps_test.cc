@@ -217,13 +217,20 @@ kill(new)
   }
 }
 
-/// It can't end, as if a thread waited for a disk. Meanwhile, a refresh has replaced the keeper.
+/// It can't end, as if a thread waited for a disk. Meanwhile, a refresh has replaced the keeper. An upgrade before has
+/// failed when its daemon may have taken requests.
 TEST_F(UpgradeStepByStep, ANewDaemonThatWasNotToldToServeKeepsNoReaderWaiting) {
   const MountedPackage mount(kPkgfs, package());
   ASSERT_TRUE(mount.ok()) << mount.result().describe();
-  const Serving before = kept(mount.path());
-  ASSERT_GT(before.keeper, 1);
   ComparingReader reader(mount.path(), source());
+  const Serving first = kept(mount.path());
+  ASSERT_GT(first.keeper, 1);
+  const ProcessResult failed = upgrade(first, "serve(); kill(new)");
+  EXPECT_TRUE(failed.ok()) << failed.describe();
+  EXPECT_TRUE(eventually([&] { return !is_running(first.keeper); }));
+  const Serving before = kept(mount.path());
+  ASSERT_EQ(before.daemon, first.daemon);
+  ASSERT_GT(before.keeper, 1);
   constexpr const char* kEndsLate = R"(
 assert libc.ptrace(SEIZE, int(new), None, 0x40) == 0  # stops it before it ends
 os.kill(keeper, signal.SIGKILL)
