@@ -16,6 +16,7 @@
 
 #include "core/base/error.h"
 #include "core/base/log.h"
+#include "fuse/request_header.h"
 
 namespace pkgfs::fuse {
 namespace {
@@ -45,11 +46,6 @@ fuse_in_header header_in(std::span<const char> request) {
   fuse_in_header header{};
   std::memcpy(&header, request.data(), sizeof(header));
   return header;
-}
-
-bool is_without_reply(std::span<const char> request) {
-  const std::uint32_t opcode = header_in(request).opcode;
-  return opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET;
 }
 
 /// Whether libfuse can take a request that another process may have written: it trusts the kernel.
@@ -182,7 +178,7 @@ std::map<std::uint64_t, RequestStore::Recovered> RequestStore::read_other() cons
   const auto add = [&](std::optional<Recovered> request) {
     // The other daemon may answer the same request. The kernel takes only the first reply; to these there is none, so
     // they would count twice. One that is lost leaves a count too high, which only keeps memory.
-    if (request && !is_without_reply(request->bytes)) {
+    if (request && !returns_references(header_in(request->bytes).opcode)) {
       found.try_emplace(header_in(request->bytes).unique, *std::move(request));
     }
   };

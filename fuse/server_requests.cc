@@ -158,8 +158,7 @@ bool Servers::refuse_poisoned(const fuse_buf& request) {
 }
 
 void Servers::refuse(const fuse_buf& request) const {
-  const std::uint32_t opcode = header_of(request).opcode;
-  if (opcode != FUSE_FORGET && opcode != FUSE_BATCH_FORGET) {  // these have no reply
+  if (!returns_references(header_of(request).opcode)) {
     interrupts_.refuse(request, EIO);
   }
 }

@@ -70,12 +70,6 @@ bool has_memory() {
   return got;
 }
 
-/// Such a request has no reply.
-bool returns_references(const fuse_buf& request) {
-  const std::uint32_t opcode = header_of(request).opcode;
-  return opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET;
-}
-
 }  // namespace
 
 thread_local Servers::Server* Servers::current_ = nullptr;
@@ -278,7 +272,7 @@ void Servers::serve(Server& self) {
       session_ended();
       break;
     }
-    if (returns_references(buffer.request())) {
+    if (returns_references(header_of(buffer.request()).opcode)) {
       buffer.done();  // a reference that is returned twice is worse than one that is never returned
     }
     answer(self, buffer);
