@@ -361,14 +361,14 @@ class ServedFileSystem final : public CountingFileSystem {
   void add_longest_unused(std::vector<OpenSlot>& all) const PKGFS_REQUIRES(mutex_);
   /// Lets a search go on whose time is over, if it has made progress. Those that wait for it get ETIMEDOUT.
   [[nodiscard]] Search time_out(Search& search, Clock::time_point now) PKGFS_REQUIRES(mutex_);
+  /// Removes from the nodes what is too old.
   void forget_old(Clock::time_point now) PKGFS_REQUIRES(mutex_);
   void take_link(const std::string& path, const std::string& text) PKGFS_REQUIRES(mutex_);
   [[nodiscard]] std::size_t free_slot() PKGFS_REQUIRES(mutex_);
   /// Notes that a free slot is the node's. False: a process that was to replace this one has used it meanwhile.
   [[nodiscard]] bool take_slot(Node& node, std::size_t slot) PKGFS_REQUIRES(mutex_);
-  /// `is_used`: a request has asked for the tree.
-  void attach(const NodePointer& node, std::size_t slot, std::shared_ptr<HeldTree> tree, bool is_used)
-      PKGFS_REQUIRES(mutex_);
+  /// The node has a slot. `is_used`: a request has asked for the tree.
+  void attach(const NodePointer& node, std::shared_ptr<HeldTree> tree, bool is_used) PKGFS_REQUIRES(mutex_);
   [[nodiscard]] std::uint64_t base_for(const std::string& path) const PKGFS_REQUIRES(mutex_);
   /// Whether a tree has these numbers.
   [[nodiscard]] bool has_base(std::uint64_t base) const PKGFS_REQUIRES(mutex_);

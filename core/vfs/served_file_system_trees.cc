@@ -228,7 +228,7 @@ void ServedFileSystem::take_tree(const Search& search, ServedNames::Finding& fin
   node->attributes = *root;
   node->attributes.number += slots_[slot]->base;
   node->attributes.live = !node->state.empty();  // such a name may lead to another tree at any time
-  attach(node, slot, std::move(finding.tree), !search.to_close);
+  attach(node, std::move(finding.tree), !search.to_close);
 }
 
 bool ServedFileSystem::take_slot(Node& node, std::size_t slot) {
@@ -247,9 +247,9 @@ bool ServedFileSystem::take_slot(Node& node, std::size_t slot) {
   return false;
 }
 
-void ServedFileSystem::attach(const NodePointer& node, std::size_t slot, std::shared_ptr<HeldTree> tree, bool is_used) {
+void ServedFileSystem::attach(const NodePointer& node, std::shared_ptr<HeldTree> tree, bool is_used) {
   FileSystem* const opened = &tree->tree();
-  node->slot = slot;
+  const std::size_t slot = node->slot;
   node->recipe = tree->recipe();
   auto absent = std::make_unique<AbsentNames>();
   if (slots_[slot]->unopened) {
