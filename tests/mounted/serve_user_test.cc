@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Risk: a plain user can't serve packages, or shows them to other users.
-#include <unistd.h>
-
 #include <chrono>
 #include <csignal>
 
 #include "tests/mounted/mounted.h"
+#include "tests/mounted/other_user.h"
 #include "tests/support/containers/package_builder.h"
 
 namespace pkgfs::test {
@@ -13,17 +12,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// In a namespace of its own, as a user that needs fusermount3. $1: a directory, $2: the program, $3: a registry.
-constexpr const char* kScript = R"sh(
-set -eu
-mount -t tmpfs none "$1"
-mkdir "$1/mnt"
-mknod -m 666 "$1/fuse" c 10 229
-chmod 755 "$1"
-chown 65534:65534 "$1" "$1/mnt"
-mount --bind "$1/fuse" /dev/fuse
-export HOME="$1" WASMER_DIR="$1"
-user() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+/// $1: a directory, $2: the program, $3: a registry.
+const std::string kServesAsUser = kOtherUser + R"sh(
 user "$2" serve --offline --registry "$3" "$1/mnt"
 user cat "$1/mnt/acme/app@^1/data/version" "$1/mnt/acme/app/data/version"
 user ls "$1/mnt/acme"
@@ -36,7 +26,7 @@ echo "mounts $(grep -c " $1/mnt " /proc/self/mountinfo)"
 class ServeUser : public MountedTest {};
 
 TEST_F(ServeUser, SeesWhatTheUserServes) {
-  if (::geteuid() != 0 || !have_program("unshare") || !have_program("setpriv") || !have_program("fusermount3")) {
+  if (!has_other_user()) {
     GTEST_SKIP() << "needs root, unshare, setpriv and fusermount3";
   }
   TempDir registry;
@@ -49,7 +39,7 @@ TEST_F(ServeUser, SeesWhatTheUserServes) {
     fs::permissions(each->path(), fs::perms::others_read | fs::perms::others_exec, fs::perm_options::add);
   }
   const ProcessResult result =
-      run({"unshare", "-m", "bash", "-c", kScript, "bash", directory.path(), kPkgfs, registry.path()},
+      run({"unshare", "-m", "bash", "-c", kServesAsUser, "bash", directory.path(), kPkgfs, registry.path()},
           {.timeout = std::chrono::seconds(20)});
   EXPECT_EQ(result.out, "1.0.0\n1.0.0\napp\napp@1.0.0\napp@^1\n1\nroot sees nothing\nmounts 0\n") << result.describe();
   EXPECT_TRUE(eventually([&] { return processes_with(directory.path() / "mnt").empty(); }));

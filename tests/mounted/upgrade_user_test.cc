@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Risk: root can't upgrade the mounts of users, or a user makes root wait for ever, or signal another process.
-#include <unistd.h>
-
 #include <filesystem>
 #include <string>
 
 #include "tests/mounted/mounted.h"
+#include "tests/mounted/other_user.h"
 #include "tests/support/containers/package_builder.h"
 
 namespace pkgfs::test {
@@ -13,19 +12,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// In a namespace of mounts, where all users may open /dev/fuse: a user mounts a package for itself alone, and root
-/// runs the code in the last argument.
-constexpr const char* kUsersMount = R"sh(
-set -e
+/// A user mounts a package for itself alone, and root runs the code in the last argument. $1: a directory, $2: the
+/// program, $3: the package.
+const std::string kUsersMount = kOtherUser + R"sh(
 directory=$1 program=$2 package=$3
-mknod "$directory/fuse" c 10 229
-chmod 666 "$directory/fuse"
-mkdir "$directory/mnt" "$directory/new"
-chown 65534:65534 "$directory" "$directory/mnt"
-mount --bind "$directory/fuse" /dev/fuse
-export HOME="$directory" WASMER_DIR="$directory"
+mkdir "$directory/new"
 cp "$program" "$(dirname "$program")/pkgfs-keeper" "$directory/new"
-user() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
 said() { user "$program" stats --json "$directory/mnt" | grep -o "\"$1\": *[0-9]*" | grep -o '[0-9]*$'; }
 kept() { for i in $(seq 500); do [ "$(said keeper)" -gt 0 ] && return; sleep 0.01; done; return 1; }
 user "$program" mount --offline "$package" "$directory/mnt"
@@ -38,19 +30,20 @@ class UpgradeOfUser : public MountedTest {
  protected:
   void SetUp() override {
     MountedTest::SetUp();
-    if (::geteuid() != 0 || !have_program("unshare") || !have_program("setpriv") || !have_program("fusermount3")) {
+    if (!has_other_user()) {
       GTEST_SKIP() << "needs root, unshare, setpriv and fusermount3";
     }
-    fs::permissions(dir_.path(), fs::perms(0755));
-    PackageBuilder("acme/app@1.0.0").mount("/", "data").file("data", "version", "1\n").write(dir_.path() / "app.webc");
+    fs::permissions(packages_.path(), fs::perms(0755));
+    PackageBuilder("acme/app@1.0.0").mount("/", "data").file("data", "version", "1\n").write(package());
   }
+  [[nodiscard]] fs::path package() const { return packages_.path() / "app.webc"; }
   [[nodiscard]] ProcessResult run_as_root(const std::string& code) const {
-    return run(
-        {"unshare", "-m", "bash", "-c", kUsersMount, "bash", dir_.path(), kPkgfs, dir_.path() / "app.webc", code},
-        {.timeout = std::chrono::seconds(60)});
+    return run({"unshare", "-m", "bash", "-c", kUsersMount, "bash", dir_.path(), kPkgfs, package(), code},
+               {.timeout = std::chrono::seconds(60)});
   }
 
   TempDir dir_;
+  TempDir packages_;
 };
 
 TEST_F(UpgradeOfUser, RootReplacesADaemonOfAMountThatOnlyTheUserSees) {
