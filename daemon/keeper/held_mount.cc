@@ -33,12 +33,6 @@ constexpr int kMostStarts = 3;
 
 }  // namespace
 
-long long now_ms() {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<long long>(now.tv_sec) * 1000 + now.tv_nsec / 1'000'000;
-}
-
 void end_connection(Mount& mount) {
   if (mount.connection >= 0) {
     ::close(mount.connection);
@@ -262,11 +256,9 @@ void end_upgrade(const Mount& mount) {
       !has_ended(pending->held.all[kHeldMainThread])) {
     return;
   }
-  std::uint32_t replaced_by = 0;
   const int state = mount.held.all[kHeldState];
-  if (is_named(state, "/memfd:")) {  // to read another file, this process may have to wait
-    (void)!::pread(state, &replaced_by, sizeof(replaced_by), kReplacedBy);
-  }
+  // To read another file, this process may have to wait.
+  const std::uint32_t replaced_by = is_named(state, "/memfd:") ? number_at(state, kReplacedBy) : 0;
   (void)::syscall(SYS_pidfd_send_signal, mount.held.all[kHeldDaemon], replaced_by != 0 ? SIGKILL : SIGCONT, nullptr, 0);
   if (replaced_by == 0) {
     forget(*pending);

@@ -51,9 +51,6 @@ extern char keeper_program[4096];
 /// Of this process from the out-of-memory killer. The keepers that it starts give it up.
 extern Protection protection;
 
-/// Milliseconds of CLOCK_MONOTONIC.
-[[nodiscard]] long long now_ms();
-
 void end_connection(Mount& mount);
 /// Closes all that is held of the mount, and of a pending registration beside it.
 void forget(Mount& mount);

@@ -55,12 +55,12 @@ char** arguments;  // of the daemon
 int containers;
 const char* connection;
 const char* mountpoint;
-pid_t upgrade = 0;         // the successor that an upgrade has started; 0: there is none
-int upgrade_end = -1;      // its pidfd
-int upgrade_main = -1;     // its /proc/PID/task/PID/stat
-timespec upgrade_ended{};  // when this process first saw that its main thread had ended, but not the process
-int upgrader = -1;         // the connection of the process that asked for the upgrade; -1: that process has ended
-Protection protection;     // from the kernel's out-of-memory killer: it is to choose the daemon
+pid_t upgrade = 0;            // the successor that an upgrade has started; 0: there is none
+int upgrade_end = -1;         // its pidfd
+int upgrade_main = -1;        // its /proc/PID/task/PID/stat
+long long upgrade_ended = 0;  // when this process first saw that its main thread had ended, but not the process
+int upgrader = -1;            // the connection of the process that asked for the upgrade; -1: that process has ended
+Protection protection;        // from the kernel's out-of-memory killer: it is to choose the daemon
 Haste haste;
 Successions successions;
 UpgradeRequests requests;
@@ -104,7 +104,7 @@ void serve_upgrade() {
   char path[64];
   std::snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", upgrade, upgrade);
   upgrade_main = upgrade > 0 ? ::open(path, O_RDONLY | O_CLOEXEC) : -1;
-  upgrade_ended = {};
+  upgrade_ended = 0;
   ::close(descriptors[0]);
   ::close(descriptors[1]);
   close_if_open(upgrader);
@@ -120,17 +120,6 @@ bool may_be_stopped() {
   return state == 'T' || state == 't' || state == 'D';
 }
 
-timespec now() {
-  timespec time{};
-  ::clock_gettime(CLOCK_MONOTONIC, &time);
-  return time;
-}
-
-long long milliseconds_since(const timespec& time) {
-  const timespec end = now();
-  return (end.tv_sec - time.tv_sec) * 1000LL + (end.tv_nsec - time.tv_nsec) / 1'000'000;
-}
-
 /// Whether the successor that an upgrade has started never runs again, although it can't end: one of its threads waits
 /// in the kernel. The other ones have had the time to end, also on a busy machine: they may have taken requests.
 bool upgrade_lingers() {
@@ -138,10 +127,10 @@ bool upgrade_lingers() {
   if (upgrade_main < 0 || !has_ended(upgrade_main)) {
     return false;
   }
-  if (upgrade_ended.tv_sec == 0) {
-    upgrade_ended = now();
+  if (upgrade_ended == 0) {
+    upgrade_ended = now_ms();
   }
-  return milliseconds_since(upgrade_ended) > kLingerMs;
+  return now_ms() - upgrade_ended > kLingerMs;
 }
 
 /// Collects the successor that an upgrade has started, if it has ended. If it had replaced the daemon, its own keeper
@@ -235,8 +224,8 @@ End wait_for_end(bool upgrades) {
   close_if_open(upgrader);
   if (upgrade > 0 && !Successions::is_replaced()) {  // only one daemon may go on
     ::kill(upgrade, SIGKILL);
-    const timespec killed = now();
-    while (::waitpid(upgrade, nullptr, WNOHANG) == 0 && !upgrade_lingers() && milliseconds_since(killed) < kKilledMs) {
+    const long long killed = now_ms();
+    while (::waitpid(upgrade, nullptr, WNOHANG) == 0 && !upgrade_lingers() && now_ms() - killed < kKilledMs) {
       (void)ends_within(upgrade_end, kLookMs);
     }
   }
@@ -266,15 +255,13 @@ enum class Start { kDone, kFailed, kDied };
 
 /// Collects a child process that ends, or was killed. False: it doesn't end within kKilledMs.
 bool collect(pid_t child, int& status) {
-  const int process = static_cast<int>(::syscall(SYS_pidfd_open, child, 0));  // -1: this process looks now and then
-  const timespec begin = now();
+  int process = static_cast<int>(::syscall(SYS_pidfd_open, child, 0));  // -1: this process looks now and then
+  const long long begin = now_ms();
   bool ended = false;
-  while (!(ended = ::waitpid(child, &status, WNOHANG) == child) && milliseconds_since(begin) < kKilledMs) {
+  while (!(ended = ::waitpid(child, &status, WNOHANG) == child) && now_ms() - begin < kKilledMs) {
     (void)ends_within(process, kLookMs);
   }
-  if (process >= 0) {
-    ::close(process);
-  }
+  close_if_open(process);
   return ended;
 }
 
@@ -311,8 +298,9 @@ Start wait_for_successor(int control, pid_t child, int& signal) {
   return Start::kDied;
 }
 
-Start start_successor(End& end, const timespec& ended) {
-  set_variable(end.signal, static_cast<long long>(ended.tv_sec) * 1'000'000'000 + ended.tv_nsec);
+/// `ended`: when the daemon ended, in nanoseconds.
+Start start_successor(End& end, long long ended) {
+  set_variable(end.signal, ended);
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
     return Start::kFailed;
@@ -377,7 +365,7 @@ int main(int argc, char** argv) {
     if (!successions.claim()) {
       return Successions::is_replaced() ? 1 : 0;  // 1: pkgfs-keeperd doesn't go on to hold what it has of the mount
     }
-    const Start start = start_successor(how, now());
+    const Start start = start_successor(how, now_ns());
     if (start == Start::kDone) {
       return 0;
     }

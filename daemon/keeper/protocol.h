@@ -9,6 +9,8 @@
 #include <array>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
+#include <ctime>
 #include <iterator>
 
 // What a daemon and its keeper (main.cc) agree on. Here are only constants, and functions that do nothing but make
@@ -135,6 +137,20 @@ inline bool has_ended(int stat) {
   const char state = thread_state(stat);
   return state == 'Z' || state == 'X';
 }
+
+/// One of the numbers in the file of kState, such as kReplacedBy; 0 if it can't be read.
+inline std::uint32_t number_at(int state, std::size_t place) {
+  std::uint32_t number = 0;
+  return ::pread(state, &number, sizeof(number), static_cast<off_t>(place)) == sizeof(number) ? number : 0;
+}
+
+/// Nanoseconds and milliseconds of CLOCK_MONOTONIC.
+inline long long now_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
+}
+inline long long now_ms() { return now_ns() / 1'000'000; }
 
 /// Whether the process of a pidfd ends within `milliseconds`.
 inline bool ends_within(int process, int milliseconds) {

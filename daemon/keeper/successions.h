@@ -109,12 +109,6 @@ class Successions {
  private:
   using Number = std::atomic<std::uint32_t>;
 
-  /// `state`: of fuse::SharedState.
-  [[nodiscard]] static std::uint32_t number_at(int state, std::size_t place) {
-    std::uint32_t number = 0;
-    return ::pread(state, &number, sizeof(number), static_cast<off_t>(place)) == sizeof(number) ? number : 0;
-  }
-
   /// Its keeper does that first, if it still runs: then it ends, and the daemon takes back what this keeper's daemon
   /// may have taken. A keeper that was stopped is killed, because the daemon waits for its end. If that daemon has
   /// ended, another one may serve already, and the kernel sends all requests again.

@@ -44,9 +44,8 @@ std::string successions_in(int state) {
 Keeper::~Keeper() { end(); }
 
 bool Keeper::forget_taking() const {
-  std::uint32_t taking = 0;
   const std::uint32_t none = 0;
-  return ::pread(state_, &taking, sizeof(taking), keeper::kTaking) == sizeof(taking) && taking != 0 &&
+  return keeper::number_at(state_, keeper::kTaking) != 0 &&
          ::pwrite(state_, &none, sizeof(none), keeper::kTaking) == sizeof(none);
 }
 

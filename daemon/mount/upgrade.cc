@@ -22,7 +22,6 @@
 #include <vector>
 
 #include "core/base/error.h"
-#include "core/base/system_limits.h"
 #include "core/base/unique_fd.h"
 #include "daemon/keeper/protocol.h"
 #include "daemon/keeper/socket_message.h"
@@ -211,16 +210,11 @@ class Upgrade {
     }
   }
 
-  /// A number in the memory of the old daemon; 0 if that can't be read.
-  [[nodiscard]] pid_t noted(std::size_t place) const {
-    pid_t number = 0;
-    return ::pread(state_.get(), &number, sizeof(number), static_cast<off_t>(place)) == sizeof(number) ? number : 0;
-  }
   /// Whether a new daemon has noted that it has replaced the old one.
-  [[nodiscard]] bool has_replaced() const { return noted(keeper::kReplacedBy) != 0; }
+  [[nodiscard]] bool has_replaced() const { return keeper::number_at(state_.get(), keeper::kReplacedBy) != 0; }
   /// Lets the old daemon go on, unless the new daemon of another upgrade serves: that upgrade decides then.
   void let_daemon_go_on() const {
-    const pid_t taking = noted(keeper::kTaking);
+    const auto taking = static_cast<pid_t>(keeper::number_at(state_.get(), keeper::kTaking));
     if (const UniqueFd other = open_process(taking); taking == successor_id_ || !other || is_over(other)) {
       signal_process(daemon_, SIGCONT);
     }
@@ -267,7 +261,7 @@ class Upgrade {
   [[nodiscard]] bool answers() const {
     const std::vector<MountStatus> asked = ask_mounts({mount_.entry}, kAnswerLimit);
     const MountStatus& now = asked.front();
-    // A user's mount that isn't for others doesn't tell root more than that it answers.
+    // Of a mount that this process can't reach, it is known only that the mount is there.
     return now.state == MountState::kLive &&
            (now.pid() == successor_id_ || !(now.statistics.is_object() || mount_.statistics.is_object()));
   }
